@@ -1,0 +1,277 @@
+"""The exact value of a formula on floating-point data, and what rounding may do to it.
+
+A finite float is an integer times a power of two, so a sum of products of floats is one too.
+`Truth` scales the data of a call to integers, runs the formula's own loops on them, and keeps the
+result as integers and one scale.  The same loops fed ones count the terms of every element, fed
+absolute values add their magnitudes: that is all the rounding bound needs.
+"""
+
+from fractions import Fraction
+from functools import cached_property, lru_cache
+from itertools import product
+from typing import Any, TypeAlias
+
+import numpy as np
+
+from oracle.formula import Call, Formula, algebra, evaluate, operands
+from oracle.geometry import Array, Shape
+from oracle.rounding import FORMATS
+
+Integers: TypeAlias = Array  # whole numbers: float64 while they stay below 2**53, else objects
+
+EXACT = 2**53  # float64 holds every integer up to here
+LARGE = 200_000  # multiply-adds from which limbs beat Python's integers
+
+
+def scaled(array: Array) -> tuple[Integers, int]:
+    """Return integers and a scale s with array = integers / 2**s, exactly.
+
+    Whole numbers keep the scale 0; else s is the smallest that will do.
+
+    Raises:
+        ValueError: the array holds a NaN or an infinity, which no integer stands for.
+    """
+    values = np.asarray(array, np.float64)
+    if not np.isfinite(values).all():
+        raise ValueError("only finite numbers can be scaled to integers")
+    if (np.rint(values) == values).all() and abs(values).max(initial=0) <= EXACT:
+        return values, 0
+    mantissa, exponent = np.frexp(values)
+    digits = np.ldexp(mantissa, 53).astype(np.int64)
+    lowest = np.frexp((digits & -digits).astype(np.float64))[1] - 1  # trailing zero bits
+    used = digits != 0
+    scale = int((53 - exponent - lowest)[used].max())
+    if int((exponent[used] + scale).max()) <= 53:
+        return np.ldexp(values, scale), scale
+    shift = np.where(used, exponent - 53 + scale, 0)
+    return digits.astype(object) * 2 ** np.maximum(shift, 0).astype(object) // (
+        2 ** np.maximum(-shift, 0).astype(object)
+    ), scale
+
+
+def integers(array: Integers) -> Array:
+    """Return the whole numbers of `array` as Python integers in an object array."""
+    if array.dtype == object:
+        return array
+    return array.astype(np.int64).astype(object)
+
+
+def inner(array: Array, other: Array, minus: Array | None = None) -> Fraction | float:
+    """Return <array, other - minus> exactly, or NaN where an element is not finite."""
+    if minus is not None:
+        return inner(array, other) - inner(array, minus)
+    if not (np.isfinite(array).all() and np.isfinite(other).all()):
+        return float("nan")
+    (a, s), (b, t) = scaled(array), scaled(other)
+    small = object not in (a.dtype, b.dtype)
+    if small and abs(a).max(initial=0) * abs(b).max(initial=0) * a.size <= EXACT:
+        total = int(np.dot(a.ravel(), b.ravel()))
+    else:
+        total = int(np.dot(integers(a).ravel(), integers(b).ravel()))
+    return Fraction(total) / Fraction(2) ** (s + t)
+
+
+class Truth:
+    """What `formula` gives on `call`, exactly: the elements are `value` / 2**`scale`."""
+
+    def __init__(self, formula: Formula, call: Call) -> None:
+        """Scale the data of `call`; nothing is evaluated before it is asked for."""
+        self.formula, self.call = formula, call
+        self._algebra = algebra(formula)
+        self._operands, self.scale = _one_scale(formula, call)
+
+    @cached_property
+    def terms(self) -> Array:
+        """How many terms each element sums: the formula fed ones."""
+        shapes = tuple((name, a.shape) for name, a in self._operands.items())
+        options = tuple((n, v) for n, v in self.call.items() if not isinstance(v, np.ndarray))
+        return _count_terms(self.formula, shapes, options)
+
+    @cached_property
+    def value(self) -> Integers:
+        """The exact elements, times 2**scale."""
+        return self._evaluate(self._operands)
+
+    @cached_property
+    def magnitude(self) -> Integers:
+        """The sum of the absolute values of each element's terms, times 2**scale."""
+        return self._evaluate({name: abs(a) for name, a in self._operands.items()})
+
+    def fits(self, bits: int) -> bool:
+        """Whether every partial sum, in any order, has at most `bits` bits: rounding never acts.
+
+        Every product and partial sum is an integer of at most the sum of the magnitudes.
+        """
+        loose = self._largest_sum()
+        return loose <= 2**bits or bool((self.magnitude <= 2**bits).all())
+
+    def as_float(self, dtype: np.dtype[np.generic]) -> Array:
+        """Return the elements rounded to `dtype`, correctly (through float64: at most twice)."""
+        if self.value.dtype != object:
+            return np.ldexp(self.value, -self.scale).astype(dtype)
+        flat = [_quotient(int(v), self.scale) for v in self.value.ravel()]
+        return np.array(flat, np.float64).reshape(self.value.shape).astype(dtype)
+
+    def error_over_bound(self, got: Array, accumulator: str) -> Array:
+        """Return |got - truth| as a share of the largest error that rounding explains.
+
+            gamma_n * sum|terms| + (result's rounding, where the accumulator is wider) + underflow
+            gamma_n = n*u / (1 - n*u)                                 [Higham 2002, section 3.1]
+
+        holds for sums of n terms in any order.  Above 1, or not a number: wrong.  Everything is
+        compared in integers; only the share that is returned is rounded.
+        """
+        ratio = np.full(got.shape, np.inf)
+        finite = np.isfinite(got)
+        if not finite.any():
+            return ratio
+        digits, shift = scaled(np.where(finite, got, 0))
+        common = max(shift, self.scale, self._underflow_scale(got.dtype.name))
+        want = integers(self.value) * 2 ** (common - self.scale)
+        error = abs(integers(digits) * 2 ** (common - shift) - want)
+        allowed, unit = self._allowed(common, abs(want), got.dtype.name, accumulator)
+        shares = np.frompyfunc(_share, 2, 1)(error * unit, allowed)
+        ratio[finite] = shares.astype(np.float64)[finite]
+        return ratio
+
+    def bound(self, dtype: str, accumulator: str) -> Array:
+        """Return the largest error that rounding explains, as float64, per element."""
+        common = max(self.scale, self._underflow_scale(dtype))
+        want = integers(self.value) * 2 ** (common - self.scale)
+        allowed, unit = self._allowed(common, abs(want), dtype, accumulator)
+        shares = [_quotient(int(v), common) / unit for v in np.ravel(allowed)]
+        return np.array(shares, np.float64).reshape(self.terms.shape)
+
+    def _allowed(self, common: int, want: Array, dtype: str, accumulator: str) -> tuple[Array, int]:
+        """Return the bound in units of 2**-common / unit, rounding nothing."""
+        bits, result = FORMATS[accumulator].bits, FORMATS[dtype]
+        terms = integers(self.terms)
+        room = 2**bits - int(terms.max(initial=0))  # 1 - n*u, times 2**bits, for the largest n
+        if room <= 0:
+            raise ValueError(f"{2**bits - room} terms are too many for a bound in {accumulator}")
+        sums = integers(self.magnitude) * 2 ** (common - self.scale)
+        unit = room * 2**result.bits
+        allowed = terms * sums * 2**result.bits
+        if bits > result.bits:
+            allowed = allowed + want * room + terms * sums
+        underflow = self._underflow_scale(dtype)
+        if underflow:
+            allowed = allowed + terms * unit * 2 ** (common - underflow)
+        return allowed, unit
+
+    def _underflow_scale(self, dtype: str) -> int:
+        """Return the scale of the smallest subnormal number if a product can round to it, or 0."""
+        smallest = 1.0
+        for name in self._algebra.factors:
+            values = abs(np.asarray(self.call[name], np.float64))
+            smallest *= float(np.min(values, where=values > 0, initial=np.inf))
+        limits = FORMATS[dtype]
+        return limits.subnormal_scale if smallest < 2.0**limits.smallest_exponent else 0
+
+    def _largest_sum(self) -> int:
+        """Return a bound of every element's sum of magnitudes, from the largest factors alone."""
+        largest = [int(abs(a).max(initial=0)) for a in self._operands.values()]
+        addend = largest.pop() if self._algebra.plus in self._operands else 0
+        sums = int(self.terms.max(initial=0))
+        for factor in largest:
+            sums *= factor
+        return sums + addend
+
+    def _evaluate(self, arrays: dict[str, Integers]) -> Integers:
+        """Run the formula on integers, exactly: in float64 where that is proved, else larger."""
+        whole = all(a.dtype != object for a in arrays.values())
+        if whole and self._largest_sum() <= EXACT:
+            return evaluate(self.formula, {**self.call, **arrays})
+        if int(self.terms.sum()) > LARGE:
+            return self._in_limbs(arrays)
+        objects = {name: integers(a) for name, a in arrays.items()}
+        return evaluate(self.formula, {**self.call, **objects})
+
+    def _in_limbs(self, arrays: dict[str, Integers]) -> Integers:
+        """Split every factor into digits short enough for float64 and add the partial results.
+
+        The formula is linear in each factor, so its value is the sum over one digit of each,
+        times their weights.
+        """
+        factors = self._algebra.factors
+        bits = (52 - int(self.terms.max(initial=1)).bit_length()) // len(factors)
+        split = {name: _limbs(integers(a), bits) for name, a in arrays.items()}
+        blank = {name: np.zeros(a.shape) for name, a in arrays.items()}
+        total: Array = np.zeros(self.terms.shape, object)
+        for places in product(*(range(len(split[name])) for name in factors)):
+            digits = {n: split[n][place] for n, place in zip(factors, places, strict=True)}
+            part = evaluate(self.formula, {**self.call, **blank, **digits})
+            total = total + integers(part) * 2 ** (bits * sum(places))
+        if self._algebra.plus in split:
+            for place, digit in enumerate(split[self._algebra.plus]):
+                alone = {**self.call, **blank, self._algebra.plus: digit}
+                total = total + integers(evaluate(self.formula, alone)) * 2 ** (bits * place)
+        return total
+
+
+@lru_cache(maxsize=64)
+def _count_terms(
+    formula: Formula, shapes: tuple[tuple[str, Shape], ...], options: tuple[tuple[str, Any], ...]
+) -> Array:
+    """Return the number of terms of every element; one geometry is judged with many numbers."""
+    ones = {name: np.ones(shape) for name, shape in shapes}
+    terms = evaluate(formula, {**dict(options), **ones})
+    terms.flags.writeable = False
+    return terms
+
+
+def _one_scale(formula: Formula, call: Call) -> tuple[dict[str, Integers], int]:
+    """Scale a call's arrays to integers so that `plus` is in the unit of the products."""
+    names = algebra(formula)
+    arrays, scales = {}, {}
+    for name, array in operands(formula, call).items():
+        arrays[name], scales[name] = scaled(array)
+    scale = sum(scales[name] for name in names.factors)
+    if names.plus in arrays:
+        finer = scales[names.plus] - scale
+        first = names.factors[0]
+        if finer > 0:
+            arrays[first], scale = _times_power(arrays[first], finer), scale + finer
+        else:
+            arrays[names.plus] = _times_power(arrays[names.plus], -finer)
+    return arrays, scale
+
+
+def _times_power(array: Integers, power: int) -> Integers:
+    if array.dtype != object and abs(array).max(initial=0) * 2.0 ** min(power, 60) <= EXACT:
+        shifted: Array = np.ldexp(array, power)
+        return shifted
+    larger: Array = integers(array) * 2**power
+    return larger
+
+
+def _limbs(array: Array, bits: int) -> list[Array]:
+    """Return the base-2**bits digits of each integer, signs kept, lowest first, as float64."""
+    sign, rest = np.sign(array), abs(array)
+    digits: list[Array] = []
+    while rest.any() or not digits:
+        digits.append((sign * (rest % 2**bits)).astype(np.float64))
+        rest = rest // 2**bits
+    return digits
+
+
+def _share(error: int, allowed: int) -> float:
+    if allowed:
+        return _quotient_of(error, allowed)
+    return 0.0 if error == 0 else float("inf")
+
+
+def _quotient_of(numerator: int, denominator: int) -> float:
+    """Return numerator / denominator, never rounded down to 1 from above."""
+    try:
+        share = numerator / denominator
+    except OverflowError:
+        return float("inf")
+    return float(np.nextafter(1.0, 2.0)) if share <= 1 and numerator > denominator else share
+
+
+def _quotient(value: int, scale: int) -> float:
+    try:
+        return value / 2**scale if scale >= 0 else float(value * 2**-scale)
+    except OverflowError:
+        return float("inf") if value > 0 else float("-inf")

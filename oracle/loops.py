@@ -1,0 +1,74 @@
+"""How a formula's loops are run: by Python, or compiled by Numba once that pays.
+
+The loops are the same source either way, and so is every answer: compiled code keeps the order
+of the operations and contracts nothing.  Compiling costs about as much as Python needs for a few
+million products, so Python runs the loops until it has spent as long on them as compiling would
+take, and a large shape is compiled at once.
+"""
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from contextvars import ContextVar
+from functools import cache
+from time import perf_counter
+from typing import Any
+
+import numpy as np
+
+from oracle.geometry import Array
+
+Loops = Callable[..., None]
+
+PATIENCE = 0.6  # seconds of interpreted loops: what loading Numba and its cached code costs
+SLOW = 1_000_000  # products that Python needs about half of that for
+COMPILABLE = (np.dtype(np.float32), np.dtype(np.float64))
+
+_spent = 0.0
+_only_checked: ContextVar[bool] = ContextVar("_only_checked", default=False)
+
+
+@contextmanager
+def arguments_only() -> Iterator[None]:
+    """Let formulas check their arguments and return zeros of the right shape, running no loop."""
+    token = _only_checked.set(True)
+    try:
+        yield
+    finally:
+        _only_checked.reset(token)
+
+
+def run(loops: Loops, out: Array, *arguments: Any, products: int) -> Array:
+    """Fill `out` by `loops(out, *arguments)` and return it.
+
+    Only float32 and float64 arrays may be compiled; Python's own numbers in object arrays
+    (integers, fractions, dual numbers) and any other dtype are interpreted.
+    """
+    global _spent  # noqa: PLW0603 - the process's own memory of what it paid
+    if _only_checked.get():
+        return out
+    one_dtype = all(a.dtype == out.dtype for a in arguments if isinstance(a, np.ndarray))
+    compilable = one_dtype and out.dtype in COMPILABLE
+    if compilable and (products > SLOW or _spent > PATIENCE):
+        fast = compiled(loops)
+        if fast is not None:
+            fast(out, *(_contiguous(a) for a in arguments))
+            return out
+    start = perf_counter()
+    loops(out, *arguments)
+    _spent += perf_counter() - start
+    return out
+
+
+@cache
+def compiled(loops: Loops) -> Loops | None:
+    """Return `loops` compiled by Numba, cached on disk, or None where Numba cannot be imported."""
+    try:
+        import numba  # noqa: PLC0415 - half a second that small shapes never pay
+    except ImportError:
+        return None
+    result: Loops = numba.njit(cache=True, fastmath=False, nogil=True)(loops)
+    return result
+
+
+def _contiguous(argument: Any) -> Any:
+    return np.ascontiguousarray(argument) if isinstance(argument, np.ndarray) else argument
