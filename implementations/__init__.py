@@ -1,0 +1,1 @@
+"""Backends that ship with the suite.  None of them imports it, and it imports none of them."""

@@ -1,0 +1,143 @@
+"""PyTorch's own convolution and gradients, on NumPy arrays, behind the protocol's names.
+
+Needs PyTorch: pip install 'gradoracle[torch]'.
+"""
+
+from typing import Any, TypeAlias
+
+import numpy as np
+import numpy.typing as npt
+
+try:
+    import torch
+except ImportError as error:
+    raise ImportError("PyTorch is not installed: pip install 'gradoracle[torch]'") from error
+
+Array: TypeAlias = npt.NDArray[Any]
+Pair: TypeAlias = tuple[int, int]
+Shape: TypeAlias = tuple[int, ...]
+
+# fmt: off  - signatures are laid out as arrays | options
+
+
+def from_numpy(array: Array) -> torch.Tensor:
+    """Return a tensor with the array's elements; strides that PyTorch lacks are copied away."""
+    return torch.from_numpy(np.array(array))
+
+
+def to_numpy(tensor: torch.Tensor) -> Array:
+    """Return the tensor's elements as an array."""
+    array: Array = tensor.detach().numpy()
+    return array
+
+
+def conv2d(
+    x: torch.Tensor,
+    weight: torch.Tensor,
+    bias: torch.Tensor | None = None,
+    *,
+    stride: Pair,
+    padding: Pair,
+    dilation: Pair,
+    groups: int,
+) -> torch.Tensor:
+    """Return `torch.nn.functional.conv2d` [N, M, OH, OW].
+
+    Raises:
+        ValueError, RuntimeError: the shapes or options fit no convolution.
+    """
+    _check_four_axes(x.shape)
+    return torch.nn.functional.conv2d(x, weight, bias, stride, padding, dilation, groups)
+
+
+def conv2d_grad_input(
+    grad_output: torch.Tensor,
+    weight: torch.Tensor,
+    *,
+    input_shape: Shape,
+    stride: Pair,
+    padding: Pair,
+    dilation: Pair,
+    groups: int,
+) -> torch.Tensor:
+    """Return PyTorch's dx, of shape `input_shape` [N, C, H, W].
+
+    Raises:
+        ValueError, RuntimeError: the shapes or options fit no convolution.
+    """
+    x = grad_output.new_zeros(input_shape)
+    return _backward(grad_output, x, weight, stride, padding, dilation, groups, 0)
+
+
+def conv2d_grad_weight(
+    grad_output: torch.Tensor,
+    x: torch.Tensor,
+    *,
+    weight_shape: Shape,
+    stride: Pair,
+    padding: Pair,
+    dilation: Pair,
+    groups: int,
+) -> torch.Tensor:
+    """Return PyTorch's dw, of shape `weight_shape` [M, C/groups, KH, KW], summed over the images.
+
+    Raises:
+        ValueError, RuntimeError: the shapes or options fit no convolution.
+    """
+    weight = grad_output.new_zeros(weight_shape)
+    return _backward(grad_output, x, weight, stride, padding, dilation, groups, 1)
+
+
+def conv2d_grad_bias(grad_output: torch.Tensor) -> torch.Tensor:
+    """Return PyTorch's db [M] from dy [N, M, OH, OW].
+
+    Raises:
+        ValueError: grad_output does not have four axes.
+    """
+    _check_four_axes(grad_output.shape)
+    return grad_output.sum(dim=(0, 2, 3))
+
+
+def _backward(
+    grad_output: torch.Tensor,
+    x: torch.Tensor,
+    weight: torch.Tensor,
+    stride: Pair,
+    padding: Pair,
+    dilation: Pair,
+    groups: int,
+    which: int,
+) -> torch.Tensor:
+    """Return one of PyTorch's gradients: 0 dx, 1 dw.
+
+    `convolution_backward` trusts its arguments, so the forward pass on shapes alone (the meta
+    device computes nothing) is asked first whether there is such a convolution.
+    """
+    _check_four_axes(x.shape)
+    y = torch.nn.functional.conv2d(
+        x.to("meta"), weight.to("meta"), None, stride, padding, dilation, groups
+    )
+    if y.shape != grad_output.shape:
+        raise ValueError(
+            f"grad_output has shape {[*grad_output.shape]}, but the output has {[*y.shape]}"
+        )
+    gradients = torch.ops.aten.convolution_backward(
+        grad_output,
+        x,
+        weight,
+        None,
+        stride,
+        padding,
+        dilation,
+        transposed=False,
+        output_padding=(0, 0),
+        groups=groups,
+        output_mask=(which == 0, which == 1, False),
+    )
+    result: torch.Tensor = gradients[which]
+    return result
+
+
+def _check_four_axes(shape: tuple[int, ...]) -> None:
+    if len(shape) != 4:
+        raise ValueError(f"an image batch must have axes [N, C, H, W], got shape {[*shape]}")
