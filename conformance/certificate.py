@@ -1,0 +1,198 @@
+"""The certificate: what ran, on what, with which result, as text and as JSON."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Sequence
+from dataclasses import asdict, dataclass, field
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from conformance.report import MismatchReport
+
+SCHEMA = 1  # of the JSON; raised when a field changes its meaning
+
+
+@dataclass
+class Outcome:
+    """The result of one property of one formula."""
+
+    backend: str
+    formula: str
+    property_name: str
+    status: str = "not run"  # passed, mismatch, no call, not claimed, not run
+    reason: str = ""
+    calls: dict[str, dict[str, int]] = field(default_factory=dict)  # dtype -> stratum -> judged
+    declined: int = 0
+    not_judged: int = 0
+    worst_error_over_bound: float = 0.0
+    seconds: float = 0.0
+    mismatch: MismatchReport | dict[str, Any] | None = None
+
+    @property
+    def judged(self) -> int:
+        """How many calls were judged."""
+        return sum(count for strata in self.calls.values() for count in strata.values())
+
+
+@dataclass
+class Mismatches:
+    """A mismatch with the outcome it belongs to, as `Certificate.mismatches` lists them."""
+
+    formula: str
+    property_name: str
+    headline: str
+    text: str
+
+
+@dataclass
+class Certificate:
+    """What one run says about one backend."""
+
+    backend: str
+    origin: str
+    contract: dict[str, Any]
+    seed: int
+    examples: int
+    environment: dict[str, Any]
+    outcomes: list[Outcome]
+    expected: int  # how many outcomes a whole run has
+
+    @property
+    def mismatches(self) -> list[Mismatches]:
+        """Every broken property, with its report."""
+        found = []
+        for outcome in self.outcomes:
+            if outcome.status == "mismatch":
+                data = _mismatch(outcome)
+                found.append(
+                    Mismatches(
+                        outcome.formula, outcome.property_name, outcome.reason,
+                        data.get("text", outcome.reason),
+                    )
+                )  # fmt: skip
+        return found
+
+    @property
+    def passed(self) -> bool:
+        """Whether the backend is certified: see `why_not`."""
+        return not self.why_not
+
+    @property
+    def why_not(self) -> str:
+        """Return why the backend is not certified, or "" if it is."""
+        broken = len(self.mismatches)
+        if broken:
+            return f"{broken} mismatch{'es' if broken > 1 else ''}"
+        if len(self.outcomes) < self.expected:
+            return f"only {len(self.outcomes)} of {self.expected} checks were run"
+        claimed = [o for o in self.outcomes if o.status != "not claimed"]
+        if not claimed:
+            return "the backend claims no function of the protocol"
+        empty = [o for o in claimed if o.status == "no call"]
+        if empty:
+            return f"{empty[0].formula} {empty[0].property_name}: {empty[0].reason}"
+        return ""
+
+    @property
+    def witnesses(self) -> dict[str, bool]:
+        """Which independent sources of the right answer were asked."""
+        passed = {o.property_name for o in self.outcomes if o.judged}
+        return {
+            "exact oracle": "matches_oracle" in passed,
+            "finite differences": "finite_differences" in passed,
+            "PyTorch": "matches_torch" in passed,
+        }
+
+    def to_json(self) -> str:
+        """Return the certificate as a JSON text."""
+        content = {
+            "schema": SCHEMA,
+            "certified": self.passed,
+            "why_not": self.why_not,
+            "witnesses": self.witnesses,
+            **asdict(self),
+        }
+        return json.dumps(content, indent=1)
+
+    def text(self) -> str:
+        """Return the certificate as it is printed."""
+        return "\n".join(_lines(self))
+
+
+def _mismatch(outcome: Outcome) -> dict[str, Any]:
+    found = outcome.mismatch
+    if found is None:
+        return {}
+    return found if isinstance(found, dict) else asdict(found)
+
+
+def _lines(certificate: Certificate) -> Iterable[str]:
+    c = certificate
+    yield f"certificate of {c.backend} ({c.origin})"
+    yield f"  {'CERTIFIED' if c.passed else 'NOT CERTIFIED: ' + c.why_not}"
+    properties = list(dict.fromkeys(o.property_name for o in c.outcomes))
+    formulas = list(dict.fromkeys(o.formula for o in c.outcomes))
+    width = max(len(p) for p in properties) if properties else 0
+    yield ""
+    yield "  calls judged".ljust(width + 4) + "  ".join(f"{f:>18}" for f in formulas)
+    for name in properties:
+        cells = [_cell(c.outcomes, formula, name) for formula in formulas]
+        yield f"  {name:<{width + 2}}" + "  ".join(f"{cell:>18}" for cell in cells)
+    yield ""
+    yield from _summary(c)
+
+
+def _cell(outcomes: Sequence[Outcome], formula: str, name: str) -> str:
+    outcome = next((o for o in outcomes if (o.formula, o.property_name) == (formula, name)), None)
+    if outcome is None:
+        return ""
+    if outcome.status == "mismatch":
+        return "MISMATCH"
+    if outcome.status != "passed":
+        return outcome.status
+    declined = f" -{outcome.declined}" if outcome.declined else ""
+    return f"{outcome.judged}{declined}"
+
+
+def _summary(c: Certificate) -> Iterable[str]:
+    strata: dict[str, int] = {}
+    dtypes: dict[str, int] = {}
+    for outcome in c.outcomes:
+        for dtype, counts in outcome.calls.items():
+            for stratum, count in counts.items():
+                strata[stratum] = strata.get(stratum, 0) + count
+                dtypes[dtype] = dtypes.get(dtype, 0) + count
+    total = sum(strata.values())
+    seconds = sum(o.seconds for o in c.outcomes)
+    yield f"  {total} calls in {seconds:.1f} s: {_counts(dtypes)}; strata {_counts(strata)}"
+    worst = max(c.outcomes, key=lambda o: o.worst_error_over_bound, default=None)
+    if worst is not None and worst.worst_error_over_bound:
+        yield (
+            f"  largest rounding error {worst.worst_error_over_bound:.2g} of the bound "
+            f"({worst.formula})"
+        )
+    declined = sum(o.declined for o in c.outcomes)
+    if declined:
+        yield f"  declined: {declined} calls raised NotImplementedError (-n above); none was passed"
+    unclaimed = sorted({o.formula for o in c.outcomes if o.status == "not claimed"})
+    if unclaimed:
+        yield f"  not claimed: {', '.join(unclaimed)}"
+    asked = [name for name, was in c.witnesses.items() if was]
+    absent = [name for name, was in c.witnesses.items() if not was]
+    yield f"  witnesses: {', '.join(asked) or 'none'}" + (
+        f"; not run: {', '.join(absent)}" if absent else ""
+    )
+    yield from _reasons(c)
+    yield f"  {_counts(c.environment, ' ')}"
+    yield f"  seed {c.seed}, {c.examples} examples a check"
+
+
+def _reasons(c: Certificate) -> Iterable[str]:
+    reasons = {o.property_name: o.reason for o in c.outcomes if o.status == "not run"}
+    for name, reason in reasons.items():
+        yield f"  not run: {name} ({reason})"
+
+
+def _counts(counts: dict[str, Any], between: str = " ") -> str:
+    return ", ".join(f"{name}{between}{value}" for name, value in counts.items())

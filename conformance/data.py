@@ -1,0 +1,155 @@
+"""The numbers of a call: one drawn seed and one style make all its arrays.
+
+Drawing a seed keeps the engine's work at a handful of integers per call, and shrinking at the
+geometry; `conformance.minimise` simplifies the values afterwards.  An array is never all zeros,
+since zeros hide what they are multiplied with.
+
+Integer styles are sized to the call: n products of factors below L_1 and L_2 stay exact in any
+order if n * L_1 * L_2 <= 2**bits.
+"""
+
+from collections.abc import Callable, Mapping
+from typing import Any, NamedTuple, TypeAlias
+
+import numpy as np
+
+from conformance.operator import Arguments
+from oracle.geometry import Array, Shape
+from oracle.rounding import FORMATS
+
+Shapes: TypeAlias = Mapping[str, Shape]
+Arrays: TypeAlias = dict[str, Array]
+Random: TypeAlias = np.random.Generator
+
+
+class Style(NamedTuple):
+    """A way to fill the arrays of a call with numbers of a format with `bits` of significand."""
+
+    name: str
+    fill: Callable[[Random, Shapes, int], Arrays]
+
+
+def make_call(arguments: Arguments, style: Style, seed: int, dtype: str) -> dict[str, Any]:
+    """Return every argument of the operator's formulas, by name."""
+    shapes = {name: shape for name, shape in arguments.shapes.items() if shape is not None}
+    arrays = style.fill(np.random.default_rng(seed), shapes, FORMATS[dtype].bits)
+    given = {name: array.astype(dtype) for name, array in arrays.items()}
+    absent = {name: None for name, shape in arguments.shapes.items() if shape is None}
+    return {**given, **absent, **arguments.options}
+
+
+# -- integers, on which rounding never acts -------------------------------------------------------
+
+
+def _small(random: Random, shape: Shape) -> Array:
+    """Integers of at most 4 in absolute value, one in nine of them zero, not all zero."""
+    array = random.integers(-4, 5, shape).astype(np.float64)
+    if array.size and not array.any():
+        array.flat[random.integers(array.size)] = random.choice((-3, -2, -1, 1, 2, 3))
+    return array
+
+
+def small_integers(random: Random, shapes: Shapes, bits: int) -> Arrays:
+    """Every array holds integers in [-4, 4]."""
+    del bits
+    return {name: _small(random, shape) for name, shape in shapes.items()}
+
+
+def ones(random: Random, shapes: Shapes, bits: int) -> Arrays:
+    """One array holds small integers, all others ones: sums over windows can be read off."""
+    varied = _pick(random, shapes)
+    arrays = small_integers(random, shapes, bits)
+    return {n: a if n == varied else np.ones_like(a) for n, a in arrays.items()}
+
+
+def one_hot(random: Random, shapes: Shapes, bits: int) -> Arrays:
+    """One array holds a single nonzero element: the others must appear where it says."""
+    hot = _pick(random, shapes)
+    arrays = small_integers(random, shapes, bits)
+    if arrays[hot].size:
+        at, value = random.integers(arrays[hot].size), random.choice((-2, -1, 1, 2))
+        arrays[hot] = np.zeros_like(arrays[hot])
+        arrays[hot].flat[at] = value
+    return arrays
+
+
+def all_negative(random: Random, shapes: Shapes, bits: int) -> Arrays:
+    """Every element is negative: a zero that comes from the padding is seen."""
+    return {n: -abs(a) - 1 for n, a in small_integers(random, shapes, bits).items()}
+
+
+def next_to_powers(random: Random, shapes: Shapes, bits: int) -> Arrays:
+    """One array holds 2**k - 1, 2**k and 2**k + 1, the others -1, 0, 1: short significands fail.
+
+    k is the largest that the format holds exactly for so many terms, or 11 or 12, the last that
+    half precision and TF32 hold.
+    """
+    large = _pick(random, shapes)
+    longest = bits - 1 - _terms(shapes).bit_length()
+    power = int(random.choice([k for k in (11, 12, longest) if k <= longest] or [longest]))
+    arrays = {n: np.sign(a) for n, a in small_integers(random, shapes, bits).items()}
+    near = 2.0**power + random.integers(-1, 2, shapes[large])
+    arrays[large] = near * random.choice((-1, 1), shapes[large])
+    return arrays
+
+
+def cancelling(random: Random, shapes: Shapes, bits: int) -> Arrays:
+    """Neighbours of one array are 2**k + a and -2**k + b: large partial sums, small results."""
+    large = _pick(random, shapes)
+    longest = bits - 3 - _terms(shapes).bit_length()
+    arrays = {n: np.sign(a) for n, a in small_integers(random, shapes, bits).items()}
+    signs = np.where(np.arange(arrays[large].size) % 2, -1.0, 1.0).reshape(shapes[large])
+    arrays[large] = signs * 2.0 ** min(longest, 20) + arrays[large]
+    return arrays
+
+
+# -- floats, which are judged by the rounding bound -----------------------------------------------
+
+
+def normal(random: Random, shapes: Shapes, bits: int) -> Arrays:
+    """Every element is standard normal."""
+    del bits
+    return {name: random.standard_normal(shape) for name, shape in shapes.items()}
+
+
+def wide_range(random: Random, shapes: Shapes, bits: int) -> Arrays:
+    """Normal elements times 2**-12 to 2**12."""
+    return {
+        name: array * 2.0 ** random.integers(-12, 13, array.shape)
+        for name, array in normal(random, shapes, bits).items()
+    }
+
+
+def positive(random: Random, shapes: Shapes, bits: int) -> Arrays:
+    """Elements in [1, 2): every rounding error of a long sum points at a magnitude."""
+    del bits
+    return {name: 1 + random.random(shape) for name, shape in shapes.items()}
+
+
+def nearly_cancelling(random: Random, shapes: Shapes, bits: int) -> Arrays:
+    """Neighbours of one array differ in sign and in the last few bits only."""
+    large = _pick(random, shapes)
+    arrays = positive(random, shapes, bits)
+    flat = arrays[large].ravel()
+    flat[1::2] = -flat[0 : 2 * (flat.size // 2) : 2] * (1 + 2.0 ** (4 - bits))
+    arrays[large] = flat.reshape(shapes[large])
+    return arrays
+
+
+INTEGERS = tuple(
+    Style(fill.__name__.replace("_", " "), fill)
+    for fill in (small_integers, ones, one_hot, all_negative, next_to_powers, cancelling)
+)
+FLOATS = tuple(
+    Style(fill.__name__.replace("_", " "), fill)
+    for fill in (normal, wide_range, positive, nearly_cancelling)
+)
+
+
+def _pick(random: Random, shapes: Shapes) -> str:
+    return sorted(shapes)[random.integers(len(shapes))]
+
+
+def _terms(shapes: Shapes) -> int:
+    """Return a bound of how many products an element of any formula of the operator sums."""
+    return max(1, *(int(np.prod(shape)) for shape in shapes.values())) + 1

@@ -1,0 +1,43 @@
+"""On what a run took place: versions, processor, BLAS.  No path and no user name."""
+
+from __future__ import annotations
+
+import platform
+import sys
+from importlib.metadata import PackageNotFoundError, version
+from typing import Any
+
+import hypothesis
+import numpy as np
+import threadpoolctl
+
+
+def suite_version() -> str:
+    """Return the installed version of gradoracle, or "checkout" where nobody installed it."""
+    try:
+        return version("gradoracle")
+    except PackageNotFoundError:
+        return "checkout"
+
+
+def environment() -> dict[str, Any]:
+    """Return the versions and the machine that a certificate names."""
+    found = {
+        "gradoracle": suite_version(),
+        "Python": platform.python_version(),
+        "NumPy": np.__version__,
+        "Hypothesis": hypothesis.__version__,
+    }
+    torch = sys.modules.get("torch")
+    if torch is not None:
+        found["PyTorch"] = str(torch.__version__)
+    return {**found, "machine": platform.machine(), "BLAS": _blas()}
+
+
+def _blas() -> str:
+    for library in threadpoolctl.threadpool_info():
+        if library.get("user_api") == "blas":
+            parts = (library.get(k) for k in ("internal_api", "version", "architecture"))
+            threads = library.get("num_threads")
+            return f"{' '.join(str(p) for p in parts if p)} ({threads} thread)"
+    return "unknown"

@@ -1,0 +1,225 @@
+"""One examination: one property of one formula of one backend, on calls that Hypothesis draws.
+
+pytest and `conformance.check` both end up here, so both give the same verdicts.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections import Counter
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from time import perf_counter
+from typing import Any
+
+import hypothesis.strategies as st
+from hypothesis import HealthCheck, Phase, Verbosity, given, settings
+from hypothesis import seed as seeded
+from hypothesis.errors import Flaky
+
+from conformance.backend import Backend
+from conformance.certificate import Outcome
+from conformance.data import Style, make_call
+from conformance.minimise import simplest_numbers, smallest_sizes
+from conformance.misconceptions import is_evidence
+from conformance.mismatch import Answer, Declined, Mismatch
+from conformance.operator import Geometry, Operator
+from conformance.properties import NotJudged, Property
+from conformance.report import Finding, report
+from conformance.strategies import integers
+from oracle.formula import Formula
+
+DRAWS = 4  # of numbers, for a smaller geometry to fail on
+EVIDENCE = 40  # answers kept to tell misconceptions apart, at most
+LARGEST_SEED = 2**32 - 1
+
+
+@dataclass
+class Examination:
+    """What was asked so far, and the last call that broke the property."""
+
+    backend: Backend
+    operator: Operator
+    formula: Formula
+    property: Property
+    seed: int
+    calls: Counter[tuple[str, str]] = field(default_factory=Counter)  # (dtype, stratum)
+    declined: int = 0
+    not_judged: int = 0
+    worst: float = 0.0
+    drawn: tuple[Geometry, Style, str] | None = None  # what the last call was made of
+    broken: tuple[dict[str, Any], Mismatch] | None = None
+    evidence: list[Answer] = field(default_factory=list)
+
+    def judge(self, geometry: Geometry, seed: int, style: int) -> None:
+        """Judge the calls that one drawn geometry, seed and style stand for.
+
+        Every claimed dtype gets the style that was drawn and, where the property wants more of a
+        geometry, the simplest one before it.
+        """
+        styles = self.property.styles
+        chosen = [styles[style]]
+        if self.property.styles_per_geometry > 1 and style:
+            chosen.insert(0, styles[0])
+        arguments = self.operator.arguments(geometry.sizes)
+        for dtype in self.backend.contract.dtypes:
+            for one in chosen:
+                call = make_call(arguments, one, seed, dtype)
+                self.drawn = geometry, one, dtype
+                if self.judge_call(call):
+                    self.calls[dtype, geometry.stratum] += 1
+
+    def judge_call(self, call: dict[str, Any]) -> bool:
+        """Judge one call and return whether it counts; a broken property raises Mismatch."""
+        self.backend.answers.clear()
+        try:
+            share = self.property.check(self.backend, self.operator, self.formula, call)
+        except Declined:
+            self.declined += 1
+            return False
+        except NotJudged:
+            self.not_judged += 1
+            return False
+        except Mismatch as mismatch:
+            self.broken = call, mismatch
+            self._keep_evidence()
+            raise
+        self.worst = max(self.worst, share)
+        if len(self.evidence) < EVIDENCE // 2:
+            self._keep_evidence()
+        return True
+
+    def fails(self, call: dict[str, Any]) -> bool:
+        """Return whether a call breaks the property."""
+        try:
+            self.judge_call(call)
+        except Mismatch:
+            return True
+        return False
+
+    def minimise(self) -> None:
+        """Make the call that broke the property as small as it gets."""
+        assert self.drawn is not None and self.broken is not None, "nothing to minimise"  # noqa: S101, PT018
+        geometry, style, dtype = self.drawn
+        smallest_sizes(geometry.sizes, lambda sizes: self._fails_somehow(sizes, style, dtype))
+        call, mismatch = self.broken
+        simplest_numbers(call, lambda c: self.fails(dict(c)))
+        call, mismatch = self.broken
+        if not self.fails(call):  # what it last was is what is told
+            self.broken = call, mismatch
+
+    def _fails_somehow(self, sizes: Mapping[str, int], style: Style, dtype: str) -> bool:
+        """Return whether some numbers of these sizes break the property."""
+        try:
+            arguments = self.operator.arguments(sizes)
+        except ValueError:
+            return False
+        styles = dict.fromkeys((style, self.property.styles[0]))
+        return any(
+            self.fails(make_call(arguments, one, seed, dtype))
+            for seed in range(DRAWS)
+            for one in styles
+        )
+
+    def finding(self, *, unsteady: bool) -> Finding:
+        """Minimise the call that broke the property, unless it does so at times, and tell all."""
+        if not unsteady:
+            self.minimise()
+        assert self.broken is not None, "a finding needs a call that broke the property"  # noqa: S101
+        call, mismatch = self.broken
+        return Finding(
+            self.backend, self.operator, self.formula, self.property, self.seed, call, mismatch,
+            list(self.backend.answers), self.evidence, unsteady,
+        )  # fmt: skip
+
+    def _keep_evidence(self) -> None:
+        fresh = [a for a in self.backend.answers if is_evidence(a)]
+        self.evidence = (self.evidence + fresh)[-EVIDENCE:]
+
+
+def examine(
+    backend: Backend,
+    operator: Operator,
+    formula: Formula,
+    property_: Property,
+    *,
+    examples: int,
+    seed: int,
+) -> Outcome:
+    """Judge `property_` of `formula` on fresh calls and return what came of it.
+
+    The calls depend on `seed`, the formula and the property only: not on the backend, nor on
+    what else is run, nor on the order.
+    """
+    start = perf_counter()
+    outcome = Outcome(backend.name, formula.__name__, property_.name)
+    if formula.__name__ not in backend.functions:
+        outcome.status, outcome.reason = _absent(backend, formula)
+        return outcome
+    exam = Examination(backend, operator, formula, property_, seed)
+    unsteady = False
+    try:
+        _run(exam, max(1, round(examples * property_.share)), _own_seed(exam))
+    except Mismatch:
+        pass
+    except Flaky:
+        unsteady = True
+    _fill(outcome, exam, unsteady=unsteady)
+    outcome.seconds = perf_counter() - start
+    return outcome
+
+
+def _run(exam: Examination, examples: int, seed: int) -> None:
+    """Let Hypothesis draw and shrink; a broken property raises Mismatch."""
+
+    @seeded(seed)
+    @settings(
+        max_examples=examples,
+        deadline=None,
+        database=None,
+        derandomize=False,
+        report_multiple_bugs=False,
+        phases=(Phase.generate,),  # what fails is made small by conformance.minimise
+        suppress_health_check=list(HealthCheck),
+        verbosity=Verbosity.quiet,
+        print_blob=False,
+    )
+    @given(
+        exam.operator.geometries(exam.property.size),
+        integers(0, LARGEST_SEED),
+        st.integers(0, len(exam.property.styles) - 1),
+    )
+    def judge(geometry: Geometry, seed: int, style: int) -> None:
+        exam.judge(geometry, seed, style)
+
+    judge()
+
+
+def _fill(outcome: Outcome, exam: Examination, *, unsteady: bool) -> None:
+    outcome.declined, outcome.not_judged = exam.declined, exam.not_judged
+    for (dtype, stratum), count in sorted(exam.calls.items()):
+        outcome.calls.setdefault(dtype, {})[stratum] = count
+    outcome.worst_error_over_bound = exam.worst
+    if exam.broken is not None:
+        outcome.status = "mismatch"
+        outcome.mismatch = report(exam.finding(unsteady=unsteady))
+        outcome.reason = outcome.mismatch.headline
+    elif not exam.calls:
+        outcome.status = "no call"
+        outcome.reason = (
+            f"no call was judged: {exam.declined} declined, {exam.not_judged} not applicable"
+        )
+    else:
+        outcome.status = "passed"
+
+
+def _absent(backend: Backend, formula: Formula) -> tuple[str, str]:
+    if formula.__name__ in backend.missing:
+        return "mismatch", f"{formula.__name__} is claimed by the contract, but is not there"
+    return "not claimed", f"the backend has no {formula.__name__}, or does not claim it"
+
+
+def _own_seed(exam: Examination) -> int:
+    """Return the examination's own seed, so that no two draw the same calls."""
+    text = f"{exam.seed} {exam.formula.__name__} {exam.property.name}"
+    return int.from_bytes(hashlib.sha256(text.encode()).digest()[:8], "big")

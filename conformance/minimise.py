@@ -1,0 +1,106 @@
+"""From a call that fails to the smallest one that still does: first the geometry, then the numbers.
+
+Hypothesis draws the calls, but its shrinker works on the choices of a strategy, where a drawn
+layer is one choice and the numbers are one seed: it stops at a 3x3 layer where a 1x2 kernel would
+do.  Here every size of the geometry is lowered by itself, and any two together, each tried on a
+few draws of numbers; then the numbers become zeros and ones.
+"""
+
+from collections.abc import Callable, Iterator, Mapping
+from itertools import combinations, product
+from typing import Any
+
+import numpy as np
+
+from oracle.formula import Call
+from oracle.geometry import Array
+
+ATTEMPTS = 400  # calls that the numbers may cost; small counterexamples need about twenty
+
+IMAGE = ("height", "width")
+
+Sizes = Mapping[str, int]
+
+
+def smallest_sizes(sizes: Sizes, fails: Callable[[Sizes], bool]) -> dict[str, int]:
+    """Return sizes none of which, and no two of which, can be lowered so that it still fails.
+
+    An image may grow by up to two pixels where that spares an option: an unpadded counterexample
+    is easier to read than a padded one.
+    """
+    current = dict(sizes)
+    while True:
+        lower = next((c for c in _lowered(current) if fails(c)), None)
+        if lower is None:
+            return current
+        current = lower
+
+
+def _lowered(sizes: Sizes) -> Iterator[dict[str, int]]:
+    """Yield smaller sizes, the boldest first."""
+    for name, size in sizes.items():
+        for less in sorted({0, 1, size // 2, size - 1}):
+            if 0 <= less < size:
+                yield {**sizes, name: less}
+    for one, other in combinations(sizes, 2):
+        if sizes[one] and sizes[other]:
+            yield {**sizes, one: sizes[one] - 1, other: sizes[other] - 1}
+    for name, side, more in product(sizes, IMAGE, (1, 2)):
+        if sizes[name] and side in sizes and name not in IMAGE:
+            yield {**sizes, name: sizes[name] - 1, side: sizes[side] + more}
+
+
+def simplest_numbers(call: Call, fails: Callable[[Call], bool]) -> dict[str, Any]:
+    """Return a call of the same shapes that fails as well, with few and simple numbers.
+
+    The nonzero elements of each array are halved as long as the call keeps failing (delta
+    debugging, Zeller 1999), then what is left is turned into ones.
+    """
+    budget = [ATTEMPTS]
+
+    def still_fails(candidate: Call) -> bool:
+        budget[0] -= 1
+        return budget[0] >= 0 and fails(candidate)
+
+    current = dict(call)
+    names = [name for name, value in call.items() if isinstance(value, np.ndarray)]
+    for _ in range(2):
+        before = {name: current[name] for name in names}
+        for name in names:
+            current[name] = _simplest(
+                current[name],
+                lambda a, name=name: still_fails({**current, name: a}),  # type: ignore[misc]
+            )
+        if all(before[name] is current[name] for name in names):
+            break
+    return current
+
+
+def _simplest(array: Array, fails: Callable[[Array], bool]) -> Array:
+    nonzero = np.flatnonzero(array)
+    size = max(1, nonzero.size)
+    while nonzero.size:
+        for chunk in np.array_split(nonzero, -(-nonzero.size // size)):
+            candidate = array.copy()
+            candidate.flat[chunk] = 0
+            if fails(candidate):
+                array, nonzero = candidate, np.setdiff1d(nonzero, chunk)
+        if size == 1:
+            break
+        size = -(-size // 2)
+    return _ones(array, fails)
+
+
+def _ones(array: Array, fails: Callable[[Array], bool]) -> Array:
+    """Turn the nonzero elements into ones, all at once or one by one."""
+    everywhere = (array != 0).astype(array.dtype)
+    if (everywhere == array).all() or fails(everywhere):
+        return array if (everywhere == array).all() else everywhere
+    for at in np.flatnonzero(array):
+        for value in (1, -1, 2):
+            candidate = array.copy()
+            candidate.flat[at] = value
+            if array.flat[at] == value or fails(candidate):
+                array = candidate
+                break
+    return array

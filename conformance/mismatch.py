@@ -1,0 +1,45 @@
+"""A wrong answer, as an exception: what was asked, what came, what is right."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from oracle.formula import Call, Formula
+from oracle.geometry import Array
+
+
+@dataclass
+class Answer:
+    """What a backend returned for one call of one formula; kept so that a report can show it."""
+
+    formula: Formula
+    call: Call
+    value: Array | None  # None: it raised instead
+
+
+class Mismatch(AssertionError):
+    """A backend breaks a property on one call.
+
+    `headline` names the function, the first wrong element, got and want.  `call` is the one that
+    shows it, where that is not the call being judged (an illegal neighbour of it).
+    """
+
+    def __init__(self, headline: str, call: Call | None = None) -> None:
+        """Remember the sentence and the call."""
+        super().__init__(headline)
+        self.headline, self.call = headline, call
+
+
+class Declined(Exception):
+    """A backend raised NotImplementedError: it does not do this call, and says so."""
+
+
+def describe(value: Any) -> str:
+    """Return an array as dtype and shape, anything else as its short repr."""
+    if isinstance(value, np.ndarray):
+        return f"{value.dtype}{[*value.shape]}"
+    text = repr(value)
+    return text if len(text) <= 60 else text[:57] + "..."

@@ -1,0 +1,124 @@
+"""Finding backends: by registered name, by import path, or an object at hand."""
+
+from __future__ import annotations
+
+import difflib
+import importlib
+import importlib.util
+from dataclasses import dataclass
+from importlib.metadata import entry_points
+from typing import Any
+
+from conformance.backend import Backend
+
+GROUP = "gradoracle.backends"
+
+# The shipped backends, known even in a checkout that nobody installed.
+SHIPPED = {
+    "im2col": "implementations.im2col",
+    "torch": "implementations.torch_reference",
+    "oracle": "oracle",
+}
+
+HOW_TO_REGISTER = (
+    f'register one with  [project.entry-points."{GROUP}"]  mine = "mypkg.kernels"  in your '
+    "pyproject.toml, or pass an import path such as mypkg.kernels or mypkg.kernels:backend"
+)
+
+
+class UnknownBackend(LookupError):
+    """No backend has this name, and it is no import path."""
+
+
+class UnusableBackend(ImportError):
+    """The backend is there and cannot be loaded; the message says why in one line."""
+
+
+@dataclass(frozen=True)
+class Registered:
+    """A backend's name, where its code is, and which distribution registered it."""
+
+    name: str
+    path: str
+    distribution: str
+
+
+def registered() -> dict[str, Registered]:
+    """Return every registered backend by name: the shipped ones, then entry points."""
+    found = {name: Registered(name, path, "gradoracle") for name, path in SHIPPED.items()}
+    for entry in entry_points(group=GROUP):
+        origin = f"{entry.dist.name} {entry.dist.version}" if entry.dist else "unknown"
+        if entry.name in SHIPPED and SHIPPED[entry.name] != entry.value:
+            raise UnusableBackend(
+                f"{origin} registers a backend named {entry.name!r}, which is one of ours; "
+                "another name is needed"
+            )
+        found[entry.name] = Registered(entry.name, entry.value, origin)
+    return found
+
+
+def load(name: str) -> Backend:
+    """Return the backend called `name`, or the one at that import path.
+
+    Raises:
+        UnknownBackend: neither is there; the message lists what is, and how to register.
+        UnusableBackend: importing it failed, or its contract is wrong.
+    """
+    known = registered()
+    if name in known:
+        entry = known[name]
+        return _open(name, entry.path, entry.distribution)
+    if not _looks_importable(name):
+        raise UnknownBackend(_unknown(name, list(known)))
+    return _open(name, name, "import path")
+
+
+def wrap(backend: Any, name: str | None = None) -> Backend:
+    """Return a Backend from a name, an import path, a module, or any object with the functions."""
+    if isinstance(backend, Backend):
+        return backend
+    if isinstance(backend, str):
+        return load(backend)
+    label = name or getattr(backend, "__name__", None) or type(backend).__name__
+    path = label if hasattr(backend, "__spec__") else ""
+    return _judgeable(label, backend, "this process", path)
+
+
+def _open(name: str, path: str, origin: str) -> Backend:
+    module_name, _, attribute = path.partition(":")
+    try:
+        source: Any = importlib.import_module(module_name)
+        for part in filter(None, attribute.split(".")):
+            source = getattr(source, part)
+    except (Exception, SystemExit) as error:
+        reason = " ".join(str(error).split()) or type(error).__name__
+        raise UnusableBackend(
+            f"backend {name!r} ({path}) cannot be loaded: {type(error).__name__}: {reason}"
+        ) from error
+    return _judgeable(name, source, origin, path)
+
+
+def _judgeable(name: str, source: Any, origin: str, path: str) -> Backend:
+    try:
+        return Backend(name, source, origin, path)
+    except ValueError as error:
+        raise UnusableBackend(f"backend {name!r}: {error}") from error
+
+
+def _looks_importable(path: str) -> bool:
+    module_name = path.partition(":")[0]
+    if not all(part.isidentifier() for part in module_name.split(".")):
+        return False
+    try:
+        return importlib.util.find_spec(module_name) is not None
+    except (Exception, SystemExit):  # noqa: BLE001 - a parent package may do anything
+        return "." in module_name or ":" in path
+
+
+def _unknown(name: str, known: list[str]) -> str:
+    near = difflib.get_close_matches(name, known, n=1, cutoff=0.5)
+    guess = f" (did you mean {near[0]!r}?)" if near else ""
+    return (
+        f"no backend {name!r}{guess}; registered: {', '.join(sorted(known))}. "
+        f"To add yours: {HOW_TO_REGISTER}"
+    )

@@ -1,0 +1,206 @@
+"""What a mismatch is told as: what is wrong, where, why, and how to see it again.
+
+The script needs nothing but NumPy and the backend: its arrays are written out.
+"""
+
+from __future__ import annotations
+
+import textwrap
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+
+from conformance.backend import Backend
+from conformance.judge import call_dtype
+from conformance.misconceptions import explain
+from conformance.mismatch import Answer, Mismatch
+from conformance.operator import Operator
+from conformance.properties import Property
+from conformance.scripts import script
+from oracle.exact import Truth
+from oracle.formula import Call, Formula, argument_names, displayed
+from oracle.geometry import Array
+from oracle.rounding import FORMATS
+
+WIDTH = 100
+SHOWN = 4  # wrong elements listed
+LITERAL = 24  # elements written out in a report
+
+
+@dataclass
+class Finding:
+    """Everything known about one broken property."""
+
+    backend: Backend
+    operator: Operator
+    formula: Formula
+    property: Property
+    seed: int
+    call: Call
+    mismatch: Mismatch
+    answers: list[Answer]  # of the minimal call
+    evidence: list[Answer]  # of other calls, right and wrong
+    unsteady: bool  # the same call broke the property once and kept it once
+
+
+@dataclass
+class MismatchReport:
+    """A mismatch as data and as text; part of the certificate."""
+
+    headline: str
+    formula: str  # the one that is wrong, as far as can be told
+    equation: str
+    source: str
+    sentence: str  # the property
+    arguments: dict[str, Any]
+    nonzeros: dict[str, int]
+    looks_like: list[str] = field(default_factory=list)
+    repro: str = ""
+    script: str = ""
+    text: str = ""
+
+
+def report(finding: Finding) -> MismatchReport:
+    """Return the report of a finding."""
+    blamed = wrong_answers(finding)
+    formula = blamed[0].formula if blamed else finding.formula
+    call = finding.mismatch.call or (blamed[0].call if blamed else finding.call)
+    equation, source = displayed(formula)
+    names = [name for part in argument_names(formula) for name in part]
+    arrays = {n: call[n] for n in names if isinstance(call[n], np.ndarray)}
+    result = MismatchReport(
+        headline=finding.mismatch.headline,
+        formula=formula.__name__,
+        equation=equation,
+        source=source,
+        sentence=finding.property.sentence,
+        arguments={n: _plain(call[n]) for n in names},
+        nonzeros={n: int(np.count_nonzero(a)) for n, a in arrays.items()},
+        looks_like=_explanations(finding, formula),
+        repro=(
+            f"pytest conformance --backend {finding.backend.name} --seed {finding.seed} "
+            f"-k {finding.backend.name}-{finding.formula.__name__}-{finding.property.name}"
+        ),
+        script=script(
+            finding.backend, finding.property.name, finding.formula, finding.call,
+            blamed or finding.answers, finding.mismatch,
+        ),
+    )  # fmt: skip
+    result.text = _text(finding, result, call, blamed)
+    return result
+
+
+def wrong_answers(finding: Finding) -> list[Answer]:
+    """Return the answers to the minimal call that are not what their formula gives."""
+    wrong = []
+    for answer in finding.answers:
+        if answer.value is None:
+            continue
+        truth = Truth(answer.formula, answer.call)
+        value, dtype = answer.value, call_dtype(answer.call)
+        if value.shape != truth.terms.shape or value.dtype != dtype:
+            wrong.append(answer)
+            continue
+        accumulator = finding.backend.contract.accumulator(dtype.name)
+        if truth.fits(min(FORMATS[accumulator].bits, FORMATS[dtype.name].bits)):
+            right = bool((value == truth.as_float(dtype)).all())
+        else:
+            right = bool((truth.error_over_bound(value, accumulator) <= 1).all())
+        if not right:
+            wrong.append(answer)
+    return wrong
+
+
+def _explanations(finding: Finding, formula: Formula) -> list[str]:
+    evidence = [a for a in (*finding.evidence, *finding.answers) if a.value is not None]
+    return explain(formula, evidence)
+
+
+def _text(finding: Finding, result: MismatchReport, call: Call, blamed: list[Answer]) -> str:
+    rows = [
+        ("minimal call", _call_lines(result, call)),
+        ("wrong", _wrong_lines(blamed[0]) if blamed else []),
+        ("property", [f"{finding.property.name}: {result.sentence}"]),
+        ("formula", [*result.equation.splitlines(), f"({result.source})"]),
+        ("looks like", result.looks_like),
+        ("unsteady", [UNSTEADY] if finding.unsteady else []),
+        ("again", [result.repro]),
+    ]
+    lines = [
+        f"{finding.backend.name} breaks {finding.property.name}",
+        f"  {result.headline}",
+        *(line for title, content in rows for line in _row(title, content)),
+        "  script        needs NumPy and the backend only:",
+        textwrap.indent(result.script.rstrip(), "    "),
+    ]
+    return "\n".join(lines)
+
+
+UNSTEADY = (
+    "the same call broke the property once and kept it another time: the backend's answers "
+    "depend on more than its arguments (state, uninitialised memory, a race)"
+)
+
+
+def _row(title: str, content: list[str]) -> list[str]:
+    """Return lines under a title in the margin, long ones wrapped."""
+    lines = []
+    for text in content:
+        wrapped = textwrap.wrap(
+            text, WIDTH - 16, subsequent_indent="  ", break_long_words=False,
+            break_on_hyphens=False, drop_whitespace=True,
+            initial_indent=text[: len(text) - len(text.lstrip())],
+        )  # fmt: skip
+        lines += wrapped
+    return [f"  {title if i == 0 else '':<14}{line}" for i, line in enumerate(lines)]
+
+
+def _call_lines(result: MismatchReport, call: Call) -> list[str]:
+    """Return the arguments: each array on a line, the options together on the last."""
+    lines, options = [], []
+    for name in result.arguments:
+        value = call[name]
+        if isinstance(value, np.ndarray):
+            lines.append(f"{name} {value.dtype}{[*value.shape]} = {_written(value)}")
+        else:
+            options.append(f"{name}={value}")
+    return [*lines, ", ".join(options)] if options else lines
+
+
+def _written(array: Array) -> str:
+    if array.size <= LITERAL:
+        return " ".join(str(array.tolist()).split())
+    hot = np.flatnonzero(array)
+    if hot.size <= SHOWN:
+        places = [np.unravel_index(i, array.shape) for i in hot]
+        return "zeros but " + ", ".join(
+            f"[{', '.join(map(str, at))}] = {array[at]:g}" for at in places
+        )
+    return f"{hot.size} nonzero elements, see the script"
+
+
+def _wrong_lines(answer: Answer) -> list[str]:
+    """Return the first wrong elements of an answer, got and want."""
+    assert answer.value is not None, "only answers with a value are blamed"  # noqa: S101
+    truth = Truth(answer.formula, answer.call)
+    name = answer.formula.__name__
+    if answer.value.shape != truth.terms.shape:
+        return [f"{name}: got shape {[*answer.value.shape]}, want {[*truth.terms.shape]}"]
+    want = truth.as_float(np.dtype(np.float64))
+    unequal = np.argwhere(~(answer.value == want))
+    lines = []
+    for at in unequal[:SHOWN]:
+        place = tuple(at.tolist())
+        lines.append(
+            f"{name}[{', '.join(map(str, place))}]: got {answer.value[place]}, want {want[place]}"
+        )
+    more = len(unequal) - SHOWN
+    return [*lines, f"and {more} more"] if more > 0 else lines
+
+
+def _plain(value: Any) -> Any:
+    """Return an argument as JSON can hold it."""
+    if isinstance(value, np.ndarray):
+        return {"dtype": value.dtype.name, "shape": [*value.shape], "data": value.ravel().tolist()}
+    return [*value] if isinstance(value, tuple) else value

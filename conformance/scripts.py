@@ -1,0 +1,125 @@
+"""The pasteable script of a mismatch: NumPy, the backend, literal arrays, one assertion.
+
+It shows the call whose answer is wrong and what is right; properties that are about something
+else than the value (inputs changed, bad arguments taken) have their own last lines.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+
+from conformance.backend import Backend
+from conformance.judge import call_dtype
+from conformance.mismatch import Answer, Mismatch
+from oracle.exact import Truth
+from oracle.formula import Call, Formula, argument_names
+from oracle.geometry import Array
+from oracle.rounding import FORMATS
+
+LITERAL = 64  # elements written as one literal; larger arrays are filled in
+
+
+def script(
+    backend: Backend, name: str, formula: Formula, call: Call, answers: list[Answer],
+    mismatch: Mismatch,
+) -> str:  # fmt: skip
+    """Return a script that shows the mismatch called `name` and fails while it is there."""
+    if name == "rejects_bad_arguments":
+        return _bad_arguments(backend, formula, mismatch)
+    if answers:
+        formula, call = answers[0].formula, answers[0].call
+    lines = [*_imports(backend), *_arrays(formula, call), "", *_ask(backend, formula, call)]
+    if name == "leaves_inputs_unchanged":
+        return "\n".join([*lines, *_unchanged(backend, formula, call)]) + "\n"
+    return "\n".join([*lines, *_verdict(backend, formula, call)]) + "\n"
+
+
+def _imports(backend: Backend) -> list[str]:
+    lines = ["import numpy as np", ""]
+    if backend.path:
+        module, _, attribute = backend.path.partition(":")
+        lines.insert(1, f"import {module}")
+        lines.insert(2, f"backend = {module}{'.' + attribute if attribute else ''}")
+        return lines
+    return [*lines, f"backend = ...  # the object judged as {backend.name!r}"]
+
+
+def _arrays(formula: Formula, call: Call) -> list[str]:
+    lines = []
+    for part in argument_names(formula):
+        for name in part:
+            if isinstance(call[name], np.ndarray):
+                lines += _array(name, call[name])
+            elif call[name] is None:
+                lines.append(f"{name} = None")
+    return lines
+
+
+def _array(name: str, array: Array) -> list[str]:
+    dtype = array.dtype.name
+    if array.size <= LITERAL and array.size:
+        return [f'{name} = np.array({array.tolist()}, "{dtype}")']
+    lines = [f'{name} = np.zeros({array.shape}, "{dtype}")']
+    hot = np.flatnonzero(array)
+    if hot.size > 1000:
+        return [*lines, f"{name}.flat[:] = {array.ravel().tolist()}"]
+    if hot.size:
+        lines.append(f"{name}.flat[{hot.tolist()}] = {array.flat[hot].tolist()}")
+    return lines
+
+
+def _ask(backend: Backend, formula: Formula, call: Call) -> list[str]:
+    own = hasattr(backend.source, "from_numpy")
+    positional, options = argument_names(formula)
+    arguments = []
+    for name in positional:
+        given = isinstance(call[name], np.ndarray)
+        arguments.append(f"backend.from_numpy({name})" if own and given else f"{name}")
+    arguments += [f"{name}={call[name]!r}" for name in options]
+    line = f"got = backend.{formula.__name__}({', '.join(arguments)})"
+    if hasattr(backend.source, "to_numpy"):
+        return [line, "got = backend.to_numpy(got)"]
+    return [line]
+
+
+def _verdict(backend: Backend, formula: Formula, call: Call) -> list[str]:
+    truth, dtype = Truth(formula, call), call_dtype(call)
+    accumulator = backend.contract.accumulator(dtype.name)
+    exact = truth.fits(min(FORMATS[accumulator].bits, FORMATS[dtype.name].bits))
+    want = truth.as_float(dtype if exact else np.dtype(np.float64))
+    lines = [
+        *_array("want", want),
+        'print("got", got.dtype, got.shape, got, "\\nwant", want.dtype, want.shape, want)',
+        f'assert (got.shape, got.dtype) == ({want.shape}, "{dtype.name}")',
+    ]
+    if exact:
+        return [*lines, "assert (got == want).all()  # the data are exact"]
+    bound = truth.bound(dtype.name, accumulator)
+    return [
+        *lines,
+        *_array("allowed", bound),
+        "assert (abs(got - want) <= allowed).all()  # what rounding explains",
+    ]
+
+
+def _unchanged(backend: Backend, formula: Formula, call: Call) -> list[str]:
+    names = [n for n in argument_names(formula)[0] if isinstance(call[n], np.ndarray)]
+    lines = []
+    for name in names:
+        lines += [*_array(f"given_{name}", call[name])]
+        lines.append(f"assert {name}.tobytes() == given_{name}.tobytes(), {name}")
+    note = "  # arrays of its own: look at what from_numpy made of them"
+    return [*lines, note] if hasattr(backend.source, "from_numpy") else lines
+
+
+def _bad_arguments(backend: Backend, formula: Formula, mismatch: Mismatch) -> str:
+    call = mismatch.call or {}
+    lines = [*_imports(backend), *_arrays(formula, call), "", "try:"]
+    lines += [f"    {line}" for line in _ask(backend, formula, call)]
+    lines += [
+        "except Exception as error:",
+        '    print("refused, as it must be:", error)',
+        "else:",
+        '    raise AssertionError("took arguments that fit no such operation")',
+    ]
+    return "\n".join(lines) + "\n"
