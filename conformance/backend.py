@@ -72,8 +72,8 @@ class Backend:
         with _verdicts(
             f"{formula.__name__}: its result ({kind}) is not readable as an array: {{}}"
         ):
-            record.value = self._as_array(result)
-            left = {name: self._look(value) for name, value in arguments.items()}
+            record.value = self._as_array(formula.__name__, result)
+            left = {name: self._look(name, value) for name, value in arguments.items()}
         return record.value, left
 
     def refuses(self, formula: Formula, call: Call) -> tuple[bool, Any]:
@@ -95,20 +95,20 @@ class Backend:
         positional, options = argument_names(formula)
         return {name: _copied(call[name], convert) for name in (*positional, *options)}
 
-    def _as_array(self, result: Any) -> Array:
+    def _as_array(self, name: str, result: Any) -> Array:
         convert = getattr(self.source, "to_numpy", None)
         if convert is not None:
             result = convert(result)
         elif not isinstance(result, np.ndarray) and hasattr(result, "__dlpack__"):
             result = np.from_dlpack(result)
         if type(result) is not np.ndarray:
-            raise TypeError(f"want a NumPy array, got {describe(result)}")
+            raise Mismatch(f"{name}: returned {_kind(result)}, want a NumPy array")
         return np.array(result)
 
-    def _look(self, value: Any) -> Any:
+    def _look(self, name: str, value: Any) -> Any:
         """Return an argument as it is now, to be compared with what was given."""
         plain = isinstance(value, np.ndarray | tuple | int | type(None))
-        return value if plain else self._as_array(value)
+        return value if plain else self._as_array(name, value)
 
 
 @contextmanager
@@ -118,6 +118,8 @@ def _verdicts(sentence: str) -> Iterator[None]:
         yield
     except NotImplementedError as error:
         raise Declined(str(error)) from error
+    except Mismatch:
+        raise
     except (Exception, SystemExit) as error:
         raise Mismatch(sentence.format(_one_line(error))) from error
 
@@ -126,6 +128,12 @@ def _copied(value: Any, convert: Callable[[Array], Any] | None) -> Any:
     if not isinstance(value, np.ndarray):
         return value
     return value.copy() if convert is None else convert(value.copy())
+
+
+def _kind(value: Any) -> str:
+    """Return what a result is, in words: its type, and dtype and shape or a short repr."""
+    article = "an" if type(value).__name__[0] in "aeiouAEIOU" else "a"
+    return f"{article} {type(value).__name__} ({describe(value)})"
 
 
 def _one_line(error: BaseException) -> str:

@@ -21,6 +21,7 @@ from conformance.registry import wrap
 from oracle.formula import Formula
 
 PROFILES = {"quick": 25, "certify": 300, "deep": 5000}  # examples of a property with share 1
+FIRST_LOOK = 20  # examples of a first round over all checks, where any mismatch will do
 NO_TORCH = "PyTorch is not installed: pip install 'gradoracle[torch]'"
 
 
@@ -38,7 +39,9 @@ def check(
     `backend` is a registered name, an import path, a module or any object that has the
     protocol's functions.  `operators` are names such as "conv2d" (default: all), `examples` the
     geometries drawn per property (default: 300), `seed` repeats a run (default: fresh, and in
-    the certificate).  `progress` is called with every outcome as it falls.
+    the certificate).  `progress` is called with every outcome as it falls.  With
+    `stop_at_first_mismatch` every check takes a short look first, since most wrong kernels are
+    wrong nearly everywhere.
 
     Raises:
         UnknownBackend, UnusableBackend: there is nothing to judge; the message says why.
@@ -50,17 +53,20 @@ def check(
         raise ValueError(f"examples must be at least 1, got {examples}")
     seed = fresh_seed() if seed is None else seed
     chosen = _operators(operators)
-    outcomes = []
+    rounds = [examples]
+    if stop_at_first_mismatch and examples > FIRST_LOOK:
+        rounds.insert(0, FIRST_LOOK)
+    outcomes: list[Outcome] = []
     with threadpoolctl.threadpool_limits(limits=1):
-        for operator, formula, property_ in checks(chosen):
-            outcomes.append(
-                run_check(judged, operator, formula, property_, examples=examples, seed=seed)
-            )
-            if progress is not None:
-                progress(outcomes[-1])
-            if stop_at_first_mismatch and outcomes[-1].status == "mismatch":
-                break
-        return certificate(judged, outcomes, seed=seed, examples=examples, operators=chosen)
+        for count in rounds:
+            outcomes = []
+            for case in checks(chosen):
+                outcomes.append(run_check(judged, *case, examples=count, seed=seed))
+                if progress is not None and count == examples:
+                    progress(outcomes[-1])
+                if stop_at_first_mismatch and outcomes[-1].status == "mismatch":
+                    return certificate(judged, outcomes, seed, count, chosen)
+        return certificate(judged, outcomes, seed, examples, chosen)
 
 
 def checks(
@@ -93,7 +99,6 @@ def run_check(
 def certificate(
     backend: Backend,
     outcomes: list[Outcome],
-    *,
     seed: int,
     examples: int,
     operators: Sequence[Operator] = OPERATORS,

@@ -24,6 +24,7 @@ def _version(wanted: bool) -> None:  # noqa: FBT001 - typer's callback
 
 @app.callback()
 def main(
+    *,
     version: Annotated[
         bool, typer.Option("--version", callback=_version, is_eager=True, help="Show the version.")
     ] = False,
@@ -56,3 +57,7 @@ def backends() -> None:
     console = Console(highlight=False, markup=False)
     console.print(table)
     console.print(f"\nTo add yours: {HOW_TO_REGISTER}")
+
+
+if __name__ == "__main__":
+    app()

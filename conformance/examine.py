@@ -12,7 +12,6 @@ from dataclasses import dataclass, field
 from time import perf_counter
 from typing import Any
 
-import hypothesis.strategies as st
 from hypothesis import HealthCheck, Phase, Verbosity, given, settings
 from hypothesis import seed as seeded
 from hypothesis.errors import Flaky
@@ -23,15 +22,13 @@ from conformance.data import Style, make_call
 from conformance.minimise import simplest_numbers, smallest_sizes
 from conformance.misconceptions import is_evidence
 from conformance.mismatch import Answer, Declined, Mismatch
-from conformance.operator import Geometry, Operator
+from conformance.operator import Geometry, Operator, Size
 from conformance.properties import NotJudged, Property
 from conformance.report import Finding, report
-from conformance.strategies import integers
 from oracle.formula import Formula
 
 DRAWS = 4  # of numbers, for a smaller geometry to fail on
 EVIDENCE = 40  # answers kept to tell misconceptions apart, at most
-LARGEST_SEED = 2**32 - 1
 
 
 @dataclass
@@ -50,21 +47,22 @@ class Examination:
     drawn: tuple[Geometry, Style, str] | None = None  # what the last call was made of
     broken: tuple[dict[str, Any], Mismatch] | None = None
     evidence: list[Answer] = field(default_factory=list)
+    gathering: bool = False  # only evidence is wanted: nothing raises
 
-    def judge(self, geometry: Geometry, seed: int, style: int) -> None:
-        """Judge the calls that one drawn geometry, seed and style stand for.
+    def judge(self, geometry: Geometry) -> None:
+        """Judge the calls that one drawn geometry stands for.
 
-        Every claimed dtype gets the style that was drawn and, where the property wants more of a
-        geometry, the simplest one before it.
+        Every claimed dtype gets the style that the seed picks and, where the property wants more
+        of a geometry, the simplest one before it.
         """
         styles = self.property.styles
-        chosen = [styles[style]]
-        if self.property.styles_per_geometry > 1 and style:
+        chosen = [styles[geometry.seed % len(styles)]]
+        if self.property.styles_per_geometry > 1 and chosen[0] is not styles[0]:
             chosen.insert(0, styles[0])
         arguments = self.operator.arguments(geometry.sizes)
         for dtype in self.backend.contract.dtypes:
             for one in chosen:
-                call = make_call(arguments, one, seed, dtype)
+                call = make_call(arguments, one, geometry.seed, dtype)
                 self.drawn = geometry, one, dtype
                 if self.judge_call(call):
                     self.calls[dtype, geometry.stratum] += 1
@@ -81,6 +79,9 @@ class Examination:
             self.not_judged += 1
             return False
         except Mismatch as mismatch:
+            if self.gathering:
+                self._keep_evidence()
+                return False
             self.broken = call, mismatch
             self._keep_evidence()
             raise
@@ -125,12 +126,19 @@ class Examination:
         """Minimise the call that broke the property, unless it does so at times, and tell all."""
         if not unsteady:
             self.minimise()
+        answers = list(self.backend.answers)
+        self._gather_evidence()
         assert self.broken is not None, "a finding needs a call that broke the property"  # noqa: S101
         call, mismatch = self.broken
         return Finding(
             self.backend, self.operator, self.formula, self.property, self.seed, call, mismatch,
-            list(self.backend.answers), self.evidence, unsteady,
+            answers, self.evidence, unsteady,
         )  # fmt: skip
+
+    def _gather_evidence(self) -> None:
+        """Ask for answers to some more small calls: the minimal one fits several misconceptions."""
+        self.gathering = True
+        _run(self, EVIDENCE, self.seed, "small")
 
     def _keep_evidence(self) -> None:
         fresh = [a for a in self.backend.answers if is_evidence(a)]
@@ -153,13 +161,16 @@ def examine(
     """
     start = perf_counter()
     outcome = Outcome(backend.name, formula.__name__, property_.name)
-    if formula.__name__ not in backend.functions:
-        outcome.status, outcome.reason = _absent(backend, formula)
-        return outcome
+    needed = (formula, operator.formula) if property_.of == "gradients" else (formula,)
+    for one in needed:
+        if one.__name__ not in backend.functions:
+            outcome.status, outcome.reason = _absent(backend, one)
+            return outcome
     exam = Examination(backend, operator, formula, property_, seed)
     unsteady = False
     try:
-        _run(exam, max(1, round(examples * property_.share)), _own_seed(exam))
+        count = max(1, round(examples * property_.share))
+        _run(exam, count, _own_seed(exam), property_.size)
     except Mismatch:
         pass
     except Flaky:
@@ -169,8 +180,8 @@ def examine(
     return outcome
 
 
-def _run(exam: Examination, examples: int, seed: int) -> None:
-    """Let Hypothesis draw and shrink; a broken property raises Mismatch."""
+def _run(exam: Examination, examples: int, seed: int, size: Size) -> None:
+    """Let Hypothesis draw geometries; a broken property raises Mismatch."""
 
     @seeded(seed)
     @settings(
@@ -184,13 +195,9 @@ def _run(exam: Examination, examples: int, seed: int) -> None:
         verbosity=Verbosity.quiet,
         print_blob=False,
     )
-    @given(
-        exam.operator.geometries(exam.property.size),
-        integers(0, LARGEST_SEED),
-        st.integers(0, len(exam.property.styles) - 1),
-    )
-    def judge(geometry: Geometry, seed: int, style: int) -> None:
-        exam.judge(geometry, seed, style)
+    @given(exam.operator.geometries(size))
+    def judge(geometry: Geometry) -> None:
+        exam.judge(geometry)
 
     judge()
 

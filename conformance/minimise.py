@@ -15,9 +15,11 @@ import numpy as np
 from oracle.formula import Call
 from oracle.geometry import Array
 
+SMALLER = 200  # geometries in a row; each tries what is boldest first, so ten are many
 ATTEMPTS = 400  # calls that the numbers may cost; small counterexamples need about twenty
 
 IMAGE = ("height", "width")
+COUNTED = ("images",)
 
 Sizes = Mapping[str, int]
 
@@ -28,26 +30,41 @@ def smallest_sizes(sizes: Sizes, fails: Callable[[Sizes], bool]) -> dict[str, in
     An image may grow by up to two pixels where that spares an option: an unpadded counterexample
     is easier to read than a padded one.
     """
-    current = dict(sizes)
-    while True:
+    current = _nonempty(sizes)
+    if current != sizes and not fails(current):
+        current = dict(sizes)
+    for _ in range(SMALLER):
         lower = next((c for c in _lowered(current) if fails(c)), None)
         if lower is None:
-            return current
+            break
         current = lower
+    return current
+
+
+def _nonempty(sizes: Sizes) -> dict[str, int]:
+    """Return sizes with an image in the batch: an empty one is no simpler than that."""
+    return {name: size or int(name in COUNTED) for name, size in sizes.items()}
 
 
 def _lowered(sizes: Sizes) -> Iterator[dict[str, int]]:
-    """Yield smaller sizes, the boldest first."""
+    """Yield smaller sizes, the boldest first.
+
+    Each lowers 3 * (all sizes but the image's) + (the image's sizes), so shrinking ends.
+    """
+
+    def by_one(name: str) -> int:
+        return sizes[name] - (sizes[name] > int(name in COUNTED))
+
     for name, size in sizes.items():
-        for less in sorted({0, 1, size // 2, size - 1}):
-            if 0 <= less < size:
+        for less in sorted({0, 1, size // 2, size - 3, size - 2, size - 1}):
+            if int(name in COUNTED) <= less < size:
                 yield {**sizes, name: less}
     for one, other in combinations(sizes, 2):
-        if sizes[one] and sizes[other]:
-            yield {**sizes, one: sizes[one] - 1, other: sizes[other] - 1}
+        if by_one(one) < sizes[one] and by_one(other) < sizes[other]:
+            yield {**sizes, one: by_one(one), other: by_one(other)}
     for name, side, more in product(sizes, IMAGE, (1, 2)):
-        if sizes[name] and side in sizes and name not in IMAGE:
-            yield {**sizes, name: sizes[name] - 1, side: sizes[side] + more}
+        if side in sizes and name not in IMAGE and by_one(name) < sizes[name]:
+            yield {**sizes, name: by_one(name), side: sizes[side] + more}
 
 
 def simplest_numbers(call: Call, fails: Callable[[Call], bool]) -> dict[str, Any]:

@@ -36,9 +36,11 @@ class Misconception:
             n: a.astype(np.float64) if isinstance(a, np.ndarray) else a for n, a in call.items()
         }
         try:
-            return self.wrong(formula, wide)
-        except (ValueError, IndexError):
+            with np.errstate(all="ignore"):
+                given = self.wrong(formula, wide)
+        except (ValueError, IndexError, ZeroDivisionError):
             return None
+        return given if np.isfinite(given).all() else None
 
 
 FORWARD, DX, DW, DB = "conv2d", "conv2d_grad_input", "conv2d_grad_weight", "conv2d_grad_bias"
@@ -122,6 +124,20 @@ def _first_channels(call: dict[str, Any]) -> dict[str, Any]:
     x = call["x"]
     depth = x.shape[1] // call["groups"]
     return {**call, "x": np.concatenate([x[:, :depth]] * call["groups"], axis=1)}
+
+
+def _first_bias(call: dict[str, Any]) -> dict[str, Any]:
+    """Every group adds the bias of the first."""
+    bias = call["bias"]
+    if bias is None:
+        return call
+    return {**call, "bias": np.resize(bias[: len(bias) // call["groups"]], bias.shape)}
+
+
+def _first_image(formula: Formula, call: dict[str, Any]) -> Array:
+    """Every image gets the answer of the first."""
+    answer = evaluate(formula, call)
+    return np.repeat(answer[:1], len(answer), axis=0)
 
 
 def _some_images(chosen: slice) -> Wrong:
@@ -219,6 +235,10 @@ MISCONCEPTIONS = (
                   _overwrites),
     Misconception("windows that reach into the padding are skipped", (FORWARD,), _skips_edge),
     Misconception("the bias is left out", (FORWARD,), bent(_without("bias"))),
+    Misconception("the bias is left out where there are groups", (FORWARD,),
+                  bent(lambda c: c if c["groups"] == 1 else {**c, "bias": None})),
+    Misconception("every group adds the bias of the first", (FORWARD,), bent(_first_bias)),
+    Misconception("every image gets the answer of the first", (FORWARD, DX), _first_image),
     Misconception("the bias is subtracted", (FORWARD,),
                   bent(lambda c: {**c, "bias": None if c["bias"] is None else -c["bias"]})),
     Misconception("the sum over output pixels stops at the filter's size, as 002 prints it", (DW,),
@@ -239,33 +259,38 @@ MISCONCEPTIONS = (
 
 
 def explain(formula: Formula, evidence: Sequence[Answer]) -> list[str]:
-    """Return the sentences of the misconceptions that give every answer of `evidence`.
+    """Return the sentences of the misconceptions that explain every wrong answer of `evidence`.
 
-    An answer that the right formula explains as well says nothing, so each misconception must
-    differ from the right formula on at least one of them.
+    Where the backend is right, a misconception may give nothing, or a result of another shape
+    (somebody may catch that), but no other numbers.
     """
-    answers = [a for a in evidence if a.formula is formula and a.value is not None]
-    right = [Truth(formula, a.call).as_float(np.dtype(np.float64)) for a in answers]
-    sentences = []
-    for misconception in MISCONCEPTIONS:
-        if formula.__name__ not in misconception.functions:
-            continue
-        given = [misconception.answer(formula, a.call) for a in answers]
-        told = any(g is not None and not _same(g, r) for g, r in zip(given, right, strict=True))
-        if told and all(_is(a, g) for a, g in zip(answers, given, strict=True)):
-            sentences.append(misconception.sentence)
-    return sentences
+    answers = [(a, _right(a)) for a in evidence if a.formula is formula and a.value is not None]
+    return [
+        m.sentence
+        for m in MISCONCEPTIONS
+        if formula.__name__ in m.functions
+        and any(not _same(a.value, right) for a, right in answers)
+        and all(_fits(m.answer(formula, a.call), a.value, right) for a, right in answers)
+    ]
 
 
-def _is(answer: Answer, given: Array | None) -> bool:
-    """Whether the answer is what was given, in its own dtype."""
-    if given is None or answer.value is None:
+def _right(answer: Answer) -> Array:
+    return Truth(answer.formula, answer.call).as_float(np.dtype(np.float64))
+
+
+def _fits(given: Array | None, got: Array | None, right: Array) -> bool:
+    """Whether what a misconception gives goes together with what the backend gave."""
+    if _same(got, right):
+        return given is None or given.shape != right.shape or _same(given, right)
+    return _same(got, given)
+
+
+def _same(got: Array | None, want: Array | None) -> bool:
+    """Whether two arrays are equal, up to how a quotient may be rounded."""
+    if got is None or want is None or got.shape != want.shape:
         return False
-    return _same(answer.value, given.astype(answer.value.dtype))
-
-
-def _same(a: Array, b: Array) -> bool:
-    return a.shape == b.shape and bool((a == b).all())
+    ulp = np.finfo(got.dtype).eps if got.dtype.kind == "f" else 0
+    return bool((abs(got - want) <= 2 * ulp * abs(want)).all())
 
 
 def is_evidence(answer: Answer) -> bool:

@@ -21,11 +21,12 @@ class Arguments(NamedTuple):
 
 @dataclass(frozen=True)
 class Geometry:
-    """What was drawn of a call before it has data: a few integers by name, and why those."""
+    """What was drawn of a call: a few integers by name, why those, and a seed for its numbers."""
 
     stratum: str
     region: str  # what was forced, or the layer or the limit that was aimed at
     sizes: Mapping[str, int]
+    seed: int
 
 
 @dataclass(frozen=True)

@@ -23,7 +23,8 @@ def activate(pluginmanager: pytest.PytestPluginManager) -> None:
 @pytest.hookimpl(tryfirst=True)
 def pytest_load_initial_conftests(early_config: pytest.Config, args: list[str]) -> None:
     """Activate the suite where an argument is the package, a path to it, or a test of it."""
-    if any(_names_the_suite(argument) for argument in args):
+    before = ["", *args]
+    if any(_names_the_suite(one) for one, last in zip(args, before, strict=False) if last != "-p"):
         activate(early_config.pluginmanager)
 
 

@@ -52,8 +52,8 @@ class Run:
             certificate(
                 backend,
                 [o for o in outcomes if o.backend == backend.name],
-                seed=self.seed,
-                examples=self.examples,
+                self.seed,
+                self.examples,
             )
             for backend in self.backends
         ]

@@ -147,12 +147,9 @@ def _row(title: str, content: list[str]) -> list[str]:
     """Return lines under a title in the margin, long ones wrapped."""
     lines = []
     for text in content:
-        wrapped = textwrap.wrap(
-            text, WIDTH - 16, subsequent_indent="  ", break_long_words=False,
-            break_on_hyphens=False, drop_whitespace=True,
-            initial_indent=text[: len(text) - len(text.lstrip())],
-        )  # fmt: skip
-        lines += wrapped
+        lines += textwrap.wrap(
+            text, WIDTH - 16, subsequent_indent="  ", break_long_words=False, break_on_hyphens=False
+        )
     return [f"  {title if i == 0 else '':<14}{line}" for i, line in enumerate(lines)]
 
 

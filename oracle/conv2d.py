@@ -98,8 +98,8 @@ def conv2d_grad_input(
 ) -> Array:
     """Return dx = dE/dx, of shape `input_shape` [N, C, H, W], from dy [N, M, OH, OW].
 
-        dx[n,c,h,w] = sum over m of c's group, p, q with i*S + p*D - P = h and j*S + q*D - P = w
-                      of dy[n,m,i,j] weight[m,c,p,q]
+        dx[n,c,h,w] = sum of dy[n,m,i,j] weight[m,c,p,q] over m of c's group and all (p, q)
+                      with i*S + p*D - P = h and j*S + q*D - P = w
 
     (001, third display: h = h' + p, kernel *not* flipped where dy is read at (h - p)).  Pixels
     that no window reaches get 0.  dtype follows dy.

@@ -15,12 +15,13 @@ import numpy as np
 
 from oracle.formula import Call, Formula, algebra, evaluate, operands
 from oracle.geometry import Array, Shape
+from oracle.loops import pays_to_compile
 from oracle.rounding import FORMATS
 
 Integers: TypeAlias = Array  # whole numbers: float64 while they stay below 2**53, else objects
 
 EXACT = 2**53  # float64 holds every integer up to here
-LARGE = 200_000  # multiply-adds from which limbs beat Python's integers
+LARGE, LARGE_COMPILED = 200_000, 4_000  # terms from which limbs beat Python's integers
 
 
 def scaled(array: Array) -> tuple[Integers, int]:
@@ -182,7 +183,7 @@ class Truth:
         whole = all(a.dtype != object for a in arrays.values())
         if whole and self._largest_sum() <= EXACT:
             return evaluate(self.formula, {**self.call, **arrays})
-        if int(self.terms.sum()) > LARGE:
+        if int(self.terms.sum()) > (LARGE_COMPILED if pays_to_compile() else LARGE):
             return self._in_limbs(arrays)
         objects = {name: integers(a) for name, a in arrays.items()}
         return evaluate(self.formula, {**self.call, **objects})

@@ -37,6 +37,11 @@ def arguments_only() -> Iterator[None]:
         _only_checked.reset(token)
 
 
+def pays_to_compile() -> bool:
+    """Return whether Python has spent so long on loops that Numba takes what it can."""
+    return _spent > PATIENCE
+
+
 def run(loops: Loops, out: Array, *arguments: Any, products: int) -> Array:
     """Fill `out` by `loops(out, *arguments)` and return it.
 
@@ -48,7 +53,7 @@ def run(loops: Loops, out: Array, *arguments: Any, products: int) -> Array:
         return out
     one_dtype = all(a.dtype == out.dtype for a in arguments if isinstance(a, np.ndarray))
     compilable = one_dtype and out.dtype in COMPILABLE
-    if compilable and (products > SLOW or _spent > PATIENCE):
+    if compilable and (products > SLOW or pays_to_compile()):
         fast = compiled(loops)
         if fast is not None:
             fast(out, *(_contiguous(a) for a in arguments))

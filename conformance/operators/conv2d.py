@@ -1,6 +1,7 @@
 """The conv2d operator: its formulas, its geometries and its PyTorch witness."""
 
 from collections.abc import Callable, Mapping
+from functools import partial
 from typing import Any, NamedTuple
 
 import hypothesis.strategies as st
@@ -12,11 +13,10 @@ from conformance.strategies import (
     BLOCKS,
     LIMITS,
     THREADS,
+    Choices,
     Range,
     Ranges,
-    integers,
-    one_of,
-    pair,
+    chosen,
 )
 from oracle.geometry import Pair, conv2d_shapes, extent
 
@@ -93,6 +93,7 @@ BOUNDARIES: dict[str, tuple[int, ...]] = {
     "blocks": (BLOCKS - 1, BLOCKS, BLOCKS + 1, BLOCKS + 2),
 }
 REGION_NAMES = tuple(REGIONS)
+STRATA = ("free", "free", "idiomatic", "boundary")
 
 # "small" is for what loops over products in Python, "medium" for what asks many times.
 BOUNDARIES_OF: dict[Size, dict[str, tuple[int, ...]]] = {
@@ -113,80 +114,79 @@ def geometries(size: Size) -> st.SearchStrategy[Geometry]:
     return _GEOMETRIES[size]
 
 
-@st.composite
-def _geometries(draw: st.DrawFn, boundaries: dict[str, tuple[int, ...]]) -> Geometry:
-    # Free geometries come first, so that whatever fails shrinks to one if that fails as well.
-    strata: tuple[Callable[[], Geometry], ...] = (
-        lambda: _free(draw),
-        lambda: _free(draw),
-        lambda: _idiomatic(draw),
-        lambda: _boundary(draw, boundaries),
-    )
-    return strata[draw(integers(0, 3))]()
+def _any(draw: Choices, size: Size) -> Geometry:
+    stratum = draw.one_of(STRATA)
+    if stratum == "boundary":
+        return _boundary(draw, BOUNDARIES_OF[size])
+    if stratum == "idiomatic":
+        return _idiomatic(draw, widest=2 if size == "small" else 6)
+    return _free(draw)
 
 
-_GEOMETRIES = {size: _geometries(boundaries) for size, boundaries in BOUNDARIES_OF.items()}
+_GEOMETRIES: dict[Size, st.SearchStrategy[Geometry]] = {
+    size: chosen(partial(_any, size=size)) for size in BOUNDARIES_OF
+}
 
 
-def _free(draw: st.DrawFn) -> Geometry:
-    region = REGION_NAMES[draw(integers(0, len(REGIONS) - 1))]
+def _free(draw: Choices) -> Geometry:
+    region = draw.one_of(REGION_NAMES)
     ranges = {**FREE, **REGIONS[region]}
 
     def number(name: str) -> int:
-        return draw(integers(*ranges[name]))
+        return draw.integer(*ranges[name])
 
     unlike = bool(number("different"))
     groups, depth, multiplier = number("groups"), number("depth"), number("multiplier")
     return _geometry(
         "free", region, draw, images=number("images"), groups=groups, depth=depth,
         multiplier=multiplier,
-        kernel=pair(draw, ranges["kernel"], different=unlike),
-        stride=pair(draw, ranges["stride"], different=unlike),
-        padding=pair(draw, ranges["padding"], different=unlike),
-        dilation=pair(draw, ranges["dilation"], different=unlike),
-        rows=pair(draw, ranges["rows"]), rest=ranges["rest"],
+        kernel=draw.pair(ranges["kernel"], different=unlike),
+        stride=draw.pair(ranges["stride"], different=unlike),
+        padding=draw.pair(ranges["padding"], different=unlike),
+        dilation=draw.pair(ranges["dilation"], different=unlike),
+        rows=draw.pair(ranges["rows"]), rest=ranges["rest"],
     )  # fmt: skip
 
 
-def _idiomatic(draw: st.DrawFn) -> Geometry:
-    layer = LAYERS[draw(integers(0, len(LAYERS) - 1))]
-    channels = draw(integers(1, 6))
+def _idiomatic(draw: Choices, *, widest: int) -> Geometry:
+    layer = draw.one_of(LAYERS)
+    channels = draw.integer(1, widest)
     groups = channels if layer.depthwise else 2 if layer.grouped else 1
-    multiplier = draw(integers(1, 2 if layer.depthwise else 6))
+    multiplier = draw.integer(1, 2 if layer.depthwise else widest)
     return _geometry(
-        "idiomatic", layer.name, draw, images=draw(integers(1, 2)), groups=groups,
+        "idiomatic", layer.name, draw, images=draw.integer(1, 2), groups=groups,
         depth=1 if layer.depthwise else channels, multiplier=multiplier,
         kernel=(layer.kernel,) * 2, stride=(layer.stride,) * 2,
         padding=(layer.padding,) * 2, dilation=(layer.dilation,) * 2,
-        rows=pair(draw, (1, 7)), rest=(0, 1),
+        rows=draw.pair((1, widest + 1)), rest=(0, 1),
     )  # fmt: skip
 
 
-def _boundary(draw: st.DrawFn, boundaries: dict[str, tuple[int, ...]]) -> Geometry:
-    aim = tuple(boundaries)[draw(integers(0, len(boundaries) - 1))]
-    limit = draw(one_of(boundaries[aim]))
-    images = limit if aim == "images" else draw(integers(1, 2))
+def _boundary(draw: Choices, boundaries: dict[str, tuple[int, ...]]) -> Geometry:
+    aim = draw.one_of(tuple(boundaries))
+    limit = draw.one_of(boundaries[aim])
+    images = limit if aim == "images" else draw.integer(1, 2)
     groups = limit if aim == "groups" else 1
-    depth = limit if aim == "depth" else draw(integers(1, 2))
-    multiplier = limit if aim == "multiplier" else draw(integers(1, 2))
-    kernel = pair(draw, (1, 3))
-    rows = pair(draw, (1, 3))
-    stride = pair(draw, (1, 2))
+    depth = limit if aim == "depth" else draw.integer(1, 2)
+    multiplier = limit if aim == "multiplier" else draw.integer(1, 2)
+    kernel = draw.pair((1, 3))
+    rows = draw.pair((1, 3))
+    stride = draw.pair((1, 2))
     if aim == "kernel":
-        kernel = (limit, kernel[1]) if draw(integers(0, 1)) else (kernel[0], limit)
+        kernel = (limit, kernel[1]) if draw.integer(0, 1) else (kernel[0], limit)
     elif aim == "columns":
         rows = (rows[0], limit)
     elif aim == "pixels":
-        rows = _as_product(limit, draw(integers(1, 4)))
+        rows = _as_product(limit, draw.integer(1, 4))
     elif aim == "taps":
-        kernel, depth = _taps(limit, draw(integers(1, 3)))
+        kernel, depth = _taps(limit, draw.integer(1, 3))
     elif aim in ("threads", "blocks"):
-        images, groups, depth, multiplier, kernel = 1, 1, 1, 1, (1, draw(integers(1, 2)))
-        rows = _as_product(limit, draw(one_of((1, 255, 256, 257))))
+        images, groups, depth, multiplier, kernel = 1, 1, 1, 1, (1, draw.integer(1, 2))
+        rows = _as_product(limit, draw.one_of((1, 255, 256, 257)))
     return _geometry(
         "boundary", f"{aim} {limit}", draw, images=images, groups=groups, depth=depth,
         multiplier=multiplier, kernel=kernel, stride=stride,
-        padding=pair(draw, (0, 1)), dilation=pair(draw, (1, 2)), rows=rows, rest=(0, 1),
+        padding=draw.pair((0, 1)), dilation=draw.pair((1, 2)), rows=rows, rest=(0, 1),
     )  # fmt: skip
 
 
@@ -201,7 +201,7 @@ def _taps(limit: int, side: int) -> tuple[Pair, int]:
 
 
 def _geometry(
-    stratum: str, region: str, draw: st.DrawFn, *, images: int, groups: int, depth: int,
+    stratum: str, region: str, draw: Choices, *, images: int, groups: int, depth: int,
     multiplier: int, kernel: Pair, stride: Pair, padding: Pair, dilation: Pair, rows: Pair,
     rest: Range,
 ) -> Geometry:  # fmt: skip
@@ -212,13 +212,13 @@ def _geometry(
     )
     sizes = {
         "images": images, "groups": groups, "depth": depth, "multiplier": multiplier,
-        "height": height, "width": width, "bias": draw(integers(0, 1)),
+        "height": height, "width": width, "bias": draw.integer(0, 1),
         "kernel_height": kernel[0], "kernel_width": kernel[1],
         "stride_height": stride[0], "stride_width": stride[1],
         "padding_height": padding[0], "padding_width": padding[1],
         "dilation_height": dilation[0], "dilation_width": dilation[1],
     }  # fmt: skip
-    return Geometry(stratum, region, sizes)
+    return Geometry(stratum, region, sizes, draw.seed())
 
 
 def arguments(sizes: Mapping[str, int]) -> Arguments:
@@ -251,9 +251,9 @@ def arguments(sizes: Mapping[str, int]) -> Arguments:
     )
 
 
-def _rest(draw: st.DrawFn, rest: Range, stride: int) -> int:
+def _rest(draw: Choices, rest: Range, stride: int) -> int:
     """Draw how many pixels the windows leave over, less than a stride."""
-    return draw(integers(min(rest[0], stride - 1), min(rest[1], stride - 1)))
+    return draw.integer(min(rest[0], stride - 1), min(rest[1], stride - 1))
 
 
 def _witness(torch: Any) -> Callable[..., Any]:

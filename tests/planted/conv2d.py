@@ -1,0 +1,659 @@
+"""Planted faults of conv2d: each is im2col with one idea gone wrong.
+
+`kind` is the class of fault; where somebody shipped it, `seen` names the public issue.
+Controls are other right ways to compute the same, which must never be flagged.
+"""
+
+from collections.abc import Callable, Iterator
+from contextlib import suppress
+from types import SimpleNamespace
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from implementations import im2col as good
+
+NAMES = ("conv2d", "conv2d_grad_input", "conv2d_grad_weight", "conv2d_grad_bias")
+
+
+class Fault(NamedTuple):
+    kind: str
+    function: str  # the one that is wrong
+    make: Callable[[], Callable[..., Any]]  # a fresh one, for those that remember
+    seen: str = ""
+
+    def backend(self) -> SimpleNamespace:
+        return backend(**{self.function: self.make()})
+
+
+def backend(**replaced: Callable[..., Any]) -> SimpleNamespace:
+    return SimpleNamespace(**{n: replaced.get(n, getattr(good, n)) for n in NAMES})
+
+
+FAULTS: dict[str, Fault] = {}
+CONTROLS: dict[str, dict[str, Callable[..., Any]]] = {}
+
+
+def fault(kind: str, seen: str = "", *, fresh: bool = False) -> Callable[[Any], Any]:
+    """Plant a function `<what>_<in which formula>`; `fresh` ones build the function anew."""
+
+    def plant(function: Callable[..., Any]) -> Callable[..., Any]:
+        name = next(n for n in sorted(NAMES, key=len, reverse=True) if _targets(function, n))
+        FAULTS[function.__name__] = Fault(kind, name, function if fresh else lambda: function, seen)
+        return function
+
+    return plant
+
+
+SHORT = {"y": "conv2d", "dx": "conv2d_grad_input", "dw": "conv2d_grad_weight",
+         "db": "conv2d_grad_bias"}  # fmt: skip
+
+
+def _targets(function: Callable[..., Any], name: str) -> bool:
+    return SHORT[function.__name__.partition("_")[0]] == name
+
+
+def first_twice(pair: tuple[int, int]) -> tuple[int, int]:
+    return pair[0], pair[0]
+
+
+# -- the kernel's orientation ---------------------------------------------------------------------
+
+
+@fault("orientation")
+def y_flips_the_kernel(x, weight, bias=None, **o):
+    return good.conv2d(x, weight[:, :, ::-1, ::-1], bias, **o)
+
+
+@fault("orientation", "document 001, last display")
+def dx_flips_twice(grad_output, weight, **o):
+    return good.conv2d_grad_input(grad_output, weight[:, :, ::-1, ::-1], **o)
+
+
+@fault("orientation")
+def dx_flips_one_axis(grad_output, weight, **o):
+    return good.conv2d_grad_input(grad_output, weight[:, :, ::-1], **o)
+
+
+@fault("orientation")
+def dx_exchanges_kernel_axes(grad_output, weight, **o):
+    if weight.shape[2] != weight.shape[3]:
+        return good.conv2d_grad_input(grad_output, weight, **o)
+    return good.conv2d_grad_input(grad_output, weight.swapaxes(2, 3), **o)
+
+
+@fault("orientation")
+def dw_reads_dy_flipped(grad_output, x, **o):
+    return good.conv2d_grad_weight(grad_output[:, :, ::-1, ::-1], x, **o)
+
+
+@fault("orientation")
+def dw_flips_the_result(grad_output, x, **o):
+    return good.conv2d_grad_weight(grad_output, x, **o)[:, :, ::-1, ::-1].copy()
+
+
+@fault("orientation")
+def y_exchanges_output_axes(x, weight, bias=None, **o):
+    y = good.conv2d(x, weight, bias, **o)
+    return y.swapaxes(2, 3).reshape(y.shape)
+
+
+# -- height taken for width -----------------------------------------------------------------------
+
+
+def _with(name: str, option: str, change: Callable[[Any], Any]) -> Callable[..., Any]:
+    def wrong(*arrays: Any, **o: Any) -> Any:
+        with suppress(ValueError):
+            result = getattr(good, name)(*arrays, **{**o, option: change(o[option])})
+            if result.shape == getattr(good, name)(*arrays, **o).shape:
+                return result
+        return getattr(good, name)(*arrays, **o)
+
+    return wrong
+
+
+SEEN = {
+    ("dx", "dilation", "takes_height_for_both"): "tracel-ai/burn#4466 (pooling)",
+    ("y", "stride", "exchanges_sides"): "mlpack/mlpack#3146",
+}
+for _short, _name in list(SHORT.items())[:3]:
+    for _option in ("stride", "padding", "dilation"):
+        for _what, _change in (
+            ("exchanges_sides", lambda pair: pair[::-1]),
+            ("takes_height_for_both", first_twice),
+        ):
+            FAULTS[f"{_short}_{_what}_of_{_option}"] = Fault(
+                "height for width", _name,
+                lambda name=_name, option=_option, change=_change: _with(name, option, change),
+                SEEN.get((_short, _option, _what), ""),
+            )  # fmt: skip
+
+
+# -- stride, dilation and padding -----------------------------------------------------------------
+
+
+@fault("dilation", "tensorflow/tensorflow#18454")
+def y_ignores_dilation(x, weight, bias=None, **o):
+    y = good.conv2d(x, weight, bias, **o)
+    return good.conv2d(x, weight, bias, **{**o, "dilation": (1, 1)})[
+        :, :, : y.shape[2], : y.shape[3]
+    ]
+
+
+@fault("stride", "huggingface/candle#2337")
+def dx_exchanges_stride_and_dilation(grad_output, weight, **o):
+    swapped = {**o, "stride": o["dilation"], "dilation": o["stride"]}
+    with suppress(ValueError):
+        return good.conv2d_grad_input(grad_output, weight, **swapped)
+    return good.conv2d_grad_input(grad_output, weight, **o)
+
+
+def _rest(weight_shape, o):
+    return [
+        (s + 2 * p - (k - 1) * d - 1) % step
+        for s, p, k, d, step in zip(
+            o["input_shape"][2:], o["padding"], weight_shape[2:], o["dilation"], o["stride"],
+            strict=True,
+        )
+    ]  # fmt: skip
+
+
+@fault("remainder", "PKUFlyingPig/CMU10-714#6")
+def dx_drops_remainder_rows(grad_output, weight, **o):
+    dx = good.conv2d_grad_input(grad_output, weight, **o)
+    down, across = _rest(weight.shape, o)
+    return dx[:, :, : dx.shape[2] - down, : dx.shape[3] - across].copy()
+
+
+@fault("remainder", "f-dangel/backpack#30")
+def dx_shifts_by_remainder(grad_output, weight, **o):
+    dx = good.conv2d_grad_input(grad_output, weight, **o)
+    return np.roll(dx, _rest(weight.shape, o), (2, 3))
+
+
+@fault("unwritten memory", "ROCm/composable_kernel#105")
+def dx_leaves_gaps_unwritten(grad_output, weight, **o):
+    dx = good.conv2d_grad_input(grad_output, weight, **o)
+    ones = good.conv2d_grad_input(np.ones_like(grad_output), np.ones_like(weight), **o)
+    dx[ones == 0] = 7
+    return dx
+
+
+@fault("overlap", "ahrefs/ocannl#512 (pooling)")
+def dx_stores_instead_of_adding(grad_output, weight, **o):
+    dx = np.zeros(o["input_shape"], grad_output.dtype)
+    for i, j in np.ndindex(grad_output.shape[2:]):
+        alone, here = np.zeros_like(grad_output), np.zeros_like(grad_output)
+        alone[:, :, i, j], here[:, :, i, j] = grad_output[:, :, i, j], 1
+        reached = good.conv2d_grad_input(here, np.ones_like(weight), **o) != 0
+        dx[reached] = good.conv2d_grad_input(alone, weight, **o)[reached]
+    return dx
+
+
+@fault("padding")
+def dx_keeps_the_padding(grad_output, weight, **o):
+    (down, across), (n, c, h, w) = o["padding"], o["input_shape"]
+    padded = {**o, "padding": (0, 0), "input_shape": (n, c, h + 2 * down, w + 2 * across)}
+    return good.conv2d_grad_input(grad_output, weight, **padded)[:, :, :h, :w].copy()
+
+
+@fault("padding", "ml-explore/mlx#833")
+def dx_clamps_padding_to_the_kernel(grad_output, weight, **o):
+    dx = good.conv2d_grad_input(grad_output, weight, **o)
+    shift = [
+        max(0, p - (k - 1) * d)
+        for p, k, d in zip(o["padding"], weight.shape[2:], o["dilation"], strict=True)
+    ]
+    return np.roll(dx, shift, (2, 3))
+
+
+@fault("fast path")
+def y_skips_padding_of_1x1(x, weight, bias=None, **o):
+    y = good.conv2d(x, weight, bias, **o)
+    if weight.shape[2:] == (1, 1) and any(o["padding"]) and bias is not None:
+        y[:, :, 0] = 0
+    return y
+
+
+@fault("fast path", "Tencent/ncnn#1283")
+def y_last_pixel_of_3x3_stride_2(x, weight, bias=None, **o):
+    y = good.conv2d(x, weight, bias, **o)
+    if weight.shape[2:] == (3, 3) and o["stride"] == (2, 2):
+        y[..., -1:, -1:] = 0
+    return y
+
+
+@fault("fast path", "ROCm/composable_kernel#2478")
+def dw_1x1_with_even_filters(grad_output, x, **o):
+    dw = good.conv2d_grad_weight(grad_output, x, **o)
+    plain = o["stride"] == (1, 1) and o["padding"] == (0, 0) and dw.shape[2:] == (1, 1)
+    if plain and len(dw) // o["groups"] % 2 == 0:
+        return dw[::-1].copy()
+    return dw
+
+
+@fault("refuses legal calls", "tensorflow/tensorflow#889")
+def y_refuses_stride_beyond_kernel(x, weight, bias=None, **o):
+    if any(s > k for s, k in zip(o["stride"], weight.shape[2:], strict=True)):
+        raise ValueError("stride must not exceed the kernel")
+    return good.conv2d(x, weight, bias, **o)
+
+
+@fault("accepts illegal calls")
+def y_takes_any_kernel(x, weight, bias=None, **o):
+    try:
+        return good.conv2d(x, weight, bias, **o)
+    except ValueError:
+        return np.zeros((len(x), len(weight), 0, 0), x.dtype)
+
+
+# -- groups ---------------------------------------------------------------------------------------
+
+
+def _repeat_first(array, groups, axis):
+    part = array.shape[axis] // groups
+    return np.concatenate([array.take(range(part), axis)] * groups, axis)
+
+
+@fault("groups")
+def y_uses_the_first_groups_filters(x, weight, bias=None, **o):
+    return good.conv2d(x, _repeat_first(weight, o["groups"], 0), bias, **o)
+
+
+@fault("groups", "ml-explore/mlx#3800")
+def dx_uses_the_first_groups_filters_when_strided(grad_output, weight, **o):
+    if max(o["stride"]) > 1:
+        weight = _repeat_first(weight, o["groups"], 0)
+    return good.conv2d_grad_input(grad_output, weight, **o)
+
+
+@fault("groups", "pytorch/pytorch#51430")
+def dw_reads_the_first_groups_channels(grad_output, x, **o):
+    return good.conv2d_grad_weight(grad_output, _repeat_first(x, o["groups"], 1), **o)
+
+
+@fault("groups", "tracel-ai/burn#1891")
+def dw_depthwise_with_stride(grad_output, x, **o):
+    dw = good.conv2d_grad_weight(grad_output, x, **o)
+    if o["groups"] == x.shape[1] > 1 and max(o["stride"]) > 1:
+        return np.roll(dw, 1, 0)
+    return dw
+
+
+@fault("groups")
+def dx_orders_multipliers_wrongly(grad_output, weight, **o):
+    groups = o["groups"]
+    if groups == o["input_shape"][1]:
+        shape = (groups, len(weight) // groups, *weight.shape[1:])
+        weight = weight.reshape(shape).swapaxes(0, 1).reshape(weight.shape)
+    return good.conv2d_grad_input(grad_output, weight, **o)
+
+
+@fault("groups")
+def dx_ignores_dilation_in_groups(grad_output, weight, **o):
+    if o["groups"] > 1 and max(o["stride"]) == 1:
+        with suppress(ValueError, IndexError):
+            return _shaped(_with("conv2d_grad_input", "dilation", lambda _: (1, 1)), grad_output,
+                           weight, o)  # fmt: skip
+    return good.conv2d_grad_input(grad_output, weight, **o)
+
+
+def _shaped(function, grad_output, weight, o):
+    """Undilated dX of as much of dY as there is."""
+    right = good.conv2d_grad_input(grad_output, weight, **o)
+    wrong = np.zeros_like(right)
+    for i, j in np.ndindex(grad_output.shape[2:]):
+        one = np.zeros_like(grad_output)
+        one[:, :, i, j] = grad_output[:, :, i, j]
+        wrong += np.roll(good.conv2d_grad_input(one, weight, **o), 1, 3)
+    del function
+    return wrong if max(o["dilation"]) > 1 else right
+
+
+@fault("bias")
+def y_adds_the_first_groups_bias(x, weight, bias=None, **o):
+    if bias is not None:
+        bias = _repeat_first(bias, o["groups"], 0)
+    return good.conv2d(x, weight, bias, **o)
+
+
+@fault("bias")
+def y_forgets_the_bias_of_groups(x, weight, bias=None, **o):
+    return good.conv2d(x, weight, bias if o["groups"] == 1 else None, **o)
+
+
+# -- batches --------------------------------------------------------------------------------------
+
+
+@fault("batch")
+def y_repeats_the_first_image(x, weight, bias=None, **o):
+    return good.conv2d(np.repeat(x[:1], len(x), 0), weight, bias, **o)
+
+
+@fault("batch")
+def dx_forgets_the_last_image(grad_output, weight, **o):
+    dx = good.conv2d_grad_input(grad_output, weight, **o)
+    if len(dx) > 1:
+        dx[-1] = 0
+    return dx
+
+
+@fault("batch")
+def y_stops_after_16_images(x, weight, bias=None, **o):
+    y = good.conv2d(x, weight, bias, **o)
+    y[16:] = 0
+    return y
+
+
+@fault("normalisation", "sebgao/cTensor#3")
+def dw_is_averaged_over_batch_and_pixels(grad_output, x, **o):
+    dw = good.conv2d_grad_weight(grad_output, x, **o)
+    return (dw / max(1, grad_output.size // grad_output.shape[1])).astype(dw.dtype)
+
+
+@fault("normalisation", "document 003, batch mean")
+def dw_is_averaged_over_the_batch(grad_output, x, **o):
+    dw = good.conv2d_grad_weight(grad_output, x, **o)
+    return (dw / max(1, len(x))).astype(dw.dtype)
+
+
+@fault("batch")
+def dw_counts_the_first_image_only(grad_output, x, **o):
+    return good.conv2d_grad_weight(grad_output[:1], x[:1], **o)
+
+
+@fault("empty", "FluxML/NNlib.jl#763")
+def dw_of_an_empty_batch_is_unwritten(grad_output, x, **o):
+    dw = good.conv2d_grad_weight(grad_output, x, **o)
+    return dw if len(x) else dw + 3
+
+
+@fault("empty")
+def y_raises_on_an_empty_batch(x, weight, bias=None, **o):
+    if not len(x):
+        raise IndexError("list index out of range")
+    return good.conv2d(x, weight, bias, **o)
+
+
+@fault("batch", "mlpack/mlpack#3679")
+def db_counts_the_first_image_only(grad_output):
+    return good.conv2d_grad_bias(grad_output[:1])
+
+
+@fault("normalisation", "kvfrans/notes#5")
+def db_is_averaged_over_the_batch(grad_output):
+    db = good.conv2d_grad_bias(grad_output)
+    return (db / max(1, len(grad_output))).astype(db.dtype)
+
+
+@fault("tail")
+def db_drops_the_last_column(grad_output):
+    return good.conv2d_grad_bias(grad_output[..., : max(1, grad_output.shape[3] - 1)])
+
+
+# -- sizes past tiles -----------------------------------------------------------------------------
+
+
+@fault("tail", "modular/modular#6248")
+def y_drops_channels_past_a_vector(x, weight, bias=None, **o):
+    depth = weight.shape[1]
+    if depth > 8 and depth % 8:
+        weight = weight.copy()
+        weight[:, depth // 8 * 8 :] = 0
+    return good.conv2d(x, weight, bias, **o)
+
+
+@fault("tail")
+def dx_drops_filters_past_a_tile(grad_output, weight, **o):
+    if len(weight) > 16 and len(weight) % 16:
+        weight = weight.copy()
+        weight[len(weight) // 16 * 16 :] = 0
+    return good.conv2d_grad_input(grad_output, weight, **o)
+
+
+@fault("tail", "fujitsu/oneDNN#43")
+def dx_wrong_past_16_channels(grad_output, weight, **o):
+    dx = good.conv2d_grad_input(grad_output, weight, **o)
+    if weight.shape[1] > 16:
+        dx[:, 16:] = 0
+    return dx
+
+
+@fault("tail", "dlsys-course/examples#1")
+def y_drops_columns_past_a_tile(x, weight, bias=None, **o):
+    y = good.conv2d(x, weight, bias, **o)
+    if y.shape[3] > 32:
+        y[..., y.shape[3] // 32 * 32 :] = 0
+    return y
+
+
+@fault("tail")
+def dw_drops_pixels_past_a_tile(grad_output, x, **o):
+    pixels = grad_output.shape[2] * grad_output.shape[3]
+    if pixels > 64 and pixels % 64:
+        kept = np.arange(pixels) < pixels // 64 * 64
+        grad_output = grad_output * kept.reshape(grad_output.shape[2:])
+    return good.conv2d_grad_weight(grad_output, x, **o)
+
+
+@fault("index", "ROCm/rocm-libraries#4611")
+def y_stops_at_the_grids_limit(x, weight, bias=None, **o):
+    y = good.conv2d(x, weight, bias, **o)
+    y.reshape(-1)[65_535:] = 0
+    return y
+
+
+@fault("tail", "modular/modular#6129")
+def y_wrong_from_128_channels_on(x, weight, bias=None, **o):
+    y = good.conv2d(x, weight, bias, **o)
+    return y + y if weight.shape[1] >= 128 else y
+
+
+# -- numbers --------------------------------------------------------------------------------------
+
+
+@fault("precision")
+def y_rounds_inputs_like_tf32(x, weight, bias=None, **o):
+    def tf32(a):
+        mantissa, exponent = np.frexp(a)
+        return np.ldexp(np.round(mantissa * 2**11) / 2**11, exponent).astype(a.dtype)
+
+    return good.conv2d(tf32(x), tf32(weight), bias, **o)
+
+
+@fault("precision")
+def dw_accumulates_in_float16(grad_output, x, **o):
+    dw = good.conv2d_grad_weight(grad_output, x, **o)
+    with np.errstate(over="ignore"):
+        return dw.astype(np.float16).astype(dw.dtype)
+
+
+@fault("precision")
+def dx_accumulates_in_float32(grad_output, weight, **o):
+    narrow = good.conv2d_grad_input(grad_output.astype("f4"), weight.astype("f4"), **o)
+    return narrow.astype(grad_output.dtype)
+
+
+@fault("dtype")
+def y_returns_float64(x, weight, bias=None, **o):
+    return good.conv2d(x, weight, bias, **o).astype(np.float64)
+
+
+@fault("value")
+def y_is_half_a_unit_off(x, weight, bias=None, **o):
+    return good.conv2d(x, weight, bias, **o) + x.dtype.type(0.5)
+
+
+@fault("value")
+def dw_has_a_nan(grad_output, x, **o):
+    dw = good.conv2d_grad_weight(grad_output, x, **o)
+    dw[-1, -1, -1, -1] = np.nan
+    return dw
+
+
+@fault("value")
+def y_relative_error_of_1e_5(x, weight, bias=None, **o):
+    y = good.conv2d(x, weight, bias, **o)
+    return (y * (1 + 1e-5)).astype(y.dtype)
+
+
+@fault("value", "ScalingIntelligence/KernelBench#165")
+def dx_is_zero(grad_output, weight, **o):
+    return 0 * good.conv2d_grad_input(grad_output, weight, **o)
+
+
+# -- what is not the value ------------------------------------------------------------------------
+
+
+@fault("purity")
+def y_adds_the_bias_in_place(x, weight, bias=None, **o):
+    y = good.conv2d(x, weight, bias, **o)
+    x += 0 if bias is None else 1
+    return y
+
+
+@fault("purity")
+def dw_scales_dy_in_place(grad_output, x, **o):
+    dw = good.conv2d_grad_weight(grad_output, x, **o)
+    grad_output *= 2
+    return dw
+
+
+@fault("state", "pytorch/executorch#21686", fresh=True)
+def dw_accumulates_over_calls():
+    buffers: dict[Any, Any] = {}
+
+    def conv2d_grad_weight(grad_output, x, **o):
+        dw = good.conv2d_grad_weight(grad_output, x, **o)
+        total = buffers.get((dw.shape, dw.dtype), 0) + dw
+        buffers[dw.shape, dw.dtype] = total
+        return total
+
+    return conv2d_grad_weight
+
+
+@fault("state", fresh=True)
+def y_replays_answers_by_shape():
+    cache: dict[Any, Any] = {}
+
+    def conv2d(x, weight, bias=None, **o):
+        key = (x.shape, weight.shape, x.dtype, bias is None, str(o))
+        if key not in cache:
+            cache[key] = good.conv2d(x, weight, bias, **o)
+        return cache[key]
+
+    return conv2d
+
+
+@fault("type")
+def y_returns_a_list(x, weight, bias=None, **o):
+    return good.conv2d(x, weight, bias, **o).tolist()
+
+
+@fault("type")
+def db_keeps_dimensions(grad_output):
+    return grad_output.sum(axis=(0, 2, 3), keepdims=True)
+
+
+# -- controls: right, by other ways ---------------------------------------------------------------
+
+
+def control(function: Callable[..., Any]) -> Callable[..., Any]:
+    name = function.__name__
+    CONTROLS[name] = {SHORT[name.partition("_")[0]]: function}
+    return function
+
+
+@control
+def y_sums_in_float64(x, weight, bias=None, **o):
+    wide = None if bias is None else bias.astype("f8")
+    return good.conv2d(x.astype("f8"), weight.astype("f8"), wide, **o).astype(x.dtype)
+
+
+def _blocks(count: int, size: int) -> Iterator[slice]:
+    return (slice(i, i + size) for i in range(0, count, size))
+
+
+@control
+def y_sums_channels_in_blocks_of_three(x, weight, bias=None, **o):
+    if o["groups"] > 1 or weight.shape[1] != x.shape[1]:
+        return good.conv2d(x, weight, bias, **o)
+    parts = [good.conv2d(x[:, part], weight[:, part], None, **o) for part in _blocks(x.shape[1], 3)]
+    y = sum(parts[1:], parts[0])
+    return y if bias is None else y + bias[:, None, None]
+
+
+@control
+def y_starts_from_the_bias_and_goes_backwards(x, weight, bias=None, **o):
+    flip = np.s_[:, ::-1, ::-1, ::-1]
+    if o["groups"] > 1:
+        return good.conv2d(x, weight, bias, **o)
+    y = good.conv2d(x[flip], weight[flip], None, **o)
+    rest = _rest(weight.shape, {**o, "input_shape": x.shape})
+    if any(rest):
+        return good.conv2d(x, weight, bias, **o)
+    y = y[:, :, ::-1, ::-1]
+    return y if bias is None else bias[:, None, None] + y
+
+
+@control
+def dx_by_the_flipped_kernel(grad_output, weight, *, input_shape, **o):
+    """Document 002: dY upsampled by zero insertion, correlated with the flipped kernel."""
+    good.conv2d_grad_input(grad_output, weight, input_shape=input_shape, **o)  # refuses nonsense
+    groups, (n, c, h, w) = o["groups"], input_shape
+    (kh, kw), (sh, sw) = weight.shape[2:], o["stride"]
+    (ph, pw), (dh, dw) = o["padding"], o["dilation"]
+    full = np.zeros(
+        (n, len(weight), h + 2 * ph - (kh - 1) * dh, w + 2 * pw - (kw - 1) * dw),
+        grad_output.dtype,
+    )
+    full[:, :, ::sh, ::sw] = grad_output
+    flipped = weight[:, :, ::-1, ::-1].reshape(groups, -1, c // groups, kh, kw)
+    flipped = flipped.swapaxes(1, 2).reshape(c, len(weight) // groups, kh, kw)
+    edge = ((kh - 1) * dh, (kw - 1) * dw)
+    dx = good.conv2d(full, flipped, None, stride=(1, 1), padding=edge, dilation=(dh, dw),
+                     groups=groups)  # fmt: skip
+    return dx[:, :, ph : ph + h, pw : pw + w].copy()
+
+
+@control
+def dx_sums_filters_in_blocks_of_two(grad_output, weight, **o):
+    if o["groups"] > 1 or len(weight) < 2:
+        return good.conv2d_grad_input(grad_output, weight, **o)
+    good.conv2d_grad_input(grad_output, weight, **o)
+    parts = [
+        good.conv2d_grad_input(grad_output[:, part], weight[part], **o)
+        for part in _blocks(len(weight), 2)
+    ]
+    return sum(parts[1:], parts[0])
+
+
+@control
+def dw_sums_images_last_to_first(grad_output, x, **o):
+    good.conv2d_grad_weight(grad_output, x, **o)
+    dw = np.zeros(o["weight_shape"], grad_output.dtype)
+    for n in reversed(range(len(x))):
+        dw += good.conv2d_grad_weight(grad_output[n : n + 1], x[n : n + 1], **o)
+    return dw
+
+
+@control
+def dw_is_fortran_ordered(grad_output, x, **o):
+    return np.asfortranarray(good.conv2d_grad_weight(grad_output, x, **o))
+
+
+@control
+def db_sums_columns_first(grad_output):
+    if grad_output.ndim != 4:
+        raise ValueError("four axes are needed")
+    return grad_output.sum(axis=3).sum(axis=2).sum(axis=0)
+
+
+@control
+def db_sums_one_by_one(grad_output):
+    if grad_output.ndim != 4:
+        raise ValueError("four axes are needed")
+    flat = np.moveaxis(grad_output, 1, 0).reshape(grad_output.shape[1], -1)
+    if not flat.shape[1]:
+        return np.zeros(len(flat), grad_output.dtype)
+    return np.cumsum(flat, axis=1, dtype=grad_output.dtype)[:, -1].copy()

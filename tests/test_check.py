@@ -1,0 +1,173 @@
+"""The library call: results as data, the same verdicts as pytest, and errors that help."""
+
+import json
+from types import SimpleNamespace
+
+import numpy as np
+import pytest
+
+import conformance
+from implementations import im2col
+from tests.planted.conv2d import FAULTS, backend
+
+
+def stripped(certificate):
+    data = json.loads(certificate.to_json())
+    for outcome in data["outcomes"]:
+        outcome["seconds"] = 0
+    return data
+
+
+def test_right_backend_is_certified():
+    certificate = conformance.check(im2col, examples=15, seed=1)
+    assert certificate.passed
+    assert certificate.why_not == ""
+    assert certificate.mismatches == []
+    assert certificate.witnesses == {
+        "exact oracle": True, "finite differences": True, "PyTorch": True,
+    }  # fmt: skip
+    data = json.loads(certificate.to_json())
+    assert data["schema"] == 1
+    assert data["certified"] is True
+    assert data["seed"] == 1
+    assert {o["formula"] for o in data["outcomes"]} == {
+        "conv2d", "conv2d_grad_input", "conv2d_grad_weight", "conv2d_grad_bias",
+    }  # fmt: skip
+    assert all(o["calls"]["float32"] and o["calls"]["float64"] for o in data["outcomes"])
+    assert "CERTIFIED" in certificate.text()
+
+
+def test_wrong_backend_is_not(tmp_path):
+    certificate = conformance.check(FAULTS["dx_flips_twice"].backend(), examples=15, seed=1)
+    assert not certificate.passed
+    assert "mismatch" in certificate.why_not
+    assert {m.formula for m in certificate.mismatches} == {"conv2d_grad_input"}
+    assert "flips twice" in " ".join(certificate.mismatches[0].text.split())
+    (tmp_path / "c.json").write_text(certificate.to_json())
+    assert "NOT CERTIFIED" in certificate.text()
+
+
+def test_same_seed_same_calls_and_verdicts():
+    one, two = (
+        stripped(conformance.check(FAULTS["dx_flips_twice"].backend(), examples=12, seed=5))
+        for _ in range(2)
+    )
+    assert one == two
+
+
+def test_seeds_are_fresh_and_differ():
+    seeds = {conformance.check(im2col, examples=1).seed for _ in range(3)}
+    assert len(seeds) == 3
+    one, two = (stripped(conformance.check(im2col, examples=40, seed=s)) for s in (1, 2))
+    assert [o["calls"] for o in one["outcomes"]] != [o["calls"] for o in two["outcomes"]]
+
+
+def test_stop_at_first_mismatch_stops():
+    certificate = conformance.check(
+        FAULTS["dx_flips_twice"].backend(), seed=1, stop_at_first_mismatch=True
+    )
+    assert len(certificate.mismatches) == 1
+    assert len(certificate.outcomes) < certificate.expected
+
+
+def test_missing_functions_are_not_claimed_and_never_passed():
+    only = SimpleNamespace(conv2d=im2col.conv2d, conv2d_grad_weight=im2col.conv2d_grad_weight)
+    certificate = conformance.check(only, examples=10, seed=1)
+    assert certificate.passed
+    absent = {o.formula for o in certificate.outcomes if o.status == "not claimed"}
+    assert absent == {"conv2d_grad_input", "conv2d_grad_bias"}
+    assert "not claimed: conv2d_grad_bias, conv2d_grad_input" in certificate.text()
+
+
+def test_a_backend_with_nothing_is_not_certified():
+    certificate = conformance.check(SimpleNamespace(), examples=5, seed=1)
+    assert not certificate.passed
+    assert certificate.why_not == "the backend claims no function of the protocol"
+
+
+def test_a_claimed_function_that_is_not_there_is_a_mismatch():
+    source = SimpleNamespace(conv2d=im2col.conv2d, contract={"functions": ["conv2d",
+                             "conv2d_grad_bias"]})  # fmt: skip
+    certificate = conformance.check(source, examples=5, seed=1)
+    assert "claimed by the contract, but is not there" in certificate.mismatches[0].headline
+
+
+def test_declining_everything_is_not_certified():
+    def decline(*arrays, **options):
+        raise NotImplementedError("later")
+
+    certificate = conformance.check(backend(conv2d_grad_bias=decline), examples=5, seed=1)
+    assert not certificate.passed
+    assert "no call was judged" in certificate.why_not
+    assert "declined" in certificate.text()
+
+
+def test_declining_some_is_printed_with_the_count():
+    def conv2d(x, weight, bias=None, **o):
+        if o["groups"] > 1:
+            raise NotImplementedError
+        return im2col.conv2d(x, weight, bias, **o)
+
+    certificate = conformance.check(backend(conv2d=conv2d), examples=40, seed=1)
+    assert certificate.passed
+    assert "declined: " in certificate.text()
+    assert sum(o.declined for o in certificate.outcomes) > 10
+
+
+@pytest.mark.parametrize("bad", [np.nan, np.inf])
+def test_what_is_not_a_number_is_a_mismatch_everywhere(bad):
+    def conv2d_grad_bias(dy):
+        return im2col.conv2d_grad_bias(dy) * dy.dtype.type(bad)
+
+    wrong = backend(conv2d_grad_bias=conv2d_grad_bias)
+    with np.errstate(all="ignore"):
+        certificate = conformance.check(wrong, examples=20, seed=1)
+    broken = {m.property_name for m in certificate.mismatches}
+    assert broken >= {
+        "matches_oracle", "within_rounding_bound", "gradient_is_the_slope", "finite_differences",
+        "matches_torch", "forms_agree", "linear", "batch_independent",
+        "returns_what_the_protocol_says",
+    }  # fmt: skip
+
+
+class Liar(np.ndarray):
+    def __eq__(self, other):
+        return np.ones(self.shape, bool)
+
+    __hash__ = None
+
+
+def test_array_subclasses_are_not_arrays():
+    wrong = backend(conv2d_grad_bias=lambda dy: np.zeros(dy.shape[1], dy.dtype).view(Liar))
+    certificate = conformance.check(wrong, seed=1, stop_at_first_mismatch=True)
+    assert (
+        "conv2d_grad_bias: returned a Liar (float32[1]), want a NumPy array"
+        in certificate.mismatches[0].headline
+    )
+
+
+def test_errors_help():
+    with pytest.raises(ValueError, match="no operator 'conv3d'; there are conv2d"):
+        conformance.check(im2col, operators=["conv3d"])
+    with pytest.raises(ValueError, match="examples must be at least 1, got 0"):
+        conformance.check(im2col, examples=0)
+    with pytest.raises(LookupError, match="no backend 'nobody'"):
+        conformance.check("nobody")
+
+
+def test_progress_hears_every_outcome():
+    heard = []
+    certificate = conformance.check(im2col, examples=2, seed=1, progress=heard.append)
+    assert heard == certificate.outcomes
+
+
+def test_without_torch_its_witness_is_not_run_and_said_so(monkeypatch):
+    from conformance import certify
+
+    monkeypatch.setattr(certify.importlib.util, "find_spec", lambda name: None)
+    certificate = conformance.check(im2col, examples=3, seed=1)
+    assert certificate.passed
+    assert certificate.witnesses["PyTorch"] is False
+    text = certificate.text()
+    assert "witnesses: exact oracle, finite differences; not run: PyTorch" in text
+    assert "pip install 'gradoracle[torch]'" in text

@@ -1,0 +1,68 @@
+"""The `gradoracle` command, and what importing us costs others."""
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from typer.testing import CliRunner
+
+from conformance.cli import app
+
+ROOT = Path(__file__).parent.parent
+
+
+def test_backends_lists_names_origins_and_functions(monkeypatch):
+    monkeypatch.setenv("COLUMNS", "200")
+    result = CliRunner().invoke(app, ["backends"])
+    assert result.exit_code == 0
+    for words in ("im2col", "gradoracle", "implementations.torch_reference", "conv2d_grad_bias"):
+        assert words in result.stdout
+    assert "To add yours: register one with" in result.stdout
+
+
+def test_backends_says_why_one_cannot_run(monkeypatch):
+    monkeypatch.setenv("COLUMNS", "200")
+    monkeypatch.setitem(sys.modules, "torch", None)
+    monkeypatch.delitem(sys.modules, "implementations.torch_reference", raising=False)
+    result = CliRunner().invoke(app, ["backends"])
+    assert result.exit_code == 0
+    assert "cannot run: backend 'torch'" in result.stdout
+    assert "pip install 'gradoracle[torch]'" in " ".join(result.stdout.split())
+
+
+def test_help_and_version():
+    runner = CliRunner()
+    assert "pytest --pyargs conformance --backend NAME" in " ".join(
+        runner.invoke(app, ["--help"]).stdout.split()
+    )
+    assert runner.invoke(app, ["--version"]).stdout.startswith("gradoracle ")
+
+
+@pytest.mark.parametrize(
+    ("module", "heavy"),
+    [
+        ("conformance", "numpy hypothesis numba torch rich pytest"),
+        ("conformance.plugin", "numpy hypothesis numba torch rich"),
+        ("conformance.cli", "numpy hypothesis numba torch pytest"),
+        ("conformance.certify", "numba torch pytest rich"),
+        ("oracle", "numba torch hypothesis pytest"),
+        ("implementations", "numpy torch"),
+    ],
+)
+def test_imports_stay_light(module, heavy):
+    code = (
+        f"import sys, {module}\n"
+        f"loaded = [m for m in {heavy.split()!r} if m in sys.modules]\n"
+        "sys.exit(', '.join(loaded) if loaded else 0)"
+    )
+    result = subprocess.run(
+        [sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=False
+    )
+    assert result.returncode == 0, result.stderr
+
+
+def test_the_check_of_imports_can_fail():
+    code = "import sys, numpy\nsys.exit('numpy' if 'numpy' in sys.modules else 0)"
+    assert subprocess.run([sys.executable, "-c", code], check=False, cwd=ROOT,
+                          capture_output=True).returncode == 1  # fmt: skip

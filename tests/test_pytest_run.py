@@ -1,0 +1,169 @@
+"""`pytest conformance` as a user runs it: options, exit codes, what is printed."""
+
+import json
+import os
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parent.parent
+
+FLIPPED = """
+from implementations import im2col
+from implementations.im2col import *
+def conv2d_grad_input(grad_output, weight, **options):
+    return im2col.conv2d_grad_input(grad_output, weight[:, :, ::-1, ::-1], **options)
+"""
+DECLINES = """
+from implementations.im2col import *
+def conv2d_grad_bias(grad_output):
+    raise NotImplementedError("no bias yet")
+"""
+FORWARD_ONLY = "from implementations.im2col import conv2d"
+NOTHING = "x = 1"
+UNIMPORTABLE = "import a_library_that_is_not_there"
+NO_TORCH = """
+import importlib.abc, sys
+class NoTorch(importlib.abc.MetaPathFinder):
+    def find_spec(self, name, path=None, target=None):
+        if name.split(".")[0] == "torch":
+            raise ModuleNotFoundError("No module named 'torch'", name="torch")
+sys.meta_path.insert(0, NoTorch())
+import importlib.util
+_find = importlib.util.find_spec
+importlib.util.find_spec = lambda name, *rest: None if name == "torch" else _find(name, *rest)
+"""
+
+
+@pytest.fixture
+def run(tmp_path):
+    def run(*arguments, path="conformance", **modules):
+        for name, text in modules.items():
+            (tmp_path / f"{name}.py").write_text(text)
+        variables = {"PYTHONPATH": os.pathsep.join([str(tmp_path), str(ROOT)])}
+        return subprocess.run(
+            [sys.executable, "-m", "pytest", path, "-p", "no:cacheprovider", *arguments],
+            cwd=ROOT, env=os.environ | variables, capture_output=True, text=True, check=False,
+        )  # fmt: skip
+
+    return run
+
+
+QUICK = ("--hypothesis-profile", "quick")
+
+
+def test_right_backend_passes_and_prints_its_certificate(run, tmp_path):
+    file = tmp_path / "certificate.json"
+    result = run("--backend", "im2col", *QUICK, "--certificate", str(file))
+    assert result.returncode == 0, result.stdout
+    assert "CERTIFIED" in result.stdout
+    assert "42 passed" in result.stdout
+    assert re.search(r"certifying im2col; profile quick, 25 examples a check .* seed \d+",
+                     result.stdout)  # fmt: skip
+    data = json.loads(file.read_text())
+    assert data["certified"] is True
+    assert len(data["outcomes"]) == data["expected"] == 42
+
+
+def test_wrong_backend_fails_with_its_counterexample(run, tmp_path):
+    file = tmp_path / "certificate.json"
+    result = run("--backend", "flipped", *QUICK, "--certificate", str(file), flipped=FLIPPED)
+    assert result.returncode == 1
+    assert "flipped breaks matches_oracle" in result.stdout
+    assert "flips twice" in " ".join(result.stdout.split())
+    assert "NOT CERTIFIED" in result.stdout
+    assert "Traceback" not in result.stdout
+    data = json.loads(file.read_text())
+    assert data["certified"] is False
+    broken = [o for o in data["outcomes"] if o["status"] == "mismatch"]
+    assert {o["formula"] for o in broken} == {"conv2d_grad_input"}
+    assert broken[0]["mismatch"]["script"].startswith("import numpy")
+
+
+def test_seed_repeats_a_run_and_xdist_gives_the_same_certificate(run, tmp_path):
+    files = [tmp_path / f"{n}.json" for n in range(3)]
+    common = ("--backend", "flipped", "--hypothesis-profile", "quick")
+    run(*common, "--seed", "7", "--certificate", str(files[0]), flipped=FLIPPED)
+    run(*common, "--seed", "7", "--certificate", str(files[1]), "-n", "2", flipped=FLIPPED)
+    run(*common, "--hypothesis-seed", "7", "--certificate", str(files[2]), flipped=FLIPPED)
+
+    def content(file):
+        data = json.loads(file.read_text())
+        for outcome in data["outcomes"]:
+            del outcome["seconds"]
+        del data["environment"]
+        return data
+
+    assert content(files[0]) == content(files[1]) == content(files[2])
+
+
+def test_several_backends_and_selection_by_name(run, tmp_path):
+    file = tmp_path / "c.json"
+    result = run(
+        "--backend", "im2col", "--backend", "oracle", *QUICK, "--certificate", str(file),
+        "-k", "grad_weight and matches_oracle",
+    )  # fmt: skip
+    assert result.returncode == 0
+    assert "2 passed" in result.stdout
+    assert "NOT CERTIFIED: only 1 of 42 checks were run" in result.stdout
+    for name in ("im2col", "oracle"):
+        assert json.loads((tmp_path / f"c.{name}.json").read_text())["certified"] is False
+
+
+def test_missing_functions_are_skipped_and_said(run):
+    result = run("--backend", "forward", *QUICK, forward=FORWARD_ONLY)
+    assert result.returncode == 0
+    assert "not claimed: conv2d_grad_bias, conv2d_grad_input, conv2d_grad_weight" in result.stdout
+    assert "9 passed, 33 skipped" in result.stdout
+
+
+@pytest.mark.parametrize(("name", "text"), [("declines", DECLINES), ("nothing", NOTHING)])
+def test_what_certifies_nothing_fails(run, name, text):
+    result = run("--backend", name, *QUICK, **{name: text})
+    assert result.returncode == 1
+    assert "NOT CERTIFIED" in result.stdout
+
+
+@pytest.mark.parametrize(
+    ("name", "words"),
+    [
+        ("im2cl", "no backend 'im2cl' (did you mean 'im2col'?); registered: im2col"),
+        ("unimportable", "backend 'unimportable' (unimportable) cannot be loaded: "
+         "ModuleNotFoundError: No module named 'a_library_that_is_not_there'"),
+    ],
+)  # fmt: skip
+def test_unusable_backend_is_a_usage_error_without_a_traceback(run, name, words):
+    result = run("--backend", name, unimportable=UNIMPORTABLE)
+    assert result.returncode == 4
+    assert words in result.stderr
+    assert "Traceback" not in result.stderr + result.stdout
+
+
+def test_a_seed_that_is_no_number_is_a_usage_error(run):
+    result = run("--backend", "im2col", "--seed", "abc")
+    assert result.returncode == 4
+    assert "argument --seed: invalid int value: 'abc'" in result.stderr
+
+
+def test_without_torch_the_default_run_certifies_what_can_run(run):
+    result = run(*QUICK, sitecustomize=NO_TORCH)
+    assert result.returncode == 0, result.stdout
+    assert "gradoracle: certifying im2col, oracle;" in result.stdout
+    assert "gradoracle: left out: backend 'torch'" in result.stdout
+    assert "pip install 'gradoracle[torch]'" in result.stdout
+    assert "not run: PyTorch" in result.stdout
+
+
+def test_other_sessions_do_not_meet_our_options(run, tmp_path):
+    (tmp_path / "conftest.py").write_text(
+        "def pytest_addoption(parser): parser.addoption('--backend'); parser.addoption('--seed')"
+    )
+    (tmp_path / "test_theirs.py").write_text(
+        "import sys\ndef test_it(request):\n    assert request.config.getoption('--seed') == 'x'\n"
+        "    assert 'conformance.pytest_hooks' not in sys.modules"
+    )
+    result = run("--seed", "x", "-p", "conformance.plugin", path=str(tmp_path / "test_theirs.py"))
+    assert result.returncode == 0, result.stdout + result.stderr

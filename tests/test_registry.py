@@ -1,0 +1,108 @@
+"""Backends are found by name, by path or at hand; what cannot be used says why in one line."""
+
+from types import SimpleNamespace
+
+import pytest
+
+from conformance import registry
+from conformance.registry import UnknownBackend, UnusableBackend, load, registered, wrap
+
+
+@pytest.fixture
+def modules(tmp_path, monkeypatch):
+    monkeypatch.syspath_prepend(str(tmp_path))
+
+    def write(name, text):
+        (tmp_path / f"{name}.py").write_text(text)
+        return name
+
+    return write
+
+
+def test_shipped_backends_are_known_without_installation(monkeypatch):
+    monkeypatch.setattr(registry, "entry_points", lambda group: ())
+    assert {"im2col", "torch", "oracle"} <= set(registered())
+    assert load("im2col").functions == (
+        "conv2d", "conv2d_grad_input", "conv2d_grad_weight", "conv2d_grad_bias",
+    )  # fmt: skip
+
+
+def test_import_paths(modules):
+    name = modules("paths_a", "def conv2d_grad_bias(dy): ...\nclass inner:\n  conv2d = print")
+    assert load(name).functions == ("conv2d_grad_bias",)
+    assert load(f"{name}:inner").functions == ("conv2d",)
+
+
+def test_unknown_name_lists_what_there_is_the_nearest_and_how_to_register():
+    with pytest.raises(UnknownBackend) as error:
+        load("im2cool")
+    message = str(error.value)
+    assert message.startswith("no backend 'im2cool' (did you mean 'im2col'?); registered: ")
+    assert '[project.entry-points."gradoracle.backends"]' in message
+    assert "import path such as mypkg.kernels" in message
+
+
+@pytest.mark.parametrize(
+    ("text", "reason"),
+    [
+        ("import nothing_like_this", "ModuleNotFoundError: No module named 'nothing_like_this'"),
+        ("raise SystemExit(3)", "SystemExit: 3"),
+        ("1 / 0", "ZeroDivisionError: division by zero"),
+        ("def f(:", "SyntaxError"),
+        ("contract = {'dtypes': ['int8']}", "dtype 'int8' is unknown; pick from ['float32', "),
+        (
+            "contract = {'function': []}",
+            "contract key 'function' is unknown; pick from ['functions'",
+        ),
+        ("contract = {'functions': ['conv3d']}", "function 'conv3d' is unknown; pick from"),
+        ("contract = {'dtypes': []}", "contract claims no dtype"),
+        ("contract = 3", "contract must be a dict"),
+        ("contract = {'accumulators': {'float32': 'f99'}}", "accumulator of float32 'f99'"),
+    ],
+)
+def test_backend_that_cannot_be_used_says_why_in_one_line(modules, text, reason):
+    name = modules(f"broken_{abs(hash(text))}", text)
+    with pytest.raises(UnusableBackend) as error:
+        load(name)
+    assert reason in str(error.value)
+    assert name in str(error.value)
+    assert "\n" not in str(error.value)
+
+
+def test_missing_attribute_of_a_path():
+    with pytest.raises(UnusableBackend, match="has no attribute 'nothing'"):
+        load("implementations.im2col:nothing")
+
+
+def test_a_missing_extra_is_named(monkeypatch):
+    monkeypatch.setitem(__import__("sys").modules, "torch", None)
+    monkeypatch.delitem(__import__("sys").modules, "implementations.torch_reference", raising=False)
+    with pytest.raises(UnusableBackend, match=r"pip install 'gradoracle\[torch\]'"):
+        load("torch")
+
+
+def test_entry_points_that_take_our_names_are_refused(monkeypatch):
+    entry = SimpleNamespace(name="im2col", value="evil.kernels", dist=None)
+    monkeypatch.setattr(registry, "entry_points", lambda group: (entry,))
+    with pytest.raises(UnusableBackend, match="registers a backend named 'im2col'"):
+        registered()
+
+
+def test_objects_and_modules_are_wrapped():
+    from implementations import im2col
+
+    assert wrap(im2col).name == "implementations.im2col"
+    thing = wrap(SimpleNamespace(conv2d=print))
+    assert thing.name == "SimpleNamespace"
+    assert thing.functions == ("conv2d",)
+
+
+def test_contract_limits_what_is_claimed():
+    source = SimpleNamespace(
+        conv2d=print, conv2d_grad_bias=print,
+        contract={"functions": ["conv2d", "conv2d_grad_input"], "dtypes": ["float32"]},
+    )  # fmt: skip
+    backend = wrap(source)
+    assert backend.functions == ("conv2d",)
+    assert backend.missing == ("conv2d_grad_input",)
+    assert backend.contract.dtypes == ("float32",)

@@ -1,0 +1,176 @@
+"""What a mismatch looks like, to the letter; its script fails until the fault is mended."""
+
+import subprocess
+import sys
+import textwrap
+
+import pytest
+
+from conformance.certify import checks
+from conformance.examine import examine
+from conformance.misconceptions import MISCONCEPTIONS
+from conformance.operators import OPERATORS
+from conformance.registry import wrap
+from tests.planted.conv2d import FAULTS
+
+FLIPPED = """\
+from implementations import im2col
+from implementations.im2col import conv2d, conv2d_grad_bias, conv2d_grad_weight
+
+def conv2d_grad_input(grad_output, weight, **options):
+    return im2col.conv2d_grad_input(grad_output, weight[:, :, ::-1, ::-1], **options)
+"""
+
+EXPECTED = """\
+flipped_kernels breaks matches_oracle
+  conv2d_grad_input[0, 0, 0, 0]: got 1.0, want 0.0 (the data are exact); 2 of 2 elements wrong
+  minimal call  grad_output float32[1, 1, 1, 1] = [[[[1.0]]]]
+                weight float32[1, 1, 1, 2] = [[[[0.0, 1.0]]]]
+                input_shape=(1, 1, 1, 2), stride=(1, 1), padding=(0, 0), dilation=(1, 1), groups=1
+  wrong         conv2d_grad_input[0, 0, 0, 0]: got 1.0, want 0.0
+                conv2d_grad_input[0, 0, 0, 1]: got 0.0, want 1.0
+  property      matches_oracle: The answer equals the formula evaluated in exact arithmetic, bit for
+                  bit.
+  formula       dx[n,c,h,w] = sum of dy[n,m,i,j] weight[m,c,p,q] over m of c's group and all (p, q)
+                              with i*S + p*D - P = h and j*S + q*D - P = w
+                (001, third display: h = h' + p, kernel *not* flipped where dy is read at (h - p))
+  looks like    the kernel is flipped, as 001's last display prints it: dY is read at (h-p, w-q)
+                  already, so it flips twice (the forward pass is a cross-correlation)
+  again         pytest conformance --backend flipped_kernels --seed 1 -k
+                  flipped_kernels-conv2d_grad_input-matches_oracle
+  script        needs NumPy and the backend only:
+    import numpy as np
+    import flipped_kernels
+    backend = flipped_kernels
+
+    grad_output = np.array([[[[1.0]]]], "float32")
+    weight = np.array([[[[0.0, 1.0]]]], "float32")
+
+    got = backend.conv2d_grad_input(grad_output, weight, input_shape=(1, 1, 1, 2), stride=(1, 1), padding=(0, 0), dilation=(1, 1), groups=1)
+    want = np.array([[[[0.0, 1.0]]]], "float32")
+    print("got", got.dtype, got.shape, got, "\\nwant", want.dtype, want.shape, want)
+    assert (got.shape, got.dtype) == ((1, 1, 1, 2), "float32")
+    assert (got == want).all()  # the data are exact"""  # noqa: E501 - a script's line
+
+
+def mismatch(backend, function, property_name, examples=1000):
+    case = next(c for c in checks() if c[1].__name__ == function and c[2].name == property_name)
+    outcome = examine(wrap(backend), *case, examples=examples, seed=1)
+    assert outcome.status == "mismatch"
+    return outcome.mismatch
+
+
+@pytest.fixture
+def flipped_kernels(tmp_path, monkeypatch):
+    (tmp_path / "flipped_kernels.py").write_text(FLIPPED)
+    monkeypatch.syspath_prepend(str(tmp_path))
+    return tmp_path
+
+
+def test_report_to_the_letter(flipped_kernels):
+    del flipped_kernels
+    assert mismatch("flipped_kernels", "conv2d_grad_input", "matches_oracle").text == EXPECTED
+
+
+def run(script, folder):
+    root = str(__import__("pathlib").Path(__file__).parent.parent)
+    return subprocess.run(
+        [sys.executable, "-c", script], capture_output=True, text=True, check=False, cwd=folder,
+        env={"PYTHONPATH": f"{folder}:{root}", "PATH": ""},
+    )  # fmt: skip
+
+
+def test_script_fails_while_the_fault_is_there_and_passes_once_it_is_mended(flipped_kernels):
+    script = mismatch("flipped_kernels", "conv2d_grad_input", "matches_oracle").script
+    broken = run(script, flipped_kernels)
+    assert broken.returncode == 1
+    assert "AssertionError" in broken.stderr
+    mended = FLIPPED.replace("[:, :, ::-1, ::-1]", "")
+    (flipped_kernels / "flipped_kernels.py").write_text(mended)
+    assert run(script, flipped_kernels).returncode == 0
+
+
+WRONG = textwrap.dedent("""
+    from implementations import im2col as good
+    from implementations.im2col import *
+    {}
+""")
+
+KINDS = {
+    "within_rounding_bound": (
+        "conv2d",
+        "def conv2d(*a, **o): return (good.conv2d(*a, **o) * (1 + 1e-4)).astype(a[0].dtype)",
+    ),
+    "leaves_inputs_unchanged": (
+        "conv2d_grad_bias",
+        "def conv2d_grad_bias(dy):\n    db = good.conv2d_grad_bias(dy); dy += 1; return db",
+    ),
+    "rejects_bad_arguments": (
+        "conv2d_grad_bias", "def conv2d_grad_bias(dy): return dy.sum(axis=(0, -1, -2))",
+    ),
+    "gradient_is_the_slope": (
+        "conv2d_grad_bias", "def conv2d_grad_bias(dy): return dy[:1].sum(axis=(0, 2, 3))",
+    ),
+    "returns_what_the_protocol_says": (
+        "conv2d", "def conv2d(*a, **o): return good.conv2d(*a, **o)[:, :, ::-1].astype('f8')",
+    ),
+    "linear": ("conv2d", "def conv2d(*a, **o): return good.conv2d(*a, **o) + 1"),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("property_name", KINDS)
+def test_every_kind_of_script_runs_and_fails(property_name, tmp_path, monkeypatch):
+    function, source = KINDS[property_name]
+    module = f"wrong_{property_name}"
+    (tmp_path / f"{module}.py").write_text(WRONG.format(source))
+    monkeypatch.syspath_prepend(str(tmp_path))
+    result = run(mismatch(module, function, property_name).script, tmp_path)
+    assert result.returncode == 1
+    assert "AssertionError" in result.stderr, result.stderr
+
+
+# fault: words of the misconception that must explain it
+EXPLAINED = {
+    "y_flips_the_kernel": "the kernel is flipped",
+    "dx_flips_twice": "flips twice",
+    "dx_flips_one_axis": "flipped in its height only",
+    "dw_reads_dy_flipped": "dY is read flipped",
+    "dx_keeps_the_padding": "padding is not removed",
+    "dx_drops_remainder_rows": "that no window reaches are missing",
+    "dx_stores_instead_of_adding": "overwrite each other",
+    "y_uses_the_first_groups_filters": "groups are ignored",
+    "dw_reads_the_first_groups_channels": "groups are ignored",
+    "dw_is_averaged_over_the_batch": "averaged over the batch",
+    "dw_is_averaged_over_batch_and_pixels": "averaged over batch and output pixels",
+    "db_counts_the_first_image_only": "only the first image counts",
+    "dx_is_zero": "all zeros",
+    "dx_takes_height_for_both_of_stride": "height's stride is used for the width as well",
+    "dx_exchanges_sides_of_dilation": "height's dilation is used for the width and the width's",
+    "y_exchanges_sides_of_padding": "height's padding is used for the width and the width's",
+    "dx_exchanges_stride_and_dilation": "stride and dilation are exchanged",
+    "y_repeats_the_first_image": "every image gets the answer of the first",
+    "y_adds_the_first_groups_bias": "every group adds the bias of the first",
+}
+
+
+@pytest.mark.parametrize("fault", EXPLAINED)
+def test_misconception_is_named(fault):
+    planted = FAULTS[fault]
+    found = mismatch(planted.backend(), planted.function, "matches_oracle", examples=3000)
+    assert any(EXPLAINED[fault] in sentence for sentence in found.looks_like), found.looks_like
+    assert EXPLAINED[fault] in " ".join(found.text.split())
+
+
+@pytest.mark.parametrize(
+    "fault", ["dx_wrong_past_16_channels", "dw_has_a_nan", "dw_1x1_with_even_filters"]
+)
+def test_no_misconception_is_named_where_none_explains(fault):
+    planted = FAULTS[fault]
+    assert mismatch(planted.backend(), planted.function, "matches_oracle").looks_like == []
+
+
+def test_misconceptions_name_real_functions_and_differ():
+    known = {f.__name__ for f in OPERATORS[0].formulas}
+    for misconception in MISCONCEPTIONS:
+        assert set(misconception.functions) <= known
+    assert len({m.sentence for m in MISCONCEPTIONS}) == len(MISCONCEPTIONS)

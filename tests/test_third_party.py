@@ -1,0 +1,72 @@
+"""A stranger's package, installed by pip into an environment of its own, certified by name."""
+
+import os
+import subprocess
+import sys
+import sysconfig
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parent.parent
+
+
+@pytest.fixture(scope="module")
+def environment(tmp_path_factory):
+    """A new virtual environment that sees what this one has, with `smallconv` installed in it."""
+    folder = tmp_path_factory.mktemp("environment")
+    python = folder / ("Scripts" if os.name == "nt" else "bin") / "python"
+    subprocess.run([sys.executable, "-m", "venv", "--without-pip", folder], check=True)
+    inner = subprocess.run(
+        [python, "-c", "import sysconfig; print(sysconfig.get_path('purelib'))"],
+        check=True, capture_output=True, text=True,
+    ).stdout.strip()  # fmt: skip
+    outer = sysconfig.get_path("purelib")
+    Path(inner, "outer.pth").write_text(f"import site; site.addsitedir({outer!r})\n{ROOT}\n")
+    subprocess.run(
+        [python, "-m", "pip", "install", "--quiet", "--no-index", "--no-deps",
+         "--no-build-isolation", "--disable-pip-version-check", _copy(folder)],
+        check=True, cwd=folder,
+    )  # fmt: skip
+    return python, folder
+
+
+def _copy(folder):
+    """Copy the package, so that building it leaves nothing in the checkout."""
+    import shutil
+
+    return shutil.copytree(ROOT / "tests" / "third_party", folder / "source")
+
+
+def run(environment, *arguments):
+    python, folder = environment
+    return subprocess.run(
+        [python, *arguments], cwd=folder, capture_output=True, text=True, check=False,
+        env={**os.environ, "COLUMNS": "200"},
+    )  # fmt: skip
+
+
+PYTEST = ("-m", "pytest", "--pyargs", "conformance", "-p", "conformance.plugin",
+          "-p", "no:cacheprovider", "--hypothesis-profile", "quick")  # fmt: skip
+
+
+def test_it_is_listed(environment):
+    result = run(environment, "-m", "conformance.cli", "backends")
+    assert result.returncode == 0, result.stderr
+    assert "smallconv 1.2.3" in result.stdout
+    assert "not claimed: conv2d_grad_input, conv2d_grad_bias" in result.stdout
+
+
+def test_it_is_certified_by_name(environment):
+    result = run(environment, *PYTEST, "--backend", "smallconv")
+    assert result.returncode == 0, result.stdout + result.stderr
+    assert "certificate of smallconv (smallconv 1.2.3)" in result.stdout
+    assert "CERTIFIED" in result.stdout
+    assert "not claimed: conv2d_grad_bias, conv2d_grad_input" in result.stdout
+
+
+def test_its_wrong_sibling_is_not(environment):
+    result = run(environment, *PYTEST, "--backend", "smallconv-wrong")
+    assert result.returncode == 1
+    assert "averaged over the batch instead of summed" in " ".join(result.stdout.split())
+    assert "NOT CERTIFIED" in result.stdout
