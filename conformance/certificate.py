@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Iterable, Sequence
 from dataclasses import asdict, dataclass, field
+from math import floor
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
@@ -168,10 +169,8 @@ def _summary(c: Certificate) -> Iterable[str]:
     yield f"  {total} calls in {seconds:.1f} s: {_counts(dtypes)}; strata {_counts(strata)}"
     worst = max(c.outcomes, key=lambda o: o.worst_error_over_bound, default=None)
     if worst is not None and worst.worst_error_over_bound:
-        yield (
-            f"  largest rounding error {worst.worst_error_over_bound:.2g} of the bound "
-            f"({worst.formula})"
-        )
+        share = floor(1000 * worst.worst_error_over_bound) / 1000
+        yield f"  largest rounding error {share} of the bound ({worst.formula})"
     declined = sum(o.declined for o in c.outcomes)
     if declined:
         yield f"  declined: {declined} calls raised NotImplementedError (-n above); none was passed"

@@ -8,20 +8,18 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict
 from typing import Any
 
-import threadpoolctl
-
 from conformance.backend import Backend
 from conformance.certificate import Certificate, Outcome
 from conformance.environment import environment
 from conformance.examine import examine
 from conformance.operator import Operator
 from conformance.operators import OPERATORS
+from conformance.profiles import FIRST_LOOK, PROFILES
 from conformance.properties import PROPERTIES, Property
 from conformance.registry import wrap
+from conformance.threads import one_thread
 from oracle.formula import Formula
 
-PROFILES = {"quick": 25, "certify": 300, "deep": 5000}  # examples of a property with share 1
-FIRST_LOOK = 20  # examples of a first round over all checks, where any mismatch will do
 NO_TORCH = "PyTorch is not installed: pip install 'gradoracle[torch]'"
 
 
@@ -57,16 +55,15 @@ def check(
     if stop_at_first_mismatch and examples > FIRST_LOOK:
         rounds.insert(0, FIRST_LOOK)
     outcomes: list[Outcome] = []
-    with threadpoolctl.threadpool_limits(limits=1):
-        for count in rounds:
-            outcomes = []
-            for case in checks(chosen):
-                outcomes.append(run_check(judged, *case, examples=count, seed=seed))
-                if progress is not None and count == examples:
-                    progress(outcomes[-1])
-                if stop_at_first_mismatch and outcomes[-1].status == "mismatch":
-                    return certificate(judged, outcomes, seed, count, chosen)
-        return certificate(judged, outcomes, seed, examples, chosen)
+    for count in rounds:
+        outcomes = []
+        for case in checks(chosen):
+            outcomes.append(run_check(judged, *case, examples=count, seed=seed))
+            if progress is not None and count == examples:
+                progress(outcomes[-1])
+            if stop_at_first_mismatch and outcomes[-1].status == "mismatch":
+                return certificate(judged, outcomes, seed, count, chosen)
+    return certificate(judged, outcomes, seed, examples, chosen)
 
 
 def checks(
@@ -93,7 +90,8 @@ def run_check(
         return Outcome(
             backend.name, formula.__name__, property_.name, status="not run", reason=NO_TORCH
         )
-    return examine(backend, operator, formula, property_, examples=examples, seed=seed)
+    with one_thread(*(("torch",) if property_.needs_torch else ())):
+        return examine(backend, operator, formula, property_, examples=examples, seed=seed)
 
 
 def certificate(
@@ -104,13 +102,15 @@ def certificate(
     operators: Sequence[Operator] = OPERATORS,
 ) -> Certificate:
     """Return the certificate of a backend's outcomes."""
+    with one_thread():
+        circumstances = environment()
     return Certificate(
         backend=backend.name,
         origin=backend.origin,
         contract={**asdict(backend.contract), "has": [*backend.functions]},
         seed=seed,
         examples=examples,
-        environment=environment(),
+        environment=circumstances,
         outcomes=outcomes,
         expected=sum(1 for _ in checks(operators)),
     )

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import platform
-import sys
+from contextlib import suppress
 from importlib.metadata import PackageNotFoundError, version
 from typing import Any
 
@@ -28,9 +28,8 @@ def environment() -> dict[str, Any]:
         "NumPy": np.__version__,
         "Hypothesis": hypothesis.__version__,
     }
-    torch = sys.modules.get("torch")
-    if torch is not None:
-        found["PyTorch"] = str(torch.__version__)
+    with suppress(PackageNotFoundError):
+        found["PyTorch"] = version("torch")
     return {**found, "machine": platform.machine(), "BLAS": _blas()}
 
 
@@ -39,5 +38,5 @@ def _blas() -> str:
         if library.get("user_api") == "blas":
             parts = (library.get(k) for k in ("internal_api", "version", "architecture"))
             threads = library.get("num_threads")
-            return f"{' '.join(str(p) for p in parts if p)} ({threads} thread)"
+            return f"{' '.join(str(p) for p in parts if p)}, {threads} thread{'s' * (threads != 1)}"
     return "unknown"

@@ -40,6 +40,7 @@ class Examination:
     formula: Formula
     property: Property
     seed: int
+    examples: int
     calls: Counter[tuple[str, str]] = field(default_factory=Counter)  # (dtype, stratum)
     declined: int = 0
     not_judged: int = 0
@@ -131,7 +132,8 @@ class Examination:
         assert self.broken is not None, "a finding needs a call that broke the property"  # noqa: S101
         call, mismatch = self.broken
         return Finding(
-            self.backend, self.operator, self.formula, self.property, self.seed, call, mismatch,
+            self.backend, self.operator, self.formula, self.property, self.seed, self.examples,
+            call, mismatch,
             answers, self.evidence, unsteady,
         )  # fmt: skip
 
@@ -166,7 +168,7 @@ def examine(
         if one.__name__ not in backend.functions:
             outcome.status, outcome.reason = _absent(backend, one)
             return outcome
-    exam = Examination(backend, operator, formula, property_, seed)
+    exam = Examination(backend, operator, formula, property_, seed, examples)
     unsteady = False
     try:
         count = max(1, round(examples * property_.share))

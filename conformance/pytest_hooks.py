@@ -3,18 +3,18 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
 import hypothesis
 import pytest
-import threadpoolctl
 
 from conformance.backend import Backend
 from conformance.certificate import Certificate, Outcome
-from conformance.certify import PROFILES, certificate, checks, fresh_seed, run_check
+from conformance.certify import certificate, checks, fresh_seed, run_check
+from conformance.profiles import PROFILES
 from conformance.registry import SHIPPED, UnknownBackend, UnusableBackend, load
 
 PROPERTY = "gradoracle"  # the name under which a test report carries its outcome
@@ -129,13 +129,6 @@ def examined(check: tuple[Any, ...], request: pytest.FixtureRequest) -> Outcome:
     outcome = run_check(*check, examples=run.examples, seed=run.seed)
     request.node.user_properties.append((PROPERTY, json.dumps(asdict(outcome))))
     return outcome
-
-
-@pytest.fixture(scope="session", autouse=True)
-def one_blas_thread() -> Iterator[None]:
-    """Keep BLAS to one thread: on small products more of them only wait for each other."""
-    with threadpoolctl.threadpool_limits(limits=1):
-        yield
 
 
 def pytest_runtest_logreport(report: pytest.TestReport) -> None:

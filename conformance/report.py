@@ -16,6 +16,7 @@ from conformance.judge import call_dtype
 from conformance.misconceptions import explain
 from conformance.mismatch import Answer, Mismatch
 from conformance.operator import Operator
+from conformance.profiles import PROFILES
 from conformance.properties import Property
 from conformance.scripts import script
 from oracle.exact import Truth
@@ -37,6 +38,7 @@ class Finding:
     formula: Formula
     property: Property
     seed: int
+    examples: int
     call: Call
     mismatch: Mismatch
     answers: list[Answer]  # of the minimal call
@@ -78,10 +80,7 @@ def report(finding: Finding) -> MismatchReport:
         arguments={n: _plain(call[n]) for n in names},
         nonzeros={n: int(np.count_nonzero(a)) for n, a in arrays.items()},
         looks_like=_explanations(finding, formula),
-        repro=(
-            f"pytest conformance --backend {finding.backend.name} --seed {finding.seed} "
-            f"-k {finding.backend.name}-{finding.formula.__name__}-{finding.property.name}"
-        ),
+        repro=_repro(finding),
         script=script(
             finding.backend, finding.property.name, finding.formula, finding.call,
             blamed or finding.answers, finding.mismatch,
@@ -89,6 +88,21 @@ def report(finding: Finding) -> MismatchReport:
     )  # fmt: skip
     result.text = _text(finding, result, call, blamed)
     return result
+
+
+def _repro(finding: Finding) -> str:
+    """Return the line that draws the same calls again: the seed and the count decide them."""
+    name, seed, examples = finding.backend.name, finding.seed, finding.examples
+    profile = next((p for p, count in PROFILES.items() if count == examples), None)
+    if profile is None or not finding.backend.path:
+        backend = repr(name) if finding.backend.path else "backend"
+        call = f"conformance.check({backend}, seed={seed}, examples={examples})"
+        return f'python -c "import conformance; print({call}.text())"'
+    option = "" if profile == "certify" else f" --hypothesis-profile {profile}"
+    return (
+        f"pytest conformance --backend {name} --seed {seed}{option} "
+        f"-k {name}-{finding.formula.__name__}-{finding.property.name}"
+    )
 
 
 def wrong_answers(finding: Finding) -> list[Answer]:

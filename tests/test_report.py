@@ -36,7 +36,7 @@ flipped_kernels breaks matches_oracle
                 (001, third display: h = h' + p, kernel *not* flipped where dy is read at (h - p))
   looks like    the kernel is flipped, as 001's last display prints it: dY is read at (h-p, w-q)
                   already, so it flips twice (the forward pass is a cross-correlation)
-  again         pytest conformance --backend flipped_kernels --seed 1 -k
+  again         pytest conformance --backend flipped_kernels --seed 1 --hypothesis-profile quick -k
                   flipped_kernels-conv2d_grad_input-matches_oracle
   script        needs NumPy and the backend only:
     import numpy as np
@@ -69,7 +69,7 @@ def flipped_kernels(tmp_path, monkeypatch):
 
 def test_report_to_the_letter(flipped_kernels):
     del flipped_kernels
-    assert mismatch("flipped_kernels", "conv2d_grad_input", "matches_oracle").text == EXPECTED
+    assert mismatch("flipped_kernels", "conv2d_grad_input", "matches_oracle", 25).text == EXPECTED
 
 
 def run(script, folder):
@@ -174,3 +174,18 @@ def test_misconceptions_name_real_functions_and_differ():
     for misconception in MISCONCEPTIONS:
         assert set(misconception.functions) <= known
     assert len({m.sentence for m in MISCONCEPTIONS}) == len(MISCONCEPTIONS)
+
+
+def test_the_line_to_repeat_it_repeats_it(flipped_kernels):
+    text = mismatch("flipped_kernels", "conv2d_grad_input", "matches_oracle", 40).repro
+    assert text == (
+        "python -c \"import conformance; print(conformance.check('flipped_kernels', seed=1, "
+        'examples=40).text())"'
+    )
+    result = run(text.partition('"')[2].rstrip('"'), flipped_kernels)
+    assert "NOT CERTIFIED" in result.stdout, result.stderr
+    default = mismatch("flipped_kernels", "conv2d_grad_input", "matches_oracle", 300).repro
+    assert default == (
+        "pytest conformance --backend flipped_kernels --seed 1 "
+        "-k flipped_kernels-conv2d_grad_input-matches_oracle"
+    )
