@@ -71,7 +71,11 @@ def compiled(loops: Loops) -> Loops | None:
         import numba  # noqa: PLC0415 - half a second that small shapes never pay
     except ImportError:
         return None
-    result: Loops = numba.njit(cache=True, fastmath=False, nogil=True)(loops)
+    options = {"fastmath": False, "nogil": True}
+    try:
+        result: Loops = numba.njit(cache=True, **options)(loops)
+    except RuntimeError:  # no folder that the cache could be written to
+        result = numba.njit(**options)(loops)
     return result
 
 

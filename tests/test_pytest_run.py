@@ -9,6 +9,8 @@ from pathlib import Path
 
 import pytest
 
+from tests.plugin import PLUGIN
+
 ROOT = Path(__file__).parent.parent
 
 FLIPPED = """
@@ -165,5 +167,5 @@ def test_other_sessions_do_not_meet_our_options(run, tmp_path):
         "import sys\ndef test_it(request):\n    assert request.config.getoption('--seed') == 'x'\n"
         "    assert 'conformance.pytest_hooks' not in sys.modules"
     )
-    result = run("--seed", "x", "-p", "conformance.plugin", path=str(tmp_path / "test_theirs.py"))
+    result = run("--seed", "x", *PLUGIN, path=str(tmp_path / "test_theirs.py"))
     assert result.returncode == 0, result.stdout + result.stderr

@@ -8,6 +8,8 @@ from pathlib import Path
 
 import pytest
 
+from tests.plugin import PLUGIN
+
 ROOT = Path(__file__).parent.parent
 
 
@@ -46,7 +48,7 @@ def run(environment, *arguments):
     )  # fmt: skip
 
 
-PYTEST = ("-m", "pytest", "--pyargs", "conformance", "-p", "conformance.plugin",
+PYTEST = ("-m", "pytest", "--pyargs", "conformance", *PLUGIN,
           "-p", "no:cacheprovider", "--hypothesis-profile", "quick")  # fmt: skip
 
 
