@@ -16,6 +16,8 @@ from oracle.formula import Call, Formula, argument_names
 from oracle.geometry import Array
 
 FUNCTIONS = tuple(f.__name__ for operator in OPERATORS for f in operator.formulas)
+RETURNED = "returned"  # how the headline of a result that is no array begins
+LARGEST = 2**26  # elements of a result that are looked at; no call of ours has a tenth of it
 
 
 @dataclass
@@ -28,6 +30,7 @@ class Backend:
     path: str = ""  # the import path that a script can use, where there is one
     contract: Contract = field(init=False)
     answers: list[Answer] = field(default_factory=list, repr=False)  # of the call being judged
+    speaks_dlpack: bool = field(default=False, init=False)  # its results came through DLPack
 
     def __post_init__(self) -> None:
         """Read the contract, so that a wrong one is told before anything runs."""
@@ -54,74 +57,116 @@ class Backend:
             Declined: it raised NotImplementedError.
             Mismatch: it raised anything else, or what it returned is not an array.
         """
-        return self.ask_and_look(formula, call)[0]
+        return self._answer(formula, call, self._given(formula, call))
 
-    def ask_and_look(self, formula: Formula, call: Call) -> tuple[Array, dict[str, Any]]:
-        """Return the answer, and the arguments as the backend left them, by name."""
-        record = Answer(formula, call, None)
-        self.answers.append(record)
-        with _verdicts(f"{formula.__name__}: its from_numpy raised {{}}"):
-            arguments = self._arguments(formula, call)
-        positional, options = argument_names(formula)
-        with _verdicts(f"{formula.__name__}: raised {{}} on a legal call"):
-            result = getattr(self.source, formula.__name__)(
-                *(arguments[name] for name in positional),
-                **{name: arguments[name] for name in options},
-            )
-        kind = type(result).__name__
-        with _verdicts(
-            f"{formula.__name__}: its result ({kind}) is not readable as an array: {{}}"
-        ):
-            record.value = self._as_array(formula.__name__, result)
-            left = {name: self._look(name, value) for name, value in arguments.items()}
-        return record.value, left
+    def changed_arguments(self, formula: Formula, call: Call) -> list[str]:
+        """Return the names of the arguments that the backend changes."""
+        given = self._given(formula, call)
+        self._answer(formula, call, given)
+        sentence = f"{formula.__name__}: to_numpy does not read what from_numpy made: {{}}"
+        with _verdicts(sentence):
+            left = {n: self._look(call[n], value) for n, value in given.items()}
+        return [name for name, now in left.items() if not _is_still(call[name], now)]
+
+    def reuses_memory(self, formula: Formula, call: Call, other: Call) -> str:
+        """Return how a result is not a new array: an argument, or changed by the next call."""
+        given = self._given(formula, call)
+        result = self._call(formula, given)
+        if isinstance(result, np.ndarray):
+            for name, value in given.items():
+                if isinstance(value, np.ndarray) and np.shares_memory(result, value):
+                    return f"its result shares memory with its argument {name}"
+        before = self._read(formula, result)
+        self._call(formula, self._given(formula, other))
+        if _is_still(before, self._read(formula, result)):
+            return ""
+        return "an earlier result changed when it was called again: it is not a new array"
 
     def refuses(self, formula: Formula, call: Call) -> tuple[bool, Any]:
         """Return whether the backend raises on this call, and what it returned if it does not."""
-        arguments = self._arguments(formula, call)
-        positional, options = argument_names(formula)
         try:
-            result = getattr(self.source, formula.__name__)(
-                *(arguments[name] for name in positional),
-                **{name: arguments[name] for name in options},
-            )
-        except (Exception, SystemExit):  # noqa: BLE001 - any refusal will do
-            return True, None
-        return False, result
+            return False, self._read(formula, self._call(formula, self._given(formula, call)))
+        except (Declined, Mismatch) as refusal:
+            no_array = isinstance(refusal, Mismatch) and f": {RETURNED} " in refusal.headline
+            return not no_array, refusal
 
-    def _arguments(self, formula: Formula, call: Call) -> dict[str, Any]:
+    def _answer(self, formula: Formula, call: Call, given: dict[str, Any]) -> Array:
+        record = Answer(formula, call, None)
+        self.answers.append(record)
+        record.value = self._read(formula, self._call(formula, given))
+        return record.value
+
+    def _call(self, formula: Formula, given: dict[str, Any]) -> Any:
+        """Call the backend's function; what it raises is a verdict."""
+        positional, options = argument_names(formula)
+        with _verdicts(f"{formula.__name__}: raised {{}} on a legal call"):
+            return getattr(self.source, formula.__name__)(
+                *(given[name] for name in positional), **{name: given[name] for name in options}
+            )
+
+    def _given(self, formula: Formula, call: Call) -> dict[str, Any]:
         """Return fresh copies of what `formula` takes, in the backend's own arrays."""
         convert = getattr(self.source, "from_numpy", None)
         positional, options = argument_names(formula)
-        return {name: _copied(call[name], convert) for name in (*positional, *options)}
+        with _verdicts(f"{formula.__name__}: its from_numpy raised {{}}"):
+            return {name: _copied(call[name], convert) for name in (*positional, *options)}
 
-    def _as_array(self, name: str, result: Any) -> Array:
+    def _read(self, formula: Formula, result: Any) -> Array:
+        """Return a result as a NumPy array that nobody else holds."""
+        name = formula.__name__
+        with _verdicts(f"{name}: its result cannot be read as an array: {{}}"):
+            convert = getattr(self.source, "to_numpy", None)
+            if convert is not None:
+                result = convert(result)
+            elif not isinstance(result, np.ndarray) and hasattr(result, "__dlpack__"):
+                result = np.from_dlpack(result)
+                self.speaks_dlpack = True
+            if type(result) is not np.ndarray:
+                raise Mismatch(f"{name}: {RETURNED} {_kind(result)}, want a NumPy array")
+            if result.size > LARGEST:
+                raise Mismatch(f"{name}: {RETURNED} {result.size} elements {[*result.shape]}")
+            return np.array(result)
+
+    def _look(self, before: Any, now: Any) -> Any:
+        """Return an array argument as it is after the call; anything else is its own."""
+        if not isinstance(before, np.ndarray) or type(now) is np.ndarray:
+            return now
         convert = getattr(self.source, "to_numpy", None)
-        if convert is not None:
-            result = convert(result)
-        elif not isinstance(result, np.ndarray) and hasattr(result, "__dlpack__"):
-            result = np.from_dlpack(result)
-        if type(result) is not np.ndarray:
-            raise Mismatch(f"{name}: returned {_kind(result)}, want a NumPy array")
-        return np.array(result)
-
-    def _look(self, name: str, value: Any) -> Any:
-        """Return an argument as it is now, to be compared with what was given."""
-        plain = isinstance(value, np.ndarray | tuple | int | type(None))
-        return value if plain else self._as_array(name, value)
+        return np.array(convert(now)) if convert is not None else np.array(np.from_dlpack(now))
 
 
 @contextmanager
 def _verdicts(sentence: str) -> Iterator[None]:
-    """Turn whatever goes wrong inside the backend into a verdict on it; {} is the error."""
+    """Turn whatever goes wrong inside the backend into a verdict on it; {} is the error.
+
+    A backend may raise anything, pytest's Skipped and SystemExit among it; only the user's
+    Ctrl-C is the user's.
+    """
     try:
-        yield
-    except NotImplementedError as error:
-        raise Declined(str(error)) from error
-    except Mismatch:
+        with np.errstate(all="ignore"):
+            yield
+    except (Mismatch, KeyboardInterrupt):
         raise
-    except (Exception, SystemExit) as error:
-        raise Mismatch(sentence.format(_one_line(error))) from error
+    except NotImplementedError as error:
+        raise Declined(one_line(error)) from error
+    except BaseException as error:
+        raise Mismatch(sentence.replace("{}", one_line(error))) from error
+
+
+def one_line(error: BaseException) -> str:
+    """Return an error as `Type: text` on one line, whatever its `__str__` does."""
+    try:
+        text = " ".join(str(error).split())
+    except BaseException:  # noqa: BLE001 - it is a backend's error, and may be anything
+        text = "(its text cannot be read)"
+    return f"{type(error).__name__}: {text[:200]}" if text else type(error).__name__
+
+
+def _is_still(before: Any, now: Any) -> bool:
+    """Whether an argument is bit for bit what it was."""
+    if not isinstance(before, np.ndarray):
+        return bool(before == now)
+    return bool(before.shape == now.shape and before.tobytes() == now.tobytes())
 
 
 def _copied(value: Any, convert: Callable[[Array], Any] | None) -> Any:
@@ -132,10 +177,5 @@ def _copied(value: Any, convert: Callable[[Array], Any] | None) -> Any:
 
 def _kind(value: Any) -> str:
     """Return what a result is, in words: its type, and dtype and shape or a short repr."""
-    article = "an" if type(value).__name__[0] in "aeiouAEIOU" else "a"
+    article = "an" if type(value).__name__[:1] in "aeiouAEIOU" else "a"
     return f"{article} {type(value).__name__} ({describe(value)})"
-
-
-def _one_line(error: BaseException) -> str:
-    text = " ".join(str(error).split())
-    return f"{type(error).__name__}: {text[:200]}" if text else type(error).__name__

@@ -37,7 +37,7 @@ class Outcome:
 
 
 @dataclass
-class Mismatches:
+class FoundMismatch:
     """A mismatch with the outcome it belongs to, as `Certificate.mismatches` lists them."""
 
     formula: str
@@ -57,17 +57,17 @@ class Certificate:
     examples: int
     environment: dict[str, Any]
     outcomes: list[Outcome]
-    expected: int  # how many outcomes a whole run has
+    expected: list[list[str]]  # [formula, property] of every check of a whole run
 
     @property
-    def mismatches(self) -> list[Mismatches]:
+    def mismatches(self) -> list[FoundMismatch]:
         """Every broken property, with its report."""
         found = []
         for outcome in self.outcomes:
             if outcome.status == "mismatch":
                 data = _mismatch(outcome)
                 found.append(
-                    Mismatches(
+                    FoundMismatch(
                         outcome.formula, outcome.property_name, outcome.reason,
                         data.get("text", outcome.reason),
                     )
@@ -85,8 +85,9 @@ class Certificate:
         broken = len(self.mismatches)
         if broken:
             return f"{broken} mismatch{'es' if broken > 1 else ''}"
-        if len(self.outcomes) < self.expected:
-            return f"only {len(self.outcomes)} of {self.expected} checks were run"
+        if not self.whole:
+            run = len(self._checks())
+            return f"only {run} of {len(self.expected)} checks were run"
         claimed = [o for o in self.outcomes if o.status != "not claimed"]
         if not claimed:
             return "the backend claims no function of the protocol"
@@ -96,13 +97,21 @@ class Certificate:
         return ""
 
     @property
+    def whole(self) -> bool:
+        """Whether every check has its outcome."""
+        return self._checks() >= {(formula, name) for formula, name in self.expected}
+
+    def _checks(self) -> set[tuple[str, str]]:
+        return {(o.formula, o.property_name) for o in self.outcomes}
+
+    @property
     def witnesses(self) -> dict[str, bool]:
         """Which independent sources of the right answer were asked."""
-        passed = {o.property_name for o in self.outcomes if o.judged}
+        asked = {o.property_name for o in self.outcomes if o.judged}
         return {
-            "exact oracle": "matches_oracle" in passed,
-            "finite differences": "finite_differences" in passed,
-            "PyTorch": "matches_torch" in passed,
+            "exact oracle": "matches_oracle" in asked,
+            "finite differences": "finite_differences" in asked,
+            "PyTorch": "matches_torch" in asked,
         }
 
     def to_json(self) -> str:
@@ -174,7 +183,11 @@ def _summary(c: Certificate) -> Iterable[str]:
     declined = sum(o.declined for o in c.outcomes)
     if declined:
         yield f"  declined: {declined} calls raised NotImplementedError (-n above); none was passed"
-    unclaimed = sorted({o.formula for o in c.outcomes if o.status == "not claimed"})
+    judged = {o.formula for o in c.outcomes if o.status != "not claimed"}
+    skipped = sum(o.not_judged for o in c.outcomes)
+    if skipped:
+        yield f"  not applicable: {skipped} calls that a property says nothing about, not counted"
+    unclaimed = sorted({o.formula for o in c.outcomes} - judged)
     if unclaimed:
         yield f"  not claimed: {', '.join(unclaimed)}"
     asked = [name for name, was in c.witnesses.items() if was]

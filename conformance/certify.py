@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import importlib
 import importlib.util
 import secrets
+import warnings
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict
 from typing import Any
 
-from conformance.backend import Backend
+from conformance.backend import Backend, one_line
 from conformance.certificate import Certificate, Outcome
 from conformance.environment import environment
 from conformance.examine import examine
@@ -59,9 +61,10 @@ def check(
         outcomes = []
         for case in checks(chosen):
             outcomes.append(run_check(judged, *case, examples=count, seed=seed))
-            if progress is not None and count == examples:
+            stop = stop_at_first_mismatch and outcomes[-1].status == "mismatch"
+            if progress is not None and (stop or count == examples):
                 progress(outcomes[-1])
-            if stop_at_first_mismatch and outcomes[-1].status == "mismatch":
+            if stop:
                 return certificate(judged, outcomes, seed, count, chosen)
     return certificate(judged, outcomes, seed, examples, chosen)
 
@@ -86,12 +89,25 @@ def run_check(
     seed: int,
 ) -> Outcome:
     """Run one check, or say why it cannot be run here."""
-    if property_.needs_torch and importlib.util.find_spec("torch") is None:
-        return Outcome(
-            backend.name, formula.__name__, property_.name, status="not run", reason=NO_TORCH
-        )
-    with one_thread(*(("torch",) if property_.needs_torch else ())):
+    absent = _why_no_torch() if property_.needs_torch else ""
+    if absent:
+        name = formula.__name__
+        return Outcome(backend.name, name, property_.name, status="not run", reason=absent)
+    with one_thread(), warnings.catch_warnings():
+        # A warning is neither a refusal nor a fault, whatever the session makes of warnings.
+        warnings.simplefilter("ignore")
         return examine(backend, operator, formula, property_, examples=examples, seed=seed)
+
+
+def _why_no_torch() -> str:
+    """Return why PyTorch cannot be asked, or "" if it can."""
+    if importlib.util.find_spec("torch") is None:
+        return NO_TORCH
+    try:
+        importlib.import_module("torch")
+    except Exception as error:  # noqa: BLE001 - a broken installation may raise anything
+        return f"PyTorch cannot be imported: {one_line(error)}"
+    return ""
 
 
 def certificate(
@@ -112,7 +128,7 @@ def certificate(
         examples=examples,
         environment=circumstances,
         outcomes=outcomes,
-        expected=sum(1 for _ in checks(operators)),
+        expected=[[f.__name__, p.name] for _, f, p in checks(operators)],
     )
 
 
@@ -125,6 +141,8 @@ def _operators(names: Sequence[str] | None) -> tuple[Operator, ...]:
     if names is None:
         return OPERATORS
     known = {operator.name: operator for operator in OPERATORS}
+    if not names:
+        raise ValueError(f"operators names none; there are {', '.join(known)}")
     for name in names:
         if name not in known:
             raise ValueError(f"no operator {name!r}; there are {', '.join(known)}")

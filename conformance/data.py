@@ -81,8 +81,8 @@ def all_negative(random: Random, shapes: Shapes, bits: int) -> Arrays:
 def next_to_powers(random: Random, shapes: Shapes, bits: int) -> Arrays:
     """One array holds 2**k - 1, 2**k and 2**k + 1, the others -1, 0, 1: short significands fail.
 
-    k is the largest that the format holds exactly for so many terms, or 11 or 12, the last that
-    half precision and TF32 hold.
+    k is the largest that the format holds exactly for so many terms, or 11 or 12, just past the
+    11 bits that half precision and TF32 hold.
     """
     large = _pick(random, shapes)
     longest = bits - 1 - _terms(shapes).bit_length()
@@ -120,6 +120,15 @@ def wide_range(random: Random, shapes: Shapes, bits: int) -> Arrays:
     }
 
 
+def far_from_one(random: Random, shapes: Shapes, bits: int) -> Arrays:
+    """Normal elements, each array times a power of two that only overflow and underflow forbid."""
+    farthest = 30 if bits <= 24 else 300
+    return {
+        name: array * 2.0 ** random.integers(-farthest, farthest + 1)
+        for name, array in normal(random, shapes, bits).items()
+    }
+
+
 def positive(random: Random, shapes: Shapes, bits: int) -> Arrays:
     """Elements in [1, 2): every rounding error of a long sum points at a magnitude."""
     del bits
@@ -142,7 +151,7 @@ INTEGERS = tuple(
 )
 FLOATS = tuple(
     Style(fill.__name__.replace("_", " "), fill)
-    for fill in (normal, wide_range, positive, nearly_cancelling)
+    for fill in (normal, wide_range, far_from_one, positive, nearly_cancelling)
 )
 
 

@@ -99,16 +99,15 @@ class Examination:
             return True
         return False
 
-    def minimise(self) -> None:
-        """Make the call that broke the property as small as it gets."""
+    def minimise(self) -> bool:
+        """Make the call that broke the property as small as it gets; return whether it fails."""
         assert self.drawn is not None and self.broken is not None, "nothing to minimise"  # noqa: S101, PT018
         geometry, style, dtype = self.drawn
         smallest_sizes(geometry.sizes, lambda sizes: self._fails_somehow(sizes, style, dtype))
-        call, mismatch = self.broken
+        call, _ = self.broken
         simplest_numbers(call, lambda c: self.fails(dict(c)))
-        call, mismatch = self.broken
-        if not self.fails(call):  # what it last was is what is told
-            self.broken = call, mismatch
+        call, _ = self.broken
+        return self.fails(call)
 
     def _fails_somehow(self, sizes: Mapping[str, int], style: Style, dtype: str) -> bool:
         """Return whether some numbers of these sizes break the property."""
@@ -125,8 +124,7 @@ class Examination:
 
     def finding(self, *, unsteady: bool) -> Finding:
         """Minimise the call that broke the property, unless it does so at times, and tell all."""
-        if not unsteady:
-            self.minimise()
+        unsteady = unsteady or not self.minimise()
         answers = list(self.backend.answers)
         self._gather_evidence()
         assert self.broken is not None, "a finding needs a call that broke the property"  # noqa: S101
@@ -176,6 +174,8 @@ def examine(
     except Mismatch:
         pass
     except Flaky:
+        if exam.broken is None:
+            raise
         unsteady = True
     _fill(outcome, exam, unsteady=unsteady)
     outcome.seconds = perf_counter() - start
@@ -213,10 +213,11 @@ def _fill(outcome: Outcome, exam: Examination, *, unsteady: bool) -> None:
         outcome.status = "mismatch"
         outcome.mismatch = report(exam.finding(unsteady=unsteady))
         outcome.reason = outcome.mismatch.headline
-    elif not exam.calls:
+    elif silent := [d for d in exam.backend.contract.dtypes if d not in outcome.calls]:
         outcome.status = "no call"
         outcome.reason = (
-            f"no call was judged: {exam.declined} declined, {exam.not_judged} not applicable"
+            f"no call was judged in {', '.join(silent)}: {exam.declined} declined, "
+            f"{exam.not_judged} not applicable"
         )
     else:
         outcome.status = "passed"

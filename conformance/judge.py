@@ -3,6 +3,8 @@
 Comparisons are written so that a NaN is wrong.
 """
 
+from typing import NamedTuple
+
 import numpy as np
 
 from conformance.backend import Backend
@@ -10,7 +12,6 @@ from conformance.mismatch import Mismatch
 from oracle.exact import Truth
 from oracle.formula import Call, Formula
 from oracle.geometry import Array
-from oracle.rounding import FORMATS
 
 
 def require_form(
@@ -30,24 +31,43 @@ def require_equal(what: str, got: Array, want: Array) -> None:
         raise Mismatch(_first_wrong(what, got, want, wrong, "the data are exact"))
 
 
-def require_truth(backend: Backend, formula: Formula, call: Call, got: Array) -> float:
-    """Raise Mismatch unless `got` is `formula` of `call`: exactly where that is proved, else
-    within the rounding bound.  Return the largest error as a share of the bound.
-    """  # noqa: D205 - one sentence, two lines
-    dtype = got.dtype
-    truth = Truth(formula, call)
-    require_form(formula.__name__, got, truth.terms.shape, call_dtype(call))
+class Verdict(NamedTuple):
+    """What an answer of the right form is worth."""
+
+    wrong: Array  # per element
+    exact: bool  # equality was demanded, because rounding provably never acts
+    share: Array  # the error over the rounding bound; 0 where equality was demanded
+    truth: Truth
+
+
+def verdict(backend: Backend, formula: Formula, call: Call, got: Array) -> Verdict:
+    """Judge an answer that has the right shape and dtype, element by element."""
+    truth, dtype = Truth(formula, call), got.dtype
     accumulator = backend.contract.accumulator(dtype.name)
-    if truth.fits(min(FORMATS[accumulator].bits, FORMATS[dtype.name].bits)):
-        require_equal(formula.__name__, got, truth.as_float(dtype))
-        return 0.0
+    if truth.is_exact(dtype.name, accumulator):
+        return Verdict(~(got == truth.as_float(dtype)), True, np.zeros(got.shape), truth)  # noqa: FBT003
     share = truth.error_over_bound(got, accumulator)
-    wrong = ~(share <= 1)
+    return Verdict(~(share <= 1), False, share, truth)  # noqa: FBT003
+
+
+def require_truth(backend: Backend, formula: Formula, call: Call, got: Array) -> float:
+    """Raise Mismatch unless `got` is what `formula` gives on `call`, and return its largest error.
+
+    Equality is demanded where it is proved that rounding never acts; elsewhere the error is a
+    share of the rounding bound, and at most 1.
+    """
+    require_form(formula.__name__, got, Truth(formula, call).terms.shape, call_dtype(call))
+    wrong, exact, share, truth = verdict(backend, formula, call, got)
     if wrong.any():
         at = tuple(np.argwhere(wrong)[0].tolist())
+        accumulator = backend.contract.accumulator(got.dtype.name)
         reason = f"{share[at]:.3g} times what rounding in {accumulator} explains"
-        want = truth.as_float(np.dtype(np.float64))
-        raise Mismatch(_first_wrong(formula.__name__, got, want, wrong, reason))
+        want = truth.as_float(got.dtype if exact else np.dtype(np.float64))
+        raise Mismatch(
+            _first_wrong(
+                formula.__name__, got, want, wrong, "the data are exact" if exact else reason
+            )
+        )
     return float(share.max(initial=0.0))
 
 

@@ -38,7 +38,20 @@ def smallest_sizes(sizes: Sizes, fails: Callable[[Sizes], bool]) -> dict[str, in
         if lower is None:
             break
         current = lower
-    return current
+    lying = _lying(current)
+    return lying if lying != current and fails(lying) else current
+
+
+def _lying(sizes: Sizes) -> dict[str, int]:
+    """Return the sizes turned so that what extends in one direction extends in width."""
+    turned = {
+        name: sizes.get(name.replace("height", "width"), size)
+        if "height" in name
+        else sizes.get(name.replace("width", "height"), size)
+        for name, size in sizes.items()
+    }
+    tall = sum(size for name, size in sizes.items() if "height" in name)
+    return turned if tall > sum(turned[name] for name in sizes if "height" in name) else {**sizes}
 
 
 def _nonempty(sizes: Sizes) -> dict[str, int]:

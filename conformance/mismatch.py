@@ -41,5 +41,8 @@ def describe(value: Any) -> str:
     """Return an array as dtype and shape, anything else as its short repr."""
     if isinstance(value, np.ndarray):
         return f"{value.dtype}{[*value.shape]}"
-    text = repr(value)
+    try:
+        text = repr(value)
+    except BaseException:  # noqa: BLE001 - it is a backend's object, and may do anything
+        text = f"a {type(value).__name__} without a readable repr"
     return text if len(text) <= 60 else text[:57] + "..."

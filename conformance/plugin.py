@@ -6,6 +6,8 @@ So it imports nothing and adds nothing, unless the command line names the suite:
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
 
 NAME = "gradoracle-suite"
@@ -22,14 +24,19 @@ def activate(pluginmanager: pytest.PytestPluginManager) -> None:
 
 @pytest.hookimpl(tryfirst=True)
 def pytest_load_initial_conftests(early_config: pytest.Config, args: list[str]) -> None:
-    """Activate the suite where an argument is the package, a path to it, or a test of it."""
-    before = ["", *args]
-    if any(_names_the_suite(one) for one, last in zip(args, before, strict=False) if last != "-p"):
+    """Activate the suite where an argument names it: by path, or as a package with --pyargs."""
+    packages = "--pyargs" in args or bool(getattr(early_config.option, "pyargs", False))
+    if any(_names_the_suite(argument, packages=packages) for argument in args):
         activate(early_config.pluginmanager)
 
 
-def _names_the_suite(argument: str) -> bool:
+def _names_the_suite(argument: str, *, packages: bool) -> bool:
     if argument.startswith("-"):
         return False
-    path = argument.partition("::")[0].replace("\\", "/").rstrip("/")
-    return "conformance" in path.replace(".", "/").split("/")
+    name = argument.partition("::")[0]
+    if packages and name.partition(".")[0] == "conformance":
+        return True
+    try:
+        return Path(name).resolve().is_relative_to(Path(__file__).parent)
+    except (OSError, ValueError):
+        return False

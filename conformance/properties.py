@@ -27,7 +27,6 @@ from oracle.conv2d_forms import FORMS
 from oracle.exact import Truth, inner
 from oracle.formula import Call, Formula, algebra, ask, images, operands
 from oracle.geometry import Array
-from oracle.rounding import FORMATS
 
 Check: TypeAlias = Callable[[Backend, Operator, Formula, Call], float]
 
@@ -86,12 +85,12 @@ def holds(
 
 @holds(size="large", styles_per_geometry=2)
 def matches_oracle(backend: Backend, operator: Operator, formula: Formula, call: Call) -> float:
-    """The answer equals the formula evaluated in exact arithmetic, bit for bit."""
+    """The answer equals the formula evaluated in exact arithmetic: on these data nothing rounds."""
     del operator
     return require_truth(backend, formula, call, backend.ask(formula, call))
 
 
-@holds(styles=FLOATS, styles_per_geometry=2, share=0.8)
+@holds(styles=FLOATS, styles_per_geometry=2, share=0.6)
 def within_rounding_bound(
     backend: Backend, operator: Operator, formula: Formula, call: Call
 ) -> float:
@@ -139,6 +138,7 @@ def finite_differences(backend: Backend, operator: Operator, formula: Formula, c
         moved = call[argument].copy()
         moved[at] += 1
         there = _exactly(backend, operator.formula, {**call, argument: moved})
+        require_form(operator.name, there, here.shape, here.dtype)
         rise = inner(call["grad_output"], there, here)
         if not inner(gradient[at].reshape(1), np.ones(1)) == rise:
             raise Mismatch(
@@ -159,7 +159,7 @@ def matches_torch(backend: Backend, operator: Operator, formula: Formula, call: 
     return 0.0
 
 
-@holds(size="small", share=0.3)
+@holds(size="small", share=0.25)
 def forms_agree(backend: Backend, operator: Operator, formula: Formula, call: Call) -> float:
     """The answer equals every other way in which the documents write the formula."""
     del operator
@@ -178,6 +178,7 @@ def linear(backend: Backend, operator: Operator, formula: Formula, call: Call) -
     del operator
     names = algebra(formula)
     here = _exactly(backend, formula, call)
+    require_form(formula.__name__, here, Truth(formula, call).terms.shape, call_dtype(call))
     for name, array in operands(formula, call).items():
         v = _direction(array, formula.__name__ + name)
         alone: dict[str, Any] = {**call, name: v}
@@ -202,13 +203,16 @@ def batch_independent(backend: Backend, operator: Operator, formula: Formula, ca
     count = len(call["grad_output"])
     whole = _exactly(backend, formula, call)
     parts = [_exactly(backend, formula, images(call, slice(n, n + 1))) for n in range(count)]
+    require_form(
+        f"{formula.__name__} of the batch", whole, Truth(formula, call).terms.shape,
+        call_dtype(call),
+    )  # fmt: skip
     kept = algebra(formula).images == "kept"
     shape = (1, *whole.shape[1:]) if kept else whole.shape
     for n, part in enumerate(parts):
         require_form(f"{formula.__name__} of image {n} alone", part, shape, whole.dtype)
     wide = [part.astype(np.float64) for part in parts]
     want = np.concatenate(wide) if kept else np.sum(wide, axis=0)
-    require_form(f"{formula.__name__} of the batch", whole, want.shape, call_dtype(call))
     require_equal(f"{formula.__name__} of the batch, beside its images", whole, want)
     return 0.0
 
@@ -219,15 +223,8 @@ def leaves_inputs_unchanged(
 ) -> float:
     """Every argument is, after the call, bit for bit what it was."""
     del operator
-    _, left = backend.ask_and_look(formula, call)
-    for name, now in left.items():
-        before = call[name]
-        if not isinstance(before, np.ndarray):
-            changed = before != now
-        else:
-            changed = before.shape != now.shape or before.tobytes() != now.tobytes()
-        if changed:
-            raise Mismatch(f"{formula.__name__}: changed its argument {name}")
+    for name in backend.changed_arguments(formula, call):
+        raise Mismatch(f"{formula.__name__}: changed its argument {name}")
     return 0.0
 
 
@@ -235,13 +232,16 @@ def leaves_inputs_unchanged(
 def returns_what_the_protocol_says(
     backend: Backend, operator: Operator, formula: Formula, call: Call
 ) -> float:
-    """The answer is an array of the documented shape, in the dtype of the inputs, finite where the
-    inputs are, with and without the optional bias.
+    """The answer is a new array of the documented shape, in the dtype of the inputs, finite where
+    the inputs are, with and without the optional bias.
     """  # noqa: D205 - one sentence
     del operator
     calls = [call] if algebra(formula).plus is None else [call, {**call, "bias": None}]
     for one in calls:
         got = backend.ask(formula, one)
+        reason = backend.reuses_memory(formula, one, images(one, slice(None, None, -1)))
+        if reason:
+            raise Mismatch(f"{formula.__name__}: {reason}")
         require_form(formula.__name__, got, Truth(formula, one).terms.shape, call_dtype(one))
         if not np.isfinite(got).all():
             at = tuple(np.argwhere(~np.isfinite(got))[0].tolist())
@@ -257,6 +257,7 @@ def rejects_bad_arguments(
 ) -> float:
     """Arguments that fit no such operation raise an exception instead of giving numbers."""
     del operator
+    backend.ask(formula, call)  # what declines the legal call says nothing about the others
     for bad in bad_calls(formula, call):
         refused, result = backend.refuses(formula, bad.call)
         if not refused:
@@ -274,9 +275,8 @@ def rejects_bad_arguments(
 def _exactly(backend: Backend, formula: Formula, call: Call) -> Array:
     """Return the backend's answer to a call on which rounding provably never acts."""
     dtype = call_dtype(call).name
-    bits = min(FORMATS[dtype].bits, FORMATS[backend.contract.accumulator(dtype)].bits)
     answer = backend.ask(formula, call)
-    if not Truth(formula, call).fits(bits):
+    if not Truth(formula, call).is_exact(dtype, backend.contract.accumulator(dtype)):
         raise NotJudged("the sums do not provably fit")
     return answer
 
@@ -357,4 +357,4 @@ def _torch(operator: Operator, formula: Formula, call: Call) -> Array:
 
 def _short(value: Any) -> str:
     """Return an exact number as text, without a fraction's or an integer's thousand digits."""
-    return f"{float(value):.17g}" if abs(value) < 1e300 else "more than 1e300"
+    return "beyond 1e300" if abs(value) >= 1e300 else f"{float(value):.17g}"

@@ -19,11 +19,14 @@ What every backend promises:
 - gradients are summed over the batch, never averaged; pixels that no window reaches get 0;
 - padding adds no term; an empty batch is legal and gives an empty result and zero dw and db;
 - illegal arguments (a kernel larger than the padded image, groups that do not divide, a stride
-  of 0, negative padding, shapes that do not fit each other) raise an exception;
+  or dilation of 0, negative padding, shapes that do not fit each other) raise an exception, at
+  the latest when the result is read;
 - what it cannot do raises NotImplementedError: it is counted as declined, never as passed.
 
-A backend with arrays of its own adds `from_numpy(array)` and `to_numpy(result)`; without them it
-is given NumPy arrays and may return NumPy arrays or anything that speaks DLPack.
+A backend with arrays of its own adds `from_numpy(array)` and `to_numpy(array)`, which reads results
+and what `from_numpy` made; without them it is given NumPy arrays and may return NumPy arrays
+(exactly `numpy.ndarray`: a subclass can overload what it is compared by) or anything that speaks
+DLPack.
 
 `contract`, an optional dict, says what the backend claims:
 
@@ -38,6 +41,7 @@ What is not claimed is printed as not claimed.
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from typing import Any
 
 from oracle.rounding import FORMATS
 
@@ -71,16 +75,24 @@ def read_contract(value: object, known_functions: Sequence[str]) -> Contract:
     for key in value:
         _require("contract key", key, KEYS)
     functions = value.get("functions")
+    if isinstance(functions, str):
+        raise ValueError(f"contract's functions must be a list of names, got {functions!r}")
     if functions is not None:
         functions = tuple(_require("function", f, known_functions) for f in functions)
-    dtypes = tuple(_require("dtype", d, DTYPES) for d in value.get("dtypes", DTYPES))
+    dtypes = tuple(_require("dtype", d, DTYPES) for d in _given(value, "dtypes", DTYPES))
     if not dtypes:
         raise ValueError(f"contract claims no dtype; pick from {[*DTYPES]}")
-    accumulators = dict(value.get("accumulators", {}))
+    accumulators = dict(_given(value, "accumulators", {}))
     for dtype, accumulator in accumulators.items():
         _require("dtype", dtype, DTYPES)
         _require(f"accumulator of {dtype}", accumulator, tuple(FORMATS))
     return Contract(functions, dtypes, accumulators)
+
+
+def _given(contract: Mapping[str, Any], key: str, default: Any) -> Any:
+    """Return what a contract says of `key`; None and an absent key both say nothing."""
+    value = contract.get(key)
+    return default if value is None else value
 
 
 def _require(what: str, value: object, legal: Sequence[str]) -> str:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+import sys
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -17,6 +17,7 @@ from conformance.certify import certificate, checks, fresh_seed, run_check
 from conformance.profiles import PROFILES
 from conformance.registry import SHIPPED, UnknownBackend, UnusableBackend, load
 
+TESTS = Path(__file__).with_name("test_certify.py")
 PROPERTY = "gradoracle"  # the name under which a test report carries its outcome
 
 for _name, _examples in PROFILES.items():
@@ -24,17 +25,18 @@ for _name, _examples in PROFILES.items():
 
 
 class Run:
-    """One session's backends, seed and outcomes."""
+    """One session's backends, seed and outcomes; registered as a plugin, it collects them."""
 
     def __init__(self, config: pytest.Config) -> None:
         """Read the options; load the backends."""
         inherited = getattr(config, "workerinput", {}).get(PROPERTY, {})
+        self.profile, self.examples = _profile(config)
         self.seed: int = inherited.get("seed", _seed(config))
-        self.examples = hypothesis.settings.get_profile(_profile(config)).max_examples
-        self.profile = _profile(config)
+        self.file: Path | None = config.getoption("gradoracle_certificate")
         self.backends: list[Backend] = []
         self.unusable: list[str] = []
         self.outcomes: list[Outcome] = []
+        self.silent: list[str] = []  # checks that ended without an outcome
         names = _names(config)
         for name in names or SHIPPED:
             try:
@@ -43,6 +45,15 @@ class Run:
                 if names:
                     raise pytest.UsageError(str(error)) from None
                 self.unusable.append(str(error))
+
+    def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
+        """Collect outcomes as they fall, from this process or from xdist's workers."""
+        if report.when != "call" or "test_certify[" not in report.nodeid:
+            return
+        found = [value for name, value in report.user_properties if name == PROPERTY]
+        self.outcomes += [Outcome(**json.loads(str(value))) for value in found]
+        if not found:
+            self.silent.append(report.nodeid)
 
     def certificates(self) -> list[Certificate]:
         """Return the certificate of every backend."""
@@ -58,6 +69,19 @@ class Run:
             for backend in self.backends
         ]
 
+    def files(self) -> dict[str, Path]:
+        """Return the file of every backend's certificate."""
+        if self.file is None:
+            return {}
+        if len(self.backends) == 1:
+            return {self.backends[0].name: self.file}
+        return {
+            b.name: self.file.with_name(
+                f"{self.file.stem}.{b.name.replace(':', '.')}{self.file.suffix}"
+            )
+            for b in self.backends
+        }
+
 
 RUN = pytest.StashKey[Run]()
 
@@ -65,24 +89,43 @@ RUN = pytest.StashKey[Run]()
 def pytest_addoption(parser: pytest.Parser) -> None:
     """Add the suite's options; how hard it looks is Hypothesis's own --hypothesis-profile."""
     group = parser.getgroup("gradoracle", "certify a backend (see also --hypothesis-profile)")
-    group.addoption(
-        "--backend", action="append", metavar="NAME", default=[],
-        help="backend to certify: a registered name or an import path such as mypkg.kernels or "
-        "mypkg.kernels:backend; may be repeated (default: every shipped one that can run)",
-    )  # fmt: skip
-    group.addoption(
-        "--seed", type=int, default=None, metavar="N",
-        help="repeat the run that printed this seed (default: a fresh one)",
-    )  # fmt: skip
-    group.addoption(
-        "--certificate", type=Path, default=None, metavar="FILE",
-        help="write the certificate as JSON; with several backends, FILE gets their names",
-    )  # fmt: skip
+    described: dict[str, dict[str, Any]] = {
+        "backend": {
+            "action": "append", "metavar": "NAME", "default": [],
+            "help": "backend to certify: a registered name or an import path such as "
+            "mypkg.kernels or mypkg.kernels:backend; may be repeated (default: every shipped one "
+            "that can run)",
+        },
+        "seed": {
+            "type": int, "metavar": "N", "default": None,
+            "help": "repeat the run that printed this seed (default: a fresh one)",
+        },
+        "certificate": {
+            "type": Path, "metavar": "FILE", "default": None,
+            "help": "write the certificate as JSON; with several backends, FILE gets their names",
+        },
+    }  # fmt: skip
+    for name, options in described.items():
+        names = (f"--{name}", f"--gradoracle-{name}")
+        try:
+            group.addoption(*names, dest=f"gradoracle_{name}", **options)
+        except ValueError:  # another plugin has the short name
+            group.addoption(names[1], dest=f"gradoracle_{name}", **options)
 
 
 def pytest_configure(config: pytest.Config) -> None:
     """Load what is to be judged, so that a wrong name is told before anything runs."""
-    config.stash[RUN] = Run(config)
+    folder = str(config.invocation_params.dir)
+    if folder not in sys.path:
+        sys.path.insert(0, folder)  # as `python -m pytest` does: a backend may lie right here
+    run = config.stash[RUN] = Run(config)
+    config.pluginmanager.register(run, "gradoracle-run")
+    if hasattr(config, "workerinput"):
+        return
+    for path in run.files().values():
+        if path.is_dir() or not path.absolute().parent.is_dir():
+            raise pytest.UsageError(f"--certificate {path}: no file can be written there")
+        path.unlink(missing_ok=True)  # what it says would be about another run
 
 
 @pytest.hookimpl(optionalhook=True)
@@ -108,10 +151,7 @@ def pytest_report_header(config: pytest.Config) -> list[str]:
 
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
     """Make one test of every backend, formula and property."""
-    if (
-        "check" not in metafunc.fixturenames
-        or metafunc.module.__name__ != "conformance.test_certify"
-    ):
+    if "check" not in metafunc.fixturenames or Path(str(metafunc.module.__file__)) != TESTS:
         return
     run = metafunc.config.stash[RUN]
     cases = [
@@ -131,70 +171,63 @@ def examined(check: tuple[Any, ...], request: pytest.FixtureRequest) -> Outcome:
     return outcome
 
 
-def pytest_runtest_logreport(report: pytest.TestReport) -> None:
-    """Collect outcomes as they fall, from this process or from xdist's workers."""
-    if report.when == "call":
-        for name, value in report.user_properties:
-            if name == PROPERTY:
-                _COLLECTED.append(Outcome(**json.loads(str(value))))
-
-
-_COLLECTED: list[Outcome] = []
-
-
 @pytest.hookimpl(trylast=True)
 def pytest_sessionfinish(session: pytest.Session, exitstatus: int) -> None:
-    """Write the certificate, and fail a whole run that certifies nothing."""
+    """Write the certificate, and fail a run that finds a mismatch or certifies nothing."""
     config = session.config
     if hasattr(config, "workerinput") or config.option.collectonly:
         return
     run = config.stash[RUN]
-    run.outcomes = list(_COLLECTED)
     certificates = run.certificates() if run.outcomes else []
-    path = config.getoption("certificate")
     for one in certificates:
-        if path is not None:
-            _certificate_path(path, one, certificates).write_text(one.to_json(), encoding="utf-8")
-    whole = all(len(one.outcomes) == one.expected for one in certificates)
-    if exitstatus == 0 and whole and not all(one.passed for one in certificates):
+        if one.backend in run.files():
+            run.files()[one.backend].write_text(one.to_json(), encoding="utf-8")
+    failed = any(one.mismatches or (one.whole and not one.passed) for one in certificates)
+    if exitstatus == 0 and (failed or run.silent):
         session.exitstatus = pytest.ExitCode.TESTS_FAILED
 
 
 def pytest_terminal_summary(terminalreporter: Any, config: pytest.Config) -> None:
     """Print the certificates."""
     run = config.stash[RUN]
-    if not run.outcomes:
-        return
-    for one in run.certificates():
+    for one in run.certificates() if run.outcomes else ():
         good = {"green": True} if one.passed else {"red": True}
         terminalreporter.section("gradoracle", **good)
         terminalreporter.write_line(one.text())
-
-
-def _certificate_path(path: Path, one: Certificate, certificates: Sequence[Certificate]) -> Path:
-    if len(certificates) == 1:
-        return path
-    return path.with_name(f"{path.stem}.{one.backend.replace(':', '.')}{path.suffix}")
+    for nodeid in run.silent:
+        terminalreporter.write_line(f"no verdict: {nodeid} ended without an outcome", red=True)
 
 
 def _names(config: pytest.Config) -> list[str]:
-    return [n for option in config.getoption("backend") for n in option.split(",") if n]
+    """Return the backends that are asked for, each once."""
+    given = config.getoption("gradoracle_backend")
+    names = [name.strip() for option in given for name in option.split(",")]
+    if not all(names):
+        raise pytest.UsageError(
+            f"--backend {','.join(given)!r} names nothing; give a registered name or an import path"
+        )
+    return list(dict.fromkeys(names))
 
 
 def _seed(config: pytest.Config) -> int:
     """Return --seed, or Hypothesis's own option, or a fresh seed."""
-    if config.getoption("seed") is not None:
-        return int(config.getoption("seed"))
+    if config.getoption("gradoracle_seed") is not None:
+        return int(config.getoption("gradoracle_seed"))
     given = config.getoption("--hypothesis-seed", None)
     if given is None:
         return fresh_seed()
     try:
         return int(given)
     except ValueError:
+        raise pytest.UsageError(f"--hypothesis-seed must be an integer, got {given!r}") from None
+
+
+def _profile(config: pytest.Config) -> tuple[str, int]:
+    """Return the name and the examples of the profile, Hypothesis's own option."""
+    name = str(config.getoption("--hypothesis-profile", None) or "certify")
+    try:
+        return name, hypothesis.settings.get_profile(name).max_examples
+    except hypothesis.errors.InvalidArgument:
         raise pytest.UsageError(
-            f"--hypothesis-seed must be an integer here, got {given!r}"
+            f"no --hypothesis-profile {name!r}; ours are {', '.join(PROFILES)}"
         ) from None
-
-
-def _profile(config: pytest.Config) -> str:
-    return str(config.getoption("--hypothesis-profile", None) or "certify")

@@ -5,11 +5,12 @@ from __future__ import annotations
 import difflib
 import importlib
 import importlib.util
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from importlib.metadata import entry_points
+from types import ModuleType
 from typing import Any
 
-from conformance.backend import Backend
+from conformance.backend import Backend, one_line
 
 GROUP = "gradoracle.backends"
 
@@ -41,19 +42,23 @@ class Registered:
     name: str
     path: str
     distribution: str
+    conflict: str = ""  # why nobody can say which code the name stands for
 
 
 def registered() -> dict[str, Registered]:
-    """Return every registered backend by name: the shipped ones, then entry points."""
+    """Return every registered backend by name: the shipped ones, then entry points.
+
+    A name that several distributions take is nobody's, and ours stay ours: `conflict` says so.
+    """
     found = {name: Registered(name, path, "gradoracle") for name, path in SHIPPED.items()}
     for entry in entry_points(group=GROUP):
         origin = f"{entry.dist.name} {entry.dist.version}" if entry.dist else "unknown"
-        if entry.name in SHIPPED and SHIPPED[entry.name] != entry.value:
-            raise UnusableBackend(
-                f"{origin} registers a backend named {entry.name!r}, which is one of ours; "
-                "another name is needed"
-            )
-        found[entry.name] = Registered(entry.name, entry.value, origin)
+        other = found.get(entry.name)
+        if other is None or (other.path == entry.value and not other.conflict):
+            found[entry.name] = Registered(entry.name, entry.value, origin)
+        else:
+            both = f"both {other.distribution} ({other.path}) and {origin} ({entry.value})"
+            found[entry.name] = replace(other, conflict=f"{both} register it: rename one")
     return found
 
 
@@ -67,6 +72,8 @@ def load(name: str) -> Backend:
     known = registered()
     if name in known:
         entry = known[name]
+        if entry.conflict:
+            raise UnusableBackend(f"backend {name!r}: {entry.conflict}")
         return _open(name, entry.path, entry.distribution)
     if not _looks_importable(name):
         raise UnknownBackend(_unknown(name, list(known)))
@@ -79,8 +86,9 @@ def wrap(backend: Any, name: str | None = None) -> Backend:
         return backend
     if isinstance(backend, str):
         return load(backend)
-    label = name or getattr(backend, "__name__", None) or type(backend).__name__
-    path = label if hasattr(backend, "__spec__") else ""
+    module = isinstance(backend, ModuleType)
+    label = name or (backend.__name__ if module else type(backend).__name__)
+    path = label if module else ""
     return _judgeable(label, backend, "this process", path)
 
 
@@ -90,10 +98,11 @@ def _open(name: str, path: str, origin: str) -> Backend:
         source: Any = importlib.import_module(module_name)
         for part in filter(None, attribute.split(".")):
             source = getattr(source, part)
-    except (Exception, SystemExit) as error:
-        reason = " ".join(str(error).split()) or type(error).__name__
+    except KeyboardInterrupt:
+        raise
+    except BaseException as error:
         raise UnusableBackend(
-            f"backend {name!r} ({path}) cannot be loaded: {type(error).__name__}: {reason}"
+            f"backend {name!r} ({path}) cannot be loaded: {one_line(error)}"
         ) from error
     return _judgeable(name, source, origin, path)
 
@@ -103,10 +112,16 @@ def _judgeable(name: str, source: Any, origin: str, path: str) -> Backend:
         return Backend(name, source, origin, path)
     except ValueError as error:
         raise UnusableBackend(f"backend {name!r}: {error}") from error
+    except Exception as error:
+        raise UnusableBackend(
+            f"backend {name!r}: its contract cannot be read: {one_line(error)}"
+        ) from error
 
 
 def _looks_importable(path: str) -> bool:
-    module_name = path.partition(":")[0]
+    module_name, colon, attribute = path.partition(":")
+    if colon and not attribute:
+        return False
     if not all(part.isidentifier() for part in module_name.split(".")):
         return False
     try:

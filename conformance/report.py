@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 
 from conformance.backend import Backend
-from conformance.judge import call_dtype
+from conformance.judge import call_dtype, verdict
 from conformance.misconceptions import explain
 from conformance.mismatch import Answer, Mismatch
 from conformance.operator import Operator
@@ -22,7 +22,6 @@ from conformance.scripts import script
 from oracle.exact import Truth
 from oracle.formula import Call, Formula, argument_names, displayed
 from oracle.geometry import Array
-from oracle.rounding import FORMATS
 
 WIDTH = 100
 SHOWN = 4  # wrong elements listed
@@ -100,28 +99,25 @@ def _repro(finding: Finding) -> str:
         return f'python -c "import conformance; print({call}.text())"'
     option = "" if profile == "certify" else f" --hypothesis-profile {profile}"
     return (
-        f"pytest conformance --backend {name} --seed {seed}{option} "
+        f"pytest --pyargs conformance --backend {name} --seed {seed}{option} "
         f"-k {name}-{finding.formula.__name__}-{finding.property.name}"
     )
 
 
 def wrong_answers(finding: Finding) -> list[Answer]:
-    """Return the answers to the minimal call that are not what their formula gives."""
-    wrong = []
+    """Return the answers to the minimal call that are not what their formula gives.
+
+    Where the backend raised instead of answering, that call is the one.
+    """
+    wrong = [answer for answer in finding.answers if answer.value is None]
     for answer in finding.answers:
-        if answer.value is None:
+        value = answer.value
+        if value is None:
             continue
-        truth = Truth(answer.formula, answer.call)
-        value, dtype = answer.value, call_dtype(answer.call)
-        if value.shape != truth.terms.shape or value.dtype != dtype:
-            wrong.append(answer)
-            continue
-        accumulator = finding.backend.contract.accumulator(dtype.name)
-        if truth.fits(min(FORMATS[accumulator].bits, FORMATS[dtype.name].bits)):
-            right = bool((value == truth.as_float(dtype)).all())
-        else:
-            right = bool((truth.error_over_bound(value, accumulator) <= 1).all())
-        if not right:
+        form = (Truth(answer.formula, answer.call).terms.shape, call_dtype(answer.call))
+        if (value.shape, value.dtype) != form or bool(
+            verdict(finding.backend, answer.formula, answer.call, value).wrong.any()
+        ):
             wrong.append(answer)
     return wrong
 
@@ -193,7 +189,8 @@ def _written(array: Array) -> str:
 
 def _wrong_lines(answer: Answer) -> list[str]:
     """Return the first wrong elements of an answer, got and want."""
-    assert answer.value is not None, "only answers with a value are blamed"  # noqa: S101
+    if answer.value is None:
+        return []
     truth = Truth(answer.formula, answer.call)
     name = answer.formula.__name__
     if answer.value.shape != truth.terms.shape:

@@ -14,7 +14,6 @@ from conformance.mismatch import Answer, Mismatch
 from oracle.exact import Truth
 from oracle.formula import Call, Formula, argument_names
 from oracle.geometry import Array
-from oracle.rounding import FORMATS
 
 LITERAL = 64  # elements written as one literal; larger arrays are filled in
 
@@ -79,13 +78,15 @@ def _ask(backend: Backend, formula: Formula, call: Call) -> list[str]:
     line = f"got = backend.{formula.__name__}({', '.join(arguments)})"
     if hasattr(backend.source, "to_numpy"):
         return [line, "got = backend.to_numpy(got)"]
+    if backend.speaks_dlpack:
+        return [line, "got = np.from_dlpack(got)"]
     return [line]
 
 
 def _verdict(backend: Backend, formula: Formula, call: Call) -> list[str]:
     truth, dtype = Truth(formula, call), call_dtype(call)
     accumulator = backend.contract.accumulator(dtype.name)
-    exact = truth.fits(min(FORMATS[accumulator].bits, FORMATS[dtype.name].bits))
+    exact = truth.is_exact(dtype.name, accumulator)
     want = truth.as_float(dtype if exact else np.dtype(np.float64))
     lines = [
         *_array("want", want),

@@ -4,7 +4,6 @@ On products this small more threads only wait for each other, and two processes 
 each on two cores are several times slower than two with one.
 """
 
-import importlib
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -13,10 +12,8 @@ import threadpoolctl
 
 
 @contextmanager
-def one_thread(*libraries: str) -> Iterator[None]:
-    """Limit every library that is loaded, and `libraries`, loaded for it, to one thread."""
-    for library in libraries:
-        importlib.import_module(library)
+def one_thread() -> Iterator[None]:
+    """Limit every library that is loaded to one thread."""
     torch = sys.modules.get("torch")
     before = torch.get_num_threads() if torch is not None else 0
     with threadpoolctl.threadpool_limits(limits=1):

@@ -16,7 +16,7 @@ import numpy as np
 from oracle.formula import Call, Formula, algebra, evaluate, operands
 from oracle.geometry import Array, Shape
 from oracle.loops import pays_to_compile
-from oracle.rounding import FORMATS
+from oracle.rounding import FORMATS, Format
 
 Integers: TypeAlias = Array  # whole numbers: float64 while they stay below 2**53, else objects
 
@@ -27,7 +27,7 @@ LARGE, LARGE_COMPILED = 200_000, 4_000  # terms from which limbs beat Python's i
 def scaled(array: Array) -> tuple[Integers, int]:
     """Return integers and a scale s with array = integers / 2**s, exactly.
 
-    Whole numbers keep the scale 0; else s is the smallest that will do.
+    Whole numbers up to 2**53 keep the scale 0; else s is the smallest that will do.
 
     Raises:
         ValueError: the array holds a NaN or an infinity, which no integer stands for.
@@ -98,16 +98,23 @@ class Truth:
         """The sum of the absolute values of each element's terms, times 2**scale."""
         return self._evaluate({name: abs(a) for name, a in self._operands.items()})
 
-    def fits(self, bits: int) -> bool:
-        """Whether every partial sum, in any order, has at most `bits` bits: rounding never acts.
+    def is_exact(self, dtype: str, accumulator: str) -> bool:
+        """Whether rounding provably never acts, whatever the order of the sums.
 
-        Every product and partial sum is an integer of at most the sum of the magnitudes.
+        Every product and partial sum is a multiple of 2**-scale and at most the sum of the
+        magnitudes: it is representable if that fits the significand and the exponents of both
+        the accumulator and the result.
         """
-        loose = self._largest_sum()
-        return loose <= 2**bits or bool((self.magnitude <= 2**bits).all())
+        return all(self._fits(FORMATS[name]) for name in (dtype, accumulator))
+
+    def _fits(self, limits: Format) -> bool:
+        if self.scale > limits.subnormal_scale:
+            return False
+        most = 2 ** min(limits.bits, max(0, limits.largest_exponent + self.scale))
+        return self._largest_sum() <= most or bool((self.magnitude <= most).all())
 
     def as_float(self, dtype: np.dtype[np.generic]) -> Array:
-        """Return the elements rounded to `dtype`, correctly (through float64: at most twice)."""
+        """Return the elements rounded to float64 and from there to `dtype`."""
         if self.value.dtype != object:
             return np.ldexp(self.value, -self.scale).astype(dtype)
         flat = [_quotient(int(v), self.scale) for v in self.value.ravel()]
@@ -127,7 +134,7 @@ class Truth:
         if not finite.any():
             return ratio
         digits, shift = scaled(np.where(finite, got, 0))
-        common = max(shift, self.scale, self._underflow_scale(got.dtype.name))
+        common = max(shift, self.scale, *self._underflow_scales(got.dtype.name, accumulator))
         want = integers(self.value) * 2 ** (common - self.scale)
         error = abs(integers(digits) * 2 ** (common - shift) - want)
         allowed, unit = self._allowed(common, abs(want), got.dtype.name, accumulator)
@@ -137,7 +144,7 @@ class Truth:
 
     def bound(self, dtype: str, accumulator: str) -> Array:
         """Return the largest error that rounding explains, as float64, per element."""
-        common = max(self.scale, self._underflow_scale(dtype))
+        common = max(self.scale, *self._underflow_scales(dtype, accumulator))
         want = integers(self.value) * 2 ** (common - self.scale)
         allowed, unit = self._allowed(common, abs(want), dtype, accumulator)
         shares = [_quotient(int(v), common) / unit for v in np.ravel(allowed)]
@@ -155,19 +162,27 @@ class Truth:
         allowed = terms * sums * 2**result.bits
         if bits > result.bits:
             allowed = allowed + want * room + terms * sums
-        underflow = self._underflow_scale(dtype)
-        if underflow:
-            allowed = allowed + terms * unit * 2 ** (common - underflow)
+        products, sums_ = self._underflow_scales(dtype, accumulator)
+        if products:
+            allowed = allowed + terms * unit * 2 ** (common - products)
+        if sums_:
+            allowed = allowed + unit * 2 ** (common - sums_)
         return allowed, unit
 
-    def _underflow_scale(self, dtype: str) -> int:
-        """Return the scale of the smallest subnormal number if a product can round to it, or 0."""
+    def _underflow_scales(self, dtype: str, accumulator: str) -> tuple[int, int]:
+        """Return the scales of the subnormals that products and the result may be rounded to.
+
+        0 where that cannot happen: the smallest product is normal in the accumulator, and sums
+        are as fine as the data, so that no result of a wider accumulator is subnormal.
+        """
         smallest = 1.0
         for name in self._algebra.factors:
             values = abs(np.asarray(self.call[name], np.float64))
             smallest *= float(np.min(values, where=values > 0, initial=np.inf))
-        limits = FORMATS[dtype]
-        return limits.subnormal_scale if smallest < 2.0**limits.smallest_exponent else 0
+        limits, result = FORMATS[accumulator], FORMATS[dtype]
+        products = limits.subnormal_scale if smallest < 2.0**limits.smallest_exponent else 0
+        narrower = limits.bits > result.bits and self.scale > -result.smallest_exponent
+        return products, result.subnormal_scale if narrower else 0
 
     def _largest_sum(self) -> int:
         """Return a bound of every element's sum of magnitudes, from the largest factors alone."""

@@ -71,11 +71,10 @@ def compiled(loops: Loops) -> Loops | None:
         import numba  # noqa: PLC0415 - half a second that small shapes never pay
     except ImportError:
         return None
-    options = {"fastmath": False, "nogil": True}
     try:
-        result: Loops = numba.njit(cache=True, **options)(loops)
+        result: Loops = numba.njit(cache=True, fastmath=False, nogil=True)(loops)
     except RuntimeError:  # no folder that the cache could be written to
-        result = numba.njit(**options)(loops)
+        result = numba.njit(fastmath=False, nogil=True)(loops)
     return result
 
 

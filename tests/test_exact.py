@@ -148,8 +148,22 @@ def test_exactness_is_proved_at_the_edge():
     c = {**c, "bias": None, "weight": np.ones((1, 2, 1, 1), np.float32)}
     fits = {**c, "x": np.float32([[[[2**23]], [[2**23]]]])}
     over = {**c, "x": np.float32([[[[2**23]], [[2**23 + 1]]]])}
-    assert Truth(oracle.conv2d, fits).fits(24)
-    assert not Truth(oracle.conv2d, over).fits(24)
+    assert Truth(oracle.conv2d, fits).is_exact("float32", "float32")
+    assert not Truth(oracle.conv2d, over).is_exact("float32", "float32")
+    wide = {n: a.astype("f8") if isinstance(a, np.ndarray) else a for n, a in over.items()}
+    assert Truth(oracle.conv2d, wide).is_exact("float64", "float64")
+    assert not Truth(oracle.conv2d, wide).is_exact("float64", "float32")
+
+
+@pytest.mark.parametrize("power", [-75, 100])
+def test_nothing_is_exact_that_leaves_the_range_of_exponents(power):
+    """Products of 2**-150 are rounded to 0, sums of 2**200 to infinity, however few their bits."""
+    c = call((1, 2, 1, 1), (1, 2, 1, 1), dtype=np.float32)
+    values = np.float32([[[[2.0**power]], [[2.0**power]]]])
+    c = {**c, "bias": None, "x": values, "weight": values}
+    assert not Truth(oracle.conv2d, c).is_exact("float32", "float32")
+    wide = {n: a.astype("f8") if isinstance(a, np.ndarray) else a for n, a in c.items()}
+    assert Truth(oracle.conv2d, wide).is_exact("float64", "float64")
 
 
 def test_inner_products_are_exact():

@@ -46,9 +46,9 @@ def test_no_draw_is_wasted_and_every_draw_is_legal(drawn):
 
 def test_strata(drawn):
     counts = Counter(g.stratum for g in drawn)
-    assert counts["free"] >= 400
+    assert counts["free"] >= 330
     assert counts["idiomatic"] >= 150
-    assert counts["boundary"] >= 150
+    assert counts["boundary"] >= 330
 
 
 def test_every_region_layer_and_limit_is_drawn(drawn):

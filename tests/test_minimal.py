@@ -107,6 +107,15 @@ def test_sizes_are_traded_for_options():
     assert smallest["padding"] == 0
 
 
+def test_counterexamples_lie_rather_than_stand():
+    tall = {"kernel_height": 2, "kernel_width": 1, "height": 2, "width": 1}
+    lying = {"kernel_height": 1, "kernel_width": 2, "height": 1, "width": 2}
+    assert smallest_sizes(tall, lambda s: s["kernel_height"] + s["kernel_width"] == 3) == {
+        **lying, "height": 0, "width": 0,
+    }  # fmt: skip
+    assert smallest_sizes(tall, lambda s: s == tall) == tall
+
+
 def test_an_empty_batch_becomes_one_image_if_that_fails_too():
     assert smallest_sizes({"images": 0}, lambda _: True) == {"images": 1}
     assert smallest_sizes({"images": 0}, lambda s: not s["images"]) == {"images": 0}

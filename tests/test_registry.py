@@ -81,11 +81,36 @@ def test_a_missing_extra_is_named(monkeypatch):
         load("torch")
 
 
-def test_entry_points_that_take_our_names_are_refused(monkeypatch):
-    entry = SimpleNamespace(name="im2col", value="evil.kernels", dist=None)
-    monkeypatch.setattr(registry, "entry_points", lambda group: (entry,))
-    with pytest.raises(UnusableBackend, match="registers a backend named 'im2col'"):
-        registered()
+def test_a_name_that_two_packages_take_is_nobodys(monkeypatch):
+    entries = [
+        SimpleNamespace(name=name, value=value, dist=SimpleNamespace(name=dist, version="1"))
+        for name, value, dist in [
+            ("im2col", "evil.kernels", "evil"), ("fine", "implementations.im2col", "fine"),
+            ("two", "a.b", "one"), ("two", "c.d", "other"),
+        ]
+    ]  # fmt: skip
+    monkeypatch.setattr(registry, "entry_points", lambda group: entries)
+    with pytest.raises(UnusableBackend, match="both gradoracle .* and evil 1 .* register it"):
+        load("im2col")
+    with pytest.raises(UnusableBackend, match=r"both one 1 \(a.b\) and other 1 \(c.d\)"):
+        load("two")
+    assert load("fine").origin == "fine 1"
+    assert load("oracle").functions
+
+
+class Proxy:
+    def __getattr__(self, name):
+        raise KeyError(name)
+
+
+def test_an_object_whose_attributes_raise_is_unusable_in_one_line():
+    with pytest.raises(UnusableBackend, match="Proxy.*its contract cannot be read: KeyError"):
+        wrap(Proxy())
+
+
+def test_a_path_without_an_attribute_is_no_path():
+    with pytest.raises(UnknownBackend, match="no backend 'implementations.im2col:'"):
+        load("implementations.im2col:")
 
 
 def test_objects_and_modules_are_wrapped():

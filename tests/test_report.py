@@ -11,7 +11,7 @@ from conformance.examine import examine
 from conformance.misconceptions import MISCONCEPTIONS
 from conformance.operators import OPERATORS
 from conformance.registry import wrap
-from tests.planted.conv2d import FAULTS
+from tests.planted.conv2d import FAULTS, backend
 
 FLIPPED = """\
 from implementations import im2col
@@ -29,15 +29,15 @@ flipped_kernels breaks matches_oracle
                 input_shape=(1, 1, 1, 2), stride=(1, 1), padding=(0, 0), dilation=(1, 1), groups=1
   wrong         conv2d_grad_input[0, 0, 0, 0]: got 1.0, want 0.0
                 conv2d_grad_input[0, 0, 0, 1]: got 0.0, want 1.0
-  property      matches_oracle: The answer equals the formula evaluated in exact arithmetic, bit for
-                  bit.
+  property      matches_oracle: The answer equals the formula evaluated in exact arithmetic: on
+                  these data nothing rounds.
   formula       dx[n,c,h,w] = sum of dy[n,m,i,j] weight[m,c,p,q] over m of c's group and all (p, q)
                               with i*S + p*D - P = h and j*S + q*D - P = w
                 (001, third display: h = h' + p, kernel *not* flipped where dy is read at (h - p))
   looks like    the kernel is flipped, as 001's last display prints it: dY is read at (h-p, w-q)
                   already, so it flips twice (the forward pass is a cross-correlation)
-  again         pytest conformance --backend flipped_kernels --seed 1 --hypothesis-profile quick -k
-                  flipped_kernels-conv2d_grad_input-matches_oracle
+  again         pytest --pyargs conformance --backend flipped_kernels --seed 1
+                  --hypothesis-profile quick -k flipped_kernels-conv2d_grad_input-matches_oracle
   script        needs NumPy and the backend only:
     import numpy as np
     import flipped_kernels
@@ -53,9 +53,9 @@ flipped_kernels breaks matches_oracle
     assert (got == want).all()  # the data are exact"""  # noqa: E501 - a script's line
 
 
-def mismatch(backend, function, property_name, examples=1000):
+def mismatch(candidate, function, property_name, examples=1000):
     case = next(c for c in checks() if c[1].__name__ == function and c[2].name == property_name)
-    outcome = examine(wrap(backend), *case, examples=examples, seed=1)
+    outcome = examine(wrap(candidate), *case, examples=examples, seed=1)
     assert outcome.status == "mismatch"
     return outcome.mismatch
 
@@ -186,6 +186,16 @@ def test_the_line_to_repeat_it_repeats_it(flipped_kernels):
     assert "NOT CERTIFIED" in result.stdout, result.stderr
     default = mismatch("flipped_kernels", "conv2d_grad_input", "matches_oracle", 300).repro
     assert default == (
-        "pytest conformance --backend flipped_kernels --seed 1 "
+        "pytest --pyargs conformance --backend flipped_kernels --seed 1 "
         "-k flipped_kernels-conv2d_grad_input-matches_oracle"
     )
+
+
+def test_a_call_that_raised_is_the_one_that_is_shown():
+    def conv2d(x, weight, bias=None, **options):
+        raise OSError("no device")
+
+    found = mismatch(backend(conv2d=conv2d), "conv2d_grad_input", "gradient_is_the_slope")
+    assert found.formula == "conv2d"
+    assert "conv2d: raised OSError: no device on a legal call" in found.headline
+    assert "got = backend.conv2d(" in found.script

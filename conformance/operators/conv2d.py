@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Mapping
 from functools import partial
+from math import prod
 from typing import Any, NamedTuple
 
 import hypothesis.strategies as st
@@ -23,7 +24,7 @@ from oracle.geometry import Pair, conv2d_shapes, extent
 # What a free geometry draws from.  `rows` counts output pixels of a side and `rest` the pixels
 # that no window reaches, so the image is sized last and fits whatever was drawn.
 FREE: Ranges = {
-    "images": (1, 3), "groups": (1, 3), "depth": (1, 3), "multiplier": (1, 3),
+    "images": (1, 3), "groups": (1, 4), "depth": (1, 3), "multiplier": (1, 3),
     "kernel": (1, 3), "stride": (1, 3), "padding": (0, 2), "dilation": (1, 3),
     "rows": (1, 4), "rest": (0, 3), "different": (0, 1),
 }  # fmt: skip
@@ -47,6 +48,9 @@ REGIONS: dict[str, Ranges] = {
     "empty batch": {"images": (0, 0)},
     "several images": {"images": (3, 5), "rows": (1, 3)},
     "depthwise": {"groups": (2, 5), "depth": (1, 1), "stride": (1, 3)},
+    "far apart": {"dilation": (4, 8), "kernel": (2, 3), "rows": (1, 2), "groups": (1, 2)},
+    "far out": {"padding": (4, 7), "kernel": (1, 4), "rows": (1, 9), "groups": (1, 2)},
+    "far strides": {"stride": (4, 8), "rest": (0, 7), "kernel": (1, 5), "rows": (1, 3)},
     "long kernel": {"kernel": (3, 6), "rows": (1, 3), "depth": (1, 2), "groups": (1, 2)},
 }  # fmt: skip
 
@@ -55,29 +59,42 @@ class Layer(NamedTuple):
     """The options of a convolution that networks are made of."""
 
     name: str
-    kernel: int
+    kernel: Pair
     stride: int
-    padding: int
+    padding: Pair
     dilation: int = 1
-    depthwise: bool = False
-    grouped: bool = False
+    groups: str = "one"  # "one", "two" or "depthwise"
 
 
 LAYERS = (
-    Layer("ResNet 1x1", 1, 1, 0),
-    Layer("ResNet 1x1 stride 2", 1, 2, 0),
-    Layer("VGG 3x3", 3, 1, 1),
-    Layer("U-Net 2x2 stride 2", 2, 2, 0),
-    Layer("ResNet 3x3 stride 2", 3, 2, 1),
-    Layer("LeNet 5x5", 5, 1, 0),
-    Layer("LeNet 5x5 padded", 5, 1, 2),
-    Layer("ResNet 7x7 stride 2", 7, 2, 3),
-    Layer("AlexNet 11x11 stride 4", 11, 4, 2),
-    Layer("DeepLab 3x3 dilated", 3, 1, 2, dilation=2),
-    Layer("ResNeXt 3x3 grouped", 3, 1, 1, grouped=True),
-    Layer("MobileNet 3x3 depthwise", 3, 1, 1, depthwise=True),
-    Layer("MobileNet 3x3 depthwise stride 2", 3, 2, 1, depthwise=True),
+    Layer("ResNet 1x1", (1, 1), 1, (0, 0)),
+    Layer("ResNet 1x1 stride 2", (1, 1), 2, (0, 0)),
+    Layer("VGG 3x3", (3, 3), 1, (1, 1)),
+    Layer("U-Net 2x2 stride 2", (2, 2), 2, (0, 0)),
+    Layer("ResNet 3x3 stride 2", (3, 3), 2, (1, 1)),
+    Layer("DCGAN 4x4 stride 2", (4, 4), 2, (1, 1)),
+    Layer("ConvNeXt 4x4 stride 4", (4, 4), 4, (0, 0)),
+    Layer("LeNet 5x5", (5, 5), 1, (0, 0)),
+    Layer("LeNet 5x5 padded", (5, 5), 1, (2, 2)),
+    Layer("Inception 5x5 stride 2", (5, 5), 2, (2, 2)),
+    Layer("Inception 1x7", (1, 7), 1, (0, 3)),
+    Layer("Inception 7x1", (7, 1), 1, (3, 0)),
+    Layer("ResNet 7x7 stride 2", (7, 7), 2, (3, 3)),
+    Layer("AlexNet 11x11 stride 4", (11, 11), 4, (2, 2)),
+    Layer("AlexNet 5x5 in two groups", (5, 5), 1, (2, 2), groups="two"),
+    Layer("ViT 16x16 stride 16", (16, 16), 16, (0, 0)),
+    Layer("DeepLab 3x3 dilated 2", (3, 3), 1, (2, 2), dilation=2),
+    Layer("DeepLab 3x3 dilated 6", (3, 3), 1, (6, 6), dilation=6),
+    Layer("DeepLab 3x3 dilated 12", (3, 3), 1, (12, 12), dilation=12),
+    Layer("ResNeXt 3x3 grouped", (3, 3), 1, (1, 1), groups="two"),
+    Layer("ResNeXt 3x3 grouped stride 2", (3, 3), 2, (1, 1), groups="two"),
+    Layer("MobileNet 3x3 depthwise", (3, 3), 1, (1, 1), groups="depthwise"),
+    Layer("MobileNet 3x3 depthwise stride 2", (3, 3), 2, (1, 1), groups="depthwise"),
+    Layer("EfficientNet 5x5 depthwise stride 2", (5, 5), 2, (2, 2), groups="depthwise"),
+    Layer("ConvNeXt 7x7 depthwise", (7, 7), 1, (3, 3), groups="depthwise"),
 )
+CHANNELS = (1, 2, 3, 4, 6, 8, 16, 17)
+ROWS = (1, 2, 3, 4, 5, 6, 7, 8, 9, 13, 14, 16, 17)
 
 # Which side of a geometry is taken to a limit of the machine, and where those limits are.
 BOUNDARIES: dict[str, tuple[int, ...]] = {
@@ -85,21 +102,30 @@ BOUNDARIES: dict[str, tuple[int, ...]] = {
     "depth": LIMITS,
     "multiplier": LIMITS,
     "groups": tuple(n for n in LIMITS if n <= 65),
+    "rows": LIMITS,
     "columns": LIMITS,
+    "tile": (15, 16, 17, 31, 32, 33),
     "kernel": (5, 6, 7, 8, 9, 10, 11),
-    "pixels": tuple(n for n in LIMITS if n >= 15),
+    "pixels": (*(n for n in LIMITS if n >= 15), THREADS - 1, THREADS, THREADS + 1),
     "taps": tuple(n for n in LIMITS if n >= 15),
     "threads": (THREADS - 1, THREADS, THREADS + 1),
     "blocks": (BLOCKS - 1, BLOCKS, BLOCKS + 1, BLOCKS + 2),
 }
+# What may grow together with a side at its limit: faults of tiled kernels need two or three.
+MATES = ("nothing", "images", "groups", "depth", "multiplier", "rows", "columns")
+MATE_LIMITS = (3, 4, 5, 7, 8, 9, 15, 16, 17)
 REGION_NAMES = tuple(REGIONS)
-STRATA = ("free", "free", "idiomatic", "boundary")
+STRATA = ("free", "free", "idiomatic", "boundary", "boundary")
+
+# Products of a call, at most; the output shrinks until they are, then the batch and the channels.
+# Small ones count the zeros too that the documents' forms put between taps and output pixels.
+WORK: dict[Size, int] = {"small": 5_000, "medium": 50_000, "large": 300_000}
 
 # "small" is for what loops over products in Python, "medium" for what asks many times.
 BOUNDARIES_OF: dict[Size, dict[str, tuple[int, ...]]] = {
     "small": {
         name: tuple(n for n in BOUNDARIES[name] if n <= 17)
-        for name in ("images", "depth", "multiplier", "groups", "columns", "kernel")
+        for name in ("images", "depth", "multiplier", "groups", "rows", "columns", "kernel")
     },
     "medium": {name: limits for name, limits in BOUNDARIES.items() if name != "blocks"},
     "large": BOUNDARIES,
@@ -117,10 +143,8 @@ def geometries(size: Size) -> st.SearchStrategy[Geometry]:
 def _any(draw: Choices, size: Size) -> Geometry:
     stratum = draw.one_of(STRATA)
     if stratum == "boundary":
-        return _boundary(draw, BOUNDARIES_OF[size])
-    if stratum == "idiomatic":
-        return _idiomatic(draw, widest=2 if size == "small" else 6)
-    return _free(draw)
+        return _boundary(draw, size)
+    return _idiomatic(draw, size) if stratum == "idiomatic" else _free(draw, size)
 
 
 _GEOMETRIES: dict[Size, st.SearchStrategy[Geometry]] = {
@@ -128,7 +152,7 @@ _GEOMETRIES: dict[Size, st.SearchStrategy[Geometry]] = {
 }
 
 
-def _free(draw: Choices) -> Geometry:
+def _free(draw: Choices, size: Size) -> Geometry:
     region = draw.one_of(REGION_NAMES)
     ranges = {**FREE, **REGIONS[region]}
 
@@ -138,7 +162,7 @@ def _free(draw: Choices) -> Geometry:
     unlike = bool(number("different"))
     groups, depth, multiplier = number("groups"), number("depth"), number("multiplier")
     return _geometry(
-        "free", region, draw, images=number("images"), groups=groups, depth=depth,
+        "free", region, draw, size, images=number("images"), groups=groups, depth=depth,
         multiplier=multiplier,
         kernel=draw.pair(ranges["kernel"], different=unlike),
         stride=draw.pair(ranges["stride"], different=unlike),
@@ -148,45 +172,57 @@ def _free(draw: Choices) -> Geometry:
     )  # fmt: skip
 
 
-def _idiomatic(draw: Choices, *, widest: int) -> Geometry:
+def _idiomatic(draw: Choices, size: Size) -> Geometry:
     layer = draw.one_of(LAYERS)
-    channels = draw.integer(1, widest)
-    groups = channels if layer.depthwise else 2 if layer.grouped else 1
-    multiplier = draw.integer(1, 2 if layer.depthwise else widest)
+    depth, filters = draw.one_of(CHANNELS), draw.one_of(CHANNELS)
+    groups = {"one": 1, "two": 2, "depthwise": depth}[layer.groups]
+    if layer.groups == "depthwise":
+        depth, filters = 1, draw.integer(1, 2)
     return _geometry(
-        "idiomatic", layer.name, draw, images=draw.integer(1, 2), groups=groups,
-        depth=1 if layer.depthwise else channels, multiplier=multiplier,
-        kernel=(layer.kernel,) * 2, stride=(layer.stride,) * 2,
-        padding=(layer.padding,) * 2, dilation=(layer.dilation,) * 2,
-        rows=draw.pair((1, widest + 1)), rest=(0, 1),
+        "idiomatic", layer.name, draw, size, images=draw.integer(1, 2), groups=groups,
+        depth=depth, multiplier=filters, kernel=layer.kernel, stride=(layer.stride,) * 2,
+        padding=layer.padding, dilation=(layer.dilation,) * 2,
+        rows=(draw.one_of(ROWS), draw.one_of(ROWS)), rest=(0, 1),
     )  # fmt: skip
 
 
-def _boundary(draw: Choices, boundaries: dict[str, tuple[int, ...]]) -> Geometry:
+def _boundary(draw: Choices, size: Size) -> Geometry:
+    boundaries = BOUNDARIES_OF[size]
     aim = draw.one_of(tuple(boundaries))
     limit = draw.one_of(boundaries[aim])
-    images = limit if aim == "images" else draw.integer(1, 2)
-    groups = limit if aim == "groups" else 1
-    depth = limit if aim == "depth" else draw.integer(1, 2)
-    multiplier = limit if aim == "multiplier" else draw.integer(1, 2)
+    sizes = {
+        "images": draw.one_of((1, 1, 1, 2, 2, 2, 0)), "groups": 1, "depth": draw.integer(1, 2),
+        "multiplier": draw.integer(1, 2), "rows": draw.integer(1, 3), "columns": draw.integer(1, 3),
+    }  # fmt: skip
     kernel = draw.pair((1, 3))
-    rows = draw.pair((1, 3))
-    stride = draw.pair((1, 2))
-    if aim == "kernel":
+    for mate in (draw.one_of(MATES), draw.one_of(MATES)):
+        if mate in sizes:
+            sizes[mate] = draw.one_of(MATE_LIMITS)
+    if aim in sizes:
+        sizes[aim] = limit
+    elif aim == "kernel":
         kernel = (limit, kernel[1]) if draw.integer(0, 1) else (kernel[0], limit)
-    elif aim == "columns":
-        rows = (rows[0], limit)
     elif aim == "pixels":
-        rows = _as_product(limit, draw.integer(1, 4))
+        sizes["rows"], sizes["columns"] = _as_product(limit, draw.integer(1, 4))
     elif aim == "taps":
-        kernel, depth = _taps(limit, draw.integer(1, 3))
-    elif aim in ("threads", "blocks"):
-        images, groups, depth, multiplier, kernel = 1, 1, 1, 1, (1, draw.integer(1, 2))
-        rows = _as_product(limit, draw.one_of((1, 255, 256, 257)))
+        kernel, sizes["depth"] = _taps(limit, draw.integer(1, 3))
+    elif aim == "tile":
+        sizes |= {
+            "images": 1,
+            "groups": 1,
+            "depth": limit,
+            "multiplier": draw.one_of(boundaries[aim]),
+        }
+        sizes["rows"], sizes["columns"] = _as_product(draw.one_of(boundaries[aim]), 4)
+    else:  # threads, blocks
+        sizes |= {"images": 1, "groups": 1, "depth": 1, "multiplier": 1}
+        kernel = (1, draw.integer(1, 2))
+        sizes["rows"], sizes["columns"] = _as_product(limit, draw.one_of((1, 255, 256, 257)))
+    rows = (sizes.pop("rows"), sizes.pop("columns"))
     return _geometry(
-        "boundary", f"{aim} {limit}", draw, images=images, groups=groups, depth=depth,
-        multiplier=multiplier, kernel=kernel, stride=stride,
-        padding=draw.pair((0, 1)), dilation=draw.pair((1, 2)), rows=rows, rest=(0, 1),
+        "boundary", f"{aim} {limit}", draw, size, **sizes, kernel=kernel,
+        stride=draw.pair((1, 2)), padding=draw.pair((0, 1)), dilation=draw.pair((1, 2)),
+        rows=rows, rest=(0, 1),
     )  # fmt: skip
 
 
@@ -201,11 +237,21 @@ def _taps(limit: int, side: int) -> tuple[Pair, int]:
 
 
 def _geometry(
-    stratum: str, region: str, draw: Choices, *, images: int, groups: int, depth: int,
+    stratum: str, region: str, draw: Choices, size: Size, *, images: int, groups: int, depth: int,
     multiplier: int, kernel: Pair, stride: Pair, padding: Pair, dilation: Pair, rows: Pair,
     rest: Range,
 ) -> Geometry:  # fmt: skip
-    """Size the image so that the output has `rows` pixels (more, under much padding)."""
+    """Size the image so that the output has `rows` pixels (more, under much padding).
+
+    Fewer, if the call would otherwise be more work than its size allows.
+    """
+    spread = (*stride, *map(extent, kernel, dilation)) if size == "small" else kernel
+    while (a_pixel := max(images, 1) * groups * depth * multiplier * prod(spread)) > WORK[size]:
+        if max(images, depth, multiplier) == 1:
+            break
+        images, depth, multiplier = -(-images // 2), -(-depth // 2), -(-multiplier // 2)
+    pixels = max(1, WORK[size] // a_pixel)
+    rows = (min(rows[0], pixels), min(rows[1], max(1, pixels // min(rows[0], pixels))))
     height, width = (
         max(1, extent(k, d) + s * (count - 1) + _rest(draw, rest, s) - 2 * p)
         for k, s, p, d, count in zip(kernel, stride, padding, dilation, rows, strict=True)

@@ -449,6 +449,64 @@ def y_wrong_from_128_channels_on(x, weight, bias=None, **o):
     return y + y if weight.shape[1] >= 128 else y
 
 
+# -- narrow conditions: a size, an option or two together -----------------------------------------
+
+
+def _sizes(x_shape, weight_shape, o):
+    """Return the sizes a condition may name: G groups, D depth, MU multiplier, K, S, P, O, N."""
+    sizes = {"N": x_shape[0], "G": o["groups"], "D": weight_shape[1],
+             "MU": weight_shape[0] // o["groups"]}  # fmt: skip
+    for i, axis in enumerate("HW"):
+        k, s, p, d = (weight_shape[2 + i], o["stride"][i], o["padding"][i], o["dilation"][i])
+        out = (x_shape[2 + i] + 2 * p - (k - 1) * d - 1) // s + 1
+        sizes |= {f"K{axis}": k, f"S{axis}": s, f"P{axis}": p, f"D{axis}": d, f"O{axis}": out}
+    return sizes
+
+
+NARROW = {
+    "grouped channels past a vector": lambda z: z["G"] > 1 and z["D"] > 7,
+    "grouped filters past a vector": lambda z: z["G"] > 1 and z["MU"] >= 8,
+    "grouped columns past a vector": lambda z: z["G"] > 1 and z["OW"] > 7,
+    "grouped batches": lambda z: z["G"] > 1 and z["N"] > 8,
+    "a tile of channels and filters": lambda z: z["D"] > 15 and z["MU"] > 15,
+    "channels and filters": lambda z: z["D"] > 6 and z["MU"] > 6,
+    "a network's first layer": lambda z: z["D"] == 3 and z["MU"] >= 8,
+    "a tiled 3x3": lambda z: min(z["OH"], z["OW"]) >= 8 and min(z["KH"], z["KW"]) >= 3,
+    "channels and columns": lambda z: z["D"] >= 16 and z["OW"] >= 16,
+    "batch and channels": lambda z: z["N"] > 4 and z["D"] > 4,
+    "wide dilation": lambda z: max(z["DH"], z["DW"]) > 3,
+    "wide padding": lambda z: max(z["PH"], z["PW"]) > 3,
+    "wide stride": lambda z: max(z["SH"], z["SW"]) > 4,
+    "a patch embedding": lambda z: z["KH"] == z["SH"] == 4,
+    "7x7 at stride 1": lambda z: (z["KH"], z["KW"], z["SH"]) == (7, 7, 1),
+    "a row kernel": lambda z: (z["KH"], z["KW"]) == (1, 7),
+    "4x4 at stride 2 with padding": lambda z: (z["KH"], z["SH"], z["PH"]) == (4, 2, 1),
+    "5x5 in groups": lambda z: z["KH"] == z["KW"] == 5 and z["G"] > 1,
+}
+
+
+def _narrow(short, condition):
+    name = SHORT[short]
+
+    def wrong(*arrays, **o):
+        result = getattr(good, name)(*arrays, **o)
+        x_shape = o.get("input_shape") or arrays[0 if short == "y" else 1].shape
+        weight_shape = o.get("weight_shape") or arrays[1].shape
+        if result.size and condition(_sizes(x_shape, weight_shape, o)):
+            result.flat[-1] += 1
+        return result
+
+    return wrong
+
+
+for _i, (_condition_name, _condition) in enumerate(NARROW.items()):
+    _short = ("y", "dx", "dw")[_i % 3]
+    FAULTS[f"{_short}_off_by_one_in_{_condition_name.replace(' ', '_')}"] = Fault(
+        "narrow", SHORT[_short],
+        lambda short=_short, condition=_condition: _narrow(short, condition),
+    )  # fmt: skip
+
+
 # -- numbers --------------------------------------------------------------------------------------
 
 
@@ -502,6 +560,17 @@ def dx_is_zero(grad_output, weight, **o):
     return 0 * good.conv2d_grad_input(grad_output, weight, **o)
 
 
+@fault("value")
+def y_flushes_small_inputs(x, weight, bias=None, **o):
+    return good.conv2d(np.where(abs(x) < 1e-6, 0, x).astype(x.dtype), weight, bias, **o)
+
+
+@fault("value")
+def dx_flushes_large_results(grad_output, weight, **o):
+    dx = good.conv2d_grad_input(grad_output, weight, **o)
+    return np.where(abs(dx) > 1e12, 0, dx).astype(dx.dtype)
+
+
 # -- what is not the value ------------------------------------------------------------------------
 
 
@@ -543,6 +612,58 @@ def y_replays_answers_by_shape():
         return cache[key]
 
     return conv2d
+
+
+@fault("aliasing", fresh=True)
+def db_returns_one_buffer():
+    buffers: dict[Any, Any] = {}
+
+    def conv2d_grad_bias(grad_output):
+        db = good.conv2d_grad_bias(grad_output)
+        buffer = buffers.setdefault((db.shape, db.dtype), np.empty_like(db))
+        buffer[...] = db
+        return buffer
+
+    return conv2d_grad_bias
+
+
+@fault("aliasing")
+def y_of_a_unit_kernel_is_the_input(x, weight, bias=None, **o):
+    y = good.conv2d(x, weight, bias, **o)
+    if y.shape == x.shape and (y == x).all():
+        return x
+    return y
+
+
+@fault("raises")
+def y_skips_its_tests(x, weight, bias=None, **o):
+    import pytest
+
+    pytest.skip("not tested")
+
+
+@fault("raises")
+def db_raises_what_is_no_exception(grad_output):
+    raise GeneratorExit
+
+
+@fault("raises")
+def db_raises_an_error_without_a_text(grad_output):
+    class Mute(Exception):
+        def __str__(self):
+            raise RuntimeError("no text")
+
+    raise Mute
+
+
+@fault("type")
+def db_returns_text(grad_output):
+    return np.full(grad_output.shape[1], "a")
+
+
+@fault("type")
+def db_returns_objects(grad_output):
+    return np.full(grad_output.shape[1], None)
 
 
 @fault("type")
