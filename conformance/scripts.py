@@ -23,8 +23,8 @@ def script(
     mismatch: Mismatch,
 ) -> str:  # fmt: skip
     """Return a script that shows the mismatch called `name` and fails while it is there."""
-    if name == "rejects_bad_arguments":
-        return _bad_arguments(backend, formula, mismatch)
+    if mismatch.call is not None:
+        return _bad_arguments(backend, formula, mismatch.call)
     if answers:
         formula, call = answers[0].formula, answers[0].call
     lines = [*_imports(backend), *_arrays(formula, call), "", *_ask(backend, formula, call)]
@@ -113,8 +113,7 @@ def _unchanged(backend: Backend, formula: Formula, call: Call) -> list[str]:
     return [*lines, note] if hasattr(backend.source, "from_numpy") else lines
 
 
-def _bad_arguments(backend: Backend, formula: Formula, mismatch: Mismatch) -> str:
-    call = mismatch.call or {}
+def _bad_arguments(backend: Backend, formula: Formula, call: Call) -> str:
     lines = [*_imports(backend), *_arrays(formula, call), "", "try:"]
     lines += [f"    {line}" for line in _ask(backend, formula, call)]
     lines += [

@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 
 import conformance
+from conformance.backend import FUNCTIONS
 from implementations import im2col
 from tests.planted.conv2d import FAULTS, backend
 
@@ -171,3 +172,99 @@ def test_without_torch_its_witness_is_not_run_and_said_so(monkeypatch):
     text = certificate.text()
     assert "witnesses: exact oracle, finite differences; not run: PyTorch" in text
     assert "pip install 'gradoracle[torch]'" in text
+
+
+class Handles:
+    """Arrays of its own: integers that stand for them; results that are computed when read."""
+
+    def __init__(self):
+        self.arrays = {}
+
+    def from_numpy(self, array):
+        if array.ndim not in (1, 4):
+            raise ValueError("one or four axes")
+        self.arrays[len(self.arrays)] = array
+        return len(self.arrays) - 1
+
+    def to_numpy(self, value):
+        return value() if callable(value) else self.arrays[value]
+
+    def __getattr__(self, name):
+        if name not in FUNCTIONS:
+            raise AttributeError(name)
+
+        def function(*arrays, **options):
+            given = [None if a is None else self.arrays[a] for a in arrays]
+            return lambda: getattr(im2col, name)(*given, **options)
+
+        return function
+
+
+def test_lazy_backends_with_arrays_of_their_own_are_judged():
+    certificate = conformance.check(Handles(), examples=25, seed=1)
+    assert certificate.passed, certificate.mismatches[0].text
+
+
+def test_an_argument_that_changes_behind_a_handle_is_seen():
+    class Changes(Handles):
+        def to_numpy(self, value):
+            for array in self.arrays.values():
+                np.add(array, 1, out=array)
+            return super().to_numpy(value)
+
+    certificate = conformance.check(Changes(), examples=25, seed=1)
+    assert not certificate.passed
+
+
+@pytest.mark.parametrize("broken", ["from_numpy", "to_numpy"])
+def test_conversions_that_raise_are_verdicts(broken):
+    def fail(value):
+        raise OSError("no device")
+
+    wrong = backend()
+    setattr(wrong, broken, fail)
+    certificate = conformance.check(wrong, examples=5, seed=1)
+    assert "no device" in certificate.mismatches[0].headline
+
+
+def test_a_dtype_that_is_never_judged_is_not_certified():
+    def decline(function):
+        def narrow(*arrays, **options):
+            if arrays[0].dtype == np.float64:
+                raise NotImplementedError("float32 only")
+            return function(*arrays, **options)
+
+        return narrow
+
+    narrow = backend(**{name: decline(getattr(im2col, name)) for name in FUNCTIONS})
+    certificate = conformance.check(narrow, examples=20, seed=1)
+    assert not certificate.passed
+    assert "no call was judged in float64" in certificate.why_not
+    narrow.contract = {"dtypes": ["float32"]}
+    assert conformance.check(narrow, examples=20, seed=1).passed
+
+
+def test_huge_results_are_not_copied():
+    wrong = backend(conv2d_grad_bias=lambda dy: np.broadcast_to(dy.dtype.type(0), (10**6, 10**6)))
+    certificate = conformance.check(wrong, examples=3, seed=1)
+    assert "returned 1000000000000 elements [1000000, 1000000]" in (
+        certificate.mismatches[0].headline
+    )
+
+
+def test_floating_point_errors_of_a_backend_do_not_reach_us():
+    def conv2d(*arrays, **options):
+        np.seterr(all="raise")
+        return im2col.conv2d(*arrays, **options) * arrays[0].dtype.type(3e38)
+
+    try:
+        assert not conformance.check(backend(conv2d=conv2d), examples=10, seed=1).passed
+    finally:
+        np.seterr(all="warn")
+
+
+def test_progress_hears_the_mismatch_that_stops_a_run():
+    heard = []
+    conformance.check(FAULTS["dx_is_zero"].backend(), seed=1, stop_at_first_mismatch=True,
+                      progress=heard.append)  # fmt: skip
+    assert [o.status for o in heard] == ["mismatch"]

@@ -159,6 +159,94 @@ def test_without_torch_the_default_run_certifies_what_can_run(run):
     assert "not run: PyTorch" in result.stdout
 
 
+SKIPS = """
+import pytest
+from implementations.im2col import *
+def conv2d_grad_bias(grad_output):
+    pytest.skip("not tested")
+"""
+WARNS = """
+import warnings
+from implementations import im2col
+from implementations.im2col import *
+def conv2d(*arrays, **options):
+    warnings.warn("slow path", RuntimeWarning)
+    return im2col.conv2d(*arrays, **options)
+"""
+
+
+def test_a_backend_that_skips_its_tests_fails(run):
+    result = run("--backend", "skips", *QUICK, skips=SKIPS)
+    assert result.returncode == 1
+    assert "conv2d_grad_bias: raised Skipped: not tested on a legal call" in result.stdout
+
+
+def test_warnings_of_a_backend_change_no_verdict(run):
+    assert run("--backend", "warns", *QUICK, "-W", "error", warns=WARNS).returncode == 0
+
+
+def test_a_backend_named_twice_is_judged_once_and_parts_do_not_add_up(run):
+    result = run("--backend", "im2col,im2col", *QUICK, "-k", "rejects or leaves or returns or batch"
+                 " or linear or forms")  # fmt: skip
+    assert "24 passed" in result.stdout
+    assert "NOT CERTIFIED: only 24 of 42 checks were run" in result.stdout
+
+
+@pytest.mark.parametrize("value", ["", " ", ",", "im2col,"])
+def test_an_empty_backend_is_a_usage_error(run, value):
+    result = run("--backend", value)
+    assert result.returncode == 4
+    assert "names nothing; give a registered name or an import path" in result.stderr
+
+
+def test_a_certificate_that_cannot_be_written_is_told_before_anything_runs(run, tmp_path):
+    for path in (tmp_path, tmp_path / "nowhere" / "c.json"):
+        result = run("--backend", "im2col", "--certificate", str(path))
+        assert result.returncode == 4
+        assert "no file can be written there" in result.stderr
+
+
+def test_an_old_certificate_does_not_outlive_a_run_that_writes_none(run, tmp_path):
+    file = tmp_path / "c.json"
+    file.write_text("certified long ago")
+    run("--backend", "im2col", "--certificate", str(file), "-k", "nothing_is_called_this")
+    assert not file.exists()
+
+
+def test_an_unknown_profile_is_a_usage_error(run):
+    result = run("--backend", "im2col", "--hypothesis-profile", "quik")
+    assert result.returncode != 0
+    assert "quik" in result.stdout + result.stderr
+
+
+def test_two_runs_in_one_process_are_two_runs(run, tmp_path):
+    (tmp_path / "twice.py").write_text(
+        "import pytest, sys\n"
+        "common = ['conformance', '--backend', 'im2col', '--hypothesis-profile', 'quick']\n"
+        "common += ['-p', 'no:cacheprovider']\n"
+        "pytest.main([*common, '-k', 'oracle'])\n"
+        "sys.exit(pytest.main([*common, '-k', 'not oracle']))\n"
+    )
+    result = subprocess.run(
+        [sys.executable, str(tmp_path / "twice.py")], cwd=ROOT, capture_output=True, text=True,
+        env=os.environ | {"PYTHONPATH": str(ROOT)}, check=False,
+    )  # fmt: skip
+    assert result.stdout.count("NOT CERTIFIED: only") == 2
+
+
+def test_a_backend_in_the_current_folder_is_found(run, tmp_path):
+    (tmp_path / "here.py").write_text(FORWARD_ONLY)
+    pytest_script = Path(sys.executable).parent / "pytest"
+    result = subprocess.run(
+        [pytest_script, str(ROOT / "conformance"), "--backend", "here", *QUICK, "-p",
+         "no:cacheprovider", "--rootdir", str(tmp_path)],
+        cwd=tmp_path, capture_output=True, text=True, check=False,
+        env=os.environ | {"PYTHONPATH": str(ROOT)},
+    )  # fmt: skip
+    assert result.returncode == 0, result.stdout + result.stderr
+    assert "certificate of here (import path)" in result.stdout
+
+
 def test_other_sessions_do_not_meet_our_options(run, tmp_path):
     (tmp_path / "conftest.py").write_text(
         "def pytest_addoption(parser): parser.addoption('--backend'); parser.addoption('--seed')"
