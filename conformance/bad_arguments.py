@@ -45,7 +45,8 @@ def _spoilt(value: Any) -> Iterator[Any]:
         for axis in range(len(value)):
             for number in (-1, 0, value[axis] + 1, value[axis] + 1000):
                 yield (*value[:axis], number, *value[axis + 1 :])
-        yield value[1:]
+        if len(value) > 2:  # a shape; a pair of one number may stand for both sides
+            yield value[1:]
     elif isinstance(value, int):
         yield from (-1, 0, value + 1, 1000 * value)
 

@@ -239,7 +239,9 @@ def returns_what_the_protocol_says(
     calls = [call] if algebra(formula).plus is None else [call, {**call, "bias": None}]
     for one in calls:
         got = backend.ask(formula, one)
-        reason = backend.reuses_memory(formula, one, images(one, slice(None, None, -1)))
+        names = algebra(formula)
+        changed = {n: -one[n] for n in (names.factors[0], names.plus) if n and one[n] is not None}
+        reason = backend.reuses_memory(formula, one, {**one, **changed})
         if reason:
             raise Mismatch(f"{formula.__name__}: {reason}")
         require_form(formula.__name__, got, Truth(formula, one).terms.shape, call_dtype(one))

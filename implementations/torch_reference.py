@@ -46,7 +46,7 @@ def conv2d(
     Raises:
         ValueError, RuntimeError: the shapes or options fit no convolution.
     """
-    _check_four_axes(x.shape)
+    _check(x.shape, weight.shape, dilation)
     return torch.nn.functional.conv2d(x, weight, bias, stride, padding, dilation, groups)
 
 
@@ -113,7 +113,7 @@ def _backward(
     `convolution_backward` trusts its arguments, so the forward pass on shapes alone (the meta
     device computes nothing) is asked first whether there is such a convolution.
     """
-    _check_four_axes(x.shape)
+    _check(x.shape, weight.shape, dilation)
     y = torch.nn.functional.conv2d(
         x.to("meta"), weight.to("meta"), None, stride, padding, dilation, groups
     )
@@ -138,6 +138,16 @@ def _backward(
     return result
 
 
-def _check_four_axes(shape: tuple[int, ...]) -> None:
+def _check(x_shape: Shape, weight_shape: Shape, dilation: Pair) -> None:
+    """Raise ValueError for what PyTorch takes and the protocol does not."""
+    _check_four_axes(x_shape)
+    _check_four_axes(weight_shape)
+    if min(*x_shape[1:], *weight_shape) < 1:
+        raise ValueError(f"sizes of x {[*x_shape]} and weight {[*weight_shape]} must be at least 1")
+    if min(dilation) < 1:
+        raise ValueError(f"dilation must be at least 1, got {dilation}")
+
+
+def _check_four_axes(shape: Shape) -> None:
     if len(shape) != 4:
-        raise ValueError(f"an image batch must have axes [N, C, H, W], got shape {[*shape]}")
+        raise ValueError(f"a batch or a filter bank must have four axes, got shape {[*shape]}")

@@ -268,3 +268,10 @@ def test_progress_hears_the_mismatch_that_stops_a_run():
     conformance.check(FAULTS["dx_is_zero"].backend(), seed=1, stop_at_first_mismatch=True,
                       progress=heard.append)  # fmt: skip
     assert [o.status for o in heard] == ["mismatch"]
+
+
+@pytest.mark.parametrize("seed", [1, 2])
+@pytest.mark.parametrize("name", ["im2col", "torch", "oracle"])
+def test_shipped_backends_are_certified(name, seed):
+    certificate = conformance.check(name, examples=60, seed=seed)
+    assert certificate.passed, certificate.mismatches[0].text
