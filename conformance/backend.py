@@ -12,10 +12,15 @@ import numpy as np
 from conformance.mismatch import Answer, Declined, Mismatch, describe
 from conformance.operators import OPERATORS
 from conformance.protocol import Contract, read_contract
-from oracle.formula import Call, Formula, argument_names
+from oracle.formula import Call, Formula, argument_names, output_of
 from oracle.geometry import Array
 
-FUNCTIONS = tuple(f.__name__ for operator in OPERATORS for f in operator.formulas)
+FUNCTIONS = tuple(
+    dict.fromkeys(output_of(f).function for operator in OPERATORS for f in operator.formulas)
+)
+OUTPUTS = {
+    output_of(f).function: 1 + len(operator.also) for operator in OPERATORS for f in operator.also
+}
 RETURNED = "returned"  # how the headline of a result that is no array begins
 LARGEST = 2**26  # elements of a result that are looked at; no call of ours has a tenth of it
 
@@ -47,6 +52,16 @@ class Backend:
         """The functions that the contract claims and the backend does not have."""
         claimed = self.contract.functions or ()
         return tuple(name for name in claimed if name not in self.functions)
+
+    def has(self, formula: Formula) -> bool:
+        """Return whether the backend has and claims what gives the formula's answer.
+
+        One that goes back through a max pooling without indices need not return them.
+        """
+        function, place = output_of(formula)
+        if place and "max_pool2d_vjp" in self.functions:
+            return "max_pool2d_grad_input" in self.functions
+        return function in self.functions
 
     def ask(self, formula: Formula, call: Call) -> Array:
         """Return the backend's answer, as a NumPy array of its own.
@@ -99,10 +114,18 @@ class Backend:
     def _call(self, formula: Formula, given: dict[str, Any]) -> Any:
         """Call the backend's function; what it raises is a verdict."""
         positional, options = argument_names(formula)
-        with _verdicts(f"{formula.__name__}: raised {{}} on a legal call"):
-            return getattr(self.source, formula.__name__)(
+        function, place = output_of(formula)
+        with _verdicts(f"{function}: raised {{}} on a legal call"):
+            result = getattr(self.source, function)(
                 *(given[name] for name in positional), **{name: given[name] for name in options}
             )
+        if place is None or (place == 0 and not isinstance(result, (tuple, list))):
+            return result
+        if not isinstance(result, (tuple, list)) or len(result) != OUTPUTS[function]:
+            raise Mismatch(
+                f"{function}: {RETURNED} {_kind(result)}, want {OUTPUTS[function]} results"
+            )
+        return result[place]
 
     def _given(self, formula: Formula, call: Call) -> dict[str, Any]:
         """Return fresh copies of what `formula` takes, in the backend's own arrays."""
@@ -121,6 +144,8 @@ class Backend:
             elif not isinstance(result, np.ndarray) and hasattr(result, "__dlpack__"):
                 result = np.from_dlpack(result)
                 self.speaks_dlpack = True
+            if isinstance(result, np.generic):
+                result = np.asarray(result)  # a result without axes
             if type(result) is not np.ndarray:
                 raise Mismatch(f"{name}: {RETURNED} {_kind(result)}, want a NumPy array")
             if result.size > LARGEST:

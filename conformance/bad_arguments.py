@@ -38,7 +38,8 @@ def _spoilt(value: Any) -> Iterator[Any]:
     """Yield illegal-looking neighbours of an argument; the oracle decides which of them are."""
     if isinstance(value, np.ndarray):
         yield np.zeros((1, *value.shape), value.dtype)
-        yield np.zeros(value.shape[1:], value.dtype)
+        if value.ndim > 1:
+            yield np.zeros(value.shape[1:], value.dtype)
         for axis in range(value.ndim):
             yield np.concatenate([value, value.take([0], axis)], axis) if value.size else value
     elif isinstance(value, tuple):
@@ -47,7 +48,9 @@ def _spoilt(value: Any) -> Iterator[Any]:
                 yield (*value[:axis], number, *value[axis + 1 :])
         if len(value) > 2:  # a shape; a pair of one number may stand for both sides
             yield value[1:]
-    elif isinstance(value, int):
+    elif isinstance(value, str):
+        yield value + "s"
+    elif isinstance(value, int) and not isinstance(value, bool):
         yield from (-1, 0, value + 1, 1000 * value)
 
 

@@ -9,33 +9,23 @@ order if n * L_1 * L_2 <= 2**bits.
 """
 
 from collections.abc import Callable, Mapping
-from typing import Any, NamedTuple, TypeAlias
+from typing import NamedTuple, TypeAlias
 
 import numpy as np
 
-from conformance.operator import Arguments
 from oracle.geometry import Array, Shape
-from oracle.rounding import FORMATS
 
 Shapes: TypeAlias = Mapping[str, Shape]
 Arrays: TypeAlias = dict[str, Array]
 Random: TypeAlias = np.random.Generator
+Fill: TypeAlias = Callable[[Random, Shapes, int], Arrays]
 
 
 class Style(NamedTuple):
     """A way to fill the arrays of a call with numbers of a format with `bits` of significand."""
 
     name: str
-    fill: Callable[[Random, Shapes, int], Arrays]
-
-
-def make_call(arguments: Arguments, style: Style, seed: int, dtype: str) -> dict[str, Any]:
-    """Return every argument of the operator's formulas, by name."""
-    shapes = {name: shape for name, shape in arguments.shapes.items() if shape is not None}
-    arrays = style.fill(np.random.default_rng(seed), shapes, FORMATS[dtype].bits)
-    given = {name: array.astype(dtype) for name, array in arrays.items()}
-    absent = {name: None for name, shape in arguments.shapes.items() if shape is None}
-    return {**given, **absent, **arguments.options}
+    fill: Fill
 
 
 # -- integers, on which rounding never acts -------------------------------------------------------
@@ -145,14 +135,13 @@ def nearly_cancelling(random: Random, shapes: Shapes, bits: int) -> Arrays:
     return arrays
 
 
-INTEGERS = tuple(
-    Style(fill.__name__.replace("_", " "), fill)
-    for fill in (small_integers, ones, one_hot, all_negative, next_to_powers, cancelling)
-)
-FLOATS = tuple(
-    Style(fill.__name__.replace("_", " "), fill)
-    for fill in (normal, wide_range, far_from_one, positive, nearly_cancelling)
-)
+def styles(*fills: Fill) -> tuple[Style, ...]:
+    """Return styles named after the functions that fill the arrays."""
+    return tuple(Style(fill.__name__.replace("_", " "), fill) for fill in fills)
+
+
+INTEGERS = styles(small_integers, ones, one_hot, all_negative, next_to_powers, cancelling)
+FLOATS = styles(normal, wide_range, far_from_one, positive, nearly_cancelling)
 
 
 def _pick(random: Random, shapes: Shapes) -> str:

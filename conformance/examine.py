@@ -18,14 +18,14 @@ from hypothesis.errors import Flaky
 
 from conformance.backend import Backend
 from conformance.certificate import Outcome
-from conformance.data import Style, make_call
+from conformance.data import Style
 from conformance.minimise import simplest_numbers, smallest_sizes
 from conformance.misconceptions import is_evidence
 from conformance.mismatch import Answer, Declined, Mismatch
 from conformance.operator import Geometry, Operator, Size
 from conformance.properties import NotJudged, Property
 from conformance.report import Finding, report
-from oracle.formula import Formula
+from oracle.formula import Formula, output_of
 
 DRAWS = 4  # of numbers, for a smaller geometry to fail on
 EVIDENCE = 40  # answers kept to tell misconceptions apart, at most
@@ -56,14 +56,13 @@ class Examination:
         Every claimed dtype gets the style that the seed picks and, where the property wants more
         of a geometry, the simplest one before it.
         """
-        styles = self.property.styles
+        styles = self.operator.styles.of(self.property.kind)
         chosen = [styles[geometry.seed % len(styles)]]
         if self.property.styles_per_geometry > 1 and chosen[0] is not styles[0]:
             chosen.insert(0, styles[0])
-        arguments = self.operator.arguments(geometry.sizes)
         for dtype in self.backend.contract.dtypes:
             for one in chosen:
-                call = make_call(arguments, one, geometry.seed, dtype)
+                call = self.operator.call(geometry.sizes, one, geometry.seed, dtype)
                 self.drawn = geometry, one, dtype
                 if self.judge_call(call):
                     self.calls[dtype, geometry.stratum] += 1
@@ -105,19 +104,20 @@ class Examination:
         geometry, style, dtype = self.drawn
         smallest_sizes(geometry.sizes, lambda sizes: self._fails_somehow(sizes, style, dtype))
         call, _ = self.broken
-        simplest_numbers(call, lambda c: self.fails(dict(c)))
+        complete = self.operator.complete
+        simplest_numbers(call, lambda c: self.fails(complete(dict(c), geometry.seed)))
         call, _ = self.broken
         return self.fails(call)
 
     def _fails_somehow(self, sizes: Mapping[str, int], style: Style, dtype: str) -> bool:
         """Return whether some numbers of these sizes break the property."""
         try:
-            arguments = self.operator.arguments(sizes)
+            self.operator.arguments(sizes)
         except ValueError:
             return False
-        styles = dict.fromkeys((style, self.property.styles[0]))
+        styles = dict.fromkeys((style, self.operator.styles.of(self.property.kind)[0]))
         return any(
-            self.fails(make_call(arguments, one, seed, dtype))
+            self.fails(self.operator.call(sizes, one, seed, dtype))
             for seed in range(DRAWS)
             for one in styles
         )
@@ -161,15 +161,15 @@ def examine(
     """
     start = perf_counter()
     outcome = Outcome(backend.name, formula.__name__, property_.name)
-    needed = (formula, operator.formula) if property_.of == "gradients" else (formula,)
-    for one in needed:
-        if one.__name__ not in backend.functions:
+    needed = (formula, operator.formula) if property_.needs_forward else (formula,)
+    for one in (*needed, *property_.needs):
+        if not backend.has(one):
             outcome.status, outcome.reason = _absent(backend, one)
             return outcome
     exam = Examination(backend, operator, formula, property_, seed, examples)
     unsteady = False
     try:
-        count = max(1, round(examples * property_.share))
+        count = property_.examples(operator, examples)
         _run(exam, count, _own_seed(exam), property_.size)
     except Mismatch:
         pass
@@ -224,9 +224,10 @@ def _fill(outcome: Outcome, exam: Examination, *, unsteady: bool) -> None:
 
 
 def _absent(backend: Backend, formula: Formula) -> tuple[str, str]:
-    if formula.__name__ in backend.missing:
-        return "mismatch", f"{formula.__name__} is claimed by the contract, but is not there"
-    return "not claimed", f"the backend has no {formula.__name__}, or does not claim it"
+    name = output_of(formula).function
+    if name in backend.missing:
+        return "mismatch", f"{name} is claimed by the contract, but is not there"
+    return "not claimed", f"the backend has no {name}, or does not claim it"
 
 
 def _own_seed(exam: Examination) -> int:

@@ -9,9 +9,9 @@ import numpy as np
 
 from conformance.backend import Backend
 from conformance.mismatch import Mismatch
-from oracle.exact import Truth
-from oracle.formula import Call, Formula
+from oracle.formula import Call, Formula, is_data
 from oracle.geometry import Array
+from oracle.truth import Truth, answer_dtype, answer_shape, truth
 
 
 def require_form(
@@ -24,30 +24,25 @@ def require_form(
         raise Mismatch(f"{what}: got dtype {got.dtype}, want {dtype}")
 
 
-def require_equal(what: str, got: Array, want: Array) -> None:
-    """Raise Mismatch, naming the first wrong element, unless all elements are equal."""
-    wrong = ~(got == want)
-    if wrong.any():
-        raise Mismatch(_first_wrong(what, got, want, wrong, "the data are exact"))
-
-
 class Verdict(NamedTuple):
     """What an answer of the right form is worth."""
 
     wrong: Array  # per element
     exact: bool  # equality was demanded, because rounding provably never acts
     share: Array  # the error over the rounding bound; 0 where equality was demanded
-    truth: Truth
+    right: Truth
 
 
 def verdict(backend: Backend, formula: Formula, call: Call, got: Array) -> Verdict:
     """Judge an answer that has the right shape and dtype, element by element."""
-    truth, dtype = Truth(formula, call), got.dtype
+    right, dtype = truth(formula, call), data_dtype(call)
     accumulator = backend.contract.accumulator(dtype.name)
-    if truth.is_exact(dtype.name, accumulator):
-        return Verdict(~(got == truth.as_float(dtype)), True, np.zeros(got.shape), truth)  # noqa: FBT003
-    share = truth.error_over_bound(got, accumulator)
-    return Verdict(~(share <= 1), False, share, truth)  # noqa: FBT003
+    if got.dtype.kind == "f" and right.is_exact(dtype.name, accumulator):
+        want = right.as_float(got.dtype)
+        wrong = ~((got == want) | (np.isnan(got) & np.isnan(want)))
+        return Verdict(wrong, True, np.zeros(got.shape), right)  # noqa: FBT003
+    share = right.error_over_bound(got, accumulator)
+    return Verdict(~(share <= 1), got.dtype.kind != "f", share, right)
 
 
 def require_truth(backend: Backend, formula: Formula, call: Call, got: Array) -> float:
@@ -56,13 +51,14 @@ def require_truth(backend: Backend, formula: Formula, call: Call, got: Array) ->
     Equality is demanded where it is proved that rounding never acts; elsewhere the error is a
     share of the rounding bound, and at most 1.
     """
-    require_form(formula.__name__, got, Truth(formula, call).terms.shape, call_dtype(call))
-    wrong, exact, share, truth = verdict(backend, formula, call, got)
+    shape = answer_shape(formula, call)
+    require_form(formula.__name__, got, shape, answer_dtype(formula, call))
+    wrong, exact, share, right = verdict(backend, formula, call, got)
     if wrong.any():
         at = tuple(np.argwhere(wrong)[0].tolist())
-        accumulator = backend.contract.accumulator(got.dtype.name)
+        accumulator = backend.contract.accumulator(data_dtype(call).name)
         reason = f"{share[at]:.3g} times what rounding in {accumulator} explains"
-        want = truth.as_float(got.dtype if exact else np.dtype(np.float64))
+        want = right.as_float(got.dtype if exact else np.dtype(np.float64))
         raise Mismatch(
             _first_wrong(
                 formula.__name__, got, want, wrong, "the data are exact" if exact else reason
@@ -71,11 +67,9 @@ def require_truth(backend: Backend, formula: Formula, call: Call, got: Array) ->
     return float(share.max(initial=0.0))
 
 
-def call_dtype(call: Call) -> np.dtype[np.generic]:
-    """Return the dtype of the call's arrays."""
-    dtypes = {a.dtype for a in call.values() if isinstance(a, np.ndarray)}
-    dtype: np.dtype[np.generic]
-    (dtype,) = dtypes
+def data_dtype(call: Call) -> np.dtype[np.generic]:
+    """Return the dtype of the call's numbers."""
+    (dtype,) = {a.dtype for a in call.values() if isinstance(a, np.ndarray) and is_data(a)}
     return dtype
 
 

@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 
-from oracle.formula import Call
+from oracle.formula import Call, is_data
 from oracle.geometry import Array
 
 SMALLER = 200  # geometries in a row; each tries what is boldest first, so ten are many
@@ -93,7 +93,7 @@ def simplest_numbers(call: Call, fails: Callable[[Call], bool]) -> dict[str, Any
         return budget[0] >= 0 and fails(candidate)
 
     current = dict(call)
-    names = [name for name, value in call.items() if isinstance(value, np.ndarray)]
+    names = [name for name, value in call.items() if is_data(value)]
     for _ in range(2):
         before = {name: current[name] for name in names}
         for name in names:

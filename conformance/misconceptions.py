@@ -14,9 +14,9 @@ from typing import Any, TypeAlias
 import numpy as np
 
 from conformance.mismatch import Answer
-from oracle.exact import Truth
-from oracle.formula import Call, Formula, evaluate, images, operands
+from oracle.formula import Call, Formula, evaluate, images, is_data, operands
 from oracle.geometry import Array, remainder
+from oracle.truth import truth
 
 Bend: TypeAlias = Callable[[dict[str, Any]], dict[str, Any]]
 Wrong: TypeAlias = Callable[[Formula, dict[str, Any]], Array]
@@ -33,7 +33,7 @@ class Misconception:
     def answer(self, formula: Formula, call: Call) -> Array | None:
         """Return what the misconception gives for a call, or None where it gives nothing."""
         wide = {
-            n: a.astype(np.float64) if isinstance(a, np.ndarray) else a for n, a in call.items()
+            n: a.astype(np.float64) if is_data(a) else a for n, a in call.items()
         }
         try:
             with np.errstate(all="ignore"):
@@ -275,7 +275,7 @@ def explain(formula: Formula, evidence: Sequence[Answer]) -> list[str]:
 
 
 def _right(answer: Answer) -> Array:
-    return Truth(answer.formula, answer.call).as_float(np.dtype(np.float64))
+    return truth(answer.formula, answer.call).as_float(np.dtype(np.float64))
 
 
 def _fits(given: Array | None, got: Array | None, right: Array) -> bool:

@@ -4,12 +4,17 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any, Literal, NamedTuple, TypeAlias
 
+import numpy as np
 from hypothesis.strategies import SearchStrategy
 
-from oracle.formula import Formula
+from conformance.data import FLOATS, INTEGERS, Style
+from oracle.formula import Call, Formula, output_of
 from oracle.geometry import Shape
+from oracle.rounding import FORMATS
 
 Size: TypeAlias = Literal["small", "medium", "large"]
+Kind: TypeAlias = Literal["exact", "floats", "slopes", "all"]
+Policies: TypeAlias = Mapping[str, str]
 
 
 class Arguments(NamedTuple):
@@ -30,6 +35,37 @@ class Geometry:
 
 
 @dataclass(frozen=True)
+class Styles:
+    """The numbers an operator is judged on."""
+
+    exact: tuple[Style, ...] = INTEGERS  # nothing rounds
+    floats: tuple[Style, ...] = FLOATS
+    slopes: tuple[Style, ...] = INTEGERS  # away from where there is no derivative
+
+    def of(self, kind: Kind) -> tuple[Style, ...]:
+        """Return the styles of one kind."""
+        if kind == "all":
+            return self.exact + self.floats
+        styles: tuple[Style, ...] = getattr(self, kind)
+        return styles
+
+
+def _as_it_is(call: dict[str, Any], seed: int) -> dict[str, Any]:
+    del seed
+    return call
+
+
+def _settled(policies: Policies, formula: Formula, call: Call) -> bool:
+    del policies, formula, call
+    return False
+
+
+def _straight(call: Call) -> float:
+    del call
+    return 0.0
+
+
+@dataclass(frozen=True)
 class Operator:
     """One operator of the protocol: facts about it, none about a backend or a test.
 
@@ -38,21 +74,44 @@ class Operator:
     """
 
     formula: Formula
-    gradients: Mapping[str, Formula]  # argument -> the formula of dE/d(argument)
+    gradients: Mapping[Formula, str]  # the formula of dE/d(argument) -> the argument
     geometries: Callable[[Size], SearchStrategy[Geometry]]
     arguments: Callable[[Mapping[str, int]], Arguments]  # of sizes; ValueError: no such call
     witness: Callable[[Any], Callable[..., Any]]  # from the torch module, the same operator
+    also: tuple[Formula, ...] = ()  # further results of the forward pass
+    styles: Styles = Styles()
+    # Adds to a call what follows from its arrays; called again when they change.
+    complete: Callable[[dict[str, Any], int], dict[str, Any]] = _as_it_is
+    # Whether a backend's policies leave the answer to a call open.
+    unsettled: Callable[[Policies, Formula, Call], bool] = _settled
+    # A bound of the third derivative of every output element along a direction of zeros and ones;
+    # 0: linear wherever the styles for slopes go.
+    curvature: Callable[[Call], float] = _straight
+    share: float = 1.0  # of the profile's examples: simple operators need fewer
 
     @property
     def name(self) -> str:
-        """The forward formula's name."""
-        return self.formula.__name__
+        """The name of the function that does the forward pass."""
+        return output_of(self.formula).function
 
     @property
     def formulas(self) -> tuple[Formula, ...]:
-        """The forward formula, then the gradients."""
-        return (self.formula, *self.gradients.values())
+        """The forward formulas, then the gradients."""
+        return (self.formula, *self.also, *self.gradients)
 
     def argument_of(self, gradient: Formula) -> str | None:
         """Return the argument that `gradient` differentiates by, or None for the forward pass."""
-        return next((name for name, g in self.gradients.items() if g is gradient), None)
+        return self.gradients.get(gradient)
+
+    def call(self, sizes: Mapping[str, int], style: Style, seed: int, dtype: str) -> dict[str, Any]:
+        """Return every argument of the operator's formulas, by name.
+
+        Raises:
+            ValueError: there is no call of these sizes.
+        """
+        arguments = self.arguments(sizes)
+        shapes = {name: shape for name, shape in arguments.shapes.items() if shape is not None}
+        arrays = style.fill(np.random.default_rng(seed), shapes, FORMATS[dtype].bits)
+        given = {name: array.astype(dtype) for name, array in arrays.items()}
+        absent = {name: None for name, shape in arguments.shapes.items() if shape is None}
+        return self.complete({**given, **absent, **arguments.options}, seed)

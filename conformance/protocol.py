@@ -9,8 +9,56 @@ base class and imports nothing of ours.  Arrays are NCHW; every pair is (height,
     conv2d_grad_bias(grad_output) -> db
 
 `x` is [N, C, H, W], `weight` [M, C/groups, KH, KW], `bias` [M] or None, `grad_output` dE/dy of y's
-shape [N, M, OH, OW] with OH = (H + 2*PH - DH*(KH-1) - 1) // SH + 1.  Each function is called with
-its arrays by position and its options by name.
+shape [N, M, OH, OW] with OH = (H + 2*PH - DH*(KH-1) - 1) // SH + 1.
+
+    conv_transpose2d(x, weight, bias=None, *, stride, padding, output_padding, dilation, groups) -> y
+    conv_transpose2d_grad_input(grad_output, weight, *, input_shape, <the same options>) -> dx
+    conv_transpose2d_grad_weight(grad_output, x, *, weight_shape, <the same options>) -> dw
+    conv_transpose2d_grad_bias(grad_output) -> db
+
+Here `weight` is [C, M/groups, KH, KW] and OH = (H-1)*SH - 2*PH + DH*(KH-1) + output_padding + 1;
+output_padding is below the stride or the dilation.
+
+    max_pool2d(x, *, kernel_size, stride, padding, dilation, ceil_mode) -> (y, indices)
+    max_pool2d_grad_input(grad_output, indices, *, input_shape) -> dx
+    max_pool2d_vjp(grad_output, x, *, kernel_size, stride, padding, dilation, ceil_mode) -> dx
+
+`indices` are int64, h*W + w within the plane.  The first maximum in row-major order wins a tie, and
+the first NaN wins over everything; padding is minus infinity and never wins over a real pixel that
+is.  Windows that share a maximum add up.  Where a framework has no indices, offer `max_pool2d_vjp`
+instead of `max_pool2d_grad_input`; `max_pool2d` may then return y alone.
+
+    avg_pool2d(x, *, kernel_size, stride, padding, ceil_mode, count_include_pad) -> y
+    avg_pool2d_grad_input(grad_output, *, input_shape, <the same options>) -> dx
+
+The divisor counts the window's taps in the padded image, or in the image without
+count_include_pad; never what hangs over the end.  Padding of both poolings is at most half the
+kernel's taps.  With ceil_mode the last window may hang over the end, but starts on the image or
+in the padding before it.  A window that holds no pixel is illegal.
+
+    relu(z) -> y                                relu_grad(grad_output, z) -> dz
+    leaky_relu(z, *, negative_slope) -> y       leaky_relu_grad(grad_output, z, *, negative_slope)
+    sigmoid(z) -> y                             sigmoid_grad(grad_output, z) -> dz
+    tanh(z) -> y                                tanh_grad(grad_output, z) -> dz
+    softmax(z, *, axis) -> p                    softmax_grad(grad_output, z, *, axis) -> dz
+
+of arrays of any shape; relu'(0) = 0 and leaky_relu'(0) = negative_slope; relu of a NaN is NaN.
+
+    linear(x, weight, bias=None) -> y           x [N, C], weight [M, C], bias [M] or None
+    linear_grad_input(grad_output, weight) -> dx
+    linear_grad_weight(grad_output, x) -> dw
+    linear_grad_bias(grad_output) -> db
+
+    cross_entropy(logits, target, *, reduction) -> loss, without axes
+    cross_entropy_grad(logits, target, *, reduction) -> dlogits
+
+`logits` [N, C], `target` int64 [N], `reduction` "mean" or "sum".  A logit may be minus infinity (an
+impossible class), but not the target's and not a whole row.
+
+    batch_mean(gradient_per_image) -> the mean over axis 0
+    sgd_step(parameter, gradient, *, learning_rate) -> parameter - learning_rate * gradient
+
+Each function is called with its arrays by position and its options by name.
 
 What every backend promises:
 
@@ -34,6 +82,8 @@ DLPack.
         "functions": ["conv2d", "conv2d_grad_input"],   # default: every function it has
         "dtypes": ["float32"],                          # default: float32 and float64
         "accumulators": {"float32": "float64"},         # default: the dtype itself
+        "policies": {"ties": "any-subgradient",         # max pooling: any maximum may win a tie
+                     "nan": "any"},                     # and any NaN; default of both: "first"
     }
 
 What is not claimed is printed as not claimed.
@@ -46,7 +96,8 @@ from typing import Any
 from oracle.rounding import FORMATS
 
 DTYPES = ("float32", "float64")
-KEYS = ("functions", "dtypes", "accumulators")
+KEYS = ("functions", "dtypes", "accumulators", "policies")
+POLICIES = {"ties": ("first", "any-subgradient"), "nan": ("first", "any")}
 
 
 @dataclass(frozen=True)
@@ -56,6 +107,7 @@ class Contract:
     functions: tuple[str, ...] | None = None  # None: every function of the protocol that it has
     dtypes: tuple[str, ...] = DTYPES
     accumulators: Mapping[str, str] = field(default_factory=dict)
+    policies: Mapping[str, str] = field(default_factory=dict)
 
     def accumulator(self, dtype: str) -> str:
         """Return the format that sums of `dtype` products are held in."""
@@ -86,7 +138,10 @@ def read_contract(value: object, known_functions: Sequence[str]) -> Contract:
     for dtype, accumulator in accumulators.items():
         _require("dtype", dtype, DTYPES)
         _require(f"accumulator of {dtype}", accumulator, tuple(FORMATS))
-    return Contract(functions, dtypes, accumulators)
+    policies = dict(_given(value, "policies", {}))
+    for policy, rule in policies.items():
+        _require(f"rule of {_require('policy', policy, tuple(POLICIES))}", rule, POLICIES[policy])
+    return Contract(functions, dtypes, accumulators, policies)
 
 
 def _given(contract: Mapping[str, Any], key: str, default: Any) -> Any:

@@ -12,16 +12,16 @@ from typing import Any
 import numpy as np
 
 from conformance.backend import Backend
-from conformance.judge import call_dtype, verdict
+from conformance.judge import verdict
 from conformance.misconceptions import explain
 from conformance.mismatch import Answer, Mismatch
 from conformance.operator import Operator
 from conformance.profiles import PROFILES
 from conformance.properties import Property
 from conformance.scripts import script
-from oracle.exact import Truth
 from oracle.formula import Call, Formula, argument_names, displayed
 from oracle.geometry import Array
+from oracle.truth import answer_dtype, answer_shape, truth
 
 WIDTH = 100
 SHOWN = 4  # wrong elements listed
@@ -114,7 +114,7 @@ def wrong_answers(finding: Finding) -> list[Answer]:
         value = answer.value
         if value is None:
             continue
-        form = (Truth(answer.formula, answer.call).terms.shape, call_dtype(answer.call))
+        form = answer_shape(answer.formula, answer.call), answer_dtype(answer.formula, answer.call)
         if (value.shape, value.dtype) != form or bool(
             verdict(finding.backend, answer.formula, answer.call, value).wrong.any()
         ):
@@ -191,12 +191,12 @@ def _wrong_lines(answer: Answer) -> list[str]:
     """Return the first wrong elements of an answer, got and want."""
     if answer.value is None:
         return []
-    truth = Truth(answer.formula, answer.call)
+    right = truth(answer.formula, answer.call)
     name = answer.formula.__name__
-    if answer.value.shape != truth.terms.shape:
-        return [f"{name}: got shape {[*answer.value.shape]}, want {[*truth.terms.shape]}"]
-    want = truth.as_float(np.dtype(np.float64))
-    unequal = np.argwhere(~(answer.value == want))
+    if answer.value.shape != right.shape:
+        return [f"{name}: got shape {[*answer.value.shape]}, want {[*right.shape]}"]
+    want = right.as_float(np.dtype(np.float64))
+    unequal = np.argwhere(~((answer.value == want) | (np.isnan(answer.value) & np.isnan(want))))
     lines = []
     for at in unequal[:SHOWN]:
         place = tuple(at.tolist())

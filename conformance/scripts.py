@@ -6,14 +6,16 @@ else than the value (inputs changed, bad arguments taken) have their own last li
 
 from __future__ import annotations
 
+import re
+
 import numpy as np
 
 from conformance.backend import Backend
-from conformance.judge import call_dtype
+from conformance.judge import data_dtype
 from conformance.mismatch import Answer, Mismatch
-from oracle.exact import Truth
-from oracle.formula import Call, Formula, argument_names
+from oracle.formula import Call, Formula, argument_names, is_place, output_of
 from oracle.geometry import Array
+from oracle.truth import answer_dtype, truth
 
 LITERAL = 64  # elements written as one literal; larger arrays are filled in
 
@@ -29,8 +31,16 @@ def script(
         formula, call = answers[0].formula, answers[0].call
     lines = [*_imports(backend), *_arrays(formula, call), "", *_ask(backend, formula, call)]
     if name == "leaves_inputs_unchanged":
-        return "\n".join([*lines, *_unchanged(backend, formula, call)]) + "\n"
-    return "\n".join([*lines, *_verdict(backend, formula, call)]) + "\n"
+        return _text([*lines, *_unchanged(backend, formula, call)])
+    return _text([*lines, *_verdict(backend, formula, call)])
+
+
+def _text(lines: list[str]) -> str:
+    """Return the script; literals of arrays may say nan and inf."""
+    text = "\n".join(lines) + "\n"
+    if re.search(r"[\[ -](nan|inf)[],]", text):
+        return text.replace("import numpy as np\n", "import numpy as np\nfrom numpy import inf, nan\n")
+    return text
 
 
 def _imports(backend: Backend) -> list[str]:
@@ -75,7 +85,12 @@ def _ask(backend: Backend, formula: Formula, call: Call) -> list[str]:
         given = isinstance(call[name], np.ndarray)
         arguments.append(f"backend.from_numpy({name})" if own and given else f"{name}")
     arguments += [f"{name}={call[name]!r}" for name in options]
-    line = f"got = backend.{formula.__name__}({', '.join(arguments)})"
+    function, place = output_of(formula)
+    line = f"got = backend.{function}({', '.join(arguments)})"
+    if place == 0:
+        line += "\ngot = got[0] if isinstance(got, (tuple, list)) else got"
+    elif place is not None:
+        line += f"[{place}]"
     if hasattr(backend.source, "to_numpy"):
         return [line, "got = backend.to_numpy(got)"]
     if backend.speaks_dlpack:
@@ -84,18 +99,20 @@ def _ask(backend: Backend, formula: Formula, call: Call) -> list[str]:
 
 
 def _verdict(backend: Backend, formula: Formula, call: Call) -> list[str]:
-    truth, dtype = Truth(formula, call), call_dtype(call)
+    right, dtype = truth(formula, call), data_dtype(call)
     accumulator = backend.contract.accumulator(dtype.name)
-    exact = truth.is_exact(dtype.name, accumulator)
-    want = truth.as_float(dtype if exact else np.dtype(np.float64))
+    exact = right.is_exact(dtype.name, accumulator)
+    want = right.as_float(dtype if exact else np.dtype(np.float64))
     lines = [
         *_array("want", want),
         'print("got", got.dtype, got.shape, got, "\\nwant", want.dtype, want.shape, want)',
-        f'assert (got.shape, got.dtype) == ({want.shape}, "{dtype.name}")',
+        f'assert (got.shape, got.dtype) == ({want.shape}, "{answer_dtype(formula, call).name}")',
     ]
     if exact:
-        return [*lines, "assert (got == want).all()  # the data are exact"]
-    bound = truth.bound(dtype.name, accumulator)
+        if is_place(formula) or np.isfinite(want).all():
+            return [*lines, "assert (got == want).all()  # the data are exact"]
+        return [*lines, "assert np.array_equal(got, want, equal_nan=True)  # the data are exact"]
+    bound = right.bound(dtype.name, accumulator)
     return [
         *lines,
         *_array("allowed", bound),
@@ -122,4 +139,4 @@ def _bad_arguments(backend: Backend, formula: Formula, call: Call) -> str:
         "else:",
         '    raise AssertionError("took arguments that fit no such operation")',
     ]
-    return "\n".join(lines) + "\n"
+    return _text(lines)

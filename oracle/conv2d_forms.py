@@ -135,7 +135,7 @@ def _forward(one: Callable[[Array, Array], Array]) -> Formula:
             groups=groups,
         )
         y = np.zeros(shapes.y, x.dtype)
-        kernel = _spread(weight, dilation)
+        kernel = spread(weight, dilation)
         for n, (maps, filters, channels) in _images_and_groups(shapes.y, x.shape, groups):
             full = one(_pad(x[n, channels], padding), kernel[filters])
             y[n, maps] = full[:, :: stride[0], :: stride[1]]
@@ -187,7 +187,7 @@ def _grad_input(one: Callable[[Array, Array], Array], *, append_remainder: bool)
         groups: int,
     ) -> Array:
         dx = np.zeros(input_shape, grad_output.dtype)
-        kernel = _spread(weight, dilation)
+        kernel = spread(weight, dilation)
         padded = tuple(s + 2 * p for s, p in zip(input_shape[2:], padding, strict=True))
         full = (padded[0] - kernel.shape[2] + 1, padded[1] - kernel.shape[3] + 1)
         for n, (maps, filters, channels) in _images_and_groups(
@@ -215,24 +215,6 @@ def grad_bias_003(grad_output: Array) -> Array:
     for gradient in per_image:
         db = db + gradient
     return db
-
-
-def batch_mean_003(gradient_per_image: Array) -> Array:
-    """Return 1/beta * sum_{s=0}^{beta-1} gradient_s over the images, axis 0.
-
-    (003, "average all our gradients over the batchsize": to be done once, on sums, and not at all
-    where the loss is itself a mean over the batch.)
-
-    Raises:
-        ValueError: there is no image to average over.
-    """
-    beta = len(gradient_per_image)
-    if beta == 0:
-        raise ValueError("the mean over an empty batch is undefined; the batch must have an image")
-    total = _zeros(gradient_per_image.shape[1:], gradient_per_image)
-    for gradient in gradient_per_image:
-        total = total + gradient
-    return total / beta
 
 
 FORMS: dict[Formula, tuple[Form, ...]] = {
@@ -305,7 +287,7 @@ def _crop(maps: Array, padding: Sequence[int]) -> Array:
     return maps[:, down : maps.shape[1] - down, across : maps.shape[2] - across]
 
 
-def _spread(weight: Array, dilation: Pair) -> Array:
+def spread(weight: Array, dilation: Pair) -> Array:
     """Put D-1 zeros between the taps of every kernel."""
     kernel = np.zeros((*weight.shape[:2], *_extents(weight.shape, dilation)), weight.dtype)
     kernel[:, :, :: dilation[0], :: dilation[1]] = weight

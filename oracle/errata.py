@@ -16,6 +16,7 @@ from oracle import conv2d_forms, dual
 from oracle.conv2d import conv2d, conv2d_grad_bias, conv2d_grad_input, conv2d_grad_weight
 from oracle.formula import Call, Formula, evaluate
 from oracle.geometry import Array, Shape, conv2d_shapes
+from oracle.update import batch_mean
 
 
 @dataclass(frozen=True)
@@ -178,7 +179,7 @@ def averages_once(call: Call) -> Array:
     per_image = [
         evaluate(conv2d_grad_weight, {**call, **_image(call, n)}) for n in range(len(call["x"]))
     ]
-    return conv2d_forms.batch_mean_003(np.stack(per_image) * Fraction(1))
+    return batch_mean(np.stack(per_image) * Fraction(1))
 
 
 def is_a_stride_times_smaller(call: Call) -> Shape:

@@ -1,9 +1,12 @@
 """The exact value of a formula on floating-point data, and what rounding may do to it.
 
 A finite float is an integer times a power of two, so a sum of products of floats is one too.
-`Truth` scales the data of a call to integers, runs the formula's own loops on them, and keeps the
-result as integers and one scale.  The same loops fed ones count the terms of every element, fed
-absolute values add their magnitudes: that is all the rounding bound needs.
+`MultilinearTruth` scales the data of a call to integers, runs the formula's own loops on them, and
+keeps the result as integers and one scale.  The same loops fed ones count the terms of every
+element, fed absolute values add their magnitudes: that is all the rounding bound needs.
+
+Where the loops divide (averages), the data are first multiplied by a number that every divisor
+divides, so the integers stay whole; what is odd in it stays a denominator of the result.
 """
 
 from fractions import Fraction
@@ -13,9 +16,9 @@ from typing import Any, TypeAlias
 
 import numpy as np
 
-from oracle.formula import Call, Formula, algebra, evaluate, operands
+from oracle.formula import Call, Formula, Multilinear, algebra, evaluate, operands
 from oracle.geometry import Array, Shape
-from oracle.loops import pays_to_compile
+from oracle.loops import arguments_only, pays_to_compile
 from oracle.rounding import FORMATS, Format
 
 Integers: TypeAlias = Array  # whole numbers: float64 while they stay below 2**53, else objects
@@ -43,18 +46,17 @@ def scaled(array: Array) -> tuple[Integers, int]:
     used = digits != 0
     scale = int((53 - exponent - lowest)[used].max())
     if int((exponent[used] + scale).max()) <= 53:
-        return np.ldexp(values, scale), scale
+        return np.asarray(np.ldexp(values, scale)), scale
     shift = np.where(used, exponent - 53 + scale, 0)
-    return digits.astype(object) * 2 ** np.maximum(shift, 0).astype(object) // (
-        2 ** np.maximum(-shift, 0).astype(object)
-    ), scale
+    raised = digits.astype(object) * 2 ** np.maximum(shift, 0).astype(object)
+    return np.asarray(raised // 2 ** np.maximum(-shift, 0).astype(object), object), scale
 
 
 def integers(array: Integers) -> Array:
     """Return the whole numbers of `array` as Python integers in an object array."""
     if array.dtype == object:
         return array
-    return array.astype(np.int64).astype(object)
+    return np.asarray(array).astype(np.int64).astype(object)
 
 
 def inner(array: Array, other: Array, minus: Array | None = None) -> Fraction | float:
@@ -72,31 +74,56 @@ def inner(array: Array, other: Array, minus: Array | None = None) -> Fraction | 
     return Fraction(total) / Fraction(2) ** (s + t)
 
 
-class Truth:
-    """What `formula` gives on `call`, exactly: the elements are `value` / 2**`scale`."""
+class MultilinearTruth:
+    """What `formula` gives on `call`, exactly: the elements are `value` / (2**`scale` * `odd`)."""
 
     def __init__(self, formula: Formula, call: Call) -> None:
         """Scale the data of `call`; nothing is evaluated before it is asked for."""
         self.formula, self.call = formula, call
-        self._algebra = algebra(formula)
-        self._operands, self.scale = _one_scale(formula, call)
+        kind = algebra(formula)
+        if not isinstance(kind, Multilinear):
+            raise TypeError(f"{formula.__name__} is not multilinear")
+        self._algebra = kind
+        self._division = kind.over(call) if kind.over else None
+        self._over = self._division.multiple if self._division else 1
+        self._operands, scale = _one_scale(formula, call)
+        twos = (self._over & -self._over).bit_length() - 1
+        self.odd, self.scale = self._over >> twos, scale + twos
 
     @cached_property
     def terms(self) -> Array:
-        """How many terms each element sums: the formula fed ones."""
+        """How many terms each element sums: the formula fed ones; at most that, if it divides."""
+        if self._division:
+            with arguments_only():
+                return np.full(evaluate(self.formula, self.call).shape, self._division.terms)
         shapes = tuple((name, a.shape) for name, a in self._operands.items())
-        options = tuple((n, v) for n, v in self.call.items() if not isinstance(v, np.ndarray))
+        arrays = [n for n, v in self.call.items() if isinstance(v, np.ndarray)]
+        if any(n not in self._operands and self.call[n].dtype.kind in "iu" for n in arrays):
+            return self._count({n: np.ones(shape) for n, shape in shapes})
+        options = tuple((n, v) for n, v in self.call.items() if n not in arrays)
         return _count_terms(self.formula, shapes, options)
+
+    def _count(self, ones: dict[str, Array]) -> Array:
+        given = {name: _plain(a) for name, a in self._signed(ones).items()}
+        counted: Array = abs(evaluate(self.formula, {**self.call, **given}))
+        return counted
+
+    @property
+    def shape(self) -> Shape:
+        """The answer's shape."""
+        return self.terms.shape
 
     @cached_property
     def value(self) -> Integers:
-        """The exact elements, times 2**scale."""
+        """The exact elements, times 2**scale * odd."""
         return self._evaluate(self._operands)
 
     @cached_property
     def magnitude(self) -> Integers:
-        """The sum of the absolute values of each element's terms, times 2**scale."""
-        return self._evaluate({name: abs(a) for name, a in self._operands.items()})
+        """The sum of the absolute values of each element's terms, times 2**scale * odd."""
+        sums = self._evaluate(self._signed({name: abs(a) for name, a in self._operands.items()}))
+        magnitude: Integers = abs(sums)
+        return magnitude
 
     def is_exact(self, dtype: str, accumulator: str) -> bool:
         """Whether rounding provably never acts, whatever the order of the sums.
@@ -105,7 +132,7 @@ class Truth:
         magnitudes: it is representable if that fits the significand and the exponents of both
         the accumulator and the result.
         """
-        return all(self._fits(FORMATS[name]) for name in (dtype, accumulator))
+        return self.odd == 1 and all(self._fits(FORMATS[name]) for name in (dtype, accumulator))
 
     def _fits(self, limits: Format) -> bool:
         if self.scale > limits.subnormal_scale:
@@ -115,9 +142,9 @@ class Truth:
 
     def as_float(self, dtype: np.dtype[np.generic]) -> Array:
         """Return the elements rounded to float64 and from there to `dtype`."""
-        if self.value.dtype != object:
+        if self.value.dtype != object and self.odd == 1:
             return np.ldexp(self.value, -self.scale).astype(dtype)
-        flat = [_quotient(int(v), self.scale) for v in self.value.ravel()]
+        flat = [_quotient(int(v), self.scale, self.odd) for v in self.value.ravel()]
         return np.array(flat, np.float64).reshape(self.value.shape).astype(dtype)
 
     def error_over_bound(self, got: Array, accumulator: str) -> Array:
@@ -136,24 +163,33 @@ class Truth:
         digits, shift = scaled(np.where(finite, got, 0))
         common = max(shift, self.scale, *self._underflow_scales(got.dtype.name, accumulator))
         want = integers(self.value) * 2 ** (common - self.scale)
-        error = abs(integers(digits) * 2 ** (common - shift) - want)
+        error = abs(integers(digits) * (2 ** (common - shift) * self.odd) - want)
         allowed, unit = self._allowed(common, abs(want), got.dtype.name, accumulator)
         shares = np.frompyfunc(_share, 2, 1)(error * unit, allowed)
-        ratio[finite] = shares.astype(np.float64)[finite]
+        ratio[finite] = np.asarray(shares, np.float64)[finite]
         return ratio
 
     def bound(self, dtype: str, accumulator: str) -> Array:
         """Return the largest error that rounding explains, as float64, per element."""
+        if self.is_exact(dtype, accumulator):
+            return np.zeros(self.shape)
         common = max(self.scale, *self._underflow_scales(dtype, accumulator))
         want = integers(self.value) * 2 ** (common - self.scale)
         allowed, unit = self._allowed(common, abs(want), dtype, accumulator)
-        shares = [_quotient(int(v), common) / unit for v in np.ravel(allowed)]
-        return np.array(shares, np.float64).reshape(self.terms.shape)
+        shares = [_quotient(int(v), common, self.odd) / unit for v in np.ravel(allowed)]
+        return np.array(shares, np.float64).reshape(self.shape)
+
+    def _roundings(self) -> Array:
+        """Return how often a term is rounded: n - 1 additions and a product, or a division.
+
+        A division may be a product with a rounded reciprocal: two roundings, beside the sums.
+        """
+        return integers(self.terms) if self.odd == 1 else integers(self.terms) + 1
 
     def _allowed(self, common: int, want: Array, dtype: str, accumulator: str) -> tuple[Array, int]:
-        """Return the bound in units of 2**-common / unit, rounding nothing."""
+        """Return the bound in units of 2**-common / (odd * unit), rounding nothing."""
         bits, result = FORMATS[accumulator].bits, FORMATS[dtype]
-        terms = integers(self.terms)
+        terms = self._roundings()
         room = 2**bits - int(terms.max(initial=0))  # 1 - n*u, times 2**bits, for the largest n
         if room <= 0:
             raise ValueError(f"{2**bits - room} terms are too many for a bound in {accumulator}")
@@ -164,9 +200,9 @@ class Truth:
             allowed = allowed + want * room + terms * sums
         products, sums_ = self._underflow_scales(dtype, accumulator)
         if products:
-            allowed = allowed + terms * unit * 2 ** (common - products)
+            allowed = allowed + terms * unit * self.odd * 2 ** (common - products)
         if sums_:
-            allowed = allowed + unit * 2 ** (common - sums_)
+            allowed = allowed + unit * self.odd * 2 ** (common - sums_)
         return allowed, unit
 
     def _underflow_scales(self, dtype: str, accumulator: str) -> tuple[int, int]:
@@ -175,7 +211,7 @@ class Truth:
         0 where that cannot happen: the smallest product is normal in the accumulator, and sums
         are as fine as the data, so that no result of a wider accumulator is subnormal.
         """
-        smallest = 1.0
+        smallest = 1.0 / self._over
         for name in self._algebra.factors:
             values = abs(np.asarray(self.call[name], np.float64))
             smallest *= float(np.min(values, where=values > 0, initial=np.inf))
@@ -191,17 +227,37 @@ class Truth:
         sums = int(self.terms.max(initial=0))
         for factor in largest:
             sums *= factor
-        return sums + addend
+        return (sums + addend) * self._over
+
+    def _signed(self, arrays: dict[str, Array]) -> dict[str, Array]:
+        """Return positive operands so that the terms they make have one sign."""
+        plus = self._algebra.plus
+        if self._algebra.minus and plus in arrays:
+            return {**arrays, plus: -arrays[plus]}
+        return arrays
 
     def _evaluate(self, arrays: dict[str, Integers]) -> Integers:
         """Run the formula on integers, exactly: in float64 where that is proved, else larger."""
         whole = all(a.dtype != object for a in arrays.values())
         if whole and self._largest_sum() <= EXACT:
-            return evaluate(self.formula, {**self.call, **arrays})
+            return self._run(arrays)
         if int(self.terms.sum()) > (LARGE_COMPILED if pays_to_compile() else LARGE):
             return self._in_limbs(arrays)
-        objects = {name: integers(a) for name, a in arrays.items()}
-        return evaluate(self.formula, {**self.call, **objects})
+        return self._run({name: integers(a) for name, a in arrays.items()})
+
+    def _run(self, arrays: dict[str, Array]) -> Array:
+        """Evaluate the formula on whole numbers, their first factor and `plus` times `over`."""
+        given = dict(arrays)
+        if self._over > 1:
+            for name in (self._algebra.factors[0], self._algebra.plus):
+                if name in given:
+                    given[name] = given[name] * self._over
+                    if given[name].dtype == object:
+                        given[name] = np.frompyfunc(Fraction, 1, 1)(given[name])
+        answer = evaluate(self.formula, {**self.call, **{n: _plain(a) for n, a in given.items()}})
+        if self._over > 1 and answer.dtype == object:
+            answer = np.asarray(np.frompyfunc(int, 1, 1)(answer), object).reshape(answer.shape)
+        return answer
 
     def _in_limbs(self, arrays: dict[str, Integers]) -> Integers:
         """Split every factor into digits short enough for float64 and add the partial results.
@@ -210,18 +266,19 @@ class Truth:
         times their weights.
         """
         factors = self._algebra.factors
-        bits = (52 - int(self.terms.max(initial=1)).bit_length()) // len(factors)
+        room = 52 - int(self.terms.max(initial=1)).bit_length() - self._over.bit_length()
+        bits = room // len(factors)
         split = {name: _limbs(integers(a), bits) for name, a in arrays.items()}
         blank = {name: np.zeros(a.shape) for name, a in arrays.items()}
-        total: Array = np.zeros(self.terms.shape, object)
+        total: Array = np.zeros(self.shape, object)
         for places in product(*(range(len(split[name])) for name in factors)):
             digits = {n: split[n][place] for n, place in zip(factors, places, strict=True)}
-            part = evaluate(self.formula, {**self.call, **blank, **digits})
+            part = self._run({**blank, **digits})
             total = total + integers(part) * 2 ** (bits * sum(places))
         if self._algebra.plus in split:
             for place, digit in enumerate(split[self._algebra.plus]):
-                alone = {**self.call, **blank, self._algebra.plus: digit}
-                total = total + integers(evaluate(self.formula, alone)) * 2 ** (bits * place)
+                alone = self._run({**blank, self._algebra.plus: digit})
+                total = total + integers(alone) * 2 ** (bits * place)
         return total
 
 
@@ -230,8 +287,9 @@ def _count_terms(
     formula: Formula, shapes: tuple[tuple[str, Shape], ...], options: tuple[tuple[str, Any], ...]
 ) -> Array:
     """Return the number of terms of every element; one geometry is judged with many numbers."""
-    ones = {name: np.ones(shape) for name, shape in shapes}
-    terms = evaluate(formula, {**dict(options), **ones})
+    call = dict(options)
+    truth = MultilinearTruth(formula, {**call, **{n: np.ones(shape) for n, shape in shapes}})
+    terms = truth._count({name: np.ones(shape) for name, shape in shapes})  # noqa: SLF001
     terms.flags.writeable = False
     return terms
 
@@ -239,6 +297,7 @@ def _count_terms(
 def _one_scale(formula: Formula, call: Call) -> tuple[dict[str, Integers], int]:
     """Scale a call's arrays to integers so that `plus` is in the unit of the products."""
     names = algebra(formula)
+    assert isinstance(names, Multilinear)  # noqa: S101 - for the type checker
     arrays, scales = {}, {}
     for name, array in operands(formula, call).items():
         arrays[name], scales[name] = scaled(array)
@@ -263,12 +322,17 @@ def _times_power(array: Integers, power: int) -> Integers:
 
 def _limbs(array: Array, bits: int) -> list[Array]:
     """Return the base-2**bits digits of each integer, signs kept, lowest first, as float64."""
-    sign, rest = np.sign(array), abs(array)
+    sign, rest = np.sign(array), np.asarray(abs(array))
     digits: list[Array] = []
     while rest.any() or not digits:
-        digits.append((sign * (rest % 2**bits)).astype(np.float64))
-        rest = rest // 2**bits
+        digits.append(np.asarray(sign * (rest % 2**bits), np.float64))
+        rest = np.asarray(rest // 2**bits)
     return digits
+
+
+def _plain(array: Array) -> Any:
+    """Return an option that is a factor as a Python number, as the loops expect it."""
+    return array.item() if array.ndim == 0 else array
 
 
 def _share(error: int, allowed: int) -> float:
@@ -286,8 +350,8 @@ def _quotient_of(numerator: int, denominator: int) -> float:
     return float(np.nextafter(1.0, 2.0)) if share <= 1 and numerator > denominator else share
 
 
-def _quotient(value: int, scale: int) -> float:
+def _quotient(value: int, scale: int, odd: int = 1) -> float:
     try:
-        return value / 2**scale if scale >= 0 else float(value * 2**-scale)
+        return value / (2**scale * odd) if scale >= 0 else value * 2**-scale / odd
     except OverflowError:
         return float("inf") if value > 0 else float("-inf")

@@ -5,51 +5,131 @@ from dataclasses import dataclass
 from functools import cache
 from inspect import Parameter, getdoc, signature
 from textwrap import dedent
-from typing import Any, Literal, TypeAlias, TypeVar
+from typing import Any, Literal, NamedTuple, TypeAlias, TypeVar
+
+import numpy as np
 
 from oracle.geometry import Array
 
 Formula: TypeAlias = Callable[..., Array]
 Call: TypeAlias = Mapping[str, Any]  # every argument of an operator's formulas, by name
-Images: TypeAlias = Literal["kept", "summed"]
+Images: TypeAlias = Literal["kept", "summed", "mixed"]
 
 F = TypeVar("F", bound=Formula)
 
-BATCHED = ("x", "grad_output")  # the arguments that have one entry per image, on axis 0
+# The arguments that have one entry per image, on axis 0.
+BATCHED = ("x", "z", "logits", "target", "indices", "grad_output")
+
+
+class Division(NamedTuple):
+    """What the loops of a formula divide by, for one call."""
+
+    multiple: int  # every divisor divides it
+    terms: int  # an element sums at most so many
 
 
 @dataclass(frozen=True)
 class Multilinear:
     """A sum of products: every term takes one element of each factor; `plus` is added to it.
 
-    `images` says what becomes of the batch: "kept" (one result per image) or "summed".
+    With `minus` the products are subtracted from `plus` instead.  `over` says, for a call,
+    what the loops divide by.  `images` says what becomes of the batch: "kept" (one result per
+    image), "summed", or "mixed".
     """
 
     factors: tuple[str, ...]
     plus: str | None
     images: Images
+    minus: bool = False
+    over: Callable[[Call], Division] | None = None
 
 
-_ALGEBRA: dict[Formula, Multilinear] = {}
+@dataclass(frozen=True)
+class Selection:
+    """Every element is one of the data, or 0, or a place: nothing is ever rounded."""
+
+    images: Images
+    places: bool = False  # the elements are indices
 
 
-def multilinear(*factors: str, plus: str | None = None, images: Images) -> Callable[[F], F]:
+@dataclass(frozen=True)
+class Composed:
+    """Sums, products, quotients and elementary functions: bounded by `oracle.estimate`."""
+
+    images: Images
+
+
+Algebra: TypeAlias = Multilinear | Selection | Composed
+
+
+class Output(NamedTuple):
+    """Where a formula's answer is found: a function, and which of its results."""
+
+    function: str
+    place: int | None = None
+
+
+_ALGEBRA: dict[Formula, Algebra] = {}
+_OUTPUT: dict[Formula, Output] = {}
+
+
+def multilinear(
+    *factors: str,
+    plus: str | None = None,
+    images: Images,
+    minus: bool = False,
+    over: Callable[[Call], Division] | None = None,
+) -> Callable[[F], F]:
     """Declare that a formula is linear in each of `factors`, with `plus` added to the products.
 
     The exact evaluation, the rounding bound and the linearity property rest on it;
-    `tests/test_oracle_conv2d.py` checks it.
+    `tests/test_algebra.py` checks it.
     """
+    return _declare(Multilinear(factors, plus, images, minus, over))
+
+
+def selection(*, images: Images, places: bool = False) -> Callable[[F], F]:
+    """Declare that a formula picks among its data and computes nothing."""
+    return _declare(Selection(images, places))
+
+
+def composed(*, images: Images) -> Callable[[F], F]:
+    """Declare that a formula is evaluated in high precision and bounded by running errors."""
+    return _declare(Composed(images))
+
+
+def output(function: str, place: int) -> Callable[[F], F]:
+    """Declare that a formula is one of the several results of the protocol's `function`."""
 
     def declare(formula: F) -> F:
-        _ALGEBRA[formula] = Multilinear(factors, plus, images)
+        _OUTPUT[formula] = Output(function, place)
         return formula
 
     return declare
 
 
-def algebra(formula: Formula) -> Multilinear:
+def _declare(what: Algebra) -> Callable[[F], F]:
+    def declare(formula: F) -> F:
+        _ALGEBRA[formula] = what
+        return formula
+
+    return declare
+
+
+def algebra(formula: Formula) -> Algebra:
     """Return the declared algebra of `formula`."""
     return _ALGEBRA[formula]
+
+
+def output_of(formula: Formula) -> Output:
+    """Return the protocol's function that gives the formula's answer, and which result it is."""
+    return _OUTPUT.get(formula) or Output(formula.__name__)
+
+
+def is_place(formula: Formula) -> bool:
+    """Return whether the formula's elements are indices and not numbers."""
+    kind = algebra(formula)
+    return isinstance(kind, Selection) and kind.places
 
 
 @cache
@@ -72,11 +152,18 @@ def evaluate(formula: Formula, call: Call) -> Array:
     return answer
 
 
+def is_data(value: Any) -> bool:
+    """Return whether an argument is an array of numbers, not of indices, nor an option."""
+    return isinstance(value, np.ndarray) and value.dtype.kind in "fO"
+
+
 def operands(formula: Formula, call: Call) -> dict[str, Array]:
-    """Return the arrays of `call` that `formula` reads, by name; a bias of None is left out."""
-    names = algebra(formula)
-    wanted = (*names.factors, *([names.plus] if names.plus else ()))
-    return {name: call[name] for name in wanted if call[name] is not None}
+    """Return the numbers of `call` that `formula` reads, by name; a bias of None is left out."""
+    kind = algebra(formula)
+    if isinstance(kind, Multilinear):
+        wanted = (*kind.factors, *([kind.plus] if kind.plus else ()))
+        return {name: np.asarray(call[name]) for name in wanted if call[name] is not None}
+    return {name: call[name] for name in argument_names(formula)[0] if is_data(call[name])}
 
 
 def displayed(formula: Formula) -> tuple[str, str]:
@@ -98,7 +185,7 @@ def images(call: Call, chosen: slice) -> dict[str, Any]:
     """Return the call on some of its images: arrays of the batch and shapes that count it."""
     part: dict[str, Any] = dict(call)
     for name in BATCHED:
-        if name in part:
+        if name in part and np.ndim(part[name]):
             part[name] = part[name][chosen]
     if "input_shape" in part:
         batch, *rest = part["input_shape"]

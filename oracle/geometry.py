@@ -83,6 +83,110 @@ def conv2d_shapes(
     )
 
 
+def conv_transpose2d_shapes(
+    x_shape: Sequence[int],
+    weight_shape: Sequence[int],
+    *,
+    stride: Pair,
+    padding: Pair,
+    output_padding: Pair,
+    dilation: Pair,
+    groups: int,
+) -> Conv2dShapes:
+    """Return the shapes of a transposed convolution; its weight is [C, M/groups, KH, KW].
+
+    Each side of y has (H - 1)*S - 2P + D*(K - 1) + output_padding + 1 pixels.
+
+    Raises:
+        ValueError: ranks, channel counts or options fit no transposed convolution.
+    """
+    x = _sizes("x", x_shape, ("N", "C", "H", "W"), smallest=(0, 1, 1, 1))
+    weight = _sizes("weight", weight_shape, ("C", "M/groups", "KH", "KW"), smallest=(1, 1, 1, 1))
+    stride = check_pair("stride", stride, smallest=1)
+    padding = check_pair("padding", padding, smallest=0)
+    output_padding = check_pair("output_padding", output_padding, smallest=0)
+    dilation = check_pair("dilation", dilation, smallest=1)
+    groups = check_integer("groups", groups, smallest=1)
+    if x[1] != weight[0] or x[1] % groups:
+        raise ValueError(
+            f"x has {x[1]} channels in groups={groups}; weight's first axis must have as many "
+            f"({weight[0]}), and the groups must divide them"
+        )
+    sides = []
+    for axis, side in enumerate(SIDES):
+        if output_padding[axis] >= max(stride[axis], dilation[axis]):
+            raise ValueError(
+                f"output_padding's {side} must be below the stride ({stride[axis]}) or the "
+                f"dilation ({dilation[axis]}), got {output_padding[axis]}"
+            )
+        span = (x[2 + axis] - 1) * stride[axis] + extent(weight[2 + axis], dilation[axis])
+        sides.append(span + output_padding[axis] - 2 * padding[axis])
+        if sides[-1] < 1:
+            raise ValueError(
+                f"the output's {side} would have {sides[-1]} pixels: padding {padding[axis]} on "
+                f"each end takes more than the {span} that the kernel reaches"
+            )
+    return Conv2dShapes(x, weight, (x[0], weight[1] * groups, *sides))
+
+
+def pool_shape(
+    x_shape: Sequence[int],
+    *,
+    kernel_size: Pair,
+    stride: Pair,
+    padding: Pair,
+    dilation: Pair = (1, 1),
+    ceil_mode: bool,
+) -> Shape:
+    """Return y's shape [N, C, OH, OW] of a pooling of x [N, C, H, W].
+
+    Each side has (H + 2P - extent) / S + 1 windows, rounded down, or with `ceil_mode` up: then the
+    last window may hang over the end, but must start on the image or in the padding before it.
+
+    Raises:
+        ValueError: options that fit no pooling, padding of more than half the kernel's taps, or a
+            window without a pixel.
+    """
+    x = _sizes("x", x_shape, ("N", "C", "H", "W"), smallest=(0, 1, 1, 1))
+    kernel_size = check_pair("kernel_size", kernel_size, smallest=1)
+    stride = check_pair("stride", stride, smallest=1)
+    padding = check_pair("padding", padding, smallest=0)
+    dilation = check_pair("dilation", dilation, smallest=1)
+    sides = []
+    for axis, side in enumerate(SIDES):
+        size, kernel, step = x[2 + axis], kernel_size[axis], stride[axis]
+        pad, apart = padding[axis], dilation[axis]
+        span = extent(kernel, apart)
+        if pad > kernel // 2:
+            raise ValueError(
+                f"padding's {side} must be at most half the kernel's {kernel} taps, got {pad}"
+            )
+        count = pool_windows(size, kernel, step, pad, apart, ceil_mode=ceil_mode)
+        if count < 1:
+            raise ValueError(
+                f"the window's {side} spans {span} pixels, but the padded image has "
+                f"{size + 2 * pad}; no window fits"
+            )
+        for i in range(count):
+            start = i * step - pad
+            first = start + -(min(0, start) // apart) * apart
+            if first >= size or first > start + span - 1:
+                raise ValueError(f"window {i} of the {side} holds no pixel of the image")
+        sides.append(count)
+    return (*x[:2], sides[0], sides[1])
+
+
+def pool_windows(
+    size: int, kernel: int, stride: int, padding: int, dilation: int, *, ceil_mode: bool
+) -> int:
+    """Return how many windows of a pooling fit along one side, 0 or less if none does."""
+    room = size + 2 * padding - extent(kernel, dilation)
+    if not ceil_mode:
+        return room // stride + 1
+    count = -(-room // stride) + 1
+    return count - 1 if (count - 1) * stride >= size + padding else count
+
+
 def _check_groups(channels: int, filters: int, depth: int, groups: int) -> None:
     if filters % groups:
         raise ValueError(f"groups={groups} does not divide the {filters} filters of weight")

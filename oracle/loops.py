@@ -46,13 +46,15 @@ def run(loops: Loops, out: Array, *arguments: Any, products: int) -> Array:
     """Fill `out` by `loops(out, *arguments)` and return it.
 
     Only float32 and float64 arrays may be compiled; Python's own numbers in object arrays
-    (integers, fractions, dual numbers) and any other dtype are interpreted.
+    (integers, fractions, dual numbers) and any other dtype are interpreted.  So are loops that
+    say 0 `products`: they call elementary functions.
     """
     global _spent  # noqa: PLW0603 - the process's own memory of what it paid
     if _only_checked.get():
         return out
-    one_dtype = all(a.dtype == out.dtype for a in arguments if isinstance(a, np.ndarray))
-    compilable = one_dtype and out.dtype in COMPILABLE
+    arrays = [a for a in arguments if isinstance(a, np.ndarray) and a.dtype.kind not in "iu"]
+    one_dtype = all(a.dtype == arrays[0].dtype for a in (*arrays, *_numbers(out)))
+    compilable = bool(products) and one_dtype and arrays[0].dtype in COMPILABLE
     if compilable and (products > SLOW or pays_to_compile()):
         fast = compiled(loops)
         if fast is not None:
@@ -76,6 +78,11 @@ def compiled(loops: Loops) -> Loops | None:
     except RuntimeError:  # no folder that the cache could be written to
         result = numba.njit(fastmath=False, nogil=True)(loops)
     return result
+
+
+def _numbers(out: Array) -> tuple[Array, ...]:
+    """Return the result unless its elements are indices."""
+    return () if out.dtype.kind in "iu" else (out,)
 
 
 def _contiguous(argument: Any) -> Any:

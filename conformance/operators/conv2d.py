@@ -310,9 +310,9 @@ def _witness(torch: Any) -> Callable[..., Any]:
 CONV2D = Operator(
     formula=oracle.conv2d,
     gradients={
-        "x": oracle.conv2d_grad_input,
-        "weight": oracle.conv2d_grad_weight,
-        "bias": oracle.conv2d_grad_bias,
+        oracle.conv2d_grad_input: "x",
+        oracle.conv2d_grad_weight: "weight",
+        oracle.conv2d_grad_bias: "bias",
     },
     geometries=geometries,
     arguments=arguments,

@@ -8,6 +8,7 @@ the window of output pixel (i, j).  With the filters as rows of a matrix,
 and dx folds d(columns) back (col2im): every column is added to the window that it came from.
 """
 
+import math
 from collections.abc import Iterator
 from typing import Any, TypeAlias
 
@@ -66,23 +67,13 @@ def conv2d_grad_input(
     """
     shape = _output_shape(input_shape, weight.shape, stride, padding, dilation, groups)
     _check_grad_output(grad_output, shape)
-    images, channels, height, width = input_shape
-    (down, across), (rows, columns) = weight.shape[2:], shape[2:]
     filters = _filter_matrices(weight, groups).transpose(0, 2, 1)
-    padded = np.zeros(
-        (images, channels, height + 2 * padding[0], width + 2 * padding[1]), grad_output.dtype
-    )
-    for n in range(images):
-        dy = grad_output[n].reshape(groups, len(weight) // groups, -1)
-        taps = np.matmul(filters, dy).reshape(channels, down, across, rows, columns)
-        for p, q in np.ndindex(down, across):
-            reached = (
-                _every(p * dilation[0], stride[0], rows),
-                _every(q * dilation[1], stride[1], columns),
-            )
-            padded[n, :, *reached] += taps[:, p, q]
-    inner = padded[:, :, padding[0] : padding[0] + height, padding[1] : padding[1] + width]
-    return np.ascontiguousarray(inner)
+    dx = np.empty(input_shape, grad_output.dtype)
+    for n, image in enumerate(grad_output):
+        dy = image.reshape(groups, len(weight) // groups, -1)
+        taps = np.matmul(filters, dy).reshape(input_shape[1], *weight.shape[2:], *shape[2:])
+        dx[n] = fold(taps, input_shape[2:], stride, padding, dilation)
+    return dx
 
 
 def conv2d_grad_weight(
@@ -126,24 +117,59 @@ def _columns(
     x: Array, weight_shape: Shape, y_shape: Shape, stride: Pair, padding: Pair, dilation: Pair
 ) -> Iterator[Array]:
     """Yield each image's columns [groups, C/groups*KH*KW, OH*OW]."""
-    depth, down, across = weight_shape[1:]
-    rows, columns = y_shape[2:]
-    padded = np.pad(x, ((0, 0), (0, 0), (padding[0],) * 2, (padding[1],) * 2))
-    _, of_channel, of_row, of_column = padded.strides
-    for image in padded:
-        windows = as_strided(
-            image,
-            (len(image), down, across, rows, columns),
-            (
-                of_channel,
-                of_row * dilation[0],
-                of_column * dilation[1],
-                of_row * stride[0],
-                of_column * stride[1],
-            ),
-            writeable=False,
+    depth = math.prod(weight_shape[1:])
+    pixels = y_shape[2] * y_shape[3]
+    for image in x:
+        windows = patches(image, weight_shape[2:], y_shape[2:], stride, padding, dilation)
+        yield windows.reshape(len(image) // weight_shape[1], depth, pixels)
+
+
+def patches(
+    image: Array, kernel: Shape, size: Shape, stride: Pair, padding: Pair, dilation: Pair
+) -> Array:
+    """Return the pixels [C, KH, KW, OH, OW] that each tap sees from each of OH x OW windows.
+
+    Rows and columns that windows reach beyond the padded image read as zeros.
+    """
+    sides = [
+        (p, max(p, (count - 1) * s + (taps - 1) * d + 1 - p - side))
+        for side, taps, count, s, p, d in zip(
+            image.shape[1:], kernel, size, stride, padding, dilation, strict=True
         )
-        yield windows.reshape(len(image) // depth, depth * down * across, rows * columns)
+    ]
+    padded = np.pad(image, ((0, 0), *sides))
+    of_channel, of_row, of_column = padded.strides
+    return as_strided(
+        padded,
+        (len(image), *kernel, *size),
+        (
+            of_channel,
+            of_row * dilation[0],
+            of_column * dilation[1],
+            of_row * stride[0],
+            of_column * stride[1],
+        ),
+        writeable=False,
+    )
+
+
+def fold(taps: Array, size: Shape, stride: Pair, padding: Pair, dilation: Pair) -> Array:
+    """Return the image [C, H, W] of `size` that taps [C, KH, KW, OH, OW] add up to."""
+    channels, down, across, rows, columns = taps.shape
+    whole = [
+        max(side + 2 * p, (count - 1) * s + (k - 1) * d + 1)
+        for side, k, count, s, p, d in zip(
+            size, (down, across), (rows, columns), stride, padding, dilation, strict=True
+        )
+    ]
+    padded = np.zeros((channels, *whole), taps.dtype)
+    for p, q in np.ndindex(down, across):
+        reached = (
+            _every(p * dilation[0], stride[0], rows),
+            _every(q * dilation[1], stride[1], columns),
+        )
+        padded[:, *reached] += taps[:, p, q]
+    return padded[:, padding[0] : padding[0] + size[0], padding[1] : padding[1] + size[1]]
 
 
 def _filter_matrices(weight: Array, groups: int) -> Array:

@@ -1,0 +1,109 @@
+"""The activations: their formulas, their shapes, their numbers and their PyTorch witnesses."""
+
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import numpy as np
+
+import oracle
+from conformance.data import (
+    Arrays,
+    Random,
+    Shapes,
+    all_negative,
+    cancelling,
+    far_from_one,
+    next_to_powers,
+    normal,
+    one_hot,
+    small_integers,
+    styles,
+    wide_range,
+)
+from conformance.operator import Arguments, Operator, Size, Styles
+from conformance.operators import shapes
+
+# Representable in every format that the suite judges.
+SLOPES = (0.25, 0.0, float(np.float32(0.01)), float(np.float32(0.2)), 1.0, -0.5, 2.0)
+# Where exponentials overflow, underflow or saturate in float32 and in float64, and next to it.
+TAILS = (
+    0.0, 2.0**-149, 2.0**-126, 2.0**-60, 2.0**-24, 2.0**-12, 2.0**-5, 0.5, 1.0, 2.0, 5.0, 9.0,
+    10.0, 16.0, 17.0, 20.0, 36.0, 40.0, 44.0, 60.0, 80.0, 87.0, 88.0, 89.0, 103.0, 104.0, 200.0,
+    354.0, 708.0, 709.0, 710.0, 745.0, 746.0, 1e4, 1e30,
+)  # fmt: skip
+
+
+def tails(random: Random, sizes: Shapes, bits: int) -> Arrays:
+    """Arguments far out and next to 0, of both signs, where naive formulas lose everything."""
+    arrays = normal(random, sizes, bits)
+    z = random.choice(TAILS, sizes["z"]) * (1 + random.integers(0, 3, sizes["z"]) / 64)
+    arrays["z"] = z * random.choice((-1, 1), sizes["z"])
+    return arrays
+
+
+def gaps(random: Random, sizes: Shapes, bits: int) -> Arrays:
+    """Integers of at least 2 in absolute value: no step of 1 crosses 0."""
+    arrays = small_integers(random, sizes, bits)
+    arrays["z"] = (2.0 + abs(arrays["z"])) * random.choice((-1, 1), sizes["z"])
+    return arrays
+
+
+def grid(random: Random, sizes: Shapes, bits: int) -> Arrays:
+    """Multiples of 1/16 up to 8 in absolute value: steps of a power of two stay exact."""
+    arrays = small_integers(random, sizes, bits)
+    arrays["z"] = random.integers(-128, 129, sizes["z"]) / 16
+    return arrays
+
+
+PIECEWISE = Styles(
+    exact=styles(small_integers, one_hot, all_negative, next_to_powers, cancelling),
+    floats=styles(normal, wide_range, far_from_one, tails),
+    slopes=styles(gaps),
+)
+SMOOTH = Styles(exact=(), floats=styles(normal, tails, grid, wide_range), slopes=styles(grid))
+
+
+def arguments(sizes: Mapping[str, int]) -> Arguments:
+    """Return the shapes and options of an activation; `slope` picks one of SLOPES.
+
+    Raises:
+        ValueError: there is no such shape.
+    """
+    shape = shapes.shape_of(sizes)
+    options = {"negative_slope": SLOPES[sizes["slope"]]} if "slope" in sizes else {}
+    return Arguments({"z": shape, "grad_output": shape}, options)
+
+
+def _operator(
+    formula: Any, gradient: Any, witness: str, numbers: Styles, *, curvature: float = 0.0,
+    options: Mapping[str, tuple[int, int]] = {},  # noqa: B006 - never changed
+) -> Operator:  # fmt: skip
+    def geometries(size: Size) -> Any:
+        return shapes.arrays(size, options)
+
+    def of(torch: Any) -> Callable[..., Any]:
+        function: Callable[..., Any] = getattr(torch.nn.functional, witness)
+        return function
+
+    return Operator(
+        formula=formula,
+        gradients={gradient: "z"},
+        geometries=geometries,
+        arguments=arguments,
+        witness=of,
+        styles=numbers,
+        curvature=lambda _: curvature,
+        share=0.3,
+    )
+
+
+RELU = _operator(oracle.relu, oracle.relu_grad, "relu", PIECEWISE)
+LEAKY_RELU = _operator(
+    oracle.leaky_relu, oracle.leaky_relu_grad, "leaky_relu", PIECEWISE,
+    options={"slope": (0, len(SLOPES) - 1)},
+)  # fmt: skip
+# |sigmoid'''| is largest at 0, where it is 1/8; |tanh'''| there is 2.
+SIGMOID = _operator(oracle.sigmoid, oracle.sigmoid_grad, "sigmoid", SMOOTH, curvature=1 / 8)
+TANH = _operator(oracle.tanh, oracle.tanh_grad, "tanh", SMOOTH, curvature=2.0)
+
+__all__ = ["LEAKY_RELU", "RELU", "SIGMOID", "TANH"]

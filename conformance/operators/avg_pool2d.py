@@ -1,0 +1,41 @@
+"""The avg_pool2d operator: its formulas, its geometries and its PyTorch witness."""
+
+from collections.abc import Callable, Mapping
+from functools import partial
+from typing import Any
+
+import oracle
+from conformance.operator import Arguments, Operator
+from conformance.operators import pooling
+from oracle.geometry import pool_shape
+
+
+def arguments(sizes: Mapping[str, int]) -> Arguments:
+    """Return the shapes and options of an average pooling of these sizes.
+
+    `ceil` is ceil_mode, `include` count_include_pad.
+
+    Raises:
+        ValueError: there is no such pooling.
+    """
+    shape, options = pooling.shape_and_options(sizes)
+    y = pool_shape(shape, **options)
+    return Arguments(
+        {"x": shape, "grad_output": y},
+        {"input_shape": shape, **options, "count_include_pad": bool(sizes["include"])},
+    )
+
+
+def _witness(torch: Any) -> Callable[..., Any]:
+    function: Callable[..., Any] = torch.nn.functional.avg_pool2d
+    return function
+
+
+AVG_POOL2D = Operator(
+    formula=oracle.avg_pool2d,
+    gradients={oracle.avg_pool2d_grad_input: "x"},
+    geometries=partial(pooling.geometries, dilated=False),
+    arguments=arguments,
+    witness=_witness,
+    share=0.5,
+)

@@ -1,0 +1,59 @@
+"""The fully connected layer: its formulas, its sizes and its PyTorch witness."""
+
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import oracle
+from conformance.operator import Arguments, Operator, Size
+from conformance.operators import shapes
+
+NAMES = ("images", "inputs", "outputs")
+LAYERS = (
+    ("LeNet C5", (40, 12)), ("LeNet F6", (12, 8)), ("ten classes", (8, 10)),
+    ("AlexNet classifier", (64, 16)), ("one output", (9, 1)), ("one input", (1, 9)),
+)  # fmt: skip
+WORK: dict[Size, int] = {"small": 3_000, "medium": 10_000, "large": 60_000}  # products
+
+
+def geometries(size: Size) -> Any:
+    """Return the strategy of layers that cost no more products than `size` allows."""
+    return shapes.matrices(size, NAMES, {"bias": (0, 1)}, LAYERS, most=WORK[size])
+
+
+def arguments(sizes: Mapping[str, int]) -> Arguments:
+    """Return the shapes of a fully connected layer of these sizes; `bias` is 0 or 1.
+
+    Raises:
+        ValueError: there is no such layer.
+    """
+    images, inputs, outputs = (sizes[name] for name in NAMES)
+    if min(inputs, outputs) < 1:
+        raise ValueError(f"a layer needs inputs and outputs, got {inputs} and {outputs}")
+    return Arguments(
+        {
+            "x": (images, inputs),
+            "weight": (outputs, inputs),
+            "bias": (outputs,) if sizes["bias"] else None,
+            "grad_output": (images, outputs),
+        },
+        {},
+    )
+
+
+def _witness(torch: Any) -> Callable[..., Any]:
+    function: Callable[..., Any] = torch.nn.functional.linear
+    return function
+
+
+LINEAR = Operator(
+    formula=oracle.linear,
+    gradients={
+        oracle.linear_grad_input: "x",
+        oracle.linear_grad_weight: "weight",
+        oracle.linear_grad_bias: "bias",
+    },
+    geometries=geometries,
+    arguments=arguments,
+    witness=_witness,
+    share=0.4,
+)

@@ -1,0 +1,173 @@
+"""Softmax and cross-entropy: their formulas, their sizes, their numbers and their witnesses."""
+
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import numpy as np
+
+import oracle
+from conformance.data import Arrays, Random, Shapes, normal, small_integers, styles
+from conformance.operator import Arguments, Operator, Size, Styles
+from conformance.operators import shapes
+
+LAYERS = (("ten classes", (10,)), ("two classes", (2,)), ("hundred classes", (100,)))
+NAMES = ("images", "classes")
+
+
+def _logits(arrays: Mapping[str, Any]) -> str:
+    return "logits" if "logits" in arrays else "z"
+
+
+def moderate(random: Random, sizes: Shapes, bits: int) -> Arrays:
+    """Normal logits, times 1 to 8."""
+    arrays = normal(random, sizes, bits)
+    arrays[_logits(arrays)] *= random.integers(1, 9)
+    return arrays
+
+
+def large_logits(random: Random, sizes: Shapes, bits: int) -> Arrays:
+    """Logits whose exponentials overflow, moderate differences between them."""
+    arrays = normal(random, sizes, bits)
+    far = random.choice((89.0, 104.0, 710.0, 746.0, 1e4, 1e6)) * random.choice((-1, 1))
+    arrays[_logits(arrays)] += far
+    return arrays
+
+
+def rows_of_different_scale(random: Random, sizes: Shapes, bits: int) -> Arrays:
+    """Every entry of every axis has a scale of its own, from 2**-6 to 2**10."""
+    arrays = normal(random, sizes, bits)
+    name = _logits(arrays)
+    for axis, side in enumerate(sizes[name]):
+        scale = 2.0 ** random.integers(-2, 4, side)
+        arrays[name] *= scale.reshape((side, *[1] * (len(sizes[name]) - axis - 1)))
+    return arrays
+
+
+def minus_infinity(random: Random, sizes: Shapes, bits: int) -> Arrays:
+    """One of five logits is minus infinity: an impossible class."""
+    arrays = normal(random, sizes, bits)
+    name = _logits(arrays)
+    arrays[name][random.integers(0, 5, sizes[name]) == 0] = -np.inf
+    return arrays
+
+
+def equal_logits(random: Random, sizes: Shapes, bits: int) -> Arrays:
+    """All logits are equal: every class is as likely."""
+    arrays = small_integers(random, sizes, bits)
+    name = _logits(arrays)
+    arrays[name] = np.full(sizes[name], float(random.integers(-3, 4)))
+    return arrays
+
+
+def grid(random: Random, sizes: Shapes, bits: int) -> Arrays:
+    """Multiples of 1/16 up to 4 in absolute value: steps of a power of two stay exact."""
+    arrays = small_integers(random, sizes, bits)
+    name = _logits(arrays)
+    arrays[name] = random.integers(-64, 65, sizes[name]) / 16
+    return arrays
+
+
+STYLES = Styles(
+    exact=(),
+    floats=styles(
+        moderate, large_logits, rows_of_different_scale, minus_infinity, equal_logits, grid
+    ),
+    slopes=styles(grid),
+)
+
+
+def _softmax_geometries(size: Size) -> Any:
+    options = {"axis": (0, 3), "from_end": (0, 1)}
+    return shapes.arrays(size, options)
+
+
+def _softmax_arguments(sizes: Mapping[str, int]) -> Arguments:
+    """Return shape and axis; `axis` counts modulo the number of axes, from the end if asked."""
+    shape = shapes.shape_of(sizes)
+    axis = sizes["axis"] % len(shape)
+    if shape[axis] < 1:
+        axis = (axis + 1) % len(shape)
+    if shape[axis] < 1:
+        raise ValueError(f"softmax needs an axis with elements, got {[*shape]}")
+    return Arguments(
+        {"z": shape, "grad_output": shape},
+        {"axis": axis - len(shape) if sizes["from_end"] else axis},
+    )
+
+
+def _some_class_is_possible(call: dict[str, Any], seed: int) -> dict[str, Any]:
+    """Return the call with no row that is minus infinity throughout: it has no softmax."""
+    del seed
+    z, axis = call["z"], call["axis"]
+    hopeless = np.isneginf(z).all(axis=axis, keepdims=True) & np.ones(z.shape, bool)
+    return {**call, "z": np.where(hopeless, z.dtype.type(0), z)} if hopeless.any() else call
+
+
+def _softmax_witness(torch: Any) -> Callable[..., Any]:
+    def softmax(z: Any, *, axis: int) -> Any:
+        return torch.softmax(z, dim=axis)
+
+    return softmax
+
+
+# Along a direction of zeros and ones the probability of those classes together is a logistic
+# function, and every single one a share of it: its third derivative is at most 1/8.
+SOFTMAX = Operator(
+    formula=oracle.softmax,
+    gradients={oracle.softmax_grad: "z"},
+    geometries=_softmax_geometries,
+    arguments=_softmax_arguments,
+    witness=_softmax_witness,
+    styles=STYLES,
+    complete=_some_class_is_possible,
+    curvature=lambda _: 1 / 8,
+    share=0.3,
+)
+
+
+def _loss_geometries(size: Size) -> Any:
+    most = {"small": 60, "medium": 250, "large": 600}[size]
+    return shapes.matrices(size, NAMES, {"mean": (0, 1)}, LAYERS, most=most)
+
+
+def _loss_arguments(sizes: Mapping[str, int]) -> Arguments:
+    """Return shape and reduction; `mean` is 0 or 1, and an empty batch is summed."""
+    shape = (sizes["images"], sizes["classes"])
+    if shape[1] < 1:
+        raise ValueError(f"there must be a class, got logits of shape {[*shape]}")
+    mean = sizes["mean"] and shape[0]
+    return Arguments({"logits": shape}, {"reduction": "mean" if mean else "sum"})
+
+
+def _with_targets(call: dict[str, Any], seed: int) -> dict[str, Any]:
+    """Add targets, none of them an impossible class, and dE/dE = 1."""
+    logits = call["logits"]
+    target = call.get("target")
+    if target is None or len(target) != len(logits):
+        target = np.random.default_rng(seed).integers(0, logits.shape[1], len(logits))
+    rows = np.arange(len(logits))
+    if np.isneginf(logits[rows, target]).any():
+        logits = logits.copy()
+        logits[rows, target] = np.maximum(logits[rows, target], 0)
+    one = np.ones((), logits.dtype)
+    return {**call, "logits": logits, "target": target, "grad_output": one}
+
+
+def _loss_witness(torch: Any) -> Callable[..., Any]:
+    function: Callable[..., Any] = torch.nn.functional.cross_entropy
+    return function
+
+
+# Along a direction of zeros and ones the loss of a row is log(1 + e^t) up to a shift and a linear
+# part: its third derivative is at most 1 / (6 sqrt 3) < 1/8 for every row.
+CROSS_ENTROPY = Operator(
+    formula=oracle.cross_entropy,
+    gradients={oracle.cross_entropy_grad: "logits"},
+    geometries=_loss_geometries,
+    arguments=_loss_arguments,
+    witness=_loss_witness,
+    styles=STYLES,
+    complete=_with_targets,
+    curvature=lambda call: (len(call["logits"]) if call["reduction"] == "sum" else 1) / 8,
+    share=0.3,
+)

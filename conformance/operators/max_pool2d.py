@@ -1,0 +1,129 @@
+"""The max_pool2d operator: its formulas, its geometries, its numbers and its PyTorch witness."""
+
+from collections.abc import Callable, Mapping
+from functools import partial
+from typing import Any
+
+import numpy as np
+
+import oracle
+from conformance.data import (
+    FLOATS,
+    Arrays,
+    Random,
+    Shapes,
+    all_negative,
+    next_to_powers,
+    one_hot,
+    small_integers,
+    styles,
+)
+from conformance.operator import Arguments, Operator, Policies, Styles
+from conformance.operators import pooling
+from oracle.formula import Call, Formula
+from oracle.geometry import Array, pool_shape
+from oracle.max_pool2d import max_pool2d_indices, max_pool2d_values
+
+OPTIONS = ("kernel_size", "stride", "padding", "dilation", "ceil_mode")
+
+
+def arguments(sizes: Mapping[str, int]) -> Arguments:
+    """Return the shapes and options of a max pooling of these sizes; `ceil` is ceil_mode.
+
+    Raises:
+        ValueError: there is no such pooling.
+    """
+    shape, options = pooling.shape_and_options(sizes)
+    options["dilation"] = (sizes["dilation_height"], sizes["dilation_width"])
+    y = pool_shape(shape, **options)
+    return Arguments({"x": shape, "grad_output": y}, {"input_shape": shape, **options})
+
+
+def complete(call: dict[str, Any], seed: int) -> dict[str, Any]:
+    """Add the indices of the maxima, which the gradient is given."""
+    del seed
+    return {**call, "indices": max_pool2d_indices(call["x"], **{n: call[n] for n in OPTIONS})}
+
+
+# -- the numbers ----------------------------------------------------------------------------------
+
+
+def ties(random: Random, shapes: Shapes, bits: int) -> Arrays:
+    """Every pixel is one of two values, or all are equal: the first maximum must win."""
+    arrays = small_integers(random, shapes, bits)
+    arrays["x"] = random.integers(0, random.integers(1, 3), shapes["x"]) - 1.0
+    return arrays
+
+
+def distinct(random: Random, shapes: Shapes, bits: int) -> Arrays:
+    """All pixels differ by 4 at least: no step of 1 changes which is the maximum."""
+    arrays = small_integers(random, shapes, bits)
+    count = arrays["x"].size
+    arrays["x"] = 4.0 * (random.permutation(count) - count // 2).reshape(shapes["x"])
+    return arrays
+
+
+def infinities_and_nans(random: Random, shapes: Shapes, bits: int) -> Arrays:
+    """Pixels are minus infinity in one of three places, and infinity or NaN in a few."""
+    arrays = small_integers(random, shapes, bits)
+    x = arrays["x"]
+    fate = random.integers(0, 24, x.shape)
+    x[fate < 8] = -np.inf
+    x[fate == 8] = np.inf
+    x[(fate == 9) | (fate == 10)] = np.nan
+    return arrays
+
+
+STYLES = Styles(
+    exact=styles(
+        small_integers, distinct, ties, infinities_and_nans, all_negative, one_hot, next_to_powers
+    ),
+    floats=FLOATS,
+    slopes=styles(distinct),
+)
+
+
+def unsettled(policies: Policies, formula: Formula, call: Call) -> bool:
+    """Return whether a window's maximum is not unique where the contract leaves open who wins."""
+    lenient = {name for name, rule in policies.items() if rule != "first"}
+    if formula not in (max_pool2d_indices, oracle.max_pool2d_vjp) or not lenient:
+        return False
+    winners, nans = _winners(call)
+    several = winners > 1
+    return bool((several & (nans if "nan" in lenient else False)).any()) or bool(
+        (several & (~nans if "ties" in lenient else False)).any()
+    )
+
+
+def _winners(call: Call) -> tuple[Array, Array]:
+    """Return how many pixels of every window equal its maximum, and whether that is a NaN."""
+    x, options = call["x"], {n: call[n] for n in OPTIONS}
+    top = max_pool2d_values(x, **options)
+    counts = np.zeros(top.shape, int)
+    height, width = x.shape[2:]
+    for i, j in np.ndindex(top.shape[2:]):
+        for p, q in np.ndindex(call["kernel_size"]):
+            h = i * call["stride"][0] + p * call["dilation"][0] - call["padding"][0]
+            w = j * call["stride"][1] + q * call["dilation"][1] - call["padding"][1]
+            if 0 <= h < height and 0 <= w < width:
+                v, m = x[:, :, h, w], top[:, :, i, j]
+                counts[:, :, i, j] += (v == m) | (np.isnan(v) & np.isnan(m))
+    return counts, np.isnan(top)
+
+
+def _witness(torch: Any) -> Callable[..., Any]:
+    return partial(torch.nn.functional.max_pool2d, return_indices=True)
+
+
+MAX_POOL2D = Operator(
+    formula=max_pool2d_values,
+    also=(max_pool2d_indices,),
+    gradients={oracle.max_pool2d_grad_input: "x", oracle.max_pool2d_vjp: "x"},
+    geometries=partial(pooling.geometries, dilated=True),
+    arguments=arguments,
+    witness=_witness,
+    styles=STYLES,
+    complete=complete,
+    unsettled=unsettled,
+    share=0.5,
+)

@@ -1,0 +1,168 @@
+"""Geometries of pooling, shared by max_pool2d and avg_pool2d."""
+
+from collections.abc import Mapping
+from functools import partial
+from typing import Any
+
+import hypothesis.strategies as st
+
+from conformance.operator import Geometry, Size
+from conformance.strategies import BATCH_LIMITS, LIMITS, THREADS, Choices, Range, Ranges, chosen
+from oracle.geometry import Pair, Shape, extent, pool_shape
+
+SIDES = ("height", "width")
+
+# `rows` counts windows of a side; `rest` the pixels that no whole window reaches, which ceil_mode
+# covers with one that hangs over the end.
+FREE: Ranges = {
+    "images": (1, 3), "channels": (1, 3), "kernel": (1, 4), "stride": (1, 3), "padding": (0, 2),
+    "dilation": (1, 2), "rows": (1, 5), "rest": (0, 2), "ceil": (0, 1), "different": (0, 1),
+}  # fmt: skip
+
+REGIONS: dict[str, Ranges] = {
+    "anything": {},
+    "overlapping windows": {"kernel": (3, 5), "stride": (1, 2), "rows": (2, 5)},
+    "gaps between windows": {"kernel": (1, 2), "stride": (3, 5), "dilation": (1, 1)},
+    "overhang": {"ceil": (1, 1), "stride": (2, 4), "rest": (1, 3), "kernel": (2, 4)},
+    "overhang into padding": {
+        "ceil": (1, 1), "stride": (2, 4), "rest": (1, 3), "kernel": (3, 5), "padding": (1, 2),
+    },
+    "padding": {"padding": (1, 3), "kernel": (2, 6), "dilation": (1, 2)},
+    "dilation": {"dilation": (2, 4), "kernel": (2, 4), "rows": (1, 4)},
+    "dilation and padding": {"dilation": (2, 3), "kernel": (2, 3), "padding": (1, 2)},
+    "height unlike width": {"different": (1, 1), "kernel": (1, 4), "stride": (1, 4)},
+    "one pixel": {"rows": (1, 1), "rest": (0, 0), "kernel": (1, 1), "stride": (1, 2)},
+    "whole image": {"rows": (1, 1), "rest": (0, 0), "kernel": (2, 7), "padding": (0, 0)},
+    "empty batch": {"images": (0, 0)},
+    "several images": {"images": (3, 5), "channels": (2, 4), "rows": (1, 3)},
+}  # fmt: skip
+
+# name, kernel, stride, padding, ceil_mode: what networks pool with.
+LAYERS: tuple[tuple[str, int, int, int, int], ...] = (
+    ("LeNet 2x2", 2, 2, 0, 0),
+    ("AlexNet 3x3 stride 2", 3, 2, 0, 0),
+    ("ResNet 3x3 stride 2 padded", 3, 2, 1, 0),
+    ("GoogLeNet 3x3 stride 2 ceil", 3, 2, 0, 1),
+    ("SqueezeNet 3x3 stride 2 ceil", 3, 2, 0, 1),
+    ("Inception 3x3 stride 1 padded", 3, 1, 1, 0),
+    ("VGG 2x2 ceil", 2, 2, 0, 1),
+    ("DenseNet 2x2", 2, 2, 0, 0),
+    ("SPP 5x5 stride 1 padded", 5, 1, 2, 0),
+    ("YOLO 13x13 stride 1 padded", 13, 1, 6, 0),
+    ("global 7x7", 7, 7, 0, 0),
+    ("U-Net 2x2", 2, 2, 0, 0),
+)
+ROWS = (1, 2, 3, 4, 5, 6, 7, 8, 13, 14)
+
+BOUNDARIES: dict[str, tuple[int, ...]] = {
+    "images": BATCH_LIMITS,
+    "channels": LIMITS,
+    "rows": tuple(n for n in LIMITS if n <= 129),
+    "columns": LIMITS,
+    "kernel": (5, 7, 8, 9, 15, 16, 17),
+    "threads": (THREADS - 1, THREADS, THREADS + 1),
+}
+STRATA = ("free", "free", "idiomatic", "boundary", "boundary")
+WORK: dict[Size, int] = {"small": 4_000, "medium": 12_000, "large": 40_000}  # taps of a call
+
+
+def geometries(size: Size, *, dilated: bool) -> st.SearchStrategy[Geometry]:
+    """Return the strategy of geometries that look at no more pixels than `size` allows."""
+    return chosen(partial(_choose, size=size, dilated=dilated))
+
+
+def _choose(draw: Choices, *, size: Size, dilated: bool) -> Geometry:
+    stratum = draw.one_of(STRATA)
+    if stratum == "free":
+        region = draw.one_of(tuple(REGIONS))
+        ranges = {**FREE, **REGIONS[region]}
+        different = bool(draw.integer(*ranges["different"]))
+
+        def pair(name: str) -> Pair:
+            return draw.pair(ranges[name], different=different)
+
+        return _geometry(
+            stratum, region, draw, size, images=draw.integer(*ranges["images"]),
+            channels=draw.integer(*ranges["channels"]), kernel=pair("kernel"),
+            stride=pair("stride"), padding=pair("padding"),
+            dilation=pair("dilation") if dilated else (1, 1), rows=pair("rows"),
+            rest=ranges["rest"], ceil=draw.integer(*ranges["ceil"]),
+        )  # fmt: skip
+    if stratum == "idiomatic":
+        name, kernel, step, pad, ceil = draw.one_of(LAYERS)
+        return _geometry(
+            stratum, name, draw, size, images=draw.integer(1, 3), channels=draw.one_of(ROWS),
+            kernel=(kernel, kernel), stride=(step, step), padding=(pad, pad), dilation=(1, 1),
+            rows=(draw.one_of(ROWS), draw.one_of(ROWS)), rest=(0, 1), ceil=ceil,
+        )  # fmt: skip
+    aim = draw.one_of(tuple(BOUNDARIES))
+    limit = draw.one_of(BOUNDARIES[aim])
+    if size == "small":
+        limit = min(limit, 33)
+    sizes = {
+        "images": draw.integer(1, 2), "channels": draw.integer(1, 2),
+        "rows": draw.integer(1, 3), "columns": draw.integer(1, 3),
+    }  # fmt: skip
+    kernel_sides = draw.pair((1, 3))
+    if aim in sizes:
+        sizes[aim] = limit
+    elif aim == "kernel":
+        kernel_sides = (limit, kernel_sides[1]) if draw.integer(0, 1) else (kernel_sides[0], limit)
+    else:
+        sizes["channels"] = 1
+        sizes["rows"], sizes["columns"] = draw.one_of(((1, limit), (4, -(-limit // 4))))
+    rows = (sizes.pop("rows"), sizes.pop("columns"))
+    return _geometry(
+        stratum, f"{aim} {limit}", draw, size, **sizes, kernel=kernel_sides,
+        stride=draw.pair((1, 2)), padding=draw.pair((0, 1)),
+        dilation=draw.pair((1, 2)) if dilated else (1, 1), rows=rows, rest=(0, 1),
+        ceil=draw.integer(0, 1),
+    )  # fmt: skip
+
+
+def _geometry(
+    stratum: str, region: str, draw: Choices, size: Size, *, images: int, channels: int,
+    kernel: Pair, stride: Pair, padding: Pair, dilation: Pair, rows: Pair, rest: Range, ceil: int,
+) -> Geometry:  # fmt: skip
+    """Size the image so that `rows` windows fit; padding that would leave one empty is dropped."""
+    sizes = {"images": images, "channels": channels, "ceil": ceil, "include": draw.integer(0, 1)}
+    work = max(1, images) * kernel[0] * kernel[1]
+    rows = (min(rows[0], max(1, WORK[size] // work)), rows[1])
+    rows = (rows[0], min(rows[1], max(1, WORK[size] // (work * rows[0]))))
+    sizes["channels"] = min(channels, max(1, WORK[size] // (work * rows[0] * rows[1])))
+    for at, axis in enumerate(SIDES):
+        k, s, d = kernel[at], stride[at], dilation[at]
+        p = min(padding[at], k // 2)
+        left = draw.integer(min(rest[0], s - 1), min(rest[1], s - 1))
+        whole = extent(k, d) + s * (rows[at] - 1) + left
+        if not _is_legal(whole - 2 * p, k, s, p, d, ceil):
+            p = 0
+        sizes |= {
+            axis: whole - 2 * p, f"kernel_{axis}": k, f"stride_{axis}": s, f"padding_{axis}": p,
+            f"dilation_{axis}": d,
+        }  # fmt: skip
+    return Geometry(stratum, region, sizes, draw.seed())
+
+
+def _is_legal(side: int, k: int, s: int, p: int, d: int, ceil: int) -> bool:
+    try:
+        pool_shape(
+            (1, 1, 1, side), kernel_size=(1, k), stride=(1, s), padding=(0, p), dilation=(1, d),
+            ceil_mode=bool(ceil),
+        )  # fmt: skip
+    except ValueError:
+        return False
+    return True
+
+
+def shape_and_options(sizes: Mapping[str, int]) -> tuple[Shape, dict[str, Any]]:
+    """Return x's shape and the options that both poolings have."""
+
+    def sides(name: str) -> Pair:
+        return sizes[f"{name}_height"], sizes[f"{name}_width"]
+
+    options = {
+        "kernel_size": sides("kernel"), "stride": sides("stride"), "padding": sides("padding"),
+        "ceil_mode": bool(sizes["ceil"]),
+    }  # fmt: skip
+    return (sizes["images"], sizes["channels"], sizes["height"], sizes["width"]), options

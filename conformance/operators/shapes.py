@@ -1,0 +1,124 @@
+"""Geometries of what has no windows: arrays of one to four axes, and matrices."""
+
+from collections.abc import Mapping, Sequence
+from functools import partial
+
+import hypothesis.strategies as st
+
+from conformance.operator import Geometry, Size
+from conformance.strategies import BATCH_LIMITS, LIMITS, THREADS, Choices, chosen
+from oracle.geometry import Shape
+
+AXES = ("images", "channels", "height", "width")
+# Shapes that layers of real networks hand to each other.
+LAYERS = (
+    ("LeNet F6", (1, 84)), ("LeNet S4", (1, 16, 5, 5)), ("ten classes", (3, 10)),
+    ("VGG conv5", (1, 4, 14, 14)), ("ResNet layer4", (2, 3, 7, 7)), ("hundred classes", (2, 100)),
+    ("sequence", (2, 7, 12)), ("one vector", (64,)),
+)  # fmt: skip
+STRATA = ("free", "free", "idiomatic", "boundary", "boundary")
+MOST: dict[Size, int] = {"small": 40, "medium": 150, "large": 600}  # elements of an array
+
+
+def arrays(
+    size: Size, options: Mapping[str, tuple[int, int]], *, empty: bool = True, least: int = 1
+) -> st.SearchStrategy[Geometry]:
+    """Return the strategy of shapes of `least` to four axes; `options` are sizes to draw beside."""
+    return chosen(partial(_array, size=size, options=options, empty=empty, least=least))
+
+
+def _array(
+    draw: Choices, *, size: Size, options: Mapping[str, tuple[int, int]], empty: bool, least: int
+) -> Geometry:
+    stratum = draw.one_of(STRATA)
+    region = "anything"
+    if stratum == "free":
+        sides = [draw.integer(1, 5) for _ in range(draw.integer(1, 4))]
+        if empty and len(sides) > 1 and draw.integer(0, 11) == 0:
+            sides[0], region = 0, "empty batch"
+    elif stratum == "idiomatic":
+        region, shape = draw.one_of(LAYERS)
+        sides = [*shape]
+    else:
+        limits = (*LIMITS, THREADS - 1, THREADS + 1) if size == "large" else LIMITS
+        limit = draw.one_of([n for n in limits if n <= 2 * MOST[size]])
+        sides = [draw.integer(1, 2) for _ in range(draw.integer(1, 4))]
+        sides[draw.integer(0, len(sides) - 1)] = limit
+        region = f"side {limit}"
+    sizes = {"axes": max(least, len(sides)), **dict.fromkeys(AXES, 1)}
+    sizes |= dict(zip(AXES, sides, strict=False))
+    sizes |= {name: draw.integer(*most) for name, most in options.items()}
+    return Geometry(stratum, region, sizes, draw.seed())
+
+
+def shape_of(sizes: Mapping[str, int]) -> Shape:
+    """Return the shape of an array of these sizes.
+
+    Raises:
+        ValueError: there is no such shape.
+    """
+    if not 1 <= sizes["axes"] <= len(AXES):
+        raise ValueError(f"axes must be 1 to {len(AXES)}, got {sizes['axes']}")
+    shape = tuple(sizes[name] for name in AXES[: sizes["axes"]])
+    if min(shape[1:], default=1) < 1:
+        raise ValueError(f"only the batch may be empty, got {[*shape]}")
+    return shape
+
+
+def matrices(
+    size: Size,
+    names: Sequence[str],
+    options: Mapping[str, tuple[int, int]],
+    layers: Sequence[tuple[str, tuple[int, ...]]],
+    *,
+    most: int,
+    empty: bool = True,
+) -> st.SearchStrategy[Geometry]:
+    """Return the strategy of a few sides, `names[0]` the batch, whose product is at most `most`."""
+    return chosen(
+        partial(
+            _matrix, size=size, names=names, options=options, layers=layers, most=most, empty=empty
+        )
+    )
+
+
+def _matrix(
+    draw: Choices, *, size: Size, names: Sequence[str], options: Mapping[str, tuple[int, int]],
+    layers: Sequence[tuple[str, tuple[int, ...]]], most: int, empty: bool,
+) -> Geometry:  # fmt: skip
+    stratum = draw.one_of(STRATA)
+    region = "anything"
+    if stratum == "free":
+        sides = [draw.integer(1, 6) for _ in names]
+        if empty and draw.integer(0, 15) == 0:
+            sides[0], region = 0, "empty batch"
+    elif stratum == "idiomatic":
+        region, shape = draw.one_of(layers)
+        sides = [draw.integer(1, 3), *shape]
+    else:
+        aim = draw.integer(0, len(names) - 1)
+        limits = BATCH_LIMITS if aim == 0 else LIMITS
+        limit = draw.one_of([n for n in limits if n <= most])
+        sides = [draw.integer(1, 3) for _ in names]
+        sides[aim] = limit
+        mate = draw.integer(0, len(names))
+        if mate < len(names) and mate != aim:
+            sides[mate] = draw.one_of((4, 7, 8, 9, 16, 17))
+        region = f"{names[aim]} {limit}"
+    if size == "small":
+        sides = [min(side, 33) for side in sides]
+    while _product(sides) > most:
+        largest = sides.index(max(sides))
+        others = [s for at, s in enumerate(sides) if at != largest]
+        at = largest if max(others, default=1) < 2 else sides.index(max(others))
+        sides[at] = -(-sides[at] // 2)
+    sizes = dict(zip(names, sides, strict=True))
+    sizes |= {name: draw.integer(*span) for name, span in options.items()}
+    return Geometry(stratum, region, sizes, draw.seed())
+
+
+def _product(sides: Sequence[int]) -> int:
+    count = 1
+    for side in sides:
+        count *= max(1, side)
+    return count

@@ -1,0 +1,70 @@
+"""The batch mean and the step of gradient descent: formulas, shapes and PyTorch witnesses."""
+
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import numpy as np
+
+import oracle
+from conformance.operator import Arguments, Operator, Size
+from conformance.operators import shapes
+
+# Representable in every format that the suite judges.
+RATES = (0.5, 0.125, float(np.float32(0.1)), float(np.float32(0.001)), 1.0, 0.0, 3.0)
+
+
+def _means(size: Size) -> Any:
+    return shapes.arrays(size, {}, empty=False, least=2)
+
+
+def _steps(size: Size) -> Any:
+    return shapes.arrays(size, {"rate": (0, len(RATES) - 1)})
+
+
+def _mean_arguments(sizes: Mapping[str, int]) -> Arguments:
+    shape = shapes.shape_of(sizes)
+    if shape[0] < 1 or len(shape) < 2:
+        raise ValueError(f"there must be an image's gradient to average, got {[*shape]}")
+    return Arguments({"gradient_per_image": shape}, {})
+
+
+def _step_arguments(sizes: Mapping[str, int]) -> Arguments:
+    shape = shapes.shape_of(sizes)
+    return Arguments(
+        {"parameter": shape, "gradient": shape}, {"learning_rate": RATES[sizes["rate"]]}
+    )
+
+
+def _mean_witness(torch: Any) -> Callable[..., Any]:
+    def batch_mean(gradient_per_image: Any) -> Any:
+        return torch.mean(gradient_per_image, dim=0)
+
+    return batch_mean
+
+
+def _step_witness(torch: Any) -> Callable[..., Any]:
+    def sgd_step(parameter: Any, gradient: Any, *, learning_rate: float) -> Any:
+        moved = torch.nn.Parameter(parameter.clone())
+        moved.grad = gradient
+        torch.optim.SGD([moved], lr=learning_rate, foreach=False).step()
+        return moved.detach()
+
+    return sgd_step
+
+
+BATCH_MEAN = Operator(
+    formula=oracle.batch_mean,
+    gradients={},
+    geometries=_means,
+    arguments=_mean_arguments,
+    witness=_mean_witness,
+    share=0.3,
+)
+SGD_STEP = Operator(
+    formula=oracle.sgd_step,
+    gradients={},
+    geometries=_steps,
+    arguments=_step_arguments,
+    witness=_step_witness,
+    share=0.3,
+)

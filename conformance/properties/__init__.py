@@ -1,0 +1,15 @@
+"""The properties: what must hold for every legal call.
+
+Each is a function that takes a backend, an operator, one of its formulas and a call, raises
+Mismatch where the backend breaks it, and returns the largest error as a share of the rounding bound
+(0 where the data are exact).  Its docstring is the sentence that a report shows.
+
+Where identities between answers are checked, each answer may be off by its own rounding bound, and
+by nothing on data where rounding provably never acts: see `conformance.properties.answers`.
+"""
+
+# isort: off - the order of the table
+from conformance.properties import truth, slopes, witnesses, identities, manners  # noqa: F401
+from conformance.properties.property import PROPERTIES, NotJudged, Property
+
+__all__ = ["PROPERTIES", "NotJudged", "Property"]

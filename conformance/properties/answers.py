@@ -1,0 +1,102 @@
+"""Answers with what they may be off by, for the properties that compare answers with each other."""
+
+from __future__ import annotations
+
+import zlib
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from conformance.backend import Backend
+from conformance.judge import data_dtype, require_form
+from conformance.mismatch import Mismatch
+from conformance.operator import Operator
+from conformance.properties.property import NotJudged
+from oracle.formula import Call, Formula, images
+from oracle.geometry import Array
+from oracle.truth import answer_dtype, truth
+
+ROOM = 1 + 2.0**-40  # for rounding in the sums of bounds, which are float64
+
+
+class Answered(NamedTuple):
+    """A backend's answer, of the right form, and the largest error of a right one."""
+
+    value: Array
+    bound: Array  # float64; 0 where rounding provably never acts
+
+    def __add__(self, other: Any) -> Answered:  # type: ignore[override]
+        """Return the sum of two answers in float64, with what that sum may be off by."""
+        total = self.value.astype(np.float64) + other.value
+        bound = (self.bound + other.bound) * ROOM
+        inexact = (self.bound > 0) | (other.bound > 0)
+        return Answered(total, bound + np.where(inexact, 2.0**-53 * abs(total), 0))
+
+
+def answer(backend: Backend, operator: Operator, formula: Formula, call: Call) -> Answered:
+    """Return the backend's answer and its bound.
+
+    Raises:
+        Mismatch: the answer has another shape or dtype than the protocol says.
+        NotJudged: the contract leaves the answer to this call open.
+    """
+    value = backend.ask(formula, call)
+    if operator.unsettled(backend.contract.policies, formula, call):
+        raise NotJudged("the contract leaves the answer open")
+    right, dtype = truth(formula, call), answer_dtype(formula, call)
+    require_form(formula.__name__, value, right.shape, dtype)
+    name = data_dtype(call).name
+    return Answered(value, right.bound(name, backend.contract.accumulator(name)))
+
+
+def require_close(what: str, got: Answered, want: Answered) -> None:
+    """Raise Mismatch, naming the first wrong element, unless two answers agree within bounds."""
+    a, b = got.value.astype(np.float64), want.value.astype(np.float64)
+    with np.errstate(all="ignore"):
+        near = abs(a - b) <= (got.bound + want.bound) * ROOM
+    wrong = ~(near | (a == b) | (np.isnan(a) & np.isnan(b)))
+    if wrong.any():
+        at = tuple(np.argwhere(wrong)[0].tolist())
+        room = (got.bound + want.bound)[at]
+        reason = f"rounding explains {room:.3g}" if room else "the data are exact"
+        raise Mismatch(
+            f"{what}[{', '.join(map(str, at))}]: got {got.value[at]}, want {want.value[at]} "
+            f"({reason}); {int(wrong.sum())} of {wrong.size} elements wrong"
+        )
+
+
+def exact(value: Array) -> Answered:
+    """Return numbers that are not off by anything."""
+    return Answered(value, np.zeros(value.shape))
+
+
+def with_bias(call: Call) -> dict[str, Any]:
+    """Return the call with a bias of zeros where it has none, so that it can be moved."""
+    if "bias" not in call or call["bias"] is not None:
+        return dict(call)
+    return {**call, "bias": np.zeros(call["grad_output"].shape[1], data_dtype(call))}
+
+
+def direction(array: Array, salt: str, values: tuple[int, ...] = (-1, 0, 1)) -> Array:
+    """Return integers among `values`, not all zero, that depend on shape and salt only."""
+    random = np.random.default_rng(zlib.crc32(f"{salt}{array.shape}".encode()))
+    v = random.choice(values, array.shape)
+    if v.size and not v.any():
+        v.flat[random.integers(v.size)] = 1
+    return v.astype(array.dtype)
+
+
+def two_images(operator: Operator, call: Call) -> dict[str, Any]:
+    """Return the call with at least two images: one alone would say nothing."""
+    count = len(call["grad_output"])
+    if count == 0:
+        raise NotJudged("an empty batch has no images")
+    if count > 1:
+        return dict(call)
+    doubled = images(call, slice(None))
+    for name in ("x", "z", "grad_output"):
+        if name in doubled:
+            doubled[name] = np.concatenate([call[name], -call[name][..., ::-1]])
+    if "input_shape" in doubled:
+        doubled["input_shape"] = (2, *call["input_shape"][1:])
+    return operator.complete(doubled, 0)

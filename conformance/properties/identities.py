@@ -1,0 +1,118 @@
+"""What answers owe each other: linearity, independence of the batch, adjointness."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from conformance.backend import Backend
+from conformance.judge import data_dtype, require_form
+from conformance.mismatch import Mismatch
+from conformance.operator import Operator
+from conformance.properties.answers import (
+    ROOM,
+    Answered,
+    answer,
+    direction,
+    require_close,
+    two_images,
+)
+from conformance.properties.property import holds
+from oracle import conv2d, conv_transpose2d
+from oracle.exact import inner
+from oracle.formula import Call, Formula, Multilinear, algebra, images, is_data, operands
+from oracle.geometry import Array
+from oracle.truth import truth
+
+
+def _is_linear(operator: Operator, formula: Formula) -> bool:
+    del operator
+    return isinstance(algebra(formula), Multilinear)
+
+
+@holds(where=_is_linear, share=0.4)
+def linear(backend: Backend, operator: Operator, formula: Formula, call: Call) -> float:
+    """Adding v to one argument adds the answer for v alone: f(a + v) = f(a) + f(v)."""
+    names = algebra(formula)
+    assert isinstance(names, Multilinear)  # noqa: S101 - `where` chose it
+    here = answer(backend, operator, formula, call)
+    for name in operands(formula, call):
+        array = call[name]
+        if not is_data(array):
+            continue
+        v = direction(array, formula.__name__ + name)
+        alone: dict[str, Any] = {**call, name: v}
+        if name == names.plus:
+            alone[names.factors[0]] = np.zeros_like(call[names.factors[0]])
+        elif call.get(names.plus or "") is not None:
+            alone[names.plus or ""] = np.zeros_like(call[names.plus or ""])
+        both = answer(backend, operator, formula, {**call, name: array + v})
+        part = answer(backend, operator, formula, alone)
+        require_close(f"{formula.__name__} of {name} + v", both, here + part)
+    return 0.0
+
+
+def _has_images(operator: Operator, formula: Formula) -> bool:
+    del operator
+    return algebra(formula).images != "mixed"
+
+
+@holds(where=_has_images, share=0.4)
+def batch_independent(backend: Backend, operator: Operator, formula: Formula, call: Call) -> float:
+    """The answer for a batch is the answers for its images, side by side or summed."""
+    call = two_images(operator, call)
+    count = len(call["grad_output"])
+    whole = answer(backend, operator, formula, call)
+    parts = [
+        answer(backend, operator, formula, images(call, slice(n, n + 1))) for n in range(count)
+    ]
+    if algebra(formula).images == "kept":
+        want = Answered(
+            np.concatenate([part.value for part in parts]),
+            np.concatenate([part.bound for part in parts]),
+        )
+    else:
+        want = sum(parts[1:], parts[0])
+    require_close(f"{formula.__name__} of the batch, beside its images", whole, want)
+    return 0.0
+
+
+def _is_conv_transpose2d(operator: Operator, formula: Formula) -> bool:
+    del operator
+    return formula is conv_transpose2d
+
+
+@holds(where=_is_conv_transpose2d, share=0.4, needs=(conv2d,))
+def is_adjoint_to_conv2d(
+    backend: Backend, operator: Operator, formula: Formula, call: Call
+) -> float:
+    """The transposed convolution is the transpose of the backend's own conv2d: <y(x), z> equals
+    <x, conv2d(z)> for every z, no bias, the same weight and options.
+    """  # noqa: D205 - one sentence
+    z, x = call["grad_output"], call["x"]
+    there = answer(backend, operator, formula, {**call, "bias": None})
+    back = backend.ask(conv2d, {**call, "x": z, "bias": None})
+    if back.ndim != 4 or any(b < s for b, s in zip(back.shape, x.shape, strict=False)):
+        raise Mismatch(f"conv2d: got shape {[*back.shape]}, want at least {[*x.shape]}")
+    # output_padding beyond the stride leaves conv2d more windows than x has pixels
+    back = back[:, :, : x.shape[2], : x.shape[3]]
+    require_form("conv2d", back, x.shape, data_dtype(call))
+    room = _sizes(z, there) + _sizes(x, _bounded(backend, call, z, back))
+    got, want = inner(there.value, z), inner(x, back)
+    if not abs(got - want) <= room * ROOM:
+        raise Mismatch(
+            f"{formula.__name__}: <y, z> is {float(got):g}, but <x, conv2d(z)> is {float(want):g}"
+        )
+    return 0.0
+
+
+def _bounded(backend: Backend, call: Call, z: Array, back: Array) -> Answered:
+    name = data_dtype(call).name
+    right = truth(conv2d, {**call, "x": z, "bias": None})
+    bound = right.bound(name, backend.contract.accumulator(name))
+    return Answered(back, bound[:, :, : back.shape[2], : back.shape[3]])
+
+
+def _sizes(array: Array, answered: Answered) -> float:
+    return float((abs(array) * answered.bound).sum())

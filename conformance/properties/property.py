@@ -1,0 +1,80 @@
+"""What a property is, and the table of all of them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Literal, TypeAlias
+
+from conformance.backend import Backend
+from conformance.operator import Kind, Operator, Size
+from oracle.formula import Call, Formula
+
+Check: TypeAlias = Callable[[Backend, Operator, Formula, Call], float]
+Where: TypeAlias = Callable[[Operator, Formula], bool]
+
+
+class NotJudged(Exception):
+    """The property does not apply to a call; it is not counted."""
+
+
+@dataclass(frozen=True)
+class Property:
+    """A check, what it is applied to, and the calls it is applied on."""
+
+    check: Check
+    of: Literal["formulas", "gradients"]
+    where: Where
+    kind: Kind  # of numbers
+    size: Size
+    styles_per_geometry: int
+    share: float  # of the profile's examples
+    needs_torch: bool
+    needs_forward: bool  # the backend's own forward pass is asked
+    needs: tuple[Formula, ...]  # and these
+
+    @property
+    def name(self) -> str:
+        """The check's name."""
+        return self.check.__name__
+
+    @property
+    def sentence(self) -> str:
+        """What the property demands."""
+        return " ".join((self.check.__doc__ or "").split())
+
+    def formulas(self, operator: Operator) -> tuple[Formula, ...]:
+        """Return the formulas of `operator` that the property is about."""
+        if not operator.styles.of(self.kind):
+            return ()
+        all_ = tuple(operator.gradients) if self.of == "gradients" else operator.formulas
+        return tuple(f for f in all_ if self.where(operator, f))
+
+    def examples(self, operator: Operator, profile: int) -> int:
+        """Return how many geometries of `operator` a check draws."""
+        return max(1, round(profile * self.share * operator.share))
+
+
+PROPERTIES: dict[str, Property] = {}
+
+
+def _everywhere(operator: Operator, formula: Formula) -> bool:
+    del operator, formula
+    return True
+
+
+def holds(
+    *, of: Literal["formulas", "gradients"] = "formulas", where: Where = _everywhere,
+    kind: Kind = "exact", size: Size = "medium", styles_per_geometry: int = 1, share: float = 1.0,
+    needs_torch: bool = False, needs_forward: bool = False,
+    needs: tuple[Formula, ...] = (),
+) -> Callable[[Check], Check]:  # fmt: skip
+    """Add a check to PROPERTIES."""
+
+    def add(check: Check) -> Check:
+        PROPERTIES[check.__name__] = Property(
+            check, of, where, kind, size, styles_per_geometry, share, needs_torch, needs_forward, needs,
+        )
+        return check
+
+    return add

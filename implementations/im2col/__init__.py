@@ -1,0 +1,74 @@
+"""The whole protocol in NumPy: convolutions as matrix products, everything else vectorised."""
+
+from implementations.im2col.activations import (
+    leaky_relu,
+    leaky_relu_grad,
+    relu,
+    relu_grad,
+    sigmoid,
+    sigmoid_grad,
+    tanh,
+    tanh_grad,
+)
+from implementations.im2col.convolution import (
+    conv2d,
+    conv2d_grad_bias,
+    conv2d_grad_input,
+    conv2d_grad_weight,
+)
+from implementations.im2col.dense import (
+    batch_mean,
+    linear,
+    linear_grad_bias,
+    linear_grad_input,
+    linear_grad_weight,
+    sgd_step,
+)
+from implementations.im2col.loss import cross_entropy, cross_entropy_grad, softmax, softmax_grad
+from implementations.im2col.pooling import (
+    avg_pool2d,
+    avg_pool2d_grad_input,
+    max_pool2d,
+    max_pool2d_grad_input,
+    max_pool2d_vjp,
+)
+from implementations.im2col.transposed import (
+    conv_transpose2d,
+    conv_transpose2d_grad_bias,
+    conv_transpose2d_grad_input,
+    conv_transpose2d_grad_weight,
+)
+
+__all__ = [
+    "avg_pool2d",
+    "avg_pool2d_grad_input",
+    "batch_mean",
+    "conv2d",
+    "conv2d_grad_bias",
+    "conv2d_grad_input",
+    "conv2d_grad_weight",
+    "conv_transpose2d",
+    "conv_transpose2d_grad_bias",
+    "conv_transpose2d_grad_input",
+    "conv_transpose2d_grad_weight",
+    "cross_entropy",
+    "cross_entropy_grad",
+    "leaky_relu",
+    "leaky_relu_grad",
+    "linear",
+    "linear_grad_bias",
+    "linear_grad_input",
+    "linear_grad_weight",
+    "max_pool2d",
+    "max_pool2d_grad_input",
+    "max_pool2d_vjp",
+    "relu",
+    "relu_grad",
+    "sgd_step",
+    "sigmoid",
+    "sigmoid_grad",
+    "softmax",
+    "softmax_grad",
+    "tanh",
+    "tanh_grad",
+]

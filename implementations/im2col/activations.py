@@ -1,0 +1,80 @@
+"""Activations and their gradients; the exponential is only taken of numbers up to 0."""
+
+from typing import Any, TypeAlias
+
+import numpy as np
+import numpy.typing as npt
+
+Array: TypeAlias = npt.NDArray[Any]
+
+
+def relu(z: Array) -> Array:
+    """Return max(z, 0); a NaN stays one."""
+    y: Array = np.maximum(z, 0)
+    return y
+
+
+def relu_grad(grad_output: Array, z: Array) -> Array:
+    """Return dy where z > 0, else 0.
+
+    Raises:
+        ValueError: the shapes differ.
+    """
+    _check(grad_output, z)
+    return np.where(z > 0, grad_output, grad_output.dtype.type(0))
+
+
+def leaky_relu(z: Array, *, negative_slope: float) -> Array:
+    """Return z where z > 0, else negative_slope * z."""
+    return np.where(z > 0, z, z * z.dtype.type(negative_slope))
+
+
+def leaky_relu_grad(grad_output: Array, z: Array, *, negative_slope: float) -> Array:
+    """Return dy where z > 0, else negative_slope * dy.
+
+    Raises:
+        ValueError: the shapes differ.
+    """
+    _check(grad_output, z)
+    return np.where(z > 0, grad_output, grad_output * grad_output.dtype.type(negative_slope))
+
+
+def sigmoid(z: Array) -> Array:
+    """Return 1 / (1 + e^-z)."""
+    e = np.exp(-abs(z))
+    return np.where(z >= 0, 1, e) / (1 + e)
+
+
+def sigmoid_grad(grad_output: Array, z: Array) -> Array:
+    """Return dy y (1 - y), written as dy e / (1 + e)^2 with e = e^-|z|: accurate on both sides.
+
+    Raises:
+        ValueError: the shapes differ.
+    """
+    _check(grad_output, z)
+    e = np.exp(-abs(z))
+    slope: Array = grad_output * (e / ((1 + e) * (1 + e)))
+    return slope
+
+
+def tanh(z: Array) -> Array:
+    """Return tanh(z)."""
+    y: Array = np.tanh(z)
+    return y
+
+
+def tanh_grad(grad_output: Array, z: Array) -> Array:
+    """Return dy (1 - y^2).
+
+    Raises:
+        ValueError: the shapes differ.
+    """
+    _check(grad_output, z)
+    y = np.tanh(z)
+    slope: Array = grad_output * (1 - y * y)
+    return slope
+
+
+def _check(grad_output: Array, z: Array) -> None:
+    if grad_output.shape != z.shape:
+        raise ValueError(f"grad_output has shape {grad_output.shape}, but z has {z.shape}")

@@ -1,0 +1,211 @@
+"""Max and average pooling: one slice of the padded image per tap, all windows at once."""
+
+from collections.abc import Iterator
+from typing import Any, TypeAlias
+
+import numpy as np
+import numpy.typing as npt
+
+Array: TypeAlias = npt.NDArray[Any]
+Pair: TypeAlias = tuple[int, int]
+Shape: TypeAlias = tuple[int, ...]
+Windows: TypeAlias = tuple[slice, slice]  # the windows of a tap that fall on the image
+Pixels: TypeAlias = tuple[slice, slice]  # and the pixels that they see there
+
+# fmt: off  - signatures are laid out as arrays | options
+
+
+def max_pool2d(
+    x: Array,
+    *,
+    kernel_size: Pair,
+    stride: Pair,
+    padding: Pair,
+    dilation: Pair,
+    ceil_mode: bool,
+) -> tuple[Array, Array]:
+    """Return (y, indices): every window's maximum, and its h*W + w; ties go to the first.
+
+    Raises:
+        ValueError: the shapes or options fit no pooling, or a window holds no pixel.
+    """
+    rows, columns = _windows(x.shape, kernel_size, stride, padding, dilation, ceil_mode=ceil_mode)
+    y = np.full((*x.shape[:2], rows, columns), -np.inf, x.dtype)
+    indices = np.full(y.shape, -1, np.int64)
+    plane = np.arange(x.shape[2] * x.shape[3]).reshape(x.shape[2:])
+    for windows, pixels in _taps(x.shape, (rows, columns), kernel_size, stride, padding, dilation):
+        best, place, seen = y[:, :, *windows], indices[:, :, *windows], x[:, :, *pixels]
+        wins = (place < 0) | (seen > best) | (np.isnan(seen) & ~np.isnan(best))
+        np.copyto(best, seen, where=wins)
+        np.copyto(place, plane[pixels], where=wins)
+    return y, indices
+
+
+def max_pool2d_grad_input(grad_output: Array, indices: Array, *, input_shape: Shape) -> Array:
+    """Return dx of shape `input_shape` [N, C, H, W]: dy added up where `indices` point.
+
+    Raises:
+        ValueError: the shapes do not fit each other, or an index lies outside the plane.
+    """
+    if len(input_shape) != 4 or grad_output.ndim != 4 or min(input_shape[1:]) < 1:
+        raise ValueError(f"grad_output {grad_output.shape} and dx {input_shape} must have four axes")
+    if grad_output.shape != indices.shape or grad_output.shape[:2] != tuple(input_shape[:2]):
+        raise ValueError(
+            f"grad_output {grad_output.shape}, indices {indices.shape} and input_shape "
+            f"{input_shape} do not fit"
+        )
+    plane = input_shape[2] * input_shape[3]
+    if indices.size and not (indices.min() >= 0 and indices.max() < plane):
+        raise ValueError(f"indices must lie in the plane of {plane} pixels")
+    planes = np.arange(input_shape[0] * input_shape[1]).reshape(*input_shape[:2], 1, 1)
+    dx = np.zeros(input_shape, grad_output.dtype)
+    np.add.at(dx.reshape(-1), indices + planes * plane, grad_output)
+    return dx
+
+
+def max_pool2d_vjp(
+    grad_output: Array,
+    x: Array,
+    *,
+    kernel_size: Pair,
+    stride: Pair,
+    padding: Pair,
+    dilation: Pair,
+    ceil_mode: bool,
+) -> Array:
+    """Return dx [N, C, H, W] of dy and x.
+
+    Raises:
+        ValueError: the shapes or options fit no pooling, or a window holds no pixel.
+    """
+    _, indices = max_pool2d(
+        x, kernel_size=kernel_size, stride=stride, padding=padding, dilation=dilation,
+        ceil_mode=ceil_mode,
+    )
+    return max_pool2d_grad_input(grad_output, indices, input_shape=x.shape)
+
+
+def avg_pool2d(
+    x: Array,
+    *,
+    kernel_size: Pair,
+    stride: Pair,
+    padding: Pair,
+    ceil_mode: bool,
+    count_include_pad: bool,
+) -> Array:
+    """Return every window's mean; what hangs over the end never counts.
+
+    Raises:
+        ValueError: the shapes or options fit no pooling.
+    """
+    shape = _windows(x.shape, kernel_size, stride, padding, (1, 1), ceil_mode=ceil_mode)
+    y = np.zeros((*x.shape[:2], *shape), x.dtype)
+    for windows, pixels in _taps(x.shape, shape, kernel_size, stride, padding, (1, 1)):
+        y[:, :, *windows] += x[:, :, *pixels]
+    y /= _divisors(
+        x.shape, shape, kernel_size, stride, padding, count_include_pad=count_include_pad
+    )
+    return y
+
+
+def avg_pool2d_grad_input(
+    grad_output: Array,
+    *,
+    input_shape: Shape,
+    kernel_size: Pair,
+    stride: Pair,
+    padding: Pair,
+    ceil_mode: bool,
+    count_include_pad: bool,
+) -> Array:
+    """Return dx of shape `input_shape`: every dy, divided as in the forward pass, spread and added.
+
+    Raises:
+        ValueError: the shapes or options fit no pooling.
+    """
+    shape = _windows(input_shape, kernel_size, stride, padding, (1, 1), ceil_mode=ceil_mode)
+    if grad_output.shape != (*input_shape[:2], *shape):
+        raise ValueError(f"grad_output has shape {grad_output.shape}, but the output has {shape}")
+    share = grad_output / _divisors(
+        input_shape, shape, kernel_size, stride, padding, count_include_pad=count_include_pad
+    ).astype(grad_output.dtype)
+    dx = np.zeros(input_shape, grad_output.dtype)
+    for windows, pixels in _taps(input_shape, shape, kernel_size, stride, padding, (1, 1)):
+        dx[:, :, *pixels] += share[:, :, *windows]
+    return dx
+
+
+def _taps(
+    x_shape: Shape, shape: Pair, kernel_size: Pair, stride: Pair, padding: Pair, dilation: Pair
+) -> Iterator[tuple[Windows, Pixels]]:
+    """Yield, row by row, the windows of every tap that fall on the image, and their pixels."""
+    sides = [
+        [
+            _side(tap * dilation[axis] - padding[axis], stride[axis], x_shape[2 + axis], shape[axis])
+            for tap in range(kernel_size[axis])
+        ]
+        for axis in (0, 1)
+    ]
+    for down in sides[0]:
+        for across in sides[1]:
+            if down and across:
+                yield (down[0], across[0]), (down[1], across[1])
+
+
+def _side(offset: int, stride: int, size: int, count: int) -> tuple[slice, slice] | None:
+    """Return which windows i have 0 <= i * stride + offset < size, and those pixels."""
+    first = max(0, -(offset // stride))
+    last = min(count, (size - 1 - offset) // stride + 1)
+    if last <= first:
+        return None
+    start = first * stride + offset
+    return slice(first, last), slice(start, start + (last - 1 - first) * stride + 1, stride)
+
+
+def _divisors(
+    x_shape: Shape, shape: Pair, kernel_size: Pair, stride: Pair, padding: Pair, *,
+    count_include_pad: bool,
+) -> Array:
+    """Return how many pixels count in each window: [OH, OW]."""
+    sides = []
+    for axis in (0, 1):
+        size, pad = x_shape[2 + axis], padding[axis]
+        start = np.arange(shape[axis]) * stride[axis] - pad
+        end = np.minimum(start + kernel_size[axis], size + pad)
+        if not count_include_pad:
+            start, end = np.maximum(start, 0), np.minimum(end, size)
+        sides.append(end - start)
+    return sides[0][:, np.newaxis] * sides[1]
+
+
+def _windows(
+    x_shape: Shape, kernel_size: Pair, stride: Pair, padding: Pair, dilation: Pair, *,
+    ceil_mode: bool,
+) -> Pair:
+    """Return how many windows there are down and across, or raise ValueError."""
+    if len(x_shape) != 4 or min(x_shape[1:]) < 1 or x_shape[0] < 0:
+        raise ValueError(f"x {x_shape} must have four axes, the last three of at least 1")
+    if min(*kernel_size, *stride, *dilation) < 1 or min(padding) < 0:
+        raise ValueError(
+            f"kernel_size {kernel_size}, stride {stride} and dilation {dilation} must be at least "
+            f"1, padding {padding} at least 0"
+        )
+    counts = []
+    for size, kernel, s, p, d in zip(
+        x_shape[2:], kernel_size, stride, padding, dilation, strict=True
+    ):
+        span = (kernel - 1) * d + 1
+        room = size + 2 * p - span
+        if p > kernel // 2 or (room < 0 and not ceil_mode):
+            raise ValueError(f"a window of {span} pixels does not fit {size} padded by {p}")
+        count = (room + (s - 1 if ceil_mode else 0)) // s + 1
+        if ceil_mode and (count - 1) * s >= size + p:
+            count -= 1
+        starts = np.arange(count) * s - p
+        if count < 1 or (starts + -(np.minimum(starts, 0) // d) * d >= np.minimum(
+            size, starts + span
+        )).any():
+            raise ValueError(f"{count} windows of {span} pixels on {size}: one holds no pixel")
+        counts.append(count)
+    return counts[0], counts[1]

@@ -1,0 +1,146 @@
+"""Transposed convolution: col2im forward, im2col on the way back.
+
+With the weight [C, M/groups, KH, KW] of each group as a matrix, one column per output it reaches,
+
+    columns = weight.T @ x        dx = weight @ columns(dy)        dw = x @ columns(dy).T
+
+and y folds the columns (every column is added to the window that it belongs to).
+"""
+
+import numpy as np
+
+from implementations.im2col.convolution import Array, Pair, Shape, fold, patches
+
+# fmt: off  - signatures are laid out as arrays | options
+
+
+def conv_transpose2d(
+    x: Array,
+    weight: Array,
+    bias: Array | None = None,
+    *,
+    stride: Pair,
+    padding: Pair,
+    output_padding: Pair,
+    dilation: Pair,
+    groups: int,
+) -> Array:
+    """Return y [N, M, OH, OW] from x [N, C, H, W], weight [C, M/groups, KH, KW] and bias [M].
+
+    Raises:
+        ValueError: the shapes or options fit no transposed convolution.
+    """
+    shape = _output_shape(x.shape, weight.shape, stride, padding, output_padding, dilation, groups)
+    if bias is not None and bias.shape != shape[1:2]:
+        raise ValueError(f"bias has shape {bias.shape}, but there are {shape[1]} output channels")
+    kernels = weight.reshape(groups, len(weight) // groups, -1).transpose(0, 2, 1)
+    y = np.empty(shape, x.dtype)
+    for n, image in enumerate(x):
+        columns = np.matmul(kernels, image.reshape(groups, len(weight) // groups, -1))
+        taps = columns.reshape(shape[1], *weight.shape[2:], *x.shape[2:])
+        y[n] = fold(taps, shape[2:], stride, padding, dilation)
+    if bias is not None:
+        y += bias[:, np.newaxis, np.newaxis]
+    return y
+
+
+def conv_transpose2d_grad_input(
+    grad_output: Array,
+    weight: Array,
+    *,
+    input_shape: Shape,
+    stride: Pair,
+    padding: Pair,
+    output_padding: Pair,
+    dilation: Pair,
+    groups: int,
+) -> Array:
+    """Return dx of shape `input_shape` [N, C, H, W] from dy [N, M, OH, OW].
+
+    Raises:
+        ValueError: the shapes or options fit no transposed convolution.
+    """
+    options = (stride, padding, output_padding, dilation, groups)
+    _check_grad_output(grad_output, _output_shape(input_shape, weight.shape, *options))
+    kernels = weight.reshape(groups, len(weight) // groups, -1)
+    dx = np.empty(input_shape, grad_output.dtype)
+    for n, dy in enumerate(grad_output):
+        columns = patches(dy, weight.shape[2:], input_shape[2:], stride, padding, dilation)
+        product = np.matmul(kernels, columns.reshape(groups, kernels.shape[2], -1))
+        dx[n] = product.reshape(input_shape[1:])
+    return dx
+
+
+def conv_transpose2d_grad_weight(
+    grad_output: Array,
+    x: Array,
+    *,
+    weight_shape: Shape,
+    stride: Pair,
+    padding: Pair,
+    output_padding: Pair,
+    dilation: Pair,
+    groups: int,
+) -> Array:
+    """Return dw of shape `weight_shape` [C, M/groups, KH, KW], summed over the images.
+
+    Raises:
+        ValueError: the shapes or options fit no transposed convolution.
+    """
+    options = (stride, padding, output_padding, dilation, groups)
+    _check_grad_output(grad_output, _output_shape(x.shape, weight_shape, *options))
+    members = weight_shape[0] // groups
+    depth = weight_shape[1] * weight_shape[2] * weight_shape[3]
+    dw = np.zeros((groups, members, depth), grad_output.dtype)
+    for image, dy in zip(x, grad_output, strict=True):
+        columns = patches(dy, weight_shape[2:], x.shape[2:], stride, padding, dilation)
+        rows = columns.reshape(groups, depth, -1).transpose(0, 2, 1)
+        dw += np.matmul(image.reshape(groups, members, -1), rows)
+    return dw.reshape(weight_shape)
+
+
+def conv_transpose2d_grad_bias(grad_output: Array) -> Array:
+    """Return db [M] from dy [N, M, OH, OW], summed over images and pixels.
+
+    Raises:
+        ValueError: grad_output does not have four axes.
+    """
+    if grad_output.ndim != 4:
+        raise ValueError(f"grad_output must have axes [N, M, OH, OW], got {grad_output.shape}")
+    db: Array = grad_output.sum(axis=(0, 2, 3))
+    return db
+
+
+def _check_grad_output(grad_output: Array, shape: Shape) -> None:
+    if grad_output.shape != shape:
+        raise ValueError(f"grad_output has shape {grad_output.shape}, but the output has {shape}")
+
+
+def _output_shape(
+    x_shape: Shape, weight_shape: Shape, stride: Pair, padding: Pair, output_padding: Pair,
+    dilation: Pair, groups: int,
+) -> Shape:
+    """Return y's shape [N, M, OH, OW], or raise ValueError where there is none."""
+    if len(x_shape) != 4 or len(weight_shape) != 4:
+        raise ValueError(f"x {x_shape} and weight {weight_shape} must have four axes each")
+    if min(*stride, *dilation) < 1 or min(*padding, *output_padding) < 0:
+        raise ValueError(
+            f"stride {stride} and dilation {dilation} must be at least 1, padding {padding} and "
+            f"output_padding {output_padding} at least 0"
+        )
+    if groups < 1 or x_shape[1] != weight_shape[0] or x_shape[1] % groups:
+        raise ValueError(f"x {x_shape}, weight {weight_shape} and {groups} groups do not fit")
+    if min(x_shape[0], *(s - 1 for s in (*x_shape[1:], *weight_shape))) < 0:
+        raise ValueError(f"x {x_shape} and weight {weight_shape} must have sizes of at least 1")
+    sides = []
+    for size, taps, s, p, o, d in zip(
+        x_shape[2:], weight_shape[2:], stride, padding, output_padding, dilation, strict=True
+    ):
+        side = (size - 1) * s + (taps - 1) * d + 1 + o - 2 * p
+        if side < 1 or o >= max(s, d):
+            raise ValueError(
+                f"an output of {side} pixels with output_padding {o}, stride {s} and dilation {d} "
+                "is not possible"
+            )
+        sides.append(side)
+    return (x_shape[0], weight_shape[1] * groups, *sides)

@@ -1,0 +1,105 @@
+"""PyTorch's own operators and gradients, on NumPy arrays, behind the protocol's names.
+
+Needs PyTorch: pip install 'gradoracle[torch]'.
+"""
+
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+try:
+    import torch
+except ImportError as error:
+    raise ImportError("PyTorch is not installed: pip install 'gradoracle[torch]'") from error
+
+from implementations.torch_reference.activations import (
+    leaky_relu,
+    leaky_relu_grad,
+    relu,
+    relu_grad,
+    sigmoid,
+    sigmoid_grad,
+    tanh,
+    tanh_grad,
+)
+from implementations.torch_reference.convolution import (
+    conv2d,
+    conv2d_grad_bias,
+    conv2d_grad_input,
+    conv2d_grad_weight,
+    conv_transpose2d,
+    conv_transpose2d_grad_bias,
+    conv_transpose2d_grad_input,
+    conv_transpose2d_grad_weight,
+)
+from implementations.torch_reference.dense import (
+    batch_mean,
+    cross_entropy,
+    cross_entropy_grad,
+    linear,
+    linear_grad_bias,
+    linear_grad_input,
+    linear_grad_weight,
+    sgd_step,
+    softmax,
+    softmax_grad,
+)
+from implementations.torch_reference.pooling import (
+    avg_pool2d,
+    avg_pool2d_grad_input,
+    max_pool2d,
+    max_pool2d_grad_input,
+    max_pool2d_vjp,
+)
+
+__all__ = [
+    "avg_pool2d",
+    "avg_pool2d_grad_input",
+    "batch_mean",
+    "contract",
+    "conv2d",
+    "conv2d_grad_bias",
+    "conv2d_grad_input",
+    "conv2d_grad_weight",
+    "conv_transpose2d",
+    "conv_transpose2d_grad_bias",
+    "conv_transpose2d_grad_input",
+    "conv_transpose2d_grad_weight",
+    "cross_entropy",
+    "cross_entropy_grad",
+    "from_numpy",
+    "leaky_relu",
+    "leaky_relu_grad",
+    "linear",
+    "linear_grad_bias",
+    "linear_grad_input",
+    "linear_grad_weight",
+    "max_pool2d",
+    "max_pool2d_grad_input",
+    "max_pool2d_vjp",
+    "relu",
+    "relu_grad",
+    "sgd_step",
+    "sigmoid",
+    "sigmoid_grad",
+    "softmax",
+    "softmax_grad",
+    "tanh",
+    "tanh_grad",
+    "to_numpy",
+]
+
+
+contract = {"policies": {"nan": "any"}}  # PyTorch's CPU kernel takes the last NaN of a window
+
+
+def from_numpy(array: npt.NDArray[Any]) -> torch.Tensor:
+    """Return a tensor with the array's elements; strides that PyTorch lacks are copied away."""
+    return torch.from_numpy(np.array(array))
+
+
+def to_numpy(tensor: torch.Tensor) -> npt.NDArray[Any]:
+    """Return the tensor's elements as an array."""
+    array: npt.NDArray[Any] = tensor.detach().numpy()
+    return array

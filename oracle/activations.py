@@ -1,0 +1,153 @@
+"""Activations and their gradients, element by element.
+
+002: Y(i, j, k) = f(Z(i, j, k)) on the way forward, dL/dZ = dL/dY f'(Z) on the way back, whatever
+the shape.  The documents leave f open; these are the usual four.  At 0, where relu and leaky_relu
+have no derivative, it is that of their negative side: relu'(0) = 0, leaky'(0) = negative_slope.
+Nothing overflows: the exponential is only taken of numbers that are not positive.
+"""
+
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+
+from oracle.elementary import exp, tanh as tanh_of
+from oracle.formula import composed, selection
+from oracle.geometry import Array, check_shape
+from oracle.loops import run
+
+
+@selection(images="kept")
+def relu(z: Array) -> Array:
+    """Return y = max(z, 0), of z's shape and dtype.
+
+        y = z where z > 0, else 0
+
+    (002, "Activation Layer": Y = f(Z), f the rectifier).
+    """
+    return _each(_relu, z)
+
+
+def _relu(z: Any) -> Any:
+    return z if z > 0 or z != z else 0  # noqa: PLR0124 - a NaN stays one
+
+
+@selection(images="kept")
+def relu_grad(grad_output: Array, z: Array) -> Array:
+    """Return dz = dE/dz from dy and z, of the same shape.
+
+        dz = dy where z > 0, else 0
+
+    (002, dL/dZ = dL/dY f'(Z); f'(0) = 0).
+
+    Raises:
+        ValueError: the shapes differ.
+    """
+    return _each(lambda dy, v: dy if v > 0 else 0, grad_output, z)
+
+
+@composed(images="kept")
+def leaky_relu(z: Array, *, negative_slope: float) -> Array:
+    """Return y, of z's shape and dtype.
+
+        y = z where z > 0, else negative_slope * z
+
+    (002, "Activation Layer": Y = f(Z), f the leaky rectifier).
+    """
+    return _each(lambda v: v if v > 0 else v * negative_slope, z)
+
+
+@composed(images="kept")
+def leaky_relu_grad(grad_output: Array, z: Array, *, negative_slope: float) -> Array:
+    """Return dz = dE/dz from dy and z, of the same shape.
+
+        dz = dy where z > 0, else negative_slope * dy
+
+    (002, dL/dZ = dL/dY f'(Z); f'(0) = negative_slope).
+
+    Raises:
+        ValueError: the shapes differ.
+    """
+    return _each(lambda dy, v: dy if v > 0 else dy * negative_slope, grad_output, z)
+
+
+@composed(images="kept")
+def sigmoid(z: Array) -> Array:
+    """Return y = sigma(z), of z's shape and dtype.
+
+        y = 1 / (1 + e^-z)
+
+    (002, "Activation Layer": Y = f(Z), f the logistic function).
+    """
+    return _each(_sigmoid, z)
+
+
+def _sigmoid(z: Any) -> Any:
+    """Return 1 / (1 + e^-z), written with e^z where z is negative."""
+    if z >= 0:
+        return 1 / (1 + exp(-z))
+    e = exp(z)
+    return e / (1 + e)
+
+
+@composed(images="kept")
+def sigmoid_grad(grad_output: Array, z: Array) -> Array:
+    """Return dz = dE/dz from dy and z, of the same shape.
+
+        dz = dy y (1 - y),  y = 1 / (1 + e^-z)
+
+    (002, dL/dZ = dL/dY f'(Z)).
+
+    Raises:
+        ValueError: the shapes differ.
+    """
+    return _each(_sigmoid_grad, grad_output, z)
+
+
+def _sigmoid_grad(dy: Any, z: Any) -> Any:
+    y = _sigmoid(z)
+    return dy * (y * (1 - y))
+
+
+@composed(images="kept")
+def tanh(z: Array) -> Array:
+    """Return y = tanh(z), of z's shape and dtype.
+
+        y = (e^z - e^-z) / (e^z + e^-z)
+
+    (002, "Activation Layer": Y = f(Z), f the hyperbolic tangent).
+    """
+    return _each(tanh_of, z)
+
+
+@composed(images="kept")
+def tanh_grad(grad_output: Array, z: Array) -> Array:
+    """Return dz = dE/dz from dy and z, of the same shape.
+
+        dz = dy (1 - y^2),  y = tanh(z)
+
+    (002, dL/dZ = dL/dY f'(Z)).
+
+    Raises:
+        ValueError: the shapes differ.
+    """
+    return _each(_tanh_grad, grad_output, z)
+
+
+def _tanh_grad(dy: Any, z: Any) -> Any:
+    y = tanh_of(z)
+    return dy * (1 - y * y)
+
+
+def _each(function: Callable[..., Any], first: Array, *others: Array) -> Array:
+    """Return `function` of every element, or of the elements in the same place."""
+    for other in others:
+        check_shape("z", other.shape, first.shape, "grad_output has")
+    result = np.zeros(first.size, first.dtype)
+    flat = [a.ravel() for a in (first, *others)]
+    return run(_loop, result, function, *flat, products=0).reshape(first.shape)
+
+
+def _loop(result: Array, function: Callable[..., Any], *arrays: Array) -> None:
+    for at in range(len(result)):
+        result[at] = function(*(a[at] for a in arrays))

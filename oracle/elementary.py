@@ -1,0 +1,54 @@
+"""Elementary functions over every number system that the formulas are run in.
+
+Floats use `math`, mpmath's numbers mpmath, and a number that has a method of the function's name
+(`oracle.dual.Dual`, `oracle.estimate.Estimate`) that method.  A logarithm of 0 is -infinity, and
+an exponential that leaves the range of floats is infinity, as IEEE 754 has it.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from typing import Any
+
+from oracle.precise import ctx
+
+
+def exp(v: Any) -> Any:
+    """Return e**v."""
+    if isinstance(v, ctx.mpf):
+        return ctx.exp(v)
+    if hasattr(v, "exp"):
+        return v.exp()
+    try:
+        return math.exp(v)
+    except OverflowError:
+        return math.inf
+
+
+def log(v: Any) -> Any:
+    """Return the natural logarithm of v."""
+    if isinstance(v, ctx.mpf):
+        return ctx.log(v)
+    if hasattr(v, "log"):
+        return v.log()
+    return math.log(v) if v else -math.inf
+
+
+def tanh(v: Any) -> Any:
+    """Return the hyperbolic tangent of v."""
+    if isinstance(v, ctx.mpf):
+        return ctx.tanh(v)
+    if hasattr(v, "tanh"):
+        return v.tanh()
+    return math.tanh(v)
+
+
+def total(terms: Sequence[Any]) -> Any:
+    """Return the sum of one number or more; an `Estimate` is charged for any order of the terms."""
+    first, *rest = terms
+    if hasattr(first, "plus_all"):
+        return first.plus_all(rest)
+    for term in rest:
+        first = first + term
+    return first

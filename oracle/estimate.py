@@ -1,0 +1,123 @@
+"""Running error analysis: a value together with how far rounding may have taken it.
+
+Fed to a formula in place of numbers, an `Estimate` walks the literal loops and comes out with a
+bound of the error of any backend that computes the same expression from operations of known
+accuracy (Wilkinson 1986; Higham 2002, section 3.3).  The accuracies are those that OpenCL 3.0
+demands of a full profile (section 7.4, "Relative Error as ULPs": +, -, * correctly rounded, x / y
+2.5 ulp, exp and log 3 ulp, tanh 5 ulp), and results below the smallest normal number may be
+flushed to zero.  One ulp is at most 2u relative to the value, u the unit roundoff.
+
+A sum is charged for any order of its terms (`oracle.elementary.total`).  Values and errors are
+Python floats: the bound itself is rounded by far less than what it leaves room for.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import Any
+
+DIVIDE, EXP, LOG, TANH = 5, 6, 6, 10  # in units of u
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Estimate:
+    """`value`, known to `error`, in a format of unit roundoff `unit` and smallest normal `tiny`."""
+
+    value: float
+    error: float
+    unit: float
+    tiny: float
+
+    def rounded(self, value: float, error: float, units: float = 1.0) -> Estimate:
+        """Return the result of an operation that is itself accurate to `units`."""
+        if math.isinf(value):
+            return Estimate(value, 0.0, self.unit, self.tiny)
+        return Estimate(
+            value, error + units * self.unit * (abs(value) + error), self.unit, self.tiny
+        )
+
+    def __add__(self, other: Any) -> Estimate:
+        b = self._like(other)
+        if not (b.value or b.error):
+            return self
+        if not (self.value or self.error):
+            return b
+        return self.rounded(self.value + b.value, self.error + b.error)
+
+    __radd__ = __add__
+
+    def __neg__(self) -> Estimate:
+        return Estimate(-self.value, self.error, self.unit, self.tiny)
+
+    def __sub__(self, other: Any) -> Estimate:
+        return self + -self._like(other)
+
+    def __rsub__(self, other: Any) -> Estimate:
+        return -self + other
+
+    def __mul__(self, other: Any) -> Estimate:
+        b = self._like(other)
+        for one, rest in ((self, b), (b, self)):
+            if abs(one.value) == 1 and not one.error:
+                return rest if one.value > 0 else -rest
+            if not (one.value or one.error):
+                return one
+        error = abs(self.value) * b.error + abs(b.value) * self.error + self.error * b.error
+        return self.rounded(self.value * b.value, error + self.tiny)
+
+    __rmul__ = __mul__
+
+    def __truediv__(self, other: Any) -> Estimate:
+        b = self._like(other)
+        quotient = self.value / b.value
+        room = abs(b.value) - b.error
+        error = (self.error + abs(quotient) * b.error) / room if room > 0 else math.inf
+        return self.rounded(quotient, error + self.tiny, DIVIDE)
+
+    def __rtruediv__(self, other: Any) -> Estimate:
+        return self._like(other) / self
+
+    def __abs__(self) -> Estimate:
+        return Estimate(abs(self.value), self.error, self.unit, self.tiny)
+
+    def __gt__(self, other: Any) -> bool:
+        return self.value > self._like(other).value
+
+    def __lt__(self, other: Any) -> bool:
+        return self.value < self._like(other).value
+
+    def __ge__(self, other: Any) -> bool:
+        return self.value >= self._like(other).value
+
+    def exp(self) -> Estimate:
+        """Return e to this power."""
+        value = math.exp(self.value)
+        return self.rounded(value, value * math.expm1(min(self.error, 700.0)) + self.tiny, EXP)
+
+    def log(self) -> Estimate:
+        """Return the natural logarithm."""
+        room = self.value - self.error
+        error = self.error / room if room > 0 else math.inf
+        return self.rounded(math.log(self.value), error + self.tiny, LOG)
+
+    def tanh(self) -> Estimate:
+        """Return the hyperbolic tangent."""
+        return self.rounded(math.tanh(self.value), self.error + self.tiny, TANH)
+
+    def plus_all(self, others: list[Any]) -> Estimate:
+        """Return the sum with `others`, whatever the order it is taken in."""
+        terms = [self, *map(self._like, others)]
+        if len(terms) == 1:
+            return self
+        error = math.fsum(t.error for t in terms)
+        size = math.fsum(abs(t.value) for t in terms) + error
+        gamma = (len(terms) - 1) * self.unit
+        value = math.fsum(t.value for t in terms)
+        return Estimate(value, error + gamma / (1 - gamma) * size, self.unit, self.tiny)
+
+    def _like(self, other: Any) -> Estimate:
+        """Return a constant of a formula as an exact estimate."""
+        if isinstance(other, Estimate):
+            return other
+        return Estimate(float(other), 0.0, self.unit, self.tiny)

@@ -1,0 +1,33 @@
+"""mpmath's numbers at the precision in which elementary formulas are evaluated.
+
+113 bits are those of IEEE 754's binary128: sixty more than float64 has, so what a sum of a
+thousand terms loses of them is nowhere near what is judged.
+"""
+
+from typing import Any
+
+import mpmath
+import numpy as np
+
+from oracle.geometry import Array
+
+BITS = 113
+
+ctx: Any = mpmath.mp.clone()
+ctx.prec = BITS
+
+
+def precise(array: Array) -> Array:
+    """Return the elements of a float array as mpmath's numbers, exactly."""
+    lifted: Array = np.frompyfunc(ctx.mpf, 1, 1)(np.asarray(array, np.float64).astype(object))
+    return np.asarray(lifted, object).reshape(np.shape(array))
+
+
+def halves(array: Array) -> tuple[Array, Array]:
+    """Return two float64 arrays whose sums are mpmath's numbers, to twice float64's precision."""
+    high = array.astype(np.float64)
+    flat = [
+        float(v - h) if np.isfinite(h) else 0.0
+        for v, h in zip(array.ravel(), high.ravel().tolist(), strict=True)
+    ]
+    return high, np.array(flat, np.float64).reshape(high.shape)

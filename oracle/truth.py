@@ -1,0 +1,161 @@
+"""What a formula gives on a call, and how far a right answer may be from it.
+
+One kind per algebra of `oracle.formula`: exact integers where the formula is multilinear, the
+data themselves where it selects, and high precision with a running error bound where it is
+composed of elementary functions.  Everything that judges an answer asks one of these.
+"""
+
+from __future__ import annotations
+
+from functools import cached_property
+from typing import Any, Protocol
+
+import numpy as np
+
+from oracle.estimate import Estimate
+from oracle.exact import MultilinearTruth
+from oracle.formula import Call, Formula, Multilinear, Selection, algebra, evaluate, is_place, operands
+from oracle.geometry import Array, Shape
+from oracle.loops import arguments_only
+from oracle.precise import halves, precise
+from oracle.rounding import FORMATS
+
+
+class Truth(Protocol):
+    """The right answer to one call of one formula."""
+
+    @property
+    def shape(self) -> Shape:
+        """The answer's shape."""
+
+    def is_exact(self, dtype: str, accumulator: str) -> bool:
+        """Whether the answer must be equal: rounding provably never acts, or there is none."""
+
+    def as_float(self, dtype: np.dtype[np.generic]) -> Array:
+        """Return the elements, rounded to `dtype`."""
+
+    def bound(self, dtype: str, accumulator: str) -> Array:
+        """Return the largest error of a right answer per element, as float64."""
+
+    def error_over_bound(self, got: Array, accumulator: str) -> Array:
+        """Return |got - truth| as a share of the bound; above 1, or not a number: wrong."""
+
+
+def truth(formula: Formula, call: Call) -> Truth:
+    """Return the truth of `formula` on `call`; nothing is evaluated before it is asked for."""
+    kind = algebra(formula)
+    if isinstance(kind, Multilinear):
+        return MultilinearTruth(formula, call)
+    if isinstance(kind, Selection):
+        return SelectionTruth(formula, call)
+    return ComposedTruth(formula, call)
+
+
+def answer_shape(formula: Formula, call: Call) -> Shape:
+    """Return the shape of the formula's answer, running no loop."""
+    with arguments_only():
+        return evaluate(formula, call).shape
+
+
+def answer_dtype(formula: Formula, call: Call) -> np.dtype[np.generic]:
+    """Return the dtype that an answer must have: the numbers' own, or int64 for indices."""
+    if is_place(formula):
+        return np.dtype(np.int64)
+    (dtype,) = {a.dtype for a in call.values() if isinstance(a, np.ndarray) and a.dtype.kind == "f"}
+    return dtype
+
+
+class _Lazy:
+    def __init__(self, formula: Formula, call: Call) -> None:
+        self.formula, self.call = formula, call
+
+    @property
+    def shape(self) -> Shape:
+        """The answer's shape."""
+        return answer_shape(self.formula, self.call)
+
+
+class SelectionTruth(_Lazy):
+    """The answer of a formula that picks among its data: every element is exact, NaN among them."""
+
+    @cached_property
+    def value(self) -> Array:
+        """The elements, in the numbers of the call."""
+        return evaluate(self.formula, self.call)
+
+    def is_exact(self, dtype: str, accumulator: str) -> bool:
+        """Return True: nothing is computed, so nothing is rounded."""
+        del dtype, accumulator
+        return True
+
+    def as_float(self, dtype: np.dtype[np.generic]) -> Array:
+        """Return the elements; indices stay integers."""
+        return self.value if is_place(self.formula) else self.value.astype(dtype)
+
+    def bound(self, dtype: str, accumulator: str) -> Array:
+        """Return zeros."""
+        del dtype, accumulator
+        return np.zeros(self.shape)
+
+    def error_over_bound(self, got: Array, accumulator: str) -> Array:
+        """Return 0 where the element is equal (NaN to NaN), else infinity."""
+        del accumulator
+        both_nan = (self.value != self.value) & (got != got)  # noqa: PLR0124 - that is NaN
+        return np.where((got == self.value) | both_nan, 0.0, np.inf)
+
+
+class ComposedTruth(_Lazy):
+    """The answer in mpmath's numbers, bounded by running error analysis on the same loops."""
+
+    @cached_property
+    def value(self) -> tuple[Array, Array]:
+        """The elements as two float64 arrays that add up to them."""
+        return halves(np.asarray(self._run(precise), object))
+
+    def is_exact(self, dtype: str, accumulator: str) -> bool:
+        """Return False: every element has its bound, which is 0 where nothing is rounded."""
+        del dtype, accumulator
+        return False
+
+    def as_float(self, dtype: np.dtype[np.generic]) -> Array:
+        """Return the elements rounded to float64 and from there to `dtype`."""
+        return self.value[0].astype(dtype)
+
+    def bound(self, dtype: str, accumulator: str) -> Array:
+        """Return the running error bound, where the accumulator's operations round.
+
+        A wider accumulator leaves one rounding to the result's dtype.
+        """
+        inner, result = FORMATS[accumulator], FORMATS[dtype]
+        unit, tiny = 2.0**-inner.bits, 2.0**result.smallest_exponent
+
+        def lift(array: Array) -> Array:
+            return _estimates(array, unit, tiny)
+
+        estimates = np.asarray(self._run(lift), object)
+        errors = [e.error if isinstance(e, Estimate) else 0.0 for e in estimates.ravel()]
+        bound = np.array(errors, np.float64).reshape(estimates.shape)
+        if inner.bits > result.bits:
+            bound = bound * (1 + 2.0**-result.bits) + 2.0**-result.bits * abs(self.value[0])
+        return bound
+
+    def error_over_bound(self, got: Array, accumulator: str) -> Array:
+        """Return |got - truth| over the bound; infinities are right where the truth is one."""
+        high, low = self.value
+        with np.errstate(all="ignore"):
+            error = np.asarray(abs((got.astype(np.float64) - high) - low))
+            error[(got == high) & np.isinf(high)] = 0
+            share = np.asarray(error / self.bound(got.dtype.name, accumulator))
+        share[error == 0] = 0
+        return share
+
+    def _run(self, lift: Any) -> Array:
+        numbers = {name: lift(a) for name, a in operands(self.formula, self.call).items()}
+        return evaluate(self.formula, {**self.call, **numbers})
+
+
+def _estimates(array: Array, unit: float, tiny: float) -> Array:
+    flat = [Estimate(v, 0.0, unit, tiny) for v in np.asarray(array, np.float64).ravel().tolist()]
+    lifted = np.empty(len(flat), object)
+    lifted[:] = flat
+    return lifted.reshape(np.shape(array))
