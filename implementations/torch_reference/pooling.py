@@ -120,9 +120,16 @@ def avg_pool2d_grad_input(
     Raises:
         ValueError, RuntimeError: the shapes or options fit no pooling.
     """
-    _check(input_shape)
+    x = grad_output.new_zeros(input_shape)
+    options = {
+        "kernel_size": kernel_size, "stride": stride, "padding": padding, "ceil_mode": ceil_mode,
+        "count_include_pad": count_include_pad,
+    }
+    y = avg_pool2d(x.to("meta"), **options)  # type: ignore[arg-type]  # the backward trusts its arguments
+    if y.shape != grad_output.shape:
+        raise ValueError(f"grad_output {[*grad_output.shape]} does not fit {[*y.shape]}")
     return torch.ops.aten.avg_pool2d_backward(
-        grad_output, grad_output.new_zeros(input_shape), kernel_size, stride, padding, ceil_mode,
+        grad_output, x, kernel_size, stride, padding, ceil_mode,
         count_include_pad, None,
     )
 
