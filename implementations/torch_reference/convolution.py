@@ -131,9 +131,12 @@ def conv_transpose2d(
         ValueError, RuntimeError: the shapes or options fit no transposed convolution.
     """
     _check_transposed(x.shape, weight.shape, stride, output_padding, dilation)
-    return torch.nn.functional.conv_transpose2d(
+    y = torch.nn.functional.conv_transpose2d(
         x, weight, bias, stride, padding, output_padding, groups, dilation
     )
+    if min(y.shape[1:]) < 1:
+        raise ValueError(f"the output would have no pixel: {[*y.shape]}")
+    return y
 
 
 def conv_transpose2d_grad_input(
