@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import textwrap
 from collections.abc import Iterable, Sequence
 from dataclasses import asdict, dataclass, field
 from math import floor
@@ -11,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from conformance.report import MismatchReport
 
+UNCLAIMED = "not claimed"
 SCHEMA = 1  # of the JSON; raised when a field changes its meaning
 
 
@@ -141,27 +143,44 @@ def _lines(certificate: Certificate) -> Iterable[str]:
     c = certificate
     yield f"certificate of {c.backend} ({c.origin})"
     yield f"  {'CERTIFIED' if c.passed else 'NOT CERTIFIED: ' + c.why_not}"
-    properties = list(dict.fromkeys(o.property_name for o in c.outcomes))
-    formulas = list(dict.fromkeys(o.formula for o in c.outcomes))
-    width = max(len(p) for p in properties) if properties else 0
-    yield ""
-    yield "  calls judged".ljust(width + 4) + "  ".join(f"{f:>18}" for f in formulas)
-    for name in properties:
-        cells = [_cell(c.outcomes, formula, name) for formula in formulas]
-        yield f"  {name:<{width + 2}}" + "  ".join(f"{cell:>18}" for cell in cells)
-    yield ""
+    yield from _table(c.outcomes)
     yield from _summary(c)
 
 
-def _cell(outcomes: Sequence[Outcome], formula: str, name: str) -> str:
-    outcome = next((o for o in outcomes if (o.formula, o.property_name) == (formula, name)), None)
-    if outcome is None:
-        return ""
+def _table(outcomes: Sequence[Outcome]) -> Iterable[str]:
+    """Yield the calls judged, a row per formula and a numbered column per property."""
+    properties = list(dict.fromkeys(o.property_name for o in outcomes))
+    cells = {(o.formula, o.property_name): _cell(o) for o in outcomes}
+    formulas = list(dict.fromkeys(o.formula for o in outcomes))
+    name = max((len(f) for f in formulas), default=0)
+    columns = [
+        max(len(str(number)), *(len(cells.get((f, p), "")) for f in formulas))
+        for number, p in enumerate(properties, 1)
+    ]
+    yield ""
+    yield "  calls judged".ljust(name + 4) + "  ".join(
+        f"{number:>{width}}" for number, width in enumerate(columns, 1)
+    )
+    for formula in formulas:
+        row = [cells.get((formula, p), "") for p in properties]
+        if set(row) - {""} == {UNCLAIMED}:
+            yield f"  {formula:<{name}}  {UNCLAIMED}"
+            continue
+        filled = (f"{cell:>{width}}" for cell, width in zip(row, columns, strict=True))
+        yield f"  {formula:<{name}}  {'  '.join(filled)}".rstrip()
+    yield ""
+    legend = ", ".join(f"{number}\xa0{p}" for number, p in enumerate(properties, 1))
+    for line in textwrap.wrap(legend, 98):
+        yield "  " + line.replace("\xa0", " ")
+    yield ""
+
+
+def _cell(outcome: Outcome) -> str:
     if outcome.status == "mismatch":
-        return "MISMATCH"
+        return "WRONG"
     if outcome.status != "passed":
         return outcome.status
-    declined = f" -{outcome.declined}" if outcome.declined else ""
+    declined = f"-{outcome.declined}" if outcome.declined else ""
     return f"{outcome.judged}{declined}"
 
 

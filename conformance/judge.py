@@ -69,7 +69,8 @@ def require_truth(backend: Backend, formula: Formula, call: Call, got: Array) ->
 
 def data_dtype(call: Call) -> np.dtype[np.generic]:
     """Return the dtype of the call's numbers."""
-    (dtype,) = {a.dtype for a in call.values() if isinstance(a, np.ndarray) and is_data(a)}
+    dtype: np.dtype[np.generic]
+    (dtype,) = {a.dtype for a in call.values() if is_data(a)}
     return dtype
 
 

@@ -32,9 +32,7 @@ class Misconception:
 
     def answer(self, formula: Formula, call: Call) -> Array | None:
         """Return what the misconception gives for a call, or None where it gives nothing."""
-        wide = {
-            n: a.astype(np.float64) if is_data(a) else a for n, a in call.items()
-        }
+        wide = {n: a.astype(np.float64) if is_data(a) else a for n, a in call.items()}
         try:
             with np.errstate(all="ignore"):
                 given = self.wrong(formula, wide)

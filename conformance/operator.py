@@ -13,7 +13,7 @@ from oracle.geometry import Shape
 from oracle.rounding import FORMATS
 
 Size: TypeAlias = Literal["small", "medium", "large"]
-Kind: TypeAlias = Literal["exact", "floats", "slopes", "all"]
+Kind: TypeAlias = Literal["exact", "floats", "slopes", "any", "all"]
 Policies: TypeAlias = Mapping[str, str]
 
 
@@ -46,6 +46,8 @@ class Styles:
         """Return the styles of one kind."""
         if kind == "all":
             return self.exact + self.floats
+        if kind == "any":
+            return self.exact or self.floats
         styles: tuple[Style, ...] = getattr(self, kind)
         return styles
 

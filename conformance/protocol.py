@@ -11,7 +11,8 @@ base class and imports nothing of ours.  Arrays are NCHW; every pair is (height,
 `x` is [N, C, H, W], `weight` [M, C/groups, KH, KW], `bias` [M] or None, `grad_output` dE/dy of y's
 shape [N, M, OH, OW] with OH = (H + 2*PH - DH*(KH-1) - 1) // SH + 1.
 
-    conv_transpose2d(x, weight, bias=None, *, stride, padding, output_padding, dilation, groups) -> y
+    conv_transpose2d(x, weight, bias=None, *, stride, padding, output_padding, dilation,
+                     groups) -> y
     conv_transpose2d_grad_input(grad_output, weight, *, input_shape, <the same options>) -> dx
     conv_transpose2d_grad_weight(grad_output, x, *, weight_shape, <the same options>) -> dw
     conv_transpose2d_grad_bias(grad_output) -> db

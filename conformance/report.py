@@ -19,7 +19,7 @@ from conformance.operator import Operator
 from conformance.profiles import PROFILES
 from conformance.properties import Property
 from conformance.scripts import script
-from oracle.formula import Call, Formula, argument_names, displayed
+from oracle.formula import Call, Chained, Formula, algebra, argument_names, displayed
 from oracle.geometry import Array
 from oracle.truth import answer_dtype, answer_shape, truth
 
@@ -124,7 +124,10 @@ def wrong_answers(finding: Finding) -> list[Answer]:
 
 def _explanations(finding: Finding, formula: Formula) -> list[str]:
     evidence = [a for a in (*finding.evidence, *finding.answers) if a.value is not None]
-    return explain(formula, evidence)
+    explanations = explain(formula, evidence)
+    if isinstance(algebra(finding.formula), Chained) and len(explanations) > 1:
+        return []  # one call of one link tells no two apart
+    return explanations
 
 
 def _text(finding: Finding, result: MismatchReport, call: Call, blamed: list[Answer]) -> str:

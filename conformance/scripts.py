@@ -13,10 +13,22 @@ import numpy as np
 from conformance.backend import Backend
 from conformance.judge import data_dtype
 from conformance.mismatch import Answer, Mismatch
-from oracle.formula import Call, Formula, argument_names, is_place, output_of
+from oracle.formula import (
+    Call,
+    Chained,
+    Formula,
+    algebra,
+    argument_names,
+    is_place,
+    output_of,
+)
 from oracle.geometry import Array
 from oracle.truth import answer_dtype, truth
 
+NO_LINK = """\
+# Every function answers its own call rightly: the fault shows in the chain only, where answers
+# become arguments and calls follow each other.  The line under "again" repeats it.
+"""
 LITERAL = 64  # elements written as one literal; larger arrays are filled in
 
 
@@ -29,6 +41,8 @@ def script(
         return _bad_arguments(backend, formula, mismatch.call)
     if answers:
         formula, call = answers[0].formula, answers[0].call
+    if isinstance(algebra(formula), Chained):
+        return NO_LINK
     lines = [*_imports(backend), *_arrays(formula, call), "", *_ask(backend, formula, call)]
     if name == "leaves_inputs_unchanged":
         return _text([*lines, *_unchanged(backend, formula, call)])
@@ -39,7 +53,9 @@ def _text(lines: list[str]) -> str:
     """Return the script; literals of arrays may say nan and inf."""
     text = "\n".join(lines) + "\n"
     if re.search(r"[\[ -](nan|inf)[],]", text):
-        return text.replace("import numpy as np\n", "import numpy as np\nfrom numpy import inf, nan\n")
+        return text.replace(
+            "import numpy as np\n", "import numpy as np\nfrom numpy import inf, nan\n"
+        )
     return text
 
 

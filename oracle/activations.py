@@ -11,7 +11,8 @@ from typing import Any
 
 import numpy as np
 
-from oracle.elementary import exp, tanh as tanh_of
+from oracle.elementary import exp
+from oracle.elementary import tanh as tanh_of
 from oracle.formula import composed, selection
 from oracle.geometry import Array, check_shape
 from oracle.loops import run
@@ -111,7 +112,7 @@ def _sigmoid_grad(dy: Any, z: Any) -> Any:
 
 @composed(images="kept")
 def tanh(z: Array) -> Array:
-    """Return y = tanh(z), of z's shape and dtype.
+    """Return the hyperbolic tangent y, of z's shape and dtype.
 
         y = (e^z - e^-z) / (e^z + e^-z)
 

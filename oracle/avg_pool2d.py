@@ -36,13 +36,20 @@ def _divisors(call: Call) -> Division:
 
 
 def _windows(shape: Shape, call: Call) -> Pair:
-    options: dict[str, Any] = {n: call[n] for n in ("kernel_size", "stride", "padding", "ceil_mode")}
+    options: dict[str, Any] = {
+        n: call[n] for n in ("kernel_size", "stride", "padding", "ceil_mode")
+    }
     rows, columns = pool_shape(shape, **options)[2:]
     return rows, columns
 
 
 def _taps(
-    i: int, size: int, kernel: int, stride: int, padding: int, count_include_pad: bool  # noqa: FBT001
+    i: int,
+    size: int,
+    kernel: int,
+    stride: int,
+    padding: int,
+    count_include_pad: bool,  # noqa: FBT001
 ) -> int:
     """Return how many taps of window i count along one side."""
     start = i * stride - padding
@@ -84,7 +91,11 @@ def avg_pool2d(
 
 
 def _avg_pool2d(
-    y: Array, x: Array, kernel_size: Pair, stride: Pair, padding: Pair,
+    y: Array,
+    x: Array,
+    kernel_size: Pair,
+    stride: Pair,
+    padding: Pair,
     count_include_pad: bool,  # noqa: FBT001
 ) -> None:
     images, channels, rows, columns = y.shape
@@ -138,13 +149,23 @@ def avg_pool2d_grad_input(
     dx = np.zeros(tuple(input_shape), grad_output.dtype)
     products = math.prod(shape) * math.prod(kernel_size)
     return run(
-        _avg_pool2d_grad_input, dx, grad_output, kernel_size, stride, padding, count_include_pad,
+        _avg_pool2d_grad_input,
+        dx,
+        grad_output,
+        kernel_size,
+        stride,
+        padding,
+        count_include_pad,
         products=products,
     )
 
 
 def _avg_pool2d_grad_input(
-    dx: Array, dy: Array, kernel_size: Pair, stride: Pair, padding: Pair,
+    dx: Array,
+    dy: Array,
+    kernel_size: Pair,
+    stride: Pair,
+    padding: Pair,
     count_include_pad: bool,  # noqa: FBT001
 ) -> None:
     images, channels, height, width = dx.shape

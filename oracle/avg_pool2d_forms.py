@@ -77,6 +77,6 @@ FORMS: dict[Formula, tuple[Form, ...]] = {
 }
 
 
-def _inside(window: slice, padding: int, size: int) -> int:
+def _inside(window: slice[int, int, None], padding: int, size: int) -> int:
     """Return how many rows or columns of a window of the padded image lie in the image."""
     return min(window.stop, padding + size) - max(window.start, padding)

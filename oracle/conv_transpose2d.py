@@ -46,8 +46,13 @@ def conv_transpose2d(
         ValueError: the shapes or options fit no transposed convolution.
     """
     shapes = conv_transpose2d_shapes(
-        x.shape, weight.shape, stride=stride, padding=padding, output_padding=output_padding,
-        dilation=dilation, groups=groups,
+        x.shape,
+        weight.shape,
+        stride=stride,
+        padding=padding,
+        output_padding=output_padding,
+        dilation=dilation,
+        groups=groups,
     )
     if bias is None:
         bias = np.zeros(shapes.y[1], x.dtype)
@@ -55,7 +60,15 @@ def conv_transpose2d(
     y = np.zeros(shapes.y, x.dtype)
     products = math.prod(shapes.y) * math.prod(shapes.weight[2:]) * shapes.x[1] // groups
     return run(
-        _conv_transpose2d, y, x, weight, bias, stride, padding, dilation, groups,
+        _conv_transpose2d,
+        y,
+        x,
+        weight,
+        bias,
+        stride,
+        padding,
+        dilation,
+        groups,
         products=products,
     )
 
@@ -115,14 +128,28 @@ def conv_transpose2d_grad_input(
         ValueError: the shapes or options fit no transposed convolution.
     """
     shapes = conv_transpose2d_shapes(
-        input_shape, weight.shape, stride=stride, padding=padding, output_padding=output_padding,
-        dilation=dilation, groups=groups,
+        input_shape,
+        weight.shape,
+        stride=stride,
+        padding=padding,
+        output_padding=output_padding,
+        dilation=dilation,
+        groups=groups,
     )
-    check_shape("grad_output", grad_output.shape, shapes.y, "the transposed convolution's output has")
+    check_shape(
+        "grad_output", grad_output.shape, shapes.y, "the transposed convolution's output has"
+    )
     dx = np.zeros(shapes.x, grad_output.dtype)
     products = math.prod(shapes.x) * math.prod(shapes.weight[1:])
     return run(
-        _conv_transpose2d_grad_input, dx, grad_output, weight, stride, padding, dilation, groups,
+        _conv_transpose2d_grad_input,
+        dx,
+        grad_output,
+        weight,
+        stride,
+        padding,
+        dilation,
+        groups,
         products=products,
     )
 
@@ -178,14 +205,28 @@ def conv_transpose2d_grad_weight(
         ValueError: the shapes or options fit no transposed convolution.
     """
     shapes = conv_transpose2d_shapes(
-        x.shape, weight_shape, stride=stride, padding=padding, output_padding=output_padding,
-        dilation=dilation, groups=groups,
+        x.shape,
+        weight_shape,
+        stride=stride,
+        padding=padding,
+        output_padding=output_padding,
+        dilation=dilation,
+        groups=groups,
     )
-    check_shape("grad_output", grad_output.shape, shapes.y, "the transposed convolution's output has")
+    check_shape(
+        "grad_output", grad_output.shape, shapes.y, "the transposed convolution's output has"
+    )
     dw = np.zeros(shapes.weight, grad_output.dtype)
     products = math.prod(shapes.x) * math.prod(shapes.weight[1:])
     return run(
-        _conv_transpose2d_grad_weight, dw, grad_output, x, stride, padding, dilation, groups,
+        _conv_transpose2d_grad_weight,
+        dw,
+        grad_output,
+        x,
+        stride,
+        padding,
+        dilation,
+        groups,
         products=products,
     )
 

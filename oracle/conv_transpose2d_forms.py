@@ -33,8 +33,13 @@ def lays_kernels_003(
     (003, "expanding values of Z back onto the same original positions".)
     """
     shapes = conv_transpose2d_shapes(
-        x.shape, weight.shape, stride=stride, padding=padding, output_padding=output_padding,
-        dilation=dilation, groups=groups,
+        x.shape,
+        weight.shape,
+        stride=stride,
+        padding=padding,
+        output_padding=output_padding,
+        dilation=dilation,
+        groups=groups,
     )
     kernel = spread(weight, dilation)
     whole = np.zeros((*shapes.y[:2], *_padded(shapes.y, padding)), x.dtype)
@@ -66,9 +71,9 @@ def sums_patches_003(
     sides = np.maximum(_padded(grad_output.shape, padding), reach)
     whole = np.zeros((*grad_output.shape[:2], *sides), grad_output.dtype)
     down, across = padding
-    whole[
-        :, :, down : down + grad_output.shape[2], across : across + grad_output.shape[3]
-    ] = grad_output
+    whole[:, :, down : down + grad_output.shape[2], across : across + grad_output.shape[3]] = (
+        grad_output
+    )
     dw = np.zeros(kernel.shape, grad_output.dtype)
     for (n, maps, c), window in _windows(x.shape, weight_shape, kernel.shape, stride, groups):
         dw[c] = dw[c] + whole[(n, maps, *window[0])] * x[n, c, *window[1]]

@@ -66,6 +66,9 @@ class Dual:
     def __lt__(self, other: Any) -> bool:
         return bool(self.value < (other.value if isinstance(other, Dual) else other))
 
+    def __le__(self, other: Any) -> bool:
+        return bool(self.value <= (other.value if isinstance(other, Dual) else other))
+
     def __ge__(self, other: Any) -> bool:
         return bool(self.value >= (other.value if isinstance(other, Dual) else other))
 

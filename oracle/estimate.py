@@ -54,7 +54,7 @@ class Estimate:
         return self + -self._like(other)
 
     def __rsub__(self, other: Any) -> Estimate:
-        return -self + other
+        return (-self).__add__(other)
 
     def __mul__(self, other: Any) -> Estimate:
         b = self._like(other)

@@ -16,7 +16,7 @@ from typing import Any, TypeAlias
 
 import numpy as np
 
-from oracle.formula import Call, Formula, Multilinear, algebra, evaluate, operands
+from oracle.formula import Call, Formula, Multilinear, algebra, argument_names, evaluate, operands
 from oracle.geometry import Array, Shape
 from oracle.loops import arguments_only, pays_to_compile
 from oracle.rounding import FORMATS, Format
@@ -97,11 +97,11 @@ class MultilinearTruth:
             with arguments_only():
                 return np.full(evaluate(self.formula, self.call).shape, self._division.terms)
         shapes = tuple((name, a.shape) for name, a in self._operands.items())
-        arrays = [n for n, v in self.call.items() if isinstance(v, np.ndarray)]
-        if any(n not in self._operands and self.call[n].dtype.kind in "iu" for n in arrays):
+        positional, names = argument_names(self.formula)
+        rest = {n: self.call[n] for n in (*positional, *names) if n not in self._operands}
+        if any(isinstance(v, np.ndarray) for v in rest.values()):  # indices, or what has them
             return self._count({n: np.ones(shape) for n, shape in shapes})
-        options = tuple((n, v) for n, v in self.call.items() if n not in arrays)
-        return _count_terms(self.formula, shapes, options)
+        return _count_terms(self.formula, shapes, tuple(rest.items()))
 
     def _count(self, ones: dict[str, Array]) -> Array:
         given = {name: _plain(a) for name, a in self._signed(ones).items()}
@@ -253,7 +253,7 @@ class MultilinearTruth:
                 if name in given:
                     given[name] = given[name] * self._over
                     if given[name].dtype == object:
-                        given[name] = np.frompyfunc(Fraction, 1, 1)(given[name])
+                        given[name] = np.asarray(np.frompyfunc(Fraction, 1, 1)(given[name]))
         answer = evaluate(self.formula, {**self.call, **{n: _plain(a) for n, a in given.items()}})
         if self._over > 1 and answer.dtype == object:
             answer = np.asarray(np.frompyfunc(int, 1, 1)(answer), object).reshape(answer.shape)
@@ -352,6 +352,6 @@ def _quotient_of(numerator: int, denominator: int) -> float:
 
 def _quotient(value: int, scale: int, odd: int = 1) -> float:
     try:
-        return value / (2**scale * odd) if scale >= 0 else value * 2**-scale / odd
+        return float(value / (2**scale * odd) if scale >= 0 else value * 2**-scale / odd)
     except OverflowError:
         return float("inf") if value > 0 else float("-inf")

@@ -59,7 +59,14 @@ class Composed:
     images: Images
 
 
-Algebra: TypeAlias = Multilinear | Selection | Composed
+@dataclass(frozen=True)
+class Chained:
+    """Answers of other formulas, one after another: bounded by `oracle.propagation`."""
+
+    images: Images = "mixed"
+
+
+Algebra: TypeAlias = Multilinear | Selection | Composed | Chained
 
 
 class Output(NamedTuple):
@@ -96,6 +103,11 @@ def selection(*, images: Images, places: bool = False) -> Callable[[F], F]:
 def composed(*, images: Images) -> Callable[[F], F]:
     """Declare that a formula is evaluated in high precision and bounded by running errors."""
     return _declare(Composed(images))
+
+
+def chained(formula: F) -> F:
+    """Declare that a formula asks other formulas and computes nothing itself."""
+    return _declare(Chained())(formula)
 
 
 def output(function: str, place: int) -> Callable[[F], F]:

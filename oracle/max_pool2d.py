@@ -35,7 +35,10 @@ def max_pool2d(
         ValueError: the shapes or options fit no pooling, or a window holds no pixel.
     """
     options = {
-        "kernel_size": kernel_size, "stride": stride, "padding": padding, "dilation": dilation,
+        "kernel_size": kernel_size,
+        "stride": stride,
+        "padding": padding,
+        "dilation": dilation,
         "ceil_mode": ceil_mode,
     }
     return max_pool2d_values(x, **options), max_pool2d_indices(x, **options)  # type: ignore[arg-type]
@@ -62,7 +65,11 @@ def max_pool2d_values(
         ValueError: the shapes or options fit no pooling, or a window holds no pixel.
     """
     places = max_pool2d_indices(
-        x, kernel_size=kernel_size, stride=stride, padding=padding, dilation=dilation,
+        x,
+        kernel_size=kernel_size,
+        stride=stride,
+        padding=padding,
+        dilation=dilation,
         ceil_mode=ceil_mode,
     )
     y = np.zeros(places.shape, x.dtype)
@@ -101,7 +108,11 @@ def max_pool2d_indices(
         ValueError: the shapes or options fit no pooling, or a window holds no pixel.
     """
     shape = pool_shape(
-        x.shape, kernel_size=kernel_size, stride=stride, padding=padding, dilation=dilation,
+        x.shape,
+        kernel_size=kernel_size,
+        stride=stride,
+        padding=padding,
+        dilation=dilation,
         ceil_mode=ceil_mode,
     )
     places = np.zeros(shape, np.int64)
@@ -125,12 +136,9 @@ def _places(
                             for q in range(kernel_size[1]):
                                 w = j * stride[1] + q * dilation[1] - padding[1]
                                 if 0 <= w < width:
-                                    v = x[n, c, h, w]
-                                    if best < 0:
-                                        best = h * width + w
-                                        continue
-                                    top = x[n, c, best // width, best % width]
-                                    if v > top or (v != v and top == top):  # noqa: PLR0124 - NaN
+                                    v, top = x[n, c, h, w], x[n, c, best // width, best % width]
+                                    # not <= rather than >: a NaN wins, and nothing beats it
+                                    if best < 0 or (top == top and not v <= top):  # noqa: PLR0124
                                         best = h * width + w
                     places[n, c, i, j] = best
 
@@ -154,7 +162,9 @@ def max_pool2d_grad_input(grad_output: Array, indices: Array, *, input_shape: Sh
             "[N, C, H, W], the last three at least 1"
         )
     check_shape(
-        "grad_output", grad_output.shape, (*input_shape[:2], *grad_output.shape[2:]),
+        "grad_output",
+        grad_output.shape,
+        (*input_shape[:2], *grad_output.shape[2:]),
         "input_shape's images and channels demand",
     )
     check_shape("indices", indices.shape, grad_output.shape, "grad_output has")
@@ -201,7 +211,11 @@ def max_pool2d_vjp(
         ValueError: the shapes or options fit no pooling, or a window holds no pixel.
     """
     places = max_pool2d_indices(
-        x, kernel_size=kernel_size, stride=stride, padding=padding, dilation=dilation,
+        x,
+        kernel_size=kernel_size,
+        stride=stride,
+        padding=padding,
+        dilation=dilation,
         ceil_mode=ceil_mode,
     )
     check_shape("grad_output", grad_output.shape, places.shape, "the pooling's output has")

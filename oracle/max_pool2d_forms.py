@@ -27,7 +27,11 @@ def maximum_of_region(
     """y = max(x in the region covered by the kernel)    (003, under "max-unpool")."""
     y = np.zeros(
         pool_shape(
-            x.shape, kernel_size=kernel_size, stride=stride, padding=padding, dilation=dilation,
+            x.shape,
+            kernel_size=kernel_size,
+            stride=stride,
+            padding=padding,
+            dilation=dilation,
             ceil_mode=ceil_mode,
         ),
         x.dtype,
@@ -65,7 +69,11 @@ def finds_the_indices_again(
 ) -> Array:
     """Return `weights_of_1_and_0` for the indices of x's maxima."""
     indices = max_pool2d_indices(
-        x, kernel_size=kernel_size, stride=stride, padding=padding, dilation=dilation,
+        x,
+        kernel_size=kernel_size,
+        stride=stride,
+        padding=padding,
+        dilation=dilation,
         ceil_mode=ceil_mode,
     )
     return weights_of_1_and_0(grad_output, indices, input_shape=x.shape)
@@ -83,7 +91,12 @@ FORMS: dict[Formula, tuple[Form, ...]] = {
 
 
 def _region(
-    window: int, axis: int, shape: Shape, kernel_size: Pair, stride: Pair, padding: Pair,
+    window: int,
+    axis: int,
+    shape: Shape,
+    kernel_size: Pair,
+    stride: Pair,
+    padding: Pair,
     dilation: Pair,
 ) -> list[int]:
     """Return the rows or columns of the image that a window sees."""

@@ -42,8 +42,7 @@ def largest(z: Sequence[Any]) -> Any:
     """Return the largest number of a row."""
     top = z[0]
     for v in z:
-        if v > top:
-            top = v
+        top = max(top, v)
     return top
 
 
@@ -75,7 +74,7 @@ def _rows(row: Any, axis: int, first: Array, *others: Array) -> Array:
     place = check_integer("axis", axis, smallest=-ndim)
     if place >= ndim or first.shape[place] < 1:
         raise ValueError(
-            f"axis must name an axis with elements of an array of shape {[*first.shape]}, got {axis}"
+            f"axis must name an axis with elements of shape {[*first.shape]}, got {axis}"
         )
     lines = [np.moveaxis(a, place, -1).reshape(-1, first.shape[place]) for a in (first, *others)]
     result = np.zeros(lines[0].shape, first.dtype)
@@ -86,4 +85,4 @@ def _rows(row: Any, axis: int, first: Array, *others: Array) -> Array:
 
 def _loop(result: Array, row: Any, *lines: Array) -> None:
     for at in range(len(result)):
-        result[at] = row(*([v for v in line[at].tolist()] for line in lines))
+        result[at] = row(*(line[at].tolist() for line in lines))

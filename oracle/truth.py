@@ -14,7 +14,16 @@ import numpy as np
 
 from oracle.estimate import Estimate
 from oracle.exact import MultilinearTruth
-from oracle.formula import Call, Formula, Multilinear, Selection, algebra, evaluate, is_place, operands
+from oracle.formula import (
+    Call,
+    Formula,
+    Multilinear,
+    Selection,
+    algebra,
+    evaluate,
+    is_place,
+    operands,
+)
 from oracle.geometry import Array, Shape
 from oracle.loops import arguments_only
 from oracle.precise import halves, precise
@@ -61,6 +70,7 @@ def answer_dtype(formula: Formula, call: Call) -> np.dtype[np.generic]:
     """Return the dtype that an answer must have: the numbers' own, or int64 for indices."""
     if is_place(formula):
         return np.dtype(np.int64)
+    dtype: np.dtype[np.generic]
     (dtype,) = {a.dtype for a in call.values() if isinstance(a, np.ndarray) and a.dtype.kind == "f"}
     return dtype
 

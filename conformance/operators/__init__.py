@@ -8,6 +8,7 @@ from conformance.operators.conv_transpose2d import CONV_TRANSPOSE2D
 from conformance.operators.linear import LINEAR
 from conformance.operators.loss import CROSS_ENTROPY, SOFTMAX
 from conformance.operators.max_pool2d import MAX_POOL2D
+from conformance.operators.network import NETWORK
 from conformance.operators.update import BATCH_MEAN, SGD_STEP
 
 OPERATORS: tuple[Operator, ...] = (
@@ -24,4 +25,5 @@ OPERATORS: tuple[Operator, ...] = (
     CROSS_ENTROPY,
     BATCH_MEAN,
     SGD_STEP,
+    NETWORK,
 )

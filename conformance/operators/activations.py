@@ -76,7 +76,7 @@ def arguments(sizes: Mapping[str, int]) -> Arguments:
 
 def _operator(
     formula: Any, gradient: Any, witness: str, numbers: Styles, *, curvature: float = 0.0,
-    options: Mapping[str, tuple[int, int]] = {},  # noqa: B006 - never changed
+    options: Mapping[str, tuple[int, int]] = {},
 ) -> Operator:  # fmt: skip
     def geometries(size: Size) -> Any:
         return shapes.arrays(size, options)

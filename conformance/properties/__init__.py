@@ -9,7 +9,7 @@ by nothing on data where rounding provably never acts: see `conformance.properti
 """
 
 # isort: off - the order of the table
-from conformance.properties import truth, slopes, witnesses, identities, manners  # noqa: F401
+from conformance.properties import identities, manners, network, slopes, truth, witnesses  # noqa: F401
 from conformance.properties.property import PROPERTIES, NotJudged, Property
 
 __all__ = ["PROPERTIES", "NotJudged", "Property"]

@@ -25,7 +25,7 @@ class Answered(NamedTuple):
     value: Array
     bound: Array  # float64; 0 where rounding provably never acts
 
-    def __add__(self, other: Any) -> Answered:  # type: ignore[override]
+    def __add__(self, other: Any) -> Answered:
         """Return the sum of two answers in float64, with what that sum may be off by."""
         total = self.value.astype(np.float64) + other.value
         bound = (self.bound + other.bound) * ROOM

@@ -37,13 +37,11 @@ def returns_what_the_protocol_says(
     for one in [call, {**call, "bias": None}] if optional else [call]:
         got = backend.ask(formula, one)
         given = operands(formula, one)
-        changed = {name: -one[name] for name in given if name == [*given][0] or name == "bias"}
+        changed = {name: -one[name] for name in given if name in (next(iter(given)), "bias")}
         reason = backend.reuses_memory(formula, one, {**one, **changed})
         if reason:
             raise Mismatch(f"{formula.__name__}: {reason}")
-        require_form(
-            formula.__name__, got, answer_shape(formula, one), answer_dtype(formula, one)
-        )
+        require_form(formula.__name__, got, answer_shape(formula, one), answer_dtype(formula, one))
         finite = all(np.isfinite(array).all() for array in given.values())
         if finite and got.dtype.kind == "f" and not np.isfinite(got).all():
             at = tuple(np.argwhere(~np.isfinite(got))[0].tolist())

@@ -8,7 +8,7 @@ from typing import Literal, TypeAlias
 
 from conformance.backend import Backend
 from conformance.operator import Kind, Operator, Size
-from oracle.formula import Call, Formula
+from oracle.formula import Call, Chained, Formula, algebra
 
 Check: TypeAlias = Callable[[Backend, Operator, Formula, Call], float]
 Where: TypeAlias = Callable[[Operator, Formula], bool]
@@ -48,7 +48,8 @@ class Property:
         if not operator.styles.of(self.kind):
             return ()
         all_ = tuple(operator.gradients) if self.of == "gradients" else operator.formulas
-        return tuple(f for f in all_ if self.where(operator, f))
+        single = self.where is not _everywhere
+        return tuple(f for f in all_ if self.where(operator, f) and (single or _is_function(f)))
 
     def examples(self, operator: Operator, profile: int) -> int:
         """Return how many geometries of `operator` a check draws."""
@@ -63,6 +64,11 @@ def _everywhere(operator: Operator, formula: Formula) -> bool:
     return True
 
 
+def _is_function(formula: Formula) -> bool:
+    """Return whether a backend has a function for the formula; a whole network is none."""
+    return not isinstance(algebra(formula), Chained)
+
+
 def holds(
     *, of: Literal["formulas", "gradients"] = "formulas", where: Where = _everywhere,
     kind: Kind = "exact", size: Size = "medium", styles_per_geometry: int = 1, share: float = 1.0,
@@ -73,7 +79,16 @@ def holds(
 
     def add(check: Check) -> Check:
         PROPERTIES[check.__name__] = Property(
-            check, of, where, kind, size, styles_per_geometry, share, needs_torch, needs_forward, needs,
+            check,
+            of,
+            where,
+            kind,
+            size,
+            styles_per_geometry,
+            share,
+            needs_torch,
+            needs_forward,
+            needs,
         )
         return check
 

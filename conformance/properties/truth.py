@@ -68,4 +68,4 @@ def _is_seen(call: Call, window: int, pixel: int, axis: int) -> bool:
     """Return whether a window has a tap on a pixel, along one side."""
     start = window * call["stride"][axis] - call["padding"][axis]
     tap, between = divmod(pixel - start, call["dilation"][axis])
-    return between == 0 and 0 <= tap < int(call["kernel_size"][axis])
+    return bool(between == 0 and 0 <= tap < call["kernel_size"][axis])

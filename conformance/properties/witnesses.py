@@ -16,7 +16,7 @@ from oracle.geometry import Array
 from oracle.truth import truth
 
 
-@holds(needs_torch=True, share=0.6)
+@holds(kind="any", needs_torch=True, share=0.6)
 def matches_torch(backend: Backend, operator: Operator, formula: Formula, call: Call) -> float:
     """The answer equals PyTorch's, computed by its forward pass or its autograd in float64."""
     got = answer(backend, operator, formula, call)
@@ -56,12 +56,12 @@ def _torch(operator: Operator, formula: Formula, call: Call) -> Answered:
     if argument is not None:
         tensors[argument].requires_grad_()
     results = ask(operator.witness(torch), operator.formula, tensors)
-    y = results[output_of(operator.formula).place] if isinstance(results, tuple) else results
     if argument is None:
         place = output_of(formula).place
-        chosen = results[place] if isinstance(results, tuple) else y
-        answered: Array = chosen.numpy()
+        answered: Array = (results if place is None else results[place]).numpy()
     else:
+        place = output_of(operator.formula).place
+        y = results if place is None else results[place]
         (gradient,) = torch.autograd.grad(y, tensors[argument], tensors["grad_output"])
         answered = gradient.numpy()
     return Answered(answered, truth(formula, call).bound("float64", "float64"))

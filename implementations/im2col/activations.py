@@ -42,7 +42,8 @@ def leaky_relu_grad(grad_output: Array, z: Array, *, negative_slope: float) -> A
 def sigmoid(z: Array) -> Array:
     """Return 1 / (1 + e^-z)."""
     e = np.exp(-abs(z))
-    return np.where(z >= 0, 1, e) / (1 + e)
+    y: Array = np.where(z >= 0, 1, e) / (1 + e)
+    return y
 
 
 def sigmoid_grad(grad_output: Array, z: Array) -> Array:
@@ -58,7 +59,7 @@ def sigmoid_grad(grad_output: Array, z: Array) -> Array:
 
 
 def tanh(z: Array) -> Array:
-    """Return tanh(z)."""
+    """Return the hyperbolic tangent of z."""
     y: Array = np.tanh(z)
     return y
 

@@ -48,7 +48,9 @@ def max_pool2d_grad_input(grad_output: Array, indices: Array, *, input_shape: Sh
         ValueError: the shapes do not fit each other, or an index lies outside the plane.
     """
     if len(input_shape) != 4 or grad_output.ndim != 4 or min(input_shape[1:]) < 1:
-        raise ValueError(f"grad_output {grad_output.shape} and dx {input_shape} must have four axes")
+        raise ValueError(
+            f"grad_output {grad_output.shape} and dx {input_shape} must have four axes"
+        )
     if grad_output.shape != indices.shape or grad_output.shape[:2] != tuple(input_shape[:2]):
         raise ValueError(
             f"grad_output {grad_output.shape}, indices {indices.shape} and input_shape "
@@ -79,7 +81,11 @@ def max_pool2d_vjp(
         ValueError: the shapes or options fit no pooling, or a window holds no pixel.
     """
     _, indices = max_pool2d(
-        x, kernel_size=kernel_size, stride=stride, padding=padding, dilation=dilation,
+        x,
+        kernel_size=kernel_size,
+        stride=stride,
+        padding=padding,
+        dilation=dilation,
         ceil_mode=ceil_mode,
     )
     return max_pool2d_grad_input(grad_output, indices, input_shape=x.shape)
@@ -142,7 +148,9 @@ def _taps(
     """Yield, row by row, the windows of every tap that fall on the image, and their pixels."""
     sides = [
         [
-            _side(tap * dilation[axis] - padding[axis], stride[axis], x_shape[2 + axis], shape[axis])
+            _side(
+                tap * dilation[axis] - padding[axis], stride[axis], x_shape[2 + axis], shape[axis]
+            )
             for tap in range(kernel_size[axis])
         ]
         for axis in (0, 1)
@@ -164,7 +172,12 @@ def _side(offset: int, stride: int, size: int, count: int) -> tuple[slice, slice
 
 
 def _divisors(
-    x_shape: Shape, shape: Pair, kernel_size: Pair, stride: Pair, padding: Pair, *,
+    x_shape: Shape,
+    shape: Pair,
+    kernel_size: Pair,
+    stride: Pair,
+    padding: Pair,
+    *,
     count_include_pad: bool,
 ) -> Array:
     """Return how many pixels count in each window: [OH, OW]."""
@@ -180,7 +193,12 @@ def _divisors(
 
 
 def _windows(
-    x_shape: Shape, kernel_size: Pair, stride: Pair, padding: Pair, dilation: Pair, *,
+    x_shape: Shape,
+    kernel_size: Pair,
+    stride: Pair,
+    padding: Pair,
+    dilation: Pair,
+    *,
     ceil_mode: bool,
 ) -> Pair:
     """Return how many windows there are down and across, or raise ValueError."""
@@ -203,9 +221,10 @@ def _windows(
         if ceil_mode and (count - 1) * s >= size + p:
             count -= 1
         starts = np.arange(count) * s - p
-        if count < 1 or (starts + -(np.minimum(starts, 0) // d) * d >= np.minimum(
-            size, starts + span
-        )).any():
+        if (
+            count < 1
+            or (starts + -(np.minimum(starts, 0) // d) * d >= np.minimum(size, starts + span)).any()
+        ):
             raise ValueError(f"{count} windows of {span} pixels on {size}: one holds no pixel")
         counts.append(count)
     return counts[0], counts[1]

@@ -117,8 +117,13 @@ def _check_grad_output(grad_output: Array, shape: Shape) -> None:
 
 
 def _output_shape(
-    x_shape: Shape, weight_shape: Shape, stride: Pair, padding: Pair, output_padding: Pair,
-    dilation: Pair, groups: int,
+    x_shape: Shape,
+    weight_shape: Shape,
+    stride: Pair,
+    padding: Pair,
+    output_padding: Pair,
+    dilation: Pair,
+    groups: int,
 ) -> Shape:
     """Return y's shape [N, M, OH, OW], or raise ValueError where there is none."""
     if len(x_shape) != 4 or len(weight_shape) != 4:

@@ -15,7 +15,8 @@ def relu_grad(grad_output: torch.Tensor, z: torch.Tensor) -> torch.Tensor:
         ValueError: the shapes differ.
     """
     _check(grad_output, z)
-    return torch.ops.aten.threshold_backward(grad_output, z, 0)
+    gradient: torch.Tensor = torch.ops.aten.threshold_backward(grad_output, z, 0)
+    return gradient
 
 
 def leaky_relu(z: torch.Tensor, *, negative_slope: float) -> torch.Tensor:
@@ -32,9 +33,10 @@ def leaky_relu_grad(
         ValueError: the shapes differ.
     """
     _check(grad_output, z)
-    return torch.ops.aten.leaky_relu_backward(
+    gradient: torch.Tensor = torch.ops.aten.leaky_relu_backward(
         grad_output, z, negative_slope, self_is_result=False
     )
+    return gradient
 
 
 def sigmoid(z: torch.Tensor) -> torch.Tensor:
@@ -49,7 +51,8 @@ def sigmoid_grad(grad_output: torch.Tensor, z: torch.Tensor) -> torch.Tensor:
         ValueError: the shapes differ.
     """
     _check(grad_output, z)
-    return torch.ops.aten.sigmoid_backward(grad_output, torch.sigmoid(z))
+    gradient: torch.Tensor = torch.ops.aten.sigmoid_backward(grad_output, torch.sigmoid(z))
+    return gradient
 
 
 def tanh(z: torch.Tensor) -> torch.Tensor:
@@ -64,7 +67,8 @@ def tanh_grad(grad_output: torch.Tensor, z: torch.Tensor) -> torch.Tensor:
         ValueError: the shapes differ.
     """
     _check(grad_output, z)
-    return torch.ops.aten.tanh_backward(grad_output, torch.tanh(z))
+    gradient: torch.Tensor = torch.ops.aten.tanh_backward(grad_output, torch.tanh(z))
+    return gradient
 
 
 def _check(grad_output: torch.Tensor, z: torch.Tensor) -> None:

@@ -1,4 +1,4 @@
-"""PyTorch's convolution, transposed convolution and their gradients, behind the protocol's names."""
+"""PyTorch's convolution, transposed convolution and their gradients."""
 
 from typing import TypeAlias
 

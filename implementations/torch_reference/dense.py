@@ -3,9 +3,7 @@
 import torch
 
 
-def linear(
-    x: torch.Tensor, weight: torch.Tensor, bias: torch.Tensor | None = None
-) -> torch.Tensor:
+def linear(x: torch.Tensor, weight: torch.Tensor, bias: torch.Tensor | None = None) -> torch.Tensor:
     """Return `torch.nn.functional.linear` [N, M].
 
     Raises:
@@ -67,12 +65,11 @@ def softmax_grad(grad_output: torch.Tensor, z: torch.Tensor, *, axis: int) -> to
     if grad_output.shape != z.shape:
         raise ValueError(f"grad_output has shape {[*grad_output.shape]}, but z has {[*z.shape]}")
     p = torch.softmax(z, dim=axis)
-    return torch.ops.aten._softmax_backward_data(grad_output, p, axis, z.dtype)  # noqa: SLF001
+    gradient: torch.Tensor = torch.ops.aten._softmax_backward_data(grad_output, p, axis, z.dtype)  # noqa: SLF001
+    return gradient
 
 
-def cross_entropy(
-    logits: torch.Tensor, target: torch.Tensor, *, reduction: str
-) -> torch.Tensor:
+def cross_entropy(logits: torch.Tensor, target: torch.Tensor, *, reduction: str) -> torch.Tensor:
     """Return `torch.nn.functional.cross_entropy`, a number.
 
     Raises:

@@ -74,15 +74,19 @@ def max_pool2d_vjp(
         ValueError, RuntimeError: the shapes or options fit no pooling.
     """
     options = {
-        "kernel_size": kernel_size, "stride": stride, "padding": padding, "dilation": dilation,
+        "kernel_size": kernel_size,
+        "stride": stride,
+        "padding": padding,
+        "dilation": dilation,
         "ceil_mode": ceil_mode,
     }
     y, indices = max_pool2d(x, **options)  # type: ignore[arg-type]
     if y.shape != grad_output.shape:
         raise ValueError(f"grad_output {[*grad_output.shape]} does not fit {[*y.shape]}")
-    return torch.ops.aten.max_pool2d_with_indices_backward(
+    gradient: torch.Tensor = torch.ops.aten.max_pool2d_with_indices_backward(
         grad_output, x, kernel_size, stride, padding, dilation, ceil_mode, indices
     )
+    return gradient
 
 
 def avg_pool2d(
@@ -122,16 +126,26 @@ def avg_pool2d_grad_input(
     """
     x = grad_output.new_zeros(input_shape)
     options = {
-        "kernel_size": kernel_size, "stride": stride, "padding": padding, "ceil_mode": ceil_mode,
+        "kernel_size": kernel_size,
+        "stride": stride,
+        "padding": padding,
+        "ceil_mode": ceil_mode,
         "count_include_pad": count_include_pad,
     }
     y = avg_pool2d(x.to("meta"), **options)  # type: ignore[arg-type]  # the backward trusts its arguments
     if y.shape != grad_output.shape:
         raise ValueError(f"grad_output {[*grad_output.shape]} does not fit {[*y.shape]}")
-    return torch.ops.aten.avg_pool2d_backward(
-        grad_output, x, kernel_size, stride, padding, ceil_mode,
-        count_include_pad, None,
+    gradient: torch.Tensor = torch.ops.aten.avg_pool2d_backward(
+        grad_output,
+        x,
+        kernel_size,
+        stride,
+        padding,
+        ceil_mode,
+        count_include_pad,
+        None,
     )
+    return gradient
 
 
 def _check(shape: Shape) -> None:
