@@ -34,7 +34,9 @@ def spreads_over_regions(
         region = mask[:, :, rows, columns]
         size = region.shape[2] * region.shape[3]
         if not count_include_pad:
-            size = _inside(rows, down, height) * _inside(columns, across, width)
+            size = _inside(rows.start, rows.stop, down, height) * _inside(
+                columns.start, columns.stop, across, width
+            )
         mask[:, :, rows, columns] = region + grad_output[:, :, i, j, None, None] / size
     return mask[:, :, down : down + height, across : across + width]
 
@@ -64,7 +66,9 @@ def mean_of_region(
         region = padded[:, :, rows, columns]
         size = region.shape[2] * region.shape[3]
         if not count_include_pad:
-            size = _inside(rows, down, height) * _inside(columns, across, width)
+            size = _inside(rows.start, rows.stop, down, height) * _inside(
+                columns.start, columns.stop, across, width
+            )
         y[:, :, i, j] = region.sum(axis=(2, 3)) / size
     return y
 
@@ -77,6 +81,6 @@ FORMS: dict[Formula, tuple[Form, ...]] = {
 }
 
 
-def _inside(window: slice[int, int, None], padding: int, size: int) -> int:
+def _inside(start: int, stop: int, padding: int, size: int) -> int:
     """Return how many rows or columns of a window of the padded image lie in the image."""
-    return min(window.stop, padding + size) - max(window.start, padding)
+    return min(stop, padding + size) - max(start, padding)

@@ -8,8 +8,9 @@ Where identities between answers are checked, each answer may be off by its own 
 by nothing on data where rounding provably never acts: see `conformance.properties.answers`.
 """
 
-# isort: off - the order of the table
-from conformance.properties import identities, manners, network, slopes, truth, witnesses  # noqa: F401
+# The order is that of the certificate's columns.
+# isort: off
+from conformance.properties import truth, slopes, witnesses, identities, manners, network  # noqa: F401
 from conformance.properties.property import PROPERTIES, NotJudged, Property
 
 __all__ = ["PROPERTIES", "NotJudged", "Property"]
