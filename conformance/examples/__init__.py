@@ -1,0 +1,1 @@
+"""Examples that run with any backend: python -m conformance.examples.lenet --help."""
