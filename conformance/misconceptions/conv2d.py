@@ -1,78 +1,51 @@
-"""Named wrong formulas: what a wrong answer looks like once somebody has misunderstood something.
-
-A misconception is a formula of the protocol on a call that was bent (an axis reversed, an option
-swapped or ignored) or a result that was.  It explains a backend if it gives the backend's answers,
-all of them, on calls where it differs from the right formula.
-"""
+"""What somebody may misunderstand about a convolution."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
-from typing import Any, TypeAlias
+import sys
+from typing import Any
 
 import numpy as np
 
-from conformance.mismatch import Answer
-from oracle.formula import Call, Formula, evaluate, images, is_data, operands
+from conformance.misconceptions.misconception import (
+    SIGN,
+    ZEROS,
+    Misconception,
+    Wrong,
+    bent,
+    divided,
+    first_twice,
+    loops_of,
+    negated,
+    option,
+    reversed_axes,
+    second_twice,
+    swapped,
+    unchecked,
+    without,
+    zeros,
+)
+from oracle.formula import Formula, evaluate, images
 from oracle.geometry import Array, remainder
-from oracle.truth import truth
-
-Bend: TypeAlias = Callable[[dict[str, Any]], dict[str, Any]]
-Wrong: TypeAlias = Callable[[Formula, dict[str, Any]], Array]
-
-
-@dataclass(frozen=True)
-class Misconception:
-    """A wrong formula with the sentence that names it, and the functions that it can explain."""
-
-    sentence: str
-    functions: tuple[str, ...]
-    wrong: Wrong
-
-    def answer(self, formula: Formula, call: Call) -> Array | None:
-        """Return what the misconception gives for a call, or None where it gives nothing."""
-        wide = {n: a.astype(np.float64) if is_data(a) else a for n, a in call.items()}
-        try:
-            with np.errstate(all="ignore"):
-                given = self.wrong(formula, wide)
-        except (ValueError, IndexError, ZeroDivisionError):
-            return None
-        return given if np.isfinite(given).all() else None
-
 
 FORWARD, DX, DW, DB = "conv2d", "conv2d_grad_input", "conv2d_grad_weight", "conv2d_grad_bias"
 ALL = (FORWARD, DX, DW)
-
-
-def bent(bend: Bend) -> Wrong:
-    """Return the right formula on a bent call."""
-    return lambda formula, call: evaluate(formula, bend(call))
-
-
-def reversed_axes(name: str, *axes: int) -> Bend:
-    """Return the bend that reverses axes of one array."""
-    return lambda call: {**call, name: np.flip(call[name], axes)}
-
-
-def option(name: str, change: Callable[[Any], Any]) -> Bend:
-    """Return the bend that changes one option."""
-    return lambda call: {**call, name: change(call[name])}
-
-
-def swapped(pair: tuple[int, int]) -> tuple[int, int]:
-    """Return (width's, height's)."""
-    return pair[1], pair[0]
-
-
-def first_twice(pair: tuple[int, int]) -> tuple[int, int]:
-    """Return the height's value for both sides."""
-    return pair[0], pair[0]
-
-
-def second_twice(pair: tuple[int, int]) -> tuple[int, int]:
-    """Return the width's value for both sides."""
-    return pair[1], pair[1]
+grads = sys.modules[f"oracle.{FORWARD}"]  # a function of the oracle hides its module
+WALKED = ("stride", "padding", "dilation", "groups")
+loops_of(
+    grads.conv2d_grad_input,
+    grads._conv2d_grad_input,  # noqa: SLF001
+    "grad_output",
+    "weight",
+    *WALKED,
+)
+loops_of(
+    grads.conv2d_grad_weight,
+    grads._conv2d_grad_weight,  # noqa: SLF001
+    "grad_output",
+    "x",
+    *WALKED,
+)
 
 
 def _leaves_padding_in_place(formula: Formula, call: dict[str, Any]) -> Array:
@@ -143,10 +116,6 @@ def _some_images(chosen: slice) -> Wrong:
     return lambda formula, call: evaluate(formula, images(call, chosen))
 
 
-def _divided(by: Callable[[Call], float]) -> Wrong:
-    return lambda formula, call: evaluate(formula, call) / by(call)
-
-
 def _over_filter_size(formula: Formula, call: dict[str, Any]) -> Array:
     """002's dW: the sum over output pixels stops at the filter's size."""
     dy = call["grad_output"].copy()
@@ -168,10 +137,6 @@ def _overwrites(formula: Formula, call: dict[str, Any]) -> Array:
             }) != 0  # fmt: skip
             dx[reached] = evaluate(formula, {**call, "grad_output": alone})[reached]
     return dx
-
-
-def _without(name: str) -> Bend:
-    return lambda call: {**call, name: None}
 
 
 def _skips_edge(formula: Formula, call: dict[str, Any]) -> Array:
@@ -213,7 +178,10 @@ MISCONCEPTIONS = (
             ("the width's {} is used for the height as well", second_twice),
         )
     ),
-    Misconception("the stride is ignored", ALL, bent(option("stride", lambda _: (1, 1)))),
+    Misconception("the stride is ignored", (FORWARD,),
+                  bent(option("stride", lambda _: (1, 1)))),
+    Misconception("the stride is ignored", (DX, DW),
+                  unchecked(option("stride", lambda _: (1, 1)))),
     Misconception("the dilation is ignored", ALL, bent(option("dilation", lambda _: (1, 1)))),
     Misconception("the padding is ignored", ALL, bent(option("padding", lambda _: (0, 0)))),
     Misconception("stride and dilation are exchanged", ALL,
@@ -232,7 +200,7 @@ MISCONCEPTIONS = (
     Misconception("overlapping windows overwrite each other instead of adding up", (DX,),
                   _overwrites),
     Misconception("windows that reach into the padding are skipped", (FORWARD,), _skips_edge),
-    Misconception("the bias is left out", (FORWARD,), bent(_without("bias"))),
+    Misconception("the bias is left out", (FORWARD,), bent(without("bias"))),
     Misconception("the bias is left out where there are groups", (FORWARD,),
                   bent(lambda c: c if c["groups"] == 1 else {**c, "bias": None})),
     Misconception("every group adds the bias of the first", (FORWARD,), bent(_first_bias)),
@@ -243,57 +211,14 @@ MISCONCEPTIONS = (
                   _over_filter_size),
     Misconception("the gradient is averaged over the batch instead of summed (003 divides by the "
                   "batch size; that belongs to the loss)", (DW, DB),
-                  _divided(lambda c: len(c["grad_output"]))),
+                  divided(lambda c: len(c["grad_output"]))),
     Misconception("the gradient is averaged over the output pixels", (DW, DB),
-                  _divided(lambda c: float(np.prod(c["grad_output"].shape[2:])))),
+                  divided(lambda c: float(np.prod(c["grad_output"].shape[2:])))),
     Misconception("the gradient is averaged over batch and output pixels", (DW, DB),
-                  _divided(lambda c: c["grad_output"].size / c["grad_output"].shape[1])),
+                  divided(lambda c: c["grad_output"].size / c["grad_output"].shape[1])),
     Misconception("only the first image counts", (DW, DB), _some_images(slice(0, 1))),
     Misconception("only the last image counts", (DW, DB), _some_images(slice(-1, None))),
     Misconception("the last image is left out", (DW, DB), _some_images(slice(0, -1))),
-    Misconception("the sign is wrong", (*ALL, DB), lambda f, c: -evaluate(f, c)),
-    Misconception("the answer is all zeros", (*ALL, DB), lambda f, c: 0 * evaluate(f, c)),
+    Misconception(SIGN, (*ALL, DB), negated),
+    Misconception(ZEROS, (*ALL, DB), zeros),
 )  # fmt: skip
-
-
-def explain(formula: Formula, evidence: Sequence[Answer]) -> list[str]:
-    """Return the sentences of the misconceptions that explain every wrong answer of `evidence`.
-
-    Where the backend is right, a misconception may give nothing, or a result of another shape
-    (somebody may catch that), but no other numbers.
-    """
-    answers = [(a, _right(a)) for a in evidence if a.formula is formula and a.value is not None]
-    return [
-        m.sentence
-        for m in MISCONCEPTIONS
-        if formula.__name__ in m.functions
-        and any(not _same(a.value, right) for a, right in answers)
-        and all(_fits(m.answer(formula, a.call), a.value, right) for a, right in answers)
-    ]
-
-
-def _right(answer: Answer) -> Array:
-    return truth(answer.formula, answer.call).as_float(np.dtype(np.float64))
-
-
-def _fits(given: Array | None, got: Array | None, right: Array) -> bool:
-    """Whether what a misconception gives goes together with what the backend gave."""
-    if _same(got, right):
-        return given is None or given.shape != right.shape or _same(given, right)
-    return _same(got, given)
-
-
-def _same(got: Array | None, want: Array | None) -> bool:
-    """Whether two arrays are equal, up to how a quotient may be rounded."""
-    if got is None or want is None or got.shape != want.shape or got.dtype.kind != "f":
-        return False
-    with np.errstate(all="ignore"):
-        return bool((abs(got - want) <= 2 * np.finfo(got.dtype).eps * abs(want)).all())
-
-
-def is_evidence(answer: Answer) -> bool:
-    """Whether an answer is worth keeping: small, and on integers, where equality says something."""
-    if answer.value is None or answer.value.size > 2000:
-        return False
-    arrays = operands(answer.formula, answer.call).values()
-    return all(a.size <= 2000 and (a == np.rint(a)).all() for a in arrays)

@@ -1,0 +1,89 @@
+"""Named wrong formulas: what a wrong answer looks like once something has been misunderstood."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+
+from conformance.misconceptions import conv2d, conv_transpose2d, elementwise, pooling
+from conformance.misconceptions.misconception import Misconception
+from conformance.mismatch import Answer
+from oracle.formula import Composed, Formula, Selection, algebra, operands
+from oracle.geometry import Array
+from oracle.truth import truth
+
+MISCONCEPTIONS: tuple[Misconception, ...] = (
+    *conv2d.MISCONCEPTIONS,
+    *conv_transpose2d.MISCONCEPTIONS,
+    *pooling.MISCONCEPTIONS,
+    *elementwise.MISCONCEPTIONS,
+)
+__all__ = ["MISCONCEPTIONS", "Misconception", "explain", "is_evidence"]
+
+
+def explain(formula: Formula, evidence: Sequence[Answer]) -> list[str]:
+    """Return the sentences of the misconceptions that explain every wrong answer of `evidence`.
+
+    Where the backend is right, a misconception may give nothing, or a result of another shape
+    (somebody may catch that), but no other numbers.
+    """
+    answers = [_Evidence(a) for a in evidence if a.formula is formula and a.value is not None]
+    return [
+        m.sentence
+        for m in MISCONCEPTIONS
+        if formula.__name__ in m.functions
+        and any(not a.is_right for a in answers)
+        and all(a.fits(m) for a in answers)
+    ]
+
+
+class _Evidence:
+    """An answer, what is right, and how far two right answers may differ."""
+
+    def __init__(self, answer: Answer) -> None:
+        self._answer, right = answer, truth(answer.formula, answer.call)
+        self._right = right.as_float(np.dtype(np.float64))
+        self._room: Array | float = 0.0
+        got = answer.value
+        if isinstance(algebra(answer.formula), Composed) and got is not None:
+            self._room = right.bound(got.dtype.name, got.dtype.name)
+        self.is_right = self._same(got, self._right)
+
+    def fits(self, misconception: Misconception) -> bool:
+        """Whether what a misconception gives goes together with what the backend gave."""
+        given, got = (
+            misconception.answer(self._answer.formula, self._answer.call),
+            self._answer.value,
+        )
+        if self.is_right:
+            return (
+                given is None or given.shape != self._right.shape or self._same(given, self._right)
+            )
+        return self._same(got, given)
+
+    def _same(self, got: Array | None, want: Array | None) -> bool:
+        """Whether two arrays are equal, up to how a quotient may be rounded."""
+        if got is None or want is None or got.shape != want.shape or got.dtype.kind not in "fi":
+            return False
+        if got.dtype.kind == "i" or want.dtype.kind == "i":
+            return bool((got == want).all())
+        with np.errstate(all="ignore"):
+            want = want.astype(got.dtype)
+            room = 2 * np.finfo(got.dtype).eps * abs(want)
+            if np.shape(self._room) == got.shape:
+                room = room + self._room
+            near = (abs(got - want) <= room) | (got == want) | (np.isnan(got) & np.isnan(want))
+        return bool(near.all())
+
+
+def is_evidence(answer: Answer) -> bool:
+    """Whether an answer is worth keeping: small, and on numbers where being equal says something.
+
+    Those are integers where the formula sums; what it only selects or composes, any.
+    """
+    if answer.value is None or answer.value.size > 2000:
+        return False
+    arrays = operands(answer.formula, answer.call).values()
+    free = isinstance(algebra(answer.formula), (Selection, Composed))
+    return all(a.size <= 2000 and (free or (a == np.rint(a)).all()) for a in arrays)

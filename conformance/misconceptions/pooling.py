@@ -1,0 +1,187 @@
+"""What somebody may misunderstand about pooling."""
+
+from __future__ import annotations
+
+import sys
+from typing import Any
+
+import numpy as np
+
+from conformance.misconceptions.misconception import (
+    SIGN,
+    ZEROS,
+    Misconception,
+    bent,
+    loops_of,
+    negated,
+    option,
+    swapped,
+    unchecked,
+    zeros,
+)
+from oracle.formula import Formula, evaluate
+from oracle.geometry import Array
+
+MAX, PLACES, MAX_DX, VJP = (
+    "max_pool2d_values",
+    "max_pool2d_indices",
+    "max_pool2d_grad_input",
+    "max_pool2d_vjp",
+)
+AVG, AVG_DX = "avg_pool2d", "avg_pool2d_grad_input"
+grads = sys.modules[f"oracle.{AVG}"]  # a function of the oracle hides its module
+loops_of(
+    grads.avg_pool2d_grad_input,
+    grads._avg_pool2d_grad_input,  # noqa: SLF001
+    "grad_output",
+    "kernel_size",
+    "stride",
+    "padding",
+    "count_include_pad",
+)
+
+
+def _inserts(formula: Formula, call: dict[str, Any]) -> Array:
+    """003's max-unpool to the letter: the last window that shares a maximum wins."""
+    del formula
+    indices, dy = call["indices"], call["grad_output"]
+    dx = np.zeros(call["input_shape"])
+    planes = dx.reshape(*dx.shape[:2], -1)
+    for n, c in np.ndindex(*dx.shape[:2]):
+        planes[n, c][indices[n, c].ravel()] = dy[n, c].ravel()
+    return dx
+
+
+def _pads_with_zeros(formula: Formula, call: dict[str, Any]) -> Array:
+    """The maximum over a window that reaches into the padding is at least 0."""
+    y = evaluate(formula, call)
+    ones = {**call, "x": np.ones_like(call["x"])}
+    whole = _counts(ones) == np.prod(call["kernel_size"])
+    return np.where(whole, y, np.maximum(y, 0))
+
+
+def _counts(call: dict[str, Any]) -> Array:
+    """Return how many taps of every window fall on the image."""
+    height, width = call["x"].shape[2:]
+    shape = call["grad_output"].shape
+    inside = []
+    for axis, size in ((0, height), (1, width)):
+        start = np.arange(shape[2 + axis]) * call["stride"][axis] - call["padding"][axis]
+        apart = call.get("dilation", (1, 1))[axis]
+        taps = start[:, None] + np.arange(call["kernel_size"][axis]) * apart
+        inside.append(((taps >= 0) & (taps < size)).sum(axis=1))
+    return np.broadcast_to(inside[0][:, None] * inside[1], shape)
+
+
+def _divides_by_the_kernel(formula: Formula, call: dict[str, Any]) -> Array:
+    """Every sum is divided by KH*KW."""
+    counted = _divisors(call)
+    taps = float(np.prod(call["kernel_size"]))
+    if formula.__name__ == AVG:
+        return evaluate(formula, call) * counted / taps
+    return evaluate(formula, {**call, "grad_output": call["grad_output"] * counted / taps})
+
+
+def _divisors(call: dict[str, Any]) -> Array:
+    """Return what every window of a right backend divides by."""
+    sides = []
+    for axis in (0, 1):
+        size, pad = call["input_shape"][2 + axis], call["padding"][axis]
+        start = np.arange(call["grad_output"].shape[2 + axis]) * call["stride"][axis] - pad
+        end = np.minimum(start + call["kernel_size"][axis], size + pad)
+        if not call["count_include_pad"]:
+            start, end = np.maximum(start, 0), np.minimum(end, size)
+        sides.append(end - start)
+    divisors: Array = sides[0][:, None] * sides[1]
+    return divisors
+
+
+def _sums(formula: Formula, call: dict[str, Any]) -> Array:
+    if formula.__name__ == AVG:
+        return evaluate(formula, call) * _divisors(call)
+    return evaluate(formula, {**call, "grad_output": call["grad_output"] * _divisors(call)})
+
+
+def _in_the_window(formula: Formula, call: dict[str, Any]) -> Array:
+    """Indices count the taps of the window instead of the pixels of the plane."""
+    places = evaluate(formula, call)
+    width = call["x"].shape[3]
+    sides = []
+    for axis, at in ((0, places // width), (1, places % width)):
+        window = np.arange(places.shape[2 + axis]) * call["stride"][axis] - call["padding"][axis]
+        start = window[:, None] if axis == 0 else window
+        sides.append((at - start) // call["dilation"][axis])
+    taps: Array = sides[0] * call["kernel_size"][1] + sides[1]
+    return taps
+
+
+def _in_the_padded_plane(formula: Formula, call: dict[str, Any]) -> Array:
+    """Indices count the pixels of the padded plane."""
+    places = evaluate(formula, call)
+    (down, across), width = call["padding"], call["x"].shape[3]
+    padded: Array = (places // width + down) * (width + 2 * across) + places % width + across
+    return padded
+
+
+def _last_wins(formula: Formula, call: dict[str, Any]) -> Array:
+    """Of several maxima the last in row-major order wins."""
+    x = call["x"]
+    count = x.shape[2] * x.shape[3]
+    order = np.arange(count).reshape(x.shape[2:])
+    places = evaluate(formula, call)
+    for i, j in np.ndindex(places.shape[2:]):
+        rows, columns = (
+            start + np.arange(k) * d
+            for start, k, d in zip(
+                (i * call["stride"][0] - call["padding"][0],
+                 j * call["stride"][1] - call["padding"][1]),
+                call["kernel_size"], call["dilation"], strict=True,
+            )
+        )  # fmt: skip
+        rows = rows[(rows >= 0) & (rows < x.shape[2])]
+        columns = columns[(columns >= 0) & (columns < x.shape[3])]
+        seen = x[:, :, rows][:, :, :, columns].reshape(*x.shape[:2], -1)
+        at = order[rows][:, columns].ravel()
+        last = seen.shape[2] - 1 - seen[:, :, ::-1].argmax(axis=2)
+        places[:, :, i, j] = at[last]
+    return places
+
+
+MISCONCEPTIONS = (
+    Misconception("what overlapping windows send to one pixel is inserted instead of added, as 003 "
+                  "prints it", (MAX_DX,), _inserts),
+    Misconception("padding counts as 0 instead of minus infinity", (MAX,), _pads_with_zeros),
+    Misconception("the indices count the taps of the window, not the pixels of the plane",
+                  (PLACES,), _in_the_window),
+    Misconception("the indices count the pixels of the padded plane", (PLACES,),
+                  _in_the_padded_plane),
+    Misconception("of equal maxima the last wins instead of the first", (PLACES,), _last_wins),
+    *(
+        Misconception(f"the height's {name} is used for the width and the width's for the height",
+                      (MAX, PLACES, VJP), bent(option(name, swapped)))
+        for name in ("kernel_size", "stride", "padding", "dilation")
+    ),
+    Misconception("the dilation is ignored", (MAX, PLACES, VJP),
+                  bent(option("dilation", lambda _: (1, 1)))),
+    *(
+        Misconception(f"the height's {name} is used for the width and the width's for the height",
+                      (AVG,), bent(option(name, swapped)))
+        for name in ("kernel_size", "stride", "padding")
+    ),
+    *(
+        Misconception(f"the height's {name} is used for the width and the width's for the height",
+                      (AVG_DX,), unchecked(option(name, swapped)))
+        for name in ("kernel_size", "stride", "padding")
+    ),
+    Misconception("count_include_pad is ignored: padding is always counted", (AVG, AVG_DX),
+                  bent(lambda c: {**c, "count_include_pad": True})),
+    Misconception("count_include_pad is ignored: padding is never counted", (AVG, AVG_DX),
+                  bent(lambda c: {**c, "count_include_pad": False})),
+    Misconception("every window is divided by KH*KW, whatever hangs over the end or lies in the "
+                  "padding", (AVG, AVG_DX), _divides_by_the_kernel),
+    Misconception("nothing is divided: sums instead of means", (AVG, AVG_DX), _sums),
+    Misconception("ceil_mode is ignored", (MAX, PLACES, AVG),
+                  bent(lambda c: {**c, "ceil_mode": False})),
+    Misconception(SIGN, (MAX, MAX_DX, VJP, AVG, AVG_DX), negated),
+    Misconception(ZEROS, (MAX, PLACES, MAX_DX, VJP, AVG, AVG_DX), zeros),
+)  # fmt: skip

@@ -1,0 +1,67 @@
+"""Every misconception, put into a backend, is caught and called by its name."""
+
+from types import SimpleNamespace
+
+import numpy as np
+import pytest
+
+from conformance.examine import examine
+from conformance.misconceptions import MISCONCEPTIONS
+from conformance.operators import OPERATORS
+from conformance.properties import PROPERTIES
+from conformance.registry import wrap
+from implementations import im2col
+from oracle.formula import argument_names, output_of
+
+GOOD = {name: getattr(im2col, name) for name in im2col.__all__}
+FORMULAS = {f.__name__: (o, f) for o in OPERATORS for f in o.formulas}
+CASES = [
+    pytest.param(m, name, id=f"{name}: {m.sentence[:60]}")
+    for m in MISCONCEPTIONS
+    for name in m.functions
+]
+
+
+def misled(misconception, formula):
+    """Return a backend whose one function means something else."""
+    positional, _ = argument_names(formula)
+    function, place = output_of(formula)
+    right = GOOD[function]
+
+    def wrong(*arrays, **options):
+        call = {**dict(zip(positional, arrays, strict=False)), **options}
+        result = right(*arrays, **options)
+        given = misconception.answer(formula, completed(call, formula))
+        good = result if place is None else result[place]
+        if given is None:
+            return result
+        given = np.asarray(given, np.asarray(good).dtype)
+        if place is None:
+            return given
+        return tuple(given if at == place else part for at, part in enumerate(result))
+
+    return SimpleNamespace(**{**GOOD, function: wrong})
+
+
+def completed(call, formula):
+    """Return the arguments with what other formulas of the operator are given, for the bends."""
+    extra = {}
+    if "grad_output" not in call:
+        extra["grad_output"] = np.zeros(())
+    if "input_shape" not in call and "x" in call:
+        extra["input_shape"] = call["x"].shape
+    if formula.__name__ in ("max_pool2d_values", "max_pool2d_indices", "avg_pool2d"):
+        extra["grad_output"] = np.zeros(formula(call["x"], **{
+            n: call[n] for n in argument_names(formula)[1]}).shape)  # fmt: skip
+    return {**extra, **call}
+
+
+@pytest.mark.parametrize(("misconception", "name"), CASES)
+def test_misconception_is_caught_and_named(misconception, name):
+    operator, formula = FORMULAS[name]
+    prop = PROPERTIES["matches_oracle" if operator.styles.exact else "within_rounding_bound"]
+    outcome = examine(
+        wrap(misled(misconception, formula)), operator, formula, prop, examples=600, seed=1
+    )
+    assert outcome.status == "mismatch"
+    assert misconception.sentence in outcome.mismatch.looks_like, outcome.mismatch.text
