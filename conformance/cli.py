@@ -63,7 +63,10 @@ def backends() -> None:
 def explain(
     formula: Annotated[
         str | None,
-        typer.Argument(help="A formula or an operator, such as conv2d_grad_input; none: list all."),
+        typer.Argument(
+            metavar="[FORMULA]",
+            help="A formula or an operator, such as conv2d_grad_input; none: list all.",
+        ),
     ] = None,
 ) -> None:
     """Show a formula: equation, loops, how it is judged, errata, and how it is misunderstood."""

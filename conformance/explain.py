@@ -25,6 +25,7 @@ from conformance.properties import PROPERTIES, Property
 from oracle.errata import Erratum, errata_of
 from oracle.forms import FORMS
 from oracle.formula import (
+    Chained,
     Composed,
     Formula,
     Multilinear,
@@ -90,7 +91,8 @@ def call_of(formula: Formula, name: str = "") -> str:
         p.replace(annotation=Parameter.empty, default=p.default if p.default is None else p.empty)
         for p in signature(formula).parameters.values()
     ]
-    return f"{name or formula.__name__}{signature(formula).replace(parameters=bare, return_annotation=Parameter.empty)}"
+    shape = signature(formula).replace(parameters=bare, return_annotation=Parameter.empty)
+    return f"{name or formula.__name__}{shape}"
 
 
 def role(topic: Topic) -> str:
@@ -126,58 +128,47 @@ def raises(formula: Formula) -> str:
     return " ".join(_plain(below[1]).split()) if len(below) > 1 else ""
 
 
+EXACT = """Exact integers: where the numbers are such that no sum in any order can round, the
+    answer must be equal, bit for bit."""
+BOUNDED = """Rounding bound elsewhere: the error of a sum of n terms is at most gamma_n sum|terms|,
+    gamma_n = n u / (1 - n u), u the unit roundoff of the accumulator (Higham 2002, section 3.1); n
+    and sum|terms| come from these loops, fed ones and absolute values."""
+DIVIDED = """It divides: the truth is an exact fraction; a divisor that is no power of two costs one
+    rounding more."""
+SELECTED = "Exact: every element must be equal, a NaN a NaN; nothing is ever rounded."
+ESTIMATED = f"""Running error bound: the truth has {BITS} bits (mpmath), and the loops themselves,
+    fed numbers that carry their error, say how far rounding may reach (Higham 2002, section 3.3;
+    each operation as accurate as OpenCL 3.0 demands)."""
+CHAINED = """Running error bound: every answer may be off by its own bound, and the next formula
+    passes on what it was given (oracle.propagation)."""
+
+
 def judged(formula: Formula) -> list[str]:
     """Return in words what the formula is made of and how an answer is judged."""
     kind = algebra(formula)
     if isinstance(kind, Multilinear):
-        sentences = _multilinear(kind)
-    elif isinstance(kind, Selection):
-        sentences = [
-            "A selection: every element is a place in the plane, or 0."
-            if kind.places
-            else "A selection: every element is one of the data, or 0, and nothing is computed.",
-            "Exact: every element must be equal, a NaN a NaN; nothing is ever rounded.",
-        ]
-    elif isinstance(kind, Composed):
-        sentences = [
-            "Composed of sums, products, quotients and elementary functions.",
-            f"Running error bound: the truth has {BITS} bits (mpmath), and the loops themselves, "
-            "fed numbers that carry their error, say how far rounding may reach (Higham 2002, "
-            "section 3.3; each operation as accurate as OpenCL 3.0 demands).",
-        ]
-    else:
-        sentences = [
-            "A chain: other formulas' answers, one after another.",
-            "Every answer must lie within what rounding may do to the whole chain "
-            "(`oracle.propagation`).",
-        ]
-    told = {"kept": "One result per image.", "summed": "Summed over the images."}
-    return [*map(_plain, sentences), *([told[kind.images]] if kind.images in told else [])]
-
-
-def _multilinear(kind: Multilinear) -> list[str]:
-    factors = " and in ".join(kind.factors)
-    sign = "subtracted from" if kind.minus else "added to"
-    plus = f", {sign} {kind.plus}" if kind.plus else ""
-    sentences = [
-        f"Multilinear: a sum of products, linear in {factors}{plus}.",
-        "Exact integers: where the numbers are such that no sum in any order can round, the "
-        "answer must be equal, bit for bit.",
-        "Rounding bound elsewhere: the error of a sum of n terms is at most gamma_n sum|terms|, "
-        "gamma_n = n u / (1 - n u), u the unit roundoff of the accumulator (Higham 2002, section "
-        "3.1); n and sum|terms| come from these loops, fed ones and absolute values.",
-    ]
-    if kind.over:
-        sentences.append(
-            "It divides: the truth is an exact fraction; a divisor that is no power of two costs "
-            "one rounding more."
+        plus = (
+            f", {'subtracted from' if kind.minus else 'added to'} {kind.plus}" if kind.plus else ""
         )
-    return sentences
+        made = f"Multilinear: a sum of products, linear in {' and in '.join(kind.factors)}{plus}."
+        sentences = [made, EXACT, BOUNDED, *([DIVIDED] if kind.over else [])]
+    elif isinstance(kind, Selection):
+        what = "a place in the plane" if kind.places else "one of the data, or 0"
+        sentences = [f"Selection: every element is {what}, and nothing is computed.", SELECTED]
+    elif isinstance(kind, Composed):
+        made = "Composed of sums, products, quotients and elementary functions."
+        sentences = [made, ESTIMATED]
+    else:
+        sentences = ["Chained: other formulas' answers, one after another.", CHAINED]
+    told = {"kept": "One result per image.", "summed": "Summed over the images."}
+    return [*(" ".join(sentence.split()) for sentence in sentences), told.get(kind.images, "")]
 
 
 def loops(formula: Formula) -> list[str]:
     """Return the source of the functions that the formula's numbers go through."""
-    found = sorted(set(_reached(formula, {formula})), key=_order)
+    asked = {t.formula for t in topics().values()}  # by a chain, and explained on their own
+    seen = asked if isinstance(algebra(formula), Chained) else {formula}
+    found = sorted(_reached(formula, seen), key=_order)
     pieces = [_source(function) for function in found]
     if any(isinstance(c, CodeType) for c in formula.__code__.co_consts) or not any(
         f.__name__ != "_loop" for f in found
@@ -278,10 +269,16 @@ class Page:
         self.console = console
         self.is_wide = console.width >= WIDE
 
+    def line(self, *parts: tuple[str, str]) -> None:
+        """Print (text, style) parts on a line, with a ? for what the output cannot encode."""
+        encoding = self.console.encoding
+        safe = [(text.encode(encoding, "replace").decode(encoding), style) for text, style in parts]
+        self.console.print(Text.assemble(*safe), soft_wrap=True)
+
     def heading(self, title: str) -> None:
         """Print a section's title."""
-        self.console.print()
-        self.console.print(Text(title, "bold cyan"))
+        self.line()
+        self.line((title, "bold cyan"))
 
     def text(self, text: str, indent: int = INDENT, *, more: int = 0, style: str = "") -> None:
         """Print a paragraph, or a line of it after another; `more` indents those that continue."""
@@ -290,7 +287,7 @@ class Page:
             text.strip(), width, initial_indent=" " * indent,
             subsequent_indent=" " * (indent + more), break_on_hyphens=False,
         ):  # fmt: skip
-            self.console.print(Text(line, style), soft_wrap=True)
+            self.line((line, style))
 
     def row(self, name: str, text: str, indent: int, width: int) -> None:
         """Print a name, and in a column beside it what belongs to it."""
@@ -298,7 +295,7 @@ class Page:
         lines = textwrap.wrap(text, room, break_on_hyphens=False)
         for n, line in enumerate(lines):
             label = f"{' ' * indent}{'' if n else name:<{width}}"
-            self.console.print(Text.assemble((label, "dim"), line), soft_wrap=True)
+            self.line((label, "dim"), (line, ""))
 
     def section(self, title: str, paragraphs: Iterable[str], *, more: int = 0) -> None:
         """Print paragraphs under a title, or nothing if there are none."""
@@ -334,7 +331,9 @@ class Page:
         if max(map(len, code.splitlines())) + INDENT > self.console.width:
             code = re.sub(r"^ +", lambda m: " " * (len(m[0]) // 2), code, flags=re.MULTILINE)
         syntax = Syntax("", "python", theme="ansi_dark", background_color="default")
-        text = syntax.highlight(textwrap.indent(code, " " * INDENT))
+        encoding = self.console.encoding
+        safe = code.encode(encoding, "replace").decode(encoding)
+        text = syntax.highlight(textwrap.indent(safe, " " * INDENT))
         self.console.print(text, soft_wrap=True, end="")
 
 
@@ -348,14 +347,14 @@ def show(console: Console, topic: Topic) -> None:
     page.section("signature", [_signature(topic)], more=4)
     page.heading("formula")
     page.equation(equation)
-    page.section("source", [source])
+    page.section("source", [_plain(source)])
     page.section("meaning", [summary(formula), remarks(formula), raises(formula)])
     page.heading("loops")
     page.code("\n\n".join(loops(formula)))
     page.section("how it is judged", judged(formula))
     page.pairs("other forms", [(form.name, form.source) for form in FORMS.get(formula, ())])
     _errata(page, formula)
-    page.bullets("what a wrong backend may have misunderstood", misconceptions(formula))
+    page.bullets("what may be misunderstood", misconceptions(formula))
     page.pairs("properties that check it", [(p.name, p.sentence) for p in properties(topic)])
     page.section("certify", _hint(topic))
     more = [f.__name__ for f in (operator.formula, *operator.also) if f is not formula]
@@ -364,17 +363,19 @@ def show(console: Console, topic: Topic) -> None:
 
 
 def show_all(console: Console) -> None:
-    """Print every formula, by operator, on a line."""
-    longest = max(map(len, topics()))
+    """Print every formula, by operator, on a line: cut short where a terminal is narrow."""
+    page, longest = Page(console), max(map(len, topics()))
     for operator in OPERATORS:
-        console.print(Text(operator.name, "bold"))
+        page.line((operator.name, "bold"))
         for formula in operator.formulas:
-            line = Text.assemble(" " * INDENT, (f"{formula.__name__:<{longest}}", "cyan"), "  ")
-            line.append(summary(formula).removeprefix("Return "))
+            name, told = f"{formula.__name__:<{longest}}", summary(formula).removeprefix("Return ")
             if console.is_terminal:
-                line.truncate(console.width, overflow="ellipsis")
-            console.print(line, soft_wrap=True)
-    console.print("\ngradoracle explain FORMULA tells everything about one of them.")
+                told = textwrap.shorten(
+                    told, max(20, console.width - INDENT - longest - 2), placeholder=" ..."
+                )
+            page.line((" " * INDENT, ""), (name, "cyan"), (f"  {told}", ""))
+    page.line()
+    page.line(("gradoracle explain FORMULA tells everything about one of them.", ""))
 
 
 def _signature(topic: Topic) -> str:
@@ -383,11 +384,11 @@ def _signature(topic: Topic) -> str:
 
 
 def _hint(topic: Topic) -> list[str]:
-    name = topic.formula.__name__
+    name, function = topic.formula.__name__, output_of(topic.formula).function
+    where = f"the import path of a module that has {function}, such as mypkg.kernels"
     return [
         f"pytest --pyargs conformance --backend NAME -k NAME-{name}-",
-        "NAME is a registered backend or the import path of a module that has "
-        f"{output_of(topic.formula).function}, such as mypkg.kernels.",
+        f"NAME is a registered backend or {where}.",
     ]
 
 
@@ -397,10 +398,10 @@ def _errata(page: Page, formula: Formula) -> None:
         page.heading("where the documents go wrong")
     for n, erratum in enumerate(errata):
         if n:
-            page.console.print()
+            page.line()
         own = erratum.formula is formula
-        shown = "" if own else f"; shown at {erratum.formula.__name__}"
-        page.text(f"{erratum.kind}: {erratum.name} ({erratum.where}{shown})", more=2, style="bold")
-        rows = [("printed", erratum.printed), ("right", erratum.right)]
-        for name, text in [*rows, *(counterexample(erratum) if own else [])]:
+        page.text(f"{erratum.kind}: {erratum.name}", style="bold")
+        rows = [("where", erratum.where), ("printed", erratum.printed), ("right", erratum.right)]
+        rows += counterexample(erratum) if own else [("see", erratum.formula.__name__)]
+        for name, text in rows:
             page.row(name, text, 2 * INDENT, len("printed") + 2)
