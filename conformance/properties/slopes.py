@@ -24,6 +24,7 @@ from oracle.geometry import Array
 from oracle.rounding import FORMATS
 
 ELEMENTS = 16  # how many elements of an argument are moved one by one, at most
+SMOOTH = 5  # and where every move costs two forward passes and their bounds
 
 
 class Rise(NamedTuple):
@@ -64,7 +65,8 @@ def finite_differences(backend: Backend, operator: Operator, formula: Formula, c
     argument, call = _argument(operator, formula), with_bias(call)
     slope = answer(backend, operator, formula, call)
     here = None if operator.curvature(call) else answer(backend, operator, operator.formula, call)
-    for at in _some_elements(call[argument].shape):
+    most = ELEMENTS if here else SMOOTH
+    for at in _some_elements(call[argument].shape, most):
         v = np.zeros_like(call[argument])
         v[at] = 1
         rise = _rise(backend, operator, call, argument, v, here)
@@ -110,10 +112,10 @@ def _argument(operator: Operator, formula: Formula) -> str:
     return argument
 
 
-def _some_elements(shape: tuple[int, ...]) -> list[tuple[int, ...]]:
+def _some_elements(shape: tuple[int, ...], most: int) -> list[tuple[int, ...]]:
     """Return all indices of a small array; of a large one, some, the first and last among them."""
     count = math.prod(shape)
-    chosen = np.unique(np.linspace(0, count - 1, min(count, ELEMENTS)).astype(int))
+    chosen = np.unique(np.linspace(0, count - 1, min(count, most)).astype(int))
     return [tuple(int(i) for i in np.unravel_index(at, shape)) for at in chosen] if count else []
 
 
