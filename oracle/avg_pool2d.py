@@ -17,8 +17,6 @@ from oracle.formula import Call, Division, multilinear
 from oracle.geometry import Array, Pair, Shape, check_shape, pool_shape
 from oracle.loops import run
 
-# fmt: off  - signatures are laid out as arrays | options
-
 
 def _divisors(call: Call) -> Division:
     """Return what all windows' divisors divide, and how many taps a window has."""

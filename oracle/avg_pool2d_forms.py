@@ -7,8 +7,6 @@ from oracle.conv2d_forms import Form
 from oracle.formula import Formula
 from oracle.geometry import Array, Pair, Shape, pool_shape
 
-# fmt: off  - signatures are laid out as arrays | options
-
 
 def spreads_over_regions(
     grad_output: Array,

@@ -20,8 +20,6 @@ from oracle.formula import multilinear
 from oracle.geometry import Array, Pair, Shape, check_shape, conv2d_shapes
 from oracle.loops import run
 
-# fmt: off  - signatures are laid out as arrays | options
-
 
 @multilinear("x", "weight", plus="bias", images="kept")
 def conv2d(
@@ -101,7 +99,7 @@ def conv2d_grad_input(
         dx[n,c,h,w] = sum of dy[n,m,i,j] weight[m,c,p,q] over m of c's group and all (p, q)
                       with i*S + p*D - P = h and j*S + q*D - P = w
 
-    (001, third display: h = h' + p, kernel *not* flipped where dy is read at (h - p)).  Pixels
+    (001, fifth display: h = h' + p, kernel *not* flipped where dy is read at (h - p)).  Pixels
     that no window reaches get 0.  dtype follows dy.
     Erratum: 001's last display flips the kernel as well; see `oracle.errata`.
 

@@ -17,8 +17,6 @@ from oracle.conv2d import conv2d, conv2d_grad_bias, conv2d_grad_input, conv2d_gr
 from oracle.formula import Formula
 from oracle.geometry import Array, Pair, Shape, conv2d_shapes, extent
 
-# fmt: off  - signatures are laid out as arrays | options
-
 
 class Form(NamedTuple):
     """One way a document writes a formula."""
@@ -53,7 +51,7 @@ def grad_weight_000(dy: Array, x: Array, kernel: Sequence[int]) -> Array:
 
 
 def grad_input_001(dy: Array, weight: Array) -> Array:
-    """dE/dX[c,h,w] = sum_{m,h',w'} dE/dY[m,h',w'] W[m,c,h-h',w-w']    (001, third display).
+    """dE/dX[c,h,w] = sum_{m,h',w'} dE/dY[m,h',w'] W[m,c,h-h',w-w']    (001, fifth display).
 
     h' runs from max(0, h-K+1) to min(h, H_out-1), and w' likewise (below the display).
     """
@@ -229,7 +227,7 @@ FORMS: dict[Formula, tuple[Form, ...]] = {
         Form(
             "gather with max/min ranges",
             _grad_input(grad_input_001, append_remainder=False),
-            "001, third display",
+            "001, fifth display",
         ),
         Form(
             "flipped full correlation",

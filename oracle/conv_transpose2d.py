@@ -18,8 +18,6 @@ from oracle.formula import multilinear
 from oracle.geometry import Array, Pair, Shape, check_shape, conv_transpose2d_shapes
 from oracle.loops import run
 
-# fmt: off  - signatures are laid out as arrays | options
-
 
 @multilinear("x", "weight", plus="bias", images="kept")
 def conv_transpose2d(

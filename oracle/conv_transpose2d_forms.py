@@ -14,8 +14,6 @@ from oracle.conv_transpose2d import (
 from oracle.formula import Formula
 from oracle.geometry import Array, Pair, Shape, conv_transpose2d_shapes
 
-# fmt: off  - signatures are laid out as arrays | options
-
 
 def lays_kernels_003(
     x: Array,

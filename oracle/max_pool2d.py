@@ -17,8 +17,6 @@ from oracle.formula import multilinear, output, selection
 from oracle.geometry import Array, Pair, Shape, check_shape, pool_shape
 from oracle.loops import run
 
-# fmt: off  - signatures are laid out as arrays | options
-
 
 def max_pool2d(
     x: Array,

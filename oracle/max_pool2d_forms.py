@@ -12,8 +12,6 @@ from oracle.max_pool2d import (
     max_pool2d_vjp,
 )
 
-# fmt: off  - signatures are laid out as arrays | options
-
 
 def maximum_of_region(
     x: Array,

@@ -82,7 +82,8 @@ class Propagation:
     def _multilinear(self, formula: Formula, kind: Multilinear, call: Call) -> Bounded:
         names = [*kind.factors, *([kind.plus] if kind.plus else [])]
         given = {n: _bounded(call[n]) for n in names if call[n] is not None}
-        plain = {**call, **{n: b.value for n, b in given.items()}}
+        # what is read besides (x, for the places of its maxima) was decided on the way forward
+        plain = {n: v.value if isinstance(v, Bounded) else v for n, v in call.items()}
         truth = MultilinearTruth(formula, plain)
         value = self._run(formula, plain, {n: b.value for n, b in given.items()})
         sizes = self._sizes(formula, kind, plain, {n: abs(b.value) for n, b in given.items()})

@@ -33,7 +33,7 @@ flipped_kernels breaks matches_oracle
                   these data nothing rounds.
   formula       dx[n,c,h,w] = sum of dy[n,m,i,j] weight[m,c,p,q] over m of c's group and all (p, q)
                               with i*S + p*D - P = h and j*S + q*D - P = w
-                (001, third display: h = h' + p, kernel *not* flipped where dy is read at (h - p))
+                (001, fifth display: h = h' + p, kernel *not* flipped where dy is read at (h - p))
   looks like    the kernel is flipped, as 001's last display prints it: dY is read at (h-p, w-q)
                   already, so it flips twice (the forward pass is a cross-correlation)
   again         pytest --pyargs conformance --backend flipped_kernels --seed 1 --hypothesis-profile

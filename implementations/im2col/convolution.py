@@ -20,8 +20,6 @@ Array: TypeAlias = npt.NDArray[Any]
 Pair: TypeAlias = tuple[int, int]
 Shape: TypeAlias = tuple[int, ...]
 
-# fmt: off  - signatures are laid out as arrays | options
-
 
 def conv2d(
     x: Array,

@@ -12,8 +12,6 @@ Shape: TypeAlias = tuple[int, ...]
 Windows: TypeAlias = tuple[slice, slice]  # the windows of a tap that fall on the image
 Pixels: TypeAlias = tuple[slice, slice]  # and the pixels that they see there
 
-# fmt: off  - signatures are laid out as arrays | options
-
 
 def max_pool2d(
     x: Array,

@@ -11,8 +11,6 @@ import numpy as np
 
 from implementations.im2col.convolution import Array, Pair, Shape, fold, patches
 
-# fmt: off  - signatures are laid out as arrays | options
-
 
 def conv_transpose2d(
     x: Array,

@@ -7,8 +7,6 @@ import torch
 Pair: TypeAlias = tuple[int, int]
 Shape: TypeAlias = tuple[int, ...]
 
-# fmt: off  - signatures are laid out as arrays | options
-
 
 def max_pool2d(
     x: torch.Tensor,
