@@ -6,9 +6,10 @@ import numpy as np
 import pytest
 
 import oracle
-from oracle.exact import Truth, inner, scaled
+from oracle.exact import inner, scaled
 from oracle.formula import evaluate
-from tests.calls import call, random_calls
+from oracle.truth import truth
+from tests.calls import call, fractions, random_calls, with_floats
 
 FORMULAS = [
     oracle.conv2d,
@@ -16,21 +17,6 @@ FORMULAS = [
     oracle.conv2d_grad_weight,
     oracle.conv2d_grad_bias,
 ]
-
-
-def fractions(c):
-    exact = np.frompyfunc(lambda v: Fraction(float(v)), 1, 1)
-    return {n: exact(a).astype(object) if isinstance(a, np.ndarray) else a for n, a in c.items()}
-
-
-def with_floats(c, seed, dtype, spread=0):
-    random = np.random.default_rng(seed)
-
-    def floats(shape):
-        scale = 2.0 ** random.integers(-spread, spread + 1, shape)
-        return (random.standard_normal(shape) * scale).astype(dtype)
-
-    return {n: floats(a.shape) if isinstance(a, np.ndarray) else a for n, a in c.items()}
 
 
 @pytest.mark.parametrize(
@@ -55,9 +41,9 @@ def test_what_is_not_finite_has_no_integers(value):
 def test_truth_equals_fractions(formula, spread):
     for i, c in enumerate(random_calls(6, seed=11)):
         data = with_floats(c, i, np.float32, spread)
-        truth = Truth(formula, data)
+        right = truth(formula, data)
         want = evaluate(formula, fractions(data))
-        got = [Fraction(int(v)) / Fraction(2) ** truth.scale for v in truth.value.ravel()]
+        got = [Fraction(int(v)) / Fraction(2) ** right.scale for v in right.value.ravel()]
         assert got == want.ravel().tolist()
 
 
@@ -66,14 +52,14 @@ def test_truth_equals_fractions(formula, spread):
 def test_limbs_give_what_pythons_integers_give(formula, dtype):
     for i, c in enumerate(random_calls(4, seed=12)):
         data = with_floats(c, i, dtype, 10)
-        truth = Truth(formula, data)
-        assert (truth._in_limbs(truth._operands) == truth.value).all()
+        right = truth(formula, data)
+        assert (right._in_limbs(right._operands) == right.value).all()
 
 
 def test_terms_count_what_reaches_each_element():
     c = call((1, 1, 1, 3), (1, 1, 1, 3), padding=(0, 1), dtype=np.float32)
-    assert Truth(oracle.conv2d, {**c, "bias": None}).terms.tolist() == [[[[2, 3, 2]]]]
-    assert Truth(oracle.conv2d, c).terms.tolist() == [[[[3, 4, 3]]]]
+    assert truth(oracle.conv2d, {**c, "bias": None}).terms.tolist() == [[[[2, 3, 2]]]]
+    assert truth(oracle.conv2d, c).terms.tolist() == [[[[3, 4, 3]]]]
 
 
 @pytest.mark.parametrize("dtype", ["float32", "float64"])
@@ -83,7 +69,7 @@ def test_sums_in_any_order_stay_within_the_bound(formula, dtype):
         data = with_floats(c, i, dtype, 6)
         got = evaluate(formula, data)
         assert got.dtype == dtype
-        assert (Truth(formula, data).error_over_bound(got, dtype) <= 1).all()
+        assert (truth(formula, data).error_over_bound(got, dtype) <= 1).all()
 
 
 def test_bound_is_the_published_one_on_a_dot_product():
@@ -94,7 +80,7 @@ def test_bound_is_the_published_one_on_a_dot_product():
     gamma = 3 * u / (1 - 3 * u)
     sums = sum(Fraction(float(v)) for v in c["x"].ravel())
     allowed = float(gamma * sums)
-    assert Truth(oracle.conv2d, c).bound("float32", "float32").item() == pytest.approx(
+    assert truth(oracle.conv2d, c).bound("float32", "float32").item() == pytest.approx(
         allowed, rel=1e-15
     )
 
@@ -102,12 +88,12 @@ def test_bound_is_the_published_one_on_a_dot_product():
 def test_one_unit_beyond_the_bound_is_wrong():
     c = call((1, 1, 1, 1), (1, 1, 1, 1), dtype=np.float32)
     c = {**c, "x": np.float32([[[[1 / 3]]]]), "weight": np.float32([[[[1 / 5]]]]), "bias": None}
-    truth = Truth(oracle.conv2d, c)
-    right = evaluate(oracle.conv2d, c)
-    assert (truth.error_over_bound(right, "float32") <= 1).all()
+    right = truth(oracle.conv2d, c)
+    got = evaluate(oracle.conv2d, c)
+    assert (right.error_over_bound(got, "float32") <= 1).all()
     for direction in (np.float32(np.inf), np.float32(-np.inf)):
-        off = np.nextafter(np.nextafter(right, direction), direction)
-        assert (truth.error_over_bound(off, "float32") > 1).all()
+        off = np.nextafter(np.nextafter(got, direction), direction)
+        assert (right.error_over_bound(off, "float32") > 1).all()
 
 
 @pytest.mark.parametrize("value", [np.nan, np.inf, -np.inf])
@@ -115,11 +101,11 @@ def test_what_is_not_finite_is_never_within_the_bound(value):
     c = call((1, 1, 1, 2), (1, 1, 1, 1), dtype=np.float32)
     got = evaluate(oracle.conv2d, c)
     got.flat[1] = value
-    share = Truth(oracle.conv2d, c).error_over_bound(got, "float32")
+    share = truth(oracle.conv2d, c).error_over_bound(got, "float32")
     assert share.ravel()[0] == 0
     assert not share.ravel()[1] <= 1
     assert (
-        not Truth(oracle.conv2d, c).error_over_bound(np.full_like(got, value), "float32").min() <= 1
+        not truth(oracle.conv2d, c).error_over_bound(np.full_like(got, value), "float32").min() <= 1
     )
 
 
@@ -129,18 +115,18 @@ def test_products_that_underflow_are_allowed_their_rounding():
     c = {**c, "x": np.full((1, 1, 1, 1), tiny), "weight": np.full((1, 1, 1, 1), tiny), "bias": None}
     got = evaluate(oracle.conv2d, c)
     assert got.item() == 0
-    assert (Truth(oracle.conv2d, c).error_over_bound(got, "float32") <= 1).all()
+    assert (truth(oracle.conv2d, c).error_over_bound(got, "float32") <= 1).all()
     far = np.full_like(got, 1e-40)
-    assert (Truth(oracle.conv2d, c).error_over_bound(far, "float32") > 1).all()
+    assert (truth(oracle.conv2d, c).error_over_bound(far, "float32") > 1).all()
 
 
 def test_a_wider_accumulator_narrows_the_bound():
     c = with_floats(call((1, 40, 1, 1), (1, 40, 1, 1)), 1, np.float32)
-    truth = Truth(oracle.conv2d, c)
-    narrow, wide = truth.bound("float32", "float32"), truth.bound("float32", "float64")
+    right = truth(oracle.conv2d, c)
+    narrow, wide = right.bound("float32", "float32"), right.bound("float32", "float64")
     assert (wide < narrow).all()
-    exact = truth.as_float(np.dtype(np.float32))
-    assert (truth.error_over_bound(exact, "float64") <= 1).all()
+    exact = right.as_float(np.dtype(np.float32))
+    assert (right.error_over_bound(exact, "float64") <= 1).all()
 
 
 def test_exactness_is_proved_at_the_edge():
@@ -148,11 +134,11 @@ def test_exactness_is_proved_at_the_edge():
     c = {**c, "bias": None, "weight": np.ones((1, 2, 1, 1), np.float32)}
     fits = {**c, "x": np.float32([[[[2**23]], [[2**23]]]])}
     over = {**c, "x": np.float32([[[[2**23]], [[2**23 + 1]]]])}
-    assert Truth(oracle.conv2d, fits).is_exact("float32", "float32")
-    assert not Truth(oracle.conv2d, over).is_exact("float32", "float32")
+    assert truth(oracle.conv2d, fits).is_exact("float32", "float32")
+    assert not truth(oracle.conv2d, over).is_exact("float32", "float32")
     wide = {n: a.astype("f8") if isinstance(a, np.ndarray) else a for n, a in over.items()}
-    assert Truth(oracle.conv2d, wide).is_exact("float64", "float64")
-    assert not Truth(oracle.conv2d, wide).is_exact("float64", "float32")
+    assert truth(oracle.conv2d, wide).is_exact("float64", "float64")
+    assert not truth(oracle.conv2d, wide).is_exact("float64", "float32")
 
 
 @pytest.mark.parametrize("power", [-75, 100])
@@ -161,9 +147,9 @@ def test_nothing_is_exact_that_leaves_the_range_of_exponents(power):
     c = call((1, 2, 1, 1), (1, 2, 1, 1), dtype=np.float32)
     values = np.float32([[[[2.0**power]], [[2.0**power]]]])
     c = {**c, "bias": None, "x": values, "weight": values}
-    assert not Truth(oracle.conv2d, c).is_exact("float32", "float32")
+    assert not truth(oracle.conv2d, c).is_exact("float32", "float32")
     wide = {n: a.astype("f8") if isinstance(a, np.ndarray) else a for n, a in c.items()}
-    assert Truth(oracle.conv2d, wide).is_exact("float64", "float64")
+    assert truth(oracle.conv2d, wide).is_exact("float64", "float64")
 
 
 def test_inner_products_are_exact():

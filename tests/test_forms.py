@@ -1,20 +1,29 @@
-"""All forms of the documents agree with the formulas, exactly, on every small geometry."""
+"""All forms of the documents agree with the formulas, exactly, on every small geometry.
 
-import numpy as np
+Every small pooling and transposed convolution is in `tests/test_pooling_exhaustive.py`.
+"""
+
 import pytest
 
-from oracle.conv2d_forms import FORMS, batch_mean_003
+from oracle import conv2d_forms
+from oracle.forms import FORMS
 from oracle.formula import ask, evaluate
-from tests.calls import random_calls, small_geometries
-
-CASES = [
-    pytest.param(formula, form, id=f"{formula.__name__}-{form.name.replace(' ', '_')}")
-    for formula, forms in FORMS.items()
-    for form in forms
-]
+from oracle.max_pool2d import max_pool2d_indices
+from tests.calls import CALLS, fractions, small_geometries
 
 
-@pytest.mark.parametrize(("formula", "form"), CASES)
+def cases(forms_of):
+    return [
+        pytest.param(formula, form, id=f"{formula.__name__}-{form.name.replace(' ', '_')}")
+        for formula, forms in forms_of.items()
+        for form in forms
+    ]
+
+
+CASES = cases(FORMS)
+
+
+@pytest.mark.parametrize(("formula", "form"), cases(conv2d_forms.FORMS))
 def test_form_agrees_on_every_small_geometry(formula, form):
     count = 0
     for call in small_geometries():
@@ -28,17 +37,19 @@ def test_form_agrees_on_every_small_geometry(formula, form):
 
 @pytest.mark.parametrize(("formula", "form"), CASES)
 def test_form_agrees_on_random_geometries(formula, form):
-    for call in random_calls(60, seed=7):
-        assert (ask(form.function, formula, call) == evaluate(formula, call)).all(), call
+    for drawn in CALLS[formula](60, seed=7):
+        call = fractions(drawn)  # so that averages are exact
+        want, got = evaluate(formula, call), ask(form.function, formula, call)
+        assert got.shape == want.shape
+        assert (got == want).all(), call
+
+
+def test_every_operator_with_windows_has_forms():
+    windowed = {f for f in CALLS if "2d" in f.__name__ and not f.__name__.endswith("bias")}
+    assert set(FORMS) >= windowed - {max_pool2d_indices}
 
 
 @pytest.mark.parametrize(("formula", "form"), CASES)
 def test_form_cites_a_document(formula, form):
     del formula
     assert form.source[:3] in ("000", "001", "002", "003")
-
-
-def test_batch_mean_divides_once_and_refuses_an_empty_batch():
-    assert batch_mean_003(np.array([[1.0, 4.0], [3.0, 0.0]])).tolist() == [2.0, 2.0]
-    with pytest.raises(ValueError, match="empty batch"):
-        batch_mean_003(np.zeros((0, 3)))

@@ -155,15 +155,15 @@ def test_compiled_loops_give_the_interpreted_bits(formula, dtype, monkeypatch):
             n: random.standard_normal(a.shape).astype(dtype) if isinstance(a, np.ndarray) else a
             for n, a in c.items()
         }
-        monkeypatch.setattr(loops, "_spent", -1e9)
+        monkeypatch.setattr(loops, "pays_to_compile", lambda *_: False)
         slow = evaluate(formula, data)
-        monkeypatch.setattr(loops, "_spent", 1e9)
+        monkeypatch.setattr(loops, "pays_to_compile", lambda *_: True)
         fast = evaluate(formula, data)
         assert slow.tobytes() == fast.tobytes()
 
 
 def test_compiled_loops_are_really_compiled(monkeypatch):
-    monkeypatch.setattr(loops, "_spent", 1e9)
+    monkeypatch.setattr(loops, "pays_to_compile", lambda *_: True)
     seen = []
     compiled = loops.compiled
 
@@ -181,7 +181,7 @@ def test_compiled_loops_are_really_compiled(monkeypatch):
 def test_without_numba_everything_is_interpreted(monkeypatch):
     loops.compiled.cache_clear()
     monkeypatch.setitem(__import__("sys").modules, "numba", None)
-    monkeypatch.setattr(loops, "_spent", 1e9)
+    monkeypatch.setattr(loops, "pays_to_compile", lambda *_: True)
     try:
         c = call((1, 1, 3, 3), (1, 1, 2, 2), dtype=np.float64)
         assert evaluate(oracle.conv2d, c).shape == (1, 1, 2, 2)

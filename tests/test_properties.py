@@ -1,25 +1,34 @@
 """Each property does its work alone, and judges what it says it judges."""
 
+import re
 from types import SimpleNamespace
 
 import numpy as np
 import pytest
 
+import oracle
 from conformance.backend import Backend
 from conformance.bad_arguments import bad_calls
 from conformance.certify import checks
-from conformance.data import FLOATS, INTEGERS, make_call
+from conformance.data import FLOATS, INTEGERS
 from conformance.examine import examine
+from conformance.mismatch import Mismatch
 from conformance.operators import OPERATORS
-from conformance.operators.conv2d import arguments
-from conformance.properties import PROPERTIES
+from conformance.operators.conv2d import CONV2D
+from conformance.operators.conv_transpose2d import CONV_TRANSPOSE2D
+from conformance.operators.linear import LINEAR
+from conformance.operators.max_pool2d import MAX_POOL2D
+from conformance.properties import PROPERTIES, NotJudged
 from conformance.registry import wrap
 from implementations import im2col
-from oracle.exact import Truth
-from tests.calls import call
+from oracle.exact import MultilinearTruth
+from oracle.formula import argument_names, evaluate
+from oracle.max_pool2d import max_pool2d_indices, max_pool2d_values
+from oracle.truth import truth
+from tests.calls import CALLS
 from tests.planted.conv2d import FAULTS, backend
 
-# property: faults that it catches with no other property's help
+# property: planted faults of conv2d that it catches with no other property's help
 ALONE = {
     "matches_oracle": ["dx_flips_twice", "y_stops_at_the_grids_limit", "dw_has_a_nan"],
     "within_rounding_bound": ["y_relative_error_of_1e_5", "dx_accumulates_in_float32"],
@@ -40,19 +49,167 @@ ALONE = {
 }
 
 
+# -- faults of other operators ---------------------------------------------------------------------
+
+
+def _by_z(grad_output, z):
+    return grad_output * z * (1 - z)
+
+
+def _no_mean(grad_output, z, *, axis):
+    return im2col.softmax(z, axis=axis) * grad_output
+
+
+def _sum_of_the_mean(logits, target, *, reduction):
+    del reduction
+    return im2col.cross_entropy_grad(logits, target, reduction="sum")
+
+
+def _flipped(x, weight, bias=None, **options):
+    return im2col.conv_transpose2d(x, weight[:, :, ::-1, ::-1], bias, **options)
+
+
+def _in_the_padded_plane(x, *, padding, **options):
+    y, indices = im2col.max_pool2d(x, padding=padding, **options)
+    width = x.shape[3]
+    return y, indices // width * (width + 2 * padding[1]) + indices % width
+
+
+def _of_the_last_maximum(x, **options):
+    """Let the last of several maxima or NaNs win."""
+    planes = x.reshape(*x.shape[:2], x.shape[2] * x.shape[3])
+    place = np.broadcast_to(np.arange(planes.shape[2]), planes.shape)
+    ranks = np.lexsort((place, planes, np.isnan(planes))).argsort().astype(x.dtype)
+    _, indices = im2col.max_pool2d(ranks.reshape(x.shape), **options)
+    flat = indices.reshape(*x.shape[:2], indices.shape[2] * indices.shape[3])
+    return np.take_along_axis(planes, flat, 2).reshape(indices.shape), indices
+
+
+def _inserts(grad_output, indices, *, input_shape):
+    images, channels, height, width = input_shape
+    dx = np.zeros((images, channels, height * width), grad_output.dtype)
+    windows = (images, channels, indices.shape[2] * indices.shape[3])
+    np.put_along_axis(dx, indices.reshape(windows), grad_output.reshape(windows), 2)
+    return dx.reshape(input_shape)
+
+
+def _passes_at_zero(grad_output, z):
+    return np.where(z >= 0, grad_output, 0).astype(z.dtype)
+
+
+def _overflows(z, *, axis):
+    e = np.exp(z)
+    return e / e.sum(axis=axis, keepdims=True)
+
+
+def _full_divisor(grad_output, *, count_include_pad, **options):
+    del count_include_pad
+    return im2col.avg_pool2d_grad_input(grad_output, count_include_pad=True, **options)
+
+
+def _passes_everything(grad_output, z):
+    im2col.relu_grad(grad_output, z)
+    return grad_output.copy()
+
+
+def _all_pixels(grad_output, x):
+    return im2col.linear_grad_weight(grad_output, x) / x.dtype.type(max(1, len(x)))
+
+
+# property: the formula it is asked of, the function that is wrong, and how
+OTHERS = {
+    "is_adjoint_to_conv2d": [("conv_transpose2d", "conv_transpose2d", _flipped)],
+    "points_at_the_maximum": [("max_pool2d_indices", "max_pool2d", _in_the_padded_plane)],
+    "matches_oracle": [
+        ("max_pool2d_grad_input", "max_pool2d_grad_input", _inserts),
+        ("relu_grad", "relu_grad", _passes_at_zero),
+    ],
+    "within_rounding_bound": [("softmax", "softmax", _overflows)],
+    "gradient_is_the_slope": [
+        ("sigmoid_grad", "sigmoid_grad", _by_z),
+        ("softmax_grad", "softmax_grad", _no_mean),
+        ("avg_pool2d_grad_input", "avg_pool2d_grad_input", _full_divisor),
+    ],
+    "finite_differences": [
+        ("cross_entropy_grad", "cross_entropy_grad", _sum_of_the_mean),
+        ("sigmoid_grad", "sigmoid_grad", _by_z),
+    ],
+    "matches_torch": [("softmax_grad", "softmax_grad", _no_mean)],
+    "forms_agree": [
+        ("max_pool2d_grad_input", "max_pool2d_grad_input", _inserts),
+        ("avg_pool2d_grad_input", "avg_pool2d_grad_input", _full_divisor),
+    ],
+    "network_backward": [
+        ("network_backward", "relu_grad", _passes_everything),
+        ("network_backward", "linear_grad_weight", _all_pixels),
+        ("network_backward", "cross_entropy_grad", _sum_of_the_mean),
+    ],
+    "network_matches_torch": [("network_backward", "avg_pool2d_grad_input", _full_divisor)],
+}
+
+
 def test_every_property_is_listed():
-    assert set(ALONE) == set(PROPERTIES)
+    assert set(ALONE) | set(OTHERS) == set(PROPERTIES)
+
+
+def case(formula, property_name):
+    return next(
+        (o, f, p) for o, f, p in checks() if (f.__name__, p.name) == (formula, property_name)
+    )
 
 
 @pytest.mark.parametrize(("name", "fault"), [(n, f) for n, faults in ALONE.items() for f in faults])
 def test_property_catches_faults_alone(name, fault):
     planted = FAULTS[fault]
-    case = next(
-        (o, f, p) for o, f, p in checks() if f.__name__ == planted.function and p.name == name
-    )
-    outcome = examine(wrap(planted.backend()), *case, examples=1000, seed=1)
+    outcome = examine(wrap(planted.backend()), *case(planted.function, name), examples=1000, seed=1)
     assert outcome.status == "mismatch"
     assert outcome.mismatch.text
+
+
+WRONG = [(name, *wrong) for name, several in OTHERS.items() for wrong in several]
+
+
+@pytest.mark.parametrize(
+    ("name", "formula", "function", "wrong"),
+    WRONG,
+    ids=[f"{n}{w.__name__}" for n, _, _, w in WRONG],
+)
+def test_property_catches_faults_of_other_operators_alone(name, formula, function, wrong):
+    if PROPERTIES[name].needs_torch:
+        pytest.importorskip("torch")
+    candidate = whole(**{function: wrong})
+    outcome = examine(wrap(candidate), *case(formula, name), examples=1000, seed=1)
+    assert outcome.status == "mismatch"
+    assert outcome.mismatch.text
+    right = examine(wrap(whole()), *case(formula, name), examples=20, seed=1)
+    assert right.status == "passed"
+
+
+def whole(**replaced):
+    """Return im2col with some functions replaced."""
+    return SimpleNamespace(**{n: getattr(im2col, n) for n in im2col.__all__} | replaced)
+
+
+@pytest.mark.parametrize(("name", "value"), [("ties", 3.0), ("ties", -np.inf), ("nan", np.nan)])
+def test_the_contract_says_whether_any_maximum_may_win(name, value):
+    x = np.full((1, 1, 1, 3), value, np.float32)
+    options = {"kernel_size": (1, 3), "stride": (1, 1), "padding": (0, 0), "dilation": (1, 1)}
+    call = MAX_POOL2D.complete({"x": x, **options, "ceil_mode": False}, 0)
+    judged = PROPERTIES["matches_oracle"].check, PROPERTIES["points_at_the_maximum"].check
+    for policies in ({}, {"ties": "any-subgradient"}, {"nan": "any"}):
+        last = wrap(whole(max_pool2d=_of_the_last_maximum, contract={"policies": policies}))
+        with pytest.raises(NotJudged if name in policies else Mismatch):
+            judged[0](last, MAX_POOL2D, max_pool2d_indices, call)
+        assert judged[1](last, MAX_POOL2D, max_pool2d_indices, call) == 0
+        assert judged[0](last, MAX_POOL2D, max_pool2d_values, call) == 0
+
+
+def test_a_backend_that_lets_any_maximum_win_is_certified_where_its_contract_says_so():
+    policies = {"ties": "any-subgradient", "nan": "any"}
+    last = whole(max_pool2d=_of_the_last_maximum, contract={"policies": policies})
+    for name in ("points_at_the_maximum", "matches_oracle"):
+        outcome = examine(wrap(last), *case("max_pool2d_indices", name), examples=200, seed=1)
+        assert outcome.status == "passed", outcome.reason
 
 
 @pytest.mark.parametrize("style", [*INTEGERS, *FLOATS], ids=lambda s: s.name)
@@ -60,7 +217,7 @@ def test_property_catches_faults_alone(name, fault):
 def test_no_array_is_all_zeros_or_not_finite(style, dtype):
     sizes = dict.fromkeys(SIZES, 1) | {"height": 3, "width": 2, "bias": 1}
     for seed in range(30):
-        made = make_call(arguments(sizes), style, seed, dtype)
+        made = CONV2D.call(sizes, style, seed, dtype)
         for name in ("x", "weight", "bias", "grad_output"):
             assert made[name].dtype == dtype
             assert np.isfinite(made[name]).all()
@@ -73,16 +230,30 @@ SIZES = [
     "stride_height", "stride_width", "padding_height", "padding_width", "dilation_height",
     "dilation_width",
 ]  # fmt: skip
+WHOLE = {  # sizes of a call of every operator on whose exact styles nothing ever rounds
+    CONV2D.name: dict.fromkeys(SIZES, 2)
+    | {"padding_height": 1, "height": 9, "width": 30, "bias": 1},
+    CONV_TRANSPOSE2D.name: dict.fromkeys(SIZES, 2)
+    | {"output_padding_height": 1, "output_padding_width": 0, "height": 5, "width": 9, "bias": 1},
+    MAX_POOL2D.name: dict.fromkeys(SIZES, 2)
+    | {"channels": 3, "padding_height": 1, "padding_width": 0, "height": 9, "width": 30, "ceil": 1}
+    | {"dilation_height": 1},
+    LINEAR.name: {"images": 3, "inputs": 11, "outputs": 7, "bias": 1},
+}
 
 
-@pytest.mark.parametrize("style", INTEGERS, ids=lambda s: s.name)
+@pytest.mark.parametrize("operator", [CONV2D, CONV_TRANSPOSE2D, MAX_POOL2D, LINEAR],
+                         ids=lambda o: o.name)  # fmt: skip
 @pytest.mark.parametrize("dtype", ["float32", "float64"])
-def test_integer_styles_are_exact_in_every_formula(style, dtype):
-    sizes = dict.fromkeys(SIZES, 2) | {"padding_height": 1, "height": 9, "width": 30, "bias": 1}
-    for seed in range(20):
-        made = make_call(arguments(sizes), style, seed, dtype)
-        for formula in OPERATORS[0].formulas:
-            assert Truth(formula, made).is_exact(dtype, dtype)
+def test_exact_styles_are_exact_in_every_formula(operator, dtype):
+    for style in operator.styles.exact:
+        for seed in range(20):
+            made = operator.call(WHOLE[operator.name], style, seed, dtype)
+            for formula in operator.formulas:
+                right = truth(formula, made)
+                assert right.is_exact(dtype, dtype), (style.name, formula.__name__)
+                if isinstance(right, MultilinearTruth):  # and what nothing rounds is an integer
+                    assert right.scale == 0
 
 
 def test_magnitudes_reach_past_half_precision_and_tf32():
@@ -90,23 +261,42 @@ def test_magnitudes_reach_past_half_precision_and_tf32():
     sizes = dict.fromkeys(SIZES, 1) | {"bias": 0}
     seen = set()
     for seed in range(100):
-        made = make_call(arguments(sizes), style, seed, "float32")
+        made = CONV2D.call(sizes, style, seed, "float32")
         seen |= {abs(v) for n in ("x", "weight") for v in made[n].ravel().tolist()}
     assert {2**11 + 1, 2**12 + 1} & seen
     assert max(seen) > 2**19
 
 
-@pytest.mark.parametrize("formula", OPERATORS[0].formulas, ids=lambda f: f.__name__)
+# What every formula of an operator must be asked with, spoilt; a bias gradient has no options.
+OPTIONS = {
+    "conv2d": {"stride", "padding", "dilation", "groups"},
+    "conv_transpose2d": {"stride", "padding", "output_padding", "dilation", "groups"},
+    "max_pool2d": {"kernel_size", "stride", "padding", "dilation"},
+    "avg_pool2d": {"kernel_size", "stride", "padding"},
+    "cross_entropy": {"reduction", "target"},
+    "softmax": {"axis"},
+}
+ANYTHING_FITS = ("relu", "leaky_relu", "sigmoid", "tanh", "batch_mean")  # one array of any shape
+
+
+@pytest.mark.parametrize("formula", CALLS, ids=lambda f: f.__name__)
 def test_bad_calls_are_illegal_and_many(formula):
-    legal = call((2, 4, 5, 6), (6, 2, 3, 2), stride=(2, 1), padding=(1, 0), groups=2, dtype="f4")
-    found = list(bad_calls(formula, legal))
-    assert len(found) >= 2
-    for bad in found:
-        assert bad.reason
-    if formula is not OPERATORS[0].gradients["bias"]:
-        changes = " ".join(bad.change for bad in found)
-        for name in ("stride", "padding", "dilation", "groups"):
-            assert name in changes
+    operator = next(o for o in OPERATORS if formula in o.formulas)
+    names = {name for part in argument_names(formula) for name in part}
+    changed, fewest = set(), 1000
+    for legal in CALLS[formula](30, seed=3, dtype=np.float32):
+        found = list(bad_calls(formula, legal))
+        for bad in found:
+            assert bad.reason
+            with pytest.raises(ValueError, match=re.escape(bad.reason)):
+                evaluate(formula, bad.call)
+            changed.add(bad.change.split()[0])
+        fewest = min(fewest, len(found))
+    if formula.__name__ in ANYTHING_FITS:
+        assert not changed
+    else:
+        assert changed >= OPTIONS.get(operator.name, set()) & names
+        assert fewest >= (0 if formula is oracle.softmax else 2)  # the first of many axes is legal
 
 
 def test_a_backend_without_the_forward_pass_is_still_judged_on_its_gradients():
@@ -140,7 +330,7 @@ def test_answers_of_another_array_type_come_through_dlpack():
     torch = pytest.importorskip("torch")
     answer = Backend(
         "tensors", SimpleNamespace(conv2d_grad_bias=lambda dy: torch.tensor(dy).sum((0, 2, 3)))
-    ).ask(OPERATORS[0].gradients["bias"], {"grad_output": np.ones((2, 3, 1, 1), np.float32)})
+    ).ask(oracle.conv2d_grad_bias, {"grad_output": np.ones((2, 3, 1, 1), np.float32)})
     assert type(answer) is np.ndarray
     assert answer.tolist() == [2, 2, 2]
 

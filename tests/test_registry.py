@@ -5,6 +5,7 @@ from types import SimpleNamespace
 import pytest
 
 from conformance import registry
+from conformance.backend import FUNCTIONS
 from conformance.registry import UnknownBackend, UnusableBackend, load, registered, wrap
 
 
@@ -22,9 +23,17 @@ def modules(tmp_path, monkeypatch):
 def test_shipped_backends_are_known_without_installation(monkeypatch):
     monkeypatch.setattr(registry, "entry_points", lambda group: ())
     assert {"im2col", "torch", "oracle"} <= set(registered())
-    assert load("im2col").functions == (
-        "conv2d", "conv2d_grad_input", "conv2d_grad_weight", "conv2d_grad_bias",
-    )  # fmt: skip
+    for name in ("im2col", "torch", "oracle"):
+        assert load(name).functions == FUNCTIONS
+    assert len(FUNCTIONS) == len(set(FUNCTIONS)) == 31
+
+
+def test_shipped_backends_export_the_protocol_and_their_arrays():
+    for name in ("im2col", "torch", "oracle"):
+        source = load(name).source
+        extra = {"contract", "from_numpy", "to_numpy"} if name == "torch" else set()
+        assert set(source.__all__) == {*FUNCTIONS, *extra}
+        assert [*source.__all__] == sorted(source.__all__)
 
 
 def test_import_paths(modules):

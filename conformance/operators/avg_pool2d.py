@@ -37,5 +37,5 @@ AVG_POOL2D = Operator(
     geometries=partial(pooling.geometries, dilated=False),
     arguments=arguments,
     witness=_witness,
-    share=0.5,
+    share=0.4,
 )

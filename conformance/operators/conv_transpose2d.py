@@ -90,5 +90,5 @@ CONV_TRANSPOSE2D = Operator(
     geometries=geometries,
     arguments=arguments,
     witness=_witness,
-    share=0.7,
+    share=0.5,
 )

@@ -125,5 +125,5 @@ MAX_POOL2D = Operator(
     styles=STYLES,
     complete=complete,
     unsettled=unsettled,
-    share=0.5,
+    share=0.4,
 )

@@ -17,7 +17,7 @@ LAYERS = (
     ("sequence", (2, 7, 12)), ("one vector", (64,)),
 )  # fmt: skip
 STRATA = ("free", "free", "idiomatic", "boundary", "boundary")
-MOST: dict[Size, int] = {"small": 40, "medium": 150, "large": 600}  # elements of an array
+MOST: dict[Size, int] = {"small": 40, "medium": 150, "large": 300}  # elements of an array
 
 
 def arrays(

@@ -1,0 +1,17 @@
+"""All planted faults and controls: importing this package plants them."""
+
+from tests.planted import (  # noqa: F401
+    activations,
+    avg_pool2d,
+    conv2d,
+    conv2d_numbers,
+    conv_transpose2d,
+    cross_entropy,
+    dense,
+    max_pool2d,
+    max_pool2d_back,
+    softmax,
+)
+from tests.planted.fault import CONTROLS, FAULTS
+
+__all__ = ["CONTROLS", "FAULTS"]
