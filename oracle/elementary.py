@@ -8,7 +8,7 @@ an exponential that leaves the range of floats is infinity, as IEEE 754 has it.
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 from oracle.precise import ctx
@@ -42,6 +42,11 @@ def tanh(v: Any) -> Any:
     if hasattr(v, "tanh"):
         return v.tanh()
     return math.tanh(v)
+
+
+def either(first: Any, other: Callable[[], Any]) -> Any:
+    """Return a number that right backends compute in two ways; an `Estimate` takes the worse."""
+    return first.or_else(other()) if hasattr(first, "or_else") else first
 
 
 def total(terms: Sequence[Any]) -> Any:

@@ -17,7 +17,8 @@ import math
 from dataclasses import dataclass
 from typing import Any
 
-DIVIDE, EXP, LOG, TANH = 5, 6, 6, 10  # in units of u
+# In units of u; a quotient may be a product with a reciprocal, which is rounded once more.
+DIVIDE, EXP, LOG, TANH = 6, 6, 6, 10
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -115,6 +116,10 @@ class Estimate:
         gamma = (len(terms) - 1) * self.unit
         value = math.fsum(t.value for t in terms)
         return Estimate(value, error + gamma / (1 - gamma) * size, self.unit, self.tiny)
+
+    def or_else(self, other: Estimate) -> Estimate:
+        """Return the less certain of two ways to compute the same number."""
+        return self if self.error >= other.error else other
 
     def _like(self, other: Any) -> Estimate:
         """Return a constant of a formula as an exact estimate."""

@@ -6,11 +6,12 @@ of minus infinity has probability 0.
 """
 
 from collections.abc import Sequence
+from functools import partial
 from typing import Any
 
 import numpy as np
 
-from oracle.elementary import exp, total
+from oracle.elementary import either, exp, log, total
 from oracle.formula import composed
 from oracle.geometry import Array, check_integer, check_shape
 from oracle.loops import run
@@ -31,11 +32,18 @@ def softmax(z: Array, *, axis: int) -> Array:
 
 
 def probabilities(z: Sequence[Any]) -> list[Any]:
-    """Return the softmax of one row."""
+    """Return the softmax of one row: quotients, or e to the log-softmax."""
     top = largest(z)
     powers = [exp(v - top) for v in z]
     normalizer = total(powers)
-    return [e / normalizer for e in powers]
+    return [
+        either(e / normalizer, partial(_by_logarithm, v - top, normalizer))
+        for e, v in zip(powers, z, strict=True)
+    ]
+
+
+def _by_logarithm(shifted: Any, normalizer: Any) -> Any:
+    return exp(shifted - log(normalizer))
 
 
 def largest(z: Sequence[Any]) -> Any:

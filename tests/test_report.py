@@ -170,7 +170,7 @@ def test_no_misconception_is_named_where_none_explains(fault):
 
 
 def test_misconceptions_name_real_functions_and_differ():
-    known = {f.__name__ for f in OPERATORS[0].formulas}
+    known = {f.__name__ for operator in OPERATORS for f in operator.formulas}
     for misconception in MISCONCEPTIONS:
         assert set(misconception.functions) <= known
     assert len({m.sentence for m in MISCONCEPTIONS}) == len(MISCONCEPTIONS)
