@@ -10,7 +10,7 @@ from conformance.data import Arrays, Random, Shapes, normal, small_integers, sty
 from conformance.operator import Arguments, Operator, Size, Styles
 from conformance.operators import shapes
 
-LAYERS = (("ten classes", (10,)), ("two classes", (2,)), ("hundred classes", (100,)))
+LAYERS = (("ten classes", (10,)), ("two classes", (2,)), ("ImageNet classes", (1000,)))
 NAMES = ("images", "classes")
 
 
@@ -126,7 +126,7 @@ SOFTMAX = Operator(
 
 
 def _loss_geometries(size: Size) -> Any:
-    most = {"small": 60, "medium": 250, "large": 600}[size]
+    most = {"small": 60, "medium": 1100, "large": 1100}[size]
     return shapes.matrices(size, NAMES, {"mean": (0, 1)}, LAYERS, most=most)
 
 

@@ -13,7 +13,7 @@ AXES = ("images", "channels", "height", "width")
 # Shapes that layers of real networks hand to each other.
 LAYERS = (
     ("LeNet F6", (1, 84)), ("LeNet S4", (1, 16, 5, 5)), ("ten classes", (3, 10)),
-    ("VGG conv5", (1, 4, 14, 14)), ("ResNet layer4", (2, 3, 7, 7)), ("hundred classes", (2, 100)),
+    ("VGG conv5", (1, 4, 14, 14)), ("ResNet layer4", (2, 3, 7, 7)), ("ImageNet classes", (1, 1000)),
     ("sequence", (2, 7, 12)), ("one vector", (64,)),
 )  # fmt: skip
 STRATA = ("free", "free", "idiomatic", "boundary", "boundary")
@@ -40,8 +40,10 @@ def _array(
         region, shape = draw.one_of(LAYERS)
         sides = [*shape]
     else:
-        limits = (*LIMITS, THREADS - 1, THREADS + 1) if size == "large" else LIMITS
-        limit = draw.one_of([n for n in limits if n <= 2 * MOST[size]])
+        limits = [n for n in LIMITS if n <= 2 * MOST[size]]
+        if size != "small":
+            limits += [THREADS - 1, THREADS, THREADS + 1]
+        limit = draw.one_of(limits)
         sides = [draw.integer(1, 2) for _ in range(draw.integer(1, 4))]
         sides[draw.integer(0, len(sides) - 1)] = limit
         region = f"side {limit}"
@@ -101,9 +103,9 @@ def _matrix(
         limit = draw.one_of([n for n in limits if n <= most])
         sides = [draw.integer(1, 3) for _ in names]
         sides[aim] = limit
-        mate = draw.integer(0, len(names))
-        if mate < len(names) and mate != aim:
-            sides[mate] = draw.one_of((4, 7, 8, 9, 16, 17))
+        for mate in range(len(names)):
+            if mate != aim and draw.integer(0, 1):
+                sides[mate] = draw.one_of((4, 5, 7, 8, 9, 16, 17))
         region = f"{names[aim]} {limit}"
     if size == "small":
         sides = [min(side, 33) for side in sides]
