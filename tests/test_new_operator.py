@@ -1,0 +1,124 @@
+"""An operator is its formulas and one record: everything else follows."""
+
+from types import SimpleNamespace
+
+import numpy as np
+import pytest
+
+from conformance import backend as backends
+from conformance.data import normal, small_integers, styles
+from conformance.examine import examine
+from conformance.operator import Arguments, Operator, Styles
+from conformance.operators import shapes
+from conformance.properties import PROPERTIES
+from conformance.registry import wrap
+from oracle.elementary import exp, log
+from oracle.formula import composed
+from oracle.loops import run
+
+
+def _each(out, function, *arrays):
+    for at in range(len(out)):
+        out[at] = function(*(a[at] for a in arrays))
+
+
+@composed(images="kept")
+def softplus(z):
+    """Return y, of z's shape and dtype.
+
+        y = log(1 + e^z)
+
+    (a test's own formula.)
+    """
+
+    def one(v):
+        return v + log(1 + exp(-v)) if v > 0 else log(1 + exp(v))
+
+    return run(_each, np.zeros(z.size, z.dtype), one, z.ravel(), products=0).reshape(z.shape)
+
+
+@composed(images="kept")
+def softplus_grad(grad_output, z):
+    """Return dz from dy and z.
+
+        dz = dy / (1 + e^-z)
+
+    (a test's own formula.)
+    """
+    if grad_output.shape != z.shape:
+        raise ValueError(f"z has shape {z.shape}, but grad_output {grad_output.shape}")
+
+    def one(dy, v):
+        return dy / (1 + exp(-v)) if v > 0 else dy * exp(v) / (1 + exp(v))
+
+    flat = grad_output.ravel(), z.ravel()
+    return run(_each, np.zeros(z.size, z.dtype), one, *flat, products=0).reshape(z.shape)
+
+
+def grid(random, sizes, bits):
+    """Multiples of 1/16."""
+    arrays = small_integers(random, sizes, bits)
+    arrays["z"] = random.integers(-64, 65, sizes["z"]) / 16
+    return arrays
+
+
+def arguments(sizes):
+    shape = shapes.shape_of(sizes)
+    return Arguments({"z": shape, "grad_output": shape}, {})
+
+
+SOFTPLUS = Operator(
+    formula=softplus,
+    gradients={softplus_grad: "z"},
+    geometries=lambda size: shapes.arrays(size, {}),
+    arguments=arguments,
+    witness=lambda torch: torch.nn.functional.softplus,
+    styles=Styles(exact=(), floats=styles(normal, grid), slopes=styles(grid)),
+    curvature=lambda _: 0.1,  # |sigmoid''| <= 1 / (6 sqrt 3)
+)
+
+
+def right_forward(z):
+    return (np.maximum(z, 0) + np.log(1 + np.exp(-abs(z)))).astype(z.dtype)
+
+
+def right_gradient(grad_output, z):
+    if grad_output.shape != z.shape:
+        raise ValueError("shapes")
+    e = np.exp(-abs(z))
+    return (grad_output * np.where(z > 0, 1, e) / (1 + e)).astype(z.dtype)
+
+
+def outcomes(monkeypatch, **functions):
+    monkeypatch.setattr(backends, "FUNCTIONS", ("softplus", "softplus_grad"))
+    judged = wrap(SimpleNamespace(**functions))
+    found = {}
+    for property_ in PROPERTIES.values():
+        for formula in property_.formulas(SOFTPLUS):
+            found[formula.__name__, property_.name] = examine(
+                judged, SOFTPLUS, formula, property_, examples=60, seed=1
+            )
+    return found
+
+
+def test_a_right_backend_of_a_new_operator_passes_everything(monkeypatch):
+    pytest.importorskip("torch")
+    found = outcomes(monkeypatch, softplus=right_forward, softplus_grad=right_gradient)
+    assert {o.status for o in found.values()} == {"passed"}
+    assert {name for _, name in found} >= {
+        "within_rounding_bound", "gradient_is_the_slope", "finite_differences", "matches_torch",
+        "batch_independent", "rejects_bad_arguments",
+    }  # fmt: skip
+    assert not any(name in ("linear", "forms_agree", "network_backward") for _, name in found)
+
+
+def test_a_wrong_gradient_of_a_new_operator_is_told_with_its_formula(monkeypatch):
+    pytest.importorskip("torch")
+    found = outcomes(
+        monkeypatch, softplus=right_forward, softplus_grad=lambda dy, z: right_gradient(dy, -z)
+    )
+    wrong = {name for (formula, name), o in found.items() if o.status == "mismatch"}
+    assert wrong >= {"within_rounding_bound", "gradient_is_the_slope", "finite_differences",
+                     "matches_torch"}  # fmt: skip
+    text = found["softplus_grad", "within_rounding_bound"].mismatch.text
+    assert "dz = dy / (1 + e^-z)" in text
