@@ -7,11 +7,12 @@ Nothing overflows: the exponential is only taken of numbers that are not positiv
 """
 
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 import numpy as np
 
-from oracle.elementary import exp
+from oracle.elementary import either, exp
 from oracle.elementary import tanh as tanh_of
 from oracle.formula import composed, selection
 from oracle.geometry import Array, check_shape
@@ -107,7 +108,13 @@ def sigmoid_grad(grad_output: Array, z: Array) -> Array:
 
 def _sigmoid_grad(dy: Any, z: Any) -> Any:
     y = _sigmoid(z)
-    return dy * (y * (1 - y))
+    return either(dy * (y * (1 - y)), partial(_by_exponentials, dy, z))
+
+
+def _by_exponentials(dy: Any, z: Any) -> Any:
+    """Return dy e^-|z| / (1 + e^-|z|)^2, which is dy sigma'(z)."""
+    e = exp(-abs(z))
+    return dy * (e / ((1 + e) * (1 + e)))
 
 
 @composed(images="kept")
@@ -137,7 +144,14 @@ def tanh_grad(grad_output: Array, z: Array) -> Array:
 
 def _tanh_grad(dy: Any, z: Any) -> Any:
     y = tanh_of(z)
-    return dy * (1 - y * y)
+    return either(dy * (1 - y * y), partial(_by_secants, dy, z))
+
+
+def _by_secants(dy: Any, z: Any) -> Any:
+    """Return dy / cosh(z)^2, which is dy tanh'(z)."""
+    e = exp(-abs(z))
+    secant = 2 * e / (1 + e * e)
+    return dy * (secant * secant)
 
 
 def _each(function: Callable[..., Any], first: Array, *others: Array) -> Array:

@@ -6,11 +6,12 @@ decides who divides by the batch size; here `reduction` says so.
 """
 
 from collections.abc import Sequence
+from functools import partial
 from typing import Any
 
 import numpy as np
 
-from oracle.elementary import exp, log, total
+from oracle.elementary import either, exp, log, total
 from oracle.formula import composed
 from oracle.geometry import Array, check_shape
 from oracle.loops import run
@@ -69,9 +70,15 @@ def cross_entropy_grad(logits: Array, target: Array, *, reduction: str) -> Array
 def _cross_entropy_grad(dz: Array, logits: Array, target: Array, reduction: str) -> None:
     for n, z in enumerate(logits.tolist()):
         row = probabilities(z)
-        row[target[n]] = row[target[n]] - 1
+        row[target[n]] = either(row[target[n]] - 1, partial(_less_the_others, row, target[n]))
         for c, p in enumerate(row):
             dz[n, c] = p / len(logits) if reduction == "mean" else p
+
+
+def _less_the_others(row: Sequence[Any], target: int) -> Any:
+    """Return minus the probabilities of all other classes, which is that of the target less 1."""
+    others = [p for c, p in enumerate(row) if c != target]
+    return -total(others) if others else row[target] - 1
 
 
 def _check(logits: Array, target: Array, reduction: str) -> None:

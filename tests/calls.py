@@ -214,18 +214,18 @@ def linear_calls(count: int, seed: int = 0, **data: Any) -> Iterator[dict[str, A
 
 
 def batch_mean_calls(count: int, seed: int = 0, **data: Any) -> Iterator[dict[str, Any]]:
-    """Yield calls of batch_mean on arrays of one to four axes."""
+    """Yield calls of batch_mean on arrays of two to four axes."""
     random = np.random.default_rng(seed)
     for number in range(count):
-        shape = (int(random.integers(1, 8)), *random.integers(1, 4, number % 4).tolist())
+        shape = (int(random.integers(1, 8)), *random.integers(1, 4, 1 + number % 3).tolist())
         yield filled({"gradient_per_image": shape}, seed=number, **data)
 
 
 def sgd_step_calls(count: int, seed: int = 0, **data: Any) -> Iterator[dict[str, Any]]:
-    """Yield calls of sgd_step on arrays of none to four axes."""
+    """Yield calls of sgd_step on arrays of one to four axes."""
     random = np.random.default_rng(seed)
     for number in range(count):
-        shape = tuple(random.integers(1, 4, number % 5).tolist())
+        shape = tuple(random.integers(1, 4, 1 + number % 4).tolist())
         made = filled({"parameter": shape, "gradient": shape}, seed=number, **data)
         yield {**made, "learning_rate": (0.5, 3.0, 0.0, 0.125)[number % 4]}
 

@@ -120,8 +120,7 @@ def test_gradients_are_exact_finite_differences_of_the_forward_loops(argument):
             assert gradient[at] == (c["grad_output"] * rise).sum()
 
 
-def test_oracle_equals_pytorch_in_float64():
-    torch = pytest.importorskip("torch")
+def test_oracle_equals_pytorch_in_float64(torch):
     for c in random_calls(150, seed=3, dtype=np.float64):
         x, weight, bias = (torch.tensor(c[n], requires_grad=True) for n in ("x", "weight", "bias"))
         options = {n: c[n] for n in PLAIN}

@@ -1,6 +1,7 @@
 """The activations: their formulas, their shapes, their numbers and their PyTorch witnesses."""
 
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -20,8 +21,9 @@ from conformance.data import (
     styles,
     wide_range,
 )
-from conformance.operator import Arguments, Operator, Size, Styles
+from conformance.operator import Arguments, Operator, Policies, Size, Styles
 from conformance.operators import shapes
+from oracle.formula import Call, Formula
 
 # Representable in every format that the suite judges.
 SLOPES = (0.25, 0.0, float(np.float32(0.01)), float(np.float32(0.2)), 1.0, -0.5, 2.0)
@@ -45,6 +47,15 @@ def gaps(random: Random, sizes: Shapes, bits: int) -> Arrays:
     """Integers of at least 2 in absolute value: no step of 1 crosses 0."""
     arrays = small_integers(random, sizes, bits)
     arrays["z"] = (2.0 + abs(arrays["z"])) * random.choice((-1, 1), sizes["z"])
+    return arrays
+
+
+def infinities_and_nans(random: Random, sizes: Shapes, bits: int) -> Arrays:
+    """Integers, and in one of three places of the argument infinity of either sign or NaN."""
+    arrays = small_integers(random, sizes, bits)
+    far = random.integers(0, 8, sizes["z"])
+    for place, value in enumerate((np.inf, -np.inf, np.nan)):
+        arrays["z"][far == place] = value
     return arrays
 
 
@@ -97,7 +108,16 @@ def _operator(
     )
 
 
-RELU = _operator(oracle.relu, oracle.relu_grad, "relu", PIECEWISE)
+RECTIFIED = replace(PIECEWISE, exact=(*PIECEWISE.exact, *styles(infinities_and_nans)))
+
+
+def _at_nan(policies: Policies, formula: Formula, call: Call) -> bool:
+    """Return whether relu's derivative is asked for at a NaN, where nobody defines it."""
+    del policies
+    return formula is oracle.relu_grad and bool(np.isnan(call["z"]).any())
+
+
+RELU = replace(_operator(oracle.relu, oracle.relu_grad, "relu", RECTIFIED), unsettled=_at_nan)
 LEAKY_RELU = _operator(
     oracle.leaky_relu, oracle.leaky_relu_grad, "leaky_relu", PIECEWISE,
     options={"slope": (0, len(SLOPES) - 1)},

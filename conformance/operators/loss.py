@@ -43,6 +43,16 @@ def rows_of_different_scale(random: Random, sizes: Shapes, bits: int) -> Arrays:
     return arrays
 
 
+def rows_far_apart(random: Random, sizes: Shapes, bits: int) -> Arrays:
+    """Every entry of the first axis is shifted by as much as exponentials can bear, or by more."""
+    arrays = normal(random, sizes, bits)
+    name = _logits(arrays)
+    first, *rest = sizes[name]
+    shifts = random.choice((-1e4, -900.0, -120.0, 0.0, 120.0, 900.0, 1e4), first)
+    arrays[name] += shifts.reshape(first, *[1] * len(rest))
+    return arrays
+
+
 def minus_infinity(random: Random, sizes: Shapes, bits: int) -> Arrays:
     """One of five logits is minus infinity: an impossible class."""
     arrays = normal(random, sizes, bits)
@@ -70,7 +80,13 @@ def grid(random: Random, sizes: Shapes, bits: int) -> Arrays:
 STYLES = Styles(
     exact=(),
     floats=styles(
-        moderate, large_logits, rows_of_different_scale, minus_infinity, equal_logits, grid
+        moderate,
+        large_logits,
+        rows_of_different_scale,
+        rows_far_apart,
+        minus_infinity,
+        equal_logits,
+        grid,
     ),
     slopes=styles(grid),
 )

@@ -33,6 +33,9 @@ REGIONS: dict[str, Ranges] = {
     "height unlike width": {"different": (1, 1), "kernel": (1, 4), "stride": (1, 4)},
     "one pixel": {"rows": (1, 1), "rest": (0, 0), "kernel": (1, 1), "stride": (1, 2)},
     "whole image": {"rows": (1, 1), "rest": (0, 0), "kernel": (2, 7), "padding": (0, 0)},
+    "whole image with padding": {
+        "rows": (1, 1), "rest": (0, 0), "kernel": (2, 7), "padding": (1, 3), "dilation": (1, 1),
+    },
     "empty batch": {"images": (0, 0)},
     "several images": {"images": (3, 5), "channels": (2, 4), "rows": (1, 3)},
 }  # fmt: skip

@@ -43,7 +43,7 @@ def _array(
         limits = [n for n in LIMITS if n <= 2 * MOST[size]]
         if size != "small":
             limits += [THREADS - 1, THREADS, THREADS + 1]
-        limit = draw.one_of(limits)
+        limit = draw.one_of(_often_last(draw, limits))
         sides = [draw.integer(1, 2) for _ in range(draw.integer(1, 4))]
         sides[draw.integer(0, len(sides) - 1)] = limit
         region = f"side {limit}"
@@ -100,7 +100,7 @@ def _matrix(
     else:
         aim = draw.integer(0, len(names) - 1)
         limits = BATCH_LIMITS if aim == 0 else LIMITS
-        limit = draw.one_of([n for n in limits if n <= most])
+        limit = draw.one_of(_often_last(draw, [n for n in limits if n <= most]))
         sides = [draw.integer(1, 3) for _ in names]
         sides[aim] = limit
         for mate in range(len(names)):
@@ -117,6 +117,11 @@ def _matrix(
     sizes = dict(zip(names, sides, strict=True))
     sizes |= {name: draw.integer(*span) for name, span in options.items()}
     return Geometry(stratum, region, sizes, draw.seed())
+
+
+def _often_last(draw: Choices, limits: list[int]) -> list[int]:
+    """Return the limits, or in one of three draws the last ones: nothing larger stands in there."""
+    return limits[-4:] if draw.integer(0, 2) == 0 else limits
 
 
 def _product(sides: Sequence[int]) -> int:

@@ -10,6 +10,7 @@ from tests.planted import (  # noqa: F401
     dense,
     max_pool2d,
     max_pool2d_back,
+    narrow,
     softmax,
 )
 from tests.planted.fault import CONTROLS, FAULTS

@@ -1,0 +1,28 @@
+"""How many seeds the planted faults are tried from."""
+
+import zlib
+
+import pytest
+
+SEEDS = (1, 2, 3, 4, 5)
+
+
+def pytest_addoption(parser):
+    parser.addoption(
+        "--planted-seeds", type=int, default=1, choices=range(1, len(SEEDS) + 1), metavar="N",
+        help="seeds that every planted fault is tried from, 1 (default) to 5",
+    )  # fmt: skip
+
+
+def pytest_generate_tests(metafunc):
+    if "planted" not in metafunc.fixturenames:
+        return
+    from tests.planted import FAULTS
+
+    count = metafunc.config.getoption("--planted-seeds")
+    cases = []
+    for name in FAULTS:
+        first = zlib.crc32(name.encode())
+        for seed in sorted(SEEDS[(first + i) % len(SEEDS)] for i in range(count)):
+            cases.append(pytest.param((name, seed), id=f"{name}-{seed}"))
+    metafunc.parametrize("planted", cases)

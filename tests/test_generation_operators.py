@@ -1,0 +1,373 @@
+"""What a thousand draws of every operator reach: all legal, every stratum, every forced region.
+
+`tests/test_generation.py` has the convolution's.
+"""
+
+from collections import Counter
+from functools import cache
+
+import pytest
+from hypothesis import HealthCheck, Phase, given, settings
+from hypothesis import seed as seeded
+
+from conformance.operators import OPERATORS, network, pooling, shapes
+from conformance.operators.activations import SLOPES
+from conformance.operators.update import RATES
+from conformance.properties import PROPERTIES
+from oracle.formula import is_data
+from oracle.geometry import extent
+
+DRAWS = 1000
+BY_NAME = {operator.name: operator for operator in OPERATORS}
+SIDES = ("height", "width")
+ARRAYS = ("relu", "leaky_relu", "sigmoid", "tanh", "softmax", "batch_mean", "sgd_step")
+MATRICES = ("linear", "cross_entropy")
+POOLINGS = ("max_pool2d", "avg_pool2d")
+
+
+@cache
+def drawn(name):
+    found = []
+
+    @seeded(1)
+    @settings(max_examples=DRAWS, database=None, deadline=None, phases=[Phase.generate],
+              suppress_health_check=list(HealthCheck))  # fmt: skip
+    @given(BY_NAME[name].geometries("large"))
+    def collect(geometry):
+        found.append(geometry)
+
+    collect()
+    return found
+
+
+def test_every_operator_is_drawn_here():
+    assert {*ARRAYS, *MATRICES, *POOLINGS, "conv2d", "conv_transpose2d", "network_backward"} == {
+        *BY_NAME
+    }
+
+
+@pytest.mark.parametrize("name", BY_NAME)
+def test_no_draw_is_wasted_and_every_draw_is_legal(name):
+    operator, geometries = BY_NAME[name], drawn(name)
+    assert len(geometries) == DRAWS
+    for geometry in geometries:
+        operator.arguments(geometry.sizes)
+
+
+@pytest.mark.parametrize("size", ["small", "medium"])
+@pytest.mark.parametrize("name", BY_NAME)
+def test_smaller_draws_are_legal_and_have_calls_of_every_style(name, size):
+    operator, seen = BY_NAME[name], Counter()
+
+    @seeded(2)
+    @settings(max_examples=120, database=None, deadline=None, phases=[Phase.generate],
+              suppress_health_check=list(HealthCheck))  # fmt: skip
+    @given(operator.geometries(size))
+    def collect(geometry):
+        styles = operator.styles.exact + operator.styles.floats + operator.styles.slopes
+        style = styles[geometry.seed % len(styles)]
+        for dtype in ("float32", "float64"):
+            call = operator.call(geometry.sizes, style, geometry.seed, dtype)
+            assert {a.dtype.name for a in call.values() if is_data(a)} == {dtype}
+            again = operator.call(geometry.sizes, style, geometry.seed, dtype)
+            for argument, value in call.items():
+                if is_data(value):
+                    assert value.tobytes() == again[argument].tobytes()
+        seen[style.name] += 1
+
+    collect()
+    every = operator.styles.exact + operator.styles.floats + operator.styles.slopes
+    assert {*seen} == {style.name for style in every}
+
+
+@pytest.mark.parametrize("name", BY_NAME)
+def test_every_kind_of_numbers_that_a_property_asks_for_is_there(name):
+    operator = BY_NAME[name]
+    kinds = {p.kind for p in PROPERTIES.values() if p.formulas(operator)}
+    assert kinds
+    for kind in kinds:
+        assert operator.styles.of(kind)
+
+
+@pytest.mark.parametrize("name", [n for n in BY_NAME if n != "network_backward"])
+def test_strata(name):
+    counts = Counter(g.stratum for g in drawn(name))
+    assert counts["free"] >= 330
+    assert counts["idiomatic"] >= 150
+    assert counts["boundary"] >= 330
+
+
+def regions(name):
+    return Counter(g.region for g in drawn(name))
+
+
+@pytest.mark.parametrize("name", POOLINGS)
+def test_every_region_layer_and_limit_of_poolings_is_drawn(name):
+    counts = regions(name)
+    for region in pooling.REGIONS:
+        assert counts[region] >= 8, region
+    for layer in pooling.LAYERS:
+        assert counts[layer[0]] >= 4, layer
+    aims = Counter(g.region.split()[0] for g in drawn(name) if g.stratum == "boundary")
+    for aim in pooling.BOUNDARIES:
+        assert aims[aim] >= 25, aim
+
+
+@pytest.mark.parametrize("name", ARRAYS)
+def test_every_layer_and_limit_of_arrays_is_drawn(name):
+    counts = regions(name)
+    for layer, _ in shapes.LAYERS:
+        assert counts[layer] >= 8, layer
+    limits = [region for region in counts if region.startswith("side ")]
+    assert len(limits) >= 15
+    if name != "batch_mean":
+        assert counts["empty batch"] >= 8
+
+
+@pytest.mark.parametrize("name", MATRICES)
+def test_every_side_of_matrices_is_taken_to_a_limit(name):
+    counts = Counter(g.region.rpartition(" ")[0] for g in drawn(name) if g.stratum == "boundary")
+    sides = [n for n in ("images", "inputs", "outputs", "classes") if n in drawn(name)[0].sizes]
+    for side in sides:
+        assert counts[side] >= 60, side
+    assert regions(name)["empty batch"] >= 8
+
+
+def test_every_network_is_drawn():
+    counts = regions("network_backward")
+    for layer in network.LAYERS:
+        assert counts[layer[0]] >= 20, layer
+    assert counts["anything"] >= 400
+
+
+# -- what the sizes reach -------------------------------------------------------------------------
+
+
+def either(test):
+    return lambda s: any(test(s, axis) for axis in SIDES)
+
+
+def of(sizes, axis, *names):
+    return [sizes[f"{name}_{axis}"] for name in names]
+
+
+def overhang(sizes, axis):
+    """Return by how many pixels the last window hangs over the padded image."""
+    name = "max_pool2d" if "dilation_height" in sizes else "avg_pool2d"
+    y = BY_NAME[name].arguments(sizes).shapes["grad_output"]
+    kernel, stride, padding, dilation = of(sizes, axis, "kernel", "stride", "padding", "dilation")
+    start = (y[2 + SIDES.index(axis)] - 1) * stride
+    return max(0, start + extent(kernel, dilation) - sizes[axis] - 2 * padding)
+
+
+def gap(sizes, axis):
+    kernel, stride, dilation = of(sizes, axis, "kernel", "stride", "dilation")
+    return stride - extent(kernel, dilation)
+
+
+POOLING_REACHED = {
+    "overlapping windows": (350, either(lambda s, a: gap(s, a) < 0 and s[f"stride_{a}"] > 0)),
+    "gaps between windows": (80, either(lambda s, a: gap(s, a) > 0)),
+    "ceil_mode": (250, lambda s: s["ceil"] == 1),
+    "overhang": (80, either(lambda s, a: overhang(s, a) > 0)),
+    "overhang on both sides": (15, lambda s: all(overhang(s, a) > 0 for a in SIDES)),
+    "overhang with padding": (
+        30, either(lambda s, a: overhang(s, a) > 0 and s[f"padding_{a}"] > 0),
+    ),
+    "padding": (250, either(lambda s, a: s[f"padding_{a}"] > 0)),
+    "padding of half the kernel": (
+        150,
+        either(lambda s, a: s[f"padding_{a}"] > 0 and 2 * s[f"padding_{a}"] == s[f"kernel_{a}"]),
+    ),
+    "padding not counted": (
+        120, lambda s: s["include"] == 0 and any(s[f"padding_{a}"] > 0 for a in SIDES),
+    ),
+    "padding counted": (
+        120, lambda s: s["include"] == 1 and any(s[f"padding_{a}"] > 0 for a in SIDES),
+    ),
+    "overhang not counted, with padding": (
+        10,
+        lambda s: s["include"] == 0
+        and any(overhang(s, a) > 0 and s[f"padding_{a}"] > 0 for a in SIDES),
+    ),
+    "height unlike width everywhere": (
+        10,
+        lambda s: s["height"] != s["width"]
+        and all(s[f"{n}_height"] != s[f"{n}_width"] for n in ("kernel", "stride")),
+    ),
+    "even kernel": (250, either(lambda s, a: s[f"kernel_{a}"] % 2 == 0)),
+    "pixels that no window reaches": (
+        60,
+        either(lambda s, a: s["ceil"] == 0 and (
+            s[a] + 2 * s[f"padding_{a}"] - extent(s[f"kernel_{a}"], s[f"dilation_{a}"])
+        ) % s[f"stride_{a}"] > 0),
+    ),
+    "empty batch": (8, lambda s: s["images"] == 0),
+    "three images or more": (120, lambda s: s["images"] >= 3),
+    "many channels": (50, lambda s: s["channels"] > 8),
+    "one pixel": (10, lambda s: s["height"] == s["width"] == 1),
+}  # fmt: skip
+ONLY_MAX = {
+    "dilation": (
+        200, either(lambda s, a: s[f"dilation_{a}"] > 1 and s[f"kernel_{a}"] > 1),
+    ),
+    "dilation with padding": (
+        40,
+        either(lambda s, a: min(s[f"dilation_{a}"], s[f"kernel_{a}"]) > 1
+               and s[f"padding_{a}"] > 0),
+    ),
+    "dilation with overhang": (
+        20,
+        either(lambda s, a: min(s[f"dilation_{a}"], s[f"kernel_{a}"]) > 1 and overhang(s, a) > 0),
+    ),
+    "dilation on one side only": (
+        60, lambda s: s["dilation_height"] != s["dilation_width"],
+    ),
+}  # fmt: skip
+
+
+def reached(name, test):
+    return sum(bool(test(g.sizes)) for g in drawn(name))
+
+
+@pytest.mark.parametrize("region", [*POOLING_REACHED, *ONLY_MAX])
+def test_region_of_max_pooling_is_reached_often(region):
+    least, inside = {**POOLING_REACHED, **ONLY_MAX}[region]
+    assert reached("max_pool2d", inside) >= least
+
+
+@pytest.mark.parametrize("region", POOLING_REACHED)
+def test_region_of_average_pooling_is_reached_often(region):
+    least, inside = POOLING_REACHED[region]
+    assert reached("avg_pool2d", inside) >= least
+
+
+def test_average_pooling_is_not_dilated():
+    assert not reached("avg_pool2d", either(lambda s, a: s[f"dilation_{a}"] > 1))
+
+
+TRANSPOSED_REACHED = {
+    "output_padding": (200, either(lambda s, a: s[f"output_padding_{a}"] > 0)),
+    "output_padding of the stride or more": (
+        30, either(lambda s, a: s[f"output_padding_{a}"] >= s[f"stride_{a}"]),
+    ),
+    "output_padding with padding": (
+        60, either(lambda s, a: s[f"output_padding_{a}"] > 0 and s[f"padding_{a}"] > 0),
+    ),
+    "output_padding unlike on both sides": (
+        150, lambda s: s["output_padding_height"] != s["output_padding_width"],
+    ),
+    "kernels apart": (
+        80, either(lambda s, a: s[f"stride_{a}"] > extent(s[f"kernel_{a}"], s[f"dilation_{a}"])),
+    ),
+    "kernels over each other": (
+        250,
+        either(lambda s, a: s[f"stride_{a}"] < extent(s[f"kernel_{a}"], s[f"dilation_{a}"])
+               and s[a] > 1),
+    ),
+    "padding": (350, either(lambda s, a: s[f"padding_{a}"] > 0)),
+    "dilation": (
+        200, either(lambda s, a: s[f"dilation_{a}"] > 1 and s[f"kernel_{a}"] > 1),
+    ),
+    "groups": (150, lambda s: s["groups"] > 1),
+    "groups unlike multiplier": (100, lambda s: s["groups"] > 1 and s["depth"] != s["multiplier"]),
+    "empty batch": (8, lambda s: s["images"] == 0),
+    "no bias": (300, lambda s: s["bias"] == 0),
+    "one pixel": (30, lambda s: s["height"] == s["width"] == 1),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("region", TRANSPOSED_REACHED)
+def test_region_of_transposed_convolution_is_reached_often(region):
+    least, inside = TRANSPOSED_REACHED[region]
+    assert reached("conv_transpose2d", inside) >= least
+
+
+@pytest.mark.parametrize("name", ARRAYS)
+def test_arrays_have_every_number_of_axes_and_empty_batches(name):
+    axes = Counter(g.sizes["axes"] for g in drawn(name))
+    fewest = 2 if name == "batch_mean" else 1
+    assert {*axes} == {*range(fewest, 5)}
+    assert min(axes.values()) >= 80
+    empty = reached(name, lambda s: s["images"] == 0)
+    assert empty == 0 if name == "batch_mean" else empty >= 8
+    past = reached(name, lambda s: max(s[n] for n in shapes.AXES) >= 255)
+    assert past >= 20
+
+
+def test_softmax_goes_along_every_axis_from_both_ends():
+    operator, seen = BY_NAME["softmax"], Counter()
+    classes = Counter()
+    for geometry in drawn("softmax"):
+        made = operator.arguments(geometry.sizes)
+        shape, axis = made.shapes["z"], made.options["axis"]
+        assert -len(shape) <= axis < len(shape)
+        seen[len(shape), axis] += 1
+        classes[shape[axis]] += 1
+    for ndim in (1, 2, 3, 4):
+        for axis in range(-ndim, ndim):
+            assert seen[ndim, axis] >= 8, (ndim, axis)
+    assert sum(count for size, count in classes.items() if size > 32) >= 60
+    assert classes[1] >= 50
+
+
+def test_slopes_and_rates_are_all_drawn():
+    slopes = Counter(SLOPES[g.sizes["slope"]] for g in drawn("leaky_relu"))
+    rates = Counter(RATES[g.sizes["rate"]] for g in drawn("sgd_step"))
+    assert {*slopes} == {*SLOPES}
+    assert {*rates} == {*RATES}
+    assert min(*slopes.values(), *rates.values()) >= 80
+
+
+LINEAR_REACHED = {
+    "empty batch": (8, lambda s: s["images"] == 0),
+    "one image": (100, lambda s: s["images"] == 1),
+    "past a warp of inputs": (40, lambda s: s["inputs"] > 32),
+    "past a warp of outputs": (40, lambda s: s["outputs"] > 32),
+    "past 16 images": (20, lambda s: s["images"] > 16),
+    "one output": (30, lambda s: s["outputs"] == 1),
+    "one input": (30, lambda s: s["inputs"] == 1),
+    "no bias": (300, lambda s: s["bias"] == 0),
+    "bias": (300, lambda s: s["bias"] == 1),
+}
+
+
+@pytest.mark.parametrize("region", LINEAR_REACHED)
+def test_region_of_linear_is_reached_often(region):
+    least, inside = LINEAR_REACHED[region]
+    assert reached("linear", inside) >= least
+
+
+def test_both_reductions_and_empty_batches_of_cross_entropy():
+    operator = BY_NAME["cross_entropy"]
+    found = [operator.arguments(g.sizes) for g in drawn("cross_entropy")]
+    reductions = Counter(a.options["reduction"] for a in found)
+    assert min(reductions["mean"], reductions["sum"]) >= 300
+    empty = [a for a in found if a.shapes["logits"][0] == 0]
+    assert len(empty) >= 8
+    assert {a.options["reduction"] for a in empty} == {"sum"}
+    sizes = [a.shapes["logits"] for a in found]
+    assert sum(classes == 1 for _, classes in sizes) >= 20
+    assert sum(classes > 32 for _, classes in sizes) >= 80
+    assert sum(rows > 16 for rows, _ in sizes) >= 30
+    targets = Counter()
+    for geometry in drawn("cross_entropy")[:200]:
+        style = operator.styles.floats[geometry.seed % len(operator.styles.floats)]
+        call = operator.call(geometry.sizes, style, geometry.seed, "float32")
+        targets["first"] += int((call["target"] == 0).sum())
+        targets["last"] += int((call["target"] == call["logits"].shape[1] - 1).sum())
+    assert min(targets.values()) >= 30
+
+
+def test_networks_have_every_part():
+    seen = Counter()
+    for geometry in drawn("network_backward"):
+        steps = BY_NAME["network_backward"].arguments(geometry.sizes).options["steps"]
+        seen.update({step.operator for step in steps})
+        seen[f"{sum(step.operator == 'conv2d' for step in steps)} convolutions"] += 1
+        assert steps[-1].operator == "linear"
+    for part in ("relu", "leaky_relu", "sigmoid", "tanh", *POOLINGS, "1 convolutions"):
+        assert seen[part] >= 150, part
+    assert seen["2 convolutions"] >= 300
+    assert reached("network_backward", lambda s: s["mean"] == 0) >= 300
+    assert reached("network_backward", lambda s: s["images"] > 1) >= 300

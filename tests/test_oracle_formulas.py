@@ -1,0 +1,290 @@
+"""What holds of every formula: its gradient is its slope, PyTorch agrees, compiling changes no bit.
+
+`tests/test_oracle_conv2d.py` has the same of the convolution, and more.
+"""
+
+from fractions import Fraction
+
+import numpy as np
+import pytest
+
+import oracle
+from oracle import dual, loops
+from oracle.formula import Multilinear, Selection, algebra, displayed, evaluate, images, is_data
+from oracle.max_pool2d import max_pool2d_indices, max_pool2d_values
+from oracle.precise import precise
+from oracle.truth import answer_dtype, answer_shape, truth
+from tests.calls import CALLS, POOLING, fractions, with_floats
+
+OTHERS = {f: c for f, c in CALLS.items() if not f.__name__.startswith("conv2d")}
+# gradient: the forward formula and the argument that it differentiates by
+GRADIENTS = {
+    oracle.conv_transpose2d_grad_input: (oracle.conv_transpose2d, "x"),
+    oracle.conv_transpose2d_grad_weight: (oracle.conv_transpose2d, "weight"),
+    oracle.conv_transpose2d_grad_bias: (oracle.conv_transpose2d, "bias"),
+    oracle.max_pool2d_grad_input: (max_pool2d_values, "x"),
+    oracle.max_pool2d_vjp: (max_pool2d_values, "x"),
+    oracle.avg_pool2d_grad_input: (oracle.avg_pool2d, "x"),
+    oracle.relu_grad: (oracle.relu, "z"),
+    oracle.leaky_relu_grad: (oracle.leaky_relu, "z"),
+    oracle.sigmoid_grad: (oracle.sigmoid, "z"),
+    oracle.tanh_grad: (oracle.tanh, "z"),
+    oracle.softmax_grad: (oracle.softmax, "z"),
+    oracle.cross_entropy_grad: (oracle.cross_entropy, "logits"),
+    oracle.linear_grad_input: (oracle.linear, "x"),
+    oracle.linear_grad_weight: (oracle.linear, "weight"),
+    oracle.linear_grad_bias: (oracle.linear, "bias"),
+}
+ELEMENTARY = (
+    oracle.sigmoid_grad, oracle.tanh_grad, oracle.softmax_grad, oracle.cross_entropy_grad,
+)  # fmt: skip
+NAMED = {"ids": lambda f: f.__name__}
+
+
+def test_every_formula_of_the_package_is_here():
+    here = {f.__name__ for f in CALLS} - {"max_pool2d_values", "max_pool2d_indices"}
+    assert here | {"max_pool2d"} == set(oracle.__all__)
+    backwards = {n for n in here if "_grad" in n or n.endswith("_vjp")}
+    assert {f.__name__ for f in GRADIENTS} == {n for n in backwards if n[:7] != "conv2d_"}
+
+
+@pytest.mark.parametrize("formula", [f for f in GRADIENTS if f not in ELEMENTARY], **NAMED)
+def test_gradients_are_the_dual_numbers_of_the_forward_loops(formula):
+    forward, argument = GRADIENTS[formula]
+    elements = 0
+    for drawn in CALLS[formula](60, seed=21):
+        c = fractions(drawn)
+        if c[argument].size > 150:
+            continue
+        want, got = dual.gradient(forward, c, argument), evaluate(formula, c)
+        assert got.shape == want.shape
+        assert (got == want).all()
+        elements += np.count_nonzero(want)
+    assert elements > 100
+
+
+@pytest.mark.parametrize("formula", ELEMENTARY, **NAMED)
+def test_gradients_of_elementary_functions_are_the_dual_numbers_in_high_precision(formula):
+    forward, argument = GRADIENTS[formula]
+    elements = 0
+    for i, drawn in enumerate(CALLS[formula](60, seed=22)):
+        c = with_floats(drawn, i, np.float64, spread=3)
+        if formula is oracle.cross_entropy_grad:
+            c["grad_output"] = np.ones(())
+        c = {n: precise(a) if is_data(a) else a for n, a in c.items()}
+        want, got = dual.gradient(forward, c, argument), evaluate(formula, c)
+        assert got.shape == want.shape
+        largest = max((abs(v) for v in c["grad_output"].flat), default=0)
+        for v, w in zip(got.flat, want.flat, strict=True):
+            # what cancels in 1 - y or dp - sum dp p is not in reach of a relative bound
+            assert abs(v - w) <= 1e-28 * abs(w) + 1e-32 * largest
+            elements += bool(w)
+    assert elements > 100
+
+
+def exact_slope(forward, c, argument, at, step):
+    moved = c[argument].copy()
+    moved[at] += step
+    rise = evaluate(forward, {**c, argument: moved}) - evaluate(forward, c)
+    return np.sum(c["grad_output"] * rise) / step
+
+
+@pytest.mark.parametrize("formula", [f for f in GRADIENTS if f not in ELEMENTARY], **NAMED)
+def test_gradients_are_exact_differences_of_the_forward_loops(formula):
+    """Without dual numbers: away from ties and kinks everything is affine in a small step."""
+    forward, argument = GRADIENTS[formula]
+    for i, drawn in enumerate(CALLS[formula](25, seed=23)):
+        c = fractions(with_floats(drawn, i, np.float64))
+        if formula is oracle.max_pool2d_grad_input:
+            c["indices"] = evaluate(max_pool2d_indices, c)
+        gradient = evaluate(formula, c)
+        for at in list(np.ndindex(c[argument].shape))[:8]:
+            assert gradient[at] == exact_slope(forward, c, argument, at, Fraction(1, 2**60))
+
+
+# -- PyTorch --------------------------------------------------------------------------------------
+
+
+def witness(torch, forward):
+    functional = torch.nn.functional
+
+    def step(parameter, gradient, learning_rate):
+        moved = torch.nn.Parameter(parameter.clone())
+        moved.grad = gradient
+        torch.optim.SGD([moved], lr=learning_rate, foreach=False).step()
+        return moved.detach()
+
+    conv = ("stride", "padding", "output_padding", "groups", "dilation")
+    pool = ("kernel_size", "stride", "padding", "ceil_mode")
+    return {
+        oracle.conv_transpose2d: lambda c: functional.conv_transpose2d(
+            c["x"], c["weight"], c["bias"], **{n: c[n] for n in conv}
+        ),
+        max_pool2d_values: lambda c: functional.max_pool2d(c["x"], **{n: c[n] for n in POOLING}),
+        max_pool2d_indices: lambda c: functional.max_pool2d(
+            c["x"], **{n: c[n] for n in POOLING}, return_indices=True
+        )[1],
+        oracle.avg_pool2d: lambda c: functional.avg_pool2d(
+            c["x"], **{n: c[n] for n in pool}, count_include_pad=c["count_include_pad"]
+        ),
+        oracle.relu: lambda c: torch.relu(c["z"]),
+        oracle.leaky_relu: lambda c: functional.leaky_relu(c["z"], c["negative_slope"]),
+        oracle.sigmoid: lambda c: torch.sigmoid(c["z"]),
+        oracle.tanh: lambda c: torch.tanh(c["z"]),
+        oracle.softmax: lambda c: torch.softmax(c["z"], c["axis"]),
+        oracle.cross_entropy: lambda c: functional.cross_entropy(
+            c["logits"], c["target"], reduction=c["reduction"]
+        ),
+        oracle.linear: lambda c: functional.linear(c["x"], c["weight"], c["bias"]),
+        oracle.batch_mean: lambda c: c["gradient_per_image"].mean(0),
+        oracle.sgd_step: lambda c: step(c["parameter"], c["gradient"], c["learning_rate"]),
+    }[forward]
+
+
+def ask_torch(torch, formula, c):
+    tensors = {n: torch.tensor(v) if isinstance(v, np.ndarray) else v for n, v in c.items()}
+    forward, argument = GRADIENTS.get(formula, (formula, None))
+    if argument:
+        tensors[argument].requires_grad_()
+    y = witness(torch, forward)(tensors)
+    if argument is None:
+        return y.numpy()
+    return torch.autograd.grad(y, tensors[argument], tensors["grad_output"])[0].numpy()
+
+
+@pytest.mark.parametrize("numbers", ["integers", "floats"])
+@pytest.mark.parametrize("formula", OTHERS, **NAMED)
+def test_oracle_equals_pytorch_in_float64(formula, numbers, torch):
+    kind, elements = algebra(formula), 0
+    whole = numbers == "integers" and isinstance(kind, Multilinear) and not kind.over
+    for i, drawn in enumerate(CALLS[formula](100, seed=24, dtype=np.float64)):
+        c = drawn if numbers == "integers" else with_floats(drawn, i, np.float64, spread=2)
+        if "grad_output" in c and c["grad_output"].shape == ():
+            c["grad_output"] = np.ones(())
+        if "indices" in c:
+            c["indices"] = evaluate(max_pool2d_indices, c)
+        got, want = evaluate(formula, c), ask_torch(torch, formula, c)
+        assert got.shape == want.shape == answer_shape(formula, c)
+        assert got.dtype == want.dtype == answer_dtype(formula, c)
+        if whole or isinstance(kind, Selection):
+            assert (got == want).all()
+        for answer in (got, want):
+            assert (truth(formula, c).error_over_bound(answer, "float64") <= 1).all()
+        elements += got.size
+    assert elements >= 100
+
+
+# -- the numbers that formulas are run in ---------------------------------------------------------
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.float64, object])
+@pytest.mark.parametrize("formula", OTHERS, **NAMED)
+def test_dtype_follows_the_input_but_indices_are_int64(formula, dtype):
+    for c in CALLS[formula](6, seed=25, dtype=dtype):
+        want = np.int64 if formula is max_pool2d_indices else dtype
+        assert evaluate(formula, c).dtype == want
+
+
+@pytest.mark.parametrize(
+    "formula", [f for f in OTHERS if isinstance(algebra(f), Multilinear | Selection)], **NAMED
+)
+def test_fractions_and_floats_agree_where_nothing_rounds(formula):
+    kind = algebra(formula)
+    for c in CALLS[formula](25, seed=26, dtype=np.float64):
+        exact = evaluate(formula, fractions(c))
+        if isinstance(kind, Multilinear) and kind.over:  # so that every quotient is a whole number
+            multiple = kind.over(c).multiple
+            c = {n: a * multiple if is_data(a) else a for n, a in c.items()}  # noqa: PLW2901
+            exact = exact * multiple
+        assert (evaluate(formula, c) == exact).all()
+
+
+@pytest.mark.parametrize("formula", OTHERS, **NAMED)
+def test_arguments_are_left_as_they_were(formula):
+    for c in CALLS[formula](10, seed=27, dtype=np.float32):
+        before = {n: a.copy() for n, a in c.items() if isinstance(a, np.ndarray)}
+        got = evaluate(formula, c)
+        for name, array in before.items():
+            assert array.tobytes() == c[name].tobytes()
+            assert not np.shares_memory(got, c[name])
+
+
+@pytest.mark.parametrize("formula", OTHERS, **NAMED)
+def test_layout_in_memory_changes_nothing(formula):
+    for i, drawn in enumerate(CALLS[formula](10, seed=28)):
+        c = with_floats(drawn, i, np.float64)
+        other = {n: np.asfortranarray(a) if is_data(a) else a for n, a in c.items()}
+        assert (
+            evaluate(formula, c).tobytes()
+            == np.ascontiguousarray(evaluate(formula, other)).tobytes()
+        )
+
+
+COMPILABLE = [
+    f for f in OTHERS
+    if isinstance(algebra(f), Multilinear) or f in (max_pool2d_values, max_pool2d_indices)
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+@pytest.mark.parametrize("formula", COMPILABLE, **NAMED)
+def test_compiled_loops_give_the_interpreted_bits(formula, dtype, monkeypatch):
+    seen = []
+    compiled = loops.compiled
+
+    def spy(source):
+        seen.append(compiled(source))
+        return seen[-1]
+
+    monkeypatch.setattr(loops, "compiled", spy)
+    for i, drawn in enumerate(CALLS[formula](25, seed=29)):
+        data = with_floats(drawn, i, dtype)
+        if formula in (max_pool2d_values, max_pool2d_indices, oracle.max_pool2d_vjp):
+            data["x"].flat[::5] = (np.nan, np.inf, -np.inf, 0)[i % 4]
+        monkeypatch.setattr(loops, "pays_to_compile", lambda *_: False)
+        slow = evaluate(formula, data)
+        monkeypatch.setattr(loops, "pays_to_compile", lambda *_: True)
+        fast = evaluate(formula, data)
+        assert slow.tobytes() == fast.tobytes()
+    assert len(seen) > 15  # a call without products, of an empty batch, is not
+    assert all(loop.signatures for loop in seen)
+
+
+ELEMENTWISE = [f for f in OTHERS if f not in COMPILABLE]
+
+
+@pytest.mark.parametrize("formula", ELEMENTWISE, **NAMED)
+def test_elementary_functions_are_never_compiled(formula, monkeypatch):
+    monkeypatch.setattr(loops, "pays_to_compile", lambda *_: True)
+    monkeypatch.setattr(loops, "compiled", lambda _: pytest.fail("was compiled"))
+    for c in CALLS[formula](5, seed=30, dtype=np.float32):
+        evaluate(formula, c)
+
+
+# -- what is declared -----------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("formula", OTHERS, **NAMED)
+def test_a_batch_is_its_images_where_that_is_declared(formula):
+    declared = algebra(formula).images
+    if declared == "mixed":
+        return
+    judged = 0
+    for drawn in CALLS[formula](30, seed=31):
+        c = fractions(drawn)
+        first = next(c[n] for n in ("grad_output", "x", "z") if n in c)
+        if first.ndim == 0 or len(first) < 2:
+            continue
+        parts = [evaluate(formula, images(c, slice(n, n + 1))) for n in range(len(first))]
+        whole = evaluate(formula, c)
+        joined = np.concatenate(parts) if declared == "kept" else sum(parts)
+        assert (whole == joined).all()
+        judged += 1
+    assert judged >= 5
+
+
+@pytest.mark.parametrize("formula", OTHERS, **NAMED)
+def test_docstrings_display_an_equation_and_its_source(formula):
+    equation, source = displayed(formula)
+    assert any(word in equation for word in (" = ", "<-"))
+    assert source[:3] in ("000", "001", "002", "003")
