@@ -23,6 +23,6 @@ def pytest_generate_tests(metafunc):
     cases = []
     for name in FAULTS:
         first = zlib.crc32(name.encode())
-        for seed in sorted(SEEDS[(first + i) % len(SEEDS)] for i in range(count)):
-            cases.append(pytest.param((name, seed), id=f"{name}-{seed}"))
+        seeds = sorted(SEEDS[(first + i) % len(SEEDS)] for i in range(count))
+        cases += [pytest.param((name, seed), id=f"{name}-{seed}") for seed in seeds]
     metafunc.parametrize("planted", cases)

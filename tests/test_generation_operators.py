@@ -166,62 +166,62 @@ def gap(sizes, axis):
 
 
 POOLING_REACHED = {
-    "overlapping windows": (350, either(lambda s, a: gap(s, a) < 0 and s[f"stride_{a}"] > 0)),
-    "gaps between windows": (80, either(lambda s, a: gap(s, a) > 0)),
-    "ceil_mode": (250, lambda s: s["ceil"] == 1),
-    "overhang": (80, either(lambda s, a: overhang(s, a) > 0)),
-    "overhang on both sides": (15, lambda s: all(overhang(s, a) > 0 for a in SIDES)),
+    "overlapping windows": (500, either(lambda s, a: gap(s, a) < 0 and s[f"stride_{a}"] > 0)),
+    "gaps between windows": (150, either(lambda s, a: gap(s, a) > 0)),
+    "ceil_mode": (350, lambda s: s["ceil"] == 1),
+    "overhang": (120, either(lambda s, a: overhang(s, a) > 0)),
+    "overhang on both sides": (30, lambda s: all(overhang(s, a) > 0 for a in SIDES)),
     "overhang with padding": (
-        30, either(lambda s, a: overhang(s, a) > 0 and s[f"padding_{a}"] > 0),
+        60, either(lambda s, a: overhang(s, a) > 0 and s[f"padding_{a}"] > 0),
     ),
-    "padding": (250, either(lambda s, a: s[f"padding_{a}"] > 0)),
+    "padding": (400, either(lambda s, a: s[f"padding_{a}"] > 0)),
     "padding of half the kernel": (
         150,
         either(lambda s, a: s[f"padding_{a}"] > 0 and 2 * s[f"padding_{a}"] == s[f"kernel_{a}"]),
     ),
     "padding not counted": (
-        120, lambda s: s["include"] == 0 and any(s[f"padding_{a}"] > 0 for a in SIDES),
+        180, lambda s: s["include"] == 0 and any(s[f"padding_{a}"] > 0 for a in SIDES),
     ),
     "padding counted": (
-        120, lambda s: s["include"] == 1 and any(s[f"padding_{a}"] > 0 for a in SIDES),
+        180, lambda s: s["include"] == 1 and any(s[f"padding_{a}"] > 0 for a in SIDES),
     ),
     "overhang not counted, with padding": (
-        10,
+        25,
         lambda s: s["include"] == 0
         and any(overhang(s, a) > 0 and s[f"padding_{a}"] > 0 for a in SIDES),
     ),
     "height unlike width everywhere": (
-        10,
+        250,
         lambda s: s["height"] != s["width"]
         and all(s[f"{n}_height"] != s[f"{n}_width"] for n in ("kernel", "stride")),
     ),
-    "even kernel": (250, either(lambda s, a: s[f"kernel_{a}"] % 2 == 0)),
+    "even kernel": (400, either(lambda s, a: s[f"kernel_{a}"] % 2 == 0)),
     "pixels that no window reaches": (
-        60,
+        170,
         either(lambda s, a: s["ceil"] == 0 and (
             s[a] + 2 * s[f"padding_{a}"] - extent(s[f"kernel_{a}"], s[f"dilation_{a}"])
         ) % s[f"stride_{a}"] > 0),
     ),
-    "empty batch": (8, lambda s: s["images"] == 0),
-    "three images or more": (120, lambda s: s["images"] >= 3),
-    "many channels": (50, lambda s: s["channels"] > 8),
-    "one pixel": (10, lambda s: s["height"] == s["width"] == 1),
+    "empty batch": (15, lambda s: s["images"] == 0),
+    "three images or more": (180, lambda s: s["images"] >= 3),
+    "many channels": (60, lambda s: s["channels"] > 8),
+    "one pixel": (18, lambda s: s["height"] == s["width"] == 1),
 }  # fmt: skip
 ONLY_MAX = {
     "dilation": (
-        200, either(lambda s, a: s[f"dilation_{a}"] > 1 and s[f"kernel_{a}"] > 1),
+        320, either(lambda s, a: s[f"dilation_{a}"] > 1 and s[f"kernel_{a}"] > 1),
     ),
     "dilation with padding": (
-        40,
+        200,
         either(lambda s, a: min(s[f"dilation_{a}"], s[f"kernel_{a}"]) > 1
                and s[f"padding_{a}"] > 0),
     ),
     "dilation with overhang": (
-        20,
+        80,
         either(lambda s, a: min(s[f"dilation_{a}"], s[f"kernel_{a}"]) > 1 and overhang(s, a) > 0),
     ),
     "dilation on one side only": (
-        60, lambda s: s["dilation_height"] != s["dilation_width"],
+        320, lambda s: s["dilation_height"] != s["dilation_width"],
     ),
 }  # fmt: skip
 
@@ -247,31 +247,31 @@ def test_average_pooling_is_not_dilated():
 
 
 TRANSPOSED_REACHED = {
-    "output_padding": (200, either(lambda s, a: s[f"output_padding_{a}"] > 0)),
+    "output_padding": (380, either(lambda s, a: s[f"output_padding_{a}"] > 0)),
     "output_padding of the stride or more": (
-        30, either(lambda s, a: s[f"output_padding_{a}"] >= s[f"stride_{a}"]),
+        60, either(lambda s, a: s[f"output_padding_{a}"] >= s[f"stride_{a}"]),
     ),
     "output_padding with padding": (
-        60, either(lambda s, a: s[f"output_padding_{a}"] > 0 and s[f"padding_{a}"] > 0),
+        250, either(lambda s, a: s[f"output_padding_{a}"] > 0 and s[f"padding_{a}"] > 0),
     ),
     "output_padding unlike on both sides": (
-        150, lambda s: s["output_padding_height"] != s["output_padding_width"],
+        280, lambda s: s["output_padding_height"] != s["output_padding_width"],
     ),
     "kernels apart": (
-        80, either(lambda s, a: s[f"stride_{a}"] > extent(s[f"kernel_{a}"], s[f"dilation_{a}"])),
+        230, either(lambda s, a: s[f"stride_{a}"] > extent(s[f"kernel_{a}"], s[f"dilation_{a}"])),
     ),
     "kernels over each other": (
-        250,
+        400,
         either(lambda s, a: s[f"stride_{a}"] < extent(s[f"kernel_{a}"], s[f"dilation_{a}"])
                and s[a] > 1),
     ),
-    "padding": (350, either(lambda s, a: s[f"padding_{a}"] > 0)),
+    "padding": (550, either(lambda s, a: s[f"padding_{a}"] > 0)),
     "dilation": (
-        200, either(lambda s, a: s[f"dilation_{a}"] > 1 and s[f"kernel_{a}"] > 1),
+        320, either(lambda s, a: s[f"dilation_{a}"] > 1 and s[f"kernel_{a}"] > 1),
     ),
-    "groups": (150, lambda s: s["groups"] > 1),
-    "groups unlike multiplier": (100, lambda s: s["groups"] > 1 and s["depth"] != s["multiplier"]),
-    "empty batch": (8, lambda s: s["images"] == 0),
+    "groups": (300, lambda s: s["groups"] > 1),
+    "groups unlike multiplier": (220, lambda s: s["groups"] > 1 and s["depth"] != s["multiplier"]),
+    "empty batch": (25, lambda s: s["images"] == 0),
     "no bias": (300, lambda s: s["bias"] == 0),
     "one pixel": (30, lambda s: s["height"] == s["width"] == 1),
 }  # fmt: skip
@@ -320,13 +320,13 @@ def test_slopes_and_rates_are_all_drawn():
 
 
 LINEAR_REACHED = {
-    "empty batch": (8, lambda s: s["images"] == 0),
+    "empty batch": (12, lambda s: s["images"] == 0),
     "one image": (100, lambda s: s["images"] == 1),
-    "past a warp of inputs": (40, lambda s: s["inputs"] > 32),
-    "past a warp of outputs": (40, lambda s: s["outputs"] > 32),
-    "past 16 images": (20, lambda s: s["images"] > 16),
-    "one output": (30, lambda s: s["outputs"] == 1),
-    "one input": (30, lambda s: s["inputs"] == 1),
+    "past a warp of inputs": (100, lambda s: s["inputs"] > 32),
+    "past a warp of outputs": (45, lambda s: s["outputs"] > 32),
+    "past 16 images": (60, lambda s: s["images"] > 16),
+    "one output": (80, lambda s: s["outputs"] == 1),
+    "one input": (90, lambda s: s["inputs"] == 1),
     "no bias": (300, lambda s: s["bias"] == 0),
     "bias": (300, lambda s: s["bias"] == 1),
 }

@@ -2,8 +2,8 @@
 
     pytest tests/test_planted.py --planted-seeds 5
 
-runs all five seeds of every fault; by default each fault is tried from one of them, another one from
-fault to fault.
+tries every fault from all five seeds; by default it is one of them, another one from fault to
+fault.
 """
 
 from collections import Counter
@@ -78,13 +78,12 @@ def test_report_is_written_whatever_the_fault(name):
 
 def require_right(control, seed):
     operators = [family(control.function)[0]]
-    certificate = conformance.check(control.backend(), operators=operators, seed=seed, examples=80)
+    certificate = conformance.check(control.backend(), operators=operators, seed=seed, examples=50)
     assert not certificate.mismatches, certificate.mismatches[0].headline
     assert not [o.reason for o in certificate.outcomes if o.status == "no call"]
 
 
 @pytest.mark.usefixtures("verdicts_only")
-@pytest.mark.parametrize("seed", [1, 2])
 @pytest.mark.parametrize("name", CONTROLS)
-def test_other_right_ways_to_compute_are_never_flagged(name, seed):
-    require_right(CONTROLS[name], seed)
+def test_other_right_ways_to_compute_are_never_flagged(name):
+    require_right(CONTROLS[name], seed=1)
