@@ -104,9 +104,13 @@ class MultilinearTruth:
         return _count_terms(self.formula, shapes, tuple(rest.items()))
 
     def _count(self, ones: dict[str, Array]) -> Array:
-        given = {name: _plain(a) for name, a in self._signed(ones).items()}
-        counted: Array = abs(evaluate(self.formula, {**self.call, **given}))
-        return counted
+        signed = self._given(self._signed(ones))
+        return np.asarray(abs(evaluate(self.formula, {**self.call, **signed})))
+
+    def _given(self, arrays: dict[str, Array]) -> dict[str, Any]:
+        """Return operands as the formula takes them: an option that is a factor is a number."""
+        options = argument_names(self.formula)[1]
+        return {name: _plain(a) if name in options else a for name, a in arrays.items()}
 
     @property
     def shape(self) -> Shape:
@@ -184,7 +188,8 @@ class MultilinearTruth:
 
         A division may be a product with a rounded reciprocal: two roundings, beside the sums.
         """
-        return integers(self.terms) if self.odd == 1 else integers(self.terms) + 1
+        more = 0 if self.odd == 1 else 1
+        return np.asarray(integers(self.terms) + more, object)
 
     def _allowed(self, common: int, want: Array, dtype: str, accumulator: str) -> tuple[Array, int]:
         """Return the bound in units of 2**-common / (odd * unit), rounding nothing."""
@@ -251,10 +256,10 @@ class MultilinearTruth:
         if self._over > 1:
             for name in (self._algebra.factors[0], self._algebra.plus):
                 if name in given:
-                    given[name] = given[name] * self._over
+                    given[name] = np.asarray(given[name] * self._over)
                     if given[name].dtype == object:
                         given[name] = np.asarray(np.frompyfunc(Fraction, 1, 1)(given[name]))
-        answer = evaluate(self.formula, {**self.call, **{n: _plain(a) for n, a in given.items()}})
+        answer = evaluate(self.formula, {**self.call, **self._given(given)})
         if self._over > 1 and answer.dtype == object:
             answer = np.asarray(np.frompyfunc(int, 1, 1)(answer), object).reshape(answer.shape)
         return answer

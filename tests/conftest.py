@@ -1,8 +1,10 @@
-"""How many seeds the planted faults are tried from."""
+"""How many seeds the planted faults are tried from, and PyTorch for the tests that ask it."""
 
 import zlib
 
 import pytest
+
+from conformance.threads import one_thread
 
 SEEDS = (1, 2, 3, 4, 5)
 
@@ -26,3 +28,11 @@ def pytest_generate_tests(metafunc):
         seeds = sorted(SEEDS[(first + i) % len(SEEDS)] for i in range(count))
         cases += [pytest.param((name, seed), id=f"{name}-{seed}") for seed in seeds]
     metafunc.parametrize("planted", cases)
+
+
+@pytest.fixture
+def torch():
+    """PyTorch, held to one thread: more only wait for each other on what is this small."""
+    module = pytest.importorskip("torch")
+    with one_thread():
+        yield module

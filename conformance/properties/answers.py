@@ -12,7 +12,7 @@ from conformance.judge import data_dtype, require_form
 from conformance.mismatch import Mismatch
 from conformance.operator import Operator
 from conformance.properties.property import NotJudged
-from oracle.formula import Call, Formula, images
+from oracle.formula import Call, Formula, images, operands
 from oracle.geometry import Array
 from oracle.truth import answer_dtype, truth
 
@@ -45,6 +45,14 @@ def answer(backend: Backend, operator: Operator, formula: Formula, call: Call) -
         raise NotJudged("the contract leaves the answer open")
     right, dtype = truth(formula, call), answer_dtype(formula, call)
     require_form(formula.__name__, value, right.shape, dtype)
+    given = operands(formula, call).values()
+    if value.dtype.kind == "f" and all(np.isfinite(a).all() for a in given):
+        wrong = ~np.isfinite(value)
+        if wrong.any():  # it would agree with another answer that is just as wrong
+            at = tuple(np.argwhere(wrong)[0].tolist())
+            raise Mismatch(
+                f"{formula.__name__}[{', '.join(map(str, at))}]: got {value[at]} from finite data"
+            )
     name = data_dtype(call).name
     return Answered(value, right.bound(name, backend.contract.accumulator(name)))
 

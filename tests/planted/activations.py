@@ -23,6 +23,12 @@ def relu_multiplies_with_its_mask(z):
     return z * (z > 0)
 
 
+@fault("infinity")
+def relu_halves_the_sum_with_its_absolute_value(z):
+    """Minus infinity plus infinity is no number."""
+    return (z + abs(z)) / 2
+
+
 @fault("value")
 def relu_clips_at_6(z):
     return np.clip(z, 0, 6)
@@ -334,11 +340,6 @@ def tanh_grad_works_in_float16(grad_output, z):
 @control
 def relu_selects(z):
     return np.where(z < 0, z.dtype.type(0), z)
-
-
-@control
-def relu_halves_the_sum_with_its_absolute_value(z):
-    return (z + abs(z)) / 2
 
 
 @control
