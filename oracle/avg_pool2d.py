@@ -84,7 +84,15 @@ def avg_pool2d(
     y = np.zeros(shape, x.dtype)
     products = math.prod(shape) * math.prod(kernel_size)
     return run(
-        _avg_pool2d, y, x, kernel_size, stride, padding, count_include_pad, products=products
+        _avg_pool2d,
+        y,
+        x,
+        kernel_size,
+        stride,
+        padding,
+        count_include_pad,
+        products=products,
+        mixed=True,
     )
 
 
@@ -155,6 +163,7 @@ def avg_pool2d_grad_input(
         padding,
         count_include_pad,
         products=products,
+        mixed=True,
     )
 
 

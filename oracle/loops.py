@@ -42,19 +42,21 @@ def pays_to_compile() -> bool:
     return _spent > PATIENCE
 
 
-def run(loops: Loops, out: Array, *arguments: Any, products: int) -> Array:
+def run(loops: Loops, out: Array, *arguments: Any, products: int, mixed: bool = False) -> Array:
     """Fill `out` by `loops(out, *arguments)` and return it.
 
     Only float32 and float64 arrays may be compiled; Python's own numbers in object arrays
     (integers, fractions, dual numbers) and any other dtype are interpreted.  So are loops that
-    say 0 `products`: they call elementary functions.
+    say 0 `products`: they call elementary functions.  Loops that are `mixed` bring Python's numbers
+    to the arrays' (a divisor, a learning rate): Numba would widen float32 where NumPy does not.
     """
     global _spent  # noqa: PLW0603 - the process's own memory of what it paid
     if _only_checked.get():
         return out
     arrays = [a for a in arguments if isinstance(a, np.ndarray) and a.dtype.kind not in "iu"]
     one_dtype = all(a.dtype == arrays[0].dtype for a in (*arrays, *_numbers(out)))
-    compilable = bool(products) and one_dtype and arrays[0].dtype in COMPILABLE
+    formats = COMPILABLE[1:] if mixed else COMPILABLE
+    compilable = bool(products) and one_dtype and arrays[0].dtype in formats
     if compilable and (products > SLOW or pays_to_compile()):
         fast = compiled(loops)
         if fast is not None:

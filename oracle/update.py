@@ -32,7 +32,7 @@ def batch_mean(gradient_per_image: Array) -> Array:
     rest = gradient_per_image.shape[1:]
     lines = gradient_per_image.reshape(len(gradient_per_image), -1)
     mean = np.zeros(lines.shape[1], gradient_per_image.dtype)
-    return run(_batch_mean, mean, lines, products=lines.size).reshape(rest)
+    return run(_batch_mean, mean, lines, products=lines.size, mixed=True).reshape(rest)
 
 
 def _batch_mean(mean: Array, lines: Array) -> None:
@@ -58,7 +58,7 @@ def sgd_step(parameter: Array, gradient: Array, *, learning_rate: float) -> Arra
     check_shape("gradient", gradient.shape, parameter.shape, "the parameter has")
     stepped = np.zeros(parameter.size, parameter.dtype)
     flat = parameter.ravel(), gradient.ravel()
-    return run(_sgd_step, stepped, *flat, learning_rate, products=stepped.size).reshape(
+    return run(_sgd_step, stepped, *flat, learning_rate, products=stepped.size, mixed=True).reshape(
         parameter.shape
     )
 

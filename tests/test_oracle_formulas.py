@@ -226,6 +226,9 @@ COMPILABLE = [
 ]  # fmt: skip
 
 
+MIXED = [oracle.avg_pool2d, oracle.avg_pool2d_grad_input, oracle.batch_mean, oracle.sgd_step]
+
+
 @pytest.mark.parametrize("dtype", [np.float32, np.float64])
 @pytest.mark.parametrize("formula", COMPILABLE, **NAMED)
 def test_compiled_loops_give_the_interpreted_bits(formula, dtype, monkeypatch):
@@ -246,7 +249,10 @@ def test_compiled_loops_give_the_interpreted_bits(formula, dtype, monkeypatch):
         monkeypatch.setattr(loops, "pays_to_compile", lambda *_: True)
         fast = evaluate(formula, data)
         assert slow.tobytes() == fast.tobytes()
-    assert len(seen) > 15  # a call without products, of an empty batch, is not
+    if formula in MIXED and dtype is np.float32:
+        assert not seen  # Numba would widen what NumPy does not
+    else:
+        assert len(seen) > 15  # a call without products, of an empty batch, is not
     assert all(loop.signatures for loop in seen)
 
 
