@@ -28,6 +28,7 @@ from conformance.report import Finding, report
 from oracle.formula import Formula, output_of
 
 DRAWS = 4  # of numbers, for a smaller geometry to fail on
+ATTEMPTS = 4  # to draw calls that a property says something about
 EVIDENCE = 40  # answers kept to tell misconceptions apart, at most
 
 
@@ -168,9 +169,12 @@ def examine(
             return outcome
     exam = Examination(backend, operator, formula, property_, seed, examples)
     unsteady = False
+    count = property_.examples(operator, examples)
     try:
-        count = property_.examples(operator, examples)
-        _run(exam, count, _own_seed(exam), property_.size)
+        for attempt in range(ATTEMPTS):
+            _run(exam, count, _own_seed(exam) + attempt, property_.size)
+            if exam.calls or exam.declined or not exam.not_judged:
+                break  # else the few that were drawn happened to be not applicable
     except Mismatch:
         pass
     except Flaky:

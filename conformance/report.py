@@ -198,6 +198,8 @@ def _wrong_lines(answer: Answer) -> list[str]:
     name = answer.formula.__name__
     if answer.value.shape != right.shape:
         return [f"{name}: got shape {[*answer.value.shape]}, want {[*right.shape]}"]
+    if answer.value.dtype.kind not in "fiub":
+        return [f"{name}: got {answer.value.dtype.name} elements, not numbers"]
     want = right.as_float(np.dtype(np.float64))
     unequal = np.argwhere(~((answer.value == want) | (np.isnan(answer.value) & np.isnan(want))))
     lines = []

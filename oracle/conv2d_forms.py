@@ -16,6 +16,7 @@ import numpy as np
 from oracle.conv2d import conv2d, conv2d_grad_bias, conv2d_grad_input, conv2d_grad_weight
 from oracle.formula import Formula
 from oracle.geometry import Array, Pair, Shape, conv2d_shapes, extent
+from oracle.loops import run
 
 
 class Form(NamedTuple):
@@ -76,10 +77,19 @@ def grad_input_002(dy: Array, weight: Array) -> Array:
     flipped = weight[:, :, ::-1, :][:, :, :, ::-1]
     padded = _pad(dy, (taps_down - 1, taps_across - 1))
     dx = _zeros((channels, dy.shape[1] + taps_down - 1, dy.shape[2] + taps_across - 1), dy)
-    for k_in, i, j in np.ndindex(dx.shape):
-        for k, p, q in np.ndindex(filters, taps_down, taps_across):
-            dx[k_in, i, j] += padded[k, i + p, j + q] * flipped[k, k_in, p, q]
-    return dx
+    products = dx.size * filters * taps_down * taps_across
+    return run(_full_convolution, dx, padded, flipped, products=products)
+
+
+def _full_convolution(dx: Array, padded: Array, flipped: Array) -> None:
+    filters, channels, taps_down, taps_across = flipped.shape
+    for k_in in range(channels):
+        for i in range(dx.shape[1]):
+            for j in range(dx.shape[2]):
+                for k in range(filters):
+                    for p in range(taps_down):
+                        for q in range(taps_across):
+                            dx[k_in, i, j] += padded[k, i + p, j + q] * flipped[k, k_in, p, q]
 
 
 def grad_weight_003(dy: Array, x: Array, kernel: Sequence[int]) -> Array:

@@ -14,32 +14,31 @@ Python floats: the bound itself is rounded by far less than what it leaves room 
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
 from typing import Any
 
 # In units of u; a quotient may be a product with a reciprocal, which is rounded once more.
 DIVIDE, EXP, LOG, TANH = 6, 6, 6, 10
+SIGNS_AND_ZERO = (1.0, -1.0, 0.0)
 
 
-@dataclass(frozen=True, slots=True, eq=False)
 class Estimate:
     """`value`, known to `error`, in a format of unit roundoff `unit` and smallest normal `tiny`."""
 
-    value: float
-    error: float
-    unit: float
-    tiny: float
+    __slots__ = ("error", "tiny", "unit", "value")  # and no dataclass: millions are made
+
+    def __init__(self, value: float, error: float, unit: float, tiny: float) -> None:
+        """Keep the four numbers."""
+        self.value, self.error, self.unit, self.tiny = value, error, unit, tiny
 
     def rounded(self, value: float, error: float, units: float = 1.0) -> Estimate:
         """Return the result of an operation that is itself accurate to `units`."""
-        if math.isinf(value):
+        size = abs(value)
+        if size == math.inf:
             return Estimate(value, 0.0, self.unit, self.tiny)
-        return Estimate(
-            value, error + units * self.unit * (abs(value) + error), self.unit, self.tiny
-        )
+        return Estimate(value, error + units * self.unit * (size + error), self.unit, self.tiny)
 
     def __add__(self, other: Any) -> Estimate:
-        b = self._like(other)
+        b = other if type(other) is Estimate else self._like(other)
         if not (b.value or b.error):
             return self
         if not (self.value or self.error):
@@ -58,19 +57,24 @@ class Estimate:
         return (-self).__add__(other)
 
     def __mul__(self, other: Any) -> Estimate:
-        b = self._like(other)
-        for one, rest in ((self, b), (b, self)):
-            if abs(one.value) == 1 and not one.error:
-                return rest if one.value > 0 else -rest
-            if not (one.value or one.error):
-                return one
+        b = other if type(other) is Estimate else self._like(other)
+        if not self.error and self.value in SIGNS_AND_ZERO:
+            return b._times_sign(self)
+        if not b.error and b.value in SIGNS_AND_ZERO:
+            return self._times_sign(b)
         error = abs(self.value) * b.error + abs(b.value) * self.error + self.error * b.error
         return self.rounded(self.value * b.value, error + self.tiny)
 
     __rmul__ = __mul__
 
+    def _times_sign(self, sign: Estimate) -> Estimate:
+        """Return the product with exactly 1, -1 or 0, which rounds nothing."""
+        if not sign.value:
+            return sign
+        return self if sign.value > 0 else -self
+
     def __truediv__(self, other: Any) -> Estimate:
-        b = self._like(other)
+        b = other if type(other) is Estimate else self._like(other)
         quotient = self.value / b.value
         room = abs(b.value) - b.error
         error = (self.error + abs(quotient) * b.error) / room if room > 0 else math.inf
@@ -83,13 +87,13 @@ class Estimate:
         return Estimate(abs(self.value), self.error, self.unit, self.tiny)
 
     def __gt__(self, other: Any) -> bool:
-        return self.value > self._like(other).value
+        return self.value > (other.value if type(other) is Estimate else other)
 
     def __lt__(self, other: Any) -> bool:
-        return self.value < self._like(other).value
+        return self.value < (other.value if type(other) is Estimate else other)
 
     def __ge__(self, other: Any) -> bool:
-        return self.value >= self._like(other).value
+        return self.value >= (other.value if type(other) is Estimate else other)
 
     def exp(self) -> Estimate:
         """Return e to this power."""
