@@ -10,7 +10,8 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict
 from typing import Any
 
-from conformance.backend import Backend, one_line
+from conformance.backend import Backend
+from conformance.candidate import one_line
 from conformance.certificate import Certificate, Outcome
 from conformance.environment import environment
 from conformance.examine import examine
@@ -18,7 +19,7 @@ from conformance.operator import Operator
 from conformance.operators import OPERATORS
 from conformance.profiles import FIRST_LOOK, PROFILES
 from conformance.properties import PROPERTIES, Property
-from conformance.registry import wrap
+from conformance.registry import ISOLATED, Confinement, wrap
 from conformance.threads import one_thread
 from oracle.formula import Formula
 
@@ -33,38 +34,52 @@ def check(
     seed: int | None = None,
     stop_at_first_mismatch: bool = False,
     progress: Callable[[Outcome], None] | None = None,
+    confinement: Confinement = ISOLATED,
 ) -> Certificate:
-    """Judge a backend in this process and return its certificate.
+    """Judge a backend and return its certificate.
 
     `backend` is a registered name, an import path, a module or any object that has the
-    protocol's functions.  `operators` are names such as "conv2d" (default: all), `examples` the
-    geometries drawn per property (default: 300), `seed` repeats a run (default: fresh, and in
-    the certificate).  `progress` is called with every outcome as it falls.  With
-    `stop_at_first_mismatch` every check takes a short look first, since most wrong kernels are
-    wrong nearly everywhere.
+    protocol's functions.  A name or a path is imported in a process of its own, within the limits
+    of `confinement`; a module or an object is judged in this process.
+
+    `operators` are names such as "conv2d" (default: all), `examples` the geometries drawn per
+    property (default: 300), `seed` repeats a run (default: fresh, and in the certificate).
+    `progress` is called with every outcome as it falls.  With `stop_at_first_mismatch` every check
+    takes a short look first, since most wrong kernels are wrong nearly everywhere.
 
     Raises:
         UnknownBackend, UnusableBackend: there is nothing to judge; the message says why.
         ValueError: an operator that does not exist, or fewer than 1 example.
     """
-    judged = wrap(backend)
     examples = PROFILES["certify"] if examples is None else examples
     if examples < 1:
         raise ValueError(f"examples must be at least 1, got {examples}")
     seed = fresh_seed() if seed is None else seed
     chosen = _operators(operators)
+    judged = wrap(backend, confinement=confinement)
+    try:
+        return _certified(judged, chosen, examples, seed, progress, stop=stop_at_first_mismatch)
+    finally:
+        if judged is not backend:
+            judged.asked.close()
+
+
+def _certified(
+    judged: Backend, chosen: Sequence[Operator], examples: int, seed: int,
+    progress: Callable[[Outcome], None] | None, *, stop: bool,
+) -> Certificate:  # fmt: skip
     rounds = [examples]
-    if stop_at_first_mismatch and examples > FIRST_LOOK:
+    if stop and examples > FIRST_LOOK:
         rounds.insert(0, FIRST_LOOK)
     outcomes: list[Outcome] = []
     for count in rounds:
         outcomes = []
         for case in checks(chosen):
             outcomes.append(run_check(judged, *case, examples=count, seed=seed))
-            stop = stop_at_first_mismatch and outcomes[-1].status == "mismatch"
-            if progress is not None and (stop or count == examples):
+            done = stop and outcomes[-1].status == "mismatch"
+            if progress is not None and (done or count == examples):
                 progress(outcomes[-1])
-            if stop:
+            if done:
                 return certificate(judged, outcomes, seed, count, chosen)
     return certificate(judged, outcomes, seed, examples, chosen)
 

@@ -9,6 +9,7 @@ import hashlib
 from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from math import inf
 from time import perf_counter
 from typing import Any
 
@@ -27,6 +28,7 @@ from conformance.properties import NotJudged, Property
 from conformance.report import Finding, report
 from oracle.formula import Formula, output_of
 
+PATIENCE = 60.0  # seconds to make a counterexample smaller: one that crashes may be slow to repeat
 DRAWS = 4  # of numbers, for a smaller geometry to fail on
 ATTEMPTS = 4  # to draw calls that a property says something about
 EVIDENCE = 40  # answers kept to tell misconceptions apart, at most
@@ -50,6 +52,7 @@ class Examination:
     broken: tuple[dict[str, Any], Mismatch] | None = None
     evidence: list[Answer] = field(default_factory=list)
     gathering: bool = False  # only evidence is wanted: nothing raises
+    until: float = inf  # when to stop making the call smaller
 
     def judge(self, geometry: Geometry) -> None:
         """Judge the calls that one drawn geometry stands for.
@@ -92,7 +95,9 @@ class Examination:
         return True
 
     def fails(self, call: dict[str, Any]) -> bool:
-        """Return whether a call breaks the property."""
+        """Return whether a call breaks the property; no more, where time is up."""
+        if perf_counter() > self.until:
+            return False
         try:
             self.judge_call(call)
         except Mismatch:
@@ -103,11 +108,13 @@ class Examination:
         """Make the call that broke the property as small as it gets; return whether it fails."""
         assert self.drawn is not None and self.broken is not None, "nothing to minimise"  # noqa: S101, PT018
         geometry, style, dtype = self.drawn
+        self.until = perf_counter() + PATIENCE
         smallest_sizes(geometry.sizes, lambda sizes: self._fails_somehow(sizes, style, dtype))
         call, _ = self.broken
         complete = self.operator.complete
         simplest_numbers(call, lambda c: self.fails(complete(dict(c), geometry.seed)))
         call, _ = self.broken
+        self.until = inf
         return self.fails(call)
 
     def _fails_somehow(self, sizes: Mapping[str, int], style: Style, dtype: str) -> bool:
@@ -127,7 +134,8 @@ class Examination:
         """Minimise the call that broke the property, unless it does so at times, and tell all."""
         unsteady = unsteady or not self.minimise()
         answers = list(self.backend.answers)
-        self._gather_evidence()
+        if all(answer.value is not None for answer in answers):
+            self._gather_evidence()  # else it raised or crashed, which no wrong formula explains
         assert self.broken is not None, "a finding needs a call that broke the property"  # noqa: S101
         call, mismatch = self.broken
         return Finding(

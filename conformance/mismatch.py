@@ -3,9 +3,6 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
-
-import numpy as np
 
 from oracle.formula import Call, Formula
 from oracle.geometry import Array
@@ -35,14 +32,3 @@ class Mismatch(AssertionError):
 
 class Declined(Exception):
     """A backend raised NotImplementedError: it does not do this call, and says so."""
-
-
-def describe(value: Any) -> str:
-    """Return an array as dtype and shape, anything else as its short repr."""
-    if isinstance(value, np.ndarray):
-        return f"{value.dtype}{[*value.shape]}"
-    try:
-        text = repr(value)
-    except BaseException:  # noqa: BLE001 - it is a backend's object, and may do anything
-        text = f"a {type(value).__name__} without a readable repr"
-    return text if len(text) <= 60 else text[:57] + "..."

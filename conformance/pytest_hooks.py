@@ -14,8 +14,9 @@ import pytest
 from conformance.backend import Backend
 from conformance.certificate import Certificate, Outcome
 from conformance.certify import certificate, checks, fresh_seed, run_check
+from conformance.isolation.isolated import GIB, Limits
 from conformance.profiles import PROFILES
-from conformance.registry import SHIPPED, UnknownBackend, UnusableBackend, load
+from conformance.registry import SHIPPED, Confinement, UnknownBackend, UnusableBackend, load
 
 TESTS = Path(__file__).with_name("test_certify.py")
 PROPERTY = "gradoracle"  # the name under which a test report carries its outcome
@@ -37,10 +38,10 @@ class Run:
         self.unusable: list[str] = []
         self.outcomes: list[Outcome] = []
         self.silent: list[str] = []  # checks that ended without an outcome
-        names = _names(config)
+        names, confinement = _names(config), _confinement(config)
         for name in names or SHIPPED:
             try:
-                self.backends.append(load(name))
+                self.backends.append(load(name, confinement))
             except (UnknownBackend, UnusableBackend) as error:
                 if names:
                     raise pytest.UsageError(str(error)) from None
@@ -104,13 +105,31 @@ def pytest_addoption(parser: pytest.Parser) -> None:
             "type": Path, "metavar": "FILE", "default": None,
             "help": "write the certificate as JSON; with several backends, FILE gets their names",
         },
+        "in-process": {
+            "action": "store_true",
+            "help": "judge in pytest's own process, to debug a backend: one that crashes or hangs "
+            "takes the run with it",
+        },
+        "forbid": {
+            "action": "append", "metavar": "MODULE", "default": [],
+            "help": "refuse to import MODULE (a comma between several) in the backend's process",
+        },
+        "call-timeout": {
+            "type": float, "metavar": "SECONDS", "default": Limits.call,
+            "help": f"of a call (default: {Limits.call:g}); a function's first has at least "
+            f"{Limits.first:g}, to compile",
+        },
+        "memory": {
+            "type": float, "metavar": "GIB", "default": Limits.memory / GIB,
+            "help": f"that the backend's process may hold (default: {Limits.memory / GIB:g})",
+        },
     }  # fmt: skip
     for name, options in described.items():
         names = (f"--{name}", f"--gradoracle-{name}")
         try:
-            group.addoption(*names, dest=f"gradoracle_{name}", **options)
+            group.addoption(*names, dest=_dest(name), **options)
         except ValueError:  # another plugin has the short name
-            group.addoption(names[1], dest=f"gradoracle_{name}", **options)
+            group.addoption(names[1], dest=_dest(name), **options)
 
 
 def pytest_configure(config: pytest.Config) -> None:
@@ -175,9 +194,11 @@ def examined(check: tuple[Any, ...], request: pytest.FixtureRequest) -> Outcome:
 def pytest_sessionfinish(session: pytest.Session, exitstatus: int) -> None:
     """Write the certificate, and fail a run that finds a mismatch or certifies nothing."""
     config = session.config
+    run = config.stash[RUN]
+    for backend in run.backends:
+        backend.asked.close()
     if hasattr(config, "workerinput") or config.option.collectonly:
         return
-    run = config.stash[RUN]
     certificates = run.certificates() if run.outcomes else []
     for one in certificates:
         if one.backend in run.files():
@@ -207,6 +228,28 @@ def _names(config: pytest.Config) -> list[str]:
             f"--backend {','.join(given)!r} names nothing; give a registered name or an import path"
         )
     return list(dict.fromkeys(names))
+
+
+def _dest(name: str) -> str:
+    return f"gradoracle_{name.replace('-', '_')}"
+
+
+def _confinement(config: pytest.Config) -> Confinement:
+    """Return how the backends are to be kept."""
+    seconds = config.getoption(_dest("call-timeout"))
+    memory = config.getoption(_dest("memory"))
+    for name, value in {"--call-timeout": seconds, "--memory": memory}.items():
+        if not value > 0:
+            raise pytest.UsageError(f"{name} must be above 0, got {value:g}")
+    forbidden = [m.strip() for given in config.getoption(_dest("forbid")) for m in given.split(",")]
+    confinement = Confinement(
+        in_process=config.getoption(_dest("in-process")),
+        limits=Limits(call=seconds, first=max(seconds, Limits.first), memory=int(memory * GIB)),
+        forbidden=tuple(forbidden),
+    )
+    if forbidden and not confinement.isolates:
+        raise pytest.UsageError("--forbid needs the backend in a process of its own")
+    return confinement
 
 
 def _seed(config: pytest.Config) -> int:

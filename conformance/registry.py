@@ -5,12 +5,15 @@ from __future__ import annotations
 import difflib
 import importlib
 import importlib.util
-from dataclasses import dataclass, replace
+from collections.abc import Callable
+from dataclasses import dataclass, field, replace
 from importlib.metadata import entry_points
 from types import ModuleType
 from typing import Any
 
-from conformance.backend import Backend, one_line
+from conformance.backend import FUNCTIONS, Backend
+from conformance.candidate import Asked, Candidate, one_line
+from conformance.isolation.isolated import Isolated, Limits, Unloadable, available
 
 GROUP = "gradoracle.backends"
 
@@ -62,7 +65,24 @@ def registered() -> dict[str, Registered]:
     return found
 
 
-def load(name: str) -> Backend:
+@dataclass(frozen=True)
+class Confinement:
+    """How a backend is kept: in a process of its own unless asked otherwise, within limits."""
+
+    in_process: bool = False
+    limits: Limits = field(default_factory=Limits)
+    forbidden: tuple[str, ...] = ()  # modules that it may not import
+
+    @property
+    def isolates(self) -> bool:
+        """Whether a backend comes into a process of its own, as far as this system can."""
+        return available() and not self.in_process
+
+
+ISOLATED, IN_PROCESS = Confinement(), Confinement(in_process=True)
+
+
+def load(name: str, confinement: Confinement = ISOLATED) -> Backend:
     """Return the backend called `name`, or the one at that import path.
 
     Raises:
@@ -74,25 +94,41 @@ def load(name: str) -> Backend:
         entry = known[name]
         if entry.conflict:
             raise UnusableBackend(f"backend {name!r}: {entry.conflict}")
-        return _open(name, entry.path, entry.distribution)
+        return _open(name, entry.path, entry.distribution, confinement)
     if not _looks_importable(name):
         raise UnknownBackend(_unknown(name, list(known)))
-    return _open(name, name, "import path")
+    return _open(name, name, "import path", confinement)
 
 
-def wrap(backend: Any, name: str | None = None) -> Backend:
-    """Return a Backend from a name, an import path, a module, or any object with the functions."""
+def wrap(backend: Any, name: str | None = None, confinement: Confinement = ISOLATED) -> Backend:
+    """Return a Backend from a name, an import path, a module, or any object with the functions.
+
+    What is at hand already, a module or an object, stays in this process.
+    """
     if isinstance(backend, Backend):
         return backend
     if isinstance(backend, str):
-        return load(backend)
+        return load(backend, confinement)
     module = isinstance(backend, ModuleType)
     label = name or (backend.__name__ if module else type(backend).__name__)
     path = label if module else ""
-    return _judgeable(label, backend, "this process", path)
+    return _judgeable(label, lambda: Candidate(backend, FUNCTIONS), "this process", path)
 
 
-def _open(name: str, path: str, origin: str) -> Backend:
+def _open(name: str, path: str, origin: str, confinement: Confinement) -> Backend:
+    if confinement.isolates:
+        apart = Isolated(path, FUNCTIONS, confinement.limits, confinement.forbidden)
+
+        def opened() -> Asked:
+            try:
+                apart.description  # noqa: B018 - that is what imports it
+            except Unloadable as error:
+                if error.read:
+                    raise
+                raise UnusableBackend(_cannot_load(name, path, str(error))) from error
+            return apart
+
+        return _judgeable(name, opened, origin, path)
     module_name, _, attribute = path.partition(":")
     try:
         source: Any = importlib.import_module(module_name)
@@ -101,17 +137,23 @@ def _open(name: str, path: str, origin: str) -> Backend:
     except KeyboardInterrupt:
         raise
     except BaseException as error:
-        raise UnusableBackend(
-            f"backend {name!r} ({path}) cannot be loaded: {one_line(error)}"
-        ) from error
-    return _judgeable(name, source, origin, path)
+        raise UnusableBackend(_cannot_load(name, path, one_line(error))) from error
+    return _judgeable(name, lambda: Candidate(source, FUNCTIONS), origin, path)
 
 
-def _judgeable(name: str, source: Any, origin: str, path: str) -> Backend:
+def _cannot_load(name: str, path: str, reason: str) -> str:
+    return f"backend {name!r} ({path}) cannot be loaded: {reason}"
+
+
+def _judgeable(name: str, asked: Callable[[], Asked], origin: str, path: str) -> Backend:
     try:
-        return Backend(name, source, origin, path)
+        return Backend(name, asked(), origin, path)
+    except UnusableBackend:
+        raise
     except ValueError as error:
         raise UnusableBackend(f"backend {name!r}: {error}") from error
+    except Unloadable as error:
+        raise UnusableBackend(f"backend {name!r}: its contract cannot be read: {error}") from error
     except Exception as error:
         raise UnusableBackend(
             f"backend {name!r}: its contract cannot be read: {one_line(error)}"
@@ -119,15 +161,17 @@ def _judgeable(name: str, source: Any, origin: str, path: str) -> Backend:
 
 
 def _looks_importable(path: str) -> bool:
+    """Return whether there is a package of that name; nothing of it is imported."""
     module_name, colon, attribute = path.partition(":")
     if colon and not attribute:
         return False
-    if not all(part.isidentifier() for part in module_name.split(".")):
+    top, *below = module_name.split(".")
+    if not all(part.isidentifier() for part in (top, *below)):
         return False
     try:
-        return importlib.util.find_spec(module_name) is not None
-    except (Exception, SystemExit):  # noqa: BLE001 - a parent package may do anything
-        return "." in module_name or ":" in path
+        return importlib.util.find_spec(top) is not None
+    except (ImportError, ValueError):
+        return False
 
 
 def _unknown(name: str, known: list[str]) -> str:

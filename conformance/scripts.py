@@ -94,7 +94,7 @@ def _array(name: str, array: Array) -> list[str]:
 
 
 def _ask(backend: Backend, formula: Formula, call: Call) -> list[str]:
-    own = hasattr(backend.source, "from_numpy")
+    own = backend.asked.description.from_numpy
     positional, options = argument_names(formula)
     arguments = []
     for name in positional:
@@ -107,7 +107,7 @@ def _ask(backend: Backend, formula: Formula, call: Call) -> list[str]:
         line += "\ngot = got[0] if isinstance(got, (tuple, list)) else got"
     elif place is not None:
         line += f"[{place}]"
-    if hasattr(backend.source, "to_numpy"):
+    if backend.asked.description.to_numpy:
         return [line, "got = backend.to_numpy(got)"]
     if backend.speaks_dlpack:
         return [line, "got = np.from_dlpack(got)"]
@@ -143,7 +143,7 @@ def _unchanged(backend: Backend, formula: Formula, call: Call) -> list[str]:
         lines += [*_array(f"given_{name}", call[name])]
         lines.append(f"assert {name}.tobytes() == given_{name}.tobytes(), {name}")
     note = "  # arrays of its own: look at what from_numpy made of them"
-    return [*lines, note] if hasattr(backend.source, "from_numpy") else lines
+    return [*lines, note] if backend.asked.description.from_numpy else lines
 
 
 def _bad_arguments(backend: Backend, formula: Formula, call: Call) -> str:

@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 from conformance import backend as backends
+from conformance import registry
 from conformance.data import normal, small_integers, styles
 from conformance.examine import examine
 from conformance.operator import Arguments, Operator, Styles
@@ -90,7 +91,8 @@ def right_gradient(grad_output, z):
 
 
 def outcomes(monkeypatch, **functions):
-    monkeypatch.setattr(backends, "FUNCTIONS", ("softplus", "softplus_grad"))
+    for module in (backends, registry):
+        monkeypatch.setattr(module, "FUNCTIONS", ("softplus", "softplus_grad"))
     judged = wrap(SimpleNamespace(**functions))
     found = {}
     for property_ in PROPERTIES.values():

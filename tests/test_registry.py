@@ -6,7 +6,15 @@ import pytest
 
 from conformance import registry
 from conformance.backend import FUNCTIONS
-from conformance.registry import UnknownBackend, UnusableBackend, load, registered, wrap
+from conformance.registry import (
+    IN_PROCESS,
+    Confinement,
+    UnknownBackend,
+    UnusableBackend,
+    load,
+    registered,
+    wrap,
+)
 
 
 @pytest.fixture
@@ -30,7 +38,7 @@ def test_shipped_backends_are_known_without_installation(monkeypatch):
 
 def test_shipped_backends_export_the_protocol_and_their_arrays():
     for name in ("im2col", "torch", "oracle"):
-        source = load(name).source
+        source = load(name, IN_PROCESS).asked.source
         extra = {"contract", "from_numpy", "to_numpy"} if name == "torch" else set()
         assert set(source.__all__) == {*FUNCTIONS, *extra}
         assert [*source.__all__] == sorted(source.__all__)
@@ -86,8 +94,9 @@ def test_missing_attribute_of_a_path():
 def test_a_missing_extra_is_named(monkeypatch):
     monkeypatch.setitem(__import__("sys").modules, "torch", None)
     monkeypatch.delitem(__import__("sys").modules, "implementations.torch_reference", raising=False)
-    with pytest.raises(UnusableBackend, match=r"pip install 'gradoracle\[torch\]'"):
-        load("torch")
+    for confinement in (IN_PROCESS, Confinement(forbidden=("torch",))):
+        with pytest.raises(UnusableBackend, match=r"pip install 'gradoracle\[torch\]'"):
+            load("torch", confinement)
 
 
 def test_a_name_that_two_packages_take_is_nobodys(monkeypatch):

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 
 from conformance.backend import Backend
 from conformance.bad_arguments import bad_calls
+from conformance.candidate import describe
 from conformance.judge import require_form
-from conformance.mismatch import Mismatch, describe
+from conformance.mismatch import Mismatch
 from conformance.operator import Operator
 from conformance.properties.property import holds
 from oracle.formula import Call, Formula, argument_names, operands
@@ -62,8 +65,13 @@ def rejects_bad_arguments(
         refused, result = backend.refuses(formula, bad.call)
         if not refused:
             raise Mismatch(
-                f"{formula.__name__}: took {bad.change} and returned {describe(result)}, "
+                f"{formula.__name__}: took {bad.change} and returned {_shown(result)}, "
                 f"where the oracle raises: {bad.reason}",
                 call=bad.call,
             )
     return 0.0
+
+
+def _shown(result: Any) -> str:
+    """Return an array's dtype and shape, or the words for what is no array."""
+    return result if isinstance(result, str) else describe(result)

@@ -1,0 +1,479 @@
+"""The suite's side: a backend in a worker, whose every end is a reply like any other."""
+
+from __future__ import annotations
+
+import os
+import re
+import select
+import signal
+import socket
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Sequence
+from contextlib import suppress
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from conformance.candidate import LARGEST, Description, Reply, Request
+from conformance.isolation.guardian import descendants
+from conformance.isolation.wire import Garbled, Line, Segment, marked, packed
+
+SLICE = 0.02  # seconds between two looks at what a worker takes
+GRACE = 10.0  # seconds that the guardian has to tell of an end
+SEGMENT = 1 << 20  # bytes to begin with
+GIB = 1 << 30
+KINDS = ("answer", "declined", "raised", "converted", "unread", "unlooked", "returned")
+START = "import sys; sys.path[:] = {path!r}; sys.argv[1:] = [{fd!r}]; {call}"
+CALL = "from conformance.isolation.guardian import main; main()"
+SIGNALS = {
+    signal.SIGSEGV: "segmentation fault", signal.SIGABRT: "abort", signal.SIGBUS: "bus error",
+    signal.SIGFPE: "arithmetic exception", signal.SIGILL: "illegal instruction",
+    signal.SIGKILL: "killed, perhaps for want of memory",
+}  # fmt: skip
+# One thread each, and fresh memory that is not zero.
+ENVIRONMENT = {
+    **dict.fromkeys(
+        (
+            "OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "NUMEXPR_NUM_THREADS",
+            "VECLIB_MAXIMUM_THREADS", "NUMBA_NUM_THREADS",
+        ),
+        "1",
+    ),
+    "MALLOC_PERTURB_": "165",
+}  # fmt: skip
+
+
+def available() -> bool:
+    """Return whether this system has what isolation takes: forks, and descriptors that travel."""
+    return hasattr(os, "fork") and hasattr(socket, "send_fds")
+
+
+@dataclass(frozen=True)
+class Limits:
+    """What a backend may take; each is a verdict when it takes more."""
+
+    call: float = 10.0  # seconds of a call
+    first: float = 60.0  # seconds of a function's first call in a dtype: it may compile
+    start: float = 120.0  # seconds of the import
+    memory: int = 8 * GIB  # bytes that its process holds
+    processes: int = 64  # that it started and that run at a time
+
+
+class Unloadable(Exception):
+    """The backend cannot be imported, or says of itself what cannot be read; `read` tells which."""
+
+    def __init__(self, reason: str, *, read: bool = False) -> None:
+        """Remember why."""
+        super().__init__(reason)
+        self.read = read
+
+
+class _Ended(Exception):
+    """The worker is gone, or was ended; the message is a sentence for a report."""
+
+
+@dataclass
+class _Worker:
+    number: int
+    line: Line
+    segment: Segment
+    pid: int = 0
+    ended: dict[str, Any] | None = None  # what the guardian told of its end
+
+    def close(self) -> None:
+        self.line.end.close()
+        self.segment.close()
+
+
+@dataclass
+class Isolated:
+    """A backend that is imported and asked in a worker, never here.
+
+    `source` is an import path, `functions` the protocol's names, `forbidden` the modules that it
+    may not import.
+    """
+
+    source: str
+    functions: Sequence[str]
+    limits: Limits = field(default_factory=Limits)
+    forbidden: Sequence[str] = ()
+    changed: dict[str, str] = field(default_factory=dict, init=False)  # what a call left changed
+    ends: int = field(default=0, init=False)  # how many workers ended in a call
+    _description: Description | None = field(default=None, init=False)
+    _guardian: subprocess.Popen[bytes] | None = field(default=None, init=False)
+    _line: Line | None = field(default=None, init=False)
+    _workers: dict[int, _Worker] = field(default_factory=dict, init=False)
+    _worker: _Worker | None = field(default=None, init=False)
+    _spare: _Worker | None = field(default=None, init=False)
+    _asked: int = field(default=0, init=False)  # messages so far
+    _slowest: float = field(default=0.0, init=False)
+    _seen: set[tuple[str, str]] = field(default_factory=set, init=False)
+    _stuck: set[str] = field(default_factory=set, init=False)  # functions that did not return
+
+    @property
+    def description(self) -> Description:
+        """What the backend says of itself.
+
+        Raises:
+            Unloadable: it cannot be imported; the message is why.
+        """
+        if self._description is None:
+            self._ready()
+        assert self._description is not None  # noqa: S101 - for the type checker
+        return self._description
+
+    def perform(self, request: Request) -> Reply:
+        """Return what came of a request; "crashed" where the worker ended or had to be."""
+        try:
+            worker = self._ready()
+        except Unloadable as error:
+            return Reply("crashed", f"its process cannot be started again: {error}")
+        start = time.monotonic()
+        first, limit = self._limit(request)
+        try:
+            message = self._exchange(worker, _message(request, worker.segment), limit)
+            reply = self._reply(request, message, worker)
+        except _Ended as end:
+            self._bury(worker)
+            if time.monotonic() - start >= limit:
+                self._stuck.add(request.function)
+            return Reply("crashed", str(end))
+        except Garbled as error:
+            text = f"something else than answers is on the suite's line ({error})"
+            self._end(worker)
+            return Reply("crashed", text)
+        self._seen.add(first)
+        self._slowest = max(self._slowest, time.monotonic() - start)
+        return reply
+
+    def loaded(self) -> dict[str, Any]:
+        """Return the modules that the backend loaded, with versions, and those it was refused."""
+        try:
+            message = self._exchange(self._ready(), {"do": "loaded"}, self.limits.call)
+        except (_Ended, Garbled, Unloadable):
+            return {"modules": {}, "refused": []}
+        modules, refused = message.get("modules"), message.get("refused")
+        return {
+            "modules": {str(k): str(v) for k, v in sorted(modules.items())}
+            if isinstance(modules, dict)
+            else {},
+            "refused": sorted(map(str, refused)) if isinstance(refused, list) else [],
+        }
+
+    def close(self) -> None:
+        """End all processes; the next request starts them anew."""
+        for worker in self._workers.values():
+            worker.close()
+        self._workers.clear()
+        self._worker = self._spare = None
+        if self._line is not None:
+            self._line.end.close()
+            self._line = None
+        if self._guardian is not None:
+            try:
+                self._guardian.wait(GRACE)
+            except subprocess.TimeoutExpired:
+                self._guardian.kill()
+                self._guardian.wait()
+            self._guardian = None
+
+    def __del__(self) -> None:
+        """Leave no process behind."""
+        with suppress(Exception):
+            self.close()
+
+    # -- workers ----------------------------------------------------------------------------------
+
+    def _ready(self) -> _Worker:
+        """Return a worker that has imported the backend."""
+        if self._worker is not None and self._worker.ended is None:
+            return self._worker
+        if self._worker is not None:
+            self._bury(self._worker)
+        if self._spare is not None:
+            spare, self._spare = self._spare, None
+            if spare.ended is None:
+                return self._opened(spare)
+            self._drop(spare)  # it went down with the guardian
+        return self._opened(self._start())
+
+    def _opened(self, worker: _Worker) -> _Worker:
+        """Return a worker that was started, once the backend is imported there."""
+        self._worker = worker
+        if self.ends:
+            self._spare = self._start()  # the next one imports it meanwhile
+        try:
+            message = self._wait(worker, self.limits.start, worker.number)
+        except (_Ended, Garbled) as error:
+            self._bury(worker)
+            raise Unloadable(f"{error}, while it was imported") from None
+        self._describe(message)
+        return worker
+
+    def _describe(self, message: dict[str, Any]) -> None:
+        if "error" in message:
+            raise Unloadable(str(message["error"]))
+        if "unreadable" in message:
+            raise Unloadable(str(message["unreadable"]), read=True)
+        if self._description is None:
+            told = message["description"]
+            self._description = Description(
+                tuple(name for name in self.functions if name in told["functions"]),
+                told["contract"],
+                bool(told["from_numpy"]),
+                bool(told["to_numpy"]),
+            )
+
+    def _start(self) -> _Worker:
+        """Have a worker forked and tell it to import the backend."""
+        if self._guardian is None or self._guardian.poll() is not None:
+            self._start_guardian()
+        assert self._line is not None  # noqa: S101 - for the type checker
+        ours, theirs = socket.socketpair()
+        ours.settimeout(SLICE)
+        self._asked += 1
+        worker = _Worker(self._asked, Line(ours), Segment(_memory(SEGMENT)))
+        self._workers[worker.number] = worker
+        said = packed({"do": "start", "number": worker.number})
+        with theirs:
+            socket.send_fds(self._line.end, [said], [theirs.fileno(), worker.segment.descriptor])
+        worker.line.send(
+            {
+                "do": "open", "n": worker.number, "source": self.source,
+                "functions": [*self.functions], "path": sys.path, "forbidden": [*self.forbidden],
+            }
+        )  # fmt: skip
+        return worker
+
+    def _start_guardian(self) -> None:
+        if self._line is not None:
+            self._line.end.close()
+        ours, theirs = socket.socketpair()
+        with theirs:
+            fd = str(theirs.fileno())
+            self._guardian = subprocess.Popen(  # noqa: S603 - this Python, our own words
+                [sys.executable, "-c", START.format(path=sys.path, fd=fd, call=CALL)],
+                pass_fds=[theirs.fileno()],
+                stdin=subprocess.DEVNULL,
+                stdout=subprocess.DEVNULL,
+                start_new_session=True,
+                env={**os.environ, **ENVIRONMENT},
+            )
+        self._line = Line(ours)
+
+    def _end(self, worker: _Worker) -> None:
+        """Kill a worker and wait until it and all that it started are gone."""
+        self._kill(worker)
+        self._bury(worker)
+
+    def _kill(self, worker: _Worker) -> None:
+        assert self._line is not None  # noqa: S101 - for the type checker
+        with suppress(OSError):
+            self._line.send({"do": "kill", "number": worker.number})
+        deadline = time.monotonic() + GRACE
+        while worker.ended is None and time.monotonic() < deadline:
+            if not self._listen(SLICE):
+                break
+
+    def _bury(self, worker: _Worker) -> None:
+        self.ends += 1
+        self._drop(worker)
+
+    def _drop(self, worker: _Worker) -> None:
+        self._workers.pop(worker.number, None)
+        worker.close()
+        if self._worker is worker:
+            self._worker = None
+
+    def _listen(self, seconds: float) -> bool:
+        """Hear what the guardian says within some seconds; return whether it is still there."""
+        if self._line is None:
+            return False
+        if select.select([self._line.end], [], [], seconds)[0]:
+            try:
+                self._line.fill()
+            except EOFError:
+                for worker in self._workers.values():
+                    worker.ended = worker.ended or {"code": 0, "output": "", "guardian": True}
+                return False
+        while (said := self._line.pending()) is not None:
+            told = self._workers.get(said.get("started", said.get("ended", 0)))
+            if told is not None and "started" in said:
+                told.pid = said["pid"]
+            elif told is not None:
+                told.ended = said
+        return True
+
+    # -- messages ---------------------------------------------------------------------------------
+
+    def _exchange(self, worker: _Worker, message: dict[str, Any], seconds: float) -> dict[str, Any]:
+        """Send a message and return the answer to it."""
+        self._asked += 1
+        message["n"] = self._asked
+        try:
+            worker.line.send(message)
+        except OSError:
+            raise _Ended(self._how_it_ended(worker)) from None
+        return self._wait(worker, seconds, self._asked)
+
+    def _wait(self, worker: _Worker, seconds: float, number: int) -> dict[str, Any]:
+        """Return the answer with that number, watching what the worker takes meanwhile."""
+        deadline = time.monotonic() + seconds
+        while True:
+            try:
+                message: dict[str, Any] = worker.line.receive()
+            except TimeoutError:
+                if time.monotonic() > deadline:
+                    raise _Ended(self._too_long(worker, seconds)) from None
+                self._watch(worker)
+            except EOFError:
+                raise _Ended(self._how_it_ended(worker)) from None
+            else:
+                if message.get("n") != number:
+                    raise Garbled("an answer that nobody asked for")
+                return message
+
+    def _watch(self, worker: _Worker) -> None:
+        """End a worker that holds too much memory or has started too many processes."""
+        self._listen(0)
+        if worker.ended is not None or not worker.pid:
+            return
+        if _held(worker.pid) > self.limits.memory:
+            self._kill(worker)
+            raise _Ended(f"took more than {self.limits.memory / GIB:.3g} GiB of memory")
+        if _has_children(worker.pid):
+            count = len(descendants(worker.pid, set()))
+            if count > self.limits.processes:
+                self._kill(worker)
+                raise _Ended(f"started more than {self.limits.processes} processes")
+
+    def _too_long(self, worker: _Worker, seconds: float) -> str:
+        busy = _processor_time(worker.pid)
+        time.sleep(SLICE)
+        how = "computing" if _processor_time(worker.pid) > busy else "waiting"
+        self._kill(worker)
+        return f"did not return within {seconds:.3g} s (it is {how})"
+
+    def _how_it_ended(self, worker: _Worker) -> str:
+        deadline = time.monotonic() + GRACE
+        while worker.ended is None and time.monotonic() < deadline and self._listen(SLICE):
+            pass
+        if worker.ended is None:  # it closed its line, and goes on
+            self._kill(worker)
+            return "closed the line to the suite"
+        code = worker.ended.get("code", 0)
+        wrote = _last_words(worker.ended.get("output", ""))
+        if worker.ended.get("guardian"):
+            return "ended the process that watches over it"
+        if code < 0:
+            name = signal.Signals(-code).name if -code in set(signal.Signals) else f"signal {-code}"
+            known = SIGNALS.get(-code)
+            return f"crashed: {f'{known} ({name})' if known else name}{wrote}"
+        return f"ended its process with exit status {code}{wrote}"
+
+    def _limit(self, request: Request) -> tuple[tuple[str, str], float]:
+        """Return what tells a first call from others, and how long this one may take."""
+        first = (
+            request.function,
+            next((a.dtype.char for a in request.positional if isinstance(a, np.ndarray)), ""),
+        )
+        if request.function in self._stuck:  # it is not certified any more; only to make it small
+            return first, min(self.limits.call, 1 + 4 * self._slowest)
+        return first, self.limits.call if first in self._seen else self.limits.first
+
+    def _reply(self, request: Request, message: dict[str, Any], worker: _Worker) -> Reply:
+        """Return a worker's answer as a Reply.
+
+        Raises:
+            Garbled: it is no answer to this request.
+        """
+        kind, text, shares = message.get("kind"), message.get("text", ""), message.get("shares", -1)
+        if kind not in KINDS or not isinstance(text, str) or len(text) > 1000:
+            raise Garbled("an answer of no kind")
+        arrays = worker.segment.read(message.get("arrays", []), LARGEST)
+        want = 1
+        if request.look == "arguments":
+            want += sum(isinstance(a, np.ndarray) for a in request.positional)
+        elif request.look == "memory":
+            want = 2
+        if kind == "answer" and len(arrays) != want:
+            raise Garbled("not as many arrays as were asked for")
+        if not (isinstance(shares, int) and -1 <= shares < len(request.positional)):
+            raise Garbled("an argument that there is not")
+        for name in message.get("changed", ()):
+            self.changed.setdefault(str(name)[:60], request.function)
+        return Reply(kind, text, [a.copy() for a in arrays], shares, message.get("dlpack") is True)
+
+
+def _message(request: Request, segment: Segment) -> dict[str, Any]:
+    """Lay a request's arrays into the segment and return the rest of it as plain data."""
+    arrays: list[Any] = []
+    message = {
+        "do": "call",
+        "function": request.function,
+        "given": marked(request.positional, arrays),
+        "options": request.options,
+        "place": request.place,
+        "results": request.results,
+        "look": request.look,
+    }
+    if request.other is not None:
+        message["other"] = [marked(request.other[0], arrays), request.other[1]]
+    message["arrays"] = segment.write(arrays)
+    return message
+
+
+def _memory(size: int) -> int:
+    """Return the descriptor of a file without a name, which nobody can make shorter again."""
+    if hasattr(os, "memfd_create"):
+        import fcntl  # noqa: PLC0415 - not on every system
+
+        descriptor = os.memfd_create("gradoracle", os.MFD_CLOEXEC | os.MFD_ALLOW_SEALING)
+        os.ftruncate(descriptor, size)
+        fcntl.fcntl(descriptor, fcntl.F_ADD_SEALS, fcntl.F_SEAL_SHRINK)
+        return descriptor
+    with tempfile.TemporaryFile() as file:
+        descriptor = os.dup(file.fileno())
+    os.ftruncate(descriptor, size)
+    return descriptor
+
+
+def _held(pid: int) -> int:
+    """Return the bytes of memory that a process holds, 0 where that cannot be told."""
+    try:
+        pages = Path(f"/proc/{pid}/statm").read_text(encoding="ascii").split()[1]
+    except (OSError, IndexError):
+        return 0
+    return int(pages) * os.sysconf("SC_PAGE_SIZE")
+
+
+def _has_children(pid: int) -> bool:
+    try:
+        return any(
+            (task / "children").read_text(encoding="ascii").strip()
+            for task in Path(f"/proc/{pid}/task").iterdir()
+        )
+    except OSError:
+        return True  # not told on this system: count them
+
+
+def _processor_time(pid: int) -> int:
+    """Return the ticks that a process has computed, 0 where that cannot be told."""
+    try:
+        fields = Path(f"/proc/{pid}/stat").read_text(errors="replace").rpartition(")")[2].split()
+    except OSError:
+        return 0
+    return int(fields[11]) + int(fields[12])
+
+
+def _last_words(output: str) -> str:
+    """Return the last line that a worker wrote, printable."""
+    lines = [line.strip() for line in output.splitlines() if line.strip()]
+    if not lines:
+        return ""
+    return f'; it wrote "{re.sub(r"[^ -~]", "?", lines[-1])[:120]}"'

@@ -1,0 +1,216 @@
+"""Messages between the suite and a worker, packed by msgpack; arrays lie in shared memory.
+
+Both sides use it.  What comes from a worker is untrusted: only plain numbers, names and sizes are
+read from it, and everything is checked before it is used.
+"""
+
+from __future__ import annotations
+
+import math
+import mmap
+import os
+import re
+import socket
+import struct
+from collections.abc import Iterator, Sequence
+from contextlib import suppress
+from functools import lru_cache
+from typing import Any, TypeAlias
+
+import msgpack
+import numpy as np
+import numpy.typing as npt
+
+Array: TypeAlias = npt.NDArray[Any]
+
+ALIGNED = 64
+LONGEST = 1 << 20  # bytes of a message; ours have a few hundred
+PAGE = 1 << 16
+DTYPE = re.compile(r"[<>|=][biufcSUVmMO]\d{0,9}(\[\w{1,4}\])?")
+
+LENGTH = struct.Struct("<I")
+MARK = "an array"
+
+_frombuffer, _empty = np.frombuffer, np.empty  # see `conformance.candidate`
+
+
+class Garbled(Exception):
+    """What came is not a message."""
+
+
+class Segment:
+    """Memory that two processes share: a file without a name, mapped by both."""
+
+    def __init__(self, descriptor: int) -> None:
+        """Map what there is of the file."""
+        self.descriptor = descriptor
+        self.size = os.fstat(descriptor).st_size
+        self.map = mmap.mmap(descriptor, self.size)
+
+    def view(self, size: int) -> None:
+        """Map at least `size` bytes, making the file longer if need be.
+
+        Raises:
+            OSError, ValueError: there is no room for that much.
+        """
+        if size <= self.size:
+            return
+        there = os.fstat(self.descriptor).st_size
+        if there < size:
+            os.ftruncate(self.descriptor, -(-size // PAGE) * PAGE)
+            there = os.fstat(self.descriptor).st_size
+        self.map, self.size = mmap.mmap(self.descriptor, there), there
+
+    def write(self, arrays: Sequence[Array]) -> list[Any]:
+        """Lay arrays into the segment and return where they are: [dtype, shape, offset] each."""
+        places, at = [], 0
+        for array in arrays:
+            places.append((array.dtype.str, array.shape, at))
+            at += -(-array.nbytes // ALIGNED) * ALIGNED
+        if at > self.size:
+            self.view(at)
+        for array, (_, _, start) in zip(arrays, places, strict=True):
+            if array.nbytes and not array.dtype.hasobject:
+                laid = array if array.flags.c_contiguous else array.copy(order="C")
+                self.map[start : start + array.nbytes] = laid.data if laid.ndim else laid.tobytes()
+        return places
+
+    def read(self, places: Any, most: int) -> list[Array]:
+        """Return the arrays that were laid there, of at most `most` elements each: views of it.
+
+        Raises:
+            Garbled: there cannot be such arrays there.
+        """
+        if not isinstance(places, list):
+            raise Garbled("a list of arrays was to come")
+        return [self._read(place, most) for place in places]
+
+    def _read(self, place: Any, most: int) -> Array:
+        if not (isinstance(place, list) and len(place) == 3):
+            raise Garbled("an array was to come")
+        name, shape, start = place
+        if not (isinstance(shape, list) and len(shape) <= 64 and all(map(_is_size, shape))):
+            raise Garbled("no shape that arrays have")
+        dtype, count = _dtype(name), math.prod(shape)
+        if count > most or not _is_size(start):
+            raise Garbled("no place that arrays have")
+        if dtype.hasobject or not count or not dtype.itemsize:
+            return _empty(shape, dtype)
+        if start + count * dtype.itemsize > self.size:
+            try:
+                self.view(start + count * dtype.itemsize)
+            except (OSError, ValueError) as error:
+                raise Garbled("no place that arrays have") from error
+        return _frombuffer(self.map, dtype, count, start).reshape(shape)
+
+    def close(self) -> None:
+        """Unmap the memory and let go of the file."""
+        self.map.close()
+        os.close(self.descriptor)
+
+
+class Line:
+    """One end of a socket on which messages follow each other, each after its length."""
+
+    def __init__(self, end: socket.socket) -> None:
+        """Take over a connected socket."""
+        self.end = end
+        self._read = b""
+
+    def send(self, message: Any) -> None:
+        """Send a message.
+
+        Raises:
+            OSError: nobody is there any more.
+        """
+        self.end.sendall(packed(message))
+
+    def receive(self) -> Any:
+        """Wait for a message and return it.
+
+        Raises:
+            EOFError: the other end is closed.
+            TimeoutError: the socket has a time limit, and nothing came within it.
+            Garbled: what came is no message.
+        """
+        while True:
+            message = self.pending()
+            if message is not None:
+                return message
+            self.fill()
+
+    def fill(self) -> None:
+        """Read what has come, waiting for the first byte of it; raises as `receive` does."""
+        try:
+            came = self.end.recv(PAGE)
+        except ConnectionError as error:
+            raise EOFError from error
+        if not came:
+            raise EOFError
+        self.take(came)
+
+    def take(self, came: bytes) -> None:
+        """Add what was read from the socket."""
+        self._read = self._read + came if self._read else came
+
+    def pending(self) -> Any:
+        """Return the first message that was read and not returned yet, or None.
+
+        Raises:
+            Garbled: what came is no message.
+        """
+        if len(self._read) < LENGTH.size:
+            return None
+        end = LENGTH.size + LENGTH.unpack_from(self._read)[0]
+        if end > LONGEST:
+            raise Garbled("a message longer than any")
+        if len(self._read) < end:
+            return None
+        content, self._read = self._read[LENGTH.size : end], self._read[end:]
+        try:
+            message = msgpack.unpackb(content)
+        except (ValueError, TypeError, msgpack.UnpackException) as error:
+            raise Garbled("what cannot be read") from error
+        if not isinstance(message, dict):
+            raise Garbled("what is no message")
+        return message
+
+
+def packed(message: Any) -> bytes:
+    """Return a message as it is sent."""
+    content: bytes = msgpack.packb(message)
+    return LENGTH.pack(len(content)) + content
+
+
+def marked(values: Sequence[Any], arrays: list[Array]) -> list[Any]:
+    """Return positional arguments as plain data; arrays are appended to `arrays`, and marked."""
+    plain: list[Any] = []
+    for value in values:
+        if isinstance(value, np.ndarray):
+            arrays.append(value)
+            value = MARK  # noqa: PLW2901
+        plain.append(value)
+    return plain
+
+
+def unmarked(values: Sequence[Any], arrays: Iterator[Array]) -> list[Any]:
+    """Return the arguments that `marked` wrote."""
+    return [next(arrays) if value == MARK else tupled(value) for value in values]
+
+
+def tupled(value: Any) -> Any:
+    """Return an argument in which every list is the tuple that it was."""
+    return tuple(map(tupled, value)) if isinstance(value, list) else value
+
+
+def _is_size(value: Any) -> bool:
+    return isinstance(value, int) and not isinstance(value, bool) and 0 <= value < 2**40
+
+
+@lru_cache(maxsize=64)
+def _dtype(name: Any) -> np.dtype[Any]:
+    """Return the dtype of that name; it comes from a worker."""
+    if isinstance(name, str) and DTYPE.fullmatch(name):
+        with suppress(TypeError, ValueError):
+            return np.dtype(name)
+    raise Garbled("no dtype that arrays have")

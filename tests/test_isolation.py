@@ -1,0 +1,222 @@
+"""Whatever a backend does, it is a verdict, the run goes on, and nothing is left behind."""
+
+import os
+import re
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+import conformance
+from conformance.backend import FUNCTIONS
+from conformance.candidate import Request
+from conformance.isolation.guardian import descendants
+from conformance.isolation.isolated import Isolated, Limits, Unloadable
+from conformance.registry import IN_PROCESS, Confinement, UnusableBackend, load
+
+TIGHT = Limits(call=1, first=8, start=20, memory=2**30, processes=32)
+CONFINED = Confinement(limits=TIGHT)
+ONE, TWO = np.ones((1, 3, 2, 2), np.float32), np.ones((2, 3, 2, 2), np.float32)
+
+# What a user reads, after "conv2d_grad_bias: ".
+VERDICTS = {
+    "segmentation_fault": r"crashed: segmentation fault \(SIGSEGV\)",
+    "abort": r"crashed: abort \(SIGABRT\)",
+    "bus_error": r"crashed: bus error \(SIGBUS\)",
+    "arithmetic_exception": r"crashed: arithmetic exception \(SIGFPE\)",
+    "corrupts_the_heap": r"crashed: (abort \(SIGABRT\); it wrote \".+\"|segmentation fault)",
+    "exits_quietly": r"ended its process with exit status 0",
+    "exits_politely": r"raised SystemExit: 0 on a legal call",
+    "raises_no_exception": r"raised Odd: not even an Exception on a legal call",
+    "loops_forever": r"did not return within \S+ s \(it is computing\)",
+    "deadlocks": r"did not return within \S+ s \(it is waiting\)",
+    "sleeps": r"did not return within \S+ s \(it is waiting\)",
+    "takes_all_memory": r"took more than 1 GiB of memory",
+    "starts_many_processes": r"started more than 32 processes",
+    "leaves_a_process_behind": r"conv2d_grad_bias\[0\]: got",
+    "writes_on_every_line": r"something else than answers is on the suite's line",
+    "forges_a_line": r"something else than answers is on the suite's line \(an answer that nobody",
+    "closes_every_descriptor": r"(closed the line to the suite|ended its process with exit status)",
+    "returns_too_much": r"returned 1000000000000 elements \[1000000, 1000000\]",
+    "kills_its_guardian": r"ended the process that watches over it",
+}
+
+
+def ours():
+    """The processes below this one."""
+    return descendants(os.getpid(), set())
+
+
+@pytest.fixture
+def isolated():
+    made = []
+
+    def make(name, **options):
+        made.append(
+            Isolated(f"tests.misbehaving:{name}", FUNCTIONS, **{"limits": TIGHT, **options})
+        )
+        return made[-1]
+
+    before = ours()
+    yield make
+    for one in made:
+        one.close()
+    deadline = time.monotonic() + 5
+    while ours() - before and time.monotonic() < deadline:
+        time.sleep(0.05)
+    assert not ours() - before
+
+
+def db(dy):
+    return Request("conv2d_grad_bias", [dy], {})
+
+
+@pytest.mark.parametrize("name", VERDICTS)
+def test_what_goes_wrong_is_a_reply_and_the_next_call_is_answered(isolated, name):
+    backend = isolated(name)
+    for _ in range(2):
+        assert backend.perform(db(ONE)).arrays[0].tolist() == [4, 4, 4]
+        reply = backend.perform(db(TWO))
+        said = {"raised": "raised {} on a legal call", "returned": "returned {}"}
+        if name == "leaves_a_process_behind":
+            assert reply.arrays[0].tolist() == [9, 9, 9]
+        elif name == "corrupts_the_heap" and reply.kind == "answer":  # found later, or never
+            continue
+        else:
+            assert re.match(VERDICTS[name], said.get(reply.kind, "{}").format(reply.text)), reply
+        assert backend.perform(db(ONE)).arrays[0].tolist() == [4, 4, 4]
+
+
+@pytest.mark.parametrize("name", VERDICTS)
+def test_verdict_has_its_minimal_call(name):
+    before = ours()
+    certificate = conformance.check(
+        f"tests.misbehaving:{name}", operators=["conv2d"], examples=20, seed=1,
+        confinement=CONFINED, stop_at_first_mismatch=True,
+    )  # fmt: skip
+    found = certificate.mismatches[0]
+    assert re.search(VERDICTS[name], found.headline), found.headline
+    assert "unsteady" not in found.text or name == "corrupts_the_heap", found.text
+    if name != "corrupts_the_heap":
+        assert re.search(r"grad_output float\d\d\[2, 1, 1, 1\]", found.text), found.text
+    assert not ours() - before
+
+
+def test_a_backend_that_crashes_is_judged_to_the_end():
+    certificate = conformance.check(
+        "tests.misbehaving:segmentation_fault", operators=["conv2d"], examples=10, seed=1
+    )
+    judged = {
+        o.property_name: o.status for o in certificate.outcomes if o.formula == "conv2d_grad_bias"
+    }
+    assert judged["matches_oracle"] == judged["linear"] == "mismatch"
+    assert judged["rejects_bad_arguments"] in ("passed", "mismatch")
+    assert {found.property_name for found in certificate.mismatches} <= set(judged)
+
+
+# What a backend does besides, and what is told of it.
+SURVIVED = {
+    "prints_a_lot": [],
+    "changes_the_working_directory": ["the working directory"],
+    "changes_the_locale": ["the locale"],
+    "lets_numpy_raise": [],
+    "reseeds_numpy": [],
+    "replaces_numpy_functions": [],
+    "replaces_exit_handlers_and_signals": [],
+    "is_slow_at_first": [],
+    "flushes_subnormals": ["how floats round"],
+}
+
+
+@pytest.mark.parametrize("name", SURVIVED)
+def test_what_it_does_besides_reaches_nobody(isolated, name):
+    backend = isolated(name)
+    folder, errors = Path.cwd(), np.geterr()
+    for dy in (ONE, TWO, ONE):
+        assert backend.perform(db(dy)).arrays[0].tolist() == [4 * len(dy)] * 3
+    assert (Path.cwd(), np.geterr()) == (folder, errors)
+    assert backend.changed == dict.fromkeys(SURVIVED[name], "conv2d_grad_bias")
+
+
+def test_memory_is_dirty_and_threads_are_one(isolated):
+    backend = isolated("tells_its_surroundings")
+    fresh, threads = backend.perform(db(ONE)).arrays[0], backend.perform(db(TWO)).arrays[0]
+    assert fresh.tolist() != [0, 0, 0]
+    assert threads.tolist() == [1, 1, 1]
+
+
+def test_the_suite_is_out_of_reach(isolated):
+    """A worker has neither the suite's modules nor a test runner's, nor an argument that tells."""
+    assert isolated("looks_for_the_suite").perform(db(ONE)).arrays[0].tolist() == [0, 0, 0]
+
+
+def test_what_is_forbidden_is_refused_and_told(isolated):
+    backend = isolated("falls_back", forbidden=["scipy", "html"])
+    assert backend.perform(db(ONE)).arrays[0].tolist() == [4, 4, 4]
+    assert backend.loaded()["refused"] == ["html"]
+    free = isolated("falls_back")
+    free.perform(db(ONE))
+    assert free.loaded()["refused"] == []
+    assert "numpy" in free.loaded()["modules"]
+
+
+@pytest.mark.parametrize(
+    ("text", "reason"),
+    [
+        ("import os; os.abort()", "crashed: abort"),
+        ("import time; time.sleep(100)", r"did not return within 1 s \(it is waiting\)"),
+        ("import os; os._exit(7)", "ended its process with exit status 7"),
+        ("import ctypes; ctypes.CDLL('libnothing.so')", "OSError: libnothing.so"),
+        ("import sys; sys.exit('no')", "SystemExit: no"),
+    ],
+)
+def test_an_import_that_goes_wrong_says_how(tmp_path, monkeypatch, text, reason):
+    monkeypatch.syspath_prepend(str(tmp_path))
+    (tmp_path / "broken_import.py").write_text(text)
+    with pytest.raises(UnusableBackend, match=f"cannot be loaded: {reason}"):
+        load("broken_import", Confinement(limits=Limits(start=1)))
+    with pytest.raises(Unloadable):
+        _ = Isolated("broken_import", FUNCTIONS, Limits(start=1)).description
+
+
+def test_nothing_is_left_when_the_suite_is_killed(tmp_path):
+    script = """
+import os, sys, time
+from conformance.backend import FUNCTIONS
+from conformance.isolation.isolated import Isolated
+backend = Isolated("implementations.im2col", FUNCTIONS)
+backend.description
+print(os.getpid(), backend._guardian.pid, backend._worker.pid or 0, flush=True)
+time.sleep(100)
+"""
+    suite = subprocess.Popen([sys.executable, "-c", script], stdout=subprocess.PIPE, text=True)
+    with suite:
+        pids = [int(pid) for pid in suite.stdout.readline().split()]
+        family = descendants(pids[0], set())
+        assert len(family) == 2
+        suite.kill()
+    deadline = time.monotonic() + 5
+    while any(_runs(pid) for pid in family) and time.monotonic() < deadline:
+        time.sleep(0.02)
+    assert not any(_runs(pid) for pid in family)
+
+
+def _runs(pid):
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
+    except OSError:
+        return False
+
+
+@pytest.mark.parametrize("name", ["im2col", "oracle"])
+def test_the_verdicts_are_those_of_this_process(name):
+    options = {"operators": ["conv2d", "max_pool2d"], "examples": 12, "seed": 5}
+    here = conformance.check(name, confinement=IN_PROCESS, **options)
+    apart = conformance.check(name, **options)
+    for certificate in (here, apart):
+        for outcome in certificate.outcomes:
+            outcome.seconds = 0
+    assert here.outcomes == apart.outcomes
