@@ -76,12 +76,17 @@ class Description:
 class Asked(Protocol):
     """Who performs requests: a `Candidate` right here, or one in a process of its own."""
 
+    changed: dict[str, str]  # what calls left changed in its process, and the function called
+
     @property
     def description(self) -> Description:
         """What the backend says of itself."""
 
     def perform(self, request: Request) -> Reply:
         """Return what came of a request; it never raises for what the backend does."""
+
+    def kept(self) -> dict[str, Any]:
+        """Return where it runs, and what it did there beside answering, as plain data."""
 
     def close(self) -> None:
         """Let go of processes and memory; the next request starts anew."""
@@ -93,6 +98,7 @@ class Candidate:
     def __init__(self, source: Any, functions: Sequence[str]) -> None:
         """Read what it says of itself; `functions` are the protocol's names."""
         self.source = source
+        self.changed: dict[str, str] = {}  # here nobody looks
         self._doing: Kind = "raised"  # what it is when the backend raises now
         self.description = Description(
             tuple(name for name in functions if callable(getattr(source, name, None))),
@@ -100,6 +106,10 @@ class Candidate:
             hasattr(source, "from_numpy"),
             hasattr(source, "to_numpy"),
         )
+
+    def kept(self) -> dict[str, Any]:
+        """Return that it runs here."""
+        return {"process": "the suite's own process"}
 
     def close(self) -> None:
         """Nothing is held."""

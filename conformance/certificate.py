@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import textwrap
-from collections.abc import Iterable, Sequence
-from dataclasses import asdict, dataclass, field
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import asdict, dataclass, field, fields
 from math import floor
 from typing import TYPE_CHECKING, Any
 
@@ -13,7 +14,7 @@ if TYPE_CHECKING:
     from conformance.report import MismatchReport
 
 UNCLAIMED = "not claimed"
-SCHEMA = 1  # of the JSON; raised when a field changes its meaning
+SCHEMA = 2  # of the JSON; raised when a field changes its meaning
 
 
 @dataclass
@@ -30,6 +31,7 @@ class Outcome:
     not_judged: int = 0
     worst_error_over_bound: float = 0.0
     seconds: float = 0.0
+    changed: dict[str, str] = field(default_factory=dict)  # of its process, beside answering
     mismatch: MismatchReport | dict[str, Any] | None = None
 
     @property
@@ -46,6 +48,7 @@ class FoundMismatch:
     property_name: str
     headline: str
     text: str
+    script: str = ""
 
 
 @dataclass
@@ -60,6 +63,9 @@ class Certificate:
     environment: dict[str, Any]
     outcomes: list[Outcome]
     expected: list[list[str]]  # [formula, property] of every check of a whole run
+    confinement: dict[str, Any] = field(default_factory=dict)  # how it was kept, and what it did
+    files: dict[str, str] = field(default_factory=dict)  # SHA-256 of the backend's code
+    suite: str = ""  # SHA-256 of the suite's code
 
     @property
     def mismatches(self) -> list[FoundMismatch]:
@@ -71,7 +77,7 @@ class Certificate:
                 found.append(
                     FoundMismatch(
                         outcome.formula, outcome.property_name, outcome.reason,
-                        data.get("text", outcome.reason),
+                        data.get("text", outcome.reason), data.get("script", ""),
                     )
                 )  # fmt: skip
         return found
@@ -116,20 +122,60 @@ class Certificate:
             "PyTorch": "matches_torch" in asked,
         }
 
+    @property
+    def level(self) -> str:
+        """Return what was judged of the protocol, whatever came of it."""
+        judged = {o.formula for o in self.outcomes if o.judged}
+        dtypes = sorted({dtype for o in self.outcomes for dtype in o.calls})
+        whole = {formula for formula, _ in self.expected}
+        return f"{len(judged)} of {len(whole)} formulas, {' and '.join(dtypes) or 'no dtype'}"
+
     def to_json(self) -> str:
-        """Return the certificate as a JSON text."""
+        """Return the certificate as a JSON text; its last field is the SHA-256 of all others."""
         content = {
             "schema": SCHEMA,
             "certified": self.passed,
             "why_not": self.why_not,
+            "level": self.level,
             "witnesses": self.witnesses,
             **asdict(self),
         }
-        return json.dumps(content, indent=1)
+        return json.dumps({**content, "sha256": digest(content)}, indent=1)
+
+    @classmethod
+    def from_json(cls, text: str) -> Certificate:
+        """Return the certificate that `to_json` wrote.
+
+        Raises:
+            ValueError: it is none, or it was changed since.
+        """
+        try:
+            content = json.loads(text)
+            told = content.pop("sha256")
+        except (ValueError, KeyError, AttributeError, TypeError) as error:
+            raise ValueError("not a certificate of gradoracle") from error
+        if content.get("schema") != SCHEMA:
+            raise ValueError(
+                f"a certificate of schema {content.get('schema')!r}; this gradoracle reads {SCHEMA}"
+            )
+        if told != digest(content):
+            raise ValueError("it was changed after it was written: its SHA-256 does not fit")
+        try:
+            outcomes = [Outcome(**one) for one in content.pop("outcomes")]
+            names = {f.name for f in fields(cls)} - {"outcomes"}
+            return cls(**{name: content[name] for name in names}, outcomes=outcomes)
+        except (KeyError, TypeError) as error:
+            raise ValueError("not a certificate of gradoracle") from error
 
     def text(self) -> str:
         """Return the certificate as it is printed."""
         return "\n".join(_lines(self))
+
+
+def digest(content: Mapping[str, Any]) -> str:
+    """Return the SHA-256 of a certificate's content, whatever its layout."""
+    text = json.dumps(content, sort_keys=True, separators=(",", ":"))
+    return hashlib.sha256(text.encode()).hexdigest()
 
 
 def _mismatch(outcome: Outcome) -> dict[str, Any]:
@@ -142,7 +188,7 @@ def _mismatch(outcome: Outcome) -> dict[str, Any]:
 def _lines(certificate: Certificate) -> Iterable[str]:
     c = certificate
     yield f"certificate of {c.backend} ({c.origin})"
-    yield f"  {'CERTIFIED' if c.passed else 'NOT CERTIFIED: ' + c.why_not}"
+    yield f"  {'CERTIFIED' if c.passed else 'NOT CERTIFIED: ' + c.why_not} ({c.level})"
     yield from _table(c.outcomes)
     yield from _summary(c)
 
@@ -215,8 +261,25 @@ def _summary(c: Certificate) -> Iterable[str]:
         f"; not run: {', '.join(absent)}" if absent else ""
     )
     yield from _reasons(c)
+    yield from _kept(c)
     yield f"  {_counts(c.environment, ' ')}"
     yield f"  seed {c.seed}, {c.examples} examples a check"
+
+
+def _kept(c: Certificate) -> Iterable[str]:
+    """Yield where the backend ran, and what it did beside answering."""
+    kept = c.confinement
+    if not kept:
+        return
+    yield f"  judged in {kept['process']}"
+    for what, function in {n: f for o in c.outcomes for n, f in o.changed.items()}.items():
+        yield f"  it changed {what} of its process ({function})"
+    if kept.get("refused"):
+        yield f"  it asked for {', '.join(kept['refused'])}, which is forbidden, and got nothing"
+    if kept.get("modules"):
+        loaded = ", ".join(f"{name} {v}".strip() for name, v in kept["modules"].items())
+        yield from textwrap.wrap(f"it loaded {loaded}", 98, initial_indent="  ",
+                                 subsequent_indent="    ", break_on_hyphens=False)  # fmt: skip
 
 
 def _reasons(c: Certificate) -> Iterable[str]:

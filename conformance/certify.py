@@ -15,6 +15,7 @@ from conformance.candidate import one_line
 from conformance.certificate import Certificate, Outcome
 from conformance.environment import environment
 from conformance.examine import examine
+from conformance.fingerprint import files_of, suite
 from conformance.operator import Operator
 from conformance.operators import OPERATORS
 from conformance.profiles import FIRST_LOOK, PROFILES
@@ -55,7 +56,7 @@ def check(
     if examples < 1:
         raise ValueError(f"examples must be at least 1, got {examples}")
     seed = fresh_seed() if seed is None else seed
-    chosen = _operators(operators)
+    chosen = operators_named(operators)
     judged = wrap(backend, confinement=confinement)
     try:
         return _certified(judged, chosen, examples, seed, progress, stop=stop_at_first_mismatch)
@@ -111,7 +112,9 @@ def run_check(
     with one_thread(), warnings.catch_warnings():
         # A warning is neither a refusal nor a fault, whatever the session makes of warnings.
         warnings.simplefilter("ignore")
-        return examine(backend, operator, formula, property_, examples=examples, seed=seed)
+        outcome = examine(backend, operator, formula, property_, examples=examples, seed=seed)
+    outcome.changed = dict(backend.asked.changed)
+    return outcome
 
 
 def _why_no_torch() -> str:
@@ -144,6 +147,9 @@ def certificate(
         environment=circumstances,
         outcomes=outcomes,
         expected=[[f.__name__, p.name] for _, f, p in checks(operators)],
+        confinement=backend.asked.kept(),
+        files=files_of(backend.path) if backend.path else {},
+        suite=suite(),
     )
 
 
@@ -152,7 +158,12 @@ def fresh_seed() -> int:
     return secrets.randbits(32)
 
 
-def _operators(names: Sequence[str] | None) -> tuple[Operator, ...]:
+def operators_named(names: Sequence[str] | None) -> tuple[Operator, ...]:
+    """Return the operators of these names, or all.
+
+    Raises:
+        ValueError: one that does not exist, or none.
+    """
     if names is None:
         return OPERATORS
     known = {operator.name: operator for operator in OPERATORS}

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+import sys
+from pathlib import Path
+from typing import Annotated, Any
 
 import typer
 
@@ -10,7 +12,8 @@ app = typer.Typer(
     no_args_is_help=True,
     add_completion=False,
     help="Is this convolution right, forward and every gradient, for all shapes? "
-    "Certify a backend with:  pytest --pyargs conformance --backend NAME",
+    "Certify a backend with:  gradoracle certify NAME  (or  pytest --pyargs conformance "
+    "--backend NAME)",
 )
 
 
@@ -30,6 +33,9 @@ def main(
     ] = False,
 ) -> None:
     """Take the options of the command itself."""
+    del version
+    if str(Path.cwd()) not in sys.path:
+        sys.path.insert(0, str(Path.cwd()))  # as `python -m` does: a backend may lie right here
 
 
 @app.command()
@@ -57,6 +63,198 @@ def backends() -> None:
     console = Console(highlight=False, markup=False)
     console.print(table)
     console.print(f"\nTo add yours: {HOW_TO_REGISTER}")
+
+
+@app.command()
+def certify(
+    backend: Annotated[
+        list[str],
+        typer.Argument(metavar="BACKEND...", help="Registered names or import paths."),
+    ],
+    *,
+    operators: Annotated[
+        str | None, typer.Option(metavar="NAME,...", help="Only these operators, such as conv2d.")
+    ] = None,
+    dtypes: Annotated[
+        str | None, typer.Option(metavar="NAME,...", help="Only these of the claimed dtypes.")
+    ] = None,
+    profile: Annotated[
+        str, typer.Option(metavar="NAME", help="How hard: quick, certify or deep.")
+    ] = "certify",
+    seed: Annotated[int | None, typer.Option(help="Repeat the run that printed it.")] = None,
+    jobs: Annotated[int, typer.Option("--jobs", "-j", min=1, help="Checks at a time.")] = 1,
+    file: Annotated[
+        Path | None, typer.Option("--certificate", help="Write the certificate here, as JSON.")
+    ] = None,
+    junit: Annotated[Path | None, typer.Option(help="Write JUnit XML here.")] = None,
+    github: Annotated[bool, typer.Option(help="Print annotations for GitHub Actions.")] = False,
+    resume: Annotated[
+        bool, typer.Option(help="Go on with the run that was interrupted in this folder.")
+    ] = False,
+    in_process: Annotated[
+        bool, typer.Option(help="Judge in this process, to debug; a crash ends the run.")
+    ] = False,
+    forbid: Annotated[
+        str, typer.Option(metavar="MODULE,...", help="Modules that it may not import.")
+    ] = "",
+    call_timeout: Annotated[
+        float, typer.Option(help="Seconds of a call; a first one has at least 60, to compile.")
+    ] = 10.0,
+    memory: Annotated[float, typer.Option(help="GiB that its process may hold.")] = 8.0,
+    verbose: Annotated[bool, typer.Option(help="Print the whole certificate.")] = False,
+) -> None:
+    """Judge backends: every function they have, on drawn shapes, in a process of their own.
+
+    Exit code 0: certified; 1: a mismatch; 2: usage; 3: could not run, or certifies nothing.
+    """
+    from rich.console import Console  # noqa: PLC0415 - --help stays quick
+
+    from conformance import command, reports  # noqa: PLC0415
+    from conformance.isolation.isolated import GIB, Limits  # noqa: PLC0415
+    from conformance.registry import Confinement  # noqa: PLC0415
+
+    if in_process and (forbid or jobs > 1):
+        raise typer.BadParameter("--in-process goes with neither --forbid nor --jobs")
+    if not (call_timeout > 0 and memory > 0):
+        raise typer.BadParameter("--call-timeout and --memory must be above 0")
+    limits = Limits(call_timeout, max(call_timeout, Limits.first), memory=int(memory * GIB))
+    confinement = Confinement(in_process, limits, _names(forbid))
+    console = Console(highlight=False, markup=False)
+    certificates = []
+    for name in dict.fromkeys(backend):
+        order = command.Order(
+            name, _names(operators) or None, _names(dtypes) or None, _examples(profile), seed,
+            jobs, resume, confinement,
+        )  # fmt: skip
+        one = _certified(order, console)
+        certificates.append(one)
+        for line in reports.summary(one, whole=verbose):
+            console.print(line, soft_wrap=True)
+        if file is not None:
+            target = reports.own_file(file, name, alone=len(set(backend)) == 1)
+            target.write_text(one.to_json(), encoding="utf-8")
+    if junit is not None:
+        junit.write_text(reports.junit(certificates), encoding="utf-8")
+    for line in reports.workflow_commands(certificates) if github else ():
+        typer.echo(line)
+    raise typer.Exit(command.exit_code(certificates))
+
+
+def _examples(profile: str) -> int:
+    from conformance.profiles import PROFILES  # noqa: PLC0415 - --help stays quick
+
+    if profile not in PROFILES:
+        raise typer.BadParameter(f"no profile {profile!r}; there are {', '.join(PROFILES)}")
+    return PROFILES[profile]
+
+
+def _certified(order: Any, console: Any) -> Any:
+    """Return the certificate of an order; what keeps it from being run is an exit code."""
+    from conformance import command  # noqa: PLC0415 - --help stays quick
+    from conformance.registry import UnknownBackend, UnusableBackend  # noqa: PLC0415
+
+    try:
+        return command.certify(order, console)
+    except UnusableBackend as error:
+        typer.echo(str(error), err=True)
+        raise typer.Exit(command.COULD_NOT) from error
+    except (UnknownBackend, ValueError) as error:
+        typer.echo(str(error), err=True)
+        raise typer.Exit(command.USAGE) from error
+    except KeyboardInterrupt:
+        typer.echo(f"stopped; {order.journal} has what was judged: --resume goes on", err=True)
+        raise typer.Exit(130) from None
+
+
+def _names(text: str | None) -> tuple[str, ...]:
+    return tuple(name.strip() for name in (text or "").split(",") if name.strip())
+
+
+@app.command()
+def verify(
+    file: Annotated[Path, typer.Argument(metavar="FILE", help="A certificate, as JSON.")],
+    *,
+    jobs: Annotated[int, typer.Option("--jobs", "-j", min=1, help="Checks at a time.")] = 1,
+) -> None:
+    """Replay a certificate: same backend, suite, seed; the verdicts must be the same.
+
+    Exit code 0: the same; 1: it says something else now; 2: no certificate, or a changed one;
+    3: the backend cannot be loaded, or is another one, or the suite is.
+    """
+    from rich.console import Console  # noqa: PLC0415 - --help stays quick
+
+    from conformance import command  # noqa: PLC0415
+
+    told = _certificate(file)
+    others = command.others(told)
+    for line in others:
+        typer.echo(line, err=True)
+    if others:
+        raise typer.Exit(command.COULD_NOT)
+    again = _certified(command.order_of(told, jobs), Console(highlight=False, markup=False))
+    lines = command.other_verdicts(told, again)
+    for line in lines:
+        typer.echo(line)
+    same = "other verdicts than" if lines else "the same verdicts as"
+    typer.echo(f"{told.backend}: {same} {file} has")
+    raise typer.Exit(1 if lines else 0)
+
+
+@app.command()
+def diff(
+    old: Annotated[Path, typer.Argument(metavar="OLD", help="A certificate, as JSON.")],
+    new: Annotated[Path, typer.Argument(metavar="NEW", help="Another one.")],
+) -> None:
+    """Say what two certificates say differently: verdicts, calls, files, versions.
+
+    Exit code 0: nothing; 1: something; 2: one of them is no certificate.
+    """
+    from conformance.command import differences  # noqa: PLC0415 - --help stays quick
+
+    lines = differences(_certificate(old), _certificate(new))
+    for line in lines or ["no difference"]:
+        typer.echo(line)
+    raise typer.Exit(1 if lines else 0)
+
+
+@app.command()
+def replay(
+    file: Annotated[Path, typer.Argument(metavar="FILE", help="A certificate with mismatches.")],
+    number: Annotated[
+        int | None, typer.Argument(metavar="[N]", help="Which of them; none: all.")
+    ] = None,
+) -> None:
+    """Run the scripts of a certificate's mismatches again, each in a Python of its own.
+
+    Exit code 0: all are mended; 1: one is still there; 2: there is no such mismatch.
+    """
+    from conformance.reports import replayed  # noqa: PLC0415 - --help stays quick
+
+    found = _certificate(file).mismatches
+    if not found or not 1 <= (number or 1) <= len(found):
+        typer.echo(
+            f"{file} has {len(found)} mismatches; there is no number {number or 1}", err=True
+        )
+        raise typer.Exit(2)
+    still = False
+    for at, one in enumerate(found, 1):
+        if number in (None, at):
+            there, output = replayed(one)
+            still |= there
+            how = "STILL there" if there else "not there any more"
+            typer.echo(f"{at}. {one.formula} {one.property_name}: {how}")
+            typer.echo(output)
+    raise typer.Exit(1 if still else 0)
+
+
+def _certificate(file: Path) -> Any:
+    from conformance.certificate import Certificate  # noqa: PLC0415 - --help stays quick
+
+    try:
+        return Certificate.from_json(file.read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        typer.echo(f"{file}: {error}", err=True)
+        raise typer.Exit(2) from error
 
 
 @app.command()

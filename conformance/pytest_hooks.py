@@ -17,6 +17,7 @@ from conformance.certify import certificate, checks, fresh_seed, run_check
 from conformance.isolation.isolated import GIB, Limits
 from conformance.profiles import PROFILES
 from conformance.registry import SHIPPED, Confinement, UnknownBackend, UnusableBackend, load
+from conformance.reports import own_file
 
 TESTS = Path(__file__).with_name("test_certify.py")
 PROPERTY = "gradoracle"  # the name under which a test report carries its outcome
@@ -76,12 +77,7 @@ class Run:
             return {}
         if len(self.backends) == 1:
             return {self.backends[0].name: self.file}
-        return {
-            b.name: self.file.with_name(
-                f"{self.file.stem}.{b.name.replace(':', '.')}{self.file.suffix}"
-            )
-            for b in self.backends
-        }
+        return {b.name: own_file(self.file, b.name, alone=False) for b in self.backends}
 
 
 RUN = pytest.StashKey[Run]()

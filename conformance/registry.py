@@ -82,6 +82,12 @@ class Confinement:
 ISOLATED, IN_PROCESS = Confinement(), Confinement(in_process=True)
 
 
+def path_of(name: str) -> str:
+    """Return the import path of a registered name, or the path itself."""
+    known = registered()
+    return known[name].path if name in known else name
+
+
 def load(name: str, confinement: Confinement = ISOLATED) -> Backend:
     """Return the backend called `name`, or the one at that import path.
 

@@ -13,7 +13,7 @@ import tempfile
 import time
 from collections.abc import Sequence
 from contextlib import suppress
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -105,6 +105,7 @@ class Isolated:
     changed: dict[str, str] = field(default_factory=dict, init=False)  # what a call left changed
     ends: int = field(default=0, init=False)  # how many workers ended in a call
     _description: Description | None = field(default=None, init=False)
+    _loaded: dict[str, Any] | None = field(default=None, init=False)
     _guardian: subprocess.Popen[bytes] | None = field(default=None, init=False)
     _line: Line | None = field(default=None, init=False)
     _workers: dict[int, _Worker] = field(default_factory=dict, init=False)
@@ -165,8 +166,19 @@ class Isolated:
             "refused": sorted(map(str, refused)) if isinstance(refused, list) else [],
         }
 
+    def kept(self) -> dict[str, Any]:
+        """Return where it runs, within which limits, and what it did there beside answering."""
+        if self._loaded is None:
+            self._loaded = self.loaded()
+        return {
+            "process": "a process of its own", "limits": asdict(self.limits),
+            "forbidden": [*self.forbidden], **self._loaded,
+        }  # fmt: skip
+
     def close(self) -> None:
         """End all processes; the next request starts them anew."""
+        if self._worker is not None and self._worker.ended is None:
+            self._loaded = self.loaded()
         for worker in self._workers.values():
             worker.close()
         self._workers.clear()

@@ -36,7 +36,7 @@ def serve(end: socket.socket, descriptor: int) -> None:
         if do == "open":
             candidate, reply = _open(message, forbidden)
         elif do == "loaded":
-            reply = {"modules": _loaded(), "refused": sorted(forbidden.refused)}
+            reply = {"modules": _loaded(forbidden.ours), "refused": sorted(forbidden.refused)}
         else:
             assert candidate is not None, "a backend is opened first"  # noqa: S101
             reply = _call(candidate, message, segment)
@@ -50,6 +50,7 @@ def _open(
 ) -> tuple[Candidate | None, dict[str, Any]]:
     """Import a backend and return it with its description, or with why it cannot be loaded."""
     forbidden.names = frozenset(message["forbidden"])
+    forbidden.ours = frozenset(_modules)
     sys.path[:] = message["path"]
     sys.argv[:] = [""]
     sys.meta_path.insert(0, forbidden)
@@ -145,6 +146,7 @@ class _Forbidden(importlib.abc.MetaPathFinder):
 
     def __init__(self) -> None:
         self.names: frozenset[str] = frozenset()
+        self.ours: frozenset[str] = frozenset()  # modules that were there before the backend
         self.refused: set[str] = set()
 
     def find_spec(self, name: str, path: Sequence[str] | None = None, target: Any = None) -> None:
@@ -155,11 +157,11 @@ class _Forbidden(importlib.abc.MetaPathFinder):
             raise ModuleNotFoundError(f"{name} is forbidden by --forbid", name=name)
 
 
-def _loaded() -> dict[str, str]:
-    """Return the top-level modules that are loaded, with their versions where they have one."""
+def _loaded(ours: frozenset[str]) -> dict[str, str]:
+    """Return the top-level modules that the backend loaded, with versions where they have one."""
     found = {}
     for name, module in list(_modules.items()):
-        if "." in name or name.startswith("_") or name in sys.stdlib_module_names:
+        if "." in name or name.startswith("_") or name in ours | sys.stdlib_module_names:
             continue
         version = getattr(module, "__version__", "")
         found[name] = version if isinstance(version, str) else ""

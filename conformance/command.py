@@ -1,0 +1,184 @@
+"""What `gradoracle certify` does: checks spread over jobs, a journal, a summary, an exit code."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from rich.console import Console
+
+from conformance.backend import Backend
+from conformance.certificate import Certificate, Outcome
+from conformance.certify import certificate, checks, fresh_seed, operators_named
+from conformance.fingerprint import files_of, suite
+from conformance.isolation.isolated import Limits
+from conformance.jobs import judge, limit
+from conformance.journal import Journal, JournalError, read, require_same_run
+from conformance.operator import Operator
+from conformance.progress import Progress
+from conformance.registry import ISOLATED, Confinement, load, path_of
+
+FOLDER = Path(".gradoracle")  # where journals go
+CERTIFIED, MISMATCH, USAGE, COULD_NOT = 0, 1, 2, 3
+
+
+@dataclass(frozen=True)
+class Order:
+    """What is to be certified, how hard, and how it is kept."""
+
+    name: str
+    operators: Sequence[str] | None = None
+    dtypes: tuple[str, ...] | None = None
+    examples: int = 300
+    seed: int | None = None
+    jobs: int = 1
+    resume: bool = False
+    confinement: Confinement = field(default_factory=lambda: ISOLATED)
+
+    @property
+    def journal(self) -> Path:
+        """The file that this run's verdicts are written to as they fall."""
+        return FOLDER / f"{self.name.replace(':', '.')}.journal"
+
+
+def certify(order: Order, console: Console) -> Certificate:
+    """Judge a backend as ordered, showing how it goes, and return its certificate.
+
+    Raises:
+        UnknownBackend, UnusableBackend, ValueError, JournalError: before anything is judged.
+    """
+    chosen = operators_named(order.operators)
+    backend = load(order.name, order.confinement)
+    try:
+        limit(backend, order.dtypes)
+        return _judged(order, backend, chosen, console)
+    finally:
+        backend.asked.close()
+
+
+def _judged(
+    order: Order, backend: Backend, chosen: Sequence[Operator], console: Console
+) -> Certificate:
+    ours: dict[str, Any] = {
+        "backend": order.name,
+        "path": backend.path,
+        "files": files_of(backend.path),
+        "suite": suite(),
+        "examples": order.examples,
+        "operators": [operator.name for operator in chosen],
+        "dtypes": [*backend.contract.dtypes],
+    }
+    outcomes: list[Outcome] = []
+    seed = order.seed
+    if order.resume:
+        header, outcomes = read(order.journal)
+        require_same_run(order.journal, header, ours)
+        if seed not in (None, header["seed"]):
+            raise JournalError(f"{order.journal} has seed {header['seed']}, not {seed}")
+        seed = int(header["seed"])
+        console.print(f"{order.name}: going on after {len(outcomes)} checks, seed {seed}")
+    seed = fresh_seed() if seed is None else seed
+    header = {**ours, "seed": seed}
+    journal = (
+        Journal.go_on(order.journal, outcomes, header)
+        if order.resume
+        else Journal(order.journal, header)
+    )
+    known = [(operator.name, f.__name__, p.name) for operator, f, p in checks(chosen)]
+    done = {(o.formula, o.property_name) for o in outcomes}
+    ahead = [(formula, name) for _, formula, name in known if (formula, name) not in done]
+    with Progress(console, [(operator, formula) for operator, formula, _ in known]) as progress:
+        for outcome in outcomes:
+            progress.update(outcome)
+        for outcome in judge(
+            backend, ahead, examples=order.examples, seed=seed, jobs=order.jobs,
+            confinement=order.confinement, dtypes=order.dtypes,
+        ):  # fmt: skip
+            journal.write(outcome)
+            outcomes.append(outcome)
+            progress.update(outcome)
+    place = {(formula, name): at for at, (_, formula, name) in enumerate(known)}
+    outcomes.sort(key=lambda o: place[o.formula, o.property_name])
+    return certificate(backend, outcomes, seed, order.examples, chosen)
+
+
+def exit_code(certificates: Sequence[Certificate]) -> int:
+    """Return 0 where all are certified, 1 where one has a mismatch, else 3."""
+    if any(one.mismatches for one in certificates):
+        return MISMATCH
+    return CERTIFIED if all(one.passed for one in certificates) else COULD_NOT
+
+
+def differences(old: Certificate, new: Certificate) -> list[str]:
+    """Return what two certificates say differently, a line each; times and places aside."""
+    lines = []
+    for name in ("backend", "seed", "examples", "suite"):
+        was, now = getattr(old, name), getattr(new, name)
+        if was != now:
+            lines.append(f"{name}: {str(was)[:16]} -> {str(now)[:16]}")
+    for file in sorted({*old.files, *new.files}):
+        if old.files.get(file) != new.files.get(file):
+            how = "new" if file not in old.files else "gone" if file not in new.files else "changed"
+            lines.append(f"file {file}: {how}")
+    for key in sorted({*old.environment, *new.environment}):
+        was, now = old.environment.get(key, "none"), new.environment.get(key, "none")
+        if was != now:
+            lines.append(f"{key}: {was} -> {now}")
+    return lines + other_verdicts(old, new)
+
+
+def other_verdicts(old: Certificate, new: Certificate) -> list[str]:
+    """Return the checks that end differently in two certificates, a line each."""
+    lines = []
+    before = {(o.formula, o.property_name): o for o in old.outcomes}
+    after = {(o.formula, o.property_name): o for o in new.outcomes}
+    for formula, name in dict.fromkeys((*before, *after)):
+        was, now = (_verdict(one.get((formula, name))) for one in (before, after))
+        if was != now:
+            lines.append(f"{formula} {name}: {was} -> {now}")
+    return lines
+
+
+def _verdict(outcome: Outcome | None) -> str:
+    if outcome is None:
+        return "not run"
+    if outcome.status == "mismatch":
+        return f"WRONG ({outcome.reason})"
+    if outcome.status != "passed":
+        return outcome.status
+    declined = f", {outcome.declined} declined" if outcome.declined else ""
+    return f"passed {outcome.judged} calls{declined}"
+
+
+def others(told: Certificate) -> list[str]:
+    """Return why a certificate cannot be replayed here: another suite, or another backend."""
+    lines = []
+    if told.suite != suite():
+        lines.append(
+            f"the certificate is of another suite ({told.suite[:12]}, gradoracle "
+            f"{told.environment.get('gradoracle')}); this one is {suite()[:12]}"
+        )
+    now = files_of(path_of(told.backend))
+    if now != told.files:
+        names = [n for n in sorted({*now, *told.files}) if now.get(n) != told.files.get(n)]
+        lines.append(f"{told.backend} is another build: {', '.join(names[:8])} differ")
+    return lines
+
+
+def order_of(told: Certificate, jobs: int) -> Order:
+    """Return the order that a certificate came of."""
+    formulas = {formula for formula, _ in told.expected}
+    kept = told.confinement
+    limits = Limits(**kept["limits"]) if "limits" in kept else Limits()
+    confinement = Confinement("limits" not in kept, limits, tuple(kept.get("forbidden", ())))
+    return Order(
+        told.backend,
+        [o.name for o in operators_named(None) if formulas & {f.__name__ for f in o.formulas}],
+        tuple(told.contract["dtypes"]),
+        told.examples,
+        told.seed,
+        jobs,
+        confinement=confinement,
+    )

@@ -1,0 +1,56 @@
+"""What exactly was judged, and by what: hashes of the backend's files and of the suite's.
+
+Nothing is imported to find the files.  Paths are relative to where the package lies, so they tell
+no folder and no user.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import importlib.util
+from functools import cache
+from pathlib import Path
+
+CODE = frozenset(
+    {".py", ".pyx", ".so", ".pyd", ".dylib", ".c", ".cc", ".cpp", ".h", ".hpp", ".cu", ".cuh",
+     ".ptx", ".cubin"}
+)  # fmt: skip
+MOST = 2000  # files of one backend
+
+
+def files_of(path: str) -> dict[str, str]:
+    """Return the SHA-256 of every file of code beside the module at an import path.
+
+    A module of a package is all of the package that it lies in; empty where nothing is found.
+    """
+    top, *below = path.partition(":")[0].split(".")
+    try:
+        spec = importlib.util.find_spec(top)
+    except (ImportError, ValueError):
+        return {}
+    if spec is None:
+        return {}
+    if not spec.submodule_search_locations:
+        file = Path(spec.origin) if spec.origin else None
+        return {file.name: _hash(file)} if file is not None and file.is_file() else {}
+    folder = root = Path(next(iter(spec.submodule_search_locations)))
+    for part in below:
+        if not (folder / part).is_dir():
+            break
+        folder /= part
+    found = sorted(f for f in folder.rglob("*") if f.suffix in CODE and f.is_file())
+    return {str(f.relative_to(root.parent)): _hash(f) for f in found[:MOST]}
+
+
+@cache
+def suite() -> str:
+    """Return one SHA-256 of the suite's and the oracle's code."""
+    total = hashlib.sha256()
+    for package in ("conformance", "oracle"):
+        for name, one in files_of(package).items():
+            total.update(f"{name} {one}\n".encode())
+    return total.hexdigest()
+
+
+def _hash(file: Path) -> str:
+    return hashlib.sha256(file.read_bytes()).hexdigest()

@@ -1,0 +1,111 @@
+"""Checks spread over processes of the suite's own, each with the backend in a worker beside it."""
+
+from __future__ import annotations
+
+import json
+import multiprocessing as mp
+import os
+import threading
+from collections.abc import Iterator, Sequence
+from dataclasses import asdict, replace
+from multiprocessing.connection import Connection, wait
+from typing import Any
+
+from conformance.backend import Backend
+from conformance.certificate import Outcome
+from conformance.certify import checks, run_check
+from conformance.registry import Confinement, load
+
+Case = tuple[str, str]  # the names of a formula and a property
+
+
+class JobEnded(RuntimeError):
+    """A process of the suite's own ended in the middle of a check."""
+
+
+def judge(
+    backend: Backend, cases: Sequence[Case], *, examples: int, seed: int, jobs: int,
+    confinement: Confinement, dtypes: Sequence[str] | None = None,
+) -> Iterator[Outcome]:  # fmt: skip
+    """Yield the outcomes of some checks as they fall; the order is that of `cases` with one job.
+
+    Raises:
+        JobEnded: a process of ours was killed.
+    """
+    if jobs == 1:
+        known = _known()
+        for case in cases:
+            yield run_check(backend, *known[case], examples=examples, seed=seed)
+        return
+    ahead = list(reversed(cases))
+    context = mp.get_context("spawn")
+    lines: dict[Any, Any] = {}
+    for _ in range(min(jobs, len(cases))):
+        ours, theirs = context.Pipe()
+        process = context.Process(
+            target=_serve,
+            args=(theirs, backend.name, confinement, examples, seed, dtypes),
+            daemon=True,
+        )
+        process.start()
+        theirs.close()
+        lines[ours] = process
+        ours.send(ahead.pop())
+    try:
+        while lines:
+            for line in wait(list(lines)):
+                assert isinstance(line, Connection)  # noqa: S101 - for the type checker
+                try:
+                    outcome = Outcome(**json.loads(line.recv()))
+                except EOFError:
+                    raise JobEnded("a judging process ended in the middle of a check") from None
+                if ahead:
+                    line.send(ahead.pop())
+                else:
+                    line.send(None)
+                    lines.pop(line).join()
+                yield outcome
+    finally:
+        for process in lines.values():
+            process.kill()
+
+
+def limit(backend: Backend, dtypes: Sequence[str] | None) -> None:
+    """Have only some of a backend's dtypes judged.
+
+    Raises:
+        ValueError: one that it does not claim.
+    """
+    claimed = backend.contract.dtypes
+    for dtype in dtypes or ():
+        if dtype not in claimed:
+            raise ValueError(
+                f"{backend.name} does not claim dtype {dtype!r}; it claims {', '.join(claimed)}"
+            )
+    if dtypes:
+        backend.contract = replace(backend.contract, dtypes=tuple(dict.fromkeys(dtypes)))
+
+
+def _known() -> dict[Case, Any]:
+    return {(case[1].__name__, case[2].name): case for case in checks()}
+
+
+def _serve(
+    line: Any, name: str, confinement: Confinement, examples: int, seed: int,
+    dtypes: Sequence[str] | None,
+) -> None:  # fmt: skip
+    """Judge what comes until None does; end at once where the run that asked is gone."""
+    parent = mp.parent_process()
+    assert parent is not None  # noqa: S101 - for the type checker
+    threading.Thread(target=_end_with, args=(parent.sentinel,), daemon=True).start()
+    backend, known = load(name, confinement), _known()
+    limit(backend, dtypes)
+    while (case := line.recv()) is not None:
+        outcome = run_check(backend, *known[case], examples=examples, seed=seed)
+        line.send(json.dumps(asdict(outcome)))
+    backend.asked.close()
+
+
+def _end_with(sentinel: int) -> None:
+    wait([sentinel])
+    os._exit(1)

@@ -1,0 +1,109 @@
+"""A certificate for other readers: a screenful, JUnit XML, annotations, a script run again."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from xml.etree import ElementTree as ET
+
+from conformance.certificate import Certificate, FoundMismatch
+
+MINUTE = 60  # seconds that a script has
+MOST = 3  # mismatches told in full on a screen
+
+
+def summary(certificate: Certificate, *, whole: bool) -> Iterator[str]:
+    """Yield a certificate's mismatches and verdict: a screenful, or all of it."""
+    found = certificate.mismatches
+    shown = found if whole else _telling(found)
+    for one in shown:
+        yield one.text
+        yield ""
+    if len(found) > len(shown):
+        yield f"and {len(found) - len(shown)} more mismatches; --verbose shows all"
+    lines = certificate.text().splitlines()
+    if whole:
+        yield from lines
+        return
+    blank = [at for at, line in enumerate(lines) if not line]
+    yield from [*lines[: blank[0]], *lines[blank[-1] + 1 :]]
+
+
+def _telling(found: Sequence[FoundMismatch]) -> list[FoundMismatch]:
+    """Return one mismatch per function, the first few."""
+    first: dict[str, FoundMismatch] = {}
+    for one in found:
+        first.setdefault(one.formula, one)
+    return [*first.values()][:MOST]
+
+
+def own_file(file: Path, name: str, *, alone: bool) -> Path:
+    """Return the file of one backend's certificate."""
+    return file if alone else file.with_name(f"{file.stem}.{name.replace(':', '.')}{file.suffix}")
+
+
+def junit(certificates: Sequence[Certificate]) -> str:
+    """Return certificates as JUnit XML: a suite per backend, a case per check."""
+    root = ET.Element("testsuites")
+    for one in certificates:
+        cases = one.outcomes
+        suite = ET.SubElement(
+            root, "testsuite", name=f"gradoracle.{one.backend}", tests=str(len(cases)),
+            failures=str(sum(o.status == "mismatch" for o in cases)),
+            errors=str(sum(o.status == "no call" for o in cases)),
+            skipped=str(sum(o.status in ("not claimed", "not run") for o in cases)),
+            time=f"{sum(o.seconds for o in cases):.3f}",
+        )  # fmt: skip
+        texts = {(m.formula, m.property_name): m.text for m in one.mismatches}
+        for o in cases:
+            case = ET.SubElement(
+                suite, "testcase", classname=o.formula, name=o.property_name,
+                time=f"{o.seconds:.3f}",
+            )  # fmt: skip
+            if o.status == "mismatch":
+                failure = ET.SubElement(case, "failure", message=_printable(o.reason))
+                failure.text = _printable(texts[o.formula, o.property_name])
+            elif o.status == "no call":
+                ET.SubElement(case, "error", message=o.reason)
+            elif o.status != "passed":
+                ET.SubElement(case, "skipped", message=f"{o.status}: {o.reason}")
+    ET.indent(root)
+    return ET.tostring(root, encoding="unicode", xml_declaration=True) + "\n"
+
+
+def workflow_commands(certificates: Sequence[Certificate]) -> Iterator[str]:
+    """Yield mismatches as GitHub's workflow commands."""
+    for one in certificates:
+        for found in one.mismatches:
+            title = _escaped(f"{one.backend} breaks {found.property_name}", more=":,")
+            yield f"::error title={title}::{_escaped(found.text)}"
+        if not one.passed and not one.mismatches:
+            yield f"::error title={_escaped(one.backend, more=':,')}::{_escaped(one.why_not)}"
+
+
+def replayed(found: FoundMismatch) -> tuple[bool, str]:
+    """Run a mismatch's script and return whether it still fails, and what it printed."""
+    if not found.script.strip().startswith("import"):
+        return True, found.script
+    try:
+        run = subprocess.run(  # noqa: S603 - the script that the user asks for
+            [sys.executable, "-c", found.script],
+            capture_output=True, text=True, timeout=MINUTE, check=False,
+        )  # fmt: skip
+    except subprocess.TimeoutExpired:
+        return True, f"did not end within {MINUTE} s"
+    last = [line for line in run.stderr.splitlines() if line.strip()][-1:]
+    ended = [f"(exit status {run.returncode})"] if run.returncode else []
+    return run.returncode != 0, "\n".join([run.stdout.rstrip(), *last, *ended])
+
+
+def _escaped(text: str, more: str = "") -> str:
+    for character in ("%", "\r", "\n", *more):
+        text = text.replace(character, f"%{ord(character):02X}")
+    return text
+
+
+def _printable(text: str) -> str:
+    return "".join(c if c.isprintable() or c in "\n\t" else "?" for c in text)
