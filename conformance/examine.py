@@ -26,7 +26,7 @@ from conformance.mismatch import Answer, Declined, Mismatch
 from conformance.operator import Geometry, Operator, Size
 from conformance.properties import NotJudged, Property
 from conformance.report import Finding, report
-from oracle.formula import Formula, output_of
+from oracle.formula import Formula, is_data, output_of
 
 PATIENCE = 60.0  # seconds to make a counterexample smaller: one that crashes may be slow to repeat
 DRAWS = 4  # of numbers, for a smaller geometry to fail on
@@ -128,7 +128,12 @@ class Examination:
             self.fails(self.operator.call(sizes, one, seed, dtype))
             for seed in range(DRAWS)
             for one in styles
-        )
+        ) or self.fails(self._level(self.operator.call(sizes, style, 0, dtype)))
+
+    def _level(self, call: dict[str, Any]) -> dict[str, Any]:
+        """Return a call whose operands are 0: all equal, which draws of few numbers seldom are."""
+        level = {n: v * 0 for n, v in call.items() if is_data(v) and n != "grad_output"}
+        return self.operator.complete({**call, **level}, 0)
 
     def finding(self, *, unsteady: bool) -> Finding:
         """Minimise the call that broke the property, unless it does so at times, and tell all."""

@@ -31,9 +31,9 @@ KINDS = ("answer", "declined", "raised", "converted", "unread", "unlooked", "ret
 START = "import sys; sys.path[:] = {path!r}; sys.argv[1:] = [{fd!r}]; {call}"
 CALL = "from conformance.isolation.guardian import main; main()"
 SIGNALS = {
-    signal.SIGSEGV: "segmentation fault", signal.SIGABRT: "abort", signal.SIGBUS: "bus error",
-    signal.SIGFPE: "arithmetic exception", signal.SIGILL: "illegal instruction",
-    signal.SIGKILL: "killed, perhaps for want of memory",
+    "SIGSEGV": "segmentation fault", "SIGABRT": "abort", "SIGBUS": "bus error",
+    "SIGFPE": "arithmetic exception", "SIGILL": "illegal instruction",
+    "SIGKILL": "killed, perhaps for want of memory",
 }  # fmt: skip
 # One thread each, and fresh memory that is not zero.
 ENVIRONMENT = {
@@ -384,7 +384,7 @@ class Isolated:
             return "ended the process that watches over it"
         if code < 0:
             name = signal.Signals(-code).name if -code in set(signal.Signals) else f"signal {-code}"
-            known = SIGNALS.get(-code)
+            known = SIGNALS.get(name)
             return f"crashed: {f'{known} ({name})' if known else name}{wrote}"
         return f"ended its process with exit status {code}{wrote}"
 
