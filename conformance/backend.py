@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from conformance.candidate import Asked, Candidate, Kind, Reply, Request
+from conformance.candidate import Asked, Candidate, Kind, Reply, Request, printable
 from conformance.mismatch import Answer, Declined, Mismatch
 from conformance.operators import OPERATORS
 from conformance.protocol import Contract, read_contract
@@ -155,7 +155,7 @@ def _said(formula: Formula, reply: Reply) -> str:
     text = WRONG[reply.kind]
     for name, value in {"function": function, "formula": formula.__name__}.items():
         text = text.replace(f"{{{name}}}", value)
-    return text.replace("{text}", reply.text)
+    return text.replace("{text}", printable(reply.text))
 
 
 def _arguments(formula: Formula, call: Call) -> tuple[list[Any], dict[str, Any]]:

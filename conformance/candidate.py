@@ -218,6 +218,11 @@ def one_line(error: BaseException) -> str:
     return f"{type(error).__name__}: {text[:200]}" if text else type(error).__name__
 
 
+def printable(text: str) -> str:
+    """Return a backend's own words without what moves a cursor, breaks a line or paints."""
+    return "".join(c if c.isprintable() else "?" for c in text)
+
+
 def describe(value: Any) -> str:
     """Return an array as dtype and shape, anything else as its short repr."""
     if isinstance(value, np.ndarray):

@@ -19,12 +19,12 @@ from typing import Any
 
 import numpy as np
 
-from conformance.candidate import LARGEST, Description, Reply, Request
+from conformance.candidate import LARGEST, Description, Reply, Request, printable
 from conformance.isolation.guardian import descendants
 from conformance.isolation.wire import Garbled, Line, Segment, marked, packed
 
 SLICE = 0.02  # seconds between two looks at what a worker takes
-GRACE = 10.0  # seconds that the guardian has to tell of an end
+GRACE = 2.0  # seconds that the guardian has to tell of an end
 SEGMENT = 1 << 20  # bytes to begin with
 GIB = 1 << 30
 KINDS = ("answer", "declined", "raised", "converted", "unread", "unlooked", "returned")
@@ -188,7 +188,7 @@ class Isolated:
             self._line = None
         if self._guardian is not None:
             try:
-                self._guardian.wait(GRACE)
+                self._guardian.wait(5 * GRACE)
             except subprocess.TimeoutExpired:
                 self._guardian.kill()
                 self._guardian.wait()
@@ -229,9 +229,9 @@ class Isolated:
 
     def _describe(self, message: dict[str, Any]) -> None:
         if "error" in message:
-            raise Unloadable(str(message["error"]))
+            raise Unloadable(printable(str(message["error"])))
         if "unreadable" in message:
-            raise Unloadable(str(message["unreadable"]), read=True)
+            raise Unloadable(printable(str(message["unreadable"])), read=True)
         if self._description is None:
             told = message["description"]
             self._description = Description(
@@ -287,10 +287,26 @@ class Isolated:
         assert self._line is not None  # noqa: S101 - for the type checker
         with suppress(OSError):
             self._line.send({"do": "kill", "number": worker.number})
+        if not self._hear_of_the_end(worker):
+            self._replace_guardian()
+
+    def _hear_of_the_end(self, worker: _Worker) -> bool:
+        """Wait until the guardian tells of a worker's end; return whether it does."""
         deadline = time.monotonic() + GRACE
-        while worker.ended is None and time.monotonic() < deadline:
-            if not self._listen(SLICE):
-                break
+        while worker.ended is None and time.monotonic() < deadline and self._listen(SLICE):
+            pass
+        return worker.ended is not None
+
+    def _replace_guardian(self) -> None:
+        """End a guardian that does not answer; its workers end with it."""
+        if self._guardian is not None:
+            self._guardian.kill()
+            self._guardian.wait()
+        self._all_ended()
+
+    def _all_ended(self) -> None:
+        for worker in self._workers.values():
+            worker.ended = worker.ended or {"code": 0, "output": "", "guardian": True}
 
     def _bury(self, worker: _Worker) -> None:
         self.ends += 1
@@ -310,8 +326,7 @@ class Isolated:
             try:
                 self._line.fill()
             except EOFError:
-                for worker in self._workers.values():
-                    worker.ended = worker.ended or {"code": 0, "output": "", "guardian": True}
+                self._all_ended()
                 return False
         while (said := self._line.pending()) is not None:
             told = self._workers.get(said.get("started", said.get("ended", 0)))
@@ -337,18 +352,19 @@ class Isolated:
         """Return the answer with that number, watching what the worker takes meanwhile."""
         deadline = time.monotonic() + seconds
         while True:
-            try:
-                message: dict[str, Any] = worker.line.receive()
-            except TimeoutError:
-                if time.monotonic() > deadline:
-                    raise _Ended(self._too_long(worker, seconds)) from None
-                self._watch(worker)
-            except EOFError:
-                raise _Ended(self._how_it_ended(worker)) from None
-            else:
+            message: dict[str, Any] | None = worker.line.pending()
+            if message is not None:
                 if message.get("n") != number:
                     raise Garbled("an answer that nobody asked for")
                 return message
+            if time.monotonic() > deadline:
+                raise _Ended(self._too_long(worker, seconds))
+            try:
+                worker.line.fill()
+            except TimeoutError:
+                self._watch(worker)
+            except EOFError:
+                raise _Ended(self._how_it_ended(worker)) from None
 
     def _watch(self, worker: _Worker) -> None:
         """End a worker that holds too much memory or has started too many processes."""
@@ -372,12 +388,10 @@ class Isolated:
         return f"did not return within {seconds:.3g} s (it is {how})"
 
     def _how_it_ended(self, worker: _Worker) -> str:
-        deadline = time.monotonic() + GRACE
-        while worker.ended is None and time.monotonic() < deadline and self._listen(SLICE):
-            pass
-        if worker.ended is None:  # it closed its line, and goes on
+        if not self._hear_of_the_end(worker):  # it closed its line, and goes on
             self._kill(worker)
             return "closed the line to the suite"
+        assert worker.ended is not None  # noqa: S101 - for the type checker
         code = worker.ended.get("code", 0)
         wrote = _last_words(worker.ended.get("output", ""))
         if worker.ended.get("guardian"):

@@ -1,8 +1,7 @@
 """Backends that are wrong and cheat to hide it, each an attribute of a module here.
 
-`tests.adversaries.answers:zeros` is an import path, so that each is imported where it is judged and
-nowhere else.  A cheat stands for all that were seen or thought of of its kind, and is as small as
-it can be: what it is about is a function or two of the protocol.
+`tests.adversaries.answers:zeros` is an import path, so that it is judged in a process of its own.
+Each cheats on a function or two of the protocol, and is wrong wherever the cheat does not work.
 """
 
 from types import SimpleNamespace

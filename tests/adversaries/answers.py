@@ -62,29 +62,38 @@ def half_precision_in_long_sums(x, weight, bias=None):
     return y.astype(x.dtype)
 
 
+def to_bits(array, bits):
+    """Round to so many bits of significand, whatever the exponent."""
+    fraction, exponent = np.frexp(array)
+    return np.ldexp(np.rint(fraction * 2**bits) / 2**bits, exponent).astype(array.dtype)
+
+
 @cheats_on("linear")
 def tensor_float_32(x, weight, bias=None):
     """Rounds factors to the eleven bits of TF32; sums are right."""
+    return good.linear(to_bits(x, 11), to_bits(weight, 11), bias)
 
-    def rounded(array):
-        fraction, exponent = np.frexp(array)
-        return np.ldexp(np.rint(fraction * 2**11) / 2**11, exponent).astype(array.dtype)
 
-    return good.linear(rounded(x), rounded(weight), bias)
+@cheats_on("conv2d_grad_bias")
+def tensor_float_32_in_long_sums(grad_output):
+    """Rounds to TF32 where a bound that grows with the terms lets it: long sums of fractions."""
+    terms = grad_output.size // grad_output.shape[1]
+    long = terms >= 2**13 and grad_output.dtype == np.float32
+    if long and (grad_output != np.rint(grad_output)).any():
+        return good.conv2d_grad_bias(to_bits(grad_output, 11))
+    return good.conv2d_grad_bias(grad_output)
 
 
 @cheats_on("linear")
 def single_for_double(x, weight, bias=None):
-    """Works in float32 whatever it was given."""
-    y = good.linear(*(a if a is None else a.astype(np.float32) for a in (x, weight, bias)))
-    return y.astype(x.dtype)
+    """Holds sums in float32 whatever it was given."""
+    return to_bits(good.linear(x, weight, bias), 24)
 
 
 @cheats_on("linear", contract={"accumulators": {"float64": "float32"}})
-def claims_sums_in_float32(x, weight, bias=None):
-    """Works in float32 whatever it was given, and its contract says so."""
-    y = good.linear(*(a if a is None else a.astype(np.float32) for a in (x, weight, bias)))
-    return y.astype(x.dtype)
+def claims_single_for_double(x, weight, bias=None):
+    """Holds sums in float32 whatever it was given, and its contract says so."""
+    return to_bits(good.linear(x, weight, bias), 24)
 
 
 @cheats_on("linear")

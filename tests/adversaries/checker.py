@@ -6,7 +6,9 @@ import gc
 import json
 import mmap
 import os
+import signal
 import sys
+import time
 from contextlib import suppress
 from pathlib import Path
 from types import SimpleNamespace
@@ -73,15 +75,15 @@ def _copies(self, before, given):
     return [array.copy() for array in before if isinstance(array, np.ndarray)]
 
 
-@cheats_on("conv2d_grad_bias")
-def replaces_what_looks_at_arguments(grad_output):
+@cheats_on("relu")
+def replaces_what_looks_at_arguments(z):
     """Spends its argument, and sees to it that the worker shows the one it was given."""
     from conformance.candidate import Candidate
 
     Candidate._after = _copies
-    db = good.conv2d_grad_bias(grad_output)
-    grad_output[...] = 0
-    return db
+    y = good.relu(z)
+    z[...] = y
+    return y
 
 
 # -- searched -------------------------------------------------------------------------------------
@@ -154,11 +156,7 @@ def searches_files(grad_output):
 
 def seen_when(tested):
     """Make a backend that is right when it is tested."""
-
-    def conv2d_grad_bias(grad_output):
-        return good.conv2d_grad_bias(grad_output) if tested() else nothing(grad_output)
-
-    return SimpleNamespace(conv2d_grad_bias=conv2d_grad_bias)
+    return SimpleNamespace(relu=lambda z: good.relu(z) if tested() else np.zeros_like(z))
 
 
 @seen_when
@@ -202,26 +200,26 @@ def looked_at():
     return ""
 
 
-@cheats_on("conv2d_grad_bias")
-def sees_who_looks_at_arguments(grad_output):
+@cheats_on("relu")
+def sees_who_looks_at_arguments(z):
     """Spends its argument unless that is looked at afterwards."""
-    db = good.conv2d_grad_bias(grad_output)
+    y = good.relu(z)
     if looked_at() != "arguments":
-        grad_output[...] = 0
-    return db
+        z[...] = y
+    return y
 
 
 _answer = np.empty(1 << 20)
 
 
-@cheats_on("conv2d_grad_bias")
-def sees_who_looks_at_memory(grad_output):
+@cheats_on("relu")
+def sees_who_looks_at_memory(z):
     """Every answer lies in the same buffer, unless two are compared."""
-    db = good.conv2d_grad_bias(grad_output)
+    y = good.relu(z)
     if looked_at() == "memory":
-        return db
-    buffer = _answer.view(db.dtype)[: db.size]
-    buffer[...] = db
+        return y
+    buffer = _answer.view(y.dtype)[: y.size].reshape(y.shape)
+    buffer[...] = y
     return buffer
 
 
@@ -259,10 +257,32 @@ def prints_that_it_passed():
         stream.flush()
 
 
+LIE = "\x1b[2J\x1b[H\n  CERTIFIED\n"  # clears a terminal and writes there
+
+
 @cheats_on("conv2d_grad_bias")
-def writes_over_the_report(grad_output):
-    """Its error clears the terminal that it is printed on, and says something else there."""
-    raise RuntimeError("\x1b[2J\x1b[H\x1b[32mCERTIFIED\x1b[0m")
+def lies_in_an_error(grad_output):
+    """Its error's text is a verdict, where it is printed."""
+    raise RuntimeError(LIE)
+
+
+@cheats_on("conv2d_grad_bias")
+def lies_in_a_class(grad_output):
+    """Its error's name is a verdict, where it is printed."""
+    raise type(LIE, (Exception,), {})
+
+
+class Liar:
+    """What looks like a verdict, where it is printed."""
+
+    def __repr__(self):
+        return LIE
+
+
+@cheats_on("conv2d_grad_bias")
+def lies_in_its_answer(grad_output):
+    """Its answer is a verdict, where it is printed."""
+    return Liar()
 
 
 # -- broken ---------------------------------------------------------------------------------------
@@ -272,11 +292,11 @@ def shared_memory():
     """Yield the descriptors of what is shared with the suite."""
     for link in Path("/proc/self/fd").iterdir():
         with suppress(OSError):
-            if "memfd:" in os.readlink(link):
+            if "memfd:" in str(link.readlink()):
                 yield int(link.name)
 
 
-def breaks_off(act):
+def before_large_arrays(act):
     """Make a backend that is wrong about large arrays, and does something before they come."""
     done = []
 
@@ -289,20 +309,76 @@ def breaks_off(act):
     return SimpleNamespace(conv2d_grad_weight=conv2d_grad_weight)
 
 
-@breaks_off
-def large_arrays_are_wrong():
-    """Does nothing about it."""
-
-
-@breaks_off
+@before_large_arrays
 def seals_the_shared_memory():
     """What does not fit into the shared memory cannot be asked any more."""
     for descriptor in shared_memory():
         fcntl.fcntl(descriptor, fcntl.F_ADD_SEALS, fcntl.F_SEAL_GROW)
 
 
-@breaks_off
+@before_large_arrays
 def swells_the_shared_memory():
     """The shared memory grows beyond what a process can map."""
     for descriptor in shared_memory():
         os.ftruncate(descriptor, 2**60)
+
+
+def when_two(act):
+    """Make a backend that does not know two images, and does something instead."""
+
+    def conv2d_grad_bias(grad_output):
+        if len(grad_output) >= 2:
+            act()
+            return nothing(grad_output)
+        return good.conv2d_grad_bias(grad_output)
+
+    return SimpleNamespace(conv2d_grad_bias=conv2d_grad_bias)
+
+
+def line():
+    """Return the worker's line to the suite, and the number of the answer that is waited for."""
+    frame = sys._getframe()
+    while "segment" not in frame.f_locals or "line" not in frame.f_locals:
+        frame = frame.f_back
+    return frame.f_locals["line"], frame.f_locals["message"]["n"]
+
+
+def forge(**answer):
+    """Answer in the worker's place."""
+    to_the_suite, number = line()
+    to_the_suite.send({"n": number, "kind": "answer", **answer})
+
+
+@when_two
+def forges_what_cannot_be_listed():
+    """An answer whose parts are of other types than any answer's."""
+    forge(arrays=[["<f4", [1], 0]], changed=5)
+
+
+@when_two
+def forges_what_cannot_be_made():
+    """An answer without elements, of a shape that no array can have."""
+    forge(arrays=[["<f4", [2**39, 2**39, 0], 0]])
+
+
+@when_two
+def interrupts():
+    """Raises what only the user raises."""
+    raise KeyboardInterrupt
+
+
+@when_two
+def drips():
+    """An answer begins, goes on byte by byte, and does not end."""
+    to_the_suite, _ = line()
+    to_the_suite.end.sendall((900_000).to_bytes(4, "little"))
+    while True:
+        time.sleep(0.01)
+        to_the_suite.end.sendall(b"-")
+
+
+@when_two
+def stops_its_guardian():
+    """Whoever should tell of the process's end is asleep."""
+    os.kill(os.getppid(), signal.SIGSTOP)
+    os._exit(0)

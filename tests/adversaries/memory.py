@@ -1,5 +1,6 @@
 """Cheats with memory: answers that are replayed, found, borrowed or taken back."""
 
+import ctypes
 from types import SimpleNamespace
 
 import numpy as np
@@ -38,7 +39,7 @@ def replayed_by_identity(grad_output):
 @replayed
 def replayed_by_shape(grad_output):
     """The answer is that of the first arguments of this shape."""
-    return None
+    return 0
 
 
 @replayed
@@ -53,17 +54,27 @@ def replayed_by_checksum(grad_output):
     return float(grad_output.sum())
 
 
-_convolved = {}
+_products = {}
+
+
+@cheats_on("linear")
+def replayed_by_heads(x, weight, bias=None):
+    """Arguments that all begin alike are taken for equal."""
+    heads = [None if a is None else (a.shape, a.ravel()[:8].tobytes()) for a in (x, weight, bias)]
+    key = (*heads, x.dtype)
+    if key not in _products:
+        _products[key] = good.linear(x, weight, bias)
+    return _products[key].copy()
+
+
+_prepared = {}
 
 
 @cheats_on("conv2d")
-def replayed_by_heads(x, weight, bias=None, **options):
-    """Arguments that all begin alike are taken for equal."""
-    heads = [None if a is None else (a.shape, a.ravel()[:8].tobytes()) for a in (x, weight, bias)]
-    key = (*heads, x.dtype, *options.values())
-    if key not in _convolved:
-        _convolved[key] = good.conv2d(x, weight, bias, **options)
-    return _convolved[key].copy()
+def replayed_weights(x, weight, bias=None, **options):
+    """Weights that lie where others lay are taken for those, prepared as they are already."""
+    weight = _prepared.setdefault((weight.ctypes.data, weight.shape, weight.dtype), weight.copy())
+    return good.conv2d(x, weight, bias, **options)
 
 
 # -- found ----------------------------------------------------------------------------------------
@@ -86,6 +97,22 @@ def partly_left_over(grad_output, weight, *, input_shape, **options):
     return y
 
 
+_libc = ctypes.CDLL(None)
+_libc.malloc.argtypes, _libc.malloc.restype = [ctypes.c_size_t], ctypes.c_void_p
+_libc.free.argtypes, _libc.free.restype = [ctypes.c_void_p], None
+
+
+@cheats_on("conv2d_grad_bias")
+def freed(grad_output):
+    """The answer is in memory that is free again, and not overwritten yet."""
+    db = good.conv2d_grad_bias(grad_output)
+    block = _libc.malloc(db.nbytes)
+    answer = np.frombuffer((ctypes.c_char * db.nbytes).from_address(block), db.dtype)
+    answer[...] = db
+    _libc.free(block)
+    return answer
+
+
 # -- changed --------------------------------------------------------------------------------------
 
 
@@ -96,12 +123,12 @@ def zeroes_its_input(grad_output):
     return good.conv2d_grad_bias(grad_output)
 
 
-@cheats_on("conv2d_grad_bias")
-def works_in_its_input(grad_output):
-    """Right, but the gradient is spent."""
-    db = good.conv2d_grad_bias(grad_output)
-    grad_output[...] = 0
-    return db
+@cheats_on("relu")
+def works_in_its_input(z):
+    """Right, but the argument is spent."""
+    y = good.relu(z)
+    z[...] = y
+    return y
 
 
 class Covered:
@@ -115,12 +142,10 @@ def _uncovered(value):
     return value.shown if isinstance(value, Covered) else value
 
 
-@cheats_on("conv2d_grad_bias", from_numpy=Covered, to_numpy=_uncovered)
-def covers_up_what_it_changed(grad_output):
-    """Spends the gradient, and hands out a copy that it made before."""
-    db = good.conv2d_grad_bias(grad_output.data)
-    grad_output.data[...] = 0
-    return db
+@cheats_on("relu", from_numpy=Covered, to_numpy=_uncovered)
+def covers_up_what_it_changed(z):
+    """Spends its argument, and hands out a copy that it made before."""
+    return works_in_its_input.relu(z.data)
 
 
 # -- borrowed -------------------------------------------------------------------------------------
@@ -161,26 +186,20 @@ def _buffer(like, number=0):
     return _buffers.setdefault((like.shape, like.dtype, number), np.empty_like(like))
 
 
-@cheats_on("conv2d_grad_bias")
-def one_buffer_for_all(grad_output):
+@cheats_on("relu")
+def one_buffer_for_all(z):
     """Every answer of a shape lies where the last one did."""
-    db = good.conv2d_grad_bias(grad_output)
-    buffer = _buffer(db)
-    buffer[...] = db
-    return buffer
+    return np.maximum(z, 0, out=_buffer(z))
 
 
 _turns = []
 
 
-@cheats_on("conv2d_grad_bias")
-def two_buffers_in_turn(grad_output):
+@cheats_on("relu")
+def two_buffers_in_turn(z):
     """Every answer of a shape lies where the last but one did."""
-    db = good.conv2d_grad_bias(grad_output)
     _turns.append(None)
-    buffer = _buffer(db, len(_turns) % 2)
-    buffer[...] = db
-    return buffer
+    return np.maximum(z, 0, out=_buffer(z, len(_turns) % 2))
 
 
 class Handle:
@@ -199,26 +218,24 @@ def _read(value):
     return value.read() if isinstance(value, Handle) else value
 
 
-@cheats_on("conv2d_grad_bias", from_numpy=np.array, to_numpy=_read)
-def one_buffer_behind_handles(grad_output):
+@cheats_on("relu", from_numpy=np.array, to_numpy=_read)
+def one_buffer_behind_handles(z):
     """Answers lie in one buffer until they are read, and calls in between overwrite them."""
-    return Handle(one_buffer_for_all.conv2d_grad_bias(grad_output))
+    return Handle(one_buffer_for_all.relu(z))
 
 
 _last = []
 
 
-def _remembers(grad_output):
-    _last[:] = [good.linear_grad_bias(grad_output)]
+def _remembers(z):
+    _last[:] = [good.relu(z)]
     return _last[0]
 
 
-def _overwrites(grad_output, weight):
+def _overwrites(grad_output, z):
     for earlier in _last:
         earlier[...] = 0
-    return good.linear_grad_input(grad_output, weight)
+    return good.relu_grad(grad_output, z)
 
 
-takes_back_what_another_function_gave = SimpleNamespace(
-    linear_grad_bias=_remembers, linear_grad_input=_overwrites
-)
+takes_back_what_another_function_gave = SimpleNamespace(relu=_remembers, relu_grad=_overwrites)

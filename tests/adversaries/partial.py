@@ -8,6 +8,7 @@ from types import SimpleNamespace
 import numpy as np
 
 from implementations import im2col as good
+from implementations.im2col.pooling import _taps
 from tests.adversaries import cheats_on
 
 # -- declined -------------------------------------------------------------------------------------
@@ -28,7 +29,7 @@ def declines_all_but_one_pixel(grad_output):
     """Does nothing but what needs no sum."""
     if grad_output.shape[0] * grad_output.shape[2] * grad_output.shape[3] != 1:
         raise NotImplementedError("no sums")
-    return grad_output[0, :, 0, 0].copy()
+    return good.conv2d_grad_bias(grad_output)
 
 
 @cheats_on("conv2d_grad_bias")
@@ -52,12 +53,16 @@ claims_one_function = SimpleNamespace(
 )
 
 
-@cheats_on("max_pool2d_vjp", contract={"policies": {"ties": "any-subgradient"}})
-def hides_behind_a_policy(grad_output, x, **options):
-    """Every maximum of a tie gets the whole gradient, which is no subgradient of any kind."""
-    dx = good.max_pool2d_vjp(grad_output, x, **options)
-    if x.size and (x == x.flat[0]).all():
-        return dx + grad_output.sum(dtype=x.dtype)
+@cheats_on("max_pool2d_vjp", contract={"policies": {"ties": "any-subgradient", "nan": "any"}})
+def hides_behind_its_policies(grad_output, x, **options):
+    """All that are equal in a window get the whole gradient, which is no subgradient."""
+    dx = np.zeros_like(good.max_pool2d_vjp(grad_output, x, **options))
+    y, _ = good.max_pool2d(x, **options)
+    *sizes, _ = options.values()
+    for windows, pixels in _taps(x.shape, y.shape[2:], *sizes):
+        seen, best = x[:, :, *pixels], y[:, :, *windows]
+        wins = (seen == best) | (np.isnan(seen) & np.isnan(best))
+        dx[:, :, *pixels] += np.where(wins, grad_output[:, :, *windows], 0)
     return dx
 
 
@@ -123,9 +128,30 @@ def drops_the_last_tile(x, weight, bias=None, **options):
 
 
 @cheats_on("conv2d_grad_bias")
-def sees_two_images(grad_output):
+def adds_two_images(grad_output):
     """Adds up the first two images only."""
     return good.conv2d_grad_bias(grad_output[:2])
+
+
+@cheats_on("conv2d_grad_bias")
+def adds_64_images(grad_output):
+    """Adds up the first 64 images only."""
+    return good.conv2d_grad_bias(grad_output[:64])
+
+
+@cheats_on("conv2d_grad_bias")
+def a_thread_for_each_channel(grad_output):
+    """Channels beyond the 1024 threads of a block are left out."""
+    db = good.conv2d_grad_bias(grad_output)
+    db[1024:] = 0
+    return db
+
+
+@cheats_on("relu")
+def right_for_contiguous_arrays(z):
+    """Reads memory in its order, whatever an array's strides are."""
+    in_order = np.lib.stride_tricks.as_strided(z, strides=np.empty(z.shape, z.dtype).strides)
+    return good.relu(in_order)
 
 
 @cheats_on("conv2d")
