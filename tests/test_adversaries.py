@@ -28,8 +28,8 @@ REJECTED = {
     "answers": {
         "conv2d": [
             "zeros", "nan_where_it_is_hard", "nan_everywhere", "a_column_for_a_row",
-                 "an_array_that_agrees", "becomes_an_array_that_agrees",
-            "elements_that_agree", "lazy", "right_when_read_first",
+            "an_array_that_agrees", "becomes_an_array_that_agrees", "elements_that_agree", "lazy",
+            "right_when_read_first",
         ],
         "linear": [
             "zeros_below_a_tolerance", "half_precision", "half_precision_in_long_sums",
@@ -45,10 +45,7 @@ REJECTED = {
             "zeroes_its_input", "a_view_of_its_input",
         ],
         "linear": ["replayed_by_heads"],
-        "relu": [
-            "works_in_its_input",
-            "one_buffer_for_all",
-        ],
+        "relu": ["works_in_its_input", "one_buffer_for_all"],
     },
     "checker": {
         "conv2d": [
@@ -56,22 +53,19 @@ REJECTED = {
             "searches_objects", "searches_frames", "searches_shared_memory", "searches_files",
             "forges_a_certificate", "forges_the_exit_code", "ends_with_success",
             "prints_that_it_passed", "lies_in_an_error", "lies_in_a_class", "lies_in_its_answer",
-            "seals_the_shared_memory", "swells_the_shared_memory",  "interrupts",
+            "seals_the_shared_memory", "swells_the_shared_memory", "interrupts",
         ],
-        "relu": [
-                 "sees_a_test_runner",
-        ],
+        "relu": ["sees_a_test_runner"],
     },
     "partial": {
         "conv2d": [
             "right_for_3x3", "right_for_squares", "right_for_even_sizes", "right_for_powers_of_two",
             "right_for_one_image", "right_for_one_group", "drops_the_last_tile", "adds_two_images",
-                 "a_thread_for_each_channel", "skips_what_is_large",
-            "right_for_the_first_calls", "right_once_warm", "right_at_first_sight",
-            "wrong_now_and_then",
+            "a_thread_for_each_channel", "skips_what_is_large", "right_for_the_first_calls",
+            "right_once_warm", "right_at_first_sight", "wrong_now_and_then",
         ],
-        "relu": [ ],
-        "max_pool2d": [ ],
+        "relu": [],
+        "max_pool2d": [],
     },
 }  # fmt: skip
 # Not wrong where they answer, and what a reader of the certificate sees of them.
