@@ -7,11 +7,11 @@ from typing import Any
 
 import numpy as np
 
-from conformance.candidate import Asked, Candidate, Kind, Reply, Request, printable
+from conformance.candidate import Asked, Candidate, Kind, Look, Reply, Request, printable
 from conformance.mismatch import Answer, Declined, Mismatch
 from conformance.operators import OPERATORS
 from conformance.protocol import Contract, read_contract
-from oracle.formula import Call, Chained, Formula, algebra, argument_names, output_of
+from oracle.formula import Call, Chained, Formula, algebra, argument_names, operands, output_of
 from oracle.geometry import Array
 
 FUNCTIONS = tuple(
@@ -47,6 +47,9 @@ class Backend:
     contract: Contract = field(init=False)
     answers: list[Answer] = field(default_factory=list, repr=False)  # of the call being judged
     speaks_dlpack: bool = field(default=False, init=False)  # its results came through DLPack
+    _foreseen: dict[tuple[Formula, int, Look], tuple[Call, Request]] = field(
+        default_factory=dict, init=False, repr=False
+    )
 
     def __post_init__(self) -> None:
         """Read the contract, so that a wrong one is told before anything runs."""
@@ -91,27 +94,38 @@ class Backend:
             Declined: it raised NotImplementedError.
             Mismatch: it raised anything else, or what it returned is not an array.
         """
-        (answer,) = self._answers(formula, call, self._request(formula, call))
-        return answer
+        return self._answered(formula, call).arrays[0]
+
+    def foresee(self, *asks: tuple[Formula, Call], look: Look = "") -> None:
+        """Have calls performed that are asked for next, in this order, while others are judged."""
+        fresh = [(formula, call, _request(formula, call, look)) for formula, call in asks]
+        self._foreseen |= {(f, id(call), look): (call, request) for f, call, request in fresh}
+        self.asked.begin([request for _, _, request in fresh])
+
+    def forget(self) -> None:
+        """Let go of what was foreseen and not asked for."""
+        self._foreseen.clear()
+        self.asked.forget()
 
     def changed_arguments(self, formula: Formula, call: Call) -> list[str]:
         """Return the names of the arguments that the backend changes."""
-        request = self._request(formula, call, look="arguments")
-        _, *left = self._answers(formula, call, request)
+        _, *left = self._answered(formula, call, "arguments").arrays
         names = [n for n in argument_names(formula)[0] if isinstance(call[n], np.ndarray)]
         return [n for n, now in zip(names, left, strict=True) if not _is_still(call[n], now)]
 
-    def reuses_memory(self, formula: Formula, call: Call, other: Call) -> str:
-        """Return how a result is not a new array: an argument, or changed by the next call."""
-        request = self._request(formula, call, look="memory", other=_arguments(formula, other))
-        reply = self._perform(formula, request)
+    def reused(self, formula: Formula, call: Call) -> tuple[Array, str]:
+        """Return an answer, and how it is no new array: an argument, or changed by the next call.
+
+        Raises as `ask` does.
+        """
+        reply = self._answered(formula, call, "memory")
+        before, after = reply.arrays
         if reply.shares >= 0:
             name = argument_names(formula)[0][reply.shares]
-            return f"its result shares memory with its argument {name}"
-        before, after = reply.arrays
+            return before, f"its result shares memory with its argument {name}"
         if _is_still(before, after):
-            return ""
-        return "an earlier result changed when it was called again: it is not a new array"
+            return before, ""
+        return before, "an earlier result changed when it was called again: it is not a new array"
 
     def refuses(self, formula: Formula, call: Call) -> tuple[bool, Any]:
         """Return whether the backend raises on this call, and what it returned if it does not.
@@ -119,35 +133,40 @@ class Backend:
         Raises:
             Mismatch: it neither refused nor answered; its process crashed.
         """
-        reply = self.asked.perform(self._request(formula, call))
+        reply = self._reply(formula, call)
         if reply.kind == "crashed":
             raise Mismatch(_said(formula, reply), call=call)
         if reply.kind == "answer":
             return False, reply.arrays[0]
         return reply.kind != "returned", reply.text
 
-    def _answers(self, formula: Formula, call: Call, request: Request) -> list[Array]:
+    def _answered(self, formula: Formula, call: Call, look: Look = "") -> Reply:
+        """Return the reply to a legal call; where there is no answer that is a verdict."""
         record = Answer(formula, call, None)
         self.answers.append(record)
-        arrays = self._perform(formula, request).arrays
-        record.value = arrays[0]
-        return arrays
-
-    def _perform(self, formula: Formula, request: Request) -> Reply:
-        """Return the reply to a legal call; where there is no answer that is a verdict."""
-        reply = self.asked.perform(request)
+        reply = self._reply(formula, call, look)
         if reply.kind == "declined":
             raise Declined(reply.text)
         if reply.kind != "answer":
             raise Mismatch(_said(formula, reply))
         self.speaks_dlpack |= reply.dlpack
+        record.value = reply.arrays[0]
         return reply
 
-    def _request(self, formula: Formula, call: Call, **more: Any) -> Request:
-        function, place = output_of(formula)
-        return Request(
-            function, *_arguments(formula, call), place, OUTPUTS.get(function, 1), **more
-        )
+    def _reply(self, formula: Formula, call: Call, look: Look = "") -> Reply:
+        foreseen = self._foreseen.pop((formula, id(call), look), None)
+        return self.asked.perform(foreseen[1] if foreseen else _request(formula, call, look))
+
+
+def _request(formula: Formula, call: Call, look: Look) -> Request:
+    """Return what asks for a formula's answer; in memory's case, with another call after it."""
+    function, place = output_of(formula)
+    request = Request(function, *_arguments(formula, call), place, OUTPUTS.get(function, 1), look)
+    if look == "memory":
+        first = next(iter(operands(formula, call)))
+        changed = {n: -call[n] for n in (first, "bias") if call.get(n) is not None}
+        request.other = _arguments(formula, {**call, **changed})
+    return request
 
 
 def _said(formula: Formula, reply: Reply) -> str:

@@ -25,6 +25,7 @@ Kind: TypeAlias = Literal[
     "returned",  # what is no array, or too large to look at
     "crashed",  # its process ended, or had to be ended
 ]
+Look: TypeAlias = Literal["", "arguments", "memory"]  # at what else than the answer
 LARGEST = 2**26  # elements of a result that are looked at; no call of ours has a tenth of it
 
 # Bound before any backend is imported, so that one that replaces NumPy's functions replaces nothing
@@ -44,7 +45,7 @@ class Request:
     options: Mapping[str, Any]
     place: int | None = None  # of the result asked for, where the function has several
     results: int = 1  # how many it has then
-    look: Literal["", "arguments", "memory"] = ""  # at what else
+    look: Look = ""
     other: tuple[Sequence[Any], Mapping[str, Any]] | None = None  # the next call, for "memory"
 
 
@@ -82,8 +83,14 @@ class Asked(Protocol):
     def description(self) -> Description:
         """What the backend says of itself."""
 
+    def begin(self, requests: Sequence[Request]) -> None:
+        """Take requests that are to be performed soon, in this order: here or meanwhile."""
+
     def perform(self, request: Request) -> Reply:
         """Return what came of a request; it never raises for what the backend does."""
+
+    def forget(self) -> None:
+        """Let go of what was begun and not asked for."""
 
     def kept(self) -> dict[str, Any]:
         """Return where it runs, and what it did there beside answering, as plain data."""
@@ -95,9 +102,13 @@ class Asked(Protocol):
 class Candidate:
     """A backend's module or object in this process."""
 
-    def __init__(self, source: Any, functions: Sequence[str]) -> None:
-        """Read what it says of itself; `functions` are the protocol's names."""
+    def __init__(self, source: Any, functions: Sequence[str], *, copies: bool = True) -> None:
+        """Read what it says of itself; `functions` are the protocol's names.
+
+        With `copies` a reply is the caller's own; without, it is good until the next request.
+        """
         self.source = source
+        self.copies = copies
         self.changed: dict[str, str] = {}  # here nobody looks
         self._doing: Kind = "raised"  # what it is when the backend raises now
         self.description = Description(
@@ -110,6 +121,12 @@ class Candidate:
     def kept(self) -> dict[str, Any]:
         """Return that it runs here."""
         return {"process": "the suite's own process"}
+
+    def begin(self, requests: Sequence[Request]) -> None:
+        """Nothing is performed before it is asked for."""
+
+    def forget(self) -> None:
+        """Nothing was begun."""
 
     def close(self) -> None:
         """Nothing is held."""
@@ -137,13 +154,16 @@ class Candidate:
         given, options = self._given(request.positional, request.options)
         result = self._call(request, given, options)
         reply = Reply("answer")
-        reply.arrays.append(self._read(result, reply))
+        answer = self._read(result, reply)
+        if self.copies or request.look or not answer.flags.c_contiguous:
+            answer = _copy(answer, order="C")
+        reply.arrays.append(answer)
         if request.look == "arguments":
             reply.arrays += self._after(request.positional, given)
         elif request.other is not None:
             reply.shares = _shared(result, given)
             self._call(request, *self._given(*request.other))
-            reply.arrays.append(self._read(result, reply))
+            reply.arrays.append(_copy(self._read(result, reply), order="C"))
         return reply
 
     def _given(
@@ -168,7 +188,7 @@ class Candidate:
         return result[place]
 
     def _read(self, result: Any, reply: Reply) -> Array:
-        """Return a result as a NumPy array that nobody else holds."""
+        """Return a result as a NumPy array."""
         self._doing = "unread"
         convert = getattr(self.source, "to_numpy", None)
         if convert is not None:
@@ -181,7 +201,7 @@ class Candidate:
             raise _Returned(f"{_kind(result)}, want a NumPy array")
         if result.size > LARGEST:
             raise _Returned(f"{result.size} elements {[*result.shape]}")
-        return _copy(result, order="C")
+        return result
 
     def _after(self, before: Sequence[Any], given: Sequence[Any]) -> list[Array]:
         """Return every array argument as it is after the call."""

@@ -64,12 +64,21 @@ class Examination:
         chosen = [styles[geometry.seed % len(styles)]]
         if self.property.styles_per_geometry > 1 and chosen[0] is not styles[0]:
             chosen.insert(0, styles[0])
-        for dtype in self.backend.contract.dtypes:
-            for one in chosen:
-                call = self.operator.call(geometry.sizes, one, geometry.seed, dtype)
+        calls = [
+            (dtype, one, self.operator.call(geometry.sizes, one, geometry.seed, dtype))
+            for dtype in self.backend.contract.dtypes
+            for one in chosen
+        ]
+        if self.property.asks is not None:
+            asks = [(self.formula, call) for _, _, call in calls]
+            self.backend.foresee(*asks, look=self.property.asks)
+        try:
+            for dtype, one, call in calls:
                 self.drawn = geometry, one, dtype
                 if self.judge_call(call):
                     self.calls[dtype, geometry.stratum] += 1
+        finally:
+            self.backend.forget()
 
     def judge_call(self, call: dict[str, Any]) -> bool:
         """Judge one call and return whether it counts; a broken property raises Mismatch."""
@@ -102,6 +111,8 @@ class Examination:
             self.judge_call(call)
         except Mismatch:
             return True
+        finally:
+            self.backend.forget()
         return False
 
     def minimise(self) -> bool:

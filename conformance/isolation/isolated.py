@@ -11,7 +11,8 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Sequence
+from collections import deque
+from collections.abc import Iterable, Sequence
 from contextlib import suppress
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
@@ -21,11 +22,12 @@ import numpy as np
 
 from conformance.candidate import LARGEST, Description, Reply, Request, printable
 from conformance.isolation.guardian import descendants
-from conformance.isolation.wire import Garbled, Line, Segment, marked, packed
+from conformance.isolation.wire import Garbled, Line, Segment, packed
 
 SLICE = 0.02  # seconds between two looks at what a worker takes
 GRACE = 2.0  # seconds that the guardian has to tell of an end
 SEGMENT = 1 << 20  # bytes to begin with
+TOGETHER, ROOM = 64, 1 << 20  # requests in a message at most, and about the bytes of their arrays
 GIB = 1 << 30
 KINDS = ("answer", "declined", "raised", "converted", "unread", "unlooked", "returned")
 START = "import sys; sys.path[:] = {path!r}; sys.argv[1:] = [{fd!r}]; {call}"
@@ -111,6 +113,9 @@ class Isolated:
     _workers: dict[int, _Worker] = field(default_factory=dict, init=False)
     _worker: _Worker | None = field(default=None, init=False)
     _spare: _Worker | None = field(default=None, init=False)
+    _ahead: deque[Request] = field(default_factory=deque, init=False)  # begun, not sent yet
+    _sent: deque[tuple[int, Request]] = field(default_factory=deque, init=False)  # not answered
+    _early: dict[int, tuple[Request, Reply]] = field(default_factory=dict, init=False)  # unasked
     _asked: int = field(default=0, init=False)  # messages so far
     _slowest: float = field(default=0.0, init=False)
     _seen: set[tuple[str, str]] = field(default_factory=set, init=False)
@@ -128,32 +133,35 @@ class Isolated:
         assert self._description is not None  # noqa: S101 - for the type checker
         return self._description
 
+    def begin(self, requests: Iterable[Request]) -> None:
+        """Take requests to send along with the first of them that is asked for.
+
+        The worker performs them in this order, while the suite judges the replies before.
+        """
+        self._ahead += requests
+
     def perform(self, request: Request) -> Reply:
         """Return what came of a request; "crashed" where the worker ended or had to be."""
-        try:
-            worker = self._ready()
-        except Unloadable as error:
-            return Reply("crashed", f"its process cannot be started again: {error}")
-        start = time.monotonic()
-        first, limit = self._limit(request)
-        try:
-            message = self._exchange(worker, _message(request, worker.segment), limit)
-            reply = self._reply(request, message, worker)
-        except _Ended as end:
-            self._bury(worker)
-            if time.monotonic() - start >= limit:
-                self._stuck.add(request.function)
-            return Reply("crashed", str(end))
-        except Garbled as error:
-            text = f"something else than answers is on the suite's line ({error})"
-            self._end(worker)
-            return Reply("crashed", text)
-        self._seen.add(first)
-        self._slowest = max(self._slowest, time.monotonic() - start)
-        return reply
+        while (early := self._early.pop(id(request), None)) is None:
+            if not any(one is request for _, one in self._sent):
+                self._answer_all()
+                try:
+                    self._send(self._with_those_behind(request))
+                except Unloadable as error:
+                    return Reply("crashed", f"its process cannot be started again: {error}")
+            self._answer_next()
+        return early[1]
+
+    def forget(self) -> None:
+        """Let go of what was begun and not asked for."""
+        self._ahead.clear()
+        self._answer_all()
+        self._ahead.clear()
+        self._early.clear()
 
     def loaded(self) -> dict[str, Any]:
         """Return the modules that the backend loaded, with versions, and those it was refused."""
+        self.forget()
         try:
             message = self._exchange(self._ready(), {"do": "loaded"}, self.limits.call)
         except (_Ended, Garbled, Unloadable):
@@ -179,6 +187,7 @@ class Isolated:
         """End all processes; the next request starts them anew."""
         if self._worker is not None and self._worker.ended is None:
             self._loaded = self.loaded()
+        self._sent.clear()
         for worker in self._workers.values():
             worker.close()
         self._workers.clear()
@@ -317,6 +326,8 @@ class Isolated:
         worker.close()
         if self._worker is worker:
             self._worker = None
+            self._ahead.extendleft(one for _, one in reversed(self._sent))  # for the next one
+            self._sent.clear()
 
     def _listen(self, seconds: float) -> bool:
         """Hear what the guardian says within some seconds; return whether it is still there."""
@@ -337,6 +348,58 @@ class Isolated:
         return True
 
     # -- messages ---------------------------------------------------------------------------------
+
+    def _with_those_behind(self, request: Request) -> list[Request]:
+        """Return a request and, if it was begun, as many that follow as go in one message."""
+        chosen, room = [request], ROOM
+        if any(one is request for one in self._ahead):
+            while self._ahead.popleft() is not request:
+                pass
+            while self._ahead and room > 0 and len(chosen) < TOGETHER:
+                chosen.append(self._ahead.popleft())
+                room -= _bytes(chosen[-1])
+        return chosen
+
+    def _send(self, requests: Sequence[Request]) -> None:
+        """Send requests in one message; whether it arrives, their replies tell.
+
+        Raises:
+            Unloadable: no worker can be had.
+        """
+        worker = self._ready()
+        first = self._asked + 1
+        self._asked += len(requests)
+        with suppress(OSError):
+            worker.line.send({"n": first, **_message(requests, worker.segment)})
+        self._sent += enumerate(requests, first)
+
+    def _answer_all(self) -> None:
+        while self._sent:
+            self._answer_next()
+
+    def _answer_next(self) -> None:
+        """Wait for the reply to the first request that has none yet, and keep it."""
+        number, request = self._sent.popleft()
+        self._early[id(request)] = request, self._answered(number, request)
+
+    def _answered(self, number: int, request: Request) -> Reply:
+        worker, start = self._worker, time.monotonic()
+        assert worker is not None, "it is let go of with all that was sent to it"  # noqa: S101
+        first, limit = self._limit(request)
+        try:
+            reply = self._reply(request, self._wait(worker, limit, number), worker)
+        except _Ended as end:
+            self._bury(worker)
+            if time.monotonic() - start >= limit:
+                self._stuck.add(request.function)
+            return Reply("crashed", str(end))
+        except Garbled as error:
+            text = f"something else than answers is on the suite's line ({error})"
+            self._end(worker)
+            return Reply("crashed", text)
+        self._seen.add(first)
+        self._slowest = max(self._slowest, time.monotonic() - start)
+        return reply
 
     def _exchange(self, worker: _Worker, message: dict[str, Any], seconds: float) -> dict[str, Any]:
         """Send a message and return the answer to it."""
@@ -436,22 +499,40 @@ class Isolated:
         return Reply(kind, text, [a.copy() for a in arrays], shares, message.get("dlpack") is True)
 
 
-def _message(request: Request, segment: Segment) -> dict[str, Any]:
-    """Lay a request's arrays into the segment and return the rest of it as plain data."""
-    arrays: list[Any] = []
-    message = {
-        "do": "call",
-        "function": request.function,
-        "given": marked(request.positional, arrays),
-        "options": request.options,
-        "place": request.place,
-        "results": request.results,
-        "look": request.look,
-    }
-    if request.other is not None:
-        message["other"] = [marked(request.other[0], arrays), request.other[1]]
-    message["arrays"] = segment.write(arrays)
-    return message
+def _message(requests: Sequence[Request], segment: Segment) -> dict[str, Any]:
+    """Lay the requests' arrays into the segment and return the rest of them as plain data."""
+    segment.top = 0
+    laid: dict[int, dict[str, Any]] = {}
+    calls = [
+        [
+            one.function,
+            _plain(one.positional, segment, laid),
+            one.options,
+            one.place,
+            one.results,
+            one.look,
+            one.other and [_plain(one.other[0], segment, laid), one.other[1]],
+        ]
+        for one in requests
+    ]
+    return {"do": "call", "calls": calls, "top": segment.top}
+
+
+def _plain(values: Sequence[Any], segment: Segment, laid: dict[int, dict[str, Any]]) -> list[Any]:
+    """Return positional arguments as plain data; every array is laid once, and told by place."""
+    plain = []
+    for value in values:
+        if isinstance(value, np.ndarray):
+            if id(value) not in laid:
+                laid[id(value)] = {"array": segment.lay(value)}
+            value = laid[id(value)]  # noqa: PLW2901
+        plain.append(value)
+    return plain
+
+
+def _bytes(request: Request) -> int:
+    """Return how much room a request's arrays take."""
+    return sum(a.nbytes for a in request.positional if isinstance(a, np.ndarray))
 
 
 def _memory(size: int) -> int:

@@ -12,7 +12,6 @@ import os
 import re
 import socket
 import struct
-from collections.abc import Iterator, Sequence
 from contextlib import suppress
 from functools import lru_cache
 from typing import Any, TypeAlias
@@ -29,7 +28,6 @@ PAGE = 1 << 16
 DTYPE = re.compile(r"[<>|=][biufcSUVmMO]\d{0,9}(\[\w{1,4}\])?")
 
 LENGTH = struct.Struct("<I")
-MARK = "an array"
 
 _frombuffer, _empty = np.frombuffer, np.empty  # see `conformance.candidate`
 
@@ -46,6 +44,7 @@ class Segment:
         self.descriptor = descriptor
         self.size = os.fstat(descriptor).st_size
         self.map = mmap.mmap(descriptor, self.size)
+        self.top = 0  # where the next array is laid
 
     def view(self, size: int) -> None:
         """Map at least `size` bytes, making the file longer if need be.
@@ -61,19 +60,20 @@ class Segment:
             there = os.fstat(self.descriptor).st_size
         self.map, self.size = mmap.mmap(self.descriptor, there), there
 
-    def write(self, arrays: Sequence[Array]) -> list[Any]:
-        """Lay arrays into the segment and return where they are: [dtype, shape, offset] each."""
-        places, at = [], 0
-        for array in arrays:
-            places.append((array.dtype.str, array.shape, at))
-            at += -(-array.nbytes // ALIGNED) * ALIGNED
-        if at > self.size:
-            self.view(at)
-        for array, (_, _, start) in zip(arrays, places, strict=True):
-            if array.nbytes and not array.dtype.hasobject:
-                laid = array if array.flags.c_contiguous else array.copy(order="C")
-                self.map[start : start + array.nbytes] = laid.data if laid.ndim else laid.tobytes()
-        return places
+    def lay(self, array: Array) -> list[Any]:
+        """Lay an array at `top` and return its place there: [dtype, shape, offset].
+
+        Raises:
+            OSError, ValueError: there is no room for it.
+        """
+        start, size = self.top, array.nbytes
+        if size and not array.dtype.hasobject:
+            self.top = start + -(-size // ALIGNED) * ALIGNED
+            if self.top > self.size:
+                self.view(self.top)
+            laid = array if array.flags.c_contiguous else array.copy(order="C")
+            self.map[start : start + size] = laid.data if laid.ndim else laid.tobytes()
+        return [array.dtype.str, array.shape, start]
 
     def read(self, places: Any, most: int) -> list[Array]:
         """Return the arrays that were laid there, of at most `most` elements each: views of it.
@@ -83,9 +83,10 @@ class Segment:
         """
         if not isinstance(places, list):
             raise Garbled("a list of arrays was to come")
-        return [self._read(place, most) for place in places]
+        return [self.array(place, most) for place in places]
 
-    def _read(self, place: Any, most: int) -> Array:
+    def array(self, place: Any, most: int) -> Array:
+        """Return the array of one place; raises as `read` does."""
         if not (isinstance(place, list) and len(place) == 3):
             raise Garbled("an array was to come")
         name, shape, start = place
@@ -180,22 +181,6 @@ def packed(message: Any) -> bytes:
     """Return a message as it is sent."""
     content: bytes = msgpack.packb(message)
     return LENGTH.pack(len(content)) + content
-
-
-def marked(values: Sequence[Any], arrays: list[Array]) -> list[Any]:
-    """Return positional arguments as plain data; arrays are appended to `arrays`, and marked."""
-    plain: list[Any] = []
-    for value in values:
-        if isinstance(value, np.ndarray):
-            arrays.append(value)
-            value = MARK  # noqa: PLW2901
-        plain.append(value)
-    return plain
-
-
-def unmarked(values: Sequence[Any], arrays: Iterator[Array]) -> list[Any]:
-    """Return the arguments that `marked` wrote."""
-    return [next(arrays) if value == MARK else tupled(value) for value in values]
 
 
 def tupled(value: Any) -> Any:

@@ -18,7 +18,7 @@ from typing import Any
 import numpy as np
 
 from conformance.candidate import LARGEST, Candidate, Reply, Request, one_line
-from conformance.isolation.wire import Line, Segment, tupled, unmarked
+from conformance.isolation.wire import Line, Segment, tupled
 
 # Bound before a backend is imported, see `conformance.candidate`.
 _getcwd, _setlocale, _geterr, _modules = os.getcwd, locale.setlocale, np.geterr, sys.modules
@@ -32,17 +32,21 @@ def serve(end: socket.socket, descriptor: int) -> None:
     forbidden, surroundings = _Forbidden(), _Surroundings()
     while True:
         message = line.receive()
-        do = message["do"]
+        do, number = message["do"], message["n"]
         if do == "open":
             candidate, reply = _open(message, forbidden)
+            line.send({"n": number, **reply})
         elif do == "loaded":
             reply = {"modules": _loaded(forbidden.ours), "refused": sorted(forbidden.refused)}
+            line.send({"n": number, **reply})
         else:
             assert candidate is not None, "a backend is opened first"  # noqa: S101
-            reply = _call(candidate, message, segment)
-            if changed := surroundings.changed():
-                reply["changed"] = changed
-        line.send({"n": message["n"], **reply})
+            segment.top = message["top"]
+            for count, call in enumerate(message["calls"]):
+                reply = _written(candidate.perform(_request(call, segment)), segment)
+                if changed := surroundings.changed():
+                    reply["changed"] = changed
+                line.send({"n": number + count, **reply})
 
 
 def _open(
@@ -64,28 +68,26 @@ def _open(
     except BaseException as error:  # noqa: BLE001 - an import may raise anything
         return None, {"error": one_line(error)}
     try:
-        candidate = Candidate(source, message["functions"])
+        candidate = Candidate(source, message["functions"], copies=False)
     except BaseException as error:  # noqa: BLE001 - it may have attributes that raise
         return None, {"unreadable": one_line(error)}
     return candidate, {"description": asdict(candidate.description)}
 
 
-def _call(candidate: Candidate, message: dict[str, Any], segment: Segment) -> dict[str, Any]:
-    arrays = iter(segment.read(message["arrays"], LARGEST))
-    positional = unmarked(message["given"], arrays)
-    other = message.get("other")
-    reply = candidate.perform(
-        Request(
-            message["function"],
-            positional,
-            _options(message["options"]),
-            message["place"],
-            message["results"],
-            message["look"],
-            other and (unmarked(other[0], arrays), _options(other[1])),
-        )
-    )
-    return _written(reply, segment)
+def _request(call: list[Any], segment: Segment) -> Request:
+    """Return a request whose arrays lie in the segment, as the suite's `_plain` wrote it."""
+    function, given, options, place, results, look, other = call
+    if other is not None:
+        other = _arguments(other[0], segment), _options(other[1])
+    positional = _arguments(given, segment)
+    return Request(function, positional, _options(options), place, results, look, other)
+
+
+def _arguments(given: list[Any], segment: Segment) -> list[Any]:
+    return [
+        segment.array(value["array"], LARGEST) if isinstance(value, dict) else tupled(value)
+        for value in given
+    ]
 
 
 def _options(options: dict[str, Any]) -> dict[str, Any]:
@@ -94,7 +96,7 @@ def _options(options: dict[str, Any]) -> dict[str, Any]:
 
 def _written(reply: Reply, segment: Segment) -> dict[str, Any]:
     try:
-        places = segment.write(reply.arrays)
+        places = [segment.lay(array) for array in reply.arrays]
     except (OSError, ValueError) as error:
         return {"kind": "returned", "text": f"more than can be handed on ({one_line(error)})"}
     short: dict[str, Any] = {"kind": reply.kind, "arrays": places}

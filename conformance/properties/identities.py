@@ -36,7 +36,7 @@ def linear(backend: Backend, operator: Operator, formula: Formula, call: Call) -
     """Adding v to one argument adds the answer for v alone: f(a + v) = f(a) + f(v)."""
     names = algebra(formula)
     assert isinstance(names, Multilinear)  # noqa: S101 - `where` chose it
-    here = answer(backend, operator, formula, call)
+    moves: dict[str, tuple[Call, Call]] = {}  # with v added to an argument, and v alone
     for name in operands(formula, call):
         array = call[name]
         if not is_data(array):
@@ -47,8 +47,12 @@ def linear(backend: Backend, operator: Operator, formula: Formula, call: Call) -
             alone[names.factors[0]] = np.zeros_like(call[names.factors[0]])
         elif call.get(names.plus or "") is not None:
             alone[names.plus or ""] = np.zeros_like(call[names.plus or ""])
-        both = answer(backend, operator, formula, {**call, name: array + v})
-        part = answer(backend, operator, formula, alone)
+        moves[name] = ({**call, name: array + v}, alone)
+    backend.foresee((formula, call), *((formula, c) for both in moves.values() for c in both))
+    here = answer(backend, operator, formula, call)
+    for name, (moved, by_itself) in moves.items():
+        both = answer(backend, operator, formula, moved)
+        part = answer(backend, operator, formula, by_itself)
         require_close(f"{formula.__name__} of {name} + v", both, here + part)
     return 0.0
 
@@ -62,11 +66,10 @@ def _has_images(operator: Operator, formula: Formula) -> bool:
 def batch_independent(backend: Backend, operator: Operator, formula: Formula, call: Call) -> float:
     """The answer for a batch is the answers for its images, side by side or summed."""
     call = two_images(operator, call)
-    count = len(call["grad_output"])
+    apart = [images(call, slice(n, n + 1)) for n in range(len(call["grad_output"]))]
+    backend.foresee((formula, call), *((formula, one) for one in apart))
     whole = answer(backend, operator, formula, call)
-    parts = [
-        answer(backend, operator, formula, images(call, slice(n, n + 1))) for n in range(count)
-    ]
+    parts = [answer(backend, operator, formula, one) for one in apart]
     if algebra(formula).images == "kept":
         want = Answered(
             np.concatenate([part.value for part in parts]),

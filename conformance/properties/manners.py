@@ -17,7 +17,7 @@ from oracle.formula import Call, Formula, argument_names, operands
 from oracle.truth import answer_dtype, answer_shape
 
 
-@holds(kind="all", share=0.4)
+@holds(kind="all", share=0.4, asks="arguments")
 def leaves_inputs_unchanged(
     backend: Backend, operator: Operator, formula: Formula, call: Call
 ) -> float:
@@ -28,7 +28,7 @@ def leaves_inputs_unchanged(
     return 0.0
 
 
-@holds(kind="all", share=0.4)
+@holds(kind="all", share=0.4, asks="memory")
 def returns_what_the_protocol_says(
     backend: Backend, operator: Operator, formula: Formula, call: Call
 ) -> float:
@@ -38,10 +38,8 @@ def returns_what_the_protocol_says(
     del operator
     optional = "bias" in argument_names(formula)[0]
     for one in [call, {**call, "bias": None}] if optional else [call]:
-        got = backend.ask(formula, one)
+        got, reason = backend.reused(formula, one)
         given = operands(formula, one)
-        changed = {name: -one[name] for name in given if name in (next(iter(given)), "bias")}
-        reason = backend.reuses_memory(formula, one, {**one, **changed})
         if reason:
             raise Mismatch(f"{formula.__name__}: {reason}")
         require_form(formula.__name__, got, answer_shape(formula, one), answer_dtype(formula, one))
@@ -60,8 +58,10 @@ def rejects_bad_arguments(
 ) -> float:
     """Arguments that fit no such operation raise an exception instead of giving numbers."""
     del operator
+    spoilt = list(bad_calls(formula, call))
+    backend.foresee((formula, call), *((formula, bad.call) for bad in spoilt))
     backend.ask(formula, call)  # what declines the legal call says nothing about the others
-    for bad in bad_calls(formula, call):
+    for bad in spoilt:
         refused, result = backend.refuses(formula, bad.call)
         if not refused:
             raise Mismatch(

@@ -8,6 +8,7 @@ h**2 / 6 * max|f'''|, Taylor's remainder, and by what rounding leaves of the two
 from __future__ import annotations
 
 import math
+from collections.abc import Iterable
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -27,6 +28,13 @@ ELEMENTS = 16  # how many elements of an argument are moved one by one, at most
 SMOOTH = 5  # and where every move costs two forward passes and their bounds
 
 
+class Moves(NamedTuple):
+    """Calls with an argument moved, and how far they are apart along it."""
+
+    calls: list[Call]
+    steps: float
+
+
 class Rise(NamedTuple):
     """By how much <dy, y> moves per unit of the step, and how far that may be from the slope."""
 
@@ -44,8 +52,11 @@ def gradient_is_the_slope(
     argument, call = _argument(operator, formula), with_bias(call)
     smooth = operator.curvature(call) > 0
     v = direction(call[argument], formula.__name__, (0, 1) if smooth else (-1, 0, 1))
+    move = _moves(operator, call, argument, v)
+    _foresee(backend, operator, formula, call, [move])
     slope = answer(backend, operator, formula, call)
-    rise = _rise(backend, operator, call, argument, v)
+    here = None if smooth else answer(backend, operator, operator.formula, call)
+    rise = _rise(backend, operator, call, move, here)
     got = inner(slope.value, v)
     room = rise.room + float((abs(v) * slope.bound).sum())
     if not abs(got - rise.value) <= room * ROOM:
@@ -63,13 +74,17 @@ def finite_differences(backend: Backend, operator: Operator, formula: Formula, c
     Taylor's remainder.
     """  # noqa: D205 - one sentence
     argument, call = _argument(operator, formula), with_bias(call)
-    slope = answer(backend, operator, formula, call)
-    here = None if operator.curvature(call) else answer(backend, operator, operator.formula, call)
-    most = ELEMENTS if here else SMOOTH
-    for at in _some_elements(call[argument].shape, most):
+    smooth = operator.curvature(call) > 0
+    moves: dict[tuple[int, ...], Moves] = {}
+    for at in _some_elements(call[argument].shape, SMOOTH if smooth else ELEMENTS):
         v = np.zeros_like(call[argument])
         v[at] = 1
-        rise = _rise(backend, operator, call, argument, v, here)
+        moves[at] = _moves(operator, call, argument, v)
+    _foresee(backend, operator, formula, call, moves.values())
+    slope = answer(backend, operator, formula, call)
+    here = None if smooth else answer(backend, operator, operator.formula, call)
+    for at, move in moves.items():
+        rise = _rise(backend, operator, call, move, here)
         room = rise.room + float(slope.bound[at])
         if not abs(inner(slope.value[at].reshape(1), np.ones(1)) - rise.value) <= room * ROOM:
             raise Mismatch(
@@ -80,29 +95,40 @@ def finite_differences(backend: Backend, operator: Operator, formula: Formula, c
     return 0.0
 
 
+def _moves(operator: Operator, call: Call, argument: str, v: Array) -> Moves:
+    """Return the calls with an argument moved along v: by 1, or by h there and back."""
+
+    def moved(step: float) -> Call:
+        return {**call, argument: call[argument] + v.dtype.type(step) * v}
+
+    if not operator.curvature(call):
+        return Moves([moved(1.0)], 1.0)
+    h = 2.0 ** -(FORMATS[data_dtype(call).name].bits // 4)
+    return Moves([moved(h), moved(-h)], 2 * h)
+
+
+def _foresee(
+    backend: Backend, operator: Operator, formula: Formula, call: Call, moves: Iterable[Moves]
+) -> None:
+    """Have the gradient performed, then the forward pass here if it is needed, and moved."""
+    here = [] if operator.curvature(call) else [call]
+    forward = [*here, *(moved for move in moves for moved in move.calls)]
+    backend.foresee((formula, call), *((operator.formula, one) for one in forward))
+
+
 def _rise(
-    backend: Backend, operator: Operator, call: Call, argument: str, v: Array,
-    here: Answered | None = None,
-) -> Rise:  # fmt: skip
-    """Return how <dy, y> moves along v, by one step of 1 or by two of h."""
+    backend: Backend, operator: Operator, call: Call, move: Moves, here: Answered | None
+) -> Rise:
+    """Return how <dy, y> moves, from `here` or, without it, from the second move to the first."""
     curvature, dy = operator.curvature(call), call["grad_output"]
-
-    def forward(step: float) -> Answered:
-        moved = {**call, argument: call[argument] + v.dtype.type(step) * v}
-        return answer(backend, operator, operator.formula, moved)
-
-    if not curvature:
-        here = here or answer(backend, operator, operator.formula, call)
-        there, steps = forward(1.0), 1.0
-    else:
-        h = 2.0 ** -(FORMATS[data_dtype(call).name].bits // 4)
-        there, here, steps = forward(h), forward(-h), 2 * h
+    there, *back = [answer(backend, operator, operator.formula, one) for one in move.calls]
+    here = here or back[0]
     size = abs(dy).astype(np.float64)
-    room = float((size * (there.bound + here.bound)).sum()) / steps
+    room = float((size * (there.bound + here.bound)).sum()) / move.steps
     if curvature:
-        room += steps**2 / 24 * curvature * float(size.sum())
+        room += move.steps**2 / 24 * curvature * float(size.sum())
     rise = inner(dy, there.value, here.value)
-    return Rise(rise / type(rise)(steps), room)
+    return Rise(rise / type(rise)(move.steps), room)
 
 
 def _argument(operator: Operator, formula: Formula) -> str:

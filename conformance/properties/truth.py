@@ -10,13 +10,13 @@ from conformance.properties.property import NotJudged, holds
 from oracle.formula import Call, Formula, is_place
 
 
-@holds(size="large", styles_per_geometry=2)
+@holds(size="large", styles_per_geometry=2, asks="")
 def matches_oracle(backend: Backend, operator: Operator, formula: Formula, call: Call) -> float:
     """The answer equals the formula evaluated in exact arithmetic: on these data nothing rounds."""
     return _judge(backend, operator, formula, call)
 
 
-@holds(kind="floats", styles_per_geometry=2, share=0.6)
+@holds(kind="floats", styles_per_geometry=2, share=0.6, asks="")
 def within_rounding_bound(
     backend: Backend, operator: Operator, formula: Formula, call: Call
 ) -> float:
@@ -41,6 +41,7 @@ def points_at_the_maximum(
     """Every index lies in the plane, in its window, and there is the maximum: whichever of several
     the backend picks.
     """  # noqa: D205 - one sentence
+    backend.foresee((operator.formula, call), (formula, call))
     values = backend.ask(operator.formula, call)
     indices = backend.ask(formula, call)
     require_truth(backend, operator.formula, call, values)
