@@ -11,7 +11,8 @@ from rich.console import Console
 
 from conformance.backend import Backend
 from conformance.certificate import Certificate, Outcome
-from conformance.certify import certificate, checks, fresh_seed, operators_named
+from conformance.certify import certificate, fresh_seed, operators_named
+from conformance.checks import checks
 from conformance.fingerprint import files_of, suite
 from conformance.isolation.isolated import Limits
 from conformance.jobs import judge, limit
@@ -105,10 +106,13 @@ def _judged(
 
 
 def exit_code(certificates: Sequence[Certificate]) -> int:
-    """Return 0 where all are certified, 1 where one has a mismatch, else 3."""
-    if any(one.mismatches for one in certificates):
+    """Return 0 where all are what they claim, 1 where one has a mismatch, else 3.
+
+    A known deviation that the contract lists is no mismatch; one that holds is.
+    """
+    if any(one.mismatches or one.stale for one in certificates):
         return MISMATCH
-    return CERTIFIED if all(one.passed for one in certificates) else COULD_NOT
+    return CERTIFIED if all(one.as_claimed for one in certificates) else COULD_NOT
 
 
 def differences(old: Certificate, new: Certificate) -> list[str]:
@@ -138,7 +142,8 @@ def other_verdicts(old: Certificate, new: Certificate) -> list[str]:
         was, now = (_verdict(one.get((formula, name))) for one in (before, after))
         if was != now:
             lines.append(f"{formula} {name}: {was} -> {now}")
-    return lines
+    lines += [f"no longer: {sentence}" for sentence in old.stale if sentence not in new.stale]
+    return lines + [f"now: {sentence}" for sentence in new.stale if sentence not in old.stale]
 
 
 def _verdict(outcome: Outcome | None) -> str:
@@ -146,6 +151,8 @@ def _verdict(outcome: Outcome | None) -> str:
         return "not run"
     if outcome.status == "mismatch":
         return f"WRONG ({outcome.reason})"
+    if outcome.status == "deviation":
+        return f"DEVIATES as listed, {outcome.deviation} ({outcome.reason})"
     if outcome.status != "passed":
         return outcome.status
     declined = f", {outcome.declined} declined" if outcome.declined else ""

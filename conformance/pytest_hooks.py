@@ -13,7 +13,8 @@ import pytest
 
 from conformance.backend import Backend
 from conformance.certificate import Certificate, Outcome
-from conformance.certify import certificate, checks, fresh_seed, run_check
+from conformance.certify import certificate, fresh_seed, run_check
+from conformance.checks import checks
 from conformance.isolation.isolated import GIB, Limits
 from conformance.profiles import PROFILES
 from conformance.registry import SHIPPED, Confinement, UnknownBackend, UnusableBackend, load
@@ -199,7 +200,9 @@ def pytest_sessionfinish(session: pytest.Session, exitstatus: int) -> None:
     for one in certificates:
         if one.backend in run.files():
             run.files()[one.backend].write_text(one.to_json(), encoding="utf-8")
-    failed = any(one.mismatches or (one.whole and not one.passed) for one in certificates)
+    failed = any(
+        one.mismatches or one.stale or (one.whole and not one.as_claimed) for one in certificates
+    )
     if exitstatus == 0 and (failed or run.silent):
         session.exitstatus = pytest.ExitCode.TESTS_FAILED
 
@@ -208,8 +211,8 @@ def pytest_terminal_summary(terminalreporter: Any, config: pytest.Config) -> Non
     """Print the certificates."""
     run = config.stash[RUN]
     for one in run.certificates() if run.outcomes else ():
-        good = {"green": True} if one.passed else {"red": True}
-        terminalreporter.section("gradoracle", **good)
+        colour = "green" if one.passed else "yellow" if one.as_claimed else "red"
+        terminalreporter.section("gradoracle", **{colour: True})
         terminalreporter.write_line(one.text())
     for nodeid in run.silent:
         terminalreporter.write_line(f"no verdict: {nodeid} ended without an outcome", red=True)

@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 
 from conformance.backend import Backend
+from conformance.candidate import describe
 from conformance.judge import verdict
 from conformance.misconceptions import explain
 from conformance.mismatch import Answer, Mismatch
@@ -176,6 +177,15 @@ def _call_lines(result: MismatchReport, call: Call) -> list[str]:
         else:
             options.append(f"{name}={value}")
     return [*lines, ", ".join(options)] if options else lines
+
+
+def in_a_line(formula: Formula, call: Call) -> str:
+    """Return a call's arguments without the numbers in its arrays."""
+    names = [name for part in argument_names(formula) for name in part if name in call]
+    return ", ".join(
+        f"{name} {describe(value)}" if isinstance(value, np.ndarray) else f"{name}={value}"
+        for name, value in ((name, call[name]) for name in names)
+    )
 
 
 def _written(array: Array) -> str:
