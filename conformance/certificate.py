@@ -8,6 +8,7 @@ import textwrap
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, fields
 from math import floor
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
@@ -15,6 +16,7 @@ if TYPE_CHECKING:
 
 UNCLAIMED = "not claimed"
 SCHEMA = 3  # of the JSON; raised when a field comes, goes or changes its meaning
+SCHEMA_FILE = Path(__file__).with_name("certificate.schema.json")  # says what every field means
 
 SHOUTED = {"mismatch": "WRONG", "deviation": "DEVIATES"}
 

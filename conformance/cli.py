@@ -260,6 +260,14 @@ def _certificate(file: Path) -> Any:
 
 
 @app.command()
+def schema() -> None:
+    """Print the JSON Schema of certificates: every field, and what it means."""
+    from conformance.certificate import SCHEMA_FILE  # noqa: PLC0415 - --help stays quick
+
+    typer.echo(SCHEMA_FILE.read_text(encoding="utf-8"), nl=False)
+
+
+@app.command()
 def explain(
     formula: Annotated[
         str | None,

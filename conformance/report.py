@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import textwrap
 from dataclasses import dataclass, field
+from math import isfinite
 from typing import Any
 
 import numpy as np
@@ -223,7 +224,8 @@ def _wrong_lines(answer: Answer) -> list[str]:
 
 
 def _plain(value: Any) -> Any:
-    """Return an argument as JSON can hold it."""
+    """Return an argument as JSON can hold it: it has no NaN and no infinities."""
     if isinstance(value, np.ndarray):
-        return {"dtype": value.dtype.name, "shape": [*value.shape], "data": value.ravel().tolist()}
+        data = [v if isfinite(v) else str(v) for v in value.ravel().tolist()]
+        return {"dtype": value.dtype.name, "shape": [*value.shape], "data": data}
     return [*value] if isinstance(value, tuple) else value
