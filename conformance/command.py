@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from contextlib import closing
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
 
 from rich.console import Console
 
@@ -16,12 +16,11 @@ from conformance.checks import checks
 from conformance.fingerprint import files_of, suite
 from conformance.isolation.isolated import Limits
 from conformance.jobs import judge, limit
-from conformance.journal import Journal, JournalError, read, require_same_run
+from conformance.journal import Journal, place, resumed, settled
 from conformance.operator import Operator
 from conformance.progress import Progress
 from conformance.registry import ISOLATED, Confinement, load, path_of
 
-FOLDER = Path(".gradoracle")  # where journals go
 CERTIFIED, MISMATCH, USAGE, COULD_NOT = 0, 1, 2, 3
 
 
@@ -41,7 +40,7 @@ class Order:
     @property
     def journal(self) -> Path:
         """The file that this run's verdicts are written to as they fall."""
-        return FOLDER / f"{self.name.replace(':', '.')}.journal"
+        return place(self.name)
 
 
 def certify(order: Order, console: Console) -> Certificate:
@@ -62,35 +61,21 @@ def certify(order: Order, console: Console) -> Certificate:
 def _judged(
     order: Order, backend: Backend, chosen: Sequence[Operator], console: Console
 ) -> Certificate:
-    ours: dict[str, Any] = {
-        "backend": order.name,
-        "path": backend.path,
-        "files": files_of(backend.path),
-        "suite": suite(),
-        "examples": order.examples,
-        "operators": [operator.name for operator in chosen],
-        "dtypes": [*backend.contract.dtypes],
-    }
+    ours = settled(
+        backend, examples=order.examples, operators=chosen, confinement=order.confinement
+    )
     outcomes: list[Outcome] = []
     seed = order.seed
     if order.resume:
-        header, outcomes = read(order.journal)
-        require_same_run(order.journal, header, ours)
-        if seed not in (None, header["seed"]):
-            raise JournalError(f"{order.journal} has seed {header['seed']}, not {seed}")
-        seed = int(header["seed"])
+        seed, outcomes = resumed(order.journal, ours, seed)
         console.print(f"{order.name}: going on after {len(outcomes)} checks, seed {seed}")
     seed = fresh_seed() if seed is None else seed
-    header = {**ours, "seed": seed}
-    journal = (
-        Journal.go_on(order.journal, outcomes, header)
-        if order.resume
-        else Journal(order.journal, header)
-    )
+    journal = Journal(order.journal, {**ours, "seed": seed}, outcomes)
     known = [(operator.name, f.__name__, p.name) for operator, f, p in checks(chosen)]
     done = {(o.formula, o.property_name) for o in outcomes}
     ahead = [(formula, name) for _, formula, name in known if (formula, name) not in done]
-    with Progress(console, [(operator, formula) for operator, formula, _ in known]) as progress:
+    shown = [(operator, formula) for operator, formula, _ in known]
+    with closing(journal), Progress(console, shown) as progress:
         for outcome in outcomes:
             progress.update(outcome)
         for outcome in judge(
