@@ -8,13 +8,17 @@ import textwrap
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, fields
 from math import floor
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from conformance.report import MismatchReport
 
 UNCLAIMED = "not claimed"
-SCHEMA = 2  # of the JSON; raised when a field changes its meaning
+SCHEMA = 3  # of the JSON; raised when a field comes, goes or changes its meaning
+SCHEMA_FILE = Path(__file__).with_name("certificate.schema.json")  # says what every field means
+
+SHOUTED = {"mismatch": "WRONG", "deviation": "DEVIATES"}
 
 
 @dataclass
@@ -24,8 +28,10 @@ class Outcome:
     backend: str
     formula: str
     property_name: str
-    status: str = "not run"  # passed, mismatch, no call, not claimed, not run
-    reason: str = ""
+    status: str = "not run"  # passed, mismatch, deviation, no call, not claimed, not run
+    reason: str = ""  # why it is not passed; of a mismatch and a deviation what is wrong
+    deviation: str = ""  # why the contract lists what is wrong as a known deviation
+    drawn: str = ""  # the call that a known deviation showed on; nobody made it small
     calls: dict[str, dict[str, int]] = field(default_factory=dict)  # dtype -> stratum -> judged
     declined: int = 0
     not_judged: int = 0
@@ -38,6 +44,11 @@ class Outcome:
     def judged(self) -> int:
         """How many calls were judged."""
         return sum(count for strata in self.calls.values() for count in strata.values())
+
+    @property
+    def text(self) -> str:
+        """What is to be read of it: a mismatch's report, else the reason."""
+        return str(_mismatch(self).get("text", self.reason))
 
 
 @dataclass
@@ -66,33 +77,66 @@ class Certificate:
     confinement: dict[str, Any] = field(default_factory=dict)  # how it was kept, and what it did
     files: dict[str, str] = field(default_factory=dict)  # SHA-256 of the backend's code
     suite: str = ""  # SHA-256 of the suite's code
+    stale: list[str] = field(
+        default_factory=list
+    )  # listed deviations that are none, a sentence each
 
     @property
     def mismatches(self) -> list[FoundMismatch]:
         """Every broken property, with its report."""
-        found = []
-        for outcome in self.outcomes:
-            if outcome.status == "mismatch":
-                data = _mismatch(outcome)
-                found.append(
-                    FoundMismatch(
-                        outcome.formula, outcome.property_name, outcome.reason,
-                        data.get("text", outcome.reason), data.get("script", ""),
-                    )
-                )  # fmt: skip
-        return found
+        return [
+            FoundMismatch(
+                o.formula, o.property_name, o.reason, o.text, _mismatch(o).get("script", "")
+            )
+            for o in self.outcomes
+            if o.status == "mismatch"
+        ]
+
+    @property
+    def deviations(self) -> list[Outcome]:
+        """Every check that is broken where the contract lists a known deviation."""
+        return [outcome for outcome in self.outcomes if outcome.status == "deviation"]
 
     @property
     def passed(self) -> bool:
-        """Whether the backend is certified: see `why_not`."""
+        """Whether the backend is certified, without known deviations: see `why_not`."""
         return not self.why_not
+
+    @property
+    def as_claimed(self) -> bool:
+        """Whether the backend is certified, or certified but for the deviations that it lists."""
+        return not self._unexpected
 
     @property
     def why_not(self) -> str:
         """Return why the backend is not certified, or "" if it is."""
-        broken = len(self.mismatches)
-        if broken:
-            return f"{broken} mismatch{'es' if broken > 1 else ''}"
+        return self._unexpected or self._known
+
+    @property
+    def verdict(self) -> str:
+        """Return the verdict in words; known deviations never go without saying."""
+        if self.passed:
+            return "CERTIFIED"
+        if self.as_claimed:
+            return f"CERTIFIED BUT FOR {self._known.upper()}"
+        return f"NOT CERTIFIED: {self.why_not}"
+
+    @property
+    def _known(self) -> str:
+        count = len(self.deviations)
+        return f"{count} known deviation{'s' * (count > 1)}" if count else ""
+
+    @property
+    def _unexpected(self) -> str:
+        """Return why the backend is not even what its contract says, or ""."""
+        broken, held = len(self.mismatches), len(self.stale)
+        if broken or held:
+            listed = "s that hold" if held > 1 else " that holds"
+            faults = {
+                f"{broken} mismatch{'es' * (broken > 1)}": broken,
+                f"{held} listed deviation{listed}": held,
+            }
+            return " and ".join(words for words, count in faults.items() if count)
         if not self.whole:
             run = len(self._checks())
             return f"only {run} of {len(self.expected)} checks were run"
@@ -102,6 +146,8 @@ class Certificate:
         empty = [o for o in claimed if o.status == "no call"]
         if empty:
             return f"{empty[0].formula} {empty[0].property_name}: {empty[0].reason}"
+        if self.deviations and not any(o.status == "passed" for o in claimed):
+            return "nothing holds: all that was judged is listed as known deviations"
         return ""
 
     @property
@@ -135,6 +181,7 @@ class Certificate:
         content = {
             "schema": SCHEMA,
             "certified": self.passed,
+            "verdict": self.verdict,
             "why_not": self.why_not,
             "level": self.level,
             "witnesses": self.witnesses,
@@ -188,9 +235,24 @@ def _mismatch(outcome: Outcome) -> dict[str, Any]:
 def _lines(certificate: Certificate) -> Iterable[str]:
     c = certificate
     yield f"certificate of {c.backend} ({c.origin})"
-    yield f"  {'CERTIFIED' if c.passed else 'NOT CERTIFIED: ' + c.why_not} ({c.level})"
+    yield f"  {c.verdict} ({c.level})"
+    yield from _deviations(c)
     yield from _table(c.outcomes)
     yield from _summary(c)
+
+
+def _deviations(c: Certificate) -> Iterable[str]:
+    """Yield what is known to be wrong, under its reason, and what is listed for nothing."""
+    reasons: dict[tuple[str, str], list[Outcome]] = {}
+    for one in c.deviations:
+        reasons.setdefault((one.formula, one.deviation), []).append(one)
+    for (formula, reason), found in reasons.items():
+        yield f"  KNOWN DEVIATION of {formula}: {reason}"
+        for one in found:
+            yield f"    breaks {one.property_name}: {one.reason}"
+            yield f"      on {one.drawn}"
+    for sentence in c.stale:
+        yield f"  STALE: {sentence}"
 
 
 def _table(outcomes: Sequence[Outcome]) -> Iterable[str]:
@@ -222,8 +284,8 @@ def _table(outcomes: Sequence[Outcome]) -> Iterable[str]:
 
 
 def _cell(outcome: Outcome) -> str:
-    if outcome.status == "mismatch":
-        return "WRONG"
+    if outcome.status in SHOUTED:
+        return SHOUTED[outcome.status]
     if outcome.status != "passed":
         return outcome.status
     declined = f"-{outcome.declined}" if outcome.declined else ""

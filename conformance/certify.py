@@ -6,20 +6,22 @@ import importlib
 import importlib.util
 import secrets
 import warnings
-from collections.abc import Callable, Iterator, Sequence
-from dataclasses import asdict
+from collections.abc import Callable, Sequence
+from dataclasses import asdict, replace
 from typing import Any
 
 from conformance.backend import Backend
 from conformance.candidate import one_line
 from conformance.certificate import Certificate, Outcome
+from conformance.checks import checks
+from conformance.deviations import stale
 from conformance.environment import environment
 from conformance.examine import examine
 from conformance.fingerprint import files_of, suite
 from conformance.operator import Operator
 from conformance.operators import OPERATORS
 from conformance.profiles import FIRST_LOOK, PROFILES
-from conformance.properties import PROPERTIES, Property
+from conformance.properties import Property
 from conformance.registry import ISOLATED, Confinement, wrap
 from conformance.threads import one_thread
 from oracle.formula import Formula
@@ -81,18 +83,9 @@ def _certified(
             if progress is not None and (done or count == examples):
                 progress(outcomes[-1])
             if done:
-                return certificate(judged, outcomes, seed, count, chosen)
+                stopped = certificate(judged, outcomes, seed, count, chosen)
+                return replace(stopped, stale=[])  # a short look says nothing of what holds
     return certificate(judged, outcomes, seed, examples, chosen)
-
-
-def checks(
-    operators: Sequence[Operator] = OPERATORS,
-) -> Iterator[tuple[Operator, Formula, Property]]:
-    """Yield everything a whole run checks, formula by formula within each property."""
-    for operator in operators:
-        for property_ in PROPERTIES.values():
-            for formula in property_.formulas(operator):
-                yield operator, formula, property_
 
 
 def run_check(
@@ -147,6 +140,7 @@ def certificate(
         environment=circumstances,
         outcomes=outcomes,
         expected=[[f.__name__, p.name] for _, f, p in checks(operators)],
+        stale=stale(backend, outcomes),
         confinement=backend.asked.kept(),
         files=files_of(backend.path) if backend.path else {},
         suite=suite(),

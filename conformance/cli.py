@@ -105,7 +105,9 @@ def certify(
 ) -> None:
     """Judge backends: every function they have, on drawn shapes, in a process of their own.
 
-    Exit code 0: certified; 1: a mismatch; 2: usage; 3: could not run, or certifies nothing.
+    Exit code 0: certified, or but for the known deviations that its contract lists, all printed;
+    1: a mismatch, or a listed deviation that holds; 2: usage; 3: could not run, or certifies
+    nothing.
     """
     from rich.console import Console  # noqa: PLC0415 - --help stays quick
 
@@ -255,6 +257,14 @@ def _certificate(file: Path) -> Any:
     except (OSError, ValueError) as error:
         typer.echo(f"{file}: {error}", err=True)
         raise typer.Exit(2) from error
+
+
+@app.command()
+def schema() -> None:
+    """Print the JSON Schema of certificates: every field, and what it means."""
+    from conformance.certificate import SCHEMA_FILE  # noqa: PLC0415 - --help stays quick
+
+    typer.echo(SCHEMA_FILE.read_text(encoding="utf-8"), nl=False)
 
 
 @app.command()

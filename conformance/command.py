@@ -3,24 +3,24 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from contextlib import closing
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
 
 from rich.console import Console
 
 from conformance.backend import Backend
 from conformance.certificate import Certificate, Outcome
-from conformance.certify import certificate, checks, fresh_seed, operators_named
+from conformance.certify import certificate, fresh_seed, operators_named
+from conformance.checks import checks
 from conformance.fingerprint import files_of, suite
 from conformance.isolation.isolated import Limits
 from conformance.jobs import judge, limit
-from conformance.journal import Journal, JournalError, read, require_same_run
+from conformance.journal import Journal, place, resumed, settled
 from conformance.operator import Operator
 from conformance.progress import Progress
 from conformance.registry import ISOLATED, Confinement, load, path_of
 
-FOLDER = Path(".gradoracle")  # where journals go
 CERTIFIED, MISMATCH, USAGE, COULD_NOT = 0, 1, 2, 3
 
 
@@ -40,7 +40,7 @@ class Order:
     @property
     def journal(self) -> Path:
         """The file that this run's verdicts are written to as they fall."""
-        return FOLDER / f"{self.name.replace(':', '.')}.journal"
+        return place(self.name)
 
 
 def certify(order: Order, console: Console) -> Certificate:
@@ -61,35 +61,21 @@ def certify(order: Order, console: Console) -> Certificate:
 def _judged(
     order: Order, backend: Backend, chosen: Sequence[Operator], console: Console
 ) -> Certificate:
-    ours: dict[str, Any] = {
-        "backend": order.name,
-        "path": backend.path,
-        "files": files_of(backend.path),
-        "suite": suite(),
-        "examples": order.examples,
-        "operators": [operator.name for operator in chosen],
-        "dtypes": [*backend.contract.dtypes],
-    }
+    ours = settled(
+        backend, examples=order.examples, operators=chosen, confinement=order.confinement
+    )
     outcomes: list[Outcome] = []
     seed = order.seed
     if order.resume:
-        header, outcomes = read(order.journal)
-        require_same_run(order.journal, header, ours)
-        if seed not in (None, header["seed"]):
-            raise JournalError(f"{order.journal} has seed {header['seed']}, not {seed}")
-        seed = int(header["seed"])
+        seed, outcomes = resumed(order.journal, ours, seed)
         console.print(f"{order.name}: going on after {len(outcomes)} checks, seed {seed}")
     seed = fresh_seed() if seed is None else seed
-    header = {**ours, "seed": seed}
-    journal = (
-        Journal.go_on(order.journal, outcomes, header)
-        if order.resume
-        else Journal(order.journal, header)
-    )
+    journal = Journal(order.journal, {**ours, "seed": seed}, outcomes)
     known = [(operator.name, f.__name__, p.name) for operator, f, p in checks(chosen)]
     done = {(o.formula, o.property_name) for o in outcomes}
     ahead = [(formula, name) for _, formula, name in known if (formula, name) not in done]
-    with Progress(console, [(operator, formula) for operator, formula, _ in known]) as progress:
+    shown = [(operator, formula) for operator, formula, _ in known]
+    with closing(journal), Progress(console, shown) as progress:
         for outcome in outcomes:
             progress.update(outcome)
         for outcome in judge(
@@ -105,10 +91,13 @@ def _judged(
 
 
 def exit_code(certificates: Sequence[Certificate]) -> int:
-    """Return 0 where all are certified, 1 where one has a mismatch, else 3."""
-    if any(one.mismatches for one in certificates):
+    """Return 0 where all are what they claim, 1 where one has a mismatch, else 3.
+
+    A known deviation that the contract lists is no mismatch; one that holds is.
+    """
+    if any(one.mismatches or one.stale for one in certificates):
         return MISMATCH
-    return CERTIFIED if all(one.passed for one in certificates) else COULD_NOT
+    return CERTIFIED if all(one.as_claimed for one in certificates) else COULD_NOT
 
 
 def differences(old: Certificate, new: Certificate) -> list[str]:
@@ -138,7 +127,8 @@ def other_verdicts(old: Certificate, new: Certificate) -> list[str]:
         was, now = (_verdict(one.get((formula, name))) for one in (before, after))
         if was != now:
             lines.append(f"{formula} {name}: {was} -> {now}")
-    return lines
+    lines += [f"no longer: {sentence}" for sentence in old.stale if sentence not in new.stale]
+    return lines + [f"now: {sentence}" for sentence in new.stale if sentence not in old.stale]
 
 
 def _verdict(outcome: Outcome | None) -> str:
@@ -146,6 +136,8 @@ def _verdict(outcome: Outcome | None) -> str:
         return "not run"
     if outcome.status == "mismatch":
         return f"WRONG ({outcome.reason})"
+    if outcome.status == "deviation":
+        return f"DEVIATES as listed, {outcome.deviation} ({outcome.reason})"
     if outcome.status != "passed":
         return outcome.status
     declined = f", {outcome.declined} declined" if outcome.declined else ""

@@ -25,7 +25,7 @@ from conformance.misconceptions import is_evidence
 from conformance.mismatch import Answer, Declined, Mismatch
 from conformance.operator import Geometry, Operator, Size
 from conformance.properties import NotJudged, Property
-from conformance.report import Finding, report
+from conformance.report import Finding, in_a_line, report
 from oracle.formula import Formula, is_data, output_of
 
 PATIENCE = 60.0  # seconds to make a counterexample smaller: one that crashes may be slow to repeat
@@ -237,7 +237,13 @@ def _fill(outcome: Outcome, exam: Examination, *, unsteady: bool) -> None:
     for (dtype, stratum), count in sorted(exam.calls.items()):
         outcome.calls.setdefault(dtype, {})[stratum] = count
     outcome.worst_error_over_bound = exam.worst
-    if exam.broken is not None:
+    known = exam.backend.contract.deviation(outcome.formula, outcome.property_name)
+    if exam.broken is not None and known is not None:
+        call, mismatch = exam.broken
+        outcome.status, outcome.deviation = "deviation", known.reason
+        outcome.reason = mismatch.headline
+        outcome.drawn = in_a_line(exam.formula, mismatch.call or call)
+    elif exam.broken is not None:
         outcome.status = "mismatch"
         outcome.mismatch = report(exam.finding(unsteady=unsteady))
         outcome.reason = outcome.mismatch.headline

@@ -13,7 +13,8 @@ from typing import Any
 
 from conformance.backend import Backend
 from conformance.certificate import Outcome
-from conformance.certify import checks, run_check
+from conformance.certify import run_check
+from conformance.checks import checks
 from conformance.registry import Confinement, load
 
 Case = tuple[str, str]  # the names of a formula and a property

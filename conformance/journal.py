@@ -9,51 +9,119 @@ from __future__ import annotations
 import json
 import os
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
+from conformance.backend import Backend
 from conformance.certificate import Outcome
+from conformance.environment import environment
+from conformance.fingerprint import files_of, suite
+from conformance.operator import Operator
+from conformance.registry import Confinement
+from conformance.threads import one_thread
 
-FORMAT = "gradoracle journal 1"
-SETTLED = ("backend", "path", "files", "suite", "examples", "operators", "dtypes")
+FOLDER = Path(".gradoracle")  # where journals go
+FORMAT = "gradoracle journal 2"
+SETTLED = (
+    "backend", "path", "files", "suite", "examples", "operators", "dtypes", "contract",
+    "confinement", "environment",
+)  # fmt: skip
 
 
 class JournalError(ValueError):
     """A journal cannot be read or belongs to another run; the message says which."""
 
 
+def place(name: str) -> Path:
+    """Return the file that a backend's verdicts are written to as they fall."""
+    return FOLDER / f"{name.replace(':', '.')}.journal"
+
+
+def settled(
+    backend: Backend, *, examples: int, operators: Sequence[Operator], confinement: Confinement
+) -> dict[str, Any]:
+    """Return what must not have changed where a run goes on, as plain data."""
+    with one_thread():
+        circumstances = environment()
+    del circumstances["BLAS"]  # which of several is named depends on what is loaded by now
+    limits = {"in_process": confinement.in_process, **asdict(confinement.limits)}
+    content = {
+        "backend": backend.name,
+        "path": backend.path,
+        "files": files_of(backend.path),
+        "suite": suite(),
+        "examples": examples,
+        "operators": [operator.name for operator in operators],
+        "dtypes": backend.contract.dtypes,
+        "contract": asdict(backend.contract),
+        "confinement": {**limits, "forbidden": confinement.forbidden},
+        "environment": circumstances,
+    }
+    plain: dict[str, Any] = json.loads(json.dumps(content))
+    return plain
+
+
 class Journal:
     """A file that outcomes are added to."""
 
-    def __init__(self, path: Path, header: Mapping[str, Any]) -> None:
-        """Begin a new journal, in place of one that is there."""
-        self.path = path
-        path.parent.mkdir(parents=True, exist_ok=True)
-        path.unlink(missing_ok=True)
-        self._append({"format": FORMAT, **header})
+    def __init__(
+        self, path: Path, header: Mapping[str, Any], outcomes: Sequence[Outcome] = ()
+    ) -> None:
+        """Begin a journal with the outcomes of a run that goes on, in place of one that is there.
 
-    @classmethod
-    def go_on(cls, path: Path, outcomes: Sequence[Outcome], header: Mapping[str, Any]) -> Journal:
-        """Return the journal of a run that goes on, with what it holds and no torn line."""
-        journal = cls(path.with_name(f"{path.name}.new"), header)
-        for outcome in outcomes:
-            journal.write(outcome)
-        journal.path = journal.path.replace(path)
-        return journal
+        Raises:
+            JournalError: another run began its own at this very moment.
+        """
+        self.path = path.absolute()
+        fresh = self.path.with_name(f"{path.name}.{os.getpid()}")
+        lines = map(_line, ({"format": FORMAT, **header}, *map(asdict, outcomes)))
+        _write(fresh, b"".join(lines))
+        ours = fresh.stat()
+        fresh.replace(self.path)
+        # Held open: what another run puts in its place gets none of our lines.
+        self._descriptor = os.open(self.path, os.O_WRONLY | os.O_APPEND)
+        if not os.path.samestat(os.fstat(self._descriptor), ours):
+            self.close()
+            raise JournalError(f"{path}: another run of {header['backend']} begins there")
 
     def write(self, outcome: Outcome) -> None:
         """Add an outcome; it is on disk when this returns."""
-        self._append(asdict(outcome))
+        line = _line(asdict(outcome))
+        while line:
+            line = line[os.write(self._descriptor, line) :]
 
-    def _append(self, content: Mapping[str, Any]) -> None:
-        line = json.dumps(content).encode() + b"\n"
-        descriptor = os.open(self.path, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o644)
-        try:
-            while line:
-                line = line[os.write(descriptor, line) :]
-        finally:
-            os.close(descriptor)
+    def close(self) -> None:
+        """Leave the journal as it is."""
+        os.close(self._descriptor)
+
+    def remove(self) -> None:
+        """Close the journal of a run that is done and remove it, unless another's is there now."""
+        with suppress(OSError):
+            if os.path.samestat(os.fstat(self._descriptor), self.path.stat()):
+                remove(self.path)
+        self.close()
+
+
+def remove(path: Path) -> None:
+    """Remove a journal that nobody needs, and the folder where nothing else is in it."""
+    with suppress(OSError):
+        path.unlink(missing_ok=True)
+        path.parent.rmdir()
+
+
+def _line(content: Mapping[str, Any]) -> bytes:
+    return json.dumps(content).encode() + b"\n"
+
+
+def _write(path: Path, content: bytes) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    try:
+        path.write_bytes(content)
+    except FileNotFoundError:  # a run that is done took the empty folder away just now
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(content)
 
 
 def read(path: Path) -> tuple[dict[str, Any], list[Outcome]]:
@@ -77,19 +145,85 @@ def read(path: Path) -> tuple[dict[str, Any], list[Outcome]]:
     return header, found
 
 
-def require_same_run(path: Path, header: Mapping[str, Any], ours: Mapping[str, Any]) -> None:
-    """Raise JournalError, naming what differs, unless a journal is of the run that is to go on."""
+def resumed(
+    path: Path, ours: Mapping[str, Any], seed: int | None = None
+) -> tuple[int, list[Outcome]]:
+    """Return the seed and the outcomes of a run that is to go on; `ours` is what is settled now.
+
+    Raises:
+        JournalError: the journal cannot be read, or is of another run; the message says of which.
+    """
+    header, outcomes = read(path)
     for name in SETTLED:
         if header.get(name) != ours.get(name):
-            was, now = (_short(h.get(name)) for h in (header, ours))
+            was, now = _difference(header.get(name), ours.get(name))
             raise JournalError(
                 f"{path} cannot be resumed: its {name} was {was}, now it is {now}. "
                 "Run without --resume to start anew"
             )
+    if seed not in (None, header["seed"]):
+        raise JournalError(f"{path} has seed {header['seed']}, not {seed}")
+    return int(header["seed"]), outcomes
 
 
-def _short(value: Any) -> str:
-    if isinstance(value, dict):
-        text = ", ".join(f"{name} {str(one)[:8]}" for name, one in value.items())
-        return text if len(text) <= 80 else text[:77] + "..."
-    return repr(value)
+def _difference(was: Any, now: Any) -> tuple[str, str]:
+    """Return two values as words; of dicts, what differs."""
+    if not (isinstance(was, dict) and isinstance(now, dict)):
+        return repr(was), repr(now)
+    names = [name for name in {**was, **now} if was.get(name) != now.get(name)]
+    texts = [", ".join(f"{n} {str(one.get(n, 'none'))[:12]}" for n in names) for one in (was, now)]
+    first, second = (text if len(text) <= 80 else text[:77] + "..." for text in texts)
+    return first, second
+
+
+class Journals:
+    """The journals of a session, a file per backend; one begins when its first verdict falls.
+
+    Until then an older run's stays where it is, and can be gone on with.
+    """
+
+    def __init__(self, settled: Mapping[str, Mapping[str, Any]]) -> None:
+        """Remember what is settled, by the name of the backend."""
+        self._settled = settled
+        self._paths = {name: place(name).absolute() for name in settled}
+        self._before: list[Outcome] = []
+        self._begun: dict[str, Journal] = {}
+        self.problem = ""  # why nothing is written any more
+
+    def resume(self, seed: int | None) -> tuple[int | None, list[Outcome]]:
+        """Go on with the runs of these backends that were interrupted; return what they had.
+
+        Raises:
+            JournalError: see `resumed`; several must be of one seed.
+        """
+        for name, ours in self._settled.items():
+            seed, outcomes = resumed(self._paths[name], ours, seed)
+            self._before += outcomes
+        return seed, self._before
+
+    def write(self, outcome: Outcome, seed: int) -> None:
+        """Add an outcome; where nothing can be written, remember why and go on without."""
+        if self.problem:
+            return
+        name = outcome.backend
+        try:
+            if name not in self._begun:
+                before = [one for one in self._before if one.backend == name]
+                header = {**self._settled[name], "seed": seed}
+                self._begun[name] = Journal(self._paths[name], header, before)
+            self._begun[name].write(outcome)
+        except (OSError, JournalError) as error:
+            self.problem = f"no journal is written: {error}"
+
+    def end(self, *, done: bool) -> list[str]:
+        """Remove the journals of a run that is done; else return the files to go on from."""
+        resumed = {one.backend for one in self._before}
+        if not done:
+            for journal in self._begun.values():
+                journal.close()
+            return [str(place(name)) for name in self._paths if name in {*resumed, *self._begun}]
+        for name in resumed - set(self._begun):
+            remove(self._paths[name])
+        for journal in self._begun.values():
+            journal.remove()
+        return []

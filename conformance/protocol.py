@@ -85,20 +85,44 @@ DLPack.
         "accumulators": {"float32": "float64"},         # default: the dtype itself
         "policies": {"ties": "any-subgradient",         # max pooling: any maximum may win a tie
                      "nan": "any"},                     # and any NaN; default of both: "first"
+        "deviations": [                                 # what it is known to do otherwise
+            {"formula": "conv2d", "property": "rejects_bad_arguments",
+             "reason": "a stride of 0 hangs"},
+            {"formula": "relu_grad", "reason": "relu'(0) is 1"},  # any of relu_grad's properties
+        ],
     }
 
-What is not claimed is printed as not claimed.
+What is not claimed is printed as not claimed.  A deviation is judged all the same: where it shows,
+it is printed with its reason and is no mismatch; where it does not, the run fails, so that no entry
+outlives what it describes.
 """
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
+from conformance.candidate import printable
 from oracle.rounding import FORMATS
 
 DTYPES = ("float32", "float64")
-KEYS = ("functions", "dtypes", "accumulators", "policies")
+KEYS = ("functions", "dtypes", "accumulators", "policies", "deviations")
 POLICIES = {"ties": ("first", "any-subgradient"), "nan": ("first", "any")}
+EVERY = "*"  # as a deviation's property: any of its formula's
+LONGEST = 200  # characters of a reason: it is printed beside the verdict, and must not bury it
+DEVIATION = '{"formula": "conv2d", "property": "matches_oracle", "reason": "why"}'
+
+
+@dataclass(frozen=True)
+class Deviation:
+    """A fault that a backend says it has: one check, or all of a formula's, and why."""
+
+    formula: str
+    reason: str
+    property: str = EVERY
+
+    def covers(self, formula: str, property_name: str) -> bool:
+        """Return whether the entry is about this check."""
+        return self.formula == formula and self.property in (EVERY, property_name)
 
 
 @dataclass(frozen=True)
@@ -109,6 +133,12 @@ class Contract:
     dtypes: tuple[str, ...] = DTYPES
     accumulators: Mapping[str, str] = field(default_factory=dict)
     policies: Mapping[str, str] = field(default_factory=dict)
+    deviations: tuple[Deviation, ...] = ()
+
+    def deviation(self, formula: str, property_name: str) -> Deviation | None:
+        """Return the entry that says why a check need not hold, if there is one."""
+        found = (one for one in self.deviations if one.covers(formula, property_name))
+        return next(found, None)
 
     def accumulator(self, dtype: str) -> str:
         """Return the format that sums of `dtype` products are held in."""
@@ -119,7 +149,8 @@ def read_contract(value: object, known_functions: Sequence[str]) -> Contract:
     """Return the contract that a backend's `contract` attribute states.
 
     Raises:
-        ValueError: a key, function, dtype or accumulator that the protocol does not have.
+        ValueError: a key, function, dtype or accumulator that the protocol does not have, or a
+            deviation without a reason.
     """
     if value is None:
         return Contract()
@@ -142,7 +173,43 @@ def read_contract(value: object, known_functions: Sequence[str]) -> Contract:
     policies = dict(_given(value, "policies", {}))
     for policy, rule in policies.items():
         _require(f"rule of {_require('policy', policy, tuple(POLICIES))}", rule, POLICIES[policy])
-    return Contract(functions, dtypes, accumulators, policies)
+    deviations = _deviations(_given(value, "deviations", ()))
+    return Contract(functions, dtypes, accumulators, policies, deviations)
+
+
+def _deviations(value: object) -> tuple[Deviation, ...]:
+    if not isinstance(value, (list, tuple)) or not all(isinstance(v, Mapping) for v in value):
+        raise ValueError(
+            f"contract's deviations must be a list of dicts such as {DEVIATION}, got {value!r}"
+        )
+    found: list[Deviation] = []
+    for entry in map(_deviation, value):
+        for other in found:
+            if entry.formula == other.formula and (
+                EVERY in (entry.property, other.property) or entry.property == other.property
+            ):
+                raise ValueError(
+                    f"deviations list {entry.formula} twice, for {other.property} and "
+                    f"{entry.property}: every check has one reason"
+                )
+        found.append(entry)
+    return tuple(found)
+
+
+def _deviation(entry: Mapping[str, Any]) -> Deviation:
+    for key in entry:
+        _require("key of a deviation", key, ("formula", "property", "reason"))
+    formula, name = entry.get("formula"), _given(entry, "property", EVERY)
+    if not isinstance(formula, str) or not isinstance(name, str):
+        raise ValueError(f"a deviation must be like {DEVIATION}, got {dict(entry)!r}")
+    reason = entry.get("reason")
+    text = " ".join(reason.split()) if isinstance(reason, str) else ""
+    if not 0 < len(text) <= LONGEST:
+        raise ValueError(
+            f"the deviation of {formula} needs a reason of 1 to {LONGEST} characters, got "
+            f"{reason!r}"
+        )
+    return Deviation(formula, printable(text), name)
 
 
 def _given(contract: Mapping[str, Any], key: str, default: Any) -> Any:

@@ -6,21 +6,26 @@ import json
 import sys
 from dataclasses import asdict
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeAlias
 
 import hypothesis
 import pytest
 
 from conformance.backend import Backend
 from conformance.certificate import Certificate, Outcome
-from conformance.certify import certificate, checks, fresh_seed, run_check
+from conformance.certify import certificate, fresh_seed, run_check
+from conformance.checks import checks
 from conformance.isolation.isolated import GIB, Limits
+from conformance.journal import JournalError, Journals, settled
+from conformance.operators import OPERATORS
 from conformance.profiles import PROFILES
 from conformance.registry import SHIPPED, Confinement, UnknownBackend, UnusableBackend, load
 from conformance.reports import own_file
 
 TESTS = Path(__file__).with_name("test_certify.py")
 PROPERTY = "gradoracle"  # the name under which a test report carries its outcome
+DONE = (pytest.ExitCode.OK, pytest.ExitCode.TESTS_FAILED, pytest.ExitCode.NO_TESTS_COLLECTED)
+Check: TypeAlias = tuple[str, str, str]  # the names of a backend, a formula and a property
 
 for _name, _examples in PROFILES.items():
     hypothesis.settings.register_profile(_name, max_examples=_examples, deadline=None)
@@ -31,13 +36,14 @@ class Run:
 
     def __init__(self, config: pytest.Config) -> None:
         """Read the options; load the backends."""
-        inherited = getattr(config, "workerinput", {}).get(PROPERTY, {})
+        inherited = json.loads(getattr(config, "workerinput", {}).get(PROPERTY, "{}"))
         self.profile, self.examples = _profile(config)
-        self.seed: int = inherited.get("seed", _seed(config))
         self.file: Path | None = config.getoption("gradoracle_certificate")
         self.backends: list[Backend] = []
         self.unusable: list[str] = []
+        self.before: dict[Check, Outcome] = {}  # what an interrupted run had judged
         self.outcomes: list[Outcome] = []
+        self.kept: list[str] = []  # the journals that an interrupted run leaves
         self.silent: list[str] = []  # checks that ended without an outcome
         names, confinement = _names(config), _confinement(config)
         for name in names or SHIPPED:
@@ -47,13 +53,44 @@ class Run:
                 if names:
                     raise pytest.UsageError(str(error)) from None
                 self.unusable.append(str(error))
+        # A worker of xdist has no journals: what it judges is reported to the session.
+        self.journals = None if inherited else self._journals(confinement)
+        given, before = _seed(config), [Outcome(**o) for o in inherited.get("before", ())]
+        if self.journals is not None and config.getoption(_dest("resume")):
+            given, before = self._resumed(self.journals, given)
+        self.seed: int = inherited.get("seed", fresh_seed() if given is None else given)
+        self.before = {_check(outcome): outcome for outcome in before}
+        self.unseen = set(self.before)  # where only some checks are run, others than before
+        self.outcomes = [*before]
+
+    def _journals(self, confinement: Confinement) -> Journals:
+        return Journals(
+            {
+                backend.name: settled(
+                    backend, examples=self.examples, operators=OPERATORS, confinement=confinement
+                )
+                for backend in self.backends
+            }
+        )
+
+    @staticmethod
+    def _resumed(journals: Journals, seed: int | None) -> tuple[int | None, list[Outcome]]:
+        try:
+            return journals.resume(seed)
+        except JournalError as error:
+            raise pytest.UsageError(str(error)) from None
 
     def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
         """Collect outcomes as they fall, from this process or from xdist's workers."""
         if report.when != "call" or "test_certify[" not in report.nodeid:
             return
         found = [value for name, value in report.user_properties if name == PROPERTY]
-        self.outcomes += [Outcome(**json.loads(str(value))) for value in found]
+        for outcome in (Outcome(**json.loads(str(value))) for value in found):
+            self.unseen.discard(_check(outcome))
+            if _check(outcome) not in self.before:
+                self.outcomes.append(outcome)
+                if self.journals is not None:
+                    self.journals.write(outcome, self.seed)
         if not found:
             self.silent.append(report.nodeid)
 
@@ -83,6 +120,10 @@ class Run:
 RUN = pytest.StashKey[Run]()
 
 
+def _check(outcome: Outcome) -> Check:
+    return outcome.backend, outcome.formula, outcome.property_name
+
+
 def pytest_addoption(parser: pytest.Parser) -> None:
     """Add the suite's options; how hard it looks is Hypothesis's own --hypothesis-profile."""
     group = parser.getgroup("gradoracle", "certify a backend (see also --hypothesis-profile)")
@@ -100,6 +141,11 @@ def pytest_addoption(parser: pytest.Parser) -> None:
         "certificate": {
             "type": Path, "metavar": "FILE", "default": None,
             "help": "write the certificate as JSON; with several backends, FILE gets their names",
+        },
+        "resume": {
+            "action": "store_true",
+            "help": "go on with the run of these backends that was interrupted in this folder, "
+            "from .gradoracle/NAME.journal: same seed, and what it judged is not judged again",
         },
         "in-process": {
             "action": "store_true",
@@ -145,8 +191,10 @@ def pytest_configure(config: pytest.Config) -> None:
 
 @pytest.hookimpl(optionalhook=True)
 def pytest_configure_node(node: Any) -> None:
-    """Give every xdist worker the session's seed."""
-    node.workerinput[PROPERTY] = {"seed": node.config.stash[RUN].seed}
+    """Give every xdist worker the session's seed, and what was judged before it."""
+    run = node.config.stash[RUN]
+    before = [asdict(outcome) for outcome in run.before.values()]
+    node.workerinput[PROPERTY] = json.dumps({"seed": run.seed, "before": before})
 
 
 def pytest_report_header(config: pytest.Config) -> list[str]:
@@ -158,8 +206,10 @@ def pytest_report_header(config: pytest.Config) -> list[str]:
         f"gradoracle: certifying {names}; profile {run.profile}, {run.examples} examples a check "
         f"({profiles}); seed {run.seed}"
     )
+    before = [f"gradoracle: going on after {len(run.before)} checks"] if run.before else []
     return [
         certifying,
+        *before,
         *(f"gradoracle: left out: {reason}" for reason in run.unusable),
     ]
 
@@ -179,9 +229,12 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
 
 @pytest.fixture
 def examined(check: tuple[Any, ...], request: pytest.FixtureRequest) -> Outcome:
-    """Return the outcome of a check, and keep it for the certificate."""
+    """Return the outcome of a check, found now or before, and keep it for the certificate."""
     run = request.config.stash[RUN]
-    outcome = run_check(*check, examples=run.examples, seed=run.seed)
+    backend, _, formula, property_ = check
+    outcome = run.before.get((backend.name, formula.__name__, property_.name))
+    if outcome is None:
+        outcome = run_check(*check, examples=run.examples, seed=run.seed)
     request.node.user_properties.append((PROPERTY, json.dumps(asdict(outcome))))
     return outcome
 
@@ -195,11 +248,16 @@ def pytest_sessionfinish(session: pytest.Session, exitstatus: int) -> None:
         backend.asked.close()
     if hasattr(config, "workerinput") or config.option.collectonly:
         return
+    stopped = exitstatus not in DONE or session.shouldfail or session.shouldstop
+    if run.journals is not None:
+        run.kept = run.journals.end(done=not (stopped or run.silent or run.unseen))
     certificates = run.certificates() if run.outcomes else []
     for one in certificates:
         if one.backend in run.files():
             run.files()[one.backend].write_text(one.to_json(), encoding="utf-8")
-    failed = any(one.mismatches or (one.whole and not one.passed) for one in certificates)
+    failed = any(
+        one.mismatches or one.stale or (one.whole and not one.as_claimed) for one in certificates
+    )
     if exitstatus == 0 and (failed or run.silent):
         session.exitstatus = pytest.ExitCode.TESTS_FAILED
 
@@ -208,11 +266,16 @@ def pytest_terminal_summary(terminalreporter: Any, config: pytest.Config) -> Non
     """Print the certificates."""
     run = config.stash[RUN]
     for one in run.certificates() if run.outcomes else ():
-        good = {"green": True} if one.passed else {"red": True}
-        terminalreporter.section("gradoracle", **good)
+        colour = "green" if one.passed else "yellow" if one.as_claimed else "red"
+        terminalreporter.section("gradoracle", **{colour: True})
         terminalreporter.write_line(one.text())
     for nodeid in run.silent:
         terminalreporter.write_line(f"no verdict: {nodeid} ended without an outcome", red=True)
+    if run.kept:
+        told = f"{', '.join(run.kept)} has what was judged: --resume goes on"
+        terminalreporter.write_line(told, yellow=True)
+    if run.journals is not None and run.journals.problem:
+        terminalreporter.write_line(run.journals.problem, yellow=True)
 
 
 def _names(config: pytest.Config) -> list[str]:
@@ -248,13 +311,13 @@ def _confinement(config: pytest.Config) -> Confinement:
     return confinement
 
 
-def _seed(config: pytest.Config) -> int:
-    """Return --seed, or Hypothesis's own option, or a fresh seed."""
+def _seed(config: pytest.Config) -> int | None:
+    """Return --seed, or Hypothesis's own option, or None."""
     if config.getoption("gradoracle_seed") is not None:
         return int(config.getoption("gradoracle_seed"))
     given = config.getoption("--hypothesis-seed", None)
     if given is None:
-        return fresh_seed()
+        return None
     try:
         return int(given)
     except ValueError:

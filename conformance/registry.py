@@ -13,6 +13,7 @@ from typing import Any
 
 from conformance.backend import FUNCTIONS, Backend
 from conformance.candidate import Asked, Candidate, one_line
+from conformance.deviations import require_checks
 from conformance.isolation.isolated import Isolated, Limits, Unloadable, available
 
 GROUP = "gradoracle.backends"
@@ -153,7 +154,8 @@ def _cannot_load(name: str, path: str, reason: str) -> str:
 
 def _judgeable(name: str, asked: Callable[[], Asked], origin: str, path: str) -> Backend:
     try:
-        return Backend(name, asked(), origin, path)
+        backend = Backend(name, asked(), origin, path)
+        require_checks(backend.contract.deviations)
     except UnusableBackend:
         raise
     except ValueError as error:
@@ -164,6 +166,7 @@ def _judgeable(name: str, asked: Callable[[], Asked], origin: str, path: str) ->
         raise UnusableBackend(
             f"backend {name!r}: its contract cannot be read: {one_line(error)}"
         ) from error
+    return backend
 
 
 def _looks_importable(path: str) -> bool:

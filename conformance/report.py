@@ -7,11 +7,13 @@ from __future__ import annotations
 
 import textwrap
 from dataclasses import dataclass, field
+from math import isfinite
 from typing import Any
 
 import numpy as np
 
 from conformance.backend import Backend
+from conformance.candidate import describe
 from conformance.judge import verdict
 from conformance.misconceptions import explain
 from conformance.mismatch import Answer, Mismatch
@@ -178,6 +180,15 @@ def _call_lines(result: MismatchReport, call: Call) -> list[str]:
     return [*lines, ", ".join(options)] if options else lines
 
 
+def in_a_line(formula: Formula, call: Call) -> str:
+    """Return a call's arguments without the numbers in its arrays."""
+    names = [name for part in argument_names(formula) for name in part if name in call]
+    return ", ".join(
+        f"{name} {describe(value)}" if isinstance(value, np.ndarray) else f"{name}={value}"
+        for name, value in ((name, call[name]) for name in names)
+    )
+
+
 def _written(array: Array) -> str:
     if array.size <= LITERAL:
         return " ".join(str(array.tolist()).split())
@@ -213,7 +224,8 @@ def _wrong_lines(answer: Answer) -> list[str]:
 
 
 def _plain(value: Any) -> Any:
-    """Return an argument as JSON can hold it."""
+    """Return an argument as JSON can hold it: it has no NaN and no infinities."""
     if isinstance(value, np.ndarray):
-        return {"dtype": value.dtype.name, "shape": [*value.shape], "data": value.ravel().tolist()}
+        data = [v if isfinite(v) else str(v) for v in value.ravel().tolist()]
+        return {"dtype": value.dtype.name, "shape": [*value.shape], "data": data}
     return [*value] if isinstance(value, tuple) else value

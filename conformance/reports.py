@@ -8,10 +8,11 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from xml.etree import ElementTree as ET
 
-from conformance.certificate import Certificate, FoundMismatch
+from conformance.certificate import Certificate, FoundMismatch, Outcome
 
 MINUTE = 60  # seconds that a script has
 MOST = 3  # mismatches told in full on a screen
+SKIPPED = ("not claimed", "not run", "deviation")  # in JUnit's word: neither passed nor failed
 
 
 def summary(certificate: Certificate, *, whole: bool) -> Iterator[str]:
@@ -50,36 +51,50 @@ def junit(certificates: Sequence[Certificate]) -> str:
     for one in certificates:
         cases = one.outcomes
         suite = ET.SubElement(
-            root, "testsuite", name=f"gradoracle.{one.backend}", tests=str(len(cases)),
-            failures=str(sum(o.status == "mismatch" for o in cases)),
+            root, "testsuite", name=f"gradoracle.{one.backend}",
+            tests=str(len(cases) + len(one.stale)),
+            failures=str(sum(o.status == "mismatch" for o in cases) + len(one.stale)),
             errors=str(sum(o.status == "no call" for o in cases)),
-            skipped=str(sum(o.status in ("not claimed", "not run") for o in cases)),
+            skipped=str(sum(o.status in SKIPPED for o in cases)),
             time=f"{sum(o.seconds for o in cases):.3f}",
         )  # fmt: skip
-        texts = {(m.formula, m.property_name): m.text for m in one.mismatches}
         for o in cases:
-            case = ET.SubElement(
-                suite, "testcase", classname=o.formula, name=o.property_name,
-                time=f"{o.seconds:.3f}",
-            )  # fmt: skip
-            if o.status == "mismatch":
-                failure = ET.SubElement(case, "failure", message=_printable(o.reason))
-                failure.text = _printable(texts[o.formula, o.property_name])
-            elif o.status == "no call":
-                ET.SubElement(case, "error", message=o.reason)
-            elif o.status != "passed":
-                ET.SubElement(case, "skipped", message=f"{o.status}: {o.reason}")
+            _add_case(suite, o)
+        for sentence in one.stale:
+            case = ET.SubElement(suite, "testcase", classname="contract", name="deviations")
+            ET.SubElement(case, "failure", message=_printable(sentence))
     ET.indent(root)
     return ET.tostring(root, encoding="unicode", xml_declaration=True) + "\n"
 
 
+def _add_case(suite: ET.Element, o: Outcome) -> None:
+    case = ET.SubElement(
+        suite, "testcase", classname=o.formula, name=o.property_name, time=f"{o.seconds:.3f}"
+    )
+    if o.status == "mismatch":
+        failure = ET.SubElement(case, "failure", message=_printable(o.reason))
+        failure.text = _printable(o.text)
+    elif o.status == "deviation":
+        told = f"known deviation: {o.deviation}: {o.reason}"
+        ET.SubElement(case, "skipped", type="pytest.xfail", message=_printable(told))
+    elif o.status == "no call":
+        ET.SubElement(case, "error", message=o.reason)
+    elif o.status != "passed":
+        ET.SubElement(case, "skipped", message=f"{o.status}: {o.reason}")
+
+
 def workflow_commands(certificates: Sequence[Certificate]) -> Iterator[str]:
-    """Yield mismatches as GitHub's workflow commands."""
+    """Yield mismatches, and known deviations as warnings, as GitHub's workflow commands."""
     for one in certificates:
+        for known in one.deviations:
+            title = _escaped(f"{one.backend} is known to break {known.property_name}", more=":,")
+            yield f"::warning title={title}::{_escaped(f'{known.deviation}: {known.reason}')}"
+        for sentence in one.stale:
+            yield f"::error title={_escaped(one.backend, more=':,')}::{_escaped(sentence)}"
         for found in one.mismatches:
             title = _escaped(f"{one.backend} breaks {found.property_name}", more=":,")
             yield f"::error title={title}::{_escaped(found.text)}"
-        if not one.passed and not one.mismatches:
+        if not (one.as_claimed or one.mismatches or one.stale):
             yield f"::error title={_escaped(one.backend, more=':,')}::{_escaped(one.why_not)}"
 
 

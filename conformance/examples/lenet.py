@@ -137,7 +137,8 @@ def main(
         console.print(found.text, style="red", markup=False)
         raise typer.Exit(1)
     calls = sum(outcome.judged for outcome in certificate.outcomes)
-    console.print(f"{backend}: {', '.join(OPERATORS)} judged right on {calls} calls")
+    but = f" but for {certificate.why_not}" if certificate.deviations else ""
+    console.print(f"{backend}: {', '.join(OPERATORS)} judged right on {calls} calls{but}")
     with one_thread():
         epochs_ = train(judged, learned, tested, epochs=epochs, learning_rate=learning_rate)
         for number, epoch in enumerate(epochs_, 1):

@@ -1,0 +1,214 @@
+"""`pytest conformance --resume`: what was judged is never lost, nor mixed with another run's."""
+
+import json
+import os
+import random
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from conformance.certificate import Outcome
+from conformance.journal import SETTLED, Journal, JournalError, read, resumed, settled
+from conformance.operators import OPERATORS
+from conformance.registry import IN_PROCESS, ISOLATED, load
+from tests.test_isolation import ours
+
+ROOT = Path(__file__).parent.parent
+WRONG = """
+import time
+from implementations import im2col
+from implementations.im2col import linear, relu, relu_grad, sigmoid
+def sigmoid_grad(grad_output, z):
+    time.sleep(0.002)
+    return im2col.sigmoid_grad(grad_output, z)
+def linear_grad_weight(grad_output, x):
+    return grad_output.T @ x * (1 + (len(x) == 3))
+"""
+SOME = ("-k", "linear_grad_weight or sigmoid", "--seed", "4")
+
+
+@pytest.fixture
+def folder(tmp_path):
+    (tmp_path / "wrong.py").write_text(WRONG)
+    return tmp_path
+
+
+@pytest.fixture
+def certify(folder):
+    def start(*arguments, profile="quick"):
+        return subprocess.Popen(
+            [sys.executable, "-m", "pytest", ROOT / "conformance", "-p", "no:cacheprovider",
+             "--rootdir", ROOT, "-c", ROOT / "pyproject.toml", "--hypothesis-profile", profile,
+             "--backend", "wrong", *map(str, arguments)],
+            cwd=folder, text=True, stdout=subprocess.PIPE, stderr=subprocess.PIPE,
+            env=os.environ | {"PYTHONPATH": os.pathsep.join([str(folder), str(ROOT)])},
+        )  # fmt: skip
+
+    def run(*arguments, **more):
+        process = start(*arguments, **more)
+        process.out, process.err = process.communicate(timeout=200)
+        return process
+
+    run.start = start
+    return run
+
+
+@pytest.fixture
+def journal(folder):
+    return folder / ".gradoracle" / "wrong.journal"
+
+
+def content(file):
+    """A certificate without what differs from run to run."""
+    told = json.loads(file.read_text())
+    for outcome in told["outcomes"]:
+        del outcome["seconds"], outcome["changed"]
+    del told["sha256"], told["confinement"]
+    return told
+
+
+def gone(processes):
+    deadline = time.monotonic() + 8
+    while ours() & processes and time.monotonic() < deadline:
+        time.sleep(0.02)
+    return not ours() & processes
+
+
+def killed_with(certify, journal, lines, *arguments, how=signal.SIGKILL):
+    """Start a run and kill it when its journal has so many lines; return what it printed."""
+    before = ours()
+    process = certify.start(*arguments)
+    deadline = time.monotonic() + 100
+    while not (journal.exists() and journal.read_bytes().count(b"\n") >= lines):
+        assert process.poll() is None, "it was done before"
+        assert time.monotonic() < deadline, "it writes no journal"
+        time.sleep(0.005)
+    family = ours() - before
+    process.send_signal(how)
+    out, _ = process.communicate(timeout=60)
+    assert gone(family)
+    return out
+
+
+@pytest.mark.parametrize("jobs", [(), ("-n", "2")])
+def test_nothing_judged_is_lost_when_the_run_is_killed(certify, folder, journal, jobs):
+    whole = certify(*SOME, "--certificate", "whole.json")
+    assert whole.returncode == 1
+    assert not journal.parent.exists()  # a run that is done leaves none
+    held, resume = [], ()
+    for lines in sorted(random.Random(7).sample(range(2, 18), 2)):  # noqa: S311 - any moments
+        killed_with(certify, journal, lines, *SOME, *jobs, *resume)
+        judged = read(journal)[1]
+        assert judged[: len(held)] == held
+        held, resume = judged, ("--resume",)
+    last = certify(*SOME[:2], *jobs, "--resume", "--certificate", "resumed.json")
+    assert f"gradoracle: going on after {len(held)} checks" in last.out
+    assert "seed 4" in last.out
+    assert last.returncode == 1
+    assert content(folder / "resumed.json") == content(folder / "whole.json")
+    assert whole.out.count("linear_grad_weight breaks") == last.out.count(
+        "linear_grad_weight breaks"
+    )
+    assert not journal.parent.exists()
+
+
+def test_an_interrupted_run_says_how_to_go_on(certify, journal):
+    out = killed_with(certify, journal, 5, *SOME, how=signal.SIGINT)
+    assert ".gradoracle/wrong.journal has what was judged: --resume goes on" in out
+    first = certify(*SOME, "-x")
+    assert ".gradoracle/wrong.journal has what was judged: --resume goes on" in first.out
+    assert read(journal)[1][-1].status == "mismatch"
+
+
+def test_a_journal_of_another_run_is_not_resumed(certify, folder, journal):
+    none = certify("--resume")
+    assert none.returncode == 4
+    assert "no journal can be read at" in none.err
+    certify(*SOME, "-x")
+    text = journal.read_bytes()
+    for arguments, profile, said in (
+        (("--seed", "5"), "quick", "has seed 4, not 5"),
+        (("--in-process",), "deep", "its examples was 25, now it is 5000. Run without --resume"),
+        (("--in-process",), "quick", "its confinement was in_process False, now it is in_process"),
+    ):
+        other = certify("--resume", *arguments, profile=profile)
+        assert (other.returncode, said in other.err) == (4, True), other.err
+        assert "Traceback" not in other.err + other.out
+    (folder / "wrong.py").write_text(WRONG + "\n")
+    assert "cannot be resumed: its files was wrong.py" in certify("--resume").err
+    assert journal.read_bytes() == text  # who may not go on changes nothing
+
+
+@pytest.mark.parametrize(
+    ("name", "change", "said"),
+    [
+        ("suite", "0" * 64, "its suite was '000"),
+        ("dtypes", ["float32"], "its dtypes was ['float32'], now it is ['float32', 'float64']"),
+        ("environment", {"NumPy": "0"}, "its environment was "),
+        ("contract", {"policies": {"ties": "first"}}, "its contract was "),
+        ("confinement", {"forbidden": ["torch"]}, "its confinement was forbidden ['torch']"),
+        ("confinement", {"call": 3.0}, "its confinement was call 3.0, now it is call 10.0"),
+    ],
+)
+def test_what_is_settled_must_be_the_same(tmp_path, name, change, said):
+    backend = load("im2col", IN_PROCESS)
+    now = settled(backend, examples=25, operators=OPERATORS[:2], confinement=ISOLATED)
+    assert set(now) == set(SETTLED)
+    was = {**now, name: {**now[name], **change} if isinstance(change, dict) else change}
+    path = tmp_path / "journal"
+    Journal(path, {**was, "seed": 1}).close()
+    assert resumed(path, was) == (1, [])
+    with pytest.raises(JournalError) as error:
+        resumed(path, now)
+    assert said in str(error.value)
+
+
+def test_what_certify_began_pytest_ends(certify, folder, journal):
+    arguments = ("certify", "wrong", "--profile", "quick", "--seed", "9", "--certificate")
+    environment = os.environ | {"PYTHONPATH": str(ROOT)}
+    subprocess.run(
+        [sys.executable, "-m", "conformance.cli", *arguments, "whole.json"],
+        cwd=folder, check=False, env=environment, capture_output=True,
+    )  # fmt: skip
+    text = journal.read_bytes()
+    journal.write_bytes(text[: len(text) // 2])
+    ended = certify("--resume", "--certificate", "ended.json")
+    assert (ended.returncode, "seed 9" in ended.out) == (1, True)
+    assert content(folder / "ended.json") == content(folder / "whole.json")
+
+
+def test_a_part_that_is_resumed_loses_no_other_part(certify, journal):
+    certify(*SOME, "-x")
+    before = read(journal)[1]
+    certify("-k", "relu_grad and leaves", "--resume")
+    after = read(journal)[1]
+    assert after[: len(before)] == before
+    assert {o.formula for o in after[len(before) :]} <= {"relu_grad", "leaky_relu_grad"}
+
+
+def test_a_folder_that_cannot_be_written_to_costs_the_journal_only(certify, folder):
+    (folder / ".gradoracle").write_text("not a folder")
+    run = certify("-k", "relu_grad and matches_oracle")
+    assert run.returncode == 0, run.out
+    assert "no journal is written: " in run.out
+
+
+def test_two_runs_at_once_do_not_mix(tmp_path):
+    path = tmp_path / ".gradoracle" / "b.journal"
+    one, two = Outcome("b", "relu", "linear"), Outcome("b", "tanh", "linear")
+    first = Journal(path, {"seed": 1})
+    first.write(one)
+    second = Journal(path, {"seed": 2})
+    first.write(one)
+    second.write(two)
+    assert read(path) == ({"seed": 2}, [two])
+    first.remove()
+    assert read(path) == ({"seed": 2}, [two])
+    with pytest.raises(JournalError, match="its backend was None, now it is 'b'"):
+        resumed(path, {"backend": "b"})
+    second.remove()
+    assert not path.parent.exists()
