@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Literal, NamedTuple, TypeAlias
 
 import numpy as np
 
-from conformance.candidate import Asked, Candidate, Kind, Look, Reply, Request, printable
+from conformance.candidate import Asked, Candidate, Kind, Layout, Look, Reply, Request, printable
 from conformance.mismatch import Answer, Declined, Mismatch
 from conformance.operators import OPERATORS
 from conformance.protocol import Contract, read_contract
-from oracle.formula import Call, Chained, Formula, algebra, argument_names, operands, output_of
+from oracle.formula import Call, Chained, Formula, algebra, argument_names, output_of
 from oracle.geometry import Array
 
 FUNCTIONS = tuple(
@@ -36,6 +37,18 @@ WRONG: dict[Kind, str] = {
 }
 
 
+How: TypeAlias = Literal["", "arguments", "fortran", "sliced", "reversed"]  # a call is asked
+
+
+class Reused(NamedTuple):
+    """An answer, beside other calls."""
+
+    answer: Array
+    again: Array  # the same result, read again after the other calls
+    late: Array  # the next call's result, the same call, which was not read before the others
+    shares: str  # the name of an argument that the answer shares memory with
+
+
 @dataclass
 class Backend:
     """A named candidate, here or in a process of its own."""
@@ -47,7 +60,7 @@ class Backend:
     contract: Contract = field(init=False)
     answers: list[Answer] = field(default_factory=list, repr=False)  # of the call being judged
     speaks_dlpack: bool = field(default=False, init=False)  # its results came through DLPack
-    _foreseen: dict[tuple[Formula, int, Look], tuple[Call, Request]] = field(
+    _foreseen: dict[tuple[Formula, int, How], tuple[Call, Request]] = field(
         default_factory=dict, init=False, repr=False
     )
 
@@ -85,22 +98,25 @@ class Backend:
             return "max_pool2d_grad_input" in self.functions
         return function in self.functions
 
-    def ask(self, formula: Formula, call: Call) -> Array:
+    def ask(self, formula: Formula, call: Call, layout: Layout = "") -> Array:
         """Return the backend's answer, as a NumPy array of its own.
 
-        The backend is given copies, so whatever it does to them stays its own.
+        The backend is given copies, so whatever it does to them stays its own; they lie in memory
+        as `layout` says.
 
         Raises:
             Declined: it raised NotImplementedError.
             Mismatch: it raised anything else, or what it returned is not an array.
         """
-        return self._answered(formula, call).arrays[0]
+        return self._answered(formula, call, layout).arrays[0]
 
-    def foresee(self, *asks: tuple[Formula, Call], look: Look = "") -> None:
+    def foresee(self, *asks: tuple[Formula, Call], how: Sequence[How] = ("",)) -> None:
         """Have calls performed that are asked for next, in this order, while others are judged."""
-        fresh = [(formula, call, _request(formula, call, look)) for formula, call in asks]
-        self._foreseen |= {(f, id(call), look): (call, request) for f, call, request in fresh}
-        self.asked.begin([request for _, _, request in fresh])
+        if "arguments" in how and self.asked.description.from_numpy:
+            return  # the next call's arguments would be looked at
+        fresh = [(f, call, one, _request(f, call, one)) for f, call in asks for one in how]
+        self._foreseen |= {(f, id(call), one): (call, request) for f, call, one, request in fresh}
+        self.asked.begin([request for *_, request in fresh])
 
     def forget(self) -> None:
         """Let go of what was foreseen and not asked for."""
@@ -109,23 +125,37 @@ class Backend:
 
     def changed_arguments(self, formula: Formula, call: Call) -> list[str]:
         """Return the names of the arguments that the backend changes."""
-        _, *left = self._answered(formula, call, "arguments").arrays
         names = [n for n in argument_names(formula)[0] if isinstance(call[n], np.ndarray)]
+        _, *left = self._answered(formula, call, "arguments").arrays
+        changed = [n for n, now in zip(names, left, strict=True) if not _is_still(call[n], now)]
+        if changed or not self.asked.description.from_numpy:
+            return changed
+        look = Look(output_of(formula).function, 0, len(names))
+        left = self._legal(formula, self.asked.perform(look)).arrays
         return [n for n, now in zip(names, left, strict=True) if not _is_still(call[n], now)]
 
-    def reused(self, formula: Formula, call: Call) -> tuple[Array, str]:
-        """Return an answer, and how it is no new array: an argument, or changed by the next call.
+    def reused(
+        self, formula: Formula, call: Call, others: Sequence[tuple[Formula, Call]]
+    ) -> Reused:
+        """Return an answer, and what became of it while other calls were performed.
 
         Raises as `ask` does.
         """
-        reply = self._answered(formula, call, "memory")
-        before, after = reply.arrays
-        if reply.shares >= 0:
-            name = argument_names(formula)[0][reply.shares]
-            return before, f"its result shares memory with its argument {name}"
-        if _is_still(before, after):
-            return before, ""
-        return before, "an earlier result changed when it was called again: it is not a new array"
+        function = output_of(formula).function
+        first, late = _request(formula, call), _request(formula, call)
+        late.late = True
+        between = [_request(*other) for other in others]
+        reply = self._recorded(formula, call, first)  # alone: it does not know what will follow
+        self._legal(formula, self.asked.perform(late))
+        self.asked.begin(between)
+        for request, (other, _) in zip(between, others, strict=True):
+            answered = self.asked.perform(request)  # how it answers is not the question
+            if answered.kind == "crashed":
+                raise Mismatch(_said(other, answered))
+        looks = [Look(function, len(between) + back) for back in (2, 1)]
+        self.asked.begin(looks)
+        again, last = [self._legal(formula, self.asked.perform(look)) for look in looks]
+        return Reused(reply.arrays[0], again.arrays[0], last.arrays[0], _shares(formula, reply))
 
     def refuses(self, formula: Formula, call: Call) -> tuple[bool, Any]:
         """Return whether the backend raises on this call, and what it returned if it does not.
@@ -133,40 +163,50 @@ class Backend:
         Raises:
             Mismatch: it neither refused nor answered; its process crashed.
         """
-        reply = self._reply(formula, call)
+        foreseen = self._foreseen.pop((formula, id(call), ""), None)
+        reply = self.asked.perform(foreseen[1] if foreseen else _request(formula, call))
         if reply.kind == "crashed":
             raise Mismatch(_said(formula, reply), call=call)
         if reply.kind == "answer":
             return False, reply.arrays[0]
         return reply.kind != "returned", reply.text
 
-    def _answered(self, formula: Formula, call: Call, look: Look = "") -> Reply:
+    def _answered(self, formula: Formula, call: Call, how: How = "") -> Reply:
+        foreseen = self._foreseen.pop((formula, id(call), how), None)
+        request = foreseen[1] if foreseen else _request(formula, call, how)
+        return self._recorded(formula, call, request)
+
+    def _recorded(self, formula: Formula, call: Call, request: Request) -> Reply:
         """Return the reply to a legal call; where there is no answer that is a verdict."""
         record = Answer(formula, call, None)
         self.answers.append(record)
-        reply = self._reply(formula, call, look)
+        reply = self._legal(formula, self.asked.perform(request))
+        record.value = reply.arrays[0]
+        return reply
+
+    def _legal(self, formula: Formula, reply: Reply) -> Reply:
         if reply.kind == "declined":
             raise Declined(reply.text)
         if reply.kind != "answer":
             raise Mismatch(_said(formula, reply))
         self.speaks_dlpack |= reply.dlpack
-        record.value = reply.arrays[0]
         return reply
 
-    def _reply(self, formula: Formula, call: Call, look: Look = "") -> Reply:
-        foreseen = self._foreseen.pop((formula, id(call), look), None)
-        return self.asked.perform(foreseen[1] if foreseen else _request(formula, call, look))
 
-
-def _request(formula: Formula, call: Call, look: Look) -> Request:
-    """Return what asks for a formula's answer; in memory's case, with another call after it."""
+def _request(formula: Formula, call: Call, how: How = "") -> Request:
     function, place = output_of(formula)
-    request = Request(function, *_arguments(formula, call), place, OUTPUTS.get(function, 1), look)
-    if look == "memory":
-        first = next(iter(operands(formula, call)))
-        changed = {n: -call[n] for n in (first, "bias") if call.get(n) is not None}
-        request.other = _arguments(formula, {**call, **changed})
+    request = Request(function, *_arguments(formula, call), place, OUTPUTS.get(function, 1))
+    if how == "arguments":
+        request.arguments = True
+    else:
+        request.layout = how
     return request
+
+
+def _shares(formula: Formula, reply: Reply) -> str:
+    """Return the name of the argument that an answer shares memory with, or ""."""
+    names = argument_names(formula)[0]
+    return names[reply.shares] if 0 <= reply.shares < len(names) else ""
 
 
 def _said(formula: Formula, reply: Reply) -> str:

@@ -7,7 +7,8 @@ else holds, and what went wrong in words.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections import deque
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Literal, Protocol, TypeAlias
 
@@ -25,13 +26,14 @@ Kind: TypeAlias = Literal[
     "returned",  # what is no array, or too large to look at
     "crashed",  # its process ended, or had to be ended
 ]
-Look: TypeAlias = Literal["", "arguments", "memory"]  # at what else than the answer
+Layout: TypeAlias = Literal["", "fortran", "sliced", "reversed"]  # how an array lies in memory
 LARGEST = 2**26  # elements of a result that are looked at; no call of ours has a tenth of it
+HELD = 16  # results that a candidate can be asked to show again
 
 # Bound before any backend is imported, so that one that replaces NumPy's functions replaces nothing
 # here.
-_asarray, _copy, _from_dlpack, _shares_memory = (
-    np.asarray, np.array, np.from_dlpack, np.shares_memory,
+_asarray, _copy, _empty, _from_dlpack, _shares_memory = (
+    np.asarray, np.array, np.empty, np.from_dlpack, np.shares_memory,
 )  # fmt: skip
 _errstate, _ndarray, _generic = np.errstate, np.ndarray, np.generic
 
@@ -45,16 +47,32 @@ class Request:
     options: Mapping[str, Any]
     place: int | None = None  # of the result asked for, where the function has several
     results: int = 1  # how many it has then
-    look: Look = ""
-    other: tuple[Sequence[Any], Mapping[str, Any]] | None = None  # the next call, for "memory"
+    late: bool = False  # the result is not read before a `Look` asks for it
+    layout: Layout = ""
+    arguments: bool = (
+        False  # they are looked at after the call, by who asks: the backend is not told
+    )
+
+
+@dataclass(slots=True)
+class Look:
+    """A look back, after calls that could not know of it.
+
+    At the result that was given `back` calls ago, 1 being the last; with 0, at the last call's
+    arguments, where they are arrays of the backend's own kind.
+    """
+
+    function: str  # the one that was called
+    back: int
+    count: int = 1  # of the arrays to be shown
 
 
 @dataclass(slots=True)
 class Reply:
     """What came of a request.
 
-    `arrays` are the answer and then, as asked, the array arguments after the call, or the answer
-    as it is after the next call; `shares` is the position of an argument that shares its memory.
+    `arrays` are the answer and then, if asked for, the array arguments after the call; `shares` is
+    the position of an argument that the answer shares its memory with.
     """
 
     kind: Kind
@@ -83,10 +101,10 @@ class Asked(Protocol):
     def description(self) -> Description:
         """What the backend says of itself."""
 
-    def begin(self, requests: Sequence[Request]) -> None:
+    def begin(self, requests: Sequence[Request | Look]) -> None:
         """Take requests that are to be performed soon, in this order: here or meanwhile."""
 
-    def perform(self, request: Request) -> Reply:
+    def perform(self, request: Request | Look) -> Reply:
         """Return what came of a request; it never raises for what the backend does."""
 
     def forget(self) -> None:
@@ -105,10 +123,13 @@ class Candidate:
     def __init__(self, source: Any, functions: Sequence[str], *, copies: bool = True) -> None:
         """Read what it says of itself; `functions` are the protocol's names.
 
-        With `copies` a reply is the caller's own; without, it is good until the next request.
+        With `copies` the arrays of requests and replies are the caller's own; without, the backend
+        is given those of the request, and those of a reply are good until the next.
         """
         self.source = source
         self.copies = copies
+        self._held: deque[Any] = deque(maxlen=HELD)  # results as they came
+        self._handles: list[Any] = []  # the last call's arguments, where from_numpy made them
         self.changed: dict[str, str] = {}  # here nobody looks
         self._doing: Kind = "raised"  # what it is when the backend raises now
         self.description = Description(
@@ -122,7 +143,7 @@ class Candidate:
         """Return that it runs here."""
         return {"process": "the suite's own process"}
 
-    def begin(self, requests: Sequence[Request]) -> None:
+    def begin(self, requests: Sequence[Request | Look]) -> None:
         """Nothing is performed before it is asked for."""
 
     def forget(self) -> None:
@@ -131,16 +152,16 @@ class Candidate:
     def close(self) -> None:
         """Nothing is held."""
 
-    def perform(self, request: Request) -> Reply:
-        """Call the function once, or twice, and return what came of it.
+    def perform(self, request: Request | Look) -> Reply:
+        """Call the function, or look back, and return what came of it.
 
-        The backend is given copies, so whatever it does to them stays its own.  It may raise
-        anything, pytest's Skipped and SystemExit among it; only the user's Ctrl-C is the user's.
+        The backend may raise anything, pytest's Skipped and SystemExit among it; only the user's
+        Ctrl-C is the user's.
         """
         self._doing = "raised"
         try:
             with _errstate(all="ignore"):
-                return self._perform(request)
+                return self._looked(request) if isinstance(request, Look) else self._called(request)
         except _Returned as returned:
             return Reply("returned", str(returned))
         except KeyboardInterrupt:
@@ -150,36 +171,56 @@ class Candidate:
         except BaseException as error:  # noqa: BLE001 - that is what backends raise
             return Reply(self._doing, one_line(error))
 
-    def _perform(self, request: Request) -> Reply:
-        given, options = self._given(request.positional, request.options)
-        result = self._call(request, given, options)
+    def _called(self, request: Request) -> Reply:
+        self._held.append(None)
+        convert = getattr(self.source, "from_numpy", None)
+        arrays = [self._own(v, request.layout) for v in request.positional]
+        given = arrays
+        if convert is not None:
+            self._doing = "converted"
+            given = [convert(v) if isinstance(v, _ndarray) else v for v in arrays]
+            self._handles = [g for g, v in zip(given, arrays, strict=True) if g is not v]
+        result = self._call(request, given)
+        self._held[-1] = result
         reply = Reply("answer")
-        answer = self._read(result, reply)
-        if self.copies or request.look or not answer.flags.c_contiguous:
-            answer = _copy(answer, order="C")
-        reply.arrays.append(answer)
-        if request.look == "arguments":
-            reply.arrays += self._after(request.positional, given)
-        elif request.other is not None:
-            reply.shares = _shared(result, given)
-            self._call(request, *self._given(*request.other))
-            reply.arrays.append(_copy(self._read(result, reply), order="C"))
+        if not request.late:
+            answer = self._read(result, reply)
+            reply.shares = _shared(answer, arrays)
+            reply.arrays.append(self._kept(answer))
+        if request.arguments and self.copies:
+            reply.arrays += [_copy(a, order="C") for a in arrays if isinstance(a, _ndarray)]
         return reply
 
-    def _given(
-        self, positional: Sequence[Any], options: Mapping[str, Any]
-    ) -> tuple[list[Any], dict[str, Any]]:
-        self._doing = "converted"
-        convert = getattr(self.source, "from_numpy", None)
-        return (
-            [_copied(value, convert) for value in positional],
-            {name: _copied(value, convert) for name, value in options.items()},
-        )
+    def _looked(self, look: Look) -> Reply:
+        reply = Reply("answer")
+        if look.back > len(self._held):
+            raise _Returned(f"nothing {look.back} calls ago")
+        if look.back:
+            reply.arrays.append(self._kept(self._read(self._held[-look.back], reply)))
+            return reply
+        self._doing = "unlooked"
+        convert = getattr(self.source, "to_numpy", None) or _from_dlpack
+        for value in self._handles:
+            reply.arrays.append(_copy(convert(value), order="C"))
+        return reply
 
-    def _call(self, request: Request, given: Sequence[Any], options: Mapping[str, Any]) -> Any:
+    def _own(self, value: Any, layout: Layout) -> Any:
+        """Return an argument that the backend may do with as it likes."""
+        if not isinstance(value, _ndarray):
+            return value
+        if layout:
+            return arranged(value, layout)
+        return value.copy() if self.copies else value
+
+    def _kept(self, answer: Array) -> Array:
+        """Return an answer that can be handed on."""
+        as_it_is = answer.flags.c_contiguous and not self.copies
+        return answer if as_it_is else _copy(answer, order="C")
+
+    def _call(self, request: Request, given: Sequence[Any]) -> Any:
         """Return the result that is asked for."""
         self._doing = "raised"
-        result = getattr(self.source, request.function)(*given, **options)
+        result = getattr(self.source, request.function)(*given, **request.options)
         place = request.place
         if place is None or (place == 0 and not isinstance(result, (tuple, list))):
             return result
@@ -203,29 +244,32 @@ class Candidate:
             raise _Returned(f"{result.size} elements {[*result.shape]}")
         return result
 
-    def _after(self, before: Sequence[Any], given: Sequence[Any]) -> list[Array]:
-        """Return every array argument as it is after the call."""
-        self._doing = "unlooked"
-        convert = getattr(self.source, "to_numpy", None)
-        arrays = []
-        for value, now in zip(before, given, strict=True):
-            if isinstance(value, _ndarray):
-                if type(now) is not _ndarray:
-                    now = convert(now) if convert is not None else _from_dlpack(now)  # noqa: PLW2901
-                arrays.append(_copy(now, order="C"))
-        return arrays
-
 
 class _Returned(Exception):
     """A result is no array; the message says what it is."""
 
 
-def _shared(result: Any, given: Sequence[Any]) -> int:
-    """Return the position of the argument that a result shares memory with, or -1."""
-    if isinstance(result, _ndarray):
-        for at, value in enumerate(given):
-            if isinstance(value, _ndarray) and _shares_memory(result, value):
-                return at
+def arranged(array: Array, layout: Layout) -> Array:
+    """Return an equal array that lies otherwise in memory, as far as it has more than one axis.
+
+    "fortran": columns first; "sliced": every second element of a longer array, the others being
+    NaN, or the largest integer; "reversed": backwards along the last axis.
+    """
+    if layout == "fortran" or not array.ndim:
+        return _copy(array, order="F")
+    if layout == "sliced":
+        longer = _empty((*array.shape[:-1], 2 * array.shape[-1]), array.dtype)
+        longer[...] = np.nan if array.dtype.kind == "f" else np.iinfo(array.dtype).max
+        longer[..., ::2] = array
+        return longer[..., ::2]
+    return array[..., ::-1].copy()[..., ::-1]
+
+
+def _shared(answer: Array, arguments: Sequence[Any]) -> int:
+    """Return the position of the argument that an answer shares memory with, or -1."""
+    for at, value in enumerate(arguments):
+        if isinstance(value, _ndarray) and _shares_memory(answer, value):
+            return at
     return -1
 
 
@@ -258,12 +302,6 @@ def _kind(value: Any) -> str:
     """Return what a result is, in words: its type, and dtype and shape or a short repr."""
     article = "an" if type(value).__name__[:1] in "aeiouAEIOU" else "a"
     return f"{article} {type(value).__name__} ({describe(value)})"
-
-
-def _copied(value: Any, convert: Callable[[Array], Any] | None) -> Any:
-    if not isinstance(value, _ndarray):
-        return value
-    return value.copy() if convert is None else convert(value.copy())
 
 
 def _plain(value: Any) -> Any:

@@ -71,7 +71,7 @@ class Examination:
         ]
         if self.property.asks is not None:
             asks = [(self.formula, call) for _, _, call in calls]
-            self.backend.foresee(*asks, look=self.property.asks)
+            self.backend.foresee(*asks, how=[self.property.asks])
         try:
             for dtype, one, call in calls:
                 self.drawn = geometry, one, dtype

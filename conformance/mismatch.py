@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from conformance.candidate import Layout
 from oracle.formula import Call, Formula
 from oracle.geometry import Array
 
@@ -21,13 +22,14 @@ class Mismatch(AssertionError):
     """A backend breaks a property on one call.
 
     `headline` names the function, the first wrong element, got and want.  `call` is the one that
-    shows it, where that is not the call being judged (an illegal neighbour of it).
+    shows it, where that is not the call being judged (an illegal neighbour of it); its arrays lie
+    in memory as `layout` says.
     """
 
-    def __init__(self, headline: str, call: Call | None = None) -> None:
-        """Remember the sentence and the call."""
+    def __init__(self, headline: str, call: Call | None = None, layout: Layout = "") -> None:
+        """Remember the sentence, the call and the layout."""
         super().__init__(headline)
-        self.headline, self.call = headline, call
+        self.headline, self.call, self.layout = headline, call, layout
 
 
 class Declined(Exception):

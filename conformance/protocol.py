@@ -59,7 +59,8 @@ impossible class), but not the target's and not a whole row.
     batch_mean(gradient_per_image) -> the mean over axis 0
     sgd_step(parameter, gradient, *, learning_rate) -> parameter - learning_rate * gradient
 
-Each function is called with its arrays by position and its options by name.
+Each function is called with its arrays by position and its options by name.  Arrays are NumPy's, in
+any memory layout that NumPy has: rows or columns first, with gaps, backwards.
 
 What every backend promises:
 

@@ -11,6 +11,7 @@ import re
 import numpy as np
 
 from conformance.backend import Backend
+from conformance.candidate import Layout
 from conformance.judge import data_dtype
 from conformance.mismatch import Answer, Mismatch
 from oracle.formula import (
@@ -43,7 +44,8 @@ def script(
         formula, call = answers[0].formula, answers[0].call
     if isinstance(algebra(formula), Chained):
         return NO_LINK
-    lines = [*_imports(backend), *_arrays(formula, call), "", *_ask(backend, formula, call)]
+    arrays = [*_arrays(formula, call), *_arranged(formula, call, mismatch.layout)]
+    lines = [*_imports(backend), *arrays, "", *_ask(backend, formula, call)]
     if name == "leaves_inputs_unchanged":
         return _text([*lines, *_unchanged(backend, formula, call)])
     return _text([*lines, *_verdict(backend, formula, call)])
@@ -77,6 +79,26 @@ def _arrays(formula: Formula, call: Call) -> list[str]:
                 lines += _array(name, call[name])
             elif call[name] is None:
                 lines.append(f"{name} = None")
+    return lines
+
+
+def _arranged(formula: Formula, call: Call, layout: Layout) -> list[str]:
+    """Return what makes the arrays lie in memory as they did, as `candidate.arranged` does."""
+    if not layout:
+        return []
+    lines = ["", "# Equal arrays that lie otherwise in memory."]
+    for name in argument_names(formula)[0]:
+        array = call[name]
+        if not isinstance(array, np.ndarray) or not array.ndim:
+            continue
+        if layout == "fortran":
+            lines.append(f"{name} = np.asfortranarray({name})")
+        elif layout == "reversed":
+            lines.append(f"{name} = {name}[..., ::-1].copy()[..., ::-1]")
+        else:
+            between = "np.nan" if array.dtype.kind == "f" else np.iinfo(array.dtype).max
+            lines.append(f"{name} = np.repeat({name}, 2, axis=-1)")
+            lines += [f"{name}[..., 1::2] = {between}", f"{name} = {name}[..., ::2]"]
     return lines
 
 

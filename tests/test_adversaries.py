@@ -45,7 +45,11 @@ REJECTED = {
             "zeroes_its_input", "a_view_of_its_input",
         ],
         "linear": ["replayed_by_heads"],
-        "relu": ["works_in_its_input", "one_buffer_for_all"],
+        "relu": [
+            "works_in_its_input", "covers_up_what_it_changed", "a_wrapped_view_of_its_input",
+            "one_buffer_for_all", "two_buffers_in_turn", "one_buffer_behind_handles",
+            "takes_back_what_another_function_gave",
+        ],
     },
     "checker": {
         "conv2d": [
@@ -54,8 +58,11 @@ REJECTED = {
             "forges_a_certificate", "forges_the_exit_code", "ends_with_success",
             "prints_that_it_passed", "lies_in_an_error", "lies_in_a_class", "lies_in_its_answer",
             "seals_the_shared_memory", "swells_the_shared_memory", "interrupts",
+            "forges_what_cannot_be_listed", "forges_what_cannot_be_made",
         ],
-        "relu": ["sees_a_test_runner"],
+        "relu": [
+            "sees_a_test_runner", "sees_who_looks_at_arguments", "sees_who_looks_at_memory",
+        ],
     },
     "partial": {
         "conv2d": [
@@ -64,7 +71,7 @@ REJECTED = {
             "a_thread_for_each_channel", "skips_what_is_large", "right_for_the_first_calls",
             "right_once_warm", "right_at_first_sight", "wrong_now_and_then",
         ],
-        "relu": [],
+        "relu": ["right_for_contiguous_arrays"],
         "max_pool2d": [],
     },
 }  # fmt: skip
@@ -73,6 +80,10 @@ DISCLOSED = {
     "answers:claims_single_for_double": (
         "linear",
         lambda c: c.contract["accumulators"] == {"float64": "float32"},
+    ),
+    "checker:replaces_what_looks_at_arguments": (
+        "relu",
+        lambda c: "it changed the code of the suite of its process (relu)" in c.text(),
     ),
     "partial:declines_what_is_hard": (
         "conv2d",
@@ -93,17 +104,9 @@ TORCH = ["falls_back_on_torch"]
 # Not rejected, or not from every seed: what the suite is still to learn.
 OPEN = {
     "answers": ["tensor_float_32_in_long_sums"],
-    "memory": [
-        "takes_back_what_another_function_gave", "covers_up_what_it_changed",
-        "a_wrapped_view_of_its_input", "two_buffers_in_turn", "one_buffer_behind_handles",
-    ],
-    "checker": [
-        "sees_who_looks_at_arguments", "sees_who_looks_at_memory", "forges_what_cannot_be_listed",
-        "forges_what_cannot_be_made", "replaces_what_looks_at_arguments", "sees_the_environment",
-        "sees_its_ancestors", "sees_who_calls",
-    ],
+    "checker": ["sees_the_environment", "sees_its_ancestors", "sees_who_calls"],
     "partial": [
-        "adds_64_images", "skips_elements", "right_for_contiguous_arrays",
+        "adds_64_images", "skips_elements",
         "hides_behind_its_policies", "falls_back_in_secret", "falls_back_in_another_process",
     ],
 }  # fmt: skip

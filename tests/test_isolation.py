@@ -13,7 +13,7 @@ import pytest
 
 import conformance
 from conformance.backend import FUNCTIONS
-from conformance.candidate import Request
+from conformance.candidate import Look, Request
 from conformance.isolation.guardian import descendants
 from conformance.isolation.isolated import Isolated, Limits, Unloadable
 from conformance.registry import IN_PROCESS, Confinement, UnusableBackend, load
@@ -225,3 +225,64 @@ def test_the_verdicts_are_those_of_this_process(name):
         for outcome in certificate.outcomes:
             outcome.seconds = 0
     assert here.outcomes == apart.outcomes
+
+
+# -- several calls together -----------------------------------------------------------------------
+
+
+def test_calls_that_were_begun_are_answered_one_by_one(isolated):
+    backend = isolated("adds_up")
+    requests = [db(np.full((1, 3, 1, 1), n, np.float64)) for n in range(200)]
+    backend.begin(requests)
+    for n, request in enumerate(requests[:150]):
+        assert backend.perform(request).arrays[0].tolist() == [n, n, n]
+    assert backend._sent
+    assert backend._ahead
+    backend.forget()
+    assert (len(backend._sent), len(backend._ahead), len(backend._early)) == (0, 0, 0)
+    assert backend.perform(db(ONE)).arrays[0].tolist() == [4, 4, 4]
+
+
+def test_a_crash_is_blamed_on_the_call_that_crashed(isolated):
+    backend = isolated("segmentation_fault")
+    requests = [db(ONE), db(ONE), db(TWO), db(ONE), db(TWO), db(ONE)]
+    backend.begin(requests)
+    kinds = [backend.perform(request).kind for request in requests]
+    assert kinds == ["answer", "answer", "crashed", "answer", "crashed", "answer"]
+
+
+def test_calls_can_be_asked_for_in_any_order(isolated):
+    backend = isolated("segmentation_fault")
+    requests = [db(ONE), db(TWO), db(ONE)]
+    backend.begin(requests)
+    assert [backend.perform(r).kind for r in requests[::-1]] == ["answer", "crashed", "answer"]
+
+
+def test_a_crash_that_nobody_asks_for_is_forgotten(isolated):
+    backend = isolated("segmentation_fault")
+    requests = [db(ONE), db(TWO), db(TWO), db(ONE)]
+    backend.begin(requests)
+    assert backend.perform(requests[0]).kind == "answer"
+    backend.forget()
+    assert backend.perform(db(ONE)).kind == "answer"
+
+
+def test_arguments_are_looked_at_where_they_lie(isolated):
+    backend = isolated("spends_its_argument")
+    request = db(ONE.copy())
+    request.arguments = True
+    answer, left = backend.perform(request).arrays
+    assert answer.tolist() == [4, 4, 4]
+    assert not left.any()
+    assert request.positional[0].all()
+
+
+def test_a_result_is_shown_again(isolated):
+    backend = isolated("adds_up")
+    late = db(TWO)
+    late.late = True
+    assert backend.perform(db(ONE)).arrays[0].tolist() == [4, 4, 4]
+    assert backend.perform(late).arrays == []
+    looks = [Look("conv2d_grad_bias", back) for back in (2, 1)]
+    assert [backend.perform(look).arrays[0].tolist() for look in looks] == [[4] * 3, [8] * 3]
+    assert backend.perform(Look("conv2d_grad_bias", 3)).kind == "returned"

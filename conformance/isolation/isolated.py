@@ -16,19 +16,20 @@ from collections.abc import Iterable, Sequence
 from contextlib import suppress
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
-from conformance.candidate import LARGEST, Description, Reply, Request, printable
+from conformance.candidate import LARGEST, Description, Look, Reply, Request, one_line, printable
 from conformance.isolation.guardian import descendants
-from conformance.isolation.wire import Garbled, Line, Segment, packed
+from conformance.isolation.wire import Array, Garbled, Line, Segment, packed
 
 SLICE = 0.02  # seconds between two looks at what a worker takes
 GRACE = 2.0  # seconds that the guardian has to tell of an end
 SEGMENT = 1 << 20  # bytes to begin with
 TOGETHER, ROOM = 64, 1 << 20  # requests in a message at most, and about the bytes of their arrays
 GIB = 1 << 30
+MOST_ARGUMENTS = 64  # more than any function of the protocol has
 KINDS = ("answer", "declined", "raised", "converted", "unread", "unlooked", "returned")
 START = "import sys; sys.path[:] = {path!r}; sys.argv[1:] = [{fd!r}]; {call}"
 CALL = "from conformance.isolation.guardian import main; main()"
@@ -92,6 +93,14 @@ class _Worker:
         self.segment.close()
 
 
+class _Sent(NamedTuple):
+    """A request that a worker has, and where the arrays that are looked at afterwards lie."""
+
+    number: int
+    request: Request | Look
+    places: list[Any]
+
+
 @dataclass
 class Isolated:
     """A backend that is imported and asked in a worker, never here.
@@ -113,9 +122,9 @@ class Isolated:
     _workers: dict[int, _Worker] = field(default_factory=dict, init=False)
     _worker: _Worker | None = field(default=None, init=False)
     _spare: _Worker | None = field(default=None, init=False)
-    _ahead: deque[Request] = field(default_factory=deque, init=False)  # begun, not sent yet
-    _sent: deque[tuple[int, Request]] = field(default_factory=deque, init=False)  # not answered
-    _early: dict[int, tuple[Request, Reply]] = field(default_factory=dict, init=False)  # unasked
+    _ahead: deque[Request | Look] = field(default_factory=deque, init=False)  # begun, not sent yet
+    _sent: deque[_Sent] = field(default_factory=deque, init=False)  # not answered
+    _early: dict[int, tuple[Request | Look, Reply]] = field(default_factory=dict, init=False)
     _asked: int = field(default=0, init=False)  # messages so far
     _slowest: float = field(default=0.0, init=False)
     _seen: set[tuple[str, str]] = field(default_factory=set, init=False)
@@ -133,23 +142,24 @@ class Isolated:
         assert self._description is not None  # noqa: S101 - for the type checker
         return self._description
 
-    def begin(self, requests: Iterable[Request]) -> None:
+    def begin(self, requests: Iterable[Request | Look]) -> None:
         """Take requests to send along with the first of them that is asked for.
 
         The worker performs them in this order, while the suite judges the replies before.
         """
         self._ahead += requests
 
-    def perform(self, request: Request) -> Reply:
+    def perform(self, request: Request | Look) -> Reply:
         """Return what came of a request; "crashed" where the worker ended or had to be."""
         while (early := self._early.pop(id(request), None)) is None:
-            if not any(one is request for _, one in self._sent):
+            if not any(sent.request is request for sent in self._sent):
                 self._answer_all()
                 try:
                     self._send(self._with_those_behind(request))
                 except Unloadable as error:
                     return Reply("crashed", f"its process cannot be started again: {error}")
-            self._answer_next()
+            if self._sent:
+                self._answer_next()
         return early[1]
 
     def forget(self) -> None:
@@ -205,8 +215,10 @@ class Isolated:
 
     def __del__(self) -> None:
         """Leave no process behind."""
-        with suppress(Exception):
+        try:  # noqa: SIM105 - at the interpreter's end `suppress` may be gone
             self.close()
+        except Exception:  # noqa: BLE001, S110
+            pass
 
     # -- workers ----------------------------------------------------------------------------------
 
@@ -326,7 +338,9 @@ class Isolated:
         worker.close()
         if self._worker is worker:
             self._worker = None
-            self._ahead.extendleft(one for _, one in reversed(self._sent))  # for the next one
+            self._ahead.extendleft(
+                sent.request for sent in reversed(self._sent)
+            )  # for the next one
             self._sent.clear()
 
     def _listen(self, seconds: float) -> bool:
@@ -349,7 +363,7 @@ class Isolated:
 
     # -- messages ---------------------------------------------------------------------------------
 
-    def _with_those_behind(self, request: Request) -> list[Request]:
+    def _with_those_behind(self, request: Request | Look) -> list[Request | Look]:
         """Return a request and, if it was begun, as many that follow as go in one message."""
         chosen, room = [request], ROOM
         if any(one is request for one in self._ahead):
@@ -360,7 +374,7 @@ class Isolated:
                 room -= _bytes(chosen[-1])
         return chosen
 
-    def _send(self, requests: Sequence[Request]) -> None:
+    def _send(self, requests: Sequence[Request | Look]) -> None:
         """Send requests in one message; whether it arrives, their replies tell.
 
         Raises:
@@ -369,9 +383,19 @@ class Isolated:
         worker = self._ready()
         first = self._asked + 1
         self._asked += len(requests)
+        try:
+            calls, looked_at = _laid(requests, worker.segment)
+        except (OSError, ValueError) as error:
+            text = f"the memory that it shares with the suite holds no call ({one_line(error)})"
+            self._early[id(requests[0])] = requests[0], Reply("crashed", text)
+            self._ahead.extendleft(reversed(requests[1:]))
+            self._end(worker)
+            return
+        message = {"do": "call", "n": first, "calls": calls, "top": worker.segment.top}
         with suppress(OSError):
-            worker.line.send({"n": first, **_message(requests, worker.segment)})
-        self._sent += enumerate(requests, first)
+            worker.line.send(message)
+        numbers = range(first, first + len(requests))
+        self._sent += map(_Sent, numbers, requests, looked_at)
 
     def _answer_all(self) -> None:
         while self._sent:
@@ -379,15 +403,16 @@ class Isolated:
 
     def _answer_next(self) -> None:
         """Wait for the reply to the first request that has none yet, and keep it."""
-        number, request = self._sent.popleft()
-        self._early[id(request)] = request, self._answered(number, request)
+        sent = self._sent.popleft()
+        self._early[id(sent.request)] = sent.request, self._answered(sent)
 
-    def _answered(self, number: int, request: Request) -> Reply:
+    def _answered(self, sent: _Sent) -> Reply:
+        request = sent.request
         worker, start = self._worker, time.monotonic()
         assert worker is not None, "it is let go of with all that was sent to it"  # noqa: S101
         first, limit = self._limit(request)
         try:
-            reply = self._reply(request, self._wait(worker, limit, number), worker)
+            reply = self._reply(sent, self._wait(worker, limit, sent.number), worker)
         except _Ended as end:
             self._bury(worker)
             if time.monotonic() - start >= limit:
@@ -465,74 +490,82 @@ class Isolated:
             return f"crashed: {f'{known} ({name})' if known else name}{wrote}"
         return f"ended its process with exit status {code}{wrote}"
 
-    def _limit(self, request: Request) -> tuple[tuple[str, str], float]:
+    def _limit(self, request: Request | Look) -> tuple[tuple[str, str], float]:
         """Return what tells a first call from others, and how long this one may take."""
-        first = (
-            request.function,
-            next((a.dtype.char for a in request.positional if isinstance(a, np.ndarray)), ""),
-        )
+        first = (request.function, next((a.dtype.char for a in _arrays(request)), ""))
         if request.function in self._stuck:  # it is not certified any more; only to make it small
             return first, min(self.limits.call, 1 + 4 * self._slowest)
         return first, self.limits.call if first in self._seen else self.limits.first
 
-    def _reply(self, request: Request, message: dict[str, Any], worker: _Worker) -> Reply:
+    def _reply(self, sent: _Sent, message: dict[str, Any], worker: _Worker) -> Reply:
         """Return a worker's answer as a Reply.
 
         Raises:
             Garbled: it is no answer to this request.
         """
         kind, text, shares = message.get("kind"), message.get("text", ""), message.get("shares", -1)
+        changed = message.get("changed", [])
         if kind not in KINDS or not isinstance(text, str) or len(text) > 1000:
             raise Garbled("an answer of no kind")
         arrays = worker.segment.read(message.get("arrays", []), LARGEST)
-        want = 1
-        if request.look == "arguments":
-            want += sum(isinstance(a, np.ndarray) for a in request.positional)
-        elif request.look == "memory":
-            want = 2
-        if kind == "answer" and len(arrays) != want:
+        if kind == "answer" and len(arrays) != _wanted(sent.request):
             raise Garbled("not as many arrays as were asked for")
-        if not (isinstance(shares, int) and -1 <= shares < len(request.positional)):
+        if not (isinstance(shares, int) and -1 <= shares < MOST_ARGUMENTS):
             raise Garbled("an argument that there is not")
-        for name in message.get("changed", ()):
-            self.changed.setdefault(str(name)[:60], request.function)
+        if not (isinstance(changed, list) and all(isinstance(name, str) for name in changed)):
+            raise Garbled("changes of no kind")
+        for name in changed:
+            self.changed.setdefault(printable(name)[:60], sent.request.function)
+        arrays += worker.segment.read(sent.places, LARGEST)
         return Reply(kind, text, [a.copy() for a in arrays], shares, message.get("dlpack") is True)
 
 
-def _message(requests: Sequence[Request], segment: Segment) -> dict[str, Any]:
-    """Lay the requests' arrays into the segment and return the rest of them as plain data."""
+def _wanted(request: Request | Look) -> int:
+    """Return how many arrays an answer has."""
+    if isinstance(request, Look):
+        return request.count
+    return 0 if request.late else 1
+
+
+def _laid(
+    requests: Sequence[Request | Look], segment: Segment
+) -> tuple[list[list[Any]], list[list[Any]]]:
+    """Lay the requests' arrays into the segment and return the rest of them as plain data.
+
+    With each request go the places of its arrays that are looked at afterwards.
+    """
     segment.top = 0
-    laid: dict[int, dict[str, Any]] = {}
-    calls = [
-        [
-            one.function,
-            _plain(one.positional, segment, laid),
-            one.options,
-            one.place,
-            one.results,
-            one.look,
-            one.other and [_plain(one.other[0], segment, laid), one.other[1]],
-        ]
-        for one in requests
-    ]
-    return {"do": "call", "calls": calls, "top": segment.top}
+    calls: list[list[Any]] = []
+    looked_at: list[list[Any]] = []
+    for one in requests:
+        places: list[Any] = []
+        if isinstance(one, Look):
+            calls.append([one.function, one.back])
+        else:
+            given = [_plain(value, segment, places) for value in one.positional]
+            how = [one.place, one.results, one.late, one.layout]
+            calls.append([one.function, given, one.options, *how])
+        looked_at.append(places if isinstance(one, Request) and one.arguments else [])
+    return calls, looked_at
 
 
-def _plain(values: Sequence[Any], segment: Segment, laid: dict[int, dict[str, Any]]) -> list[Any]:
-    """Return positional arguments as plain data; every array is laid once, and told by place."""
-    plain = []
-    for value in values:
-        if isinstance(value, np.ndarray):
-            if id(value) not in laid:
-                laid[id(value)] = {"array": segment.lay(value)}
-            value = laid[id(value)]  # noqa: PLW2901
-        plain.append(value)
-    return plain
+def _plain(value: Any, segment: Segment, places: list[Any]) -> Any:
+    """Return a positional argument as plain data, an array by its place."""
+    if not isinstance(value, np.ndarray):
+        return value
+    dtype, shape, start = segment.lay(value)
+    places.append([dtype, [*shape], start])
+    return {"array": places[-1]}
 
 
-def _bytes(request: Request) -> int:
+def _arrays(request: Request | Look) -> list[Array]:
+    positional = request.positional if isinstance(request, Request) else ()
+    return [value for value in positional if isinstance(value, np.ndarray)]
+
+
+def _bytes(request: Request | Look) -> int:
     """Return how much room a request's arrays take."""
-    return sum(a.nbytes for a in request.positional if isinstance(a, np.ndarray))
+    return sum(array.nbytes for array in _arrays(request))
 
 
 def _memory(size: int) -> int:

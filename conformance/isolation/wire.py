@@ -96,7 +96,10 @@ class Segment:
         if count > most or not _is_size(start):
             raise Garbled("no place that arrays have")
         if dtype.hasobject or not count or not dtype.itemsize:
-            return _empty(shape, dtype)
+            try:
+                return _empty(shape, dtype)
+            except ValueError as error:
+                raise Garbled("no shape that arrays have") from error
         if start + count * dtype.itemsize > self.size:
             try:
                 self.view(start + count * dtype.itemsize)
@@ -106,7 +109,8 @@ class Segment:
 
     def close(self) -> None:
         """Unmap the memory and let go of the file."""
-        self.map.close()
+        with suppress(BufferError):  # an array that somebody still holds; it goes with that
+            self.map.close()
         os.close(self.descriptor)
 
 

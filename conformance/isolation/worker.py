@@ -11,15 +11,16 @@ import struct
 import sys
 import time
 import warnings
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from typing import Any
 
 import numpy as np
 
-from conformance.candidate import LARGEST, Candidate, Reply, Request, one_line
+from conformance.candidate import LARGEST, Candidate, Look, Reply, Request, one_line
 from conformance.isolation.wire import Line, Segment, tupled
 
+OURS = [sys.modules[name] for name in (Candidate.__module__, Line.__module__, __name__)]
 # Bound before a backend is imported, see `conformance.candidate`.
 _getcwd, _setlocale, _geterr, _modules = os.getcwd, locale.setlocale, np.geterr, sys.modules
 _pack, _clock = struct.pack, time.monotonic
@@ -74,20 +75,16 @@ def _open(
     return candidate, {"description": asdict(candidate.description)}
 
 
-def _request(call: list[Any], segment: Segment) -> Request:
-    """Return a request whose arrays lie in the segment, as the suite's `_plain` wrote it."""
-    function, given, options, place, results, look, other = call
-    if other is not None:
-        other = _arguments(other[0], segment), _options(other[1])
-    positional = _arguments(given, segment)
-    return Request(function, positional, _options(options), place, results, look, other)
-
-
-def _arguments(given: list[Any], segment: Segment) -> list[Any]:
-    return [
+def _request(call: list[Any], segment: Segment) -> Request | Look:
+    """Return a request whose arrays lie in the segment, as the suite's `_message` wrote it."""
+    if len(call) == 2:
+        return Look(*call)
+    function, given, options, place, results, late, layout = call
+    positional = [
         segment.array(value["array"], LARGEST) if isinstance(value, dict) else tupled(value)
         for value in given
     ]
+    return Request(function, positional, _options(options), place, results, late, layout)
 
 
 def _options(options: dict[str, Any]) -> dict[str, Any]:
@@ -112,11 +109,15 @@ def _written(reply: Reply, segment: Segment) -> dict[str, Any]:
 class _Surroundings:
     """What a call has no business to change, looked at as cheaply as can be told."""
 
-    NAMES = ("the working directory", "the locale", "NumPy's error handling", "how floats round")
+    NAMES = (
+        "the working directory", "the locale", "NumPy's error handling", "how floats round",
+        "the code of the suite",
+    )  # fmt: skip
     SMALLEST, THREE = 2.0**-1022, 3.0
     PAUSE = 0.01  # seconds: calls are shorter than a look would be worth
 
     def __init__(self) -> None:
+        self.parts = _parts()
         self.before = self.now()
         self.next = 0.0
 
@@ -128,7 +129,7 @@ class _Surroundings:
             folder = ""
         # as bytes: subnormals that are flushed are also equal to 0
         rounded = _pack("3d", self.SMALLEST / 2, 1 / self.THREE, -1 / self.THREE)
-        return folder, _setlocale(locale.LC_ALL), _geterr(), rounded
+        return folder, _setlocale(locale.LC_ALL), _geterr(), rounded, _replaced(self.parts)
 
     def changed(self) -> list[str]:
         """Return the names of what changed since this was asked last, a little while ago."""
@@ -141,6 +142,26 @@ class _Surroundings:
         names = [n for n, a, b in zip(self.NAMES, now, self.before, strict=True) if a != b]
         self.before = now
         return names
+
+
+def _parts() -> list[tuple[Mapping[str, Any], str, Any, Any]]:
+    """Return the functions and classes that run beside the backend, each with its holder."""
+    found = []
+    for module in OURS:
+        names = vars(module)
+        for holder in [names, *(vars(v) for v in names.values() if isinstance(v, type))]:
+            for name, value in holder.items():
+                if getattr(value, "__module__", "") == module.__name__:
+                    found.append((holder, name, value, getattr(value, "__code__", None)))
+    return found
+
+
+def _replaced(parts: list[tuple[Mapping[str, Any], str, Any, Any]]) -> int:
+    """Return how many of them are not what they were."""
+    return sum(
+        holder.get(name) is not value or getattr(value, "__code__", None) is not code
+        for holder, name, value, code in parts
+    )
 
 
 class _Forbidden(importlib.abc.MetaPathFinder):

@@ -6,15 +6,24 @@ from typing import Any
 
 import numpy as np
 
-from conformance.backend import Backend
+from conformance.backend import Backend, Reused
 from conformance.bad_arguments import bad_calls
-from conformance.candidate import describe
-from conformance.judge import require_form
+from conformance.candidate import Layout, describe
+from conformance.judge import data_dtype, require_form, require_truth
 from conformance.mismatch import Mismatch
 from conformance.operator import Operator
+from conformance.properties.answers import Answered, require_close
 from conformance.properties.property import holds
-from oracle.formula import Call, Formula, argument_names, operands
-from oracle.truth import answer_dtype, answer_shape
+from oracle.formula import Call, Chained, Formula, algebra, argument_names, operands, output_of
+from oracle.geometry import Array
+from oracle.truth import answer_dtype, answer_shape, truth
+
+RING = 4  # calls after which whoever has some buffers in turn is back at the first
+LAYOUTS: dict[Layout, str] = {
+    "fortran": "in Fortran's order, columns first (np.asfortranarray)",
+    "sliced": "in every second place of a longer array (a[..., ::2])",
+    "reversed": "backwards (a[..., ::-1])",
+}
 
 
 @holds(kind="all", share=0.4, asks="arguments")
@@ -28,27 +37,89 @@ def leaves_inputs_unchanged(
     return 0.0
 
 
-@holds(kind="all", share=0.4, asks="memory")
+@holds(kind="all", share=0.4)
 def returns_what_the_protocol_says(
     backend: Backend, operator: Operator, formula: Formula, call: Call
 ) -> float:
     """The answer is a new array of the documented shape, in the dtype of the inputs, finite where
-    the inputs are, with and without the optional bias.
+    the inputs are, with and without the optional bias; no later call changes it.
     """  # noqa: D205 - one sentence
-    del operator
     optional = "bias" in argument_names(formula)[0]
     for one in [call, {**call, "bias": None}] if optional else [call]:
-        got, reason = backend.reused(formula, one)
-        given = operands(formula, one)
-        if reason:
-            raise Mismatch(f"{formula.__name__}: {reason}")
-        require_form(formula.__name__, got, answer_shape(formula, one), answer_dtype(formula, one))
-        finite = all(np.isfinite(array).all() for array in given.values())
-        if finite and got.dtype.kind == "f" and not np.isfinite(got).all():
-            at = tuple(np.argwhere(~np.isfinite(got))[0].tolist())
+        got = backend.reused(formula, one, _others(backend, operator, formula, one))
+        if got.shares:
             raise Mismatch(
-                f"{formula.__name__}[{', '.join(map(str, at))}]: got {got[at]} from finite data"
+                f"{formula.__name__}: its result shares memory with its argument {got.shares}"
             )
+        if not _is_same(got.answer, got.again):
+            raise Mismatch(
+                f"{formula.__name__}: an earlier result changed when other calls were made: it is "
+                "not a new array"
+            )
+        shape, dtype = answer_shape(formula, one), answer_dtype(formula, one)
+        require_form(formula.__name__, got.answer, shape, dtype)
+        finite = all(np.isfinite(array).all() for array in operands(formula, one).values())
+        if finite and dtype.kind == "f" and not np.isfinite(got.answer).all():
+            at = tuple(np.argwhere(~np.isfinite(got.answer))[0].tolist())
+            raise Mismatch(
+                f"{formula.__name__}[{', '.join(map(str, at))}]: got {got.answer[at]} from finite "
+                "data"
+            )
+        if not _is_same(got.answer, got.late):
+            what = f"{formula.__name__}, read after the next calls"
+            require_form(what, got.late, shape, dtype)
+            _require_as_good(backend, operator, formula, one, what, got)
+    return 0.0
+
+
+def _others(
+    backend: Backend, operator: Operator, formula: Formula, call: Call
+) -> list[tuple[Formula, Call]]:
+    """Return calls that must leave a result alone: some of its kind, and the other functions'."""
+    first = next(iter(operands(formula, call)))
+    changed = {n: -call[n] for n in (first, "bias") if call.get(n) is not None}
+    own = output_of(formula).function
+    others = {output_of(f).function: f for f in operator.formulas if _is_function(f)}
+    return [
+        *((f, call) for name, f in others.items() if name != own and backend.has(f)),
+        *[(formula, {**call, **changed})] * RING,
+    ]
+
+
+def _require_as_good(
+    backend: Backend, operator: Operator, formula: Formula, call: Call, what: str, got: Reused
+) -> None:
+    """Raise Mismatch unless two answers to the same call agree as well as rounding lets them."""
+    if operator.unsettled(backend.contract.policies, formula, call):
+        return
+    name = data_dtype(call).name
+    bound = truth(formula, call).bound(name, backend.contract.accumulator(name))
+    require_close(what, Answered(got.late, bound), Answered(got.answer, bound))
+
+
+def _is_function(formula: Formula) -> bool:
+    return not isinstance(algebra(formula), Chained)
+
+
+@holds(share=0.15)
+def ignores_memory_layout(
+    backend: Backend, operator: Operator, formula: Formula, call: Call
+) -> float:
+    """The answer depends on the arguments' numbers, not on how they lie in memory: rows or columns
+    first, with gaps in between, or backwards.
+    """  # noqa: D205 - one sentence
+    backend.foresee((formula, call), how=("", *LAYOUTS))
+    plain = backend.ask(formula, call)
+    for layout, words in LAYOUTS.items():
+        try:
+            got = backend.ask(formula, call, layout)
+            if not _is_same(plain, got) and not operator.unsettled(
+                backend.contract.policies, formula, call
+            ):
+                require_truth(backend, formula, call, got)
+        except Mismatch as mismatch:
+            headline = f"{mismatch.headline}; its arguments lie {words}"
+            raise Mismatch(headline, layout=layout) from None
     return 0.0
 
 
@@ -70,6 +141,11 @@ def rejects_bad_arguments(
                 call=bad.call,
             )
     return 0.0
+
+
+def _is_same(one: Array, other: Array) -> bool:
+    """Whether two arrays are the same bit for bit."""
+    return (one.shape, one.dtype) == (other.shape, other.dtype) and one.tobytes() == other.tobytes()
 
 
 def _shown(result: Any) -> str:

@@ -6,8 +6,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Literal, TypeAlias
 
-from conformance.backend import Backend
-from conformance.candidate import Look
+from conformance.backend import Backend, How
 from conformance.operator import Kind, Operator, Size
 from oracle.formula import Call, Chained, Formula, algebra
 
@@ -33,7 +32,7 @@ class Property:
     needs_torch: bool
     needs_forward: bool  # the backend's own forward pass is asked
     needs: tuple[Formula, ...]  # and these
-    asks: Look | None  # what it begins with, where that is the formula on the very call
+    asks: How | None  # what it begins with, where that is the formula on the very call
 
     @property
     def name(self) -> str:
@@ -75,7 +74,7 @@ def holds(
     *, of: Literal["formulas", "gradients"] = "formulas", where: Where = _everywhere,
     kind: Kind = "exact", size: Size = "medium", styles_per_geometry: int = 1, share: float = 1.0,
     needs_torch: bool = False, needs_forward: bool = False,
-    needs: tuple[Formula, ...] = (), asks: Look | None = None,
+    needs: tuple[Formula, ...] = (), asks: How | None = None,
 ) -> Callable[[Check], Check]:  # fmt: skip
     """Add a check to PROPERTIES."""
 

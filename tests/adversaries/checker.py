@@ -71,16 +71,12 @@ def replaces_the_test_runner():
     pytest.fail = pytest.raises = lambda *_, **__: None
 
 
-def _copies(self, before, given):
-    return [array.copy() for array in before if isinstance(array, np.ndarray)]
-
-
 @cheats_on("relu")
 def replaces_what_looks_at_arguments(z):
-    """Spends its argument, and sees to it that the worker shows the one it was given."""
+    """Spends its argument, and sees to it that the worker is given another from now on."""
     from conformance.candidate import Candidate
 
-    Candidate._after = _copies
+    Candidate._own = lambda self, value, layout: value.copy() if hasattr(value, "copy") else value
     y = good.relu(z)
     z[...] = y
     return y
@@ -190,21 +186,24 @@ def sees_who_calls():
 
 
 def looked_at():
-    """Return what the worker looks at after this call."""
+    """Return whether anything that the worker was told says that it will look at more."""
     frame = sys._getframe()
     while frame is not None:
-        request = frame.f_locals.get("request")
-        if request is not None:
-            return request.look
+        request, message = frame.f_locals.get("request"), frame.f_locals.get("message")
+        if request is not None and (request.arguments or request.late):
+            return True
+        calls = message.get("calls", ()) if isinstance(message, dict) else ()
+        if any(len(call) == 2 or call[5] for call in calls):
+            return True
         frame = frame.f_back
-    return ""
+    return False
 
 
 @cheats_on("relu")
 def sees_who_looks_at_arguments(z):
     """Spends its argument unless that is looked at afterwards."""
     y = good.relu(z)
-    if looked_at() != "arguments":
+    if not looked_at():
         z[...] = y
     return y
 
@@ -214,9 +213,9 @@ _answer = np.empty(1 << 20)
 
 @cheats_on("relu")
 def sees_who_looks_at_memory(z):
-    """Every answer lies in the same buffer, unless two are compared."""
+    """Every answer lies in the same buffer, unless it is looked at again."""
     y = good.relu(z)
-    if looked_at() == "memory":
+    if looked_at():
         return y
     buffer = _answer.view(y.dtype)[: y.size].reshape(y.shape)
     buffer[...] = y
