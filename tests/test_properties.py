@@ -45,6 +45,7 @@ ALONE = {
         "db_returns_one_buffer",
     ],
     "rejects_bad_arguments": ["y_takes_any_kernel"],
+    "ignores_memory_layout": ["y_reads_the_weight_as_it_lies", "dw_reads_dy_in_fortrans_order"],
 }
 
 

@@ -115,6 +115,9 @@ KINDS = {
         "conv2d", "def conv2d(*a, **o): return good.conv2d(*a, **o)[:, :, ::-1].astype('f8')",
     ),
     "linear": ("conv2d", "def conv2d(*a, **o): return good.conv2d(*a, **o) + 1"),
+    "ignores_memory_layout": (
+        "relu", "def relu(z): return good.relu(z.ravel('K').reshape(z.shape))",
+    ),
 }  # fmt: skip
 
 

@@ -342,3 +342,18 @@ def db_is_averaged_over_the_batch(grad_output):
 @fault("tail")
 def db_drops_the_last_column(grad_output):
     return good.conv2d_grad_bias(grad_output[..., : max(1, grad_output.shape[3] - 1)])
+
+
+# -- memory layout --------------------------------------------------------------------------------
+
+
+@fault("layout", "pytorch/pytorch#192212")
+def y_reads_the_weight_as_it_lies(x, weight, bias=None, **o):
+    return good.conv2d(x, weight.ravel(order="K").reshape(weight.shape), bias, **o)
+
+
+@fault("layout", "Tencent/ncnn#3082")
+def dw_reads_dy_in_fortrans_order(grad_output, x, **o):
+    if grad_output.flags.f_contiguous and not grad_output.flags.c_contiguous:
+        grad_output = grad_output.ravel(order="K").reshape(grad_output.shape)
+    return good.conv2d_grad_weight(grad_output, x, **o)
