@@ -1,0 +1,82 @@
+"""What isolation costs: `python -m conformance.isolation.benchmark`.
+
+Round trips of a call to a worker, alone and begun together, and the time of a short certification
+in a worker over that in this process, the two side by side in turns.
+"""
+
+from __future__ import annotations
+
+import os
+import statistics
+import sys
+from time import perf_counter
+
+import numpy as np
+
+from conformance.backend import FUNCTIONS
+from conformance.candidate import Request
+from conformance.certify import check
+from conformance.isolation.isolated import Isolated
+from conformance.isolation.wire import Array
+from conformance.registry import IN_PROCESS, ISOLATED
+
+ROUNDS, TOGETHER = 2000, 16
+SIZES = {"64 B": 16, "64 KiB": 1 << 14, "1 MiB": 1 << 18}  # of float32
+TURNS, EXAMPLES = 3, 60
+DONE_NOTHING = "conformance.isolation.benchmark:copies"
+
+
+class copies:  # noqa: N801 - it stands for a backend's module
+    """A backend whose one function costs a copy."""
+
+    @staticmethod
+    def relu(z: Array) -> Array:
+        """Return a copy."""
+        return z.copy()
+
+
+def main() -> None:
+    """Print both."""
+    print(f"{os.cpu_count()} CPUs, Python {sys.version.split()[0]}, NumPy {np.__version__}")
+    print(f"round trip in us, median of {ROUNDS} (argument and result of this size each)")
+    backend = Isolated(DONE_NOTHING, FUNCTIONS)
+    try:
+        for name, count in SIZES.items():
+            alone, together = _round_trips(backend, np.ones(count, np.float32))
+            print(f"  {name:>6}  alone {alone:6.1f}   {TOGETHER} together, each {together:6.1f}")
+    finally:
+        backend.close()
+    print(f"certification of im2col, {EXAMPLES} examples a check, {TURNS} turns")
+    seconds: dict[str, list[float]] = {"in this process": [], "in a worker": []}
+    check("im2col", examples=1, seed=0, confinement=IN_PROCESS)  # compiles what is not yet
+    for _ in range(TURNS):
+        for name, confinement in zip(seconds, (IN_PROCESS, ISOLATED), strict=True):
+            start = perf_counter()
+            check("im2col", examples=EXAMPLES, seed=0, confinement=confinement)
+            seconds[name].append(perf_counter() - start)
+            print(f"  {name:>16} {seconds[name][-1]:6.1f} s", flush=True)
+    here, there = (statistics.median(times) for times in seconds.values())
+    print(f"  ratio of the medians {there / here:.2f}")
+
+
+def _round_trips(backend: Isolated, array: Array) -> tuple[float, float]:
+    """Return the median microseconds of a call, alone and among others."""
+    alone = []
+    for _ in range(ROUNDS):
+        request = Request("relu", [array], {})
+        start = perf_counter()
+        backend.perform(request)
+        alone.append(perf_counter() - start)
+    together = []
+    for _ in range(ROUNDS // TOGETHER):
+        requests = [Request("relu", [array], {}) for _ in range(TOGETHER)]
+        start = perf_counter()
+        backend.begin(requests)
+        for request in requests:
+            backend.perform(request)
+        together.append((perf_counter() - start) / TOGETHER)
+    return statistics.median(alone) * 1e6, statistics.median(together) * 1e6
+
+
+if __name__ == "__main__":
+    main()
