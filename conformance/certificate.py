@@ -336,12 +336,19 @@ def _kept(c: Certificate) -> Iterable[str]:
     yield f"  judged in {kept['process']}"
     for what, function in {n: f for o in c.outcomes for n, f in o.changed.items()}.items():
         yield f"  it changed {what} of its process ({function})"
+    for act, subjects in kept.get("acts", {}).items():
+        yield from _wrapped(f"it {act} ({', '.join(subjects)})")
     if kept.get("refused"):
         yield f"  it asked for {', '.join(kept['refused'])}, which is forbidden, and got nothing"
     if kept.get("modules"):
         loaded = ", ".join(f"{name} {v}".strip() for name, v in kept["modules"].items())
-        yield from textwrap.wrap(f"it loaded {loaded}", 98, initial_indent="  ",
-                                 subsequent_indent="    ", break_on_hyphens=False)  # fmt: skip
+        yield from _wrapped(f"it loaded {loaded}")
+
+
+def _wrapped(text: str) -> list[str]:
+    return textwrap.wrap(
+        text, 98, initial_indent="  ", subsequent_indent="    ", break_on_hyphens=False
+    )
 
 
 def _reasons(c: Certificate) -> Iterable[str]:

@@ -9,8 +9,10 @@ import importlib
 import importlib.util
 import os
 import signal
+import sys
 import zlib
 from contextlib import contextmanager
+from pathlib import Path
 from types import SimpleNamespace
 
 import numpy as np
@@ -61,7 +63,8 @@ REJECTED = {
             "forges_what_cannot_be_listed", "forges_what_cannot_be_made",
         ],
         "relu": [
-            "sees_a_test_runner", "sees_who_looks_at_arguments", "sees_who_looks_at_memory",
+            "sees_a_test_runner", "sees_the_environment", "sees_who_looks_at_arguments",
+            "sees_who_looks_at_memory",
         ],
     },
     "partial": {
@@ -99,15 +102,22 @@ DISCLOSED = {
         "conv2d",
         lambda c: statuses(c) == {"passed", "not claimed"} and "not claimed: conv2d" in c.text(),
     ),
+    "checker:sees_who_calls": (
+        "relu",
+        lambda c: "\n  it looked at its callers (tests.adversaries.checker)\n" in c.text(),
+    ),
+    "checker:sees_its_ancestors": (
+        "relu",
+        lambda c: "\n  it looked at other processes (/proc/*/cmdline, /proc/*/stat)\n" in c.text(),
+    ),
 }
-TORCH = ["falls_back_on_torch"]
+TORCH = ["falls_back_on_torch", "falls_back_in_secret"]
+ANOTHER_PROCESS = "partial:falls_back_in_another_process"
 # Not rejected, or not from every seed: what the suite is still to learn.
 OPEN = {
     "answers": ["tensor_float_32_in_long_sums"],
-    "checker": ["sees_the_environment", "sees_its_ancestors", "sees_who_calls"],
     "partial": [
-        "adds_64_images", "skips_elements",
-        "hides_behind_its_policies", "falls_back_in_secret", "falls_back_in_another_process",
+        "adds_64_images", "skips_elements", "hides_behind_its_policies",
     ],
 }  # fmt: skip
 HOLD_UP = ["drips", "stops_its_guardian"]
@@ -125,6 +135,7 @@ ADVERSARIES = {
 }
 OTHERS = {
     *DISCLOSED,
+    ANOTHER_PROCESS,
     *(f"partial:{name}" for name in TORCH),
     *(f"checker:{name}" for name in HOLD_UP),
     *(f"{module}:{name}" for module, names in OPEN.items() for name in names),
@@ -219,6 +230,19 @@ def test_another_library_can_be_forbidden(name):
     confinement = Confinement(forbidden=("torch",))
     (found,) = judged(f"partial:{name}", "relu", confinement=confinement).mismatches
     assert "torch is forbidden" in found.headline
+
+
+@needs_torch
+def test_another_process_is_told():
+    text = judged(ANOTHER_PROCESS, "relu", examples=5).text()
+    assert f"\n  it started processes ({Path(sys.executable).name})\n" in text
+
+
+def test_no_variable_tells_of_the_suite(isolated, monkeypatch):
+    for name in ("PYTEST_VERSION", "HYPOTHESIS_PROFILE", "GRADORACLE_SEED", "XDIST_WORKER"):
+        monkeypatch.setenv(name, "1")
+    reply = isolated("checker:sees_the_environment").perform(Request("relu", [ONE], {}))
+    assert reply.arrays[0].tolist() == (0 * ONE).tolist()
 
 
 @pytest.mark.parametrize("name", HOLD_UP)

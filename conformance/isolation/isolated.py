@@ -21,6 +21,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from conformance.candidate import LARGEST, Description, Look, Reply, Request, one_line, printable
+from conformance.isolation import acts
 from conformance.isolation.guardian import descendants
 from conformance.isolation.wire import Array, Garbled, Line, Segment, packed
 
@@ -30,6 +31,8 @@ SEGMENT = 1 << 20  # bytes to begin with
 TOGETHER, ROOM = 64, 1 << 20  # requests in a message at most, and about the bytes of their arrays
 GIB = 1 << 30
 MOST_ARGUMENTS = 64  # more than any function of the protocol has
+MOST_ACTS = 4096  # that a worker and what it forks may tell of
+GONE = "(no longer loaded)"  # in a version's place
 KINDS = ("answer", "declined", "raised", "converted", "unread", "unlooked", "returned")
 START = "import sys; sys.path[:] = {path!r}; sys.argv[1:] = [{fd!r}]; {call}"
 CALL = "from conformance.isolation.guardian import main; main()"
@@ -49,6 +52,8 @@ ENVIRONMENT = {
     ),
     "MALLOC_PERTURB_": "165",
 }  # fmt: skip
+# Variables that tell of who runs this.
+TELLS = re.compile("_|(PYTEST|HYPOTHESIS|GRADORACLE|XDIST|COV_CORE|TOX_).*", re.DOTALL)
 
 
 def available() -> bool:
@@ -87,6 +92,7 @@ class _Worker:
     segment: Segment
     pid: int = 0
     ended: dict[str, Any] | None = None  # what the guardian told of its end
+    told: int = 0  # acts
 
     def close(self) -> None:
         self.line.end.close()
@@ -114,6 +120,7 @@ class Isolated:
     limits: Limits = field(default_factory=Limits)
     forbidden: Sequence[str] = ()
     changed: dict[str, str] = field(default_factory=dict, init=False)  # what a call left changed
+    acts: dict[str, list[str]] = field(default_factory=dict, init=False)  # beside answering
     ends: int = field(default=0, init=False)  # how many workers ended in a call
     _description: Description | None = field(default=None, init=False)
     _loaded: dict[str, Any] | None = field(default=None, init=False)
@@ -175,13 +182,16 @@ class Isolated:
         try:
             message = self._exchange(self._ready(), {"do": "loaded"}, self.limits.call)
         except (_Ended, Garbled, Unloadable):
-            return {"modules": {}, "refused": []}
+            message = {}
         modules, refused = message.get("modules"), message.get("refused")
+        acts.add(self.acts, message.get("acts"))
+        if not isinstance(modules, dict):
+            modules = {}
+        refused = [*map(str, refused)] if isinstance(refused, list) else []
+        once = dict.fromkeys(self.acts.get(acts.LOADED, ()), GONE)
         return {
-            "modules": {str(k): str(v) for k, v in sorted(modules.items())}
-            if isinstance(modules, dict)
-            else {},
-            "refused": sorted(map(str, refused)) if isinstance(refused, list) else [],
+            "modules": {str(k): str(v) for k, v in sorted({**once, **modules}.items())},
+            "refused": sorted({*refused, *self.acts.get(acts.REFUSED, ())}),
         }
 
     def kept(self) -> dict[str, Any]:
@@ -191,6 +201,7 @@ class Isolated:
         return {
             "process": "a process of its own", "limits": asdict(self.limits),
             "forbidden": [*self.forbidden], **self._loaded,
+            "acts": {act: sorted(self.acts[act]) for act in acts.SHOWN if act in self.acts},
         }  # fmt: skip
 
     def close(self) -> None:
@@ -295,7 +306,7 @@ class Isolated:
                 stdin=subprocess.DEVNULL,
                 stdout=subprocess.DEVNULL,
                 start_new_session=True,
-                env={**os.environ, **ENVIRONMENT},
+                env={k: v for k, v in os.environ.items() if not TELLS.fullmatch(k)} | ENVIRONMENT,
             )
         self._line = Line(ours)
 
@@ -441,6 +452,9 @@ class Isolated:
         deadline = time.monotonic() + seconds
         while True:
             message: dict[str, Any] | None = worker.line.pending()
+            if message is not None and "did" in message:
+                self._note(worker, message)
+                continue
             if message is not None:
                 if message.get("n") != number:
                     raise Garbled("an answer that nobody asked for")
@@ -453,6 +467,17 @@ class Isolated:
                 self._watch(worker)
             except EOFError:
                 raise _Ended(self._how_it_ended(worker)) from None
+
+    def _note(self, worker: _Worker, message: dict[str, Any]) -> None:
+        """Keep what a worker did, told at once.
+
+        Raises:
+            Garbled: it tells of more than there can be.
+        """
+        worker.told += 1
+        if worker.told > MOST_ACTS:
+            raise Garbled("more acts than there are")
+        acts.add(self.acts, [message["did"]])
 
     def _watch(self, worker: _Worker) -> None:
         """End a worker that holds too much memory or has started too many processes."""

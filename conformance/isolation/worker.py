@@ -18,6 +18,7 @@ from typing import Any
 import numpy as np
 
 from conformance.candidate import LARGEST, Candidate, Look, Reply, Request, one_line
+from conformance.isolation import acts
 from conformance.isolation.wire import Line, Segment, tupled
 
 OURS = [sys.modules[name] for name in (Candidate.__module__, Line.__module__, __name__)]
@@ -35,11 +36,13 @@ def serve(end: socket.socket, descriptor: int) -> None:
         message = line.receive()
         do, number = message["do"], message["n"]
         if do == "open":
+            source, path = message["source"], message["path"]
+            done = acts.apart().watch(end.sendall, source, path, message["forbidden"])
             candidate, reply = _open(message, forbidden)
             line.send({"n": number, **reply})
         elif do == "loaded":
             reply = {"modules": _loaded(forbidden.ours), "refused": sorted(forbidden.refused)}
-            line.send({"n": number, **reply})
+            line.send({"n": number, "acts": done(), **reply})
         else:
             assert candidate is not None, "a backend is opened first"  # noqa: S101
             segment.top = message["top"]
