@@ -4,11 +4,12 @@ Drawing a seed keeps the engine's work at a handful of integers per call, and sh
 geometry; `conformance.minimise` simplifies the values afterwards.  An array is never all zeros,
 since zeros hide what they are multiplied with.
 
-Integer styles are sized to the call: n products of factors below L_1 and L_2 stay exact in any
-order if n * L_1 * L_2 <= 2**bits.
+Exact styles are sized to the call: n products of factors below L_1 and L_2 stay exact in any order
+if n * L_1 * L_2 <= 2**bits.
 """
 
 from collections.abc import Callable, Mapping
+from functools import partial
 from typing import NamedTuple, TypeAlias
 
 import numpy as np
@@ -93,6 +94,40 @@ def cancelling(random: Random, shapes: Shapes, bits: int) -> Arrays:
     return arrays
 
 
+# -- fractions on which rounding never acts either ------------------------------------------------
+
+FEW = 14  # elements that are not zero
+FINEST = 36  # bits of a fraction: long sums of them are whole numbers below 2**53 of its unit
+
+
+def few_fractions(random: Random, shapes: Shapes, bits: int) -> Arrays:
+    """One array holds a few long fractions, all others -1, 0, 1: sums of any length stay exact."""
+    large = _pick(random, {n: s for n, s in shapes.items() if n != "bias"})
+    return _fractions(random, shapes, bits, large)
+
+
+def fractions_in(name: str) -> Style:
+    """Return the style whose array of this name holds a few long fractions."""
+    return Style(f"few fractions in {name}", partial(_fractions, large=name))
+
+
+def _fractions(random: Random, shapes: Shapes, bits: int, large: str) -> Arrays:
+    """Fill `large` with zeros and a few odd multiples of 2**-b between 1/2 and 1.
+
+    With one term of 1 beside them they stay below 2**bits units for the largest b; the smallest
+    is past the 11 bits of half precision and TF32.
+    """
+    size = int(np.prod(shapes[large]))
+    count = min(size, FEW)
+    b = random.choice((13, 16, min(FINEST, bits - (count + 1).bit_length())))
+    arrays = {n: np.sign(a) for n, a in small_integers(random, shapes, bits).items()}
+    arrays[large] = np.zeros(shapes[large])
+    odd = 2 * random.integers(2 ** (b - 2), 2 ** (b - 1), count) + 1
+    at = random.permutation(size)[:count]
+    arrays[large].flat[at] = odd * 2.0**-b * random.choice((-1, 1), count)
+    return arrays
+
+
 # -- floats, which are judged by the rounding bound -----------------------------------------------
 
 
@@ -125,6 +160,12 @@ def positive(random: Random, shapes: Shapes, bits: int) -> Arrays:
     return {name: 1 + random.random(shape) for name, shape in shapes.items()}
 
 
+def few_numbers(random: Random, shapes: Shapes, bits: int) -> Arrays:
+    """Every array repeats a few normal numbers: many elements, of which few must be evaluated."""
+    few = normal(random, dict.fromkeys(shapes, (FEW,)), bits)
+    return {name: random.choice(few[name], shape) for name, shape in shapes.items()}
+
+
 def nearly_cancelling(random: Random, shapes: Shapes, bits: int) -> Arrays:
     """Neighbours of one array differ in sign and in the last few bits only."""
     large = _pick(random, shapes)
@@ -141,6 +182,7 @@ def styles(*fills: Fill) -> tuple[Style, ...]:
 
 
 INTEGERS = styles(small_integers, ones, one_hot, all_negative, next_to_powers, cancelling)
+EXACT = (*INTEGERS, *styles(few_fractions))
 FLOATS = styles(normal, wide_range, far_from_one, positive, nearly_cancelling)
 
 

@@ -7,12 +7,13 @@ from __future__ import annotations
 
 import hashlib
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from math import inf
 from time import perf_counter
 from typing import Any
 
+import numpy as np
 from hypothesis import HealthCheck, Phase, Verbosity, given, settings
 from hypothesis import seed as seeded
 from hypothesis.errors import Flaky
@@ -24,6 +25,7 @@ from conformance.minimise import simplest_numbers, smallest_sizes
 from conformance.misconceptions import is_evidence
 from conformance.mismatch import Answer, Declined, Mismatch
 from conformance.operator import Geometry, Operator, Size
+from conformance.profiles import PROFILES
 from conformance.properties import NotJudged, Property
 from conformance.report import Finding, in_a_line, report
 from oracle.formula import Formula, is_data, output_of
@@ -64,6 +66,16 @@ class Examination:
         chosen = [styles[geometry.seed % len(styles)]]
         if self.property.styles_per_geometry > 1 and chosen[0] is not styles[0]:
             chosen.insert(0, styles[0])
+        self._judge_in(geometry, chosen)
+
+    def judge_corners(self, seed: int) -> None:
+        """Judge the operator's corners, each in one style and every claimed dtype."""
+        simplest = self.operator.styles.of(self.property.kind)[0]
+        for at, (region, sizes, style) in enumerate(self.property.corners(self.operator)):
+            geometry = Geometry("boundary", region, sizes, (seed + at) % 2**32)
+            self._judge_in(geometry, [style or simplest])
+
+    def _judge_in(self, geometry: Geometry, chosen: Sequence[Style]) -> None:
         calls = [
             (dtype, one, self.operator.call(geometry.sizes, one, geometry.seed, dtype))
             for dtype in self.backend.contract.dtypes
@@ -134,7 +146,8 @@ class Examination:
             self.operator.arguments(sizes)
         except ValueError:
             return False
-        styles = dict.fromkeys((style, self.operator.styles.of(self.property.kind)[0]))
+        known = self.operator.styles.of(self.property.kind)
+        styles = dict.fromkeys((style, known[0])) if style in known else (style,)  # a corner's own
         return any(
             self.fails(self.operator.call(sizes, one, seed, dtype))
             for seed in range(DRAWS)
@@ -143,7 +156,8 @@ class Examination:
 
     def _level(self, call: dict[str, Any]) -> dict[str, Any]:
         """Return a call whose operands are 0: all equal, which draws of few numbers seldom are."""
-        level = {n: v * 0 for n, v in call.items() if is_data(v) and n != "grad_output"}
+        arrays = {n: v for n, v in call.items() if is_data(v) and n != "grad_output"}
+        level = {name: np.zeros_like(array) for name, array in arrays.items()}
         return self.operator.complete({**call, **level}, 0)
 
     def finding(self, *, unsteady: bool) -> Finding:
@@ -182,7 +196,8 @@ def examine(
     """Judge `property_` of `formula` on fresh calls and return what came of it.
 
     The calls depend on `seed`, the formula and the property only: not on the backend, nor on
-    what else is run, nor on the order.
+    what else is run, nor on the order.  From the default number of examples on, the operator's
+    corners are among them.
     """
     start = perf_counter()
     outcome = Outcome(backend.name, formula.__name__, property_.name)
@@ -199,6 +214,8 @@ def examine(
             _run(exam, count, _own_seed(exam) + attempt, property_.size)
             if exam.calls or exam.declined or not exam.not_judged:
                 break  # else the few that were drawn happened to be not applicable
+        if examples >= PROFILES["certify"]:  # fewer are a quick look
+            exam.judge_corners(_own_seed(exam))
     except Mismatch:
         pass
     except Flaky:

@@ -1,13 +1,14 @@
 """What the suite knows of an operator: one record, read by every property."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal, NamedTuple, TypeAlias
 
 import numpy as np
 from hypothesis.strategies import SearchStrategy
 
-from conformance.data import FLOATS, INTEGERS, Style
+from conformance.data import EXACT, FLOATS, INTEGERS, Style
+from conformance.strategies import PAST
 from oracle.formula import Call, Formula, output_of
 from oracle.geometry import Shape
 from oracle.rounding import FORMATS
@@ -34,11 +35,26 @@ class Geometry:
     seed: int
 
 
+class Corner(NamedTuple):
+    """A call that no certificate is without: where chance alone would seldom lead."""
+
+    region: str
+    sizes: Mapping[str, int]
+    style: Style | None = None  # of its numbers; None: the simplest
+
+
+def past_limits(
+    tiny: Mapping[str, int], names: Sequence[str], style: Style | None = None
+) -> tuple[Corner, ...]:
+    """Return the corners in which one size is past a limit of the machine, the others tiny."""
+    return tuple(Corner(f"{n} {past}", {**tiny, n: past}, style) for n in names for past in PAST)
+
+
 @dataclass(frozen=True)
 class Styles:
     """The numbers an operator is judged on."""
 
-    exact: tuple[Style, ...] = INTEGERS  # nothing rounds
+    exact: tuple[Style, ...] = EXACT  # nothing rounds
     floats: tuple[Style, ...] = FLOATS
     slopes: tuple[Style, ...] = INTEGERS  # away from where there is no derivative
 
@@ -90,6 +106,7 @@ class Operator:
     # 0: linear wherever the styles for slopes go.
     curvature: Callable[[Call], float] = _straight
     share: float = 1.0  # of the profile's examples: simple operators need fewer
+    corners: tuple[Corner, ...] = ()  # judged once by what judges the numbers, beside what is drawn
 
     @property
     def name(self) -> str:

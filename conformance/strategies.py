@@ -25,6 +25,10 @@ LIMITS = tuple(sorted({n + d for n in (4, 8, 16, 32, 64, 128, 256) for d in (-1,
 BATCH_LIMITS = (7, 8, 9, 15, 16, 17, 31, 32, 33)
 THREADS = 1024  # of one block
 BLOCKS = 65_535  # of a grid's second and third axis
+# What every certificate goes past: tiles, warps and blocks, a grid's axis and 16 bits, short sums.
+PAST = (33, 65, 129, 257, THREADS + 1)
+MANY = (257, 257)  # more than 65 536 together
+LONG = 2**13 + 1
 
 CHOICES = 48  # that a drawn row holds; conv2d makes at most 30
 BYTES = 2  # a choice: enough that the remainder favours no entry of a list noticeably

@@ -48,7 +48,7 @@ def relu_grad(grad_output: Array, z: Array) -> Array:
     return _each(lambda dy, v: dy if v > 0 else 0, grad_output, z)
 
 
-@composed(images="kept")
+@composed(images="kept", pointwise=True)
 def leaky_relu(z: Array, *, negative_slope: float) -> Array:
     """Return y, of z's shape and dtype.
 
@@ -59,7 +59,7 @@ def leaky_relu(z: Array, *, negative_slope: float) -> Array:
     return _each(lambda v: v if v > 0 else v * negative_slope, z)
 
 
-@composed(images="kept")
+@composed(images="kept", pointwise=True)
 def leaky_relu_grad(grad_output: Array, z: Array, *, negative_slope: float) -> Array:
     """Return dz = dE/dz from dy and z, of the same shape.
 
@@ -73,7 +73,7 @@ def leaky_relu_grad(grad_output: Array, z: Array, *, negative_slope: float) -> A
     return _each(lambda dy, v: dy if v > 0 else dy * negative_slope, grad_output, z)
 
 
-@composed(images="kept")
+@composed(images="kept", pointwise=True)
 def sigmoid(z: Array) -> Array:
     """Return y = sigma(z), of z's shape and dtype.
 
@@ -92,7 +92,7 @@ def _sigmoid(z: Any) -> Any:
     return e / (1 + e)
 
 
-@composed(images="kept")
+@composed(images="kept", pointwise=True)
 def sigmoid_grad(grad_output: Array, z: Array) -> Array:
     """Return dz = dE/dz from dy and z, of the same shape.
 
@@ -117,7 +117,7 @@ def _by_exponentials(dy: Any, z: Any) -> Any:
     return dy * (e / ((1 + e) * (1 + e)))
 
 
-@composed(images="kept")
+@composed(images="kept", pointwise=True)
 def tanh(z: Array) -> Array:
     """Return the hyperbolic tangent y, of z's shape and dtype.
 
@@ -128,7 +128,7 @@ def tanh(z: Array) -> Array:
     return _each(tanh_of, z)
 
 
-@composed(images="kept")
+@composed(images="kept", pointwise=True)
 def tanh_grad(grad_output: Array, z: Array) -> Array:
     """Return dz = dE/dz from dy and z, of the same shape.
 

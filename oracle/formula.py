@@ -54,9 +54,13 @@ class Selection:
 
 @dataclass(frozen=True)
 class Composed:
-    """Sums, products, quotients and elementary functions: bounded by `oracle.estimate`."""
+    """Sums, products, quotients and elementary functions: bounded by `oracle.estimate`.
+
+    `pointwise` formulas make every element of the elements in the same place.
+    """
 
     images: Images
+    pointwise: bool = False
 
 
 @dataclass(frozen=True)
@@ -100,9 +104,9 @@ def selection(*, images: Images, places: bool = False) -> Callable[[F], F]:
     return _declare(Selection(images, places))
 
 
-def composed(*, images: Images) -> Callable[[F], F]:
+def composed(*, images: Images, pointwise: bool = False) -> Callable[[F], F]:
     """Declare that a formula is evaluated in high precision and bounded by running errors."""
-    return _declare(Composed(images))
+    return _declare(Composed(images, pointwise))
 
 
 def chained(formula: F) -> F:

@@ -16,6 +16,7 @@ from oracle.estimate import Estimate
 from oracle.exact import MultilinearTruth
 from oracle.formula import (
     Call,
+    Composed,
     Formula,
     Multilinear,
     Selection,
@@ -120,7 +121,8 @@ class ComposedTruth(_Lazy):
     @cached_property
     def value(self) -> tuple[Array, Array]:
         """The elements as two float64 arrays that add up to them."""
-        return halves(np.asarray(self._run(precise), object))
+        high, low = halves(np.asarray(self._run(precise), object))
+        return self._spread(high), self._spread(low)
 
     def is_exact(self, dtype: str, accumulator: str) -> bool:
         """Return False: every element has its bound, which is 0 where nothing is rounded."""
@@ -144,7 +146,7 @@ class ComposedTruth(_Lazy):
 
         estimates = np.asarray(self._run(lift), object)
         errors = [e.error if isinstance(e, Estimate) else 0.0 for e in estimates.ravel()]
-        bound = np.array(errors, np.float64).reshape(estimates.shape)
+        bound = self._spread(np.array(errors, np.float64).reshape(estimates.shape))
         if inner.bits > result.bits:
             bound = bound * (1 + 2.0**-result.bits) + 2.0**-result.bits * abs(self.value[0])
         return bound
@@ -159,9 +161,33 @@ class ComposedTruth(_Lazy):
         share[error == 0] = 0
         return share
 
+    @cached_property
+    def _given(self) -> tuple[dict[str, Array], Array | None]:
+        """What is evaluated: if it can be, the numbers that stand together anywhere, once each."""
+        given, kind = operands(self.formula, self.call), algebra(self.formula)
+        if isinstance(kind, Composed) and kind.pointwise:
+            return _distinct(given)
+        return given, None
+
     def _run(self, lift: Any) -> Array:
-        numbers = {name: lift(a) for name, a in operands(self.formula, self.call).items()}
+        numbers = {name: lift(array) for name, array in self._given[0].items()}
         return evaluate(self.formula, {**self.call, **numbers})
+
+    def _spread(self, results: Array) -> Array:
+        """Return what came of the evaluated numbers, wherever they stand."""
+        places = self._given[1]
+        return results if places is None else results[places].reshape(self.shape)
+
+
+def _distinct(arrays: dict[str, Array]) -> tuple[dict[str, Array], Array]:
+    """Return what stands in the same place of the arrays, once each, and which of it is where."""
+    places: Array = np.zeros(1, np.int64)
+    for array in arrays.values():
+        bits = np.asarray(array, np.float64).ravel().view(np.int64)
+        numbers, which = np.unique(bits, return_inverse=True)
+        _, places = np.unique(places * len(numbers) + which, return_inverse=True)
+    _, at = np.unique(places, return_index=True)
+    return {name: array.ravel()[at] for name, array in arrays.items()}, places
 
 
 def _estimates(array: Array, unit: float, tiny: float) -> Array:

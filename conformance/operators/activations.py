@@ -11,9 +11,11 @@ from conformance.data import (
     Arrays,
     Random,
     Shapes,
+    Style,
     all_negative,
     cancelling,
     far_from_one,
+    few_numbers,
     next_to_powers,
     normal,
     one_hot,
@@ -87,7 +89,7 @@ def arguments(sizes: Mapping[str, int]) -> Arguments:
 
 def _operator(
     formula: Any, gradient: Any, witness: str, numbers: Styles, *, curvature: float = 0.0,
-    options: Mapping[str, tuple[int, int]] = {},
+    options: Mapping[str, tuple[int, int]] = {}, corner_style: Style | None = None,
 ) -> Operator:  # fmt: skip
     def geometries(size: Size) -> Any:
         return shapes.arrays(size, options)
@@ -105,6 +107,7 @@ def _operator(
         styles=numbers,
         curvature=lambda _: curvature,
         share=0.3,
+        corners=shapes.corners(dict.fromkeys(options, 0), corner_style),
     )
 
 
@@ -123,7 +126,12 @@ LEAKY_RELU = _operator(
     options={"slope": (0, len(SLOPES) - 1)},
 )  # fmt: skip
 # |sigmoid'''| is largest at 0, where it is 1/8; |tanh'''| there is 2.
-SIGMOID = _operator(oracle.sigmoid, oracle.sigmoid_grad, "sigmoid", SMOOTH, curvature=1 / 8)
-TANH = _operator(oracle.tanh, oracle.tanh_grad, "tanh", SMOOTH, curvature=2.0)
+(REPEATED,) = styles(few_numbers)
+SIGMOID = _operator(
+    oracle.sigmoid, oracle.sigmoid_grad, "sigmoid", SMOOTH, curvature=1 / 8, corner_style=REPEATED
+)
+TANH = _operator(
+    oracle.tanh, oracle.tanh_grad, "tanh", SMOOTH, curvature=2.0, corner_style=REPEATED
+)
 
 __all__ = ["LEAKY_RELU", "RELU", "SIGMOID", "TANH"]

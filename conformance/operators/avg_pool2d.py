@@ -38,4 +38,5 @@ AVG_POOL2D = Operator(
     arguments=arguments,
     witness=_witness,
     share=0.4,
+    corners=pooling.CORNERS,
 )

@@ -8,11 +8,14 @@ from typing import Any, NamedTuple
 import hypothesis.strategies as st
 
 import oracle
-from conformance.operator import Arguments, Geometry, Operator, Size
+from conformance.data import fractions_in
+from conformance.operator import Arguments, Corner, Geometry, Operator, Size, past_limits
 from conformance.strategies import (
     BATCH_LIMITS,
     BLOCKS,
     LIMITS,
+    LONG,
+    MANY,
     THREADS,
     Choices,
     Range,
@@ -302,6 +305,22 @@ def _rest(draw: Choices, rest: Range, stride: int) -> int:
     return draw.integer(min(rest[0], stride - 1), min(rest[1], stride - 1))
 
 
+TINY = {
+    "images": 1, "groups": 1, "depth": 2, "multiplier": 2, "height": 1, "width": 2, "bias": 1,
+    "kernel_height": 1, "kernel_width": 2, "stride_height": 1, "stride_width": 1,
+    "padding_height": 0, "padding_width": 0, "dilation_height": 1, "dilation_width": 1,
+}  # fmt: skip
+PLAIN = {**TINY, "depth": 1, "multiplier": 1, "width": 1, "kernel_width": 1}
+PIXELS = dict(zip(("height", "width"), MANY, strict=True))
+CORNERS = (
+    *past_limits(TINY, ("images", "groups", "depth", "multiplier")),
+    Corner("many outputs", {**PLAIN, **PIXELS}),
+    Corner("a long sum of pixels", {**PLAIN, "width": LONG}, fractions_in("grad_output")),
+    Corner("a long sum of channels", {**PLAIN, "depth": LONG}, fractions_in("x")),
+    Corner("a long sum of filters", {**PLAIN, "multiplier": LONG}, fractions_in("grad_output")),
+)
+
+
 def _witness(torch: Any) -> Callable[..., Any]:
     function: Callable[..., Any] = torch.nn.functional.conv2d
     return function
@@ -317,4 +336,5 @@ CONV2D = Operator(
     geometries=geometries,
     arguments=arguments,
     witness=_witness,
+    corners=CORNERS,
 )

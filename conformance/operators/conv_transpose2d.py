@@ -73,6 +73,13 @@ def arguments(sizes: Mapping[str, int]) -> Arguments:
     )
 
 
+# As the convolutions', gone back through: sums of pixels and of both kinds of channels.
+CORNERS = tuple(
+    corner._replace(sizes=_transposed(Geometry("", "", corner.sizes, 1)).sizes)
+    for corner in conv2d.CORNERS
+)
+
+
 def _witness(torch: Any) -> Callable[..., Any]:
     def conv_transpose2d(x: Any, weight: Any, bias: Any, **options: Any) -> Any:
         return torch.nn.functional.conv_transpose2d(x, weight, bias, **options)
@@ -91,4 +98,5 @@ CONV_TRANSPOSE2D = Operator(
     arguments=arguments,
     witness=_witness,
     share=0.5,
+    corners=CORNERS,
 )

@@ -4,8 +4,10 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 import oracle
-from conformance.operator import Arguments, Operator, Size
+from conformance.data import fractions_in
+from conformance.operator import Arguments, Corner, Operator, Size, past_limits
 from conformance.operators import shapes
+from conformance.strategies import LONG, MANY
 
 NAMES = ("images", "inputs", "outputs")
 LAYERS = (
@@ -40,6 +42,17 @@ def arguments(sizes: Mapping[str, int]) -> Arguments:
     )
 
 
+TINY = {"images": 2, "inputs": 2, "outputs": 2, "bias": 1}
+PLAIN = {**TINY, "images": 1, "inputs": 1, "outputs": 1}
+CORNERS = (
+    *past_limits(TINY, NAMES),
+    Corner("many outputs", {**PLAIN, "images": MANY[0], "outputs": MANY[1]}),
+    Corner("a long sum of images", {**PLAIN, "images": LONG}, fractions_in("grad_output")),
+    Corner("a long sum of inputs", {**PLAIN, "inputs": LONG}, fractions_in("x")),
+    Corner("a long sum of outputs", {**PLAIN, "outputs": LONG}, fractions_in("grad_output")),
+)
+
+
 def _witness(torch: Any) -> Callable[..., Any]:
     function: Callable[..., Any] = torch.nn.functional.linear
     return function
@@ -56,4 +69,5 @@ LINEAR = Operator(
     arguments=arguments,
     witness=_witness,
     share=0.4,
+    corners=CORNERS,
 )

@@ -7,7 +7,7 @@ import numpy as np
 
 import oracle
 from conformance.data import Arrays, Random, Shapes, normal, small_integers, styles
-from conformance.operator import Arguments, Operator, Size, Styles
+from conformance.operator import Arguments, Operator, Size, Styles, past_limits
 from conformance.operators import shapes
 
 LAYERS = (("ten classes", (10,)), ("two classes", (2,)), ("ImageNet classes", (1000,)))
@@ -138,6 +138,7 @@ SOFTMAX = Operator(
     complete=_some_class_is_possible,
     curvature=lambda _: 1 / 8,
     share=0.3,
+    corners=shapes.corners({"axis": 1, "from_end": 0}, many=False),
 )
 
 
@@ -186,4 +187,5 @@ CROSS_ENTROPY = Operator(
     complete=_with_targets,
     curvature=lambda call: (len(call["logits"]) if call["reduction"] == "sum" else 1) / 8,
     share=0.3,
+    corners=past_limits({"images": 1, "classes": 2, "mean": 1}, NAMES),
 )

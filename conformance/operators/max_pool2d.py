@@ -1,6 +1,6 @@
 """The max_pool2d operator: its formulas, its geometries, its numbers and its PyTorch witness."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from functools import partial
 from typing import Any
 
@@ -13,6 +13,7 @@ from conformance.data import (
     Random,
     Shapes,
     all_negative,
+    few_fractions,
     next_to_powers,
     one_hot,
     small_integers,
@@ -21,7 +22,7 @@ from conformance.data import (
 from conformance.operator import Arguments, Operator, Policies, Styles
 from conformance.operators import pooling
 from oracle.formula import Call, Formula
-from oracle.geometry import Array, pool_shape
+from oracle.geometry import Array, Pair, pool_shape
 from oracle.max_pool2d import max_pool2d_indices, max_pool2d_values
 
 OPTIONS = ("kernel_size", "stride", "padding", "dilation", "ceil_mode")
@@ -76,7 +77,14 @@ def infinities_and_nans(random: Random, shapes: Shapes, bits: int) -> Arrays:
 
 STYLES = Styles(
     exact=styles(
-        small_integers, distinct, ties, infinities_and_nans, all_negative, one_hot, next_to_powers
+        small_integers,
+        distinct,
+        ties,
+        infinities_and_nans,
+        all_negative,
+        one_hot,
+        next_to_powers,
+        few_fractions,
     ),
     floats=FLOATS,
     slopes=styles(distinct),
@@ -95,19 +103,25 @@ def unsettled(policies: Policies, formula: Formula, call: Call) -> bool:
     )
 
 
-def _winners(call: Call) -> tuple[Array, Array]:
-    """Return how many pixels of every window equal its maximum, and whether that is a NaN."""
+def maxima(call: Call) -> Iterator[tuple[Pair, Pair, Array]]:
+    """Yield every window, each pixel that it sees, and where in the batch that is its maximum."""
     x, options = call["x"], {n: call[n] for n in OPTIONS}
     top = max_pool2d_values(x, **options)
-    counts = np.zeros(top.shape, int)
-    height, width = x.shape[2:]
     for i, j in np.ndindex(top.shape[2:]):
         for p, q in np.ndindex(call["kernel_size"]):
             h = i * call["stride"][0] + p * call["dilation"][0] - call["padding"][0]
             w = j * call["stride"][1] + q * call["dilation"][1] - call["padding"][1]
-            if 0 <= h < height and 0 <= w < width:
+            if 0 <= h < x.shape[2] and 0 <= w < x.shape[3]:
                 v, m = x[:, :, h, w], top[:, :, i, j]
-                counts[:, :, i, j] += (v == m) | (np.isnan(v) & np.isnan(m))
+                yield (i, j), (h, w), (v == m) | (np.isnan(v) & np.isnan(m))
+
+
+def _winners(call: Call) -> tuple[Array, Array]:
+    """Return how many pixels of every window equal its maximum, and whether that is a NaN."""
+    top = max_pool2d_values(call["x"], **{n: call[n] for n in OPTIONS})
+    counts = np.zeros(top.shape, int)
+    for (i, j), _, wins in maxima(call):
+        counts[:, :, i, j] += wins
     return counts, np.isnan(top)
 
 
@@ -126,4 +140,5 @@ MAX_POOL2D = Operator(
     complete=complete,
     unsettled=unsettled,
     share=0.4,
+    corners=pooling.CORNERS,
 )

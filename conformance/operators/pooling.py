@@ -6,8 +6,17 @@ from typing import Any
 
 import hypothesis.strategies as st
 
-from conformance.operator import Geometry, Size
-from conformance.strategies import BATCH_LIMITS, LIMITS, THREADS, Choices, Range, Ranges, chosen
+from conformance.operator import Corner, Geometry, Size, past_limits
+from conformance.strategies import (
+    BATCH_LIMITS,
+    LIMITS,
+    MANY,
+    THREADS,
+    Choices,
+    Range,
+    Ranges,
+    chosen,
+)
 from oracle.geometry import Pair, Shape, extent, pool_shape
 
 SIDES = ("height", "width")
@@ -156,6 +165,17 @@ def _is_legal(side: int, k: int, s: int, p: int, d: int, ceil: int) -> bool:
     except ValueError:
         return False
     return True
+
+
+TINY = {
+    "images": 1, "channels": 2, "height": 2, "width": 3, "ceil": 0, "include": 0,
+    "kernel_height": 1, "kernel_width": 2, "stride_height": 1, "stride_width": 1,
+    "padding_height": 0, "padding_width": 0, "dilation_height": 1, "dilation_width": 1,
+}  # fmt: skip
+CORNERS = (
+    *past_limits(TINY, ("images", "channels")),
+    Corner("many windows", {**TINY, "channels": 1, "height": MANY[0], "width": MANY[1] + 1}),
+)
 
 
 def shape_and_options(sizes: Mapping[str, int]) -> tuple[Shape, dict[str, Any]]:

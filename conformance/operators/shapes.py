@@ -5,8 +5,9 @@ from functools import partial
 
 import hypothesis.strategies as st
 
-from conformance.operator import Geometry, Size
-from conformance.strategies import BATCH_LIMITS, LIMITS, THREADS, Choices, chosen
+from conformance.data import Style
+from conformance.operator import Corner, Geometry, Size, past_limits
+from conformance.strategies import BATCH_LIMITS, LIMITS, MANY, THREADS, Choices, chosen
 from oracle.geometry import Shape
 
 AXES = ("images", "channels", "height", "width")
@@ -53,6 +54,19 @@ def _array(
     sizes |= dict(zip(AXES, sides, strict=False))
     sizes |= {name: draw.integer(*most) for name, most in options.items()}
     return Geometry(stratum, region, sizes, draw.seed())
+
+
+def corners(
+    options: Mapping[str, int], style: Style | None = None, *, many: bool = True
+) -> tuple[Corner, ...]:
+    """Return corners of arrays of two axes, with these options; more than 65 536 elements last."""
+    tiny = {"axes": 2, **dict.fromkeys(AXES, 1), **options}
+    most = {**tiny, "images": MANY[0], "channels": MANY[1]}
+    return (
+        *past_limits({**tiny, "channels": 2}, ("images",), style),
+        *past_limits(tiny, ("channels",), style),
+        *([Corner("many elements", most, style)] if many else []),
+    )
 
 
 def shape_of(sizes: Mapping[str, int]) -> Shape:

@@ -59,6 +59,7 @@ BATCH_MEAN = Operator(
     arguments=_mean_arguments,
     witness=_mean_witness,
     share=0.3,
+    corners=shapes.corners({}),
 )
 SGD_STEP = Operator(
     formula=oracle.sgd_step,
@@ -67,4 +68,5 @@ SGD_STEP = Operator(
     arguments=_step_arguments,
     witness=_step_witness,
     share=0.3,
+    corners=shapes.corners({"rate": 0}),
 )

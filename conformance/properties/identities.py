@@ -1,7 +1,8 @@
-"""What answers owe each other: linearity, independence of the batch, adjointness."""
+"""What answers owe each other and their arguments: linearity, the batch, adjointness, sums."""
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 import numpy as np
@@ -10,20 +11,29 @@ from conformance.backend import Backend
 from conformance.judge import data_dtype, require_form
 from conformance.mismatch import Mismatch
 from conformance.operator import Operator
+from conformance.operators.max_pool2d import maxima
 from conformance.properties.answers import (
     ROOM,
     Answered,
     answer,
     direction,
+    exact,
     require_close,
     two_images,
 )
 from conformance.properties.property import holds
-from oracle import conv2d, conv_transpose2d
+from oracle import (
+    conv2d,
+    conv2d_grad_bias,
+    conv_transpose2d,
+    max_pool2d_grad_input,
+    max_pool2d_vjp,
+)
 from oracle.exact import inner
 from oracle.formula import Call, Formula, Multilinear, algebra, images, is_data, operands
 from oracle.geometry import Array
-from oracle.truth import truth
+from oracle.rounding import FORMATS
+from oracle.truth import answer_dtype, truth
 
 
 def _is_linear(operator: Operator, formula: Formula) -> bool:
@@ -119,3 +129,71 @@ def _bounded(backend: Backend, call: Call, z: Array, back: Array) -> Answered:
 
 def _sizes(array: Array, answered: Answered) -> float:
     return float((abs(array) * answered.bound).sum())
+
+
+def _is_max_pooling_back(operator: Operator, formula: Formula) -> bool:
+    del operator
+    return formula in (max_pool2d_grad_input, max_pool2d_vjp)
+
+
+@holds(where=_is_max_pooling_back, share=0.4, asks="")
+def passes_every_gradient_on_once(
+    backend: Backend, operator: Operator, formula: Formula, call: Call
+) -> float:
+    """Whichever maximum wins, every window passes its dy on once and only to its maxima: each plane
+    of dx adds up to that plane of dy, and dx is 0 where no dy can have gone.
+    """  # noqa: D205 - one sentence
+    dx, dy = backend.ask(formula, call), call["grad_output"]
+    require_form(formula.__name__, dx, call["input_shape"], answer_dtype(formula, call))
+    if not dy.size:
+        return 0.0
+    astray = ~((dx == 0) | _reached(formula, call))
+    if astray.any():
+        at = tuple(np.argwhere(astray)[0].tolist())
+        raise Mismatch(
+            f"{formula.__name__}[{', '.join(map(str, at))}]: got {dx[at]}, want 0, for no window "
+            f"with a dy has its maximum there; {int(astray.sum())} of {dx.size} elements wrong"
+        )
+    shared = operator.unsettled(backend.contract.policies, formula, call)
+    require_close(
+        f"{formula.__name__}, the sum of dx over a plane",
+        exact(_plane_sums(dx)),
+        Answered(_plane_sums(dy), _sum_bounds(backend, call, shared=shared)),
+    )
+    return 0.0
+
+
+def _reached(formula: Formula, call: Call) -> Array:
+    """Return where a gradient that is not 0 may arrive."""
+    dy, reached = call["grad_output"], np.zeros(call["input_shape"], bool)
+    if formula is max_pool2d_grad_input:
+        images, channels, _, _ = sent = np.nonzero(dy)
+        rows, columns = np.divmod(call["indices"][sent], call["input_shape"][3])
+        reached[images, channels, rows, columns] = True
+    else:
+        for window, pixel, wins in maxima(call):
+            reached[:, :, *pixel] |= wins & (dy[:, :, *window] != 0)
+    return reached
+
+
+def _plane_sums(array: Array) -> Array:
+    """Return the sum of each plane, rounded once; NaN where an element is not finite."""
+    planes = array.reshape(math.prod(array.shape[:2]), -1).astype(np.float64).tolist()
+    sums = [math.fsum(p) if all(map(math.isfinite, p)) else math.nan for p in planes]
+    return np.array(sums).reshape(array.shape[:2])
+
+
+def _sum_bounds(backend: Backend, call: Call, *, shared: bool) -> Array:
+    """Return what the sums of dx over planes may be off by: 0 where rounding provably never acts.
+
+    Maxima may share a dy where the contract leaves open who wins, in parts that are rounded.
+    """
+    dy, name = abs(call["grad_output"]), data_dtype(call).name
+    formats = name, backend.contract.accumulator(name)
+    planes = dy.reshape(1, math.prod(dy.shape[:2]), 1, -1)
+    if not shared and truth(conv2d_grad_bias, {"grad_output": planes}).is_exact(*formats):
+        return np.zeros(dy.shape[:2])
+    # Of n terms: additions, two roundings of a part (1/k, dy/k), and the sums compared here.
+    roundings = planes.shape[3] + 4
+    u = 2.0 ** -min(FORMATS[one].bits for one in formats)
+    return np.asarray(_plane_sums(dy) * (roundings * u / (1 - roundings * u)))

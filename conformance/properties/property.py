@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Literal, TypeAlias
 
 from conformance.backend import Backend, How
-from conformance.operator import Kind, Operator, Size
+from conformance.operator import Corner, Kind, Operator, Size
 from oracle.formula import Call, Chained, Formula, algebra
 
 Check: TypeAlias = Callable[[Backend, Operator, Formula, Call], float]
@@ -33,6 +33,7 @@ class Property:
     needs_forward: bool  # the backend's own forward pass is asked
     needs: tuple[Formula, ...]  # and these
     asks: How | None  # what it begins with, where that is the formula on the very call
+    at_corners: bool  # what the operator lists is judged beside what is drawn
 
     @property
     def name(self) -> str:
@@ -51,6 +52,11 @@ class Property:
         all_ = tuple(operator.gradients) if self.of == "gradients" else operator.formulas
         single = self.where is not _everywhere
         return tuple(f for f in all_ if self.where(operator, f) and (single or _is_function(f)))
+
+    def corners(self, operator: Operator) -> tuple[Corner, ...]:
+        """Return the corners of `operator` that are judged: on exact data, if it has any."""
+        judges = self.at_corners and (self.kind == "exact" or not operator.styles.exact)
+        return operator.corners if judges else ()
 
     def examples(self, operator: Operator, profile: int) -> int:
         """Return how many geometries of `operator` a check draws."""
@@ -74,7 +80,7 @@ def holds(
     *, of: Literal["formulas", "gradients"] = "formulas", where: Where = _everywhere,
     kind: Kind = "exact", size: Size = "medium", styles_per_geometry: int = 1, share: float = 1.0,
     needs_torch: bool = False, needs_forward: bool = False,
-    needs: tuple[Formula, ...] = (), asks: How | None = None,
+    needs: tuple[Formula, ...] = (), asks: How | None = None, at_corners: bool = False,
 ) -> Callable[[Check], Check]:  # fmt: skip
     """Add a check to PROPERTIES."""
 
@@ -91,6 +97,7 @@ def holds(
             needs_forward,
             needs,
             asks,
+            at_corners,
         )
         return check
 

@@ -33,14 +33,20 @@ class Fault(NamedTuple):
     function: str  # the one that is wrong
     make: Callable[[], Function]  # a fresh one, for those that remember
     seen: str = ""
+    contract: Mapping[str, Any] | None = None
 
     def backend(self) -> SimpleNamespace:
         """The whole operator, one of its functions wrong."""
-        return backend(family(self.function), **{self.function: self.make()})
+        return self._among(family(self.function))
 
     def alone(self) -> SimpleNamespace:
         """The wrong function only: no time is spent on what is right."""
-        return backend((self.function,), **{self.function: self.make()})
+        return self._among((self.function,))
+
+    def _among(self, names: tuple[str, ...]) -> SimpleNamespace:
+        built = backend(names, **{self.function: self.make()})
+        built.contract = self.contract
+        return built
 
 
 class Control(NamedTuple):
@@ -81,13 +87,14 @@ def add(name: str, planted: Fault) -> None:
 
 def fault(
     kind: str, seen: str = "", *, fresh: bool = False, names: Mapping[str, str] = FULL,
+    contract: Mapping[str, Any] | None = None,
 ) -> Callable[[Function], Function]:  # fmt: skip
     """Plant a function; `fresh` ones build it anew."""
 
     def plant(function: Function) -> Function:
         name = function.__name__
-        planted = Fault(kind, target(name, names), function if fresh else lambda: function, seen)
-        add(name, planted)
+        make = function if fresh else lambda: function
+        add(name, Fault(kind, target(name, names), make, seen, contract))
         return function
 
     return plant

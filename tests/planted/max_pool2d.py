@@ -115,7 +115,7 @@ def max_pool2d_vjp_goes_to_the_last_maximum(grad_output, x, **o):
     return unpooled(grad_output, scan(x, last_wins, **o)[1], x.shape)
 
 
-def _to_all_maxima(grad_output, x, o, *, shared):
+def to_all_maxima(grad_output, x, o, *, shared):
     y = good.max_pool2d(x, **o)[0]
     counts, windows_of = np.zeros(y.shape), []
     for _, windows, pixels in taps(x.shape[2:], y.shape[2:], *(o[name] for name in OPTIONS)):
@@ -131,13 +131,13 @@ def _to_all_maxima(grad_output, x, o, *, shared):
 
 
 @fault("tie")
-def max_pool2d_vjp_goes_to_all_maxima(grad_output, x, **o):
-    return _to_all_maxima(grad_output, x, o, shared=False)
+def max_pool2d_vjp_goesto_all_maxima(grad_output, x, **o):
+    return to_all_maxima(grad_output, x, o, shared=False)
 
 
 @fault("tie")
 def max_pool2d_vjp_is_shared_among_maxima(grad_output, x, **o):
-    return _to_all_maxima(grad_output, x, o, shared=True)
+    return to_all_maxima(grad_output, x, o, shared=True)
 
 
 @fault("nan")

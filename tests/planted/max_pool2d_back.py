@@ -4,6 +4,7 @@ import numpy as np
 
 from implementations import im2col as good
 from tests.planted.fault import control, fault, half, remembered
+from tests.planted.max_pool2d import last_wins, to_all_maxima
 from tests.planted.windows import OPTIONS, scan, taps, unpooled
 
 # -- overlap, batches and planes on the way back --------------------------------------------------
@@ -89,6 +90,33 @@ def max_pool2d_raises_on_an_empty_batch(x, **o):
     return good.max_pool2d(x, **o)
 
 
+# -- where the contract leaves open which maximum wins --------------------------------------------
+
+ANY = {"policies": {"ties": "any-subgradient", "nan": "any"}}
+
+
+def _places(x, o):
+    """Return where the first and the last maximum of every window are."""
+    return good.max_pool2d(x, **o)[1], scan(x, last_wins, **o)[1]
+
+
+@fault("tie", contract=ANY)
+def max_pool2d_vjp_goes_whole_to_every_maximum(grad_output, x, **o):
+    return to_all_maxima(grad_output, x, o, shared=False)
+
+
+@fault("tie", contract=ANY)
+def max_pool2d_vjp_drops_what_several_win(grad_output, x, **o):
+    first, last = _places(x, o)
+    return unpooled(np.where(first == last, grad_output, 0), first, x.shape)
+
+
+@fault("tie", contract=ANY)
+def max_pool2d_vjp_sends_what_several_win_to_the_first_pixel(grad_output, x, **o):
+    first, last = _places(x, o)
+    return unpooled(grad_output, np.where(first == last, first, 0), x.shape)
+
+
 # -- tiles, numbers and manners -------------------------------------------------------------------
 
 
@@ -168,7 +196,12 @@ def max_pool2d_takes_argmax_of_a_stack(x, **o):
     return np.take_along_axis(stack, at, 0)[0], np.take_along_axis(places, at, 0)[0]
 
 
-@control(contract={"policies": {"ties": "any-subgradient", "nan": "any"}})
+@control(contract=ANY)
+def max_pool2d_vjp_shares_among_maxima(grad_output, x, **o):
+    return to_all_maxima(grad_output, x, o, shared=True)
+
+
+@control(contract=ANY)
 def max_pool2d_takes_the_last_of_several(x, **o):
     def wins(seen, best, place):
         return (place < 0) | (seen >= best) | np.isnan(seen)

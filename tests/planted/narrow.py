@@ -120,3 +120,20 @@ narrow("linear_grad_weight", "in_odd_batches_past_8",
 narrow("linear_grad_bias", "past_128_outputs", lambda y, a, o: y.size > 128)
 narrow("batch_mean", "past_32_images", lambda y, a, o: len(a[0]) > 32)
 narrow("sgd_step", "past_a_block", lambda y, a, o: y.size > 1024)
+
+# -- past what is seldom drawn --------------------------------------------------------------------
+
+narrow(Y, "past_256_filters", lambda y, a, o: y.shape[1] > 256)
+narrow(DX, "in_batches_past_256", lambda y, a, o: len(y) > 256)
+narrow(DW, "past_64_groups", lambda y, a, o: o["groups"] > 64)
+narrow("max_pool2d", "past_65_535_windows", lambda y, a, o: y.size > 65_535)
+narrow("max_pool2d_vjp", "past_1024_channels", lambda y, a, o: y.shape[1] > 1024)
+narrow("avg_pool2d_grad_input", "in_batches_past_128", lambda y, a, o: len(y) > 128)
+narrow("relu_grad", "past_65_535_elements", lambda y, a, o: y.size > 65_535)
+narrow("tanh", "past_65_535_elements", lambda y, a, o: y.size > 65_535)
+narrow("leaky_relu_grad", "past_65_535_elements", lambda y, a, o: y.size > 65_535)
+narrow("softmax_grad", "in_batches_past_1024", lambda y, a, o: len(y) > 1024)
+narrow("cross_entropy", "in_batches_past_1024", lambda y, a, o: len(a[0]) > 1024)
+narrow("linear", "in_batches_past_1024", lambda y, a, o: len(y) > 1024)
+narrow("linear_grad_weight", "in_batches_past_64", lambda y, a, o: len(a[0]) > 64)
+narrow("sgd_step", "past_65_535_elements", lambda y, a, o: y.size > 65_535)
