@@ -5,15 +5,23 @@
 
 from collections import Counter
 from functools import cache
+from math import prod
+from types import SimpleNamespace
 
+import numpy as np
 import pytest
 from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import seed as seeded
 
+import oracle
+from conformance.examine import examine
 from conformance.operators import OPERATORS, network, pooling, shapes
 from conformance.operators.activations import SLOPES
 from conformance.operators.update import RATES
+from conformance.profiles import FIRST_LOOK, PROFILES
 from conformance.properties import PROPERTIES
+from conformance.registry import wrap
+from conformance.strategies import MANY, PAST
 from oracle.formula import is_data
 from oracle.geometry import extent
 
@@ -138,6 +146,32 @@ def test_every_network_is_drawn():
     for layer in network.LAYERS:
         assert counts[layer[0]] >= 20, layer
     assert counts["anything"] >= 400
+
+
+# -- what every certificate reaches ---------------------------------------------------------------
+
+
+@pytest.mark.parametrize("name", [n for n in BY_NAME if n != "network_backward"])
+def test_corners_are_legal_and_past_every_limit(name):
+    made = [BY_NAME[name].arguments(c.sizes).shapes.values() for c in BY_NAME[name].corners]
+    given = [shape for shapes_of in made for shape in shapes_of if shape is not None]
+    assert {*PAST} <= {side for shape in given for side in shape}
+    if name not in ("softmax", "cross_entropy"):
+        assert max(map(prod, given)) > 2**16
+
+
+@pytest.mark.parametrize("seed", [1, 2])
+def test_corners_are_judged_once_from_the_default_number_of_examples_on(seed):
+    def relu(z):
+        sizes[z.size] += 1
+        return np.maximum(z, 0)
+
+    for examples, times in ((PROFILES["certify"], 2), (FIRST_LOOK, 0)):  # in two dtypes
+        sizes = Counter()
+        judged = BY_NAME["relu"], oracle.relu, PROPERTIES["matches_oracle"]
+        outcome = examine(wrap(SimpleNamespace(relu=relu)), *judged, examples=examples, seed=seed)
+        assert outcome.status == "passed"
+        assert sizes[prod(MANY)] == times
 
 
 # -- what the sizes reach -------------------------------------------------------------------------
