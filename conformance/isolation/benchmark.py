@@ -1,7 +1,7 @@
 """What isolation costs: `python -m conformance.isolation.benchmark`.
 
 Round trips of a call to a worker, alone and begun together, and the time of a short certification
-in a worker over that in this process, the two side by side in turns.
+in a worker over that in this process, check by check in turns.
 """
 
 from __future__ import annotations
@@ -15,14 +15,15 @@ import numpy as np
 
 from conformance.backend import FUNCTIONS
 from conformance.candidate import Request
-from conformance.certify import check
+from conformance.certify import run_check
+from conformance.checks import checks
 from conformance.isolation.isolated import Isolated
 from conformance.isolation.wire import Array
-from conformance.registry import IN_PROCESS, ISOLATED
+from conformance.registry import IN_PROCESS, ISOLATED, load
 
 ROUNDS, TOGETHER = 2000, 16
 SIZES = {"64 B": 16, "64 KiB": 1 << 14, "1 MiB": 1 << 18}  # of float32
-TURNS, EXAMPLES = 3, 60
+TURNS, EXAMPLES = 2, 40
 DONE_NOTHING = "conformance.isolation.benchmark:copies"
 
 
@@ -46,17 +47,27 @@ def main() -> None:
             print(f"  {name:>6}  alone {alone:6.1f}   {TOGETHER} together, each {together:6.1f}")
     finally:
         backend.close()
-    print(f"certification of im2col, {EXAMPLES} examples a check, {TURNS} turns")
-    seconds: dict[str, list[float]] = {"in this process": [], "in a worker": []}
-    check("im2col", examples=1, seed=0, confinement=IN_PROCESS)  # compiles what is not yet
-    for _ in range(TURNS):
-        for name, confinement in zip(seconds, (IN_PROCESS, ISOLATED), strict=True):
-            start = perf_counter()
-            check("im2col", examples=EXAMPLES, seed=0, confinement=confinement)
-            seconds[name].append(perf_counter() - start)
-            print(f"  {name:>16} {seconds[name][-1]:6.1f} s", flush=True)
-    here, there = (statistics.median(times) for times in seconds.values())
-    print(f"  ratio of the medians {there / here:.2f}")
+    print(f"certification of im2col, {EXAMPLES} examples a check, every check in turns", flush=True)
+    here, there = _certifications()
+    print(
+        f"  in this process {here:6.1f} s   in a worker {there:6.1f} s   ratio {there / here:.2f}"
+    )
+
+
+def _certifications() -> tuple[float, float]:
+    """Return the seconds of all checks in this process and in a worker, one after the other."""
+    backends = [load("im2col", confinement) for confinement in (IN_PROCESS, ISOLATED)]
+    seconds = [0.0, 0.0]
+    for turn in range(TURNS + 1):
+        for case in checks():
+            for which in (0, 1) if turn % 2 else (1, 0):
+                start = perf_counter()
+                run_check(backends[which], *case, examples=EXAMPLES if turn else 1, seed=turn)
+                if turn:  # the first compiles and starts what has to be
+                    seconds[which] += perf_counter() - start
+    for backend in backends:
+        backend.asked.close()
+    return seconds[0], seconds[1]
 
 
 def _round_trips(backend: Isolated, array: Array) -> tuple[float, float]:
