@@ -174,7 +174,7 @@ class Candidate:
     def _called(self, request: Request) -> Reply:
         self._held.append(None)
         convert = getattr(self.source, "from_numpy", None)
-        arrays = [self._own(v, request.layout) for v in request.positional]
+        arrays = [self._own(v, request) for v in request.positional]
         given = arrays
         if convert is not None:
             self._doing = "converted"
@@ -204,13 +204,16 @@ class Candidate:
             reply.arrays.append(_copy(convert(value), order="C"))
         return reply
 
-    def _own(self, value: Any, layout: Layout) -> Any:
-        """Return an argument that the backend may do with as it likes."""
+    def _own(self, value: Any, request: Request) -> Any:
+        """Return an argument that the backend may do with as it likes.
+
+        Who computes only when the result is read still needs it then: it must not be overwritten.
+        """
         if not isinstance(value, _ndarray):
             return value
-        if layout:
-            return arranged(value, layout)
-        return value.copy() if self.copies else value
+        if request.layout:
+            return arranged(value, request.layout)
+        return value.copy() if self.copies or request.late else value
 
     def _kept(self, answer: Array) -> Array:
         """Return an answer that can be handed on."""

@@ -73,11 +73,11 @@ def certify(
     ],
     *,
     operators: Annotated[
-        str | None, typer.Option(metavar="NAME,...", help="Only these operators, such as conv2d.")
-    ] = None,
+        list[str], typer.Option(metavar="NAME,...", help="Only these operators, such as conv2d.")
+    ] = [],  # noqa: B006 - Typer reads it only
     dtypes: Annotated[
-        str | None, typer.Option(metavar="NAME,...", help="Only these of the claimed dtypes.")
-    ] = None,
+        list[str], typer.Option(metavar="NAME,...", help="Only these of the claimed dtypes.")
+    ] = [],  # noqa: B006
     profile: Annotated[
         str, typer.Option(metavar="NAME", help="How hard: quick, certify or deep.")
     ] = "certify",
@@ -95,8 +95,8 @@ def certify(
         bool, typer.Option(help="Judge in this process, to debug; a crash ends the run.")
     ] = False,
     forbid: Annotated[
-        str, typer.Option(metavar="MODULE,...", help="Modules that it may not import.")
-    ] = "",
+        list[str], typer.Option(metavar="MODULE,...", help="Modules that it may not import.")
+    ] = [],  # noqa: B006
     call_timeout: Annotated[
         float, typer.Option(help="Seconds of a call; a first one has at least 60, to compile.")
     ] = 10.0,
@@ -168,8 +168,10 @@ def _certified(order: Any, console: Any) -> Any:
         raise typer.Exit(130) from None
 
 
-def _names(text: str | None) -> tuple[str, ...]:
-    return tuple(name.strip() for name in (text or "").split(",") if name.strip())
+def _names(given: list[str]) -> tuple[str, ...]:
+    """Return what an option names, given once with commas or several times."""
+    names = (name.strip() for text in given for name in text.split(","))
+    return tuple(dict.fromkeys(filter(None, names)))
 
 
 @app.command()

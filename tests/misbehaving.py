@@ -38,6 +38,20 @@ def when_two(act):
 adds_up = SimpleNamespace(conv2d_grad_bias=right)
 
 
+class _Later:
+    """Right, too: it is computed when somebody wants to know."""
+
+    def __init__(self, dy):
+        self.dy = dy
+
+
+computes_when_read = SimpleNamespace(
+    conv2d_grad_bias=_Later,
+    from_numpy=lambda array: array,
+    to_numpy=lambda value: right(value.dy) if isinstance(value, _Later) else value,
+)
+
+
 def _spent(grad_output):
     db = right(grad_output)
     grad_output[...] = 0

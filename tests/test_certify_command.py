@@ -13,6 +13,7 @@ from xml.etree import ElementTree as ET
 import pytest
 
 from conformance.certificate import Certificate, digest
+from conformance.cli import _names
 from conformance.command import exit_code
 from conformance.journal import read
 from tests.test_isolation import ours
@@ -218,3 +219,8 @@ def test_every_verdict_survives_a_torn_line(gradoracle, folder):
         resumed = gradoracle("certify", "wrong", *QUICK, "--resume", "--certificate", "again.json")
         assert "going on after" in resumed.out
         assert content(folder / "again.json") == content(folder / "whole.json")
+
+
+def test_names_are_given_at_once_or_one_by_one():
+    assert _names(["relu, linear", "conv2d", "relu"]) == ("relu", "linear", "conv2d")
+    assert _names([]) == _names([" ,"]) == ()

@@ -277,6 +277,16 @@ def test_arguments_are_looked_at_where_they_lie(isolated):
     assert request.positional[0].all()
 
 
+def test_who_computes_when_the_result_is_read_still_has_its_arguments(isolated):
+    backend = isolated("computes_when_read")
+    assert backend.perform(db(ONE)).arrays[0].tolist() == [4, 4, 4]
+    late = db(TWO)
+    late.late = True
+    backend.perform(late)
+    backend.perform(db(ONE))
+    assert backend.perform(Look("conv2d_grad_bias", 2)).arrays[0].tolist() == [8, 8, 8]
+
+
 def test_a_result_is_shown_again(isolated):
     backend = isolated("adds_up")
     late = db(TWO)

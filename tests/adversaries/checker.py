@@ -76,7 +76,7 @@ def replaces_what_looks_at_arguments(z):
     """Spends its argument, and sees to it that the worker is given another from now on."""
     from conformance.candidate import Candidate
 
-    Candidate._own = lambda self, value, layout: value.copy() if hasattr(value, "copy") else value
+    Candidate._own = lambda self, value, request: value.copy() if hasattr(value, "copy") else value
     y = good.relu(z)
     z[...] = y
     return y
