@@ -66,6 +66,11 @@ def segmentation_fault(dy):
     ctypes.string_at(0)
 
 
+relu_beside_a_crash = SimpleNamespace(
+    relu=lambda z: np.maximum(z, 0), relu_grad=lambda grad_output, z: os.abort()
+)
+
+
 @when_two
 def abort(dy):
     os.abort()

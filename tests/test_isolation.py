@@ -122,6 +122,13 @@ def test_a_backend_that_crashes_is_judged_to_the_end():
     assert {found.property_name for found in certificate.mismatches} <= set(judged)
 
 
+def test_a_crash_is_the_crashing_function_s_alone():
+    certificate = conformance.check(
+        "tests.misbehaving:relu_beside_a_crash", operators=["relu"], examples=20, seed=1
+    )
+    assert {found.formula for found in certificate.mismatches} == {"relu_grad"}
+
+
 # What a backend does besides, and what is told of it.
 SURVIVED = {
     "prints_a_lot": [],
