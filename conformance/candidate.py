@@ -49,17 +49,15 @@ class Request:
     results: int = 1  # how many it has then
     late: bool = False  # the result is not read before a `Look` asks for it
     layout: Layout = ""
-    arguments: bool = (
-        False  # they are looked at after the call, by who asks: the backend is not told
-    )
+    arguments: bool = False  # whoever asks looks at them after the call; the backend is not told
 
 
 @dataclass(slots=True)
 class Look:
     """A look back, after calls that could not know of it.
 
-    At the result that was given `back` calls ago, 1 being the last; with 0, at the last call's
-    arguments, where they are arrays of the backend's own kind.
+    At the result that was given `back` calls ago, 1 being the last; with 0, at what from_numpy made
+    of the last call's arguments.
     """
 
     function: str  # the one that was called
@@ -179,7 +177,9 @@ class Candidate:
         if convert is not None:
             self._doing = "converted"
             given = [convert(v) if isinstance(v, _ndarray) else v for v in arrays]
-            self._handles = [g for g, v in zip(given, arrays, strict=True) if g is not v]
+            self._handles = [
+                g for g, v in zip(given, arrays, strict=True) if isinstance(v, _ndarray)
+            ]
         result = self._call(request, given)
         self._held[-1] = result
         reply = Reply("answer")
@@ -201,7 +201,8 @@ class Candidate:
         self._doing = "unlooked"
         convert = getattr(self.source, "to_numpy", None) or _from_dlpack
         for value in self._handles:
-            reply.arrays.append(_copy(convert(value), order="C"))
+            array = value if type(value) is _ndarray else convert(value)
+            reply.arrays.append(_copy(array, order="C"))
         return reply
 
     def _own(self, value: Any, request: Request) -> Any:

@@ -71,6 +71,11 @@ relu_beside_a_crash = SimpleNamespace(
 )
 
 
+takes_arrays_as_they_are = SimpleNamespace(
+    relu=lambda z: np.maximum(z, 0), from_numpy=np.ascontiguousarray, to_numpy=np.asarray
+)
+
+
 @when_two
 def abort(dy):
     os.abort()

@@ -129,6 +129,16 @@ def test_a_crash_is_the_crashing_function_s_alone():
     assert {found.formula for found in certificate.mismatches} == {"relu_grad"}
 
 
+@pytest.mark.parametrize("confinement", [IN_PROCESS, Confinement()])
+def test_from_numpy_may_return_what_it_is_given(confinement):
+    certificate = conformance.check(
+        "tests.misbehaving:takes_arrays_as_they_are", operators=["relu"], examples=20, seed=1,
+        confinement=confinement,
+    )  # fmt: skip
+    assert not certificate.mismatches
+    assert "leaves_inputs_unchanged" in {o.property_name for o in certificate.outcomes if o.judged}
+
+
 # What a backend does besides, and what is told of it.
 SURVIVED = {
     "prints_a_lot": [],
