@@ -226,6 +226,6 @@ def _arguments(formula: Formula, call: Call) -> tuple[list[Any], dict[str, Any]]
     return [call[name] for name in positional], {name: call[name] for name in options}
 
 
-def _is_still(before: Array, now: Array) -> bool:
-    """Whether an array is bit for bit what it was."""
-    return bool(before.shape == now.shape and before.tobytes() == now.tobytes())
+def is_same(one: Array, other: Array) -> bool:
+    """Whether two arrays are the same bit for bit."""
+    return (one.shape, one.dtype) == (other.shape, other.dtype) and one.tobytes() == other.tobytes()
