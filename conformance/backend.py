@@ -127,12 +127,12 @@ class Backend:
         """Return the names of the arguments that the backend changes."""
         names = [n for n in argument_names(formula)[0] if isinstance(call[n], np.ndarray)]
         _, *left = self._answered(formula, call, "arguments").arrays
-        changed = [n for n, now in zip(names, left, strict=True) if not _is_still(call[n], now)]
+        changed = [n for n, now in zip(names, left, strict=True) if not is_same(call[n], now)]
         if changed or not self.asked.description.from_numpy:
             return changed
         look = Look(output_of(formula).function, 0, len(names))
         left = self._legal(formula, self.asked.perform(look)).arrays
-        return [n for n, now in zip(names, left, strict=True) if not _is_still(call[n], now)]
+        return [n for n, now in zip(names, left, strict=True) if not is_same(call[n], now)]
 
     def reused(
         self, formula: Formula, call: Call, others: Sequence[tuple[Formula, Call]]
@@ -153,8 +153,8 @@ class Backend:
             answered = self.asked.perform(request)  # how it answers is not the question
             if answered.kind == "crashed" and other is formula:
                 raise Mismatch(_said(formula, answered))
-            if answered.kind == "crashed":  # for other checks to judge; the results are gone
-                return Reused(answer, answer, answer, shares)
+            if answered.kind == "crashed":  # for its own checks to judge; here the results are gone
+                return self.reused(formula, call, [o for o in others if o[0] is formula])
         looks = [Look(function, len(between) + back) for back in (2, 1)]
         self.asked.begin(looks)
         again, last = [self._legal(formula, self.asked.perform(look)) for look in looks]

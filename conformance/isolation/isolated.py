@@ -349,9 +349,8 @@ class Isolated:
         worker.close()
         if self._worker is worker:
             self._worker = None
-            self._ahead.extendleft(
-                sent.request for sent in reversed(self._sent)
-            )  # for the next one
+            # What it did not answer is for the next one.
+            self._ahead.extendleft(sent.request for sent in reversed(self._sent))
             self._sent.clear()
 
     def _listen(self, seconds: float) -> bool:

@@ -6,16 +6,15 @@ from typing import Any
 
 import numpy as np
 
-from conformance.backend import Backend, Reused
+from conformance.backend import Backend, Reused, is_same
 from conformance.bad_arguments import bad_calls
 from conformance.candidate import Layout, describe
 from conformance.judge import data_dtype, require_form, require_truth
 from conformance.mismatch import Mismatch
 from conformance.operator import Operator
 from conformance.properties.answers import Answered, require_close
-from conformance.properties.property import holds
-from oracle.formula import Call, Chained, Formula, algebra, argument_names, operands, output_of
-from oracle.geometry import Array
+from conformance.properties.property import holds, is_function
+from oracle.formula import Call, Formula, argument_names, operands, output_of
 from oracle.truth import answer_dtype, answer_shape, truth
 
 RING = 4  # calls after which whoever has some buffers in turn is back at the first
@@ -51,7 +50,7 @@ def returns_what_the_protocol_says(
             raise Mismatch(
                 f"{formula.__name__}: its result shares memory with its argument {got.shares}"
             )
-        if not _is_same(got.answer, got.again):
+        if not is_same(got.answer, got.again):
             raise Mismatch(
                 f"{formula.__name__}: an earlier result changed when other calls were made: it is "
                 "not a new array"
@@ -65,7 +64,7 @@ def returns_what_the_protocol_says(
                 f"{formula.__name__}[{', '.join(map(str, at))}]: got {got.answer[at]} from finite "
                 "data"
             )
-        if not _is_same(got.answer, got.late):
+        if not is_same(got.answer, got.late):
             what = f"{formula.__name__}, read after the next calls"
             require_form(what, got.late, shape, dtype)
             _require_as_good(backend, operator, formula, one, what, got)
@@ -79,7 +78,7 @@ def _others(
     first = next(iter(operands(formula, call)))
     changed = {n: -call[n] for n in (first, "bias") if call.get(n) is not None}
     own = output_of(formula).function
-    others = {output_of(f).function: f for f in operator.formulas if _is_function(f)}
+    others = {output_of(f).function: f for f in operator.formulas if is_function(f)}
     return [
         *((f, call) for name, f in others.items() if name != own and backend.has(f)),
         *[(formula, {**call, **changed})] * RING,
@@ -97,10 +96,6 @@ def _require_as_good(
     require_close(what, Answered(got.late, bound), Answered(got.answer, bound))
 
 
-def _is_function(formula: Formula) -> bool:
-    return not isinstance(algebra(formula), Chained)
-
-
 @holds(share=0.15)
 def ignores_memory_layout(
     backend: Backend, operator: Operator, formula: Formula, call: Call
@@ -113,7 +108,7 @@ def ignores_memory_layout(
     for layout, words in LAYOUTS.items():
         try:
             got = backend.ask(formula, call, layout)
-            if not _is_same(plain, got) and not operator.unsettled(
+            if not is_same(plain, got) and not operator.unsettled(
                 backend.contract.policies, formula, call
             ):
                 require_truth(backend, formula, call, got)
@@ -141,11 +136,6 @@ def rejects_bad_arguments(
                 call=bad.call,
             )
     return 0.0
-
-
-def _is_same(one: Array, other: Array) -> bool:
-    """Whether two arrays are the same bit for bit."""
-    return (one.shape, one.dtype) == (other.shape, other.dtype) and one.tobytes() == other.tobytes()
 
 
 def _shown(result: Any) -> str:

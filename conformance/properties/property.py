@@ -51,7 +51,7 @@ class Property:
             return ()
         all_ = tuple(operator.gradients) if self.of == "gradients" else operator.formulas
         single = self.where is not _everywhere
-        return tuple(f for f in all_ if self.where(operator, f) and (single or _is_function(f)))
+        return tuple(f for f in all_ if self.where(operator, f) and (single or is_function(f)))
 
     def corners(self, operator: Operator) -> tuple[Corner, ...]:
         """Return the corners of `operator` that are judged: on exact data, if it has any."""
@@ -71,7 +71,7 @@ def _everywhere(operator: Operator, formula: Formula) -> bool:
     return True
 
 
-def _is_function(formula: Formula) -> bool:
+def is_function(formula: Formula) -> bool:
     """Return whether a backend has a function for the formula; a whole network is none."""
     return not isinstance(algebra(formula), Chained)
 

@@ -30,9 +30,7 @@ def matches_torch(backend: Backend, operator: Operator, formula: Formula, call: 
 TORCH_POLICIES = {"nan": "any"}  # the last NaN of a window wins there
 
 
-@holds(
-    where=lambda _, formula: formula in FORMS, size="small", share=0.25, asks=""
-)  # fmt: skip
+@holds(where=lambda _, formula: formula in FORMS, size="small", share=0.25, asks="")
 def forms_agree(backend: Backend, operator: Operator, formula: Formula, call: Call) -> float:
     """The answer equals every other way in which the documents write the formula."""
     got = answer(backend, operator, formula, call)
