@@ -62,7 +62,8 @@ def grad_input(machine: Machine, grad_output: Array, weight: Array, p: Struct, d
 def grad_weight(machine: Machine, grad_output: Array, x: Array, p: Struct, dw: Array) -> None:
     """Fill dw; a transposed convolution calls its x `grad_output`, and its dy `x`."""
     if not grad_output.size:
-        dw.fill(0)
+        with machine.active():
+            dw.fill(0)
     elif not _done("grad_weight", machine, grad_output, x, p, dw):
         terms = grad_output.size // grad_output.shape[1]
         machine.sums(

@@ -16,8 +16,9 @@ template <typename I> __device__ I step() { return (I)gridDim.x * blockDim.x; }
 
 #define MOST_THREADS 256
 
-// Return, to thread 0, the sum of all threads' parts: in pairs, always the same ones, so that the
-// same call gives the same bits.  The block's threads are a power of two, at most MOST_THREADS.
+// Return to thread 0 the sum of all threads' parts, and 0 to the others.  Parts are added in pairs,
+// always the same ones, so that the same call gives the same bits.  The block's threads are a power
+// of two, at most MOST_THREADS.
 template <typename A>
 __device__ A block_sum(A part)
 {
@@ -27,7 +28,7 @@ __device__ A block_sum(A part)
         __syncthreads();
         if (threadIdx.x < half) parts[threadIdx.x] += parts[threadIdx.x + half];
     }
-    return parts[0];
+    return threadIdx.x == 0 ? parts[0] : A(0);
 }
 
 __device__ inline float exponential(float z) { return expf(z); }

@@ -50,7 +50,8 @@ def cross_entropy(logits: Array, target: Array, *, reduction: str) -> Array:
             mean is over nothing.
     """
     machine, (logits, target) = place(logits=logits, target=target)
-    check_cross_entropy(logits, target, reduction)
+    with machine.active():  # it looks at the elements
+        check_cross_entropy(logits, target, reduction)
     rows, classes = logits.shape
     if not rows:
         return machine.zeros((), logits.dtype)
@@ -74,7 +75,8 @@ def cross_entropy_grad(logits: Array, target: Array, *, reduction: str) -> Array
         ValueError: as `cross_entropy`.
     """
     machine, (logits, target) = place(logits=logits, target=target)
-    check_cross_entropy(logits, target, reduction)
+    with machine.active():  # it looks at the elements
+        check_cross_entropy(logits, target, reduction)
     rows, classes = logits.shape
     dz = machine.empty(logits.shape, logits.dtype)
     machine.each(

@@ -7,7 +7,8 @@ import numpy as np
 
 from implementations.cupy_kernels.machine import ELEMENTS, Machine, host, on_device
 
-INTEGERS = ("target", "indices")  # the arguments that hold int64
+OPTIONAL = ("bias",)  # the arguments that may be None
+INTEGERS = ("target", "indices")  # those that hold int64
 ON_CPU, ON_CUDA = (1, 3), (2, 13)  # DLPack's kinds of memory that NumPy and CuPy read
 
 
@@ -15,22 +16,22 @@ def place(**arrays: Any) -> tuple[Machine, list[Any]]:
     """Return the machine that arrays lie on, and the arrays as its library has them, in order.
 
     NumPy's and CuPy's arrays are what they are; any other comes through DLPack, without a copy.
-    None stays None.
+    A bias of None stays None.
 
     Raises:
         TypeError: one is no array, or of a dtype that no kernel takes beside the others'.
         ValueError: they lie on different machines.
     """
-    found = {name: _taken(name, a) for name, a in arrays.items() if a is not None}
+    found = {
+        name: _taken(name, a) for name, a in arrays.items() if a is not None or name not in OPTIONAL
+    }
     (first, (machine, one)), *others = found.items()
     _check_dtype(first, one, one, first)
     for name, (where, array) in others:
         if where != machine:
             raise ValueError(f"{name} lies on {where.name}, but {first} on {machine.name}")
         _check_dtype(name, array, one, first)
-    return machine, [
-        None if a is None else machine.in_order(found[name][1]) for name, a in arrays.items()
-    ]
+    return machine, [machine.in_order(found[name][1]) if name in found else None for name in arrays]
 
 
 def _taken(name: str, value: Any) -> tuple[Machine, Any]:
