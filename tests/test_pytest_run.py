@@ -169,8 +169,9 @@ def test_a_seed_that_is_no_number_is_a_usage_error(run):
 def test_without_torch_the_default_run_certifies_what_can_run(run):
     result = run(*QUICK, sitecustomize=NO_TORCH)
     assert result.returncode == 0, result.stdout
-    assert "gradoracle: certifying im2col, oracle;" in result.stdout
+    assert "gradoracle: certifying im2col, oracle, cupy@host;" in result.stdout
     assert "gradoracle: left out: backend 'torch'" in result.stdout
+    assert "gradoracle: left out: backend 'cupy'" in result.stdout
     assert "pip install 'gradoracle[torch]'" in result.stdout
     assert "not run: PyTorch" in result.stdout
 
