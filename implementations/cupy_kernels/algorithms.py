@@ -47,14 +47,14 @@ def forward(
     machine: Machine, x: Array, weight: Array, bias: Array | None, p: Struct, y: Array
 ) -> None:
     """Fill y with the convolution of x, or, for a transposed one, dx with that of dy."""
-    if y.size and not _done("forward", machine, x, weight, bias, p, y):
+    if y.size and not _done(machine, "forward", x, weight, bias, p, y):
         arguments = (x, weight, bias, y, p)
         machine.each(DIRECT, "conv2d", arguments, count=y.size, dtype=y.dtype)
 
 
 def grad_input(machine: Machine, grad_output: Array, weight: Array, p: Struct, dx: Array) -> None:
     """Fill dx, or, for a transposed convolution, y before its bias."""
-    if dx.size and not _done("grad_input", machine, grad_output, weight, p, dx):
+    if dx.size and not _done(machine, "grad_input", grad_output, weight, p, dx):
         arguments = (grad_output, weight, dx, p)
         machine.each(DIRECT, "conv2d_grad_input", arguments, count=dx.size, dtype=dx.dtype)
 
@@ -64,7 +64,7 @@ def grad_weight(machine: Machine, grad_output: Array, x: Array, p: Struct, dw: A
     if not grad_output.size:
         with machine.active():
             dw.fill(0)
-    elif not _done("grad_weight", machine, grad_output, x, p, dw):
+    elif not _done(machine, "grad_weight", grad_output, x, p, dw):
         terms = grad_output.size // grad_output.shape[1]
         machine.sums(
             DIRECT, "conv2d_grad_weight", (grad_output, x, dw, p),
@@ -92,11 +92,12 @@ def add_bias(machine: Machine, y: Array, bias: Array) -> None:
     machine.each(DIRECT, "add_bias", arguments, count=y.size, dtype=y.dtype)
 
 
-def _done(step: str, *arguments: Any) -> bool:
+def _done(machine: Machine, step: str, *arguments: Any) -> bool:
     """Return whether an algorithm before "direct" has done this step."""
     for name in _tried.get():
         if name == "direct":
             return False
-        if getattr(FASTER[name], step)(*arguments) is not False:
-            return True
+        with machine.active():
+            if getattr(FASTER[name], step)(machine, *arguments) is not False:
+                return True
     raise NotImplementedError(f"{' and '.join(_tried.get())} declined {step}")

@@ -162,13 +162,15 @@ def _kernel(
 def _module(
     machine: Machine, file: str, expressions: tuple[str, ...], options: tuple[str, ...]
 ) -> Any:
-    text = "\n".join(
-        f'#line 1 "{name}"\n{(HERE / name).read_text(encoding="utf-8")}'
-        for name in ("common.cuh", file)
-    )
+    parts = (f'#line 1 "{name}"\n{_text(name)}' for name in ("common.cuh", file))
+    text = "\n".join((f'#line 1 "{file}"', *parts))  # compilers call a text by its first name
     return machine.RawModule(
         code=text, options=("--std=c++17", *options), name_expressions=expressions
     )
+
+
+def _text(name: str) -> str:
+    return (HERE / name).read_text(encoding="utf-8")
 
 
 _long: ContextVar[bool] = ContextVar("_long", default=False)
