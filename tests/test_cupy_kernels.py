@@ -128,6 +128,37 @@ def test_answers_are_im2col_s(compiled, name, dtype):
     assert_same(name, getattr(cupy_kernels, name)(*arrays, **options), want)
 
 
+@pytest.mark.parametrize("name", CALLS)
+def test_half_precision_is_computed_in_float32_and_rounded_once(compiled, name):
+    arrays, options = CALLS[name]
+    halves = cast(arrays, np.float16)
+    got, want = (
+        result if isinstance(result, tuple) else (result,)
+        for result in (
+            getattr(cupy_kernels, name)(*halves, **options),
+            getattr(im2col, name)(*cast(halves, np.float32), **options),
+        )
+    )
+    assert got[0].dtype == np.float16
+    for one, other in zip(got, want, strict=True):
+        rounding = 2**-10 if name.startswith(ROUNDED) else 0
+        np.testing.assert_allclose(one, other.astype(one.dtype), rtol=rounding)
+
+
+def test_sums_of_halves_are_held_in_float32(compiled):
+    dy = np.array([2048, 1, 1, 1, 1], np.float16)  # where float16 has steps of 2
+    assert cupy_kernels.linear_grad_bias(dy[:, np.newaxis]).tolist() == [2052]
+
+
+@pytest.mark.parametrize("name", CALLS)
+def test_no_access_outside_an_array_no_race_and_no_order_that_matters(compiled, name):
+    from implementations import hostcuda
+
+    arrays, options = CALLS[name]
+    with hostcuda.checking():
+        getattr(cupy_kernels, name)(*arrays, **options)
+
+
 @pytest.mark.parametrize("layout", ["fortran", "sliced", "reversed"])
 @pytest.mark.parametrize("name", CALLS)
 def test_any_memory_layout_is_read(compiled, name, layout):
