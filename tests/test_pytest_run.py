@@ -148,7 +148,8 @@ def test_what_certifies_nothing_fails(run, name, text):
 @pytest.mark.parametrize(
     ("name", "words"),
     [
-        ("im2cl", "no backend 'im2cl' (did you mean 'im2col'?); registered: im2col"),
+        ("im2cl", "no backend 'im2cl' (did you mean 'im2col'?); registered: cupy, cupy@host, "
+         "im2col"),
         ("unimportable", "backend 'unimportable' (unimportable) cannot be loaded: "
          "ModuleNotFoundError: No module named 'a_library_that_is_not_there'"),
     ],
