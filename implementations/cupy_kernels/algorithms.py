@@ -23,9 +23,9 @@ DIRECT = Source(
 # Modules with forward(machine, x, weight, bias, p, y), grad_input(machine, dy, weight, p, dx) and
 # grad_weight(machine, dy, x, p, dw), which fill their last argument or return False: they decline.
 FASTER: Mapping[str, Any] = {}
-TRIED = ("direct",)  # in this order; the last one declines nothing
+ALGORITHMS = (*FASTER, "direct")  # in the order in which they are tried
 
-_tried: ContextVar[tuple[str, ...]] = ContextVar("_tried", default=TRIED)
+_tried: ContextVar[tuple[str, ...]] = ContextVar("_tried", default=ALGORITHMS)
 
 
 @contextmanager
