@@ -521,6 +521,14 @@ def test_a_device_that_cannot_be_used_says_why_in_one_sentence(monkeypatch, cupy
         imported("implementations.cupy_kernels.device")
 
 
+def test_a_cupy_that_lacks_something_is_not_told_as_missing(monkeypatch, tmp_path):
+    (tmp_path / "cupy.py").write_text("import something_of_nvidia_s")
+    monkeypatch.syspath_prepend(str(tmp_path))
+    monkeypatch.delitem(sys.modules, "cupy", raising=False)
+    with pytest.raises(ImportError, match="^CuPy cannot be imported: .* 'something_of_nvidia_s'$"):
+        imported("implementations.cupy_kernels.device")
+
+
 def test_a_device_that_can_be_used_is_a_backend(monkeypatch):
     monkeypatch.setitem(sys.modules, "cupy", cupy_that(devices=1, kernel=doubling))
     name = "implementations.cupy_kernels.device"
