@@ -12,12 +12,13 @@ import pytest
 from implementations import hostcuda
 from implementations.hostcuda import build
 from implementations.hostcuda.module import RawModule, _plain_kernels, _translated
+from tests import faults
+from tests.faults import FAULTS
 
 ROOT = Path(__file__).parent.parent
-CUDA = ROOT / "tests" / "cuda"
 MODES = ("fast", "check")
 
-RIGHT = (CUDA / "right.cu").read_text()
+RIGHT = (faults.CUDA / "right.cu").read_text()
 SHAPE = np.dtype([("n", np.int32), ("scale", np.float32)])
 
 
@@ -74,39 +75,27 @@ def test_a_struct_goes_by_value_and_a_template_by_its_expression(right, dtype):
     assert x.tolist() == [3 * i if i < 90 else i for i in range(100)]
 
 
-FAULTS = (CUDA / "faults.cu").read_text()
-FAULT = re.compile(
-    r"// launch: <<<(?P<blocks>\d+), (?P<threads>\d+)>>> (?P<n>\d+)\n"
-    r"// told: (?P<kind>[\w ]+): (?P<words>.*)\n"
-    r'extern "C" __global__ void (?:__launch_bounds__\(\d+\) )?(?P<name>\w+)\('
-)
-WRONG = {found["name"]: found for found in FAULT.finditer(FAULTS)}
-
-
 @pytest.fixture(scope="module")
 def wrong():
-    return RawModule(code='#line 1 "faults.cu"\n' + FAULTS)
+    return RawModule(code=faults.CODE)
 
 
-def launch_of(found):
-    x = np.ones(64, np.float32)
-    return (int(found["blocks"]),), (int(found["threads"]),), (x, np.int32(found["n"]))
+def launch_of(fault):
+    x = np.ones(faults.NUMBERS, np.float32)
+    return (fault.blocks,), (fault.threads,), (x, np.int32(fault.n))
 
 
-@pytest.mark.parametrize("name", WRONG)
+@pytest.mark.parametrize("name", FAULTS)
 def test_what_a_kernel_does_wrong_is_told_with_its_line(wrong, name):
-    fault = WRONG[name]
+    fault = FAULTS[name]
     with hostcuda.checking(), pytest.raises(hostcuda.KernelFault) as caught:
         wrong.get_function(name)(*launch_of(fault))
-    body = FAULTS[fault.start() : FAULTS.find("\n}", fault.start())]
-    here = body.find("// here")
-    line = FAULTS.count("\n", 0, fault.start() + here) + 1 if here >= 0 else 0
     found = {(one.kind, one.line): one for one in caught.value.findings}
-    assert (fault["kind"], line) in found, caught.value
-    assert fault["words"] in found[fault["kind"], line].text
-    if line:
-        told = str(found[fault["kind"], line])
-        assert told.startswith(f"faults.cu:{line}: {fault['kind']}: ")
+    assert (fault.kind, fault.line) in found, caught.value
+    assert fault.words in found[fault.kind, fault.line].text
+    if fault.line:
+        told = str(found[fault.kind, fault.line])
+        assert told.startswith(f"faults.cu:{fault.line}: {fault.kind}: ")
         assert "[block " in told
     first, *others = map(str, caught.value.findings)
     more = f", and {len(others)} more" if others else ""
@@ -126,7 +115,7 @@ def test_arithmetic_of_unsigned_numbers_wraps_and_is_no_fault():
 def test_after_a_fault_the_next_launch_is_judged_alone(right, wrong):
     kernel, (grid, block, (x, _)) = (
         wrong.get_function("one_past_the_end"),
-        launch_of(WRONG["one_past_the_end"]),
+        launch_of(FAULTS["one_past_the_end"]),
     )
     with hostcuda.checking():
         for _ in range(3):
