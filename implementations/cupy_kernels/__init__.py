@@ -1,0 +1,1 @@
+"""The protocol on a GPU, in CUDA C++ kernels that CuPy compiles."""
