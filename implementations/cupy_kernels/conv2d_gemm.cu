@@ -2,9 +2,9 @@
 //
 //   forward      y [m, j] = sum over k of  weight[m, k] * x [j at k]     m filter
 //   grad_input   dx[c, j] = sum over k of  weight[k, c] * dy[j at k]     k channel and tap of a sum
-//   grad_weight  dw[m, k] = sum over j of  dy[m, j]     * x [j at k]     j image and pixel: (n, h, w)
+//   grad_weight  dw[m, k] = sum over j of  dy[m, j]     * x [j at k]     j image and pixel
 //
-// "x[j at k]" is the pixel of x under tap k = (c, p, q) of the window of output pixel j = (n, i, l):
+// "x[j at k]" is the pixel of x under tap k = (c, p, q) of the window of output pixel j = (n, i, l),
 // x[n, c, i*SH - PH + p*DH, l*SW - PW + q*DW], or 0 in the padding.  Its address is a sum, a part
 // that depends on j only plus a part that depends on k only, and so is the question whether it is
 // in the padding: row p of the window is, or column q is.  So both are tables (see `Lane`).
@@ -33,8 +33,8 @@ struct Part {
 // A row or a column of the factor that is gathered: x[j at k] is base[j.offset + k.offset], unless
 // j.bits and k.bits share a bit.  k has the bit of its row p and that of its column q, and j the
 // bits of all rows and columns of its window that are in the padding.
-typedef int2 Lane;            // .x offset, .y bits: p at p, q at 16 + q
-#define NEVER (1 << 15)       // every j has this bit, and of the k only those that pad the last step
+typedef int2 Lane;            // .x offset (of bytes in `convolve`), .y bits: p at p, q at 16 + q
+#define NEVER (1 << 15)       // every j has this bit, and so have the k that pad the last step
 
 constexpr int DEPTH = 8;      // terms per step
 
@@ -43,7 +43,10 @@ template <typename T> struct Sum { typedef float type; };
 template <> struct Sum<double> { typedef double type; };
 
 // Blocks that a multiprocessor holds at once: a bound of 128 registers, or 168 for the smallest.
-__host__ __device__ constexpr int resident(int threads) { return threads == 64 ? 6 : 512 / threads; }
+__host__ __device__ constexpr int resident(int threads)
+{
+    return threads == 64 ? 6 : 512 / threads;
+}
 
 __device__ inline int clamp(int i, int size) { return i < size ? i : size - 1; }
 
@@ -56,12 +59,12 @@ template <int BN> __device__ inline int first_column() {
     return threadIdx.x / 32 % (BN / 64) * 64 + threadIdx.x % 8 * 4;
 }
 
-// sums += a^T b, for one step.
-template <typename A, int AM, int BN>
+// sums += a^T b, for terms FROM to TO of a step.
+template <int FROM, int TO, typename A, int AM, int BN>
 __device__ __forceinline__ void multiply(const A (&a)[DEPTH][AM], const A (&b)[DEPTH][BN],
                                          int row, int column, A (&sums)[8][8]) {
 #pragma unroll
-    for (int k = 0; k < DEPTH; ++k) {
+    for (int k = FROM; k < TO; ++k) {
         A left[8], right[8];
 #pragma unroll
         for (int i = 0; i < 8; ++i) left[i] = a[k][row + i % 4 + i / 4 * 16];
@@ -147,20 +150,23 @@ convolve(const T* __restrict__ source, const T* __restrict__ packed, const T* __
             if ((unsigned)(h + i * part.tap_h) >= (unsigned)height) bad |= 1 << i;
         for (int i = 0; i < part.taps_w; ++i)
             if ((unsigned)(w + i * part.tap_w) >= (unsigned)line) bad |= 1 << (16 + i);
-        pixel = (const char*)(source + ((long long)n * channels + g * (channels / p.G)) * height * line + h * line + w);
+        const long long plane = (long long)n * channels + g * (channels / p.G);
+        pixel = (const char*)(source + plane * height * line + h * line + w);
     }
-    const Lane* ahead = taps + part.row + begin * DEPTH + tid % DEPTH;
-    const T* filters = packed + ((long long)g * terms + part.row + begin * DEPTH) * width + m0;
-    filters += (long long)(tid / (BM / 4)) * width + tid % (BM / 4) * 4;
+    int ahead = part.row + begin * DEPTH + tid % DEPTH;
+    constexpr int LINES = THREADS / (BM / 4);        // of the packed factor, that a quad each loads
+    const int filter = tid % (BM / 4) * 4, first = tid / (BM / 4);
+    const T* filters = packed + m0 + filter
+                     + ((long long)g * terms + part.row + begin * DEPTH + first) * width;
 
     Four<T> quads[QUADS];
     T values[LOADS];
     Lane lane;
-    auto look = [&]() { lane = *ahead; ahead += DEPTH; };
+    auto look = [&]() { lane = taps[ahead]; ahead += DEPTH; };
     auto fetch = [&](int slot) {
 #pragma unroll
         for (int i = 0; i < QUADS; ++i)
-            quads[i] = *(const Four<T>*)(filters + (long long)i * (THREADS / (BM / 4)) * width);
+            quads[i] = *(const Four<T>*)(filters + (long long)i * LINES * width);
         filters += (long long)DEPTH * width;
 #pragma unroll
         for (int i = 0; i < LOADS; ++i) {
@@ -173,7 +179,7 @@ convolve(const T* __restrict__ source, const T* __restrict__ packed, const T* __
         for (int i = 0; i < QUADS; ++i)
 #pragma unroll
             for (int l = 0; l < 4; ++l)
-                a[slot][tid / (BM / 4) + i * (THREADS / (BM / 4))][tid % (BM / 4) * 4 + l] = quads[i].v[l];
+                a[slot][first + i * LINES][filter + l] = quads[i].v[l];
 #pragma unroll
         for (int i = 0; i < LOADS; ++i) b[slot][term + i][column] = values[i];
     };
@@ -192,10 +198,10 @@ convolve(const T* __restrict__ source, const T* __restrict__ packed, const T* __
         stash(0);
         __syncthreads();
         int slot = 0;
-        for (int step = begin; step < end; ++step) {
+        for (int left = end - begin; left > 0; --left) {
             if (tid < DEPTH) look();                 // of the step after the next
-            fetch(slot ^ 1);                         // the next: after the last, two steps of padding
-            multiply(a[slot], b[slot], row, col, sums);
+            fetch(slot ^ 1);                         // the next; the last is followed by padding
+            multiply<0, DEPTH>(a[slot], b[slot], row, col, sums);
             if (tid < DEPTH) lanes[slot][tid] = lane;
             slot ^= 1;
             stash(slot);
@@ -242,11 +248,12 @@ grad_weight(const T* __restrict__ dy, const T* __restrict__ x, T* __restrict__ d
             const Lane* __restrict__ taps, const Lane* __restrict__ pixels, Conv p, int splits) {
     typedef typename Sum<T>::type A;
     constexpr int THREADS = BM * BN / 64, GROUPS = THREADS / DEPTH;
-    constexpr int ROWS = BM / GROUPS, COLUMNS = BN / GROUPS;
+    constexpr int ROWS = BM / GROUPS, COLUMNS = BN / GROUPS, HALF = DEPTH / 2;
     __shared__ __align__(16) A a[2][DEPTH][BM + 4];  // + 4: a warp writes 8 terms to 8 x 4 banks
     __shared__ __align__(16) A b[2][DEPTH][BN + 4];
     const int tid = threadIdx.x, term = tid % DEPTH, line = tid / DEPTH;
-    const int area = p.OH * p.OW, rows = p.M / p.G, depth = p.C / p.G, columns = depth * p.KH * p.KW;
+    const int area = p.OH * p.OW, rows = p.M / p.G, depth = p.C / p.G;
+    const int columns = depth * p.KH * p.KW;
     const int tiles_m = (rows + BM - 1) / BM, tiles_k = (columns + BN - 1) / BN;
     __shared__ int m0, k0, split, g;
     if (tid == 0) {
@@ -267,36 +274,40 @@ grad_weight(const T* __restrict__ dy, const T* __restrict__ x, T* __restrict__ d
     __shared__ __align__(16) Lane tap[BN];
     for (int i = tid; i < BN; i += THREADS) tap[i] = taps[clamp(k0 + i, columns)];
     __syncthreads();
-    int j = begin * DEPTH + term, at = j % area;
+    const int j = begin * DEPTH + term;
+    int at = j % area;
     int last = rows - m0 - line;
-    const T* slope = dy + ((long long)(j / area) * p.M + g * rows + m0 + line) * area + at;
-    const char* image = (const char*)(x + ((long long)(j / area) * p.C + g * depth) * p.H * p.W);
+    int slope = (j / area * p.M + g * rows + m0 + line) * area + at;
+    int image = (j / area * p.C + g * depth) * p.H * p.W;
     Lane pixel = pixels[at];
-    T left[ROWS], right[COLUMNS];
-    auto fetch = [&]() {
-        if (j >= all) { last = 0; pixel.y = -1; }
-        const char* const here = image + pixel.x;
+    // Half a step's products hide the loads of dy, the other half those of x.
+    auto load_slopes = [&](int step, T (&left)[ROWS]) {
+        if (step * DEPTH + term >= all) { last = 0; pixel.y = -1; }
 #pragma unroll
         for (int i = 0; i < ROWS; ++i)
-            left[i] = i * GROUPS < last ? slope[(long long)area * (i * GROUPS)] : T(0);
+            left[i] = i * GROUPS < last ? dy[slope + i * GROUPS * area] : T(0);
+        slope += DEPTH;
+    };
+    auto load_pixels = [&](T (&right)[COLUMNS]) {
+        const int here = image + pixel.x;
 #pragma unroll
         for (int i = 0; i < COLUMNS; ++i) {
             const Lane k = tap[line + i * GROUPS];
-            right[i] = pixel.y & k.y ? T(0) : *(const T*)(here + (unsigned)k.x);
+            right[i] = pixel.y & k.y ? T(0) : x[here + k.x];
         }
-        j += DEPTH;
         at += DEPTH;
-        slope += DEPTH;
         if (at >= area) {                            // the next image: area is DEPTH or more
             at -= area;
-            slope += (long long)(p.M - 1) * area;
-            image += (long long)p.C * p.H * p.W * sizeof(T);
+            slope += (p.M - 1) * area;
+            image += p.C * p.H * p.W;
         }
         pixel = pixels[at];
     };
-    auto stash = [&](int slot) {
+    auto stash_slopes = [&](int slot, const T (&left)[ROWS]) {
 #pragma unroll
         for (int i = 0; i < ROWS; ++i) a[slot][term][line + i * GROUPS] = left[i];
+    };
+    auto stash_pixels = [&](int slot, const T (&right)[COLUMNS]) {
 #pragma unroll
         for (int i = 0; i < COLUMNS; ++i) b[slot][term][line + i * GROUPS] = right[i];
     };
@@ -308,15 +319,24 @@ grad_weight(const T* __restrict__ dy, const T* __restrict__ x, T* __restrict__ d
 #pragma unroll
         for (int l = 0; l < 8; ++l) sums[i][l] = 0;
 
-    fetch();
-    stash(0);
-    __syncthreads();
+    {
+        T left[ROWS], right[COLUMNS];
+        load_slopes(begin, left);
+        stash_slopes(0, left);
+        load_pixels(right);
+        stash_pixels(0, right);
+        __syncthreads();
+    }
     int slot = 0;
     for (int step = begin; step < end; ++step) {
-        fetch();
-        multiply(a[slot], b[slot], row, col, sums);
+        T left[ROWS], right[COLUMNS];
+        load_slopes(step + 1, left);
+        multiply<0, HALF>(a[slot], b[slot], row, col, sums);
+        stash_slopes(slot ^ 1, left);
+        load_pixels(right);
+        multiply<HALF, DEPTH>(a[slot], b[slot], row, col, sums);
         slot ^= 1;
-        stash(slot);
+        stash_pixels(slot, right);
         __syncthreads();
     }
 

@@ -43,8 +43,14 @@ def applies(conv: Conv, dtype: Any, of: str) -> bool:
         and max(conv.KH, conv.KW) <= MOST_TAPS
         and max(counts) < MOST
         and (of != "grad_input" or min(conv.SH, conv.H) * min(conv.SW, conv.W) <= MOST_PARTS)
-        and (of != "grad_weight" or conv.OH * conv.OW >= DEPTH)  # a step meets two images at most
+        and (of != "grad_weight" or _weights_apply(conv))
     )
+
+
+def _weights_apply(conv: Conv) -> bool:
+    """Return whether an int counts dy and x, and whether a step meets two images at most."""
+    numbers = max(conv.C * conv.H * conv.W, conv.M * conv.OH * conv.OW)
+    return (conv.N + 1) * numbers < MOST and conv.OH * conv.OW >= DEPTH
 
 
 def forward(
@@ -69,7 +75,7 @@ def grad_weight(
     conv = conv_of(p)
     product = gemm_plan.weight_product(conv)
     plan = plan or gemm_plan.best((product,))
-    lanes, pixels = _weight_tables(machine.xp, _stream(machine.xp), conv, dw.itemsize)
+    lanes, pixels = _weight_tables(machine.xp, _stream(machine.xp), conv)
     copies = _copies(machine, dw, plan)
     _kernel(machine, "grad_weight", dw, plan)(
         (product.blocks(plan.tile) * plan.splits,),
@@ -174,11 +180,11 @@ def _tables(
 
 
 @lru_cache(maxsize=256)
-def _weight_tables(xp: Any, stream: object, conv: Conv, itemsize: int) -> tuple[Array, Array]:
+def _weight_tables(xp: Any, stream: object, conv: Conv) -> tuple[Array, Array]:
     """Return the lanes of the taps and of the output pixels on the device."""
     del stream
-    lanes = gemm_tables.forward_walk(conv, itemsize).lanes
-    return xp.asarray(lanes), xp.asarray(gemm_tables.pixel_lanes(conv, itemsize))
+    lanes = gemm_tables.forward_walk(conv, 1).lanes
+    return xp.asarray(lanes), xp.asarray(gemm_tables.pixel_lanes(conv))
 
 
 def _stream(xp: Any) -> object:

@@ -1,6 +1,7 @@
 """The tables of addresses that `conv2d_gemm.cu` reads, made from a convolution's shape.
 
-A lane is (offset in bytes, bits); see the file itself for what the bits say.
+A lane is (offset, bits); see the file itself for what the bits say.  Offsets count bytes for y and
+dx, and numbers for dw.
 """
 
 from dataclasses import dataclass
@@ -109,7 +110,7 @@ def gradient_walk(conv: Conv, itemsize: int) -> Walk:
     return _walk(sides, planes, conv.OW, lines, conv.KW, itemsize)
 
 
-def pixel_lanes(conv: Conv, itemsize: int) -> Array:
+def pixel_lanes(conv: Conv) -> Array:
     """Return the lane of every output pixel: where its window begins, and what of it is outside."""
     rows = np.arange(conv.OH) * conv.SH - conv.PH
     columns = np.arange(conv.OW) * conv.SW - conv.PW
@@ -117,7 +118,7 @@ def pixel_lanes(conv: Conv, itemsize: int) -> Array:
     above = _outside(rows, conv.KH, conv.DH, conv.H)
     beside = _outside(columns, conv.KW, conv.DW, conv.W) << COLUMN_BITS
     bits = above[:, np.newaxis] | beside
-    return np.stack([offsets * itemsize, bits], axis=-1).reshape(-1, 2).astype(np.int32)
+    return np.stack([offsets, bits], axis=-1).reshape(-1, 2).astype(np.int32)
 
 
 def _outside(starts: Array, taps: int, dilation: int, size: int) -> Array:
