@@ -25,22 +25,14 @@ CALLS = int(os.environ.get("GEMM_CALLS", "30"))
 CHECKED = -(-CALLS // 6)  # every access is looked at, in three orders of the threads
 STEPS = ("forward", "grad_input", "grad_weight")
 CONV = np.dtype([(name, np.int32) for name in Conv._fields])
-KERNELS = [
-    gemm_implicit.expression_of(name, np.float32, plan)
-    for name, plans in (
-        ("convolve", [Plan(tile, 1) for tile in TILES]),
-        ("grad_weight", [Plan(tile, 1) for tile in TILES]),
-        ("pack", [None]),
-        ("add_up", [None]),
-    )
-    for plan in plans
-]
 
 
 @cache
 def kernels():
     text = Path(cupy_kernels.__path__[0], "conv2d_gemm.cu").read_text(encoding="utf-8")
-    return hostcuda.RawModule(code=text, options=("--std=c++17",), name_expressions=KERNELS)
+    return hostcuda.RawModule(
+        code=text, options=("--std=c++17",), name_expressions=gemm_implicit.expressions()
+    )
 
 
 @pytest.fixture

@@ -11,7 +11,7 @@ from implementations.cupy_kernels.gemm_tables import DEPTH, MOST_TAPS, Conv, Par
 
 Array: TypeAlias = Any  # NumPy's or CuPy's
 FILE = "conv2d_gemm.cu"
-TYPES = {"float32": "float", "float64": "double"}
+TYPES = {"float32": "float"}
 THREADS = 256  # of a block, where no tile decides
 MOST_PARTS = 64  # each block looks for its own among them
 MOST = 2**31 - 2**10  # what an int counts, and a tile's overhang
@@ -152,6 +152,17 @@ def expression_of(name: str, dtype: Any, plan: Plan | None = None) -> str:
     """Return what C++ calls a kernel."""
     return (
         f"{name}<{', '.join((TYPES[np.dtype(dtype).name], *map(str, plan.tile if plan else ())))}>"
+    )
+
+
+def expressions() -> tuple[str, ...]:
+    """Return what C++ calls every kernel that a convolution can ask for."""
+    plans = [Plan(tile, 1) for tile in gemm_plan.TILES]
+    return tuple(
+        expression_of(name, dtype, plan)
+        for dtype in TYPES
+        for name in ("convolve", "grad_weight", "pack", "add_up")
+        for plan in (plans if name in ("convolve", "grad_weight") else [None])
     )
 
 
