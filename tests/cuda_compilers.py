@@ -136,7 +136,7 @@ def disassemble(cubin: bytes) -> str:
             [disassembler(), "-c", file], capture_output=True, text=True, check=False
         )
     if done.returncode:
-        raise NotRun(f"nvdisasm does not read the machine code: {done.stderr.strip()}")
+        raise NotRun(f"{done.stderr.strip() or 'nvdisasm reads nothing'}")
     return done.stdout
 
 

@@ -42,10 +42,11 @@ template <typename T> struct alignas(sizeof(T) == 2 ? 8 : 16) Four { T v[4]; };
 template <typename T> struct Sum { typedef float type; };
 template <> struct Sum<double> { typedef double type; };
 
-// Blocks that a multiprocessor holds at once: a bound of 128 registers, or 168 for the smallest.
+// Blocks that a multiprocessor holds at once: at most 128 registers, or 168 for small tiles, whose
+// threads load more each.
 __host__ __device__ constexpr int resident(int threads)
 {
-    return threads == 64 ? 6 : 512 / threads;
+    return threads == 256 ? 2 : 384 / threads;
 }
 
 __device__ inline int clamp(int i, int size) { return i < size ? i : size - 1; }
