@@ -5,13 +5,14 @@ There are two algorithms, `implicit` (our kernels; see conv2d_gemm.cu) and `colu
 library's matmul); `algorithm` says which of them a call gets, and why.
 """
 
+from functools import lru_cache
 from typing import Any, TypeAlias
 
 import numpy as np
 
 from implementations.cupy_kernels import gemm_columns as columns
 from implementations.cupy_kernels import gemm_implicit as implicit
-from implementations.cupy_kernels.gemm_tables import conv_of
+from implementations.cupy_kernels.gemm_tables import Conv, conv_of
 
 Array: TypeAlias = Any  # NumPy's or CuPy's, C-contiguous
 ALGORITHMS = ("implicit", "columns")
@@ -21,7 +22,11 @@ SMALL = 128  # output pixels, of all images
 
 def algorithm(p: Any, dtype: Any, of: str) -> str | None:
     """Return how `of` (forward, grad_input or grad_weight) is best computed; None: not here."""
-    conv, dtype = conv_of(p), np.dtype(dtype)
+    return _algorithm(conv_of(p), np.dtype(dtype), of)
+
+
+@lru_cache(maxsize=4096)
+def _algorithm(conv: Conv, dtype: Any, of: str) -> str | None:
     rows = (conv.C if of == "grad_input" else conv.M) // conv.G
     reasons = (
         # Sums of half precision would be held in it.

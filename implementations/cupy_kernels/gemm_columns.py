@@ -19,7 +19,7 @@ def forward(machine: Any, x: Array, weight: Array, bias: Array | None, p: Any, y
     filters = _filters(conv, weight)
     for images in _chunks(conv):
         columns = _columns(machine.xp, conv, x[images])
-        y[images] = (filters @ columns).reshape(y[images].shape)
+        machine.xp.matmul(filters, columns, out=_slopes(conv, y[images]))
     if bias is not None:
         y += bias[:, None, None]
 
@@ -29,8 +29,11 @@ def grad_input(machine: Any, grad_output: Array, weight: Array, p: Any, dx: Arra
     conv = conv_of(p)
     filters = _filters(conv, weight).swapaxes(1, 2)
     for images in _chunks(conv):
-        taps = filters @ _slopes(conv, grad_output[images])
-        dx[images] = _fold(machine.xp, conv, taps, dx[images].shape)
+        slopes = _slopes(conv, grad_output[images])
+        if is_pointwise(conv):
+            machine.xp.matmul(filters, slopes, out=_columns(machine.xp, conv, dx[images]))
+        else:
+            dx[images] = _fold(machine.xp, conv, filters @ slopes)
 
 
 def grad_weight(machine: Any, grad_output: Array, x: Array, p: Any, dw: Array) -> None:
@@ -48,13 +51,13 @@ def _filters(conv: Conv, weight: Array) -> Array:
 
 
 def _slopes(conv: Conv, grad_output: Array) -> Array:
-    """Return dy as [N, G, M/G, OH*OW]."""
+    """Return dy, or y, as [N, G, M/G, OH*OW]: a view of it."""
     return grad_output.reshape(len(grad_output), conv.G, conv.M // conv.G, conv.OH * conv.OW)
 
 
 def _chunks(conv: Conv) -> Iterator[slice]:
-    """Yield the images whose columns fit into memory, a few at a time."""
-    size = conv.C * conv.KH * conv.KW * conv.OH * conv.OW
+    """Yield the images whose columns, and copies of dw, fit into memory, a few at a time."""
+    size = conv.C * conv.KH * conv.KW * max(conv.OH * conv.OW, conv.M // conv.G)
     few = max(1, MOST // size)
     for first in range(0, conv.N, few):
         yield slice(first, min(first + few, conv.N))
@@ -73,10 +76,8 @@ def _columns(xp: Any, conv: Conv, x: Array) -> Array:
     return windows.reshape(shape)
 
 
-def _fold(xp: Any, conv: Conv, taps: Array, shape: tuple[int, ...]) -> Array:
+def _fold(xp: Any, conv: Conv, taps: Array) -> Array:
     """Return dx that taps [N, G, C/G*KH*KW, OH*OW] add up to, tap by tap."""
-    if is_pointwise(conv):
-        return taps.reshape(shape)
     taps = taps.reshape(len(taps), conv.C, conv.KH, conv.KW, conv.OH, conv.OW)
     padded = _canvas(xp, conv, len(taps), taps.dtype)
     for p, q in _taps(conv):

@@ -26,6 +26,7 @@ class _Tables(NamedTuple):
     blocks: int
 
 
+@lru_cache(maxsize=4096)
 def applies(conv: Conv, dtype: Any, of: str) -> bool:
     """Return whether every number that the kernels hold in an int fits there."""
     dtype = np.dtype(dtype)

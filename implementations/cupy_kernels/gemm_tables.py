@@ -5,6 +5,7 @@ dx, and numbers for dw.
 """
 
 from dataclasses import dataclass
+from functools import lru_cache
 from math import gcd
 from typing import Any, NamedTuple, TypeAlias
 
@@ -82,8 +83,13 @@ class Walk:
 
 
 def conv_of(p: Any) -> Conv:
-    """Return the struct that kernels take as a tuple of integers."""
-    return Conv(*(int(p[name]) for name in Conv._fields))
+    """Return the struct that kernels take, all of int32, as a tuple of integers."""
+    return _conv_of(p.tobytes())
+
+
+@lru_cache(maxsize=4096)
+def _conv_of(raw: bytes) -> Conv:
+    return Conv(*map(int, np.frombuffer(raw, np.int32)))
 
 
 def forward_walk(conv: Conv, itemsize: int) -> Walk:
