@@ -156,7 +156,7 @@ def test_a_long_sum_may_have_more_splits_than_some_part_has_steps(machine):
 
 
 def test_results_that_lie_across_16_bytes_are_stored_one_by_one(machine):
-    shape, rng = conv(1, 2, 4, 3, 1), np.random.default_rng(0)
+    shape, rng = conv(1, 4, 4, 3, 1), np.random.default_rng(0)
 
     def run(step, arguments, p, result):
         memory = np.zeros(result.size + 1, np.float32)
