@@ -271,7 +271,7 @@ grad_weight(const T* __restrict__ dy, const T* __restrict__ x, T* __restrict__ d
     const int begin = (int)((long long)steps * split / splits);
     const int end = (int)((long long)steps * (split + 1) / splits);
 
-    // Rows and columns beyond the last repeat it; their sums are not stored.
+    // Columns beyond the last repeat it, and rows are zeros; their sums are not stored.
     __shared__ __align__(16) Lane tap[BN];
     for (int i = tid; i < BN; i += THREADS) tap[i] = taps[clamp(k0 + i, columns)];
     __syncthreads();

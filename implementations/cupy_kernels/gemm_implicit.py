@@ -50,8 +50,9 @@ def applies(conv: Conv, dtype: Any, of: str) -> bool:
 
 def _weights_apply(conv: Conv) -> bool:
     """Return whether an int counts dy and x, and whether a step meets two images at most."""
-    numbers = max(conv.C * conv.H * conv.W, conv.M * conv.OH * conv.OW)
-    return (conv.N + 1) * numbers < MOST and conv.OH * conv.OW >= DEPTH
+    pixels = conv.OH * conv.OW
+    numbers = max(conv.C * conv.H * conv.W, (conv.M + 128) * pixels)  # 128 for a tile's overhang
+    return (conv.N + 1) * numbers < MOST and pixels >= DEPTH
 
 
 def forward(
@@ -100,7 +101,7 @@ def _convolve(
         (tables.blocks,),
         (plan.threads,),
         (
-            *(source, packed, bias if plan.splits == 1 else None, copies),
+            *(source, packed, _pointer(bias if plan.splits == 1 else None), copies),
             *(tables.lanes, tables.parts, p, *map(np.int32, numbers)),
         ),
     )
@@ -140,8 +141,13 @@ def _add_up(machine: Any, copies: Array, bias: Array | None, result: Array, plan
         _kernel(machine, "add_up", result)(
             (-(-result.size // THREADS),),
             (THREADS,),
-            (copies, bias, result, np.int64(result.size), *numbers),
+            (copies, _pointer(bias), result, np.int64(result.size), *numbers),
         )
+
+
+def _pointer(array: Array | None) -> Any:
+    """Return what a kernel gets for an array: CuPy makes None 0xffffffff, not a null pointer."""
+    return np.uint64(0) if array is None else array
 
 
 def _kernel(machine: Any, name: str, array: Array, plan: Plan | None = None) -> Any:
