@@ -18,6 +18,7 @@ from conformance.deviations import stale
 from conformance.environment import environment
 from conformance.examine import examine
 from conformance.fingerprint import files_of, suite
+from conformance.interrupts import heeded
 from conformance.operator import Operator
 from conformance.operators import OPERATORS
 from conformance.profiles import FIRST_LOOK, PROFILES
@@ -102,7 +103,7 @@ def run_check(
     if absent:
         name = formula.__name__
         return Outcome(backend.name, name, property_.name, status="not run", reason=absent)
-    with one_thread(), warnings.catch_warnings():
+    with heeded(), one_thread(), warnings.catch_warnings():
         # A warning is neither a refusal nor a fault, whatever the session makes of warnings.
         warnings.simplefilter("ignore")
         outcome = examine(backend, operator, formula, property_, examples=examples, seed=seed)

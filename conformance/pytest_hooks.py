@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import sys
+from collections.abc import Generator
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any, TypeAlias
@@ -15,6 +16,7 @@ from conformance.backend import Backend
 from conformance.certificate import Certificate, Outcome
 from conformance.certify import certificate, fresh_seed, run_check
 from conformance.checks import checks
+from conformance.interrupts import heeded
 from conformance.isolation.isolated import GIB, Limits
 from conformance.journal import JournalError, Journals, settled
 from conformance.operators import OPERATORS
@@ -79,6 +81,12 @@ class Run:
             return journals.resume(seed)
         except JournalError as error:
             raise pytest.UsageError(str(error)) from None
+
+    @pytest.hookimpl(wrapper=True)
+    def pytest_runtest_protocol(self) -> Generator[None, object, object]:
+        """Stop between two checks where Python has lost an interrupt."""
+        with heeded():
+            return (yield)
 
     def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
         """Collect outcomes as they fall, from this process or from xdist's workers."""
@@ -251,6 +259,8 @@ def pytest_sessionfinish(session: pytest.Session, exitstatus: int) -> None:
     stopped = exitstatus not in DONE or session.shouldfail or session.shouldstop
     if run.journals is not None:
         run.kept = run.journals.end(done=not (stopped or run.silent or run.unseen))
+    if exitstatus == pytest.ExitCode.INTERNAL_ERROR:  # pytest prints no summary then
+        _tell_kept(run, config.pluginmanager.get_plugin("terminalreporter"))
     certificates = run.certificates() if run.outcomes else []
     for one in certificates:
         if one.backend in run.files():
@@ -271,11 +281,15 @@ def pytest_terminal_summary(terminalreporter: Any, config: pytest.Config) -> Non
         terminalreporter.write_line(one.text())
     for nodeid in run.silent:
         terminalreporter.write_line(f"no verdict: {nodeid} ended without an outcome", red=True)
-    if run.kept:
-        told = f"{', '.join(run.kept)} has what was judged: --resume goes on"
-        terminalreporter.write_line(told, yellow=True)
+    _tell_kept(run, terminalreporter)
     if run.journals is not None and run.journals.problem:
         terminalreporter.write_line(run.journals.problem, yellow=True)
+
+
+def _tell_kept(run: Run, terminalreporter: Any) -> None:
+    if run.kept and terminalreporter is not None:
+        told = f"{', '.join(run.kept)} has what was judged: --resume goes on"
+        terminalreporter.write_line(told, yellow=True)
 
 
 def _names(config: pytest.Config) -> list[str]:

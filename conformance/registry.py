@@ -23,6 +23,8 @@ SHIPPED = {
     "im2col": "implementations.im2col",
     "torch": "implementations.torch_reference",
     "oracle": "oracle",
+    "cupy": "implementations.cupy_kernels.device",
+    "cupy@host": "implementations.cupy_kernels.host",
 }
 
 HOW_TO_REGISTER = (

@@ -12,6 +12,7 @@ from pathlib import Path
 import pytest
 
 from conformance.certificate import Outcome
+from conformance.interrupts import heeded
 from conformance.journal import SETTLED, Journal, JournalError, read, resumed, settled
 from conformance.operators import OPERATORS
 from conformance.registry import IN_PROCESS, ISOLATED, load
@@ -122,6 +123,21 @@ def test_an_interrupted_run_says_how_to_go_on(certify, journal):
     first = certify(*SOME, "-x")
     assert ".gradoracle/wrong.journal has what was judged: --resume goes on" in first.out
     assert read(journal)[1][-1].status == "mismatch"
+
+
+class Finalised:
+    def __del__(self):
+        os.kill(os.getpid(), signal.SIGINT)
+        time.sleep(0)  # where Python lets the handler run, and loses what it raises
+
+
+def test_an_interrupt_that_python_loses_is_heeded(monkeypatch):
+    lost = []
+    monkeypatch.setattr(sys, "unraisablehook", lost.append)
+    with pytest.raises(KeyboardInterrupt), heeded():
+        Finalised()
+    assert [one.exc_type for one in lost] == [KeyboardInterrupt]
+    assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
 
 
 def test_a_journal_of_another_run_is_not_resumed(certify, folder, journal):

@@ -148,7 +148,8 @@ def test_what_certifies_nothing_fails(run, name, text):
 @pytest.mark.parametrize(
     ("name", "words"),
     [
-        ("im2cl", "no backend 'im2cl' (did you mean 'im2col'?); registered: im2col"),
+        ("im2cl", "no backend 'im2cl' (did you mean 'im2col'?); registered: cupy, cupy@host, "
+         "im2col"),
         ("unimportable", "backend 'unimportable' (unimportable) cannot be loaded: "
          "ModuleNotFoundError: No module named 'a_library_that_is_not_there'"),
     ],
@@ -169,8 +170,9 @@ def test_a_seed_that_is_no_number_is_a_usage_error(run):
 def test_without_torch_the_default_run_certifies_what_can_run(run):
     result = run(*QUICK, sitecustomize=NO_TORCH)
     assert result.returncode == 0, result.stdout
-    assert "gradoracle: certifying im2col, oracle;" in result.stdout
+    assert "gradoracle: certifying im2col, oracle, cupy@host;" in result.stdout
     assert "gradoracle: left out: backend 'torch'" in result.stdout
+    assert "gradoracle: left out: backend 'cupy'" in result.stdout
     assert "pip install 'gradoracle[torch]'" in result.stdout
     assert "not run: PyTorch" in result.stdout
 

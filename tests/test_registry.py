@@ -30,7 +30,7 @@ def modules(tmp_path, monkeypatch):
 
 def test_shipped_backends_are_known_without_installation(monkeypatch):
     monkeypatch.setattr(registry, "entry_points", lambda group: ())
-    assert {"im2col", "torch", "oracle"} <= set(registered())
+    assert {"im2col", "torch", "oracle", "cupy", "cupy@host"} <= set(registered())
     for name in ("im2col", "torch", "oracle"):
         assert load(name).functions == FUNCTIONS
     assert len(FUNCTIONS) == len(set(FUNCTIONS)) == 31

@@ -5,6 +5,8 @@ from typing import Any, TypeAlias
 import numpy as np
 import numpy.typing as npt
 
+from implementations.shapes import check_same_shape
+
 Array: TypeAlias = npt.NDArray[Any]
 
 
@@ -20,7 +22,7 @@ def relu_grad(grad_output: Array, z: Array) -> Array:
     Raises:
         ValueError: the shapes differ.
     """
-    _check(grad_output, z)
+    check_same_shape(grad_output, z)
     return np.where(z > 0, grad_output, grad_output.dtype.type(0))
 
 
@@ -35,7 +37,7 @@ def leaky_relu_grad(grad_output: Array, z: Array, *, negative_slope: float) -> A
     Raises:
         ValueError: the shapes differ.
     """
-    _check(grad_output, z)
+    check_same_shape(grad_output, z)
     return np.where(z > 0, grad_output, grad_output * grad_output.dtype.type(negative_slope))
 
 
@@ -52,7 +54,7 @@ def sigmoid_grad(grad_output: Array, z: Array) -> Array:
     Raises:
         ValueError: the shapes differ.
     """
-    _check(grad_output, z)
+    check_same_shape(grad_output, z)
     e = np.exp(-abs(z))
     slope: Array = grad_output * (e / ((1 + e) * (1 + e)))
     return slope
@@ -70,12 +72,7 @@ def tanh_grad(grad_output: Array, z: Array) -> Array:
     Raises:
         ValueError: the shapes differ.
     """
-    _check(grad_output, z)
+    check_same_shape(grad_output, z)
     y = np.tanh(z)
     slope: Array = grad_output * (1 - y * y)
     return slope
-
-
-def _check(grad_output: Array, z: Array) -> None:
-    if grad_output.shape != z.shape:
-        raise ValueError(f"grad_output has shape {grad_output.shape}, but z has {z.shape}")

@@ -16,9 +16,16 @@ import numpy as np
 import numpy.typing as npt
 from numpy.lib.stride_tricks import as_strided
 
+from implementations.shapes import (
+    Pair,
+    Shape,
+    check_bias,
+    check_channels,
+    check_grad_output,
+    conv2d_shape,
+)
+
 Array: TypeAlias = npt.NDArray[Any]
-Pair: TypeAlias = tuple[int, int]
-Shape: TypeAlias = tuple[int, ...]
 
 
 def conv2d(
@@ -36,9 +43,8 @@ def conv2d(
     Raises:
         ValueError: the shapes or options fit no convolution.
     """
-    shape = _output_shape(x.shape, weight.shape, stride, padding, dilation, groups)
-    if bias is not None and bias.shape != weight.shape[:1]:
-        raise ValueError(f"bias has shape {bias.shape}, but there are {len(weight)} filters")
+    shape = conv2d_shape(x.shape, weight.shape, stride, padding, dilation, groups)
+    check_bias(bias, len(weight), "filters")
     y = np.empty(shape, x.dtype)
     filters = _filter_matrices(weight, groups)
     for n, columns in enumerate(_columns(x, weight.shape, shape, stride, padding, dilation)):
@@ -63,8 +69,8 @@ def conv2d_grad_input(
     Raises:
         ValueError: the shapes or options fit no convolution.
     """
-    shape = _output_shape(input_shape, weight.shape, stride, padding, dilation, groups)
-    _check_grad_output(grad_output, shape)
+    shape = conv2d_shape(input_shape, weight.shape, stride, padding, dilation, groups)
+    check_grad_output(grad_output, shape)
     filters = _filter_matrices(weight, groups).transpose(0, 2, 1)
     dx = np.empty(input_shape, grad_output.dtype)
     for n, image in enumerate(grad_output):
@@ -89,8 +95,8 @@ def conv2d_grad_weight(
     Raises:
         ValueError: the shapes or options fit no convolution.
     """
-    shape = _output_shape(x.shape, weight_shape, stride, padding, dilation, groups)
-    _check_grad_output(grad_output, shape)
+    shape = conv2d_shape(x.shape, weight_shape, stride, padding, dilation, groups)
+    check_grad_output(grad_output, shape)
     filters = weight_shape[0] // groups
     depth = weight_shape[1] * weight_shape[2] * weight_shape[3]
     dw = np.zeros((groups, filters, depth), grad_output.dtype)
@@ -105,8 +111,7 @@ def conv2d_grad_bias(grad_output: Array) -> Array:
     Raises:
         ValueError: grad_output does not have four axes.
     """
-    if grad_output.ndim != 4:
-        raise ValueError(f"grad_output must have axes [N, M, OH, OW], got {grad_output.shape}")
+    check_channels(grad_output)
     db: Array = grad_output.sum(axis=(0, 2, 3))
     return db
 
@@ -177,35 +182,3 @@ def _filter_matrices(weight: Array, groups: int) -> Array:
 
 def _every(start: int, step: int, count: int) -> slice:
     return slice(start, start + (count - 1) * step + 1, step)
-
-
-def _check_grad_output(grad_output: Array, shape: Shape) -> None:
-    if grad_output.shape != shape:
-        raise ValueError(f"grad_output has shape {grad_output.shape}, but the output has {shape}")
-
-
-def _output_shape(
-    x_shape: Shape, weight_shape: Shape, stride: Pair, padding: Pair, dilation: Pair, groups: int
-) -> Shape:
-    """Return y's shape [N, M, OH, OW], or raise ValueError where there is none."""
-    if len(x_shape) != 4 or len(weight_shape) != 4:
-        raise ValueError(f"x {x_shape} and weight {weight_shape} must have four axes each")
-    if min(stride) < 1 or min(dilation) < 1 or min(padding) < 0:
-        raise ValueError(
-            f"stride {stride} and dilation {dilation} must be at least 1, padding {padding} at "
-            "least 0"
-        )
-    (images, channels, *size), (filters, depth, *kernel) = x_shape, weight_shape
-    if groups < 1 or filters % groups or channels != depth * groups:
-        raise ValueError(
-            f"{channels} channels and {filters} filters of depth {depth} do not fit {groups} groups"
-        )
-    if images < 0 or min(channels, filters, *size, *kernel) < 1:
-        raise ValueError(f"x {x_shape} and weight {weight_shape} must have sizes of at least 1")
-    sides = []
-    for side, taps, s, p, d in zip(size, kernel, stride, padding, dilation, strict=True):
-        room = side + 2 * p - (taps - 1) * d - 1
-        if room < 0:
-            raise ValueError(f"{taps} taps {d} apart do not fit into {side} pixels padded by {p}")
-        sides.append(room // s + 1)
-    return (images, filters, *sides)

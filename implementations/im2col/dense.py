@@ -5,6 +5,14 @@ from typing import Any, TypeAlias
 import numpy as np
 import numpy.typing as npt
 
+from implementations.shapes import (
+    check_axes,
+    check_batch,
+    check_linear,
+    check_linear_gradient,
+    check_step,
+)
+
 Array: TypeAlias = npt.NDArray[Any]
 
 
@@ -14,11 +22,7 @@ def linear(x: Array, weight: Array, bias: Array | None = None) -> Array:
     Raises:
         ValueError: the shapes do not fit each other.
     """
-    _check_axes(2, x=x, weight=weight)
-    if x.shape[1] != weight.shape[1] or x.shape[1] < 1:
-        raise ValueError(f"x {x.shape} and weight {weight.shape} must share their second axis")
-    if bias is not None and bias.shape != weight.shape[:1]:
-        raise ValueError(f"bias has shape {bias.shape}, but there are {len(weight)} features")
+    check_linear(x, weight, bias)
     y: Array = x @ weight.T
     if bias is not None:
         y += bias
@@ -31,7 +35,7 @@ def linear_grad_input(grad_output: Array, weight: Array) -> Array:
     Raises:
         ValueError: the shapes do not fit each other.
     """
-    _check_axes(2, grad_output=grad_output, weight=weight)
+    check_linear_gradient(grad_output, 1, weight=weight)
     dx: Array = grad_output @ weight
     return dx
 
@@ -42,7 +46,7 @@ def linear_grad_weight(grad_output: Array, x: Array) -> Array:
     Raises:
         ValueError: the shapes do not fit each other.
     """
-    _check_axes(2, grad_output=grad_output, x=x)
+    check_linear_gradient(grad_output, 0, x=x)
     dw: Array = grad_output.T @ x
     return dw
 
@@ -53,7 +57,7 @@ def linear_grad_bias(grad_output: Array) -> Array:
     Raises:
         ValueError: grad_output does not have two axes.
     """
-    _check_axes(2, grad_output=grad_output)
+    check_axes(2, grad_output=grad_output)
     db: Array = grad_output.sum(axis=0)
     return db
 
@@ -64,8 +68,7 @@ def batch_mean(gradient_per_image: Array) -> Array:
     Raises:
         ValueError: there is no axis 0, or nothing on it.
     """
-    if gradient_per_image.ndim < 1 or not len(gradient_per_image):
-        raise ValueError(f"there is no batch to average over in shape {gradient_per_image.shape}")
+    check_batch(gradient_per_image)
     total = np.asarray(gradient_per_image.sum(axis=0))
     return np.asarray(total / gradient_per_image.dtype.type(len(gradient_per_image)))
 
@@ -76,12 +79,5 @@ def sgd_step(parameter: Array, gradient: Array, *, learning_rate: float) -> Arra
     Raises:
         ValueError: the shapes differ.
     """
-    if parameter.shape != gradient.shape:
-        raise ValueError(f"gradient has shape {gradient.shape}, but parameter {parameter.shape}")
+    check_step(parameter, gradient)
     return np.asarray(parameter - parameter.dtype.type(learning_rate) * gradient)
-
-
-def _check_axes(count: int, **arrays: Array) -> None:
-    for name, array in arrays.items():
-        if array.ndim != count:
-            raise ValueError(f"{name} must have {count} axes, got shape {array.shape}")

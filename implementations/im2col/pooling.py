@@ -6,9 +6,15 @@ from typing import Any, TypeAlias
 import numpy as np
 import numpy.typing as npt
 
+from implementations.shapes import (
+    Pair,
+    Shape,
+    check_grad_output,
+    check_indices,
+    pool2d_windows,
+)
+
 Array: TypeAlias = npt.NDArray[Any]
-Pair: TypeAlias = tuple[int, int]
-Shape: TypeAlias = tuple[int, ...]
 Windows: TypeAlias = tuple[slice, slice]  # the windows of a tap that fall on the image
 Pixels: TypeAlias = tuple[slice, slice]  # and the pixels that they see there
 
@@ -27,7 +33,9 @@ def max_pool2d(
     Raises:
         ValueError: the shapes or options fit no pooling, or a window holds no pixel.
     """
-    rows, columns = _windows(x.shape, kernel_size, stride, padding, dilation, ceil_mode=ceil_mode)
+    rows, columns = pool2d_windows(
+        x.shape, kernel_size, stride, padding, dilation, ceil_mode=ceil_mode
+    )
     y = np.full((*x.shape[:2], rows, columns), -np.inf, x.dtype)
     indices = np.full(y.shape, -1, np.int64)
     plane = np.arange(x.shape[2] * x.shape[3]).reshape(x.shape[2:])
@@ -45,18 +53,8 @@ def max_pool2d_grad_input(grad_output: Array, indices: Array, *, input_shape: Sh
     Raises:
         ValueError: the shapes do not fit each other, or an index lies outside the plane.
     """
-    if len(input_shape) != 4 or grad_output.ndim != 4 or min(input_shape[1:]) < 1:
-        raise ValueError(
-            f"grad_output {grad_output.shape} and dx {input_shape} must have four axes"
-        )
-    if grad_output.shape != indices.shape or grad_output.shape[:2] != tuple(input_shape[:2]):
-        raise ValueError(
-            f"grad_output {grad_output.shape}, indices {indices.shape} and input_shape "
-            f"{input_shape} do not fit"
-        )
+    check_indices(grad_output, indices, input_shape)
     plane = input_shape[2] * input_shape[3]
-    if indices.size and not (indices.min() >= 0 and indices.max() < plane):
-        raise ValueError(f"indices must lie in the plane of {plane} pixels")
     planes = np.arange(input_shape[0] * input_shape[1]).reshape(*input_shape[:2], 1, 1)
     dx = np.zeros(input_shape, grad_output.dtype)
     np.add.at(dx.reshape(-1), indices + planes * plane, grad_output)
@@ -103,7 +101,7 @@ def avg_pool2d(
     Raises:
         ValueError: the shapes or options fit no pooling.
     """
-    shape = _windows(x.shape, kernel_size, stride, padding, (1, 1), ceil_mode=ceil_mode)
+    shape = pool2d_windows(x.shape, kernel_size, stride, padding, (1, 1), ceil_mode=ceil_mode)
     y = np.zeros((*x.shape[:2], *shape), x.dtype)
     for windows, pixels in _taps(x.shape, shape, kernel_size, stride, padding, (1, 1)):
         y[:, :, *windows] += x[:, :, *pixels]
@@ -128,9 +126,8 @@ def avg_pool2d_grad_input(
     Raises:
         ValueError: the shapes or options fit no pooling.
     """
-    shape = _windows(input_shape, kernel_size, stride, padding, (1, 1), ceil_mode=ceil_mode)
-    if grad_output.shape != (*input_shape[:2], *shape):
-        raise ValueError(f"grad_output has shape {grad_output.shape}, but the output has {shape}")
+    shape = pool2d_windows(input_shape, kernel_size, stride, padding, (1, 1), ceil_mode=ceil_mode)
+    check_grad_output(grad_output, (*input_shape[:2], *shape))
     share = grad_output / _divisors(
         input_shape, shape, kernel_size, stride, padding, count_include_pad=count_include_pad
     ).astype(grad_output.dtype)
@@ -188,41 +185,3 @@ def _divisors(
             start, end = np.maximum(start, 0), np.minimum(end, size)
         sides.append(end - start)
     return sides[0][:, np.newaxis] * sides[1]
-
-
-def _windows(
-    x_shape: Shape,
-    kernel_size: Pair,
-    stride: Pair,
-    padding: Pair,
-    dilation: Pair,
-    *,
-    ceil_mode: bool,
-) -> Pair:
-    """Return how many windows there are down and across, or raise ValueError."""
-    if len(x_shape) != 4 or min(x_shape[1:]) < 1 or x_shape[0] < 0:
-        raise ValueError(f"x {x_shape} must have four axes, the last three of at least 1")
-    if min(*kernel_size, *stride, *dilation) < 1 or min(padding) < 0:
-        raise ValueError(
-            f"kernel_size {kernel_size}, stride {stride} and dilation {dilation} must be at least "
-            f"1, padding {padding} at least 0"
-        )
-    counts = []
-    for size, kernel, s, p, d in zip(
-        x_shape[2:], kernel_size, stride, padding, dilation, strict=True
-    ):
-        span = (kernel - 1) * d + 1
-        room = size + 2 * p - span
-        if p > kernel // 2 or (room < 0 and not ceil_mode):
-            raise ValueError(f"a window of {span} pixels does not fit {size} padded by {p}")
-        count = (room + (s - 1 if ceil_mode else 0)) // s + 1
-        if ceil_mode and (count - 1) * s >= size + p:
-            count -= 1
-        starts = np.arange(count) * s - p
-        if (
-            count < 1
-            or (starts + -(np.minimum(starts, 0) // d) * d >= np.minimum(size, starts + span)).any()
-        ):
-            raise ValueError(f"{count} windows of {span} pixels on {size}: one holds no pixel")
-        counts.append(count)
-    return counts[0], counts[1]

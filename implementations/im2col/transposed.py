@@ -9,7 +9,15 @@ and y folds the columns (every column is added to the window that it belongs to)
 
 import numpy as np
 
-from implementations.im2col.convolution import Array, Pair, Shape, fold, patches
+from implementations.im2col.convolution import Array, fold, patches
+from implementations.shapes import (
+    Pair,
+    Shape,
+    check_bias,
+    check_channels,
+    check_grad_output,
+    conv_transpose2d_shape,
+)
 
 
 def conv_transpose2d(
@@ -28,9 +36,10 @@ def conv_transpose2d(
     Raises:
         ValueError: the shapes or options fit no transposed convolution.
     """
-    shape = _output_shape(x.shape, weight.shape, stride, padding, output_padding, dilation, groups)
-    if bias is not None and bias.shape != shape[1:2]:
-        raise ValueError(f"bias has shape {bias.shape}, but there are {shape[1]} output channels")
+    shape = conv_transpose2d_shape(
+        x.shape, weight.shape, stride, padding, output_padding, dilation, groups
+    )
+    check_bias(bias, shape[1], "output channels")
     kernels = weight.reshape(groups, len(weight) // groups, -1).transpose(0, 2, 1)
     y = np.empty(shape, x.dtype)
     for n, image in enumerate(x):
@@ -59,7 +68,7 @@ def conv_transpose2d_grad_input(
         ValueError: the shapes or options fit no transposed convolution.
     """
     options = (stride, padding, output_padding, dilation, groups)
-    _check_grad_output(grad_output, _output_shape(input_shape, weight.shape, *options))
+    check_grad_output(grad_output, conv_transpose2d_shape(input_shape, weight.shape, *options))
     kernels = weight.reshape(groups, len(weight) // groups, -1)
     dx = np.empty(input_shape, grad_output.dtype)
     for n, dy in enumerate(grad_output):
@@ -86,7 +95,7 @@ def conv_transpose2d_grad_weight(
         ValueError: the shapes or options fit no transposed convolution.
     """
     options = (stride, padding, output_padding, dilation, groups)
-    _check_grad_output(grad_output, _output_shape(x.shape, weight_shape, *options))
+    check_grad_output(grad_output, conv_transpose2d_shape(x.shape, weight_shape, *options))
     members = weight_shape[0] // groups
     depth = weight_shape[1] * weight_shape[2] * weight_shape[3]
     dw = np.zeros((groups, members, depth), grad_output.dtype)
@@ -103,47 +112,6 @@ def conv_transpose2d_grad_bias(grad_output: Array) -> Array:
     Raises:
         ValueError: grad_output does not have four axes.
     """
-    if grad_output.ndim != 4:
-        raise ValueError(f"grad_output must have axes [N, M, OH, OW], got {grad_output.shape}")
+    check_channels(grad_output)
     db: Array = grad_output.sum(axis=(0, 2, 3))
     return db
-
-
-def _check_grad_output(grad_output: Array, shape: Shape) -> None:
-    if grad_output.shape != shape:
-        raise ValueError(f"grad_output has shape {grad_output.shape}, but the output has {shape}")
-
-
-def _output_shape(
-    x_shape: Shape,
-    weight_shape: Shape,
-    stride: Pair,
-    padding: Pair,
-    output_padding: Pair,
-    dilation: Pair,
-    groups: int,
-) -> Shape:
-    """Return y's shape [N, M, OH, OW], or raise ValueError where there is none."""
-    if len(x_shape) != 4 or len(weight_shape) != 4:
-        raise ValueError(f"x {x_shape} and weight {weight_shape} must have four axes each")
-    if min(*stride, *dilation) < 1 or min(*padding, *output_padding) < 0:
-        raise ValueError(
-            f"stride {stride} and dilation {dilation} must be at least 1, padding {padding} and "
-            f"output_padding {output_padding} at least 0"
-        )
-    if groups < 1 or x_shape[1] != weight_shape[0] or x_shape[1] % groups:
-        raise ValueError(f"x {x_shape}, weight {weight_shape} and {groups} groups do not fit")
-    if min(x_shape[0], *(s - 1 for s in (*x_shape[1:], *weight_shape))) < 0:
-        raise ValueError(f"x {x_shape} and weight {weight_shape} must have sizes of at least 1")
-    sides = []
-    for size, taps, s, p, o, d in zip(
-        x_shape[2:], weight_shape[2:], stride, padding, output_padding, dilation, strict=True
-    ):
-        side = (size - 1) * s + (taps - 1) * d + 1 + o - 2 * p
-        if side < 1 or o >= max(s, d):
-            raise ValueError(
-                f"an output of {side} pixels with output_padding {o}, stride {s} and dilation {d} "
-                "is not possible"
-            )
-        sides.append(side)
-    return (x_shape[0], weight_shape[1] * groups, *sides)

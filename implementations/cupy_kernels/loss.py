@@ -1,0 +1,107 @@
+"""Softmax and cross-entropy."""
+
+from math import prod
+from operator import index
+from typing import Any, TypeAlias
+
+from implementations.cupy_kernels.machine import Source, accumulator
+from implementations.cupy_kernels.placement import place
+from implementations.shapes import Array, Shape, check_cross_entropy, check_same_shape
+
+SOFTMAX = Source("softmax.cu", ("softmax", "softmax_grad"))
+CROSS_ENTROPY = Source("cross_entropy.cu", ("row_losses", "total_loss", "cross_entropy_grad"))
+
+Lines: TypeAlias = tuple[int, int, int]  # how many, how long, how far apart their elements are
+
+
+def softmax(z: Array, *, axis: int) -> Array:
+    """Return e^z along `axis`, divided by its sum.
+
+    Raises:
+        ValueError: there is no such axis, or nothing on it.
+    """
+    machine, (z,) = place(z=z)
+    lines = _lines(z.shape, axis)
+    p = machine.empty(z.shape, z.dtype)
+    machine.each(SOFTMAX, "softmax", (z, p, *lines), count=lines[0], dtype=z.dtype)
+    return p
+
+
+def softmax_grad(grad_output: Array, z: Array, *, axis: int) -> Array:
+    """Return dz = p (dp - sum dp p) along `axis`.
+
+    Raises:
+        ValueError: the shapes differ, there is no such axis, or nothing on it.
+    """
+    machine, (grad_output, z) = place(grad_output=grad_output, z=z)
+    check_same_shape(grad_output, z)
+    lines = _lines(z.shape, axis)
+    dz = machine.empty(z.shape, z.dtype)
+    arguments = (grad_output, z, dz, *lines)
+    machine.each(SOFTMAX, "softmax_grad", arguments, count=lines[0], dtype=z.dtype)
+    return dz
+
+
+def cross_entropy(logits: Array, target: Array, *, reduction: str) -> Array:
+    """Return the loss of logits [N, C] and classes [N], summed or averaged over the rows.
+
+    Raises:
+        ValueError: the shapes do not fit, a target is no class, `reduction` is unknown, or the
+            mean is over nothing.
+    """
+    machine, (logits, target) = place(logits=logits, target=target)
+    with machine.active():  # it looks at the elements
+        check_cross_entropy(logits, target, reduction)
+    rows, classes = logits.shape
+    if not rows:
+        return machine.zeros((), logits.dtype)
+    losses = machine.empty((rows,), accumulator(logits.dtype))
+    machine.each(
+        CROSS_ENTROPY, "row_losses", (logits, target, losses, rows, classes),
+        count=rows, dtype=logits.dtype,
+    )  # fmt: skip
+    loss = machine.empty((), logits.dtype)
+    machine.sums(
+        CROSS_ENTROPY, "total_loss", (losses, loss, _divisor(rows, reduction), rows),
+        count=1, terms=rows, dtype=logits.dtype,
+    )  # fmt: skip
+    return loss
+
+
+def cross_entropy_grad(logits: Array, target: Array, *, reduction: str) -> Array:
+    """Return dz [N, C] = softmax(z) - onehot(target), divided by N for the mean.
+
+    Raises:
+        ValueError: as `cross_entropy`.
+    """
+    machine, (logits, target) = place(logits=logits, target=target)
+    with machine.active():  # it looks at the elements
+        check_cross_entropy(logits, target, reduction)
+    rows, classes = logits.shape
+    dz = machine.empty(logits.shape, logits.dtype)
+    machine.each(
+        CROSS_ENTROPY, "cross_entropy_grad",
+        (logits, target, dz, _divisor(rows, reduction), rows, classes),
+        count=rows, dtype=logits.dtype,
+    )  # fmt: skip
+    return dz
+
+
+def _divisor(rows: int, reduction: str) -> float:
+    return float(rows) if reduction == "mean" else 1.0
+
+
+def _lines(shape: Shape, axis: Any) -> Lines:
+    """Return the lines along an axis of an array [outer, length, inner].
+
+    Raises:
+        ValueError: there is no such axis, or nothing on it.
+    """
+    try:
+        at = range(len(shape))[index(axis)]
+    except (IndexError, TypeError) as error:
+        raise ValueError(f"there is no axis {axis!r} in shape {shape}") from error
+    if not shape[at]:
+        raise ValueError(f"there is nothing on axis {axis} of shape {shape}")
+    inner = prod(shape[at + 1 :])
+    return prod(shape[:at]) * inner, shape[at], inner

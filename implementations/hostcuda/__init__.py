@@ -1,0 +1,73 @@
+"""CUDA C++ kernels on the CPU: a `cupy.RawModule` that compiles with g++ and runs on NumPy arrays.
+
+    import implementations.hostcuda as cupy          # on a machine without a GPU
+
+    module = cupy.RawModule(code=text, options=("--std=c++17",), name_expressions=["f<float>"])
+    module.get_function("f<float>")((blocks,), (threads,), (x, y, numpy.int32(n)))
+
+The text is the one that a GPU gets.  Threads of a block are fibers, so barriers, votes, shuffles
+and shared memory mean what they mean there.  There are two modes:
+
+`fast`   runs the kernel; for kernels that are known to keep to their arrays.
+`check`  looks at every access and raises `KernelFault`, with the source line, block and thread, for
+         accesses outside the arrays, data races (also those that this order of threads would not
+         show), shared memory that nobody wrote, barriers that not all threads of a block reach,
+         misaligned accesses, overflow of signed integers, shuffles from absent lanes, and a result
+         that depends on the order in which blocks and threads run.
+
+    with hostcuda.checking(): ...                    # or HOSTCUDA_MODE=check in the environment
+
+Modelled: everything above; dynamic and static shared memory; atomics; fences with an atomic as in
+"the last block adds up"; float16 and bfloat16; vector types; the limits of a launch.  Not modelled,
+and refused in words (`NotModelled`): inline PTX, tensor cores, cooperative groups, asynchronous
+copies, textures, variables in `__device__` memory, kernels that launch kernels.  Not modelled, and
+not noticed: the time that anything takes; two blocks that wait for each other; the fused
+multiply-adds that a GPU's compiler makes of `a * b + c` (here every operation rounds); the last
+bits of exp, log and tanh, which are the C library's.
+"""
+
+from typing import Any
+
+from implementations.hostcuda.build import NoCompiler
+from implementations.hostcuda.kernel import Kernel
+from implementations.hostcuda.module import NotModelled, RawKernel, RawModule
+from implementations.hostcuda.report import Finding, KernelFault
+from implementations.hostcuda.settings import ORDERS, Settings, checking, settings, using
+
+__all__ = [
+    "ORDERS",
+    "Finding",
+    "Kernel",
+    "KernelFault",
+    "NoCompiler",
+    "NotModelled",
+    "RawKernel",
+    "RawModule",
+    "Settings",
+    "asnumpy",
+    "checking",
+    "empty",
+    "settings",
+    "using",
+]
+
+
+def empty(shape: Any, dtype: Any = float) -> Any:
+    """Return a new array as `cupy.empty` does: what is in it is anybody's, here NaN or -1."""
+    import numpy as np  # noqa: PLC0415 - beside `__getattr__`, which hands out NumPy's own names
+
+    array = np.empty(shape, dtype)
+    array.reshape(-1).view(np.uint8)[...] = 0xFF
+    return array
+
+
+def asnumpy(array: Any) -> Any:
+    """Return the array: it is NumPy's already."""
+    return array
+
+
+def __getattr__(name: str) -> Any:
+    """Return NumPy's function of that name, as CuPy has one for most."""
+    import numpy as np  # noqa: PLC0415
+
+    return getattr(np, name)

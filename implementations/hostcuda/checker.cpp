@@ -1,0 +1,205 @@
+// Looks at every access of a kernel that was compiled with -fsanitize=thread: gcc calls these
+// functions before each, in place of its own run-time library.
+//
+// For every byte it keeps who wrote and who read it last, and when on the clock of barriers.  Two
+// accesses of different threads, one of them a write, with no barrier between them are a race,
+// whether or not this schedule shows it.
+#include "runtime.h"
+#include <climits>
+#include <unordered_map>
+#include <unordered_set>
+#include <vector>
+
+namespace hostcuda {
+
+struct Cell {
+    uint32_t write_block, write_time;           // block 0: never written in this launch
+    uint32_t read_block, read_time;
+    uint16_t writer, reader, other_reader;      // the readers since the last barrier: one, and any other
+    bool atomic, many_blocks;                   // written by an atomic; read by several blocks
+};
+
+struct Region {
+    uintptr_t start, end;
+    int argument;                               // SHARED: of the block
+    std::vector<Cell> cells;
+    bool holds(uintptr_t a) const { return a - start < end - start; }
+};
+enum { SHARED = -1 };
+
+static std::vector<Region> arguments;
+static Region fixed, dynamic;
+// A block that passes a fence and then an atomic shows all that it wrote to whoever comes to that
+// atomic later: so the last block may add up what the others left (CUDA's threadFenceReduction).
+static std::unordered_map<uintptr_t, std::vector<uint32_t>> shown;
+static std::unordered_set<uint32_t> seen;
+static bool fenced;
+static const Site BY_ADDRESS = {nullptr, 0};
+
+void checker_starts(char *shared, char *shared_end, size_t bytes) {
+    fixed = {(uintptr_t)shared, (uintptr_t)shared_end, SHARED, {}};
+    dynamic = {(uintptr_t)self.dynamic, (uintptr_t)self.dynamic + bytes, SHARED, {}};
+    shown.clear();
+}
+
+void checker_next_block() {
+    seen.clear();
+    fenced = false;
+}
+
+void fence() { fenced = true; }
+
+// Whether what a block did may meet with this one, which runs at the same time on a GPU.
+static bool apart(uint32_t block) { return block && block != running.serial && !seen.count(block); }
+
+// Whether an access of `thread` at `time` in this block is ordered before the one that happens now.
+static bool ordered(uint32_t time, unsigned thread) {
+    if (time < running.block_since) return true;
+    return thread / WARP == self.number / WARP && time < running.warp_since[self.number / WARP];
+}
+
+static void race(const char *what, const Region &region, uintptr_t address, unsigned other, bool other_block) {
+    if (region.argument == SHARED)
+        report(RACE, BY_ADDRESS, "%s at byte %zu of shared memory: thread %u, and no barrier between", what,
+               size_t(address - region.start), other);
+    else
+        report(RACE, BY_ADDRESS, "%s at byte %zu of argument %d: %s %u%s", what, size_t(address - region.start),
+               region.argument, other_block ? "another block's thread" : "thread", other,
+               other_block ? "" : ", and no barrier between");
+}
+
+static void reads(Region &region, uintptr_t address, Cell &cell) {
+    if (region.argument == SHARED && cell.write_block != running.serial)
+        report(UNINITIALISED, BY_ADDRESS, "reads byte %zu of shared memory, which nobody in this block has written",
+               size_t(address - region.start));
+    const bool global = region.argument != SHARED;
+    if (global && apart(cell.write_block))
+        race("read after write", region, address, cell.writer, true);
+    else if (cell.write_block == running.serial && cell.writer != self.number && !ordered(cell.write_time, cell.writer))
+        race("read after write", region, address, cell.writer, false);
+    if (apart(cell.read_block)) cell.many_blocks = true;
+    if (cell.read_block != running.serial || ordered(cell.read_time, cell.reader)) cell.reader = cell.other_reader = self.number;
+    else if (cell.reader != self.number) cell.other_reader = self.number;
+    cell.read_block = running.serial, cell.read_time = running.clock;
+}
+
+static void writes(Region &region, uintptr_t address, Cell &cell, bool atomic) {
+    const bool global = region.argument != SHARED;
+    if (!(atomic && cell.atomic)) {
+        if (global && apart(cell.write_block))
+            race("write after write", region, address, cell.writer, true);
+        else if (cell.write_block == running.serial && cell.writer != self.number && !ordered(cell.write_time, cell.writer))
+            race("write after write", region, address, cell.writer, false);
+    }
+    if (global && (apart(cell.read_block) || cell.many_blocks))
+        race("write after read", region, address, cell.reader, true);
+    else if (cell.read_block == running.serial)
+        for (const unsigned reader : {cell.reader, cell.other_reader})
+            if (reader != self.number && !ordered(cell.read_time, reader)) {
+                race("write after read", region, address, reader, false);
+                break;
+            }
+    cell.write_block = running.serial, cell.write_time = running.clock, cell.writer = self.number, cell.atomic = atomic;
+}
+
+static void touch(Region &region, uintptr_t address, unsigned bytes, bool write, bool atomic) {
+    if (region.cells.empty()) region.cells.resize(region.end - region.start);
+    for (unsigned i = 0; i < bytes; ++i) {
+        Cell &cell = region.cells[address + i - region.start];
+        if (write) writes(region, address + i, cell, atomic);
+        else reads(region, address + i, cell);
+    }
+}
+
+static void stray(uintptr_t address, unsigned bytes, bool write) {
+    const Region *near = nullptr;
+    long best = LONG_MAX;
+    for (const Region &region : arguments) {
+        const long away = address < region.start ? long(region.start - address) : long(address - region.end) + 1;
+        if (away < best) best = away, near = &region;
+    }
+    const char *what = write ? "write" : "read";
+    if (near && best < 1 << 20)
+        report(OUT_OF_BOUNDS, BY_ADDRESS, "%s of %u bytes, %ld bytes %s argument %d, which has %zu bytes", what, bytes,
+               address < near->start ? best : best - 1, address < near->start ? "before the start of" : "past the end of",
+               near->argument, size_t(near->end - near->start));
+    else
+        report(OUT_OF_BOUNDS, BY_ADDRESS, "%s of %u bytes at an address that is no argument's (0x%zx)", what, bytes, address);
+    abandon();                          // before it happens
+}
+
+static void access(const void *pointer, unsigned bytes, bool write, bool atomic = false) {
+    const uintptr_t address = (uintptr_t)pointer;
+    if (!running.kernel || !options.check || address - (uintptr_t)&self < sizeof self || on_my_stack(address)) return;
+    Region *region = dynamic.holds(address) ? &dynamic : fixed.holds(address) ? &fixed : nullptr;
+    for (size_t i = 0; !region && i < arguments.size(); ++i)
+        if (arguments[i].holds(address)) region = &arguments[i];
+    if (!region) {
+        const bool constant = address - running.library < running.library_end - running.library && !write;
+        if (!constant && !in_slots(address)) stray(address, bytes, write);
+        return;
+    }
+    if (address + bytes > region->end) {
+        report(OUT_OF_BOUNDS, BY_ADDRESS, "%s of %u bytes across the end of %s", write ? "write" : "read", bytes,
+               region->argument == SHARED ? "shared memory" : "an argument");
+        abandon();
+    }
+    if (bytes <= 16 && !(bytes & (bytes - 1)) && address % bytes)
+        report(MISALIGNED, BY_ADDRESS, "%s of %u bytes at an address that is no multiple of it", write ? "write" : "read", bytes);
+    touch(*region, address, bytes, write, atomic);
+}
+
+void __attribute__((noinline)) atomic_access(const void *address, unsigned bytes) {
+    running.call = (uintptr_t)__builtin_return_address(0) - 1;
+    access(address, bytes, true, true);
+    std::vector<uint32_t> &blocks = shown[(uintptr_t)address];
+    seen.insert(blocks.begin(), blocks.end());
+    if (fenced && (blocks.empty() || blocks.back() != running.serial)) blocks.push_back(running.serial);
+}
+
+extern "C" {
+#pragma GCC visibility push(default)
+
+void hostcuda_forget_arguments() { arguments.clear(); }
+void hostcuda_argument(uintptr_t start, size_t bytes, int number) { arguments.push_back({start, start + bytes, number, {}}); }
+
+#define CALLER (running.call = (uintptr_t)__builtin_return_address(0) - 1)
+#define ACCESS(N) \
+    void __tsan_read##N(void *p) { CALLER; access(p, N, false); } \
+    void __tsan_write##N(void *p) { CALLER; access(p, N, true); } \
+    void __tsan_unaligned_read##N(void *p) { CALLER; access(p, N, false); } \
+    void __tsan_unaligned_write##N(void *p) { CALLER; access(p, N, true); } \
+    void __tsan_volatile_read##N(void *p) { CALLER; access(p, N, false); } \
+    void __tsan_volatile_write##N(void *p) { CALLER; access(p, N, true); }
+ACCESS(1) ACCESS(2) ACCESS(4) ACCESS(8) ACCESS(16)
+static void range(const char *p, size_t bytes, bool write) {
+    for (size_t i = 0; i < bytes; ++i) access(p + i, 1, write);
+}
+void __tsan_read_range(void *p, size_t n) { CALLER; range((const char *)p, n, false); }
+void __tsan_write_range(void *p, size_t n) { CALLER; range((const char *)p, n, true); }
+void __tsan_func_entry(void *) {}
+void __tsan_func_exit() {}
+void __tsan_init() {}
+void __tsan_vptr_update(void *, void *) {}
+void __tsan_vptr_read(void *) {}
+
+// What -fsanitize=signed-integer-overflow,bounds-strict,... calls, with the source line first.
+struct Where { const char *file; unsigned line, column; };
+#define UNDEFINED_BEHAVIOUR(NAME, KIND, TEXT) \
+    void __ubsan_handle_##NAME(Where *where, ...) { \
+        CALLER; \
+        report(KIND, {where->file, int(where->line)}, TEXT); \
+        abandon(); \
+    }
+UNDEFINED_BEHAVIOUR(out_of_bounds, OUT_OF_BOUNDS, "an array index is outside the array")
+UNDEFINED_BEHAVIOUR(add_overflow, OVERFLOW_, "a signed sum overflows")
+UNDEFINED_BEHAVIOUR(sub_overflow, OVERFLOW_, "a signed difference overflows")
+UNDEFINED_BEHAVIOUR(mul_overflow, OVERFLOW_, "a signed product overflows")
+UNDEFINED_BEHAVIOUR(negate_overflow, OVERFLOW_, "a negated number overflows")
+UNDEFINED_BEHAVIOUR(divrem_overflow, UNDEFINED, "a division by zero, or one that overflows")
+UNDEFINED_BEHAVIOUR(shift_out_of_bounds, UNDEFINED, "a shift by more bits than there are, or of a negative number")
+UNDEFINED_BEHAVIOUR(type_mismatch_v1, MISALIGNED, "a pointer that is null or not a multiple of what its type needs")
+#pragma GCC visibility pop
+}
+
+}  // namespace hostcuda

@@ -1,0 +1,233 @@
+"""One kernel: its compiled forms, the check of its arguments, and the launch."""
+
+import ctypes
+import threading
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from implementations.hostcuda import build, report
+from implementations.hostcuda.report import Finding, KernelFault, RawFinding
+from implementations.hostcuda.settings import ORDERS, Settings, settings
+
+MOST_THREADS, MOST_SHARED = 1024, 48 * 1024
+LARGEST_GRID = (2**31 - 1, 65535, 65535)
+LARGEST_BLOCK = (1024, 1024, 64)
+LARGEST_SHARED = 227 * 1024  # that a kernel can ask for, on compute capability 9.0
+_one_launch = threading.Lock()  # the runtime keeps its state in globals
+
+
+@dataclass(frozen=True)
+class _Compiled:
+    library: Path
+    launch: Any
+    runtime: ctypes.CDLL
+    sizes: tuple[int, ...]  # of the arguments, in bytes
+    kinds: str  # p pointer, f floating-point, i integer, s struct
+
+
+class Kernel:
+    """A function (grid, block, args, *, shared_mem=0), as CuPy's `RawModule.get_function` gives."""
+
+    def __init__(
+        self, name: str, file: str, text: str, options: tuple[str, ...], number: int
+    ) -> None:
+        """Remember what to compile; it is compiled at the first call in each mode."""
+        self.name, self._file, self._text, self._options, self._number = (
+            name,
+            file,
+            text,
+            options,
+            number,
+        )
+        self.max_dynamic_shared_size_bytes = MOST_SHARED
+        self._compiled: dict[str, _Compiled] = {}
+
+    def __call__(
+        self,
+        grid: Sequence[int],
+        block: Sequence[int],
+        args: Sequence[Any],
+        *,
+        shared_mem: int = 0,
+        **_stream: object,
+    ) -> None:
+        """Run the kernel on the arrays among `args`; NumPy scalars and structs go by value.
+
+        Raises:
+            KernelFault: the launch is outside a GPU's limits, an argument does not fit, or (in
+                mode `check`) the kernel does what no kernel may.
+            ValueError: g++ refuses the text.
+        """
+        chosen = settings()
+        sides, threads = _triple("grid", grid), _triple("block", block)
+        refused = self._refusal(sides, threads, shared_mem)
+        if refused:
+            raise KernelFault(self.name, [Finding("launch", refused)])
+        compiled = self._compiled.get(chosen.mode) or self._compile(chosen.mode)
+        values = self._values(compiled, args)
+        arrays = [(i, a) for i, a in enumerate(args) if compiled.kinds[i] == "p" and a is not None]
+        with _one_launch:
+            self._run(compiled, chosen, sides, threads, values, shared_mem, arrays)
+
+    def _run(
+        self,
+        compiled: _Compiled,
+        chosen: Settings,
+        grid: tuple[int, ...],
+        block: tuple[int, ...],
+        values: Sequence[Any],
+        shared_mem: int,
+        arrays: Sequence[tuple[int, Any]],
+    ) -> None:
+        """Run the launch in every order that is asked for, from the same data."""
+        before = [a.copy() for _, a in arrays] if len(chosen.orders) > 1 else []
+        first: list[bytes] = []
+        for turn, order in enumerate(chosen.orders):
+            if turn:
+                left = [a.tobytes() for _, a in arrays]
+                first = first or left
+                for (_, array), was in zip(arrays, before, strict=True):
+                    array[...] = was
+            runtime = compiled.runtime
+            runtime.hostcuda_options(
+                ORDERS.index(order), ctypes.c_uint64(chosen.seed), chosen.mode == "check"
+            )
+            if chosen.mode == "check":
+                runtime.hostcuda_forget_arguments()
+                for i, array in arrays:
+                    runtime.hostcuda_argument(
+                        ctypes.c_size_t(array.ctypes.data), ctypes.c_size_t(array.nbytes), i
+                    )
+            pointers = (ctypes.c_void_p * max(1, len(values)))(
+                *(ctypes.cast(ctypes.byref(v), ctypes.c_void_p) for v in values)
+            )
+            found = compiled.launch(
+                pointers,
+                (ctypes.c_uint * 3)(*grid),
+                (ctypes.c_uint * 3)(*block),
+                ctypes.c_size_t(shared_mem),
+            )
+            if found:
+                raise KernelFault(self.name, _findings(compiled, found))
+            if turn:
+                for (i, array), was in zip(arrays, first, strict=True):
+                    if array.tobytes() != was:
+                        raise KernelFault(self.name, [_order_matters(i, array, was, chosen, turn)])
+
+    def _refusal(self, grid: tuple[int, ...], block: tuple[int, ...], shared: int) -> str:
+        """Return why no GPU would start such a launch; "" if one would."""
+        for name, given, largest in (("grid", grid, LARGEST_GRID), ("block", block, LARGEST_BLOCK)):
+            for axis, side, most in zip("xyz", given, largest, strict=True):
+                if not 1 <= side <= most:
+                    return f"{name}.{axis} must be 1 to {most}, got {side}"
+        if block[0] * block[1] * block[2] > MOST_THREADS:
+            return f"a block has at most {MOST_THREADS} threads, got {' x '.join(map(str, block))}"
+        most = min(self.max_dynamic_shared_size_bytes, LARGEST_SHARED)
+        if not 0 <= shared <= most:
+            return (
+                f"shared_mem must be 0 to {most} bytes, got {shared}; up to {LARGEST_SHARED} after "
+                "kernel.max_dynamic_shared_size_bytes = ..."
+            )
+        return ""
+
+    def _compile(self, mode: str) -> _Compiled:
+        name = self._file.partition(".")[0]
+        library = build.kernels(name, self._text, mode, self._options)
+        opened, runtime = _opened(library), _runtime(mode)
+        sizes, kinds = (ctypes.c_int * 256)(), ctypes.create_string_buffer(256)
+        count = getattr(opened, f"hostcuda_describe_{self._number}")(sizes, kinds)
+        launch = getattr(opened, f"hostcuda_kernel_{self._number}")
+        compiled = _Compiled(
+            library, launch, runtime, tuple(sizes[:count]), kinds.raw[:count].decode()
+        )
+        self._compiled[mode] = compiled
+        return compiled
+
+    def _values(self, compiled: _Compiled, args: Sequence[Any]) -> list[Any]:
+        """Return the arguments as C has them."""
+        if len(args) != len(compiled.sizes):
+            raise self._misfit(f"it takes {len(compiled.sizes)} arguments, {len(args)} are given")
+        return [
+            self._value(i, value, size, kind)
+            for i, (value, size, kind) in enumerate(
+                zip(args, compiled.sizes, compiled.kinds, strict=True)
+            )
+        ]
+
+    def _value(self, i: int, value: Any, size: int, kind: str) -> Any:
+        if kind == "p":
+            return self._pointer(i, value)
+        if isinstance(value, (bool, int)) and not isinstance(value, np.generic) and kind == "i":
+            # CuPy hands over 8 bytes, of which the kernel reads the first.
+            if not -(2 ** (8 * size - 1)) <= value < 2 ** (8 * size):
+                raise self._misfit(f"argument {i} has {size} bytes, {value} does not fit")
+            return ctypes.create_string_buffer(
+                int(value).to_bytes(size + 1, "little", signed=True)[:size], size
+            )
+        if isinstance(value, (float, int)) and not isinstance(value, np.generic):
+            value = np.float64(value) if isinstance(value, float) else np.int64(value)
+        if isinstance(value, (np.generic, np.ndarray)):
+            raw = value.tobytes()
+            if len(raw) != size:
+                hint = (
+                    ": a Python float is 8 bytes, numpy.float32(value) is 4" if kind == "f" else ""
+                )
+                raise self._misfit(
+                    f"argument {i} has {size} bytes, {len(raw)} are given ({value.dtype}){hint}"
+                )
+            if value.dtype.kind != {"f": "f", "i": value.dtype.kind}.get(kind, value.dtype.kind):
+                raise self._misfit(
+                    f"argument {i} is a floating-point number, {value.dtype} is given"
+                )
+            return ctypes.create_string_buffer(raw, size)
+        raise self._misfit(f"argument {i} is a value of {size} bytes, got {type(value).__name__}")
+
+    def _pointer(self, i: int, value: Any) -> ctypes.c_void_p:
+        if value is None or (isinstance(value, (int, np.integer)) and value == 0):
+            return ctypes.c_void_p(None)
+        if not isinstance(value, np.ndarray):
+            raise self._misfit(f"argument {i} is a pointer, got {type(value).__name__}")
+        return ctypes.c_void_p(value.ctypes.data)
+
+    def _misfit(self, text: str) -> KernelFault:
+        return KernelFault(self.name, [Finding("launch", text)])
+
+
+def _triple(name: str, given: Sequence[int]) -> tuple[int, int, int]:
+    sides = [int(side) for side in given] if isinstance(given, Sequence) else [int(given)]
+    if not 1 <= len(sides) <= 3:
+        raise ValueError(f"{name} must have one to three sides, got {given!r}")
+    x, y, z = (*sides, 1, 1)[:3]
+    return x, y, z
+
+
+@cache
+def _opened(library: Path) -> ctypes.CDLL:
+    return ctypes.CDLL(str(library))
+
+
+@cache
+def _runtime(mode: str) -> ctypes.CDLL:
+    runtime = ctypes.CDLL(str(build.runtime(mode)))
+    runtime.hostcuda_findings.restype = ctypes.POINTER(RawFinding)
+    return runtime
+
+
+def _findings(compiled: _Compiled, count: int) -> list[Finding]:
+    raw = compiled.runtime.hostcuda_findings(ctypes.byref(ctypes.c_uint()))
+    return report.read(raw[:count], compiled.library)
+
+
+def _order_matters(i: int, array: Any, was: bytes, chosen: Settings, turn: int) -> Finding:
+    now = np.frombuffer(array.tobytes(), np.uint8)
+    byte = int(np.flatnonzero(now != np.frombuffer(was, np.uint8))[0])
+    return Finding(
+        "order",
+        f"argument {i} differs from element {byte // array.itemsize} on when threads run in "
+        f"{chosen.orders[turn]} order, not in {chosen.orders[0]} order",
+    )

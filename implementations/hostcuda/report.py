@@ -1,0 +1,94 @@
+"""What check mode finds, and the error that carries it."""
+
+import ctypes
+import subprocess
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+KINDS = (
+    "out of bounds",
+    "data race",
+    "uninitialised shared memory",
+    "divergent barrier",
+    "misaligned access",
+    "integer overflow",
+    "undefined behaviour",
+    "deadlock",
+    "launch",
+    "absent lane",
+)
+
+
+class RawFinding(ctypes.Structure):
+    """`Finding` of runtime.h."""
+
+    _fields_ = (
+        ("kind", ctypes.c_int),
+        ("line", ctypes.c_int),
+        ("block", ctypes.c_uint * 3),
+        ("thread", ctypes.c_uint * 3),
+        ("address", ctypes.c_size_t),
+        ("file", ctypes.c_char * 64),
+        ("text", ctypes.c_char * 200),
+    )
+
+
+@dataclass(frozen=True)
+class Finding:
+    """One thing that a kernel does wrong, and the block and thread that did it first."""
+
+    kind: str  # one of KINDS, or "order"
+    text: str
+    file: str = ""
+    line: int = 0
+    block: tuple[int, ...] = ()
+    thread: tuple[int, ...] = ()
+
+    def __str__(self) -> str:
+        """Return it as one line."""
+        where = f"{self.file}:{self.line}: " if self.line else ""
+        who = f" [block {_triple(self.block)}, thread {_triple(self.thread)}]" if self.block else ""
+        return f"{where}{self.kind}: {self.text}{who}"
+
+
+class KernelFault(RuntimeError):
+    """A kernel does what no kernel may; `findings` says what, where and who."""
+
+    def __init__(self, kernel: str, findings: Sequence[Finding]) -> None:
+        """Make the message of the findings, one a line."""
+        self.kernel, self.findings = kernel, tuple(findings)
+        super().__init__(f"{kernel}: " + "\n".join(map(str, self.findings)))
+
+
+def read(raw: Sequence[RawFinding], library: Path) -> list[Finding]:
+    """Return what the runtime reported, with the source lines that `library` keeps."""
+    found = []
+    for one in raw:
+        file, line = one.file.decode(errors="replace"), one.line
+        if not line:
+            file, line = _source(library, one.address)
+        text = one.text.decode(errors="replace")
+        found.append(
+            Finding(
+                KINDS[one.kind], text, Path(file).name, line, tuple(one.block), tuple(one.thread)
+            )
+        )
+    return found
+
+
+def _source(library: Path, address: int) -> tuple[str, int]:
+    """Return the file and line of the code at `address`; ("", 0) where nobody can tell."""
+    try:
+        told = subprocess.run(  # noqa: S603
+            ["addr2line", "-e", str(library), hex(address)],  # noqa: S607 - comes with g++
+            capture_output=True, text=True, check=False,
+        ).stdout  # fmt: skip
+    except OSError:
+        return "", 0
+    file, _, line = told.split(" ")[0].strip().rpartition(":")
+    return (file, int(line)) if line.isdigit() else ("", 0)
+
+
+def _triple(index: Sequence[int]) -> str:
+    return ",".join(map(str, index))

@@ -1,0 +1,53 @@
+"""How kernels run on the CPU: the mode, and the orders in which their threads take turns."""
+
+import os
+from collections.abc import Iterator
+from contextlib import AbstractContextManager, contextmanager
+from dataclasses import dataclass
+
+MODES = ("fast", "check")
+ORDERS = ("forward", "reverse", "shuffle")
+
+
+@dataclass(frozen=True)
+class Settings:
+    """`fast` or `check`, and the orders that `check` runs every launch in, with the same result."""
+
+    mode: str = "fast"
+    orders: tuple[str, ...] = ("forward",)
+    seed: int = 1  # of the shuffled order
+
+    def __post_init__(self) -> None:
+        """Raise ValueError for what there is not."""
+        if self.mode not in MODES:
+            raise ValueError(f"mode must be one of {', '.join(MODES)}, got {self.mode!r}")
+        if not self.orders or not set(self.orders) <= set(ORDERS):
+            raise ValueError(f"orders must be some of {', '.join(ORDERS)}, got {self.orders!r}")
+
+
+CHECK = Settings("check", ORDERS)
+_in_force = [CHECK if os.environ.get("HOSTCUDA_MODE") == "check" else Settings()]
+
+
+def settings() -> Settings:
+    """Return the settings in force."""
+    return _in_force[-1]
+
+
+@contextmanager
+def using(chosen: Settings) -> Iterator[None]:
+    """Run kernels so within the block."""
+    _in_force.append(chosen)
+    try:
+        yield
+    finally:
+        _in_force.remove(chosen)
+
+
+def checking(*orders: str, seed: int = 1) -> AbstractContextManager[None]:
+    """Look at every access within the block, in the orders given, or in all three.
+
+    Raises:
+        ValueError: there is no such order.
+    """
+    return using(Settings("check", orders or ORDERS, seed))

@@ -1,0 +1,203 @@
+"""Which shapes and options fit each function of the protocol, and the shapes of the results.
+
+The arrays may be NumPy's or any library's with its interface.  Each of these raises ValueError,
+naming the value, where the arguments fit nothing.
+"""
+
+from typing import Any, TypeAlias
+
+import numpy as np
+
+Array: TypeAlias = Any
+Pair: TypeAlias = tuple[int, int]
+Shape: TypeAlias = tuple[int, ...]
+
+
+def conv2d_shape(
+    x_shape: Shape, weight_shape: Shape, stride: Pair, padding: Pair, dilation: Pair, groups: int
+) -> Shape:
+    """Return y's shape [N, M, OH, OW] of a convolution."""
+    if len(x_shape) != 4 or len(weight_shape) != 4:
+        raise ValueError(f"x {x_shape} and weight {weight_shape} must have four axes each")
+    if min(stride) < 1 or min(dilation) < 1 or min(padding) < 0:
+        raise ValueError(
+            f"stride {stride} and dilation {dilation} must be at least 1, padding {padding} at "
+            "least 0"
+        )
+    (images, channels, *size), (filters, depth, *kernel) = x_shape, weight_shape
+    if groups < 1 or filters % groups or channels != depth * groups:
+        raise ValueError(
+            f"{channels} channels and {filters} filters of depth {depth} do not fit {groups} groups"
+        )
+    if images < 0 or min(channels, filters, *size, *kernel) < 1:
+        raise ValueError(f"x {x_shape} and weight {weight_shape} must have sizes of at least 1")
+    sides = []
+    for side, taps, s, p, d in zip(size, kernel, stride, padding, dilation, strict=True):
+        room = side + 2 * p - (taps - 1) * d - 1
+        if room < 0:
+            raise ValueError(f"{taps} taps {d} apart do not fit into {side} pixels padded by {p}")
+        sides.append(room // s + 1)
+    return (images, filters, *sides)
+
+
+def conv_transpose2d_shape(
+    x_shape: Shape,
+    weight_shape: Shape,
+    stride: Pair,
+    padding: Pair,
+    output_padding: Pair,
+    dilation: Pair,
+    groups: int,
+) -> Shape:
+    """Return y's shape [N, M, OH, OW] of a transposed convolution."""
+    if len(x_shape) != 4 or len(weight_shape) != 4:
+        raise ValueError(f"x {x_shape} and weight {weight_shape} must have four axes each")
+    if min(*stride, *dilation) < 1 or min(*padding, *output_padding) < 0:
+        raise ValueError(
+            f"stride {stride} and dilation {dilation} must be at least 1, padding {padding} and "
+            f"output_padding {output_padding} at least 0"
+        )
+    if groups < 1 or x_shape[1] != weight_shape[0] or x_shape[1] % groups:
+        raise ValueError(f"x {x_shape}, weight {weight_shape} and {groups} groups do not fit")
+    if min(x_shape[0], *(s - 1 for s in (*x_shape[1:], *weight_shape))) < 0:
+        raise ValueError(f"x {x_shape} and weight {weight_shape} must have sizes of at least 1")
+    sides = []
+    for size, taps, s, p, o, d in zip(
+        x_shape[2:], weight_shape[2:], stride, padding, output_padding, dilation, strict=True
+    ):
+        side = (size - 1) * s + (taps - 1) * d + 1 + o - 2 * p
+        if side < 1 or o >= max(s, d):
+            raise ValueError(
+                f"an output of {side} pixels with output_padding {o}, stride {s} and dilation {d} "
+                "is not possible"
+            )
+        sides.append(side)
+    return (x_shape[0], weight_shape[1] * groups, *sides)
+
+
+def pool2d_windows(
+    x_shape: Shape,
+    kernel_size: Pair,
+    stride: Pair,
+    padding: Pair,
+    dilation: Pair,
+    *,
+    ceil_mode: bool,
+) -> Pair:
+    """Return how many windows of a pooling there are down and across."""
+    if len(x_shape) != 4 or min(x_shape[1:]) < 1 or x_shape[0] < 0:
+        raise ValueError(f"x {x_shape} must have four axes, the last three of at least 1")
+    if min(*kernel_size, *stride, *dilation) < 1 or min(padding) < 0:
+        raise ValueError(
+            f"kernel_size {kernel_size}, stride {stride} and dilation {dilation} must be at least "
+            f"1, padding {padding} at least 0"
+        )
+    counts = []
+    for size, kernel, s, p, d in zip(
+        x_shape[2:], kernel_size, stride, padding, dilation, strict=True
+    ):
+        span = (kernel - 1) * d + 1
+        room = size + 2 * p - span
+        if p > kernel // 2 or (room < 0 and not ceil_mode):
+            raise ValueError(f"a window of {span} pixels does not fit {size} padded by {p}")
+        count = (room + (s - 1 if ceil_mode else 0)) // s + 1
+        if ceil_mode and (count - 1) * s >= size + p:
+            count -= 1
+        starts = np.arange(count) * s - p
+        if (
+            count < 1
+            or (starts + -(np.minimum(starts, 0) // d) * d >= np.minimum(size, starts + span)).any()
+        ):
+            raise ValueError(f"{count} windows of {span} pixels on {size}: one holds no pixel")
+        counts.append(count)
+    return counts[0], counts[1]
+
+
+def check_bias(bias: Array | None, count: int, what: str) -> None:
+    """Check that there are as many elements as `what` there are, if there are any."""
+    if bias is not None and bias.shape != (count,):
+        raise ValueError(f"bias has shape {bias.shape}, but there are {count} {what}")
+
+
+def check_grad_output(grad_output: Array, shape: Shape) -> None:
+    """Check that dy has y's shape."""
+    if grad_output.shape != shape:
+        raise ValueError(f"grad_output has shape {grad_output.shape}, but the output has {shape}")
+
+
+def check_channels(grad_output: Array) -> None:
+    """Check that dy has the axes [N, M, OH, OW]."""
+    if grad_output.ndim != 4:
+        raise ValueError(f"grad_output must have axes [N, M, OH, OW], got {grad_output.shape}")
+
+
+def check_same_shape(grad_output: Array, z: Array) -> None:
+    """Check that dy and z have the same shape."""
+    if grad_output.shape != z.shape:
+        raise ValueError(f"grad_output has shape {grad_output.shape}, but z has {z.shape}")
+
+
+def check_indices(grad_output: Array, indices: Array, input_shape: Shape) -> None:
+    """Check dy [N, C, OH, OW] and where it goes in planes of dx [N, C, H, W]."""
+    if len(input_shape) != 4 or grad_output.ndim != 4 or min(input_shape[1:]) < 1:
+        raise ValueError(
+            f"grad_output {grad_output.shape} and dx {input_shape} must have four axes"
+        )
+    if grad_output.shape != indices.shape or grad_output.shape[:2] != tuple(input_shape[:2]):
+        raise ValueError(
+            f"grad_output {grad_output.shape}, indices {indices.shape} and input_shape "
+            f"{input_shape} do not fit"
+        )
+    plane = input_shape[2] * input_shape[3]
+    if indices.size and not (indices.min() >= 0 and indices.max() < plane):
+        raise ValueError(f"indices must lie in the plane of {plane} pixels")
+
+
+def check_cross_entropy(logits: Array, target: Array, reduction: str) -> None:
+    """Check logits [N, C], classes [N] and a reduction that they have."""
+    if logits.ndim != 2 or logits.shape[1] < 1 or target.shape != logits.shape[:1]:
+        raise ValueError(f"logits {logits.shape} must be [N, C] and target {target.shape} [N]")
+    if target.size and not (target.min() >= 0 and target.max() < logits.shape[1]):
+        raise ValueError(f"target must hold classes 0 to {logits.shape[1] - 1}")
+    if reduction not in ("mean", "sum"):
+        raise ValueError(f"reduction must be 'mean' or 'sum', got {reduction!r}")
+    if reduction == "mean" and not len(target):
+        raise ValueError("the mean over an empty batch is undefined")
+
+
+def check_linear(x: Array, weight: Array, bias: Array | None) -> None:
+    """Check x [N, C], weight [M, C] and bias [M]."""
+    check_axes(2, x=x, weight=weight)
+    if x.shape[1] != weight.shape[1] or x.shape[1] < 1:
+        raise ValueError(f"x {x.shape} and weight {weight.shape} must share their second axis")
+    check_bias(bias, len(weight), "features")
+
+
+def check_linear_gradient(grad_output: Array, axis: int, **other: Array) -> None:
+    """Check that dy [N, M] and another matrix, x or weight, share the `axis` of dy."""
+    check_axes(2, grad_output=grad_output, **other)
+    for name, array in other.items():
+        if len(array) != grad_output.shape[axis]:
+            raise ValueError(
+                f"{name} {array.shape} must have as many rows as axis {axis} of grad_output "
+                f"{grad_output.shape}"
+            )
+
+
+def check_batch(gradient_per_image: Array) -> None:
+    """Check that there is something to average over."""
+    if gradient_per_image.ndim < 1 or not len(gradient_per_image):
+        raise ValueError(f"there is no batch to average over in shape {gradient_per_image.shape}")
+
+
+def check_step(parameter: Array, gradient: Array) -> None:
+    """Check that a parameter and its gradient have one shape."""
+    if parameter.shape != gradient.shape:
+        raise ValueError(f"gradient has shape {gradient.shape}, but parameter {parameter.shape}")
+
+
+def check_axes(count: int, **arrays: Array) -> None:
+    """Check that arrays have so many axes."""
+    for name, array in arrays.items():
+        if array.ndim != count:
+            raise ValueError(f"{name} must have {count} axes, got shape {array.shape}")

@@ -1,0 +1,349 @@
+"""CUDA kernels on the CPU: right ones are left alone, wrong ones are told with their line."""
+
+import os
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from implementations import hostcuda
+from implementations.hostcuda import build
+from implementations.hostcuda.module import RawModule, _plain_kernels, _translated
+
+ROOT = Path(__file__).parent.parent
+CUDA = ROOT / "tests" / "cuda"
+MODES = ("fast", "check")
+
+RIGHT = (CUDA / "right.cu").read_text()
+SHAPE = np.dtype([("n", np.int32), ("scale", np.float32)])
+
+
+@pytest.fixture(scope="module")
+def right():
+    code = re.sub(
+        r"template <int N> __global__ void __launch_bounds__\(N, 2\) filled.*\n", "", RIGHT
+    )
+    return RawModule(code=code, name_expressions=["scaled<double, 64>", "scaled<float, 64>"])
+
+
+@pytest.fixture(params=MODES)
+def mode(request):
+    with hostcuda.using(hostcuda.Settings(request.param)):
+        yield request.param
+
+
+@pytest.mark.usefixtures("mode")
+def test_right_kernels_run_and_are_left_alone(right):
+    kernel = right.get_function
+    x = np.arange(1000, dtype=np.float32) - 500
+    out = np.zeros(1, np.float32)
+    kernel("block_sum")((3,), (128,), (x, out, np.int32(1000)), shared_mem=4 * 4)
+    assert out[0] == x.sum()
+    bins = np.random.default_rng(0).integers(0, 5, 300).astype(np.int32)
+    counts = np.zeros(5, np.float32)
+    kernel("count")((5,), (64,), (bins, counts, 300))
+    assert (counts == np.bincount(bins)).all()
+    y = hostcuda.empty(1000, np.float32)
+    kernel("fours")((4,), (64,), (x, y, 250))
+    assert (y == 2 * x).all()
+    told = np.zeros(4, np.int32)
+    kernel("negatives")((1,), (64,), (x[490:554], told))
+    assert told.tolist() == [1, 0, 10, 10]
+    row = np.zeros(32, np.float32)
+    kernel("across_a_warp")((1,), (32,), (row,))
+    assert row.tolist() == [31 - t + 2 * ((t + 1) % 32) for t in range(32)]
+    kernel("half_a_warp")((1,), (32,), (row,))
+    assert row.tolist() == [t ^ 1 for t in range(16)] + [max(t - 1, 16) for t in range(16, 32)]
+    row[:] = 0
+    kernel("two_buffers")((1,), (32,), (row,))
+    assert row.tolist() == [6 + 4 * (31 - t) for t in range(32)]
+    part, done = hostcuda.empty(40, np.float32), np.zeros(1, np.uint32)
+    kernel("last_adds")((40,), (32,), (x, part, done, out))
+    assert out[0] == x[:40].sum()
+
+
+@pytest.mark.usefixtures("mode")
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+def test_a_struct_goes_by_value_and_a_template_by_its_expression(right, dtype):
+    x = np.arange(100, dtype=dtype)
+    name = {"float32": "scaled<float, 64>", "float64": "scaled<double, 64>"}[dtype]
+    right.get_function(name)((2,), (64,), (x, np.array((90, 3.0), SHAPE)))
+    assert x.tolist() == [3 * i if i < 90 else i for i in range(100)]
+
+
+FAULTS = (CUDA / "faults.cu").read_text()
+FAULT = re.compile(
+    r"// launch: <<<(?P<blocks>\d+), (?P<threads>\d+)>>> (?P<n>\d+)\n"
+    r"// told: (?P<kind>[\w ]+): (?P<words>.*)\n"
+    r'extern "C" __global__ void (?:__launch_bounds__\(\d+\) )?(?P<name>\w+)\('
+)
+WRONG = {found["name"]: found for found in FAULT.finditer(FAULTS)}
+
+
+@pytest.fixture(scope="module")
+def wrong():
+    return RawModule(code='#line 1 "faults.cu"\n' + FAULTS)
+
+
+def launch_of(found):
+    x = np.ones(64, np.float32)
+    return (int(found["blocks"]),), (int(found["threads"]),), (x, np.int32(found["n"]))
+
+
+@pytest.mark.parametrize("name", WRONG)
+def test_what_a_kernel_does_wrong_is_told_with_its_line(wrong, name):
+    fault = WRONG[name]
+    with hostcuda.checking(), pytest.raises(hostcuda.KernelFault) as caught:
+        wrong.get_function(name)(*launch_of(fault))
+    body = FAULTS[fault.start() : FAULTS.find("\n}", fault.start())]
+    here = body.find("// here")
+    line = FAULTS.count("\n", 0, fault.start() + here) + 1 if here >= 0 else 0
+    found = {(one.kind, one.line): one for one in caught.value.findings}
+    assert (fault["kind"], line) in found, caught.value
+    assert fault["words"] in found[fault["kind"], line].text
+    if line:
+        assert f"faults.cu:{line}: {fault['kind']}: " in str(caught.value)
+        assert "[block " in str(caught.value)
+
+
+def test_arithmetic_of_unsigned_numbers_wraps_and_is_no_fault():
+    kernel = hostcuda.RawKernel(
+        'extern "C" __global__ void f(float *x, int n) { x[(threadIdx.x + 1) * n * n % 64] = 1; }',
+        "f",
+    )
+    with hostcuda.checking():
+        kernel((1,), (1,), (np.ones(64, np.float32), 1 << 20))
+
+
+def test_after_a_fault_the_next_launch_is_judged_alone(right, wrong):
+    kernel, (grid, block, (x, _)) = (
+        wrong.get_function("one_past_the_end"),
+        launch_of(WRONG["one_past_the_end"]),
+    )
+    with hostcuda.checking():
+        for _ in range(3):
+            with pytest.raises(hostcuda.KernelFault) as caught:
+                kernel(grid, block, (x, 64))
+            assert len(caught.value.findings) == 1
+        kernel(grid, block, (x, 63))
+        row = np.zeros(32, np.float32)
+        right.get_function("across_a_warp")((1,), (32,), (row,))
+
+
+@pytest.mark.parametrize(
+    ("grid", "block", "shared", "words"),
+    [
+        ((0,), (1,), 0, "grid.x must be 1 to 2147483647, got 0"),
+        ((1, 70000), (1,), 0, "grid.y must be 1 to 65535, got 70000"),
+        ((1,), (1, 1, 65), 0, "block.z must be 1 to 64, got 65"),
+        ((1,), (64, 32), 0, "a block has at most 1024 threads, got 64 x 32 x 1"),
+        ((1,), (32,), 50000, "shared_mem must be 0 to 49152 bytes, got 50000"),
+    ],
+)
+def test_a_launch_that_no_gpu_would_start(right, mode, grid, block, shared, words):
+    with pytest.raises(hostcuda.KernelFault, match=re.escape(words)):
+        right.get_function("two_buffers")(
+            grid, block, (np.zeros(32, np.float32),), shared_mem=shared
+        )
+    assert mode in MODES
+
+
+def test_more_shared_memory_on_request(right):
+    kernel = right.get_function("block_sum")
+    x, out = np.ones(64, np.float32), np.zeros(1, np.float32)
+    kernel.max_dynamic_shared_size_bytes = 100_000
+    kernel((1,), (64,), (x, out, 64), shared_mem=100_000)
+    assert out[0] == 64
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        ((np.ones(4, np.float32),), "it takes 2 arguments, 1 are given"),
+        ((3.5, np.array((1, 1.0), SHAPE)), "argument 0 is a pointer, got float"),
+        ((np.ones(4, np.float32), 7), "argument 1 has 8 bytes"),
+    ],
+)
+def test_arguments_that_do_not_fit(right, arguments, words):
+    if words.startswith("argument 1"):
+        kernel = hostcuda.RawKernel(
+            'extern "C" __global__ void f(float *x, float a) { x[0] = a; }', "f"
+        )
+        arguments, words = (arguments[0], 2.5), "argument 1 has 4 bytes, 8 are given"
+    else:
+        kernel = right.get_function("scaled<float, 64>")
+    with pytest.raises(hostcuda.KernelFault, match=words):
+        kernel((1,), (1,), arguments)
+
+
+def test_integers_go_as_cupy_sends_them():
+    kernel = hostcuda.RawKernel(
+        'extern "C" __global__ void f(long long *x, int a, long long b, unsigned char c) '
+        "{ x[0] = a; x[1] = b; x[2] = c; }", "f",
+    )  # fmt: skip
+    x = np.zeros(3, np.int64)
+    kernel((1,), (1,), (x, -5, -(2**40), np.uint8(200)))
+    assert x.tolist() == [-5, -(2**40), 200]
+    with pytest.raises(
+        hostcuda.KernelFault, match="argument 1 has 4 bytes, 8589934592 does not fit"
+    ):
+        kernel((1,), (1,), (x, 2**33, 0, 0))
+
+
+HALVES = """
+#include <cuda_fp16.h>
+#include <cuda_bf16.h>
+template <typename T> __global__ void widen(const T *x, float *y, int n) {
+    for (int i = threadIdx.x; i < n; i += blockDim.x) y[i] = float(x[i]);
+}
+template <typename T, typename F> __global__ void narrow(const F *x, T *y, int n) {
+    for (int i = threadIdx.x; i < n; i += blockDim.x) y[i] = T(x[i]);
+}
+"""
+
+
+@pytest.fixture(scope="module")
+def halves():
+    names = [
+        f"{kernel}<{half}{wide}>"
+        for half in ("__half", "__nv_bfloat16")
+        for kernel, wide in (("widen", ""), ("narrow", ",float"), ("narrow", ",double"))
+    ]
+    return RawModule(code=HALVES, name_expressions=names)
+
+
+def test_every_half_is_numpys(halves):
+    bits = np.arange(1 << 16, dtype=np.uint16)
+    wide = np.empty(len(bits), np.float32)
+    halves.get_function("widen<__half>")((1,), (64,), (bits, wide, len(bits)))
+    assert np.array_equal(wide, bits.view(np.float16).astype(np.float32), equal_nan=True)
+    halves.get_function("widen<__nv_bfloat16>")((1,), (64,), (bits, wide, len(bits)))
+    want = (bits.astype(np.uint32) << 16).view(np.float32)
+    assert np.array_equal(wide, want, equal_nan=True)
+
+
+@pytest.mark.parametrize("wide", ["float32", "float64"])
+def test_rounding_to_a_half_is_numpys(halves, wide):
+    rng = np.random.default_rng(3)
+    exponents = rng.integers(-28, 18, 200_000)
+    x = np.concatenate([
+        rng.integers(0, 0x7F800000, 200_000, dtype=np.uint32).view(np.float32).astype(wide),
+        (rng.standard_normal(200_000) * 2.0**exponents).astype(wide),
+        np.arange(0x7C00, dtype=np.uint16).view(np.float16).astype(wide) * (1 + 2.0**-11),
+        np.array([0.0, -0.0, np.inf, -np.inf, np.nan, 65519.99, 65520, 2.0**-25, 3.1e-8], wide),
+    ])  # fmt: skip
+    c = {"float32": "float", "float64": "double"}[wide]
+    got = np.empty(len(x), np.uint16)
+    halves.get_function(f"narrow<__half,{c}>")((1,), (64,), (x, got, len(x)))
+    with np.errstate(over="ignore", invalid="ignore"):
+        want = x.astype(np.float16)
+    assert np.array_equal(got.view(np.float16), want, equal_nan=True)
+    torch = pytest.importorskip("torch", reason="the witness of bfloat16")
+    halves.get_function(f"narrow<__nv_bfloat16,{c}>")((1,), (64,), (x, got, len(x)))
+    want = torch.from_numpy(x).to(torch.bfloat16).float().numpy()
+    wide_again = (got.astype(np.uint32) << 16).view(np.float32)
+    different = ~((wide_again == want) | (np.isnan(wide_again) & np.isnan(want)))
+    if wide == "float64":  # PyTorch rounds to float first: twice
+        different &= x == x.astype(np.float32)
+    assert not different.any(), (x[different][:3], wide_again[different][:3], want[different][:3])
+
+
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        ('\n__global__ void f() { asm volatile("nop;"); }', r"kernel.cu:2: inline PTX"),
+        ("#include <mma.h>\n", "tensor cores"),
+        ("#include <cooperative_groups.h>\n", "cooperative groups"),
+        ("__device__ float total;\n", r"variables in __device__ memory \(pass an array\)"),
+        ("__constant__ float weights[64];", "constant memory that the host fills"),
+        ('#line 1 "mine.cu"\n#include <cub/cub.cuh>', "mine.cu:.*NVIDIA's libraries"),
+    ],
+)
+def test_what_is_not_modelled_is_refused_in_words(text, words):
+    with pytest.raises(hostcuda.NotModelled, match=words):
+        RawModule(code=text)
+
+
+def test_what_only_looks_like_it_is_not_refused():
+    RawModule(
+        code="// asm volatile, wmma\n__constant__ float one = 1;\n__device__ float f(int i);\n"
+    )
+
+
+def test_a_text_that_does_not_compile_says_where():
+    kernel = hostcuda.RawKernel('\nextern "C" __global__ void f(float *x) { x[0] = y; }', "f")
+    with pytest.raises(ValueError, match=r"kernel.cu:2:\d+: error: .*y.* was not declared"):
+        kernel((1,), (1,), (np.zeros(1, np.float32),))
+
+
+def test_an_unknown_kernel_is_answered_with_the_known(right):
+    with pytest.raises(
+        ValueError, match=r"no kernel 'sum'; there are: scaled<double, 64>.*block_sum"
+    ):
+        right.get_function("sum")
+
+
+def test_kernels_are_found_and_templates_are_not():
+    text = (
+        'extern "C" __global__ void __launch_bounds__(32, 2) a(int *) {}\n'
+        "template <int N> __global__ void b() {}\n__global__ void\nc(int) {}\n"
+        'extern "C" {\n__global__ __launch_bounds__((1 + 1) * 16) void d() {}\n}\n'
+        "// __global__ void e()\n"
+    )
+    assert _plain_kernels(text) == ["a", "c", "d"]
+
+
+def test_translation_keeps_every_line_where_it_is():
+    text = RIGHT + "".join(f"\n// {i}" for i in range(3))
+    assert _translated(text).count("\n") == text.count("\n")
+    for before, after in zip(text.split("\n"), _translated(text).split("\n"), strict=True):
+        assert before[:12] == after[:12] or "extern" in before
+
+
+def test_without_a_compiler_one_sentence_says_so(tmp_path):
+    code = """if True:
+        import numpy
+        from implementations import hostcuda
+        kernel = hostcuda.RawKernel('extern "C" __global__ void f(int *x) {}', "f")
+        kernel((1,), (1,), (numpy.zeros(1, int),))"""
+    done = subprocess.run(
+        [sys.executable, "-c", code],
+        cwd=ROOT, capture_output=True, text=True, check=False,
+        env={**os.environ, "PATH": str(tmp_path)},
+    )  # fmt: skip
+    assert done.returncode == 1
+    assert done.stderr.splitlines()[-1].endswith(
+        "CUDA kernels run on the CPU only where there is a C++ compiler, and g++ is not installed "
+        "(Debian: apt install g++; or name a GNU compiler in CXX)"
+    )
+
+
+def test_what_was_compiled_once_is_kept(monkeypatch, tmp_path):
+    monkeypatch.setattr(build, "_folder", lambda: tmp_path)
+    build.runtime.cache_clear()
+    ran = []
+    run = build._run
+    monkeypatch.setattr(build, "_run", lambda command: (ran.append(command), run(command)))
+    text = '#include "hostcuda.h"\nstatic void f(int *x) { x[0] = 1; }\nHOSTCUDA_EXPORT(0, f)\n'
+    first = build.kernels("kept", text, "fast", ())
+    compiled = len(ran)
+    assert compiled == 4  # the runtime and the kernels, each compiled and linked
+    assert build.kernels("kept", text, "fast", ()) == first
+    assert len(ran) == compiled
+    assert build.kernels("kept", text, "fast", ("-DX",)) != first
+    build.runtime.cache_clear()
+
+
+def test_it_stands_in_for_cupy():
+    code = """if True:
+        import implementations.hostcuda as cupy
+        text = 'extern "C" __global__ void f(float *x) { x[threadIdx.x] += 1; }'
+        kernel = cupy.RawKernel(text, "f")
+        x = cupy.zeros(4, cupy.float32)
+        kernel((1,), (4,), (x,))
+        assert cupy.asnumpy(x).tolist() == [1, 1, 1, 1]
+        assert cupy.isnan(cupy.empty(3, "float32")).all()"""
+    subprocess.run([sys.executable, "-c", code], cwd=ROOT, check=True)
