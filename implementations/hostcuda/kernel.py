@@ -70,7 +70,11 @@ class Kernel:
             raise KernelFault(self.name, [Finding("launch", refused)])
         compiled = self._compiled.get(chosen.mode) or self._compile(chosen.mode)
         values = self._values(compiled, args)
-        arrays = [(i, a) for i, a in enumerate(args) if compiled.kinds[i] == "p" and a is not None]
+        arrays = [
+            (i, a)
+            for i, a in enumerate(args)
+            if compiled.kinds[i] == "p" and isinstance(a, np.ndarray)
+        ]
         with _one_launch:
             self._run(compiled, chosen, sides, threads, values, shared_mem, arrays)
 
