@@ -13,12 +13,11 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 
-from implementations import cupy_kernels, im2col
+from implementations import cupy_kernels, hostcuda, im2col
 from implementations.cupy_kernels import gemm, gemm_columns, gemm_implicit, gemm_plan, gemm_tables
 from implementations.cupy_kernels.gemm_plan import TILES, Plan, Product
 from implementations.cupy_kernels.gemm_tables import Conv
 
-hostcuda = pytest.importorskip("implementations.hostcuda")
 pytestmark = pytest.mark.skipif(not shutil.which("g++"), reason="kernels need g++ on the CPU")
 
 CALLS = int(os.environ.get("GEMM_CALLS", "30"))
@@ -189,10 +188,10 @@ def test_the_chosen_algorithm_gives_the_formulas_bits(machine):
         assert getattr(gemm, step)(machine, *arguments, p, result)
 
     for shape in (
-        conv(2, 20, 13, 33, 3, padding=1),
-        conv(2, 20, 13, 33, 3, padding=1, stride=2),
-        conv(3, 17, 9, 24, 1),
-        conv(1, 32, 5, 40, 3, groups=2),
+        conv(2, 64, 16, 65, 3, padding=1),
+        conv(2, 65, 31, 64, 3, padding=1, stride=2),
+        conv(3, 130, 21, 100, 1),
+        conv(1, 200, 8, 300, 3, groups=2),
     ):
         check(run, shape, rng)
 
@@ -228,8 +227,9 @@ def test_no_images_have_zero_gradients(machine):
         (conv(32, 64, 56, 64, 1, stride=2), "float32", ["implicit"] * 3),
         (conv(8, 3, 224, 64, 7, stride=2), "float32", ["implicit", "columns", "implicit"]),
         (conv(32, 1, 56, 1, 3, groups=64), "float32", [None] * 3),
-        (conv(1, 512, 7, 512, 3), "float32", ["columns"] * 3),
+        (conv(1, 512, 7, 512, 3), "float32", ["columns", "implicit", "columns"]),
         (conv(8, 32, 40, 32, 17), "float32", ["columns"] * 3),
+        (conv(1, 32, 16, 32, 3), "float64", [None] * 3),
         (conv(8, 32, 200, 32, 9, stride=9), "float32", ["implicit", "columns", "implicit"]),
         (conv(2**10, 64, 224, 64, 3), "float32", ["implicit", "implicit", "columns"]),
         (conv(2**20, 64, 224, 64, 3), "float32", ["columns"] * 3),

@@ -18,6 +18,7 @@ Array: TypeAlias = Any  # NumPy's or CuPy's, C-contiguous
 ALGORITHMS = ("implicit", "columns")
 FEW = 16  # rows or columns of a matrix, of which a tile would compute nothing but padding
 SMALL = 128  # output pixels, of all images
+LITTLE = 2**24  # products
 
 
 def algorithm(p: Any, dtype: Any, of: str) -> str | None:
@@ -28,18 +29,22 @@ def algorithm(p: Any, dtype: Any, of: str) -> str | None:
 @lru_cache(maxsize=4096)
 def _algorithm(conv: Conv, dtype: Any, of: str) -> str | None:
     rows = (conv.C if of == "grad_input" else conv.M) // conv.G
+    products = conv.N * conv.OH * conv.OW * conv.M * (conv.C // conv.G) * conv.KH * conv.KW
     reasons = (
         # Sums of half precision would be held in it.
         (dtype not in (np.float32, np.float64), None),
         # Nearly depthwise: every group's matrix is too thin for a tile.
         (conv.G > 1 and min(conv.M, conv.C) < FEW * conv.G, None),
+        # One launch of the formula's loops is over before any matrix is laid out.
+        (products <= LITTLE, None),
         # The library multiplies float64 on tensor cores, too.
         (dtype == np.float64, "columns"),
         (not implicit.applies(conv, dtype, of), "columns"),
         # The columns are x or dy itself: a plain product, and nothing is copied.
         (columns.is_pointwise(conv) and of != "grad_weight", "columns"),
-        # Reading the weights takes longer than multiplying; the columns are small.
-        (conv.N * conv.OH * conv.OW <= SMALL, "columns"),
+        # Reading the weights takes longer than multiplying, and the columns are small; but dx is
+        # added up from them tap by tap, which is many launches.
+        (conv.N * conv.OH * conv.OW <= SMALL and of != "grad_input", "columns"),
         # A tile has 64 rows or more.
         (rows <= FEW, "columns"),
     )

@@ -7,6 +7,8 @@ without stride and padding has x itself for columns.
 from collections.abc import Iterator
 from typing import Any, TypeAlias
 
+import numpy as np
+
 from implementations.cupy_kernels.gemm_tables import Conv, conv_of
 
 Array: TypeAlias = Any  # NumPy's or CuPy's
@@ -70,17 +72,20 @@ def _columns(xp: Any, conv: Conv, x: Array) -> Array:
         return x.reshape(shape)
     padded = _canvas(xp, conv, len(x), x.dtype)
     padded[:, :, conv.PH : conv.PH + conv.H, conv.PW : conv.PW + conv.W] = x
-    windows = xp.empty((len(x), conv.C, conv.KH, conv.KW, conv.OH, conv.OW), x.dtype)
-    for p, q in _taps(conv):
-        windows[:, :, p, q] = padded[_seen(conv, p, q)]
-    return windows.reshape(shape)
+    image, channel, row, column = padded.strides
+    windows = xp.lib.stride_tricks.as_strided(
+        padded,
+        (len(x), conv.C, conv.KH, conv.KW, conv.OH, conv.OW),
+        (image, channel, row * conv.DH, column * conv.DW, row * conv.SH, column * conv.SW),
+    )
+    return windows.reshape(shape)  # a copy
 
 
 def _fold(xp: Any, conv: Conv, taps: Array) -> Array:
     """Return dx that taps [N, G, C/G*KH*KW, OH*OW] add up to, tap by tap."""
     taps = taps.reshape(len(taps), conv.C, conv.KH, conv.KW, conv.OH, conv.OW)
     padded = _canvas(xp, conv, len(taps), taps.dtype)
-    for p, q in _taps(conv):
+    for p, q in np.ndindex(conv.KH, conv.KW):
         padded[_seen(conv, p, q)] += taps[:, :, p, q]
     return padded[:, :, conv.PH : conv.PH + conv.H, conv.PW : conv.PW + conv.W]
 
@@ -97,10 +102,6 @@ def _canvas(xp: Any, conv: Conv, images: int, dtype: Any) -> Array:
     height = max(conv.H + 2 * conv.PH, (conv.OH - 1) * conv.SH + (conv.KH - 1) * conv.DH + 1)
     width = max(conv.W + 2 * conv.PW, (conv.OW - 1) * conv.SW + (conv.KW - 1) * conv.DW + 1)
     return xp.zeros((images, conv.C, height, width), dtype)
-
-
-def _taps(conv: Conv) -> Iterator[tuple[int, int]]:
-    return ((p, q) for p in range(conv.KH) for q in range(conv.KW))
 
 
 def _seen(conv: Conv, p: int, q: int) -> tuple[slice, ...]:
