@@ -14,7 +14,14 @@ import numpy as np
 import pytest
 
 from implementations import cupy_kernels, hostcuda, im2col
-from implementations.cupy_kernels import gemm, gemm_columns, gemm_implicit, gemm_plan, gemm_tables
+from implementations.cupy_kernels import (
+    algorithms,
+    gemm,
+    gemm_columns,
+    gemm_implicit,
+    gemm_plan,
+    gemm_tables,
+)
 from implementations.cupy_kernels.gemm_plan import TILES, Plan, Product
 from implementations.cupy_kernels.gemm_tables import Conv
 
@@ -194,6 +201,26 @@ def test_the_chosen_algorithm_gives_the_formulas_bits(machine):
         conv(1, 200, 8, 300, 3, groups=2),
     ):
         check(run, shape, rng)
+
+
+@pytest.mark.parametrize("name", ["implicit", "columns"])
+def test_the_backend_s_convolutions_can_be_computed_by_one_algorithm_alone(name):
+    rng = np.random.default_rng(6)
+    x, weight, bias, dy = arrays(conv(2, 5, 9, 6, 3, padding=1), rng)
+    options = {"stride": (1, 1), "padding": (1, 1), "dilation": (1, 1), "groups": 1}
+    more = {**options, "output_padding": (0, 0)}
+    shapes = {"input_shape": x.shape}, {"weight_shape": weight.shape}
+    with algorithms.only(name):
+        for of, arguments, chosen in (
+            ("conv2d", (x, weight, bias), options),
+            ("conv2d_grad_input", (dy, weight), {**options, **shapes[0]}),
+            ("conv2d_grad_weight", (dy, x), {**options, **shapes[1]}),
+            ("conv_transpose2d", (dy, weight, None), more),
+        ):
+            want = getattr(im2col, of)(*arguments, **chosen)
+            assert np.array_equal(getattr(cupy_kernels, of)(*arguments, **chosen), want), of
+        with pytest.raises(NotImplementedError, match=f"{name} declined forward"):
+            cupy_kernels.conv2d(x.astype(np.float16), weight.astype(np.float16), **options)
 
 
 def test_the_same_call_gives_the_same_bits(machine):

@@ -9,6 +9,7 @@ from contextlib import contextmanager
 from contextvars import ContextVar
 from typing import Any
 
+from implementations.cupy_kernels import gemm
 from implementations.cupy_kernels.machine import Machine, Source
 from implementations.cupy_kernels.structs import Struct
 from implementations.shapes import Array
@@ -20,10 +21,11 @@ DIRECT = Source(
 
 # Modules with forward(machine, x, weight, bias, p, y), grad_input(machine, dy, weight, p, dx) and
 # grad_weight(machine, dy, x, p, dw), which fill their last argument or return False: they decline.
-FASTER: Mapping[str, Any] = {}
-ALGORITHMS = (*FASTER, "direct")  # in the order in which they are tried
+# `gemm` picks among the others by shape; these alone are for tests.
+FASTER: Mapping[str, Any] = {"gemm": gemm, **{name: gemm.Only(name) for name in gemm.ALGORITHMS}}
+ALGORITHMS = (*FASTER, "direct")
 
-_tried: ContextVar[tuple[str, ...]] = ContextVar("_tried", default=ALGORITHMS)
+_tried: ContextVar[tuple[str, ...]] = ContextVar("_tried", default=("gemm", "direct"))
 
 
 @contextmanager
