@@ -146,7 +146,7 @@ def _add_up(machine: Any, copies: Array, bias: Array | None, result: Array, plan
 
 
 def _pointer(array: Array | None) -> Any:
-    """Return what a kernel gets for an array: CuPy makes None 0xffffffff, not a null pointer."""
+    """Return what a kernel gets for an array: to some versions of CuPy None is no null pointer."""
     return np.uint64(0) if array is None else array
 
 
