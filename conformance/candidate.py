@@ -7,6 +7,7 @@ else holds, and what went wrong in words.
 
 from __future__ import annotations
 
+import importlib
 from collections import deque
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -113,6 +114,19 @@ class Asked(Protocol):
 
     def close(self) -> None:
         """Let go of processes and memory; the next request starts anew."""
+
+
+def imported(path: str) -> Any:
+    """Import what a path says: `package.module`, `package.module:object`, or `loader!file`.
+
+    A loader is an object that makes a backend of a file that is no Python.
+    """
+    importable, bang, file = path.partition("!")
+    module, _, attribute = importable.partition(":")
+    source: Any = importlib.import_module(module)
+    for part in filter(None, attribute.split(".")):
+        source = getattr(source, part)
+    return source(file) if bang else source
 
 
 class Candidate:

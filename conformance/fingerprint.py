@@ -21,8 +21,13 @@ MOST = 2000  # files of one backend
 def files_of(path: str) -> dict[str, str]:
     """Return the SHA-256 of every file of code beside the module at an import path.
 
-    A module of a package is all of the package that it lies in; empty where nothing is found.
+    A module of a package is all of the package that it lies in; a file that a loader reads is that
+    file; empty where nothing is found.
     """
+    path, _, given = path.partition("!")
+    if given:
+        source = Path(given.partition("@")[0])
+        return {source.name: _hash(source)} if source.is_file() else {}
     top, *below = path.partition(":")[0].split(".")
     try:
         spec = importlib.util.find_spec(top)

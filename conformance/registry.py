@@ -8,11 +8,12 @@ import importlib.util
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from importlib.metadata import entry_points
+from pathlib import Path
 from types import ModuleType
 from typing import Any
 
 from conformance.backend import FUNCTIONS, Backend
-from conformance.candidate import Asked, Candidate, one_line
+from conformance.candidate import Asked, Candidate, imported, one_line
 from conformance.deviations import require_checks
 from conformance.isolation.isolated import Isolated, Limits, Unloadable, available
 
@@ -27,9 +28,16 @@ SHIPPED = {
     "cupy@host": "implementations.cupy_kernels.host",
 }
 
+# What makes a backend of a file of these: it is given the file's name.
+LOADERS = {
+    ".cu": "implementations.cuda_source:backend",
+    ".cuh": "implementations.cuda_source:backend",
+}
+
 HOW_TO_REGISTER = (
     f'register one with  [project.entry-points."{GROUP}"]  mine = "mypkg.kernels"  in your '
-    "pyproject.toml, or pass an import path such as mypkg.kernels or mypkg.kernels:backend"
+    "pyproject.toml, or pass an import path such as mypkg.kernels or mypkg.kernels:backend, or a "
+    "file of CUDA C++ such as kernel.cu"
 )
 
 
@@ -86,9 +94,13 @@ ISOLATED, IN_PROCESS = Confinement(), Confinement(in_process=True)
 
 
 def path_of(name: str) -> str:
-    """Return the import path of a registered name, or the path itself."""
+    """Return the import path of a registered name or of a file; any other is its own."""
     known = registered()
-    return known[name].path if name in known else name
+    if name in known:
+        return known[name].path
+    file, at, where = name.partition("@")
+    loader = LOADERS.get(Path(file).suffix)
+    return f"{loader}!{Path(file).resolve()}{at}{where}" if loader is not None else name
 
 
 def load(name: str, confinement: Confinement = ISOLATED) -> Backend:
@@ -104,6 +116,8 @@ def load(name: str, confinement: Confinement = ISOLATED) -> Backend:
         if entry.conflict:
             raise UnusableBackend(f"backend {name!r}: {entry.conflict}")
         return _open(name, entry.path, entry.distribution, confinement)
+    if path_of(name) != name:
+        return _open(name, path_of(name), "file", confinement)
     if not _looks_importable(name):
         raise UnknownBackend(_unknown(name, list(known)))
     return _open(name, name, "import path", confinement)
@@ -138,11 +152,8 @@ def _open(name: str, path: str, origin: str, confinement: Confinement) -> Backen
             return apart
 
         return _judgeable(name, opened, origin, path)
-    module_name, _, attribute = path.partition(":")
     try:
-        source: Any = importlib.import_module(module_name)
-        for part in filter(None, attribute.split(".")):
-            source = getattr(source, part)
+        source = imported(path)
     except KeyboardInterrupt:
         raise
     except BaseException as error:

@@ -64,7 +64,11 @@ def _text(lines: list[str]) -> str:
 def _imports(backend: Backend) -> list[str]:
     lines = ["import numpy as np", ""]
     if backend.path:
-        module, _, attribute = backend.path.partition(":")
+        path, _, file = backend.path.partition("!")
+        module, _, attribute = path.partition(":")
+        if file:
+            of = f"{module}.{attribute}({backend.name!r})"
+            return [lines[0], f"import {module}", f"backend = {of}", ""]
         lines.insert(1, f"import {module}")
         lines.insert(2, f"backend = {module}{'.' + attribute if attribute else ''}")
         return lines

@@ -355,7 +355,6 @@ class Fast:
 def test_fast_algorithms_are_tried_first_and_may_decline(compiled, monkeypatch):
     fast = Fast()
     monkeypatch.setattr(algorithms, "FASTER", {"fast": fast})
-    monkeypatch.setattr(algorithms, "ALGORITHMS", ("fast", "direct"))
     with algorithms.only("fast", "direct"):
         assert_same("conv2d", cupy_kernels.conv2d(X, W, B, **CONV), im2col.conv2d(X, W, B, **CONV))
         alone = cupy_kernels.conv2d(X, integers(6, 4, 3, 2), **{**CONV, "groups": 1})
@@ -366,6 +365,18 @@ def test_fast_algorithms_are_tried_first_and_may_decline(compiled, monkeypatch):
     assert len(fast.calls) == 2
     with algorithms.only("fast"), pytest.raises(NotImplementedError, match="fast declined forward"):
         cupy_kernels.conv2d(X, W, **CONV)
+
+
+def test_a_backend_of_one_algorithm_asks_no_other(compiled, monkeypatch):
+    from implementations.cupy_kernels import host
+
+    fast = Fast()
+    monkeypatch.setattr(algorithms, "FASTER", {"fast": fast})
+    with algorithms.only("fast"):
+        y = host.direct.conv2d(X, W, B, **CONV)
+    assert fast.calls == ()
+    assert_same("conv2d", y, im2col.conv2d(X, W, B, **CONV))
+    assert set(vars(host.direct)) == set(FUNCTIONS)
 
 
 def test_unknown_algorithms_are_named():
@@ -507,6 +518,14 @@ def doubling(grid, block, arguments):
 def test_a_device_that_cannot_be_used_says_why_in_one_sentence(monkeypatch, cupy, text):
     monkeypatch.setitem(sys.modules, "cupy", cupy)
     with pytest.raises(ImportError, match=text):
+        imported("implementations.cupy_kernels.device")
+
+
+def test_a_cupy_that_lacks_something_is_not_told_as_missing(monkeypatch, tmp_path):
+    (tmp_path / "cupy.py").write_text("import something_of_nvidia_s")
+    monkeypatch.syspath_prepend(str(tmp_path))
+    monkeypatch.delitem(sys.modules, "cupy", raising=False)
+    with pytest.raises(ImportError, match="^CuPy cannot be imported: .* 'something_of_nvidia_s'$"):
         imported("implementations.cupy_kernels.device")
 
 

@@ -17,7 +17,7 @@ from typing import Any
 
 import numpy as np
 
-from conformance.candidate import LARGEST, Candidate, Look, Reply, Request, one_line
+from conformance.candidate import LARGEST, Candidate, Look, Reply, Request, imported, one_line
 from conformance.isolation import acts
 from conformance.isolation.wire import Line, Segment, tupled
 
@@ -64,11 +64,8 @@ def _open(
     sys.meta_path.insert(0, forbidden)
     warnings.resetwarnings()
     warnings.simplefilter("ignore")  # a warning is neither a refusal nor a fault
-    module, _, attribute = message["source"].partition(":")
     try:
-        source: Any = importlib.import_module(module)
-        for part in filter(None, attribute.split(".")):
-            source = getattr(source, part)
+        source = imported(message["source"])
     except BaseException as error:  # noqa: BLE001 - an import may raise anything
         return None, {"error": one_line(error)}
     try:

@@ -4,9 +4,11 @@ What is here knows no protocol: arrays that fit each other, and the struct `Conv
 A convolution and a transposed convolution are made of the same three sums.
 """
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from contextvars import ContextVar
+from functools import wraps
+from types import ModuleType, SimpleNamespace
 from typing import Any
 
 from implementations.cupy_kernels import gemm
@@ -35,14 +37,30 @@ def only(*algorithms: str) -> Iterator[None]:
     Raises:
         ValueError: there is no algorithm of that name.
     """
+    known = (*FASTER, "direct")
     for name in algorithms:
-        if name not in ALGORITHMS:
-            raise ValueError(f"algorithm {name!r} is unknown; pick from {[*ALGORITHMS]}")
+        if name not in known:
+            raise ValueError(f"algorithm {name!r} is unknown; pick from {[*known]}")
     token = _tried.set(algorithms)
     try:
         yield
     finally:
         _tried.reset(token)
+
+
+def backend(module: ModuleType, algorithm: str) -> SimpleNamespace:
+    """Return a backend of a module's functions that computes convolutions by one algorithm."""
+
+    def by_it(function: Callable[..., Any]) -> Callable[..., Any]:
+        @wraps(function)
+        def called(*arguments: Any, **options: Any) -> Any:
+            with only(algorithm):
+                return function(*arguments, **options)
+
+        return called
+
+    has = {name: getattr(module, name) for name in module.__all__}
+    return SimpleNamespace(**{n: by_it(v) if callable(v) else v for n, v in has.items()})
 
 
 def forward(

@@ -1,13 +1,16 @@
 """The backend `cupy`: the kernels on CuPy's arrays, on a CUDA device.
 
 Needs CuPy and a device: pip install 'gradoracle[cupy]'.  What runs without one is `cupy@host`.
+`implementations.cupy_kernels.device:direct` computes convolutions by the readable kernels alone.
 """
 
+import sys
 from typing import Any
 
 import numpy.typing as npt
 
 from implementations.cupy_kernels import (
+    algorithms,
     avg_pool2d,
     avg_pool2d_grad_input,
     batch_mean,
@@ -93,3 +96,6 @@ def to_numpy(array: Any) -> npt.NDArray[Any]:
     """Return a CuPy array's elements."""
     elements: npt.NDArray[Any] = cupy.asnumpy(array)
     return elements
+
+
+direct = algorithms.backend(sys.modules[__name__], "direct")

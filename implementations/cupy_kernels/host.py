@@ -1,9 +1,13 @@
 """The backend `cupy@host`: the kernels on NumPy's arrays, compiled by g++, where there is no GPU.
 
 What is certified here are the kernels' text and their host code; their speed is no GPU's.
+`implementations.cupy_kernels.host:direct` computes convolutions by the readable kernels alone.
 """
 
+import sys
+
 from implementations.cupy_kernels import (
+    algorithms,
     avg_pool2d,
     avg_pool2d_grad_input,
     batch_mean,
@@ -73,3 +77,4 @@ __all__ = [
 ]
 
 compiler()  # without one, no kernel can run: that is an ImportError, which says what to install
+direct = algorithms.backend(sys.modules[__name__], "direct")

@@ -15,9 +15,9 @@ def cupy_with_device() -> Any:
     """
     try:
         import cupy  # noqa: PLC0415 - an optional dependency
-    except ModuleNotFoundError as error:
-        raise ImportError("CuPy is not installed: pip install 'gradoracle[cupy]'") from error
     except Exception as error:
+        if isinstance(error, ModuleNotFoundError) and error.name == "cupy":
+            raise ImportError("CuPy is not installed: pip install 'gradoracle[cupy]'") from error
         raise ImportError(f"CuPy cannot be imported: {_one_line(error)}") from error
     try:
         devices = cupy.cuda.runtime.getDeviceCount()

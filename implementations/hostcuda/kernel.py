@@ -68,13 +68,12 @@ class Kernel:
         refused = self._refusal(sides, threads, shared_mem)
         if refused:
             raise KernelFault(self.name, [Finding("launch", refused)])
-        compiled = self._compiled.get(chosen.mode) or self._compile(chosen.mode)
+        compiled = self.compiled(chosen.mode)
         values = self._values(compiled, args)
         arrays = [
-            (i, a)
-            for i, a in enumerate(args)
-            if compiled.kinds[i] == "p" and isinstance(a, np.ndarray)
-        ]
+            (i, a) for i, (a, kind) in enumerate(zip(args, compiled.kinds, strict=True))
+            if kind == "p" and _is_array(a)
+        ]  # fmt: skip
         with _one_launch:
             self._run(compiled, chosen, sides, threads, values, shared_mem, arrays)
 
@@ -139,7 +138,10 @@ class Kernel:
             )
         return ""
 
-    def _compile(self, mode: str) -> _Compiled:
+    def compiled(self, mode: str) -> _Compiled:
+        """Return the kernel as it runs in that mode, compiled if it was not yet."""
+        if mode in self._compiled:
+            return self._compiled[mode]
         name = self._file.partition(".")[0]
         library = build.kernels(name, self._text, mode, self._options)
         opened, runtime = _opened(library), _runtime(mode)
@@ -194,12 +196,16 @@ class Kernel:
     def _pointer(self, i: int, value: Any) -> ctypes.c_void_p:
         if value is None or (isinstance(value, (int, np.integer)) and value == 0):
             return ctypes.c_void_p(None)
-        if not isinstance(value, np.ndarray):
+        if not _is_array(value):
             raise self._misfit(f"argument {i} is a pointer, got {type(value).__name__}")
         return ctypes.c_void_p(value.ctypes.data)
 
     def _misfit(self, text: str) -> KernelFault:
         return KernelFault(self.name, [Finding("launch", text)])
+
+
+def _is_array(value: Any) -> bool:
+    return isinstance(value, np.ndarray)
 
 
 def _triple(name: str, given: Sequence[int]) -> tuple[int, int, int]:

@@ -6,6 +6,7 @@ from functools import cached_property
 from typing import NamedTuple
 
 from implementations.hostcuda.kernel import Kernel
+from implementations.hostcuda.settings import settings
 
 # What no CPU does for us: a pattern, and the words for it.
 NOT_MODELLED = (
@@ -68,6 +69,16 @@ class RawModule:
             name: Kernel(name, self.file, self.text, self.options, number)
             for number, name in enumerate(self._names)
         }
+
+    def compile(self, log_stream: object = None) -> None:  # noqa: ARG002 - CuPy's
+        """Compile the text now, as the settings in force ask for, not at the first launch.
+
+        Raises:
+            NoCompiler: there is no g++.
+            ValueError: g++ refuses the text.
+        """
+        for kernel in self._kernels.values():
+            kernel.compiled(settings().mode)
 
     def get_function(self, name: str) -> Kernel:
         """Return the kernel of that name, which must be plain or among the `name_expressions`.

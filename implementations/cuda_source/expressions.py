@@ -1,0 +1,78 @@
+"""The arithmetic of a launch: Python's grammar, C's meaning."""
+
+import ast
+import operator
+from collections.abc import Callable
+from functools import partial
+from typing import Any
+
+import numpy as np
+
+from implementations.cuda_source.results import Names
+
+NUMBERS = {"float": np.float32, "double": np.float64, "int": np.int32, "long": np.int64}
+
+
+class SourceError(ValueError):
+    """A `gradoracle:` comment that cannot be understood; the message names the file and line."""
+
+
+_BINARY: dict[type, Callable[[Any, Any], Any]] = {
+    ast.Add: operator.add, ast.Sub: operator.sub, ast.Mult: operator.mul, ast.Mod: operator.mod,
+    ast.Div: lambda a, b: a // b if isinstance(a, int) and isinstance(b, int) else a / b,
+    ast.Lt: operator.lt, ast.LtE: operator.le, ast.Gt: operator.gt, ast.GtE: operator.ge,
+    ast.Eq: operator.eq, ast.NotEq: operator.ne,
+}  # fmt: skip
+_FUNCTIONS: dict[str, Callable[..., Any]] = {
+    "min": min, "max": max, "ceil_div": lambda a, b: -(-a // b), "dim3": lambda *sides: sides,
+    **NUMBERS,
+}  # fmt: skip
+
+
+def parsed(text: str, where: str) -> tuple[ast.expr, ...]:
+    """Return the expressions of a list with commas."""
+    try:
+        call = ast.parse(f"_({text})", mode="eval").body
+    except SyntaxError as error:
+        raise SourceError(f"{where}: cannot read {text!r}: {error.msg}") from error
+    if not isinstance(call, ast.Call) or call.keywords:
+        raise SourceError(f"{where}: cannot read {text!r}")
+    return tuple(call.args)
+
+
+def value(node: ast.expr, names: Names, dtype: Any) -> Any:
+    """Return what an expression is worth.
+
+    Raises:
+        SourceError: it means nothing.
+    """
+    again = partial(value, names=names, dtype=dtype)
+    match node:
+        case ast.Constant(value=int() | float()):
+            found = node.value
+        case ast.Name(id=name) if name in names:
+            found = names[name]
+        case ast.Attribute(value=array, attr="size" | "ndim" | "shape" as what):
+            found = getattr(again(array), what)
+        case ast.Subscript(value=several, slice=place):
+            found = again(several)[again(place)]
+        case ast.Call(func=ast.Name(id="T"), args=[given], keywords=[]):
+            found = dtype.type(again(given))
+        case ast.Call(func=ast.Name(id=name), args=given, keywords=[]) if name in _FUNCTIONS:
+            found = _FUNCTIONS[name](*map(again, given))
+        case ast.IfExp(test=test, body=body, orelse=orelse):
+            found = again(body) if again(test) else again(orelse)
+        case _:
+            found = _computed(node, again, names)
+    return found
+
+
+def _computed(node: ast.expr, again: Callable[[ast.expr], Any], names: Names) -> Any:
+    match node:
+        case ast.UnaryOp(op=ast.USub(), operand=operand):
+            return -again(operand)
+        case ast.BinOp(left=left, op=op, right=right) if type(op) in _BINARY:
+            return _BINARY[type(op)](again(left), again(right))
+        case ast.Compare(left=left, ops=[op], comparators=[right]) if type(op) in _BINARY:
+            return int(_BINARY[type(op)](again(left), again(right)))
+    raise SourceError(f"{ast.unparse(node)!r} means nothing here; there are {', '.join(names)}")

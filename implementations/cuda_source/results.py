@@ -1,0 +1,179 @@
+"""What each function of the protocol gives: its results' names, their shapes, and sizes."""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from functools import partial
+from typing import Any, TypeAlias
+
+from implementations import shapes
+
+Names: TypeAlias = Mapping[str, Any]
+SIZES = ("N", "C", "H", "W", "M", "OH", "OW", "KH", "KW", "SH", "SW", "PH", "PW", "DH", "DW")
+
+
+@dataclass(frozen=True)
+class Results:
+    """A function's arguments by position, its results' names, and what they are."""
+
+    arguments: tuple[str, ...]
+    names: tuple[str, ...]
+    of: Callable[[Names], Names]  # sizes and "shape"; raises ValueError where nothing fits
+
+
+def _same(first: str) -> Callable[[Names], Names]:
+    """Return the shape of an element-wise function of `first`."""
+
+    def of(call: Names) -> Names:
+        if "grad_output" in call:
+            shapes.check_same_shape(call["grad_output"], call[first])
+        return {"shape": call[first].shape}
+
+    return of
+
+
+def _softmax(call: Names) -> Names:
+    z, axis = call["z"], call["axis"]
+    if not -z.ndim <= axis < z.ndim or not z.shape[axis]:
+        raise ValueError(f"shape {z.shape} has nothing on axis {axis}")
+    return _same("z")(call)
+
+
+def _conv(kind: str, *, transposed: bool = False) -> Callable[[Names], Names]:
+    """Return the sizes of a convolution, and the shape of its y, dx or dw."""
+
+    def of(call: Names) -> Names:
+        x = tuple(call["input_shape"]) if kind == "dx" else call["x"].shape
+        weight = tuple(call["weight_shape"]) if kind == "dw" else call["weight"].shape
+        stride, padding, dilation = call["stride"], call["padding"], call["dilation"]
+        if transposed:
+            more = call["output_padding"]
+            y = shapes.conv_transpose2d_shape(
+                x, weight, stride, padding, more, dilation, call["groups"]
+            )
+        else:
+            y = shapes.conv2d_shape(x, weight, stride, padding, dilation, call["groups"])
+        if kind == "y":
+            shapes.check_bias(call["bias"], y[1], "filters")
+        else:
+            shapes.check_grad_output(call["grad_output"], y)
+        sizes = _sizes(x, y, weight[2:], stride, padding, dilation)
+        return {**sizes, "G": call["groups"], "shape": {"y": y, "dx": x, "dw": weight}[kind]}
+
+    return of
+
+
+def _sizes(
+    x: shapes.Shape, y: shapes.Shape, kernel: Any, stride: Any, padding: Any, dilation: Any
+) -> dict[str, int]:
+    return dict(zip(SIZES, (*x, *y[1:], *kernel, *stride, *padding, *dilation), strict=True))
+
+
+def _channels(call: Names) -> Names:
+    dy = call["grad_output"]
+    shapes.check_channels(dy)
+    return {**dict(zip(("N", "M", "OH", "OW"), dy.shape, strict=True)), "shape": dy.shape[1:2]}
+
+
+def _pool(kind: str) -> Callable[[Names], Names]:
+    def of(call: Names) -> Names:
+        x = tuple(call["input_shape"]) if "input_shape" in call else call["x"].shape
+        kernel, stride, padding = call["kernel_size"], call["stride"], call["padding"]
+        dilation = call.get("dilation", (1, 1))
+        windows = shapes.pool2d_windows(
+            x, kernel, stride, padding, dilation, ceil_mode=call["ceil_mode"]
+        )
+        y = (*x[:2], *windows)
+        if "grad_output" in call:
+            shapes.check_grad_output(call["grad_output"], y)
+        return {
+            **_sizes(x, y, kernel, stride, padding, dilation), "shape": y if kind == "y" else x,
+        }  # fmt: skip
+
+    return of
+
+
+def _unpool(call: Names) -> Names:
+    dy, shape = call["grad_output"], tuple(call["input_shape"])
+    shapes.check_indices(dy, call["indices"], shape)
+    sizes = dict(zip(("N", "C", "H", "W", "OH", "OW"), (*shape, *dy.shape[2:]), strict=True))
+    return {**sizes, "shape": shape}
+
+
+def _linear(call: Names) -> Names:
+    x, weight = call["x"], call["weight"]
+    shapes.check_linear(x, weight, call["bias"])
+    return {"N": len(x), "C": x.shape[1], "M": len(weight), "shape": (len(x), len(weight))}
+
+
+def _linear_dx(call: Names) -> Names:
+    dy, weight = call["grad_output"], call["weight"]
+    shapes.check_linear_gradient(dy, 1, weight=weight)
+    sizes = {"N": len(dy), "C": weight.shape[1], "M": dy.shape[1]}
+    return {**sizes, "shape": (len(dy), weight.shape[1])}
+
+
+def _linear_dw(call: Names) -> Names:
+    dy, x = call["grad_output"], call["x"]
+    shapes.check_linear_gradient(dy, 0, x=x)
+    sizes = {"N": len(dy), "C": x.shape[1], "M": dy.shape[1]}
+    return {**sizes, "shape": (dy.shape[1], x.shape[1])}
+
+
+def _linear_db(call: Names) -> Names:
+    dy = call["grad_output"]
+    shapes.check_axes(2, grad_output=dy)
+    return {"N": len(dy), "M": dy.shape[1], "shape": dy.shape[1:]}
+
+
+def _loss(kind: str) -> Callable[[Names], Names]:
+    def of(call: Names) -> Names:
+        logits = call["logits"]
+        shapes.check_cross_entropy(logits, call["target"], call["reduction"])
+        sizes = {"N": len(logits), "C": logits.shape[1], "mean": call["reduction"] == "mean"}
+        return {**sizes, "shape": logits.shape if kind == "dlogits" else ()}
+
+    return of
+
+
+def _mean(call: Names) -> Names:
+    given = call["gradient_per_image"]
+    shapes.check_batch(given)
+    return {"N": len(given), "shape": given.shape[1:]}
+
+
+def _step(call: Names) -> Names:
+    shapes.check_step(call["parameter"], call["gradient"])
+    return {"shape": call["parameter"].shape}
+
+
+def _results() -> dict[str, Results]:
+    found = {
+        "softmax": Results(("z",), ("p",), _softmax),
+        "softmax_grad": Results(("grad_output", "z"), ("dz",), _softmax),
+        "linear": Results(("x", "weight", "bias"), ("y",), _linear),
+        "linear_grad_input": Results(("grad_output", "weight"), ("dx",), _linear_dx),
+        "linear_grad_weight": Results(("grad_output", "x"), ("dw",), _linear_dw),
+        "linear_grad_bias": Results(("grad_output",), ("db",), _linear_db),
+        "max_pool2d": Results(("x",), ("y", "indices"), _pool("y")),
+        "max_pool2d_grad_input": Results(("grad_output", "indices"), ("dx",), _unpool),
+        "max_pool2d_vjp": Results(("grad_output", "x"), ("dx",), _pool("dx")),
+        "avg_pool2d": Results(("x",), ("y",), _pool("y")),
+        "avg_pool2d_grad_input": Results(("grad_output",), ("dx",), _pool("dx")),
+        "cross_entropy": Results(("logits", "target"), ("loss",), _loss("loss")),
+        "cross_entropy_grad": Results(("logits", "target"), ("dlogits",), _loss("dlogits")),
+        "batch_mean": Results(("gradient_per_image",), ("mean",), _mean),
+        "sgd_step": Results(("parameter", "gradient"), ("parameter_after",), _step),
+    }
+    for name in ("relu", "leaky_relu", "sigmoid", "tanh"):
+        found[name] = Results(("z",), ("y",), _same("z"))
+        found[f"{name}_grad"] = Results(("grad_output", "z"), ("dz",), _same("z"))
+    for name, transposed in (("conv2d", False), ("conv_transpose2d", True)):
+        of = partial(_conv, transposed=transposed)
+        found[name] = Results(("x", "weight", "bias"), ("y",), of("y"))
+        found[f"{name}_grad_input"] = Results(("grad_output", "weight"), ("dx",), of("dx"))
+        found[f"{name}_grad_weight"] = Results(("grad_output", "x"), ("dw",), of("dw"))
+        found[f"{name}_grad_bias"] = Results(("grad_output",), ("db",), _channels)
+    return found
+
+
+RESULTS = _results()
