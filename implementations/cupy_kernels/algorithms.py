@@ -48,13 +48,13 @@ def only(*algorithms: str) -> Iterator[None]:
         _tried.reset(token)
 
 
-def backend(module: ModuleType, algorithm: str) -> SimpleNamespace:
-    """Return a backend of a module's functions that computes convolutions by one algorithm."""
+def backend(module: ModuleType, *algorithms: str) -> SimpleNamespace:
+    """Return a backend of a module's functions that computes convolutions as `only` does."""
 
     def by_it(function: Callable[..., Any]) -> Callable[..., Any]:
         @wraps(function)
         def called(*arguments: Any, **options: Any) -> Any:
-            with only(algorithm):
+            with only(*algorithms):
                 return function(*arguments, **options)
 
         return called

@@ -78,3 +78,4 @@ __all__ = [
 
 compiler()  # without one, no kernel can run: that is an ImportError, which says what to install
 direct = algorithms.backend(sys.modules[__name__], "direct")
+implicit = algorithms.backend(sys.modules[__name__], "implicit", "direct")
