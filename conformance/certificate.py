@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from conformance.report import MismatchReport
 
 UNCLAIMED = "not claimed"
-SCHEMA = 3  # of the JSON; raised when a field comes, goes or changes its meaning
+SCHEMA = 4  # of the JSON; raised when a field comes, goes or changes its meaning
 SCHEMA_FILE = Path(__file__).with_name("certificate.schema.json")  # says what every field means
 
 SHOUTED = {"mismatch": "WRONG", "deviation": "DEVIATES"}
@@ -323,6 +323,8 @@ def _summary(c: Certificate) -> Iterable[str]:
         f"; not run: {', '.join(absent)}" if absent else ""
     )
     yield from _reasons(c)
+    if c.contract.get("runs_on"):
+        yield from _wrapped(f"runs, as it says, on {c.contract['runs_on']}")
     yield from _kept(c)
     yield f"  {_counts(c.environment, ' ')}"
     yield f"  seed {c.seed}, {c.examples} examples a check"

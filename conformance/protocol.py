@@ -91,6 +91,7 @@ DLPack.
              "reason": "a stride of 0 hangs"},
             {"formula": "relu_grad", "reason": "relu'(0) is 1"},  # any of relu_grad's properties
         ],
+        "runs_on": "NVIDIA H200, CUDA 12.8",            # printed beside the verdict
     }
 
 What is not claimed is printed as not claimed.  A deviation is judged all the same: where it shows,
@@ -106,10 +107,10 @@ from conformance.candidate import printable
 from oracle.rounding import FORMATS
 
 DTYPES = ("float32", "float64")
-KEYS = ("functions", "dtypes", "accumulators", "policies", "deviations")
+KEYS = ("functions", "dtypes", "accumulators", "policies", "deviations", "runs_on")
 POLICIES = {"ties": ("first", "any-subgradient"), "nan": ("first", "any")}
 EVERY = "*"  # as a deviation's property: any of its formula's
-LONGEST = 200  # characters of a reason: it is printed beside the verdict, and must not bury it
+LONGEST = 200  # characters that are printed beside the verdict, and must not bury it
 DEVIATION = '{"formula": "conv2d", "property": "matches_oracle", "reason": "why"}'
 
 
@@ -135,6 +136,7 @@ class Contract:
     accumulators: Mapping[str, str] = field(default_factory=dict)
     policies: Mapping[str, str] = field(default_factory=dict)
     deviations: tuple[Deviation, ...] = ()
+    runs_on: str = ""  # in the backend's own words; nobody checks it
 
     def deviation(self, formula: str, property_name: str) -> Deviation | None:
         """Return the entry that says why a check need not hold, if there is one."""
@@ -175,7 +177,9 @@ def read_contract(value: object, known_functions: Sequence[str]) -> Contract:
     for policy, rule in policies.items():
         _require(f"rule of {_require('policy', policy, tuple(POLICIES))}", rule, POLICIES[policy])
     deviations = _deviations(_given(value, "deviations", ()))
-    return Contract(functions, dtypes, accumulators, policies, deviations)
+    where = value.get("runs_on")
+    runs_on = "" if where is None else _words("runs_on needs a text", where)
+    return Contract(functions, dtypes, accumulators, policies, deviations, runs_on)
 
 
 def _deviations(value: object) -> tuple[Deviation, ...]:
@@ -203,14 +207,15 @@ def _deviation(entry: Mapping[str, Any]) -> Deviation:
     formula, name = entry.get("formula"), _given(entry, "property", EVERY)
     if not isinstance(formula, str) or not isinstance(name, str):
         raise ValueError(f"a deviation must be like {DEVIATION}, got {dict(entry)!r}")
-    reason = entry.get("reason")
-    text = " ".join(reason.split()) if isinstance(reason, str) else ""
+    reason = _words(f"the deviation of {formula} needs a reason", entry.get("reason"))
+    return Deviation(formula, reason, name)
+
+
+def _words(what: str, value: object) -> str:
+    text = " ".join(value.split()) if isinstance(value, str) else ""
     if not 0 < len(text) <= LONGEST:
-        raise ValueError(
-            f"the deviation of {formula} needs a reason of 1 to {LONGEST} characters, got "
-            f"{reason!r}"
-        )
-    return Deviation(formula, printable(text), name)
+        raise ValueError(f"{what} of 1 to {LONGEST} characters, got {value!r}")
+    return printable(text)
 
 
 def _given(contract: Mapping[str, Any], key: str, default: Any) -> Any:

@@ -376,7 +376,7 @@ def test_a_backend_of_one_algorithm_asks_no_other(compiled, monkeypatch):
         y = host.direct.conv2d(X, W, B, **CONV)
     assert fast.calls == ()
     assert_same("conv2d", y, im2col.conv2d(X, W, B, **CONV))
-    assert set(vars(host.direct)) == set(FUNCTIONS)
+    assert set(vars(host.direct)) == {*FUNCTIONS, "contract"}
 
 
 def test_unknown_algorithms_are_named():
@@ -489,7 +489,13 @@ def cupy_that(**attributes):
         return SimpleNamespace(get_function=lambda name: kernel)
 
     cupy = ModuleType("cupy")
-    cupy.cuda = SimpleNamespace(runtime=SimpleNamespace(getDeviceCount=count))
+    runtime = SimpleNamespace(
+        getDeviceCount=count,
+        getDeviceProperties=lambda number: {"name": b"A GPU", "major": 9, "minor": number},
+        runtimeGetVersion=lambda: 12080,
+    )
+    cupy.cuda = SimpleNamespace(runtime=runtime, Device=lambda: SimpleNamespace(id=0))
+    cupy.__version__ = "14.2.0"
     cupy.RawModule, cupy.asarray, cupy.asnumpy, cupy.array = module, np.array, np.asarray, np.array
     return cupy
 
@@ -536,6 +542,7 @@ def test_a_device_that_can_be_used_is_a_backend(monkeypatch):
     __import__(name)
     device = sys.modules.pop(name)
     assert set(device.__all__) == {*FUNCTIONS, "contract", "from_numpy", "to_numpy"}
+    assert device.contract["runs_on"] == "A GPU (compute capability 9.0), CUDA 12.8, CuPy 14.2.0"
     assert device.from_numpy(Z) is not Z
     np.testing.assert_array_equal(device.to_numpy(device.from_numpy(Z)), Z)
 
@@ -543,4 +550,5 @@ def test_a_device_that_can_be_used_is_a_backend(monkeypatch):
 def test_the_host_backend_has_the_whole_protocol(compiled):
     from implementations.cupy_kernels import host
 
-    assert set(host.__all__) == set(FUNCTIONS)
+    assert set(host.__all__) == {*FUNCTIONS, "contract"}
+    assert host.contract["runs_on"].startswith("the CPU: CUDA C++ compiled by g++ (hostcuda), ")

@@ -105,8 +105,13 @@ def test_what_a_kernel_does_wrong_is_told_with_its_line(wrong, name):
     assert (fault["kind"], line) in found, caught.value
     assert fault["words"] in found[fault["kind"], line].text
     if line:
-        assert f"faults.cu:{line}: {fault['kind']}: " in str(caught.value)
-        assert "[block " in str(caught.value)
+        told = str(found[fault["kind"], line])
+        assert told.startswith(f"faults.cu:{line}: {fault['kind']}: ")
+        assert "[block " in told
+    first, *others = map(str, caught.value.findings)
+    more = f", and {len(others)} more" if others else ""
+    assert str(caught.value) == f"{name}: {first}{more}"
+    assert getattr(caught.value, "__notes__", []) == others
 
 
 def test_arithmetic_of_unsigned_numbers_wraps_and_is_no_fault():

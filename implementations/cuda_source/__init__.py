@@ -46,6 +46,7 @@ from implementations.cuda_source.expressions import NUMBERS, SourceError, value
 from implementations.cuda_source.results import RESULTS, Names, Results
 from implementations.cupy_kernels import machine as machines
 from implementations.cupy_kernels.placement import place
+from implementations.cupy_kernels.probe import described
 from implementations.shapes import Array
 
 __all__ = ["SourceError", "backend"]
@@ -77,6 +78,8 @@ def backend(given: str) -> SimpleNamespace:
         for name, plan in plans.items()
     }
     contract: dict[str, Any] = {"functions": [*plans], "dtypes": dtypes}
+    with hostcuda.checking():
+        contract["runs_on"] = hostcuda.described() if on_host else _device()
     if "accumulators" in settings:
         contract["accumulators"] = settings["accumulators"]
     if not on_host:
@@ -89,6 +92,10 @@ def _has_device() -> bool:
         return bool(machines.on_device(0).xp.cuda.is_available())
     except ImportError:
         return False
+
+
+def _device() -> str:
+    return described(machines.on_device(0).xp)
 
 
 def _to_numpy(array: Array) -> Array:

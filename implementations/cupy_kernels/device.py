@@ -44,7 +44,7 @@ from implementations.cupy_kernels import (
     tanh,
     tanh_grad,
 )
-from implementations.cupy_kernels.probe import cupy_with_device
+from implementations.cupy_kernels.probe import cupy_with_device, described
 
 __all__ = [
     "avg_pool2d",
@@ -85,7 +85,7 @@ __all__ = [
 
 cupy = cupy_with_device()
 
-contract = {"dtypes": ["float32", "float64"]}
+contract = {"runs_on": described(cupy)}
 
 
 def from_numpy(array: npt.NDArray[Any]) -> Any:

@@ -40,12 +40,14 @@ from implementations.cupy_kernels import (
     tanh,
     tanh_grad,
 )
+from implementations.hostcuda import described
 from implementations.hostcuda.build import compiler
 
 __all__ = [
     "avg_pool2d",
     "avg_pool2d_grad_input",
     "batch_mean",
+    "contract",
     "conv2d",
     "conv2d_grad_bias",
     "conv2d_grad_input",
@@ -75,6 +77,8 @@ __all__ = [
     "tanh",
     "tanh_grad",
 ]
+
+contract = {"runs_on": described()}
 
 compiler()  # without one, no kernel can run: that is an ImportError, which says what to install
 direct = algorithms.backend(sys.modules[__name__], "direct")

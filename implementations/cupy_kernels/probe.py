@@ -34,6 +34,18 @@ def cupy_with_device() -> Any:
     return cupy
 
 
+def described(cupy: Any) -> str:
+    """Return the names of the device and of what drives it."""
+    runtime = cupy.cuda.runtime
+    found = runtime.getDeviceProperties(cupy.cuda.Device().id)
+    name = found["name"].decode(errors="replace")
+    version = runtime.runtimeGetVersion()
+    return (
+        f"{name} (compute capability {found['major']}.{found['minor']}), "
+        f"CUDA {version // 1000}.{version % 1000 // 10}, CuPy {cupy.__version__}"
+    )
+
+
 def _doubled(cupy: Any) -> Any:
     """Return 2 * [1, 2], from a kernel that is compiled as ours are."""
     module = cupy.RawModule(

@@ -32,7 +32,14 @@ from implementations.hostcuda.build import NoCompiler
 from implementations.hostcuda.kernel import Kernel
 from implementations.hostcuda.module import NotModelled, RawKernel, RawModule
 from implementations.hostcuda.report import Finding, KernelFault
-from implementations.hostcuda.settings import ORDERS, Settings, checking, settings, using
+from implementations.hostcuda.settings import (
+    ORDERS,
+    Settings,
+    checking,
+    described,
+    settings,
+    using,
+)
 
 __all__ = [
     "ORDERS",
@@ -46,6 +53,7 @@ __all__ = [
     "Settings",
     "asnumpy",
     "checking",
+    "described",
     "empty",
     "settings",
     "using",

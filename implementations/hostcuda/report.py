@@ -56,9 +56,12 @@ class KernelFault(RuntimeError):
     """A kernel does what no kernel may; `findings` says what, where and who."""
 
     def __init__(self, kernel: str, findings: Sequence[Finding]) -> None:
-        """Make the message of the findings, one a line."""
+        """Make the message of the first finding, and notes of the others."""
         self.kernel, self.findings = kernel, tuple(findings)
-        super().__init__(f"{kernel}: " + "\n".join(map(str, self.findings)))
+        first, *others = map(str, self.findings)
+        super().__init__(f"{kernel}: {first}" + (f", and {len(others)} more" if others else ""))
+        for other in others:
+            self.add_note(other)
 
 
 def read(raw: Sequence[RawFinding], library: Path) -> list[Finding]:

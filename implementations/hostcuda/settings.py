@@ -34,6 +34,12 @@ def settings() -> Settings:
     return _in_force[-1]
 
 
+def described() -> str:
+    """Return in words what kernels run on under the settings in force."""
+    how = "looked at access by access" if settings().mode == "check" else "at speed"
+    return f"the CPU: CUDA C++ compiled by g++ (hostcuda), {how}"
+
+
 @contextmanager
 def using(chosen: Settings) -> Iterator[None]:
     """Run kernels so within the block."""
