@@ -1,0 +1,1 @@
+"""Evidence from a real GPU: `python -m tests.gpu.evidence`, and `python -m tests.gpu.table`."""
