@@ -125,17 +125,11 @@ class Device:
         which = ("grad_input", "grad_weight").index(direction)
         mask = [which == 0, which == 1, False]
         pairs = [layer.stride] * 2, [layer.padding] * 2, [1, 1]
-        return lambda: torch.ops.aten.convolution_backward(
-            dy,
-            x,
-            weight,
-            None,
-            *pairs,
-            False,
-            [0, 0],
-            layer.groups,
-            mask,  # noqa: FBT003 - aten's
-        )[which]
+        transposed, more = False, [0, 0]
+        options = (*pairs, transposed, more, layer.groups)
+        return lambda: torch.ops.aten.convolution_backward(dy, x, weight, None, *options, mask)[
+            which
+        ]
 
     def seconds(self, call):
         """Return the seconds that the device takes for a call, with cold caches."""

@@ -17,6 +17,7 @@ from tests.faults import CODE, CUDA, FAULTS, NUMBERS
 SHAPE = np.dtype([("n", np.int32), ("scale", np.float32)])
 SCALED = "scaled<float, 64>"
 STANDARD = "--std=c++17"
+DONE = "{} ran to its end"
 
 
 def fault(cupy, name, options=()):
@@ -166,7 +167,7 @@ def main(arguments):
     except Exception as error:  # noqa: BLE001 - CuPy has an exception for each of CUDA's libraries
         print(f"{type(error).__name__}: {' '.join(str(error).split())[:300]}", file=sys.stderr)
         return 1
-    print(f"{subject} ran")
+    print(DONE.format(subject))
     return 0
 
 

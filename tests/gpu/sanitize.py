@@ -78,7 +78,7 @@ class _Runs:
                         self.skipped.add(job)
                     else:
                         self.ends[job] = end
-                        self.reports[job] = self._report(end)
+                        self.reports[job] = self._report(job[0], end)
             except BaseException:
                 pool.shutdown(wait=False, cancel_futures=True)
                 end_all()
@@ -93,13 +93,16 @@ class _Runs:
         command = sanitizer.command(self.where, tool, program)
         return self.runner(command, min(SECONDS, left), CUPY_CACHE_DIR=self.cache)
 
-    def _report(self, end):
+    def _report(self, subject, end):
         report = sanitizer.parsed(end.output)
         if end.code is None:
             report.trouble.insert(0, f"killed after {end.seconds:.0f} s")
-        elif not report.summary and not report.trouble:
-            last = end.output.strip().splitlines()[-1:] or ["it wrote nothing"]
-            report.trouble.append(f"exit code {end.code}: {last[0][:200]}")
+        elif end.code != 0:
+            lines = [line for line in end.output.splitlines() if not line.startswith("=====")]
+            last = next((line for line in reversed(lines) if line.strip()), "it wrote nothing")
+            report.failed = f"exit code {end.code}: {last.strip()[:200]}"
+        elif launch.DONE.format(subject) not in end.output:
+            report.failed = "the tool ended well, but the program did not say that it ran"
         return report
 
     def of(self, subject, option):

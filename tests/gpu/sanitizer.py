@@ -64,7 +64,7 @@ class Said:
     title: str
     detail: str = ""  # whose access, and to what
     file: str = ""
-    line: int = 0
+    lines: list[int] = field(default_factory=list)  # first its own, then what it is about
     count: int = 1
 
 
@@ -77,16 +77,16 @@ class Report:
     trouble: list[str] = field(default_factory=list)  # why it could not look
     summary: str = ""  # "" where it did not get so far
     errors: int = 0  # that the summary counts; races: those that it displays
+    failed: str = ""  # how the program ended, if not well: the kernel may not have run
 
     def plain(self) -> dict:
         """Return it as plain data, the first findings in full."""
         return {
-            "summary": self.summary,
-            "findings": [asdict(one) for one in self.findings[:KEPT]],
+            "summary": self.summary, "findings": [asdict(one) for one in self.findings[:KEPT]],
             "different_findings": len(self.findings),
             "api_errors": [asdict(one) for one in self.api[:KEPT]],
-            "trouble": self.trouble[:KEPT],
-        }
+            "trouble": self.trouble[:KEPT], "failed": self.failed,
+        }  # fmt: skip
 
 
 _MARK = re.compile(r"^=========\s?(?P<indent>\s*)(?P<text>.*?)\s*$")
@@ -136,8 +136,10 @@ def parsed(output: str) -> Report:
 
 
 def _place(said: Said, text: str) -> None:
-    if not said.line and (found := _LINE.search(text)):
-        said.file, said.line = Path(found["file"]).name, int(found["line"])
+    if found := _LINE.search(text):
+        said.file = said.file or Path(found["file"]).name
+        if Path(found["file"]).name == said.file:
+            said.lines.append(int(found["line"]))
 
 
 def _more(said: Said, text: str) -> None:
@@ -151,10 +153,10 @@ def _more(said: Said, text: str) -> None:
 
 def _counted(found: list[Said]) -> list[Said]:
     """Return the findings, those of the same words and line as one."""
-    different: dict[tuple[str, str, int], Said] = {}
+    different: dict[tuple[object, ...], Said] = {}
     for one in found:
         title = re.sub(r"\b0x[0-9a-f]+", "0x…", one.title)
-        kept = different.setdefault((title, one.file, one.line), one)
+        kept = different.setdefault((title, one.file, *one.lines), one)
         if kept is not one:
             kept.count += one.count
     return list(different.values())
@@ -188,21 +190,27 @@ def verdict(row: Row, reports: dict[str, Report], line: int) -> tuple[str, str]:
         return NO_VERDICT, f"{row.tool} was not run"
     found = told_of(report, row)
     if not found:
-        if not report.summary:
-            return NO_VERDICT, "; ".join(report.trouble) or f"{row.tool} came to no summary"
+        if not report.summary or report.failed:
+            return NO_VERDICT, _why(report)
         return SILENT, f"{row.tool} says: {report.summary}"
-    if not line or not any(one.line for one in found) or any(one.line == line for one in found):
+    lines = [number for one in found for number in one.lines]
+    if not line or not lines or line in lines:
         return AGREES, f"{row.tool}: {found[0].title}"
-    return OTHER_LINE, f"{row.tool}: {found[0].title}, line {found[0].line} for {line}"
+    return OTHER_LINE, f"{row.tool}: {found[0].title}, line {lines[0]} for {line}"
 
 
 def cleanliness(report: Report) -> tuple[str, str]:
     """Return what a report says of a kernel that is right, and why, in words."""
     if report.findings:
         return "flagged", report.findings[0].title
-    if not report.summary:
-        return NO_VERDICT, "; ".join(report.trouble) or "it came to no summary"
+    if not report.summary or report.failed:
+        return NO_VERDICT, _why(report)
     return "clean", report.summary
+
+
+def _why(report: Report) -> str:
+    """Return why a report without findings says nothing."""
+    return "; ".join(filter(None, (*report.trouble, report.failed))) or "it came to no summary"
 
 
 def binary() -> Path | None:
@@ -224,4 +232,5 @@ def binary() -> Path | None:
 
 def command(where: Path, tool: str, program: list[str]) -> list[str]:
     """Return the command that has a tool look at a program."""
-    return [str(where), "--tool", tool, "--show-backtrace", "device", *program]
+    options = ["--show-backtrace", "device", "--target-processes", "application-only"]
+    return [str(where), "--tool", tool, *options, *program]

@@ -30,7 +30,8 @@ def _of(content):
     yield (
         f"### {told['gpu']}\n\n"
         f"Driver {smi.get('driver_version', 'not told')}, CUDA {told['cuda']}, "
-        f"CuPy {told['cupy']}, PyTorch {told.get('torch', 'none')}, cuDNN {told.get('cudnn', 'none')}; "
+        f"CuPy {told['cupy']}, PyTorch {told.get('torch', 'none')}, "
+        f"cuDNN {told.get('cudnn', 'none')}; "
         f"SM clock {smi.get('clocks.sm', 'not told')} of {smi.get('clocks.max.sm', 'not told')}."
     )
     shown = {"certify": _certify, "sanitize": _sanitize, "benchmark": _benchmark}
