@@ -11,6 +11,7 @@ from functools import wraps
 from types import ModuleType, SimpleNamespace
 from typing import Any
 
+from implementations.cupy_kernels import gemm
 from implementations.cupy_kernels.machine import Machine, Source
 from implementations.cupy_kernels.structs import Struct
 from implementations.shapes import Array
@@ -22,10 +23,11 @@ DIRECT = Source(
 
 # Modules with forward(machine, x, weight, bias, p, y), grad_input(machine, dy, weight, p, dx) and
 # grad_weight(machine, dy, x, p, dw), which fill their last argument or return False: they decline.
-FASTER: Mapping[str, Any] = {}
-ALGORITHMS = (*FASTER, "direct")  # in the order in which they are tried
+# `gemm` picks among the others by shape; these alone are for tests.
+FASTER: Mapping[str, Any] = {"gemm": gemm, **{name: gemm.Only(name) for name in gemm.ALGORITHMS}}
+ALGORITHMS = (*FASTER, "direct")
 
-_tried: ContextVar[tuple[str, ...]] = ContextVar("_tried", default=ALGORITHMS)
+_tried: ContextVar[tuple[str, ...]] = ContextVar("_tried", default=("gemm", "direct"))
 
 
 @contextmanager
@@ -46,13 +48,13 @@ def only(*algorithms: str) -> Iterator[None]:
         _tried.reset(token)
 
 
-def backend(module: ModuleType, algorithm: str) -> SimpleNamespace:
-    """Return a backend of a module's functions that computes convolutions by one algorithm."""
+def backend(module: ModuleType, *algorithms: str) -> SimpleNamespace:
+    """Return a backend of a module's functions that computes convolutions as `only` does."""
 
     def by_it(function: Callable[..., Any]) -> Callable[..., Any]:
         @wraps(function)
         def called(*arguments: Any, **options: Any) -> Any:
-            with only(algorithm):
+            with only(*algorithms):
                 return function(*arguments, **options)
 
         return called

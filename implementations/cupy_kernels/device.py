@@ -1,7 +1,8 @@
 """The backend `cupy`: the kernels on CuPy's arrays, on a CUDA device.
 
 Needs CuPy and a device: pip install 'gradoracle[cupy]'.  What runs without one is `cupy@host`.
-`implementations.cupy_kernels.device:direct` computes convolutions by the readable kernels alone.
+`implementations.cupy_kernels.device:direct` computes convolutions by the readable kernels alone,
+`implementations.cupy_kernels.device:implicit` by those of conv2d_gemm.cu wherever they can.
 """
 
 import sys
@@ -99,3 +100,4 @@ def to_numpy(array: Any) -> npt.NDArray[Any]:
 
 
 direct = algorithms.backend(sys.modules[__name__], "direct")
+implicit = algorithms.backend(sys.modules[__name__], "implicit", "direct")

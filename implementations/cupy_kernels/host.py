@@ -82,3 +82,4 @@ contract = {"runs_on": described()}
 
 compiler()  # without one, no kernel can run: that is an ImportError, which says what to install
 direct = algorithms.backend(sys.modules[__name__], "direct")
+implicit = algorithms.backend(sys.modules[__name__], "implicit", "direct")

@@ -184,6 +184,8 @@ def _index(arguments: Sequence[Any]) -> str:
 
 def _passed(value: Any, index: str, real: Any) -> Any:
     """Return an argument as the kernel's signature has it."""
+    if value is None:
+        return np.uint64(0)  # some versions of CuPy make of None a pointer that is not null
     if isinstance(value, int):
         return np.int32(value) if index == "int" else np.int64(value)
     return real.type(value) if isinstance(value, float) else value
