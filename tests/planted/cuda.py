@@ -144,4 +144,59 @@ FAULTS = {
         "            const T slope = at + 1 < count ? ((const Pair*)(gradient + at))->a : gradient[at];\n"
         "            stepped[at] = (T)((A)parameter[at] - learning_rate * (A)slope);\n        }",
     ),
+    # the tiles of the implicit matrix product
+    "tiles_multiply_before_all_is_there": CudaFault(
+        "race", "conv2d", "conv2d_gemm.cu",
+        "        stash(0);\n        __syncthreads();\n", "        stash(0);\n", only="implicit",
+    ),
+    "tiles_are_overwritten_while_others_multiply": CudaFault(
+        "race", "conv2d", "conv2d_gemm.cu",
+        "            stash(slot);\n            __syncthreads();\n", "            stash(slot);\n", only="implicit",
+    ),
+    "tiles_have_one_buffer": CudaFault(
+        "race", "conv2d", "conv2d_gemm.cu",
+        "            slot ^= 1;\n            stash(slot);", "            stash(slot);", only="implicit",
+    ),
+    "dw_tiles_have_one_buffer": CudaFault(
+        "race", "conv2d", "conv2d_gemm.cu",
+        "        stash_pixels(slot, right);\n        __syncthreads();\n    }\n\n    T* const to",
+        "        stash_pixels(slot ^ 1, right);\n        __syncthreads();\n    }\n\n    T* const to", only="implicit",
+    ),
+    "dw_tiles_wait_in_one_branch": CudaFault(
+        "divergent barrier", "conv2d", "conv2d_gemm.cu",
+        "        stash_pixels(slot, right);\n        __syncthreads();\n    }\n\n    T* const to",
+        "        stash_pixels(slot, right);\n        if (line) __syncthreads();\n        else __syncthreads();\n    }\n\n    T* const to",
+        only="implicit",
+    ),
+    "tiles_store_rows_that_are_none": CudaFault(
+        "tail", "conv2d", "conv2d_gemm.cu",
+        "            if (m >= rows) continue;\n            const A offset", "            const A offset", only="implicit",
+    ),
+    "tiles_store_pixels_that_are_none": CudaFault(
+        "tail", "conv2d", "conv2d_gemm.cu",
+        "if (j >= pixels || (four && l % 4)) continue;", "if (j > pixels || (four && l % 4)) continue;", only="implicit",
+    ),
+    "tiles_gather_columns_beyond_the_last": CudaFault(
+        "out of bounds", "conv2d", "conv2d_gemm.cu",
+        "const int j = clamp(j0 + column, p.N * area), n = j / area;", "const int j = j0 + column, n = j / area;",
+        only="implicit",
+    ),
+    "dw_tiles_take_taps_beyond_the_last": CudaFault(
+        "out of bounds", "conv2d", "conv2d_gemm.cu",
+        "tap[i] = taps[clamp(k0 + i, columns)];", "tap[i] = taps[k0 + i];", only="implicit",
+    ),
+    "tiles_leave_the_last_terms_in_the_padding": CudaFault(
+        "tail", "conv2d", "conv2d_gemm.cu",
+        "const bool real = r < rows && origin[k] >= 0;", "const bool real = origin[k] >= 0;", only="implicit",
+    ),
+    "tiles_forget_the_look_ahead": CudaFault(
+        "uninitialised", "conv2d", "conv2d_gemm.cu",
+        "look(); lanes[0][tid] = lane; look(); lanes[1][tid] = lane;", "look(); lanes[0][tid] = lane; look();",
+        only="implicit",
+    ),
+    "tiles_store_fours_anywhere": CudaFault(
+        "misaligned", "conv2d", "conv2d_gemm.cu",
+        "const bool four = area == plane && area % 4 == 0 && (size_t)result % 16 == 0;",
+        "const bool four = area == plane;", only="implicit",
+    ),
 }  # fmt: skip
