@@ -69,7 +69,10 @@ def backends() -> None:
 def certify(
     backend: Annotated[
         list[str],
-        typer.Argument(metavar="BACKEND...", help="Registered names or import paths."),
+        typer.Argument(
+            metavar="BACKEND...",
+            help="Registered names, import paths or files of CUDA C++ (kernel.cu).",
+        ),
     ],
     *,
     operators: Annotated[

@@ -70,7 +70,7 @@ static void race(const char *what, const Region &region, uintptr_t address, unsi
 
 static void reads(Region &region, uintptr_t address, Cell &cell) {
     if (region.argument == SHARED && cell.write_block != running.serial)
-        report(UNINITIALISED, BY_ADDRESS, "reads byte %zu of shared memory, which nobody in this block has written",
+        report(UNINITIALISED, BY_ADDRESS, "reads byte %zu of shared memory, which nobody in this block has written yet",
                size_t(address - region.start));
     const bool global = region.argument != SHARED;
     if (global && apart(cell.write_block))

@@ -74,7 +74,7 @@ extern "C" __global__ void a_warp_without_syncwarp(float *x, int n) {
 }
 
 // launch: <<<1, 64>>> 64
-// told: uninitialised shared memory: nobody in this block has written
+// told: uninitialised shared memory: nobody in this block has written yet
 extern "C" __global__ void shared_memory_that_nobody_writes(float *x, int n) {
     __shared__ float s[64];
     if (threadIdx.x < 63) s[threadIdx.x] = 1;
@@ -83,7 +83,7 @@ extern "C" __global__ void shared_memory_that_nobody_writes(float *x, int n) {
 }
 
 // launch: <<<2, 64>>> 64
-// told: uninitialised shared memory: nobody in this block has written
+// told: uninitialised shared memory: nobody in this block has written yet
 extern "C" __global__ void the_sums_of_the_block_before(float *x, int n) {
     __shared__ float s;
     if (threadIdx.x == 0 && blockIdx.x == 0) s = 1;
