@@ -502,6 +502,9 @@ class Machine:
         self.clock.now += taken
         return taken
 
+    def answer(self, call):
+        return call()
+
     def check(self, layer, direction, data, answer, column):
         want, total = references(layer, data)[direction]
         verdict = rounding.judged(answer, want, total, layer.terms(direction, len(data["x"])))
@@ -603,7 +606,7 @@ def test_both_contenders_compute_the_layer_and_are_within_the_bound(device, dire
     data = {name: device.torch.from_numpy(array) for name, array in normal(SMALL, 3).items()}
     calls = device.contenders(SMALL, direction, data, (OURS, CUDNN))
     for name, call in calls.items():
-        verdict = device.check(SMALL, direction, data, call(), name)
+        verdict = device.check(SMALL, direction, data, device.answer(call), name)
         assert verdict["within"] is True, (name, verdict)
         assert 0 < verdict["largest_error_over_bound"] < 1
     spoilt = calls[CUDNN]() * 1.001
@@ -611,6 +614,15 @@ def test_both_contenders_compute_the_layer_and_are_within_the_bound(device, dire
     assert device.check(SMALL, direction, data, spoilt, "cuDNN TF32")["within"] is None
     assert device.chosen(SMALL, direction, 3) == "direct"
     assert device.chosen(layers("VGG-16")[4], direction, 32) == "implicit"
+
+
+def test_what_tf32_would_round_is_told(device, monkeypatch):
+    arrays = {name: device.torch.from_numpy(array) for name, array in normal(SMALL, 2).items()}
+    monkeypatch.setattr(device, "arrays", lambda *_: arrays, raising=False)
+    monkeypatch.setattr(device, "release", lambda: None, raising=False)
+    probe = device.probed(SMALL, 2)
+    assert list(probe["answers"]) == [OURS, CUDNN, bench.TF32]
+    assert all(answer == [0.0, 4097.0] for answer in probe["answers"].values())
 
 
 def test_half_precision_is_judged_by_its_own_bound(device):

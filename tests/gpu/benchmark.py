@@ -5,6 +5,7 @@ What computes, measures and checks is given (`tests.gpu.device` on a GPU): a dev
     arrays(layer, images)                          the data of a layer, of this device's own kind
     contenders(layer, direction, data, columns)    name -> a call without arguments -> answer
     seconds(call)                                  of one run, with cold caches
+    answer(call)                                   that owes nothing to the runs before
     check(layer, direction, data, answer, column)  a dict with `within` and `largest`
     chosen(layer, direction, images)               the algorithm that ours chose, in words
     release()                                      lets go of memory
@@ -19,7 +20,8 @@ STAGE = "benchmark"
 IMAGES = 32
 OURS, CUDNN = "ours", "cuDNN"
 SINGLE = (OURS, CUDNN)
-EXTRA = ("cuDNN TF32", "cuDNN float16", "ours float16")
+TF32 = "cuDNN TF32"
+EXTRA = (TF32, "cuDNN float16", "ours float16")
 WARM, LEAST, MOST = 3, 5, 25  # runs
 LONGEST = 0.25  # seconds that the runs of one contender take in all
 MEANS = ("ResNet-50", "VGG-16")  # the networks whose means are told, and that get all columns
@@ -38,7 +40,7 @@ def benchmark(budget, note, device, *, networks=NETWORKS, images=IMAGES):
         if layer not in by_layer:
             by_layer[layer] = _described(layer, images)
             result["layers"].append(by_layer[layer])
-        _measure(device, layer, images, columns, by_layer[layer])
+        _measure(budget, device, layer, images, columns, by_layer[layer])
         budget.say(f"{layer.network:12} {layer.name:32} {_line(by_layer[layer], columns)}")
         result["means"] = means(result["layers"])
         note(result)
@@ -55,20 +57,31 @@ def _described(layer, images):
     }  # fmt: skip
 
 
-def _measure(device, layer, images, columns, told):
+def _measure(budget, device, layer, images, columns, told):
     """Add to what is told of a layer; what fails in one direction is told there."""
     try:
         data = device.arrays(layer, images)
         for direction in DIRECTIONS:
             entry = told["directions"][direction]
+            if budget.left(STAGE) < 2:
+                _not_run(entry, columns, "out of time")
+                continue
             try:
                 _direction(device, layer, images, direction, data, columns, entry)
             except Exception as error:  # noqa: BLE001 - the other directions go on
-                entry["failed"] = _one_line(error)
+                _not_run(entry, columns, _one_line(error))
     except Exception as error:  # noqa: BLE001 - the other layers go on
         told["failed"] = _one_line(error)
     finally:
         device.release()
+
+
+def _not_run(entry, columns, why):
+    """Tell why columns are missing, of an entry that has none or that has others."""
+    if "columns" not in entry:
+        entry["failed"] = why
+    for name in columns if "columns" in entry else ():
+        entry["columns"].setdefault(name, {"not_run": why})
 
 
 def _direction(device, layer, images, direction, data, columns, entry):
@@ -84,7 +97,7 @@ def _direction(device, layer, images, direction, data, columns, entry):
         }  # fmt: skip
     for name, call in calls.items():
         try:
-            verdict = device.check(layer, direction, data, call(), name)
+            verdict = device.check(layer, direction, data, device.answer(call), name)
         except Exception as error:  # noqa: BLE001 - the times stand, and it is told
             verdict = {"within": None, "why": _one_line(error)}
         entry["columns"][name]["check"] = verdict

@@ -25,14 +25,16 @@ certify's result: seed, memory_gib, call_timeout_s, and runs, each with backend,
 jobs, isolation, exit_code (None: killed or not run), seconds, verdict in words, examples, calls by
 dtype, declined, worst_error_over_bound, mismatches, confinement and the certificate's file.
 
-sanitize's result: binary, version; looked_for, the table of kinds and tools; faults, by kernel:
+sanitize's result: binary, version (hostcuda's verdicts are the `told` lines of faults.cu, to which
+tests/test_hostcuda.py holds it); looked_for, the table of kinds and tools; faults, by kernel:
 hostcuda (kind and words), line, tool (null: none looks for it), verdict (agrees | agrees on another
 line | SILENT | not looked for | not looked for, but told | no verdict), words, compiled (the option
 with which the tool was asked), and runs by tool and option; right, by subject: verdicts by tool
 (clean | flagged | no verdict), words, exit_codes and the runs that are not clean; counts;
 out_of_time, the runs that there was no time for.
 
-benchmark's result: images, settings (how it was measured), layers, and means by network and
+benchmark's result: images, settings (how it was measured), tf32_probe (what each makes of 4097 * 1,
+which TF32 rounds to 4096: least and largest), layers, and means by network and
 direction (geometric, whole, layers measured, of how many, wrong).  A layer has network, layer,
 times (that its network has it), macs (of an image), x, weight, stride, padding, groups, and by
 direction: columns ("ours", "cuDNN", "cuDNN TF32", "cuDNN float16", "ours float16") of ms (median),
@@ -136,17 +138,23 @@ def works(budget, folder):
         return sanitize(budget, note)
 
     def benchmark(note):
-        from tests.gpu.benchmark import benchmark
+        from tests.gpu.benchmark import IMAGES, benchmark
         from tests.gpu.device import device
+        from tests.gpu.layers import layers
 
         gpu = device()
+        try:
+            probe = gpu.probed(layers("ResNet-50")[2], IMAGES)
+        except Exception as error:  # noqa: BLE001 - it is told, and the layers are measured
+            probe = {"failed": str(error)[:300]}
+        budget.say(f"4097 * 1: {probe}")
 
         def note_settings(result):
-            result["settings"] = gpu.settings()
+            result |= {"settings": gpu.settings(), "tf32_probe": probe}
             note(result)
 
         result = benchmark(budget, note_settings, gpu)
-        return {**result, "settings": gpu.settings()}
+        return {**result, "settings": gpu.settings(), "tf32_probe": probe}
 
     return {"certify": certify, "sanitize": sanitize, "benchmark": benchmark}
 
