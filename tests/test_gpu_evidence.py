@@ -729,6 +729,32 @@ def test_a_failing_stage_is_told_and_the_others_run(tmp_path, monkeypatch):
     assert record(tmp_path, "other sources").content["stages"] == {}
 
 
+def test_a_device_without_memory_is_told_layer_by_layer(tmp_path, monkeypatch):
+    from tests.gpu import device as module
+
+    class Full(Machine):
+        def arrays(self, layer, images):
+            raise MemoryError(f"no room for {images} images")
+
+        def settings(self):
+            return {"runs": 0}
+
+        def probed(self, layer, images):
+            return self.arrays(layer, images)
+
+    monkeypatch.setattr(module, "device", lambda: Full(Clock()))
+    monkeypatch.setattr(machine, "smi", lambda: {"clocks.sm": "1 MHz", "name": "MADE UP"})
+    budget = Budget(60)
+    one = record(tmp_path)
+    assert one.stage("benchmark", budget, evidence.works(budget, tmp_path)["benchmark"])
+    result = stages(tmp_path)["benchmark"]["result"]
+    assert len(result["layers"]) == sum(len(layers(name)) for name in NETWORKS)
+    assert {layer["failed"] for layer in result["layers"]} == {"MemoryError: no room for 32 images"}
+    assert result["tf32_probe"] == {"failed": "no room for 32 images"}
+    assert result["clocks"] == [{"clocks.sm": "1 MHz"}] * 11
+    assert "no room for 32 images" in table.table(tmp_path)
+
+
 STOPPED = """if True:
     import sys, time
     from pathlib import Path
@@ -739,7 +765,8 @@ STOPPED = """if True:
     def work(note):
         note({"half": True})
         print("begun", flush=True)
-        time.sleep(60)
+        for _ in range(600):
+            time.sleep(0.1)
     sys.exit(evidence.gathered(record, Budget(60), {"certify": work, "sanitize": work}))"""
 
 

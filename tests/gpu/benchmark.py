@@ -23,7 +23,7 @@ SINGLE = (OURS, CUDNN)
 TF32 = "cuDNN TF32"
 EXTRA = (TF32, "cuDNN float16", "ours float16")
 WARM, LEAST, MOST = 3, 5, 25  # runs
-LONGEST = 0.25  # seconds that the runs of one contender take in all
+LONGEST = 0.2  # seconds that the runs of one contender take in all
 MEANS = ("ResNet-50", "VGG-16")  # the networks whose means are told, and that get all columns
 
 

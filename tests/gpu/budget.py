@@ -3,7 +3,7 @@
 import signal
 import time
 from collections.abc import Callable, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 
 SHARES = {"certify": 0.36, "sanitize": 0.24, "benchmark": 0.40}
 LAST = 5.0  # seconds that ending takes
@@ -36,9 +36,10 @@ class Budget:
         return max(self.ends[stage] - self.passed(), 0.0)
 
     def say(self, text: str) -> None:
-        """Print a line with the time."""
+        """Print a line with the time; nobody need be there to read it."""
         minutes, seconds = divmod(int(self.passed()), 60)
-        print(f"{minutes}:{seconds:02d}  {text}", flush=True)
+        with suppress(OSError):
+            print(f"{minutes}:{seconds:02d}  {text}", flush=True)
 
 
 @contextmanager

@@ -34,11 +34,11 @@ with which the tool was asked), and runs by tool and option; right, by subject: 
 out_of_time, the runs that there was no time for.
 
 benchmark's result: images, settings (how it was measured), tf32_probe (what each makes of 4097 * 1,
-which TF32 rounds to 4096: least and largest), layers, and means by network and
-direction (geometric, whole, layers measured, of how many, wrong).  A layer has network, layer,
-times (that its network has it), macs (of an image), x, weight, stride, padding, groups, and by
-direction: columns ("ours", "cuDNN", "cuDNN TF32", "cuDNN float16", "ours float16") of ms (median),
-spread_ms, runs, tflops and check (within: true, false, or null with why), algorithm (of ours) and
+which TF32 rounds to 4096: least and largest), clocks (after every 8th layer), layers, and means by
+network and direction (geometric, whole, layers measured, of how many, wrong).  A layer has
+network, layer, times (that its network has it), macs (of an image), x, weight, stride, padding,
+groups, and by direction: columns ("ours", "cuDNN", "cuDNN TF32", "cuDNN float16", "ours float16")
+of ms (median), spread_ms, runs, tflops and check (within: true, false, or null with why), algorithm (of ours) and
 ratio (cuDNN's time over ours).
 """
 
@@ -57,6 +57,8 @@ from tests.gpu.processes import end_all
 SCHEMA = 1
 RESULTS = Path(__file__).parent / "results"
 NO_GPU, STOPPED = 3, 143
+EVERY = 8  # layers, after which the clocks are read
+CLOCKS = ("clocks.sm", "clocks.mem", "temperature.gpu", "not_told")
 
 
 class Record:
@@ -149,12 +151,16 @@ def works(budget, folder):
             probe = {"failed": str(error)[:300]}
         budget.say(f"4097 * 1: {probe}")
 
+        clocks = []
+
         def note_settings(result):
-            result |= {"settings": gpu.settings(), "tf32_probe": probe}
+            if len(result["layers"]) == len(clocks) * EVERY + 1:
+                clocks.append({k: v for k, v in machine.smi().items() if k in CLOCKS})
+            result |= {"settings": gpu.settings(), "tf32_probe": probe, "clocks": clocks}
             note(result)
 
         result = benchmark(budget, note_settings, gpu)
-        return {**result, "settings": gpu.settings(), "tf32_probe": probe}
+        return {**result, "settings": gpu.settings()}
 
     return {"certify": certify, "sanitize": sanitize, "benchmark": benchmark}
 

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 ROOT = Path(__file__).parent.parent.parent
+SLICE = 1.0  # seconds
 
 _running: set[int] = set()
 _lock = threading.Lock()
@@ -36,7 +37,7 @@ def run(command, seconds, *, folder=None, **variables) -> Ended:
         with _lock:
             _running.add(process.pid)
         try:
-            output, code = process.communicate(timeout=max(seconds, 0.1))[0], process.returncode
+            output, code = _output(process, start + max(seconds, 0.1)), process.returncode
         except subprocess.TimeoutExpired:
             _kill(process.pid)
             output, code = _rest(process), None
@@ -57,6 +58,20 @@ def end_all() -> None:
 def _kill(group: int) -> None:
     with suppress(OSError):
         os.killpg(group, signal.SIGKILL)
+
+
+def _output(process, deadline) -> str:
+    """Return what a command writes until it ends, or raise TimeoutExpired at the deadline.
+
+    It waits in slices: Python sees a signal that falls just before a wait only after that.
+    """
+    while True:
+        left = deadline - time.monotonic()
+        try:
+            return process.communicate(timeout=max(min(left, SLICE), 0))[0]
+        except subprocess.TimeoutExpired:
+            if left <= SLICE:
+                raise
 
 
 def _rest(process) -> str:
