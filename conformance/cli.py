@@ -54,11 +54,13 @@ def backends() -> None:
         try:
             backend = load(entry.name)
         except UnusableBackend as error:
-            has = f"cannot run: {error}"
+            reason = str(error).partition("cannot be loaded: ")[2]
+            has = f"cannot run: {reason or error}"
         else:
             absent = [name for name in FUNCTIONS if name not in backend.functions]
             has = ", ".join(backend.functions) or "none of the protocol's"
             has += f"; not claimed: {', '.join(absent)}" if absent else ""
+            has = has if absent else f"all {len(FUNCTIONS)} of the protocol"
         table.add_row(entry.name, entry.distribution, entry.path, has)
     console = Console(highlight=False, markup=False)
     console.print(table)

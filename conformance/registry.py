@@ -117,6 +117,8 @@ def load(name: str, confinement: Confinement = ISOLATED) -> Backend:
             raise UnusableBackend(f"backend {name!r}: {entry.conflict}")
         return _open(name, entry.path, entry.distribution, confinement)
     if path_of(name) != name:
+        if not Path(name.partition("@")[0]).is_file():
+            raise UnknownBackend(f"there is no file {name.partition('@')[0]!r}")
         return _open(name, path_of(name), "file", confinement)
     if not _looks_importable(name):
         raise UnknownBackend(_unknown(name, list(known)))

@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 import conformance
-from conformance.registry import IN_PROCESS, UnusableBackend, load
+from conformance.registry import IN_PROCESS, UnknownBackend, UnusableBackend, load
 from implementations.cuda_source import SourceError, backend
 from implementations.cuda_source.results import RESULTS
 from implementations.hostcuda import KernelFault
@@ -176,6 +176,12 @@ def test_a_file_without_comments_says_what_to_write(source):
         UnusableBackend, match="no comment says how its kernels are launched; write"
     ):
         load(file, IN_PROCESS)
+
+
+def test_a_file_that_is_not_there_is_told_so(source):
+    missing = source("", "other.cu").replace("other", "missing")
+    with pytest.raises(UnknownBackend, match=r"there is no file '.*missing.cu'"):
+        load(missing)
 
 
 def test_what_does_not_compile_is_told_before_any_call(source):
