@@ -35,11 +35,11 @@ out_of_time, the runs that there was no time for.
 
 benchmark's result: images, settings (how it was measured), tf32_probe (what each makes of 4097 * 1,
 which TF32 rounds to 4096: least and largest), clocks (after every 8th layer), layers, and means by
-network and direction (geometric, whole, layers measured, of how many, wrong).  A layer has
-network, layer, times (that its network has it), macs (of an image), x, weight, stride, padding,
-groups, and by direction: columns ("ours", "cuDNN", "cuDNN TF32", "cuDNN float16", "ours float16")
-of ms (median), spread_ms, runs, tflops and check (within: true, false, or null with why), algorithm (of ours) and
-ratio (cuDNN's time over ours).
+network and direction (geometric, whole, layers measured, of how many, wrong). A layer has network,
+layer, times (that its network has it), macs (of an image), x, weight, stride, padding, groups, and
+by direction: columns ("ours", "cuDNN", "cuDNN TF32", "cuDNN float16", "ours float16") of ms
+(median), spread_ms, runs, tflops and check (within: true, false, or null with why), algorithm (of
+ours) and ratio (cuDNN's time over ours).
 """
 
 import argparse
