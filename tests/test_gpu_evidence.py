@@ -45,6 +45,7 @@ OUT_OF_BOUNDS, MISALIGNED, RACE, HAZARD = map(
     said, ("out_of_bounds", "misaligned", "race", "hazard")
 )
 UNINITIALISED, DIVERGENT, REFUSED = map(said, ("uninitialised", "divergent", "refused"))
+MASK = said("mask")
 CLEAN, NO_RACE, NOT_SUPPORTED = map(said, ("clean", "no_race", "not_supported"))
 
 
@@ -52,7 +53,7 @@ def test_an_access_out_of_bounds_is_read():
     report = sanitizer.parsed(OUT_OF_BOUNDS)
     (said,) = report.findings
     assert said.title == "Invalid __global__ write of size 4 bytes"
-    assert (said.file, said.lines, said.count) == ("faults.cu", [11], 1)
+    assert (said.places, said.count) == ([("faults.cu", 11)], 1)
     assert "by thread (0,0,0) in block (1,0,0)" in said.detail
     assert "1 bytes after the nearest allocation" in said.detail
     assert "Host Frame" not in said.detail
@@ -75,15 +76,24 @@ def test_an_access_out_of_bounds_is_read():
 def test_what_each_tool_says_is_read(output, title, lines, errors):
     report = sanitizer.parsed(output)
     assert report.findings[0].title.startswith(title)
-    assert report.findings[0].lines == lines
+    assert [line for _, line in report.findings[0].places] == lines
     assert report.errors == errors
     assert not report.trouble
 
 
 def test_findings_of_the_same_words_and_line_are_counted():
-    assert [(one.lines[0], one.count) for one in sanitizer.parsed(DIVERGENT).findings] == [
+    assert [(one.places[0][1], one.count) for one in sanitizer.parsed(DIVERGENT).findings] == [
         (106, 2), (108, 1),
     ]  # fmt: skip
+
+
+def test_a_line_of_a_header_is_not_the_kernels():
+    fault = FAULTS["a_mask_without_oneself"]
+    report = sanitizer.parsed(MASK)
+    assert report.findings[0].places == [("builtins.h", 110), ("faults.cu", fault.line)]
+    assert sanitizer.verdict(row_of(fault.name), {"synccheck": report}, fault.line)[0] == (
+        sanitizer.AGREES
+    )
 
 
 def test_the_programs_own_output_is_no_finding():
@@ -355,7 +365,8 @@ def test_stages_share_the_time_and_leave_what_they_do_not_take():
     assert budget.left("benchmark") == pytest.approx(505)
     assert budget.left("certify") == pytest.approx(505 * SHARES["certify"])
     clock.now += 100
-    assert budget.left("sanitize") == pytest.approx(505 * 0.6 - 100)
+    both = SHARES["certify"] + SHARES["sanitize"]
+    assert budget.left("sanitize") == pytest.approx(505 * both - 100)
     clock.now += 1000
     assert budget.left("benchmark") == 0
     assert Budget(60, ["sanitize"], clock).left("sanitize") == pytest.approx(55)

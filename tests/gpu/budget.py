@@ -5,7 +5,7 @@ import time
 from collections.abc import Callable, Sequence
 from contextlib import contextmanager, suppress
 
-SHARES = {"certify": 0.36, "sanitize": 0.24, "benchmark": 0.40}
+SHARES = {"certify": 0.42, "sanitize": 0.20, "benchmark": 0.38}
 LAST = 5.0  # seconds that ending takes
 
 

@@ -19,7 +19,7 @@ CALL = 30  # seconds of a call: a kernel's first call compiles it, in every shap
 JOBS = 14  # checks at a time, at most: each is a worker with a CUDA context
 DEVICE = "implementations.cupy_kernels.device"
 ALGORITHMS = ("direct", "implicit", "columns")
-KEPT = 50  # seconds that the default profile leaves to the algorithms
+KEPT = 40  # seconds that the default profile leaves to the algorithms
 
 
 def certify(budget, note, *, folder, runner=run):

@@ -33,7 +33,13 @@ def sanitize(budget, note, *, where=None, runner=run):
         return result
     version = runner([where, "--version"], 20).output.strip().splitlines()
     result |= {"binary": str(where), "version": version[-1] if version else "not told"}
-    runs = _Runs(budget, where, runner)
+    with tempfile.TemporaryDirectory(prefix="gradoracle-", ignore_cleanup_errors=True) as cache:
+        _all(_Runs(budget, where, runner, cache), result, note)
+    return result
+
+
+def _all(runs, result, note):
+    """Do the runs, the most telling ones first."""
     rows = {f.name: sanitizer.row_of(f.kind, f.words, shared=f.shared) for f in FAULTS.values()}
     right = [name for name in launch.subjects() if ":" in name]
 
@@ -48,25 +54,24 @@ def sanitize(budget, note, *, where=None, runner=run):
     first = [(name, row.tool, LINES) for name, row in rows.items() if row.tool]
     runs.do(first)
     told()
-    budget.say(f"sanitize: {result['counts']['faults']} after the tools that look for it")
+    runs.budget.say(f"sanitize: {result['counts']['faults']} after the tools that look for it")
     silent = [name for name in FAULTS if result["faults"][name]["verdict"] == sanitizer.SILENT]
     runs.do([(name, rows[name].tool, DEBUG) for name in silent])
     runs.do([(name, tool, LINES) for name in right for tool in sanitizer.TOOLS])
     told()
-    rest = [(name, tool, LINES) for name in FAULTS for tool in sanitizer.TOOLS]
+    hangs = {name for (name, *_), end in runs.ends.items() if end.code is None}
+    rest = [(name, tool, LINES) for name in FAULTS if name not in hangs for tool in sanitizer.TOOLS]
     runs.do([job for job in rest if job not in runs.reports])
     told()
-    budget.say(f"sanitize: {result['counts']}")
-    return result
+    runs.budget.say(f"sanitize: {result['counts']}")
 
 
 class _Runs:
     """Runs of the sanitizer, by subject, tool and the compiler's option."""
 
-    def __init__(self, budget, where, runner):
-        self.budget, self.where, self.runner = budget, where, runner
+    def __init__(self, budget, where, runner, cache):
+        self.budget, self.where, self.runner, self.cache = budget, where, runner, cache
         self.reports, self.ends, self.skipped = {}, {}, set()
-        self.cache = tempfile.mkdtemp(prefix="gradoracle-cupy-")
 
     def do(self, jobs):
         """Do the jobs that there is time for, several at once."""

@@ -12,6 +12,8 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import NamedTuple
 
+from tests.faults import FILE
+
 TOOLS = ("memcheck", "racecheck", "initcheck", "synccheck")
 BINARY = "compute-sanitizer"
 KEPT = 6  # findings of a run that are kept in full
@@ -63,9 +65,12 @@ class Said:
 
     title: str
     detail: str = ""  # whose access, and to what
-    file: str = ""
-    lines: list[int] = field(default_factory=list)  # first its own, then what it is about
+    places: list[tuple[str, int]] = field(default_factory=list)  # file and line: its own first
     count: int = 1
+
+    def lines(self, file: str) -> list[int]:
+        """Return the lines of a file that it is about, or that called what it is about."""
+        return [line for name, line in self.places if name == file]
 
 
 @dataclass
@@ -137,9 +142,7 @@ def parsed(output: str) -> Report:
 
 def _place(said: Said, text: str) -> None:
     if found := _LINE.search(text):
-        said.file = said.file or Path(found["file"]).name
-        if Path(found["file"]).name == said.file:
-            said.lines.append(int(found["line"]))
+        said.places.append((Path(found["file"]).name, int(found["line"])))
 
 
 def _more(said: Said, text: str) -> None:
@@ -156,7 +159,7 @@ def _counted(found: list[Said]) -> list[Said]:
     different: dict[tuple[object, ...], Said] = {}
     for one in found:
         title = re.sub(r"\b0x[0-9a-f]+", "0x…", one.title)
-        kept = different.setdefault((title, one.file, *one.lines), one)
+        kept = different.setdefault((title, *one.places), one)
         if kept is not one:
             kept.count += one.count
     return list(different.values())
@@ -193,7 +196,7 @@ def verdict(row: Row, reports: dict[str, Report], line: int) -> tuple[str, str]:
         if not report.summary or report.failed:
             return NO_VERDICT, _why(report)
         return SILENT, f"{row.tool} says: {report.summary}"
-    lines = [number for one in found for number in one.lines]
+    lines = [number for one in found for number in one.lines(FILE)]
     if not line or not lines or line in lines:
         return AGREES, f"{row.tool}: {found[0].title}"
     return OTHER_LINE, f"{row.tool}: {found[0].title}, line {lines[0]} for {line}"
