@@ -119,10 +119,17 @@ def load(name: str, confinement: Confinement = ISOLATED) -> Backend:
     if path_of(name) != name:
         if not Path(name.partition("@")[0]).is_file():
             raise UnknownBackend(f"there is no file {name.partition('@')[0]!r}")
-        return _open(name, path_of(name), "file", confinement)
+        return _open(name, path_of(name), "file", _patient(confinement))
     if not _looks_importable(name):
         raise UnknownBackend(_unknown(name, list(known)))
     return _open(name, name, "import path", confinement)
+
+
+def _patient(confinement: Confinement) -> Confinement:
+    """Return the same, with more time for a call than the default: files may be interpreted."""
+    if confinement.limits.call != Limits.call:
+        return confinement
+    return replace(confinement, limits=replace(confinement.limits, call=Limits.first))
 
 
 def wrap(backend: Any, name: str | None = None, confinement: Confinement = ISOLATED) -> Backend:

@@ -11,7 +11,8 @@ import numpy as np
 import pytest
 
 import conformance
-from conformance.registry import IN_PROCESS, UnknownBackend, UnusableBackend, load
+from conformance.isolation.isolated import Limits
+from conformance.registry import IN_PROCESS, Confinement, UnknownBackend, UnusableBackend, load
 from implementations.cuda_source import SourceError, backend
 from implementations.cuda_source.results import RESULTS
 from implementations.hostcuda import KernelFault
@@ -176,6 +177,13 @@ def test_a_file_without_comments_says_what_to_write(source):
         UnusableBackend, match="no comment says how its kernels are launched; write"
     ):
         load(file, IN_PROCESS)
+
+
+@pytest.mark.parametrize(("given", "seconds"), [(Limits().call, 60), (3.0, 3)])
+def test_a_call_has_more_time_unless_somebody_says_how_much(source, given, seconds):
+    loaded = load(source(RIGHT), Confinement(limits=Limits(call=given)))
+    assert loaded.asked.limits.call == seconds
+    loaded.asked.close()
 
 
 def test_a_file_that_is_not_there_is_told_so(source):
