@@ -5,6 +5,7 @@ from __future__ import annotations
 import platform
 from contextlib import suppress
 from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
 from typing import Any
 
 import hypothesis
@@ -34,9 +35,12 @@ def environment() -> dict[str, Any]:
 
 
 def _blas() -> str:
-    for library in threadpoolctl.threadpool_info():
-        if library.get("user_api") == "blas":
-            parts = (library.get(k) for k in ("internal_api", "version", "architecture"))
-            threads = library.get("num_threads")
-            return f"{' '.join(str(p) for p in parts if p)}, {threads} thread{'s' * (threads != 1)}"
-    return "unknown"
+    """Return NumPy's BLAS; SciPy, where something has loaded it, brings another."""
+    found = [one for one in threadpoolctl.threadpool_info() if one.get("user_api") == "blas"]
+    if not found:
+        return "unknown"
+    own = (one for one in found if "numpy" in Path(one["filepath"]).parent.name)
+    library = next(own, found[0])
+    parts = (library.get(k) for k in ("internal_api", "version", "architecture"))
+    threads = library.get("num_threads")
+    return f"{' '.join(str(p) for p in parts if p)}, {threads} thread{'s' * (threads != 1)}"

@@ -59,6 +59,19 @@ def test_same_seed_same_calls_and_verdicts():
     assert one == two
 
 
+def test_the_blas_of_a_certificate_is_numpys_whatever_else_is_loaded(monkeypatch):
+    def library(folder, version):
+        return {"user_api": "blas", "internal_api": "openblas", "version": version,
+                "num_threads": 1, "filepath": f"/site-packages/{folder}/lib.so"}  # fmt: skip
+
+    openmp = {"user_api": "openmp", "filepath": "/numpy.libs/libgomp.so"}
+    found = [openmp, library("scipy.libs", "0.3.30"), library("numpy.libs", "0.3.31")]
+    monkeypatch.setattr("threadpoolctl.threadpool_info", lambda: found)
+    assert environment()["BLAS"] == "openblas 0.3.31, 1 thread"
+    found.pop()
+    assert environment()["BLAS"] == "openblas 0.3.30, 1 thread"
+
+
 def test_seeds_are_fresh_and_differ():
     seeds = {conformance.check(backend(), examples=1).seed for _ in range(3)}
     assert len(seeds) == 3
