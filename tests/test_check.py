@@ -8,6 +8,7 @@ import pytest
 
 import conformance
 from conformance.backend import FUNCTIONS
+from conformance.environment import environment
 from conformance.operators import OPERATORS
 from implementations import im2col
 from tests.planted.conv2d import FAULTS, backend

@@ -213,3 +213,22 @@ def test_where_it_runs_can_be_chosen(source):
     assert backend(f"{file}@host").contract["runs_on"].startswith("the CPU")
     with pytest.raises(SourceError, match="a kernel runs @host or @device, not @gpu"):
         backend(f"{file}@gpu")
+
+
+def test_arithmetic_is_that_of_c():
+    from implementations.cuda_source.expressions import parsed, value
+
+    for text, want in (("-7 / 2", -3), ("-7 % 3", -1), ("7 / -2", -3), ("int(7) / 2", 3)):
+        assert value(parsed(text, "f:1")[0], {}, np.dtype(np.float32)) == want
+
+
+def test_comments_in_other_dress_are_heard_or_refused():
+    from implementations.cuda_source.comments import read
+
+    for text in (
+        "// Gradoracle : relu = k<<<1, 2>>>(z, y)",
+        "// gradoracle: relu = k<<<1,\n//   2>>>(z, y)",
+    ):
+        assert len(read(text, "f.cu")[0]["relu"].launches) == 1
+    with pytest.raises(ValueError, match="f.cu:1: a gradoracle: comment begins with //"):
+        read("/* gradoracle: relu = k<<<1, 2>>>(z, y) */", "f.cu")

@@ -103,6 +103,23 @@ def test_what_a_kernel_does_wrong_is_told_with_its_line(wrong, name):
     assert getattr(caught.value, "__notes__", []) == others
 
 
+def test_what_comes_from_an_absent_lane_is_poison_and_may_be_dropped():
+    kernel = hostcuda.RawKernel(
+        'extern "C" __global__ void f(float *x) {\n'
+        "    float v = __shfl_down_sync(0xffffffffu, x[threadIdx.x], 4);\n"
+        "    x[threadIdx.x] += threadIdx.x < 4 || x[threadIdx.x] < 0 ? v : 0;\n}",
+        "f",
+    )
+    x = np.ones(8, np.float32)
+    with hostcuda.checking():
+        kernel((1,), (8,), (x,))
+        assert x.tolist() == [2, 2, 2, 2, 1, 1, 1, 1]
+        x[:] = -1
+        kernel((1,), (8,), (x,))
+    assert x[:4].tolist() == [-2] * 4
+    assert np.isnan(x[4:]).all()
+
+
 def test_arithmetic_of_unsigned_numbers_wraps_and_is_no_fault():
     kernel = hostcuda.RawKernel(
         'extern "C" __global__ void f(float *x, int n) { x[(threadIdx.x + 1) * n * n % 64] = 1; }',
@@ -341,3 +358,229 @@ def test_it_stands_in_for_cupy():
         assert cupy.asnumpy(x).tolist() == [1, 1, 1, 1]
         assert cupy.isnan(cupy.empty(3, "float32")).all()"""
     subprocess.run([sys.executable, "-c", code], cwd=ROOT, check=True)
+
+
+INC = RawModule(
+    code='extern "C" __global__ void inc(float *x, int n) {\n'
+    "    int i = blockIdx.x * blockDim.x + threadIdx.x;\n    if (i < n) x[i] += 1;\n}\n"
+)
+
+
+def test_leaving_a_setting_puts_back_the_one_around_it():
+    with hostcuda.checking():
+        with hostcuda.using(hostcuda.Settings()):
+            with hostcuda.checking():
+                pass
+            assert hostcuda.settings().mode == "fast"
+        assert hostcuda.settings().mode == "check"
+    assert hostcuda.settings().mode == "fast"
+
+
+def test_an_access_that_lands_in_another_argument_is_told():
+    both = np.zeros(128, np.float32)
+    x, y = both[:64], both[64:]
+    kernel = hostcuda.RawKernel(
+        'extern "C" __global__ void f(float *x, const float *y, int i) { x[i] = y[0]; }', "f"
+    )
+    with hostcuda.checking(), pytest.raises(hostcuda.KernelFault, match="past the end of argument"):
+        kernel((1,), (1,), (x, y, 70))
+    assert not both.any()
+
+
+def test_views_and_read_only_arrays():
+    kernel, base = INC.get_function("inc"), np.zeros(64, np.float32)
+    for wrong in (base[::-1], np.broadcast_to(np.float32(1), (64,))):
+        with hostcuda.checking(), pytest.raises(hostcuda.KernelFault, match="out of bounds"):
+            kernel((1,), (64,), (wrong, 64))
+    with hostcuda.checking():
+        base[:] = 0
+        kernel((1,), (32,), (base[::2], 32))
+        assert base.tolist() == [1] * 32 + [0] * 32
+        fixed = np.ones(4, np.float32)
+        fixed.flags.writeable = False
+        kernel((1,), (4,), (fixed, 0))
+        with pytest.raises(hostcuda.KernelFault, match="argument 0 is a read-only array"):
+            kernel((1,), (4,), (fixed, 4))
+    assert fixed.tolist() == [1] * 4
+
+
+@pytest.mark.parametrize(
+    ("args", "words"),
+    [((np.zeros(4), 4), "points to float"), ((np.zeros(4, np.float32), np.float32(4)), "integer")],
+)
+def test_numbers_of_another_kind(args, words):
+    with pytest.raises(hostcuda.KernelFault, match=words):
+        INC.get_function("inc")((1,), (4,), args)
+
+
+def test_blocks_are_whole():
+    with pytest.raises(TypeError):
+        INC.get_function("inc")((1.5,), (4,), (np.zeros(4, np.float32), 4))
+
+
+B = "(float *x) { x[threadIdx.x] = 1; }\n"
+
+
+@pytest.mark.usefixtures("mode")
+@pytest.mark.parametrize(
+    ("name", "text"),
+    [
+        *((c, f'extern "C" __global__ void {c}{B}') for c in "abdg"),
+        ("k", "static __global__ void k" + B),
+        ("k", "__global__ static void k" + B),
+        ("k", 'extern "C" void __global__ k' + B),
+        ("k", "#if 0\n__global__ void gone(int *) {}\n#endif\n__global__ void k" + B),
+        ("k", "namespace ns {\n__global__ void other" + B + "}\n__global__ void k" + B),
+        ("ns::k", "namespace ns {\n__global__ void k" + B + "}\n"),
+        ("k", "// no __launch_bounds__(2) here\n__global__ void k" + B),
+        ("k", "#define LB __launch_bounds__(64)\n__global__ void LB k" + B),
+        ("k", "// a \\\n__global__ void gone(int *) {}\n__global__ void k" + B),
+        ("add_float", '#define DEF(T) extern "C" __global__ void add_##T' + B + "DEF(float)\n"),
+        ("k<float>", "template <class T> __global__ void k(T *x) {}\n"
+         "template <> __global__ void k<float>" + B),
+        ("k", "constexpr __device__ float T = 1;\n__constant__ const float U[1] = {1};\n"
+         "struct V { float a; __device__ V operator=(float x) { a = x; return *this; } };\n"
+         "__global__ void k" + B),
+        ("k", "#ifdef __CUDACC__\n__global__ void k" + B + "#endif\n"),
+        *(("k", f"__global__ void k(float *x) {{\n{s}\n"
+                "s[threadIdx.x] = 1; x[threadIdx.x] = s[threadIdx.x]; }")
+          for s in ("static __shared__ float s[4];", "extern volatile __shared__ float s[];",
+                    "__shared__ extern float s[];",
+                    "extern __shared__ __align__(sizeof(double)) float s[];",
+                    "extern __align__(16) __shared__ float s[];", "const int warpSize = 32;"
+                    " extern __shared__ float s[] /* x */ ;")),
+        ("k", "extern __shared__ float s[];\n__global__ void k(float *x)"
+         " { s[threadIdx.x] = 1; x[threadIdx.x] = s[threadIdx.x]; }"),
+    ],
+)  # fmt: skip
+def test_legal_text_is_understood(name, text):
+    x = np.zeros(4, np.float32)
+    plain = name.isidentifier()
+    module = RawModule(code=text, name_expressions=None if plain else [name])
+    module.get_function(name)((1,), (4,), (x,), shared_mem=16)
+    assert x.tolist() == [1] * 4
+
+
+def test_variables_in_device_memory_of_several_words_are_refused():
+    for text in (
+        "__device__ unsigned int n = 0;",
+        "__device__ volatile int n;",
+        "__device__ int *p;",
+    ):
+        with pytest.raises(hostcuda.NotModelled, match="__device__ memory"):
+            RawModule(code=text)
+
+
+def test_a_text_without_a_kernel_is_read_in_no_time():
+    import time
+
+    for text in ("__global__ " + "f(x) " * 400, "/* __global__ */" + "int f(int a)\n" * 300):
+        begun = time.monotonic()
+        RawModule(code=text)
+        assert time.monotonic() - begun < 2
+
+
+def told(body, *args, block=(1,), head=""):
+    kernel = hostcuda.RawKernel(f'{head}extern "C" __global__ void f{body}', "f")
+    with hostcuda.checking(), pytest.raises(hostcuda.KernelFault) as caught:
+        kernel((1,), block, args)
+    return caught.value.findings
+
+
+def test_the_loop_around_atomic_cas_of_cudas_guide(mode):
+    kernel = hostcuda.RawKernel(
+        'extern "C" __global__ void f(double *y) { auto *p = (unsigned long long *)y;\n'
+        "unsigned long long old = *p, as; do { as = old;\n"
+        "old = atomicCAS(p, as, __double_as_longlong(1.0 + __longlong_as_double(as))); }"
+        " while (as != old); }", "f",
+    )  # fmt: skip
+    y = np.zeros(1)
+    kernel((3,), (64,), (y,))
+    assert y[0] == 192, mode
+
+
+def test_an_atomic_is_told_with_the_kernels_line():
+    found = told("(int *x) {\n  atomicAdd(x + 5, 1); }", np.zeros(4, np.int32))
+    assert (found[0].file, found[0].line) == ("kernel.cu", 2)
+
+
+def test_memcpy_and_memset_are_looked_at():
+    x = np.zeros(64, np.float32)
+    assert (
+        told("(float *x) { float a[64]; memcpy(a, x + 32, 256); x[0] = a[1]; }", x)[0].kind
+        == "out of bounds"
+    )
+    assert told("(float *x, int n) { memset(x, 0, n); }", x, 257)[0].kind == "out of bounds"
+
+
+def test_a_fence_before_the_write_shows_nothing():
+    body = ("(float *p, unsigned *c, float *o) { __threadfence(); p[blockIdx.x] = 1;"
+            " if (atomicAdd(c, 1u) == 3) { *o = p[0] + p[1] + p[2] + p[3]; } }")  # fmt: skip
+    kernel = hostcuda.RawKernel(f'extern "C" __global__ void f{body}', "f")
+    args = np.zeros(4, np.float32), np.zeros(1, np.uint32), np.zeros(1, np.float32)
+    with hostcuda.checking(), pytest.raises(hostcuda.KernelFault, match="data race"):
+        kernel((4,), (1,), args)
+
+
+def test_a_number_that_no_integer_holds():
+    assert (
+        "cannot hold"
+        in told("(int *x, float a) { x[0] = (int)a; }", np.zeros(1, np.int32), np.float32(1e20))[
+            0
+        ].text
+    )
+
+
+def test_more_static_shared_memory_than_there_is():
+    found = told("(float *x) { __shared__ float s[20000];\n"
+                 "for (int i = 0; i < 20000; ++i) s[i] = i; x[0] = s[7]; }",
+                 np.zeros(1, np.float32))  # fmt: skip
+    assert "80000 bytes of static shared memory" in found[0].text
+
+
+def test_a_thread_that_waits_for_another_in_a_loop_is_told():
+    body = "(volatile int *x) { if (threadIdx.x) x[0] = 1; else while (x[0] == 0); }"
+    assert told(body, np.zeros(1, np.int32), block=(2,))[0].kind == "deadlock"
+
+
+def test_a_failed_assertion_ends_the_launch_not_python(mode):
+    kernel = hostcuda.RawKernel(
+        '#include <assert.h>\nextern "C" __global__ void f(float *x) {\n assert(x[0] == 1); }', "f"
+    )
+    with pytest.raises(hostcuda.KernelFault, match=r"kernel.cu:3: failed assertion: .*x\[0\] == 1"):
+        kernel((1,), (1,), (np.zeros(1, np.float32),))
+    assert mode in MODES
+
+
+@pytest.mark.usefixtures("mode")
+def test_a_thread_has_half_a_megabyte_of_its_own():
+    kernel = hostcuda.RawKernel(
+        'extern "C" __global__ void f(float *x, int n) { float a[100000];\n'
+        "for (int i = 0; i < n; ++i) a[i] = i;\n__syncthreads(); x[threadIdx.x] = a[n - 1]; }", "f",
+    )  # fmt: skip
+    x = np.zeros(4, np.float32)
+    kernel((1,), (4,), (x, 2000))
+    assert x.tolist() == [1999] * 4
+
+
+@pytest.mark.usefixtures("mode")
+def test_atomics_gathered_by_a_warp():
+    kernel = hostcuda.RawKernel(
+        'extern "C" __global__ void f(const int *x, int *c) { if (x[threadIdx.x]) {\n'
+        "unsigned m = __activemask();\n"
+        "if ((threadIdx.x & 31) == __ffs(m) - 1) atomicAdd(c, __popc(m)); } }",
+        "f",
+    )
+    x, c = (np.arange(100) % 7 == 0).astype(np.int32), np.zeros(1, np.int32)
+    kernel((1,), (100,), (x, c))
+    assert c[0] == x.sum()
+
+
+def test_many_arguments():
+    names = ", ".join(f"int a{i}" for i in range(300))
+    kernel = hostcuda.RawKernel(
+        f'extern "C" __global__ void f(int *x, {names}) {{ *x = a299; }}', "f"
+    )
+    x = np.zeros(1, np.int32)
+    kernel((1,), (1,), (x, *range(300)))
+    assert x[0] == 299

@@ -151,8 +151,11 @@ def _run(
 def _launch_all(plan: Plan, module: Any, names: Names, dtype: Any, *, on_host: bool) -> None:
     for launch in plan.launches:
         kernel = module.get_function(launch.kernel.replace("{T}", C_TYPES[dtype.name]))
-        blocks, threads, *shared = (value(size, names, dtype) for size in launch.sizes)
-        arguments = tuple(_passed(value(a, names, dtype)) for a in launch.arguments)
+        try:
+            blocks, threads, *shared = (value(size, names, dtype) for size in launch.sizes)
+            arguments = tuple(_passed(value(a, names, dtype)) for a in launch.arguments)
+        except (ArithmeticError, LookupError, TypeError, SourceError) as error:
+            raise SourceError(f"{launch.where}: {error}") from error
         grid, block = (x if isinstance(x, tuple) else (x,) for x in (blocks, threads))
         memory = int(shared[0]) if shared else 0
         if on_host:

@@ -9,8 +9,9 @@ from implementations.cuda_source.expressions import NUMBERS, SourceError, parsed
 from implementations.cuda_source.results import RESULTS
 
 C_TYPES = {"float32": "float", "float64": "double"}
-_COMMENT = re.compile(r"//\s*gradoracle:(.*)")
-_CONTINUED = re.compile(r"\s*//\s?(?!\s*gradoracle:)(.*)")
+_COMMENT = re.compile(r"^[^\"]*?//+\s*gradoracle\s*:(.*)", re.IGNORECASE)
+_BLOCK = re.compile(r"/\*[\s*]*gradoracle\s*:", re.IGNORECASE)
+_CONTINUED = re.compile(r"\s*//+\s?(?!\s*gradoracle\s*:)(.*)")
 _LAUNCH = re.compile(r"(\w+)\s*=\s*([\w:<>{},\s*]+?)\s*<<<(.+?)>>>\s*\((.*)\)\s*;?\s*$", re.DOTALL)
 _WORKSPACE = re.compile(r"(\w+)\s*:\s*workspace\s*=\s*(\w+)\s*\[(.+)\]\s*$", re.DOTALL)
 _SETTING = re.compile(r"(dtypes|accumulators)\s*=\s*(.+)$", re.DOTALL)
@@ -37,6 +38,10 @@ class Plan:
 def read(text: str, file: str) -> tuple[dict[str, Plan], dict[str, Any]]:
     """Return what the comments of a text say: a plan of every function, and the settings."""
     plans: dict[str, Plan] = {}
+    block = _BLOCK.search(text)
+    if block:
+        line = text.count("\n", 0, block.start()) + 1
+        raise SourceError(f"{file}:{line}: a gradoracle: comment begins with //, not with /*")
     settings: dict[str, Any] = {}
     for line, said in _comments(text):
         where = f"{file}:{line}"
@@ -78,13 +83,21 @@ def _comments(text: str) -> list[tuple[int, str]]:
         if not begun:
             continue
         said, after = begun[1].strip(), number
-        while said.count("(") > said.count(")") and after < len(lines):
+        while _goes_on(said) and after < len(lines):
             going_on = _CONTINUED.match(lines[after])
             if not going_on:
                 break
             said, after = f"{said} {going_on[1].strip()}", after + 1
         found.append((number, said))
     return found
+
+
+def _goes_on(said: str) -> bool:
+    return (
+        said.count("(") > said.count(")")
+        or said.endswith("=")
+        or ("<<<" in said and not re.search(r">>>\s*\(", said))
+    )
 
 
 def _function(name: str, where: str) -> str:

@@ -1,6 +1,7 @@
 """The arithmetic of a launch: Python's grammar, C's meaning."""
 
 import ast
+import math
 import operator
 from collections.abc import Callable
 from functools import partial
@@ -17,9 +18,20 @@ class SourceError(ValueError):
     """A `gradoracle:` comment that cannot be understood; the message names the file and line."""
 
 
+def _whole(a: Any, b: Any) -> bool:
+    return isinstance(a, (int, np.integer)) and isinstance(b, (int, np.integer))
+
+
+def _quotient(a: Any, b: Any) -> int:
+    """Return a / b as C has it: rounded towards zero."""
+    quotient = abs(int(a)) // abs(int(b))
+    return quotient if (a < 0) == (b < 0) else -quotient
+
+
 _BINARY: dict[type, Callable[[Any, Any], Any]] = {
-    ast.Add: operator.add, ast.Sub: operator.sub, ast.Mult: operator.mul, ast.Mod: operator.mod,
-    ast.Div: lambda a, b: a // b if isinstance(a, int) and isinstance(b, int) else a / b,
+    ast.Add: operator.add, ast.Sub: operator.sub, ast.Mult: operator.mul,
+    ast.Mod: lambda a, b: a - b * _quotient(a, b) if _whole(a, b) else math.fmod(a, b),
+    ast.Div: lambda a, b: _quotient(a, b) if _whole(a, b) else a / b,
     ast.Lt: operator.lt, ast.LtE: operator.le, ast.Gt: operator.gt, ast.GtE: operator.ge,
     ast.Eq: operator.eq, ast.NotEq: operator.ne,
 }  # fmt: skip

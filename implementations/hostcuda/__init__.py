@@ -12,8 +12,8 @@ and shared memory mean what they mean there.  There are two modes:
 `check`  looks at every access and raises `KernelFault`, with the source line, block and thread, for
          accesses outside the arrays, data races (also those that this order of threads would not
          show), shared memory that nobody wrote, barriers that not all threads of a block reach,
-         misaligned accesses, overflow of signed integers, shuffles from absent lanes, and a result
-         that depends on the order in which blocks and threads run.
+         misaligned accesses, overflow of signed integers, masks without the calling lane, and a
+         result that depends on the order in which blocks and threads run.
 
     with hostcuda.checking(): ...                    # or HOSTCUDA_MODE=check in the environment
 
@@ -23,7 +23,9 @@ and refused in words (`NotModelled`): inline PTX, tensor cores, cooperative grou
 copies, textures, variables in `__device__` memory, kernels that launch kernels.  Not modelled, and
 not noticed: the time that anything takes; two blocks that wait for each other; the fused
 multiply-adds that a GPU's compiler makes of `a * b + c` (here every operation rounds); the last
-bits of exp, log and tanh, which are the C library's.
+bits of exp, log and tanh, which are the C library's; what a kernel does with a variable that it
+never set.  What a shuffle reads from an absent lane, and an `empty` array, is NaN or -1: no fault,
+unless the result shows it.
 """
 
 from typing import Any

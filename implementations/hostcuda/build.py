@@ -13,11 +13,11 @@ HERE = Path(__file__).parent
 INCLUDE = HERE / "include"
 COMMON = (
     "-std=c++17", "-fPIC", "-w", "-fvisibility=hidden", "-fno-gnu-unique", "-fno-strict-aliasing",
-    "-ffp-contract=off", f"-I{INCLUDE}",
+    "-ffp-contract=off", "-fstack-clash-protection", f"-I{INCLUDE}",
 )  # fmt: skip
 SANITIZERS = (
     "thread", "bounds-strict", "signed-integer-overflow", "integer-divide-by-zero", "shift",
-    "alignment",
+    "alignment", "float-cast-overflow",
 )  # fmt: skip
 KERNEL_FLAGS = {
     "fast": ("-O2",),
@@ -93,7 +93,7 @@ def _library(name: str, text: str, flags: Sequence[str], beside: Sequence[Path])
         return library
     with tempfile.TemporaryDirectory(dir=library.parent) as work:
         source, compiled, linked = (Path(work) / f"kernel{end}" for end in (".cpp", ".o", ".so"))
-        source.write_text(text)
+        source.write_text(text, encoding="utf-8")
         _run([compiler(), *COMMON, *flags, "-c", "-o", str(compiled), str(source)])
         # Linked without -fsanitize: what the instrumented code calls is in the runtime.
         _run([compiler(), "-shared", "-o", str(linked), str(compiled), *map(str, beside), "-ldl"])

@@ -5,6 +5,7 @@
 // accesses of different threads, one of them a write, with no barrier between them are a race,
 // whether or not this schedule shows it.
 #include "runtime.h"
+#include <algorithm>
 #include <climits>
 #include <unordered_map>
 #include <unordered_set>
@@ -16,8 +17,12 @@ struct Cell {
     uint32_t write_block, write_time;           // block 0: never written in this launch
     uint32_t read_block, read_time;
     uint16_t writer, reader, other_reader;      // the readers since the last barrier: one, and any other
-    bool atomic, many_blocks;                   // written by an atomic; read by several blocks
+    uint8_t atomic;                             // how it was written: PLAIN, ATOMIC or SWAP
+    bool many_blocks;                           // read by several blocks
 };
+
+// A loop around atomicCAS begins with a plain read of what the others swap; CUDA's guide has it so.
+enum : uint8_t { PLAIN, ATOMIC, SWAP };
 
 struct Region {
     uintptr_t start, end;
@@ -33,7 +38,8 @@ static Region fixed, dynamic;
 // atomic later: so the last block may add up what the others left (CUDA's threadFenceReduction).
 static std::unordered_map<uintptr_t, std::vector<uint32_t>> shown;
 static std::unordered_set<uint32_t> seen;
-static bool fenced;
+static bool fenced[MOST_THREADS];            // by whom, since its own last write to an argument
+static bool any_fence() { return std::find(fenced, fenced + running.threads, true) != fenced + running.threads; }
 static const Site BY_ADDRESS = {nullptr, 0};
 
 void checker_starts(char *shared, char *shared_end, size_t bytes) {
@@ -44,10 +50,24 @@ void checker_starts(char *shared, char *shared_end, size_t bytes) {
 
 void checker_next_block() {
     seen.clear();
-    fenced = false;
+    std::fill(fenced, fenced + MOST_THREADS, false);
 }
 
-void fence() { fenced = true; }
+void fence() { fenced[self.number] = true; }
+
+// The library's static shared memory is that of all its kernels: what counts is what this one touched.
+void checker_block_ends() {
+    constexpr size_t MOST_STATIC = 48 << 10, MOST = 227 << 10;
+    const size_t extra = dynamic.end - dynamic.start;
+    if (fixed.end - fixed.start <= MOST_STATIC && fixed.end - fixed.start + extra <= MOST) return;
+    size_t bytes = 0;
+    for (const Cell &cell : fixed.cells) bytes += cell.write_block == running.serial || cell.read_block == running.serial;
+    running.call = running.library;
+    if (bytes > MOST_STATIC)
+        report(LAUNCH, BY_ADDRESS, "%zu bytes of static shared memory, a kernel has at most %zu", bytes, MOST_STATIC);
+    else if (bytes + extra > MOST)
+        report(LAUNCH, BY_ADDRESS, "%zu bytes of shared memory, a block has at most %zu", bytes + extra, MOST);
+}
 
 // Whether what a block did may meet with this one, which runs at the same time on a GPU.
 static bool apart(uint32_t block) { return block && block != running.serial && !seen.count(block); }
@@ -73,7 +93,8 @@ static void reads(Region &region, uintptr_t address, Cell &cell) {
         report(UNINITIALISED, BY_ADDRESS, "reads byte %zu of shared memory, which nobody in this block has written yet",
                size_t(address - region.start));
     const bool global = region.argument != SHARED;
-    if (global && apart(cell.write_block))
+    if (cell.atomic == SWAP) {
+    } else if (global && apart(cell.write_block))
         race("read after write", region, address, cell.writer, true);
     else if (cell.write_block == running.serial && cell.writer != self.number && !ordered(cell.write_time, cell.writer))
         race("read after write", region, address, cell.writer, false);
@@ -83,7 +104,7 @@ static void reads(Region &region, uintptr_t address, Cell &cell) {
     cell.read_block = running.serial, cell.read_time = running.clock;
 }
 
-static void writes(Region &region, uintptr_t address, Cell &cell, bool atomic) {
+static void writes(Region &region, uintptr_t address, Cell &cell, uint8_t atomic) {
     const bool global = region.argument != SHARED;
     if (!(atomic && cell.atomic)) {
         if (global && apart(cell.write_block))
@@ -91,7 +112,8 @@ static void writes(Region &region, uintptr_t address, Cell &cell, bool atomic) {
         else if (cell.write_block == running.serial && cell.writer != self.number && !ordered(cell.write_time, cell.writer))
             race("write after write", region, address, cell.writer, false);
     }
-    if (global && (apart(cell.read_block) || cell.many_blocks))
+    if (atomic == SWAP) {
+    } else if (global && (apart(cell.read_block) || cell.many_blocks))
         race("write after read", region, address, cell.reader, true);
     else if (cell.read_block == running.serial)
         for (const unsigned reader : {cell.reader, cell.other_reader})
@@ -99,10 +121,11 @@ static void writes(Region &region, uintptr_t address, Cell &cell, bool atomic) {
                 race("write after read", region, address, reader, false);
                 break;
             }
+    if (global && !atomic) fenced[self.number] = false;
     cell.write_block = running.serial, cell.write_time = running.clock, cell.writer = self.number, cell.atomic = atomic;
 }
 
-static void touch(Region &region, uintptr_t address, unsigned bytes, bool write, bool atomic) {
+static void touch(Region &region, uintptr_t address, unsigned bytes, bool write, uint8_t atomic) {
     if (region.cells.empty()) region.cells.resize(region.end - region.start);
     for (unsigned i = 0; i < bytes; ++i) {
         Cell &cell = region.cells[address + i - region.start];
@@ -128,9 +151,21 @@ static void stray(uintptr_t address, unsigned bytes, bool write) {
     abandon();                          // before it happens
 }
 
-static void access(const void *pointer, unsigned bytes, bool write, bool atomic = false) {
+// A thread runs until it waits: one that only looks, again and again, looks forever.
+static void spins(uintptr_t address) {
+    static uintptr_t last;
+    static unsigned looks, who;
+    if (address != last || who != self.number) last = address, who = self.number, looks = 0;
+    if (++looks < 1u << 25) return;
+    looks = 0;
+    report(DEADLOCK, BY_ADDRESS, "waits in a loop for a value that another thread is to give, with no barrier or vote in the loop");
+    abandon();
+}
+
+static void access(const void *pointer, unsigned bytes, bool write, uint8_t atomic = PLAIN) {
     const uintptr_t address = (uintptr_t)pointer;
     if (!running.kernel || !options.check || address - (uintptr_t)&self < sizeof self || on_my_stack(address)) return;
+    spins(address);
     Region *region = dynamic.holds(address) ? &dynamic : fixed.holds(address) ? &fixed : nullptr;
     for (size_t i = 0; !region && i < arguments.size(); ++i)
         if (arguments[i].holds(address)) region = &arguments[i];
@@ -149,12 +184,12 @@ static void access(const void *pointer, unsigned bytes, bool write, bool atomic 
     touch(*region, address, bytes, write, atomic);
 }
 
-void __attribute__((noinline)) atomic_access(const void *address, unsigned bytes) {
-    running.call = (uintptr_t)__builtin_return_address(0) - 1;
-    access(address, bytes, true, true);
+void __attribute__((noinline)) atomic_access(const void *address, unsigned bytes, void *caller, bool swap) {
+    running.call = (uintptr_t)caller - 1;
+    access(address, bytes, true, swap ? SWAP : ATOMIC);
     std::vector<uint32_t> &blocks = shown[(uintptr_t)address];
     seen.insert(blocks.begin(), blocks.end());
-    if (fenced && (blocks.empty() || blocks.back() != running.serial)) blocks.push_back(running.serial);
+    if (any_fence() && (blocks.empty() || blocks.back() != running.serial)) blocks.push_back(running.serial);
 }
 
 extern "C" {
@@ -198,6 +233,7 @@ UNDEFINED_BEHAVIOUR(mul_overflow, OVERFLOW_, "a signed product overflows")
 UNDEFINED_BEHAVIOUR(negate_overflow, OVERFLOW_, "a negated number overflows")
 UNDEFINED_BEHAVIOUR(divrem_overflow, UNDEFINED, "a division by zero, or one that overflows")
 UNDEFINED_BEHAVIOUR(shift_out_of_bounds, UNDEFINED, "a shift by more bits than there are, or of a negative number")
+UNDEFINED_BEHAVIOUR(float_cast_overflow, UNDEFINED, "a number that the integer type cannot hold (a GPU gives the nearest, C++ anything)")
 UNDEFINED_BEHAVIOUR(type_mismatch_v1, MISALIGNED, "a pointer that is null or not a multiple of what its type needs")
 #pragma GCC visibility pop
 }

@@ -1,6 +1,8 @@
 """One kernel: its compiled forms, the check of its arguments, and the launch."""
 
 import ctypes
+import operator
+import os
 import threading
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -11,6 +13,7 @@ from typing import Any
 import numpy as np
 
 from implementations.hostcuda import build, report
+from implementations.hostcuda.held import Held
 from implementations.hostcuda.report import Finding, KernelFault, RawFinding
 from implementations.hostcuda.settings import ORDERS, Settings, settings
 
@@ -21,13 +24,21 @@ LARGEST_SHARED = 227 * 1024  # that a kernel can ask for, on compute capability 
 _one_launch = threading.Lock()  # the runtime keeps its state in globals
 
 
+def _new_lock() -> None:
+    global _one_launch  # noqa: PLW0603
+    _one_launch = threading.Lock()
+
+
+os.register_at_fork(after_in_child=_new_lock)  # whoever held it is not in the child
+
+
 @dataclass(frozen=True)
 class _Compiled:
     library: Path
     launch: Any
     runtime: ctypes.CDLL
     sizes: tuple[int, ...]  # of the arguments, in bytes
-    kinds: str  # p pointer, f floating-point, i integer, s struct
+    kinds: str  # F, D, p pointers to float, double, others; f floating-point, i integer, s struct
 
 
 class Kernel:
@@ -69,58 +80,75 @@ class Kernel:
         if refused:
             raise KernelFault(self.name, [Finding("launch", refused)])
         compiled = self.compiled(chosen.mode)
+        assert compiled is not None  # noqa: S101 - not lenient
         values = self._values(compiled, args)
         arrays = [
             (i, a) for i, (a, kind) in enumerate(zip(args, compiled.kinds, strict=True))
-            if kind == "p" and _is_array(a)
+            if kind in "pFD" and _is_array(a)
         ]  # fmt: skip
         with _one_launch:
-            self._run(compiled, chosen, sides, threads, values, shared_mem, arrays)
+            self._run(compiled, chosen, (sides, threads, shared_mem), values, arrays)
 
     def _run(
         self,
         compiled: _Compiled,
         chosen: Settings,
-        grid: tuple[int, ...],
-        block: tuple[int, ...],
-        values: Sequence[Any],
-        shared_mem: int,
+        sizes: tuple[tuple[int, ...], tuple[int, ...], int],
+        values: list[Any],
         arrays: Sequence[tuple[int, Any]],
     ) -> None:
-        """Run the launch in every order that is asked for, from the same data."""
-        before = [a.copy() for _, a in arrays] if len(chosen.orders) > 1 else []
-        first: list[bytes] = []
-        for turn, order in enumerate(chosen.orders):
-            if turn:
-                left = [a.tobytes() for _, a in arrays]
-                first = first or left
-                for (_, array), was in zip(arrays, before, strict=True):
-                    array[...] = was
-            runtime = compiled.runtime
-            runtime.hostcuda_options(
-                ORDERS.index(order), ctypes.c_uint64(chosen.seed), chosen.mode == "check"
-            )
-            if chosen.mode == "check":
-                runtime.hostcuda_forget_arguments()
-                for i, array in arrays:
-                    runtime.hostcuda_argument(
-                        ctypes.c_size_t(array.ctypes.data), ctypes.c_size_t(array.nbytes), i
-                    )
-            pointers = (ctypes.c_void_p * max(1, len(values)))(
-                *(ctypes.cast(ctypes.byref(v), ctypes.c_void_p) for v in values)
-            )
-            found = compiled.launch(
-                pointers,
-                (ctypes.c_uint * 3)(*grid),
-                (ctypes.c_uint * 3)(*block),
-                ctypes.c_size_t(shared_mem),
-            )
-            if found:
-                raise KernelFault(self.name, _findings(compiled, found))
-            if turn:
-                for (i, array), was in zip(arrays, first, strict=True):
-                    if array.tobytes() != was:
-                        raise KernelFault(self.name, [_order_matters(i, array, was, chosen, turn)])
+        """Run the launch, in mode `check` in every order that is asked for, from the same data."""
+        if chosen.mode == "fast":
+            self._raise(self._start(compiled, chosen, chosen.orders[0], sizes, values))
+            return
+        held = Held(arrays)
+        for i, _ in arrays:
+            values[i] = ctypes.c_void_p(held.pointers[i])
+        told: list[Finding] = []
+        for order in chosen.orders:
+            held.fill()
+            compiled.runtime.hostcuda_forget_arguments()
+            for start, count, i in held.regions:
+                compiled.runtime.hostcuda_argument(
+                    ctypes.c_size_t(start), ctypes.c_size_t(count), i
+                )
+            told = self._start(compiled, chosen, order, sizes, values) or held.found(order)
+            if told:
+                break
+        held.give_back()
+        self._raise(told)
+
+    def _raise(self, told: Sequence[Finding]) -> None:
+        if told:
+            raise KernelFault(self.name, told)
+
+    @staticmethod
+    def _start(
+        compiled: _Compiled,
+        chosen: Settings,
+        order: str,
+        sizes: tuple[tuple[int, ...], tuple[int, ...], int],
+        values: Sequence[Any],
+    ) -> list[Finding]:
+        """Run the launch once and return what was found."""
+        grid, block, shared_mem = sizes
+        runtime = compiled.runtime
+        runtime.hostcuda_options(
+            ORDERS.index(order), ctypes.c_uint64(chosen.seed), chosen.mode == "check"
+        )
+        pointers = (ctypes.c_void_p * max(1, len(values)))(
+            *(ctypes.cast(ctypes.byref(v), ctypes.c_void_p) for v in values)
+        )
+        found = compiled.launch(
+            pointers,
+            (ctypes.c_uint * 3)(*grid),
+            (ctypes.c_uint * 3)(*block),
+            ctypes.c_size_t(shared_mem),
+        )
+        if not found:
+            return []
+        raw = runtime.hostcuda_findings(ctypes.byref(ctypes.c_uint()))
+        return report.read(raw[:found], compiled.library)
 
     def _refusal(self, grid: tuple[int, ...], block: tuple[int, ...], shared: int) -> str:
         """Return why no GPU would start such a launch; "" if one would."""
@@ -138,14 +166,19 @@ class Kernel:
             )
         return ""
 
-    def compiled(self, mode: str) -> _Compiled:
+    def compiled(self, mode: str, *, lenient: bool = False) -> _Compiled | None:
         """Return the kernel as it runs in that mode, compiled if it was not yet."""
         if mode in self._compiled:
             return self._compiled[mode]
         name = self._file.partition(".")[0]
         library = build.kernels(name, self._text, mode, self._options)
         opened, runtime = _opened(library), _runtime(mode)
-        sizes, kinds = (ctypes.c_int * 256)(), ctypes.create_string_buffer(256)
+        if not hasattr(opened, f"hostcuda_describe_{self._number}"):
+            if lenient:
+                return None
+            raise ValueError(f"there is no kernel {self.name!r}: the preprocessor leaves it out")
+        # A kernel has at most 4 KiB of arguments, of a byte or more each.
+        sizes, kinds = (ctypes.c_int * 4096)(), ctypes.create_string_buffer(4096)
         count = getattr(opened, f"hostcuda_describe_{self._number}")(sizes, kinds)
         launch = getattr(opened, f"hostcuda_kernel_{self._number}")
         compiled = _Compiled(
@@ -166,8 +199,8 @@ class Kernel:
         ]
 
     def _value(self, i: int, value: Any, size: int, kind: str) -> Any:
-        if kind == "p":
-            return self._pointer(i, value)
+        if kind in "pFD":
+            return self._pointer(i, value, kind)
         if isinstance(value, (bool, int)) and not isinstance(value, np.generic) and kind == "i":
             # CuPy hands over 8 bytes, of which the kernel reads the first.
             if not -(2 ** (8 * size - 1)) <= value < 2 ** (8 * size):
@@ -186,18 +219,22 @@ class Kernel:
                 raise self._misfit(
                     f"argument {i} has {size} bytes, {len(raw)} are given ({value.dtype}){hint}"
                 )
-            if value.dtype.kind != {"f": "f", "i": value.dtype.kind}.get(kind, value.dtype.kind):
-                raise self._misfit(
-                    f"argument {i} is a floating-point number, {value.dtype} is given"
-                )
+            if value.dtype.kind not in {"f": "f", "i": "iub"}.get(kind, value.dtype.kind):
+                wanted = {"f": "a floating-point number", "i": "an integer"}[kind]
+                raise self._misfit(f"argument {i} is {wanted}, {value.dtype} is given")
             return ctypes.create_string_buffer(raw, size)
         raise self._misfit(f"argument {i} is a value of {size} bytes, got {type(value).__name__}")
 
-    def _pointer(self, i: int, value: Any) -> ctypes.c_void_p:
+    def _pointer(self, i: int, value: Any, kind: str) -> ctypes.c_void_p:
         if value is None or (isinstance(value, (int, np.integer)) and value == 0):
             return ctypes.c_void_p(None)
         if not _is_array(value):
             raise self._misfit(f"argument {i} is a pointer, got {type(value).__name__}")
+        pointed = {"F": "float", "D": "double"}.get(kind)
+        if {"float32": "double", "float64": "float"}.get(value.dtype.name) == pointed is not None:
+            raise self._misfit(
+                f"argument {i} points to {pointed}, an array of {value.dtype} is given"
+            )
         return ctypes.c_void_p(value.ctypes.data)
 
     def _misfit(self, text: str) -> KernelFault:
@@ -209,7 +246,8 @@ def _is_array(value: Any) -> bool:
 
 
 def _triple(name: str, given: Sequence[int]) -> tuple[int, int, int]:
-    sides = [int(side) for side in given] if isinstance(given, Sequence) else [int(given)]
+    given = given if isinstance(given, (Sequence, np.ndarray)) else [given]
+    sides = [operator.index(side) for side in given]  # 2.5 blocks are no 2
     if not 1 <= len(sides) <= 3:
         raise ValueError(f"{name} must have one to three sides, got {given!r}")
     x, y, z = (*sides, 1, 1)[:3]
@@ -226,18 +264,3 @@ def _runtime(mode: str) -> ctypes.CDLL:
     runtime = ctypes.CDLL(str(build.runtime(mode)))
     runtime.hostcuda_findings.restype = ctypes.POINTER(RawFinding)
     return runtime
-
-
-def _findings(compiled: _Compiled, count: int) -> list[Finding]:
-    raw = compiled.runtime.hostcuda_findings(ctypes.byref(ctypes.c_uint()))
-    return report.read(raw[:count], compiled.library)
-
-
-def _order_matters(i: int, array: Any, was: bytes, chosen: Settings, turn: int) -> Finding:
-    now = np.frombuffer(array.tobytes(), np.uint8)
-    byte = int(np.flatnonzero(now != np.frombuffer(was, np.uint8))[0])
-    return Finding(
-        "order",
-        f"argument {i} differs from element {byte // array.itemsize} on when threads run in "
-        f"{chosen.orders[turn]} order, not in {chosen.orders[0]} order",
-    )

@@ -1,7 +1,7 @@
 """`RawModule` and `RawKernel`: CuPy's names for CUDA C++ text that becomes functions."""
 
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from functools import cached_property
 from typing import NamedTuple
 
@@ -17,17 +17,21 @@ NOT_MODELLED = (
     (r"\b(tex[123]D\w*|cudaTextureObject_t|surf[123]D\w*)\b", "textures"),
     (r"<<<", "launching kernels from the text (launch them through CuPy's names)"),
     (r"#\s*include\s*<(cub|thrust|curand|cublas|cudnn)", "NVIDIA's libraries"),
-    (r"\b__device__\s+(?!static\s+constexpr)[\w:<>]+\s+\w+\s*(\[[^\]]*\]\s*)*(=|;)",
-     "variables in __device__ memory (pass an array)"),
-    (r"\b__constant__\s+[\w:<>]+\s+\w+\s*(\[[^\]]*\]\s*)*;", "constant memory that the host fills"),
 )  # fmt: skip
-_COMMENT = re.compile(r'//[^\n]*|/\*.*?\*/|"(?:\\.|[^"\\\n])*"', re.DOTALL)
-_KERNEL = re.compile(
-    r"__global__(?P<attributes>(?:\s|\w+\s*\([^;{]*?\)\s*(?=\w)|\b(?!void\b)\w+)*)\bvoid\b"
+_COMMENT = re.compile(
+    r"""//(?:[^\\\n]|\\\r?\n|\\.)*|/\*.*?\*/|"(?:\\.|[^"\\\n])*"|'(?:\\.[^'\n]*|[^'\\\n])'""",
+    re.DOTALL,
 )
+_DIRECTIVE = re.compile(r"^[ \t]*#(?:[^\\\n]|\\\r?\n|\\.)*", re.MULTILINE)
+_IN_MEMORY = (
+    (re.compile(r"\b(__device__|__managed__)\b([^(){};=]*)[=;]"),
+     "variables in __device__ memory (pass an array)"),
+    (re.compile(r"\b(__constant__)\b([^(){};=]*);"), "constant memory that the host fills"),
+)  # fmt: skip
+_ALIGNED = r"(?:__align__|alignas|__attribute__)\s*\((?:[^()]|\((?:[^()]|\([^()]*\))*\))*\)"
 _DYNAMIC = re.compile(
-    r"extern\s+__shared__\s+(?:(?:__align__|alignas)\s*\([^)]*\)\s*)?([\w:<>]+(?:\s+[\w:<>]+)*?)\s+"
-    r"((?:__align__\s*\(\s*\d+\s*\)\s*)?)(\w+)\s*\[\s*\]\s*;"
+    rf"(?<![\w>])(?:(?:__shared__|volatile|{_ALIGNED})\s+)*extern\s(?P<type>(?:{_ALIGNED}|[^;{{}}()=\[])*)"
+    r"\b(?P<name>\w+)\s*\[\s*\]\s*;"
 )
 _BOUNDS = re.compile(r"__launch_bounds__\s*\(")
 
@@ -56,10 +60,17 @@ class RawModule:
     ) -> None:
         """Translate the text; nothing is compiled before a kernel is called."""
         self.file = _file_of(code)
-        self._names = list(dict.fromkeys([*(name_expressions or ()), *_plain_kernels(code)]))
+        plain = [] if name_expressions is None else list(name_expressions)
+        self._names = list(dict.fromkeys([*plain, *_plain_kernels(code)]))
+        # What only the preprocessor knows: kernels that a macro defines.
+        self._macros = any("__global__" in code[d.start() : d.end()] for d in _directives(code))
         self.options = tuple(o for o in options if o.startswith(("-D", "-I", "-U")))
         _require_modelled(code, self.file)
-        exports = "".join(f"\nHOSTCUDA_EXPORT({i}, {name})" for i, name in enumerate(self._names))
+        code, exported = _with_exports(code, {name: i for i, name in enumerate(self._names)})
+        exports = "".join(
+            f"\nHOSTCUDA_EXPORT({i}, {name})"
+            for i, name in enumerate(self._names) if name not in exported
+        )  # fmt: skip
         line = "" if code.lstrip().startswith("#line") else f'#line 1 "{self.file}"\n'
         self.text = f'#include "hostcuda.h"\n{line}{_translated(code)}{exports}\n'
 
@@ -78,7 +89,7 @@ class RawModule:
             ValueError: g++ refuses the text.
         """
         for kernel in self._kernels.values():
-            kernel.compiled(settings().mode)
+            kernel.compiled(settings().mode, lenient=True)
 
     def get_function(self, name: str) -> Kernel:
         """Return the kernel of that name, which must be plain or among the `name_expressions`.
@@ -86,6 +97,10 @@ class RawModule:
         Raises:
             ValueError: there is none.
         """
+        if name not in self._kernels and self._macros and re.fullmatch(r"[\w:]+", name):
+            number = len(self._kernels)
+            text = f"{self.text}HOSTCUDA_EXPORT({number}, {name})\n"
+            self._kernels[name] = Kernel(name, self.file, text, self.options, number)
         if name not in self._kernels:
             raise ValueError(f"there is no kernel {name!r}; there are: {', '.join(self._names)}")
         return self._kernels[name]
@@ -107,25 +122,81 @@ def _file_of(code: str) -> str:
     return told[1] if told else "kernel.cu"
 
 
+class _Found(NamedTuple):
+    name: str
+    start: int
+    end: int  # of what is between the kernel's parentheses
+    template: bool
+
+
+def _found_kernels(code: str) -> list[_Found]:
+    """Return the kernels that the text spells out; `code` is without comments and directives."""
+    found = []
+    for marked in re.finditer(r"\b__global__\b", code):
+        position = marked.end()
+        while word := re.compile(r"\s*([\w:]+|<|>|\*|&)").match(code, position):
+            position = word.end()
+            if not re.compile(r"\s*\(").match(code, position):
+                continue
+            _, end = _parenthesised(code, code.index("(", position))
+            if re.compile(r"\s*[{;]").match(code, end):
+                template = code[: marked.start()].rsplit(";", 1)[-1].rsplit("}", 1)[-1]
+                template_too = re.search(r"\btemplate\b", template.rsplit("{", 1)[-1])
+                found.append(_Found(word[1], marked.start(), end, template_too is not None))
+                break
+            position = end  # an attribute's
+    return found
+
+
 def _plain_kernels(code: str) -> list[str]:
     """Return the kernels that are no templates."""
-    code = _without_comments(code)
-    names = []
-    for kernel in _KERNEL.finditer(code):
-        declared = re.match(
-            r"\s*(?:__launch_bounds__\s*\((?:[^()]|\([^()]*\))*\)\s*)?(\w+)\s*\(",
-            code[kernel.end() :],
-        )
-        before = code[: kernel.start()].rstrip()
-        if declared and not before.endswith(">"):
-            names.append(declared[1])
-    return names
+    return [kernel.name for kernel in _found_kernels(_bare(code)) if not kernel.template]
+
+
+def _with_exports(code: str, numbers: Mapping[str, int]) -> tuple[str, set[str]]:
+    """Return the text with every plain kernel handed out behind its body, and their names.
+
+    There its name is known, whatever namespace or #if it is in.
+    """
+    bare = _bare(code)
+    if not re.search(r"#\s*if|\bnamespace\s+\w", _without_comments(code)):
+        return code, set()
+    places: list[tuple[int, str]] = []
+    last: dict[str, int] = {}
+    for kernel in _found_kernels(bare):
+        opening = re.compile(r"\s*\{").match(bare, kernel.end)
+        if kernel.template or opening is None:
+            continue
+        end = _braced(bare, opening.end() - 1)
+        if not end:
+            continue
+        name = kernel.name
+        if name in last and not re.search(
+            r"^[ \t]*#\s*(el|endif|if)", code[last[name] : end], re.MULTILINE
+        ):
+            continue  # another of that name, in another namespace or with other arguments
+        places.append((end, f" HOSTCUDA_EXPORT({numbers[name]}, {name})"))
+        last[name] = end
+    for end, export in reversed(places):
+        code = code[:end] + export + code[end:]
+    return code, {*last}
+
+
+def _braced(code: str, opening: int) -> int:
+    """Return where the block ends that begins at `opening`; 0 where it does not."""
+    depth = 0
+    for brace in re.compile(r"[{}]").finditer(code, opening):
+        depth += 1 if brace[0] == "{" else -1
+        if not depth:
+            return brace.end()
+    return 0
 
 
 def _require_modelled(code: str, file: str) -> None:
-    bare = _without_comments(code)
-    for pattern, what in NOT_MODELLED:
-        found = re.search(pattern, bare)
+    bare, text = _without_comments(code), _bare(code)
+    told = [(re.search(pattern, bare), what) for pattern, what in NOT_MODELLED]
+    told += [(_variable(pattern, text), what) for pattern, what in _IN_MEMORY]
+    for found, what in told:
         if found:
             line = bare.count("\n", 0, found.start()) + 1
             raise NotModelled(
@@ -133,40 +204,101 @@ def _require_modelled(code: str, file: str) -> None:
             )
 
 
+def _variable(pattern: re.Pattern[str], code: str) -> re.Match[str] | None:
+    """Return the first declaration of a variable that a kernel, or the host, could write."""
+    for found in pattern.finditer(code):
+        before = re.split(r"[;{}]", code[: found.start()])[-1]
+        declared = f"{before} {found[2]}"
+        constant = re.search(r"\b(const|constexpr)\b", declared.rpartition("*")[2])
+        spared = constant or "__constant__" in declared or "operator" in declared
+        if not spared and found[2].strip():
+            return found
+    return None
+
+
+def _blank(found: re.Match[str]) -> str:
+    return re.sub(r"[^\r\n]", " ", found[0])
+
+
 def _without_comments(code: str) -> str:
-    """Return the text with comments and strings blanked, line for line."""
-    return _COMMENT.sub(lambda found: "\n" * found[0].count("\n") or " ", code)
+    """Return the text with comments and strings blanked, letter for letter."""
+    return _COMMENT.sub(_blank, code)
+
+
+def _directives(code: str) -> list[re.Match[str]]:
+    return list(_DIRECTIVE.finditer(_without_comments(code)))
+
+
+def _bare(code: str) -> str:
+    """Return the text with comments, strings and directives blanked, letter for letter."""
+    return _DIRECTIVE.sub(_blank, _without_comments(code))
 
 
 def _translated(code: str) -> str:
     """Return the text as C++: the few things that no macro can express, on the same lines."""
-    code = re.sub(r'extern\s+"C"\s+(?=(?:\w+\s*\([^)]*\)\s*)*__global__)', "", code)
-    code = _DYNAMIC.sub(r"\1 *\3 = (\1 *)hostcuda::self.dynamic;", code)
+    code = re.sub(
+        r'extern\s+"C"\s+(?=[^;{}()]*(?:\([^)]*\)[^;{}()]*)*__global__)', _c_linkage, code
+    )
+    code = re.sub(r"\bstatic[ \t]+__shared__\b", "__shared__", code)
+    code = re.sub(r"\b__constant__[ \t]+(?=const(?:expr)?\b)", "", code)
+    code = re.sub(r"\b(const(?:expr)?(?:[ \t]+static)?)[ \t]+__constant__\b", r"\1", code)
+    for each in reversed(list(_DYNAMIC.finditer(_bare(code)))):
+        if "__shared__" in each[0]:
+            code = code[: each.start()] + _dynamic(each) + code[each.end() :]
     position = 0
-    while found := _BOUNDS.search(code, position):
+    while found := _BOUNDS.search(_bare(code), position):
         most, end = _parenthesised(code, found.end() - 1)
         body = _body(code, end)
-        first = _first_argument(most)
-        check = f" hostcuda::launch_bounds({first}, {{__FILE__, __LINE__}});" if body else ""
-        middle = code[end:body] + check
+        check = f" hostcuda::launch_bounds({_first_argument(most)}, {{__FILE__, __LINE__}});"
         code = (
             code[: found.start()]
             + "\n" * code[found.start() : end].count("\n")
-            + middle
+            + code[end:body]
+            + (check if body else "")
             + code[body or end :]
         )
         position = found.start() + 1
     return code
 
 
+def _c_linkage(found: re.Match[str]) -> str:
+    return "\n" * found[0].count("\n")
+
+
+def _dynamic(found: re.Match[str]) -> str:
+    """Return the C++ for `extern __shared__ T name[];`."""
+    words = re.sub(
+        rf"{_ALIGNED}|\b__shared__\b|\bextern\b", " ", found[0][: found.end("type") - found.start()]
+    )
+    kind, name = " ".join(words.split()), found["name"]
+    lines = "\n" * found[0].count("\n")
+    if _at_file_scope(found.string[: found.start()]):
+        return f"static {kind} *&{name} = ({kind} *&)hostcuda::self.dynamic;{lines}"
+    return f"{kind} *{name} = ({kind} *)hostcuda::self.dynamic;{lines}"
+
+
+def _at_file_scope(before: str) -> bool:
+    functions: list[bool] = []
+    for brace in re.finditer(r"[{}]", before):
+        if brace[0] == "}":
+            functions = functions[:-1]
+        else:
+            header = re.split(r"[;{}]", before[: brace.start()])[-1]
+            functions.append(not re.search(r"\bnamespace\b|\bextern\s*$", header))
+    return not any(functions)
+
+
 def _body(code: str, start: int) -> int:
     """Return where the body of the function declared after `start` begins, or 0: it has none."""
-    opening = code.find("(", start)
+    bare = _bare(code)
+    opening = bare.find("(", start)
     if opening < 0:
         return 0
-    _, end = _parenthesised(code, opening)
-    rest = re.match(r"\s*\{", code[end:])
-    return end + rest.end() if rest else 0
+    _, end = _parenthesised(bare, opening)
+    if re.compile(r"\s*\w+\s*\(").match(bare, end):  # that was an attribute
+        return _body(code, end)
+    rest = re.compile(r"\s*\{").match(bare, end)
+    return rest.end() if rest else 0
 
 
 def _parenthesised(code: str, opening: int) -> _Bounded:

@@ -17,6 +17,7 @@ KINDS = (
     "deadlock",
     "launch",
     "absent lane",
+    "failed assertion",
 )
 
 

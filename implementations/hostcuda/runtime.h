@@ -9,10 +9,10 @@
 namespace hostcuda {
 
 constexpr unsigned MOST_THREADS = 1024, WARP = 32, MOST_FINDINGS = 8;
-constexpr size_t STACK = 128 << 10;
+constexpr size_t STACK = 1 << 20;            // of a thread; a GPU gives 512 KiB of local memory
 
 enum Kind : int {
-    OUT_OF_BOUNDS, RACE, UNINITIALISED, DIVERGENT, MISALIGNED, OVERFLOW_, UNDEFINED, DEADLOCK, LAUNCH, LANE,
+    OUT_OF_BOUNDS, RACE, UNINITIALISED, DIVERGENT, MISALIGNED, OVERFLOW_, UNDEFINED, DEADLOCK, LAUNCH, LANE, FAILED,
 };
 
 // One thing that a kernel did wrong; read by Python, which has the same struct.
@@ -47,5 +47,6 @@ bool in_slots(uintptr_t);
 
 void checker_starts(char *shared, char *shared_end, size_t dynamic);
 void checker_next_block();
+void checker_block_ends();
 
 }  // namespace hostcuda

@@ -251,13 +251,9 @@ void warp_barrier(unsigned mask, bool orders_memory, Site site) {
 
 void *slot(unsigned lane) { return slots[(self.number & ~(WARP - 1)) + lane]; }
 
-bool takes_part(unsigned mask, unsigned from, Site site) {
+bool takes_part(unsigned mask, unsigned from) {
     const unsigned number = (self.number & ~(WARP - 1)) + from;
-    if (number < running.threads && (mask >> from & 1) && threads[number].state != DONE) return true;
-    if (options.check)
-        report(LANE, site, "lane %u reads from lane %u, which takes no part (mask 0x%08x, %u threads in the block)",
-               lane(), from, mask, running.threads);
-    return false;
+    return number < running.threads && (mask >> from & 1) && threads[number].state != DONE;
 }
 
 unsigned ballot(unsigned mask, int predicate, Site site) {
@@ -274,6 +270,11 @@ unsigned ballot(unsigned mask, int predicate, Site site) {
 void launch_bounds(unsigned most, Site site) {
     if (running.threads <= most) return;
     report(LAUNCH, site, "%u threads in a block, but __launch_bounds__ allows %u", running.threads, most);
+    abandon();
+}
+
+void failed(const char *expression, Site site) {
+    report(FAILED, site, "%s", expression);
     abandon();
 }
 
@@ -306,6 +307,7 @@ static void run_block(uint64_t which, char *shared, size_t bytes, char *dynamic,
                "deadlock: %u threads wait at a block's barrier, %u at a warp's, and nobody can go on", waiting, live - waiting);
         abandoned = true;
     }
+    if (!abandoned) checker_block_ends();
     if (abandoned) {                    // what the fibers had begun is given up
         for (unsigned i = 0; i < made; ++i) prepare(fibers[i], run_fiber), idle[i] = i;
         idle_count = made;
@@ -339,6 +341,10 @@ int hostcuda_launch(Kernel kernel, void **arguments, const unsigned *blocks, con
     for (unsigned i = 0; i < running.threads; ++i)
         threads[i].index = {i % block[0], i / block[0] % block[1], i / block[0] / block[1]};
     count = 0, abandoned = false, state = options.seed | 1;
+    if (idle_count != made) {           // a process forked within a launch has fibers that nobody will end
+        for (unsigned i = 0; i < made; ++i) prepare(fibers[i], run_fiber), idle[i] = i;
+        idle_count = made;
+    }
     checker_starts(shared, shared_end, dynamic);
     draw_turns();
     const uint64_t total = uint64_t(blocks[0]) * blocks[1] * blocks[2];
@@ -356,10 +362,11 @@ int hostcuda_launch(Kernel kernel, void **arguments, const unsigned *blocks, con
 }
 
 #ifndef HOSTCUDA_CHECKER
-void atomic_access(const void *, unsigned) {}
+void atomic_access(const void *, unsigned, void *, bool) {}
 void fence() {}
 void checker_starts(char *, char *, size_t) {}
 void checker_next_block() {}
+void checker_block_ends() {}
 #endif
 
 }  // namespace hostcuda

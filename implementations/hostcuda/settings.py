@@ -47,7 +47,9 @@ def using(chosen: Settings) -> Iterator[None]:
     try:
         yield
     finally:
-        _in_force.remove(chosen)
+        # Its own entry, the last: an equal one further out stays in force.
+        last = len(_in_force) - 1 - _in_force[::-1].index(chosen)
+        del _in_force[last]
 
 
 def checking(*orders: str, seed: int = 1) -> AbstractContextManager[None]:

@@ -143,13 +143,6 @@ extern "C" __global__ void __launch_bounds__(32) more_threads_than_the_bounds_al
     x[threadIdx.x] = 1;
 }
 
-// launch: <<<1, 8>>> 64
-// told: absent lane: lane 0 reads from lane 16
-extern "C" __global__ void a_shuffle_from_a_lane_that_is_not_there(float *x, int n) {
-    float v = __shfl_down_sync(0xffffffffu, x[threadIdx.x], 16);  // here
-    x[threadIdx.x] += v;
-}
-
 // launch: <<<1, 32>>> 64
 // told: absent lane: does not name the calling lane 1
 extern "C" __global__ void a_mask_without_oneself(float *x, int n) {

@@ -38,7 +38,6 @@ LOOKED_FOR = (
     Row("divergent barrier", "synccheck", "Barrier error"),
     Row("deadlock", "synccheck", "Barrier error"),
     Row("absent lane", "synccheck", "Barrier error", words="does not name the calling lane"),
-    Row("absent lane", None, "no tool looks at which lanes a shuffle reads"),
     Row("integer overflow", None, "no tool looks at arithmetic"),
     Row("undefined behaviour", None, "no tool looks at arithmetic"),
     Row("launch", "memcheck", "Program hit"),

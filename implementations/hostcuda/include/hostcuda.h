@@ -38,10 +38,11 @@ void warp_barrier(unsigned mask, bool orders_memory, Site);
 unsigned ballot(unsigned mask, int predicate, Site);
 unsigned live_lanes();
 void *slot(unsigned lane);                               // where a lane of my warp leaves a value
-bool takes_part(unsigned mask, unsigned lane, Site);     // whether there is something in its slot
-void atomic_access(const void *address, unsigned bytes);
+bool takes_part(unsigned mask, unsigned lane);           // whether there is something in its slot
+void atomic_access(const void *address, unsigned bytes, void *caller, bool swap);
 void fence();
 void launch_bounds(unsigned threads, Site);
+[[noreturn]] void failed(const char *expression, Site);
 #pragma GCC visibility pop
 
 inline unsigned lane() { return self.number & 31; }
@@ -51,8 +52,8 @@ template <class T> T exchange(unsigned mask, T value, unsigned from, Site site) 
     memcpy(slot(lane()), &value, sizeof value);
     warp_barrier(mask, false, site);
     T got = value;
-    if (takes_part(mask, from, site)) memcpy(&got, slot(from), sizeof got);
-    else memset(&got, 0xFF, sizeof got);
+    if (takes_part(mask, from)) memcpy(&got, slot(from), sizeof got);
+    else memset(&got, 0xFF, sizeof got);     // undefined: who uses it gets NaN or -1
     warp_barrier(mask, false, site);
     return got;
 }
@@ -138,7 +139,7 @@ template <int E> bool operator!=(Narrow<E> a, Narrow<E> b) { return float(a) != 
 }  // namespace hostcuda
 
 #define __HOSTCUDA__ 1
-#define __global__ static
+#define __global__ __attribute__((unused))
 #define __device__
 #define __host__
 #define __forceinline__ inline __attribute__((always_inline))
@@ -154,7 +155,11 @@ template <int E> bool operator!=(Narrow<E> a, Narrow<E> b) { return float(a) != 
 #define blockIdx (::hostcuda::self.block)
 #define blockDim (::hostcuda::self.threads)
 #define gridDim (::hostcuda::self.blocks)
-#define warpSize 32
+static constexpr int warpSize = 32;
+#define __launch_bounds__(...)
+#define __maxnreg__(...)
+#define __CUDACC__ 1
+#define __CUDA_ARCH__ 900
 
 // Where a thread waits is told by the line of the call.
 #define HOSTCUDA_LINE const char *file = __builtin_FILE(), int line = __builtin_LINE()
@@ -175,14 +180,15 @@ HOSTCUDA_SHUFFLE(__shfl_sync, shuffle, int)
 HOSTCUDA_SHUFFLE(__shfl_xor_sync, shuffle_xor, int)
 HOSTCUDA_SHUFFLE(__shfl_down_sync, shuffle_down, unsigned)
 HOSTCUDA_SHUFFLE(__shfl_up_sync, shuffle_up, unsigned)
-static inline unsigned __activemask() { return hostcuda::live_lanes(); }
+// Which lanes run together is the machine's choice; here every thread runs alone.
+static inline unsigned __activemask() { return 1u << hostcuda::lane(); }
 static inline void __threadfence() { hostcuda::fence(); }
 static inline void __threadfence_block() {}
 
 #define HOSTCUDA_RAW static __attribute__((noinline, no_sanitize_thread))
 #define HOSTCUDA_ATOMIC(name, result) \
     template <class T, class U> HOSTCUDA_RAW T name(T *address, U given) { \
-        hostcuda::atomic_access(address, sizeof(T)); \
+        hostcuda::atomic_access(address, sizeof(T), __builtin_return_address(0), false); \
         const T old = *(volatile T *)address, value = T(given); \
         *(volatile T *)address = result; \
         return old; \
@@ -196,8 +202,10 @@ HOSTCUDA_ATOMIC(atomicAnd, T(old & value))
 HOSTCUDA_ATOMIC(atomicOr, T(old | value))
 HOSTCUDA_ATOMIC(atomicXor, T(old ^ value))
 HOSTCUDA_ATOMIC(atomicInc, old >= value ? T(0) : T(old + 1))
-template <class T> HOSTCUDA_RAW T atomicCAS(T *address, T expected, T value) {
-    hostcuda::atomic_access(address, sizeof(T));
+HOSTCUDA_ATOMIC(atomicDec, old == 0 || old > value ? value : T(old - 1))
+template <class T> struct hostcuda_same { typedef T type; };
+template <class T> HOSTCUDA_RAW T atomicCAS(T *address, typename hostcuda_same<T>::type expected, typename hostcuda_same<T>::type value) {
+    hostcuda::atomic_access(address, sizeof(T), __builtin_return_address(0), true);
     const T old = *(volatile T *)address;
     if (old == expected) *(volatile T *)address = value;
     return old;
@@ -234,6 +242,19 @@ static inline double __longlong_as_double(long long x) { return hostcuda_bits<do
 static inline int __popc(unsigned x) { return __builtin_popcount(x); }
 static inline int __clz(int x) { return x ? __builtin_clz(unsigned(x)) : 32; }
 static inline int __ffs(int x) { return __builtin_ffs(x); }
+static inline int __popcll(unsigned long long x) { return __builtin_popcountll(x); }
+static inline int __clzll(long long x) { return x ? __builtin_clzll((unsigned long long)x) : 64; }
+static inline int __ffsll(long long x) { return __builtin_ffsll(x); }
+static inline unsigned __brev(unsigned x) { unsigned r = 0; for (int i = 0; i < 32; ++i) r |= (x >> i & 1u) << (31 - i); return r; }
+static inline int __mul24(int a, int b) { return int(unsigned(int(unsigned(a) << 8) >> 8) * unsigned(int(unsigned(b) << 8) >> 8)); }
+static inline unsigned long long __umul64hi(unsigned long long a, unsigned long long b) { return (unsigned long long)((unsigned __int128)a * b >> 64); }
+static inline float __fsub_rn(float a, float b) { return a - b; }
+static inline float __fdiv_rn(float a, float b) { return a / b; }
+static inline float __fsqrt_rn(float x) { return std::sqrt(x); }
+static inline float __frcp_rn(float x) { return 1.0f / x; }
+static inline float __int2float_rn(int x) { return float(x); }
+static inline float __uint2float_rn(unsigned x) { return float(x); }
+static inline void __threadfence_system() { hostcuda::fence(); }
 static inline unsigned __umulhi(unsigned a, unsigned b) { return unsigned((unsigned long long)a * b >> 32); }
 
 #define HOSTCUDA_VECTOR(T, N) \
@@ -247,6 +268,10 @@ HOSTCUDA_VECTOR(float, float) HOSTCUDA_VECTOR(double, double) HOSTCUDA_VECTOR(in
 HOSTCUDA_VECTOR(signed char, char) HOSTCUDA_VECTOR(unsigned char, uchar) HOSTCUDA_VECTOR(long long, longlong)
 struct alignas(8) uint2 { unsigned x, y; };
 struct alignas(16) uint4 { unsigned x, y, z, w; };
+static inline uint2 make_uint2(unsigned x, unsigned y) { return {x, y}; }
+static inline uint3 make_uint3(unsigned x, unsigned y, unsigned z) { return {x, y, z}; }
+static inline uint4 make_uint4(unsigned x, unsigned y, unsigned z, unsigned w) { return {x, y, z, w}; }
+HOSTCUDA_VECTOR(unsigned short, ushort) HOSTCUDA_VECTOR(unsigned long long, ulonglong)
 
 // A kernel as a function of pointers to its arguments, as cuLaunchKernel takes them.
 namespace hostcuda {
@@ -254,9 +279,10 @@ typedef void (*Kernel)(void **arguments);
 extern "C" __attribute__((visibility("default"))) int hostcuda_launch(Kernel, void **arguments, const unsigned *blocks, const unsigned *threads,
                                size_t dynamic, char *shared, char *shared_end);
 extern "C" { extern char __bss_start[] __attribute__((visibility("hidden"))); extern char _end[] __attribute__((visibility("hidden"))); }
-// 'p' a pointer, 'f' floating-point, 'i' an integer, 's' a struct: what the host may pass.
+// 'F' a pointer to float, 'D' to double, 'p' to anything else, 'f' floating-point, 'i' an integer, 's' a struct: what the host may pass.
 template <class T> constexpr char kind() {
-    return std::is_pointer<T>::value ? 'p' : std::is_floating_point<T>::value ? 'f' : std::is_integral<T>::value ? 'i' : 's';
+    typedef std::remove_cv_t<std::remove_pointer_t<T>> To;
+    return std::is_pointer<T>::value ? std::is_same<To, float>::value ? 'F' : std::is_same<To, double>::value ? 'D' : 'p' : std::is_floating_point<T>::value ? 'f' : std::is_integral<T>::value ? 'i' : 's';
 }
 template <class F> struct Signature;
 template <class... A> struct Signature<void (*)(A...)> {
@@ -272,8 +298,24 @@ template <class... A> struct Signature<void (*)(A...)> {
     }
 };
 }  // namespace hostcuda
+// A kernel can have any name, `a` too: the parameters here have names that none has.
 #define HOSTCUDA_EXPORT(id, ...) \
-    extern "C" __attribute__((visibility("default"))) int hostcuda_kernel_##id(void **a, const unsigned *g, const unsigned *b, size_t d) { \
-        return hostcuda::hostcuda_launch(&hostcuda::Signature<decltype(&__VA_ARGS__)>::call<&__VA_ARGS__>, a, g, b, d, hostcuda::__bss_start, hostcuda::_end); } \
-    extern "C" __attribute__((visibility("default"))) int hostcuda_describe_##id(int *bytes, char *kinds) { \
-        return hostcuda::Signature<decltype(&__VA_ARGS__)>::describe(bytes, kinds); }
+    extern "C" __attribute__((visibility("default"))) int hostcuda_kernel_##id(void **hostcuda_a, const unsigned *hostcuda_g, const unsigned *hostcuda_b, size_t hostcuda_d) { \
+        return hostcuda::hostcuda_launch(&hostcuda::Signature<decltype(&__VA_ARGS__)>::call<&__VA_ARGS__>, hostcuda_a, hostcuda_g, hostcuda_b, hostcuda_d, hostcuda::__bss_start, hostcuda::_end); } \
+    extern "C" __attribute__((visibility("default"))) int hostcuda_describe_##id(int *hostcuda_bytes, char *hostcuda_kinds) { \
+        return hostcuda::Signature<decltype(&__VA_ARGS__)>::describe(hostcuda_bytes, hostcuda_kinds); }
+
+// Byte by byte in code that is looked at: the C library's would not be.
+static inline void *hostcuda_memcpy(void *to, const void *from, size_t bytes) {
+    for (size_t i = 0; i < bytes; ++i) ((char *)to)[i] = ((const char *)from)[i];
+    return to;
+}
+static inline void *hostcuda_memset(void *to, int value, size_t bytes) {
+    for (size_t i = 0; i < bytes; ++i) ((char *)to)[i] = char(value);
+    return to;
+}
+namespace std { using ::hostcuda_memcpy; using ::hostcuda_memset; }
+#define memcpy hostcuda_memcpy
+#define memset hostcuda_memset
+static inline void __trap(HOSTCUDA_LINE) { hostcuda::failed("__trap()", {file, line}); }
+#include <assert.h>

@@ -1,0 +1,8 @@
+// A failed assertion ends the launch, not Python.  No #pragma once: C's header has none either.
+#include "hostcuda.h"
+#undef assert
+#ifdef NDEBUG
+#define assert(...) ((void)0)
+#else
+#define assert(...) ((__VA_ARGS__) ? (void)0 : hostcuda::failed("assert(" #__VA_ARGS__ ")", {__FILE__, __LINE__}))
+#endif
