@@ -332,6 +332,26 @@ def test_without_a_compiler_one_sentence_says_so(tmp_path):
     )
 
 
+def test_a_header_that_changes_is_compiled_again(tmp_path):
+    header, x = tmp_path / "value.h", np.zeros(1, np.float32)
+    text = '#include "value.h"\nextern "C" __global__ void f(float *x) { x[0] = VALUE; }'
+    for value in (1, 2):
+        header.write_text(f"#define VALUE {value}\n")
+        hostcuda.RawKernel(text, "f", options=(f"-I{tmp_path}",))((1,), (1,), (x,))
+        assert x[0] == value
+
+
+def test_a_mode_that_there_is_not_is_told():
+    done = subprocess.run(
+        [sys.executable, "-c", "import implementations.hostcuda"],
+        cwd=ROOT, capture_output=True, text=True, check=False,
+        env=os.environ | {"HOSTCUDA_MODE": "chekc"},
+    )  # fmt: skip
+    assert done.returncode == 1
+    told = "ImportError: HOSTCUDA_MODE must be one of fast, check, got 'chekc'"
+    assert done.stderr.splitlines()[-1] == told
+
+
 def test_what_was_compiled_once_is_kept(monkeypatch, tmp_path):
     monkeypatch.setattr(build, "_folder", lambda: tmp_path)
     build.runtime.cache_clear()

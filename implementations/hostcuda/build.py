@@ -2,6 +2,7 @@
 
 import hashlib
 import os
+import re
 import shutil
 import subprocess
 import tempfile
@@ -10,6 +11,7 @@ from functools import cache
 from pathlib import Path
 
 HERE = Path(__file__).parent
+_INCLUDED = re.compile(r"^[ \t]*#[ \t]*include[ \t]*(.*)", re.MULTILINE)
 INCLUDE = HERE / "include"
 COMMON = (
     "-std=c++17", "-fPIC", "-w", "-fvisibility=hidden", "-fno-gnu-unique", "-fno-strict-aliasing",
@@ -83,11 +85,29 @@ def kernels(name: str, text: str, mode: str, options: Sequence[str]) -> Path:
         NoCompiler: there is no g++.
         CompileError: g++ refuses the text.
     """
-    return _library(f"{name}-{mode}", text, (*KERNEL_FLAGS[mode], *options), (runtime(mode),))
+    flags = (*KERNEL_FLAGS[mode], *options)
+    included = _with_includes(text, flags)
+    return _library(f"{name}-{mode}", text, flags, (runtime(mode),), included)
 
 
-def _library(name: str, text: str, flags: Sequence[str], beside: Sequence[Path]) -> Path:
-    key = "\0".join((text, *flags, *map(str, beside), _version(), _ours()))
+def _with_includes(text: str, flags: Sequence[str]) -> str:
+    """Return the text with what it includes that is not ours: a header may change where it stays.
+
+    "" where it includes nothing of others.
+    """
+    named = [re.match(r"[<\"]([^>\"]+)[>\"]", line) for line in _INCLUDED.findall(text)]
+    if all(name is not None and (INCLUDE / name[1]).is_file() for name in named):
+        return ""
+    return subprocess.run(  # noqa: S603 - what it refuses, compiling will tell
+        [compiler(), *COMMON, *flags, "-E", "-x", "c++", "-"],
+        input=text, capture_output=True, encoding="utf-8", check=False,
+    ).stdout  # fmt: skip
+
+
+def _library(
+    name: str, text: str, flags: Sequence[str], beside: Sequence[Path], included: str = ""
+) -> Path:
+    key = "\0".join((text, included, *flags, *map(str, beside), _version(), _ours()))
     library = _folder() / f"{name}-{hashlib.sha256(key.encode()).hexdigest()[:24]}.so"
     if library.exists():
         return library

@@ -25,8 +25,15 @@ class Settings:
             raise ValueError(f"orders must be some of {', '.join(ORDERS)}, got {self.orders!r}")
 
 
-CHECK = Settings("check", ORDERS)
-_in_force = [CHECK if os.environ.get("HOSTCUDA_MODE") == "check" else Settings()]
+def _asked_for() -> Settings:
+    """Return what the environment's HOSTCUDA_MODE asks for."""
+    mode = os.environ.get("HOSTCUDA_MODE") or "fast"
+    if mode not in MODES:
+        raise ImportError(f"HOSTCUDA_MODE must be one of {', '.join(MODES)}, got {mode!r}")
+    return Settings(mode, ORDERS) if mode == "check" else Settings()
+
+
+_in_force = [_asked_for()]
 
 
 def settings() -> Settings:
