@@ -80,7 +80,8 @@ class Kernel:
         if refused:
             raise KernelFault(self.name, [Finding("launch", refused)])
         compiled = self.compiled(chosen.mode)
-        assert compiled is not None  # noqa: S101 - not lenient
+        if compiled is None:
+            raise ValueError(f"there is no kernel {self.name!r}: the preprocessor leaves it out")
         values = self._values(compiled, args)
         arrays = [
             (i, a) for i, (a, kind) in enumerate(zip(args, compiled.kinds, strict=True))
@@ -166,17 +167,18 @@ class Kernel:
             )
         return ""
 
-    def compiled(self, mode: str, *, lenient: bool = False) -> _Compiled | None:
-        """Return the kernel as it runs in that mode, compiled if it was not yet."""
+    def compiled(self, mode: str) -> _Compiled | None:
+        """Return the kernel as it runs in that mode, compiled if it was not yet.
+
+        None: it is not in what the preprocessor leaves of the text.
+        """
         if mode in self._compiled:
             return self._compiled[mode]
         name = self._file.partition(".")[0]
         library = build.kernels(name, self._text, mode, self._options)
         opened, runtime = _opened(library), _runtime(mode)
         if not hasattr(opened, f"hostcuda_describe_{self._number}"):
-            if lenient:
-                return None
-            raise ValueError(f"there is no kernel {self.name!r}: the preprocessor leaves it out")
+            return None
         # A kernel has at most 4 KiB of arguments, of a byte or more each.
         sizes, kinds = (ctypes.c_int * 4096)(), ctypes.create_string_buffer(4096)
         count = getattr(opened, f"hostcuda_describe_{self._number}")(sizes, kinds)

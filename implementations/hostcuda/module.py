@@ -60,8 +60,9 @@ class RawModule:
     ) -> None:
         """Translate the text; nothing is compiled before a kernel is called."""
         self.file = _file_of(code)
-        plain = [] if name_expressions is None else list(name_expressions)
-        self._names = list(dict.fromkeys([*plain, *_plain_kernels(code)]))
+        # `get_function` finds plain names, or tells that there is no such kernel.
+        asked = [name for name in name_expressions or () if not name.isidentifier()]
+        self._names = list(dict.fromkeys([*asked, *_plain_kernels(code)]))
         # What only the preprocessor knows: kernels that a macro defines.
         self._macros = any("__global__" in code[d.start() : d.end()] for d in _directives(code))
         self.options = tuple(o for o in options if o.startswith(("-D", "-I", "-U")))
@@ -89,7 +90,7 @@ class RawModule:
             ValueError: g++ refuses the text.
         """
         for kernel in self._kernels.values():
-            kernel.compiled(settings().mode, lenient=True)
+            kernel.compiled(settings().mode)
 
     def get_function(self, name: str) -> Kernel:
         """Return the kernel of that name, which must be plain or among the `name_expressions`.

@@ -13,7 +13,6 @@ class CudaFault:
     right: str
     wrong: str
     only: str = "direct"  # the algorithm of convolutions that it is in
-    count: int = 1  # of places where the words stand
 
 
 FAULTS = {
