@@ -8,6 +8,8 @@ from __future__ import annotations
 
 import hashlib
 import importlib.util
+import os
+import re
 from functools import cache
 from pathlib import Path
 
@@ -15,6 +17,7 @@ CODE = frozenset(
     {".py", ".pyx", ".so", ".pyd", ".dylib", ".c", ".cc", ".cpp", ".h", ".hpp", ".cu", ".cuh",
      ".ptx", ".cubin"}
 )  # fmt: skip
+INCLUDE = re.compile(r'^[ \t]*#[ \t]*include[ \t]*"([^"\n]+)"', re.MULTILINE)
 MOST = 2000  # files of one backend
 
 
@@ -22,12 +25,13 @@ def files_of(path: str) -> dict[str, str]:
     """Return the SHA-256 of every file of code beside the module at an import path.
 
     A module of a package is all of the package that it lies in; a file that a loader reads is that
-    file; empty where nothing is found.
+    file and what it includes; empty where nothing is found.
     """
     path, _, given = path.partition("!")
     if given:
-        source = Path(given.partition("@")[0])
-        return {source.name: _hash(source)} if source.is_file() else {}
+        source = Path(given.partition("@")[0]).resolve()
+        found = sorted(_with_includes(source, set())) if source.is_file() else []
+        return {os.path.relpath(f, source.parent): _hash(f) for f in found}
     top, *below = path.partition(":")[0].split(".")
     try:
         spec = importlib.util.find_spec(top)
@@ -45,6 +49,16 @@ def files_of(path: str) -> dict[str, str]:
         folder /= part
     found = sorted(f for f in folder.rglob("*") if f.suffix in CODE and f.is_file())
     return {str(f.relative_to(root.parent)): _hash(f) for f in found[:MOST]}
+
+
+def _with_includes(file: Path, known: set[Path]) -> set[Path]:
+    """Return a file of C++ and those beside it that it includes, and they include."""
+    known.add(file)
+    for name in INCLUDE.findall(file.read_text(encoding="utf-8", errors="replace")):
+        other = (file.parent / name).resolve()
+        if other.is_file() and other not in known:
+            _with_includes(other, known)
+    return known
 
 
 @cache

@@ -137,6 +137,40 @@ def test_templates_are_judged_in_both_dtypes_and_launches_follow_each_other(sour
     assert of.conv2d_grad_bias(dy[:0]).tolist() == [0, 0, 0]
 
 
+def test_what_a_file_includes_is_judged_and_named_as_it_is_now(source, tmp_path):
+    (tmp_path / "parts").mkdir()
+    source("#pragma once\n#define SCALE 1\n", "parts/scale.cuh")
+    source('#include "scale.cuh"\n__device__ float scaled(float v) { return SCALE * v; }\n',
+           "parts/scaled.cuh")  # fmt: skip
+    file = source(
+        '#include "parts/scale.cuh"\n#include "parts/scaled.cuh"\n'
+        "// gradoracle: relu = k<<<ceil_div(z.size, 32), 32>>>(z, y, z.size)\n"
+        "__global__ void k(const float *z, float *y, int n) {\n"
+        "    const int i = blockIdx.x * blockDim.x + threadIdx.x;\n"
+        "    if (i < n) y[i] = z[i] <= 0 ? 0 : scaled(z[i]);\n}\n"
+    )
+    more = {"operators": ["relu"], "examples": 20, "seed": 1, "confinement": IN_PROCESS}
+    right = conformance.check(file, **more)
+    assert right.passed, right.text()
+    source("#pragma once\n#define SCALE 2\n", "parts/scale.cuh")
+    wrong = conformance.check(file, **more)
+    assert wrong.mismatches
+    changed = {name for name in right.files if right.files[name] != wrong.files[name]}
+    assert right.files.keys() == {"kernel.cu", "parts/scale.cuh", "parts/scaled.cuh"}
+    assert changed == {"parts/scale.cuh"}
+
+
+def test_a_line_of_what_is_included_keeps_its_name(source):
+    source("__device__ void one_more(float *y, int n) {\n    y[n] = 1;\n}\n", "part.cuh")
+    text = LINE.format("relu = k<<<1, 1>>>(z, y, z.size)")
+    file = source('#include "part.cuh"' + text.replace("y[0] = z[0];", "one_more(y, n);"))
+    with pytest.raises(KernelFault, match=r"part.cuh:2: out of bounds"):
+        backend(file).relu(np.ones(3, np.float32))
+    source((ROOT / file).read_text().replace("one_more(y, n)", "y[n] = 1"))
+    with pytest.raises(KernelFault, match=r"kernel.cu:3: out of bounds"):
+        backend(file).relu(np.ones(3, np.float32))
+
+
 def test_every_function_of_the_protocol_can_be_launched():
     from conformance.backend import FUNCTIONS
 

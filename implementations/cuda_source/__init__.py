@@ -43,6 +43,7 @@ import numpy as np
 from implementations import hostcuda
 from implementations.cuda_source.comments import C_TYPES, Plan, read
 from implementations.cuda_source.expressions import NUMBERS, SourceError, value
+from implementations.cuda_source.includes import whole
 from implementations.cuda_source.results import RESULTS, Names, Results
 from implementations.cupy_kernels import machine as machines
 from implementations.cupy_kernels.placement import place
@@ -72,7 +73,7 @@ def backend(given: str) -> SimpleNamespace:
         [*C_TYPES] if any("{T}" in x.kernel for p in plans.values() for x in p.launches)
         else ["float32"]
     )  # fmt: skip
-    module = _module(text, file, plans, dtypes, on_host=on_host)
+    module = _module(file, plans, dtypes, on_host=on_host)
     made: dict[str, Any] = {
         name: partial(_run, RESULTS[name], plan, module, on_host=on_host)
         for name, plan in plans.items()
@@ -102,21 +103,14 @@ def _to_numpy(array: Array) -> Array:
     return machines.on_device(0).xp.asnumpy(array)
 
 
-def _module(
-    text: str, file: Path, plans: Mapping[str, Plan], dtypes: Sequence[str], *, on_host: bool
-) -> Any:
+def _module(file: Path, plans: Mapping[str, Plan], dtypes: Sequence[str], *, on_host: bool) -> Any:
     kernels = [launch.kernel for plan in plans.values() for launch in plan.launches]
-    templates = [k.replace("{T}", C_TYPES[d]) for d in dtypes for k in kernels if "<" in k]
+    names = list(dict.fromkeys(k.replace("{T}", C_TYPES[d]) for d in dtypes for k in kernels))
     raw = hostcuda.RawModule if on_host else machines.on_device(0).RawModule
-    module = raw(
-        code=f'#line 1 "{file.name}"\n{text}',
-        options=("--std=c++17", f"-I{file.parent.resolve()}"),
-        name_expressions=list(dict.fromkeys(templates)) or None,
-    )
+    module = raw(code=whole(file), options=("--std=c++17",), name_expressions=names)
     with hostcuda.checking():
-        for dtype in dtypes:
-            for kernel in kernels:
-                module.get_function(kernel.replace("{T}", C_TYPES[dtype]))
+        for name in names:
+            module.get_function(name)
         module.compile()
     return module
 
