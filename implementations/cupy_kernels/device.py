@@ -10,78 +10,12 @@ from typing import Any
 
 import numpy.typing as npt
 
-from implementations.cupy_kernels import (
-    algorithms,
-    avg_pool2d,
-    avg_pool2d_grad_input,
-    batch_mean,
-    conv2d,
-    conv2d_grad_bias,
-    conv2d_grad_input,
-    conv2d_grad_weight,
-    conv_transpose2d,
-    conv_transpose2d_grad_bias,
-    conv_transpose2d_grad_input,
-    conv_transpose2d_grad_weight,
-    cross_entropy,
-    cross_entropy_grad,
-    leaky_relu,
-    leaky_relu_grad,
-    linear,
-    linear_grad_bias,
-    linear_grad_input,
-    linear_grad_weight,
-    max_pool2d,
-    max_pool2d_grad_input,
-    max_pool2d_vjp,
-    relu,
-    relu_grad,
-    sgd_step,
-    sigmoid,
-    sigmoid_grad,
-    softmax,
-    softmax_grad,
-    tanh,
-    tanh_grad,
-)
+from implementations import cupy_kernels
+from implementations.cupy_kernels import *  # noqa: F403 - the same functions, under the same names
+from implementations.cupy_kernels import algorithms
 from implementations.cupy_kernels.probe import cupy_with_device, described
 
-__all__ = [
-    "avg_pool2d",
-    "avg_pool2d_grad_input",
-    "batch_mean",
-    "contract",
-    "conv2d",
-    "conv2d_grad_bias",
-    "conv2d_grad_input",
-    "conv2d_grad_weight",
-    "conv_transpose2d",
-    "conv_transpose2d_grad_bias",
-    "conv_transpose2d_grad_input",
-    "conv_transpose2d_grad_weight",
-    "cross_entropy",
-    "cross_entropy_grad",
-    "from_numpy",
-    "leaky_relu",
-    "leaky_relu_grad",
-    "linear",
-    "linear_grad_bias",
-    "linear_grad_input",
-    "linear_grad_weight",
-    "max_pool2d",
-    "max_pool2d_grad_input",
-    "max_pool2d_vjp",
-    "relu",
-    "relu_grad",
-    "sgd_step",
-    "sigmoid",
-    "sigmoid_grad",
-    "softmax",
-    "softmax_grad",
-    "tanh",
-    "tanh_grad",
-    "to_numpy",
-]
+__all__ = [*cupy_kernels.__all__, "contract", "from_numpy", "to_numpy"]  # noqa: PLE0604
 
 cupy = cupy_with_device()
 
