@@ -18,12 +18,13 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any, NamedTuple
 
+import msgpack
 import numpy as np
 
 from conformance.candidate import LARGEST, Description, Look, Reply, Request, one_line, printable
 from conformance.isolation import acts
 from conformance.isolation.guardian import descendants
-from conformance.isolation.wire import Array, Garbled, Line, Segment, packed
+from conformance.isolation.wire import Array, Garbled, Line, Segment, framed
 
 SLICE = 0.02  # seconds between two looks at what a worker takes
 GRACE = 2.0  # seconds that the guardian has to tell of an end
@@ -283,7 +284,7 @@ class Isolated:
         self._asked += 1
         worker = _Worker(self._asked, Line(ours), Segment(_memory(SEGMENT)))
         self._workers[worker.number] = worker
-        said = packed({"do": "start", "number": worker.number})
+        said = framed(msgpack.packb({"do": "start", "number": worker.number}))
         with theirs:
             socket.send_fds(self._line.end, [said], [theirs.fileno(), worker.segment.descriptor])
         worker.line.send(

@@ -121,6 +121,8 @@ class Line:
         """Take over a connected socket."""
         self.end = end
         self._read = b""
+        # Once for all messages: where fresh memory is filled, a new buffer costs more than they do.
+        self._buffer, self._pack = memoryview(bytearray(PAGE)), msgpack.Packer().pack
 
     def send(self, message: Any) -> None:
         """Send a message.
@@ -128,7 +130,7 @@ class Line:
         Raises:
             OSError: nobody is there any more.
         """
-        self.end.sendall(packed(message))
+        self.end.sendall(framed(self._pack(message)))
 
     def receive(self) -> Any:
         """Wait for a message and return it.
@@ -147,12 +149,12 @@ class Line:
     def fill(self) -> None:
         """Read what has come, waiting for the first byte of it; raises as `receive` does."""
         try:
-            came = self.end.recv(PAGE)
+            count = self.end.recv_into(self._buffer)
         except ConnectionError as error:
             raise EOFError from error
-        if not came:
+        if not count:
             raise EOFError
-        self.take(came)
+        self.take(self._buffer[:count].tobytes())
 
     def take(self, came: bytes) -> None:
         """Add what was read from the socket."""
@@ -181,9 +183,8 @@ class Line:
         return message
 
 
-def packed(message: Any) -> bytes:
-    """Return a message as it is sent."""
-    content: bytes = msgpack.packb(message)
+def framed(content: bytes) -> bytes:
+    """Return what was packed as it is sent."""
     return LENGTH.pack(len(content)) + content
 
 
