@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from typing import Any, Literal, NamedTuple, TypeAlias
+from typing import Any, NamedTuple, TypeAlias
 
 import numpy as np
 
-from conformance.candidate import Asked, Candidate, Kind, Layout, Look, Reply, Request, printable
+from conformance.candidate import Asked, Candidate, Kind, Look, Reply, Request, printable
 from conformance.mismatch import Answer, Declined, Mismatch
 from conformance.operators import OPERATORS
 from conformance.protocol import Contract, read_contract
@@ -37,7 +37,9 @@ WRONG: dict[Kind, str] = {
 }
 
 
-How: TypeAlias = Literal["", "arguments", "fortran", "sliced", "reversed"]  # a call is asked
+# How a call is asked: "", "arguments" if they are looked at afterwards, or how they are laid in
+# memory (`conformance.layouts.one_each`).
+How: TypeAlias = str
 
 
 class Reused(NamedTuple):
@@ -98,7 +100,7 @@ class Backend:
             return "max_pool2d_grad_input" in self.functions
         return function in self.functions
 
-    def ask(self, formula: Formula, call: Call, layout: Layout = "") -> Array:
+    def ask(self, formula: Formula, call: Call, layout: str = "") -> Array:
         """Return the backend's answer, as a NumPy array of its own.
 
         The backend is given copies, so whatever it does to them stays its own; they lie in memory
@@ -160,14 +162,16 @@ class Backend:
         again, last = [self._legal(formula, self.asked.perform(look)) for look in looks]
         return Reused(answer, again.arrays[0], last.arrays[0], shares)
 
-    def refuses(self, formula: Formula, call: Call) -> tuple[bool, Any]:
+    def refuses(self, formula: Formula, call: Call, layout: str = "") -> tuple[bool, Any]:
         """Return whether the backend raises on this call, and what it returned if it does not.
+
+        Its arrays lie in memory as `layout` says.
 
         Raises:
             Mismatch: it neither refused nor answered; its process crashed.
         """
-        foreseen = self._foreseen.pop((formula, id(call), ""), None)
-        reply = self.asked.perform(foreseen[1] if foreseen else _request(formula, call))
+        foreseen = self._foreseen.pop((formula, id(call), layout), None)
+        reply = self.asked.perform(foreseen[1] if foreseen else _request(formula, call, layout))
         if reply.kind == "crashed":
             raise Mismatch(_said(formula, reply), call=call)
         if reply.kind == "answer":

@@ -1,8 +1,8 @@
 """What is judged, asked one call at a time; all that knows how a backend's functions are called.
 
-Nothing here judges, and nothing but NumPy is imported: this module runs beside the backend, in a
-worker process of its own or, on request, in the suite's.  What it hands on are arrays that nobody
-else holds, and what went wrong in words.
+Nothing here judges, and nothing but NumPy and `conformance.layouts` is imported: this module runs
+beside the backend, in a worker process of its own or, on request, in the suite's.  What it hands on
+are arrays that nobody else holds, and what went wrong in words.
 """
 
 from __future__ import annotations
@@ -16,6 +16,8 @@ from typing import Any, Literal, Protocol, TypeAlias
 import numpy as np
 import numpy.typing as npt
 
+from conformance.layouts import laid, one_each
+
 Array: TypeAlias = npt.NDArray[Any]
 Kind: TypeAlias = Literal[
     "answer",  # arrays
@@ -27,15 +29,15 @@ Kind: TypeAlias = Literal[
     "returned",  # what is no array, or too large to look at
     "crashed",  # its process ended, or had to be ended
 ]
-Layout: TypeAlias = Literal["", "fortran", "sliced", "reversed"]  # how an array lies in memory
 LARGEST = 2**26  # elements of a result that are looked at; no call of ours has a tenth of it
 HELD = 16  # results that a candidate can be asked to show again
 
 # Bound before any backend is imported, so that one that replaces NumPy's functions replaces nothing
 # here.
-_asarray, _copy, _empty, _from_dlpack, _shares_memory = (
-    np.asarray, np.array, np.empty, np.from_dlpack, np.shares_memory,
+_asarray, _copy, _from_dlpack, _shares_memory = (
+    np.asarray, np.array, np.from_dlpack, np.shares_memory,
 )  # fmt: skip
+_laid, _one_each = laid, one_each
 _errstate, _ndarray, _generic = np.errstate, np.ndarray, np.generic
 
 
@@ -49,7 +51,7 @@ class Request:
     place: int | None = None  # of the result asked for, where the function has several
     results: int = 1  # how many it has then
     late: bool = False  # the result is not read before a `Look` asks for it
-    layout: Layout = ""
+    layout: str = ""  # of the arguments in memory, see `conformance.layouts.one_each`
     arguments: bool = False  # whoever asks looks at them after the call; the backend is not told
 
 
@@ -185,15 +187,8 @@ class Candidate:
 
     def _called(self, request: Request) -> Reply:
         self._held.append(None)
-        convert = getattr(self.source, "from_numpy", None)
         arrays = [self._own(v, request) for v in request.positional]
-        given = arrays
-        if convert is not None:
-            self._doing = "converted"
-            given = [convert(v) if isinstance(v, _ndarray) else v for v in arrays]
-            self._handles = [
-                g for g, v in zip(given, arrays, strict=True) if isinstance(v, _ndarray)
-            ]
+        given = self._given(arrays, request.layout)
         result = self._call(request, given)
         self._held[-1] = result
         reply = Reply("answer")
@@ -224,11 +219,29 @@ class Candidate:
 
         Who computes only when the result is read still needs it then: it must not be overwritten.
         """
-        if not isinstance(value, _ndarray):
+        if not isinstance(value, _ndarray) or request.layout:
             return value
-        if request.layout:
-            return arranged(value, request.layout)
         return value.copy() if self.copies or request.late else value
+
+    def _given(self, arrays: list[Any], layout: str) -> list[Any]:
+        """Return the arguments as the backend takes them, as they are to lie in memory."""
+        convert = getattr(self.source, "from_numpy", None)
+        if convert is None and not layout:
+            return arrays
+        self._doing = "converted"
+        given = list(arrays)
+        for at, (value, one) in enumerate(zip(arrays, _one_each(layout, len(arrays)), strict=True)):
+            if not isinstance(value, _ndarray):
+                continue
+            if convert is None:
+                given[at] = _laid(value, one)
+            else:
+                given[at] = _laid(value, one, convert) if layout else convert(value)
+        if convert is not None:
+            self._handles = [
+                g for g, v in zip(given, arrays, strict=True) if isinstance(v, _ndarray)
+            ]
+        return given
 
     def _kept(self, answer: Array) -> Array:
         """Return an answer that can be handed on."""
@@ -265,22 +278,6 @@ class Candidate:
 
 class _Returned(Exception):
     """A result is no array; the message says what it is."""
-
-
-def arranged(array: Array, layout: Layout) -> Array:
-    """Return an equal array that lies otherwise in memory, as far as it has more than one axis.
-
-    "fortran": columns first; "sliced": every second element of a longer array, the others being
-    NaN, or the largest integer; "reversed": backwards along the last axis.
-    """
-    if layout == "fortran" or not array.ndim:
-        return _copy(array, order="F")
-    if layout == "sliced":
-        longer = _empty((*array.shape[:-1], 2 * array.shape[-1]), array.dtype)
-        longer[...] = np.nan if array.dtype.kind == "f" else np.iinfo(array.dtype).max
-        longer[..., ::2] = array
-        return longer[..., ::2]
-    return array[..., ::-1].copy()[..., ::-1]
 
 
 def _shared(answer: Array, arguments: Sequence[Any]) -> int:

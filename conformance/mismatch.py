@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from conformance.candidate import Layout
 from oracle.formula import Call, Formula
 from oracle.geometry import Array
 
@@ -26,7 +25,7 @@ class Mismatch(AssertionError):
     in memory as `layout` says.
     """
 
-    def __init__(self, headline: str, call: Call | None = None, layout: Layout = "") -> None:
+    def __init__(self, headline: str, call: Call | None = None, layout: str = "") -> None:
         """Remember the sentence, the call and the layout."""
         super().__init__(headline)
         self.headline, self.call, self.layout = headline, call, layout

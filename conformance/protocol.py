@@ -60,7 +60,9 @@ impossible class), but not the target's and not a whole row.
     sgd_step(parameter, gradient, *, learning_rate) -> parameter - learning_rate * gradient
 
 Each function is called with its arrays by position and its options by name.  Arrays are NumPy's, in
-any memory layout that NumPy has: rows or columns first, with gaps, backwards.
+any memory layout that NumPy has: rows, columns or channels first, with gaps, backwards, one place
+for all elements (strides of 0), at any address, read-only (see `conformance.layouts`).  Arrays that
+are not aligned to their elements may be refused, but not misread.
 
 What every backend promises:
 
@@ -74,7 +76,8 @@ What every backend promises:
 - what it cannot do raises NotImplementedError: it is counted as declined, never as passed.
 
 A backend with arrays of its own adds `from_numpy(array)` and `to_numpy(array)`, which reads results
-and what `from_numpy` made; without them it is given NumPy arrays and may return NumPy arrays
+and what `from_numpy` made; what it made is viewed (sliced, permuted) where arrays of that kind can
+be, so that they come in any layout, too; without them it is given NumPy arrays and may return NumPy arrays
 (exactly `numpy.ndarray`: a subclass can overload what it is compared by) or anything that speaks
 DLPack.
 

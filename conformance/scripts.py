@@ -6,13 +6,18 @@ else than the value (inputs changed, bad arguments taken) have their own last li
 
 from __future__ import annotations
 
+import ast
+import inspect
 import re
+from collections.abc import Callable, Collection, Mapping
+from typing import Any, NamedTuple
 
 import numpy as np
 
 from conformance.backend import Backend
-from conformance.candidate import Layout
 from conformance.judge import data_dtype
+from conformance.layouts import FUNCTIONS as LAYOUT_FUNCTIONS
+from conformance.layouts import as_it_is, differs, filler, one_each, permuted
 from conformance.mismatch import Answer, Mismatch
 from oracle.formula import (
     Call,
@@ -30,6 +35,16 @@ NO_LINK = """\
 # Every function answers its own call rightly: the fault shows in the chain only, where answers
 # become arguments and calls follow each other.  The line under "again" repeats it.
 """
+
+
+class Laid(NamedTuple):
+    """How an array lies in memory, and the line that lays it so."""
+
+    layout: str
+    line: str
+
+
+HELPERS = (as_it_is, permuted, filler)
 LITERAL = 64  # elements written as one literal; larger arrays are filled in
 
 
@@ -38,14 +53,17 @@ def script(
     mismatch: Mismatch,
 ) -> str:  # fmt: skip
     """Return a script that shows the mismatch called `name` and fails while it is there."""
-    if mismatch.call is not None:
+    if mismatch.call is not None and not mismatch.layout:
         return _bad_arguments(backend, formula, mismatch.call)
-    if answers:
+    if mismatch.call is not None:
+        call = mismatch.call
+    elif answers:
         formula, call = answers[0].formula, answers[0].call
     if isinstance(algebra(formula), Chained):
         return NO_LINK
-    arrays = [*_arrays(formula, call), *_arranged(formula, call, mismatch.layout)]
-    lines = [*_imports(backend), *arrays, "", *_ask(backend, formula, call)]
+    laid = _laid(backend, formula, call, mismatch.layout)
+    arrays = [*_arrays(formula, call), *_laying(laid)]
+    lines = [*_imports(backend), *arrays, "", *_ask(backend, formula, call, laid)]
     if name == "leaves_inputs_unchanged":
         return _text([*lines, *_unchanged(backend, formula, call)])
     return _text([*lines, *_verdict(backend, formula, call)])
@@ -86,24 +104,38 @@ def _arrays(formula: Formula, call: Call) -> list[str]:
     return lines
 
 
-def _arranged(formula: Formula, call: Call, layout: Layout) -> list[str]:
-    """Return what makes the arrays lie in memory as they did, as `candidate.arranged` does."""
-    if not layout:
-        return []
-    lines = ["", "# Equal arrays that lie otherwise in memory."]
-    for name in argument_names(formula)[0]:
+def _laid(backend: Backend, formula: Formula, call: Call, layouts: str) -> dict[str, Laid]:
+    """Return how the arrays that do not lie as NumPy makes them are laid, by name."""
+    names, own = argument_names(formula)[0], backend.asked.description.from_numpy
+    laid = {}
+    for name, layout in zip(names, one_each(layouts, len(names)), strict=True):
         array = call[name]
-        if not isinstance(array, np.ndarray) or not array.ndim:
-            continue
-        if layout == "fortran":
-            lines.append(f"{name} = np.asfortranarray({name})")
-        elif layout == "reversed":
-            lines.append(f"{name} = {name}[..., ::-1].copy()[..., ::-1]")
-        else:
-            between = "np.nan" if array.dtype.kind == "f" else np.iinfo(array.dtype).max
-            lines.append(f"{name} = np.repeat({name}, 2, axis=-1)")
-            lines += [f"{name}[..., 1::2] = {between}", f"{name} = {name}[..., ::2]"]
-    return lines
+        if isinstance(array, np.ndarray) and layout and differs(layout, array.shape):
+            given = f"{name}, backend.from_numpy" if own else name
+            laid[name] = Laid(layout, f"{name} = {layout}({given})")
+    return laid
+
+
+def _laying(laid: Mapping[str, Laid]) -> list[str]:
+    """Return what lays them so, as `conformance.layouts` does."""
+    if not laid:
+        return []
+    used = dict.fromkeys(one.layout for one in laid.values())
+    functions = [*HELPERS, *(LAYOUT_FUNCTIONS[layout] for layout in used)]
+    lines = ["", "# Equal arrays that lie otherwise in memory.", *map(_plain_source, functions)]
+    return [*lines, *(one.line for one in laid.values())]
+
+
+def _plain_source(function: Callable[..., Any]) -> str:
+    """Return a function's source without annotations and docstring."""
+    (tree,) = ast.parse(inspect.getsource(function)).body
+    assert isinstance(tree, ast.FunctionDef)  # noqa: S101 - for the type checker
+    tree.returns = None
+    for argument in tree.args.args:
+        argument.annotation = None
+    if ast.get_docstring(tree):
+        del tree.body[0]
+    return ast.unparse(tree)
 
 
 def _array(name: str, array: Array) -> list[str]:
@@ -119,12 +151,13 @@ def _array(name: str, array: Array) -> list[str]:
     return lines
 
 
-def _ask(backend: Backend, formula: Formula, call: Call) -> list[str]:
+def _ask(backend: Backend, formula: Formula, call: Call, made: Collection[str] = ()) -> list[str]:
+    """Return what asks the backend; `made` arguments are of its kind already."""
     own = backend.asked.description.from_numpy
     positional, options = argument_names(formula)
     arguments = []
     for name in positional:
-        given = isinstance(call[name], np.ndarray)
+        given = isinstance(call[name], np.ndarray) and name not in made
         arguments.append(f"backend.from_numpy({name})" if own and given else f"{name}")
     arguments += [f"{name}={call[name]!r}" for name in options]
     function, place = output_of(formula)

@@ -20,8 +20,11 @@ import numpy as np
 from conformance.candidate import LARGEST, Candidate, Look, Reply, Request, imported, one_line
 from conformance.isolation import acts
 from conformance.isolation.wire import Line, Segment, tupled
+from conformance.layouts import laid
 
-OURS = [sys.modules[name] for name in (Candidate.__module__, Line.__module__, __name__)]
+OURS = [
+    sys.modules[name] for name in (Candidate.__module__, laid.__module__, Line.__module__, __name__)
+]
 # Bound before a backend is imported, see `conformance.candidate`.
 _getcwd, _setlocale, _geterr, _modules = os.getcwd, locale.setlocale, np.geterr, sys.modules
 _pack, _clock = struct.pack, time.monotonic

@@ -8,21 +8,21 @@ import numpy as np
 
 from conformance.backend import Backend, Reused, is_same
 from conformance.bad_arguments import bad_calls
-from conformance.candidate import Layout, describe
+from conformance.candidate import describe
 from conformance.judge import data_dtype, require_form, require_truth
-from conformance.mismatch import Mismatch
+from conformance.layouts import EXPANDED, LAYOUTS, differs, one_each, words
+from conformance.mismatch import Declined, Mismatch
 from conformance.operator import Operator
 from conformance.properties.answers import Answered, require_close
 from conformance.properties.property import holds, is_function
-from oracle.formula import Call, Formula, argument_names, operands, output_of
+from oracle.formula import Call, Formula, argument_names, is_data, operands, output_of
+from oracle.geometry import Array
 from oracle.truth import answer_dtype, answer_shape, truth
 
 RING = 4  # calls after which whoever has some buffers in turn is back at the first
-LAYOUTS: dict[Layout, str] = {
-    "fortran": "in Fortran's order, columns first (np.asfortranarray)",
-    "sliced": "in every second place of a longer array (a[..., ::2])",
-    "reversed": "backwards (a[..., ::-1])",
-}
+ALONE = ("channels_last", "fortran", "sliced", "upside_down")  # ways for one argument beside others
+IN_TURN = ("channels_last", "sliced", "fortran", "reversed_rows", "spaced")
+MAY_BE_REFUSED = "unaligned"
 
 
 @holds(kind="all", share=0.4, asks="arguments")
@@ -96,26 +96,91 @@ def _require_as_good(
     require_close(what, Answered(got.late, bound), Answered(got.answer, bound))
 
 
-@holds(share=0.15)
+@holds(kind="any", share=0.1)
 def ignores_memory_layout(
     backend: Backend, operator: Operator, formula: Formula, call: Call
 ) -> float:
-    """The answer depends on the arguments' numbers, not on how they lie in memory: rows or columns
-    first, with gaps in between, or backwards.
+    """The answer depends on the arguments' numbers, not on how they lie in memory: columns or
+    channels first, with gaps, backwards, all in one place, read-only; all arguments so, one alone,
+    or each in another way.
     """  # noqa: D205 - one sentence
-    backend.foresee((formula, call), how=("", *LAYOUTS))
+    ways = _ways(formula, call)
+    backend.foresee((formula, call), how=("", *ways))
     plain = backend.ask(formula, call)
-    for layout, words in LAYOUTS.items():
+    declined: list[Declined] = []
+    for layouts in ways:
         try:
-            got = backend.ask(formula, call, layout)
-            if not is_same(plain, got) and not operator.unsettled(
-                backend.contract.policies, formula, call
-            ):
-                require_truth(backend, formula, call, got)
-        except Mismatch as mismatch:
-            headline = f"{mismatch.headline}; its arguments lie {words}"
-            raise Mismatch(headline, layout=layout) from None
+            _require_the_same(backend, operator, formula, call, plain, layouts)
+        except Declined as one:  # the others are judged all the same
+            declined.append(one)
+    for name, at in _data(formula, call):
+        level = {**call, name: np.full_like(call[name], call[name].flat[-1] or 1)}
+        one_number = operator.complete(level, 0)
+        layouts = _only(at, EXPANDED)
+        backend.foresee((formula, one_number), how=("", layouts))
+        plain = backend.ask(formula, one_number)
+        _require_the_same(backend, operator, formula, one_number, plain, layouts)
+    if declined:
+        raise declined[0]
     return 0.0
+
+
+def _require_the_same(
+    backend: Backend, operator: Operator, formula: Formula, call: Call, plain: Array, layouts: str
+) -> None:
+    """Raise Mismatch unless the answer is as good when the arguments lie so."""
+    try:
+        if layouts == MAY_BE_REFUSED and backend.refuses(formula, call, layouts)[0]:
+            return
+        got = backend.ask(formula, call, layouts)
+        if not is_same(plain, got) and not operator.unsettled(
+            backend.contract.policies, formula, call
+        ):
+            require_truth(backend, formula, call, got)
+    except Mismatch as mismatch:
+        headline = f"{mismatch.headline}; {_lying(formula, call, layouts)}"
+        raise Mismatch(headline, call, layouts) from None
+
+
+def _ways(formula: Formula, call: Call) -> list[str]:
+    """Return the layouts of a call's arguments: one alone, all, and mixed."""
+    positional = argument_names(formula)[0]
+    shapes = {n: call[n].shape for n in positional if isinstance(call[n], np.ndarray)}
+    together = [n for n, layout in LAYOUTS.items() if any(map(layout.differs, shapes.values()))]
+    if len(shapes) == 1:
+        return together
+    alone = [
+        _only(at, layout)
+        for at, name in enumerate(positional) if name in shapes
+        for layout in ALONE if differs(layout, shapes[name])
+    ]  # fmt: skip
+    mixed = ",".join(IN_TURN[at % len(IN_TURN)] for at in range(len(positional)))
+    return [*alone, *together, mixed]
+
+
+def _only(at: int, layout: str) -> str:
+    """Return the layouts of a call of whose arguments only one lies otherwise."""
+    return "," * at + layout + ("" if at else ",")
+
+
+def _data(formula: Formula, call: Call) -> list[tuple[str, int]]:
+    """Return the arguments that hold numbers, with their positions."""
+    names = argument_names(formula)[0]
+    return [(n, at) for at, n in enumerate(names) if is_data(call[n]) and call[n].size]
+
+
+def _lying(formula: Formula, call: Call, layouts: str) -> str:
+    """Return in words how the arguments lie in memory."""
+    names = argument_names(formula)[0]
+    each = one_each(layouts, len(names))
+    lying = [
+        f"{name} lies {words(layout)}"
+        for name, layout in zip(names, each, strict=True)
+        if layout and isinstance(call[name], np.ndarray)
+    ]
+    if "," in layouts:
+        return ", ".join(lying)
+    return f"its arguments lie {words(layouts)}"
 
 
 @holds(kind="all", share=0.2)

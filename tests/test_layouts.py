@@ -1,0 +1,151 @@
+"""Every layout is an equal array that lies otherwise, and is judged: all arguments so, or one."""
+
+from types import SimpleNamespace
+
+import numpy as np
+import pytest
+
+import conformance
+from conformance.layouts import EXPANDED, LAYOUTS, differs, laid, one_each
+from implementations import im2col
+
+SHAPES = [(), (1,), (5,), (2, 3), (1, 4), (3, 1, 2), (2, 1, 3, 4), (2, 4, 1, 3)]
+
+
+def lies(array):
+    """What tells where an array's elements lie, and whether it can be written."""
+    steps = tuple(s for s, n in zip(array.strides, array.shape, strict=True) if n > 1)
+    loose = tuple(s for s, n in zip(array.strides, array.shape, strict=True) if n == 1)
+    return steps, loose, array.ctypes.data % 16, array.flags.writeable
+
+
+@pytest.mark.parametrize("layout", LAYOUTS)
+@pytest.mark.parametrize("dtype", ["float32", "float64", "int64"])
+def test_layout_keeps_the_numbers_and_moves_them(layout, dtype):
+    moved = 0
+    for shape in SHAPES:
+        array = np.arange(1, 1 + np.prod(shape, dtype=int)).astype(dtype).reshape(shape)
+        other = laid(array, layout)
+        assert (other.shape, other.dtype) == (shape, dtype)
+        assert (other == array).all()
+        assert not np.shares_memory(other, array)
+        if differs(layout, shape) and array.size > 1:
+            assert lies(other) != lies(np.array(array)), shape
+            moved += 1
+    assert moved >= 2
+
+
+def test_layouts_are_unlike_each_other():
+    array = np.arange(120.0).reshape(2, 3, 4, 5)
+    names = [name for name in LAYOUTS if differs(name, array.shape)]
+    assert len({lies(laid(array, name)) for name in names}) == len(names) == len(LAYOUTS) - 1
+
+
+def test_expanded_has_no_memory_of_its_own():
+    array = np.full((2, 3), 7.0)
+    other = laid(array, EXPANDED)
+    assert other.strides == (0, 0)
+    assert (other == array).all()
+
+
+def test_empty_arrays_lie_as_they_are():
+    for layout in LAYOUTS:
+        assert laid(np.empty((0, 3, 1, 2)), layout).shape == (0, 3, 1, 2)
+
+
+@pytest.mark.parametrize(
+    ("layouts", "each"),
+    [
+        ("", ["", "", ""]),
+        ("fortran", ["fortran"] * 3),
+        (",sliced", ["", "sliced", ""]),
+        ("fortran,", ["fortran", "", ""]),
+        ("fortran,sliced,offset", ["fortran", "sliced", "offset"]),
+    ],
+)
+def test_one_each(layouts, each):
+    assert one_each(layouts, 3) == each
+
+
+class Own:
+    """An array of a backend's kind, which NumPy's functions do not know."""
+
+    def __init__(self, array):
+        self.array = array
+
+    shape = property(lambda self: self.array.shape)
+
+    def __getitem__(self, key):
+        keys = key if isinstance(key, tuple) else (key,)
+        if any(isinstance(k, slice) and (k.step or 1) < 0 for k in keys):
+            raise ValueError("step must be greater than zero")
+        return Own(self.array[key])
+
+    def permute(self, *axes):
+        return Own(self.array.transpose(axes))
+
+    def reshape(self, shape):
+        return Own(self.array.reshape(shape))
+
+
+def own_kind(**replaced):
+    """im2col on arrays of its own, which copy whatever NumPy gives them in order."""
+
+    def asked(function):
+        def call(*arrays, **options):
+            return Own(function(*(a.array if isinstance(a, Own) else a for a in arrays), **options))
+
+        return call
+
+    functions = {n: getattr(im2col, n) for n in ("conv2d", "relu")} | replaced
+    return SimpleNamespace(
+        from_numpy=lambda a: Own(np.ascontiguousarray(a)), to_numpy=lambda own: own.array,
+        **{name: asked(function) for name, function in functions.items()},
+    )  # fmt: skip
+
+
+def reads_the_weight_as_it_lies(x, weight, bias=None, **options):
+    return im2col.conv2d(x, weight.ravel(order="K").reshape(weight.shape), bias, **options)
+
+
+def checked(backend):
+    return conformance.check(backend, operators=["conv2d"], examples=60, seed=1)
+
+
+def test_arrays_of_its_own_kind_are_laid_so_too():
+    assert not checked(own_kind()).mismatches
+    (found,) = checked(own_kind(conv2d=reads_the_weight_as_it_lies)).mismatches
+    assert found.property_name == "ignores_memory_layout"
+    assert found.headline.endswith("; weight lies in Fortran's order, the first axis innermost")
+    assert "weight = fortran(weight, backend.from_numpy)" in found.script
+    assert "backend.conv2d(backend.from_numpy(x), weight, bias," in found.script
+
+
+def test_whoever_has_numpys_arrays_may_put_them_in_order():
+    backend = SimpleNamespace(from_numpy=np.ascontiguousarray, conv2d=reads_the_weight_as_it_lies)
+    assert not checked(backend).mismatches
+
+
+def declines_backwards(z):
+    if any(stride < 0 for stride in z.strides):
+        raise NotImplementedError("negative strides")
+    if z.ndim > 1 and z.flags.f_contiguous and not z.flags.c_contiguous:
+        return im2col.relu(z.ravel(order="K").reshape(z.shape))
+    return im2col.relu(z)
+
+
+def test_what_one_layout_is_declined_for_hides_no_other():
+    found = conformance.check(SimpleNamespace(relu=declines_backwards), examples=100, seed=1)
+    assert [m.property_name for m in found.mismatches] == ["ignores_memory_layout"]
+
+
+def test_what_is_declined_is_not_passed():
+    backend = SimpleNamespace(
+        relu=lambda z: declines_backwards(z) if z.ndim < 2 else im2col.relu(z)
+    )
+    (outcome,) = (
+        o
+        for o in conformance.check(backend, operators=["relu"], examples=100, seed=1).outcomes
+        if (o.formula, o.property_name) == ("relu", "ignores_memory_layout")
+    )
+    assert outcome.declined > 0
