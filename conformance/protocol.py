@@ -76,8 +76,8 @@ What every backend promises:
 - what it cannot do raises NotImplementedError: it is counted as declined, never as passed.
 
 A backend with arrays of its own adds `from_numpy(array)` and `to_numpy(array)`, which reads results
-and what `from_numpy` made; what it made is viewed (sliced, permuted) where arrays of that kind can
-be, so that they come in any layout, too; without them it is given NumPy arrays and may return NumPy arrays
+and what `from_numpy` made.  That is viewed (sliced, permuted), where arrays of that kind can be, so
+that they come in any layout, too.  Without them it is given NumPy arrays and may return NumPy arrays
 (exactly `numpy.ndarray`: a subclass can overload what it is compared by) or anything that speaks
 DLPack.
 
