@@ -15,9 +15,10 @@ if TYPE_CHECKING:
     from conformance.report import MismatchReport
 
 UNCLAIMED = "not claimed"
-SCHEMA = 4  # of the JSON; raised when a field comes, goes or changes its meaning
+SCHEMA = 5  # of the JSON; raised when a field comes, goes or changes its meaning
 SCHEMA_FILE = Path(__file__).with_name("certificate.schema.json")  # says what every field means
 
+UNJUDGED = ("no call", "blind")
 SHOUTED = {"mismatch": "WRONG", "deviation": "DEVIATES"}
 
 
@@ -28,13 +29,14 @@ class Outcome:
     backend: str
     formula: str
     property_name: str
-    status: str = "not run"  # passed, mismatch, deviation, no call, not claimed, not run
+    status: str = "not run"  # passed, mismatch, deviation, no call, blind, not claimed, not run
     reason: str = ""  # why it is not passed; of a mismatch and a deviation what is wrong
     deviation: str = ""  # why the contract lists what is wrong as a known deviation
     drawn: str = ""  # the call that a known deviation showed on; nobody made it small
     calls: dict[str, dict[str, int]] = field(default_factory=dict)  # dtype -> stratum -> judged
     declined: int = 0
     not_judged: int = 0
+    planted: int = 0  # wrong answers that were planted in the backend's place, and rejected
     worst_error_over_bound: float = 0.0
     seconds: float = 0.0
     changed: dict[str, str] = field(default_factory=dict)  # of its process, beside answering
@@ -143,7 +145,7 @@ class Certificate:
         claimed = [o for o in self.outcomes if o.status != "not claimed"]
         if not claimed:
             return "the backend claims no function of the protocol"
-        empty = [o for o in claimed if o.status == "no call"]
+        empty = [o for o in claimed if o.status in UNJUDGED]
         if empty:
             return f"{empty[0].formula} {empty[0].property_name}: {empty[0].reason}"
         if self.deviations and not any(o.status == "passed" for o in claimed):
@@ -307,6 +309,7 @@ def _summary(c: Certificate) -> Iterable[str]:
     if worst is not None and worst.worst_error_over_bound:
         share = floor(1000 * worst.worst_error_over_bound) / 1000
         yield f"  largest rounding error {share} of the bound ({worst.formula})"
+    yield f"  planted wrong answers: {sum(o.planted for o in c.outcomes)} rejected"
     declined = sum(o.declined for o in c.outcomes)
     if declined:
         yield f"  declined: {declined} calls raised NotImplementedError (-n above); none was passed"

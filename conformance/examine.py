@@ -21,6 +21,7 @@ from hypothesis.errors import Flaky
 from conformance.backend import Backend
 from conformance.certificate import Outcome
 from conformance.data import Style
+from conformance.lies import blindness
 from conformance.minimise import simplest_numbers, smallest_sizes
 from conformance.misconceptions import is_evidence
 from conformance.mismatch import Answer, Declined, Mismatch
@@ -33,6 +34,7 @@ from oracle.formula import Formula, is_data, output_of
 PATIENCE = 60.0  # seconds to make a counterexample smaller: one that crashes may be slow to repeat
 DRAWS = 4  # of numbers, for a smaller geometry to fail on
 ATTEMPTS = 4  # to draw calls that a property says something about
+REMEMBERED = 4  # calls on which wrong answers are planted, at most
 EVIDENCE = 40  # answers kept to tell misconceptions apart, at most
 
 
@@ -53,6 +55,7 @@ class Examination:
     drawn: tuple[Geometry, Style, str] | None = None  # what the last call was made of
     broken: tuple[dict[str, Any], Mismatch] | None = None
     evidence: list[Answer] = field(default_factory=list)
+    remembered: list[dict[str, Any]] = field(default_factory=list)  # calls for planted answers
     gathering: bool = False  # only evidence is wanted: nothing raises
     until: float = inf  # when to stop making the call smaller
 
@@ -111,6 +114,8 @@ class Examination:
             self._keep_evidence()
             raise
         self.worst = max(self.worst, share)
+        if len(self.remembered) < REMEMBERED and any(map(_has_elements, self.backend.answers)):
+            self.remembered.append(call)
         if len(self.evidence) < EVIDENCE // 2:
             self._keep_evidence()
         return True
@@ -271,7 +276,15 @@ def _fill(outcome: Outcome, exam: Examination, *, unsteady: bool) -> None:
             f"{exam.not_judged} not applicable"
         )
     else:
-        outcome.status = "passed"
+        backend, operator = exam.backend, exam.operator
+        outcome.planted, outcome.reason = blindness(
+            backend, operator, exam.formula, exam.property, exam.remembered
+        )
+        outcome.status = "blind" if outcome.reason else "passed"
+
+
+def _has_elements(answer: Answer) -> bool:
+    return answer.value is not None and answer.value.size > 0
 
 
 def _absent(backend: Backend, formula: Formula) -> tuple[str, str]:

@@ -77,7 +77,7 @@ What every backend promises:
 
 A backend with arrays of its own adds `from_numpy(array)` and `to_numpy(array)`, which reads results
 and what `from_numpy` made.  That is viewed (sliced, permuted), where arrays of that kind can be, so
-that they come in any layout, too.  Without them it is given NumPy arrays and may return NumPy arrays
+that they come in any layout, too.  Without them it is given NumPy arrays and may return NumPy ones
 (exactly `numpy.ndarray`: a subclass can overload what it is compared by) or anything that speaks
 DLPack.
 

@@ -8,7 +8,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from xml.etree import ElementTree as ET
 
-from conformance.certificate import Certificate, FoundMismatch, Outcome
+from conformance.certificate import UNJUDGED, Certificate, FoundMismatch, Outcome
 
 MINUTE = 60  # seconds that a script has
 MOST = 3  # mismatches told in full on a screen
@@ -54,7 +54,7 @@ def junit(certificates: Sequence[Certificate]) -> str:
             root, "testsuite", name=f"gradoracle.{one.backend}",
             tests=str(len(cases) + len(one.stale)),
             failures=str(sum(o.status == "mismatch" for o in cases) + len(one.stale)),
-            errors=str(sum(o.status == "no call" for o in cases)),
+            errors=str(sum(o.status in UNJUDGED for o in cases)),
             skipped=str(sum(o.status in SKIPPED for o in cases)),
             time=f"{sum(o.seconds for o in cases):.3f}",
         )  # fmt: skip
@@ -77,7 +77,7 @@ def _add_case(suite: ET.Element, o: Outcome) -> None:
     elif o.status == "deviation":
         told = f"known deviation: {o.deviation}: {o.reason}"
         ET.SubElement(case, "skipped", type="pytest.xfail", message=_printable(told))
-    elif o.status == "no call":
+    elif o.status in UNJUDGED:
         ET.SubElement(case, "error", message=o.reason)
     elif o.status != "passed":
         ET.SubElement(case, "skipped", message=f"{o.status}: {o.reason}")

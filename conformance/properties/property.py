@@ -14,6 +14,9 @@ Check: TypeAlias = Callable[[Backend, Operator, Formula, Call], float]
 Where: TypeAlias = Callable[[Operator, Formula], bool]
 
 
+FEWEST = 4  # geometries of a check: the first that is drawn is the simplest
+
+
 class NotJudged(Exception):
     """The property does not apply to a call; it is not counted."""
 
@@ -60,7 +63,7 @@ class Property:
 
     def examples(self, operator: Operator, profile: int) -> int:
         """Return how many geometries of `operator` a check draws."""
-        return max(1, round(profile * self.share * operator.share))
+        return max(FEWEST, round(profile * self.share * operator.share))
 
 
 PROPERTIES: dict[str, Property] = {}

@@ -1,0 +1,85 @@
+"""A judge that is broken certifies nothing: wrong answers are planted in every run."""
+
+import numpy as np
+import pytest
+
+import conformance
+from conformance import judge
+from conformance.isolation.isolated import available
+from conformance.registry import IN_PROCESS, ISOLATED
+from implementations import im2col
+from oracle.truth import truth
+
+
+def check(operator, **more):
+    return conformance.check(im2col, operators=[operator], examples=20, seed=1, **more)
+
+
+def blind(certificate):
+    return {o.property_name for o in certificate.outcomes if o.status == "blind"}
+
+
+def accepts_everything(*arguments, **options):
+    return 0.0
+
+
+def nothing_is_wrong(backend, formula, call, got):
+    right = np.zeros(got.shape, bool)
+    return judge.Verdict(right, True, np.zeros(got.shape), truth(formula, call))  # noqa: FBT003
+
+
+BROKEN = {
+    "conformance.properties.truth.require_truth": (
+        accepts_everything, {"matches_oracle", "within_rounding_bound"},
+    ),
+    "conformance.judge.verdict": (nothing_is_wrong, {"matches_oracle", "within_rounding_bound"}),
+    "conformance.properties.identities.require_close": (
+        accepts_everything, {"linear", "batch_independent"},
+    ),
+    "conformance.properties.witnesses.require_close": (accepts_everything, {"matches_torch"}),
+    "conformance.properties.manners.is_same": (
+        lambda one, other: True, {"ignores_memory_layout"},
+    ),
+    "conformance.backend.is_same": (lambda one, other: True, {"leaves_inputs_unchanged"}),
+    "conformance.backend.Backend.refuses": (
+        lambda self, formula, call, layout="": (True, ""), {"rejects_bad_arguments"},
+    ),
+    "conformance.properties.slopes.inner": (lambda *a: 0, {"gradient_is_the_slope"}),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("part", BROKEN)
+def test_a_broken_part_of_the_suite_is_told(part, monkeypatch):
+    broken, properties = BROKEN[part]
+    monkeypatch.setattr(part, broken)
+    certificate = check("conv2d")
+    assert blind(certificate) >= properties
+    assert not certificate.passed
+    assert "the suite itself is broken" in certificate.why_not
+
+
+def test_a_judge_that_is_slightly_too_kind_is_told(monkeypatch):
+    strict = judge.verdict
+
+    def kind(backend, formula, call, got):
+        found = strict(backend, formula, call, got)
+        near = np.isclose(got, found.right.as_float(got.dtype), rtol=1e-6, atol=0)
+        return found._replace(wrong=found.wrong & ~near)
+
+    monkeypatch.setattr(judge, "verdict", kind)
+    assert "matches_oracle" in blind(check("conv2d"))
+
+
+@pytest.mark.parametrize("confinement", [IN_PROCESS, ISOLATED])
+@pytest.mark.parametrize("operator", ["conv2d", "max_pool2d", "softmax", "relu", "linear"])
+def test_every_check_of_a_right_backend_rejects_what_is_planted(operator, confinement):
+    if confinement is ISOLATED and not available():
+        pytest.skip("this system cannot isolate")
+    certificate = conformance.check(
+        "im2col", operators=[operator], examples=10, seed=2, confinement=confinement
+    )
+    assert certificate.passed
+    assert all(o.planted for o in certificate.outcomes)
+    assert f"planted wrong answers: {sum(o.planted for o in certificate.outcomes)} rejected" in (
+        certificate.text()
+    )
