@@ -6,6 +6,7 @@ prints registers, spilled bytes, shared memory and the main loops' share of mult
 cannot run on this machine is printed as not run, with its reason.
 """
 
+import argparse
 import contextlib
 import importlib
 import pkgutil
@@ -213,7 +214,16 @@ def _multiply_adds(body):
 
 def main(arguments):
     """Print every kernel on the architectures named, or on all; return the number of faults."""
-    archs = [int(name.removeprefix("sm_")) for name in arguments] or cuda_limits.ARCHITECTURES
+    known = [f"sm_{arch}" for arch in cuda_limits.ARCHITECTURES]
+    parser = argparse.ArgumentParser("python -m tests.cuda_gate", description=__doc__)
+    parser.formatter_class = argparse.RawDescriptionHelpFormatter
+    parser.add_argument(
+        "arch", nargs="*", metavar="ARCH", help=f"any of {', '.join(known)}; all by default"
+    )
+    named = parser.parse_args(arguments).arch or known
+    if unknown := set(named) - set(known):
+        parser.error(f"{', '.join(sorted(unknown))} is none of {', '.join(known)}")
+    archs = [int(name.removeprefix("sm_")) for name in named]
     try:
         say(f"compiled by {compiler().name}")
     except NotRun as reason:
