@@ -17,7 +17,7 @@ from conformance.operators.conv2d import CONV2D
 from conformance.operators.conv_transpose2d import CONV_TRANSPOSE2D
 from conformance.operators.linear import LINEAR
 from conformance.operators.max_pool2d import MAX_POOL2D
-from conformance.properties import PROPERTIES, NotJudged
+from conformance.properties import PROPERTIES, NotJudged, symmetries
 from conformance.registry import wrap
 from implementations import im2col
 from oracle.exact import MultilinearTruth
@@ -38,6 +38,15 @@ ALONE = {
     "forms_agree": ["dw_reads_the_first_groups_channels", "y_ignores_dilation"],
     "linear": ["y_is_half_a_unit_off", "y_replays_answers_by_shape"],
     "batch_independent": ["dx_forgets_the_last_image", "dw_is_averaged_over_the_batch"],
+    "equivariant": [
+        "y_repeats_the_first_image",
+        "dx_drops_filters_past_a_tile",
+        "db_drops_the_last_column",
+        "y_uses_the_first_groups_filters",
+        "y_ignores_dilation",
+        "dx_shifts_by_remainder",
+        "y_last_pixel_of_3x3_stride_2",
+    ],
     "leaves_inputs_unchanged": ["y_adds_the_bias_in_place", "dw_scales_dy_in_place"],
     "returns_what_the_protocol_says": [
         "y_returns_float64",
@@ -125,12 +134,35 @@ def _to_the_first_pixel(grad_output, indices, *, input_shape):
     return im2col.max_pool2d_grad_input(grad_output, 0 * indices, input_shape=input_shape)
 
 
+def _of_the_first_filter(x, weight, bias=None, **options):
+    y = im2col.conv_transpose2d(x, weight, bias, **options)
+    y[:, 1:] = y[:, :1]
+    return y
+
+
+def _forgets_the_last_channel(grad_output, indices, *, input_shape):
+    dx = im2col.max_pool2d_grad_input(grad_output, indices, input_shape=input_shape)
+    dx[:, 1:][:, -1:] = 0
+    return dx
+
+
+def _drops_the_last_input(grad_output, x):
+    dw = im2col.linear_grad_weight(grad_output, x)
+    dw[:, 1:][:, -1:] = 0
+    return dw
+
+
 # property: the formula it is asked of, the function that is wrong, and how
 OTHERS = {
     "passes_every_gradient_on_once": [
         ("max_pool2d_vjp", "max_pool2d_vjp", _to_every_maximum),
         ("max_pool2d_grad_input", "max_pool2d_grad_input", _inserts),
         ("max_pool2d_grad_input", "max_pool2d_grad_input", _to_the_first_pixel),
+    ],
+    "equivariant": [
+        ("conv_transpose2d", "conv_transpose2d", _of_the_first_filter),
+        ("max_pool2d_grad_input", "max_pool2d_grad_input", _forgets_the_last_channel),
+        ("linear_grad_weight", "linear_grad_weight", _drops_the_last_input),
     ],
     "is_adjoint_to_conv2d": [("conv_transpose2d", "conv_transpose2d", _flipped)],
     "points_at_the_maximum": [("max_pool2d_indices", "max_pool2d", _in_the_padded_plane)],
@@ -202,6 +234,41 @@ def test_property_catches_faults_of_other_operators_alone(name, formula, functio
 def whole(**replaced):
     """Return im2col with some functions replaced."""
     return SimpleNamespace(**{n: getattr(im2col, n) for n in im2col.__all__} | replaced)
+
+
+TILE = {"images": 2, "depth": 3, "multiplier": 2, "height": 7, "width": 6, "kernel": 2}
+RELATED = {  # what is told of a conv2d that goes wrong there, and the call
+    "with the images in the opposite order": {},
+    "with the filters in the opposite order": {},
+    "with the channels in the opposite order": {},
+    "with the groups, filters and channels in the opposite order": {"groups": 2},
+    "of the image moved by a stride": {},
+    "of group 0 alone": {"groups": 2},
+    "of group 1 alone": {"groups": 2},
+    "with the dilation as zeros between the taps": {"dilation": 2},
+    "with the stride taken afterwards": {"stride": 2},
+    "as a product of matrices": {"kernel": 1},
+}
+
+
+@pytest.mark.parametrize("words", RELATED)
+@pytest.mark.parametrize("formula", CONV2D.formulas, ids=lambda f: f.__name__)
+def test_every_related_call_owes_the_same(words, formula):
+    sizes = dict.fromkeys(SIZES, 1) | {"bias": 1, "padding_height": 0, "padding_width": 0}
+    for name, value in (TILE | RELATED[words]).items():
+        sides = (f"{name}_height", f"{name}_width")
+        sizes |= dict.fromkeys(sides, value) if sides[0] in sizes else {name: value}
+    call = CONV2D.call(sizes, EXACT[0], 3, "float32")
+    which = CONV2D.argument_of(formula) or "grad_output"
+    related = {one.words: one for one in symmetries.related(CONV2D, formula, call, which)}
+    one = related[words]
+    plain, other = evaluate(formula, call), evaluate(one.formula or formula, one.call)
+    assert one.here(plain).size
+    assert (one.there(other) == one.here(plain)).all()
+    assert not (one.call["x"].shape == call["x"].shape and (one.call["x"] == call["x"]).all()
+                and one.call["weight"].shape == call["weight"].shape
+                and (one.call["weight"] == call["weight"]).all()
+                and one.call.get("stride") == call["stride"])  # fmt: skip
 
 
 @pytest.mark.parametrize(("name", "value"), [("ties", 3.0), ("ties", -np.inf), ("nan", np.nan)])
