@@ -7,6 +7,9 @@ import pytest
 
 import conformance
 from conformance.layouts import EXPANDED, LAYOUTS, differs, laid, one_each
+from conformance.operators.loss import CROSS_ENTROPY
+from conformance.properties import PROPERTIES
+from conformance.registry import wrap
 from implementations import im2col
 
 SHAPES = [(), (1,), (5,), (2, 3), (1, 4), (3, 1, 2), (2, 1, 3, 4), (2, 4, 1, 3)]
@@ -124,6 +127,16 @@ def test_arrays_of_its_own_kind_are_laid_so_too():
 def test_whoever_has_numpys_arrays_may_put_them_in_order():
     backend = SimpleNamespace(from_numpy=np.ascontiguousarray, conv2d=reads_the_weight_as_it_lies)
     assert not checked(backend).mismatches
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+def test_what_lies_in_one_place_is_a_legal_call(dtype):
+    impossible = np.array([[0, -np.inf]], dtype)
+    call = {"logits": impossible, "target": np.array([0]), "reduction": "sum"}
+    call["grad_output"] = np.ones((), dtype)
+    check = PROPERTIES["ignores_memory_layout"].check
+    for formula in CROSS_ENTROPY.formulas:
+        assert check(wrap(im2col), CROSS_ENTROPY, formula, call) == 0
 
 
 def declines_backwards(z):

@@ -118,8 +118,9 @@ def ignores_memory_layout(
         except Declined as one:  # the others are judged all the same
             declined.append(one)
     for name, at in _data(formula, call):
-        level = {**call, name: np.full_like(call[name], call[name].flat[-1] or 1)}
-        one_number = operator.complete(level, 0)
+        finite = call[name][np.isfinite(call[name])]  # no call has infinities only
+        level = np.full_like(call[name], finite[-1] if finite.any() else 1)
+        one_number = operator.complete({**call, name: level}, 0)
         layouts = _only(at, EXPANDED)
         backend.foresee((formula, one_number), how=("", layouts))
         plain = backend.ask(formula, one_number)
