@@ -18,6 +18,7 @@ UNCLAIMED = "not claimed"
 SCHEMA = 5  # of the JSON; raised when a field comes, goes or changes its meaning
 SCHEMA_FILE = Path(__file__).with_name("certificate.schema.json")  # says what every field means
 
+NOTHING = "-"  # in the table, where a claim is not made
 UNJUDGED = ("no call", "blind")
 SHOUTED = {"mismatch": "WRONG", "deviation": "DEVIATES"}
 
@@ -273,7 +274,7 @@ def _table(outcomes: Sequence[Outcome]) -> Iterable[str]:
     )
     for formula in formulas:
         row = [cells.get((formula, p), "") for p in properties]
-        if set(row) - {""} == {UNCLAIMED}:
+        if set(row) - {""} == {NOTHING}:
             yield f"  {formula:<{name}}  {UNCLAIMED}"
             continue
         filled = (f"{cell:>{width}}" for cell, width in zip(row, columns, strict=True))
@@ -288,6 +289,8 @@ def _table(outcomes: Sequence[Outcome]) -> Iterable[str]:
 def _cell(outcome: Outcome) -> str:
     if outcome.status in SHOUTED:
         return SHOUTED[outcome.status]
+    if outcome.status == UNCLAIMED:
+        return NOTHING
     if outcome.status != "passed":
         return outcome.status
     declined = f"-{outcome.declined}" if outcome.declined else ""

@@ -211,6 +211,11 @@ def examine(
         if not backend.has(one):
             outcome.status, outcome.reason = _absent(backend, one)
             return outcome
+    if property_.claim and backend.contract.policies.get(property_.claim[0]) != property_.claim[1]:
+        policy, rule = property_.claim
+        outcome.status = "not claimed"
+        outcome.reason = f"the contract's policies do not claim {policy!r}: {rule!r}"
+        return outcome
     exam = Examination(backend, operator, formula, property_, seed, examples)
     unsteady = False
     count = property_.examples(operator, examples)

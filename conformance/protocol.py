@@ -88,7 +88,8 @@ DLPack.
         "dtypes": ["float32"],                          # default: float32 and float64
         "accumulators": {"float32": "float64"},         # default: the dtype itself
         "policies": {"ties": "any-subgradient",         # max pooling: any maximum may win a tie
-                     "nan": "any"},                     # and any NaN; default of both: "first"
+                     "nan": "any",                      # and any NaN; default of both: "first"
+                     "repeats": "bitwise"},             # the same bits every time; default: "any"
         "deviations": [                                 # what it is known to do otherwise
             {"formula": "conv2d", "property": "rejects_bad_arguments",
              "reason": "a stride of 0 hangs"},
@@ -111,7 +112,9 @@ from oracle.rounding import FORMATS
 
 DTYPES = ("float32", "float64")
 KEYS = ("functions", "dtypes", "accumulators", "policies", "deviations", "runs_on")
-POLICIES = {"ties": ("first", "any-subgradient"), "nan": ("first", "any")}
+POLICIES = {
+    "ties": ("first", "any-subgradient"), "nan": ("first", "any"), "repeats": ("any", "bitwise"),
+}  # fmt: skip
 EVERY = "*"  # as a deviation's property: any of its formula's
 LONGEST = 200  # characters that are printed beside the verdict, and must not bury it
 DEVIATION = '{"formula": "conv2d", "property": "matches_oracle", "reason": "why"}'

@@ -45,6 +45,7 @@ class Laid(NamedTuple):
 
 
 HELPERS = (as_it_is, permuted, filler)
+IN_SEQUENCE = ("is_stateless",)
 LITERAL = 64  # elements written as one literal; larger arrays are filled in
 
 
@@ -55,6 +56,8 @@ def script(
     """Return a script that shows the mismatch called `name` and fails while it is there."""
     if mismatch.call is not None and not mismatch.layout:
         return _bad_arguments(backend, formula, mismatch.call)
+    if name in IN_SEQUENCE and len(answers) > 1:
+        return _in_sequence(backend, answers[-2], answers[-1])
     if mismatch.call is not None:
         call = mismatch.call
     elif answers:
@@ -67,6 +70,14 @@ def script(
     if name == "leaves_inputs_unchanged":
         return _text([*lines, *_unchanged(backend, formula, call)])
     return _text([*lines, *_verdict(backend, formula, call)])
+
+
+def _in_sequence(backend: Backend, before: Answer, wrong: Answer) -> str:
+    """Return a script that asks for what came before the wrong answer, and then for that."""
+    lines = _imports(backend)
+    for one in (before, wrong):
+        lines += [*_arrays(one.formula, one.call), "", *_ask(backend, one.formula, one.call), ""]
+    return _text([*lines[:-1], *_verdict(backend, wrong.formula, wrong.call)])
 
 
 def _text(lines: list[str]) -> str:

@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 
 import oracle
+from conformance import scripts
 from conformance.bad_arguments import bad_calls
 from conformance.certify import checks
 from conformance.data import EXACT, FLOATS, INTEGERS
@@ -25,8 +26,10 @@ from oracle.formula import argument_names, evaluate
 from oracle.max_pool2d import max_pool2d_indices, max_pool2d_values
 from oracle.truth import truth
 from tests.calls import CALLS
-from tests.planted.conv2d import FAULTS, backend
+from tests.planted import FAULTS
+from tests.planted.conv2d import backend
 from tests.planted.max_pool2d import to_all_maxima
+from tests.planted.state import linear_keeps_the_weight_of_a_shape
 
 # property: planted faults of conv2d that it catches with no other property's help
 ALONE = {
@@ -47,6 +50,7 @@ ALONE = {
         "dx_shifts_by_remainder",
         "y_last_pixel_of_3x3_stride_2",
     ],
+    "is_stateless": ["y_replays_answers_by_shape", "conv2d_is_wrong_after_an_error"],
     "leaves_inputs_unchanged": ["y_adds_the_bias_in_place", "dw_scales_dy_in_place"],
     "returns_what_the_protocol_says": [
         "y_returns_float64",
@@ -164,6 +168,7 @@ OTHERS = {
         ("max_pool2d_grad_input", "max_pool2d_grad_input", _forgets_the_last_channel),
         ("linear_grad_weight", "linear_grad_weight", _drops_the_last_input),
     ],
+    "is_stateless": [("linear", "linear", linear_keeps_the_weight_of_a_shape())],
     "is_adjoint_to_conv2d": [("conv_transpose2d", "conv_transpose2d", _flipped)],
     "points_at_the_maximum": [("max_pool2d_indices", "max_pool2d", _in_the_padded_plane)],
     "matches_oracle": [
@@ -195,7 +200,7 @@ OTHERS = {
 
 
 def test_every_property_is_listed():
-    assert set(ALONE) | set(OTHERS) == set(PROPERTIES)
+    assert set(ALONE) | set(OTHERS) | {"is_deterministic"} == set(PROPERTIES)
 
 
 def case(formula, property_name):
@@ -210,6 +215,38 @@ def test_property_catches_faults_alone(name, fault):
     outcome = examine(wrap(planted.backend()), *case(planted.function, name), examples=1000, seed=1)
     assert outcome.status == "mismatch"
     assert outcome.mismatch.text
+
+
+def test_bits_are_compared_where_the_contract_claims_them():
+    fault = FAULTS["linear_grad_weight_is_summed_in_another_order_each_time"]
+    for examined, status in ((fault.backend(), "mismatch"), (whole(), "not claimed")):
+        outcome = examine(
+            wrap(examined), *case("linear_grad_weight", "is_deterministic"), examples=300, seed=1
+        )
+        assert outcome.status == status, outcome.reason
+    assert outcome.reason == "the contract's policies do not claim 'repeats': 'bitwise'"
+
+
+def test_a_call_after_one_that_was_refused_is_judged():
+    fault = FAULTS["conv2d_is_wrong_after_an_error"]
+    outcome = examine(wrap(fault.alone()), *case("conv2d", "is_stateless"), examples=300, seed=1)
+    assert "asked after a call that is illegal" in outcome.mismatch.headline
+
+
+def test_a_script_about_state_asks_for_both_calls():
+    kept = FAULTS["linear_keeps_the_weight_of_a_shape"]
+    sizes = {"images": 1, "inputs": 2, "outputs": 1, "bias": 0}
+    call, backend = LINEAR.call(sizes, EXACT[0], 1, "float32"), wrap(kept.alone())
+    with pytest.raises(Mismatch, match="asked after the same call with other numbers in") as found:
+        PROPERTIES["is_stateless"].check(backend, LINEAR, oracle.linear, call)
+    script = scripts.script(
+        backend, "is_stateless", oracle.linear, call, backend.answers, found.value
+    )
+    assert script.count("got = backend.linear(x, weight, bias)") == 2
+    text = script.replace("backend = ...", "pass")
+    exec(text, {"backend": whole()})  # noqa: S102 - our own words
+    with pytest.raises(AssertionError):
+        exec(text, {"backend": kept.alone()})  # noqa: S102
 
 
 WRONG = [(name, *wrong) for name, several in OTHERS.items() for wrong in several]

@@ -100,7 +100,8 @@ class _Chain:
 
     def __init__(self, backend: Backend, steps: tuple[Step, ...], call: Call) -> None:
         self._backend, self._steps, self._call = backend, steps, call
-        strict = any(rule != "first" for rule in backend.contract.policies.values())
+        policies = backend.contract.policies
+        strict = any(policies.get(name, "first") != "first" for name in ("ties", "nan"))
         accumulator = backend.contract.accumulator(data_dtype(call).name)
         narrow = min(data_dtype(call).name, accumulator, key=lambda name: FORMATS[name].bits)
         self.propagation = Propagation(narrow, strict_ties=strict)

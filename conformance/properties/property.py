@@ -37,6 +37,7 @@ class Property:
     needs: tuple[Formula, ...]  # and these
     asks: How | None  # what it begins with, where that is the formula on the very call
     at_corners: bool  # what the operator lists is judged beside what is drawn
+    claim: tuple[str, str] | None  # the policy without which it is not asked for
 
     @property
     def name(self) -> str:
@@ -84,6 +85,7 @@ def holds(
     kind: Kind = "exact", size: Size = "medium", styles_per_geometry: int = 1, share: float = 1.0,
     needs_torch: bool = False, needs_forward: bool = False,
     needs: tuple[Formula, ...] = (), asks: How | None = None, at_corners: bool = False,
+    claim: tuple[str, str] | None = None,
 ) -> Callable[[Check], Check]:  # fmt: skip
     """Add a check to PROPERTIES."""
 
@@ -101,6 +103,7 @@ def holds(
             needs,
             asks,
             at_corners,
+            claim,
         )
         return check
 

@@ -19,7 +19,7 @@ __all__ = [*cupy_kernels.__all__, "contract", "from_numpy", "to_numpy"]  # noqa:
 
 cupy = cupy_with_device()
 
-contract = {"runs_on": described(cupy)}
+contract = {"runs_on": described(cupy), "policies": {"repeats": "bitwise"}}
 
 
 def from_numpy(array: npt.NDArray[Any]) -> Any:

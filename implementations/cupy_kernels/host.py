@@ -14,7 +14,7 @@ from implementations.hostcuda.build import compiler
 
 __all__ = [*cupy_kernels.__all__, "contract"]  # noqa: PLE0604
 
-contract = {"runs_on": described()}
+contract = {"runs_on": described(), "policies": {"repeats": "bitwise"}}
 
 compiler()  # without one, no kernel can run: that is an ImportError, which says what to install
 direct = algorithms.backend(sys.modules[__name__], "direct")

@@ -13,6 +13,7 @@ from tests.planted import (  # noqa: F401
     max_pool2d_back,
     narrow,
     softmax,
+    state,
 )
 from tests.planted.fault import CONTROLS, FAULTS
 

@@ -1,0 +1,89 @@
+"""Nothing of one call is left in the next."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from conformance.backend import Backend, is_same
+from conformance.bad_arguments import bad_calls
+from conformance.judge import require_truth
+from conformance.mismatch import Mismatch
+from conformance.operator import Operator
+from conformance.properties.property import NotJudged, holds
+from oracle.formula import Call, Formula, argument_names, images, is_data
+from oracle.geometry import Array
+
+ELSEWHERE = ","  # a layout: as NumPy makes it, in fresh memory
+REPEATS = 3
+
+
+@holds(kind="any", share=0.05)
+def is_stateless(backend: Backend, operator: Operator, formula: Formula, call: Call) -> float:
+    """The answer is the same whatever was asked before: the call with other numbers at the same
+    addresses, one that was refused, one image alone, or the same numbers elsewhere.
+    """  # noqa: D205 - one sentence
+    other = operator.complete({**call, **_flipped(formula, call)}, 0)
+    first = _answer(backend, operator, formula, call, "")
+    _answer(backend, operator, formula, other, "the same call with other numbers in its place")
+    _answer(backend, operator, formula, call, "the same call with other numbers", "", first)
+    for bad in list(bad_calls(formula, call))[:1]:
+        backend.refuses(formula, bad.call)
+        _answer(backend, operator, formula, call, "a call that is illegal", "", first)
+    _answer(backend, operator, formula, call, "itself, in other memory", ELSEWHERE, first)
+    if _has_images(call):
+        alone = operator.complete(images(call, slice(0, 1)), 0)
+        _answer(backend, operator, formula, alone, "the call with more images")
+        _answer(backend, operator, formula, call, "the call with one image", "", first)
+    return 0.0
+
+
+def _answer(
+    backend: Backend, operator: Operator, formula: Formula, call: Call, after: str,
+    layout: str = "", known: Array | None = None,
+) -> Array:  # fmt: skip
+    """Return the answer, which must be right: `known` is, if it is given."""
+    got = backend.ask(formula, call, layout)
+    if known is not None and is_same(got, known):
+        return got
+    if operator.unsettled(backend.contract.policies, formula, call):
+        raise NotJudged("the contract leaves the answer open")
+    try:
+        require_truth(backend, formula, call, got)
+    except Mismatch as mismatch:
+        if not after:
+            raise
+        raise Mismatch(f"{mismatch.headline}; asked after {after}") from None
+    return got
+
+
+def _flipped(formula: Formula, call: Call) -> dict[str, Any]:
+    """Return the arguments that hold numbers, in the opposite order: as large as they were."""
+    names = argument_names(formula)[0]
+    return {name: np.flip(call[name]).copy() for name in names if is_data(call[name])}
+
+
+def _has_images(call: Call) -> bool:
+    return "input_shape" in call and call["input_shape"][0] > 1
+
+
+@holds(kind="floats", share=0.1, claim=("repeats", "bitwise"))
+def is_deterministic(backend: Backend, operator: Operator, formula: Formula, call: Call) -> float:
+    """The same call gives the same bits every time, whatever lies in memory."""
+    other = operator.complete({**call, **_flipped(formula, call)}, 0)
+    first = backend.ask(formula, call)
+    for _ in range(REPEATS):
+        backend.ask(formula, other)  # leaves other numbers where the answer will lie
+        again = backend.ask(formula, call)
+        if not is_same(first, again):
+            raise Mismatch(f"{formula.__name__}: {_differs(first, again)} when it is asked again")
+    return 0.0
+
+
+def _differs(first: Array, again: Array) -> str:
+    if (first.shape, first.dtype) != (again.shape, again.dtype):
+        return f"{first.dtype}{[*first.shape]} becomes {again.dtype}{[*again.shape]}"
+    bits = [np.frombuffer(a.tobytes(), f"V{a.itemsize}").reshape(a.shape) for a in (first, again)]
+    at = tuple(np.argwhere(bits[0] != bits[1])[0].tolist())
+    return f"[{', '.join(map(str, at))}] is {first[at]!r}, and {again[at]!r}"
