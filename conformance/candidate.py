@@ -29,6 +29,11 @@ Kind: TypeAlias = Literal[
 ]
 Layout: TypeAlias = Literal["", "fortran", "sliced", "reversed"]  # how an array lies in memory
 LARGEST = 2**26  # elements of a result that are looked at; no call of ours has a tenth of it
+BFLOAT16 = "bfloat16"
+NO_EXCHANGE = (
+    "NumPy reads no bfloat16 through DLPack: give the backend a to_numpy that returns an array of "
+    "ml_dtypes.bfloat16"
+)
 HELD = 16  # results that a candidate can be asked to show again
 
 # Bound before any backend is imported, so that one that replaces NumPy's functions replaces nothing
@@ -213,7 +218,7 @@ class Candidate:
             reply.arrays.append(self._kept(self._read(self._held[-look.back], reply)))
             return reply
         self._doing = "unlooked"
-        convert = getattr(self.source, "to_numpy", None) or _from_dlpack
+        convert = getattr(self.source, "to_numpy", None) or _exchanged
         for value in self._handles:
             array = value if type(value) is _ndarray else convert(value)
             reply.arrays.append(_copy(array, order="C"))
@@ -253,7 +258,7 @@ class Candidate:
         if convert is not None:
             result = convert(result)
         elif not isinstance(result, _ndarray) and hasattr(result, "__dlpack__"):
-            result, reply.dlpack = _from_dlpack(result), True
+            result, reply.dlpack = _exchanged(result), True
         if isinstance(result, _generic):
             result = _asarray(result)  # a result without axes
         if type(result) is not _ndarray:
@@ -261,6 +266,16 @@ class Candidate:
         if result.size > LARGEST:
             raise _Returned(f"{result.size} elements {[*result.shape]}")
         return result
+
+
+def _exchanged(result: Any) -> Array:
+    """Return what came through DLPack, in which NumPy reads no bfloat16."""
+    try:
+        return _from_dlpack(result)
+    except BufferError as error:
+        if BFLOAT16 not in str(getattr(result, "dtype", "")):
+            raise
+        raise BufferError(NO_EXCHANGE) from error
 
 
 class _Returned(Exception):
@@ -277,7 +292,7 @@ def arranged(array: Array, layout: Layout) -> Array:
         return _copy(array, order="F")
     if layout == "sliced":
         longer = _empty((*array.shape[:-1], 2 * array.shape[-1]), array.dtype)
-        longer[...] = np.nan if array.dtype.kind == "f" else np.iinfo(array.dtype).max
+        longer[...] = np.iinfo(array.dtype).max if array.dtype.kind in "iu" else np.nan
         longer[..., ::2] = array
         return longer[..., ::2]
     return array[..., ::-1].copy()[..., ::-1]

@@ -28,7 +28,9 @@ from conformance.operator import Geometry, Operator, Size
 from conformance.profiles import PROFILES
 from conformance.properties import NotJudged, Property
 from conformance.report import Finding, in_a_line, report
-from oracle.formula import Formula, is_data, output_of
+from oracle.formula import Chained, Formula, algebra, is_data, output_of
+from oracle.network import LINKS
+from oracle.rounding import HALVES
 
 PATIENCE = 60.0  # seconds to make a counterexample smaller: one that crashes may be slow to repeat
 DRAWS = 4  # of numbers, for a smaller geometry to fail on
@@ -56,11 +58,18 @@ class Examination:
     gathering: bool = False  # only evidence is wanted: nothing raises
     until: float = inf  # when to stop making the call smaller
 
+    def dtypes(self) -> tuple[str, ...]:
+        """Return the dtypes that all functions of the check are claimed in."""
+        asked = _needed(self.operator, self.formula, self.property)
+        if isinstance(algebra(self.formula), Chained):
+            asked += LINKS
+        return self.backend.contract.dtypes_of([output_of(f).function for f in asked])
+
     def judge(self, geometry: Geometry) -> None:
         """Judge the calls that one drawn geometry stands for.
 
-        Every claimed dtype gets the style that the seed picks and, where the property wants more
-        of a geometry, the simplest one before it.
+        Every dtype of `_dtypes` gets the style that the seed picks and, where the property wants
+        more of a geometry, the simplest one before it.
         """
         styles = self.operator.styles.of(self.property.kind)
         chosen = [styles[geometry.seed % len(styles)]]
@@ -69,7 +78,7 @@ class Examination:
         self._judge_in(geometry, chosen)
 
     def judge_corners(self, seed: int) -> None:
-        """Judge the operator's corners, each in one style and every claimed dtype."""
+        """Judge the operator's corners, each in one style and every dtype of `_dtypes`."""
         simplest = self.operator.styles.of(self.property.kind)[0]
         for at, (region, sizes, style) in enumerate(self.property.corners(self.operator)):
             geometry = Geometry("boundary", region, sizes, (seed + at) % 2**32)
@@ -78,7 +87,7 @@ class Examination:
     def _judge_in(self, geometry: Geometry, chosen: Sequence[Style]) -> None:
         calls = [
             (dtype, one, self.operator.call(geometry.sizes, one, geometry.seed, dtype))
-            for dtype in self.backend.contract.dtypes
+            for dtype in self._dtypes(geometry.seed)
             for one in chosen
         ]
         if self.property.asks is not None:
@@ -91,6 +100,20 @@ class Examination:
                     self.calls[dtype, geometry.stratum] += 1
         finally:
             self.backend.forget()
+
+    def _dtypes(self, seed: int) -> list[str]:
+        """Return the claimed dtypes that a geometry is judged in.
+
+        Half precision comes in turn, one format a geometry, and first what had no call yet: it
+        takes the same code, and all formats of all geometries would take twice the time.
+        """
+        claimed = self.dtypes()
+        halves = [d for d in claimed if d in HALVES]
+        if len(halves) < 2:
+            return [*claimed]
+        turn = halves[(seed ^ seed >> 16) % len(halves)]
+        judged = {dtype for dtype, _ in self.calls}
+        return [d for d in claimed if d not in halves or d == turn or d not in judged]
 
     def judge_call(self, call: dict[str, Any]) -> bool:
         """Judge one call and return whether it counts; a broken property raises Mismatch."""
@@ -201,12 +224,14 @@ def examine(
     """
     start = perf_counter()
     outcome = Outcome(backend.name, formula.__name__, property_.name)
-    needed = (formula, operator.formula) if property_.needs_forward else (formula,)
-    for one in (*needed, *property_.needs):
+    for one in _needed(operator, formula, property_):
         if not backend.has(one):
             outcome.status, outcome.reason = _absent(backend, one)
             return outcome
     exam = Examination(backend, operator, formula, property_, seed, examples)
+    if not exam.dtypes():
+        outcome.status, outcome.reason = "not claimed", "the contract claims it in no dtype"
+        return outcome
     unsteady = False
     count = property_.examples(operator, examples)
     try:
@@ -264,7 +289,7 @@ def _fill(outcome: Outcome, exam: Examination, *, unsteady: bool) -> None:
         outcome.status = "mismatch"
         outcome.mismatch = report(exam.finding(unsteady=unsteady))
         outcome.reason = outcome.mismatch.headline
-    elif silent := [d for d in exam.backend.contract.dtypes if d not in outcome.calls]:
+    elif silent := [d for d in exam.dtypes() if d not in outcome.calls]:
         outcome.status = "no call"
         outcome.reason = (
             f"no call was judged in {', '.join(silent)}: {exam.declined} declined, "
@@ -272,6 +297,12 @@ def _fill(outcome: Outcome, exam: Examination, *, unsteady: bool) -> None:
         )
     else:
         outcome.status = "passed"
+
+
+def _needed(operator: Operator, formula: Formula, property_: Property) -> tuple[Formula, ...]:
+    """Return the formulas that a check asks the backend for."""
+    forward = (operator.formula,) if property_.needs_forward else ()
+    return (formula, *forward, *property_.needs)
 
 
 def _absent(backend: Backend, formula: Formula) -> tuple[str, str]:

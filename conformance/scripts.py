@@ -12,7 +12,6 @@ import numpy as np
 
 from conformance.backend import Backend
 from conformance.candidate import Layout
-from conformance.judge import data_dtype
 from conformance.mismatch import Answer, Mismatch
 from oracle.formula import (
     Call,
@@ -24,7 +23,8 @@ from oracle.formula import (
     output_of,
 )
 from oracle.geometry import Array
-from oracle.truth import answer_dtype, truth
+from oracle.rounding import is_real
+from oracle.truth import answer_dtype, data_dtype, truth
 
 NO_LINK = """\
 # Every function answers its own call rightly: the fault shows in the chain only, where answers
@@ -45,7 +45,7 @@ def script(
     if isinstance(algebra(formula), Chained):
         return NO_LINK
     arrays = [*_arrays(formula, call), *_arranged(formula, call, mismatch.layout)]
-    lines = [*_imports(backend), *arrays, "", *_ask(backend, formula, call)]
+    lines = [*_imports(backend, call), *arrays, "", *_ask(backend, formula, call)]
     if name == "leaves_inputs_unchanged":
         return _text([*lines, *_unchanged(backend, formula, call)])
     return _text([*lines, *_verdict(backend, formula, call)])
@@ -61,17 +61,22 @@ def _text(lines: list[str]) -> str:
     return text
 
 
-def _imports(backend: Backend) -> list[str]:
+def _imports(backend: Backend, call: Call) -> list[str]:
     lines = ["import numpy as np", ""]
+    if data_dtype(call).name == "bfloat16":
+        lines.insert(0, "import ml_dtypes  # NumPy's bfloat16")
     if backend.path:
         path, _, file = backend.path.partition("!")
         module, _, attribute = path.partition(":")
         if file:
             of = f"{module}.{attribute}({backend.name!r})"
-            return [lines[0], f"import {module}", f"backend = {of}", ""]
-        lines.insert(1, f"import {module}")
-        lines.insert(2, f"backend = {module}{'.' + attribute if attribute else ''}")
-        return lines
+            return [*lines[:-1], f"import {module}", f"backend = {of}", ""]
+        return [
+            *lines[:-1],
+            f"import {module}",
+            f"backend = {module}{'.' + attribute if attribute else ''}",
+            "",
+        ]
     return [*lines, f"backend = ...  # the object judged as {backend.name!r}"]
 
 
@@ -100,7 +105,7 @@ def _arranged(formula: Formula, call: Call, layout: Layout) -> list[str]:
         elif layout == "reversed":
             lines.append(f"{name} = {name}[..., ::-1].copy()[..., ::-1]")
         else:
-            between = "np.nan" if array.dtype.kind == "f" else np.iinfo(array.dtype).max
+            between = "np.nan" if is_real(array.dtype) else np.iinfo(array.dtype).max
             lines.append(f"{name} = np.repeat({name}, 2, axis=-1)")
             lines += [f"{name}[..., 1::2] = {between}", f"{name} = {name}[..., ::2]"]
     return lines
@@ -173,7 +178,7 @@ def _unchanged(backend: Backend, formula: Formula, call: Call) -> list[str]:
 
 
 def _bad_arguments(backend: Backend, formula: Formula, call: Call) -> str:
-    lines = [*_imports(backend), *_arrays(formula, call), "", "try:"]
+    lines = [*_imports(backend, call), *_arrays(formula, call), "", "try:"]
     lines += [f"    {line}" for line in _ask(backend, formula, call)]
     lines += [
         "except Exception as error:",
