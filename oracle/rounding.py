@@ -75,4 +75,5 @@ def widened(array: np.ndarray[Any, DType]) -> np.ndarray[Any, DType]:
 
     Loops run compiled there, and NumPy knows every function of it.
     """
-    return array.astype(np.float32) if array.dtype.name in HALVES else array
+    is_half = array.itemsize == 2 and array.dtype.name in HALVES
+    return array.astype(np.float32) if is_half else array

@@ -33,7 +33,7 @@ def in_float32(function: F) -> F:
 
 
 def _is_half(value: Any) -> bool:
-    return isinstance(value, np.ndarray) and value.dtype.name in HALVES
+    return isinstance(value, np.ndarray) and value.itemsize == 2 and value.dtype.name in HALVES
 
 
 def _rounded(array: Any, dtype: Any) -> Any:
