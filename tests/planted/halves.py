@@ -301,4 +301,3 @@ def tanh_grad_in_half_precision(dy, z):
 def softmax_in_half_precision(z, *, axis):
     powers = np.exp(z - z.max(axis=axis, keepdims=True))
     return powers / powers.sum(axis=axis, keepdims=True, dtype=z.dtype)
-
