@@ -30,6 +30,8 @@ DTYPE = re.compile(r"[<>|=][biufcSUVmMO]\d{0,9}(\[\w{1,4}\])?")
 
 BFLOAT16 = "bfloat16"  # named so: what NumPy calls it, two bytes of void, is nothing that sums
 
+NO_DTYPE = "no dtype that arrays have"
+
 LENGTH = struct.Struct("<I")
 
 _frombuffer, _empty = np.frombuffer, np.empty  # see `conformance.candidate`
@@ -97,6 +99,8 @@ class Segment:
         name, shape, start = place
         if not (isinstance(shape, list) and len(shape) <= 64 and all(map(_is_size, shape))):
             raise Garbled("no shape that arrays have")
+        if not isinstance(name, str):
+            raise Garbled(NO_DTYPE)
         dtype, count = _dtype(name), math.prod(shape)
         if count > most or not _is_size(start):
             raise Garbled("no place that arrays have")
@@ -208,13 +212,13 @@ def _name(dtype: np.dtype[Any]) -> str:
 
 
 @lru_cache(maxsize=64)
-def _dtype(name: Any) -> np.dtype[Any]:
+def _dtype(name: str) -> np.dtype[Any]:
     """Return the dtype of that name; it comes from a worker."""
     if name == BFLOAT16:
         with suppress(ImportError):
             dtype: np.dtype[Any] = np.dtype(import_module("ml_dtypes").bfloat16)
             return dtype
-    if isinstance(name, str) and DTYPE.fullmatch(name):
+    if DTYPE.fullmatch(name):
         with suppress(TypeError, ValueError):
             return np.dtype(name)
-    raise Garbled("no dtype that arrays have")
+    raise Garbled(NO_DTYPE)
