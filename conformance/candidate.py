@@ -30,6 +30,11 @@ Kind: TypeAlias = Literal[
     "crashed",  # its process ended, or had to be ended
 ]
 LARGEST = 2**26  # elements of a result that are looked at; no call of ours has a tenth of it
+BFLOAT16 = "bfloat16"
+NO_EXCHANGE = (
+    "NumPy reads no bfloat16 through DLPack: give the backend a to_numpy that returns an array of "
+    "ml_dtypes.bfloat16"
+)
 HELD = 16  # results that a candidate can be asked to show again
 
 # Bound before any backend is imported, so that one that replaces NumPy's functions replaces nothing
@@ -208,7 +213,7 @@ class Candidate:
             reply.arrays.append(self._kept(self._read(self._held[-look.back], reply)))
             return reply
         self._doing = "unlooked"
-        convert = getattr(self.source, "to_numpy", None) or _from_dlpack
+        convert = getattr(self.source, "to_numpy", None) or _exchanged
         for value in self._handles:
             array = value if type(value) is _ndarray else convert(value)
             reply.arrays.append(_copy(array, order="C"))
@@ -266,7 +271,7 @@ class Candidate:
         if convert is not None:
             result = convert(result)
         elif not isinstance(result, _ndarray) and hasattr(result, "__dlpack__"):
-            result, reply.dlpack = _from_dlpack(result), True
+            result, reply.dlpack = _exchanged(result), True
         if isinstance(result, _generic):
             result = _asarray(result)  # a result without axes
         if type(result) is not _ndarray:
@@ -274,6 +279,16 @@ class Candidate:
         if result.size > LARGEST:
             raise _Returned(f"{result.size} elements {[*result.shape]}")
         return result
+
+
+def _exchanged(result: Any) -> Array:
+    """Return what came through DLPack, in which NumPy reads no bfloat16."""
+    try:
+        return _from_dlpack(result)
+    except (BufferError, RuntimeError) as error:  # which of them depends on NumPy
+        if BFLOAT16 not in str(getattr(result, "dtype", "")):
+            raise
+        raise BufferError(NO_EXCHANGE) from error
 
 
 class _Returned(Exception):

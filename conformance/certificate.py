@@ -11,6 +11,8 @@ from math import floor
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from oracle.rounding import FORMATS
+
 if TYPE_CHECKING:
     from conformance.report import MismatchReport
 
@@ -175,9 +177,10 @@ class Certificate:
     def level(self) -> str:
         """Return what was judged of the protocol, whatever came of it."""
         judged = {o.formula for o in self.outcomes if o.judged}
-        dtypes = sorted({dtype for o in self.outcomes for dtype in o.calls})
+        found = {dtype for o in self.outcomes for dtype in o.calls}
+        dtypes = [dtype for dtype in FORMATS if dtype in found]
         whole = {formula for formula, _ in self.expected}
-        return f"{len(judged)} of {len(whole)} formulas, {' and '.join(dtypes) or 'no dtype'}"
+        return f"{len(judged)} of {len(whole)} formulas, {_listed(dtypes) or 'no dtype'}"
 
     def to_json(self) -> str:
         """Return the certificate as a JSON text; its last field is the SHA-256 of all others."""
@@ -226,6 +229,11 @@ def digest(content: Mapping[str, Any]) -> str:
     """Return the SHA-256 of a certificate's content, whatever its layout."""
     text = json.dumps(content, sort_keys=True, separators=(",", ":"))
     return hashlib.sha256(text.encode()).hexdigest()
+
+
+def _listed(words: Sequence[str]) -> str:
+    """Return the words with commas, and the last after "and"."""
+    return " and ".join(filter(None, (", ".join(words[:-1]), *words[-1:])))
 
 
 def _mismatch(outcome: Outcome) -> dict[str, Any]:
@@ -297,6 +305,13 @@ def _cell(outcome: Outcome) -> str:
     return f"{outcome.judged}{declined}"
 
 
+def _partly(c: Certificate) -> Iterable[str]:
+    """Yield which functions are not claimed in a dtype that others are."""
+    for dtype, names in c.contract.get("not_claimed", {}).items():
+        if dtype in c.contract["dtypes"] and names:
+            yield from _wrapped(f"not claimed in {dtype}: {', '.join(names)}")
+
+
 def _summary(c: Certificate) -> Iterable[str]:
     strata: dict[str, int] = {}
     dtypes: dict[str, int] = {}
@@ -323,6 +338,7 @@ def _summary(c: Certificate) -> Iterable[str]:
     unclaimed = sorted({o.formula for o in c.outcomes} - judged)
     if unclaimed:
         yield f"  not claimed: {', '.join(unclaimed)}"
+    yield from _partly(c)
     asked = [name for name, was in c.witnesses.items() if was]
     absent = [name for name, was in c.witnesses.items() if not was]
     yield f"  witnesses: {', '.join(asked) or 'none'}" + (

@@ -5,7 +5,8 @@ geometry; `conformance.minimise` simplifies the values afterwards.  An array is 
 since zeros hide what they are multiplied with.
 
 Exact styles are sized to the call: n products of factors below L_1 and L_2 stay exact in any order
-if n * L_1 * L_2 <= 2**bits.
+if n * L_1 * L_2 <= 2**bits.  Where a half-precision significand is too short for that, the sums of
+a wider accumulator still are exact, and the result is rounded once.
 """
 
 from collections.abc import Callable, Mapping
@@ -15,15 +16,16 @@ from typing import NamedTuple, TypeAlias
 import numpy as np
 
 from oracle.geometry import Array, Shape
+from oracle.rounding import Format
 
 Shapes: TypeAlias = Mapping[str, Shape]
 Arrays: TypeAlias = dict[str, Array]
 Random: TypeAlias = np.random.Generator
-Fill: TypeAlias = Callable[[Random, Shapes, int], Arrays]
+Fill: TypeAlias = Callable[[Random, Shapes, Format], Arrays]
 
 
 class Style(NamedTuple):
-    """A way to fill the arrays of a call with numbers of a format with `bits` of significand."""
+    """A way to fill the arrays of a call with numbers of a format."""
 
     name: str
     fill: Fill
@@ -40,23 +42,23 @@ def _small(random: Random, shape: Shape) -> Array:
     return array
 
 
-def small_integers(random: Random, shapes: Shapes, bits: int) -> Arrays:
+def small_integers(random: Random, shapes: Shapes, limits: Format) -> Arrays:
     """Every array holds integers in [-4, 4]."""
-    del bits
+    del limits
     return {name: _small(random, shape) for name, shape in shapes.items()}
 
 
-def ones(random: Random, shapes: Shapes, bits: int) -> Arrays:
+def ones(random: Random, shapes: Shapes, limits: Format) -> Arrays:
     """One array holds small integers, all others ones: sums over windows can be read off."""
     varied = _pick(random, shapes)
-    arrays = small_integers(random, shapes, bits)
+    arrays = small_integers(random, shapes, limits)
     return {n: a if n == varied else np.ones_like(a) for n, a in arrays.items()}
 
 
-def one_hot(random: Random, shapes: Shapes, bits: int) -> Arrays:
+def one_hot(random: Random, shapes: Shapes, limits: Format) -> Arrays:
     """One array holds a single nonzero element: the others must appear where it says."""
     hot = _pick(random, shapes)
-    arrays = small_integers(random, shapes, bits)
+    arrays = small_integers(random, shapes, limits)
     if arrays[hot].size:
         at, value = random.integers(arrays[hot].size), random.choice((-2, -1, 1, 2))
         arrays[hot] = np.zeros_like(arrays[hot])
@@ -64,31 +66,31 @@ def one_hot(random: Random, shapes: Shapes, bits: int) -> Arrays:
     return arrays
 
 
-def all_negative(random: Random, shapes: Shapes, bits: int) -> Arrays:
+def all_negative(random: Random, shapes: Shapes, limits: Format) -> Arrays:
     """Every element is negative: a zero that comes from the padding is seen."""
-    return {n: -abs(a) - 1 for n, a in small_integers(random, shapes, bits).items()}
+    return {n: -abs(a) - 1 for n, a in small_integers(random, shapes, limits).items()}
 
 
-def next_to_powers(random: Random, shapes: Shapes, bits: int) -> Arrays:
+def next_to_powers(random: Random, shapes: Shapes, limits: Format) -> Arrays:
     """One array holds 2**k - 1, 2**k and 2**k + 1, the others -1, 0, 1: short significands fail.
 
     k is the largest that the format holds exactly for so many terms, or 11 or 12, just past the
     11 bits that half precision and TF32 hold.
     """
     large = _pick(random, shapes)
-    longest = bits - 1 - _terms(shapes).bit_length()
+    longest = _power(limits.bits - 1 - _terms(shapes).bit_length(), shapes, limits)
     power = int(random.choice([k for k in (11, 12, longest) if k <= longest] or [longest]))
-    arrays = {n: np.sign(a) for n, a in small_integers(random, shapes, bits).items()}
+    arrays = {n: np.sign(a) for n, a in small_integers(random, shapes, limits).items()}
     near = 2.0**power + random.integers(-1, 2, shapes[large])
     arrays[large] = near * random.choice((-1, 1), shapes[large])
     return arrays
 
 
-def cancelling(random: Random, shapes: Shapes, bits: int) -> Arrays:
+def cancelling(random: Random, shapes: Shapes, limits: Format) -> Arrays:
     """Neighbours of one array are 2**k + a and -2**k + b: large partial sums, small results."""
     large = _pick(random, shapes)
-    longest = bits - 3 - _terms(shapes).bit_length()
-    arrays = {n: np.sign(a) for n, a in small_integers(random, shapes, bits).items()}
+    longest = _power(limits.bits - 3 - _terms(shapes).bit_length(), shapes, limits)
+    arrays = {n: np.sign(a) for n, a in small_integers(random, shapes, limits).items()}
     signs = np.where(np.arange(arrays[large].size) % 2, -1.0, 1.0).reshape(shapes[large])
     arrays[large] = signs * 2.0 ** min(longest, 20) + arrays[large]
     return arrays
@@ -100,10 +102,10 @@ FEW = 14  # elements that are not zero
 FINEST = 36  # bits of a fraction: long sums of them are whole numbers below 2**53 of its unit
 
 
-def few_fractions(random: Random, shapes: Shapes, bits: int) -> Arrays:
+def few_fractions(random: Random, shapes: Shapes, limits: Format) -> Arrays:
     """One array holds a few long fractions, all others -1, 0, 1: sums of any length stay exact."""
     large = _pick(random, {n: s for n, s in shapes.items() if n != "bias"})
-    return _fractions(random, shapes, bits, large)
+    return _fractions(random, shapes, limits, large)
 
 
 def fractions_in(name: str) -> Style:
@@ -111,16 +113,17 @@ def fractions_in(name: str) -> Style:
     return Style(f"few fractions in {name}", partial(_fractions, large=name))
 
 
-def _fractions(random: Random, shapes: Shapes, bits: int, large: str) -> Arrays:
+def _fractions(random: Random, shapes: Shapes, limits: Format, large: str) -> Arrays:
     """Fill `large` with zeros and a few odd multiples of 2**-b between 1/2 and 1.
 
     With one term of 1 beside them they stay below 2**bits units for the largest b; the smallest
-    is past the 11 bits of half precision and TF32.
+    is past the 11 bits of half precision and TF32, where the format is.
     """
     size = int(np.prod(shapes[large]))
     count = min(size, FEW)
-    b = random.choice((13, 16, min(FINEST, bits - (count + 1).bit_length())))
-    arrays = {n: np.sign(a) for n, a in small_integers(random, shapes, bits).items()}
+    longest = min(FINEST, limits.bits - (count + 1).bit_length())
+    b = random.choice([*(b for b in (13, 16) if b <= longest), longest])
+    arrays = {n: np.sign(a) for n, a in small_integers(random, shapes, limits).items()}
     arrays[large] = np.zeros(shapes[large])
     odd = 2 * random.integers(2 ** (b - 2), 2 ** (b - 1), count) + 1
     at = random.permutation(size)[:count]
@@ -131,47 +134,49 @@ def _fractions(random: Random, shapes: Shapes, bits: int, large: str) -> Arrays:
 # -- floats, which are judged by the rounding bound -----------------------------------------------
 
 
-def normal(random: Random, shapes: Shapes, bits: int) -> Arrays:
+def normal(random: Random, shapes: Shapes, limits: Format) -> Arrays:
     """Every element is standard normal."""
-    del bits
+    del limits
     return {name: random.standard_normal(shape) for name, shape in shapes.items()}
 
 
-def wide_range(random: Random, shapes: Shapes, bits: int) -> Arrays:
-    """Normal elements times 2**-12 to 2**12."""
+def wide_range(random: Random, shapes: Shapes, limits: Format) -> Arrays:
+    """Normal elements times 2**-12 to 2**12, or what keeps sums in range."""
+    most = min(12, max(0, _farthest(shapes, limits)))
     return {
-        name: array * 2.0 ** random.integers(-12, 13, array.shape)
-        for name, array in normal(random, shapes, bits).items()
+        name: array * 2.0 ** random.integers(-12, most + 1, array.shape)
+        for name, array in normal(random, shapes, limits).items()
     }
 
 
-def far_from_one(random: Random, shapes: Shapes, bits: int) -> Arrays:
+def far_from_one(random: Random, shapes: Shapes, limits: Format) -> Arrays:
     """Normal elements, each array times a power of two that only overflow and underflow forbid."""
-    farthest = 30 if bits <= 24 else 300
+    least = -min(300 if limits.bits > 24 else 30, -limits.smallest_exponent // 2)
+    most = min(-least, _farthest(shapes, limits))
     return {
-        name: array * 2.0 ** random.integers(-farthest, farthest + 1)
-        for name, array in normal(random, shapes, bits).items()
+        name: array * 2.0 ** random.integers(min(least, most), most + 1)
+        for name, array in normal(random, shapes, limits).items()
     }
 
 
-def positive(random: Random, shapes: Shapes, bits: int) -> Arrays:
+def positive(random: Random, shapes: Shapes, limits: Format) -> Arrays:
     """Elements in [1, 2): every rounding error of a long sum points at a magnitude."""
-    del bits
+    del limits
     return {name: 1 + random.random(shape) for name, shape in shapes.items()}
 
 
-def few_numbers(random: Random, shapes: Shapes, bits: int) -> Arrays:
+def few_numbers(random: Random, shapes: Shapes, limits: Format) -> Arrays:
     """Every array repeats a few normal numbers: many elements, of which few must be evaluated."""
-    few = normal(random, dict.fromkeys(shapes, (FEW,)), bits)
+    few = normal(random, dict.fromkeys(shapes, (FEW,)), limits)
     return {name: random.choice(few[name], shape) for name, shape in shapes.items()}
 
 
-def nearly_cancelling(random: Random, shapes: Shapes, bits: int) -> Arrays:
+def nearly_cancelling(random: Random, shapes: Shapes, limits: Format) -> Arrays:
     """Neighbours of one array differ in sign and in the last few bits only."""
     large = _pick(random, shapes)
-    arrays = positive(random, shapes, bits)
+    arrays = positive(random, shapes, limits)
     flat = arrays[large].ravel()
-    flat[1::2] = -flat[0 : 2 * (flat.size // 2) : 2] * (1 + 2.0 ** (4 - bits))
+    flat[1::2] = -flat[0 : 2 * (flat.size // 2) : 2] * (1 + 2.0 ** (4 - limits.bits))
     arrays[large] = flat.reshape(shapes[large])
     return arrays
 
@@ -188,6 +193,21 @@ FLOATS = styles(normal, wide_range, far_from_one, positive, nearly_cancelling)
 
 def _pick(random: Random, shapes: Shapes) -> str:
     return sorted(shapes)[random.integers(len(shapes))]
+
+
+def _power(longest: int, shapes: Shapes, limits: Format) -> int:
+    """Return an exponent for which sums are exact, or if none is, one that overflows nowhere."""
+    if longest > 0:
+        return longest
+    return max(1, min(limits.bits - 3, limits.largest_exponent - 1 - _terms(shapes).bit_length()))
+
+
+def _farthest(shapes: Shapes, limits: Format) -> int:
+    """Return the largest exponent e that keeps sums of products of normal numbers in range.
+
+    Elements below 2**3 times 2**e, two of them multiplied, and so many terms.
+    """
+    return (limits.largest_exponent - 6 - _terms(shapes).bit_length()) // 2
 
 
 def _terms(shapes: Shapes) -> int:

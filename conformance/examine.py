@@ -19,7 +19,7 @@ from hypothesis import seed as seeded
 from hypothesis.errors import Flaky
 
 from conformance.backend import Backend
-from conformance.certificate import Outcome
+from conformance.certificate import UNCLAIMED, Outcome
 from conformance.data import Style
 from conformance.lies import blindness
 from conformance.minimise import simplest_numbers, smallest_sizes
@@ -29,7 +29,9 @@ from conformance.operator import Geometry, Operator, Size
 from conformance.profiles import PROFILES
 from conformance.properties import NotJudged, Property
 from conformance.report import Finding, in_a_line, report
-from oracle.formula import Formula, is_data, output_of
+from oracle.formula import Chained, Formula, algebra, is_data, output_of
+from oracle.network import LINKS
+from oracle.rounding import HALVES
 
 PATIENCE = 60.0  # seconds to make a counterexample smaller: one that crashes may be slow to repeat
 DRAWS = 4  # of numbers, for a smaller geometry to fail on
@@ -55,15 +57,23 @@ class Examination:
     drawn: tuple[Geometry, Style, str] | None = None  # what the last call was made of
     broken: tuple[dict[str, Any], Mismatch] | None = None
     evidence: list[Answer] = field(default_factory=list)
-    remembered: list[dict[str, Any]] = field(default_factory=list)  # calls for planted answers
+    # Calls on which wrong answers are planted, by geometry.
+    remembered: dict[int, dict[str, Any]] = field(default_factory=dict)
     gathering: bool = False  # only evidence is wanted: nothing raises
     until: float = inf  # when to stop making the call smaller
+
+    def dtypes(self) -> tuple[str, ...]:
+        """Return the dtypes that all functions of the check are claimed in."""
+        asked = _needed(self.operator, self.formula, self.property)
+        if isinstance(algebra(self.formula), Chained):
+            asked += LINKS
+        return self.backend.contract.dtypes_of([output_of(f).function for f in asked])
 
     def judge(self, geometry: Geometry) -> None:
         """Judge the calls that one drawn geometry stands for.
 
-        Every claimed dtype gets the style that the seed picks and, where the property wants more
-        of a geometry, the simplest one before it.
+        Every dtype of `_dtypes` gets the style that the seed picks and, where the property wants
+        more of a geometry, the simplest one before it.
         """
         styles = self.operator.styles.of(self.property.kind)
         chosen = [styles[geometry.seed % len(styles)]]
@@ -72,7 +82,7 @@ class Examination:
         self._judge_in(geometry, chosen)
 
     def judge_corners(self, seed: int) -> None:
-        """Judge the operator's corners, each in one style and every claimed dtype."""
+        """Judge the operator's corners, each in one style and every dtype of `_dtypes`."""
         simplest = self.operator.styles.of(self.property.kind)[0]
         for at, (region, sizes, style) in enumerate(self.property.corners(self.operator)):
             geometry = Geometry("boundary", region, sizes, (seed + at) % 2**32)
@@ -81,7 +91,7 @@ class Examination:
     def _judge_in(self, geometry: Geometry, chosen: Sequence[Style]) -> None:
         calls = [
             (dtype, one, self.operator.call(geometry.sizes, one, geometry.seed, dtype))
-            for dtype in self.backend.contract.dtypes
+            for dtype in self._dtypes(geometry.seed)
             for one in chosen
         ]
         if self.property.asks is not None:
@@ -94,6 +104,20 @@ class Examination:
                     self.calls[dtype, geometry.stratum] += 1
         finally:
             self.backend.forget()
+
+    def _dtypes(self, seed: int) -> list[str]:
+        """Return the claimed dtypes that a geometry is judged in.
+
+        Half precision comes in turn, one format a geometry, and first what had no call yet: it
+        takes the same code, and all formats of all geometries would take twice the time.
+        """
+        claimed = self.dtypes()
+        halves = [d for d in claimed if d in HALVES]
+        if len(halves) < 2:
+            return [*claimed]
+        turn = halves[(seed ^ seed >> 16) % len(halves)]
+        judged = {dtype for dtype, _ in self.calls}
+        return [d for d in claimed if d not in halves or d == turn or d not in judged]
 
     def judge_call(self, call: dict[str, Any]) -> bool:
         """Judge one call and return whether it counts; a broken property raises Mismatch."""
@@ -114,11 +138,20 @@ class Examination:
             self._keep_evidence()
             raise
         self.worst = max(self.worst, share)
-        if len(self.remembered) < REMEMBERED and any(map(_has_elements, self.backend.answers)):
-            self.remembered.append(call)
+        self._remember(call)
         if len(self.evidence) < EVIDENCE // 2:
             self._keep_evidence()
         return True
+
+    def _remember(self, call: dict[str, Any]) -> None:
+        """Keep a call with numbers, of another geometry and dtype than the last one."""
+        if self.drawn is None or len(self.remembered) == REMEMBERED:
+            return
+        geometry, _, dtype = self.drawn
+        dtypes = self.dtypes()
+        turn = dtypes[len(self.remembered) % len(dtypes)]
+        if dtype == turn and all(v.size for v in call.values() if is_data(v)):
+            self.remembered.setdefault(geometry.seed, call)
 
     def fails(self, call: dict[str, Any]) -> bool:
         """Return whether a call breaks the property; no more, where time is up."""
@@ -206,17 +239,10 @@ def examine(
     """
     start = perf_counter()
     outcome = Outcome(backend.name, formula.__name__, property_.name)
-    needed = (formula, operator.formula) if property_.needs_forward else (formula,)
-    for one in (*needed, *property_.needs):
-        if not backend.has(one):
-            outcome.status, outcome.reason = _absent(backend, one)
-            return outcome
-    if property_.claim and backend.contract.policies.get(property_.claim[0]) != property_.claim[1]:
-        policy, rule = property_.claim
-        outcome.status = "not claimed"
-        outcome.reason = f"the contract's policies do not claim {policy!r}: {rule!r}"
-        return outcome
     exam = Examination(backend, operator, formula, property_, seed, examples)
+    outcome.status, outcome.reason = _unasked(exam)
+    if outcome.reason:
+        return outcome
     unsteady = False
     count = property_.examples(operator, examples)
     try:
@@ -235,6 +261,20 @@ def examine(
     _fill(outcome, exam, unsteady=unsteady)
     outcome.seconds = perf_counter() - start
     return outcome
+
+
+def _unasked(exam: Examination) -> tuple[str, str]:
+    """Return the status of what is not asked for, and why; no reason: it is."""
+    backend, property_ = exam.backend, exam.property
+    for one in _needed(exam.operator, exam.formula, property_):
+        if not backend.has(one):
+            return _absent(backend, one)
+    if property_.claim and backend.contract.policies.get(property_.claim[0]) != property_.claim[1]:
+        policy, rule = property_.claim
+        return UNCLAIMED, f"the contract's policies do not claim {policy!r}: {rule!r}"
+    if not exam.dtypes():
+        return UNCLAIMED, "the contract claims it in no dtype"
+    return "not run", ""
 
 
 def _run(exam: Examination, examples: int, seed: int, size: Size) -> None:
@@ -274,7 +314,7 @@ def _fill(outcome: Outcome, exam: Examination, *, unsteady: bool) -> None:
         outcome.status = "mismatch"
         outcome.mismatch = report(exam.finding(unsteady=unsteady))
         outcome.reason = outcome.mismatch.headline
-    elif silent := [d for d in exam.backend.contract.dtypes if d not in outcome.calls]:
+    elif silent := [d for d in exam.dtypes() if d not in outcome.calls]:
         outcome.status = "no call"
         outcome.reason = (
             f"no call was judged in {', '.join(silent)}: {exam.declined} declined, "
@@ -283,13 +323,15 @@ def _fill(outcome: Outcome, exam: Examination, *, unsteady: bool) -> None:
     else:
         backend, operator = exam.backend, exam.operator
         outcome.planted, outcome.reason = blindness(
-            backend, operator, exam.formula, exam.property, exam.remembered
+            backend, operator, exam.formula, exam.property, [*exam.remembered.values()]
         )
         outcome.status = "blind" if outcome.reason else "passed"
 
 
-def _has_elements(answer: Answer) -> bool:
-    return answer.value is not None and answer.value.size > 0
+def _needed(operator: Operator, formula: Formula, property_: Property) -> tuple[Formula, ...]:
+    """Return the formulas that a check asks the backend for."""
+    forward = (operator.formula,) if property_.needs_forward else ()
+    return (formula, *forward, *property_.needs)
 
 
 def _absent(backend: Backend, formula: Formula) -> tuple[str, str]:

@@ -3,15 +3,16 @@
 Comparisons are written so that a NaN is wrong.
 """
 
+import math
 from typing import NamedTuple
 
 import numpy as np
 
 from conformance.backend import Backend
 from conformance.mismatch import Mismatch
-from oracle.formula import Call, Formula, is_data
+from oracle.formula import Call, Formula, is_place
 from oracle.geometry import Array
-from oracle.truth import Truth, answer_dtype, answer_shape, truth
+from oracle.truth import Truth, answer_dtype, answer_shape, data_dtype, truth
 
 
 def require_form(
@@ -37,19 +38,20 @@ def verdict(backend: Backend, formula: Formula, call: Call, got: Array) -> Verdi
     """Judge an answer that has the right shape and dtype, element by element."""
     right, dtype = truth(formula, call), data_dtype(call)
     accumulator = backend.contract.accumulator(dtype.name)
-    if got.dtype.kind == "f" and right.is_exact(dtype.name, accumulator):
+    numbers = not is_place(formula)
+    if numbers and right.is_exact(dtype.name, accumulator):
         want = right.as_float(got.dtype)
         wrong = ~((got == want) | (np.isnan(got) & np.isnan(want)))
         return Verdict(wrong, True, np.zeros(got.shape), right)  # noqa: FBT003
     share = right.error_over_bound(got, accumulator)
-    return Verdict(~(share <= 1), got.dtype.kind != "f", share, right)
+    return Verdict(~(share <= 1), not numbers, share, right)
 
 
 def require_truth(backend: Backend, formula: Formula, call: Call, got: Array) -> float:
     """Raise Mismatch unless `got` is what `formula` gives on `call`, and return its largest error.
 
     Equality is demanded where it is proved that rounding never acts; elsewhere the error is a
-    share of the rounding bound, and at most 1.
+    share of the rounding bound, and at most 1.  NaN: nothing bounds any element.
     """
     shape = answer_shape(formula, call)
     require_form(formula.__name__, got, shape, answer_dtype(formula, call))
@@ -64,14 +66,11 @@ def require_truth(backend: Backend, formula: Formula, call: Call, got: Array) ->
                 formula.__name__, got, want, wrong, "the data are exact" if exact else reason
             )
         )
+    name = data_dtype(call).name
+    if got.size and not exact and not share.any():
+        bound = right.bound(name, backend.contract.accumulator(name))
+        return math.nan if np.isinf(bound).all() else 0.0
     return float(share.max(initial=0.0))
-
-
-def data_dtype(call: Call) -> np.dtype[np.generic]:
-    """Return the dtype of the call's numbers."""
-    dtype: np.dtype[np.generic]
-    (dtype,) = {a.dtype for a in call.values() if is_data(a)}
-    return dtype
 
 
 def _first_wrong(what: str, got: Array, want: Array, wrong: Array, reason: str) -> str:

@@ -16,12 +16,14 @@ import numpy as np
 
 from conformance.backend import Backend
 from conformance.candidate import Asked, Description, Look, Reply, Request
-from conformance.judge import data_dtype, verdict
+from conformance.judge import verdict
 from conformance.mismatch import Declined, Mismatch
 from conformance.operator import Operator
 from conformance.properties import NotJudged, Property
 from oracle.formula import Call, Formula
 from oracle.geometry import Array
+from oracle.rounding import is_real
+from oracle.truth import data_dtype
 
 Lie: TypeAlias = Callable[[int, Reply], Reply]  # from what was answered, and how many were before
 TRUTH = ("matches_oracle", "within_rounding_bound")
@@ -161,18 +163,19 @@ def _off(backend: Backend, formula: Formula, call: Call, got: Array) -> Array:
     """Return an answer that is one unit off in one place, or just beyond the rounding bound."""
     judged, off = verdict(backend, formula, call, got), got.copy()
     at = got.size - 1
-    if got.dtype.kind != "f":
+    if not is_real(got.dtype):
         off.flat[at] += 1
         return off
     if not np.isfinite(got.flat[at]):
         off.flat[at] = 0
         return off
-    beyond = got.flat[at]
+    beyond = np.array(got.flat[at])
     if not judged.exact:
         name = data_dtype(call).name
         bound = judged.right.bound(name, backend.contract.accumulator(name)).flat[at]
         want = judged.right.as_float(np.dtype(np.float64)).flat[at]
-        beyond = np.asarray(want + (2 * bound if want >= 0 else -2 * bound)).astype(got.dtype)[()]
+        beyond = np.asarray(want + (2 * bound if want >= 0 else -2 * bound)).astype(got.dtype)
     with np.errstate(all="ignore"):
-        off.flat[at] = np.nextafter(beyond, np.copysign(np.inf, beyond))
+        farther = np.copysign(np.array(np.inf, got.dtype), beyond)
+        off.flat[at] = np.nextafter(beyond, farther)
     return off

@@ -11,7 +11,7 @@ from conformance.data import EXACT, FLOATS, INTEGERS, Style
 from conformance.strategies import PAST
 from oracle.formula import Call, Formula, output_of
 from oracle.geometry import Shape
-from oracle.rounding import FORMATS
+from oracle.rounding import FORMATS, DType, dtype_of
 
 Size: TypeAlias = Literal["small", "medium", "large"]
 Kind: TypeAlias = Literal["exact", "floats", "slopes", "any", "all"]
@@ -130,7 +130,13 @@ class Operator:
         """
         arguments = self.arguments(sizes)
         shapes = {name: shape for name, shape in arguments.shapes.items() if shape is not None}
-        arrays = style.fill(np.random.default_rng(seed), shapes, FORMATS[dtype].bits)
-        given = {name: array.astype(dtype) for name, array in arrays.items()}
+        arrays = style.fill(np.random.default_rng(seed), shapes, FORMATS[dtype])
+        given = {name: array.astype(dtype_of(dtype)) for name, array in arrays.items()}
         absent = {name: None for name, shape in arguments.shapes.items() if shape is None}
-        return self.complete({**given, **absent, **arguments.options}, seed)
+        options = rounded(arguments.options, dtype_of(dtype))
+        return self.complete({**given, **absent, **options}, seed)
+
+
+def rounded(options: Mapping[str, Any], dtype: DType) -> dict[str, Any]:
+    """Return options whose numbers are the format's own: a factor that rounds is no backend's."""
+    return {n: float(dtype.type(v)) if isinstance(v, float) else v for n, v in options.items()}

@@ -85,8 +85,10 @@ DLPack.
 
     contract = {
         "functions": ["conv2d", "conv2d_grad_input"],   # default: every function it has
-        "dtypes": ["float32"],                          # default: float32 and float64
-        "accumulators": {"float32": "float64"},         # default: the dtype itself
+        "dtypes": ["float32", "float16", "bfloat16"],   # default: float32 and float64
+        "not_claimed": {"float16": ["conv2d"]},         # functions that a dtype is not claimed of
+        "accumulators": {"float32": "float64",          # default: the dtype itself
+                         "float16": "float32"},
         "policies": {"ties": "any-subgradient",         # max pooling: any maximum may win a tie
                      "nan": "any",                      # and any NaN; default of both: "first"
                      "repeats": "bitwise"},             # the same bits every time; default: "any"
@@ -98,7 +100,17 @@ DLPack.
         "runs_on": "NVIDIA H200, CUDA 12.8",            # printed beside the verdict
     }
 
-What is not claimed is printed as not claimed.  A deviation is judged all the same: where it shows,
+What is not claimed is printed as not claimed.  An accumulator is what every sum is held in, and
+every elementary function computed in, before the result is rounded once to its dtype, to nearest.
+The sums of n terms have no bound where n * 2**-bits reaches 1, bits being the significand's: 2048
+in float16 and 256 in bfloat16, as accumulators of their own.  There, and where a sum may overflow,
+only exact data judge.  Options that are numbers (negative_slope, learning_rate) are the dtype's.
+
+NumPy has bfloat16 from ml_dtypes: arrays are of `ml_dtypes.bfloat16`, in and out, and since NumPy
+reads none through DLPack, a backend with arrays of its own needs `to_numpy` for it.  Rounding
+float64 to it, ml_dtypes goes through float32: that is an accumulator of float32.
+
+  A deviation is judged all the same: where it shows,
 it is printed with its reason and is no mismatch; where it does not, the run fails, so that no entry
 outlives what it describes.
 """
@@ -110,8 +122,11 @@ from typing import Any
 from conformance.candidate import printable
 from oracle.rounding import FORMATS
 
-DTYPES = ("float32", "float64")
-KEYS = ("functions", "dtypes", "accumulators", "policies", "deviations", "runs_on")
+DTYPES = tuple(FORMATS)
+DEFAULT = ("float32", "float64")  # halves are judged only where they are claimed
+KEYS = (
+    "functions", "dtypes", "not_claimed", "accumulators", "policies", "deviations", "runs_on",
+)  # fmt: skip
 POLICIES = {
     "ties": ("first", "any-subgradient"), "nan": ("first", "any"), "repeats": ("any", "bitwise"),
 }  # fmt: skip
@@ -138,7 +153,8 @@ class Contract:
     """What a backend claims; the defaults are what it claims by saying nothing."""
 
     functions: tuple[str, ...] | None = None  # None: every function of the protocol that it has
-    dtypes: tuple[str, ...] = DTYPES
+    dtypes: tuple[str, ...] = DEFAULT
+    not_claimed: Mapping[str, tuple[str, ...]] = field(default_factory=dict)  # dtype -> functions
     accumulators: Mapping[str, str] = field(default_factory=dict)
     policies: Mapping[str, str] = field(default_factory=dict)
     deviations: tuple[Deviation, ...] = ()
@@ -148,6 +164,14 @@ class Contract:
         """Return the entry that says why a check need not hold, if there is one."""
         found = (one for one in self.deviations if one.covers(formula, property_name))
         return next(found, None)
+
+    def dtypes_of(self, functions: Sequence[str]) -> tuple[str, ...]:
+        """Return the dtypes that all of these functions are claimed in."""
+        return tuple(
+            dtype
+            for dtype in self.dtypes
+            if not any(name in self.not_claimed.get(dtype, ()) for name in functions)
+        )
 
     def accumulator(self, dtype: str) -> str:
         """Return the format that sums of `dtype` products are held in."""
@@ -172,9 +196,10 @@ def read_contract(value: object, known_functions: Sequence[str]) -> Contract:
         raise ValueError(f"contract's functions must be a list of names, got {functions!r}")
     if functions is not None:
         functions = tuple(_require("function", f, known_functions) for f in functions)
-    dtypes = tuple(_require("dtype", d, DTYPES) for d in _given(value, "dtypes", DTYPES))
+    dtypes = tuple(_require("dtype", d, DTYPES) for d in _given(value, "dtypes", DEFAULT))
     if not dtypes:
         raise ValueError(f"contract claims no dtype; pick from {[*DTYPES]}")
+    not_claimed = _not_claimed(_given(value, "not_claimed", {}), dtypes, known_functions)
     accumulators = dict(_given(value, "accumulators", {}))
     for dtype, accumulator in accumulators.items():
         _require("dtype", dtype, DTYPES)
@@ -185,7 +210,23 @@ def read_contract(value: object, known_functions: Sequence[str]) -> Contract:
     deviations = _deviations(_given(value, "deviations", ()))
     where = value.get("runs_on")
     runs_on = "" if where is None else _words("runs_on needs a text", where)
-    return Contract(functions, dtypes, accumulators, policies, deviations, runs_on)
+    return Contract(functions, dtypes, not_claimed, accumulators, policies, deviations, runs_on)
+
+
+def _not_claimed(
+    value: object, dtypes: Sequence[str], known: Sequence[str]
+) -> dict[str, tuple[str, ...]]:
+    if not isinstance(value, Mapping) or any(isinstance(names, str) for names in value.values()):
+        raise ValueError(
+            'contract\'s not_claimed must be a dict such as {"float16": ["conv2d"]}, got '
+            f"{value!r}"
+        )
+    return {
+        _require("claimed dtype", dtype, dtypes): tuple(
+            _require("function", name, known) for name in names
+        )
+        for dtype, names in value.items()
+    }
 
 
 def _deviations(value: object) -> tuple[Deviation, ...]:

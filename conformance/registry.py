@@ -16,6 +16,7 @@ from conformance.backend import FUNCTIONS, Backend
 from conformance.candidate import Asked, Candidate, imported, one_line
 from conformance.deviations import require_checks
 from conformance.isolation.isolated import Isolated, Limits, Unloadable, available
+from oracle.rounding import dtype_of
 
 GROUP = "gradoracle.backends"
 
@@ -178,8 +179,12 @@ def _judgeable(name: str, asked: Callable[[], Asked], origin: str, path: str) ->
     try:
         backend = Backend(name, asked(), origin, path)
         require_checks(backend.contract.deviations)
+        for dtype in backend.contract.dtypes:
+            dtype_of(dtype)
     except UnusableBackend:
         raise
+    except ImportError as error:
+        raise UnusableBackend(f"backend {name!r} claims {dtype}: {error}") from error
     except ValueError as error:
         raise UnusableBackend(f"backend {name!r}: {error}") from error
     except Unloadable as error:

@@ -23,6 +23,7 @@ from conformance.properties import Property
 from conformance.scripts import script
 from oracle.formula import Call, Chained, Formula, algebra, argument_names, displayed
 from oracle.geometry import Array
+from oracle.rounding import is_real
 from oracle.truth import answer_dtype, answer_shape, truth
 
 WIDTH = 100
@@ -209,7 +210,7 @@ def _wrong_lines(answer: Answer) -> list[str]:
     name = answer.formula.__name__
     if answer.value.shape != right.shape:
         return [f"{name}: got shape {[*answer.value.shape]}, want {[*right.shape]}"]
-    if answer.value.dtype.kind not in "fiub":
+    if answer.value.dtype.kind not in "iub" and not is_real(answer.value.dtype):
         return [f"{name}: got {answer.value.dtype.name} elements, not numbers"]
     want = right.as_float(np.dtype(np.float64))
     unequal = np.argwhere(~((answer.value == want) | (np.isnan(answer.value) & np.isnan(want))))

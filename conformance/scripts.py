@@ -15,7 +15,6 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from conformance.backend import Backend
-from conformance.judge import data_dtype
 from conformance.layouts import FUNCTIONS as LAYOUT_FUNCTIONS
 from conformance.layouts import as_it_is, differs, filler, one_each, permuted
 from conformance.mismatch import Answer, Mismatch
@@ -29,7 +28,7 @@ from oracle.formula import (
     output_of,
 )
 from oracle.geometry import Array
-from oracle.truth import answer_dtype, truth
+from oracle.truth import answer_dtype, data_dtype, truth
 
 NO_LINK = """\
 # Every function answers its own call rightly: the fault shows in the chain only, where answers
@@ -66,7 +65,7 @@ def script(
         return NO_LINK
     laid = _laid(backend, formula, call, mismatch.layout)
     arrays = [*_arrays(formula, call), *_laying(laid)]
-    lines = [*_imports(backend), *arrays, "", *_ask(backend, formula, call, laid)]
+    lines = [*_imports(backend, call), *arrays, "", *_ask(backend, formula, call, laid)]
     if name == "leaves_inputs_unchanged":
         return _text([*lines, *_unchanged(backend, formula, call)])
     return _text([*lines, *_verdict(backend, formula, call)])
@@ -74,7 +73,7 @@ def script(
 
 def _in_sequence(backend: Backend, before: Answer, wrong: Answer) -> str:
     """Return a script that asks for what came before the wrong answer, and then for that."""
-    lines = _imports(backend)
+    lines = _imports(backend, wrong.call)
     for one in (before, wrong):
         lines += [*_arrays(one.formula, one.call), "", *_ask(backend, one.formula, one.call), ""]
     return _text([*lines[:-1], *_verdict(backend, wrong.formula, wrong.call)])
@@ -90,17 +89,22 @@ def _text(lines: list[str]) -> str:
     return text
 
 
-def _imports(backend: Backend) -> list[str]:
+def _imports(backend: Backend, call: Call) -> list[str]:
     lines = ["import numpy as np", ""]
+    if data_dtype(call).name == "bfloat16":
+        lines.insert(0, "import ml_dtypes  # NumPy's bfloat16")
     if backend.path:
         path, _, file = backend.path.partition("!")
         module, _, attribute = path.partition(":")
         if file:
             of = f"{module}.{attribute}({backend.name!r})"
-            return [lines[0], f"import {module}", f"backend = {of}", ""]
-        lines.insert(1, f"import {module}")
-        lines.insert(2, f"backend = {module}{'.' + attribute if attribute else ''}")
-        return lines
+            return [*lines[:-1], f"import {module}", f"backend = {of}", ""]
+        return [
+            *lines[:-1],
+            f"import {module}",
+            f"backend = {module}{'.' + attribute if attribute else ''}",
+            "",
+        ]
     return [*lines, f"backend = ...  # the object judged as {backend.name!r}"]
 
 
@@ -217,7 +221,7 @@ def _unchanged(backend: Backend, formula: Formula, call: Call) -> list[str]:
 
 
 def _bad_arguments(backend: Backend, formula: Formula, call: Call) -> str:
-    lines = [*_imports(backend), *_arrays(formula, call), "", "try:"]
+    lines = [*_imports(backend, call), *_arrays(formula, call), "", "try:"]
     lines += [f"    {line}" for line in _ask(backend, formula, call)]
     lines += [
         "except Exception as error:",

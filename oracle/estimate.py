@@ -22,20 +22,32 @@ SIGNS_AND_ZERO = (1.0, -1.0, 0.0)
 
 
 class Estimate:
-    """`value`, known to `error`, in a format of unit roundoff `unit` and smallest normal `tiny`."""
+    """`value`, known to `error`, in a format of unit roundoff `unit` and smallest normal `tiny`.
 
-    __slots__ = ("error", "tiny", "unit", "value")  # and no dataclass: millions are made
+    From `most` on numbers overflow: the error of what may is infinite, and so is that of whatever
+    comes of it.
+    """
 
-    def __init__(self, value: float, error: float, unit: float, tiny: float) -> None:
-        """Keep the four numbers."""
+    __slots__ = ("error", "most", "tiny", "unit", "value")  # and no dataclass: millions are made
+
+    def __init__(
+        self, value: float, error: float, unit: float, tiny: float, most: float = math.inf
+    ) -> None:
+        """Keep the numbers."""
         self.value, self.error, self.unit, self.tiny = value, error, unit, tiny
+        self.most = most
 
     def rounded(self, value: float, error: float, units: float = 1.0) -> Estimate:
         """Return the result of an operation that is itself accurate to `units`."""
         size = abs(value)
         if size == math.inf:
-            return Estimate(value, 0.0, self.unit, self.tiny)
-        return Estimate(value, error + units * self.unit * (size + error), self.unit, self.tiny)
+            return self._with(value, 0.0)
+        error += units * self.unit * (size + error)
+        return self._with(value, error if size + error < self.most else math.inf)
+
+    def _with(self, value: float, error: float) -> Estimate:
+        """Return other numbers of the same format."""
+        return Estimate(value, error, self.unit, self.tiny, self.most)
 
     def __add__(self, other: Any) -> Estimate:
         b = other if type(other) is Estimate else self._like(other)
@@ -48,7 +60,7 @@ class Estimate:
     __radd__ = __add__
 
     def __neg__(self) -> Estimate:
-        return Estimate(-self.value, self.error, self.unit, self.tiny)
+        return self._with(-self.value, self.error)
 
     def __sub__(self, other: Any) -> Estimate:
         return self + -self._like(other)
@@ -70,7 +82,7 @@ class Estimate:
     def _times_sign(self, sign: Estimate) -> Estimate:
         """Return the product with exactly 1, -1 or 0, which rounds nothing."""
         if not sign.value:
-            return sign
+            return sign if self.error < math.inf else self._with(0.0, math.inf)
         return self if sign.value > 0 else -self
 
     def __truediv__(self, other: Any) -> Estimate:
@@ -84,7 +96,7 @@ class Estimate:
         return self._like(other) / self
 
     def __abs__(self) -> Estimate:
-        return Estimate(abs(self.value), self.error, self.unit, self.tiny)
+        return self._with(abs(self.value), self.error)
 
     def __gt__(self, other: Any) -> bool:
         return self.value > (other.value if type(other) is Estimate else other)
@@ -119,7 +131,8 @@ class Estimate:
         size = math.fsum(abs(t.value) for t in terms) + error
         gamma = (len(terms) - 1) * self.unit
         value = math.fsum(t.value for t in terms)
-        return Estimate(value, error + gamma / (1 - gamma) * size, self.unit, self.tiny)
+        error += gamma / (1 - gamma) * size if gamma < 1 else math.inf
+        return self._with(value, error if size < self.most * (1 - gamma) else math.inf)
 
     def or_else(self, other: Estimate) -> Estimate:
         """Return the less certain of two ways to compute the same number."""
@@ -129,4 +142,4 @@ class Estimate:
         """Return a constant of a formula as an exact estimate."""
         if isinstance(other, Estimate):
             return other
-        return Estimate(float(other), 0.0, self.unit, self.tiny)
+        return self._with(float(other), 0.0)

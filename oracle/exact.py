@@ -12,6 +12,7 @@ divides, so the integers stay whole; what is odd in it stays a denominator of th
 from fractions import Fraction
 from functools import cached_property, lru_cache
 from itertools import product
+from math import ceil
 from typing import Any, TypeAlias
 
 import numpy as np
@@ -117,6 +118,11 @@ class MultilinearTruth:
         """The answer's shape."""
         return self.terms.shape
 
+    @property
+    def undivided(self) -> int:
+        """How many times as large the sums may be before they are divided."""
+        return self._division.terms if self._division else 1
+
     @cached_property
     def value(self) -> Integers:
         """The exact elements, times 2**scale * odd."""
@@ -157,11 +163,13 @@ class MultilinearTruth:
             gamma_n * sum|terms| + (result's rounding, where the accumulator is wider) + underflow
             gamma_n = n*u / (1 - n*u)                                 [Higham 2002, section 3.1]
 
-        holds for sums of n terms in any order.  Above 1, or not a number: wrong.  Everything is
-        compared in integers; only the share that is returned is rounded.
+        holds for sums of n terms in any order, where it is `bounded`; elsewhere the share is 0.
+        Above 1, or not a number: wrong.  Everything is compared in integers; only the share that
+        is returned is rounded.
         """
-        ratio = np.full(got.shape, np.inf)
-        finite = np.isfinite(got)
+        bounded = self.bounded(got.dtype.name, accumulator)
+        ratio = np.where(bounded, np.inf, 0.0)
+        finite = np.isfinite(got) & bounded
         if not finite.any():
             return ratio
         digits, shift = scaled(np.where(finite, got, 0))
@@ -177,11 +185,37 @@ class MultilinearTruth:
         """Return the largest error that rounding explains, as float64, per element."""
         if self.is_exact(dtype, accumulator):
             return np.zeros(self.shape)
+        bounded = self.bounded(dtype, accumulator)
+        if not bounded.any():
+            return np.full(self.shape, np.inf)
         common = max(self.scale, *self._underflow_scales(dtype, accumulator))
         want = integers(self.value) * 2 ** (common - self.scale)
         allowed, unit = self._allowed(common, abs(want), dtype, accumulator)
         shares = [_quotient(int(v), common, self.odd) / unit for v in np.ravel(allowed)]
-        return np.array(shares, np.float64).reshape(self.shape)
+        return np.where(bounded, np.array(shares, np.float64).reshape(self.shape), np.inf)
+
+    def bounded(self, dtype: str, accumulator: str) -> Array:
+        """Return where rounding is bounded at all: nowhere where n*u reaches 1, see gamma_n.
+
+        Nor where a sum may overflow on the way, in some order of its terms and before it is
+        divided, or the result may when it is rounded: infinities and NaN are right there too.
+        """
+        inner, result = FORMATS[accumulator], FORMATS[dtype]
+        room = self._room(inner)
+        if room <= 0:
+            return np.zeros(self.shape, bool)
+        one = Fraction(2) ** self.scale * self.odd
+        least = min(inner.overflow, result.overflow)
+        if 2 * room >= 2**inner.bits and self._largest_sum() * self.undivided * 4 < least * one:
+            return np.ones(self.shape, bool)
+        sums, terms = integers(self.magnitude), self._roundings()
+        ends = sums * (self.undivided * 2**inner.bits) < ceil(inner.overflow * room * one)
+        largest = abs(integers(self.value)) * room + terms * sums
+        return np.asarray(ends & (largest < ceil(result.overflow * room * one)), bool)
+
+    def _room(self, limits: Format) -> int:
+        """Return 1 - n*u, times 2**bits, for the largest n."""
+        return (1 << limits.bits) - int(self._roundings().max(initial=0))
 
     def _roundings(self) -> Array:
         """Return how often a term is rounded: n - 1 additions and a product, or a division.
@@ -194,10 +228,7 @@ class MultilinearTruth:
     def _allowed(self, common: int, want: Array, dtype: str, accumulator: str) -> tuple[Array, int]:
         """Return the bound in units of 2**-common / (odd * unit), rounding nothing."""
         bits, result = FORMATS[accumulator].bits, FORMATS[dtype]
-        terms = self._roundings()
-        room = 2**bits - int(terms.max(initial=0))  # 1 - n*u, times 2**bits, for the largest n
-        if room <= 0:
-            raise ValueError(f"{2**bits - room} terms are too many for a bound in {accumulator}")
+        terms, room = self._roundings(), self._room(FORMATS[accumulator])
         sums = integers(self.magnitude) * 2 ** (common - self.scale)
         unit = room * 2**result.bits
         allowed = terms * sums * 2**result.bits

@@ -10,6 +10,7 @@ from typing import Any, Literal, NamedTuple, TypeAlias, TypeVar
 import numpy as np
 
 from oracle.geometry import Array
+from oracle.rounding import is_real
 
 Formula: TypeAlias = Callable[..., Array]
 Call: TypeAlias = Mapping[str, Any]  # every argument of an operator's formulas, by name
@@ -170,7 +171,7 @@ def evaluate(formula: Formula, call: Call) -> Array:
 
 def is_data(value: Any) -> bool:
     """Return whether an argument is an array of numbers, not of indices, nor an option."""
-    return isinstance(value, np.ndarray) and value.dtype.kind in "fO"
+    return isinstance(value, np.ndarray) and (value.dtype.kind == "O" or is_real(value.dtype))
 
 
 def operands(formula: Formula, call: Call) -> dict[str, Array]:

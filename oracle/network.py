@@ -28,6 +28,17 @@ ACTIVATIONS: dict[str, tuple[Formula, Formula]] = {
     "tanh": (oracle.tanh, oracle.tanh_grad),
 }
 
+# What networks are made of besides convolutions, fully connected layers and the loss.
+LINKS: tuple[Formula, ...] = (
+    *(formula for pair in ACTIVATIONS.values() for formula in pair),
+    max_pool2d_values,
+    max_pool2d_indices,
+    oracle.max_pool2d_grad_input,
+    oracle.max_pool2d_vjp,
+    oracle.avg_pool2d,
+    oracle.avg_pool2d_grad_input,
+)
+
 
 class Step(NamedTuple):
     """One layer: what it does, the number of its weight and bias (0: none), its options."""

@@ -7,11 +7,12 @@ multilinear formula f, fed errors e of its operands a,
 
 (Higham 2002, sections 3.1 and 3.5), both from the formula's own loops.  Elementary formulas run on
 `oracle.estimate` numbers that start with an error.  Where a relu or a maximum cannot be told apart
-within the errors, the chain has no single right answer: `Undecided`.
+within the errors, or something may overflow, the chain has no single right answer: `Undecided`.
 """
 
 from __future__ import annotations
 
+import sys
 from dataclasses import dataclass
 from typing import Any
 
@@ -22,13 +23,13 @@ from oracle.exact import MultilinearTruth
 from oracle.formula import Call, Composed, Formula, Multilinear, algebra, argument_names, evaluate
 from oracle.geometry import Array, Shape
 from oracle.max_pool2d import max_pool2d_indices, max_pool2d_values
-from oracle.rounding import FORMATS
+from oracle.rounding import FORMATS, flushed, is_real
 
 OWN = 2.0**-53  # the roundoff of the float64 in which values and bounds are computed
 
 
 class Undecided(Exception):
-    """Within its errors, a chain may take either branch of a relu or a maximum."""
+    """Within its errors, a chain may take either branch of a relu or a maximum, or overflow."""
 
 
 @dataclass(frozen=True)
@@ -51,15 +52,21 @@ class Bounded:
 class Propagation:
     """Asks formulas in float64 and returns what a backend of `dtype` may be off by.
 
-    Errors are counted for the backend and for float64 itself, so they bound the difference.  With
-    `strict_ties` two equal candidates for a maximum are undecided even if they are exact.
+    `accumulator` is the format that it holds its sums in; every answer is rounded from there to
+    `dtype`.  Errors are counted for the backend and for float64 itself, so they bound the
+    difference.  With `strict_ties` two equal candidates for a maximum are undecided even if they
+    are exact.
     """
 
-    def __init__(self, dtype: str, *, strict_ties: bool = False) -> None:
-        """Take the unit roundoff and the significand of `dtype`."""
-        self._format = FORMATS[dtype]
-        self._unit = 2.0**-self._format.bits + OWN
-        self._tiny = 2.0**self._format.smallest_exponent
+    def __init__(
+        self, dtype: str, accumulator: str | None = None, *, strict_ties: bool = False
+    ) -> None:
+        """Take the formats' unit roundoffs and significands."""
+        self._dtype, self._result = dtype, FORMATS[dtype]
+        self._inner = FORMATS[accumulator or dtype]
+        self._unit = 2.0**-self._inner.bits + OWN
+        self._tiny = 2.0**self._inner.smallest_exponent
+        self._most = float(min(self._inner.overflow, sys.float_info.max))
         self._strict_ties = strict_ties
 
     def ask(self, formula: Formula, call: Call) -> Any:
@@ -89,14 +96,27 @@ class Propagation:
         sizes = self._sizes(formula, kind, plain, {n: abs(b.value) for n, b in given.items()})
         whole = all((np.rint(b.value) == b.value).all() for b in given.values())
         exact = whole and not any(b.error.any() for b in given.values()) and not kind.over
-        if exact and sizes.max(initial=0) <= 2.0**self._format.bits:
+        if exact and sizes.max(initial=0) <= 2.0 ** min(self._inner.bits, self._result.bits):
             return Bounded(value, np.zeros(value.shape))
         wide = self._sizes(
             formula, kind, plain, {n: abs(b.value) + b.error for n, b in given.items()}
         )
         n = np.asarray(truth.terms, np.float64) + 2
-        gamma = n * self._unit / (1 - n * self._unit)
-        return Bounded(value, (wide - sizes) + (gamma + 4 * n * OWN) * wide + n * self._tiny)
+        room = 1 - n.max(initial=0) * self._unit
+        if not (room > 0 and wide.max(initial=0) * truth.undivided < self._most * room):
+            raise Undecided("whether a sum overflows")
+        gamma = n * self._unit / room
+        error = (wide - sizes) + (gamma + 4 * n * OWN) * wide + n * self._tiny
+        return self._stored(value, error)
+
+    def _stored(self, value: Array, error: Array) -> Bounded:
+        """Return what was computed in the accumulator, rounded to the dtype."""
+        if self._inner.bits > self._result.bits:
+            if not ((abs(value) + error) < float(self._result.overflow)).all():
+                raise Undecided("whether a result overflows")
+            unit = 2.0**-self._result.bits + OWN
+            error = error * (1 + unit) + unit * abs(value) + flushed(self._dtype)
+        return Bounded(value, error)
 
     def _sizes(
         self, formula: Formula, kind: Multilinear, call: Call, arrays: dict[str, Array]
@@ -114,7 +134,7 @@ class Propagation:
     def _composed(self, formula: Formula, call: Call) -> Bounded:
         lifted = {}
         for name in argument_names(formula)[0]:
-            if isinstance(call[name], Bounded) or call[name].dtype.kind == "f":
+            if isinstance(call[name], Bounded) or is_real(call[name].dtype):
                 lifted[name] = self._estimates(_bounded(call[name]))
         result = np.asarray(evaluate(formula, {**call, **lifted}), object)
         flat = [
@@ -122,12 +142,14 @@ class Propagation:
         ]
         value = np.array([e.value for e in flat], np.float64)
         error = np.array([e.error for e in flat], np.float64)
-        return Bounded(value.reshape(result.shape), error.reshape(result.shape))
+        if not np.isfinite(error).all():
+            raise Undecided("how far rounding reaches")
+        return self._stored(value.reshape(result.shape), error.reshape(result.shape))
 
     def _estimates(self, numbers: Bounded) -> Array:
         pairs = zip(numbers.value.ravel().tolist(), numbers.error.ravel().tolist(), strict=True)
         lifted = np.empty(numbers.value.size, object)
-        lifted[:] = [Estimate(v, e, self._unit, self._tiny) for v, e in pairs]
+        lifted[:] = [Estimate(v, e, self._unit, self._tiny, self._most) for v, e in pairs]
         return lifted.reshape(numbers.shape)
 
     def _rectified(self, formula: Formula, call: Call) -> Bounded:

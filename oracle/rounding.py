@@ -1,6 +1,14 @@
-"""The floating-point formats the suite judges, as IEEE 754 defines them."""
+"""The floating-point formats the suite judges: IEEE 754's, and bfloat16 beside its float16."""
 
-from typing import NamedTuple
+from functools import cache
+from importlib import import_module
+from typing import Any, NamedTuple, TypeAlias
+
+import numpy as np
+
+DType: TypeAlias = np.dtype[Any]
+
+NO_BFLOAT16 = "ml_dtypes is not installed: pip install 'gradoracle[bfloat16]'"
 
 
 class Format(NamedTuple):
@@ -11,8 +19,61 @@ class Format(NamedTuple):
     smallest_exponent: int  # of the smallest normal number
     subnormal_scale: int  # the smallest subnormal number is 2**-subnormal_scale
 
+    @property
+    def overflow(self) -> int:
+        """The smallest number that is rounded to infinity: half a unit above the largest.
 
+        2**(e + 1) - 2**(e - bits), e the largest exponent (IEEE 754-2019, section 4.3.1).
+        """
+        return (1 << self.largest_exponent + 1) - (1 << self.largest_exponent - self.bits)
+
+
+# bfloat16 is float32 without the last 16 bits of its significand.
 FORMATS = {
+    "float16": Format(11, 15, -14, 24),
+    "bfloat16": Format(8, 127, -126, 133),
     "float32": Format(24, 127, -126, 149),
     "float64": Format(53, 1023, -1022, 1074),
 }
+HALVES = ("float16", "bfloat16")
+
+
+@cache
+def dtype_of(name: str) -> DType:
+    """Return NumPy's dtype of a format.
+
+    Raises:
+        ImportError: it is bfloat16, which NumPy has from ml_dtypes only.
+    """
+    if name != "bfloat16":
+        return np.dtype(name)
+    try:
+        dtype: DType = np.dtype(import_module("ml_dtypes").bfloat16)
+    except ImportError as error:
+        raise ImportError(NO_BFLOAT16) from error
+    return dtype
+
+
+def flushed(name: str) -> float:
+    """Return what a result may lose when it is rounded to a format and is too small for it.
+
+    A result below the smallest normal number may become 0, but no conversion to float16 flushes
+    (OpenCL 3.0, section 7.5.1, "Behavior of Half Denormals"): there it is less than a step.
+    """
+    limits = FORMATS[name]
+    exponent = -limits.subnormal_scale if name == "float16" else limits.smallest_exponent
+    return 2.0**exponent
+
+
+def is_real(dtype: DType) -> bool:
+    """Return whether a dtype holds floating-point numbers; NumPy calls bfloat16 a kind of void."""
+    return dtype.kind == "f" or (dtype.kind == "V" and dtype.name == "bfloat16")
+
+
+def widened(array: np.ndarray[Any, DType]) -> np.ndarray[Any, DType]:
+    """Return a half-precision array in float32, which holds all its numbers; any other as it is.
+
+    Loops run compiled there, and NumPy knows every function of it.
+    """
+    is_half = array.itemsize == 2 and array.dtype.name in HALVES
+    return array.astype(np.float32) if is_half else array

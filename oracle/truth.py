@@ -7,6 +7,7 @@ composed of elementary functions.  Everything that judges an answer asks one of 
 
 from __future__ import annotations
 
+import sys
 from functools import cached_property
 from typing import Any, Protocol
 
@@ -22,13 +23,14 @@ from oracle.formula import (
     Selection,
     algebra,
     evaluate,
+    is_data,
     is_place,
     operands,
 )
 from oracle.geometry import Array, Shape
 from oracle.loops import arguments_only
 from oracle.precise import halves, precise
-from oracle.rounding import FORMATS
+from oracle.rounding import FORMATS, Format, flushed, widened
 
 
 class Truth(Protocol):
@@ -45,10 +47,13 @@ class Truth(Protocol):
         """Return the elements, rounded to `dtype`."""
 
     def bound(self, dtype: str, accumulator: str) -> Array:
-        """Return the largest error of a right answer per element, as float64."""
+        """Return the largest error of a right answer per element, as float64; maybe infinity."""
 
     def error_over_bound(self, got: Array, accumulator: str) -> Array:
-        """Return |got - truth| as a share of the bound; above 1, or not a number: wrong."""
+        """Return |got - truth| as a share of the bound; above 1, or not a number: wrong.
+
+        Where the bound is infinite (an overflow may be right, or the terms are too many), it is 0.
+        """
 
 
 def truth(formula: Formula, call: Call) -> Truth:
@@ -71,8 +76,13 @@ def answer_dtype(formula: Formula, call: Call) -> np.dtype[np.generic]:
     """Return the dtype that an answer must have: the numbers' own, or int64 for indices."""
     if is_place(formula):
         return np.dtype(np.int64)
+    return data_dtype(call)
+
+
+def data_dtype(call: Call) -> np.dtype[np.generic]:
+    """Return the dtype of the call's numbers."""
     dtype: np.dtype[np.generic]
-    (dtype,) = {a.dtype for a in call.values() if isinstance(a, np.ndarray) and a.dtype.kind == "f"}
+    (dtype,) = {a.dtype for a in call.values() if is_data(a)}
     return dtype
 
 
@@ -91,8 +101,9 @@ class SelectionTruth(_Lazy):
 
     @cached_property
     def value(self) -> Array:
-        """The elements, in the numbers of the call."""
-        return evaluate(self.formula, self.call)
+        """The elements: those of the call."""
+        wide = {n: widened(a) if is_data(a) else a for n, a in self.call.items()}
+        return evaluate(self.formula, wide)
 
     def is_exact(self, dtype: str, accumulator: str) -> bool:
         """Return True: nothing is computed, so nothing is rounded."""
@@ -136,19 +147,21 @@ class ComposedTruth(_Lazy):
     def bound(self, dtype: str, accumulator: str) -> Array:
         """Return the running error bound, where the accumulator's operations round.
 
-        A wider accumulator leaves one rounding to the result's dtype.
+        A wider accumulator leaves one rounding to the result's dtype, which may overflow.
         """
         inner, result = FORMATS[accumulator], FORMATS[dtype]
-        unit, tiny = 2.0**-inner.bits, 2.0**result.smallest_exponent
 
         def lift(array: Array) -> Array:
-            return _estimates(array, unit, tiny)
+            return _estimates(array, inner)
 
         estimates = np.asarray(self._run(lift), object)
         errors = [e.error if isinstance(e, Estimate) else 0.0 for e in estimates.ravel()]
         bound = self._spread(np.array(errors, np.float64).reshape(estimates.shape))
         if inner.bits > result.bits:
-            bound = bound * (1 + 2.0**-result.bits) + 2.0**-result.bits * abs(self.value[0])
+            size, unit = abs(self.value[0]), 2.0**-result.bits
+            ends = size + bound < float(result.overflow)
+            bound = bound * (1 + unit) + unit * size + flushed(dtype)
+            bound = np.where(ends, bound, np.where(np.isinf(size), 0, np.inf))
         return bound
 
     def error_over_bound(self, got: Array, accumulator: str) -> Array:
@@ -157,8 +170,9 @@ class ComposedTruth(_Lazy):
         with np.errstate(all="ignore"):
             error = np.asarray(abs((got.astype(np.float64) - high) - low))
             error[(got == high) & np.isinf(high)] = 0
-            share = np.asarray(error / self.bound(got.dtype.name, accumulator))
-        share[error == 0] = 0
+            bound = self.bound(got.dtype.name, accumulator)
+            share = np.asarray(error / bound)
+        share[(error == 0) | np.isinf(bound)] = 0
         return share
 
     @cached_property
@@ -190,8 +204,11 @@ def _distinct(arrays: dict[str, Array]) -> tuple[dict[str, Array], Array]:
     return {name: array.ravel()[at] for name, array in arrays.items()}, places
 
 
-def _estimates(array: Array, unit: float, tiny: float) -> Array:
-    flat = [Estimate(v, 0.0, unit, tiny) for v in np.asarray(array, np.float64).ravel().tolist()]
+def _estimates(array: Array, limits: Format) -> Array:
+    unit, tiny = 2.0**-limits.bits, 2.0**limits.smallest_exponent
+    most = float(min(limits.overflow, sys.float_info.max))
+    values = np.asarray(array, np.float64).ravel().tolist()
+    flat = [Estimate(v, 0.0, unit, tiny, most) for v in values]
     lifted = np.empty(len(flat), object)
     lifted[:] = flat
     return lifted.reshape(np.shape(array))

@@ -56,9 +56,9 @@ def softplus_grad(grad_output, z):
     return run(_each, np.zeros(z.size, z.dtype), one, *flat, products=0).reshape(z.shape)
 
 
-def grid(random, sizes, bits):
+def grid(random, sizes, limits):
     """Multiples of 1/16."""
-    arrays = small_integers(random, sizes, bits)
+    arrays = small_integers(random, sizes, limits)
     arrays["z"] = random.integers(-64, 65, sizes["z"]) / 16
     return arrays
 

@@ -163,7 +163,7 @@ def test_a_journal_of_another_run_is_not_resumed(certify, folder, journal):
     ("name", "change", "said"),
     [
         ("suite", "0" * 64, "its suite was '000"),
-        ("dtypes", ["float32"], "its dtypes was ['float32'], now it is ['float32', 'float64']"),
+        ("dtypes", ["float32"], "its dtypes was ['float32'], now it is ['float32', 'float64', "),
         ("environment", {"NumPy": "0"}, "its environment was "),
         ("contract", {"policies": {"ties": "first"}}, "its contract was "),
         ("confinement", {"forbidden": ["torch"]}, "its confinement was forbidden ['torch']"),

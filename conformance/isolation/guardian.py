@@ -16,6 +16,7 @@ import sys
 import time
 from contextlib import suppress
 from dataclasses import dataclass, field
+from importlib import import_module
 from pathlib import Path
 from typing import Any
 
@@ -39,6 +40,8 @@ class Worker:
 
 def main() -> None:
     """Serve the suite on the socket whose descriptor is the first argument, until it is closed."""
+    with suppress(ImportError):  # where it is missing, so is bfloat16
+        import_module("ml_dtypes")  # once, and no worker's backend is said to have loaded it
     end = socket.socket(fileno=int(sys.argv[1]))
     Guardian(end).serve()
 

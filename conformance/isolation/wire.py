@@ -14,6 +14,7 @@ import socket
 import struct
 from contextlib import suppress
 from functools import lru_cache
+from importlib import import_module
 from typing import Any, TypeAlias
 
 import msgpack
@@ -26,6 +27,10 @@ ALIGNED = 64
 LONGEST = 1 << 20  # bytes of a message; ours have a few hundred
 PAGE = 1 << 16
 DTYPE = re.compile(r"[<>|=][biufcSUVmMO]\d{0,9}(\[\w{1,4}\])?")
+
+BFLOAT16 = "bfloat16"  # named so: what NumPy calls it, two bytes of void, is nothing that sums
+
+NO_DTYPE = "no dtype that arrays have"
 
 LENGTH = struct.Struct("<I")
 
@@ -72,8 +77,10 @@ class Segment:
             if self.top > self.size:
                 self.view(self.top)
             laid = array if array.flags.c_contiguous else array.copy(order="C")
+            if array.dtype.kind == "V" and array.dtype.itemsize == 2:
+                laid = laid.view(np.uint16)  # bfloat16 has no buffer
             self.map[start : start + size] = laid.data if laid.ndim else laid.tobytes()
-        return [array.dtype.str, array.shape, start]
+        return [_name(array.dtype), array.shape, start]
 
     def read(self, places: Any, most: int) -> list[Array]:
         """Return the arrays that were laid there, of at most `most` elements each: views of it.
@@ -92,6 +99,8 @@ class Segment:
         name, shape, start = place
         if not (isinstance(shape, list) and len(shape) <= 64 and all(map(_is_size, shape))):
             raise Garbled("no shape that arrays have")
+        if not isinstance(name, str):
+            raise Garbled(NO_DTYPE)
         dtype, count = _dtype(name), math.prod(shape)
         if count > most or not _is_size(start):
             raise Garbled("no place that arrays have")
@@ -197,10 +206,19 @@ def _is_size(value: Any) -> bool:
     return isinstance(value, int) and not isinstance(value, bool) and 0 <= value < 2**40
 
 
+def _name(dtype: np.dtype[Any]) -> str:
+    """Return what `_dtype` knows a dtype by."""
+    return BFLOAT16 if dtype.kind == "V" and dtype.name == BFLOAT16 else dtype.str
+
+
 @lru_cache(maxsize=64)
-def _dtype(name: Any) -> np.dtype[Any]:
+def _dtype(name: str) -> np.dtype[Any]:
     """Return the dtype of that name; it comes from a worker."""
-    if isinstance(name, str) and DTYPE.fullmatch(name):
+    if name == BFLOAT16:
+        with suppress(ImportError):
+            dtype: np.dtype[Any] = np.dtype(import_module("ml_dtypes").bfloat16)
+            return dtype
+    if DTYPE.fullmatch(name):
         with suppress(TypeError, ValueError):
             return np.dtype(name)
-    raise Garbled("no dtype that arrays have")
+    raise Garbled(NO_DTYPE)

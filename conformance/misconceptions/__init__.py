@@ -11,6 +11,7 @@ from conformance.misconceptions.misconception import Misconception
 from conformance.mismatch import Answer
 from oracle.formula import Composed, Formula, Selection, algebra, operands
 from oracle.geometry import Array
+from oracle.rounding import FORMATS
 from oracle.truth import truth
 
 MISCONCEPTIONS: tuple[Misconception, ...] = (
@@ -64,17 +65,21 @@ class _Evidence:
 
     def _same(self, got: Array | None, want: Array | None) -> bool:
         """Whether two arrays are equal, up to how a quotient may be rounded."""
-        if got is None or want is None or got.shape != want.shape or got.dtype.kind not in "fi":
+        if got is None or want is None or got.shape != want.shape or not _is_known(got):
             return False
         if got.dtype.kind == "i" or want.dtype.kind == "i":
             return bool((got == want).all())
         with np.errstate(all="ignore"):
             want = want.astype(got.dtype)
-            room = 2 * np.finfo(got.dtype).eps * abs(want)
+            room = 4 * 2.0 ** -FORMATS[got.dtype.name].bits * abs(want)
             if np.shape(self._room) == got.shape:
                 room = room + self._room
             near = (abs(got - want) <= room) | (got == want) | (np.isnan(got) & np.isnan(want))
         return bool(near.all())
+
+
+def _is_known(got: Array) -> bool:
+    return got.dtype.kind == "i" or got.dtype.name in FORMATS
 
 
 def is_evidence(answer: Answer) -> bool:

@@ -26,8 +26,9 @@ from conformance.data import (
 from conformance.operator import Arguments, Operator, Policies, Size, Styles
 from conformance.operators import shapes
 from oracle.formula import Call, Formula
+from oracle.rounding import Format
 
-# Representable in every format that the suite judges.
+# Representable in float32 and float64; halves get them rounded, see `Operator.call`.
 SLOPES = (0.25, 0.0, float(np.float32(0.01)), float(np.float32(0.2)), 1.0, -0.5, 2.0)
 # Where exponentials overflow, underflow or saturate in float32 and in float64, and next to it.
 TAILS = (
@@ -37,33 +38,35 @@ TAILS = (
 )  # fmt: skip
 
 
-def tails(random: Random, sizes: Shapes, bits: int) -> Arrays:
+def tails(random: Random, sizes: Shapes, limits: Format) -> Arrays:
     """Arguments far out and next to 0, of both signs, where naive formulas lose everything."""
-    arrays = normal(random, sizes, bits)
-    z = random.choice(TAILS, sizes["z"]) * (1 + random.integers(0, 3, sizes["z"]) / 64)
+    arrays = normal(random, sizes, limits)
+    z = random.choice(np.minimum(TAILS, 2.0 ** (limits.largest_exponent - 2)), sizes["z"]) * (
+        1 + random.integers(0, 3, sizes["z"]) / 64
+    )
     arrays["z"] = z * random.choice((-1, 1), sizes["z"])
     return arrays
 
 
-def gaps(random: Random, sizes: Shapes, bits: int) -> Arrays:
+def gaps(random: Random, sizes: Shapes, limits: Format) -> Arrays:
     """Integers of at least 2 in absolute value: no step of 1 crosses 0."""
-    arrays = small_integers(random, sizes, bits)
+    arrays = small_integers(random, sizes, limits)
     arrays["z"] = (2.0 + abs(arrays["z"])) * random.choice((-1, 1), sizes["z"])
     return arrays
 
 
-def infinities_and_nans(random: Random, sizes: Shapes, bits: int) -> Arrays:
+def infinities_and_nans(random: Random, sizes: Shapes, limits: Format) -> Arrays:
     """Integers, and in one of three places of the argument infinity of either sign or NaN."""
-    arrays = small_integers(random, sizes, bits)
+    arrays = small_integers(random, sizes, limits)
     far = random.integers(0, 8, sizes["z"])
     for place, value in enumerate((np.inf, -np.inf, np.nan)):
         arrays["z"][far == place] = value
     return arrays
 
 
-def grid(random: Random, sizes: Shapes, bits: int) -> Arrays:
+def grid(random: Random, sizes: Shapes, limits: Format) -> Arrays:
     """Multiples of 1/16 up to 8 in absolute value: steps of a power of two stay exact."""
-    arrays = small_integers(random, sizes, bits)
+    arrays = small_integers(random, sizes, limits)
     arrays["z"] = random.integers(-128, 129, sizes["z"]) / 16
     return arrays
 

@@ -9,6 +9,7 @@ import oracle
 from conformance.data import Arrays, Random, Shapes, normal, small_integers, styles
 from conformance.operator import Arguments, Operator, Size, Styles, past_limits
 from conformance.operators import shapes
+from oracle.rounding import Format
 
 LAYERS = (("ten classes", (10,)), ("two classes", (2,)), ("ImageNet classes", (1000,)))
 NAMES = ("images", "classes")
@@ -18,24 +19,26 @@ def _logits(arrays: Mapping[str, Any]) -> str:
     return "logits" if "logits" in arrays else "z"
 
 
-def moderate(random: Random, sizes: Shapes, bits: int) -> Arrays:
+def moderate(random: Random, sizes: Shapes, limits: Format) -> Arrays:
     """Normal logits, times 1 to 8."""
-    arrays = normal(random, sizes, bits)
+    arrays = normal(random, sizes, limits)
     arrays[_logits(arrays)] *= random.integers(1, 9)
     return arrays
 
 
-def large_logits(random: Random, sizes: Shapes, bits: int) -> Arrays:
+def large_logits(random: Random, sizes: Shapes, limits: Format) -> Arrays:
     """Logits whose exponentials overflow, moderate differences between them."""
-    arrays = normal(random, sizes, bits)
-    far = random.choice((89.0, 104.0, 710.0, 746.0, 1e4, 1e6)) * random.choice((-1, 1))
+    arrays = normal(random, sizes, limits)
+    most = 2.0 ** (limits.largest_exponent - 1)
+    far = random.choice([f for f in (89.0, 104.0, 710.0, 746.0, 1e4, 1e6) if f <= most])
+    far *= random.choice((-1, 1))
     arrays[_logits(arrays)] += far
     return arrays
 
 
-def rows_of_different_scale(random: Random, sizes: Shapes, bits: int) -> Arrays:
+def rows_of_different_scale(random: Random, sizes: Shapes, limits: Format) -> Arrays:
     """Every entry of every axis has a scale of its own, from 2**-6 to 2**10."""
-    arrays = normal(random, sizes, bits)
+    arrays = normal(random, sizes, limits)
     name = _logits(arrays)
     for axis, side in enumerate(sizes[name]):
         scale = 2.0 ** random.integers(-2, 4, side)
@@ -43,9 +46,9 @@ def rows_of_different_scale(random: Random, sizes: Shapes, bits: int) -> Arrays:
     return arrays
 
 
-def rows_far_apart(random: Random, sizes: Shapes, bits: int) -> Arrays:
+def rows_far_apart(random: Random, sizes: Shapes, limits: Format) -> Arrays:
     """Every entry of the first axis is shifted by as much as exponentials can bear, or by more."""
-    arrays = normal(random, sizes, bits)
+    arrays = normal(random, sizes, limits)
     name = _logits(arrays)
     first, *rest = sizes[name]
     shifts = random.choice((-1e4, -900.0, -120.0, 0.0, 120.0, 900.0, 1e4), first)
@@ -53,25 +56,25 @@ def rows_far_apart(random: Random, sizes: Shapes, bits: int) -> Arrays:
     return arrays
 
 
-def minus_infinity(random: Random, sizes: Shapes, bits: int) -> Arrays:
+def minus_infinity(random: Random, sizes: Shapes, limits: Format) -> Arrays:
     """One of five logits is minus infinity: an impossible class."""
-    arrays = normal(random, sizes, bits)
+    arrays = normal(random, sizes, limits)
     name = _logits(arrays)
     arrays[name][random.integers(0, 5, sizes[name]) == 0] = -np.inf
     return arrays
 
 
-def equal_logits(random: Random, sizes: Shapes, bits: int) -> Arrays:
+def equal_logits(random: Random, sizes: Shapes, limits: Format) -> Arrays:
     """All logits are equal: every class is as likely."""
-    arrays = small_integers(random, sizes, bits)
+    arrays = small_integers(random, sizes, limits)
     name = _logits(arrays)
     arrays[name] = np.full(sizes[name], float(random.integers(-3, 4)))
     return arrays
 
 
-def grid(random: Random, sizes: Shapes, bits: int) -> Arrays:
+def grid(random: Random, sizes: Shapes, limits: Format) -> Arrays:
     """Multiples of 1/16 up to 4 in absolute value: steps of a power of two stay exact."""
-    arrays = small_integers(random, sizes, bits)
+    arrays = small_integers(random, sizes, limits)
     name = _logits(arrays)
     arrays[name] = random.integers(-64, 65, sizes[name]) / 16
     return arrays

@@ -24,6 +24,7 @@ from conformance.operators import pooling
 from oracle.formula import Call, Formula
 from oracle.geometry import Array, Pair, pool_shape
 from oracle.max_pool2d import max_pool2d_indices, max_pool2d_values
+from oracle.rounding import Format, widened
 
 OPTIONS = ("kernel_size", "stride", "padding", "dilation", "ceil_mode")
 
@@ -43,30 +44,34 @@ def arguments(sizes: Mapping[str, int]) -> Arguments:
 def complete(call: dict[str, Any], seed: int) -> dict[str, Any]:
     """Add the indices of the maxima, which the gradient is given."""
     del seed
-    return {**call, "indices": max_pool2d_indices(call["x"], **{n: call[n] for n in OPTIONS})}
+    x = widened(call["x"])
+    return {**call, "indices": max_pool2d_indices(x, **{n: call[n] for n in OPTIONS})}
 
 
 # -- the numbers ----------------------------------------------------------------------------------
 
 
-def ties(random: Random, shapes: Shapes, bits: int) -> Arrays:
+def ties(random: Random, shapes: Shapes, limits: Format) -> Arrays:
     """Every pixel is one of two values, or all are equal: the first maximum must win."""
-    arrays = small_integers(random, shapes, bits)
+    arrays = small_integers(random, shapes, limits)
     arrays["x"] = random.integers(0, random.integers(1, 3), shapes["x"]) - 1.0
     return arrays
 
 
-def distinct(random: Random, shapes: Shapes, bits: int) -> Arrays:
-    """All pixels differ by 4 at least: no step of 1 changes which is the maximum."""
-    arrays = small_integers(random, shapes, bits)
+def distinct(random: Random, shapes: Shapes, limits: Format) -> Arrays:
+    """All pixels differ by 4 at least: no step of 1 changes which is the maximum.
+
+    Of halves, whose integers end early, only so many pixels do.
+    """
+    arrays = small_integers(random, shapes, limits)
     count = arrays["x"].size
     arrays["x"] = 4.0 * (random.permutation(count) - count // 2).reshape(shapes["x"])
     return arrays
 
 
-def infinities_and_nans(random: Random, shapes: Shapes, bits: int) -> Arrays:
+def infinities_and_nans(random: Random, shapes: Shapes, limits: Format) -> Arrays:
     """Pixels are minus infinity in one of three places, and infinity or NaN in a few."""
-    arrays = small_integers(random, shapes, bits)
+    arrays = small_integers(random, shapes, limits)
     x = arrays["x"]
     fate = random.integers(0, 24, x.shape)
     x[fate < 8] = -np.inf
@@ -105,7 +110,7 @@ def unsettled(policies: Policies, formula: Formula, call: Call) -> bool:
 
 def maxima(call: Call) -> Iterator[tuple[Pair, Pair, Array]]:
     """Yield every window, each pixel that it sees, and where in the batch that is its maximum."""
-    x, options = call["x"], {n: call[n] for n in OPTIONS}
+    x, options = widened(call["x"]), {n: call[n] for n in OPTIONS}
     top = max_pool2d_values(x, **options)
     for i, j in np.ndindex(top.shape[2:]):
         for p, q in np.ndindex(call["kernel_size"]):
@@ -118,7 +123,7 @@ def maxima(call: Call) -> Iterator[tuple[Pair, Pair, Array]]:
 
 def _winners(call: Call) -> tuple[Array, Array]:
     """Return how many pixels of every window equal its maximum, and whether that is a NaN."""
-    top = max_pool2d_values(call["x"], **{n: call[n] for n in OPTIONS})
+    top = max_pool2d_values(widened(call["x"]), **{n: call[n] for n in OPTIONS})
     counts = np.zeros(top.shape, int)
     for (i, j), _, wins in maxima(call):
         counts[:, :, i, j] += wins

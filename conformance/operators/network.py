@@ -7,13 +7,14 @@ from typing import Any
 import numpy as np
 
 from conformance.data import Arrays, Random, Shapes, small_integers, styles
-from conformance.operator import Arguments, Geometry, Operator, Size, Styles
+from conformance.operator import Arguments, Geometry, Operator, Size, Styles, rounded
 from conformance.operators.activations import SLOPES
 from conformance.operators.update import RATES
 from conformance.strategies import Choices, chosen
 from oracle.formula import Call
 from oracle.geometry import Pair, Shape, check_integer, conv2d_shapes, pool_shape
 from oracle.network import ACTIVATIONS, Step, network_backward
+from oracle.rounding import Format
 
 FUNCTIONS = tuple(ACTIVATIONS)
 POOLS = ("none", "max_pool2d", "avg_pool2d")
@@ -169,9 +170,9 @@ def arguments(sizes: Mapping[str, int]) -> Arguments:
     )
 
 
-def scaled_normal(random: Random, shapes: Shapes, bits: int) -> Arrays:
+def scaled_normal(random: Random, shapes: Shapes, limits: Format) -> Arrays:
     """Normal elements; weights over the root of what a filter reads, so that nothing saturates."""
-    del bits
+    del limits
     return {
         name: random.standard_normal(shape)
         / (np.sqrt(prod(shape[1:])) if name.startswith("weight") else 1)
@@ -179,12 +180,15 @@ def scaled_normal(random: Random, shapes: Shapes, bits: int) -> Arrays:
     }
 
 
-def integers(random: Random, shapes: Shapes, bits: int) -> Arrays:
+def integers(random: Random, shapes: Shapes, limits: Format) -> Arrays:
     """Integers of at most 4, with zeros before activations and ties before pooling."""
-    return small_integers(random, shapes, bits)
+    return small_integers(random, shapes, limits)
 
 
-def _with_targets(call: dict[str, Any], seed: int) -> dict[str, Any]:
+def _complete(call: dict[str, Any], seed: int) -> dict[str, Any]:
+    """Add targets, and round the steps' slopes to the format as `Operator.call` does options."""
+    steps = tuple(s._replace(options=rounded(s.options, call["x"].dtype)) for s in call["steps"])
+    call = {**call, "steps": steps}
     if call.get("target") is not None and len(call["target"]) == len(call["x"]):
         return call
     classes = len(call["weight_3"])
@@ -217,5 +221,5 @@ NETWORK = Operator(
     arguments=arguments,
     witness=_witness,
     styles=Styles(exact=(), floats=styles(scaled_normal, integers), slopes=()),
-    complete=_with_targets,
+    complete=_complete,
 )

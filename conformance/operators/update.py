@@ -9,7 +9,7 @@ import oracle
 from conformance.operator import Arguments, Operator, Size
 from conformance.operators import shapes
 
-# Representable in every format that the suite judges.
+# Representable in float32 and float64; halves get them rounded, see `Operator.call`.
 RATES = (0.5, 0.125, float(np.float32(0.1)), float(np.float32(0.001)), 1.0, 0.0, 3.0)
 
 

@@ -8,13 +8,13 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from conformance.backend import Backend
-from conformance.judge import data_dtype, require_form
+from conformance.judge import require_form
 from conformance.mismatch import Mismatch
 from conformance.operator import Operator
 from conformance.properties.property import NotJudged
-from oracle.formula import Call, Formula, images, operands
+from oracle.formula import Call, Formula, images, is_place, operands
 from oracle.geometry import Array
-from oracle.truth import answer_dtype, truth
+from oracle.truth import answer_dtype, answer_shape, data_dtype, truth
 
 ROOM = 1 + 2.0**-40  # for rounding in the sums of bounds, which are float64
 
@@ -38,30 +38,43 @@ def answer(backend: Backend, operator: Operator, formula: Formula, call: Call) -
 
     Raises:
         Mismatch: the answer has another shape or dtype than the protocol says.
-        NotJudged: the contract leaves the answer to this call open.
+        NotJudged: the contract leaves the answer to this call open, or rounding does.
     """
     value = backend.ask(formula, call)
     if operator.unsettled(backend.contract.policies, formula, call):
         raise NotJudged("the contract leaves the answer open")
-    right, dtype = truth(formula, call), answer_dtype(formula, call)
-    require_form(formula.__name__, value, right.shape, dtype)
+    require_form(formula.__name__, value, answer_shape(formula, call), answer_dtype(formula, call))
+    bound = bound_of(backend, formula, call)
     given = operands(formula, call).values()
-    if value.dtype.kind == "f" and all(np.isfinite(a).all() for a in given):
+    if not is_place(formula) and all(np.isfinite(a).all() for a in given):
         wrong = ~np.isfinite(value)
         if wrong.any():  # it would agree with another answer that is just as wrong
             at = tuple(np.argwhere(wrong)[0].tolist())
             raise Mismatch(
                 f"{formula.__name__}[{', '.join(map(str, at))}]: got {value[at]} from finite data"
             )
+    return Answered(value, bound)
+
+
+def bound_of(backend: Backend, formula: Formula, call: Call) -> Array:
+    """Return the largest error of the backend's right answer, per element.
+
+    Raises:
+        NotJudged: there is none, for it may overflow or has too many terms.
+    """
     name = data_dtype(call).name
-    return Answered(value, right.bound(name, backend.contract.accumulator(name)))
+    bound = truth(formula, call).bound(name, backend.contract.accumulator(name))
+    if not np.isfinite(bound).all():
+        raise NotJudged(f"nothing bounds what rounding in {name} leaves")
+    return bound
 
 
 def require_close(what: str, got: Answered, want: Answered) -> None:
     """Raise Mismatch, naming the first wrong element, unless two answers agree within bounds."""
     a, b = got.value.astype(np.float64), want.value.astype(np.float64)
     with np.errstate(all="ignore"):
-        near = abs(a - b) <= (got.bound + want.bound) * ROOM
+        room = (got.bound + want.bound) * ROOM
+        near = (abs(a - b) <= room) | np.isinf(room)
     wrong = ~(near | (a == b) | (np.isnan(a) & np.isnan(b)))
     if wrong.any():
         at = tuple(np.argwhere(wrong)[0].tolist())
@@ -92,6 +105,18 @@ def direction(array: Array, salt: str, values: tuple[int, ...] = (-1, 0, 1)) -> 
     if v.size and not v.any():
         v.flat[random.integers(v.size)] = 1
     return v.astype(array.dtype)
+
+
+def moved_by(array: Array, step: Array) -> Array:
+    """Return the sum of an array and a step of its dtype.
+
+    Raises:
+        NotJudged: rounding acts on it, so that it is another step.
+    """
+    moved: Array = array + step
+    if not (moved.astype(np.float64) - array == step).all():
+        raise NotJudged(f"the step is not exact in {array.dtype}")
+    return moved
 
 
 def two_images(operator: Operator, call: Call) -> dict[str, Any]:

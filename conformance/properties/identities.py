@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from conformance.backend import Backend
-from conformance.judge import data_dtype, require_form
+from conformance.judge import require_form
 from conformance.mismatch import Mismatch
 from conformance.operator import Operator
 from conformance.operators.max_pool2d import maxima
@@ -16,12 +16,14 @@ from conformance.properties.answers import (
     ROOM,
     Answered,
     answer,
+    bound_of,
     direction,
     exact,
+    moved_by,
     require_close,
     two_images,
 )
-from conformance.properties.property import holds
+from conformance.properties.property import NotJudged, holds
 from oracle import (
     conv2d,
     conv2d_grad_bias,
@@ -33,7 +35,7 @@ from oracle.exact import inner
 from oracle.formula import Call, Formula, Multilinear, algebra, images, is_data, operands
 from oracle.geometry import Array
 from oracle.rounding import FORMATS
-from oracle.truth import answer_dtype, truth
+from oracle.truth import answer_dtype, data_dtype, truth
 
 
 def _is_linear(operator: Operator, formula: Formula) -> bool:
@@ -57,7 +59,7 @@ def linear(backend: Backend, operator: Operator, formula: Formula, call: Call) -
             alone[names.factors[0]] = np.zeros_like(call[names.factors[0]])
         elif call.get(names.plus or "") is not None:
             alone[names.plus or ""] = np.zeros_like(call[names.plus or ""])
-        moves[name] = ({**call, name: array + v}, alone)
+        moves[name] = ({**call, name: moved_by(array, v)}, alone)
     backend.foresee((formula, call), *((formula, c) for both in moves.values() for c in both))
     here = answer(backend, operator, formula, call)
     for name, (moved, by_itself) in moves.items():
@@ -121,9 +123,7 @@ def is_adjoint_to_conv2d(
 
 
 def _bounded(backend: Backend, call: Call, z: Array, back: Array) -> Answered:
-    name = data_dtype(call).name
-    right = truth(conv2d, {**call, "x": z, "bias": None})
-    bound = right.bound(name, backend.contract.accumulator(name))
+    bound = bound_of(backend, conv2d, {**call, "x": z, "bias": None})
     return Answered(back, bound[:, :, : back.shape[2], : back.shape[3]])
 
 
@@ -194,6 +194,10 @@ def _sum_bounds(backend: Backend, call: Call, *, shared: bool) -> Array:
     if not shared and truth(conv2d_grad_bias, {"grad_output": planes}).is_exact(*formats):
         return np.zeros(dy.shape[:2])
     # Of n terms: additions, two roundings of a part (1/k, dy/k), and the sums compared here.
-    roundings = planes.shape[3] + 4
-    u = 2.0 ** -min(FORMATS[one].bits for one in formats)
-    return np.asarray(_plane_sums(dy) * (roundings * u / (1 - roundings * u)))
+    result, inner = (2.0 ** -FORMATS[one].bits for one in formats)
+    spent = (planes.shape[3] + 4) * inner
+    if spent >= 1:
+        raise NotJudged(f"nothing bounds what rounding in {formats[1]} leaves")
+    gamma = spent / (1 - spent)
+    stored = result * (1 + gamma) if result > inner else 0.0  # of every element of dx
+    return np.asarray(_plane_sums(dy) * (gamma + stored))

@@ -11,7 +11,7 @@ import numpy as np
 
 import oracle
 from conformance.backend import Backend
-from conformance.judge import data_dtype, require_form
+from conformance.judge import require_form
 from conformance.mismatch import Mismatch
 from conformance.operator import Operator
 from conformance.properties.answers import Answered, direction, exact, require_close
@@ -23,6 +23,7 @@ from oracle.max_pool2d import max_pool2d_indices, max_pool2d_values
 from oracle.network import ACTIVATIONS, PARAMETERS, Ask, Step, backward, forward
 from oracle.propagation import Bounded, Propagation, Undecided
 from oracle.rounding import FORMATS
+from oracle.truth import data_dtype
 
 NEEDS = (
     oracle.conv2d, oracle.conv2d_grad_input, oracle.conv2d_grad_weight, oracle.conv2d_grad_bias,
@@ -77,7 +78,7 @@ def network_matches_torch(
     tensors: dict[str, Any] = {**call, "steps": steps}
     for name, value in call.items():
         if isinstance(value, np.ndarray):
-            tensors[name] = torch.tensor(value, dtype=torch.float64 if is_data(value) else None)
+            tensors[name] = torch.tensor(value.astype(np.float64) if is_data(value) else value)
     leaves = [name for name in bounds if name in call]
     for name in leaves:
         tensors[name].requires_grad_()
@@ -102,9 +103,9 @@ class _Chain:
         self._backend, self._steps, self._call = backend, steps, call
         policies = backend.contract.policies
         strict = any(policies.get(name, "first") != "first" for name in ("ties", "nan"))
-        accumulator = backend.contract.accumulator(data_dtype(call).name)
-        narrow = min(data_dtype(call).name, accumulator, key=lambda name: FORMATS[name].bits)
-        self.propagation = Propagation(narrow, strict_ties=strict)
+        dtype = data_dtype(call).name
+        accumulator = backend.contract.accumulator(dtype)
+        self.propagation = Propagation(dtype, accumulator, strict_ties=strict)
 
     def ask(self, formula: Formula, call: Call) -> Array:
         """Return the backend's answer, of the shape and dtype that the next link needs."""

@@ -14,15 +14,15 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from conformance.backend import Backend
-from conformance.judge import data_dtype
 from conformance.mismatch import Mismatch
 from conformance.operator import Operator
-from conformance.properties.answers import ROOM, Answered, answer, direction, with_bias
+from conformance.properties.answers import ROOM, Answered, answer, direction, moved_by, with_bias
 from conformance.properties.property import NotJudged, holds
 from oracle.exact import inner
 from oracle.formula import Call, Formula
 from oracle.geometry import Array
 from oracle.rounding import FORMATS
+from oracle.truth import data_dtype
 
 ELEMENTS = 16  # how many elements of an argument are moved one by one, at most
 SMOOTH = 5  # and where every move costs two forward passes and their bounds
@@ -99,7 +99,7 @@ def _moves(operator: Operator, call: Call, argument: str, v: Array) -> Moves:
     """Return the calls with an argument moved along v: by 1, or by h there and back."""
 
     def moved(step: float) -> Call:
-        return {**call, argument: call[argument] + v.dtype.type(step) * v}
+        return {**call, argument: moved_by(call[argument], v.dtype.type(step) * v)}
 
     if not operator.curvature(call):
         return Moves([moved(1.0)], 1.0)

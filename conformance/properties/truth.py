@@ -1,5 +1,7 @@
 """The answer is the formula's, evaluated exactly."""
 
+import math
+
 import numpy as np
 
 from conformance.backend import Backend
@@ -31,7 +33,10 @@ def _judge(backend: Backend, operator: Operator, formula: Formula, call: Call) -
     got = backend.ask(formula, call)
     if operator.unsettled(backend.contract.policies, formula, call):
         raise NotJudged("the contract leaves the answer open")
-    return require_truth(backend, formula, call, got)
+    share = require_truth(backend, formula, call, got)
+    if math.isnan(share):
+        raise NotJudged("nothing bounds what rounding leaves")
+    return share
 
 
 @holds(where=lambda _, formula: is_place(formula), share=0.6)

@@ -49,7 +49,7 @@ def _torch(operator: Operator, formula: Formula, call: Call) -> Answered:
     tensors: dict[str, Any] = {}
     for name, value in with_bias(call).items():
         if is_data(value):
-            tensors[name] = torch.tensor(value, dtype=torch.float64)
+            tensors[name] = torch.tensor(value.astype(np.float64))
         else:
             tensors[name] = torch.tensor(value) if isinstance(value, np.ndarray) else value
     argument = operator.argument_of(formula)

@@ -72,11 +72,20 @@ def forward(
         machine.each(DIRECT, "conv2d", arguments, count=y.size, dtype=y.dtype)
 
 
-def grad_input(machine: Machine, grad_output: Array, weight: Array, p: Struct, dx: Array) -> None:
-    """Fill dx, or, for a transposed convolution, y before its bias."""
-    if dx.size and not _done(machine, "grad_input", grad_output, weight, p, dx):
-        arguments = (grad_output, weight, dx, p)
+def grad_input(
+    machine: Machine, grad_output: Array, weight: Array, bias: Array | None, p: Struct, dx: Array
+) -> None:
+    """Fill dx, or, for a transposed convolution, which has a bias, y.
+
+    What takes half precision adds the bias before it rounds.
+    """
+    if not dx.size:
+        return
+    if not _done(machine, "grad_input", grad_output, weight, p, dx):
+        arguments = (grad_output, weight, bias, dx, p)
         machine.each(DIRECT, "conv2d_grad_input", arguments, count=dx.size, dtype=dx.dtype)
+    elif bias is not None:
+        _add_bias(machine, dx, bias)
 
 
 def grad_weight(machine: Machine, grad_output: Array, x: Array, p: Struct, dw: Array) -> None:
@@ -106,7 +115,7 @@ def channel_sums(machine: Machine, grad_output: Array) -> Array:
     return db
 
 
-def add_bias(machine: Machine, y: Array, bias: Array) -> None:
+def _add_bias(machine: Machine, y: Array, bias: Array) -> None:
     """Add bias [M] to y [N, M, OH, OW], in place."""
     arguments = (y, bias, y.size, y.shape[1], y.shape[2] * y.shape[3])
     machine.each(DIRECT, "add_bias", arguments, count=y.size, dtype=y.dtype)

@@ -36,11 +36,11 @@ __global__ void conv2d(const T* __restrict__ x, const T* __restrict__ weight,
     }
 }
 
-// dx[n,c,h,w] = sum_{m,p,q} dy[n,m,i,j] weight[m,c,p,q] over the outputs that saw the pixel:
-//     i*SH = h + PH - p*DH,  j*SW = w + PW - q*DW.
+// dx[n,c,h,w] = bias[c] + sum_{m,p,q} dy[n,m,i,j] weight[m,c,p,q] over the outputs that saw
+// the pixel:  i*SH = h + PH - p*DH,  j*SW = w + PW - q*DW.  Only a transposed convolution has a bias.
 template <typename T, typename A, typename I>
 __global__ void conv2d_grad_input(const T* __restrict__ dy, const T* __restrict__ weight,
-                                  T* __restrict__ dx, Conv s)
+                                  const T* __restrict__ bias, T* __restrict__ dx, Conv s)
 {
     const int depth = s.C / s.G, filters = s.M / s.G;
     const I count = (I)s.N * s.C * s.H * s.W;
@@ -50,7 +50,7 @@ __global__ void conv2d_grad_input(const T* __restrict__ dy, const T* __restrict_
         const int channel = (int)(at / s.W / s.H % s.C);
         const I n = at / s.W / s.H / s.C;
         const int c = channel % depth, from = channel / depth * filters;
-        A sum = A(0);
+        A sum = bias ? (A)bias[channel] : A(0);
         for (int p = 0; p < s.KH; ++p) {
             const int down = h + s.PH - p * s.DH, i = down / s.SH;
             if (down < 0 || down % s.SH || i >= s.OH) continue;

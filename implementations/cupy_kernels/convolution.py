@@ -60,7 +60,7 @@ def conv2d_grad_input(
     check_grad_output(grad_output, shape)
     p = structs.conv(input_shape, weight.shape, shape, *options)
     dx = machine.empty(input_shape, grad_output.dtype)
-    algorithms.grad_input(machine, grad_output, weight, p, dx)
+    algorithms.grad_input(machine, grad_output, weight, None, p, dx)
     return dx
 
 

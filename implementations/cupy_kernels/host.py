@@ -8,13 +8,18 @@ import sys
 
 from implementations import cupy_kernels
 from implementations.cupy_kernels import *  # noqa: F403 - the same functions, under the same names
-from implementations.cupy_kernels import algorithms
+from implementations.cupy_kernels import algorithms, machine
 from implementations.hostcuda import described
 from implementations.hostcuda.build import compiler
 
 __all__ = [*cupy_kernels.__all__, "contract"]  # noqa: PLE0604
 
-contract = {"runs_on": described(), "policies": {"repeats": "bitwise"}}
+contract = {
+    "dtypes": ["float32", "float64", *machine.HALVES],
+    "accumulators": dict.fromkeys(machine.HALVES, "float32"),
+    "policies": {"repeats": "bitwise"},
+    "runs_on": described(),
+}
 
 compiler()  # without one, no kernel can run: that is an ImportError, which says what to install
 direct = algorithms.backend(sys.modules[__name__], "direct")

@@ -8,6 +8,7 @@ from contextlib import AbstractContextManager, contextmanager, nullcontext
 from contextvars import ContextVar
 from dataclasses import dataclass
 from functools import cache
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any, TypeAlias
 
@@ -24,6 +25,8 @@ ELEMENTS: dict[str, Types] = {
     "float16": ("__half", "float"),
     "bfloat16": ("__nv_bfloat16", "float"),
 }
+# NumPy has bfloat16 from ml_dtypes only.
+HALVES = ("float16", "bfloat16") if find_spec("ml_dtypes") else ("float16",)
 HEADERS = {"float16": ("-DWITH_FLOAT16",), "bfloat16": ("-DWITH_BFLOAT16",)}
 THREADS = 256  # of a block, at most: common.cuh's MOST_THREADS
 BLOCKS = 2**16  # enough to fill every device; then threads take several elements each

@@ -39,9 +39,7 @@ def conv_transpose2d(
     check_bias(bias, shape[1], "output channels")
     p = structs.conv(shape, weight.shape, x.shape, *options)
     y = machine.empty(shape, x.dtype)
-    algorithms.grad_input(machine, x, weight, p, y)
-    if bias is not None:
-        algorithms.add_bias(machine, y, bias)
+    algorithms.grad_input(machine, x, weight, bias, p, y)
     return y
 
 

@@ -1,4 +1,7 @@
-"""The whole protocol in NumPy: convolutions as matrix products, everything else vectorised."""
+"""The whole protocol in NumPy: convolutions as matrix products, everything else vectorised.
+
+float16, and bfloat16 where ml_dtypes is installed, are computed in float32.
+"""
 
 from implementations.im2col.activations import (
     leaky_relu,
@@ -24,6 +27,7 @@ from implementations.im2col.dense import (
     linear_grad_weight,
     sgd_step,
 )
+from implementations.im2col.halves import AVAILABLE
 from implementations.im2col.loss import cross_entropy, cross_entropy_grad, softmax, softmax_grad
 from implementations.im2col.pooling import (
     avg_pool2d,
@@ -43,6 +47,7 @@ __all__ = [
     "avg_pool2d",
     "avg_pool2d_grad_input",
     "batch_mean",
+    "contract",
     "conv2d",
     "conv2d_grad_bias",
     "conv2d_grad_input",
@@ -72,3 +77,8 @@ __all__ = [
     "tanh",
     "tanh_grad",
 ]
+
+contract = {
+    "dtypes": ["float32", "float64", *AVAILABLE],
+    "accumulators": dict.fromkeys(AVAILABLE, "float32"),
+}

@@ -5,17 +5,20 @@ from typing import Any, TypeAlias
 import numpy as np
 import numpy.typing as npt
 
+from implementations.im2col.halves import in_float32
 from implementations.shapes import check_same_shape
 
 Array: TypeAlias = npt.NDArray[Any]
 
 
+@in_float32
 def relu(z: Array) -> Array:
     """Return max(z, 0); a NaN stays one."""
     y: Array = np.maximum(z, 0)
     return y
 
 
+@in_float32
 def relu_grad(grad_output: Array, z: Array) -> Array:
     """Return dy where z > 0, else 0.
 
@@ -26,11 +29,13 @@ def relu_grad(grad_output: Array, z: Array) -> Array:
     return np.where(z > 0, grad_output, grad_output.dtype.type(0))
 
 
+@in_float32
 def leaky_relu(z: Array, *, negative_slope: float) -> Array:
     """Return z where z > 0, else negative_slope * z."""
     return np.where(z > 0, z, z * z.dtype.type(negative_slope))
 
 
+@in_float32
 def leaky_relu_grad(grad_output: Array, z: Array, *, negative_slope: float) -> Array:
     """Return dy where z > 0, else negative_slope * dy.
 
@@ -41,6 +46,7 @@ def leaky_relu_grad(grad_output: Array, z: Array, *, negative_slope: float) -> A
     return np.where(z > 0, grad_output, grad_output * grad_output.dtype.type(negative_slope))
 
 
+@in_float32
 def sigmoid(z: Array) -> Array:
     """Return 1 / (1 + e^-z)."""
     e = np.exp(-abs(z))
@@ -48,6 +54,7 @@ def sigmoid(z: Array) -> Array:
     return y
 
 
+@in_float32
 def sigmoid_grad(grad_output: Array, z: Array) -> Array:
     """Return dy y (1 - y), written as dy e / (1 + e)^2 with e = e^-|z|: accurate on both sides.
 
@@ -60,12 +67,14 @@ def sigmoid_grad(grad_output: Array, z: Array) -> Array:
     return slope
 
 
+@in_float32
 def tanh(z: Array) -> Array:
     """Return the hyperbolic tangent of z."""
     y: Array = np.tanh(z)
     return y
 
 
+@in_float32
 def tanh_grad(grad_output: Array, z: Array) -> Array:
     """Return dy (1 - y^2).
 

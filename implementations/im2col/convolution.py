@@ -16,6 +16,7 @@ import numpy as np
 import numpy.typing as npt
 from numpy.lib.stride_tricks import as_strided
 
+from implementations.im2col.halves import in_float32
 from implementations.shapes import (
     Pair,
     Shape,
@@ -28,6 +29,7 @@ from implementations.shapes import (
 Array: TypeAlias = npt.NDArray[Any]
 
 
+@in_float32
 def conv2d(
     x: Array,
     weight: Array,
@@ -54,6 +56,7 @@ def conv2d(
     return y
 
 
+@in_float32
 def conv2d_grad_input(
     grad_output: Array,
     weight: Array,
@@ -80,6 +83,7 @@ def conv2d_grad_input(
     return dx
 
 
+@in_float32
 def conv2d_grad_weight(
     grad_output: Array,
     x: Array,
@@ -105,6 +109,7 @@ def conv2d_grad_weight(
     return dw.reshape(weight_shape)
 
 
+@in_float32
 def conv2d_grad_bias(grad_output: Array) -> Array:
     """Return db [M] from dy [N, M, OH, OW], summed over images and pixels.
 

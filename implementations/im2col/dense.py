@@ -5,6 +5,7 @@ from typing import Any, TypeAlias
 import numpy as np
 import numpy.typing as npt
 
+from implementations.im2col.halves import in_float32
 from implementations.shapes import (
     check_axes,
     check_batch,
@@ -16,6 +17,7 @@ from implementations.shapes import (
 Array: TypeAlias = npt.NDArray[Any]
 
 
+@in_float32
 def linear(x: Array, weight: Array, bias: Array | None = None) -> Array:
     """Return y [N, M] = x weight^T + bias.
 
@@ -29,6 +31,7 @@ def linear(x: Array, weight: Array, bias: Array | None = None) -> Array:
     return y
 
 
+@in_float32
 def linear_grad_input(grad_output: Array, weight: Array) -> Array:
     """Return dx [N, C] = dy weight.
 
@@ -40,6 +43,7 @@ def linear_grad_input(grad_output: Array, weight: Array) -> Array:
     return dx
 
 
+@in_float32
 def linear_grad_weight(grad_output: Array, x: Array) -> Array:
     """Return dw [M, C] = dy^T x, summed over the batch.
 
@@ -51,6 +55,7 @@ def linear_grad_weight(grad_output: Array, x: Array) -> Array:
     return dw
 
 
+@in_float32
 def linear_grad_bias(grad_output: Array) -> Array:
     """Return db [M], summed over the batch.
 
@@ -62,6 +67,7 @@ def linear_grad_bias(grad_output: Array) -> Array:
     return db
 
 
+@in_float32
 def batch_mean(gradient_per_image: Array) -> Array:
     """Return the mean over axis 0.
 
@@ -73,6 +79,7 @@ def batch_mean(gradient_per_image: Array) -> Array:
     return np.asarray(total / gradient_per_image.dtype.type(len(gradient_per_image)))
 
 
+@in_float32
 def sgd_step(parameter: Array, gradient: Array, *, learning_rate: float) -> Array:
     """Return parameter - learning_rate * gradient.
 

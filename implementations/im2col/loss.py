@@ -5,11 +5,13 @@ from typing import Any, TypeAlias
 import numpy as np
 import numpy.typing as npt
 
+from implementations.im2col.halves import in_float32
 from implementations.shapes import check_cross_entropy, check_same_shape
 
 Array: TypeAlias = npt.NDArray[Any]
 
 
+@in_float32
 def softmax(z: Array, *, axis: int) -> Array:
     """Return e^z along `axis`, divided by its sum.
 
@@ -21,6 +23,7 @@ def softmax(z: Array, *, axis: int) -> Array:
     return p
 
 
+@in_float32
 def softmax_grad(grad_output: Array, z: Array, *, axis: int) -> Array:
     """Return dz = p (dp - sum dp p) along `axis`.
 
@@ -33,6 +36,7 @@ def softmax_grad(grad_output: Array, z: Array, *, axis: int) -> Array:
     return dz
 
 
+@in_float32
 def cross_entropy(logits: Array, target: Array, *, reduction: str) -> Array:
     """Return the loss of logits [N, C] and classes [N], summed or averaged over the rows.
 
@@ -47,6 +51,7 @@ def cross_entropy(logits: Array, target: Array, *, reduction: str) -> Array:
     return np.asarray(loss / len(target), logits.dtype) if reduction == "mean" else loss
 
 
+@in_float32
 def cross_entropy_grad(logits: Array, target: Array, *, reduction: str) -> Array:
     """Return dz [N, C] = softmax(z) - onehot(target), divided by N for the mean.
 

@@ -6,6 +6,7 @@ from typing import Any, TypeAlias
 import numpy as np
 import numpy.typing as npt
 
+from implementations.im2col.halves import in_float32
 from implementations.shapes import (
     Pair,
     Shape,
@@ -19,6 +20,7 @@ Windows: TypeAlias = tuple[slice, slice]  # the windows of a tap that fall on th
 Pixels: TypeAlias = tuple[slice, slice]  # and the pixels that they see there
 
 
+@in_float32
 def max_pool2d(
     x: Array,
     *,
@@ -47,6 +49,7 @@ def max_pool2d(
     return y, indices
 
 
+@in_float32
 def max_pool2d_grad_input(grad_output: Array, indices: Array, *, input_shape: Shape) -> Array:
     """Return dx of shape `input_shape` [N, C, H, W]: dy added up where `indices` point.
 
@@ -61,6 +64,7 @@ def max_pool2d_grad_input(grad_output: Array, indices: Array, *, input_shape: Sh
     return dx
 
 
+@in_float32
 def max_pool2d_vjp(
     grad_output: Array,
     x: Array,
@@ -87,6 +91,7 @@ def max_pool2d_vjp(
     return max_pool2d_grad_input(grad_output, indices, input_shape=x.shape)
 
 
+@in_float32
 def avg_pool2d(
     x: Array,
     *,
@@ -111,6 +116,7 @@ def avg_pool2d(
     return y
 
 
+@in_float32
 def avg_pool2d_grad_input(
     grad_output: Array,
     *,

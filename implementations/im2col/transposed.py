@@ -10,6 +10,7 @@ and y folds the columns (every column is added to the window that it belongs to)
 import numpy as np
 
 from implementations.im2col.convolution import Array, fold, patches
+from implementations.im2col.halves import in_float32
 from implementations.shapes import (
     Pair,
     Shape,
@@ -20,6 +21,7 @@ from implementations.shapes import (
 )
 
 
+@in_float32
 def conv_transpose2d(
     x: Array,
     weight: Array,
@@ -51,6 +53,7 @@ def conv_transpose2d(
     return y
 
 
+@in_float32
 def conv_transpose2d_grad_input(
     grad_output: Array,
     weight: Array,
@@ -78,6 +81,7 @@ def conv_transpose2d_grad_input(
     return dx
 
 
+@in_float32
 def conv_transpose2d_grad_weight(
     grad_output: Array,
     x: Array,
@@ -106,6 +110,7 @@ def conv_transpose2d_grad_weight(
     return dw.reshape(weight_shape)
 
 
+@in_float32
 def conv_transpose2d_grad_bias(grad_output: Array) -> Array:
     """Return db [M] from dy [N, M, OH, OW], summed over images and pixels.
 

@@ -3,6 +3,8 @@
 Needs PyTorch: pip install 'gradoracle[torch]'.
 """
 
+from importlib import import_module
+from importlib.util import find_spec
 from typing import Any
 
 import numpy as np
@@ -91,15 +93,36 @@ __all__ = [
 ]
 
 
-contract = {"policies": {"nan": "any"}}  # PyTorch's CPU kernel takes the last NaN of a window
+HALVES = ("float16", "bfloat16") if find_spec("ml_dtypes") else ("float16",)
+# What PyTorch 2.13 does not compute in float32 and round once.  Its convolutions of halves are
+# oneDNN's: on a CPU with AMX they read memory that nobody wrote, and end the process at times.
+NOT_IN_HALVES = [
+    *(f"conv2d{name}" for name in ("", "_grad_input", "_grad_weight")),
+    *(f"conv_transpose2d{name}" for name in ("", "_grad_input", "_grad_weight")),
+    "max_pool2d_vjp", "avg_pool2d_grad_input",  # add up in half precision
+    "sigmoid_grad", "tanh_grad", "softmax_grad",  # go back from the rounded answer
+    "softmax", "cross_entropy", "cross_entropy_grad", "sgd_step",  # round on the way
+]  # fmt: skip
+
+contract = {
+    "policies": {"nan": "any"},  # PyTorch's CPU kernel takes the last NaN of a window
+    "dtypes": ["float32", "float64", *HALVES],
+    "not_claimed": dict.fromkeys(HALVES, NOT_IN_HALVES),
+    "accumulators": dict.fromkeys(HALVES, "float32"),
+}
 
 
 def from_numpy(array: npt.NDArray[Any]) -> torch.Tensor:
     """Return a tensor with the array's elements; strides that PyTorch lacks are copied away."""
+    if array.dtype.name == "bfloat16":
+        return torch.from_numpy(np.array(array).view(np.int16)).view(torch.bfloat16)
     return torch.from_numpy(np.array(array))
 
 
 def to_numpy(tensor: torch.Tensor) -> npt.NDArray[Any]:
     """Return the tensor's elements as an array."""
+    if tensor.dtype == torch.bfloat16:
+        bits: npt.NDArray[Any] = tensor.detach().view(torch.int16).numpy()
+        return bits.view(import_module("ml_dtypes").bfloat16)
     array: npt.NDArray[Any] = tensor.detach().numpy()
     return array

@@ -8,6 +8,7 @@ from tests.planted import (  # noqa: F401
     conv_transpose2d,
     cross_entropy,
     dense,
+    halves,
     layouts,
     max_pool2d,
     max_pool2d_back,
