@@ -10,9 +10,10 @@ from tests.planted import (  # noqa: F401
     dense,
     max_pool2d,
     max_pool2d_back,
+    memory,
     narrow,
     softmax,
 )
-from tests.planted.fault import CONTROLS, FAULTS
+from tests.planted.fault import CONTROLS, FAULTS, GAPS
 
-__all__ = ["CONTROLS", "FAULTS"]
+__all__ = ["CONTROLS", "FAULTS", "GAPS"]
