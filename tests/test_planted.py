@@ -8,13 +8,17 @@ fault.
 
 from collections import Counter
 
+import numpy as np
 import pytest
 
 import conformance
 from conformance.backend import FUNCTIONS
 from conformance.certificate import FoundMismatch
-from tests.planted import CONTROLS, FAULTS
+from implementations import im2col
+from tests.planted import CONTROLS, FAULTS, GAPS
 from tests.planted.fault import family
+
+CONVOLUTION = {"stride": (1, 1), "padding": (0, 0), "dilation": (1, 1), "groups": 1}
 
 
 def test_there_are_faults_of_every_class():
@@ -24,8 +28,73 @@ def test_there_are_faults_of_every_class():
         "batch", "normalisation", "tail", "index", "precision", "purity", "state", "empty",
         "unwritten memory", "overlap", "fast path", "bias", "dtype", "type", "narrow", "nan", "tie",
         "divisor", "ceil_mode", "output_padding", "overflow", "infinity", "axis", "option", "shape",
-        "aliasing", "refuses legal calls", "accepts illegal calls",
+        "aliasing", "refuses legal calls", "accepts illegal calls", "layout", "nondeterminism",
+        "subnormal", "raises",
     }  # fmt: skip
+    counts = Counter(fault.kind for fault in FAULTS.values())
+    assert min(counts.values()) >= 3, counts.most_common()[-5:]
+
+
+def test_what_the_suite_does_not_catch_is_listed_apart_with_why():
+    assert not {*GAPS} & {*FAULTS}
+    for name, (fault, reason) in GAPS.items():
+        assert name.startswith(fault.function)
+        assert reason
+        assert callable(getattr(fault.alone(), fault.function))
+
+
+# In which a right call of each gap's function shows that it is a fault.
+SHOWN = {
+    "conv2d_takes_adjacent_channels_for_channels_last": (
+        lambda: (
+            np.arange(12.0).reshape(1, 2, 2, 3),
+            np.asfortranarray(np.arange(12.0).reshape(1, 2, 2, 3)),
+        ),
+        CONVOLUTION,
+    ),
+    "conv2d_misreads_a_weight_that_lies_otherwise_than_x": (
+        lambda: (np.ones((1, 2, 2, 3)), np.asfortranarray(np.arange(24.0).reshape(2, 2, 2, 3))),
+        CONVOLUTION,
+    ),
+    "softmax_reads_over_gaps_between_elements": (lambda: (np.arange(6.0)[::2],), {"axis": 0}),
+    "max_pool2d_grad_input_misreads_an_expanded_dy": (
+        lambda: (np.broadcast_to(1.0, (1, 1, 1, 2)), np.array([[[[0, 1]]]])),
+        {"input_shape": (1, 1, 1, 2)},
+    ),
+    "avg_pool2d_keeps_its_plan_by_shape": (
+        lambda: (np.ones((1, 1, 2, 2)),),
+        {
+            "kernel_size": (2, 2), "stride": (2, 2), "padding": (1, 1), "ceil_mode": False,
+            "count_include_pad": True,
+        },
+    ),
+    "conv2d_loses_nan": (
+        lambda: (np.full((1, 1, 1, 1), np.nan), np.ones((1, 1, 1, 1))), CONVOLUTION,
+    ),
+    "avg_pool2d_clips_infinity": (
+        lambda: (np.full((1, 1, 1, 1), np.inf),),
+        {
+            "kernel_size": (1, 1), "stride": (1, 1), "padding": (0, 0), "ceil_mode": False,
+            "count_include_pad": True,
+        },
+    ),
+    "conv2d_flushes_subnormal_weights": (
+        lambda: (np.ones((1, 1, 1, 1)), np.full((1, 1, 1, 1), 2.0**-1070)), CONVOLUTION,
+    ),
+    "relu_stops_at_16_777_216_elements": (lambda: (np.ones(2**24 + 1, np.float32),), {}),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("name", GAPS)
+def test_what_is_listed_apart_is_wrong_all_the_same(name):
+    fault, _ = GAPS[name]
+    wrong, right = fault.make(), getattr(im2col, fault.function)
+    arrays, options = SHOWN[name]
+    if fault.kind == "state":  # it remembers another option
+        wrong(*arrays(), **{**options, "count_include_pad": False})
+    assert not np.array_equal(
+        wrong(*arrays(), **options), right(*arrays(), **options), equal_nan=True
+    )
 
 
 def test_every_function_has_faults_and_every_operator_controls():

@@ -12,10 +12,11 @@ from tests.planted import (  # noqa: F401
     layouts,
     max_pool2d,
     max_pool2d_back,
+    memory,
     narrow,
     softmax,
     state,
 )
-from tests.planted.fault import CONTROLS, FAULTS
+from tests.planted.fault import CONTROLS, FAULTS, GAPS
 
-__all__ = ["CONTROLS", "FAULTS"]
+__all__ = ["CONTROLS", "FAULTS", "GAPS"]
