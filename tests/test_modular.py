@@ -1,4 +1,4 @@
-"""Sums under random weights are those of the literal loops, and seldom 0 where an answer is wrong."""
+"""Sums under random weights are those of the literal loops, and seldom 0 where one is wrong."""
 
 import itertools
 

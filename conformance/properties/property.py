@@ -34,6 +34,7 @@ class Property:
     needs: tuple[Formula, ...]  # and these
     asks: How | None  # what it begins with, where that is the formula on the very call
     at_corners: bool  # what the operator lists is judged beside what is drawn
+    on_layers: bool  # of real networks, instead of on calls that are drawn
 
     @property
     def name(self) -> str:
@@ -81,6 +82,7 @@ def holds(
     kind: Kind = "exact", size: Size = "medium", styles_per_geometry: int = 1, share: float = 1.0,
     needs_torch: bool = False, needs_forward: bool = False,
     needs: tuple[Formula, ...] = (), asks: How | None = None, at_corners: bool = False,
+    on_layers: bool = False,
 ) -> Callable[[Check], Check]:  # fmt: skip
     """Add a check to PROPERTIES."""
 
@@ -98,6 +100,7 @@ def holds(
             needs,
             asks,
             at_corners,
+            on_layers,
         )
         return check
 
