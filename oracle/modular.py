@@ -32,7 +32,7 @@ cancel for one choice of weights do not for another, as long as whoever computes
 them.  Every repetition with fresh weights multiplies it by 2**-30.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -43,7 +43,10 @@ from oracle.loops import Loops, compiled
 
 MISSED = -30  # a wrong answer passes with a probability below 2**MISSED
 LARGEST = 2**24  # magnitude of an element of an answer: two of them differ by at most 2**25
-FEW = 2**20  # products that NumPy adds up before Numba has loaded what it compiled
+DEEP = 16  # channels, from which products of float64 matrices are quicker than int64's
+FEW = 2**18  # products that NumPy adds up sooner than Numba loads what it compiled
+
+_loaded = False  # whether there were more of them, once
 BLOCK = 1024  # elements of a row at a time, so that the sums stay in the fastest cache
 
 
@@ -92,23 +95,23 @@ def weighted_conv2d(x: Array, weight: Array, a: Array, b: Array, options: Option
         b.reshape(options.groups, 1, -1),
     ).reshape(x.shape[1], *taps)
     outputs = tuple(_windows(sides[s], taps[s], options, s) for s in (0, 1))
-    y = np.zeros(outputs, np.int64)
     if taps == (1, 1):
+        y = np.zeros(outputs, np.int64)
         inside, read = _reached((0, 0), sides, outputs, options)
         y[inside] = _of_one_tap(x[:, :, read[0], read[1]], filters[:, 0, 0], a)
         return y
     padded = _padded(x[0] if len(a) == 1 else _sum_images(x, a), options.padding)
-    for phase, taps_of_it in _by_phase(taps, options).items():
-        down, across = (slice(phase[side], None, options.stride[side]) for side in (0, 1))
+    sums: dict[int, Array] = {}
+    for phase, read_by in _by_phase(taps, options).items():
+        down, across = (slice(phase[s], None, options.stride[s]) for s in (0, 1))
         image = padded[:, down, across]
-        by_tap = np.stack([filters[:, p, q] for p, q in taps_of_it])
-        planes = combined(image.reshape(1, len(image), -1), by_tap[None])[0]
-        for (p, q), plane in zip(taps_of_it, planes.reshape(-1, *image.shape[1:]), strict=True):
-            i, j = (
-                t * d // s for t, d, s in zip((p, q), options.dilation, options.stride, strict=True)
-            )
-            y += plane[i : i + outputs[0], j : j + outputs[1]]
-    return _times(y, a) if len(a) == 1 else y
+        by_tap = np.stack([filters[:, p, q] for p, q in read_by])
+        for shift, planes in _by_tap(image, by_tap):
+            y = sums.setdefault(shift, np.zeros(outputs, planes.dtype))
+            for tap, plane in zip(read_by, planes, strict=True):
+                i, j = (tap[s] * options.dilation[s] // options.stride[s] for s in (0, 1))
+                y += plane[i : i + outputs[0], j : j + outputs[1]]
+    return np.zeros(outputs, np.int64) + _added_up(sums, a)
 
 
 def weighted_grad_input(
@@ -120,19 +123,26 @@ def weighted_grad_input(
         weight.reshape(options.groups, -1, depth, taps[0] * taps[1]),
         b.reshape(options.groups, depth),
     ).reshape(dy.shape[1], *taps)
-    dx = np.zeros(tuple(sides), np.int64)
-    outputs = dy.shape[2:]
+    outputs, dx = dy.shape[2:], np.zeros(tuple(sides), np.int64)
     if taps == [1, 1]:
         inside, reached = _reached((0, 0), sides, outputs, options)
         dx[reached] = _of_one_tap(dy[:, :, inside[0], inside[1]], filters[:, 0, 0], a)
         return dx
-    maps = dy[0] if len(a) == 1 else _sum_images(dy, a)
-    by_tap = filters.reshape(len(maps), -1).T
-    planes = combined(maps.reshape(1, len(maps), -1), by_tap[None])[0]
-    for tap, plane in zip(np.ndindex(*taps), planes.reshape(-1, *outputs), strict=True):
-        inside, reached = _reached(tap, sides, outputs, options)
-        dx[reached] += plane[inside]
-    return _times(dx, a) if len(a) == 1 else dx
+    step = options.stride
+    by_phase: dict[Pair, dict[int, Array]] = {}
+    by_tap = filters.reshape(dy.shape[1], -1).T
+    for shift, planes in _by_tap(dy[0] if len(a) == 1 else _sum_images(dy, a), by_tap):
+        for tap, plane in zip(np.ndindex(*taps), planes, strict=True):
+            inside, reached = _reached(tap, sides, outputs, options)
+            (above, down), (left, across) = (divmod(reached[s].start, step[s]) for s in (0, 1))
+            part = by_phase.setdefault((down, across), {}).setdefault(
+                shift, np.zeros(dx[down :: step[0], across :: step[1]].shape, planes.dtype)
+            )
+            rows, columns = plane[inside].shape
+            part[above : above + rows, left : left + columns] += plane[inside]
+    for (down, across), sums in by_phase.items():
+        dx[down :: step[0], across :: step[1]] = _added_up(sums, a)
+    return dx
 
 
 def weighted_grad_weight(
@@ -165,8 +175,13 @@ def weighted_grad_weight(
 
 
 def _compiled(loops: Loops, products: int) -> Loops | None:
-    """Return compiled loops where they pay; None: NumPy is as good, or there is no Numba."""
-    return compiled(loops) if products > FEW else None
+    """Return compiled loops where they pay; None: NumPy is as good, or there is no Numba.
+
+    Small layers never wait for a compiler; who has large ones has it all compiled.
+    """
+    global _loaded  # noqa: PLW0603 - the process's own memory of what it paid
+    _loaded = _loaded or products > FEW
+    return compiled(loops) if _loaded else None
 
 
 def combined(rows: Array, weights: Array) -> Array:
@@ -174,8 +189,6 @@ def combined(rows: Array, weights: Array) -> Array:
 
     Both are whole numbers; rows of floats are data, below 2**31.
     """
-    if weights.shape[1] > 1:
-        rows = rows.astype(np.int64, copy=False)  # once, and not for every sum
     products = weights.size * rows.shape[2]
     fast = _compiled(_combine if rows.dtype == np.int64 else _combine_data, products)
     if fast is None:
@@ -280,9 +293,33 @@ def _sum_images(images: Array, a: Array) -> Array:
     return sums.reshape(images.shape[1:])
 
 
-def _times(array: Array, a: Array) -> Array:
-    """Return the only one of a, times an array, modulo 2**64."""
-    return np.asarray(array * a.astype(np.int64)[0])
+def _by_tap(image: Array, by_tap: Array) -> Iterator[tuple[int, Array]]:
+    """Yield parts of by_tap [T, C] times image [C, H, W], and what power of two each is times.
+
+    Where the image is floats and deep they are floats, and exact: the digits of the weights are so
+    short that the sum of all magnitudes, of all taps together, fits float64's significand.
+    """
+    rows = image.reshape(len(image), -1)
+    shape = (len(by_tap), *image.shape[1:])
+    if image.dtype == np.int64 or len(image) < DEEP:
+        whole = rows.astype(np.int64, copy=False)
+        yield 0, combined(whole[None], by_tap[None])[0].reshape(shape)
+        return
+    rows = rows.astype(np.float64)
+    largest = int(max(1, rows.max(initial=0), -rows.min(initial=0)))
+    bits = 53 - (largest * by_tap.size).bit_length()
+    half, rest, shift = 2 ** (bits - 1), by_tap.astype(np.int64), 0
+    while rest.any():
+        digits = ((rest + half) & (2 * half - 1)) - half
+        rest = (rest - digits) >> bits
+        yield shift, (digits.astype(np.float64) @ rows).reshape(shape)
+        shift += bits
+
+
+def _added_up(sums: Mapping[int, Array], a: Array) -> Array:
+    """Return sums times their powers of two, and times a weight that is alone, modulo 2**64."""
+    total = sum(part.astype(np.int64) << shift for shift, part in sums.items())
+    return np.asarray(total * a.astype(np.int64)[0] if len(a) == 1 else total)
 
 
 def _sum(rows: Array, weights: Array) -> Array:

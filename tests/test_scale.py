@@ -113,7 +113,7 @@ def test_rounding_never_acts_on_whole_numbers(operator, formula, dtype):
     truth = MultilinearTruth(formula, call)
     assert truth.is_exact(dtype, dtype)
     assert 0 < int(truth.magnitude.max()) <= call.largest_sum <= 2**24
-    assert call.largest_sum == largest_sum(read(formula, call))
+    assert call.largest_sum == largest_sum(read(formula, call, call.shape))
 
 
 @pytest.mark.parametrize("name", ["VGG-16 64x224² 3x3 -> 64", "ResNet-50 512x7² 3x3 -> 512"])
@@ -148,7 +148,7 @@ def test_the_source_makes_the_same_arrays(operator, formula, numbers):
 @pytest.mark.parametrize(("operator", "formula"), FORMULAS, ids=NAMES)
 def test_elements_and_columns_are_those_of_the_literal_loops(operator, formula):
     call = call_of(operator, formula)
-    of, want = read(formula, call), evaluate(formula, call)
+    of, want = read(formula, call, call.shape), evaluate(formula, call)
     want = want.reshape(of.shape)
     for at in np.ndindex(want.shape):
         left, right_ = terms(of, at)
@@ -163,7 +163,7 @@ def test_elements_and_columns_are_those_of_the_literal_loops(operator, formula):
 @pytest.mark.parametrize(("operator", "formula"), FORMULAS, ids=NAMES)
 def test_elements_of_floats_have_the_bound_of_the_whole_answer(operator, formula, dtype):
     call = call_of(operator, formula, "floats", dtype)
-    of, got = read(formula, call), right(formula, call)
+    of, got = read(formula, call, call.shape), right(formula, call)
     bound = MultilinearTruth(formula, call).bound(dtype, dtype).reshape(of.shape)
     whole = got.reshape(of.shape)
     for at in chosen(of, np.random.default_rng(1)):
@@ -239,7 +239,7 @@ PARTS = [c for c in FORMULAS if ROLES[c[1]].gives != "db"]
 def test_right_answers_are_never_flagged_and_wrong_ones_always(operator, formula):
     for seed in range(20):
         call = call_of(operator, formula, seed=seed)
-        of = read(formula, call)
+        of = read(formula, call, call.shape)
         got = right(formula, call).reshape(of.shape)
         for _ in range(10):
             assert wrong_element(of, got, fresh()) is None

@@ -13,7 +13,7 @@ from conformance.scale.elements import chosen, exact, share_of_bound
 from conformance.scale.projection import fresh, wrong_element
 from oracle.formula import Call, Formula
 from oracle.geometry import Array
-from oracle.truth import answer_dtype, answer_shape
+from oracle.truth import answer_dtype
 
 
 def _has_layers(operator: Operator, formula: Formula) -> bool:
@@ -37,8 +37,9 @@ def require_layer(backend: Backend, formula: Formula, call: LayerCall, got: Arra
 
     Whole numbers are looked at everywhere, floats in some elements.
     """
-    require_form(formula.__name__, got, answer_shape(formula, call), answer_dtype(formula, call))
-    of, shape = read(formula, call), got.shape
+    shape = call.shape
+    require_form(formula.__name__, got, shape, answer_dtype(formula, call))
+    of = read(formula, call, shape)
     got = got.reshape(of.shape)
     if call.largest_sum:
         found = wrong_element(of, got, fresh())

@@ -14,7 +14,6 @@ import oracle
 from oracle.formula import Call, Formula
 from oracle.geometry import Array, Shape
 from oracle.modular import Options
-from oracle.truth import answer_shape
 
 Part: TypeAlias = Literal["y", "dx", "dw", "db"]
 Pairs: TypeAlias = list[tuple[list[int], list[int]]]
@@ -64,8 +63,8 @@ class Convolution(NamedTuple):
         return given[0], given[1] if len(given) > 1 else None
 
 
-def read(formula: Formula, call: Call) -> Convolution:
-    """Return a call of one of the formulas of ROLES as a convolution."""
+def read(formula: Formula, call: Call, shape: Shape) -> Convolution:
+    """Return a call of one of the formulas of ROLES, whose answer has this shape."""
     role = ROLES[formula]
 
     def array(name: str) -> Array | None:
@@ -74,7 +73,6 @@ def read(formula: Formula, call: Call) -> Convolution:
         given: Array = call[name]
         return given[:, :, None, None] if given.ndim == 2 else given
 
-    shape = answer_shape(formula, call)
     options = Options(
         call.get("stride", (1, 1)), call.get("padding", (0, 0)), call.get("dilation", (1, 1)),
         call.get("groups", 1),

@@ -22,6 +22,7 @@ from oracle.formula import Formula, argument_names
 from oracle.geometry import Array, Shape
 from oracle.modular import LARGEST
 from oracle.rounding import FORMATS
+from oracle.truth import answer_shape
 
 Numbers: TypeAlias = Literal["whole numbers", "floats"]
 NUMBERS: tuple[Numbers, ...] = ("whole numbers", "floats")
@@ -71,6 +72,7 @@ class LayerCall(dict[str, Any]):
     dtype: str = ""
     seed: int = 0
     recipes: tuple[Recipe, ...] = ()
+    shape: Shape = ()  # of the answer
     largest_sum: int = 0  # a bound of every sum of magnitudes; 0: they are floats
 
     def source(self) -> list[str]:
@@ -111,9 +113,10 @@ def layer_call(
         random = np.random.default_rng(seed)
         for name, make, shape, rest in call.recipes:
             call[name] = make(random, shape, dtype, *rest)
+        call.shape = answer_shape(formula, call)
         if numbers == "floats":
             return call
-        call.largest_sum = largest_sum(read(formula, call))
+        call.largest_sum = largest_sum(read(formula, call, call.shape))
         if call.largest_sum <= 2**bits:
             return call
         thinner *= 2

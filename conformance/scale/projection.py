@@ -70,8 +70,8 @@ def _wrong_place(
     if not whole:
         odd = ~((abs(got) <= modular.LARGEST) & (np.rint(got) == got))
         return tuple(np.argwhere(odd)[0][2:].tolist())
-    unequal = np.argwhere(sums != want)
-    return tuple(unequal[0].tolist()) if len(unequal) else None
+    unequal = sums != want
+    return tuple(np.argwhere(unequal)[0].tolist()) if unequal.any() else None
 
 
 def _first(
