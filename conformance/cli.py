@@ -110,8 +110,9 @@ def certify(
         bool,
         typer.Option(
             "--at-scale",
-            help="Judge all layers of ResNet-50, VGG-16, MobileNet, U-Net and LeNet, in batches of "
-            "1 and up to 32; without, the few small ones. A slow backend needs --call-timeout.",
+            help="Judge all layers of LeNet, VGG-16, ResNet-50, MobileNet, U-Net and FCN-8s, in "
+            "batches of 1 and up to 32; without, the few small ones. A slow backend needs a longer "
+            "--call-timeout.",
         ),
     ] = False,
     verbose: Annotated[bool, typer.Option(help="Print the whole certificate.")] = False,

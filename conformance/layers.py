@@ -149,10 +149,14 @@ _NETWORKS: dict[str, Callable[[], Iterator[Layer]]] = {
 }  # fmt: skip
 NETWORKS = tuple(_NETWORKS)  # in the order in which they are measured
 
-# The up-convolutions of U-Net (Ronneberger et al. 2015, figure 1): transposed.
-UP_CONVOLUTIONS = tuple(
-    Layer("U-Net", channels, size, channels // 2, 2, 2, padding=0, bias=True)
-    for channels, size in ((1024, 28), (512, 52), (256, 100), (128, 196))
+# Transposed: the up-convolutions of U-Net (Ronneberger et al. 2015, figure 1), and the first one of
+# FCN-8s (Long et al. 2015) for images of 224x224.
+UP_CONVOLUTIONS = (
+    *(
+        Layer("U-Net", channels, size, channels // 2, 2, 2, padding=0, bias=True)
+        for channels, size in ((1024, 28), (512, 52), (256, 100), (128, 196))
+    ),
+    Layer("FCN-8s", 21, 7, 21, 4, 2, padding=0),
 )
 # What comes in and goes out of fully connected layers.
 CLASSIFIERS = (

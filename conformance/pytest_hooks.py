@@ -163,8 +163,9 @@ def pytest_addoption(parser: pytest.Parser) -> None:
         },
         "at-scale": {
             "action": "store_true",
-            "help": "judge all layers of ResNet-50, VGG-16, MobileNet, U-Net and LeNet, in batches "
-            "of 1 and up to 32 (default: the few small ones); a slow backend needs --call-timeout",
+            "help": "judge all layers of LeNet, VGG-16, ResNet-50, MobileNet, U-Net and FCN-8s, "
+            "in batches of 1 and up to 32 (default: the few small ones); a slow backend needs a longer "
+            "--call-timeout",
         },
         "in-process": {
             "action": "store_true",

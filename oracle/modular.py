@@ -44,7 +44,7 @@ from oracle.loops import Loops, compiled
 MISSED = -30  # a wrong answer passes with a probability below 2**MISSED
 LARGEST = 2**24  # magnitude of an element of an answer: two of them differ by at most 2**25
 DEEP = 16  # channels, from which products of float64 matrices are quicker than int64's
-FEW = 2**18  # products that NumPy adds up sooner than Numba loads what it compiled
+FEW = 400_000  # products that NumPy adds up sooner than Numba loads what it compiled
 
 _loaded = False  # whether there were more of them, once
 BLOCK = 1024  # elements of a row at a time, so that the sums stay in the fastest cache

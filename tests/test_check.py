@@ -38,8 +38,7 @@ def test_right_backend_is_certified():
     assert data["seed"] == 1
     assert [[o["formula"], o["property_name"]] for o in data["outcomes"]] == data["expected"]
     assert {formula for formula, _ in data["expected"]} == EVERYTHING
-    drawn = [o for o in data["outcomes"] if o["status"] != "not run"]  # layers are too large
-    assert all(o["calls"]["float32"] and o["calls"]["float64"] for o in drawn)
+    assert all(o["calls"]["float32"] and o["calls"]["float64"] for o in data["outcomes"])
     assert "CERTIFIED" in certificate.text()
 
 
