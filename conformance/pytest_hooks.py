@@ -163,8 +163,8 @@ def pytest_addoption(parser: pytest.Parser) -> None:
         },
         "at-scale": {
             "action": "store_true",
-            "help": "judge all layers of LeNet, VGG-16, ResNet-50, MobileNet, U-Net and FCN-8s, one "
-            "image and up to 32 (default: the few small ones); a slow backend needs a longer "
+            "help": "judge all layers of LeNet, VGG-16, ResNet-50, MobileNet, U-Net and FCN-8s, "
+            "one image and up to 32 (default: the few small ones); a slow backend needs a longer "
             "--call-timeout",
         },
         "in-process": {
