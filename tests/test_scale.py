@@ -400,3 +400,12 @@ def test_declined_layers_are_not_among_the_judged():
     assert outcome.declined == 12
     assert not [name for name in outcome.layers if "depthwise" in name]
     assert outcome.layers_left == len(all_names(judged[0])) - len(outcome.layers)
+
+
+def test_the_same_seed_gives_the_same_errors():
+    judged = next(c for c in checks() if (c[1], c[2].name) == (oracle.conv2d, "holds_at_scale"))
+    worst = {
+        examine(wrap(im2col), *judged, examples=300, seed=5).worst_error_over_bound
+        for _ in range(3)
+    }
+    assert len(worst) == 1

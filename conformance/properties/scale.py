@@ -9,7 +9,7 @@ from conformance.operator import Operator
 from conformance.properties.property import NotJudged, holds
 from conformance.scale.convolution import ROLES, read
 from conformance.scale.data import LayerCall
-from conformance.scale.elements import chosen, exact, share_of_bound
+from conformance.scale.elements import chosen, exact, settled_by, share_of_bound
 from conformance.scale.projection import fresh, wrong_element
 from oracle.formula import Call, Formula
 from oracle.geometry import Array
@@ -53,7 +53,7 @@ def require_layer(backend: Backend, formula: Formula, call: LayerCall, got: Arra
             where, want, 0.0,
         )  # fmt: skip
     accumulator, worst = backend.contract.accumulator(data_dtype(call).name), 0.0
-    for at in chosen(of, fresh()):
+    for at in chosen(of, settled_by(call.seed, got)):
         share = share_of_bound(of, at, got, accumulator)
         if not share <= 1:
             right, where = exact(of, at), at[: len(shape)]
