@@ -20,6 +20,7 @@ UNCLAIMED = "not claimed"
 SCHEMA = 5  # of the JSON; raised when a field comes, goes or changes its meaning
 SCHEMA_FILE = Path(__file__).with_name("certificate.schema.json")  # says what every field means
 
+FEW = 4  # layers that are named where a certificate is printed; its JSON names all
 NOTHING = "-"  # in the table, where a claim is not made
 UNJUDGED = ("no call", "blind")
 SHOUTED = {"mismatch": "WRONG", "deviation": "DEVIATES"}
@@ -43,6 +44,8 @@ class Outcome:
     worst_error_over_bound: float = 0.0
     seconds: float = 0.0
     changed: dict[str, str] = field(default_factory=dict)  # of its process, beside answering
+    layers: list[str] = field(default_factory=list)  # of real networks, that were judged
+    layers_left: int = 0  # that were not
     mismatch: MismatchReport | dict[str, Any] | None = None
 
     @property
@@ -82,6 +85,7 @@ class Certificate:
     confinement: dict[str, Any] = field(default_factory=dict)  # how it was kept, and what it did
     files: dict[str, str] = field(default_factory=dict)  # SHA-256 of the backend's code
     suite: str = ""  # SHA-256 of the suite's code
+    at_scale: bool = False  # all layers of real networks were to be judged
     stale: list[str] = field(
         default_factory=list
     )  # listed deviations that are none, a sentence each
@@ -345,11 +349,29 @@ def _summary(c: Certificate) -> Iterable[str]:
         f"; not run: {', '.join(absent)}" if absent else ""
     )
     yield from _reasons(c)
+    yield from _scale(c)
     if c.contract.get("runs_on"):
         yield from _wrapped(f"runs, as it says, on {c.contract['runs_on']}")
     yield from _kept(c)
     yield f"  {_counts(c.environment, ' ')}"
     yield f"  seed {c.seed}, {c.examples} examples a check"
+
+
+def _scale(c: Certificate) -> Iterable[str]:
+    """Yield which layers of real networks were judged, and that the others were not."""
+    told: dict[tuple[str, ...], list[Outcome]] = {}
+    for one in c.outcomes:
+        if one.layers:
+            told.setdefault((*one.layers,), []).append(one)
+    for layers, outcomes in told.items():
+        shown = f"{len(layers)} layers" if len(layers) > FEW else "; ".join(layers)
+        names = ", ".join(one.formula for one in outcomes)
+        yield from _wrapped(f"judged at scale, {names}: {shown}")
+    left = {one.formula: one.layers_left for one in c.outcomes if one.layers_left}
+    if left:
+        all_ = "" if c.at_scale else "; --at-scale judges them"
+        counts = ", ".join(f"{count} of {name}" for name, count in left.items())
+        yield from _wrapped(f"not judged at scale: layers {counts}{all_}")
 
 
 def _kept(c: Certificate) -> Iterable[str]:

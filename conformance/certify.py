@@ -37,6 +37,7 @@ def check(
     examples: int | None = None,
     seed: int | None = None,
     stop_at_first_mismatch: bool = False,
+    at_scale: bool = False,
     progress: Callable[[Outcome], None] | None = None,
     confinement: Confinement = ISOLATED,
 ) -> Certificate:
@@ -49,7 +50,8 @@ def check(
     `operators` are names such as "conv2d" (default: all), `examples` the geometries drawn per
     property (default: 300), `seed` repeats a run (default: fresh, and in the certificate).
     `progress` is called with every outcome as it falls.  With `stop_at_first_mismatch` every check
-    takes a short look first, since most wrong kernels are wrong nearly everywhere.
+    takes a short look first, since most wrong kernels are wrong nearly everywhere.  `at_scale`
+    judges all layers of real networks, in large batches too, and not the few small ones only.
 
     Raises:
         UnknownBackend, UnusableBackend: there is nothing to judge; the message says why.
@@ -62,7 +64,9 @@ def check(
     chosen = operators_named(operators)
     judged = wrap(backend, confinement=confinement)
     try:
-        return _certified(judged, chosen, examples, seed, progress, stop=stop_at_first_mismatch)
+        return _certified(
+            judged, chosen, examples, seed, progress, stop=stop_at_first_mismatch, at_scale=at_scale
+        )
     finally:
         if judged is not backend:
             judged.asked.close()
@@ -70,7 +74,7 @@ def check(
 
 def _certified(
     judged: Backend, chosen: Sequence[Operator], examples: int, seed: int,
-    progress: Callable[[Outcome], None] | None, *, stop: bool,
+    progress: Callable[[Outcome], None] | None, *, stop: bool, at_scale: bool,
 ) -> Certificate:  # fmt: skip
     rounds = [examples]
     if stop and examples > FIRST_LOOK:
@@ -79,14 +83,14 @@ def _certified(
     for count in rounds:
         outcomes = []
         for case in checks(chosen):
-            outcomes.append(run_check(judged, *case, examples=count, seed=seed))
+            outcomes.append(run_check(judged, *case, examples=count, seed=seed, at_scale=at_scale))
             done = stop and outcomes[-1].status == "mismatch"
             if progress is not None and (done or count == examples):
                 progress(outcomes[-1])
             if done:
-                stopped = certificate(judged, outcomes, seed, count, chosen)
+                stopped = certificate(judged, outcomes, seed, count, chosen, at_scale=at_scale)
                 return replace(stopped, stale=[])  # a short look says nothing of what holds
-    return certificate(judged, outcomes, seed, examples, chosen)
+    return certificate(judged, outcomes, seed, examples, chosen, at_scale=at_scale)
 
 
 def run_check(
@@ -97,6 +101,7 @@ def run_check(
     *,
     examples: int,
     seed: int,
+    at_scale: bool = False,
 ) -> Outcome:
     """Run one check, or say why it cannot be run here."""
     absent = _why_no_torch() if property_.needs_torch else ""
@@ -106,7 +111,9 @@ def run_check(
     with heeded(), one_thread(), warnings.catch_warnings():
         # A warning is neither a refusal nor a fault, whatever the session makes of warnings.
         warnings.simplefilter("ignore")
-        outcome = examine(backend, operator, formula, property_, examples=examples, seed=seed)
+        outcome = examine(
+            backend, operator, formula, property_, examples=examples, seed=seed, at_scale=at_scale
+        )
     outcome.changed = dict(backend.asked.changed)
     return outcome
 
@@ -128,6 +135,8 @@ def certificate(
     seed: int,
     examples: int,
     operators: Sequence[Operator] = OPERATORS,
+    *,
+    at_scale: bool = False,
 ) -> Certificate:
     """Return the certificate of a backend's outcomes."""
     with one_thread():
@@ -145,6 +154,7 @@ def certificate(
         confinement=backend.asked.kept(),
         files=files_of(backend.path) if backend.path else {},
         suite=suite(),
+        at_scale=at_scale,
     )
 
 

@@ -106,6 +106,15 @@ def certify(
         float, typer.Option(help="Seconds of a call; a first one has at least 60, to compile.")
     ] = 10.0,
     memory: Annotated[float, typer.Option(help="GiB that its process may hold.")] = 8.0,
+    at_scale: Annotated[
+        bool,
+        typer.Option(
+            "--at-scale",
+            help="Judge all layers of LeNet, VGG-16, ResNet-50, MobileNet, U-Net and FCN-8s, in "
+            "batches of 1 and up to 32; without, the few small ones. A slow backend needs a longer "
+            "--call-timeout.",
+        ),
+    ] = False,
     verbose: Annotated[bool, typer.Option(help="Print the whole certificate.")] = False,
 ) -> None:
     """Judge backends: every function they have, on drawn shapes, in a process of their own.
@@ -131,7 +140,7 @@ def certify(
     for name in dict.fromkeys(backend):
         order = command.Order(
             name, _names(operators) or None, _names(dtypes) or None, _examples(profile), seed,
-            jobs, resume, confinement,
+            jobs, resume, confinement, at_scale,
         )  # fmt: skip
         one = _certified(order, console)
         certificates.append(one)

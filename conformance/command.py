@@ -36,6 +36,7 @@ class Order:
     jobs: int = 1
     resume: bool = False
     confinement: Confinement = field(default_factory=lambda: ISOLATED)
+    at_scale: bool = False
 
     @property
     def journal(self) -> Path:
@@ -62,8 +63,9 @@ def _judged(
     order: Order, backend: Backend, chosen: Sequence[Operator], console: Console
 ) -> Certificate:
     ours = settled(
-        backend, examples=order.examples, operators=chosen, confinement=order.confinement
-    )
+        backend, examples=order.examples, operators=chosen, confinement=order.confinement,
+        at_scale=order.at_scale,
+    )  # fmt: skip
     outcomes: list[Outcome] = []
     seed = order.seed
     if order.resume:
@@ -80,14 +82,14 @@ def _judged(
             progress.update(outcome)
         for outcome in judge(
             backend, ahead, examples=order.examples, seed=seed, jobs=order.jobs,
-            confinement=order.confinement, dtypes=order.dtypes,
+            confinement=order.confinement, dtypes=order.dtypes, at_scale=order.at_scale,
         ):  # fmt: skip
             journal.write(outcome)
             outcomes.append(outcome)
             progress.update(outcome)
     place = {(formula, name): at for at, (_, formula, name) in enumerate(known)}
     outcomes.sort(key=lambda o: place[o.formula, o.property_name])
-    return certificate(backend, outcomes, seed, order.examples, chosen)
+    return certificate(backend, outcomes, seed, order.examples, chosen, at_scale=order.at_scale)
 
 
 def exit_code(certificates: Sequence[Certificate]) -> int:
@@ -103,7 +105,7 @@ def exit_code(certificates: Sequence[Certificate]) -> int:
 def differences(old: Certificate, new: Certificate) -> list[str]:
     """Return what two certificates say differently, a line each; times and places aside."""
     lines = []
-    for name in ("backend", "seed", "examples", "suite"):
+    for name in ("backend", "seed", "examples", "at_scale", "suite"):
         was, now = getattr(old, name), getattr(new, name)
         if was != now:
             lines.append(f"{name}: {str(was)[:16]} -> {str(now)[:16]}")
@@ -173,4 +175,5 @@ def order_of(told: Certificate, jobs: int) -> Order:
         told.seed,
         jobs,
         confinement=confinement,
+        at_scale=told.at_scale,
     )

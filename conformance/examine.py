@@ -8,7 +8,7 @@ from __future__ import annotations
 import hashlib
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from math import inf
 from time import perf_counter
 from typing import Any
@@ -27,11 +27,14 @@ from conformance.misconceptions import is_evidence
 from conformance.mismatch import Answer, Declined, Mismatch
 from conformance.operator import Geometry, Operator, Size
 from conformance.profiles import PROFILES
-from conformance.properties import NotJudged, Property
+from conformance.properties import PROPERTIES, NotJudged, Property
 from conformance.report import Finding, in_a_line, report
+from conformance.scale import workloads
+from conformance.scale.data import NUMBERS, LayerCall, layer_call
 from oracle.formula import Chained, Formula, algebra, is_data, output_of
 from oracle.network import LINKS
 from oracle.rounding import HALVES
+from oracle.truth import data_dtype
 
 PATIENCE = 60.0  # seconds to make a counterexample smaller: one that crashes may be slow to repeat
 DRAWS = 4  # of numbers, for a smaller geometry to fail on
@@ -55,12 +58,16 @@ class Examination:
     not_judged: int = 0
     worst: float = 0.0
     drawn: tuple[Geometry, Style, str] | None = None  # what the last call was made of
+    layer: Geometry | None = None  # the last one that was judged
     broken: tuple[dict[str, Any], Mismatch] | None = None
     evidence: list[Answer] = field(default_factory=list)
     # Calls on which wrong answers are planted, by geometry.
     remembered: dict[int, dict[str, Any]] = field(default_factory=dict)
     gathering: bool = False  # only evidence is wanted: nothing raises
     until: float = inf  # when to stop making the call smaller
+    at_scale: bool = False  # all layers of real networks are judged, not the few small ones
+    layers: list[str] = field(default_factory=list)  # that were judged
+    layers_left: int = 0  # that were not
 
     def dtypes(self) -> tuple[str, ...]:
         """Return the dtypes that all functions of the check are claimed in."""
@@ -68,6 +75,10 @@ class Examination:
         if isinstance(algebra(self.formula), Chained):
             asked += LINKS
         return self.backend.contract.dtypes_of([output_of(f).function for f in asked])
+
+    def judged_dtypes(self) -> list[str]:
+        """Return those of them that are judged: of layers, half precision is not."""
+        return [d for d in self.dtypes() if not (self.property.on_layers and d in HALVES)]
 
     def judge(self, geometry: Geometry) -> None:
         """Judge the calls that one drawn geometry stands for.
@@ -119,6 +130,35 @@ class Examination:
         judged = {dtype for dtype, _ in self.calls}
         return [d for d in claimed if d not in halves or d == turn or d not in judged]
 
+    def judge_layers(self, seed: int) -> None:
+        """Judge layers of real networks, in whole numbers and in floats and every claimed dtype.
+
+        Which ones is the operator's and `at_scale`'s; a call is made when its turn comes, since
+        many together would take much memory.
+        """
+        chosen, self.layers_left = workloads.chosen(self.operator, at_scale=self.at_scale)
+        for at, batch in enumerate(chosen):
+            geometry = Geometry("layers", batch.name, batch.sizes, (seed + at) % 2**32)
+            judged = [
+                self._judge_layer(geometry, dtype, numbers)
+                for dtype in self.judged_dtypes()
+                for numbers in NUMBERS
+            ]
+            if all(judged):
+                self.layers.append(batch.name)
+            else:
+                self.layers_left += 1
+
+    def _judge_layer(self, geometry: Geometry, dtype: str, numbers: Any) -> bool:
+        call = layer_call(
+            self.operator, self.formula, geometry.region, geometry.sizes, numbers=numbers,
+            seed=geometry.seed, dtype=dtype, accumulator=self.backend.contract.accumulator(dtype),
+        )  # fmt: skip
+        self.layer = geometry
+        judged = self.judge_call(call)
+        self.calls[dtype, geometry.stratum] += judged
+        return judged
+
     def judge_call(self, call: dict[str, Any]) -> bool:
         """Judge one call and return whether it counts; a broken property raises Mismatch."""
         self.backend.answers.clear()
@@ -135,20 +175,24 @@ class Examination:
                 self._keep_evidence()
                 return False
             self.broken = call, mismatch
-            self._keep_evidence()
+            if not self.property.on_layers:  # whose answers are too many numbers to keep
+                self._keep_evidence()
             raise
         self.worst = max(self.worst, share)
         self._remember(call)
-        if len(self.evidence) < EVIDENCE // 2:
+        if len(self.evidence) < EVIDENCE // 2 and not self.property.on_layers:
             self._keep_evidence()
         return True
 
     def _remember(self, call: dict[str, Any]) -> None:
         """Keep a call with numbers, of another geometry and dtype than the last one."""
-        if self.drawn is None or len(self.remembered) == REMEMBERED:
+        if len(self.remembered) == REMEMBERED:
             return
-        geometry, _, dtype = self.drawn
-        dtypes = self.dtypes()
+        geometry, dtype = self.layer, data_dtype(call).name
+        if self.drawn is not None:
+            geometry = self.drawn[0]
+        assert geometry is not None, "it was drawn, or is a layer"  # noqa: S101
+        dtypes = self.judged_dtypes()
         turn = dtypes[len(self.remembered) % len(dtypes)]
         if dtype == turn and all(v.size for v in call.values() if is_data(v)):
             self.remembered.setdefault(geometry.seed, call)
@@ -200,6 +244,8 @@ class Examination:
 
     def finding(self, *, unsteady: bool) -> Finding:
         """Minimise the call that broke the property, unless it does so at times, and tell all."""
+        if self.layer is not None:
+            return self._finding_of_layer(self.layer)
         unsteady = unsteady or not self.minimise()
         answers = list(self.backend.answers)
         if all(answer.value is not None for answer in answers):
@@ -209,7 +255,63 @@ class Examination:
         return Finding(
             self.backend, self.operator, self.formula, self.property, self.seed, self.examples,
             call, mismatch,
-            answers, self.evidence, unsteady,
+            answers, self.evidence, unsteady, self.at_scale,
+        )  # fmt: skip
+
+    def _finding_of_layer(self, layer: Geometry) -> Finding:
+        """Tell of a layer by a small call that breaks an ordinary property, if there is one.
+
+        Else by the layer itself, or by a smaller one that takes as much to show it.
+        """
+        assert self.broken is not None, "a finding needs a call that broke the property"  # noqa: S101
+        first = self.broken
+        small = self._small_examination(first[0])
+        steady = self.fails(first[0])
+        self.until = small.until = perf_counter() + PATIENCE
+        if steady:
+            smallest_sizes(layer.sizes, lambda sizes: self._fails_as_layer(sizes, layer, small))
+        self.until = small.until = inf
+        if small.broken is not None:
+            found = small.finding(unsteady=False)
+            return replace(found, property=self.property, at_scale=self.at_scale)
+        call, mismatch = self.broken if self.broken is not None and steady else first
+        return Finding(
+            self.backend, self.operator, self.formula, self.property, self.seed, self.examples,
+            call, mismatch, [], [], not steady, self.at_scale,
+        )  # fmt: skip
+
+    def _small_examination(self, call: dict[str, Any]) -> Examination:
+        exact = isinstance(call, LayerCall) and call.largest_sum
+        ordinary = PROPERTIES["matches_oracle" if exact else "within_rounding_bound"]
+        return Examination(
+            self.backend, self.operator, self.formula, ordinary, self.seed, self.examples
+        )
+
+    def _fails_as_layer(
+        self, sizes: Mapping[str, int], layer: Geometry, small: Examination
+    ) -> bool:
+        """Return whether a call of these sizes fails: by the oracle itself where that is quick."""
+        assert self.broken is not None, "it is what failed last"  # noqa: S101
+        last = self.broken[0]
+        assert isinstance(last, LayerCall), "a layer failed"  # noqa: S101
+        try:
+            arguments = self.operator.arguments(sizes)
+        except ValueError:
+            return False
+        if workloads.is_small(self.operator, sizes, arguments):
+            style = self.operator.styles.of(small.property.kind)[0]
+            fails = small._fails_somehow(sizes, style, last.dtype)
+            if fails:
+                small.drawn = replace(layer, sizes=sizes), style, last.dtype
+            return fails
+        if small.broken is not None:
+            return False
+        return self.fails(
+            layer_call(
+                self.operator, self.formula, f"{layer.region}, made smaller", sizes,
+                numbers="whole numbers" if last.largest_sum else "floats", seed=layer.seed,
+                dtype=last.dtype, accumulator=self.backend.contract.accumulator(last.dtype),
+            )
         )  # fmt: skip
 
     def _gather_evidence(self) -> None:
@@ -230,6 +332,7 @@ def examine(
     *,
     examples: int,
     seed: int,
+    at_scale: bool = False,
 ) -> Outcome:
     """Judge `property_` of `formula` on fresh calls and return what came of it.
 
@@ -239,19 +342,16 @@ def examine(
     """
     start = perf_counter()
     outcome = Outcome(backend.name, formula.__name__, property_.name)
-    exam = Examination(backend, operator, formula, property_, seed, examples)
+    exam = Examination(backend, operator, formula, property_, seed, examples, at_scale=at_scale)
     outcome.status, outcome.reason = _unasked(exam)
     if outcome.reason:
         return outcome
     unsteady = False
-    count = property_.examples(operator, examples)
     try:
-        for attempt in range(ATTEMPTS):
-            _run(exam, count, _own_seed(exam) + attempt, property_.size)
-            if exam.calls or exam.declined or not exam.not_judged:
-                break  # else the few that were drawn happened to be not applicable
-        if examples >= PROFILES["certify"]:  # fewer are a quick look
-            exam.judge_corners(_own_seed(exam))
+        if property_.on_layers:
+            exam.judge_layers(_own_seed(exam))
+        else:
+            _judge_drawn(exam)
     except Mismatch:
         pass
     except Flaky:
@@ -274,7 +374,20 @@ def _unasked(exam: Examination) -> tuple[str, str]:
         return UNCLAIMED, f"the contract's policies do not claim {policy!r}: {rule!r}"
     if not exam.dtypes():
         return UNCLAIMED, "the contract claims it in no dtype"
+    if not exam.judged_dtypes():
+        return "not run", "layers are judged in float32 and float64"
     return "not run", ""
+
+
+def _judge_drawn(exam: Examination) -> None:
+    """Judge what Hypothesis draws, and then the operator's corners."""
+    count = exam.property.examples(exam.operator, exam.examples)
+    for attempt in range(ATTEMPTS):
+        _run(exam, count, _own_seed(exam) + attempt, exam.property.size)
+        if exam.calls or exam.declined or not exam.not_judged:
+            break  # else the few that were drawn happened to be not applicable
+    if exam.examples >= PROFILES["certify"]:  # fewer are a quick look
+        exam.judge_corners(_own_seed(exam))
 
 
 def _run(exam: Examination, examples: int, seed: int, size: Size) -> None:
@@ -304,6 +417,7 @@ def _fill(outcome: Outcome, exam: Examination, *, unsteady: bool) -> None:
     for (dtype, stratum), count in sorted(exam.calls.items()):
         outcome.calls.setdefault(dtype, {})[stratum] = count
     outcome.worst_error_over_bound = exam.worst
+    outcome.layers, outcome.layers_left = exam.layers, exam.layers_left
     known = exam.backend.contract.deviation(outcome.formula, outcome.property_name)
     if exam.broken is not None and known is not None:
         call, mismatch = exam.broken
@@ -314,7 +428,9 @@ def _fill(outcome: Outcome, exam: Examination, *, unsteady: bool) -> None:
         outcome.status = "mismatch"
         outcome.mismatch = report(exam.finding(unsteady=unsteady))
         outcome.reason = outcome.mismatch.headline
-    elif silent := [d for d in exam.dtypes() if d not in outcome.calls]:
+    elif exam.property.on_layers and not (exam.calls or exam.declined):
+        outcome.status, outcome.reason = "not run", workloads.TOO_LARGE
+    elif silent := [d for d in exam.judged_dtypes() if d not in outcome.calls]:
         outcome.status = "no call"
         outcome.reason = (
             f"no call was judged in {', '.join(silent)}: {exam.declined} declined, "

@@ -26,7 +26,7 @@ class JobEnded(RuntimeError):
 
 def judge(
     backend: Backend, cases: Sequence[Case], *, examples: int, seed: int, jobs: int,
-    confinement: Confinement, dtypes: Sequence[str] | None = None,
+    confinement: Confinement, dtypes: Sequence[str] | None = None, at_scale: bool = False,
 ) -> Iterator[Outcome]:  # fmt: skip
     """Yield the outcomes of some checks as they fall; the order is that of `cases` with one job.
 
@@ -36,7 +36,7 @@ def judge(
     if jobs == 1:
         known = _known()
         for case in cases:
-            yield run_check(backend, *known[case], examples=examples, seed=seed)
+            yield run_check(backend, *known[case], examples=examples, seed=seed, at_scale=at_scale)
         return
     ahead = list(reversed(cases))
     context = mp.get_context("spawn")
@@ -45,7 +45,7 @@ def judge(
         ours, theirs = context.Pipe()
         process = context.Process(
             target=_serve,
-            args=(theirs, backend.name, confinement, examples, seed, dtypes),
+            args=(theirs, backend.name, confinement, examples, seed, dtypes, at_scale),
             daemon=True,
         )
         process.start()
@@ -93,7 +93,7 @@ def _known() -> dict[Case, Any]:
 
 def _serve(
     line: Any, name: str, confinement: Confinement, examples: int, seed: int,
-    dtypes: Sequence[str] | None,
+    dtypes: Sequence[str] | None, at_scale: bool,  # noqa: FBT001 - of the call above
 ) -> None:  # fmt: skip
     """Judge what comes until None does; end at once where the run that asked is gone."""
     parent = mp.parent_process()
@@ -102,7 +102,7 @@ def _serve(
     backend, known = load(name, confinement), _known()
     limit(backend, dtypes)
     while (case := line.recv()) is not None:
-        outcome = run_check(backend, *known[case], examples=examples, seed=seed)
+        outcome = run_check(backend, *known[case], examples=examples, seed=seed, at_scale=at_scale)
         line.send(json.dumps(asdict(outcome)))
     backend.asked.close()
 

@@ -25,7 +25,7 @@ from conformance.threads import one_thread
 FOLDER = Path(".gradoracle")  # where journals go
 FORMAT = "gradoracle journal 2"
 SETTLED = (
-    "backend", "path", "files", "suite", "examples", "operators", "dtypes", "contract",
+    "backend", "path", "files", "suite", "examples", "at_scale", "operators", "dtypes", "contract",
     "confinement", "environment",
 )  # fmt: skip
 
@@ -40,8 +40,9 @@ def place(name: str) -> Path:
 
 
 def settled(
-    backend: Backend, *, examples: int, operators: Sequence[Operator], confinement: Confinement
-) -> dict[str, Any]:
+    backend: Backend, *, examples: int, operators: Sequence[Operator], confinement: Confinement,
+    at_scale: bool = False,
+) -> dict[str, Any]:  # fmt: skip
     """Return what must not have changed where a run goes on, as plain data."""
     with one_thread():
         circumstances = environment()
@@ -53,6 +54,7 @@ def settled(
         "files": files_of(backend.path),
         "suite": suite(),
         "examples": examples,
+        "at_scale": at_scale,
         "operators": [operator.name for operator in operators],
         "dtypes": backend.contract.dtypes,
         "contract": asdict(backend.contract),

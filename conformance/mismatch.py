@@ -31,5 +31,14 @@ class Mismatch(AssertionError):
         self.headline, self.call, self.layout = headline, call, layout
 
 
+class WrongElement(Mismatch):
+    """An element of an answer too large to be printed: where it is, what is right, how nearly."""
+
+    def __init__(self, headline: str, at: tuple[int, ...], want: float, allowed: float) -> None:
+        """Remember the sentence and the element; it may be off by `allowed`."""
+        super().__init__(headline)
+        self.at, self.want, self.allowed = at, want, allowed
+
+
 class Declined(Exception):
     """A backend raised NotImplementedError: it does not do this call, and says so."""

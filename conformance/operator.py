@@ -43,6 +43,13 @@ class Corner(NamedTuple):
     style: Style | None = None  # of its numbers; None: the simplest
 
 
+class Workload(NamedTuple):
+    """A layer of a real network, as the sizes of a call for one image."""
+
+    name: str
+    sizes: Mapping[str, int]
+
+
 def past_limits(
     tiny: Mapping[str, int], names: Sequence[str], style: Style | None = None
 ) -> tuple[Corner, ...]:
@@ -106,6 +113,7 @@ class Operator:
     # 0: linear wherever the styles for slopes go.
     curvature: Callable[[Call], float] = _straight
     share: float = 1.0  # of the profile's examples: simple operators need fewer
+    layers: tuple[Workload, ...] = ()  # of real networks, judged by what judges at scale
     corners: tuple[Corner, ...] = ()  # judged once by what judges the numbers, beside what is drawn
 
     @property

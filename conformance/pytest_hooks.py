@@ -40,6 +40,7 @@ class Run:
         """Read the options; load the backends."""
         inherited = json.loads(getattr(config, "workerinput", {}).get(PROPERTY, "{}"))
         self.profile, self.examples = _profile(config)
+        self.at_scale = bool(config.getoption(_dest("at-scale")))
         self.file: Path | None = config.getoption("gradoracle_certificate")
         self.backends: list[Backend] = []
         self.unusable: list[str] = []
@@ -69,7 +70,11 @@ class Run:
         return Journals(
             {
                 backend.name: settled(
-                    backend, examples=self.examples, operators=OPERATORS, confinement=confinement
+                    backend,
+                    examples=self.examples,
+                    operators=OPERATORS,
+                    confinement=confinement,
+                    at_scale=self.at_scale,
                 )
                 for backend in self.backends
             }
@@ -112,6 +117,7 @@ class Run:
                 [o for o in outcomes if o.backend == backend.name],
                 self.seed,
                 self.examples,
+                at_scale=self.at_scale,
             )
             for backend in self.backends
         ]
@@ -154,6 +160,12 @@ def pytest_addoption(parser: pytest.Parser) -> None:
             "action": "store_true",
             "help": "go on with the run of these backends that was interrupted in this folder, "
             "from .gradoracle/NAME.journal: same seed, and what it judged is not judged again",
+        },
+        "at-scale": {
+            "action": "store_true",
+            "help": "judge all layers of LeNet, VGG-16, ResNet-50, MobileNet, U-Net and FCN-8s, "
+            "one image and up to 32 (default: the few small ones); a slow backend needs a longer "
+            "--call-timeout",
         },
         "in-process": {
             "action": "store_true",
@@ -242,7 +254,7 @@ def examined(check: tuple[Any, ...], request: pytest.FixtureRequest) -> Outcome:
     backend, _, formula, property_ = check
     outcome = run.before.get((backend.name, formula.__name__, property_.name))
     if outcome is None:
-        outcome = run_check(*check, examples=run.examples, seed=run.seed)
+        outcome = run_check(*check, examples=run.examples, seed=run.seed, at_scale=run.at_scale)
     request.node.user_properties.append((PROPERTY, json.dumps(asdict(outcome))))
     return outcome
 

@@ -20,6 +20,7 @@ from conformance.mismatch import Answer, Mismatch
 from conformance.operator import Operator
 from conformance.profiles import PROFILES
 from conformance.properties import Property
+from conformance.scale.data import LayerCall
 from conformance.scripts import script
 from oracle.formula import Call, Chained, Formula, algebra, argument_names, displayed
 from oracle.geometry import Array
@@ -46,6 +47,7 @@ class Finding:
     answers: list[Answer]  # of the minimal call
     evidence: list[Answer]  # of other calls, right and wrong
     unsteady: bool  # the same call broke the property once and kept it once
+    at_scale: bool = False
 
 
 @dataclass
@@ -79,7 +81,7 @@ def report(finding: Finding) -> MismatchReport:
         equation=equation,
         source=source,
         sentence=finding.property.sentence,
-        arguments={n: _plain(call[n]) for n in names},
+        arguments={n: _plain(call[n], seeded=isinstance(call, LayerCall)) for n in names},
         nonzeros={n: int(np.count_nonzero(a)) for n, a in arrays.items()},
         looks_like=_explanations(finding, formula),
         repro=_repro(finding),
@@ -98,9 +100,11 @@ def _repro(finding: Finding) -> str:
     profile = next((p for p, count in PROFILES.items() if count == examples), None)
     if profile is None or not finding.backend.path:
         backend = repr(name) if finding.backend.path else "backend"
-        call = f"conformance.check({backend}, seed={seed}, examples={examples})"
+        more = ", at_scale=True" if finding.at_scale else ""
+        call = f"conformance.check({backend}, seed={seed}, examples={examples}{more})"
         return f'python -c "import conformance; print({call}.text())"'
     option = "" if profile == "certify" else f" --hypothesis-profile {profile}"
+    option += " --at-scale" if finding.at_scale else ""
     return (
         f"pytest --pyargs conformance --backend {name} --seed {seed}{option} "
         f"-k {name}-{finding.formula.__name__}-{finding.property.name}"
@@ -224,8 +228,13 @@ def _wrong_lines(answer: Answer) -> list[str]:
     return [*lines, f"and {more} more"] if more > 0 else lines
 
 
-def _plain(value: Any) -> Any:
-    """Return an argument as JSON can hold it: it has no NaN and no infinities."""
+def _plain(value: Any, *, seeded: bool) -> Any:
+    """Return an argument as JSON can hold it: it has no NaN and no infinities.
+
+    An array that a seed makes is said to be, and its numbers are in the script.
+    """
+    if isinstance(value, np.ndarray) and seeded:
+        return f"{describe(value)}, which the script makes"
     if isinstance(value, np.ndarray):
         data = [v if isfinite(v) else str(v) for v in value.ravel().tolist()]
         return {"dtype": value.dtype.name, "shape": [*value.shape], "data": data}

@@ -17,7 +17,8 @@ import numpy as np
 from conformance.backend import Backend
 from conformance.layouts import FUNCTIONS as LAYOUT_FUNCTIONS
 from conformance.layouts import as_it_is, differs, filler, one_each, permuted
-from conformance.mismatch import Answer, Mismatch
+from conformance.mismatch import Answer, Mismatch, WrongElement
+from conformance.scale.data import LayerCall
 from oracle.formula import (
     Call,
     Chained,
@@ -28,7 +29,7 @@ from oracle.formula import (
     output_of,
 )
 from oracle.geometry import Array
-from oracle.truth import answer_dtype, data_dtype, truth
+from oracle.truth import answer_dtype, answer_shape, data_dtype, truth
 
 NO_LINK = """\
 # Every function answers its own call rightly: the fault shows in the chain only, where answers
@@ -63,6 +64,15 @@ def script(
         formula, call = answers[0].formula, answers[0].call
     if isinstance(algebra(formula), Chained):
         return NO_LINK
+    if isinstance(call, LayerCall):
+        return _text(
+            [
+                *_imports(backend, call),
+                "",
+                *call.source(),
+                *_layer(backend, formula, call, mismatch),
+            ]
+        )
     laid = _laid(backend, formula, call, mismatch.layout)
     arrays = [*_arrays(formula, call), *_laying(laid)]
     lines = [*_imports(backend, call), *arrays, "", *_ask(backend, formula, call, laid)]
@@ -77,6 +87,24 @@ def _in_sequence(backend: Backend, before: Answer, wrong: Answer) -> str:
     for one in (before, wrong):
         lines += [*_arrays(one.formula, one.call), "", *_ask(backend, one.formula, one.call), ""]
     return _text([*lines[:-1], *_verdict(backend, wrong.formula, wrong.call)])
+
+
+def _layer(backend: Backend, formula: Formula, call: LayerCall, mismatch: Mismatch) -> list[str]:
+    """Return the lines that show a layer's wrong element, or that there is none of an answer."""
+    positional, _ = argument_names(formula)
+    absent = [f"{name} = None" for name in positional if call[name] is None]
+    shape, dtype = answer_shape(formula, call), answer_dtype(formula, call).name
+    lines = [
+        *absent, "", *_ask(backend, formula, call), 'print("got", got.dtype, got.shape)',
+        f'assert (got.shape, got.dtype) == ({shape}, "{dtype}")',
+    ]  # fmt: skip
+    if not isinstance(mismatch, WrongElement):
+        return lines
+    lines.append(f'print("got", got[{mismatch.at}], "want", {mismatch.want!r})')
+    if not mismatch.allowed:
+        return [*lines, f"assert got[{mismatch.at}] == {mismatch.want!r}  # the data are exact"]
+    off = f"abs(float(got[{mismatch.at}]) - {mismatch.want!r})"
+    return [*lines, f"assert {off} <= {mismatch.allowed!r}  # what rounding explains"]
 
 
 def _text(lines: list[str]) -> str:

@@ -13,6 +13,7 @@ import numpy as np
 import pytest
 
 import conformance
+from conformance.layers import DIRECTIONS, NETWORKS, Layer, layers
 from implementations import hostcuda, im2col
 from tests.faults import CUDA, FAULTS
 from tests.gpu import benchmark as bench
@@ -20,7 +21,6 @@ from tests.gpu import certify as certification
 from tests.gpu import evidence, launch, machine, processes, rounding, sanitize, sanitizer, table
 from tests.gpu.benchmark import CUDNN, OURS
 from tests.gpu.budget import SHARES, Budget
-from tests.gpu.layers import DIRECTIONS, NETWORKS, Layer, layers
 from tests.gpu.processes import ROOT, Ended
 
 

@@ -59,6 +59,7 @@ ALONE = {
         "db_returns_one_buffer",
     ],
     "rejects_bad_arguments": ["y_takes_any_kernel"],
+    "holds_at_scale": ["y_flips_the_kernel", "dx_flips_twice", "dw_reads_dy_flipped"],
     "ignores_memory_layout": ["y_reads_the_weight_as_it_lies", "dw_reads_dy_in_fortrans_order"],
 }
 

@@ -9,7 +9,8 @@ import hypothesis.strategies as st
 
 import oracle
 from conformance.data import fractions_in
-from conformance.operator import Arguments, Corner, Geometry, Operator, Size, past_limits
+from conformance.layers import NETWORKS, layers
+from conformance.operator import Arguments, Corner, Geometry, Operator, Size, Workload, past_limits
 from conformance.strategies import (
     BATCH_LIMITS,
     BLOCKS,
@@ -337,4 +338,9 @@ CONV2D = Operator(
     arguments=arguments,
     witness=_witness,
     corners=CORNERS,
+    layers=tuple(
+        Workload(f"{layer.network} {layer.name}", layer.sizes(1))
+        for network in NETWORKS
+        for layer in layers(network)
+    ),
 )

@@ -10,7 +10,8 @@ from typing import Any
 import hypothesis.strategies as st
 
 import oracle
-from conformance.operator import Arguments, Geometry, Operator, Size
+from conformance.layers import UP_CONVOLUTIONS
+from conformance.operator import Arguments, Geometry, Operator, Size, Workload
 from conformance.operators import conv2d
 from oracle.geometry import Pair, conv_transpose2d_shapes, extent
 
@@ -99,4 +100,11 @@ CONV_TRANSPOSE2D = Operator(
     witness=_witness,
     share=0.5,
     corners=CORNERS,
+    layers=tuple(
+        Workload(
+            f"{layer.network} {layer.name}",
+            {**layer.sizes(1), "output_padding_height": 0, "output_padding_width": 0},
+        )
+        for layer in UP_CONVOLUTIONS
+    ),
 )

@@ -5,7 +5,8 @@ from typing import Any
 
 import oracle
 from conformance.data import fractions_in
-from conformance.operator import Arguments, Corner, Operator, Size, past_limits
+from conformance.layers import CLASSIFIERS
+from conformance.operator import Arguments, Corner, Operator, Size, Workload, past_limits
 from conformance.operators import shapes
 from conformance.strategies import LONG, MANY
 
@@ -70,4 +71,11 @@ LINEAR = Operator(
     witness=_witness,
     share=0.4,
     corners=CORNERS,
+    layers=tuple(
+        Workload(
+            f"{network} {inputs} -> {outputs}",
+            {"images": 1, "inputs": inputs, "outputs": outputs, "bias": 1},
+        )
+        for network, inputs, outputs in CLASSIFIERS
+    ),
 )

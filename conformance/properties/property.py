@@ -38,6 +38,7 @@ class Property:
     asks: How | None  # what it begins with, where that is the formula on the very call
     at_corners: bool  # what the operator lists is judged beside what is drawn
     claim: tuple[str, str] | None  # the policy without which it is not asked for
+    on_layers: bool  # of real networks, instead of on calls that are drawn
 
     @property
     def name(self) -> str:
@@ -86,6 +87,7 @@ def holds(
     needs_torch: bool = False, needs_forward: bool = False,
     needs: tuple[Formula, ...] = (), asks: How | None = None, at_corners: bool = False,
     claim: tuple[str, str] | None = None,
+    on_layers: bool = False,
 ) -> Callable[[Check], Check]:  # fmt: skip
     """Add a check to PROPERTIES."""
 
@@ -104,6 +106,7 @@ def holds(
             asks,
             at_corners,
             claim,
+            on_layers,
         )
         return check
 

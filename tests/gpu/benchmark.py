@@ -14,7 +14,7 @@ What computes, measures and checks is given (`tests.gpu.device` on a GPU): a dev
 import math
 import statistics
 
-from tests.gpu.layers import DIRECTIONS, NETWORKS, layers
+from conformance.layers import DIRECTIONS, NETWORKS, layers
 
 STAGE = "benchmark"
 IMAGES = 32

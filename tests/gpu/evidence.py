@@ -140,9 +140,9 @@ def works(budget, folder):
         return sanitize(budget, note)
 
     def benchmark(note):
+        from conformance.layers import layers
         from tests.gpu.benchmark import IMAGES, benchmark
         from tests.gpu.device import device
-        from tests.gpu.layers import layers
 
         gpu = device()
         try:

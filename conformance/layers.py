@@ -1,6 +1,6 @@
-"""The convolutional layers of networks, as their papers (ResNet: torchvision's v1.5) have them."""
+"""The layers of networks, as their papers (ResNet: torchvision's v1.5) have them."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 
 DIRECTIONS = ("forward", "grad_input", "grad_weight")
@@ -8,7 +8,10 @@ DIRECTIONS = ("forward", "grad_input", "grad_weight")
 
 @dataclass(frozen=True)
 class Layer:
-    """A convolution of square images under square kernels, and how often its network has it."""
+    """A convolution of square images under square kernels, and how often its network has it.
+
+    A transposed one has the same fields: `channels` and `size` are those of what comes in.
+    """
 
     network: str
     channels: int
@@ -19,8 +22,10 @@ class Layer:
     groups: int = 1
     times: int = 1
     padding: int = -1  # -1: half the kernel
+    bias: bool = False
 
-    def __post_init__(self):
+    def __post_init__(self) -> None:
+        """Fill in the padding that keeps the size."""
         if self.padding < 0:
             object.__setattr__(self, "padding", self.kernel // 2)
 
@@ -66,17 +71,27 @@ class Layer:
             "grad_weight": images * self.output**2,
         }[direction]
 
+    def sizes(self, images: int) -> dict[str, int]:
+        """Return the sizes by which `conformance.operators.conv2d` makes a call of the layer."""
+        pairs = {"kernel": self.kernel, "stride": self.stride, "padding": self.padding}
+        return {
+            "images": images, "groups": self.groups, "depth": self.channels // self.groups,
+            "multiplier": self.filters // self.groups, "height": self.size, "width": self.size,
+            "bias": int(self.bias), "dilation_height": 1, "dilation_width": 1,
+            **{f"{name}_{side}": n for name, n in pairs.items() for side in ("height", "width")},
+        }  # fmt: skip
+
 
 def _lenet() -> Iterator[Layer]:
-    yield Layer("LeNet", 1, 28, 6, 5)
-    yield Layer("LeNet", 6, 14, 16, 5, padding=0)
+    yield Layer("LeNet", 1, 28, 6, 5, bias=True)
+    yield Layer("LeNet", 6, 14, 16, 5, padding=0, bias=True)
 
 
 def _vgg16() -> Iterator[Layer]:
     channels, size = 3, 224
     for filters, count in ((64, 2), (128, 2), (256, 3), (512, 3), (512, 3)):
         for _ in range(count):
-            yield Layer("VGG-16", channels, size, filters, 3)
+            yield Layer("VGG-16", channels, size, filters, 3, bias=True)
             channels = filters
         size //= 2
 
@@ -128,11 +143,27 @@ def _mobilenet_v2() -> Iterator[Layer]:
     yield Layer(name, channels, size, 1280, 1)
 
 
-_NETWORKS = {
+_NETWORKS: dict[str, Callable[[], Iterator[Layer]]] = {
     "ResNet-50": _resnet50, "VGG-16": _vgg16, "LeNet": _lenet, "MobileNet v1": _mobilenet_v1,
     "MobileNet v2": _mobilenet_v2,
 }  # fmt: skip
 NETWORKS = tuple(_NETWORKS)  # in the order in which they are measured
+
+# Transposed: the up-convolutions of U-Net (Ronneberger et al. 2015, figure 1), and the first one of
+# FCN-8s (Long et al. 2015) for images of 224x224.
+UP_CONVOLUTIONS = (
+    *(
+        Layer("U-Net", channels, size, channels // 2, 2, 2, padding=0, bias=True)
+        for channels, size in ((1024, 28), (512, 52), (256, 100), (128, 196))
+    ),
+    Layer("FCN-8s", 21, 7, 21, 4, 2, padding=0),
+)
+# What comes in and goes out of fully connected layers.
+CLASSIFIERS = (
+    ("LeNet", 400, 120), ("LeNet", 120, 84), ("LeNet", 84, 10), ("ResNet-50", 2048, 1000),
+    ("VGG-16", 4096, 4096), ("VGG-16", 4096, 1000), ("MobileNet v1", 1024, 1000),
+    ("MobileNet v2", 1280, 1000),
+)  # fmt: skip
 
 
 def layers(network: str) -> list[Layer]:
