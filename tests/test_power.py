@@ -22,10 +22,15 @@ README = Path(__file__).parents[1] / "README.md"
 OTHERS = [name for name in RIVALS if name != "suite"]
 
 
-def test_results_are_of_the_catalogue_as_it_is():
+def test_results_are_of_the_catalogue_or_say_what_is_not_among_them():
     found = {name: (one["kind"], one["function"]) for name, one in load()["subjects"].items()}
     now = {name: (kind_of(name), subject.function) for name, subject in SUBJECTS.items()}
-    assert found == now, "run python -m tests.power --save tests/power/results/cpu.json"
+    again = "run python -m tests.power --save tests/power/results/cpu.json"
+    moved = {name for name in found if now.get(name, ("", ""))[1] != found[name][1]}
+    assert not moved, again
+    later = now.keys() - found.keys()
+    assert (f"{len(later)} of them are not in it" in caption(load())) == bool(later), again
+    assert len(later) < len(now) / 5, again
 
 
 def test_every_fault_gap_and_control_is_a_subject():

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import numpy as np
@@ -22,12 +23,16 @@ REPEATS = 3
 @holds(kind="any", share=0.05)
 def is_stateless(backend: Backend, operator: Operator, formula: Formula, call: Call) -> float:
     """The answer is the same whatever was asked before: the call with other numbers at the same
-    addresses, one that was refused, one image alone, or the same numbers elsewhere.
+    addresses, with another option, one that was refused, one image alone, or itself elsewhere.
     """  # noqa: D205 - one sentence
     other = operator.complete({**call, **_flipped(formula, call)}, 0)
     first = _answer(backend, operator, formula, call, "")
     _answer(backend, operator, formula, other, "the same call with other numbers in its place")
     _answer(backend, operator, formula, call, "the same call with other numbers", "", first)
+    for name, value in _other_option(formula, call):
+        changed = operator.complete({**call, name: value}, 0)
+        _answer(backend, operator, formula, changed, f"the same call with another {name}")
+        _answer(backend, operator, formula, call, f"the same call with {name}={value!r}", "", first)
     for bad in list(bad_calls(formula, call))[:1]:
         backend.refuses(formula, bad.call)
         _answer(backend, operator, formula, call, "a call that is illegal", "", first)
@@ -56,6 +61,20 @@ def _answer(
             raise
         raise Mismatch(f"{mismatch.headline}; asked after {after}") from None
     return got
+
+
+def _other_option(formula: Formula, call: Call) -> Iterator[tuple[str, Any]]:
+    """Yield another value of an option that changes no shape, if there is such an option."""
+    others: dict[str, Callable[[Any], Any]] = {
+        "count_include_pad": lambda counted: not counted,
+        "reduction": lambda name: "sum" if name == "mean" or not len(call["logits"]) else "mean",
+        "negative_slope": lambda slope: slope / 2,
+        "learning_rate": lambda rate: rate / 2,
+        "axis": lambda axis: (axis + 1) % call["z"].ndim,
+    }
+    for name in argument_names(formula)[1]:
+        if name in others and (value := others[name](call[name])) != call[name]:
+            yield name, value
 
 
 def _flipped(formula: Formula, call: Call) -> dict[str, Any]:

@@ -114,15 +114,14 @@ def dx_spreads_the_last_row_over_the_remainder(grad_output, weight, **o):
 # -- what the suite does not see ------------------------------------------------------------------
 
 
-@gap("layout", "arguments of one call all lie in the same way", "pytorch/pytorch#175969")
+@fault("layout", "pytorch/pytorch#175969")
 def conv2d_misreads_a_weight_that_lies_otherwise_than_x(x, weight, bias=None, **o):
     if x.flags.c_contiguous and not weight.flags.c_contiguous:
         weight = as_it_lies(weight)
     return good.conv2d(x, weight, bias, **o)
 
 
-@gap("layout", "from four seeds of five: few calls have one filter, several channels and taps",
-     "pytorch/pytorch#82060")  # fmt: skip
+@fault("layout", "pytorch/pytorch#82060")
 def conv2d_takes_adjacent_channels_for_channels_last(x, weight, bias=None, **o):
     """A single filter in Fortran's order has its channels side by side, as channels-last has."""
     m, c, kh, kw = weight.shape
@@ -131,22 +130,21 @@ def conv2d_takes_adjacent_channels_for_channels_last(x, weight, bias=None, **o):
     return good.conv2d(x, weight, bias, **o)
 
 
-@gap("layout", "arrays lie in other ways on integers only, and softmax has none exact")
+@fault("layout")
 def softmax_reads_over_gaps_between_elements(z, *, axis):
     if min(z.strides) > 0:
         z = as_strided(z, strides=np.empty_like(z, order="C").strides)
     return good.softmax(z, axis=axis)
 
 
-@gap("layout", "no argument is broadcast: elements that share memory", "torch/cunn#199 (expanded)")
+@fault("layout", "torch/cunn#199 (expanded)")
 def max_pool2d_grad_input_misreads_an_expanded_dy(grad_output, indices, *, input_shape):
     if 0 in grad_output.strides and grad_output.size > 1:
         grad_output = np.zeros_like(grad_output)
     return good.max_pool2d_grad_input(grad_output, indices, input_shape=input_shape)
 
 
-@gap("state", "calls of one shape seldom follow each other with other options",
-     "pytorch/pytorch#94348", fresh=True)  # fmt: skip
+@fault("state", "pytorch/pytorch#94348", fresh=True)
 def avg_pool2d_keeps_its_plan_by_shape():
     plans = {}
 

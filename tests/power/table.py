@@ -160,9 +160,11 @@ def caption(results: Mapping[str, Any]) -> str:
     found, seeds = results["environment"], results["seeds"]
     of = "one seed" if len(seeds) == 1 else f"each of {len(seeds)} seeds"
     versions = ", ".join(f"{n} {found[n]}" for n in ("Python", "NumPy", "PyTorch", "Hypothesis"))
+    later = SUBJECTS.keys() - results["subjects"].keys()
+    left = f" The catalogue has grown since: {len(later)} of them are not in it." if later else ""
     return (
         f"Faults killed from {of}; {versions}; times are {results['clock']} on one core of "
-        f"{results['machine']}."
+        f"{results['machine']}.{left}"
     )
 
 
