@@ -27,7 +27,7 @@ from conformance.misconceptions import is_evidence
 from conformance.mismatch import Answer, Declined, Mismatch
 from conformance.operator import Geometry, Operator, Size
 from conformance.profiles import PROFILES
-from conformance.properties import PROPERTIES, NotJudged, Property
+from conformance.properties import PROPERTIES, NothingToJudge, NotJudged, Property
 from conformance.report import Finding, in_a_line, report
 from conformance.scale import workloads
 from conformance.scale.data import NUMBERS, LayerCall, layer_call
@@ -39,7 +39,7 @@ from oracle.truth import data_dtype
 PATIENCE = 60.0  # seconds to make a counterexample smaller: one that crashes may be slow to repeat
 DRAWS = 4  # of numbers, for a smaller geometry to fail on
 ATTEMPTS = 4  # to draw calls that a property says something about
-REMEMBERED = 4  # calls on which wrong answers are planted, at most
+REMEMBERED = 3  # calls on which wrong answers are planted, at most
 EVIDENCE = 40  # answers kept to tell misconceptions apart, at most
 
 
@@ -68,6 +68,7 @@ class Examination:
     at_scale: bool = False  # all layers of real networks are judged, not the few small ones
     layers: list[str] = field(default_factory=list)  # that were judged
     layers_left: int = 0  # that were not
+    nothing: str = ""  # why there is nothing to judge
 
     def dtypes(self) -> tuple[str, ...]:
         """Return the dtypes that all functions of the check are claimed in."""
@@ -156,7 +157,8 @@ class Examination:
         )  # fmt: skip
         self.layer = geometry
         judged = self.judge_call(call)
-        self.calls[dtype, geometry.stratum] += judged
+        if judged:
+            self.calls[dtype, geometry.stratum] += 1
         return judged
 
     def judge_call(self, call: dict[str, Any]) -> bool:
@@ -167,8 +169,10 @@ class Examination:
         except Declined:
             self.declined += 1
             return False
-        except NotJudged:
+        except NotJudged as reason:
             self.not_judged += 1
+            if isinstance(reason, NothingToJudge):
+                self.nothing = str(reason)
             return False
         except Mismatch as mismatch:
             if self.gathering:
@@ -186,12 +190,9 @@ class Examination:
 
     def _remember(self, call: dict[str, Any]) -> None:
         """Keep a call with numbers, of another geometry and dtype than the last one."""
-        if len(self.remembered) == REMEMBERED:
+        geometry, dtype = self.drawn[0] if self.drawn else self.layer, data_dtype(call).name
+        if geometry is None or len(self.remembered) == REMEMBERED:
             return
-        geometry, dtype = self.layer, data_dtype(call).name
-        if self.drawn is not None:
-            geometry = self.drawn[0]
-        assert geometry is not None, "it was drawn, or is a layer"  # noqa: S101
         dtypes = self.judged_dtypes()
         turn = dtypes[len(self.remembered) % len(dtypes)]
         if dtype == turn and all(v.size for v in call.values() if is_data(v)):
@@ -430,6 +431,8 @@ def _fill(outcome: Outcome, exam: Examination, *, unsteady: bool) -> None:
         outcome.reason = outcome.mismatch.headline
     elif exam.property.on_layers and not (exam.calls or exam.declined):
         outcome.status, outcome.reason = "not run", workloads.TOO_LARGE
+    elif exam.nothing and not (exam.calls or exam.declined):
+        outcome.status, outcome.reason = "not run", exam.nothing
     elif silent := [d for d in exam.judged_dtypes() if d not in outcome.calls]:
         outcome.status = "no call"
         outcome.reason = (

@@ -12,10 +12,11 @@ import pytest
 import conformance
 import oracle
 from conformance.backend import FUNCTIONS
-from conformance.candidate import Candidate, Request, arranged
+from conformance.candidate import Candidate, Request
 from conformance.examine import Examination
 from conformance.isolation.wire import Garbled, Segment
 from conformance.jobs import limit
+from conformance.layouts import LAYOUTS, laid
 from conformance.mismatch import Mismatch
 from conformance.operators import OPERATORS
 from conformance.operators.linear import LINEAR
@@ -318,7 +319,7 @@ def test_what_is_not_claimed_in_a_dtype_is_not_judged_there_and_said():
     backend = SimpleNamespace(tanh=im2col.tanh, tanh_grad=tanh_grad, contract=contract)
     certificate = conformance.check(backend, operators=["tanh"], examples=20, seed=1)
     assert certificate.passed, certificate.why_not
-    for outcome in certificate.outcomes:
+    for outcome in (o for o in certificate.outcomes if o.status == "passed"):
         judged = {"float32", "float16"} if outcome.formula == "tanh" else {"float32"}
         assert set(outcome.calls) == judged
     assert "not claimed in float16: tanh_grad" in certificate.text()
@@ -385,11 +386,11 @@ def test_no_other_name_stands_for_bfloat16(segment):
 @pytest.mark.parametrize("dtype", HALVES)
 def test_what_lies_between_halves_is_nan(dtype):
     array = np.arange(6.0).reshape(2, 3).astype(dtype_of(dtype))
-    for layout in ("fortran", "sliced", "reversed"):
-        laid = arranged(array, layout)
-        assert laid.dtype == array.dtype
-        assert (laid == array).all()
-    sliced = arranged(array, "sliced")
+    for layout in LAYOUTS:
+        other = laid(array, layout)
+        assert other.dtype == array.dtype
+        assert (other == array).all()
+    sliced = laid(array, "sliced")
     assert np.isnan(sliced.base[..., 1::2]).all()
 
 

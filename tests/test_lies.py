@@ -5,6 +5,7 @@ import pytest
 
 import conformance
 from conformance import judge
+from conformance.certificate import UNCLAIMED
 from conformance.isolation.isolated import available
 from conformance.registry import IN_PROCESS, ISOLATED
 from implementations import im2col
@@ -79,7 +80,7 @@ def test_every_check_of_a_right_backend_rejects_what_is_planted(operator, confin
         "im2col", operators=[operator], examples=10, seed=2, confinement=confinement
     )
     assert certificate.passed
-    assert all(o.planted for o in certificate.outcomes)
+    assert all(o.planted for o in certificate.outcomes if o.status != UNCLAIMED)
     assert f"planted wrong answers: {sum(o.planted for o in certificate.outcomes)} rejected" in (
         certificate.text()
     )

@@ -11,8 +11,8 @@ from conformance.misconceptions.misconception import Misconception
 from conformance.mismatch import Answer
 from oracle.formula import Composed, Formula, Selection, algebra, operands
 from oracle.geometry import Array
-from oracle.rounding import FORMATS
-from oracle.truth import truth
+from oracle.rounding import FORMATS, HALVES
+from oracle.truth import data_dtype, truth
 
 MISCONCEPTIONS: tuple[Misconception, ...] = (
     *conv2d.MISCONCEPTIONS,
@@ -85,10 +85,14 @@ def _is_known(got: Array) -> bool:
 def is_evidence(answer: Answer) -> bool:
     """Whether an answer is worth keeping: small, and on numbers where being equal says something.
 
-    Those are integers where the formula sums; what it only selects or composes, any.
+    Those are integers where the formula sums, and in half precision sums that it holds; what is
+    only selected or composed, any.
     """
     if answer.value is None or answer.value.size > 2000:
         return False
     arrays = operands(answer.formula, answer.call).values()
     free = isinstance(algebra(answer.formula), (Selection, Composed))
-    return all(a.size <= 2000 and (free or (a == np.rint(a)).all()) for a in arrays)
+    if not all(a.size <= 2000 and (free or (a == np.rint(a)).all()) for a in arrays):
+        return False
+    dtype = data_dtype(answer.call).name
+    return free or dtype not in HALVES or truth(answer.formula, answer.call).is_exact(dtype, dtype)

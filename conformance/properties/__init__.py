@@ -12,6 +12,6 @@ by nothing on data where rounding provably never acts: see `conformance.properti
 # isort: off
 from conformance.properties import truth, slopes, witnesses  # noqa: F401
 from conformance.properties import identities, symmetries, manners, state, network, scale  # noqa: F401
-from conformance.properties.property import PROPERTIES, NotJudged, Property
+from conformance.properties.property import PROPERTIES, NothingToJudge, NotJudged, Property
 
-__all__ = ["PROPERTIES", "NotJudged", "Property"]
+__all__ = ["PROPERTIES", "NotJudged", "NothingToJudge", "Property"]

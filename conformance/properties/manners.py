@@ -14,7 +14,7 @@ from conformance.layouts import EXPANDED, LAYOUTS, differs, one_each, words
 from conformance.mismatch import Declined, Mismatch
 from conformance.operator import Operator
 from conformance.properties.answers import Answered, require_close
-from conformance.properties.property import NotJudged, holds, is_function
+from conformance.properties.property import NothingToJudge, NotJudged, holds, is_function
 from oracle import batch_mean, leaky_relu, relu, sigmoid, tanh
 from oracle.formula import Call, Formula, argument_names, is_data, is_place, operands, output_of
 from oracle.geometry import Array
@@ -208,7 +208,7 @@ def rejects_bad_arguments(
     del operator
     spoilt = list(bad_calls(formula, call))
     if not spoilt:
-        raise NotJudged("nothing about this call can be spoilt")
+        raise NothingToJudge("nothing about its calls can be spoilt")
     backend.foresee((formula, call), *((formula, bad.call) for bad in spoilt))
     backend.ask(formula, call)  # what declines the legal call says nothing about the others
     for bad in spoilt:

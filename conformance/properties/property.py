@@ -14,11 +14,15 @@ Check: TypeAlias = Callable[[Backend, Operator, Formula, Call], float]
 Where: TypeAlias = Callable[[Operator, Formula], bool]
 
 
-FEWEST = 4  # geometries of a check: the first that is drawn is the simplest
+FEWEST = 2  # geometries of a check: the first that is drawn is the simplest
 
 
 class NotJudged(Exception):
     """The property does not apply to a call; it is not counted."""
+
+
+class NothingToJudge(NotJudged):
+    """Nor, as it seems, to any other call of the formula; the message says why."""
 
 
 @dataclass(frozen=True)
