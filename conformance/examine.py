@@ -39,7 +39,7 @@ from oracle.truth import data_dtype
 PATIENCE = 60.0  # seconds to make a counterexample smaller: one that crashes may be slow to repeat
 DRAWS = 4  # of numbers, for a smaller geometry to fail on
 ATTEMPTS = 4  # to draw calls that a property says something about
-REMEMBERED = 3  # calls on which wrong answers are planted, at most
+REMEMBERED = 8  # calls on which wrong answers are planted, at most
 EVIDENCE = 40  # answers kept to tell misconceptions apart, at most
 
 

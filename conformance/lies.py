@@ -26,6 +26,7 @@ from oracle.rounding import is_real
 from oracle.truth import data_dtype
 
 Lie: TypeAlias = Callable[[int, Reply], Reply]  # from what was answered, and how many were before
+FEW, MANY = 3, 8  # calls
 TRUTH = ("matches_oracle", "within_rounding_bound")
 
 
@@ -35,12 +36,13 @@ def blindness(
 ) -> tuple[int, str]:  # fmt: skip
     """Return how many planted wrong answers were rejected, and what is said if the check is blind.
 
-    What judges values must reject, on every call, an answer that is only just wrong; every other
-    check must reject one of several lies on one of the calls.
+    What judges values must reject, on a few calls, an answer that is only just wrong.  Every other
+    check must reject one of several lies on one of many calls: on a single one a lie may happen to
+    fit, so of fewer nothing is said.
     """
     rejected = planted = 0
     if property_.name in TRUTH:
-        for call in calls:
+        for call in calls[:FEW]:
             planted += 1
             lie = _only_just(backend, formula, call)
             rejected += _is_rejected(backend, operator, formula, property_, call, lie)
@@ -51,7 +53,7 @@ def blindness(
             planted += 1
             if _is_rejected(backend, operator, formula, property_, call, lie):
                 return 1, ""
-    return 0, _blind(planted, planted) if planted else ""
+    return 0, _blind(planted, planted) if len(calls) >= MANY else ""
 
 
 def _blind(missed: int, planted: int) -> str:
