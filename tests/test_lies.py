@@ -53,7 +53,8 @@ BROKEN = {
 def test_a_broken_part_of_the_suite_is_told(part, monkeypatch):
     broken, properties = BROKEN[part]
     monkeypatch.setattr(part, broken)
-    certificate = check("linear")
+    seldom = {"ignores_memory_layout", "rejects_bad_arguments"}  # of linear, too seldom to tell
+    certificate = check("conv2d" if properties & seldom else "linear")
     assert blind(certificate) >= properties
     assert not certificate.passed
     assert "the suite itself is broken" in certificate.why_not
