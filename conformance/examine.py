@@ -191,7 +191,8 @@ class Examination:
     def _remember(self, call: dict[str, Any]) -> None:
         """Keep a call with numbers, of another geometry and dtype than the last one."""
         geometry, dtype = self.drawn[0] if self.drawn else self.layer, data_dtype(call).name
-        if geometry is None or len(self.remembered) == REMEMBERED:
+        most = 1 if self.property.on_layers else REMEMBERED  # whose arrays may be large
+        if geometry is None or len(self.remembered) == most:
             return
         dtypes = self.judged_dtypes()
         turn = dtypes[len(self.remembered) % len(dtypes)]

@@ -38,7 +38,7 @@ def blindness(
 
     What judges values must reject, on a few calls, an answer that is only just wrong.  Every other
     check must reject one of several lies on one of many calls: on a single one a lie may happen to
-    fit, so of fewer nothing is said.
+    fit, so of fewer nothing is said.  No lie fits a layer.
     """
     rejected = planted = 0
     if property_.name in TRUTH:
@@ -48,12 +48,13 @@ def blindness(
             rejected += _is_rejected(backend, operator, formula, property_, call, lie)
         missed = planted - rejected
         return rejected, _blind(missed, planted) if missed else ""
+    enough = 1 if property_.on_layers else MANY
     for call in calls:
         for lie in LIES:
             planted += 1
             if _is_rejected(backend, operator, formula, property_, call, lie):
                 return 1, ""
-    return 0, _blind(planted, planted) if len(calls) >= MANY else ""
+    return 0, _blind(planted, planted) if len(calls) >= enough else ""
 
 
 def _blind(missed: int, planted: int) -> str:
