@@ -398,9 +398,15 @@ def _wrapped(text: str) -> list[str]:
 
 
 def _reasons(c: Certificate) -> Iterable[str]:
-    reasons = {o.property_name: o.reason for o in c.outcomes if o.status == "not run"}
-    for name, reason in reasons.items():
-        yield f"  not run: {name} ({reason})"
+    """Yield what was not run and why: of which formulas, unless of none at all."""
+    reasons: dict[tuple[str, str], list[str]] = {}
+    for one in c.outcomes:
+        if one.status == "not run":
+            reasons.setdefault((one.property_name, one.reason), []).append(one.formula)
+    for (name, reason), formulas in reasons.items():
+        run = any(o.property_name == name and o.status != "not run" for o in c.outcomes)
+        of = f" of {', '.join(formulas)}" if run else ""
+        yield from _wrapped(f"not run: {name}{of} ({reason})")
 
 
 def _counts(counts: dict[str, Any], between: str = " ") -> str:

@@ -25,6 +25,7 @@ from oracle.formula import (
     Formula,
     algebra,
     argument_names,
+    is_data,
     is_place,
     output_of,
 )
@@ -46,6 +47,7 @@ class Laid(NamedTuple):
 
 HELPERS = (as_it_is, permuted, filler)
 IN_SEQUENCE = ("is_stateless",)
+TIMES = 100  # that an answer is asked for again, whose bits must be the same
 LITERAL = 64  # elements written as one literal; larger arrays are filled in
 
 
@@ -76,9 +78,8 @@ def script(
     laid = _laid(backend, formula, call, mismatch.layout)
     arrays = [*_arrays(formula, call), *_laying(laid)]
     lines = [*_imports(backend, call), *arrays, "", *_ask(backend, formula, call, laid)]
-    if name == "leaves_inputs_unchanged":
-        return _text([*lines, *_unchanged(backend, formula, call)])
-    return _text([*lines, *_verdict(backend, formula, call)])
+    last = {"leaves_inputs_unchanged": _unchanged, "is_deterministic": _repeated}
+    return _text([*lines, *last.get(name, _verdict)(backend, formula, call)])
 
 
 def _in_sequence(backend: Backend, before: Answer, wrong: Answer) -> str:
@@ -87,6 +88,20 @@ def _in_sequence(backend: Backend, before: Answer, wrong: Answer) -> str:
     for one in (before, wrong):
         lines += [*_arrays(one.formula, one.call), "", *_ask(backend, one.formula, one.call), ""]
     return _text([*lines[:-1], *_verdict(backend, wrong.formula, wrong.call)])
+
+
+def _repeated(backend: Backend, formula: Formula, call: Call) -> list[str]:
+    """Return the lines that ask again and again, every other time with the numbers reversed."""
+    numbers = [name for name in argument_names(formula)[0] if is_data(call[name])]
+    asked = "\n".join(_ask(backend, formula, call)).split("\n")
+    return [
+        "first = got.tobytes()",
+        "",
+        f"for turn in range({2 * TIMES}):",
+        *(f"    {name} = np.flip({name}).copy()" for name in numbers),
+        *(f"    {line}" for line in asked),
+        "    assert turn % 2 == 0 or got.tobytes() == first, (turn, got)",
+    ]
 
 
 def _layer(backend: Backend, formula: Formula, call: LayerCall, mismatch: Mismatch) -> list[str]:

@@ -115,6 +115,17 @@ KINDS = {
         "conv2d", "def conv2d(*a, **o): return good.conv2d(*a, **o)[:, :, ::-1].astype('f8')",
     ),
     "linear": ("conv2d", "def conv2d(*a, **o): return good.conv2d(*a, **o) + 1"),
+    "is_deterministic": (
+        "linear_grad_bias",
+        """
+contract = {**good.contract, "policies": {"repeats": "bitwise"}}
+asked = 0
+def linear_grad_bias(dy):
+    global asked
+    asked += 1
+    return dy[::-1 if asked % 3 else 1].sum(axis=0)
+""",
+    ),
     "ignores_memory_layout": (
         "relu", "def relu(z): return good.relu(z.ravel('K').reshape(z.shape))",
     ),
