@@ -110,9 +110,8 @@ NumPy has bfloat16 from ml_dtypes: arrays are of `ml_dtypes.bfloat16`, in and ou
 reads none through DLPack, a backend with arrays of its own needs `to_numpy` for it.  Rounding
 float64 to it, ml_dtypes goes through float32: that is an accumulator of float32.
 
-  A deviation is judged all the same: where it shows,
-it is printed with its reason and is no mismatch; where it does not, the run fails, so that no entry
-outlives what it describes.
+A deviation is judged all the same: where it shows, it is printed with its reason and is no
+mismatch; where it does not, the run fails, so that no entry outlives what it describes.
 """
 
 from collections.abc import Mapping, Sequence

@@ -57,8 +57,8 @@ def dtype_of(name: str) -> DType:
 def flushed(name: str) -> float:
     """Return what a result may lose when it is rounded to a format and is too small for it.
 
-    A result below the smallest normal number may become 0, but no conversion to float16 flushes
-    (OpenCL 3.0, section 7.5.1, "Behavior of Half Denormals"): there it is less than a step.
+    A result below the smallest normal number may become 0, but conversions to float16 do not flush
+    (OpenCL C 3.0, "The half Data Type"): there it is less than a step.
     """
     limits = FORMATS[name]
     exponent = -limits.subnormal_scale if name == "float16" else limits.smallest_exponent

@@ -204,18 +204,22 @@ def options(**counts):
     }
 
 
+def aims_of(table, share, size):
+    """What is aimed at, and the limit that is then really reached."""
+    stated = {f"aim {aim}": (share, aimed(aim)) for aim in table}
+    for aim, (size_of, attained) in table.items():
+        reached = share * attained.get(size, 1)
+        stated[f"aim {aim}, at the limit"] = reached, at_the_limit(aim, size_of)
+    return stated
+
+
 def convolutions(size):
     aims = {a: of for a, of in CONVOLUTION_AIMS.items() if size != "small" or a in IN_SMALL}
     aims = {a: of for a, of in aims.items() if size == "large" or a != "blocks"}
     share = BOUNDARY / len(aims)
     stated = strata("free", "idiomatic", "boundary") | regions(CONVOLUTION_REGIONS)
     stated |= layers(CONVOLUTION_LAYERS) | options(bias=2)
-    for aim, (size_of, attained) in aims.items():
-        stated[f"aim {aim}"] = share, aimed(aim)
-        stated[f"aim {aim}, at the limit"] = (
-            share * attained.get(size, 1),
-            at_the_limit(aim, size_of),
-        )
+    stated |= aims_of(aims, share, size)
     if size != "small":
         for aim, band in product(("depth", "multiplier", "rows", "columns"), BANDS):
             stated[f"aim {aim} {band}"] = share * IN_BANDS[band], in_band(aim, band)
@@ -308,12 +312,7 @@ def poolings(size, *, dilated):
     stated |= regions(POOLING_REGIONS | (DILATED if dilated else {})) | options(include=2)
     stated |= {f"ceil {v}": (0.4, lambda g, v=v: g.sizes["ceil"] == v) for v in (0, 1)}
     share = BOUNDARY / len(POOLING_AIMS)
-    for aim, (size_of, attained) in POOLING_AIMS.items():
-        stated[f"aim {aim}"] = share, aimed(aim)
-        stated[f"aim {aim}, at the limit"] = (
-            share * attained.get(size, 1),
-            at_the_limit(aim, size_of),
-        )
+    stated |= aims_of(POOLING_AIMS, share, size)
     if size != "small":
         for aim, band in product(("channels", "columns"), BANDS):
             stated[f"aim {aim} {band}"] = share * IN_BANDS[band], in_band(aim, band)
