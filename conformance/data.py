@@ -181,6 +181,42 @@ def nearly_cancelling(random: Random, shapes: Shapes, limits: Format) -> Arrays:
     return arrays
 
 
+# -- numbers that are not ordinary ----------------------------------------------------------------
+
+
+def not_finite(name: str = "") -> tuple[Style, ...]:
+    """Return the styles whose array of this name, or each, has one NaN or one infinity."""
+    lost = {"one NaN": (np.nan,), "one infinity": (np.inf, -np.inf)}
+    return tuple(
+        Style(what, partial(_one_not_finite, name=name, values=v)) for what, v in lost.items()
+    )
+
+
+def _one_not_finite(
+    random: Random, shapes: Shapes, limits: Format, name: str, values: tuple[float, ...]
+) -> Arrays:
+    """No element is zero, and in the array of this name, or in each, one is one of `values`."""
+    arrays = {n: _never_zero(a) for n, a in small_integers(random, shapes, limits).items()}
+    return _with_one(random, arrays, values, name)
+
+
+def one_nan_among_floats(random: Random, shapes: Shapes, limits: Format) -> Arrays:
+    """Normal numbers, and one element of every array is NaN."""
+    return _with_one(random, normal(random, shapes, limits), (np.nan,))
+
+
+def _never_zero(array: Array) -> Array:
+    return np.where(array == 0, 1.0, array)
+
+
+def _with_one(random: Random, arrays: Arrays, values: tuple[float, ...], name: str = "") -> Arrays:
+    """Put one of the values anywhere into the array of this name, or into each."""
+    for one, array in arrays.items():
+        if array.size and name in ("", one):
+            array.flat[random.integers(array.size)] = random.choice(values)
+    return arrays
+
+
 def styles(*fills: Fill) -> tuple[Style, ...]:
     """Return styles named after the functions that fill the arrays."""
     return tuple(Style(fill.__name__.replace("_", " "), fill) for fill in fills)
@@ -189,6 +225,7 @@ def styles(*fills: Fill) -> tuple[Style, ...]:
 INTEGERS = styles(small_integers, ones, one_hot, all_negative, next_to_powers, cancelling)
 EXACT = (*INTEGERS, *styles(few_fractions))
 FLOATS = styles(normal, wide_range, far_from_one, positive, nearly_cancelling)
+NOT_FINITE = not_finite()
 
 
 def _pick(random: Random, shapes: Shapes) -> str:

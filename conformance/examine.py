@@ -371,9 +371,10 @@ def _unasked(exam: Examination) -> tuple[str, str]:
     for one in _needed(exam.operator, exam.formula, property_):
         if not backend.has(one):
             return _absent(backend, one)
-    if property_.claim and backend.contract.policies.get(property_.claim[0]) != property_.claim[1]:
-        policy, rule = property_.claim
-        return UNCLAIMED, f"the contract's policies do not claim {policy!r}: {rule!r}"
+    if property_.claim:
+        policy, *rules = property_.claim
+        if backend.contract.rule(policy) not in rules:
+            return UNCLAIMED, f"the contract's policies do not claim {policy!r}: {rules[0]!r}"
     if not exam.dtypes():
         return UNCLAIMED, "the contract claims it in no dtype"
     if not exam.judged_dtypes():

@@ -34,9 +34,14 @@ class Verdict(NamedTuple):
     right: Truth
 
 
+def truth_of(backend: Backend, formula: Formula, call: Call) -> Truth:
+    """Return the truth by which the backend is judged, as its contract has it."""
+    return truth(formula, call, strict=backend.contract.rule("non_finite") == "window")
+
+
 def verdict(backend: Backend, formula: Formula, call: Call, got: Array) -> Verdict:
     """Judge an answer that has the right shape and dtype, element by element."""
-    right, dtype = truth(formula, call), data_dtype(call)
+    right, dtype = truth_of(backend, formula, call), data_dtype(call)
     accumulator = backend.contract.accumulator(dtype.name)
     numbers = not is_place(formula)
     if numbers and right.is_exact(dtype.name, accumulator):
@@ -60,6 +65,8 @@ def require_truth(backend: Backend, formula: Formula, call: Call, got: Array) ->
         at = tuple(np.argwhere(wrong)[0].tolist())
         accumulator = backend.contract.accumulator(data_dtype(call).name)
         reason = f"{share[at]:.3g} times what rounding in {accumulator} explains"
+        if np.isinf(share[at]):
+            reason = "no rounding explains that"
         want = right.as_float(got.dtype if exact else np.dtype(np.float64))
         raise Mismatch(
             _first_wrong(

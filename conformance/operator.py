@@ -7,14 +7,14 @@ from typing import Any, Literal, NamedTuple, TypeAlias
 import numpy as np
 from hypothesis.strategies import SearchStrategy
 
-from conformance.data import EXACT, FLOATS, INTEGERS, Style
+from conformance.data import EXACT, FLOATS, INTEGERS, NOT_FINITE, Style
 from conformance.strategies import PAST
 from oracle.formula import Call, Formula, output_of
 from oracle.geometry import Shape
 from oracle.rounding import FORMATS, DType, dtype_of
 
 Size: TypeAlias = Literal["small", "medium", "large"]
-Kind: TypeAlias = Literal["exact", "floats", "slopes", "any", "all"]
+Kind: TypeAlias = Literal["exact", "floats", "slopes", "not finite", "any", "all"]
 Policies: TypeAlias = Mapping[str, str]
 
 
@@ -64,6 +64,7 @@ class Styles:
     exact: tuple[Style, ...] = EXACT  # nothing rounds
     floats: tuple[Style, ...] = FLOATS
     slopes: tuple[Style, ...] = INTEGERS  # away from where there is no derivative
+    not_finite: tuple[Style, ...] = NOT_FINITE  # NaN or infinities among them
 
     def of(self, kind: Kind) -> tuple[Style, ...]:
         """Return the styles of one kind."""
@@ -71,7 +72,7 @@ class Styles:
             return self.exact + self.floats
         if kind == "any":
             return self.exact or self.floats
-        styles: tuple[Style, ...] = getattr(self, kind)
+        styles: tuple[Style, ...] = getattr(self, kind.replace(" ", "_"))
         return styles
 
 

@@ -91,7 +91,9 @@ DLPack.
                          "float16": "float32"},
         "policies": {"ties": "any-subgradient",         # max pooling: any maximum may win a tie
                      "nan": "any",                      # and any NaN; default of both: "first"
-                     "repeats": "bitwise"},             # the same bits every time; default: "any"
+                     "repeats": "bitwise",              # the same bits every time; default: "any"
+                     "non_finite": "window",            # see below; default: "plane"
+                     "subnormals": "kept"},             # not taken for 0; default: "any"
         "deviations": [                                 # what it is known to do otherwise
             {"formula": "conv2d", "property": "rejects_bad_arguments",
              "reason": "a stride of 0 hangs"},
@@ -110,6 +112,12 @@ NumPy has bfloat16 from ml_dtypes: arrays are of `ml_dtypes.bfloat16`, in and ou
 reads none through DLPack, a backend with arrays of its own needs `to_numpy` for it.  Rounding
 float64 to it, ml_dtypes goes through float32: that is an accumulator of float32.
 
+NaN and infinities in the arguments show wherever the formula sums them, but an implementation may
+multiply with zeros of its own (padding, gaps of a stride or a dilation, transformed tiles), and so
+lose more.  "plane": elsewhere in the planes [H, W] of the same images and channels too, and an
+infinity may become NaN.  "window": nowhere else and with their signs, but for weights, their
+gradients and dilations, where padding and gaps are unavoidable.  "any": nothing is claimed.
+
 A deviation is judged all the same: where it shows, it is printed with its reason and is no
 mismatch; where it does not, the run fails, so that no entry outlives what it describes.
 """
@@ -126,8 +134,9 @@ DEFAULT = ("float32", "float64")  # halves are judged only where they are claime
 KEYS = (
     "functions", "dtypes", "not_claimed", "accumulators", "policies", "deviations", "runs_on",
 )  # fmt: skip
-POLICIES = {
+POLICIES = {  # the default first
     "ties": ("first", "any-subgradient"), "nan": ("first", "any"), "repeats": ("any", "bitwise"),
+    "non_finite": ("plane", "window", "any"), "subnormals": ("any", "kept"),
 }  # fmt: skip
 EVERY = "*"  # as a deviation's property: any of its formula's
 LONGEST = 200  # characters that are printed beside the verdict, and must not bury it
@@ -171,6 +180,10 @@ class Contract:
             for dtype in self.dtypes
             if not any(name in self.not_claimed.get(dtype, ()) for name in functions)
         )
+
+    def rule(self, policy: str) -> str:
+        """Return the rule that the backend follows, the default if it names none."""
+        return self.policies.get(policy, POLICIES[policy][0])
 
     def accumulator(self, dtype: str) -> str:
         """Return the format that sums of `dtype` products are held in."""

@@ -15,6 +15,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from conformance.backend import Backend
+from conformance.judge import truth_of
 from conformance.layouts import FUNCTIONS as LAYOUT_FUNCTIONS
 from conformance.layouts import as_it_is, differs, filler, one_each, permuted
 from conformance.mismatch import Answer, Mismatch, WrongElement
@@ -30,7 +31,8 @@ from oracle.formula import (
     output_of,
 )
 from oracle.geometry import Array
-from oracle.truth import answer_dtype, answer_shape, data_dtype, truth
+from oracle.non_finite import NonFiniteTruth
+from oracle.truth import answer_dtype, answer_shape, data_dtype
 
 NO_LINK = """\
 # Every function answers its own call rightly: the fault shows in the chain only, where answers
@@ -232,7 +234,7 @@ def _ask(backend: Backend, formula: Formula, call: Call, made: Collection[str] =
 
 
 def _verdict(backend: Backend, formula: Formula, call: Call) -> list[str]:
-    right, dtype = truth(formula, call), data_dtype(call)
+    right, dtype = truth_of(backend, formula, call), data_dtype(call)
     accumulator = backend.contract.accumulator(dtype.name)
     exact = right.is_exact(dtype.name, accumulator)
     want = right.as_float(dtype if exact else np.dtype(np.float64))
@@ -246,11 +248,25 @@ def _verdict(backend: Backend, formula: Formula, call: Call) -> list[str]:
             return [*lines, "assert (got == want).all()  # the data are exact"]
         return [*lines, "assert np.array_equal(got, want, equal_nan=True)  # the data are exact"]
     bound = right.bound(dtype.name, accumulator)
+    lines += _array("allowed", bound)
+    if isinstance(right, NonFiniteTruth):
+        return [*lines, *_not_finite(right)]
     return [
         *lines,
-        *_array("allowed", bound),
         "assert (abs(got - want) <= allowed).all()  # what rounding explains",
     ]
+
+
+def _not_finite(right: NonFiniteTruth) -> list[str]:
+    """Return the lines that show where NaN and infinities must be, and where they may."""
+    lost = "want" if right.strict else "np.where(np.isnan(got), got, want)  # inf may become NaN"
+    return [
+        *_array("must", right.must), *_array("may", right.may),
+        f"lost = {lost}",
+        "assert np.array_equal(got[must], lost[must], equal_nan=True)",
+        "stay = ~must & ~(may & ~np.isfinite(got))",
+        "assert (abs(got - want)[stay] <= allowed[stay]).all()  # NaN and inf do not get there",
+    ]  # fmt: skip
 
 
 def _unchanged(backend: Backend, formula: Formula, call: Call) -> list[str]:

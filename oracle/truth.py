@@ -2,7 +2,8 @@
 
 One kind per algebra of `oracle.formula`: exact integers where the formula is multilinear, the
 data themselves where it selects, and high precision with a running error bound where it is
-composed of elementary functions.  Everything that judges an answer asks one of these.
+composed of elementary functions.  NaN and infinities among what is summed have a kind of their own,
+in `oracle.non_finite`.  Everything that judges an answer asks one of these.
 """
 
 from __future__ import annotations
@@ -29,6 +30,7 @@ from oracle.formula import (
 )
 from oracle.geometry import Array, Shape
 from oracle.loops import arguments_only
+from oracle.non_finite import NonFiniteTruth, is_judged_here, with_finite
 from oracle.precise import halves, precise
 from oracle.rounding import FORMATS, Format, flushed, widened
 
@@ -56,8 +58,17 @@ class Truth(Protocol):
         """
 
 
-def truth(formula: Formula, call: Call) -> Truth:
-    """Return the truth of `formula` on `call`; nothing is evaluated before it is asked for."""
+def truth(formula: Formula, call: Call, *, strict: bool = False) -> Truth:
+    """Return the truth of `formula` on `call`; nothing is evaluated before it is asked for.
+
+    `strict` is about NaN and infinities: see `oracle.non_finite`.
+    """
+    if is_judged_here(formula, call):
+        return NonFiniteTruth(formula, call, _truth(formula, with_finite(call, 0)), strict=strict)
+    return _truth(formula, call)
+
+
+def _truth(formula: Formula, call: Call) -> Truth:
     kind = algebra(formula)
     if isinstance(kind, Multilinear):
         return MultilinearTruth(formula, call)

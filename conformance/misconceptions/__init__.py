@@ -92,7 +92,9 @@ def is_evidence(answer: Answer) -> bool:
         return False
     arrays = operands(answer.formula, answer.call).values()
     free = isinstance(algebra(answer.formula), (Selection, Composed))
-    if not all(a.size <= 2000 and (free or (a == np.rint(a)).all()) for a in arrays):
+    if not all(
+        a.size <= 2000 and (free or (np.isfinite(a) & (a == np.rint(a))).all()) for a in arrays
+    ):
         return False
     dtype = data_dtype(answer.call).name
     return free or dtype not in HALVES or truth(answer.formula, answer.call).is_exact(dtype, dtype)

@@ -19,6 +19,7 @@ from conformance.data import (
     next_to_powers,
     normal,
     one_hot,
+    one_nan_among_floats,
     small_integers,
     styles,
     wide_range,
@@ -75,8 +76,14 @@ PIECEWISE = Styles(
     exact=styles(small_integers, one_hot, all_negative, next_to_powers, cancelling),
     floats=styles(normal, wide_range, far_from_one, tails),
     slopes=styles(gaps),
+    not_finite=styles(one_nan_among_floats),
 )
-SMOOTH = Styles(exact=(), floats=styles(normal, tails, grid, wide_range), slopes=styles(grid))
+SMOOTH = Styles(
+    exact=(),
+    floats=styles(normal, tails, grid, wide_range),
+    slopes=styles(grid),
+    not_finite=styles(one_nan_among_floats),
+)
 
 
 def arguments(sizes: Mapping[str, int]) -> Arguments:
@@ -88,6 +95,12 @@ def arguments(sizes: Mapping[str, int]) -> Arguments:
     shape = shapes.shape_of(sizes)
     options = {"negative_slope": SLOPES[sizes["slope"]]} if "slope" in sizes else {}
     return Arguments({"z": shape, "grad_output": shape}, options)
+
+
+def _at_nan(policies: Policies, formula: Formula, call: Call) -> bool:
+    """Return whether a slope is asked for at a NaN, where nobody defines it."""
+    del policies
+    return formula in (oracle.relu_grad, oracle.leaky_relu_grad) and bool(np.isnan(call["z"]).any())
 
 
 def _operator(
@@ -108,6 +121,7 @@ def _operator(
         arguments=arguments,
         witness=of,
         styles=numbers,
+        unsettled=_at_nan,
         curvature=lambda _: curvature,
         share=0.3,
         corners=shapes.corners(dict.fromkeys(options, 0), corner_style),
@@ -117,13 +131,7 @@ def _operator(
 RECTIFIED = replace(PIECEWISE, exact=(*PIECEWISE.exact, *styles(infinities_and_nans)))
 
 
-def _at_nan(policies: Policies, formula: Formula, call: Call) -> bool:
-    """Return whether relu's derivative is asked for at a NaN, where nobody defines it."""
-    del policies
-    return formula is oracle.relu_grad and bool(np.isnan(call["z"]).any())
-
-
-RELU = replace(_operator(oracle.relu, oracle.relu_grad, "relu", RECTIFIED), unsettled=_at_nan)
+RELU = _operator(oracle.relu, oracle.relu_grad, "relu", RECTIFIED)
 LEAKY_RELU = _operator(
     oracle.leaky_relu, oracle.leaky_relu_grad, "leaky_relu", PIECEWISE,
     options={"slope": (0, len(SLOPES) - 1)},

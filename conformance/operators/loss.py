@@ -6,7 +6,15 @@ from typing import Any
 import numpy as np
 
 import oracle
-from conformance.data import Arrays, Random, Shapes, normal, small_integers, styles
+from conformance.data import (
+    Arrays,
+    Random,
+    Shapes,
+    normal,
+    one_nan_among_floats,
+    small_integers,
+    styles,
+)
 from conformance.operator import Arguments, Operator, Size, Styles, past_limits
 from conformance.operators import shapes
 from oracle.rounding import Format
@@ -92,6 +100,7 @@ STYLES = Styles(
         grid,
     ),
     slopes=styles(grid),
+    not_finite=styles(one_nan_among_floats),
 )
 
 

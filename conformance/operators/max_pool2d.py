@@ -15,6 +15,7 @@ from conformance.data import (
     all_negative,
     few_fractions,
     next_to_powers,
+    not_finite,
     one_hot,
     small_integers,
     styles,
@@ -93,6 +94,7 @@ STYLES = Styles(
     ),
     floats=FLOATS,
     slopes=styles(distinct),
+    not_finite=not_finite("grad_output"),
 )
 
 

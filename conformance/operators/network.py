@@ -220,6 +220,6 @@ NETWORK = Operator(
     geometries=geometries,
     arguments=arguments,
     witness=_witness,
-    styles=Styles(exact=(), floats=styles(scaled_normal, integers), slopes=()),
+    styles=Styles(exact=(), floats=styles(scaled_normal, integers), slopes=(), not_finite=()),
     complete=_complete,
 )

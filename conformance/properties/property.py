@@ -41,7 +41,7 @@ class Property:
     needs: tuple[Formula, ...]  # and these
     asks: How | None  # what it begins with, where that is the formula on the very call
     at_corners: bool  # what the operator lists is judged beside what is drawn
-    claim: tuple[str, str] | None  # the policy without which it is not asked for
+    claim: tuple[str, ...]  # a policy and the rules under which it is asked for; none: always
     on_layers: bool  # of real networks, instead of on calls that are drawn
 
     @property
@@ -90,7 +90,7 @@ def holds(
     kind: Kind = "exact", size: Size = "medium", styles_per_geometry: int = 1, share: float = 1.0,
     needs_torch: bool = False, needs_forward: bool = False,
     needs: tuple[Formula, ...] = (), asks: How | None = None, at_corners: bool = False,
-    claim: tuple[str, str] | None = None,
+    claim: tuple[str, ...] = (),
     on_layers: bool = False,
 ) -> Callable[[Check], Check]:  # fmt: skip
     """Add a check to PROPERTIES."""

@@ -12,14 +12,14 @@ import numpy.typing as npt
 
 from implementations import cupy_kernels
 from implementations.cupy_kernels import *  # noqa: F403 - the same functions, under the same names
-from implementations.cupy_kernels import algorithms
+from implementations.cupy_kernels import algorithms, machine
 from implementations.cupy_kernels.probe import cupy_with_device, described
 
 __all__ = [*cupy_kernels.__all__, "contract", "from_numpy", "to_numpy"]  # noqa: PLE0604
 
 cupy = cupy_with_device()
 
-contract = {"runs_on": described(cupy), "policies": {"repeats": "bitwise"}}
+contract = {"runs_on": described(cupy), "policies": machine.POLICIES}
 
 
 def from_numpy(array: npt.NDArray[Any]) -> Any:

@@ -17,7 +17,7 @@ __all__ = [*cupy_kernels.__all__, "contract"]  # noqa: PLE0604
 contract = {
     "dtypes": ["float32", "float64", *machine.HALVES],
     "accumulators": dict.fromkeys(machine.HALVES, "float32"),
-    "policies": {"repeats": "bitwise"},
+    "policies": machine.POLICIES,
     "runs_on": described(),
 }
 

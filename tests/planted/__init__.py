@@ -14,6 +14,7 @@ from tests.planted import (  # noqa: F401
     max_pool2d_back,
     memory,
     narrow,
+    not_finite,
     softmax,
     state,
 )

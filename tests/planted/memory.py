@@ -157,23 +157,6 @@ def avg_pool2d_keeps_its_plan_by_shape():
     return avg_pool2d
 
 
-@gap("nan", "NaN is given to max pooling and relu only", "uxlfoundation/oneDNN#5370 (relu)")
-def conv2d_loses_nan(x, weight, bias=None, **o):
-    return good.conv2d(np.nan_to_num(x, posinf=np.inf, neginf=-np.inf), weight, bias, **o)
-
-
-@gap("infinity", "infinity is given to max pooling and activations only")
-def avg_pool2d_clips_infinity(x, **o):
-    most = np.finfo(x.dtype).max
-    return good.avg_pool2d(np.clip(x, -most, most), **o)
-
-
-@gap("subnormal", "no convolution is given a subnormal number")
-def conv2d_flushes_subnormal_weights(x, weight, bias=None, **o):
-    tiny = np.finfo(weight.dtype).tiny
-    return good.conv2d(x, np.where(abs(weight) < tiny, 0, weight), bias, **o)
-
-
 @fault("subnormal")
 def relu_flushes_subnormals(z):
     return np.where(abs(z) < np.finfo(z.dtype).tiny, z * 0, good.relu(z))

@@ -1,0 +1,90 @@
+"""Numbers that are not ordinary: NaN and infinities, and what is too small to be normal."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+import numpy as np
+
+from conformance.backend import Backend
+from conformance.judge import require_truth
+from conformance.operator import Operator
+from conformance.properties.property import NotJudged, holds
+from oracle.formula import Call, Formula, Multilinear, Selection, algebra, is_data, operands
+from oracle.non_finite import with_finite
+from oracle.rounding import FORMATS
+from oracle.truth import data_dtype, truth
+
+
+def _spreads(operator: Operator, formula: Formula) -> bool:
+    """Return whether NaN goes through sums; what is only picked is judged with NaN by others."""
+    return formula in operator.gradients or not isinstance(algebra(formula), Selection)
+
+
+@holds(where=_spreads, kind="not finite", share=0.1, claim=("non_finite", "plane", "window"))
+def propagates_non_finite(
+    backend: Backend, operator: Operator, formula: Formula, call: Call
+) -> float:
+    """NaN and infinities show wherever the formula sums them, and in no other image, channel or
+    row; where the contract claims {"non_finite": "window"}, nor in other pixels, and infinities
+    keep their sign.
+    """  # noqa: D205 - one sentence
+    calls = [
+        one for one in _poisoned(formula, call) if not _is_open(backend, operator, formula, one)
+    ]
+    if not calls:
+        raise NotJudged("the formula reads finite numbers only, or the contract leaves it open")
+    backend.foresee(*((formula, one) for one in calls))
+    return max(require_truth(backend, formula, one, backend.ask(formula, one)) for one in calls)
+
+
+def _poisoned(formula: Formula, call: Call) -> Iterator[Call]:
+    """Yield the call with what is not finite left in one of its arrays only, each in turn."""
+    arrays = {name: call[name] for name in operands(formula, call) if is_data(call[name])}
+    for name, array in arrays.items():
+        if not np.isfinite(array).all():
+            yield {**call, **with_finite(arrays, 1), name: array}
+
+
+def _is_open(backend: Backend, operator: Operator, formula: Formula, call: Call) -> bool:
+    return operator.unsettled(backend.contract.policies, formula, call)
+
+
+def _sums_products(operator: Operator, formula: Formula) -> bool:
+    """Return whether the formula adds products, or numbers, and does not divide."""
+    del operator
+    kind = algebra(formula)
+    return isinstance(kind, Multilinear) and kind.over is None and kind.plus in (None, "bias")
+
+
+@holds(where=_sums_products, share=0.08, claim=("subnormals", "kept"))
+def keeps_subnormals(backend: Backend, operator: Operator, formula: Formula, call: Call) -> float:
+    """Numbers too small to be normal are not taken for 0: neither as arguments nor as answers."""
+    kind, dtype = algebra(formula), data_dtype(call)
+    assert isinstance(kind, Multilinear)  # noqa: S101 - `where` chose it
+    accumulator = backend.contract.accumulator(dtype.name)
+    tiny = [operator.complete(_with_subnormals(formula, call, name), 0) for name in kind.factors]
+    exact = [one for one in tiny if truth(formula, one).is_exact(dtype.name, accumulator)]
+    if not exact:
+        raise NotJudged("the sums are too long to be exact")
+    backend.foresee(*((formula, one) for one in exact))
+    for one in exact:
+        require_truth(backend, formula, one, backend.ask(formula, one))
+    return 0.0
+
+
+def _with_subnormals(formula: Formula, call: Call, tiny: str) -> dict[str, Any]:
+    """Return the call with the least subnormal number, its negative and 0 in one factor.
+
+    The other factor is as large as it can be, so that the products are normal numbers.
+    """
+    kind, limits = algebra(formula), FORMATS[data_dtype(call).name]
+    assert isinstance(kind, Multilinear)  # noqa: S101 - `where` chose it
+    changed: dict[str, Any] = {}
+    for name, array in operands(formula, call).items():
+        signs = np.sign(np.rint(np.asarray(array, np.float64)))
+        power = -limits.subnormal_scale if name == tiny else limits.largest_exponent - 5
+        scaled = np.ldexp(signs, power) * (name in kind.factors)
+        changed[name] = scaled.astype(array.dtype)
+    return {**call, **changed}

@@ -1,0 +1,174 @@
+"""What a formula makes of NaN and infinities: where they must show, where they may, and where not.
+
+In IEEE arithmetic a sum is NaN or infinite wherever one of its terms is.  An implementation may
+multiply by zeros that no formula displays (padding, the gaps that a stride or a dilation leaves, a
+tile that is transformed as a whole), and NaN times 0 is NaN.  So within a plane of a convolution or
+a pooling more elements may be lost than those that the formula sums; beyond it, none.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from functools import cached_property
+from typing import Any, Protocol
+
+import numpy as np
+
+from oracle.formula import (
+    Call,
+    Composed,
+    Formula,
+    Multilinear,
+    Selection,
+    algebra,
+    evaluate,
+    is_data,
+    operands,
+)
+from oracle.geometry import Array, Shape
+
+# Options of the same operation on planes of one pixel.
+ONE_PIXEL: Mapping[str, Any] = {
+    "kernel_size": (1, 1), "stride": (1, 1), "dilation": (1, 1), "padding": (0, 0),
+    "output_padding": (0, 0),
+}  # fmt: skip
+IMAGES = ("N", "C", "H", "W")  # the axes of what has planes
+
+
+class FiniteTruth(Protocol):
+    """What judges the elements that nothing reaches: a truth of the same call, all finite."""
+
+    @property
+    def shape(self) -> Shape:
+        """The answer's shape."""
+
+    def as_float(self, dtype: np.dtype[np.generic]) -> Array:
+        """Return the elements, rounded to `dtype`."""
+
+    def bound(self, dtype: str, accumulator: str) -> Array:
+        """Return the largest error of a right answer per element."""
+
+    def error_over_bound(self, got: Array, accumulator: str) -> Array:
+        """Return the error as a share of the bound."""
+
+
+def is_judged_here(formula: Formula, call: Call) -> bool:
+    """Return whether the formula sums a NaN, or multiplies an infinity."""
+    kind, given = algebra(formula), operands(formula, call)
+    if isinstance(kind, Multilinear):
+        return not all(np.isfinite(a).all() for a in given.values())
+    if isinstance(kind, Selection):
+        return not np.isfinite(given.get("grad_output", 0)).all()
+    return isinstance(kind, Composed) and any(np.isnan(a).any() for a in given.values())
+
+
+def with_finite(call: Call, number: float) -> dict[str, Any]:
+    """Return the call with `number` in place of every NaN and infinity."""
+    return {
+        name: np.where(np.isfinite(v), v, v.dtype.type(number)) if is_data(v) else v
+        for name, v in call.items()
+    }
+
+
+class NonFiniteTruth:
+    """The right answer to a call with NaN or infinities in it.
+
+    Elements that must be one of them are what IEEE arithmetic gives; unless `strict`, an infinity
+    may have become NaN on the way, as transforms and compensated sums subtract one from another.
+    Elements that nothing reaches are those of the call with 0 instead: `finite`.
+    """
+
+    def __init__(self, formula: Formula, call: Call, finite: FiniteTruth, *, strict: bool) -> None:
+        """Evaluate nothing before it is asked for."""
+        self.formula, self.call, self.finite, self.strict = formula, call, finite, strict
+
+    @property
+    def shape(self) -> Shape:
+        """The answer's shape."""
+        return self.finite.shape
+
+    @cached_property
+    def literal(self) -> Array:
+        """What the formula's loops give in float64, by the rules of IEEE arithmetic."""
+        return _ieee(self.formula, self.call)
+
+    @cached_property
+    def must(self) -> Array:
+        """Which elements must be NaN or infinite: those of a term that is, times no 0.
+
+        A kernel may skip zeros, and then there is no such term.
+        """
+        lost = ~np.isfinite(self.literal)
+        if isinstance(algebra(self.formula), Composed):
+            return lost
+        with_0, with_1 = (_ieee(self.formula, with_finite(self.call, v)) for v in (0, 1))
+        return np.asarray(lost & (with_0 != with_1))
+
+    @cached_property
+    def may(self) -> Array:
+        """Which elements may be NaN or infinite.
+
+        `strict`: of what the formula does not sum, only what meets zeros in every implementation
+        that pads its arrays or fills their gaps.
+        """
+        lost = ~np.isfinite(self.literal)
+        if isinstance(algebra(self.formula), Selection):  # by a mask of zeros and ones, maybe
+            return np.asarray(lost | ~np.isfinite(self.call["grad_output"]))
+        if self.strict and not _meets_zeros(self.formula, self.call):
+            return lost
+        return np.asarray(lost | _planes(self.formula, self.call, self.shape))
+
+    def is_exact(self, dtype: str, accumulator: str) -> bool:
+        """Return False: several answers may be right."""
+        del dtype, accumulator
+        return False
+
+    def as_float(self, dtype: np.dtype[np.generic]) -> Array:
+        """Return the elements, of which those that must not be finite are not."""
+        return np.where(self.must, self.literal.astype(dtype), self.finite.as_float(dtype))
+
+    def bound(self, dtype: str, accumulator: str) -> Array:
+        """Return the largest error of finite elements; 0 of others."""
+        return np.where(self.must, 0, self.finite.bound(dtype, accumulator))
+
+    def error_over_bound(self, got: Array, accumulator: str) -> Array:
+        """Return infinity where an element is wrongly finite or wrongly not."""
+        same = (got == self.literal) | (np.isnan(got) & np.isnan(self.literal))
+        lost = same if self.strict else same | np.isnan(got)
+        share = np.where(
+            self.may & ~np.isfinite(got), 0, self.finite.error_over_bound(got, accumulator)
+        )
+        return np.where(self.must, np.where(lost, 0, np.inf), share)
+
+
+def _ieee(formula: Formula, call: Call) -> Array:
+    wide = {n: np.asarray(v, np.float64) if is_data(v) else v for n, v in call.items()}
+    with np.errstate(all="ignore"):
+        return np.asarray(evaluate(formula, wide), np.float64)
+
+
+def _meets_zeros(formula: Formula, call: Call) -> bool:
+    """Return whether what is not finite may be multiplied with zeros that stand for nothing.
+
+    Pixels are multiplied with taps, which have gaps between them where there is a dilation; taps
+    and output gradients with pixels that are padding or between strides.
+    """
+    taps = not np.isfinite(call.get("weight", 0)).all()
+    return taps or formula.__name__.endswith("_weight") or max(call.get("dilation", (1, 1))) > 1
+
+
+def _planes(formula: Formula, call: Call, shape: Shape) -> Array:
+    """Return the elements of all planes that what is not finite is ever summed into.
+
+    That shows where every plane is one pixel: NaN, or 1.
+    """
+    if "input_shape" not in call:
+        return np.zeros(shape, bool)
+    small = {**call, **{name: one for name, one in ONE_PIXEL.items() if name in call}}
+    for name, value in call.items():
+        if isinstance(value, np.ndarray) and value.ndim == len(IMAGES):
+            lost = is_data(value) & ~np.isfinite(value).all(axis=(2, 3), keepdims=True)
+            small[name] = np.where(lost, np.nan, float(is_data(value))).astype(value.dtype)
+        elif name.endswith("_shape"):
+            small[name] = (*value[:2], 1, 1)
+    return np.broadcast_to(~np.isfinite(_ieee(formula, small)), shape)
