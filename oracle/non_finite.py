@@ -94,15 +94,12 @@ class NonFiniteTruth:
 
     @cached_property
     def must(self) -> Array:
-        """Which elements must be NaN or infinite: those of a term that is, times no 0.
+        """Which elements must be NaN or infinite: those that depend on what is.
 
-        A kernel may skip zeros, and then there is no such term.
+        What is multiplied by 0 may be skipped; so may the only class, whose probability is 1.
         """
-        lost = ~np.isfinite(self.literal)
-        if isinstance(algebra(self.formula), Composed):
-            return lost
         with_0, with_1 = (_ieee(self.formula, with_finite(self.call, v)) for v in (0, 1))
-        return np.asarray(lost & (with_0 != with_1))
+        return np.asarray(~np.isfinite(self.literal) & (with_0 != with_1))
 
     @cached_property
     def may(self) -> Array:
