@@ -4,6 +4,7 @@ import json
 import shutil
 import zipfile
 from dataclasses import fields
+from functools import cache
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -138,9 +139,14 @@ CASES = {
 }
 
 
+@cache
+def certificate_of(case):
+    return CASES[case]()
+
+
 @pytest.mark.parametrize("case", CASES)
 def test_certificates_fit_the_schema(case):
-    certificate = CASES[case]()
+    certificate = certificate_of(case)
     content = told(certificate)
     VALIDATOR.validate(content)
     statuses = {o.status for o in certificate.outcomes}
@@ -164,14 +170,14 @@ def test_certificates_fit_the_schema(case):
     ],
 )
 def test_what_is_no_certificate_does_not_fit(change):
-    content = told(CASES["passed"]())
+    content = told(certificate_of("passed"))
     with pytest.raises(jsonschema.ValidationError):
         VALIDATOR.validate({**content, **change})
 
 
 @pytest.mark.parametrize("change", [{"status": "deviation"}, {"status": "fine"}, {"more": 1}])
 def test_an_outcome_that_is_none_does_not_fit(change):
-    content = told(CASES["passed"]())
+    content = told(certificate_of("passed"))
     first, *rest = content["outcomes"]
     with pytest.raises(jsonschema.ValidationError):
         VALIDATOR.validate({**content, "outcomes": [{**first, **change}, *rest]})

@@ -329,9 +329,14 @@ CONTROLS = {
 }  # fmt: skip
 
 
-@pytest.mark.parametrize("package", ["im2col", "torch_reference"])
-@pytest.mark.parametrize(("operator", "formula"), FORMULAS, ids=NAMES)
-def test_right_backends_pass(operator, formula, package, monkeypatch):
+RIGHT = [("im2col", operator, formula) for operator, formula in FORMULAS]
+RIGHT += [("torch_reference", operator, operator.formula) for operator in WITH_LAYERS]
+
+
+@pytest.mark.parametrize(
+    ("package", "operator", "formula"), RIGHT, ids=[f"{p} {f.__name__}" for p, _, f in RIGHT]
+)
+def test_right_backends_pass(package, operator, formula, monkeypatch):
     monkeypatch.setattr(workloads, "BATCHES", (1, 9))
     if package == "torch_reference":
         pytest.importorskip("torch")

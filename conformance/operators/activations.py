@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Mapping
 from dataclasses import replace
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -9,6 +10,7 @@ import numpy as np
 import oracle
 from conformance.data import (
     Arrays,
+    Fill,
     Random,
     Shapes,
     Style,
@@ -37,6 +39,8 @@ TAILS = (
     10.0, 16.0, 17.0, 20.0, 36.0, 40.0, 44.0, 60.0, 80.0, 87.0, 88.0, 89.0, 103.0, 104.0, 200.0,
     354.0, 708.0, 709.0, 710.0, 745.0, 746.0, 1e4, 1e30,
 )  # fmt: skip
+
+FEW = 100  # different elements of a large array
 
 
 def tails(random: Random, sizes: Shapes, limits: Format) -> Arrays:
@@ -72,17 +76,35 @@ def grid(random: Random, sizes: Shapes, limits: Format) -> Arrays:
     return arrays
 
 
+def _of_few(random: Random, sizes: Shapes, limits: Format, fill: Fill) -> Arrays:
+    """Fill the arrays with few elements that stand together, each in many places.
+
+    Only those have to be evaluated, with all their digits, and where they stand is as random.
+    """
+    (shape,) = set(sizes.values())
+    if np.prod(shape) <= FEW:
+        return fill(random, sizes, limits)
+    few = fill(random, dict.fromkeys(sizes, (FEW,)), limits)
+    at = random.integers(FEW, size=shape)
+    return {name: array[at] for name, array in few.items()}
+
+
+def few(*fills: Fill) -> tuple[Style, ...]:
+    """Return the styles of the functions, of few different elements."""
+    return tuple(Style(one.name, partial(_of_few, fill=one.fill)) for one in styles(*fills))
+
+
 PIECEWISE = Styles(
     exact=styles(small_integers, one_hot, all_negative, next_to_powers, cancelling),
-    floats=styles(normal, wide_range, far_from_one, tails),
+    floats=few(normal, wide_range, far_from_one, tails),
     slopes=styles(gaps),
-    not_finite=styles(one_nan_among_floats),
+    not_finite=few(one_nan_among_floats),
 )
 SMOOTH = Styles(
     exact=(),
-    floats=styles(normal, tails, grid, wide_range),
-    slopes=styles(grid),
-    not_finite=styles(one_nan_among_floats),
+    floats=few(normal, tails, grid, wide_range),
+    slopes=few(grid),
+    not_finite=few(one_nan_among_floats),
 )
 
 

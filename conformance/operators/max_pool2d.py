@@ -23,7 +23,7 @@ from conformance.data import (
 from conformance.operator import Arguments, Operator, Policies, Styles
 from conformance.operators import pooling
 from oracle.formula import Call, Formula
-from oracle.geometry import Array, Pair, pool_shape
+from oracle.geometry import Array, Pair, Shape, pool_shape
 from oracle.max_pool2d import max_pool2d_indices, max_pool2d_values
 from oracle.rounding import Format, widened
 
@@ -125,11 +125,24 @@ def maxima(call: Call) -> Iterator[tuple[Pair, Pair, Array]]:
 
 def _winners(call: Call) -> tuple[Array, Array]:
     """Return how many pixels of every window equal its maximum, and whether that is a NaN."""
-    top = max_pool2d_values(widened(call["x"]), **{n: call[n] for n in OPTIONS})
+    x = widened(call["x"])
+    top = max_pool2d_values(x, **{n: call[n] for n in OPTIONS})
     counts = np.zeros(top.shape, int)
-    for (i, j), _, wins in maxima(call):
-        counts[:, :, i, j] += wins
+    for tap in np.ndindex(call["kernel_size"]):
+        windows, pixels = zip(*(_seen(call, top.shape, tap, side) for side in (0, 1)), strict=True)
+        v, m = x[(..., *pixels)], top[(..., *windows)]
+        counts[(..., *windows)] += (v == m) | (np.isnan(v) & np.isnan(m))
     return counts, np.isnan(top)
+
+
+def _seen(call: Call, shape: Shape, tap: Pair, side: int) -> tuple[slice, slice]:
+    """Return the windows whose tap is on the image, along one side, and the pixels it is on."""
+    stride = call["stride"][side]
+    first = tap[side] * call["dilation"][side] - call["padding"][side]  # the first window's pixel
+    start = max(0, -(first // stride))
+    stop = max(start, min(shape[2 + side], -((first - call["x"].shape[2 + side]) // stride)))
+    pixel = first + start * stride
+    return slice(start, stop), slice(pixel, pixel + (stop - start) * stride, stride)
 
 
 def _witness(torch: Any) -> Callable[..., Any]:
