@@ -4,6 +4,7 @@
 thousand terms loses of them is nowhere near what is judged.
 """
 
+from math import isfinite
 from typing import Any
 
 import mpmath
@@ -23,11 +24,7 @@ def precise(array: Array) -> Array:
     return np.asarray(lifted, object).reshape(np.shape(array))
 
 
-def halves(array: Array) -> tuple[Array, Array]:
-    """Return two float64 arrays whose sums are mpmath's numbers, to twice float64's precision."""
-    high = array.astype(np.float64)
-    flat = [
-        float(v - h) if np.isfinite(h) else 0.0
-        for v, h in zip(array.ravel(), high.ravel().tolist(), strict=True)
-    ]
-    return high, np.array(flat, np.float64).reshape(high.shape)
+def halves(number: Any) -> tuple[float, float]:
+    """Return two floats whose sum is mpmath's number, to twice float64's precision."""
+    high = float(number)
+    return high, float(number - high) if isfinite(high) else 0.0

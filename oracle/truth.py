@@ -9,6 +9,7 @@ in `oracle.non_finite`.  Everything that judges an answer asks one of these.
 from __future__ import annotations
 
 import sys
+from collections.abc import Callable
 from functools import cached_property
 from typing import Any, Protocol
 
@@ -23,6 +24,7 @@ from oracle.formula import (
     Multilinear,
     Selection,
     algebra,
+    argument_names,
     evaluate,
     is_data,
     is_place,
@@ -143,7 +145,8 @@ class ComposedTruth(_Lazy):
     @cached_property
     def value(self) -> tuple[Array, Array]:
         """The elements as two float64 arrays that add up to them."""
-        high, low = halves(np.asarray(self._run(precise), object))
+        pairs = self._results("value", precise, halves)
+        high, low = np.array(pairs, np.float64).reshape(len(pairs), 2).T
         return self._spread(high), self._spread(low)
 
     def is_exact(self, dtype: str, accumulator: str) -> bool:
@@ -165,9 +168,7 @@ class ComposedTruth(_Lazy):
         def lift(array: Array) -> Array:
             return _estimates(array, inner)
 
-        estimates = np.asarray(self._run(lift), object)
-        errors = [e.error if isinstance(e, Estimate) else 0.0 for e in estimates.ravel()]
-        bound = self._spread(np.array(errors, np.float64).reshape(estimates.shape))
+        bound = self._spread(np.array(self._results(accumulator, lift, _error), np.float64))
         if inner.bits > result.bits:
             size, unit = abs(self.value[0]), 2.0**-result.bits
             ends = size + bound < float(result.overflow)
@@ -194,14 +195,43 @@ class ComposedTruth(_Lazy):
             return _distinct(given)
         return given, None
 
-    def _run(self, lift: Any) -> Array:
-        numbers = {name: lift(array) for name, array in self._given[0].items()}
-        return evaluate(self.formula, {**self.call, **numbers})
+    def _results(self, what: str, lift: Any, read: Callable[[Any], Any]) -> list[Any]:
+        """Return what is read from each number that comes of the evaluated ones, lifted.
+
+        Of numbers that stand together, what was read before is known: parts of a batch and
+        gradients' neighbours ask for the same again.
+        """
+        given, places = self._given
+        if places is None:
+            return [read(one) for one in self._run(given, lift)]
+        options = tuple(self.call[name] for name in argument_names(self.formula)[1])
+        known = _READ.setdefault((self.formula, options, what), {})
+        if len(known) > MOST_READ:
+            known.clear()
+        bits = (np.asarray(a, np.float64).view(np.int64).tolist() for a in given.values())
+        keys = list(zip(*bits, strict=True))
+        new = [place for place, key in enumerate(keys) if key not in known]
+        if new:
+            found = self._run({name: array[new] for name, array in given.items()}, lift)
+            known.update((keys[at], read(one)) for at, one in zip(new, found, strict=True))
+        return [known[key] for key in keys]
+
+    def _run(self, given: dict[str, Array], lift: Any) -> list[Any]:
+        numbers = {name: lift(array) for name, array in given.items()}
+        return list(np.ravel(np.asarray(evaluate(self.formula, {**self.call, **numbers}), object)))
 
     def _spread(self, results: Array) -> Array:
         """Return what came of the evaluated numbers, wherever they stand."""
         places = self._given[1]
-        return results if places is None else results[places].reshape(self.shape)
+        return (results if places is None else results[places]).reshape(self.shape)
+
+
+MOST_READ = 10_000
+_READ: dict[tuple[Formula, tuple[Any, ...], str], dict[tuple[int, ...], Any]] = {}
+
+
+def _error(number: Any) -> float:
+    return number.error if isinstance(number, Estimate) else 0.0
 
 
 def _distinct(arrays: dict[str, Array]) -> tuple[dict[str, Array], Array]:

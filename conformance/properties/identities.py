@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from itertools import pairwise
 from typing import Any
 
 import numpy as np
@@ -36,6 +37,8 @@ from oracle.formula import Call, Formula, Multilinear, algebra, images, is_data,
 from oracle.geometry import Array
 from oracle.rounding import FORMATS
 from oracle.truth import answer_dtype, data_dtype, truth
+
+EDGE = 6  # images at either end of a large batch that are asked for alone
 
 
 def _is_linear(operator: Operator, formula: Formula) -> bool:
@@ -76,9 +79,11 @@ def _has_images(operator: Operator, formula: Formula) -> bool:
 
 @holds(where=_has_images, kind="any", share=0.4)
 def batch_independent(backend: Backend, operator: Operator, formula: Formula, call: Call) -> float:
-    """The answer for a batch is the answers for its images, side by side or summed."""
+    """The answer for a batch is the answers for its images, side by side or summed; of a large
+    batch, for its first and last ones and for parts of what is between.
+    """  # noqa: D205 - one sentence
     call = two_images(operator, call)
-    apart = [images(call, slice(n, n + 1)) for n in range(len(call["grad_output"]))]
+    apart = [images(call, part) for part in _parts(len(call["grad_output"]))]
     backend.foresee((formula, call), *((formula, one) for one in apart))
     whole = answer(backend, operator, formula, call)
     parts = [answer(backend, operator, formula, one) for one in apart]
@@ -91,6 +96,15 @@ def batch_independent(backend: Backend, operator: Operator, formula: Formula, ca
         want = sum(parts[1:], parts[0])
     require_close(f"{formula.__name__} of the batch, beside its images", whole, want)
     return 0.0
+
+
+def _parts(count: int) -> list[slice]:
+    """Return single images, and of a large batch parts between the first and the last ones."""
+    alone = list(range(count)) if count <= 3 * EDGE else [*range(EDGE), *range(count - EDGE, count)]
+    between = np.linspace(EDGE, count - EDGE, 5).astype(int).tolist() if count > 3 * EDGE else []
+    single = [slice(n, n + 1) for n in alone]
+    inner = [slice(a, b) for a, b in pairwise(between)]
+    return sorted([*single, *inner], key=lambda part: part.start)
 
 
 def _is_conv_transpose2d(operator: Operator, formula: Formula) -> bool:
