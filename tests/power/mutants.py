@@ -1,0 +1,244 @@
+"""`python -m tests.power.mutants`: change im2col in every small way, and see what the suite says.
+
+Mutants are cosmic-ray's: an operator for another, a number one off, a comparison turned, a loop
+that does not run.  Each is judged in a process of its own as a program that writes kernels would
+(`conformance.check(..., stop_at_first_mismatch=True)`), at the default number of examples.  What
+survives is a gap of the suite, or computes the same: `equivalent.py` says why, one by one.
+"""
+
+from __future__ import annotations
+
+import argparse
+import hashlib
+import importlib
+import json
+import multiprocessing
+import shutil
+import sys
+import tempfile
+import time
+import warnings
+from collections import Counter
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor, as_completed
+from difflib import SequenceMatcher
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import conformance
+from conformance.threads import one_thread
+from tests.power.equivalent import EQUIVALENT
+
+IM2COL = Path(__file__).parent.parent.parent / "implementations" / "im2col"
+RESULTS = Path(__file__).parent / "results" / "mutants.json"
+JOURNAL = Path(".gradoracle") / "mutants.jsonl"
+CONCERNED = {  # what is judged of a mutant, by the file that it is in
+    "activations.py": ["relu", "leaky_relu", "sigmoid", "tanh"],
+    "convolution.py": ["conv2d", "conv_transpose2d"],
+    "dense.py": ["linear", "batch_mean", "sgd_step"],
+    "halves.py": ["relu", "linear", "softmax"],
+    "loss.py": ["softmax", "cross_entropy"],
+    "pooling.py": ["max_pool2d", "avg_pool2d"],
+    "transposed.py": ["conv_transpose2d"],
+}
+PACKAGE = "mutated_im2col"
+LONGEST = 600.0  # seconds for one mutant; what hangs is killed by then
+EVERY = 15.0  # seconds between two lines about how far it is
+ABSENT = "cosmic-ray is not installed; pip install 'gradoracle[mutants]'"
+
+
+class Mutant(NamedTuple):
+    """A small change of one line."""
+
+    file: str
+    line: int
+    before: str
+    after: str
+
+    @property
+    def key(self) -> str:
+        """The change, wherever in the file the line is now."""
+        return f"{self.file}: {self.before} -> {self.after}"
+
+
+def mutants(file: Path) -> Iterator[tuple[Mutant, str]]:
+    """Yield every change of a file, and the changed text; two that give the same text are one.
+
+    Raises:
+        ImportError: cosmic-ray is not there; the message says how to get it.
+    """
+    try:
+        from cosmic_ray.mutating import mutate_code
+        from cosmic_ray.plugins import get_operator, operator_names
+    except ImportError as error:
+        raise ImportError(ABSENT) from error
+    source, seen = file.read_text(encoding="utf-8"), set()
+    for name in operator_names():
+        kind = get_operator(name)
+        if kind.arguments() or name.endswith("NoOp"):
+            continue
+        for occurrence in range(10_000):
+            text = mutate_code(source, kind(), occurrence)
+            if text is None:
+                break
+            if text == source or text in seen:
+                continue
+            seen.add(text)
+            yield _described(file.name, source, text), text
+
+
+def _described(file: str, source: str, text: str) -> Mutant:
+    before, after = source.splitlines(), text.splitlines()
+    changes = SequenceMatcher(None, before, after, autojunk=False).get_opcodes()
+    _, i, j, k, end = next(change for change in changes if change[0] != "equal")
+    return Mutant(file, i + 1, _joined(before[i:j]), _joined(after[k:end]))
+
+
+def _joined(lines: list[str]) -> str:
+    return " ".join(line.strip() for line in lines)
+
+
+def judged(mutant: Mutant, text: str) -> tuple[str, str]:
+    """Return "killed" or "survived", and why, from a process that may crash or hang."""
+    fork = multiprocessing.get_context("fork")
+    here, there = fork.Pipe(duplex=False)
+    process = fork.Process(target=_judge, args=(mutant.file, text, there), daemon=True)
+    process.start()
+    there.close()
+    try:
+        if not here.poll(LONGEST):
+            return "killed", f"no verdict within {LONGEST:g} s"
+        verdict, why = here.recv()
+        return str(verdict), str(why)
+    except EOFError:
+        process.join()
+        return "killed", f"the process ended with {process.exitcode}"
+    finally:
+        process.kill()
+        process.join()
+
+
+def _judge(file: str, text: str, there: Any) -> None:
+    """Import a copy of im2col with one file changed, and send what the suite says."""
+    folder = Path(tempfile.mkdtemp())
+    try:
+        package = folder / PACKAGE
+        shutil.copytree(IM2COL, package, ignore=shutil.ignore_patterns("__pycache__"))
+        (package / file).write_text(text, encoding="utf-8")
+        for one in package.glob("*.py"):
+            renamed = one.read_text(encoding="utf-8").replace("implementations.im2col", PACKAGE)
+            one.write_text(renamed, encoding="utf-8")
+        sys.path.insert(0, str(folder))
+        there.send(_verdict(CONCERNED.get(file)))
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+def _verdict(operators: list[str] | None) -> tuple[str, str]:
+    with one_thread(), warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        try:
+            certificate = conformance.check(
+                importlib.import_module(PACKAGE), operators=operators, seed=1,
+                stop_at_first_mismatch=True,
+            )  # fmt: skip
+        except Exception as error:  # noqa: BLE001 - a mutant that cannot be imported is dead
+            return "killed", f"{type(error).__name__}: {error}"[:160]
+    why = certificate.mismatches[0].headline if certificate.mismatches else certificate.why_not
+    return ("survived", "") if certificate.passed else ("killed", why[:160])
+
+
+# -- many of them ---------------------------------------------------------------------------------
+
+
+def fingerprint() -> str:
+    """Return one hash of what is mutated."""
+    total = hashlib.sha256()
+    for file in sorted(IM2COL.glob("*.py")):
+        total.update(file.read_bytes())
+    return total.hexdigest()
+
+
+def table(results: dict[str, Any]) -> str:
+    """Return how many mutants of each file were killed, and what survived for which reason."""
+    counts = Counter((one["file"], one["verdict"]) for one in results["mutants"])
+    files = sorted({file for file, _ in counts})
+    lines = ["file             mutants  killed  equivalent  survived"]
+    for file in files:
+        dead, alive = counts[file, "killed"], counts[file, "survived"]
+        known = sum(key.startswith(f"{file}: ") for key in _survivors(results) if key in EQUIVALENT)
+        lines.append(f"{file:16} {dead + alive:7} {dead:7} {known:11} {alive - known:9}")
+    lines += [f"  {key}" for key in _survivors(results) if key not in EQUIVALENT]
+    return "\n".join(lines)
+
+
+def _survivors(results: dict[str, Any]) -> list[str]:
+    """Return the keys of what survived."""
+    alive = [one for one in results["mutants"] if one["verdict"] == "survived"]
+    return [Mutant(one["file"], one["line"], one["before"], one["after"]).key for one in alive]
+
+
+def _known(journal: Path) -> dict[str, tuple[str, str]]:
+    """Return the verdicts of a journal that is about the same code, by key and line."""
+    if not journal.exists():
+        return {}
+    head, *lines = journal.read_text(encoding="utf-8").splitlines()
+    if json.loads(head) != fingerprint():
+        return {}
+    return {where: (verdict, why) for where, verdict, why in map(json.loads, lines)}
+
+
+def _arguments() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(
+        prog="python -m tests.power.mutants",
+        description="Judge every small change of im2col's code, and list what the suite does not "
+        "tell from the right one. It can be stopped at any time and goes on where it was.",
+    )
+    add = parser.add_argument
+    add("--files", nargs="+", choices=CONCERNED, default=list(CONCERNED), metavar="FILE",
+        help=f"some only, of {', '.join(CONCERNED)}")  # fmt: skip
+    add("--jobs", type=int, default=1, metavar="N", help="at a time (default: 1)")
+    add("--journal", type=Path, default=JOURNAL, metavar="FILE",
+        help=f"where verdicts are written as they fall (default: {JOURNAL})")  # fmt: skip
+    add("--save", action="store_true", help=f"write the results to {RESULTS.name}")
+    return parser.parse_args()
+
+
+def main() -> int:
+    """Judge what is not judged yet, and print the table; 1 where a mutant survives unexplained."""
+    given = _arguments()
+    try:
+        everything = [found for name in given.files for found in mutants(IM2COL / name)]
+    except ImportError as error:
+        print(error, file=sys.stderr)
+        return 2
+    known = _known(given.journal)
+    given.journal.parent.mkdir(parents=True, exist_ok=True)
+    if not known:
+        given.journal.write_text(json.dumps(fingerprint()) + "\n", encoding="utf-8")
+    missing = [(m, text) for m, text in everything if f"{m.line} {m.key}" not in known]
+    conformance.check("implementations.im2col", examples=2, seed=1)  # imports what all need
+    told = start = time.monotonic()
+    with ThreadPoolExecutor(given.jobs) as pool, given.journal.open("a", encoding="utf-8") as file:
+        waiting = {pool.submit(judged, m, text): m for m, text in missing}
+        for count, done in enumerate(as_completed(waiting), 1):
+            where = f"{waiting[done].line} {waiting[done].key}"
+            known[where] = done.result()
+            file.write(json.dumps([where, *known[where]]) + "\n")
+            file.flush()
+            if time.monotonic() - told > EVERY:
+                told = time.monotonic()
+                print(f"{count} of {len(missing)} in {told - start:.0f} s", file=sys.stderr)
+    found = [(m, *known[f"{m.line} {m.key}"]) for m, _ in everything]
+    results = {
+        "fingerprint": fingerprint(),
+        "mutants": [{**m._asdict(), "verdict": verdict, "why": why} for m, verdict, why in found],
+    }
+    print(table(results))
+    if given.save:
+        RESULTS.write_text(json.dumps(results, indent=1) + "\n", encoding="utf-8")
+    return int(any(key not in EQUIVALENT for key in _survivors(results)))
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,187 @@
+"""`python -m tests.power.soundness`: judge what is right, again and again, and count false alarms.
+
+Every shard is one certification of one shipped backend in one dtype from a seed of its own.  A
+mismatch is a false alarm of the suite or a fault of the backend, and is kept with its headline.
+The largest error over its rounding bound, per formula and dtype, says how much room is left.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import multiprocessing
+import sys
+import time
+import warnings
+from collections import Counter
+from collections.abc import Iterator
+from concurrent.futures import ProcessPoolExecutor, as_completed
+from contextlib import suppress
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import conformance
+from conformance.fingerprint import suite
+from conformance.jobs import limit
+from conformance.registry import IN_PROCESS, load
+from conformance.threads import one_thread
+from oracle.rounding import FORMATS
+
+RESULTS = Path(__file__).parent / "results" / "soundness.json"
+JOURNAL = Path(".gradoracle") / "soundness.jsonl"
+BACKENDS = ("im2col", "torch", "oracle")
+MILLION = 1_000_000
+
+
+class Shard(NamedTuple):
+    """One certification."""
+
+    backend: str
+    dtype: str
+    seed: int
+
+
+def shards(backends: list[str]) -> Iterator[Shard]:
+    """Yield shards without end: every backend in every dtype that it claims, seed by seed."""
+    claimed = {name: load(name, IN_PROCESS).contract.dtypes for name in backends}
+    seed = 0
+    while True:
+        seed += 1
+        for name in backends:
+            for dtype in claimed[name]:
+                yield Shard(name, dtype, seed)
+
+
+def judged(shard: Shard, examples: int | None = None) -> dict[str, Any]:
+    """Return the calls judged and the largest error of every formula, and what was flagged."""
+    backend = load(shard.backend, IN_PROCESS)
+    limit(backend, [shard.dtype])
+    with one_thread(), warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        certificate = conformance.check(backend, examples=examples, seed=shard.seed)
+    calls, worst = Counter[str](), dict[str, float]()
+    for one in certificate.outcomes:
+        calls[one.formula] += one.judged
+        worst[one.formula] = max(worst.get(one.formula, 0.0), one.worst_error_over_bound)
+    flagged = [f"{m.formula} {m.property_name}: {m.headline}" for m in certificate.mismatches]
+    if not flagged and not certificate.passed:
+        flagged = [certificate.why_not]
+    seconds = sum(one.seconds for one in certificate.outcomes)
+    return {"calls": calls, "worst": worst, "flagged": flagged, "seconds": seconds}
+
+
+class Journal:
+    """A file of JSON lines: the first says which suite judged, each other one is a shard."""
+
+    def __init__(self, path: Path) -> None:
+        """Read what the same suite judged before; what another one did is begun anew."""
+        self.path, self.known = path, dict[Shard, dict[str, Any]]()
+        path.parent.mkdir(parents=True, exist_ok=True)
+        head, *lines = path.read_text(encoding="utf-8").splitlines() if path.exists() else [""]
+        if head != json.dumps(suite()):
+            path.write_text(json.dumps(suite()) + "\n", encoding="utf-8")
+            return
+        for line in lines:
+            with suppress(json.JSONDecodeError):  # a kill may cut the last line off
+                shard, found = json.loads(line)
+                self.known[Shard(*shard)] = found
+
+    def add(self, shard: Shard, found: dict[str, Any]) -> None:
+        """Write a shard down at once."""
+        self.known[shard] = found
+        with self.path.open("a", encoding="utf-8") as file:
+            file.write(json.dumps([shard, found]) + "\n")
+
+    @property
+    def calls(self) -> int:
+        """How many calls were judged."""
+        return sum(sum(found["calls"].values()) for found in self.known.values())
+
+
+def content(journal: Journal) -> dict[str, Any]:
+    """Return the results: calls and largest errors per dtype and formula, and what was flagged."""
+    calls: dict[str, Counter[str]] = {}
+    worst: dict[str, dict[str, float]] = {}
+    for shard, found in journal.known.items():
+        calls.setdefault(shard.dtype, Counter()).update(found["calls"])
+        most = worst.setdefault(shard.dtype, {})
+        for formula, share in found["worst"].items():
+            most[formula] = max(most.get(formula, 0.0), share)
+    return {
+        "calls": journal.calls,
+        "by backend": Counter({
+            name: sum(sum(f["calls"].values()) for s, f in journal.known.items() if s[0] == name)
+            for name in sorted({shard.backend for shard in journal.known})
+        }),
+        "seeds": max((shard.seed for shard in journal.known), default=0),
+        "flagged": [[*shard, *found["flagged"]] for shard, found in journal.known.items()
+                    if found["flagged"]],
+        "calls of": calls,
+        "worst": worst,
+    }  # fmt: skip
+
+
+def table(results: dict[str, Any]) -> str:
+    """Return the largest error over its bound, a row per formula and a column per dtype."""
+    dtypes = [dtype for dtype in FORMATS if dtype in results["worst"]]
+    formulas = list(dict.fromkeys(f for dtype in dtypes for f in results["worst"][dtype]))
+    rows = [f"| formula | {' | '.join(dtypes)} |", f"|---|{'---|' * len(dtypes)}"]
+    for formula in formulas:
+        shares = [results["worst"][dtype].get(formula, 0.0) for dtype in dtypes]
+        if any(shares):
+            rows.append(f"| `{formula}` | {' | '.join(f'{s:.3f}' for s in shares)} |")
+    return "\n".join(rows)
+
+
+def summary(results: dict[str, Any]) -> str:
+    """Return how many calls were judged of whom, and how many shards were flagged."""
+    of = ", ".join(f"{count:,} of {name}" for name, count in results["by backend"].items())
+    flagged = len(results["flagged"])
+    return f"{results['calls']:,} calls judged ({of}), {flagged} certifications flagged"
+
+
+def _arguments() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(
+        prog="python -m tests.power.soundness",
+        description="Certify the shipped backends from one seed after the other until enough calls "
+        "are judged, and print what was flagged and how near errors came to their bounds. It can "
+        "be stopped at any time and goes on where it was.",
+    )
+    add = parser.add_argument
+    add("--calls", type=int, default=MILLION, metavar="N", help="default: a million")
+    add("--backends", nargs="+", default=list(BACKENDS), metavar="NAME",
+        help=f"default: {', '.join(BACKENDS)}")  # fmt: skip
+    add("--jobs", type=int, default=1, metavar="N", help="processes (default: 1)")
+    add("--journal", type=Path, default=JOURNAL, metavar="FILE",
+        help=f"where shards are written as they end (default: {JOURNAL})")  # fmt: skip
+    add("--save", action="store_true", help=f"write the results to {RESULTS.name}")
+    return parser.parse_args()
+
+
+def main() -> int:
+    """Judge until there are enough calls; 1 where something was flagged."""
+    given, start = _arguments(), time.monotonic()
+    journal, ahead = Journal(given.journal), shards(given.backends)
+    context = multiprocessing.get_context("spawn")
+    with ProcessPoolExecutor(given.jobs, context) as pool:
+        waiting = {}
+        while journal.calls < given.calls or waiting:
+            while journal.calls < given.calls and len(waiting) < given.jobs:
+                shard = next(one for one in ahead if one not in journal.known)
+                waiting[pool.submit(judged, shard)] = shard
+            done = next(as_completed(waiting))
+            shard = waiting.pop(done)
+            journal.add(shard, done.result())
+            told = f"{journal.calls:,} calls in {time.monotonic() - start:.0f} s; {shard.backend} "
+            flagged = "; ".join(journal.known[shard]["flagged"])
+            print(told + f"{shard.dtype}, seed {shard.seed} {flagged}", file=sys.stderr, flush=True)
+    results = content(journal)
+    print(summary(results))
+    print(table(results))
+    if given.save:
+        RESULTS.write_text(json.dumps(results, indent=1) + "\n", encoding="utf-8")
+    return int(bool(results["flagged"]))
+
+
+if __name__ == "__main__":
+    sys.exit(main())

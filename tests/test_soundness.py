@@ -1,0 +1,97 @@
+"""Right backends are judged again and again, and what is flagged is kept."""
+
+from itertools import islice
+from types import SimpleNamespace
+
+import pytest
+
+from conformance.registry import wrap
+from implementations import im2col
+from tests.power import soundness
+from tests.power.soundness import Journal, Shard, content, judged, shards, summary, table
+
+
+@pytest.fixture
+def narrow(monkeypatch):
+    """Let the backend have one function only, and a wrong one if it is named so."""
+
+    def load(name, confinement):
+        relu = im2col.relu if name == "right" else im2col.tanh
+        return wrap(SimpleNamespace(relu=relu, contract={"dtypes": ["float32", "float16"]}))
+
+    monkeypatch.setattr(soundness, "load", load)
+
+
+@pytest.mark.usefixtures("narrow")
+def test_a_shard_is_a_certification_in_one_dtype():
+    found = judged(Shard("right", "float16", 1), examples=20)
+    assert found["flagged"] == []
+    assert set(found["calls"]) >= {"relu"}
+    assert found["calls"]["relu"] > 20
+    wrong = judged(Shard("wrong", "float32", 1), examples=20)
+    assert any("relu matches_oracle: relu[" in one for one in wrong["flagged"])
+
+
+@pytest.mark.usefixtures("narrow")
+def test_shards_never_repeat():
+    assert [*islice(shards(["right", "other"]), 5)] == [
+        ("right", "float32", 1), ("right", "float16", 1), ("other", "float32", 1),
+        ("other", "float16", 1), ("right", "float32", 2),
+    ]  # fmt: skip
+
+
+def entry(calls, worst, *flagged):
+    return {"calls": {"relu": calls}, "worst": {"relu": worst}, "flagged": [*flagged], "seconds": 1}
+
+
+def test_a_journal_goes_on_and_results_keep_the_worst(tmp_path):
+    path = tmp_path / "folder" / "journal"
+    journal = Journal(path)
+    journal.add(Shard("im2col", "float32", 1), entry(10, 0.5))
+    journal.add(Shard("torch", "float32", 1), entry(30, 0.25, "relu linear: x"))
+    path.write_text(path.read_text("utf-8") + '[["im2col", "floa', "utf-8")
+    again = Journal(path)
+    assert again.known == journal.known
+    assert again.calls == 40
+    results = content(again)
+    assert results["worst"] == {"float32": {"relu": 0.5}}
+    assert results["flagged"] == [["torch", "float32", 1, "relu linear: x"]]
+    assert (
+        summary(results) == "40 calls judged (10 of im2col, 30 of torch), 1 certifications flagged"
+    )
+    assert table(results).splitlines()[2] == "| `relu` | 0.500 |"
+
+
+def test_what_another_suite_judged_is_begun_anew(tmp_path, monkeypatch):
+    Journal(tmp_path / "j").add(Shard("im2col", "float32", 1), entry(10, 0.5))
+    monkeypatch.setattr(soundness, "suite", lambda: "another")
+    assert Journal(tmp_path / "j").known == {}
+
+
+@pytest.mark.usefixtures("narrow")
+def test_the_command_stops_at_enough_calls(tmp_path, monkeypatch, capsys):
+    class Here:
+        def __init__(self, *arguments):
+            pass
+
+        def __enter__(self):
+            return self
+
+        def __exit__(self, *error):
+            return None
+
+        def submit(self, function, shard):
+            from concurrent.futures import Future
+
+            done = Future()
+            done.set_result(entry(10, 0.5, *(["bad"] if shard.seed == 2 else [])))
+            return done
+
+    monkeypatch.setattr(soundness, "ProcessPoolExecutor", Here)
+    command = ["soundness", "--backends", "right", "--journal", str(tmp_path / "j"), "--calls"]
+    monkeypatch.setattr("sys.argv", [*command, "15"])
+    assert soundness.main() == 0
+    assert "20 calls judged" in capsys.readouterr().out
+    monkeypatch.setattr("sys.argv", [*command, "30"])
+    assert soundness.main() == 1
+    assert "30 calls judged (30 of right), 1 certifications flagged" in capsys.readouterr().out
