@@ -21,33 +21,36 @@ DIVIDE, EXP, LOG, TANH = 6, 6, 6, 10
 SIGNS_AND_ZERO = (1.0, -1.0, 0.0)
 
 
+class Arithmetic:
+    """A format's unit roundoff, its smallest normal number, and where its numbers overflow."""
+
+    __slots__ = ("most", "tiny", "unit")
+
+    def __init__(self, unit: float, tiny: float, most: float = math.inf) -> None:
+        """Keep the numbers."""
+        self.unit, self.tiny, self.most = unit, tiny, most
+
+
 class Estimate:
-    """`value`, known to `error`, in a format of unit roundoff `unit` and smallest normal `tiny`.
+    """`value`, known to `error`, in an arithmetic.
 
     From `most` on numbers overflow: the error of what may is infinite, and so is that of whatever
     comes of it.
     """
 
-    __slots__ = ("error", "most", "tiny", "unit", "value")  # and no dataclass: millions are made
+    __slots__ = ("arithmetic", "error", "value")  # and no dataclass: millions are made
 
-    def __init__(
-        self, value: float, error: float, unit: float, tiny: float, most: float = math.inf
-    ) -> None:
+    def __init__(self, value: float, error: float, arithmetic: Arithmetic) -> None:
         """Keep the numbers."""
-        self.value, self.error, self.unit, self.tiny = value, error, unit, tiny
-        self.most = most
+        self.value, self.error, self.arithmetic = value, error, arithmetic
 
     def rounded(self, value: float, error: float, units: float = 1.0) -> Estimate:
         """Return the result of an operation that is itself accurate to `units`."""
-        size = abs(value)
+        size, arithmetic = abs(value), self.arithmetic
         if size == math.inf:
-            return self._with(value, 0.0)
-        error += units * self.unit * (size + error)
-        return self._with(value, error if size + error < self.most else math.inf)
-
-    def _with(self, value: float, error: float) -> Estimate:
-        """Return other numbers of the same format."""
-        return Estimate(value, error, self.unit, self.tiny, self.most)
+            return Estimate(value, 0.0, arithmetic)
+        error += units * arithmetic.unit * (size + error)
+        return Estimate(value, error if size + error < arithmetic.most else math.inf, arithmetic)
 
     def __add__(self, other: Any) -> Estimate:
         b = other if type(other) is Estimate else self._like(other)
@@ -60,13 +63,18 @@ class Estimate:
     __radd__ = __add__
 
     def __neg__(self) -> Estimate:
-        return self._with(-self.value, self.error)
+        return Estimate(-self.value, self.error, self.arithmetic)
 
     def __sub__(self, other: Any) -> Estimate:
-        return self + -self._like(other)
+        b = other if type(other) is Estimate else self._like(other)
+        if not (b.value or b.error):
+            return self
+        if not (self.value or self.error):
+            return -b
+        return self.rounded(self.value - b.value, self.error + b.error)
 
     def __rsub__(self, other: Any) -> Estimate:
-        return (-self).__add__(other)
+        return self._like(other) - self
 
     def __mul__(self, other: Any) -> Estimate:
         b = other if type(other) is Estimate else self._like(other)
@@ -75,14 +83,14 @@ class Estimate:
         if not b.error and b.value in SIGNS_AND_ZERO:
             return self._times_sign(b)
         error = abs(self.value) * b.error + abs(b.value) * self.error + self.error * b.error
-        return self.rounded(self.value * b.value, error + self.tiny)
+        return self.rounded(self.value * b.value, error + self.arithmetic.tiny)
 
     __rmul__ = __mul__
 
     def _times_sign(self, sign: Estimate) -> Estimate:
         """Return the product with exactly 1, -1 or 0, which rounds nothing."""
         if not sign.value:
-            return sign if self.error < math.inf else self._with(0.0, math.inf)
+            return sign if self.error < math.inf else Estimate(0.0, math.inf, self.arithmetic)
         return self if sign.value > 0 else -self
 
     def __truediv__(self, other: Any) -> Estimate:
@@ -90,13 +98,13 @@ class Estimate:
         quotient = self.value / b.value
         room = abs(b.value) - b.error
         error = (self.error + abs(quotient) * b.error) / room if room > 0 else math.inf
-        return self.rounded(quotient, error + self.tiny, DIVIDE)
+        return self.rounded(quotient, error + self.arithmetic.tiny, DIVIDE)
 
     def __rtruediv__(self, other: Any) -> Estimate:
         return self._like(other) / self
 
     def __abs__(self) -> Estimate:
-        return self._with(abs(self.value), self.error)
+        return Estimate(abs(self.value), self.error, self.arithmetic)
 
     def __gt__(self, other: Any) -> bool:
         return self.value > (other.value if type(other) is Estimate else other)
@@ -110,17 +118,18 @@ class Estimate:
     def exp(self) -> Estimate:
         """Return e to this power."""
         value = math.exp(self.value)
-        return self.rounded(value, value * math.expm1(min(self.error, 700.0)) + self.tiny, EXP)
+        error = value * math.expm1(min(self.error, 700.0))
+        return self.rounded(value, error + self.arithmetic.tiny, EXP)
 
     def log(self) -> Estimate:
         """Return the natural logarithm."""
         room = self.value - self.error
         error = self.error / room if room > 0 else math.inf
-        return self.rounded(math.log(self.value), error + self.tiny, LOG)
+        return self.rounded(math.log(self.value), error + self.arithmetic.tiny, LOG)
 
     def tanh(self) -> Estimate:
         """Return the hyperbolic tangent."""
-        return self.rounded(math.tanh(self.value), self.error + self.tiny, TANH)
+        return self.rounded(math.tanh(self.value), self.error + self.arithmetic.tiny, TANH)
 
     def plus_all(self, others: list[Any]) -> Estimate:
         """Return the sum with `others`, whatever the order it is taken in."""
@@ -129,10 +138,11 @@ class Estimate:
             return self
         error = math.fsum(t.error for t in terms)
         size = math.fsum(abs(t.value) for t in terms) + error
-        gamma = (len(terms) - 1) * self.unit
+        gamma = (len(terms) - 1) * self.arithmetic.unit
         value = math.fsum(t.value for t in terms)
         error += gamma / (1 - gamma) * size if gamma < 1 else math.inf
-        return self._with(value, error if size < self.most * (1 - gamma) else math.inf)
+        ends = size < self.arithmetic.most * (1 - gamma)
+        return Estimate(value, error if ends else math.inf, self.arithmetic)
 
     def or_else(self, other: Estimate) -> Estimate:
         """Return the less certain of two ways to compute the same number."""
@@ -142,4 +152,4 @@ class Estimate:
         """Return a constant of a formula as an exact estimate."""
         if isinstance(other, Estimate):
             return other
-        return self._with(float(other), 0.0)
+        return Estimate(float(other), 0.0, self.arithmetic)

@@ -25,6 +25,8 @@ from oracle.rounding import FORMATS, Format
 Integers: TypeAlias = Array  # whole numbers: float64 while they stay below 2**53, else objects
 
 EXACT = 2**53  # float64 holds every integer up to here
+NARROW = 30  # bits of a significand: float64 computes what is judged as such to 2**-23 of its bound
+NEAR = 2.0**-20  # to 1: there integers decide, not float64
 LARGE, LARGE_COMPILED = 200_000, 4_000  # terms from which limbs beat Python's integers
 
 
@@ -148,7 +150,13 @@ class MultilinearTruth:
         if self.scale > limits.subnormal_scale:
             return False
         most = 2 ** min(limits.bits, max(0, limits.largest_exponent + self.scale))
-        return self._largest_sum() <= most or bool((self.magnitude <= most).all())
+        if self._largest_sum() <= most:
+            return True
+        with np.errstate(over="ignore"):
+            largest = float(np.ldexp(self._magnitude, self.scale).max(initial=0)) / most
+        if abs(largest - 1) > NEAR:
+            return bool(largest < 1)
+        return bool((self.magnitude <= most).all())
 
     def as_float(self, dtype: np.dtype[np.generic]) -> Array:
         """Return the elements rounded to float64 and from there to `dtype`."""
@@ -164,22 +172,79 @@ class MultilinearTruth:
             gamma_n = n*u / (1 - n*u)                                 [Higham 2002, section 3.1]
 
         holds for sums of n terms in any order, where it is `bounded`; elsewhere the share is 0.
-        Above 1, or not a number: wrong.  Everything is compared in integers; only the share that
-        is returned is rounded.
+        Above 1, or not a number: wrong.  Floats decide where a share is far from 1; near it,
+        everything is compared in integers, and only the share that is returned is rounded.
         """
         bounded = self.bounded(got.dtype.name, accumulator)
         ratio = np.where(bounded, np.inf, 0.0)
         finite = np.isfinite(got) & bounded
         if not finite.any():
             return ratio
+        bound = self._rounded_bound(got.dtype.name, accumulator)
+        if bound is not None:
+            with np.errstate(all="ignore"):
+                error = self._error(np.where(finite, got, 0), accumulator)
+                shares = np.where(error == 0, 0.0, error / bound)
+            if (abs(shares[finite] - 1) > NEAR).all():
+                ratio[finite] = shares[finite]
+                return ratio
         digits, shift = scaled(np.where(finite, got, 0))
         common = max(shift, self.scale, *self._underflow_scales(got.dtype.name, accumulator))
         want = integers(self.value) * 2 ** (common - self.scale)
         error = abs(integers(digits) * (2 ** (common - shift) * self.odd) - want)
         allowed, unit = self._allowed(common, abs(want), got.dtype.name, accumulator)
-        shares = np.frompyfunc(_share, 2, 1)(error * unit, allowed)
-        ratio[finite] = np.asarray(shares, np.float64)[finite]
+        ratio[finite] = _shares(np.asarray(error * unit), np.asarray(allowed))[finite]
         return ratio
+
+    def _error(self, got: Array, accumulator: str) -> Array:
+        """Return |got - truth|, rounded; of a narrow accumulator by little of its bound."""
+        if FORMATS[accumulator].bits <= NARROW:
+            return np.asarray(abs(got.astype(np.float64) - self._value))
+        digits, shift = scaled(got)
+        common = max(shift, self.scale)
+        want = integers(self.value) * 2 ** (common - self.scale)
+        error = abs(integers(digits) * (2 ** (common - shift) * self.odd) - want)
+        try:
+            return np.ldexp(np.asarray(error, np.float64) / self.odd, -common)
+        except OverflowError:
+            return np.full(self.shape, np.nan)
+
+    @cached_property
+    def _value(self) -> Array:
+        """The elements as float64 computes them."""
+        with np.errstate(all="ignore"):
+            return evaluate(self.formula, {**self.call, **self._given(self._wide)})
+
+    @cached_property
+    def _wide(self) -> dict[str, Array]:
+        given = operands(self.formula, self.call)
+        return {name: array.astype(np.float64) for name, array in given.items()}
+
+    @cached_property
+    def _magnitude(self) -> Array:
+        """The sum of the absolute values of each element's terms, as float64 computes it.
+
+        No term has another sign, so that of n terms it is off by n * 2**-53 of itself, unless a
+        product is too small or too large for float64.
+        """
+        signed = self._signed({name: abs(array) for name, array in self._wide.items()})
+        with np.errstate(all="ignore"):
+            return np.asarray(abs(evaluate(self.formula, {**self.call, **self._given(signed)})))
+
+    def _rounded_bound(self, dtype: str, accumulator: str) -> Array | None:
+        """Return what rounding explains, rounded up a little; None where floats cannot tell."""
+        inner, result = FORMATS[accumulator], FORMATS[dtype]
+        products, sums = self._underflow_scales(dtype, accumulator)
+        if (products or sums) and result.bits > NARROW:
+            return None
+        terms = np.asarray(self.terms, np.float64) + (self.odd != 1)
+        sizes = self._magnitude * (1 + terms * 2.0**-50)  # what float64 itself rounds, and more
+        bound = terms * sizes / float(self._room(inner))
+        if inner.bits > result.bits:
+            value = abs(self._value) + terms * sizes * 2.0**-50
+            bound = bound + (value + bound) * 2.0**-result.bits
+        bound = bound + (terms * 2.0**-products if products else 0) + (2.0**-sums if sums else 0)
+        return bound if np.isfinite(bound).all() else None
 
     def bound(self, dtype: str, accumulator: str) -> Array:
         """Return the largest error that rounding explains, as float64, per element."""
@@ -188,11 +253,18 @@ class MultilinearTruth:
         bounded = self.bounded(dtype, accumulator)
         if not bounded.any():
             return np.full(self.shape, np.inf)
+        rounded = self._rounded_bound(dtype, accumulator)
+        if rounded is not None:
+            return np.where(bounded, rounded, np.inf)
         common = max(self.scale, *self._underflow_scales(dtype, accumulator))
         want = integers(self.value) * 2 ** (common - self.scale)
         allowed, unit = self._allowed(common, abs(want), dtype, accumulator)
-        shares = [_quotient(int(v), common, self.odd) / unit for v in np.ravel(allowed)]
-        return np.where(bounded, np.array(shares, np.float64).reshape(self.shape), np.inf)
+        try:
+            rounded = np.ldexp(np.asarray(allowed, np.float64) / unit / self.odd, -common)
+        except OverflowError:
+            shares = [_quotient(int(v), common, self.odd) / unit for v in np.ravel(allowed)]
+            rounded = np.array(shares, np.float64).reshape(self.shape)
+        return np.where(bounded, rounded, np.inf)
 
     def bounded(self, dtype: str, accumulator: str) -> Array:
         """Return where rounding is bounded at all: nowhere where n*u reaches 1, see gamma_n.
@@ -369,6 +441,21 @@ def _limbs(array: Array, bits: int) -> list[Array]:
 def _plain(array: Array) -> Any:
     """Return an option that is a factor as a Python number, as the loops expect it."""
     return array.item() if array.ndim == 0 else array
+
+
+def _shares(errors: Array, allowed: Array) -> Array:
+    """Return errors / allowed, never rounded down to 1 from above; 0 / 0 is 0."""
+    exactly = np.frompyfunc(_share, 2, 1)
+    try:
+        above, below = errors.astype(np.float64), allowed.astype(np.float64)
+    except OverflowError:
+        return np.asarray(exactly(errors, allowed), np.float64)
+    with np.errstate(all="ignore"):
+        shares = np.where(errors == 0, 0.0, above / below)
+    near = abs(shares - 1) < NEAR
+    if near.any():
+        shares[near] = exactly(errors[near], allowed[near])
+    return np.asarray(shares, np.float64)
 
 
 def _share(error: int, allowed: int) -> float:

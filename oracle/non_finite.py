@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from functools import cached_property
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -27,29 +27,15 @@ from oracle.formula import (
 )
 from oracle.geometry import Array, Shape
 
+if TYPE_CHECKING:
+    from oracle.truth import Truth
+
 # Options of the same operation on planes of one pixel.
 ONE_PIXEL: Mapping[str, Any] = {
     "kernel_size": (1, 1), "stride": (1, 1), "dilation": (1, 1), "padding": (0, 0),
     "output_padding": (0, 0),
 }  # fmt: skip
 IMAGES = ("N", "C", "H", "W")  # the axes of what has planes
-
-
-class FiniteTruth(Protocol):
-    """What judges the elements that nothing reaches: a truth of the same call, all finite."""
-
-    @property
-    def shape(self) -> Shape:
-        """The answer's shape."""
-
-    def as_float(self, dtype: np.dtype[np.generic]) -> Array:
-        """Return the elements, rounded to `dtype`."""
-
-    def bound(self, dtype: str, accumulator: str) -> Array:
-        """Return the largest error of a right answer per element."""
-
-    def error_over_bound(self, got: Array, accumulator: str) -> Array:
-        """Return the error as a share of the bound."""
 
 
 def is_judged_here(formula: Formula, call: Call) -> bool:
@@ -78,7 +64,7 @@ class NonFiniteTruth:
     Elements that nothing reaches are those of the call with 0 instead: `finite`.
     """
 
-    def __init__(self, formula: Formula, call: Call, finite: FiniteTruth, *, strict: bool) -> None:
+    def __init__(self, formula: Formula, call: Call, finite: Truth, *, strict: bool) -> None:
         """Evaluate nothing before it is asked for."""
         self.formula, self.call, self.finite, self.strict = formula, call, finite, strict
 

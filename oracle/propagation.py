@@ -18,7 +18,7 @@ from typing import Any
 
 import numpy as np
 
-from oracle.estimate import Estimate
+from oracle.estimate import Arithmetic, Estimate
 from oracle.exact import MultilinearTruth
 from oracle.formula import Call, Composed, Formula, Multilinear, algebra, argument_names, evaluate
 from oracle.geometry import Array, Shape
@@ -67,6 +67,7 @@ class Propagation:
         self._unit = 2.0**-self._inner.bits + OWN
         self._tiny = 2.0**self._inner.smallest_exponent
         self._most = float(min(self._inner.overflow, sys.float_info.max))
+        self._arithmetic = Arithmetic(self._unit, self._tiny, self._most)
         self._strict_ties = strict_ties
 
     def ask(self, formula: Formula, call: Call) -> Any:
@@ -138,7 +139,8 @@ class Propagation:
                 lifted[name] = self._estimates(_bounded(call[name]))
         result = np.asarray(evaluate(formula, {**call, **lifted}), object)
         flat = [
-            e if isinstance(e, Estimate) else Estimate(e, 0.0, 0.0, 0.0) for e in result.ravel()
+            e if isinstance(e, Estimate) else Estimate(e, 0.0, self._arithmetic)
+            for e in result.ravel()
         ]
         value = np.array([e.value for e in flat], np.float64)
         error = np.array([e.error for e in flat], np.float64)
@@ -149,7 +151,7 @@ class Propagation:
     def _estimates(self, numbers: Bounded) -> Array:
         pairs = zip(numbers.value.ravel().tolist(), numbers.error.ravel().tolist(), strict=True)
         lifted = np.empty(numbers.value.size, object)
-        lifted[:] = [Estimate(v, e, self._unit, self._tiny, self._most) for v, e in pairs]
+        lifted[:] = [Estimate(v, e, self._arithmetic) for v, e in pairs]
         return lifted.reshape(numbers.shape)
 
     def _rectified(self, formula: Formula, call: Call) -> Bounded:

@@ -15,8 +15,8 @@ from typing import Any, Protocol
 
 import numpy as np
 
-from oracle.estimate import Estimate
-from oracle.exact import MultilinearTruth
+from oracle.estimate import Arithmetic, Estimate
+from oracle.exact import NARROW, NEAR, MultilinearTruth
 from oracle.formula import (
     Call,
     Composed,
@@ -24,7 +24,6 @@ from oracle.formula import (
     Multilinear,
     Selection,
     algebra,
-    argument_names,
     evaluate,
     is_data,
     is_place,
@@ -145,7 +144,7 @@ class ComposedTruth(_Lazy):
     @cached_property
     def value(self) -> tuple[Array, Array]:
         """The elements as two float64 arrays that add up to them."""
-        pairs = self._results("value", precise, halves)
+        pairs = self._results(precise, halves)
         high, low = np.array(pairs, np.float64).reshape(len(pairs), 2).T
         return self._spread(high), self._spread(low)
 
@@ -164,28 +163,45 @@ class ComposedTruth(_Lazy):
         A wider accumulator leaves one rounding to the result's dtype, which may overflow.
         """
         inner, result = FORMATS[accumulator], FORMATS[dtype]
-
-        def lift(array: Array) -> Array:
-            return _estimates(array, inner)
-
-        bound = self._spread(np.array(self._results(accumulator, lift, _error), np.float64))
+        value, bound = self._estimated(accumulator)
         if inner.bits > result.bits:
-            size, unit = abs(self.value[0]), 2.0**-result.bits
+            size, unit = abs(value), 2.0**-result.bits
             ends = size + bound < float(result.overflow)
             bound = bound * (1 + unit) + unit * size + flushed(dtype)
             bound = np.where(ends, bound, np.where(np.isinf(size), 0, np.inf))
         return bound
 
     def error_over_bound(self, got: Array, accumulator: str) -> Array:
-        """Return |got - truth| over the bound; infinities are right where the truth is one."""
-        high, low = self.value
-        with np.errstate(all="ignore"):
-            error = np.asarray(abs((got.astype(np.float64) - high) - low))
-            error[(got == high) & np.isinf(high)] = 0
-            bound = self.bound(got.dtype.name, accumulator)
-            share = np.asarray(error / bound)
-        share[(error == 0) | np.isinf(bound)] = 0
-        return share
+        """Return |got - truth| over the bound; infinities are right where the truth is one.
+
+        The formula walked in float64 errs by little of the bound of a narrow accumulator, because
+        what an operation may add to that grows with its unit roundoff: unless a share is near 1,
+        mpmath's numbers cannot decide otherwise.
+        """
+        bound = self.bound(got.dtype.name, accumulator)
+        if FORMATS[accumulator].bits <= NARROW:
+            value, _ = self._estimated(accumulator)
+            share = _shares(got, value, np.zeros(value.shape), bound)
+            if np.isfinite(value).all() and (abs(share - 1) > NEAR).all():
+                return share
+        return _shares(got, *self.value, bound)
+
+    def _estimated(self, accumulator: str) -> tuple[Array, Array]:
+        """Return the elements in float64 and their running error bound."""
+        if accumulator not in self._walked:
+            inner = FORMATS[accumulator]
+
+            def lift(array: Array) -> Array:
+                return _estimates(array, inner)
+
+            pairs = self._results(lift, _value_and_error)
+            value, error = np.array(pairs, np.float64).reshape(len(pairs), 2).T
+            self._walked[accumulator] = self._spread(value), self._spread(error)
+        return self._walked[accumulator]
+
+    @cached_property
+    def _walked(self) -> dict[str, tuple[Array, Array]]:
+        return {}
 
     @cached_property
     def _given(self) -> tuple[dict[str, Array], Array | None]:
@@ -195,30 +211,11 @@ class ComposedTruth(_Lazy):
             return _distinct(given)
         return given, None
 
-    def _results(self, what: str, lift: Any, read: Callable[[Any], Any]) -> list[Any]:
-        """Return what is read from each number that comes of the evaluated ones, lifted.
-
-        Of numbers that stand together, what was read before is known: parts of a batch and
-        gradients' neighbours ask for the same again.
-        """
-        given, places = self._given
-        if places is None:
-            return [read(one) for one in self._run(given, lift)]
-        options = tuple(self.call[name] for name in argument_names(self.formula)[1])
-        known = _READ.setdefault((self.formula, options, what), {})
-        if len(known) > MOST_READ:
-            known.clear()
-        bits = (np.asarray(a, np.float64).view(np.int64).tolist() for a in given.values())
-        keys = list(zip(*bits, strict=True))
-        new = [place for place, key in enumerate(keys) if key not in known]
-        if new:
-            found = self._run({name: array[new] for name, array in given.items()}, lift)
-            known.update((keys[at], read(one)) for at, one in zip(new, found, strict=True))
-        return [known[key] for key in keys]
-
-    def _run(self, given: dict[str, Array], lift: Any) -> list[Any]:
-        numbers = {name: lift(array) for name, array in given.items()}
-        return list(np.ravel(np.asarray(evaluate(self.formula, {**self.call, **numbers}), object)))
+    def _results(self, lift: Any, read: Callable[[Any], Any]) -> list[Any]:
+        """Return what is read from each number that comes of the evaluated ones, lifted."""
+        numbers = {name: lift(array) for name, array in self._given[0].items()}
+        found = np.asarray(evaluate(self.formula, {**self.call, **numbers}), object)
+        return [read(one) for one in np.ravel(found)]
 
     def _spread(self, results: Array) -> Array:
         """Return what came of the evaluated numbers, wherever they stand."""
@@ -226,12 +223,19 @@ class ComposedTruth(_Lazy):
         return (results if places is None else results[places]).reshape(self.shape)
 
 
-MOST_READ = 10_000
-_READ: dict[tuple[Formula, tuple[Any, ...], str], dict[tuple[int, ...], Any]] = {}
+def _shares(got: Array, high: Array, low: Array, bound: Array) -> Array:
+    """Return |got - (high + low)| over the bound; 0 where all is the same infinity."""
+    with np.errstate(all="ignore"):
+        error = np.asarray(abs((got.astype(np.float64) - high) - low))
+        error[(got == high) & np.isinf(high)] = 0
+        share = np.asarray(error / bound)
+    share[(error == 0) | np.isinf(bound)] = 0
+    return share
 
 
-def _error(number: Any) -> float:
-    return number.error if isinstance(number, Estimate) else 0.0
+def _value_and_error(number: Any) -> tuple[float, float]:
+    exact = not isinstance(number, Estimate)
+    return (float(number), 0.0) if exact else (number.value, number.error)
 
 
 def _distinct(arrays: dict[str, Array]) -> tuple[dict[str, Array], Array]:
@@ -249,7 +253,8 @@ def _estimates(array: Array, limits: Format) -> Array:
     unit, tiny = 2.0**-limits.bits, 2.0**limits.smallest_exponent
     most = float(min(limits.overflow, sys.float_info.max))
     values = np.asarray(array, np.float64).ravel().tolist()
-    flat = [Estimate(v, 0.0, unit, tiny, most) for v in values]
+    arithmetic = Arithmetic(unit, tiny, most)
+    flat = [Estimate(v, 0.0, arithmetic) for v in values]
     lifted = np.empty(len(flat), object)
     lifted[:] = flat
     return lifted.reshape(np.shape(array))

@@ -9,7 +9,7 @@ import pytest
 
 import oracle
 from implementations import im2col
-from oracle.estimate import DIVIDE, EXP, LOG, TANH, Estimate
+from oracle.estimate import DIVIDE, EXP, LOG, TANH, Arithmetic, Estimate
 from oracle.formula import evaluate
 from oracle.precise import ctx
 from oracle.rounding import FORMATS
@@ -22,8 +22,8 @@ FAR = {"float32": 104.0, "float64": 746.0}  # e^-FAR is below the smallest subno
 
 def estimates(values, dtype):
     limits = FORMATS[dtype]
-    unit, tiny = 2.0**-limits.bits, 2.0**limits.smallest_exponent
-    return [Estimate(float(v), 0.0, unit, tiny) for v in values]
+    arithmetic = Arithmetic(2.0**-limits.bits, 2.0**limits.smallest_exponent)
+    return [Estimate(float(v), 0.0, arithmetic) for v in values]
 
 
 def arguments(dtype, count=800, seed=0):
@@ -415,9 +415,9 @@ def test_elementary_functions_are_charged_what_opencl_allows_and_what_comes_in(n
         bounded = getattr(e, name)()
         want = theirs(ctx.mpf(float(v)))
         assert abs(ctx.mpf(float(y)) - want) <= bounded.error
-        assert bounded.error <= 1.001 * units * unit * abs(want) + e.tiny
+        assert bounded.error <= 1.001 * units * unit * abs(want) + e.arithmetic.tiny
         for error in (0.01, 1e-4):  # of the argument
-            uncertain = getattr(Estimate(e.value, error * abs(e.value), unit, e.tiny), name)()
+            uncertain = getattr(Estimate(e.value, error * abs(e.value), e.arithmetic), name)()
             for side in (-1, 0, 1):
                 moved = theirs(ctx.mpf(float(v)) * (1 + side * ctx.mpf(error)))
                 assert abs(moved - bounded.value) <= uncertain.error
@@ -434,7 +434,7 @@ def test_zeros_and_ones_and_negation_round_nothing():
 
 
 def test_an_uncertain_zero_is_not_a_zero():
-    unsure = Estimate(0.0, 0.25, 2.0**-24, 2.0**-126)
+    unsure = Estimate(0.0, 0.25, Arithmetic(2.0**-24, 2.0**-126))
     (a,) = estimates([3.0], "float32")
     assert (a + unsure).error >= 0.25
     assert (a * unsure).error >= 0.75

@@ -308,6 +308,31 @@ def test_a_contract_with_wrong_exceptions_says_why(not_claimed, reason):
         read_contract({"dtypes": ["float32", "float16"], "not_claimed": not_claimed}, FUNCTIONS)
 
 
+@pytest.mark.parametrize("operator", [o.name for o in OPERATORS])
+def test_what_is_not_claimed_in_a_dtype_is_never_asked_for_there(operator):
+    """Asking may end the process, where a library has no such kernel."""
+    every = [name for name in FUNCTIONS if hasattr(im2col, name)]
+    for left in (every[::2], every[1::2]):
+        asked = set()
+
+        def recorded(name, asked=asked):
+            def function(*arrays, **options):
+                asked.update((name, a.dtype.name) for a in arrays if hasattr(a, "dtype"))
+                return getattr(im2col, name)(*arrays, **options)
+
+            return function
+
+        candidate = SimpleNamespace(**{name: recorded(name) for name in every})
+        candidate.contract = {
+            "dtypes": ["float32", "float16"], "not_claimed": {"float16": left},
+            "accumulators": {"float16": "float32"},
+        }  # fmt: skip
+        conformance.check(candidate, operators=[operator], examples=12, seed=1)
+        assert asked
+        unclaimed = {(name, "float16") for name in left} & asked
+        assert not unclaimed
+
+
 def test_what_is_not_claimed_in_a_dtype_is_not_judged_there_and_said():
     contract = {"dtypes": ["float32", "float16"], "not_claimed": {"float16": ["tanh_grad"]}}
     contract["accumulators"] = {"float16": "float32"}
