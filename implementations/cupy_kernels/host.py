@@ -17,7 +17,9 @@ __all__ = [*cupy_kernels.__all__, "contract"]  # noqa: PLE0604
 contract = {
     "dtypes": ["float32", "float64", *machine.HALVES],
     "accumulators": dict.fromkeys(machine.HALVES, "float32"),
-    "policies": machine.POLICIES,
+    # No zero is multiplied in but for padding and gaps, and none stands for a subnormal number.
+    # Of a device that is not claimed: its own matrix product takes part there.
+    "policies": {**machine.POLICIES, "non_finite": "window", "subnormals": "kept"},
     "runs_on": described(),
 }
 

@@ -135,17 +135,8 @@ def _columns(
 def patches(
     image: Array, kernel: Shape, size: Shape, stride: Pair, padding: Pair, dilation: Pair
 ) -> Array:
-    """Return the pixels [C, KH, KW, OH, OW] that each tap sees from each of OH x OW windows.
-
-    Rows and columns that windows reach beyond the padded image read as zeros.
-    """
-    sides = [
-        (p, max(p, (count - 1) * s + (taps - 1) * d + 1 - p - side))
-        for side, taps, count, s, p, d in zip(
-            image.shape[1:], kernel, size, stride, padding, dilation, strict=True
-        )
-    ]
-    padded = np.pad(image, ((0, 0), *sides))
+    """Return the pixels [C, KH, KW, OH, OW] that each tap sees from each of OH x OW windows."""
+    padded = np.pad(image, ((0, 0), *((p, p) for p in padding)))
     of_channel, of_row, of_column = padded.strides
     return as_strided(
         padded,
@@ -162,14 +153,12 @@ def patches(
 
 
 def fold(taps: Array, size: Shape, stride: Pair, padding: Pair, dilation: Pair) -> Array:
-    """Return the image [C, H, W] of `size` that taps [C, KH, KW, OH, OW] add up to."""
+    """Return the image [C, H, W] of `size` that taps [C, KH, KW, OH, OW] add up to.
+
+    No window reaches beyond the padded image, by the rule of sizes.
+    """
     channels, down, across, rows, columns = taps.shape
-    whole = [
-        max(side + 2 * p, (count - 1) * s + (k - 1) * d + 1)
-        for side, k, count, s, p, d in zip(
-            size, (down, across), (rows, columns), stride, padding, dilation, strict=True
-        )
-    ]
+    whole = [side + 2 * p for side, p in zip(size, padding, strict=True)]
     padded = np.zeros((channels, *whole), taps.dtype)
     for p, q in np.ndindex(down, across):
         reached = (

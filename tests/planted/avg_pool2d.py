@@ -378,13 +378,23 @@ def avg_pool2d_sums_in_float64_and_says_nothing(x, **o):
 
 @control
 def avg_pool2d_grad_input_gathers(grad_output, *, input_shape, **o):
-    """Every pixel adds the shares of the windows that see it."""
-    by = divisors(input_shape[2:], grad_output.shape[2:], o).astype(grad_output.dtype)
-    count = grad_output.shape[2] * grad_output.shape[3]
-    share = (grad_output / by).reshape(*grad_output.shape[:2], 1, 1, count)
-    each = np.eye(count, dtype=grad_output.dtype).reshape(count, 1, *grad_output.shape[2:])
-    seen = spread(each, (count, 1, *input_shape[2:]), o)[:, 0]
-    return (share * np.moveaxis(seen, 0, -1)).sum(axis=-1, dtype=grad_output.dtype)
+    """Every pixel adds the shares of the windows that see it, rows first."""
+    dtype = grad_output.dtype
+    share = grad_output / divisors(input_shape[2:], grad_output.shape[2:], o).astype(dtype)
+    down, across = (
+        seen(pixels, windows, *of).astype(dtype)
+        for pixels, windows, *of in zip(
+            input_shape[2:], share.shape[2:], o["kernel_size"], o["stride"], o["padding"],
+            strict=True,
+        )
+    )  # fmt: skip
+    return down @ share @ across.T
+
+
+def seen(pixels, windows, taps, stride, padding):
+    """Return which pixel [pixels, 1] of a side which window [1, windows] sees."""
+    tap = np.arange(pixels)[:, np.newaxis] - np.arange(windows) * stride + padding
+    return (tap >= 0) & (tap < taps)
 
 
 @control
