@@ -100,6 +100,11 @@ class Backend:
             return "max_pool2d_grad_input" in self.functions
         return function in self.functions
 
+    def claims(self, formula: Formula, dtype: str) -> bool:
+        """Return whether the backend has what gives the formula's answer, and claims it there."""
+        claimed = self.contract.dtypes_of([output_of(formula).function])
+        return self.has(formula) and dtype in claimed
+
     def ask(self, formula: Formula, call: Call, layout: str = "") -> Array:
         """Return the backend's answer, as a NumPy array of its own.
 

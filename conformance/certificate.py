@@ -11,6 +11,7 @@ from math import floor
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from conformance.protocol import POLICIES
 from oracle.rounding import FORMATS
 
 if TYPE_CHECKING:
@@ -343,6 +344,12 @@ def _summary(c: Certificate) -> Iterable[str]:
     if unclaimed:
         yield f"  not claimed: {', '.join(unclaimed)}"
     yield from _partly(c)
+    rules = {name: c.contract.get("policies", {}).get(name, of[0]) for name, of in POLICIES.items()}
+    yield from _wrapped(f"policies: {_counts(rules)}")
+    held = c.contract.get("accumulators", {})
+    wider = [f"{held[d]} of {d}" for d in c.contract["dtypes"] if held.get(d, d) != d]
+    if wider:
+        yield from _wrapped(f"accumulators: {', '.join(wider)}")
     asked = [name for name, was in c.witnesses.items() if was]
     absent = [name for name, was in c.witnesses.items() if not was]
     yield f"  witnesses: {', '.join(asked) or 'none'}" + (

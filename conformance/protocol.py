@@ -44,6 +44,7 @@ in the padding before it.  A window that holds no pixel is illegal.
     softmax(z, *, axis) -> p                    softmax_grad(grad_output, z, *, axis) -> dz
 
 of arrays of any shape; relu'(0) = 0 and leaky_relu'(0) = negative_slope; relu of a NaN is NaN.
+The slopes of relu and leaky_relu at a NaN are not defined, and not judged.
 
     linear(x, weight, bias=None) -> y           x [N, C], weight [M, C], bias [M] or None
     linear_grad_input(grad_output, weight) -> dx

@@ -314,3 +314,17 @@ def test_progress_hears_the_mismatch_that_stops_a_run():
 def test_shipped_backends_are_certified(name, seed):
     certificate = conformance.check(name, examples=3, seed=seed)
     assert certificate.passed, certificate.mismatches[0].text
+
+
+def test_the_certificate_prints_what_the_contract_claims():
+    rules = {"non_finite": "any", "ties": "any-subgradient"}
+    claims = {"dtypes": ["float32", "float16"], "accumulators": {"float16": "float32"}}
+    candidate = SimpleNamespace(relu=im2col.relu, contract={**claims, "policies": rules})
+    text = conformance.check(candidate, operators=["relu"], examples=2, seed=1).text()
+    assert (
+        "\n  policies: ties any-subgradient, nan first, repeats any, non_finite any, "
+        "subnormals any\n  accumulators: float32 of float16\n"
+    ) in text
+    plain = conformance.check(SimpleNamespace(relu=im2col.relu), examples=2, seed=1).text()
+    assert "non_finite plane" in plain
+    assert "accumulators" not in plain

@@ -41,6 +41,9 @@ BROKEN = {
         lambda self, formula, call, layout="": (True, ""), {"rejects_bad_arguments"},
     ),
     "conformance.properties.scale.require_layer": (accepts_everything, {"holds_at_scale"}),
+    "conformance.properties.special.require_truth": (
+        accepts_everything, {"propagates_non_finite", "keeps_subnormals"},
+    ),
     "conformance.properties.slopes.inner": (lambda *a: 0, {"gradient_is_the_slope"}),
 }  # fmt: skip
 

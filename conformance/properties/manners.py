@@ -79,13 +79,17 @@ def returns_what_the_protocol_says(
 def _others(
     backend: Backend, operator: Operator, formula: Formula, call: Call
 ) -> list[tuple[Formula, Call]]:
-    """Return calls that must leave a result alone: some of its kind, and the other functions'."""
+    """Return calls that must leave a result alone: some of its kind, and the other functions'.
+
+    Those are asked for only where the contract claims them in the call's dtype.
+    """
     first = next(iter(operands(formula, call)))
     changed = {n: -call[n] for n in (first, "bias") if call.get(n) is not None}
     own = output_of(formula).function
     others = {output_of(f).function: f for f in operator.formulas if is_function(f)}
+    dtype = data_dtype(call).name
     return [
-        *((f, call) for name, f in others.items() if name != own and backend.has(f)),
+        *((f, call) for name, f in others.items() if name != own and backend.claims(f, dtype)),
         *[(formula, {**call, **changed})] * RING,
     ]
 

@@ -27,6 +27,7 @@ from oracle import (
 )
 from oracle.formula import Call, Formula
 from oracle.geometry import Array
+from oracle.truth import data_dtype
 
 Pick: TypeAlias = Callable[[Array], Array]
 Axes: TypeAlias = Mapping[str, tuple[int, ...]]  # of a call's arrays, what lies along them
@@ -86,7 +87,7 @@ def equivariant(backend: Backend, operator: Operator, formula: Formula, call: Ca
     others = [
         one
         for one in related(operator, formula, call, which)
-        if one.formula is None or backend.has(one.formula)
+        if one.formula is None or backend.claims(one.formula, data_dtype(call).name)
     ]
     if not others:
         raise NotJudged("nothing about this call can be moved")
