@@ -240,6 +240,18 @@ def test_a_call_after_one_that_was_refused_is_judged():
     assert "asked after a call that is illegal" in outcome.mismatch.headline
 
 
+@pytest.mark.parametrize(("shape", "axis"), [((0, 1), 1), ((0, 1), -1), ((2, 0, 3), 0), ((4,), 0)])
+@pytest.mark.parametrize("formula", ["softmax", "softmax_grad"])
+def test_every_call_of_a_sequence_is_legal(formula, shape, axis):
+    """The other axis that is asked for has elements too, or a right backend would be flagged."""
+    one = np.ones(shape, np.float32)
+    call = {"z": one, "axis": axis}
+    if formula == "softmax_grad":
+        call = {"grad_output": one, **call}
+    operator, found, property_ = case(formula, "is_stateless")
+    assert property_.check(wrap(whole()), operator, found, call) == 0.0
+
+
 def test_a_script_about_state_asks_for_both_calls():
     kept = FAULTS["linear_keeps_the_weight_of_a_shape"]
     sizes = {"images": 1, "inputs": 2, "outputs": 1, "bias": 0}

@@ -70,11 +70,17 @@ def _other_option(formula: Formula, call: Call) -> Iterator[tuple[str, Any]]:
         "reduction": lambda name: "sum" if name == "mean" or not len(call["logits"]) else "mean",
         "negative_slope": lambda slope: slope / 2,
         "learning_rate": lambda rate: rate / 2,
-        "axis": lambda axis: (axis + 1) % call["z"].ndim,
+        "axis": lambda axis: _next_axis(call["z"].shape, axis),
     }
     for name in argument_names(formula)[1]:
         if name in others and (value := others[name](call[name])) != call[name]:
             yield name, value
+
+
+def _next_axis(shape: tuple[int, ...], axis: int) -> int:
+    """Return the axis after `axis` that has elements, or `axis` itself."""
+    others = ((axis + step) % len(shape) for step in range(1, len(shape)))
+    return next((one for one in others if shape[one]), axis)
 
 
 def _flipped(formula: Formula, call: Call) -> dict[str, Any]:
