@@ -105,7 +105,7 @@ def test_report_is_written_whatever_the_fault(name):
     assert found.text.startswith("SimpleNamespace")
 
 
-def require_right(control, seed, examples=50):
+def require_right(control, seed, examples):
     certificate = conformance.check(
         control.backend(), operators=[family(control.function)[0]], seed=seed, examples=examples
     )

@@ -13,7 +13,7 @@ from tests.planted import CONTROLS, FAULTS, GAPS
 from tests.planted.fault import backend, family
 from tests.power import measure
 from tests.power.layers import OPERATORS
-from tests.power.measure import KILLED, MISSED, SUBJECTS, UNSEEN, Case, Journal, Verdict, measured
+from tests.power.measure import KILLED, MISSED, SUBJECTS, UNSEEN, Case, Verdict, journal, measured
 from tests.power.opinfo import samples
 from tests.power.rivals import RIVALS
 from tests.power.table import caption, content, kind_of, load, save, table
@@ -132,25 +132,33 @@ def test_command_prints_saves_and_goes_on(tmp_path):
     assert again.stdout.strip() == table(results)
 
 
-def test_verdicts_of_other_judges_are_not_mixed_in(tmp_path):
-    journal = tmp_path / "j.jsonl"
-    journal.write_text(json.dumps({"judges": "another"}) + "\n", encoding="utf-8")
-    refused = command("--journal", journal, "--faults", "y_flips_the_kernel")
+@pytest.mark.parametrize("text", [json.dumps("another") + "\n", "notes of mine", ""])
+def test_verdicts_of_other_judges_are_not_mixed_in(tmp_path, text):
+    path = tmp_path / "j.jsonl"
+    path.write_text(text, encoding="utf-8")
+    with pytest.raises(ValueError, match="another suite or for other code, or is no journal"):
+        journal(path)
+    assert path.read_text("utf-8") == text
+
+
+def test_the_command_refuses_them_in_a_sentence(tmp_path):
+    (tmp_path / "j").write_text("notes of mine", encoding="utf-8")
+    refused = command("--journal", tmp_path / "j", "--faults", "y_flips_the_kernel")
     assert refused.returncode == 2
-    assert "another suite or other rivals" in refused.stderr
+    assert refused.stderr.count("\n") == 1
 
 
 def test_a_line_that_a_kill_cut_off_is_judged_again(tmp_path):
-    journal = Journal(tmp_path / "j.jsonl")
+    begun = journal(tmp_path / "j.jsonl")
     case = Case("y_flips_the_kernel", "gradcheck", 1)
-    journal.add(case, Verdict(KILLED, 0.5, "wrong"))
-    with journal.path.open("a", encoding="utf-8") as file:
+    begun.add(case, Verdict(KILLED, 0.5, "wrong"))
+    with begun.path.open("a", encoding="utf-8") as file:
         file.write('[["dx_flips_tw')
-    again = Journal(journal.path)
+    again = journal(begun.path)
     assert again.known == {case: Verdict(KILLED, 0.5, "wrong")}
     other = Case("dx_flips_twice", "gradcheck", 1)
     again.add(other, Verdict(MISSED, 0.5, ""))
-    assert {*Journal(journal.path).known} == {case, other}
+    assert {*journal(begun.path).known} == {case, other}
 
 
 # -- the table ------------------------------------------------------------------------------------

@@ -8,7 +8,16 @@ import pytest
 from conformance.registry import wrap
 from implementations import im2col
 from tests.power import soundness
-from tests.power.soundness import Journal, Shard, content, judged, shards, summary, table
+from tests.power.soundness import (
+    Shard,
+    calls_of,
+    content,
+    journal,
+    judged,
+    shards,
+    summary,
+    table,
+)  # fmt: skip
 
 
 @pytest.fixture
@@ -46,14 +55,14 @@ def entry(calls, worst, *flagged):
 
 def test_a_journal_goes_on_and_results_keep_the_worst(tmp_path):
     path = tmp_path / "folder" / "journal"
-    journal = Journal(path)
-    journal.add(Shard("im2col", "float32", 1), entry(10, 0.5))
-    journal.add(Shard("torch", "float32", 1), entry(30, 0.25, "relu linear: x"))
+    begun = journal(path)
+    begun.add(Shard("im2col", "float32", 1), entry(10, 0.5))
+    begun.add(Shard("torch", "float32", 1), entry(30, 0.25, "relu linear: x"))
     path.write_text(path.read_text("utf-8") + '[["im2col", "floa', "utf-8")
-    again = Journal(path)
-    assert again.known == journal.known
-    assert again.calls == 40
-    results = content(again)
+    again = journal(path)
+    assert again.known == begun.known
+    assert calls_of(again.known) == 40
+    results = content(again.known)
     assert results["worst"] == {"float32": {"relu": 0.5}}
     assert results["flagged"] == [["torch", "float32", 1, "relu linear: x"]]
     assert (
@@ -62,10 +71,15 @@ def test_a_journal_goes_on_and_results_keep_the_worst(tmp_path):
     assert table(results).splitlines()[2] == "| `relu` | 0.500 |"
 
 
-def test_what_another_suite_judged_is_begun_anew(tmp_path, monkeypatch):
-    Journal(tmp_path / "j").add(Shard("im2col", "float32", 1), entry(10, 0.5))
+def test_what_another_suite_judged_is_refused_and_kept(tmp_path, monkeypatch, capsys):
+    path = tmp_path / "j"
+    journal(path).add(Shard("im2col", "float32", 1), entry(10, 0.5))
+    before = path.read_text("utf-8")
     monkeypatch.setattr(soundness, "suite", lambda: "another")
-    assert Journal(tmp_path / "j").known == {}
+    monkeypatch.setattr("sys.argv", ["soundness", "--journal", str(path)])
+    assert soundness.main() == 2
+    assert "another --journal, or remove it" in capsys.readouterr().err
+    assert path.read_text("utf-8") == before
 
 
 @pytest.mark.usefixtures("narrow")

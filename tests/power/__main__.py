@@ -6,7 +6,7 @@ import time
 from pathlib import Path
 
 from tests.planted import FAULTS
-from tests.power.measure import SUBJECTS, Case, Journal, run
+from tests.power.measure import SUBJECTS, Case, journal, run
 from tests.power.rivals import RIVALS
 from tests.power.table import NAME, content, save, table
 
@@ -67,7 +67,7 @@ def main() -> int:
     """Run what is missing and print the table."""
     given = _arguments()
     try:
-        journal = Journal(given.journal)
+        verdicts = journal(given.journal)
     except ValueError as error:
         print(error, file=sys.stderr)
         return 2
@@ -77,16 +77,16 @@ def main() -> int:
         for rival in given.rivals
         for subject in _subjects(given)
     ]
-    missing = [case for case in cases if case not in journal.known]
+    missing = [case for case in cases if case not in verdicts.known]
     told = start = time.monotonic()
     for count, (case, verdict) in enumerate(run(missing, jobs=given.jobs), 1):
-        journal.add(case, verdict)
+        verdicts.add(case, verdict)
         if time.monotonic() - told > EVERY:
             told = time.monotonic()
             far = f"{count} of {len(missing)} in {told - start:.0f} s"
             last = f"{case.rival}, seed {case.seed}, {case.subject}: {verdict.verdict}"
             print(f"{far}: {last}", file=sys.stderr, flush=True)
-    results = content({case: journal.known[case] for case in cases}, journal.clock)
+    results = content({case: verdicts.known[case] for case in cases})
     print(table(results))
     if given.save:
         save(results, given.save)

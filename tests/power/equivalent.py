@@ -1,7 +1,12 @@
-"""Mutants of im2col that compute the same, and why: nobody can tell them apart by its answers."""
+"""Mutants of im2col that compute the same, and why: nobody can tell them apart by its answers.
 
-BY_NAME = "the protocol gives arrays by position and options by name"
-EQUIVALENT = {
-    "activations.py: def leaky_relu(z: Array, *, negative_slope: float) -> Array: -> "
-    "def leaky_relu(z: Array, /, negative_slope: float) -> Array:": BY_NAME,
-}
+`equivalent.json` lists them below the reason, as `python -m tests.power.mutants` prints them.
+"""
+
+import json
+from pathlib import Path
+
+REASONS: dict[str, list[str]] = json.loads(
+    Path(__file__).with_suffix(".json").read_text(encoding="utf-8")
+)
+EQUIVALENT = {key: reason for reason, keys in REASONS.items() for key in keys}

@@ -1,14 +1,12 @@
 """Running rivals over faults and controls: a line of JSON for every verdict, as it falls."""
 
 import hashlib
-import json
 import multiprocessing
 import time
 import warnings
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ProcessPoolExecutor, as_completed
-from contextlib import suppress
 from functools import wraps
 from pathlib import Path
 from types import SimpleNamespace
@@ -18,6 +16,7 @@ from conformance.fingerprint import suite as suite_hash
 from conformance.threads import one_thread
 from tests.planted import CONTROLS, FAULTS, GAPS
 from tests.planted.fault import Control, Fault, backend, family
+from tests.power.journal import Journal
 from tests.power.rivals import RIVALS
 
 RIVAL_CODE = ("layers", "kernelbench", "gradcheck", "opinfo", "hypothesis_check", "suite", "rivals")
@@ -130,42 +129,13 @@ def warm_up(rivals: Iterable[str]) -> None:
 # -- many of them ---------------------------------------------------------------------------------
 
 
-class Journal:
-    """A file of JSON lines: the first says who judges, each other one is a verdict."""
+def journal(path: Path) -> Journal[Case, Verdict]:
+    """Return the verdicts of this suite and these rivals that a file has.
 
-    def __init__(self, path: Path) -> None:
-        """Read what was judged before.
-
-        Raises:
-            ValueError: another suite or other rivals judged there.
-        """
-        self.path = path
-        self.known: dict[Case, Verdict] = {}
-        path.parent.mkdir(parents=True, exist_ok=True)
-        if not path.exists():
-            head = {"judges": judges(), "clock": CLOCK}
-            path.write_text(json.dumps(head) + "\n", encoding="utf-8")
-        first, *lines = path.read_text(encoding="utf-8").splitlines()
-        head = json.loads(first)
-        self.clock = head.get("clock", CLOCK)
-        if head["judges"] != judges():
-            raise ValueError(
-                f"{path} was written by another suite or other rivals: verdicts cannot be mixed; "
-                "name another --journal, or remove it"
-            )
-        for line in lines:
-            with suppress(json.JSONDecodeError):  # a kill may cut the last line off
-                case, verdict = json.loads(line)
-                self.known[Case(*case)] = Verdict(*verdict)
-        if lines and not path.read_bytes().endswith(b"\n"):
-            with path.open("a", encoding="utf-8") as file:
-                file.write("\n")
-
-    def add(self, case: Case, verdict: Verdict) -> None:
-        """Write a verdict down at once."""
-        self.known[case] = verdict
-        with self.path.open("a", encoding="utf-8") as file:
-            file.write(json.dumps([case, verdict]) + "\n")
+    Raises:
+        ValueError: another suite or other rivals judged there.
+    """
+    return Journal(path, judges(), lambda case, verdict: (Case(*case), Verdict(*verdict)))
 
 
 def run(cases: Iterable[Case], *, jobs: int) -> Iterator[tuple[Case, Verdict]]:

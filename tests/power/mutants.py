@@ -2,13 +2,15 @@
 
 Mutants are cosmic-ray's: an operator for another, a number one off, a comparison turned, a loop
 that does not run.  Each is judged in a process of its own as a program that writes kernels would
-(`conformance.check(..., stop_at_first_mismatch=True)`), at the default number of examples.  What
-survives is a gap of the suite, or computes the same: `equivalent.py` says why, one by one.
+(`conformance.check(..., stop_at_first_mismatch=True)`), at a third of the default examples, since
+what survives costs a whole certificate.  It is a gap of the suite, or computes the same:
+`equivalent.py` says why, one by one.
 """
 
 from __future__ import annotations
 
 import argparse
+import ast
 import hashlib
 import importlib
 import json
@@ -26,8 +28,10 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import conformance
+from conformance.fingerprint import suite
 from conformance.threads import one_thread
 from tests.power.equivalent import EQUIVALENT
+from tests.power.journal import Journal
 
 IM2COL = Path(__file__).parent.parent.parent / "implementations" / "im2col"
 RESULTS = Path(__file__).parent / "results" / "mutants.json"
@@ -36,13 +40,14 @@ CONCERNED = {  # what is judged of a mutant, by the file that it is in
     "activations.py": ["relu", "leaky_relu", "sigmoid", "tanh"],
     "convolution.py": ["conv2d", "conv_transpose2d"],
     "dense.py": ["linear", "batch_mean", "sgd_step"],
-    "halves.py": ["relu", "linear", "softmax"],
+    "halves.py": ["linear", "softmax", "max_pool2d"],
     "loss.py": ["softmax", "cross_entropy"],
     "pooling.py": ["max_pool2d", "avg_pool2d"],
     "transposed.py": ["conv_transpose2d"],
 }
 PACKAGE = "mutated_im2col"
-LONGEST = 600.0  # seconds for one mutant; what hangs is killed by then
+EXAMPLES = 100
+LONGEST = 180.0  # seconds for one mutant, several times what survives needs
 EVERY = 15.0  # seconds between two lines about how far it is
 ABSENT = "cosmic-ray is not installed; pip install 'gradoracle[mutants]'"
 
@@ -54,11 +59,17 @@ class Mutant(NamedTuple):
     line: int
     before: str
     after: str
+    function: str = ""  # that the line is in, with its decorators; "": none
 
     @property
     def key(self) -> str:
-        """The change, wherever in the file the line is now."""
-        return f"{self.file}: {self.before} -> {self.after}"
+        """The change, wherever in its function the line is now."""
+        return f"{self.file} {self.function}: {self.before} -> {self.after}"
+
+    @property
+    def place(self) -> str:
+        """The change and its line: no two have the same."""
+        return f"{self.line} {self.file}: {self.before} -> {self.after}"
 
 
 def mutants(file: Path) -> Iterator[tuple[Mutant, str]]:
@@ -91,7 +102,18 @@ def _described(file: str, source: str, text: str) -> Mutant:
     before, after = source.splitlines(), text.splitlines()
     changes = SequenceMatcher(None, before, after, autojunk=False).get_opcodes()
     _, i, j, k, end = next(change for change in changes if change[0] != "equal")
-    return Mutant(file, i + 1, _joined(before[i:j]), _joined(after[k:end]))
+    function = _around(source, max(j, i + 1))  # what is taken out may begin with empty lines
+    return Mutant(file, i + 1, _joined(before[i:j]), _joined(after[k:end]), function)
+
+
+def _around(source: str, line: int) -> str:
+    """Return the name of the function at the top of a module that a line is in."""
+    for node in ast.parse(source).body:
+        if isinstance(node, ast.FunctionDef):
+            first = min([node.lineno, *(one.lineno for one in node.decorator_list)])
+            if first <= line <= (node.end_lineno or first):
+                return node.name
+    return ""
 
 
 def _joined(lines: list[str]) -> str:
@@ -140,7 +162,7 @@ def _verdict(operators: list[str] | None) -> tuple[str, str]:
         try:
             certificate = conformance.check(
                 importlib.import_module(PACKAGE), operators=operators, seed=1,
-                stop_at_first_mismatch=True,
+                examples=EXAMPLES, stop_at_first_mismatch=True,
             )  # fmt: skip
         except Exception as error:  # noqa: BLE001 - a mutant that cannot be imported is dead
             return "killed", f"{type(error).__name__}: {error}"[:160]
@@ -152,8 +174,8 @@ def _verdict(operators: list[str] | None) -> tuple[str, str]:
 
 
 def fingerprint() -> str:
-    """Return one hash of what is mutated."""
-    total = hashlib.sha256()
+    """Return one hash of what is mutated and of who judges it."""
+    total = hashlib.sha256(suite().encode())
     for file in sorted(IM2COL.glob("*.py")):
         total.update(file.read_bytes())
     return total.hexdigest()
@@ -166,26 +188,26 @@ def table(results: dict[str, Any]) -> str:
     lines = ["file             mutants  killed  equivalent  survived"]
     for file in files:
         dead, alive = counts[file, "killed"], counts[file, "survived"]
-        known = sum(key.startswith(f"{file}: ") for key in _survivors(results) if key in EQUIVALENT)
+        known = sum(key.startswith(f"{file} ") for key in survivors(results) if key in EQUIVALENT)
         lines.append(f"{file:16} {dead + alive:7} {dead:7} {known:11} {alive - known:9}")
-    lines += [f"  {key}" for key in _survivors(results) if key not in EQUIVALENT]
+    lines += [f"  {key}" for key in survivors(results) if key not in EQUIVALENT]
     return "\n".join(lines)
 
 
-def _survivors(results: dict[str, Any]) -> list[str]:
+def survivors(results: dict[str, Any]) -> list[str]:
     """Return the keys of what survived."""
     alive = [one for one in results["mutants"] if one["verdict"] == "survived"]
-    return [Mutant(one["file"], one["line"], one["before"], one["after"]).key for one in alive]
+    names = Mutant._fields
+    return [Mutant(**{name: one[name] for name in names if name in one}).key for one in alive]
 
 
-def _known(journal: Path) -> dict[str, tuple[str, str]]:
-    """Return the verdicts of a journal that is about the same code, by key and line."""
-    if not journal.exists():
-        return {}
-    head, *lines = journal.read_text(encoding="utf-8").splitlines()
-    if json.loads(head) != fingerprint():
-        return {}
-    return {where: (verdict, why) for where, verdict, why in map(json.loads, lines)}
+def journal(path: Path) -> Journal[str, tuple[str, str]]:
+    """Return the verdicts of this suite about this code that a file has, by line and key.
+
+    Raises:
+        ValueError: another suite judged there, or other code.
+    """
+    return Journal(path, fingerprint(), lambda where, said: (where, (said[0], said[1])))
 
 
 def _arguments() -> argparse.Namespace:
@@ -209,27 +231,21 @@ def main() -> int:
     given = _arguments()
     try:
         everything = [found for name in given.files for found in mutants(IM2COL / name)]
-    except ImportError as error:
+        verdicts = journal(given.journal)
+    except (ImportError, ValueError) as error:
         print(error, file=sys.stderr)
         return 2
-    known = _known(given.journal)
-    given.journal.parent.mkdir(parents=True, exist_ok=True)
-    if not known:
-        given.journal.write_text(json.dumps(fingerprint()) + "\n", encoding="utf-8")
-    missing = [(m, text) for m, text in everything if f"{m.line} {m.key}" not in known]
+    missing = [(m, text) for m, text in everything if m.place not in verdicts.known]
     conformance.check("implementations.im2col", examples=2, seed=1)  # imports what all need
     told = start = time.monotonic()
-    with ThreadPoolExecutor(given.jobs) as pool, given.journal.open("a", encoding="utf-8") as file:
+    with ThreadPoolExecutor(given.jobs) as pool:
         waiting = {pool.submit(judged, m, text): m for m, text in missing}
         for count, done in enumerate(as_completed(waiting), 1):
-            where = f"{waiting[done].line} {waiting[done].key}"
-            known[where] = done.result()
-            file.write(json.dumps([where, *known[where]]) + "\n")
-            file.flush()
+            verdicts.add(waiting[done].place, done.result())
             if time.monotonic() - told > EVERY:
                 told = time.monotonic()
                 print(f"{count} of {len(missing)} in {told - start:.0f} s", file=sys.stderr)
-    found = [(m, *known[f"{m.line} {m.key}"]) for m, _ in everything]
+    found = [(m, *verdicts.known[m.place]) for m, _ in everything]
     results = {
         "fingerprint": fingerprint(),
         "mutants": [{**m._asdict(), "verdict": verdict, "why": why} for m, verdict, why in found],
@@ -237,7 +253,7 @@ def main() -> int:
     print(table(results))
     if given.save:
         RESULTS.write_text(json.dumps(results, indent=1) + "\n", encoding="utf-8")
-    return int(any(key not in EQUIVALENT for key in _survivors(results)))
+    return int(any(key not in EQUIVALENT for key in survivors(results)))
 
 
 if __name__ == "__main__":

@@ -14,11 +14,10 @@ import sys
 import time
 import warnings
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from concurrent.futures import ProcessPoolExecutor, as_completed
-from contextlib import suppress
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, TypeAlias
 
 import conformance
 from conformance.fingerprint import suite
@@ -26,6 +25,7 @@ from conformance.jobs import limit
 from conformance.registry import IN_PROCESS, load
 from conformance.threads import one_thread
 from oracle.rounding import FORMATS
+from tests.power.journal import Journal
 
 RESULTS = Path(__file__).parent / "results" / "soundness.json"
 JOURNAL = Path(".gradoracle") / "soundness.jsonl"
@@ -70,51 +70,40 @@ def judged(shard: Shard, examples: int | None = None) -> dict[str, Any]:
     return {"calls": calls, "worst": worst, "flagged": flagged, "seconds": seconds}
 
 
-class Journal:
-    """A file of JSON lines: the first says which suite judged, each other one is a shard."""
-
-    def __init__(self, path: Path) -> None:
-        """Read what the same suite judged before; what another one did is begun anew."""
-        self.path, self.known = path, dict[Shard, dict[str, Any]]()
-        path.parent.mkdir(parents=True, exist_ok=True)
-        head, *lines = path.read_text(encoding="utf-8").splitlines() if path.exists() else [""]
-        if head != json.dumps(suite()):
-            path.write_text(json.dumps(suite()) + "\n", encoding="utf-8")
-            return
-        for line in lines:
-            with suppress(json.JSONDecodeError):  # a kill may cut the last line off
-                shard, found = json.loads(line)
-                self.known[Shard(*shard)] = found
-
-    def add(self, shard: Shard, found: dict[str, Any]) -> None:
-        """Write a shard down at once."""
-        self.known[shard] = found
-        with self.path.open("a", encoding="utf-8") as file:
-            file.write(json.dumps([shard, found]) + "\n")
-
-    @property
-    def calls(self) -> int:
-        """How many calls were judged."""
-        return sum(sum(found["calls"].values()) for found in self.known.values())
+Shards: TypeAlias = Journal[Shard, dict[str, Any]]
 
 
-def content(journal: Journal) -> dict[str, Any]:
+def journal(path: Path) -> Shards:
+    """Return the shards of this suite that a file has.
+
+    Raises:
+        ValueError: another suite judged there.
+    """
+    return Journal(path, suite(), lambda shard, found: (Shard(*shard), found))
+
+
+def calls_of(found: Mapping[Shard, dict[str, Any]]) -> int:
+    """Return how many calls were judged."""
+    return sum(sum(one["calls"].values()) for one in found.values())
+
+
+def content(done: Mapping[Shard, dict[str, Any]]) -> dict[str, Any]:
     """Return the results: calls and largest errors per dtype and formula, and what was flagged."""
     calls: dict[str, Counter[str]] = {}
     worst: dict[str, dict[str, float]] = {}
-    for shard, found in journal.known.items():
+    for shard, found in done.items():
         calls.setdefault(shard.dtype, Counter()).update(found["calls"])
         most = worst.setdefault(shard.dtype, {})
         for formula, share in found["worst"].items():
             most[formula] = max(most.get(formula, 0.0), share)
     return {
-        "calls": journal.calls,
+        "calls": calls_of(done),
         "by backend": Counter({
-            name: sum(sum(f["calls"].values()) for s, f in journal.known.items() if s[0] == name)
-            for name in sorted({shard.backend for shard in journal.known})
+            name: calls_of({s: f for s, f in done.items() if s.backend == name})
+            for name in sorted({shard.backend for shard in done})
         }),
-        "seeds": max((shard.seed for shard in journal.known), default=0),
-        "flagged": [[*shard, *found["flagged"]] for shard, found in journal.known.items()
+        "seeds": max((shard.seed for shard in done), default=0),
+        "flagged": [[*shard, *found["flagged"]] for shard, found in done.items()
                     if found["flagged"]],
         "calls of": calls,
         "worst": worst,
@@ -159,23 +148,28 @@ def _arguments() -> argparse.Namespace:
 
 
 def main() -> int:
-    """Judge until there are enough calls; 1 where something was flagged."""
+    """Judge until there are enough calls; 1 where something was flagged, 2 where none could be."""
     given, start = _arguments(), time.monotonic()
-    journal, ahead = Journal(given.journal), shards(given.backends)
+    try:
+        done, ahead = journal(given.journal), shards(given.backends)
+    except ValueError as error:
+        print(error, file=sys.stderr)
+        return 2
     context = multiprocessing.get_context("spawn")
     with ProcessPoolExecutor(given.jobs, context) as pool:
         waiting = {}
-        while journal.calls < given.calls or waiting:
-            while journal.calls < given.calls and len(waiting) < given.jobs:
-                shard = next(one for one in ahead if one not in journal.known)
+        while calls_of(done.known) < given.calls or waiting:
+            while calls_of(done.known) < given.calls and len(waiting) < given.jobs:
+                shard = next(one for one in ahead if one not in done.known)
                 waiting[pool.submit(judged, shard)] = shard
-            done = next(as_completed(waiting))
-            shard = waiting.pop(done)
-            journal.add(shard, done.result())
-            told = f"{journal.calls:,} calls in {time.monotonic() - start:.0f} s; {shard.backend} "
-            flagged = "; ".join(journal.known[shard]["flagged"])
-            print(told + f"{shard.dtype}, seed {shard.seed} {flagged}", file=sys.stderr, flush=True)
-    results = content(journal)
+            ended = next(as_completed(waiting))
+            shard = waiting.pop(ended)
+            done.add(shard, ended.result())
+            calls, seconds = calls_of(done.known), time.monotonic() - start
+            flagged = "; ".join(done.known[shard]["flagged"])
+            told = f"{shard.backend} {shard.dtype}, seed {shard.seed} {flagged}"
+            print(f"{calls:,} calls in {seconds:.0f} s; {told}", file=sys.stderr, flush=True)
+    results = content(done.known)
     print(summary(results))
     print(table(results))
     if given.save:

@@ -22,7 +22,7 @@ MARK = {KILLED: "k", MISSED: "m", UNSEEN: "-"}
 NOT_RUN = "?"
 
 
-def content(verdicts: Mapping[Case, Verdict], clock: str = CLOCK) -> dict[str, Any]:
+def content(verdicts: Mapping[Case, Verdict]) -> dict[str, Any]:
     """Return the results: of every subject and rival a mark and a time for every seed.
 
     What has no verdict is marked as not run.
@@ -46,7 +46,7 @@ def content(verdicts: Mapping[Case, Verdict], clock: str = CLOCK) -> dict[str, A
         "seeds": seeds,
         "rivals": {name: RIVALS[name].title for name in rivals},
         "judges": judges(),
-        "clock": clock,
+        "clock": CLOCK,
         "environment": environment(),
         "machine": _machine(),
         "subjects": subjects,
