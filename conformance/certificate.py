@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from conformance.report import MismatchReport
 
 UNCLAIMED = "not claimed"
-SCHEMA = 5  # of the JSON; raised when a field comes, goes or changes its meaning
+SCHEMA = 6  # of the JSON; raised when a field comes, goes or changes its meaning
 SCHEMA_FILE = Path(__file__).with_name("certificate.schema.json")  # says what every field means
 
 FEW = 4  # layers that are named where a certificate is printed; its JSON names all
@@ -344,12 +344,7 @@ def _summary(c: Certificate) -> Iterable[str]:
     if unclaimed:
         yield f"  not claimed: {', '.join(unclaimed)}"
     yield from _partly(c)
-    rules = {name: c.contract.get("policies", {}).get(name, of[0]) for name, of in POLICIES.items()}
-    yield from _wrapped(f"policies: {_counts(rules)}")
-    held = c.contract.get("accumulators", {})
-    wider = [f"{held[d]} of {d}" for d in c.contract["dtypes"] if held.get(d, d) != d]
-    if wider:
-        yield from _wrapped(f"accumulators: {', '.join(wider)}")
+    yield from _claims(c)
     asked = [name for name, was in c.witnesses.items() if was]
     absent = [name for name, was in c.witnesses.items() if not was]
     yield f"  witnesses: {', '.join(asked) or 'none'}" + (
@@ -362,6 +357,22 @@ def _summary(c: Certificate) -> Iterable[str]:
     yield from _kept(c)
     yield f"  {_counts(c.environment, ' ')}"
     yield f"  seed {c.seed}, {c.examples} examples a check"
+
+
+def _claims(c: Certificate) -> Iterable[str]:
+    """Yield what the contract says of rules, sums and algorithms."""
+    rules = {name: c.contract.get("policies", {}).get(name, of[0]) for name, of in POLICIES.items()}
+    yield from _wrapped(f"policies: {_counts(rules)}")
+    held = c.contract.get("accumulators", {})
+    wider = [f"{held[d]} of {d}" for d in c.contract["dtypes"] if held.get(d, d) != d]
+    if wider:
+        yield from _wrapped(f"accumulators: {', '.join(wider)}")
+    ways = c.contract.get("algorithms", {})
+    if ways:
+        told = [f"{way} of {name}" for name, way in ways.items()]
+        yield from _wrapped(
+            f"algorithms: {', '.join(told)}; bounded by norms, not element by element"
+        )
 
 
 def _scale(c: Certificate) -> Iterable[str]:

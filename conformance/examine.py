@@ -34,6 +34,7 @@ from conformance.scale.data import NUMBERS, LayerCall, layer_call
 from oracle.formula import Chained, Formula, algebra, is_data, output_of
 from oracle.network import LINKS
 from oracle.rounding import HALVES
+from oracle.transforms import DIRECT
 from oracle.truth import data_dtype
 
 PATIENCE = 60.0  # seconds to make a counterexample smaller: one that crashes may be slow to repeat
@@ -375,6 +376,9 @@ def _unasked(exam: Examination) -> tuple[str, str]:
         policy, *rules = property_.claim
         if backend.contract.rule(policy) not in rules:
             return UNCLAIMED, f"the contract's policies do not claim {policy!r}: {rules[0]!r}"
+    algorithm = backend.contract.algorithm(output_of(exam.formula).function)
+    if property_.needs_exact and algorithm != DIRECT:
+        return UNCLAIMED, f"the contract's algorithm is {algorithm}, whose sums are never exact"
     if not exam.dtypes():
         return UNCLAIMED, "the contract claims it in no dtype"
     if not exam.judged_dtypes():

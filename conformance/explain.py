@@ -35,6 +35,7 @@ from oracle.formula import (
     output_of,
 )
 from oracle.precise import BITS
+from oracle.transforms import TRANSFORMABLE
 
 INDENT = 2
 WIDE = 100  # columns from which a name and its sentence share a line
@@ -135,6 +136,8 @@ BOUNDED = """Rounding bound elsewhere: the error of a sum of n terms is at most 
     and sum|terms| come from these loops, fed ones and absolute values."""
 DIVIDED = """It divides: the truth is an exact fraction; a divisor that is no power of two costs one
     rounding more."""
+TRANSFORMED = """Where the contract's algorithm is winograd2 or another but direct: never exact, and
+    bounded by norms of the planes that are transformed (oracle.transforms)."""
 SELECTED = "Exact: every element must be equal, a NaN a NaN; nothing is ever rounded."
 ESTIMATED = f"""Running error bound: the truth has {BITS} bits (mpmath), and the loops themselves,
     fed numbers that carry their error, say how far rounding may reach (Higham 2002, section 3.3;
@@ -152,6 +155,8 @@ def judged(formula: Formula) -> list[str]:
         )
         made = f"Multilinear: a sum of products, linear in {' and in '.join(kind.factors)}{plus}."
         sentences = [made, EXACT, BOUNDED, *([DIVIDED] if kind.over else [])]
+        if output_of(formula).function in TRANSFORMABLE:
+            sentences.append(TRANSFORMED)
     elif isinstance(kind, Selection):
         what = "a place in the plane" if kind.places else "one of the data, or 0"
         sentences = [f"Selection: every element is {what}, and nothing is computed.", SELECTED]

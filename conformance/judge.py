@@ -10,7 +10,7 @@ import numpy as np
 
 from conformance.backend import Backend
 from conformance.mismatch import Mismatch
-from oracle.formula import Call, Formula, is_place
+from oracle.formula import Call, Formula, is_place, output_of
 from oracle.geometry import Array
 from oracle.truth import Truth, answer_dtype, answer_shape, data_dtype, truth
 
@@ -36,7 +36,12 @@ class Verdict(NamedTuple):
 
 def truth_of(backend: Backend, formula: Formula, call: Call) -> Truth:
     """Return the truth by which the backend is judged, as its contract has it."""
-    return truth(formula, call, strict=backend.contract.rule("non_finite") == "window")
+    return truth(
+        formula,
+        call,
+        strict=backend.contract.rule("non_finite") == "window",
+        algorithm=backend.contract.algorithm(output_of(formula).function),
+    )
 
 
 def verdict(backend: Backend, formula: Formula, call: Call, got: Array) -> Verdict:

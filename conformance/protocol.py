@@ -90,6 +90,8 @@ DLPack.
         "not_claimed": {"float16": ["conv2d"]},         # functions that a dtype is not claimed of
         "accumulators": {"float32": "float64",          # default: the dtype itself
                          "float16": "float32"},
+        "algorithms": {"conv2d": "winograd4",           # see below; default: "direct"
+                       "conv2d_grad_input": "fft"},
         "policies": {"ties": "any-subgradient",         # max pooling: any maximum may win a tie
                      "nan": "any",                      # and any NaN; default of both: "first"
                      "repeats": "bitwise",              # the same bits every time; default: "any"
@@ -108,6 +110,14 @@ every elementary function computed in, before the result is rounded once to its 
 The sums of n terms have no bound where n * 2**-bits reaches 1, bits being the significand's: 2048
 in float16 and 256 in bfloat16, as accumulators of their own.  There, and where a sum may overflow,
 only exact data judge.  Options that are numbers (negative_slope, learning_rate) are the dtype's.
+
+"direct" computes the formula's own sum, in any order: exact where whole numbers leave no rounding,
+and otherwise off by a share of each element's own terms.  "winograd2", "winograd4" and "winograd6"
+(the sides of the tiles of outputs that are computed together) and "fft" transform planes: they are
+exact on no numbers, and their errors are bounded by norms of whole planes (`oracle.transforms`).
+Small errors beside large numbers then pass, and real layers are not judged.  Convolutions and their
+gradients by input and weight may be so; by Winograd's where stride and dilation are 1 and a tile,
+its kernel's margin included, has at most 8 pixels a side.  The function is direct elsewhere.
 
 NumPy has bfloat16 from ml_dtypes: arrays are of `ml_dtypes.bfloat16`, in and out, and since NumPy
 reads none through DLPack, a backend with arrays of its own needs `to_numpy` for it.  Rounding
@@ -129,11 +139,13 @@ from typing import Any
 
 from conformance.candidate import printable
 from oracle.rounding import FORMATS
+from oracle.transforms import ALGORITHMS, DIRECT, TRANSFORMABLE
 
 DTYPES = tuple(FORMATS)
 DEFAULT = ("float32", "float64")  # halves are judged only where they are claimed
 KEYS = (
-    "functions", "dtypes", "not_claimed", "accumulators", "policies", "deviations", "runs_on",
+    "functions", "dtypes", "not_claimed", "accumulators", "algorithms", "policies", "deviations",
+    "runs_on",
 )  # fmt: skip
 POLICIES = {  # the default first
     "ties": ("first", "any-subgradient"), "nan": ("first", "any"), "repeats": ("any", "bitwise"),
@@ -165,6 +177,7 @@ class Contract:
     dtypes: tuple[str, ...] = DEFAULT
     not_claimed: Mapping[str, tuple[str, ...]] = field(default_factory=dict)  # dtype -> functions
     accumulators: Mapping[str, str] = field(default_factory=dict)
+    algorithms: Mapping[str, str] = field(default_factory=dict)  # of functions
     policies: Mapping[str, str] = field(default_factory=dict)
     deviations: tuple[Deviation, ...] = ()
     runs_on: str = ""  # in the backend's own words; nobody checks it
@@ -190,13 +203,17 @@ class Contract:
         """Return the format that sums of `dtype` products are held in."""
         return self.accumulators.get(dtype, dtype)
 
+    def algorithm(self, function: str) -> str:
+        """Return how the function computes its sums."""
+        return self.algorithms.get(function, DIRECT)
+
 
 def read_contract(value: object, known_functions: Sequence[str]) -> Contract:
     """Return the contract that a backend's `contract` attribute states.
 
     Raises:
-        ValueError: a key, function, dtype or accumulator that the protocol does not have, or a
-            deviation without a reason.
+        ValueError: a key, function, dtype, accumulator, algorithm or policy that the protocol does
+            not have, or a deviation without a reason.
     """
     if value is None:
         return Contract()
@@ -217,13 +234,19 @@ def read_contract(value: object, known_functions: Sequence[str]) -> Contract:
     for dtype, accumulator in accumulators.items():
         _require("dtype", dtype, DTYPES)
         _require(f"accumulator of {dtype}", accumulator, tuple(FORMATS))
+    algorithms = dict(_given(value, "algorithms", {}))
+    for function, algorithm in algorithms.items():
+        _require("function with a choice of algorithms", function, TRANSFORMABLE)
+        _require(f"algorithm of {function}", algorithm, ALGORITHMS)
     policies = dict(_given(value, "policies", {}))
     for policy, rule in policies.items():
         _require(f"rule of {_require('policy', policy, tuple(POLICIES))}", rule, POLICIES[policy])
     deviations = _deviations(_given(value, "deviations", ()))
     where = value.get("runs_on")
     runs_on = "" if where is None else _words("runs_on needs a text", where)
-    return Contract(functions, dtypes, not_claimed, accumulators, policies, deviations, runs_on)
+    return Contract(
+        functions, dtypes, not_claimed, accumulators, algorithms, policies, deviations, runs_on
+    )
 
 
 def _not_claimed(

@@ -183,7 +183,7 @@ class MultilinearTruth:
         bound = self._rounded_bound(got.dtype.name, accumulator)
         if bound is not None:
             with np.errstate(all="ignore"):
-                error = self._error(np.where(finite, got, 0), accumulator)
+                error = self.error(np.where(finite, got, 0), accumulator)
                 shares = np.where(error == 0, 0.0, error / bound)
             if (abs(shares[finite] - 1) > NEAR).all():
                 ratio[finite] = shares[finite]
@@ -196,7 +196,7 @@ class MultilinearTruth:
         ratio[finite] = _shares(np.asarray(error * unit), np.asarray(allowed))[finite]
         return ratio
 
-    def _error(self, got: Array, accumulator: str) -> Array:
+    def error(self, got: Array, accumulator: str) -> Array:
         """Return |got - truth|, rounded; of a narrow accumulator by little of its bound."""
         if FORMATS[accumulator].bits <= NARROW:
             return np.asarray(abs(got.astype(np.float64) - self._value))
@@ -207,7 +207,8 @@ class MultilinearTruth:
         try:
             return np.ldexp(np.asarray(error, np.float64) / self.odd, -common)
         except OverflowError:
-            return np.full(self.shape, np.nan)
+            flat = [_quotient(int(one), common, self.odd) for one in np.ravel(error)]
+            return np.array(flat, np.float64).reshape(self.shape)
 
     @cached_property
     def _value(self) -> Array:

@@ -8,7 +8,6 @@ a pooling more elements may be lost than those that the formula sums; beyond it,
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
@@ -26,16 +25,10 @@ from oracle.formula import (
     operands,
 )
 from oracle.geometry import Array, Shape
+from oracle.planes import of_one_pixel
 
 if TYPE_CHECKING:
     from oracle.truth import Truth
-
-# Options of the same operation on planes of one pixel.
-ONE_PIXEL: Mapping[str, Any] = {
-    "kernel_size": (1, 1), "stride": (1, 1), "dilation": (1, 1), "padding": (0, 0),
-    "output_padding": (0, 0),
-}  # fmt: skip
-IMAGES = ("N", "C", "H", "W")  # the axes of what has planes
 
 
 def is_judged_here(formula: Formula, call: Call) -> bool:
@@ -147,11 +140,10 @@ def _planes(formula: Formula, call: Call, shape: Shape) -> Array:
     """
     if "input_shape" not in call:
         return np.zeros(shape, bool)
-    small = {**call, **{name: one for name, one in ONE_PIXEL.items() if name in call}}
-    for name, value in call.items():
-        if isinstance(value, np.ndarray) and value.ndim == len(IMAGES):
-            lost = is_data(value) & ~np.isfinite(value).all(axis=(2, 3), keepdims=True)
-            small[name] = np.where(lost, np.nan, float(is_data(value))).astype(value.dtype)
-        elif name.endswith("_shape"):
-            small[name] = (*value[:2], 1, 1)
+    small = of_one_pixel(call, _lost)
     return np.broadcast_to(~np.isfinite(_ieee(formula, small)), shape)
+
+
+def _lost(array: Array) -> Array:
+    lost = is_data(array) & ~np.isfinite(array).all(axis=(2, 3), keepdims=True)
+    return np.where(lost, np.nan, float(is_data(array))).astype(array.dtype)

@@ -13,17 +13,29 @@ within the errors, or something may overflow, the chain has no single right answ
 from __future__ import annotations
 
 import sys
+from collections.abc import Mapping
 from dataclasses import dataclass
+from types import MappingProxyType
 from typing import Any
 
 import numpy as np
 
 from oracle.estimate import Arithmetic, Estimate
 from oracle.exact import MultilinearTruth
-from oracle.formula import Call, Composed, Formula, Multilinear, algebra, argument_names, evaluate
+from oracle.formula import (
+    Call,
+    Composed,
+    Formula,
+    Multilinear,
+    algebra,
+    argument_names,
+    evaluate,
+    output_of,
+)
 from oracle.geometry import Array, Shape
 from oracle.max_pool2d import max_pool2d_indices, max_pool2d_values
 from oracle.rounding import FORMATS, flushed, is_real
+from oracle.transforms import DIRECT, reach, transform
 
 OWN = 2.0**-53  # the roundoff of the float64 in which values and bounds are computed
 
@@ -55,13 +67,19 @@ class Propagation:
     `accumulator` is the format that it holds its sums in; every answer is rounded from there to
     `dtype`.  Errors are counted for the backend and for float64 itself, so they bound the
     difference.  With `strict_ties` two equal candidates for a maximum are undecided even if they
-    are exact.
+    are exact.  `algorithms` names the functions that are computed by transforms.
     """
 
     def __init__(
-        self, dtype: str, accumulator: str | None = None, *, strict_ties: bool = False
+        self,
+        dtype: str,
+        accumulator: str | None = None,
+        *,
+        strict_ties: bool = False,
+        algorithms: Mapping[str, str] = MappingProxyType({}),
     ) -> None:
         """Take the formats' unit roundoffs and significands."""
+        self._algorithms = algorithms
         self._dtype, self._result = dtype, FORMATS[dtype]
         self._inner = FORMATS[accumulator or dtype]
         self._unit = 2.0**-self._inner.bits + OWN
@@ -96,18 +114,25 @@ class Propagation:
         value = self._run(formula, plain, {n: b.value for n, b in given.items()})
         sizes = self._sizes(formula, kind, plain, {n: abs(b.value) for n, b in given.items()})
         whole = all((np.rint(b.value) == b.value).all() for b in given.values())
+        by = transform(formula, plain, self._algorithms.get(output_of(formula).function, DIRECT))
         exact = whole and not any(b.error.any() for b in given.values()) and not kind.over
+        exact = exact and by is None
         if exact and sizes.max(initial=0) <= 2.0 ** min(self._inner.bits, self._result.bits):
             return Bounded(value, np.zeros(value.shape))
-        wide = self._sizes(
-            formula, kind, plain, {n: abs(b.value) + b.error for n, b in given.items()}
-        )
+        largest = {n: abs(b.value) + b.error for n, b in given.items()}
+        wide = self._sizes(formula, kind, plain, largest)
         n = np.asarray(truth.terms, np.float64) + 2
         room = 1 - n.max(initial=0) * self._unit
         if not (room > 0 and wide.max(initial=0) * truth.undivided < self._most * room):
             raise Undecided("whether a sum overflows")
         gamma = n * self._unit / room
-        error = (wide - sizes) + (gamma + 4 * n * OWN) * wide + n * self._tiny
+        rounding = (gamma + 4 * n * OWN) * wide + n * self._tiny
+        if by is not None:
+            more, sums = reach(formula, plain, by, largest, self._unit)
+            if not (np.isfinite(more).all() and 4 * sums.max(initial=0) < self._most):
+                raise Undecided("whether a transform overflows")
+            rounding = rounding + more + by.grows * by.roundings * n * self._tiny
+        error = (wide - sizes) + rounding
         return self._stored(value, error)
 
     def _stored(self, value: Array, error: Array) -> Bounded:

@@ -34,6 +34,7 @@ from oracle.loops import arguments_only
 from oracle.non_finite import NonFiniteTruth, is_judged_here, with_finite
 from oracle.precise import halves, precise
 from oracle.rounding import FORMATS, Format, flushed, widened
+from oracle.transforms import DIRECT, TransformedTruth, transform
 
 
 class Truth(Protocol):
@@ -59,19 +60,24 @@ class Truth(Protocol):
         """
 
 
-def truth(formula: Formula, call: Call, *, strict: bool = False) -> Truth:
+def truth(formula: Formula, call: Call, *, strict: bool = False, algorithm: str = DIRECT) -> Truth:
     """Return the truth of `formula` on `call`; nothing is evaluated before it is asked for.
 
-    `strict` is about NaN and infinities: see `oracle.non_finite`.
+    `strict` is about NaN and infinities: see `oracle.non_finite`.  `algorithm` is how a convolution
+    is computed: see `oracle.transforms`.
     """
     if is_judged_here(formula, call):
-        return NonFiniteTruth(formula, call, _truth(formula, with_finite(call, 0)), strict=strict)
-    return _truth(formula, call)
+        finite = _truth(formula, with_finite(call, 0), algorithm)
+        return NonFiniteTruth(formula, call, finite, strict=strict)
+    return _truth(formula, call, algorithm)
 
 
-def _truth(formula: Formula, call: Call) -> Truth:
+def _truth(formula: Formula, call: Call, algorithm: str) -> Truth:
     kind = algebra(formula)
     if isinstance(kind, Multilinear):
+        transformed = transform(formula, call, algorithm)
+        if transformed is not None:
+            return TransformedTruth(formula, call, transformed)
         return MultilinearTruth(formula, call)
     if isinstance(kind, Selection):
         return SelectionTruth(formula, call)

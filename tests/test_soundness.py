@@ -42,6 +42,22 @@ def test_a_shard_is_a_certification_in_one_dtype():
 
 
 @pytest.mark.usefixtures("narrow")
+def test_of_even_seeds_every_check_is_given_as_many(monkeypatch):
+    asked = []
+
+    def run_check(*case, examples, seed, right=soundness.run_check):
+        asked.append((case[1].share, case[3].share, examples))
+        return right(*case, examples=examples, seed=seed)
+
+    monkeypatch.setattr(soundness, "run_check", run_check)
+    found = judged(Shard("right", "float32", 2), examples=20)
+    assert found["flagged"] == []
+    assert {(share, count) for _, share, count in asked} == {(1.0, 20)}
+    wrong = judged(Shard("wrong", "float32", 2), examples=20)
+    assert any("relu matches_oracle: relu[" in one for one in wrong["flagged"])
+
+
+@pytest.mark.usefixtures("narrow")
 def test_shards_never_repeat():
     assert [*islice(shards(["right", "other"]), 5)] == [
         ("right", "float32", 1), ("right", "float16", 1), ("other", "float32", 1),

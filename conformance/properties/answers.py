@@ -8,13 +8,13 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from conformance.backend import Backend
-from conformance.judge import require_form
+from conformance.judge import require_form, truth_of
 from conformance.mismatch import Mismatch
 from conformance.operator import Operator
 from conformance.properties.property import NotJudged
 from oracle.formula import Call, Formula, images, is_place, operands
 from oracle.geometry import Array
-from oracle.truth import answer_dtype, answer_shape, data_dtype, truth
+from oracle.truth import answer_dtype, answer_shape, data_dtype
 
 ROOM = 1 + 2.0**-40  # for rounding in the sums of bounds, which are float64
 
@@ -63,7 +63,7 @@ def bound_of(backend: Backend, formula: Formula, call: Call) -> Array:
         NotJudged: there is none, for it may overflow or has too many terms.
     """
     name = data_dtype(call).name
-    bound = truth(formula, call).bound(name, backend.contract.accumulator(name))
+    bound = truth_of(backend, formula, call).bound(name, backend.contract.accumulator(name))
     if not np.isfinite(bound).all():
         raise NotJudged(f"nothing bounds what rounding in {name} leaves")
     return bound

@@ -9,7 +9,7 @@ import numpy as np
 from conformance.backend import Backend, Reused, is_same
 from conformance.bad_arguments import bad_calls
 from conformance.candidate import describe
-from conformance.judge import require_form, require_truth
+from conformance.judge import require_form, require_truth, truth_of
 from conformance.layouts import EXPANDED, LAYOUTS, differs, one_each, words
 from conformance.mismatch import Declined, Mismatch
 from conformance.operator import Operator
@@ -18,7 +18,7 @@ from conformance.properties.property import NothingToJudge, NotJudged, holds, is
 from oracle import batch_mean, leaky_relu, relu, sigmoid, tanh
 from oracle.formula import Call, Formula, argument_names, is_data, is_place, operands, output_of
 from oracle.geometry import Array
-from oracle.truth import answer_dtype, answer_shape, data_dtype, truth
+from oracle.truth import answer_dtype, answer_shape, data_dtype
 
 TAKE_ANYTHING = (relu, leaky_relu, sigmoid, tanh, batch_mean)  # one array of any shape
 RING = 4  # calls after which whoever has some buffers in turn is back at the first
@@ -106,7 +106,7 @@ def _require_as_good(
 
 def _bound(backend: Backend, formula: Formula, call: Call) -> Array:
     name = data_dtype(call).name
-    return truth(formula, call).bound(name, backend.contract.accumulator(name))
+    return truth_of(backend, formula, call).bound(name, backend.contract.accumulator(name))
 
 
 @holds(kind="any", share=0.1)

@@ -105,7 +105,9 @@ class _Chain:
         strict = any(policies.get(name, "first") != "first" for name in ("ties", "nan"))
         dtype = data_dtype(call).name
         accumulator = backend.contract.accumulator(dtype)
-        self.propagation = Propagation(dtype, accumulator, strict_ties=strict)
+        self.propagation = Propagation(
+            dtype, accumulator, strict_ties=strict, algorithms=backend.contract.algorithms
+        )
 
     def ask(self, formula: Formula, call: Call) -> Array:
         """Return the backend's answer, of the shape and dtype that the next link needs."""

@@ -43,6 +43,7 @@ class Property:
     at_corners: bool  # what the operator lists is judged beside what is drawn
     claim: tuple[str, ...]  # a policy and the rules under which it is asked for; none: always
     on_layers: bool  # of real networks, instead of on calls that are drawn
+    needs_exact: bool  # sums that whole numbers leave exact, as no transform's are
 
     @property
     def name(self) -> str:
@@ -91,7 +92,7 @@ def holds(
     needs_torch: bool = False, needs_forward: bool = False,
     needs: tuple[Formula, ...] = (), asks: How | None = None, at_corners: bool = False,
     claim: tuple[str, ...] = (),
-    on_layers: bool = False,
+    on_layers: bool = False, needs_exact: bool = False,
 ) -> Callable[[Check], Check]:  # fmt: skip
     """Add a check to PROPERTIES."""
 
@@ -111,6 +112,7 @@ def holds(
             at_corners,
             claim,
             on_layers,
+            needs_exact,
         )
         return check
 

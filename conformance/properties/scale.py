@@ -20,7 +20,7 @@ def _has_layers(operator: Operator, formula: Formula) -> bool:
     return bool(operator.layers) and formula in ROLES
 
 
-@holds(where=_has_layers, on_layers=True)
+@holds(where=_has_layers, on_layers=True, needs_exact=True)
 def holds_at_scale(backend: Backend, operator: Operator, formula: Formula, call: Call) -> float:
     """On layers of real networks: on whole numbers nothing rounds, and the answer is the formula's,
     as random weights tell (Freivalds 1977: a wrong one passes with a probability below 2**-30); of

@@ -58,7 +58,7 @@ def _sums_products(operator: Operator, formula: Formula) -> bool:
     return isinstance(kind, Multilinear) and kind.over is None and kind.plus in (None, "bias")
 
 
-@holds(where=_sums_products, share=0.08, claim=("subnormals", "kept"))
+@holds(where=_sums_products, share=0.08, claim=("subnormals", "kept"), needs_exact=True)
 def keeps_subnormals(backend: Backend, operator: Operator, formula: Formula, call: Call) -> float:
     """Numbers too small to be normal are not taken for 0: neither as arguments nor as answers."""
     kind, dtype = algebra(formula), data_dtype(call)

@@ -24,7 +24,8 @@ What a launch can speak of:
 
 A kernel whose name has {T} in it, as in my_relu<{T}>, is judged in float32 and float64; any other
 in float32, or in what `// gradoracle: dtypes = float64` says.  `// gradoracle: accumulators =
-float32: float64` claims sums in float64.
+float32: float64` claims sums in float64, `// gradoracle: algorithms = conv2d: winograd2` how they
+are made.
 
 The kernels run on a CUDA device where there is one, else on the CPU (`implementations.hostcuda`),
 where every access is looked at and every launch is run in three orders.  `kernel.cu@host` and
@@ -81,8 +82,7 @@ def backend(given: str) -> SimpleNamespace:
     contract: dict[str, Any] = {"functions": [*plans], "dtypes": dtypes}
     with hostcuda.checking():
         contract["runs_on"] = hostcuda.described() if on_host else _device()
-    if "accumulators" in settings:
-        contract["accumulators"] = settings["accumulators"]
+    contract |= {n: settings[n] for n in ("accumulators", "algorithms") if n in settings}
     if not on_host:
         made |= {"from_numpy": machines.on_device(0).xp.asarray, "to_numpy": _to_numpy}
     return SimpleNamespace(contract=contract, **made)

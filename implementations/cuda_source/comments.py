@@ -14,7 +14,7 @@ _BLOCK = re.compile(r"/\*[\s*]*gradoracle\s*:", re.IGNORECASE)
 _CONTINUED = re.compile(r"\s*//+\s?(?!\s*gradoracle\s*:)(.*)")
 _LAUNCH = re.compile(r"(\w+)\s*=\s*([\w:<>{},\s*]+?)\s*<<<(.+?)>>>\s*\((.*)\)\s*;?\s*$", re.DOTALL)
 _WORKSPACE = re.compile(r"(\w+)\s*:\s*workspace\s*=\s*(\w+)\s*\[(.+)\]\s*$", re.DOTALL)
-_SETTING = re.compile(r"(dtypes|accumulators)\s*=\s*(.+)$", re.DOTALL)
+_SETTING = re.compile(r"(dtypes|accumulators|algorithms)\s*=\s*(.+)$", re.DOTALL)
 
 
 @dataclass(frozen=True)
@@ -111,6 +111,10 @@ def _setting(name: str, text: str, where: str) -> Any:
     pairs: list[tuple[str, ...]] = [
         tuple(part.strip() for part in entry.split(":")) for entry in entries
     ]
+    if name == "algorithms":
+        if any(len(pair) != 2 for pair in pairs):
+            raise SourceError(f"{where}: write  algorithms = conv2d: winograd2, got {text}")
+        return {_function(pair[0], where): pair[1] for pair in pairs}
     if any(dtype not in C_TYPES for pair in pairs for dtype in pair):
         raise SourceError(f"{where}: {name} are of {', '.join(C_TYPES)}, got {text}")
     if name == "dtypes":
