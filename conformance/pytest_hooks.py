@@ -20,11 +20,13 @@ from conformance.interrupts import heeded
 from conformance.isolation.isolated import GIB, Limits
 from conformance.journal import JournalError, Journals, settled
 from conformance.operators import OPERATORS
+from conformance.plugin import BENCHMARKS
 from conformance.profiles import PROFILES
 from conformance.registry import SHIPPED, Confinement, UnknownBackend, UnusableBackend, load
 from conformance.reports import own_file
 
 TESTS = Path(__file__).with_name("test_certify.py")
+TIMED = Path(__file__).parent / "benchmarks"
 PROPERTY = "gradoracle"  # the name under which a test report carries its outcome
 DONE = (pytest.ExitCode.OK, pytest.ExitCode.TESTS_FAILED, pytest.ExitCode.NO_TESTS_COLLECTED)
 Check: TypeAlias = tuple[str, str, str]  # the names of a backend, a formula and a property
@@ -194,11 +196,19 @@ def pytest_addoption(parser: pytest.Parser) -> None:
             group.addoption(names[1], dest=_dest(name), **options)
 
 
+def pytest_ignore_collect(collection_path: Path, config: pytest.Config) -> bool | None:
+    """Leave the benchmarks alone, unless they are what the command line names."""
+    timing = config.pluginmanager.has_plugin(BENCHMARKS)
+    return True if collection_path == TIMED and not timing else None
+
+
 def pytest_configure(config: pytest.Config) -> None:
     """Load what is to be judged, so that a wrong name is told before anything runs."""
     folder = str(config.invocation_params.dir)
     if folder not in sys.path:
         sys.path.insert(0, folder)  # as `python -m pytest` does: a backend may lie right here
+    if config.pluginmanager.has_plugin(BENCHMARKS):
+        return  # nothing is judged
     run = config.stash[RUN] = Run(config)
     config.pluginmanager.register(run, "gradoracle-run")
     if hasattr(config, "workerinput"):
@@ -212,14 +222,18 @@ def pytest_configure(config: pytest.Config) -> None:
 @pytest.hookimpl(optionalhook=True)
 def pytest_configure_node(node: Any) -> None:
     """Give every xdist worker the session's seed, and what was judged before it."""
-    run = node.config.stash[RUN]
+    run = node.config.stash.get(RUN, None)
+    if run is None:
+        return
     before = [asdict(outcome) for outcome in run.before.values()]
     node.workerinput[PROPERTY] = json.dumps({"seed": run.seed, "before": before})
 
 
 def pytest_report_header(config: pytest.Config) -> list[str]:
     """Say what is judged, how hard, and with which seed."""
-    run = config.stash[RUN]
+    run = config.stash.get(RUN, None)
+    if run is None:
+        return []
     names = ", ".join(backend.name for backend in run.backends) or "nothing"
     profiles = ", ".join(f"{name} {count}" for name, count in PROFILES.items())
     certifying = (
@@ -236,9 +250,10 @@ def pytest_report_header(config: pytest.Config) -> list[str]:
 
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
     """Make one test of every backend, formula and property."""
-    if "check" not in metafunc.fixturenames or Path(str(metafunc.module.__file__)) != TESTS:
+    run = metafunc.config.stash.get(RUN, None)
+    ours = Path(str(metafunc.module.__file__)) == TESTS
+    if run is None or not ours or "check" not in metafunc.fixturenames:
         return
-    run = metafunc.config.stash[RUN]
     cases = [
         pytest.param((backend, *case), id=f"{backend.name}-{case[1].__name__}-{case[2].name}")
         for backend in run.backends
@@ -263,7 +278,9 @@ def examined(check: tuple[Any, ...], request: pytest.FixtureRequest) -> Outcome:
 def pytest_sessionfinish(session: pytest.Session, exitstatus: int) -> None:
     """Write the certificate, and fail a run that finds a mismatch or certifies nothing."""
     config = session.config
-    run = config.stash[RUN]
+    run = config.stash.get(RUN, None)
+    if run is None:
+        return
     for backend in run.backends:
         backend.asked.close()
     if hasattr(config, "workerinput") or config.option.collectonly:
@@ -286,7 +303,9 @@ def pytest_sessionfinish(session: pytest.Session, exitstatus: int) -> None:
 
 def pytest_terminal_summary(terminalreporter: Any, config: pytest.Config) -> None:
     """Print the certificates."""
-    run = config.stash[RUN]
+    run = config.stash.get(RUN, None)
+    if run is None:
+        return
     for one in run.certificates() if run.outcomes else ():
         colour = "green" if one.passed else "yellow" if one.as_claimed else "red"
         terminalreporter.section("gradoracle", **{colour: True})

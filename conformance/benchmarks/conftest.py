@@ -1,0 +1,11 @@
+"""Activates the benchmarks where they are named: in a checkout, or with --pyargs."""
+
+import pytest
+
+from conformance.plugin import activate, activate_benchmarks
+
+
+def pytest_addoption(pluginmanager: pytest.PytestPluginManager) -> None:
+    """Register the options before pytest reads the command line."""
+    activate(pluginmanager)
+    activate_benchmarks(pluginmanager)

@@ -1,0 +1,129 @@
+"""Timing a function in turns with another, and what the machine could do at most."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from time import perf_counter, process_time
+from typing import Any
+
+import numpy as np
+
+from conformance.backend import Backend
+from conformance.candidate import Candidate
+from conformance.mismatch import Mismatch
+from oracle.formula import Call, Formula, argument_names, output_of
+from oracle.geometry import Array
+
+SHORTEST = 1e-3  # seconds of a round: shorter calls are repeated, or the clock would be timed
+LEAST, MOST = 10, 60  # rounds: fewer tell no change of a few per cent from noise
+SIDE = 1536  # of the matrices whose product is the machine's roof
+
+
+@dataclass
+class Times:
+    """Seconds of one call, a round each."""
+
+    wall: list[float] = field(default_factory=list)
+    cpu: list[float] = field(default_factory=list)
+
+
+class Timed:
+    """A backend's function on arguments of its own kind, ready to be called."""
+
+    def __init__(self, backend: Backend, formula: Formula, call: Call) -> None:
+        """Convert the arguments, which is not timed.
+
+        Raises:
+            TypeError: the backend is in a process of its own.
+        """
+        if not isinstance(backend.asked, Candidate):
+            raise TypeError("only a backend in this process is timed")
+        self._source = backend.asked.source
+        positional, options = argument_names(formula)
+        convert = getattr(self._source, "from_numpy", None) or (lambda array: array)
+        self._arrays = [
+            convert(call[n].copy()) if isinstance(call[n], np.ndarray) else call[n]
+            for n in positional
+        ]
+        self._options = {n: call[n] for n in options}
+        self.read = (*positional, *options)  # the arguments' names
+        function, self._place = output_of(formula)
+        self._function = getattr(self._source, function)
+        self._to_numpy = getattr(self._source, "to_numpy", None)
+        self._wait = getattr(self._source, "synchronize", None)
+        self.result: Any = None
+        self.repeat, self.times = 1, Times()
+
+    def once(self) -> None:
+        """Call it; what computes later is waited for, or its result is read."""
+        self.result = None  # or there would be two at a time
+        self.result = self._function(*self._arrays, **self._options)
+        if self._wait is not None:
+            self._wait()
+        elif self._to_numpy is not None:
+            self._to_numpy(self._first())
+
+    def round(self) -> None:
+        """Call it as often as a round takes, and keep the time of one call."""
+        wall, cpu = perf_counter(), process_time()
+        for _ in range(self.repeat):
+            self.once()
+        spent, worked = perf_counter() - wall, process_time() - cpu
+        self.times.wall.append(spent / self.repeat)
+        self.times.cpu.append(worked / self.repeat)
+
+    def answer(self) -> Array:
+        """Return the last result as a NumPy array.
+
+        Raises:
+            Mismatch: it cannot be read.
+        """
+        try:
+            result = self._first()
+            return np.asarray(self._to_numpy(result) if self._to_numpy is not None else result)
+        except Exception as error:
+            raise Mismatch(f"its result cannot be read: {error}") from error
+
+    def _first(self) -> Any:
+        several = isinstance(self.result, (tuple, list))
+        return self.result[self._place or 0] if several else self.result
+
+
+def rounds(calls: Sequence[Timed], seconds: float) -> int:
+    """Have all called twice, settle how often a round repeats each; return how many rounds fit."""
+    for one in calls:
+        one.once()  # compiles, fills caches
+        start = perf_counter()
+        one.once()
+        one.repeat = max(1, min(1000, round(SHORTEST / max(perf_counter() - start, 1e-7))))
+    start = perf_counter()
+    for one in calls:
+        one.round()
+        one.times = Times()
+    fitting = seconds / max(perf_counter() - start, 1e-9)
+    return int(max(LEAST, min(MOST, fitting)))
+
+
+def roof(dtype: str) -> float:
+    """Return the multiply-adds a second of NumPy's own matrix product: the best of several."""
+    a = np.random.default_rng(1).standard_normal((SIDE, SIDE)).astype(dtype)
+    b, out = a.copy(), np.empty_like(a)
+    return SIDE**3 / _least(lambda: np.matmul(a, b, out=out), 12)
+
+
+def bandwidth() -> float:
+    """Return the bytes a second that a copy reads and writes: the best of some."""
+    a = np.ones(2**23)
+    b = np.empty_like(a)
+    return 2 * a.nbytes / _least(lambda: np.copyto(b, a), 5)
+
+
+def _least(call: Callable[[], object], times: int) -> float:
+    call()
+    spent = []
+    for _ in range(times):
+        start = process_time()
+        call()
+        spent.append(process_time() - start)
+    return min(spent)

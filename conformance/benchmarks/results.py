@@ -1,0 +1,172 @@
+"""What was timed, as it is told: ratios, layer by layer and in the mean."""
+
+from __future__ import annotations
+
+import statistics
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+SUITE = "the suite"  # in place of a network
+NAMED = ("BLAS", "machine", "Python", "NumPy", "PyTorch")  # of the environment
+CHOSEN = "OPENBLAS_CORETYPE"  # a variable that decides which kernels OpenBLAS runs
+
+
+@dataclass(frozen=True)
+class Timing:
+    """A case of one backend: seconds of one call, a round each."""
+
+    case: str
+    backend: str
+    network: str
+    layer: str
+    function: str
+    formula: str
+    images: int
+    dtype: str
+    products: int
+    bytes: int
+    verdict: str
+    wall: tuple[float, ...]
+    cpu: tuple[float, ...]
+    beside_wall: tuple[float, ...]
+    beside_cpu: tuple[float, ...]
+
+    @property
+    def seconds(self) -> float:
+        """The median processor time of a call."""
+        return statistics.median(self.cpu)
+
+    @property
+    def ratio(self) -> float | None:
+        """The median processor time over PyTorch's: below 1 the backend is faster."""
+        if not self.beside_cpu:
+            return None
+        return self.seconds / statistics.median(self.beside_cpu)
+
+    @property
+    def wall_ratio(self) -> float | None:
+        """The same of the time that passed."""
+        if not self.beside_wall:
+            return None
+        return statistics.median(self.wall) / statistics.median(self.beside_wall)
+
+    @property
+    def samples(self) -> tuple[float, ...]:
+        """Processor time round by round, over PyTorch's of the same round if there is one.
+
+        What slows the machine for a while slows both, so a ratio is steadier than a time.
+        """
+        if not self.beside_cpu:
+            return self.cpu
+        return tuple(a / b for a, b in zip(self.cpu, self.beside_cpu, strict=True) if b > 0)
+
+    def gflops(self) -> float:
+        """Two operations a product, in 10**9 a second; 0 where no products are added."""
+        return 2e-9 * self.products / self.seconds if self.seconds else 0.0
+
+
+def timing(info: Mapping[str, Any]) -> Timing:
+    """Return the timing that pytest-benchmark's extra_info holds.
+
+    Raises:
+        ValueError: it is no benchmark of ours.
+    """
+    try:
+        return Timing(
+            **{n: info[n] for n in (
+                "case", "backend", "network", "layer", "function", "formula", "images", "dtype",
+                "products",
+            )},
+            bytes=info.get("bytes", 0),
+            verdict=info.get("verdict", "not judged"),
+            wall=tuple(info["wall"]), cpu=tuple(info["cpu"]),
+            beside_wall=tuple(info.get("beside_wall", ())),
+            beside_cpu=tuple(info.get("beside_cpu", ())),
+        )  # fmt: skip
+    except KeyError as error:
+        raise ValueError(f"no benchmark of gradoracle: {error} is missing") from None
+
+
+def of_benchmarks(benchmarks: Iterable[Any]) -> list[Timing]:
+    """Return the timings of a session's benchmarks that ended."""
+    return [timing(one.extra_info) for one in benchmarks if "cpu" in one.extra_info]
+
+
+def machine(environment: Mapping[str, Any], variables: Mapping[str, str]) -> dict[str, Any]:
+    """Return what two runs must share to be compared."""
+    found = {name: environment[name] for name in NAMED if name in environment}
+    return {**found, CHOSEN: variables.get(CHOSEN, "")}
+
+
+def geometric_mean(ratios: Sequence[float]) -> float:
+    """Return the geometric mean of positive numbers."""
+    return statistics.geometric_mean(ratios)
+
+
+def lines(timed: Sequence[Timing], roofs: Mapping[str, float], bandwidth: float) -> Iterator[str]:
+    """Yield a table per function that adds products, one of all others, and networks' means."""
+    yield from _suite([one for one in timed if one.network == SUITE])
+    timed = [one for one in timed if one.network != SUITE]
+    for (backend, dtype, images), some in grouped(timed, "backend", "dtype", "images").items():
+        where = f"{dtype}, {images} image{'s' * (images > 1)}"
+        sums = [one for one in some if one.products]
+        for (formula,), those in grouped(sums, "formula").items():
+            yield from _table(f"{backend} {formula}, {where}", "GFLOP/s", "roof")
+            for one in those:
+                share = one.products / one.seconds / roofs[one.dtype]
+                yield _line(f"{one.network} {one.layer}", one, one.gflops(), share)
+            yield from _means(those)
+            yield ""
+        others = sorted((one for one in some if not one.products), key=lambda one: one.formula)
+        if others:
+            yield from _table(f"{backend}, no products, {where}", "GB/s", "copy")
+        for one in others:
+            share = one.bytes / one.seconds / bandwidth
+            title = f"{one.formula} {one.network} {one.layer}"
+            yield _line(title, one, 1e-9 * one.bytes / one.seconds, share)
+        yield ""
+    if not timed:
+        return
+    rest = [one for one in timed if one.verdict != "right"]
+    right = len(timed) - len(rest)
+    yield f"{right} of {len(timed)} answers judged right after they were timed"
+    yield from (f"  {one.backend} {one.case}: {one.verdict}" for one in rest)
+
+
+def _suite(timed: Sequence[Timing]) -> Iterator[str]:
+    """Yield what the suite itself takes."""
+    for (backend, of), some in grouped(timed, "backend", "function").items():
+        yield f"{of} ({backend})"
+        for one in some:
+            each = f"{1 / one.seconds:10.0f} a second" if one.seconds < 0.05 else ""
+            yield f"  {one.layer:50}{1e3 * one.seconds:10.1f} ms{each}"
+        yield ""
+
+
+def grouped(timed: Iterable[Timing], *names: str) -> dict[tuple[Any, ...], list[Timing]]:
+    """Return the timings by the values of some of their fields."""
+    found: dict[tuple[Any, ...], list[Timing]] = {}
+    for one in timed:
+        found.setdefault(tuple(getattr(one, name) for name in names), []).append(one)
+    return found
+
+
+def _table(title: str, speed: str, share: str) -> Iterator[str]:
+    yield title
+    yield f"  {'':50}{'ms':>10}{'/ torch':>9}{'wall':>7}{speed:>9}{share:>6}"
+
+
+def _line(title: str, one: Timing, speed: float, share: float) -> str:
+    ratio = "" if one.ratio is None else f"{one.ratio:.2f}"
+    wall = "" if one.wall_ratio is None else f"{one.wall_ratio:.2f}"
+    return f"  {title:50}{1e3 * one.seconds:10.3f}{ratio:>9}{wall:>7}{speed:9.1f}{share:6.0%}"
+
+
+def _means(some: Sequence[Timing]) -> Iterator[str]:
+    for (network,), those in grouped(some, "network").items():
+        cpu = [one.ratio for one in those if one.ratio is not None]
+        wall = [one.wall_ratio for one in those if one.wall_ratio is not None]
+        if len(cpu) > 1:
+            title = f"geometric mean of {network}, {len(cpu)} layers"
+            yield f"  {title:60}{geometric_mean(cpu):9.2f}{geometric_mean(wall):7.2f}"

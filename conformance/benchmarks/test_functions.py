@@ -1,0 +1,59 @@
+"""One benchmark per backend, function, layer, number of images and dtype."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import pytest
+
+from conformance.benchmarks.cases import Case, moved
+from conformance.benchmarks.hooks import BENCH
+from conformance.benchmarks.measure import Timed, rounds
+from conformance.mismatch import Mismatch
+from conformance.threads import one_thread
+
+if TYPE_CHECKING:
+    from pytest_benchmark.fixture import BenchmarkFixture
+
+    from conformance.backend import Backend
+
+
+def test_function(
+    benchmark: BenchmarkFixture,
+    backend: Backend,
+    case: Case,
+    request: pytest.FixtureRequest,
+) -> None:
+    bench = request.config.stash[BENCH]
+    call = case.call()
+    benchmark.group = f"{case.function}, {case.images} x {case.dtype}"
+    told = benchmark.extra_info
+    told |= {
+        "case": case.name, "backend": backend.name, "network": case.network, "layer": case.layer,
+        "function": case.function, "formula": case.formula.__name__, "images": case.images,
+        "dtype": case.dtype, "products": case.products,
+    }  # fmt: skip
+    with one_thread():
+        ours = Timed(backend, case.formula, call)
+        beside = bench.reference(case, backend)
+        other = Timed(beside, case.formula, call) if beside is not None else None
+        timed = [ours, other] if other is not None else [ours]
+        try:
+            count = rounds(timed, bench.seconds)
+        except NotImplementedError as error:
+            pytest.skip(f"declined: {error}")
+        before = None if other is None else other.round
+        benchmark.pedantic(ours.round, setup=before, rounds=count)  # type: ignore[no-untyped-call]
+        told |= {"repeat": ours.repeat, "wall": ours.times.wall, "cpu": ours.times.cpu}
+        if other is not None and beside is not None:
+            told |= {
+                "beside": beside.name, "beside_wall": other.times.wall,
+                "beside_cpu": other.times.cpu,
+            }  # fmt: skip
+        got = ours.answer()
+        told["bytes"] = moved({n: call[n] for n in ours.read}, got)
+        try:
+            told["verdict"] = case.verdict(backend, call, got)
+        except Mismatch as mismatch:
+            told["verdict"] = f"wrong: {mismatch.headline}"
+            pytest.fail(told["verdict"], pytrace=False)

@@ -1,0 +1,329 @@
+"""Backends are timed beside PyTorch and judged; runs are compared without false alarm."""
+
+import json
+import os
+import re
+import subprocess
+import sys
+from dataclasses import replace
+from pathlib import Path
+from types import SimpleNamespace
+
+import numpy as np
+import pytest
+from typer.testing import CliRunner
+
+from conformance.benchmarks import cases, history, pictures
+from conformance.benchmarks.command import Comparison
+from conformance.benchmarks.history import HistoryError, Saved, compare, named, read, saved, told
+from conformance.benchmarks.measure import LEAST, MOST, Timed, rounds
+from conformance.benchmarks.results import Timing, lines, timing
+from conformance.cli import app
+from conformance.mismatch import Mismatch
+from conformance.registry import load, wrap
+from implementations import im2col
+from tests import transformed
+
+ROOT = Path(__file__).parents[1]
+QUICK = ("--networks=LeNet", "--images=1", "--dtypes=float32", "--seconds=0.02")
+
+
+def pytest_run(*arguments, folder=ROOT):
+    """What a new Python makes of a command line, away from this test's own settings."""
+    environment = {n: v for n, v in os.environ.items() if not n.startswith("PYTEST_XDIST")}
+    environment |= {"PYTHONPATH": str(ROOT)}
+    return subprocess.run(
+        [sys.executable, "-m", "pytest", "-p", "no:cacheprovider", *arguments],
+        capture_output=True, text=True, check=False, timeout=300, cwd=folder, env=environment,
+    )  # fmt: skip
+
+
+def test_every_function_of_a_network_is_timed_beside_pytorch_and_judged(tmp_path):
+    pytest.importorskip("torch")
+    file = tmp_path / "run.json"
+    ran = pytest_run("conformance/benchmarks", "--backend", "im2col", *QUICK,
+                     f"--benchmark-json={file}")  # fmt: skip
+    assert ran.returncode == 0, ran.stdout
+    assert "in turns with torch; processor time, one thread" in ran.stdout
+    assert re.search(r"matrix product: float32 \d+ GFLOP/s; copying: [\d.]+ GB/s", ran.stdout)
+    count = int(re.search(r"(\d+) of \1 answers judged right", ran.stdout)[1])
+    run = read(file)
+    assert count == len(run.timings) > 30
+    assert {t.function for t in run.timings} >= {
+        *(f"conv2d{of}" for of in ("", "_grad_input", "_grad_weight", "_grad_bias")), "linear",
+        "relu", "max_pool2d", "avg_pool2d_grad_input", "softmax_grad", "cross_entropy", "sgd_step",
+    }  # fmt: skip
+    for one in run.timings:
+        assert LEAST <= len(one.cpu) == len(one.wall) == len(one.beside_cpu) <= MOST
+        assert one.ratio > 0
+        assert one.wall_ratio > 0
+        assert one.bytes > 0
+    assert any(one.gflops() > 0 for one in run.timings)
+    about = json.loads(file.read_text())["machine_info"]["gradoracle"]
+    assert "thread" in about["BLAS"]
+    assert {"NumPy", "PyTorch", "OPENBLAS_CORETYPE"} <= set(about)
+
+
+def test_certification_leaves_the_benchmarks_alone():
+    ran = pytest_run("conformance", "--collect-only", "-q", "--backend", "im2col")
+    assert ran.returncode == 0, ran.stdout
+    assert "test_certify[im2col-conv2d-matches_oracle]" in ran.stdout
+    assert "test_function" not in ran.stdout
+
+
+BACKEND = """
+from implementations.im2col import *
+
+def relu(z):
+    return z.clip(0) + 1
+
+def tanh(z):
+    raise NotImplementedError("later")
+"""
+
+
+def test_wrong_answers_fail_and_what_is_declined_is_skipped(tmp_path):
+    (tmp_path / "mine.py").write_text(BACKEND)
+    ran = pytest_run(
+        str(ROOT / "conformance" / "benchmarks"), "--backend", "mine", *QUICK,
+        "--functions=relu,relu_grad,tanh", "-c", os.devnull, folder=tmp_path,
+    )  # fmt: skip
+    assert ran.returncode == 1, ran.stdout
+    assert "1 failed, 1 passed, 1 skipped" in ran.stdout
+    assert "wrong: relu[" in ran.stdout
+    assert "1 of 2 answers judged right" in ran.stdout
+
+
+@pytest.mark.parametrize(
+    ("option", "said"),
+    [
+        ("--networks=AlexNet", "--networks 'AlexNet' is unknown; pick from ResNet-50"),
+        ("--images=0", "--images must be numbers above 0, got '0'"),
+        ("--dtypes=float16", "--dtypes 'float16' is unknown; pick from float32, float64"),
+        (
+            "--functions=relu6",
+            "--functions 'relu6' is unknown; pick from conv2d, conv2d_grad_input",
+        ),
+        ("--backend=nothing", "no backend 'nothing'"),
+        ("-n2", "leave out -n"),
+    ],
+)
+def test_bad_options_are_told(option, said):
+    ran = pytest_run("conformance/benchmarks", option, "--collect-only", "-q")
+    assert ran.returncode == pytest.ExitCode.USAGE_ERROR
+    assert said in ran.stderr + ran.stdout
+
+
+def one_of_each():
+    """One case of every function, the smallest layer."""
+    found = {}
+    for case in cases.cases(("LeNet", "U-Net"), (2,), ("float32",)):
+        if case.network == "LeNet" or case.function.startswith("conv_transpose2d"):
+            found.setdefault(case.formula, case)
+    return [case for case in found.values() if "transpose" not in case.function]
+
+
+@pytest.mark.parametrize("case", one_of_each(), ids=lambda case: case.formula.__name__)
+def test_answers_are_judged_in_every_function(case):
+    backend, call = wrap(im2col), case.call()
+    timed = Timed(backend, case.formula, call)
+    timed.once()
+    got = timed.answer()
+    assert case.verdict(backend, call, got) == "right"
+    with pytest.raises(Mismatch):
+        case.verdict(backend, call, got * np.float32(1.01) + np.float32(1))
+
+
+def test_transforms_are_timed_and_not_judged():
+    backend = wrap(transformed.backend("winograd2"))
+    case = next(cases.cases(("LeNet",), (1,), ("float32",)))
+    call = case.call()
+    timed = Timed(backend, case.formula, call)
+    timed.once()
+    assert case.verdict(backend, call, timed.answer()) == cases.UNVERIFIED
+
+
+def test_every_layer_of_a_network_is_there():
+    found = [*cases.cases(cases.all_networks(), (1,), ("float32",))]
+    assert len({case.name for case in found}) == len(found)
+    assert {case.network for case in found} >= {
+        "LeNet", "VGG-16", "ResNet-50", "MobileNet v2", "U-Net",
+    }  # fmt: skip
+    forward = [c for c in found if c.network == "ResNet-50" and c.formula.__name__ == "conv2d"]
+    assert sum(case.products for case in forward) > 10**9
+
+
+def test_late_results_are_waited_for_and_short_calls_repeated():
+    waited = []
+    lazy = SimpleNamespace(relu=lambda z: z, synchronize=lambda: waited.append(1))
+    case = next(c for c in cases.cases(("LeNet",), (1,), ("float32",)) if c.function == "relu")
+    timed = Timed(wrap(lazy), case.formula, case.call())
+    assert LEAST <= rounds([timed], 0.01) <= MOST
+    assert timed.repeat > 10
+    timed.round()
+    assert len(waited) == 2 + 2 * timed.repeat
+    assert len(timed.times.cpu) == len(timed.times.wall) == 1
+    with pytest.raises(TypeError, match="only a backend in this process"):
+        Timed(load("im2col"), case.formula, case.call())
+
+
+# Runs that nobody timed, to tell what comparing them says.
+
+
+def made(case, seconds, *, beside=0.0, **changes):
+    alone = {"beside_wall": (), "beside_cpu": ()}
+    both = {n: (beside,) * len(seconds) for n in alone} if beside else alone
+    whole = {
+        "case": case, "backend": "mine", "network": "LeNet", "layer": case, "function": "relu",
+        "formula": "relu", "images": 1, "dtype": "float32", "products": 1000, "bytes": 100,
+        "verdict": "right", "wall": tuple(seconds), "cpu": tuple(seconds), **both, **changes,
+    }  # fmt: skip
+    return Timing(**whole)
+
+
+def run_of(*timings, machine="a", run="r", when="2026-01-01", commit="abc", number=1):
+    return Saved(
+        (Path(f"{number:04}_mine.json"),), run, when, commit, {"processor": machine}, timings,
+        {"float32": 1e11}, 1e10,
+    )  # fmt: skip
+
+
+def noisy(random, *, processes=3, cases_=40, spread=0.05, slower=(), by=1.3):
+    """A run: every process has its own luck in every case, and every round a little."""
+    timings = []
+    for _ in range(processes):
+        for case in range(cases_):
+            usual = 1e-3 * np.exp(spread * random.standard_normal())
+            usual *= by if case in slower else 1
+            timings.append(
+                made(f"case {case}", usual * (1 + 0.01 * random.random(20)), beside=1e-3)
+            )
+    return run_of(*timings)
+
+
+def test_noise_is_not_told_and_a_change_is():
+    random = np.random.default_rng(1)
+    alarms = found = 0
+    for _ in range(40):
+        old = noisy(random)
+        alarms += sum(change.told for change in compare(old, noisy(random)))
+        changes = compare(old, noisy(random, slower={7}))
+        assert {c.verdict for c in changes} <= {"same", "slower", "faster"}
+        found += next(c for c in changes if c.case == "case 7").verdict == "slower"
+        alarms += sum(c.told for c in changes if c.case != "case 7")
+    assert alarms <= 2  # of 3200; each of 80 comparisons has one with a chance of 1 %
+    assert found >= 20
+    twice = compare(noisy(random), noisy(random, slower={7, 8}, by=2.0))
+    assert [c.case for c in twice if c.verdict == "slower"] == ["case 7", "case 8"]
+    faster = compare(noisy(random, slower={3}, by=2.0), noisy(random))
+    assert [c.case for c in faster if c.verdict == "faster"] == ["case 3"]
+
+
+def test_a_small_change_is_not_worth_telling_however_sure():
+    old = run_of(*[made("a", [1.0, 1.0001] * 10)] * 5)
+    new = run_of(*[made("a", [1.05, 1.0501] * 10)] * 5)
+    assert not compare(old, new)[0].told
+    assert compare(old, new, least=0.02)[0].told
+
+
+def test_a_slower_machine_slows_pytorch_as_well():
+    old = run_of(*[made("a", [1.0, 1.01] * 10, beside=1.0)] * 5)
+    new = run_of(*[made("a", [2.0, 2.02] * 10, beside=2.0)] * 5)
+    assert compare(old, new)[0].factor == pytest.approx(1)
+    alone = run_of(*[made("a", [2.0, 2.02] * 10)] * 5)
+    assert compare(old, alone)[0].factor == pytest.approx(2)
+
+
+def test_comparisons_say_what_changed_and_refuse_what_cannot_be_compared(capsys):
+    old = run_of(*[made("a", [1.0, 1.01] * 10)] * 5)
+    new = run_of(*[made("a", [2.0, 2.02] * 10)] * 5, number=2)
+    text = "\n".join(told(compare(old, new)))
+    assert "slower: a  x 2.00" in text
+    assert "1 slower, 0 faster, 0 the same but for noise" in text
+    assert Comparison(0.1).told(old, new) == 0
+    assert Comparison(0.1, fail=True).told(old, new) == 1
+    assert Comparison(0.1, fail=True).told(new, old) == 0
+    capsys.readouterr()
+    other = replace(new, machine={"processor": "b"})
+    with pytest.raises(HistoryError, match="not from the same machine .*'a' was 'b' later"):
+        Comparison(0.1).told(old, other)
+    assert Comparison(0.1, any_machine=True).told(old, other) == 0
+    assert "another machine: processor: 'a' was 'b' later" in capsys.readouterr().out
+    with pytest.raises(HistoryError, match="nothing in common"):
+        compare(old, run_of(made("b", [1.0] * 10)))
+
+
+def test_tables_show_ratios_means_and_what_was_wrong():
+    timings = [
+        made("a", [1.0] * 10, beside=2.0), made("b", [4.0] * 10, beside=2.0),
+        made("c", [1.0] * 10, products=0, verdict="wrong: c"),
+    ]  # fmt: skip
+    text = "\n".join(lines(timings, {"float32": 4000.0}, 200.0))
+    assert re.search(r"LeNet a +1000.000 +0.50 +0.50 +0.0 +25%", text)
+    assert re.search(r"geometric mean of LeNet, 2 layers +1.00 +1.00", text)
+    assert re.search(r"relu LeNet c +1000.000 +0.0 +50%", text)
+    assert "2 of 3 answers judged right" in text
+    assert "mine c: wrong: c" in text
+
+
+def test_files_that_are_no_runs_are_told(tmp_path):
+    bad = tmp_path / "bad.json"
+    bad.write_text('{"benchmarks": [{"extra_info": {"cpu": [1]}}]}')
+    for file in (bad, tmp_path / "none.json"):
+        with pytest.raises(HistoryError, match="is no run of gradoracle's benchmarks"):
+            read(file)
+    with pytest.raises(ValueError, match="'case' is missing"):
+        timing({"cpu": [1]})
+    with pytest.raises(HistoryError, match="has the number 7; there are 0001_mine"):
+        named([run_of(made("a", [1.0]))], "7")
+
+
+def test_pictures(tmp_path, monkeypatch):
+    random = np.random.default_rng(1)
+    runs = [replace(noisy(random), when=f"2026-01-0{day}", commit=f"c{day}") for day in (1, 2, 3)]
+    for name in ("p.png", "p.svg"):
+        pictures.draw(runs, tmp_path / name)
+        assert (tmp_path / name).stat().st_size > 10_000
+    means = pictures.means_of([*runs, run_of(made("case 0", [1.0], beside=2.0))], "relu")
+    assert means[-1] == pytest.approx(0.5)
+    assert means[0] == pytest.approx(1, rel=0.2)
+    assert pictures.means_of([run_of(made("a", [1.0], beside=2.0)), runs[0]], "relu")[0] is None
+
+    def absent(name):
+        raise ImportError(name)
+
+    monkeypatch.setattr(pictures, "import_module", absent)
+    with pytest.raises(ImportError, match=r"pip install 'gradoracle\[bench\]'"):
+        pictures.draw(runs, tmp_path / "q.png")
+    monkeypatch.setattr(history, "import_module", absent)
+    with pytest.raises(ImportError, match=r"pip install 'gradoracle\[bench\]'"):
+        compare(runs[0], runs[1])
+
+
+def test_the_command_keeps_compares_and_draws(tmp_path, monkeypatch):
+    pytest.importorskip("torch")
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("PYTHONPATH", str(ROOT))
+    bench = ["bench", "im2col", *QUICK, "--functions=relu,linear"]
+    nothing = CliRunner().invoke(app, [*bench, "--compare"])
+    assert nothing.exit_code == 2
+    assert "no run of im2col is kept in" in nothing.output
+    first = ["--save", "--processes=2"]
+    for more in (first, ["--save", "--processes=1", "--compare", "--picture", "p.png"]):
+        ran = CliRunner().invoke(app, [*bench, *more])
+        assert ran.exit_code == 0, ran.output
+    assert "the same but for noise" in ran.output
+    assert (tmp_path / "p.png").stat().st_size > 10_000
+    runs = saved(Path(".gradoracle/benchmarks"), "im2col")
+    assert [run.name for run in runs] == ["0001_im2col", "0003_im2col"]
+    assert len(runs[0].timings) == 2 * 4
+    assert saved(Path(".gradoracle/benchmarks"), "torch") == []
+    shown = CliRunner().invoke(app, ["history", "im2col", "1", "3", "--picture", "h.svg"])
+    assert shown.exit_code == 0, shown.output
+    assert "0001_im2col" in shown.output
+    assert "the same but for noise" in shown.output
+    wrong = CliRunner().invoke(app, ["bench", "nothing", *QUICK])
+    assert wrong.exit_code == 2
+    empty = CliRunner().invoke(app, ["history", "--storage", "elsewhere"])
+    assert empty.exit_code == 2
+    assert "gradoracle bench NAME --save" in empty.output
