@@ -355,16 +355,19 @@ class MultilinearTruth:
         return self._run({name: integers(a) for name, a in arrays.items()})
 
     def _run(self, arrays: dict[str, Array]) -> Array:
-        """Evaluate the formula on whole numbers, their first factor and `plus` times `over`."""
+        """Evaluate the formula on whole numbers, their first factor and `plus` times `over`.
+
+        Where it divides, Python's integers go as fractions: divided by 1 they would become floats.
+        """
         given = dict(arrays)
-        if self._over > 1:
+        if self._division is not None:
             for name in (self._algebra.factors[0], self._algebra.plus):
                 if name in given:
                     given[name] = np.asarray(given[name] * self._over)
                     if given[name].dtype == object:
                         given[name] = np.asarray(np.frompyfunc(Fraction, 1, 1)(given[name]))
         answer = evaluate(self.formula, {**self.call, **self._given(given)})
-        if self._over > 1 and answer.dtype == object:
+        if self._division is not None and answer.dtype == object:
             answer = np.asarray(np.frompyfunc(int, 1, 1)(answer), object).reshape(answer.shape)
         return answer
 

@@ -56,6 +56,37 @@ def test_limbs_give_what_pythons_integers_give(formula, dtype):
         assert (right._in_limbs(right._operands) == right.value).all()
 
 
+DIVIDED_BY_ONE = {
+    oracle.avg_pool2d: {"x": (1, 2, 3, 3)},
+    oracle.avg_pool2d_grad_input: {"grad_output": (1, 2, 3, 3), "input_shape": (1, 2, 3, 3)},
+    oracle.batch_mean: {"gradient_per_image": (1, 9)},
+}
+
+
+@pytest.mark.parametrize("formula", DIVIDED_BY_ONE, ids=lambda f: f.__name__)
+def test_what_is_divided_by_one_stays_exact(formula):
+    """Python's division of integers by 1 is a float, which has no room for their digits."""
+    options = {
+        "kernel_size": (1, 1), "stride": (1, 1), "padding": (0, 0), "ceil_mode": False,
+        "count_include_pad": True,
+    }  # fmt: skip
+    random = np.random.default_rng(1)
+    given = {
+        n: v if n == "input_shape" else random.standard_normal(v) * 2.0 ** random.integers(0, 9, v)
+        for n, v in DIVIDED_BY_ONE[formula].items()
+    }
+    (data,) = (v for v in given.values() if isinstance(v, np.ndarray))
+    data.flat[0] = 2.0**-1074
+    found = truth(formula, {**options, **given})
+    one = Fraction(2) ** found.scale * found.odd
+    assert {type(value) for value in found.value.ravel().tolist()} == {int}
+    want = [Fraction(v) for v in data.ravel().tolist()]
+    assert [Fraction(v) / one for v in found.value.ravel().tolist()] == want
+    assert found.error_over_bound(
+        np.full(data.shape, 1.5e308).reshape(found.shape), "float64"
+    ).all()
+
+
 def test_terms_count_what_reaches_each_element():
     c = call((1, 1, 1, 3), (1, 1, 1, 3), padding=(0, 1), dtype=np.float32)
     assert truth(oracle.conv2d, {**c, "bias": None}).terms.tolist() == [[[[2, 3, 2]]]]

@@ -89,10 +89,11 @@ def test_process(
     def perform() -> None:
         start = perf_counter()
         with tempfile.TemporaryDirectory() as folder:
-            subprocess.run(  # noqa: S603 - our own command
-                command, check=True, capture_output=True, cwd=folder, env=environment
+            done = subprocess.run(  # noqa: S603 - our own command
+                command, check=False, capture_output=True, text=True, cwd=folder, env=environment
             )
         seconds.append(perf_counter() - start)
+        assert done.returncode == 0, done.stdout + done.stderr
 
     perform()
     rounds = 3 if seconds[0] > request.config.stash[BENCH].seconds * ROUNDS else ROUNDS
