@@ -86,11 +86,12 @@ class Examination:
         """Judge the calls that one drawn geometry stands for.
 
         Every dtype of `_dtypes` gets the style that the seed picks and, where the property wants
-        more of a geometry, the simplest one before it.
+        more of a geometry, the simplest one before it.  Evidence is one call of each: other
+        numbers of the same geometry say little more of what was misunderstood.
         """
         styles = self.operator.styles.of(self.property.kind)
         chosen = [styles[geometry.seed % len(styles)]]
-        if self.property.styles_per_geometry > 1 and chosen[0] is not styles[0]:
+        if not self.gathering and self.property.styles_per_geometry > 1 and chosen[0] is not styles[0]:
             chosen.insert(0, styles[0])
         self._judge_in(geometry, chosen)
 
@@ -125,6 +126,8 @@ class Examination:
         takes the same code, and all formats of all geometries would take twice the time.
         """
         claimed = self.dtypes()
+        if self.gathering:
+            return [claimed[0]]
         halves = [d for d in claimed if d in HALVES]
         if len(halves) < 2:
             return [*claimed]
