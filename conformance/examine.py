@@ -91,7 +91,11 @@ class Examination:
         """
         styles = self.operator.styles.of(self.property.kind)
         chosen = [styles[geometry.seed % len(styles)]]
-        if not self.gathering and self.property.styles_per_geometry > 1 and chosen[0] is not styles[0]:
+        if (
+            not self.gathering
+            and self.property.styles_per_geometry > 1
+            and chosen[0] is not styles[0]
+        ):
             chosen.insert(0, styles[0])
         self._judge_in(geometry, chosen)
 

@@ -57,6 +57,13 @@ def past_limits(
     return tuple(Corner(f"{n} {past}", {**tiny, n: past}, style) for n in names for past in PAST)
 
 
+def of_size_one(sizes: Mapping[str, int], *names: str) -> tuple[Corner, ...]:
+    """Return the corners in which one of these sizes is 1, or several that a + joins."""
+    return tuple(
+        Corner(f"{name} 1", {**sizes, **dict.fromkeys(name.split("+"), 1)}) for name in names
+    )
+
+
 @dataclass(frozen=True)
 class Styles:
     """The numbers an operator is judged on."""
@@ -116,6 +123,8 @@ class Operator:
     share: float = 1.0  # of the profile's examples: simple operators need fewer
     layers: tuple[Workload, ...] = ()  # of real networks, judged by what judges at scale
     corners: tuple[Corner, ...] = ()  # judged once by what judges the numbers, beside what is drawn
+    # Likewise by what lays arrays otherwise: axes of size 1 have any stride, and are mistaken.
+    ones: tuple[Corner, ...] = ()
 
     @property
     def name(self) -> str:

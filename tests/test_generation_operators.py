@@ -24,6 +24,7 @@ from conformance.registry import wrap
 from conformance.strategies import MANY, PAST
 from oracle.formula import is_data
 from oracle.geometry import extent
+from tests.planted import FAULTS
 
 DRAWS = 1000
 BY_NAME = {operator.name: operator for operator in OPERATORS}
@@ -172,6 +173,30 @@ def test_corners_are_judged_once_from_the_default_number_of_examples_on(seed):
         outcome = examine(wrap(SimpleNamespace(relu=relu)), *judged, examples=examples, seed=seed)
         assert outcome.status == "passed"
         assert sizes[prod(MANY)] == times
+
+
+@pytest.mark.parametrize("name", ["conv2d", "conv_transpose2d", "max_pool2d", "avg_pool2d"])
+def test_every_axis_of_every_array_is_of_size_one_beside_others_that_are_not(name):
+    """Its stride is any then, and an array of channels last may be taken for one of rows."""
+    alone = Counter()
+    for corner in BY_NAME[name].ones:
+        for argument, shape in BY_NAME[name].arguments(corner.sizes).shapes.items():
+            if shape is not None and len(shape) == 4:
+                assert 0 not in shape
+                ones = [at for at, size in enumerate(shape) if size == 1]
+                alone.update((argument, at) for at in ones if len(ones) == 1)
+    wanted = [(n, at) for n in ("x", "grad_output") for at in (0, 1)]
+    if "conv" in name:
+        wanted += [("weight", at) for at in range(4)]
+    assert {*wanted} <= alone.keys()
+
+
+@pytest.mark.parametrize("seed", [1, 2, 3, 4, 5])
+def test_strides_of_a_single_filter_are_not_taken_for_channels_last(seed):
+    wrong = FAULTS["conv2d_takes_adjacent_channels_for_channels_last"].alone()
+    judged = BY_NAME["conv2d"], oracle.conv2d, PROPERTIES["ignores_memory_layout"]
+    outcome = examine(wrap(wrong), *judged, examples=PROFILES["certify"], seed=seed)
+    assert outcome.status == "mismatch"
 
 
 # -- what the sizes reach -------------------------------------------------------------------------

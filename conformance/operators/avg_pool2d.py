@@ -39,4 +39,5 @@ AVG_POOL2D = Operator(
     witness=_witness,
     share=0.4,
     corners=pooling.CORNERS,
+    ones=pooling.ONES,
 )

@@ -10,7 +10,16 @@ import hypothesis.strategies as st
 import oracle
 from conformance.data import fractions_in
 from conformance.layers import NETWORKS, layers
-from conformance.operator import Arguments, Corner, Geometry, Operator, Size, Workload, past_limits
+from conformance.operator import (
+    Arguments,
+    Corner,
+    Geometry,
+    Operator,
+    Size,
+    Workload,
+    of_size_one,
+    past_limits,
+)
 from conformance.strategies import (
     BATCH_LIMITS,
     BLOCKS,
@@ -322,6 +331,15 @@ CORNERS = (
 )
 
 
+ONES = of_size_one(
+    {
+        **TINY, "images": 2, "height": 4, "width": 5, "kernel_height": 2, "kernel_width": 3
+    },
+    "images", "depth", "multiplier", "kernel_height", "kernel_width", "images+multiplier",
+    "images+depth",
+)  # fmt: skip
+
+
 def _witness(torch: Any) -> Callable[..., Any]:
     function: Callable[..., Any] = torch.nn.functional.conv2d
     return function
@@ -338,6 +356,7 @@ CONV2D = Operator(
     arguments=arguments,
     witness=_witness,
     corners=CORNERS,
+    ones=ONES,
     layers=tuple(
         Workload(f"{layer.network} {layer.name}", layer.sizes(1))
         for network in NETWORKS

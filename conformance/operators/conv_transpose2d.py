@@ -81,6 +81,12 @@ CORNERS = tuple(
 )
 
 
+ONES = tuple(
+    corner._replace(sizes=_transposed(Geometry("", "", corner.sizes, 1)).sizes)
+    for corner in conv2d.ONES
+)
+
+
 def _witness(torch: Any) -> Callable[..., Any]:
     def conv_transpose2d(x: Any, weight: Any, bias: Any, **options: Any) -> Any:
         return torch.nn.functional.conv_transpose2d(x, weight, bias, **options)
@@ -100,6 +106,7 @@ CONV_TRANSPOSE2D = Operator(
     witness=_witness,
     share=0.5,
     corners=CORNERS,
+    ones=ONES,
     layers=tuple(
         Workload(
             f"{layer.network} {layer.name}",

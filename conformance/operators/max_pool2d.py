@@ -161,4 +161,5 @@ MAX_POOL2D = Operator(
     unsettled=unsettled,
     share=0.4,
     corners=pooling.CORNERS,
+    ones=pooling.ONES,
 )

@@ -6,7 +6,7 @@ from typing import Any
 
 import hypothesis.strategies as st
 
-from conformance.operator import Corner, Geometry, Size, past_limits
+from conformance.operator import Corner, Geometry, Size, of_size_one, past_limits
 from conformance.strategies import (
     BATCH_LIMITS,
     LIMITS,
@@ -175,6 +175,9 @@ TINY = {
 CORNERS = (
     *past_limits(TINY, ("images", "channels")),
     Corner("many windows", {**TINY, "channels": 1, "height": MANY[0], "width": MANY[1] + 1}),
+)
+ONES = of_size_one(
+    {**TINY, "images": 2, "height": 4, "width": 5}, "images", "channels", "images+channels"
 )
 
 

@@ -109,7 +109,7 @@ def _bound(backend: Backend, formula: Formula, call: Call) -> Array:
     return truth_of(backend, formula, call).bound(name, backend.contract.accumulator(name))
 
 
-@holds(kind="any", share=0.1)
+@holds(kind="any", share=0.1, at_ones=True)
 def ignores_memory_layout(
     backend: Backend, operator: Operator, formula: Formula, call: Call
 ) -> float:

@@ -41,6 +41,7 @@ class Property:
     needs: tuple[Formula, ...]  # and these
     asks: How | None  # what it begins with, where that is the formula on the very call
     at_corners: bool  # what the operator lists is judged beside what is drawn
+    at_ones: bool  # likewise where it lists axes of size 1
     claim: tuple[str, ...]  # a policy and the rules under which it is asked for; none: always
     on_layers: bool  # of real networks, instead of on calls that are drawn
     needs_exact: bool  # sums that whole numbers leave exact, as no transform's are
@@ -65,6 +66,8 @@ class Property:
 
     def corners(self, operator: Operator) -> tuple[Corner, ...]:
         """Return the corners of `operator` that are judged: on exact data, if it has any."""
+        if self.at_ones:
+            return operator.ones
         judges = self.at_corners and (self.kind == "exact" or not operator.styles.exact)
         return operator.corners if judges else ()
 
@@ -91,6 +94,7 @@ def holds(
     kind: Kind = "exact", size: Size = "medium", styles_per_geometry: int = 1, share: float = 1.0,
     needs_torch: bool = False, needs_forward: bool = False,
     needs: tuple[Formula, ...] = (), asks: How | None = None, at_corners: bool = False,
+    at_ones: bool = False,
     claim: tuple[str, ...] = (),
     on_layers: bool = False, needs_exact: bool = False,
 ) -> Callable[[Check], Check]:  # fmt: skip
@@ -110,6 +114,7 @@ def holds(
             needs,
             asks,
             at_corners,
+            at_ones,
             claim,
             on_layers,
             needs_exact,
