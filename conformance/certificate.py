@@ -59,6 +59,97 @@ class Outcome:
         """What is to be read of it: a mismatch's report, else the reason."""
         return str(_mismatch(self).get("text", self.reason))
 
+    @property
+    def verdict(self) -> str:
+        """What came of it, in a few words; the same of every run from the same seed."""
+        if self.status == "mismatch":
+            return f"WRONG ({self.reason})"
+        if self.status == "deviation":
+            return f"DEVIATES as listed, {self.deviation} ({self.reason})"
+        if self.status != "passed":
+            return self.status
+        declined = f", {self.declined} declined" if self.declined else ""
+        return f"passed {self.judged} calls{declined}"
+
+
+@dataclass
+class JudgedShard:
+    """One certification of a campaign."""
+
+    number: int
+    seed: int
+    calls: int
+    verdicts: str  # SHA-256 of them; empty where it could not be judged
+    lost: str = ""  # why it could not be judged
+    counted: bool = True  # else it is beyond the calls asked for, and told for what it found
+
+
+@dataclass
+class Showed:
+    """In how many shards of a campaign a check ended in one way, which is not that it passed."""
+
+    formula: str
+    property_name: str
+    status: str  # mismatch, deviation, no call, blind
+    shards: int
+    different: int  # minimal counterexamples
+    shard: int  # the number of the one that is told of
+
+
+@dataclass
+class Campaign:
+    """What a certificate is of that many certifications, each from a seed of its own, came to."""
+
+    asked: int  # calls
+    shards: list[JudgedShard]
+    showed: list[Showed]
+
+    @property
+    def counted(self) -> list[JudgedShard]:
+        """The shards that the calls are of: the first so many."""
+        return [one for one in self.shards if one.counted]
+
+    @property
+    def lost(self) -> list[JudgedShard]:
+        """The shards that could not be judged."""
+        return [one for one in self.shards if one.lost]
+
+    @property
+    def calls(self) -> int:
+        """How many calls the shards that count have judged."""
+        return sum(one.calls for one in self.counted)
+
+    @property
+    def text(self) -> str:
+        """What it is, in a few words."""
+        count = len(self.counted)
+        return f"campaign of {count} shard{'s' * (count != 1)} for {self.asked} calls"
+
+    @property
+    def unjudged(self) -> str:
+        """Return which shards could not be judged, and why the first could not, or ""."""
+        lost = self.lost
+        if not lost:
+            return ""
+        numbers = _listed([str(one.number) for one in lost])
+        which = f"shard {numbers}" if len(lost) == 1 else f"shards {numbers}"
+        return f"{which} of the campaign could not be judged: {lost[0].lost}"
+
+    @property
+    def short(self) -> str:
+        """Return by how much it misses the calls asked for, or ""."""
+        return "" if self.calls >= self.asked else f"only {self.calls} of {self.asked} calls"
+
+    @classmethod
+    def read(cls, content: dict[str, Any]) -> Campaign:
+        """Return what a certificate's JSON has.
+
+        Raises:
+            KeyError, TypeError: it is none.
+        """
+        shards = [JudgedShard(**one) for one in content["shards"]]
+        return cls(content["asked"], shards, [Showed(**one) for one in content["showed"]])
+
 
 @dataclass
 class FoundMismatch:
@@ -90,6 +181,7 @@ class Certificate:
     stale: list[str] = field(
         default_factory=list
     )  # listed deviations that are none, a sentence each
+    campaign: Campaign | None = None  # of several runs, whose seeds come from this one's
 
     @property
     def mismatches(self) -> list[FoundMismatch]:
@@ -147,10 +239,12 @@ class Certificate:
                 f"{held} listed deviation{listed}": held,
             }
             return " and ".join(words for words, count in faults.items() if count)
-        if not self.whole:
+        lost = self.campaign.unjudged if self.campaign is not None else ""
+        if lost or not self.whole:
             run = len(self._checks())
-            return f"only {run} of {len(self.expected)} checks were run"
-        claimed = [o for o in self.outcomes if o.status != "not claimed"]
+            return lost or f"only {run} of {len(self.expected)} checks were run"
+        # What cannot be run here is so whether or not it is claimed.
+        claimed = [o for o in self.outcomes if o.status not in (UNCLAIMED, "not run")]
         if not claimed:
             return "the backend claims no function of the protocol"
         empty = [o for o in claimed if o.status in UNJUDGED]
@@ -158,7 +252,8 @@ class Certificate:
             return f"{empty[0].formula} {empty[0].property_name}: {empty[0].reason}"
         if self.deviations and not any(o.status == "passed" for o in claimed):
             return "nothing holds: all that was judged is listed as known deviations"
-        return ""
+        short = self.campaign.short if self.campaign is not None else ""
+        return f"{short} were judged" if short else ""
 
     @property
     def whole(self) -> bool:
@@ -220,8 +315,11 @@ class Certificate:
             raise ValueError("it was changed after it was written: its SHA-256 does not fit")
         try:
             outcomes = [Outcome(**one) for one in content.pop("outcomes")]
-            names = {f.name for f in fields(cls)} - {"outcomes"}
-            return cls(**{name: content[name] for name in names}, outcomes=outcomes)
+            names = {f.name for f in fields(cls)} - {"outcomes", "campaign"}
+            several = content["campaign"]
+            campaign = None if several is None else Campaign.read(several)
+            others = {name: content[name] for name in names}
+            return cls(**others, outcomes=outcomes, campaign=campaign)
         except (KeyError, TypeError) as error:
             raise ValueError("not a certificate of gradoracle") from error
 
@@ -356,7 +454,34 @@ def _summary(c: Certificate) -> Iterable[str]:
         yield from _wrapped(f"runs, as it says, on {c.contract['runs_on']}")
     yield from _kept(c)
     yield f"  {_counts(c.environment, ' ')}"
-    yield f"  seed {c.seed}, {c.examples} examples a check"
+    yield from _campaign(c.campaign)
+    each = " and shard" if c.campaign is not None else ""
+    yield f"  seed {c.seed}, {c.examples} examples a check{each}"
+
+
+def _campaign(campaign: Campaign | None) -> Iterable[str]:
+    """Yield of how many shards it is, and in how many of them what is not right showed."""
+    if campaign is None:
+        return
+    yield f"  {campaign.text}"
+    count = len(campaign.counted)
+    seen: dict[tuple[str, str], list[Showed]] = {}
+    for one in campaign.showed:
+        seen.setdefault((one.formula, one.status), []).append(one)
+    for (formula, status), found in seen.items():
+        told = ", ".join(
+            f"{one.property_name} in {one.shards}"
+            + (f" with {one.different} counterexamples" if one.different > 1 else "")
+            for one in found
+        )
+        yield from _wrapped(f"{status} of {formula}, of {count} shards: {told}")
+    for shard in campaign.lost:
+        yield from _wrapped(f"shard {shard.number} could not be judged: {shard.lost}")
+    beyond = [str(one.number) for one in campaign.shards if not (one.counted or one.lost)]
+    if beyond:
+        yield from _wrapped(
+            f"beyond the calls asked for, told for what was found there: shard {_listed(beyond)}"
+        )
 
 
 def _claims(c: Certificate) -> Iterable[str]:

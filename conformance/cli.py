@@ -2,11 +2,19 @@
 
 from __future__ import annotations
 
+import os
+import secrets
 import sys
+from collections.abc import Callable
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
+
+NO_DASK = (
+    "a campaign needs Dask's distributed, which cannot be imported: "
+    "pip install 'gradoracle[campaign]'"
+)
 
 app = typer.Typer(
     no_args_is_help=True,
@@ -126,15 +134,10 @@ def certify(
     from rich.console import Console  # noqa: PLC0415 - --help stays quick
 
     from conformance import command, reports  # noqa: PLC0415
-    from conformance.isolation.isolated import GIB, Limits  # noqa: PLC0415
-    from conformance.registry import Confinement  # noqa: PLC0415
 
     if in_process and (forbid or jobs > 1):
         raise typer.BadParameter("--in-process goes with neither --forbid nor --jobs")
-    if not (call_timeout > 0 and memory > 0):
-        raise typer.BadParameter("--call-timeout and --memory must be above 0")
-    limits = Limits(call_timeout, max(call_timeout, Limits.first), memory=int(memory * GIB))
-    confinement = Confinement(in_process, limits, _names(forbid))
+    confinement = _confinement(call_timeout, memory, forbid, in_process=in_process)
     console = Console(highlight=False, markup=False)
     certificates = []
     for name in dict.fromkeys(backend):
@@ -156,6 +159,138 @@ def certify(
     raise typer.Exit(command.exit_code(certificates))
 
 
+@app.command()
+def campaign(
+    backend: Annotated[
+        str,
+        typer.Argument(
+            metavar="BACKEND", help="A registered name, an import path or a file of CUDA C++."
+        ),
+    ],
+    *,
+    calls: Annotated[
+        int, typer.Option("--calls", min=1, metavar="N", help="How many to judge, at least.")
+    ],
+    jobs: Annotated[
+        int | None, typer.Option("--jobs", "-j", min=1, help="Workers here; default: one a core.")
+    ] = None,
+    scheduler: Annotated[
+        str, typer.Option(metavar="ADDRESS", help="Of a Dask scheduler whose workers are to judge.")
+    ] = "",
+    operators: Annotated[
+        list[str], typer.Option(metavar="NAME,...", help="Only these operators, such as conv2d.")
+    ] = [],  # noqa: B006 - Typer reads it only
+    dtypes: Annotated[
+        list[str], typer.Option(metavar="NAME,...", help="Only these of the claimed dtypes.")
+    ] = [],  # noqa: B006
+    profile: Annotated[
+        str, typer.Option(metavar="NAME", help="How hard a shard looks: quick, certify or deep.")
+    ] = "certify",
+    seed: Annotated[int | None, typer.Option(help="Repeat the campaign that printed it.")] = None,
+    file: Annotated[
+        Path | None, typer.Option("--certificate", help="Write the certificate here, as JSON.")
+    ] = None,
+    journal: Annotated[
+        Path | None,
+        typer.Option(help="Where shards are kept; default: .gradoracle/BACKEND.campaign.jsonl."),
+    ] = None,
+    junit: Annotated[Path | None, typer.Option(help="Write JUnit XML here.")] = None,
+    github: Annotated[bool, typer.Option(help="Print annotations for GitHub Actions.")] = False,
+    resume: Annotated[
+        bool, typer.Option(help="Go on with the campaign in the journal; N may be another.")
+    ] = False,
+    forbid: Annotated[
+        list[str], typer.Option(metavar="MODULE,...", help="Modules that it may not import.")
+    ] = [],  # noqa: B006
+    call_timeout: Annotated[
+        float, typer.Option(help="Seconds of a call; a first one has at least 60, to compile.")
+    ] = 10.0,
+    memory: Annotated[float, typer.Option(help="GiB that its process may hold.")] = 8.0,
+    at_scale: Annotated[
+        bool, typer.Option("--at-scale", help="Judge all layers of real networks in every shard.")
+    ] = False,
+    verbose: Annotated[bool, typer.Option(help="Print the whole certificate.")] = False,
+) -> None:
+    """Certify a backend from seed to seed, on many workers, until N calls are judged.
+
+    Every shard is a certification from a seed of its own. One certificate sums
+    them up, with the smallest counterexample of every broken check. Which
+    shards count depends on the seed and N only. A worker that is lost costs
+    the shard that it was judging, which another one repeats.
+
+    For example, a million calls on all cores, and further where that ended:
+
+    gradoracle campaign im2col --calls 1000000 --certificate c.json
+
+    gradoracle campaign im2col --calls 1000000 --certificate c.json --resume
+
+    On several machines, with this gradoracle and the backend on each: on one
+    dask scheduler, on all, for every core,
+    dask worker tcp://HOST:8786 --nthreads 1, and here
+
+    gradoracle campaign im2col --calls 1000000 --scheduler tcp://HOST:8786
+
+    Exit code 0: certified; 1: a mismatch; 2: usage; 3: could not run, or a
+    shard could not be judged.
+    """
+    from rich.console import Console  # noqa: PLC0415 - --help stays quick
+
+    from conformance import command, reports  # noqa: PLC0415
+
+    if scheduler and jobs is not None:
+        raise typer.BadParameter("--jobs is of workers here: it goes without --scheduler")
+    order = command.Order(
+        backend, _names(operators) or None, _names(dtypes) or None, _examples(profile), seed,
+        jobs or _cores(), resume, _confinement(call_timeout, memory, forbid), at_scale,
+    )  # fmt: skip
+    console = Console(highlight=False, markup=False)
+    merged = _campaigned(order, calls, scheduler, journal, console)
+    for line in reports.summary(merged, whole=verbose):
+        console.print(line, soft_wrap=True)
+    if file is not None:
+        file.write_text(merged.to_json(), encoding="utf-8")
+    if junit is not None:
+        junit.write_text(reports.junit([merged]), encoding="utf-8")
+    for line in reports.workflow_commands([merged]) if github else ():
+        typer.echo(line)
+    raise typer.Exit(command.exit_code([merged]))
+
+
+def _campaigned(order: Any, calls: int, scheduler: str, journal: Path | None, console: Any) -> Any:
+    """Return the certificate of a campaign; what keeps it from being run is an exit code."""
+    from conformance import command  # noqa: PLC0415 - --help stays quick
+    from conformance.shards import CampaignError  # noqa: PLC0415
+
+    try:
+        from conformance import campaign as campaigns  # noqa: PLC0415 - Dask may be missing
+    except ImportError as error:
+        typer.echo(f"{NO_DASK} ({error})", err=True)
+        raise typer.Exit(command.COULD_NOT) from error
+    plan = campaigns.Plan(order, calls, scheduler, journal)
+    try:
+        return _told(lambda: campaigns.run(plan, console), plan.journal)
+    except CampaignError as error:
+        typer.echo(str(error), err=True)
+        raise typer.Exit(command.COULD_NOT) from error
+
+
+def _cores() -> int:
+    """Return how many processors this process may use."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+def _confinement(
+    call_timeout: float, memory: float, forbid: list[str], *, in_process: bool = False
+) -> Any:
+    from conformance.isolation.isolated import GIB, Limits  # noqa: PLC0415 - --help stays quick
+    from conformance.registry import Confinement  # noqa: PLC0415
+
+    if not (call_timeout > 0 and memory > 0):
+        raise typer.BadParameter("--call-timeout and --memory must be above 0")
+    limits = Limits(call_timeout, max(call_timeout, Limits.first), memory=int(memory * GIB))
+    return Confinement(in_process, limits, _names(forbid))
+
+
 def _examples(profile: str) -> int:
     from conformance.profiles import PROFILES  # noqa: PLC0415 - --help stays quick
 
@@ -167,10 +302,17 @@ def _examples(profile: str) -> int:
 def _certified(order: Any, console: Any) -> Any:
     """Return the certificate of an order; what keeps it from being run is an exit code."""
     from conformance import command  # noqa: PLC0415 - --help stays quick
+
+    return _told(lambda: command.certify(order, console), order.journal)
+
+
+def _told(run: Callable[[], Any], journal: Path) -> Any:
+    """Return what a run does, or say why it cannot, or how one that was stopped goes on."""
+    from conformance import command  # noqa: PLC0415 - --help stays quick
     from conformance.registry import UnknownBackend, UnusableBackend  # noqa: PLC0415
 
     try:
-        return command.certify(order, console)
+        return run()
     except UnusableBackend as error:
         typer.echo(str(error), err=True)
         raise typer.Exit(command.COULD_NOT) from error
@@ -178,7 +320,7 @@ def _certified(order: Any, console: Any) -> Any:
         typer.echo(str(error), err=True)
         raise typer.Exit(command.USAGE) from error
     except KeyboardInterrupt:
-        typer.echo(f"stopped; {order.journal} has what was judged: --resume goes on", err=True)
+        typer.echo(f"stopped; {journal} has what was judged: --resume goes on", err=True)
         raise typer.Exit(130) from None
 
 
@@ -193,8 +335,14 @@ def verify(
     file: Annotated[Path, typer.Argument(metavar="FILE", help="A certificate, as JSON.")],
     *,
     jobs: Annotated[int, typer.Option("--jobs", "-j", min=1, help="Checks at a time.")] = 1,
+    shard: Annotated[
+        str,
+        typer.Option(metavar="N|all", help="Of a campaign, which shard; default: one at random."),
+    ] = "",
 ) -> None:
     """Replay a certificate: same backend, suite, seed; the verdicts must be the same.
+
+    Of a campaign's, one shard is replayed, or all one after the other.
 
     Exit code 0: the same; 1: it says something else now; 2: no certificate, or a changed one;
     3: the backend cannot be loaded, or is another one, or the suite is.
@@ -209,13 +357,41 @@ def verify(
         typer.echo(line, err=True)
     if others:
         raise typer.Exit(command.COULD_NOT)
-    again = _certified(command.order_of(told, jobs), Console(highlight=False, markup=False))
-    lines = command.other_verdicts(told, again)
+    console = Console(highlight=False, markup=False)
+    if told.campaign is not None:
+        lines = _replayed_shards(told, shard, jobs, console)
+    elif shard:
+        raise typer.BadParameter(f"{file} is of one run, not of a campaign: it has no shards")
+    else:
+        again = _certified(command.order_of(told, jobs), console)
+        lines = command.other_verdicts(told, again)
     for line in lines:
         typer.echo(line)
     same = "other verdicts than" if lines else "the same verdicts as"
     typer.echo(f"{told.backend}: {same} {file} has")
     raise typer.Exit(1 if lines else 0)
+
+
+def _replayed_shards(told: Any, which: str, jobs: int, console: Any) -> list[str]:
+    """Replay one shard of a campaign, or all; return what they say differently, a line each."""
+    from conformance import command, shards  # noqa: PLC0415 - --help stays quick
+
+    judged = {str(one.number): one for one in told.campaign.shards if not one.lost}
+    if not judged:
+        typer.echo("none of its shards was judged: there is nothing to replay", err=True)
+        raise typer.Exit(command.COULD_NOT)
+    if which not in ("", "all", *judged):
+        raise typer.BadParameter(f"no shard {which!r} was judged; pick from {', '.join(judged)}")
+    lines, replayed = [], []
+    for number in judged if which == "all" else [which or secrets.choice([*judged])]:
+        one = judged[number]
+        chosen = "" if which else ", picked at random"
+        total = len(told.campaign.shards)
+        console.print(f"replaying shard {number} of {total}, seed {one.seed}{chosen}")
+        again = _certified(command.order_of(told, jobs, one), console)
+        lines += shards.contradictions(told, one, again)
+        replayed.append(shards.Shard.of(one.number, again))
+    return lines + (shards.other_sums(told, replayed) if which == "all" else [])
 
 
 @app.command()

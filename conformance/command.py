@@ -10,7 +10,7 @@ from pathlib import Path
 from rich.console import Console
 
 from conformance.backend import Backend
-from conformance.certificate import Certificate, Outcome
+from conformance.certificate import Certificate, JudgedShard, Outcome
 from conformance.certify import certificate, fresh_seed, operators_named
 from conformance.checks import checks
 from conformance.fingerprint import files_of, suite
@@ -109,6 +109,9 @@ def differences(old: Certificate, new: Certificate) -> list[str]:
         was, now = getattr(old, name), getattr(new, name)
         if was != now:
             lines.append(f"{name}: {str(was)[:16]} -> {str(now)[:16]}")
+    was, now = (one.campaign.text if one.campaign else "one run" for one in (old, new))
+    if was != now:
+        lines.append(f"{was} -> {now}")
     for file in sorted({*old.files, *new.files}):
         if old.files.get(file) != new.files.get(file):
             how = "new" if file not in old.files else "gone" if file not in new.files else "changed"
@@ -126,24 +129,14 @@ def other_verdicts(old: Certificate, new: Certificate) -> list[str]:
     before = {(o.formula, o.property_name): o for o in old.outcomes}
     after = {(o.formula, o.property_name): o for o in new.outcomes}
     for formula, name in dict.fromkeys((*before, *after)):
-        was, now = (_verdict(one.get((formula, name))) for one in (before, after))
+        was, now = (
+            one[formula, name].verdict if (formula, name) in one else "not run"
+            for one in (before, after)
+        )  # fmt: skip
         if was != now:
             lines.append(f"{formula} {name}: {was} -> {now}")
     lines += [f"no longer: {sentence}" for sentence in old.stale if sentence not in new.stale]
     return lines + [f"now: {sentence}" for sentence in new.stale if sentence not in old.stale]
-
-
-def _verdict(outcome: Outcome | None) -> str:
-    if outcome is None:
-        return "not run"
-    if outcome.status == "mismatch":
-        return f"WRONG ({outcome.reason})"
-    if outcome.status == "deviation":
-        return f"DEVIATES as listed, {outcome.deviation} ({outcome.reason})"
-    if outcome.status != "passed":
-        return outcome.status
-    declined = f", {outcome.declined} declined" if outcome.declined else ""
-    return f"passed {outcome.judged} calls{declined}"
 
 
 def others(told: Certificate) -> list[str]:
@@ -161,8 +154,8 @@ def others(told: Certificate) -> list[str]:
     return lines
 
 
-def order_of(told: Certificate, jobs: int) -> Order:
-    """Return the order that a certificate came of."""
+def order_of(told: Certificate, jobs: int, shard: JudgedShard | None = None) -> Order:
+    """Return the order that a certificate came of, or one shard of a campaign's."""
     formulas = {formula for formula, _ in told.expected}
     kept = told.confinement
     limits = Limits(**kept["limits"]) if "limits" in kept else Limits()
@@ -172,7 +165,7 @@ def order_of(told: Certificate, jobs: int) -> Order:
         [o.name for o in operators_named(None) if formulas & {f.__name__ for f in o.formulas}],
         tuple(told.contract["dtypes"]),
         told.examples,
-        told.seed,
+        told.seed if shard is None else shard.seed,
         jobs,
         confinement=confinement,
         at_scale=told.at_scale,

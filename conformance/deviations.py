@@ -35,10 +35,11 @@ def stale(backend: Backend, outcomes: Sequence[Outcome]) -> list[str]:
     claimed = read_contract(backend.asked.description.contract, FUNCTIONS) if listed else Contract()
     if listed and not {*claimed.dtypes} <= {*backend.contract.dtypes}:
         return []
-    return [*_stale(listed, outcomes)]
+    return [*held(listed, outcomes)]
 
 
-def _stale(entries: Sequence[Deviation], outcomes: Sequence[Outcome]) -> Iterator[str]:
+def held(entries: Sequence[Deviation], outcomes: Sequence[Outcome]) -> Iterator[str]:
+    """Yield a sentence for every entry that nothing came of in these outcomes."""
     known = properties_of()
     found = {(o.formula, o.property_name): o for o in outcomes}
     for entry in entries:
@@ -46,13 +47,13 @@ def _stale(entries: Sequence[Deviation], outcomes: Sequence[Outcome]) -> Iterato
         covered = [
             found.get((entry.formula, name)) for name in names if _is_owed(found, entry, name)
         ]
-        held = [one.judged for one in covered if one is not None and one.status == "passed"]
-        if covered and len(held) == len(covered):
+        right = [one.judged for one in covered if one is not None and one.status == "passed"]
+        if covered and len(right) == len(covered):
             what = "all of its properties hold" if entry.property == EVERY else "holds"
             where = "" if entry.property == EVERY else f" {entry.property}"
             yield (
                 f"{entry.formula}{where} is listed as a known deviation ({entry.reason}), but "
-                f"{what} on {sum(held)} calls: remove it"
+                f"{what} on {sum(right)} calls: remove it"
             )
 
 

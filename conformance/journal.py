@@ -8,11 +8,12 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import asdict
+from itertools import chain
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeAlias
 
 from conformance.backend import Backend
 from conformance.certificate import Outcome
@@ -24,6 +25,7 @@ from conformance.threads import one_thread
 
 FOLDER = Path(".gradoracle")  # where journals go
 FORMAT = "gradoracle journal 2"
+Entry: TypeAlias = Outcome | Mapping[str, Any]
 SETTLED = (
     "backend", "path", "files", "suite", "examples", "at_scale", "operators", "dtypes", "contract",
     "confinement", "environment",
@@ -69,16 +71,18 @@ class Journal:
     """A file that outcomes are added to."""
 
     def __init__(
-        self, path: Path, header: Mapping[str, Any], outcomes: Sequence[Outcome] = ()
+        self, path: Path, header: Mapping[str, Any], entries: Iterable[Entry] = ()
     ) -> None:
-        """Begin a journal with the outcomes of a run that goes on, in place of one that is there.
+        """Begin a journal with the entries of a run that goes on, in place of one that is there.
+
+        Its format is that of outcomes, unless the header has another.
 
         Raises:
             JournalError: another run began its own at this very moment.
         """
         self.path = path.absolute()
         fresh = self.path.with_name(f"{path.name}.{os.getpid()}")
-        lines = map(_line, ({"format": FORMAT, **header}, *map(asdict, outcomes)))
+        lines = map(_line, chain([{"format": FORMAT, **header}], entries))
         _write(fresh, b"".join(lines))
         ours = fresh.stat()
         fresh.replace(self.path)
@@ -88,9 +92,9 @@ class Journal:
             self.close()
             raise JournalError(f"{path}: another run of {header['backend']} begins there")
 
-    def write(self, outcome: Outcome) -> None:
-        """Add an outcome; it is on disk when this returns."""
-        line = _line(asdict(outcome))
+    def write(self, entry: Entry) -> None:
+        """Add an outcome, or what else it is a journal of; it is on disk when this returns."""
+        line = _line(entry)
         while line:
             line = line[os.write(self._descriptor, line) :]
 
@@ -113,7 +117,8 @@ def remove(path: Path) -> None:
         path.parent.rmdir()
 
 
-def _line(content: Mapping[str, Any]) -> bytes:
+def _line(entry: Entry) -> bytes:
+    content = asdict(entry) if isinstance(entry, Outcome) else entry
     return json.dumps(content).encode() + b"\n"
 
 
@@ -132,19 +137,33 @@ def read(path: Path) -> tuple[dict[str, Any], list[Outcome]]:
     Raises:
         JournalError: there is none, or it is no journal.
     """
+    header, entries = entries_of(path, FORMAT)
+    try:
+        return header, [Outcome(**outcome) for outcome in entries]
+    except (ValueError, TypeError) as error:
+        raise JournalError(f"{path} is no journal of this gradoracle") from error
+
+
+def entries_of(path: Path, format_: str) -> tuple[dict[str, Any], Iterator[Any]]:
+    """Return the header of a journal of some format and, one by one, its entries as plain data.
+
+    An entry that is no JSON raises ValueError when its turn comes.
+
+    Raises:
+        JournalError: there is none, or it is no journal of that format.
+    """
     try:
         *whole, _ = path.read_bytes().split(b"\n")
     except OSError as error:
         raise JournalError(f"no journal can be read at {path}: {error.strerror}") from error
     try:
-        header, *outcomes = [json.loads(line) for line in whole]
-        known = header.pop("format") == FORMAT
-        found = [Outcome(**outcome) for outcome in outcomes]
-    except (ValueError, KeyError, TypeError, AttributeError) as error:
+        header = json.loads(whole[0])
+        known = header.pop("format") == format_
+    except (ValueError, LookupError, TypeError, AttributeError) as error:
         raise JournalError(f"{path} is no journal of this gradoracle") from error
     if not known:
         raise JournalError(f"{path} is no journal of this gradoracle")
-    return header, found
+    return header, map(json.loads, whole[1:])
 
 
 def resumed(
@@ -156,16 +175,34 @@ def resumed(
         JournalError: the journal cannot be read, or is of another run; the message says of which.
     """
     header, outcomes = read(path)
-    for name in SETTLED:
-        if header.get(name) != ours.get(name):
-            was, now = _difference(header.get(name), ours.get(name))
-            raise JournalError(
-                f"{path} cannot be resumed: its {name} was {was}, now it is {now}. "
-                "Run without --resume to start anew"
-            )
+    return require_same(path, header, ours, seed), outcomes
+
+
+def require_same(
+    path: Path, header: Mapping[str, Any], ours: Mapping[str, Any], seed: int | None = None
+) -> int:
+    """Return the seed of a journal with this header, if its run is the one that is settled now.
+
+    Raises:
+        JournalError: it is another one, or of another seed; the message says what differs.
+    """
+    for name, was, now in differences(header, ours):
+        raise JournalError(
+            f"{path} cannot be resumed: its {name} was {was}, now it is {now}. "
+            "Run without --resume to start anew"
+        )
     if seed not in (None, header["seed"]):
         raise JournalError(f"{path} has seed {header['seed']}, not {seed}")
-    return int(header["seed"]), outcomes
+    return int(header["seed"])
+
+
+def differences(
+    header: Mapping[str, Any], ours: Mapping[str, Any]
+) -> Iterator[tuple[str, str, str]]:
+    """Yield what is settled and is another in `header`: its name, as it is there, as it is here."""
+    for name in SETTLED:
+        if header.get(name) != ours.get(name):
+            yield name, *_difference(header.get(name), ours.get(name))
 
 
 def _difference(was: Any, now: Any) -> tuple[str, str]:
