@@ -461,9 +461,7 @@ def bench(
         str, typer.Option(metavar="NAME,...", help="Only layers of these, such as ResNet-50.")
     ] = "",
     images: Annotated[str, typer.Option(metavar="N,...", help="Batches; default: 1,8.")] = "",
-    dtypes: Annotated[
-        str, typer.Option(metavar="NAME,...", help="Default: all of 32 bits up.")
-    ] = "",
+    dtypes: Annotated[str, typer.Option(metavar="NAME,...", help="Default: float32,float64.")] = "",
     functions: Annotated[
         str, typer.Option(metavar="NAME,...", help="Only these functions, such as conv2d.")
     ] = "",

@@ -71,6 +71,18 @@ def test_certification_leaves_the_benchmarks_alone():
     assert "test_function" not in ran.stdout
 
 
+def test_the_suites_own_times_are_told_where_they_are_asked_for(tmp_path):
+    file = tmp_path / "run.json"
+    ran = pytest_run("conformance/benchmarks/test_suite.py", "--backend", "im2col", *QUICK, "-k",
+                     "leaves_inputs_unchanged or Python", f"--benchmark-json={file}")  # fmt: skip
+    assert ran.returncode == 0, ran.stdout
+    assert re.search(r"leaves_inputs_unchanged +[\d.]+ ms +\d+ a second", ran.stdout)
+    assert re.search(r"Python itself +[\d.]+ ms", ran.stdout)
+    run = read(file)
+    assert [t.layer for t in run.timings] == ["leaves_inputs_unchanged", "Python itself"]
+    assert {t.verdict for t in run.timings} == {"right"}
+
+
 BACKEND = """
 from implementations.im2col import *
 

@@ -113,6 +113,12 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     )  # fmt: skip
 
 
+def pytest_ignore_collect(collection_path: Path, config: pytest.Config) -> bool | None:
+    """Leave the suite's own times alone, unless the command line names their file."""
+    asked = any(str(argument).partition("::")[0].endswith(SUITE.name) for argument in config.args)
+    return True if collection_path == SUITE and not asked else None
+
+
 @pytest.hookimpl(tryfirst=True)
 def pytest_configure(config: pytest.Config) -> None:
     """Load what is timed, so that a wrong name is told before anything runs."""
