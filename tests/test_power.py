@@ -16,7 +16,7 @@ from tests.power.layers import OPERATORS
 from tests.power.measure import KILLED, MISSED, SUBJECTS, UNSEEN, Case, Verdict, journal, measured
 from tests.power.opinfo import samples
 from tests.power.rivals import RIVALS
-from tests.power.table import caption, content, kind_of, load, save, table
+from tests.power.table import RESULTS, caption, content, kind_of, load, save, table
 
 README = Path(__file__).parents[1] / "README.md"
 OTHERS = [name for name in RIVALS if name != "suite"]
@@ -47,6 +47,21 @@ def test_results_have_every_rival():
             assert (
                 len(one["verdicts"][rival]) == len(one["seconds"][rival]) == len(results["seeds"])
             )
+
+
+def test_every_fault_is_killed_from_five_seeds():
+    results, again = (load(RESULTS / f"{name}.json")["subjects"] for name in ("seeds", "layout"))
+    assert {*results} == {*FAULTS}
+    assert {*again} == {name for name, one in FAULTS.items() if one.kind == "layout"}
+    for name in ("seeds", "layout"):
+        assert load(RESULTS / f"{name}.json")["seeds"] == [1, 2, 3, 4, 5]
+    marks = {name: again.get(name, one)["verdicts"]["suite"] for name, one in results.items()}
+    assert {*marks.values()} == {KILLED * 5}
+    missed = [n for n, one in results.items() if one["verdicts"]["suite"] != KILLED * 5]
+    assert missed == ["conv2d_takes_adjacent_channels_for_channels_last"]
+    text = " ".join(README.read_text("utf-8").split())
+    assert f"killed {len(FAULTS) - 1} of the {len(FAULTS)} faults" in text
+    assert f"all {len(again)} faults of the class were judged again and killed from all" in text
 
 
 def test_table_in_the_readme_is_what_the_results_give():

@@ -1,12 +1,15 @@
 """Right backends are judged again and again, and what is flagged is kept."""
 
+import json
 from itertools import islice
+from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
 
 from conformance.registry import wrap
 from implementations import im2col
+from oracle.rounding import FORMATS
 from tests.power import soundness
 from tests.power.soundness import (
     Shard,
@@ -63,6 +66,23 @@ def test_shards_never_repeat():
         ("right", "float32", 1), ("right", "float16", 1), ("other", "float32", 1),
         ("other", "float16", 1), ("right", "float32", 2),
     ]  # fmt: skip
+
+
+def test_the_results_are_of_a_million_calls_and_in_the_readme():
+    results = json.loads(soundness.RESULTS.read_text("utf-8"))
+    assert results["flagged"] == []
+    assert results["calls"] >= soundness.MILLION
+    assert results["calls"] == sum(results["by backend"].values())
+    assert {*results["by backend"]} == {*soundness.BACKENDS}
+    assert {*results["worst"]} == {*FORMATS}
+    assert results["seeds"] >= 2, "of every second seed the seldom checks are judged as often"
+    for dtype, worst in results["worst"].items():
+        assert {*worst} == {*results["calls of"][dtype]}
+        assert 0.5 < max(worst.values()) <= 1
+    readme = (Path(__file__).parents[1] / "README.md").read_text("utf-8")
+    shown = readme.split("<!-- soundness -->\n")[1].split("<!-- /soundness -->\n")[0]
+    assert shown == f"{summary(results)}.\n\n{table(results)}\n"
+    assert f"{results['calls']:,} calls judged, 0 false alarms" in readme
 
 
 def entry(calls, worst, *flagged):
