@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 from conformance.protocol import POLICIES
 from oracle.rounding import FORMATS
+from oracle.transforms import DIRECT
 
 if TYPE_CHECKING:
     from conformance.report import MismatchReport
@@ -280,7 +281,10 @@ class Certificate:
         found = {dtype for o in self.outcomes for dtype in o.calls}
         dtypes = [dtype for dtype in FORMATS if dtype in found]
         whole = {formula for formula, _ in self.expected}
-        return f"{len(judged)} of {len(whole)} formulas, {_listed(dtypes) or 'no dtype'}"
+        ways = self.contract.get("algorithms", {})
+        in_norm = [f for f in judged if ways.get(f, DIRECT) != DIRECT]
+        weaker = f", {len(in_norm)} of them bounded in norm only" if in_norm else ""
+        return f"{len(judged)} of {len(whole)} formulas{weaker}, {_listed(dtypes) or 'no dtype'}"
 
     def to_json(self) -> str:
         """Return the certificate as a JSON text; its last field is the SHA-256 of all others."""

@@ -154,7 +154,7 @@ def _size(roots: tuple[Fraction, ...]) -> Fraction:
 def _fourier(formula: Formula, call: Call, kernel: Shape) -> Transform:
     k = 0
     sides = [v.shape[2:] for v in operands(formula, call).values() if v.ndim == len(IMAGES)]
-    sides += [call[n][2:] for n in ("input_shape",) if n in call]
+    sides += [call["input_shape"][2:]] if "input_shape" in call else []
     for at, taps in enumerate(kernel):
         longest = max((side[at] for side in sides), default=1) * call["stride"][at]
         longest += 2 * call["padding"][at] + taps * call["dilation"][at]
@@ -249,8 +249,6 @@ class TransformedTruth:
 
     def _lost(self, limits: Format) -> float:
         """Return what products and sums below the smallest normal number may lose on the way."""
-        if not np.isfinite(self._of.grows):
-            return 0.0
         terms = self._direct.terms.max(initial=0) * self._of.grows * self._of.roundings
         return float(terms) * 2.0**-limits.subnormal_scale
 
