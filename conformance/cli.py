@@ -16,6 +16,17 @@ NO_DASK = (
     "pip install 'gradoracle[campaign]'"
 )
 
+# What `bench` and `history` both take.
+Fail = Annotated[bool, typer.Option("--fail", help="Exit with 1 where something became slower.")]
+Least = Annotated[float, typer.Option(help="The change of a time that is worth telling.")]
+AnyMachine = Annotated[
+    bool, typer.Option("--any-machine", help="Compare runs of different machines, too.")
+]
+Picture = Annotated[
+    Path | None, typer.Option(metavar="FILE", help="Draw history and roofline (PNG, SVG, PDF).")
+]
+Storage = Annotated[Path, typer.Option(metavar="FOLDER", help="Where runs are kept.")]
+
 app = typer.Typer(
     no_args_is_help=True,
     add_completion=False,
@@ -483,21 +494,11 @@ def bench(
     against: Annotated[
         str, typer.Option(metavar="RUN", help="The number or the file of the run to compare with.")
     ] = "",
-    fail: Annotated[
-        bool, typer.Option("--fail", help="Exit with 1 where something became slower.")
-    ] = False,
-    least: Annotated[
-        float, typer.Option(help="The change of a median that is worth telling.")
-    ] = 0.10,
-    any_machine: Annotated[
-        bool, typer.Option("--any-machine", help="Compare with a run of another machine, too.")
-    ] = False,
-    picture: Annotated[
-        Path | None, typer.Option(metavar="FILE", help="Draw history and roofline (PNG, SVG, PDF).")
-    ] = None,
-    storage: Annotated[Path, typer.Option(metavar="FOLDER", help="Where runs are kept.")] = Path(
-        ".gradoracle/benchmarks"
-    ),
+    fail: Fail = False,
+    least: Least = 0.10,
+    any_machine: AnyMachine = False,
+    picture: Picture = None,
+    storage: Storage = Path(".gradoracle/benchmarks"),
 ) -> None:
     """Time a backend on layers of real networks, in turns with PyTorch, and judge the answers.
 
@@ -525,21 +526,11 @@ def history(
     old: Annotated[str, typer.Argument(metavar="[OLD]", help="A run's number or file.")] = "",
     new: Annotated[str, typer.Argument(metavar="[NEW]", help="Default: the last run.")] = "",
     *,
-    fail: Annotated[
-        bool, typer.Option("--fail", help="Exit with 1 where something became slower.")
-    ] = False,
-    least: Annotated[
-        float, typer.Option(help="The change of a median that is worth telling.")
-    ] = 0.10,
-    any_machine: Annotated[
-        bool, typer.Option("--any-machine", help="Compare runs of different machines, too.")
-    ] = False,
-    picture: Annotated[
-        Path | None, typer.Option(metavar="FILE", help="Draw history and roofline (PNG, SVG, PDF).")
-    ] = None,
-    storage: Annotated[Path, typer.Option(metavar="FOLDER", help="Where runs are kept.")] = Path(
-        ".gradoracle/benchmarks"
-    ),
+    fail: Fail = False,
+    least: Least = 0.10,
+    any_machine: AnyMachine = False,
+    picture: Picture = None,
+    storage: Storage = Path(".gradoracle/benchmarks"),
 ) -> None:
     """List the runs that `bench --save` kept, and compare the last two, or any two.
 

@@ -26,10 +26,9 @@ from conformance.benchmarks.history import (
     saved,
     told,
 )
-from conformance.benchmarks.hooks import SUITE, TESTS
+from conformance.benchmarks.hooks import NO_PLUGIN, SUITE, TESTS
 from conformance.benchmarks.pictures import SUMS, draw
 
-NO_PLUGIN = "pytest-benchmark is not installed: pip install 'gradoracle[bench]'"
 LAST = "last"  # the run to compare with: the last one that was kept
 
 

@@ -15,7 +15,7 @@ from importlib import import_module
 from pathlib import Path
 from typing import Any, TypeAlias
 
-from conformance.benchmarks.results import Timing, geometric_mean, timing
+from conformance.benchmarks.results import Timing, timing
 
 LEAST = 0.10  # a change of the mean that is worth telling
 LEVEL = 0.01  # of all tests of one comparison together
@@ -51,7 +51,7 @@ class Saved:
     def mean(self, formula: str) -> float | None:
         """Return the geometric mean of a formula's ratios to PyTorch."""
         ratios = [t.ratio for t in self.timings if t.formula == formula and t.ratio is not None]
-        return geometric_mean(ratios) if ratios else None
+        return statistics.geometric_mean(ratios) if ratios else None
 
     def by_case(self) -> dict[Key, list[Timing]]:
         """Return the timings of every case, one of each process."""
@@ -216,7 +216,7 @@ def told(changes: Sequence[Change]) -> Iterator[str]:
     for formula in dict.fromkeys(change.formula for change in changes):
         factors = [change.factor for change in changes if change.formula == formula]
         cases = f"{len(factors)} case{'s' * (len(factors) > 1)}"
-        yield f"  {formula:34} {cases:>9}  x {geometric_mean(factors):.3f}"
+        yield f"  {formula:34} {cases:>9}  x {statistics.geometric_mean(factors):.3f}"
     slower, faster = (sum(c.verdict == word for c in some) for word in ("slower", "faster"))
     rest = len(changes) - slower - faster
     yield f"{slower} slower, {faster} faster, {rest} the same but for noise"

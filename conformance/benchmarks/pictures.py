@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import statistics
 from collections.abc import Sequence
 from importlib import import_module
 from pathlib import Path
 from typing import Any
 
 from conformance.benchmarks.history import Saved
-from conformance.benchmarks.results import geometric_mean, grouped
+from conformance.benchmarks.results import grouped
 
 NO_MATPLOTLIB = "matplotlib is not installed: pip install 'gradoracle[bench]'"
 TICKS = (
@@ -79,7 +80,7 @@ def means_of(runs: Sequence[Saved], formula: str) -> list[float | None]:
     ]
     last = next((cases for cases in reversed(by_run) if cases), {})
     return [
-        geometric_mean([ratio for key in last for ratio in cases[key]])
+        statistics.geometric_mean([ratio for key in last for ratio in cases[key]])
         if last and all(cases.get(key) for key in last)
         else None
         for cases in by_run

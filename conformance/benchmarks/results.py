@@ -99,11 +99,6 @@ def machine(environment: Mapping[str, Any], variables: Mapping[str, str]) -> dic
     return {**found, CHOSEN: variables.get(CHOSEN, "")}
 
 
-def geometric_mean(ratios: Sequence[float]) -> float:
-    """Return the geometric mean of positive numbers."""
-    return statistics.geometric_mean(ratios)
-
-
 def lines(timed: Sequence[Timing], roofs: Mapping[str, float], bandwidth: float) -> Iterator[str]:
     """Yield a table per function that adds products, one of all others, and networks' means."""
     yield from _suite([one for one in timed if one.network == SUITE])
@@ -169,4 +164,5 @@ def _means(some: Sequence[Timing]) -> Iterator[str]:
         wall = [one.wall_ratio for one in those if one.wall_ratio is not None]
         if len(cpu) > 1:
             title = f"geometric mean of {network}, {len(cpu)} layers"
-            yield f"  {title:60}{geometric_mean(cpu):9.2f}{geometric_mean(wall):7.2f}"
+            ours, passed = map(statistics.geometric_mean, (cpu, wall))
+            yield f"  {title:60}{ours:9.2f}{passed:7.2f}"
