@@ -197,7 +197,7 @@ def test_what_is_left_out_is_told(name):
     operator, is_told = DISCLOSED[name]
     certificate = judged(name, operator, examples=25)
     assert not certificate.mismatches
-    assert is_told(certificate)
+    assert is_told(certificate), certificate.text()
 
 
 @pytest.mark.parametrize("name", ["lies_in_an_error", "lies_in_a_class", "lies_in_its_answer"])

@@ -51,7 +51,8 @@ def linear_grad_weight(grad_output: Array, x: Array) -> Array:
         ValueError: the shapes do not fit each other.
     """
     check_linear_gradient(grad_output, 0, x=x)
-    dw: Array = grad_output.T @ x
+    # A GEMM over one number is slower than the products that it consists of.
+    dw: Array = grad_output.T * x if len(x) == 1 else grad_output.T @ x
     return dw
 
 

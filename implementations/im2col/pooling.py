@@ -1,6 +1,7 @@
 """Max and average pooling: one slice of the padded image per tap, all windows at once."""
 
 from collections.abc import Iterator
+from itertools import product
 from typing import Any, TypeAlias
 
 import numpy as np
@@ -39,13 +40,15 @@ def max_pool2d(
         x.shape, kernel_size, stride, padding, dilation, ceil_mode=ceil_mode
     )
     y = np.full((*x.shape[:2], rows, columns), -np.inf, x.dtype)
-    indices = np.full(y.shape, -1, np.int64)
+    indices = np.empty(y.shape, np.int64)
+    indices[...] = _first_pixels(x.shape, (rows, columns), stride, padding, dilation)
     plane = np.arange(x.shape[2] * x.shape[3]).reshape(x.shape[2:])
     for windows, pixels in _taps(x.shape, (rows, columns), kernel_size, stride, padding, dilation):
         best, place, seen = y[:, :, *windows], indices[:, :, *windows], x[:, :, *pixels]
-        wins = (place < 0) | (seen > best) | (np.isnan(seen) & ~np.isnan(best))
-        np.copyto(best, seen, where=wins)
-        np.copyto(place, plane[pixels], where=wins)
+        stays = (seen <= best) | (best != best)  # noqa: PLR0124 - a NaN that came first
+        wins = stays.astype(np.int64) - 1  # all bits, or none: quicker than a masked copy
+        place ^= (place ^ plane[pixels]) & wins
+        np.maximum(best, seen, out=best)
     return y, indices
 
 
@@ -107,9 +110,13 @@ def avg_pool2d(
         ValueError: the shapes or options fit no pooling.
     """
     shape = pool2d_windows(x.shape, kernel_size, stride, padding, (1, 1), ceil_mode=ceil_mode)
+    down, across = _sides(x.shape, shape, kernel_size, stride, padding, (1, 1))
+    sums = np.zeros((*x.shape[:2], shape[0], x.shape[3]), x.dtype)
+    for windows, pixels in down:
+        sums[:, :, windows] += x[:, :, pixels]
     y = np.zeros((*x.shape[:2], *shape), x.dtype)
-    for windows, pixels in _taps(x.shape, shape, kernel_size, stride, padding, (1, 1)):
-        y[:, :, *windows] += x[:, :, *pixels]
+    for windows, pixels in across:
+        y[..., windows] += sums[..., pixels]
     y /= _divisors(
         x.shape, shape, kernel_size, stride, padding, count_include_pad=count_include_pad
     )
@@ -137,9 +144,13 @@ def avg_pool2d_grad_input(
     share = grad_output / _divisors(
         input_shape, shape, kernel_size, stride, padding, count_include_pad=count_include_pad
     ).astype(grad_output.dtype)
+    down, across = _sides(input_shape, shape, kernel_size, stride, padding, (1, 1))
+    sums = np.zeros((*input_shape[:2], shape[0], input_shape[3]), grad_output.dtype)
+    for windows, pixels in across:
+        sums[..., pixels] += share[..., windows]
     dx = np.zeros(input_shape, grad_output.dtype)
-    for windows, pixels in _taps(input_shape, shape, kernel_size, stride, padding, (1, 1)):
-        dx[:, :, *pixels] += share[:, :, *windows]
+    for windows, pixels in down:
+        dx[:, :, pixels] += sums[:, :, windows]
     return dx
 
 
@@ -147,19 +158,21 @@ def _taps(
     x_shape: Shape, shape: Pair, kernel_size: Pair, stride: Pair, padding: Pair, dilation: Pair
 ) -> Iterator[tuple[Windows, Pixels]]:
     """Yield, row by row, the windows of every tap that fall on the image, and their pixels."""
-    sides = [
-        [
-            _side(
-                tap * dilation[axis] - padding[axis], stride[axis], x_shape[2 + axis], shape[axis]
-            )
-            for tap in range(kernel_size[axis])
-        ]
-        for axis in (0, 1)
-    ]
-    for down in sides[0]:
-        for across in sides[1]:
-            if down and across:
-                yield (down[0], across[0]), (down[1], across[1])
+    sides = _sides(x_shape, shape, kernel_size, stride, padding, dilation)
+    for down, across in product(*sides):
+        yield (down[0], across[0]), (down[1], across[1])
+
+
+def _sides(
+    x_shape: Shape, shape: Pair, kernel_size: Pair, stride: Pair, padding: Pair, dilation: Pair
+) -> list[list[tuple[slice, slice]]]:
+    """Return the same of each axis; a tap that sees no pixel is left out."""
+    sides = []
+    for axis in (0, 1):
+        offsets = (tap * dilation[axis] - padding[axis] for tap in range(kernel_size[axis]))
+        each = (_side(at, stride[axis], x_shape[2 + axis], shape[axis]) for at in offsets)
+        sides.append([side for side in each if side is not None])
+    return sides
 
 
 def _side(offset: int, stride: int, size: int, count: int) -> tuple[slice, slice] | None:
@@ -170,6 +183,18 @@ def _side(offset: int, stride: int, size: int, count: int) -> tuple[slice, slice
         return None
     start = first * stride + offset
     return slice(first, last), slice(start, start + (last - 1 - first) * stride + 1, stride)
+
+
+def _first_pixels(
+    x_shape: Shape, shape: Pair, stride: Pair, padding: Pair, dilation: Pair
+) -> Array:
+    """Return h*W + w of the first pixel of each window: [OH, OW]."""
+    sides = []
+    for axis in (0, 1):
+        start = np.arange(shape[axis]) * stride[axis] - padding[axis]
+        sides.append(start - np.minimum(start // dilation[axis], 0) * dilation[axis])
+    pixels: Array = sides[0][:, np.newaxis] * x_shape[3] + sides[1]
+    return pixels
 
 
 def _divisors(

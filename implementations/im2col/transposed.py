@@ -1,15 +1,16 @@
-"""Transposed convolution: col2im forward, im2col on the way back.
+"""Transposed convolution and its gradients: those of `correlation` with x and y exchanged.
 
-With the weight [C, M/groups, KH, KW] of each group as a matrix, one column per output it reaches,
-
-    columns = weight.T @ x        dx = weight @ columns(dy)        dw = x @ columns(dy).T
-
-and y folds the columns (every column is added to the window that it belongs to).
+It takes x to y as the gradient of a convolution takes dy to dx, and its own dx is the convolution.
 """
 
 import numpy as np
 
-from implementations.im2col.convolution import Array, fold, patches
+from implementations.im2col.convolution import Array, windows
+from implementations.im2col.correlation import (
+    correlate,
+    correlate_grad_input,
+    correlate_grad_weight,
+)
 from implementations.im2col.halves import in_float32
 from implementations.shapes import (
     Pair,
@@ -42,12 +43,8 @@ def conv_transpose2d(
         x.shape, weight.shape, stride, padding, output_padding, dilation, groups
     )
     check_bias(bias, shape[1], "output channels")
-    kernels = weight.reshape(groups, len(weight) // groups, -1).transpose(0, 2, 1)
-    y = np.empty(shape, x.dtype)
-    for n, image in enumerate(x):
-        columns = np.matmul(kernels, image.reshape(groups, len(weight) // groups, -1))
-        taps = columns.reshape(shape[1], *weight.shape[2:], *x.shape[2:])
-        y[n] = fold(taps, shape[2:], stride, padding, dilation)
+    seen = windows(weight.shape[2:], x.shape[2:], stride, padding, dilation)
+    y = correlate_grad_input(x, weight, seen, groups, shape[2:])
     if bias is not None:
         y += bias[:, np.newaxis, np.newaxis]
     return y
@@ -72,13 +69,8 @@ def conv_transpose2d_grad_input(
     """
     options = (stride, padding, output_padding, dilation, groups)
     check_grad_output(grad_output, conv_transpose2d_shape(input_shape, weight.shape, *options))
-    kernels = weight.reshape(groups, len(weight) // groups, -1)
-    dx = np.empty(input_shape, grad_output.dtype)
-    for n, dy in enumerate(grad_output):
-        columns = patches(dy, weight.shape[2:], input_shape[2:], stride, padding, dilation)
-        product = np.matmul(kernels, columns.reshape(groups, kernels.shape[2], -1))
-        dx[n] = product.reshape(input_shape[1:])
-    return dx
+    seen = windows(weight.shape[2:], input_shape[2:], stride, padding, dilation)
+    return correlate(grad_output, weight, seen, groups)
 
 
 @in_float32
@@ -100,14 +92,8 @@ def conv_transpose2d_grad_weight(
     """
     options = (stride, padding, output_padding, dilation, groups)
     check_grad_output(grad_output, conv_transpose2d_shape(x.shape, weight_shape, *options))
-    members = weight_shape[0] // groups
-    depth = weight_shape[1] * weight_shape[2] * weight_shape[3]
-    dw = np.zeros((groups, members, depth), grad_output.dtype)
-    for image, dy in zip(x, grad_output, strict=True):
-        columns = patches(dy, weight_shape[2:], x.shape[2:], stride, padding, dilation)
-        rows = columns.reshape(groups, depth, -1).transpose(0, 2, 1)
-        dw += np.matmul(image.reshape(groups, members, -1), rows)
-    return dw.reshape(weight_shape)
+    seen = windows(weight_shape[2:], x.shape[2:], stride, padding, dilation)
+    return correlate_grad_weight(x, grad_output, seen, groups)
 
 
 @in_float32

@@ -15,16 +15,19 @@ import hashlib
 import importlib
 import json
 import multiprocessing
-import shutil
 import sys
 import tempfile
 import time
 import warnings
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor, as_completed
 from difflib import SequenceMatcher
+from importlib.abc import MetaPathFinder
+from importlib.machinery import ModuleSpec
+from importlib.util import spec_from_file_location
 from pathlib import Path
+from types import ModuleType
 from typing import Any, NamedTuple
 
 import conformance
@@ -36,16 +39,20 @@ from tests.power.journal import Journal
 IM2COL = Path(__file__).parent.parent.parent / "implementations" / "im2col"
 RESULTS = Path(__file__).parent / "results" / "mutants.json"
 JOURNAL = Path(".gradoracle") / "mutants.jsonl"
-CONCERNED = {  # what is judged of a mutant, by the file that it is in
+# What is judged of a mutant, by the file that it is in.  The loops of depthwise.py would be compiled
+# anew for every one: hours.
+CONCERNED = {
     "activations.py": ["relu", "leaky_relu", "sigmoid", "tanh"],
     "convolution.py": ["conv2d", "conv_transpose2d"],
+    "correlation.py": ["conv2d", "conv_transpose2d"],
     "dense.py": ["linear", "batch_mean", "sgd_step"],
     "halves.py": ["linear", "softmax", "max_pool2d"],
     "loss.py": ["softmax", "cross_entropy"],
     "pooling.py": ["max_pool2d", "avg_pool2d"],
     "transposed.py": ["conv_transpose2d"],
+    "windows.py": ["conv2d", "conv_transpose2d"],
 }
-PACKAGE = "mutated_im2col"
+PACKAGE = "implementations.im2col"
 EXAMPLES = 100
 LONGEST = 180.0  # seconds for one mutant, several times what survives needs
 EVERY = 15.0  # seconds between two lines about how far it is
@@ -141,19 +148,29 @@ def judged(mutant: Mutant, text: str) -> tuple[str, str]:
 
 
 def _judge(file: str, text: str, there: Any) -> None:
-    """Import a copy of im2col with one file changed, and send what the suite says."""
-    folder = Path(tempfile.mkdtemp())
-    try:
-        package = folder / PACKAGE
-        shutil.copytree(IM2COL, package, ignore=shutil.ignore_patterns("__pycache__"))
-        (package / file).write_text(text, encoding="utf-8")
-        for one in package.glob("*.py"):
-            renamed = one.read_text(encoding="utf-8").replace("implementations.im2col", PACKAGE)
-            one.write_text(renamed, encoding="utf-8")
-        sys.path.insert(0, str(folder))
+    """Import im2col afresh with one file changed, and send what the suite says."""
+    with tempfile.TemporaryDirectory() as folder:
+        changed = Path(folder) / file
+        changed.write_text(text, encoding="utf-8")
+        for name in [name for name in sys.modules if name.startswith(PACKAGE)]:
+            del sys.modules[name]
+        sys.meta_path.insert(0, Changed(f"{PACKAGE}.{changed.stem}", changed))
         there.send(_verdict(CONCERNED.get(file)))
-    finally:
-        shutil.rmtree(folder, ignore_errors=True)
+
+
+class Changed(MetaPathFinder):
+    """Finds one module in another file; the rest stay where what is compiled of them is kept."""
+
+    def __init__(self, name: str, file: Path) -> None:
+        """Take the module's name and the file."""
+        self._name, self._file = name, file
+
+    def find_spec(
+        self, fullname: str, path: Sequence[str] | None, target: ModuleType | None = None
+    ) -> ModuleSpec | None:
+        """Return where the module is, if it is this one."""
+        del path, target
+        return spec_from_file_location(fullname, self._file) if fullname == self._name else None
 
 
 def _verdict(operators: list[str] | None) -> tuple[str, str]:

@@ -1,0 +1,156 @@
+"""Correlation of images with filters and its two gradients, as products of matrices.
+
+The columns are a matrix [C*KH*KW, OH*OW] of each image: column (i, j) is the window of the output
+pixel (i, j).  With the filters as rows of a matrix, for each group,
+
+    y = weight @ columns        dw = dy @ columns.T        d(columns) = weight.T @ dy
+
+and dx adds every column of d(columns) to the window that it came from (col2im).  Or dx is itself
+a correlation, of dy: a pixel sees the windows that saw it.
+"""
+
+from __future__ import annotations
+
+from itertools import product
+from math import gcd
+from typing import NamedTuple
+
+import numpy as np
+
+from implementations.im2col import depthwise
+from implementations.im2col.windows import Array, Windows, blocks, columns, inside, room
+from implementations.shapes import Shape
+
+NARROW = 64  # filters at most: dw is computed transposed, where that is the better GEMM
+FOLD, COPY = 2, 2  # what adding a number to its pixel costs, and copying one of a weight
+
+
+def correlate(x: Array, weight: Array, windows: Windows, groups: int) -> Array:
+    """Return y [N, M, OH, OW] of x [N, C, H, W] and weight [M, C/groups, KH, KW]."""
+    y = np.empty((len(x), len(weight), *windows.counts), x.dtype)
+    _correlate(x, _of_groups(weight, groups), windows, y)
+    return y
+
+
+def correlate_grad_weight(dy: Array, x: Array, windows: Windows, groups: int) -> Array:
+    """Return dw [M, C/groups, KH, KW] of dy [N, M, OH, OW] and x [N, C, H, W]."""
+    if depthwise.fits(x, groups):
+        return depthwise.correlate_grad_weight(dy, x, windows)
+    shape = (dy.shape[1], x.shape[1] // groups, *windows.taps)
+    turned = shape[0] // groups <= NARROW < x.shape[1] // groups * windows.size
+    dw: Array | None = None
+    for block, seen in columns(x, windows):
+        left = _of_groups(block.of(dy).swapaxes(0, 1), groups)
+        right = _of_groups(seen, groups)
+        part = right @ left.swapaxes(1, 2) if turned else left @ right.swapaxes(1, 2)
+        dw = part if dw is None else np.add(dw, part, out=dw)
+    if dw is None:
+        return np.zeros(shape, dy.dtype)
+    return np.ascontiguousarray(dw.swapaxes(1, 2) if turned else dw).reshape(shape)
+
+
+def correlate_grad_input(
+    dy: Array, weight: Array, windows: Windows, groups: int, size: Shape
+) -> Array:
+    """Return dx [N, C, *size] of dy [N, M, OH, OW] and weight [M, C/groups, KH, KW]."""
+    filters, depth = weight.shape[:2]
+    shape = (len(dy), depth * groups, *size)
+    pixels = len(dy) * windows.counts[0] * windows.counts[1]
+    folding = FOLD * shape[1] * pixels
+    gathering = filters * (pixels + COPY * depth)
+    if windows.size == 1 or gathering < folding or depthwise.fits(dy, groups):
+        return _gather(dy, weight, windows, groups, shape)
+    return _fold(dy, weight, windows, groups, shape)
+
+
+def _correlate(x: Array, filters: Array, windows: Windows, y: Array) -> None:
+    """Fill y [N, M, OH, OW] from x [N, C, H, W] and filters [groups, M/groups, C/groups*KH*KW]."""
+    if depthwise.fits(x, len(filters)):
+        depthwise.correlate(x, filters, windows, y)
+        return
+    for block, seen in columns(x, windows):
+        right, out = _of_groups(seen, len(filters)), block.of(y)
+        height, width = out.strides[2:]
+        if len(out) == 1 and (height, width) == (out.shape[3] * out.itemsize, out.itemsize):
+            np.matmul(filters, right, out=out.reshape(*filters.shape[:2], -1))
+        else:
+            whole = np.matmul(filters, right)
+            out[...] = whole.reshape(out.shape[1], len(out), *out.shape[2:]).swapaxes(0, 1)
+
+
+def _fold(dy: Array, weight: Array, windows: Windows, groups: int, shape: Shape) -> Array:
+    """Return dx, whose pixels add up what every window that saw them gives back."""
+    dx = np.empty(shape, dy.dtype)
+    margins = windows.margins(shape[2:])
+    filters = _of_groups(weight, groups).swapaxes(1, 2)
+    for block in blocks(len(dy), shape[1] * windows.size, windows, dy.itemsize):
+        if block.is_first:
+            whole = room(dx[block.images].shape, margins, dy.dtype)
+            seen = windows.of(whole, margins)
+        some = block.of(dy).swapaxes(0, 1)
+        taps = (filters @ _of_groups(some, groups)).reshape(-1, *windows.taps, *some.shape[1:])
+        for p, q in np.ndindex(*windows.taps):
+            seen[:, p, q, :, block.rows] += taps[:, p, q]
+        if block.is_last:
+            dx[block.images] = inside(whole, margins)
+    return dx
+
+
+def _gather(dy: Array, weight: Array, windows: Windows, groups: int, shape: Shape) -> Array:
+    """Return dx as correlations of dy, one for the pixels of each phase of the step."""
+    down, across = (_phases(windows, axis, shape[2 + axis]) for axis in (0, 1))
+    dx = np.zeros(shape, dy.dtype)
+    for rows, each in product(down, across):
+        filters = weight[:, :, rows.taps, each.taps]
+        size = filters.shape[2:]
+        of_group = filters.reshape(groups, -1, weight.shape[1], size[0] * size[1]).swapaxes(1, 2)
+        phase = Windows(
+            (size[0], size[1]),
+            (rows.length, each.length),
+            (rows.start, each.start),
+            (1, 1),
+            (-rows.gap, -each.gap),
+        )
+        _correlate(
+            dy,
+            of_group.reshape(groups, weight.shape[1], -1),
+            phase,
+            dx[:, :, rows.pixels, each.pixels],
+        )
+    return dx
+
+
+class _Phase(NamedTuple):
+    """The pixels of an axis that the same taps see, and where in dy the first of these is."""
+
+    pixels: slice
+    taps: slice
+    length: int
+    start: int
+    gap: int
+
+
+def _phases(windows: Windows, axis: int, size: int) -> list[_Phase]:
+    """Return the phases of an axis; pixels that no tap can see are in none."""
+    step, gap, taps = windows.step[axis], windows.gap[axis], windows.taps[axis]
+    every = step // gcd(step, gap)
+    found = []
+    for pixel in range(min(step, size)):
+        for tap in range(min(every, taps)):
+            start, beside = divmod(pixel - windows.start[axis] - tap * gap, step)
+            if not beside:
+                found.append(
+                    _Phase(
+                        slice(pixel, None, step),
+                        slice(tap, None, every),
+                        -(-(size - pixel) // step),
+                        start,
+                        every * gap // step,
+                    )
+                )
+    return found
+
+
+def _of_groups(matrix: Array, groups: int) -> Array:
+    """Return rows [R, ..] as matrices [groups, R/groups, ..]."""
+    return matrix.reshape(groups, len(matrix) // groups, -1)

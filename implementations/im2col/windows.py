@@ -1,0 +1,150 @@
+"""Windows of padded images as the columns of a matrix, a block of them at a time."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any, NamedTuple, TypeAlias
+
+import numpy as np
+import numpy.typing as npt
+
+from implementations.shapes import Pair, Shape
+
+Array: TypeAlias = npt.NDArray[Any]
+Margins: TypeAlias = tuple[Pair, Pair]  # zeros before and after an image: down, across
+
+NO_MARGINS: Margins = ((0, 0), (0, 0))
+BLOCK = 2**22  # bytes of columns at a time: what a core's cache holds, and plenty for a GEMM
+WIDE = 256  # columns that a GEMM should have: smaller images are taken together up to there
+
+
+class Windows(NamedTuple):
+    """Which pixel each tap of each window sees: start + window * step + tap * gap, on either axis.
+
+    Pixels beyond the image are zeros.
+    """
+
+    taps: Pair  # KH, KW
+    counts: Pair  # OH, OW
+    start: Pair
+    step: Pair
+    gap: Pair
+
+    @property
+    def size(self) -> int:
+        """Taps of a window."""
+        return self.taps[0] * self.taps[1]
+
+    def are_pixels(self, size: Shape) -> bool:
+        """Return whether the windows of an image of `size` [H, W] are its pixels, one by one."""
+        alone = self.size == 1 and self.start == (0, 0) and self.step == (1, 1)
+        return alone and self.counts == tuple(size)
+
+    def margins(self, size: Shape) -> Margins:
+        """Return how many zeros they see around an image of `size` [H, W]."""
+        return self._margins(size, 0), self._margins(size, 1)
+
+    def _margins(self, size: Shape, axis: int) -> Pair:
+        reach = (self.taps[axis] - 1) * self.gap[axis]
+        first = self.start[axis] + min(0, reach)
+        last = self.start[axis] + (self.counts[axis] - 1) * self.step[axis] + max(0, reach)
+        return max(0, -first), max(0, last + 1 - size[axis])
+
+    def of(self, padded: Array, margins: Margins) -> Array:
+        """Return what they see of images with margins: a view [C, KH, KW, N, OH, OW]."""
+        image, channel, row, column = padded.strides
+        first = [start + before for start, (before, _) in zip(self.start, margins, strict=True)]
+        return np.ndarray(
+            (padded.shape[1], *self.taps, len(padded), *self.counts),
+            padded.dtype,
+            padded,
+            first[0] * row + first[1] * column,
+            (
+                channel,
+                row * self.gap[0],
+                column * self.gap[1],
+                image,
+                row * self.step[0],
+                column * self.step[1],
+            ),
+        )
+
+
+class Block(NamedTuple):
+    """All windows of some images, or some rows of the windows of one."""
+
+    images: slice
+    rows: slice
+    is_first: bool  # of these images
+    is_last: bool
+
+    def of(self, array: Array) -> Array:
+        """Return the part of an array [N, C, OH, OW] that belongs to these windows."""
+        return array[self.images, :, self.rows]
+
+
+def blocks(images: int, depth: int, windows: Windows, itemsize: int) -> Iterator[Block]:
+    """Yield blocks of images whose columns, of so many numbers, fill `BLOCK` bytes at most.
+
+    A row of windows is never divided.
+    """
+    down, across = windows.counts
+    row = depth * across * itemsize
+    parts = -(-down // max(1, BLOCK // row))  # of an image
+    rows = -(-down // parts)
+    together = max(1, min(WIDE // (down * across), BLOCK // (row * down)))
+    for image in range(0, images, together):
+        for top in range(0, down, rows):
+            yield Block(
+                slice(image, min(image + together, images)),
+                slice(top, min(top + rows, down)),
+                is_first=top == 0,
+                is_last=top + rows >= down,
+            )
+
+
+def columns(images: Array, windows: Windows) -> Iterator[tuple[Block, Array]]:
+    """Yield the blocks of images [N, C, H, W] and their columns [C*KH*KW, windows of the block].
+
+    The next columns take the place of the last ones.
+    """
+    depth = images.shape[1] * windows.size
+    margins = windows.margins(images.shape[2:])
+    as_they_are = windows.are_pixels(images.shape[2:])
+    buffer = np.empty(0, images.dtype)
+    for block in blocks(len(images), depth, windows, images.itemsize):
+        some = images[block.images]
+        if as_they_are and len(some) == 1:
+            yield block, some[0, :, block.rows].reshape(depth, -1)
+            continue
+        if block.is_first:
+            seen = windows.of(padded(some, margins), margins)
+        part = seen[..., block.rows, :]
+        if buffer.size < part.size:
+            buffer = np.empty(part.size, images.dtype)
+        of_block = buffer[: part.size]
+        np.copyto(of_block.reshape(part.shape), part)
+        yield block, of_block.reshape(depth, -1)
+
+
+def padded(images: Array, margins: Margins) -> Array:
+    """Return images [N, C, H, W] with zeros around them; without margins themselves, contiguous."""
+    if margins == NO_MARGINS:
+        return np.ascontiguousarray(images)
+    whole = room(images.shape, margins, images.dtype)
+    inside(whole, margins)[...] = images
+    return whole
+
+
+def room(shape: Shape, margins: Margins, dtype: npt.DTypeLike) -> Array:
+    """Return zeros for images of a shape [N, C, H, W] and their margins."""
+    sides = (
+        side + before + after for side, (before, after) in zip(shape[2:], margins, strict=True)
+    )
+    return np.zeros((*shape[:2], *sides), dtype)
+
+
+def inside(whole: Array, margins: Margins) -> Array:
+    """Return the images without their margins, as a view."""
+    (above, below), (left, right) = margins
+    return whole[:, :, above : whole.shape[2] - below, left : whole.shape[3] - right]
