@@ -9,7 +9,7 @@ import pytest
 
 import oracle
 from implementations import im2col
-from implementations.im2col import correlation, depthwise, windows
+from implementations.im2col import depthwise, plan
 
 BOTH = (im2col, oracle)
 KERNELS = 40  # of each way
@@ -56,17 +56,17 @@ def assert_same(arrays, options):
 
 
 @pytest.mark.parametrize("fold", [0, 2, 10**9], ids=["folds", "as measured", "gathers"])
-@pytest.mark.parametrize("block", [TINY, windows.BLOCK], ids=["rows", "images"])
+@pytest.mark.parametrize("block", [TINY, plan.BLOCK], ids=["rows", "images"])
 def test_every_way_gives_the_same(monkeypatch, fold, block):
-    monkeypatch.setattr(correlation, "FOLD", fold)
-    monkeypatch.setattr(windows, "BLOCK", block)
+    monkeypatch.setattr(plan, "FOLD", fold)
+    monkeypatch.setattr(plan, "BLOCK", block)
     for seed in range(KERNELS):
         assert_same(*drawn([seed, fold]))
 
 
 def test_narrow_weights_are_computed_transposed(monkeypatch):
     for narrow in (0, 10**9):
-        monkeypatch.setattr(correlation, "NARROW", narrow)
+        monkeypatch.setattr(plan, "NARROW", narrow)
         for seed in range(KERNELS):
             assert_same(*drawn(seed))
 
@@ -129,7 +129,7 @@ def test_columns_take_a_bounded_part_of_memory(function):
         peak = tracemalloc.get_traced_memory()[1]
     finally:
         tracemalloc.stop()
-    assert peak < result.nbytes + x.nbytes + 2 * windows.BLOCK
+    assert peak < result.nbytes + x.nbytes + 2 * plan.BLOCK
 
 
 def test_calls_at_the_same_time_do_not_disturb_each_other():

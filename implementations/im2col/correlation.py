@@ -17,12 +17,9 @@ from typing import NamedTuple
 
 import numpy as np
 
-from implementations.im2col import depthwise
+from implementations.im2col import depthwise, plan
 from implementations.im2col.windows import Array, Windows, blocks, columns, inside, room
 from implementations.shapes import Shape
-
-NARROW = 64  # filters at most: dw is computed transposed, where that is the better GEMM
-FOLD, COPY = 2, 2  # what adding a number to its pixel costs, and copying one of a weight
 
 
 def correlate(x: Array, weight: Array, windows: Windows, groups: int) -> Array:
@@ -37,7 +34,7 @@ def correlate_grad_weight(dy: Array, x: Array, windows: Windows, groups: int) ->
     if depthwise.fits(x, groups):
         return depthwise.correlate_grad_weight(dy, x, windows)
     shape = (dy.shape[1], x.shape[1] // groups, *windows.taps)
-    turned = shape[0] // groups <= NARROW < x.shape[1] // groups * windows.size
+    turned = plan.transposes(shape[0] // groups, shape[1] * windows.size)
     dw: Array | None = None
     for block, seen in columns(x, windows):
         left = _of_groups(block.of(dy).swapaxes(0, 1), groups)
@@ -55,12 +52,11 @@ def correlate_grad_input(
     """Return dx [N, C, *size] of dy [N, M, OH, OW] and weight [M, C/groups, KH, KW]."""
     filters, depth = weight.shape[:2]
     shape = (len(dy), depth * groups, *size)
-    pixels = len(dy) * windows.counts[0] * windows.counts[1]
-    folding = FOLD * shape[1] * pixels
-    gathering = filters * (pixels + COPY * depth)
-    if windows.size == 1 or gathering < folding or depthwise.fits(dy, groups):
-        return _gather(dy, weight, windows, groups, shape)
-    return _fold(dy, weight, windows, groups, shape)
+    count = len(dy) * windows.counts[0] * windows.counts[1]
+    folds = plan.folds(shape[1], count, filters, depth)
+    if folds and windows.size > 1 and not depthwise.fits(dy, groups):
+        return _fold(dy, weight, windows, groups, shape)
+    return _gather(dy, weight, windows, groups, shape)
 
 
 def _correlate(x: Array, filters: Array, windows: Windows, y: Array) -> None:

@@ -8,14 +8,13 @@ from typing import Any, NamedTuple, TypeAlias
 import numpy as np
 import numpy.typing as npt
 
+from implementations.im2col import plan
 from implementations.shapes import Pair, Shape
 
 Array: TypeAlias = npt.NDArray[Any]
 Margins: TypeAlias = tuple[Pair, Pair]  # zeros before and after an image: down, across
 
 NO_MARGINS: Margins = ((0, 0), (0, 0))
-BLOCK = 2**22  # bytes of columns at a time: what a core's cache holds, and plenty for a GEMM
-WIDE = 256  # columns that a GEMM should have: smaller images are taken together up to there
 
 
 class Windows(NamedTuple):
@@ -84,15 +83,9 @@ class Block(NamedTuple):
 
 
 def blocks(images: int, depth: int, windows: Windows, itemsize: int) -> Iterator[Block]:
-    """Yield blocks of images whose columns, of so many numbers, fill `BLOCK` bytes at most.
-
-    A row of windows is never divided.
-    """
-    down, across = windows.counts
-    row = depth * across * itemsize
-    parts = -(-down // max(1, BLOCK // row))  # of an image
-    rows = -(-down // parts)
-    together = max(1, min(WIDE // (down * across), BLOCK // (row * down)))
+    """Yield the blocks of images whose columns have so many numbers each, as `plan` has them."""
+    down = windows.counts[0]
+    rows, together = plan.block(windows.counts, depth, itemsize)
     for image in range(0, images, together):
         for top in range(0, down, rows):
             yield Block(

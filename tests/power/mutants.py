@@ -39,8 +39,8 @@ from tests.power.journal import Journal
 IM2COL = Path(__file__).parent.parent.parent / "implementations" / "im2col"
 RESULTS = Path(__file__).parent / "results" / "mutants.json"
 JOURNAL = Path(".gradoracle") / "mutants.jsonl"
-# What is judged of a mutant, by the file that it is in.  The loops of depthwise.py would be compiled
-# anew for every one: hours.
+# What is judged of a mutant, by the file that it is in.  Whatever plan.py chooses is right, and the
+# loops of depthwise.py would be compiled anew for every one.
 CONCERNED = {
     "activations.py": ["relu", "leaky_relu", "sigmoid", "tanh"],
     "convolution.py": ["conv2d", "conv_transpose2d"],
