@@ -39,9 +39,10 @@ def scaled(array: Array) -> tuple[Integers, int]:
         ValueError: the array holds a NaN or an infinity, which no integer stands for.
     """
     values = np.asarray(array, np.float64)
-    if not np.isfinite(values).all():
+    largest = abs(values).max(initial=0)  # NaN if there is one
+    if not largest < np.inf:
         raise ValueError("only finite numbers can be scaled to integers")
-    if (np.rint(values) == values).all() and abs(values).max(initial=0) <= EXACT:
+    if largest <= EXACT and (np.rint(values) == values).all():
         return values, 0
     mantissa, exponent = np.frexp(values)
     digits = np.ldexp(mantissa, 53).astype(np.int64)

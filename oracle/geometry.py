@@ -5,7 +5,7 @@ pixels of padding on each end, a kernel side of K taps D pixels apart, moved S p
 """
 
 from collections.abc import Sequence
-from operator import index
+from operator import ge, index
 from typing import Any, NamedTuple, TypeAlias
 
 import numpy.typing as npt
@@ -237,11 +237,13 @@ def check_shape(name: str, got: Sequence[int], want: Shape, reason: str) -> None
 def _sizes(
     name: str, shape: Sequence[int], axes: tuple[str, ...], *, smallest: tuple[int, ...]
 ) -> Shape:
-    sizes = tuple(index(size) for size in shape)
+    sizes = tuple(map(index, shape))
+    if len(sizes) == len(axes) and all(map(ge, sizes, smallest)):
+        return sizes
     layout = f"[{', '.join(axes)}]"
     if len(sizes) != len(axes):
         raise ValueError(f"{name} must have {len(axes)} axes {layout}, got shape {[*sizes]}")
-    for axis, size, least in zip(axes, sizes, smallest, strict=True):
-        if size < least:
-            raise ValueError(f"{name} {layout} must have {axis} of at least {least}, got {size}")
-    return sizes
+    few = next(at for at, size in enumerate(sizes) if size < smallest[at])
+    raise ValueError(
+        f"{name} {layout} must have {axes[few]} of at least {smallest[few]}, got {sizes[few]}"
+    )

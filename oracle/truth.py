@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Callable
-from functools import cached_property
+from functools import cached_property, lru_cache
 from typing import Any, Protocol
 
 import numpy as np
@@ -24,6 +24,7 @@ from oracle.formula import (
     Multilinear,
     Selection,
     algebra,
+    argument_names,
     evaluate,
     is_data,
     is_place,
@@ -86,8 +87,23 @@ def _truth(formula: Formula, call: Call, algorithm: str) -> Truth:
 
 def answer_shape(formula: Formula, call: Call) -> Shape:
     """Return the shape of the formula's answer, running no loop."""
+    given = {name: call[name] for names in argument_names(formula) for name in names}
+    if any(isinstance(v, np.ndarray) and not is_data(v) for v in given.values()):
+        with arguments_only():
+            return evaluate(formula, call).shape
+    arrays = tuple((n, v.shape) for n, v in given.items() if isinstance(v, np.ndarray))
+    options = tuple((n, v) for n, v in given.items() if not isinstance(v, np.ndarray))
+    return _answer_shape(formula, arrays, options)
+
+
+@lru_cache(maxsize=1024)
+def _answer_shape(
+    formula: Formula, arrays: tuple[tuple[str, Shape], ...], options: tuple[tuple[str, Any], ...]
+) -> Shape:
+    """Return it; a geometry is asked for with many numbers, of which only indices could matter."""
+    blank = {name: np.broadcast_to(0.0, shape) for name, shape in arrays}
     with arguments_only():
-        return evaluate(formula, call).shape
+        return evaluate(formula, {**blank, **dict(options)}).shape
 
 
 def answer_dtype(formula: Formula, call: Call) -> np.dtype[np.generic]:
@@ -99,8 +115,7 @@ def answer_dtype(formula: Formula, call: Call) -> np.dtype[np.generic]:
 
 def data_dtype(call: Call) -> np.dtype[np.generic]:
     """Return the dtype of the call's numbers."""
-    dtype: np.dtype[np.generic]
-    (dtype,) = {a.dtype for a in call.values() if is_data(a)}
+    dtype: np.dtype[np.generic] = next(a.dtype for a in call.values() if is_data(a))
     return dtype
 
 

@@ -18,14 +18,14 @@ from conformance.operators.conv2d import CONV2D
 from conformance.operators.conv_transpose2d import CONV_TRANSPOSE2D
 from conformance.operators.linear import LINEAR
 from conformance.operators.max_pool2d import MAX_POOL2D
-from conformance.properties import PROPERTIES, NotJudged, symmetries
+from conformance.properties import PROPERTIES, NotJudged, slopes, symmetries
 from conformance.registry import wrap
 from implementations import im2col
 from oracle.exact import MultilinearTruth
 from oracle.formula import argument_names, evaluate
 from oracle.max_pool2d import max_pool2d_indices, max_pool2d_values
 from oracle.truth import truth
-from tests.calls import CALLS
+from tests.calls import CALLS, random_calls
 from tests.planted import FAULTS
 from tests.planted.conv2d import backend
 from tests.planted.max_pool2d import to_all_maxima
@@ -501,3 +501,24 @@ def test_unsteady_backends_are_told_apart():
                       examples=100, seed=1)  # fmt: skip
     assert outcome.status == "mismatch"
     assert "the same call broke the property once and kept it another time" in outcome.mismatch.text
+
+
+@pytest.mark.parametrize("argument", ["x", "weight", "bias"])
+def test_what_is_exact_with_every_element_moved_is_exact_with_each(argument):
+    """Numbers up to about what the format sums exactly, so that some calls are and others not."""
+    asked = wrap(im2col)
+    known, unknown = 0, 0
+    for low in (-4, -40, -300):
+        for given in random_calls(15, seed=-low, dtype="float16", low=low, high=-low):
+            call = {**given, "x": given["x"] / given["x"].dtype.type(2)}
+            if not slopes._all_exact(asked, CONV2D, call, argument):
+                unknown += 1
+                continue
+            known += 1
+            for at in np.ndindex(call[argument].shape):
+                moved = call[argument].copy()
+                moved[at] += 1
+                right = truth(oracle.conv2d, {**call, argument: moved})
+                assert right.is_exact("float16", asked.contract.accumulator("float16"))
+    assert known
+    assert unknown

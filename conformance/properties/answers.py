@@ -33,8 +33,10 @@ class Answered(NamedTuple):
         return Answered(total, bound + np.where(inexact, 2.0**-53 * abs(total), 0))
 
 
-def answer(backend: Backend, operator: Operator, formula: Formula, call: Call) -> Answered:
-    """Return the backend's answer and its bound.
+def answer(
+    backend: Backend, operator: Operator, formula: Formula, call: Call, *, is_exact: bool = False
+) -> Answered:
+    """Return the backend's answer and its bound, which is known to be 0 where it `is_exact`.
 
     Raises:
         Mismatch: the answer has another shape or dtype than the protocol says.
@@ -44,7 +46,7 @@ def answer(backend: Backend, operator: Operator, formula: Formula, call: Call) -
     if operator.unsettled(backend.contract.policies, formula, call):
         raise NotJudged("the contract leaves the answer open")
     require_form(formula.__name__, value, answer_shape(formula, call), answer_dtype(formula, call))
-    bound = bound_of(backend, formula, call)
+    bound = np.zeros(value.shape) if is_exact else bound_of(backend, formula, call)
     given = operands(formula, call).values()
     if not is_place(formula) and all(np.isfinite(a).all() for a in given):
         wrong = ~np.isfinite(value)

@@ -14,12 +14,13 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from conformance.backend import Backend
+from conformance.judge import truth_of
 from conformance.mismatch import Mismatch
 from conformance.operator import Operator
 from conformance.properties.answers import ROOM, Answered, answer, direction, moved_by, with_bias
 from conformance.properties.property import NotJudged, holds
 from oracle.exact import inner
-from oracle.formula import Call, Formula
+from oracle.formula import Call, Formula, is_data
 from oracle.geometry import Array
 from oracle.rounding import FORMATS
 from oracle.truth import data_dtype
@@ -83,8 +84,9 @@ def finite_differences(backend: Backend, operator: Operator, formula: Formula, c
     _foresee(backend, operator, formula, call, moves.values())
     slope = answer(backend, operator, formula, call)
     here = None if smooth else answer(backend, operator, operator.formula, call)
+    is_exact = not smooth and _all_exact(backend, operator, call, argument)
     for at, move in moves.items():
-        rise = _rise(backend, operator, call, move, here)
+        rise = _rise(backend, operator, call, move, here, is_exact=is_exact)
         room = rise.room + float(slope.bound[at])
         if not abs(inner(slope.value[at].reshape(1), np.ones(1)) - rise.value) <= room * ROOM:
             raise Mismatch(
@@ -116,12 +118,28 @@ def _foresee(
     backend.foresee((formula, call), *((operator.formula, one) for one in forward))
 
 
+def _all_exact(backend: Backend, operator: Operator, call: Call, argument: str) -> bool:
+    """Return whether rounding never acts on the call with any elements of an argument moved by 1.
+
+    It does not if it does not where all are one larger in absolute value: no sum is larger, and
+    no unit is finer.
+    """
+    wide = {name: array.astype(np.float64) for name, array in call.items() if is_data(array)}
+    larger = {**call, **wide, argument: abs(wide[argument]) + 1}
+    name = data_dtype(call).name
+    accumulator = backend.contract.accumulator(name)
+    return truth_of(backend, operator.formula, larger).is_exact(name, accumulator)
+
+
 def _rise(
-    backend: Backend, operator: Operator, call: Call, move: Moves, here: Answered | None
-) -> Rise:
+    backend: Backend, operator: Operator, call: Call, move: Moves, here: Answered | None, *,
+    is_exact: bool = False,
+) -> Rise:  # fmt: skip
     """Return how <dy, y> moves, from `here` or, without it, from the second move to the first."""
     curvature, dy = operator.curvature(call), call["grad_output"]
-    there, *back = [answer(backend, operator, operator.formula, one) for one in move.calls]
+    there, *back = [
+        answer(backend, operator, operator.formula, one, is_exact=is_exact) for one in move.calls
+    ]
     here = here or back[0]
     size = abs(dy).astype(np.float64)
     room = float((size * (there.bound + here.bound)).sum()) / move.steps
