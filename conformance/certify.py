@@ -30,46 +30,37 @@ from oracle.formula import Formula
 NO_TORCH = "PyTorch is not installed: pip install 'gradoracle[torch]'"
 
 
-def check(
+def judged(
     backend: Any,
     *,
-    operators: Sequence[str] | None = None,
-    examples: int | None = None,
-    seed: int | None = None,
-    stop_at_first_mismatch: bool = False,
-    at_scale: bool = False,
-    progress: Callable[[Outcome], None] | None = None,
-    confinement: Confinement = ISOLATED,
+    operators: Sequence[str] | None,
+    examples: int | None,
+    seed: int | None,
+    stop_at_first_mismatch: bool,
+    at_scale: bool,
+    progress: Callable[[Outcome], None] | None,
+    confinement: Confinement | None,
 ) -> Certificate:
-    """Judge a backend and return its certificate.
-
-    `backend` is a registered name, an import path, a module or any object that has the
-    protocol's functions.  A name or a path is imported in a process of its own, within the limits
-    of `confinement`; a module or an object is judged in this process.
-
-    `operators` are names such as "conv2d" (default: all), `examples` the geometries drawn per
-    property (default: 300), `seed` repeats a run (default: fresh, and in the certificate).
-    `progress` is called with every outcome as it falls.  With `stop_at_first_mismatch` every check
-    takes a short look first, since most wrong kernels are wrong nearly everywhere.  `at_scale`
-    judges all layers of real networks, in large batches too, and not the few small ones only.
-
-    Raises:
-        UnknownBackend, UnusableBackend: there is nothing to judge; the message says why.
-        ValueError: an operator that does not exist, or fewer than 1 example.
-    """
+    """Judge a backend and return its certificate: `conformance.check`, which says what is what."""
     examples = PROFILES["certify"] if examples is None else examples
     if examples < 1:
         raise ValueError(f"examples must be at least 1, got {examples}")
     seed = fresh_seed() if seed is None else seed
     chosen = operators_named(operators)
-    judged = wrap(backend, confinement=confinement)
+    wrapped = wrap(backend, confinement=confinement or ISOLATED)
     try:
         return _certified(
-            judged, chosen, examples, seed, progress, stop=stop_at_first_mismatch, at_scale=at_scale
+            wrapped,
+            chosen,
+            examples,
+            seed,
+            progress,
+            stop=stop_at_first_mismatch,
+            at_scale=at_scale,
         )
     finally:
-        if judged is not backend:
-            judged.asked.close()
+        if wrapped is not backend:
+            wrapped.asked.close()
 
 
 def _certified(

@@ -142,7 +142,11 @@ def certify(
     1: a mismatch, or a listed deviation that holds; 2: usage; 3: could not run, or certifies
     nothing.
     """
-    from rich.console import Console  # noqa: PLC0415 - --help stays quick
+    from conformance.isolation import start  # noqa: PLC0415 - --help stays quick
+
+    if not in_process:
+        start.prepare()
+    from rich.console import Console  # noqa: PLC0415
 
     from conformance import command, reports  # noqa: PLC0415
 

@@ -16,6 +16,7 @@ from dataclasses import asdict, dataclass, field, replace
 from math import prod
 from typing import Any, TypeAlias
 
+from conformance import check
 from conformance.backend import Backend
 from conformance.candidate import one_line
 from conformance.certificate import (
@@ -27,7 +28,7 @@ from conformance.certificate import (
     Outcome,
     Showed,
 )
-from conformance.certify import certificate, check, operators_named
+from conformance.certify import certificate, operators_named
 from conformance.command import other_verdicts
 from conformance.deviations import held
 from conformance.fingerprint import suite

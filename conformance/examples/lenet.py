@@ -16,8 +16,8 @@ import typer
 from rich.console import Console
 
 import oracle
+from conformance import check
 from conformance.backend import Backend
-from conformance.certify import check
 from conformance.registry import UnknownBackend, UnusableBackend, load
 from conformance.threads import one_thread
 from oracle.geometry import Array

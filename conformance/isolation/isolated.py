@@ -24,6 +24,7 @@ import numpy as np
 from conformance.candidate import LARGEST, Description, Look, Reply, Request, one_line, printable
 from conformance.isolation import acts
 from conformance.isolation.guardian import descendants
+from conformance.isolation.start import guardian
 from conformance.isolation.wire import Array, Garbled, Line, Segment, framed
 
 SLICE = 0.02  # seconds between two looks at what a worker takes
@@ -35,26 +36,11 @@ MOST_ARGUMENTS = 64  # more than any function of the protocol has
 MOST_ACTS = 4096  # that a worker and what it forks may tell of
 GONE = "(no longer loaded)"  # in a version's place
 KINDS = ("answer", "declined", "raised", "converted", "unread", "unlooked", "returned")
-START = "import sys; sys.path[:] = {path!r}; sys.argv[1:] = [{fd!r}]; {call}"
-CALL = "from conformance.isolation.guardian import main; main()"
 SIGNALS = {
     "SIGSEGV": "segmentation fault", "SIGABRT": "abort", "SIGBUS": "bus error",
     "SIGFPE": "arithmetic exception", "SIGILL": "illegal instruction",
     "SIGKILL": "killed, perhaps for want of memory",
 }  # fmt: skip
-# One thread each, and fresh memory that is not zero.
-ENVIRONMENT = {
-    **dict.fromkeys(
-        (
-            "OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "NUMEXPR_NUM_THREADS",
-            "VECLIB_MAXIMUM_THREADS", "NUMBA_NUM_THREADS",
-        ),
-        "1",
-    ),
-    "MALLOC_PERTURB_": "165",
-}  # fmt: skip
-# Variables that tell of who runs this.
-TELLS = re.compile("_|(PYTEST|HYPOTHESIS|GRADORACLE|XDIST|COV_CORE|TOX_).*", re.DOTALL)
 
 
 def available() -> bool:
@@ -298,18 +284,8 @@ class Isolated:
     def _start_guardian(self) -> None:
         if self._line is not None:
             self._line.end.close()
-        ours, theirs = socket.socketpair()
-        with theirs:
-            fd = str(theirs.fileno())
-            self._guardian = subprocess.Popen(  # noqa: S603 - this Python, our own words
-                [sys.executable, "-c", START.format(path=sys.path, fd=fd, call=CALL)],
-                pass_fds=[theirs.fileno()],
-                stdin=subprocess.DEVNULL,
-                stdout=subprocess.DEVNULL,
-                start_new_session=True,
-                env={k: v for k, v in os.environ.items() if not TELLS.fullmatch(k)} | ENVIRONMENT,
-            )
-        self._line = Line(ours)
+        self._guardian, end, *_ = guardian()
+        self._line = Line(end)
 
     def _end(self, worker: _Worker) -> None:
         """Kill a worker and wait until it and all that it started are gone."""

@@ -34,7 +34,7 @@ def correlate_grad_weight(dy: Array, x: Array, windows: Windows, groups: int) ->
     if depthwise.fits(x, groups):
         return depthwise.correlate_grad_weight(dy, x, windows)
     shape = (dy.shape[1], x.shape[1] // groups, *windows.taps)
-    turned = plan.transposes(shape[0] // groups, shape[1] * windows.size)
+    turned = plan.transposes(shape, groups)
     dw: Array | None = None
     for block, seen in columns(x, windows):
         left = _of_groups(block.of(dy).swapaxes(0, 1), groups)
@@ -50,11 +50,8 @@ def correlate_grad_input(
     dy: Array, weight: Array, windows: Windows, groups: int, size: Shape
 ) -> Array:
     """Return dx [N, C, *size] of dy [N, M, OH, OW] and weight [M, C/groups, KH, KW]."""
-    filters, depth = weight.shape[:2]
-    shape = (len(dy), depth * groups, *size)
-    count = len(dy) * windows.counts[0] * windows.counts[1]
-    folds = plan.folds(shape[1], count, filters, depth)
-    if folds and windows.size > 1 and not depthwise.fits(dy, groups):
+    shape = (len(dy), weight.shape[1] * groups, *size)
+    if plan.folds(dy.shape, weight.shape, groups) and not depthwise.fits(dy, groups):
         return _fold(dy, weight, windows, groups, shape)
     return _gather(dy, weight, windows, groups, shape)
 
@@ -65,13 +62,11 @@ def _correlate(x: Array, filters: Array, windows: Windows, y: Array) -> None:
         depthwise.correlate(x, filters, windows, y)
         return
     for block, seen in columns(x, windows):
-        right, out = _of_groups(seen, len(filters)), block.of(y)
-        height, width = out.strides[2:]
-        if len(out) == 1 and (height, width) == (out.shape[3] * out.itemsize, out.itemsize):
-            np.matmul(filters, right, out=out.reshape(*filters.shape[:2], -1))
-        else:
-            whole = np.matmul(filters, right)
-            out[...] = whole.reshape(out.shape[1], len(out), *out.shape[2:]).swapaxes(0, 1)
+        out = block.of(y).swapaxes(0, 1)
+        matrix = out.reshape(*filters.shape[:2], -1)  # a view where the windows follow each other
+        np.matmul(filters, _of_groups(seen, len(filters)), out=matrix)
+        if not np.may_share_memory(matrix, out):
+            out[...] = matrix.reshape(out.shape)
 
 
 def _fold(dy: Array, weight: Array, windows: Windows, groups: int, shape: Shape) -> Array:
@@ -79,7 +74,7 @@ def _fold(dy: Array, weight: Array, windows: Windows, groups: int, shape: Shape)
     dx = np.empty(shape, dy.dtype)
     margins = windows.margins(shape[2:])
     filters = _of_groups(weight, groups).swapaxes(1, 2)
-    for block in blocks(len(dy), shape[1] * windows.size, windows, dy.itemsize):
+    for block in blocks(len(dy), shape[1], windows, dy.itemsize):
         if block.is_first:
             whole = room(dx[block.images].shape, margins, dy.dtype)
             seen = windows.of(whole, margins)

@@ -3,7 +3,9 @@
 A wrong choice here costs time or memory and never a number.
 """
 
-from implementations.shapes import Pair
+from math import prod
+
+from implementations.shapes import Pair, Shape
 
 BLOCK = 2**22  # bytes of columns at a time: what a core's cache holds, and plenty for a GEMM
 WIDE = 256  # columns that a GEMM should have: smaller images are taken together up to there
@@ -11,26 +13,28 @@ NARROW = 64  # filters at most: dw is computed transposed, where that is the bet
 FOLD, COPY = 2, 2  # what adding a number to its pixel costs, and copying one of a weight
 
 
-def block(counts: Pair, depth: int, itemsize: int) -> Pair:
+def block(channels: int, taps: Pair, counts: Pair, itemsize: int) -> Pair:
     """Return how many rows of windows [OH, OW] are columns at a time, and of how many images.
 
     The columns fill `BLOCK` bytes at most, but a row of windows is never divided.
     """
     down, across = counts
-    row = depth * across * itemsize
+    row = channels * prod(taps) * across * itemsize
     parts = -(-down // max(1, BLOCK // row))
     return -(-down // parts), max(1, min(WIDE // (down * across), BLOCK // (row * down)))
 
 
-def transposes(filters: int, depth: int) -> bool:
-    """Return whether dw [M, C*KH*KW] of a group is computed as its transpose."""
-    return filters <= NARROW < depth
+def transposes(weight: Shape, groups: int) -> bool:
+    """Return whether dw, of a shape [M, C/groups, KH, KW], is computed as its transpose."""
+    return weight[0] // groups <= NARROW < prod(weight[1:])
 
 
-def folds(channels: int, windows: int, filters: int, depth: int) -> bool:
+def folds(grad_output: Shape, weight: Shape, groups: int) -> bool:
     """Return whether columns are added up to dx, rather than dx gathered from dy as a correlation.
 
     The one adds, for each tap, a number for every channel and window; the other copies one for
     every filter and window, and the weight once.
     """
-    return FOLD * channels * windows < filters * (windows + COPY * depth)
+    windows, (filters, depth) = prod(grad_output) // grad_output[1], weight[:2]
+    folding = FOLD * depth * groups * windows
+    return prod(weight[2:]) > 1 and folding < filters * (windows + COPY * depth)

@@ -82,10 +82,10 @@ class Block(NamedTuple):
         return array[self.images, :, self.rows]
 
 
-def blocks(images: int, depth: int, windows: Windows, itemsize: int) -> Iterator[Block]:
-    """Yield the blocks of images whose columns have so many numbers each, as `plan` has them."""
+def blocks(images: int, channels: int, windows: Windows, itemsize: int) -> Iterator[Block]:
+    """Yield the blocks of so many images, as `plan` has them."""
     down = windows.counts[0]
-    rows, together = plan.block(windows.counts, depth, itemsize)
+    rows, together = plan.block(channels, windows.taps, windows.counts, itemsize)
     for image in range(0, images, together):
         for top in range(0, down, rows):
             yield Block(
@@ -105,7 +105,7 @@ def columns(images: Array, windows: Windows) -> Iterator[tuple[Block, Array]]:
     margins = windows.margins(images.shape[2:])
     as_they_are = windows.are_pixels(images.shape[2:])
     buffer = np.empty(0, images.dtype)
-    for block in blocks(len(images), depth, windows, images.itemsize):
+    for block in blocks(len(images), images.shape[1], windows, images.itemsize):
         some = images[block.images]
         if as_they_are and len(some) == 1:
             yield block, some[0, :, block.rows].reshape(depth, -1)

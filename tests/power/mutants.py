@@ -44,13 +44,13 @@ JOURNAL = Path(".gradoracle") / "mutants.jsonl"
 CONCERNED = {
     "activations.py": ["relu", "leaky_relu", "sigmoid", "tanh"],
     "convolution.py": ["conv2d", "conv_transpose2d"],
-    "correlation.py": ["conv2d", "conv_transpose2d"],
+    "correlation.py": ["conv2d"],
     "dense.py": ["linear", "batch_mean", "sgd_step"],
     "halves.py": ["linear", "softmax", "max_pool2d"],
     "loss.py": ["softmax", "cross_entropy"],
     "pooling.py": ["max_pool2d", "avg_pool2d"],
     "transposed.py": ["conv_transpose2d"],
-    "windows.py": ["conv2d", "conv_transpose2d"],
+    "windows.py": ["conv2d"],
 }
 PACKAGE = "implementations.im2col"
 EXAMPLES = 100
