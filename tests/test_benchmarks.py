@@ -1,6 +1,7 @@
 """Backends are timed beside PyTorch and judged; runs are compared without false alarm."""
 
 import json
+import math
 import os
 import re
 import subprocess
@@ -16,7 +17,7 @@ from typer.testing import CliRunner
 from conformance.benchmarks import cases, history, pictures
 from conformance.benchmarks.command import Comparison
 from conformance.benchmarks.history import HistoryError, Saved, compare, named, read, saved, told
-from conformance.benchmarks.measure import LEAST, MOST, Timed, rounds
+from conformance.benchmarks.measure import LEAST, MOST, Product, Timed, rounds
 from conformance.benchmarks.results import Timing, lines, timing
 from conformance.cli import app
 from conformance.mismatch import Mismatch
@@ -276,6 +277,41 @@ def test_tables_show_ratios_means_and_what_was_wrong():
     assert re.search(r"relu LeNet c +1000.000 +0.0 +50%", text)
     assert "2 of 3 answers judged right" in text
     assert "mine c: wrong: c" in text
+
+
+def test_tables_show_what_the_products_alone_take_and_the_memory_held():
+    one = replace(
+        made("a", [1.0] * 10, beside=2.0), product_cpu=(1.5,) * 10, bytes=100, own=40, peak=90
+    )
+    assert (one.product_ratio, one.memory) == (0.75, 1.5)
+    unseen = replace(one, peak=10)  # less than its result: it lies where nothing is counted
+    assert unseen.memory is None
+    text = "\n".join(lines([one, one], {"float32": 4000.0}, 200.0))
+    assert re.search(r"LeNet a +1000.000 +0.50 +0.50 +0.75 +0.0 +25% +1.50", text)
+    assert re.search(r"geometric mean of LeNet, 2 layers +0.50 +0.50 +0.75", text)
+
+
+def test_products_are_those_of_the_formula():
+    some = [
+        one
+        for one in cases.cases(cases.all_networks(), (2,), ("float32",))
+        if one.sides is not None
+    ]
+    assert {one.function for one in some} == {
+        f"{of}{what}" for of in ("conv2d", "conv_transpose2d", "linear")
+        for what in ("", "_grad_input", "_grad_weight")
+    }  # fmt: skip
+    assert all(math.prod(one.sides) == one.products for one in some)
+    product = Product(some[0].sides, "float32")
+    product.round()
+    assert len(product.times.cpu) == 1
+
+
+def test_the_memory_that_a_call_holds_is_its_result_and_what_it_needs_beside_it():
+    some = cases.cases(("LeNet",), (1,), ("float32",))
+    case = next(one for one in some if one.function == "linear")
+    timed = Timed(wrap(im2col), case.formula, case.call())
+    assert 4 * 120 <= timed.peak() < 4 * 120 + 2000
 
 
 def test_files_that_are_no_runs_are_told(tmp_path):

@@ -5,12 +5,14 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from functools import partial
+from math import prod
 from typing import Any, NamedTuple, TypeAlias
 
 import numpy as np
 
 import oracle
 from conformance.backend import Backend
+from conformance.benchmarks.measure import Sides
 from conformance.judge import require_truth
 from conformance.layers import CLASSIFIERS, NETWORKS, UP_CONVOLUTIONS
 from conformance.operator import Operator
@@ -50,6 +52,7 @@ class Case:
     make: Callable[..., dict[str, Any]]
     verify: Verify
     products: int = 0  # multiply-adds of the formula; 0: it is no sum of products
+    sides: Sides | None = None  # of the matrices whose products these are
 
     @property
     def function(self) -> str:
@@ -99,11 +102,34 @@ def _sums(network: str, images: int, dtype: str) -> Iterator[Case]:
             sizes = {**layer.sizes, "images": images}
             products = workloads.products(operator, sizes)
             for formula in operator.formulas:
+                sides = _sides(operator, formula, sizes)
                 yield Case(
                     network, layer.name.removeprefix(network + " "), formula, images, dtype,
                     partial(_whole_numbers, operator, formula, layer.name, sizes), _layer,
-                    0 if formula.__name__.endswith("_bias") else products,
+                    0 if sides is None else products, sides,
                 )  # fmt: skip
+
+
+def _sides(operator: Operator, formula: Formula, sizes: Mapping[str, int]) -> Sides | None:
+    """Return the matrices of a convolution or its like; a fully connected layer has images in one.
+
+    None: of a bias, which multiplies nothing.
+    """
+    weight = operator.arguments(sizes).shapes["weight"] or ()
+    images, groups = sizes["images"], sizes.get("groups", 1)
+    windows = workloads.products(operator, sizes) // (images * prod(weight))
+    filters, taps = weight[0] // groups, prod(weight[1:])
+    if operator is LINEAR:
+        images, windows = 1, images
+    gives = ROLES[formula].gives
+    if gives == "db":
+        return None
+    rows, terms, columns = {
+        "y": (filters, taps, windows),
+        "dx": (taps, filters, windows),
+        "dw": (filters, windows, taps),
+    }[gives]
+    return Sides(images, groups, rows, terms, columns)
 
 
 def _whole_numbers(

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import tracemalloc
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from time import perf_counter, process_time
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -20,6 +21,16 @@ LEAST, MOST = 10, 60  # rounds: fewer tell no change of a few per cent from nois
 SIDE = 1536  # of the matrices whose product is the machine's roof
 
 
+class Sides(NamedTuple):
+    """The matrices [rows, terms] and [terms, columns] of every image and group."""
+
+    images: int
+    groups: int
+    rows: int
+    terms: int
+    columns: int
+
+
 @dataclass
 class Times:
     """Seconds of one call, a round each."""
@@ -28,7 +39,46 @@ class Times:
     cpu: list[float] = field(default_factory=list)
 
 
-class Timed:
+class Rounds:
+    """Something to be called again and again, and how long it takes."""
+
+    def __init__(self) -> None:
+        """Begin with no times."""
+        self.repeat, self.times = 1, Times()
+
+    def once(self) -> None:
+        """Call it."""
+        raise NotImplementedError
+
+    def round(self) -> None:
+        """Call it as often as a round takes, and keep the time of one call."""
+        wall, cpu = perf_counter(), process_time()
+        for _ in range(self.repeat):
+            self.once()
+        spent, worked = perf_counter() - wall, process_time() - cpu
+        self.times.wall.append(spent / self.repeat)
+        self.times.cpu.append(worked / self.repeat)
+
+
+class Product(Rounds):
+    """The matrix products that a sum over windows comes to, without the windows: by NumPy."""
+
+    def __init__(self, sides: Sides, dtype: str) -> None:
+        """Make matrices of these sizes."""
+        super().__init__()
+        random, groups = np.random.default_rng(1), sides.groups
+        self._left = random.standard_normal((groups, sides.rows, sides.terms)).astype(dtype)
+        self._right = random.standard_normal((groups, sides.terms, sides.columns)).astype(dtype)
+        self._out = np.empty((groups, sides.rows, sides.columns), dtype)
+        self._images = sides.images
+
+    def once(self) -> None:
+        """Multiply them for every image."""
+        for _ in range(self._images):
+            np.matmul(self._left, self._right, out=self._out)
+
+
+class Timed(Rounds):
     """A backend's function on arguments of its own kind, ready to be called."""
 
     def __init__(self, backend: Backend, formula: Formula, call: Call) -> None:
@@ -37,6 +87,7 @@ class Timed:
         Raises:
             TypeError: the backend is in a process of its own.
         """
+        super().__init__()
         if not isinstance(backend.asked, Candidate):
             raise TypeError("only a backend in this process is timed")
         self._source = backend.asked.source
@@ -53,7 +104,6 @@ class Timed:
         self._to_numpy = getattr(self._source, "to_numpy", None)
         self._wait = getattr(self._source, "synchronize", None)
         self.result: Any = None
-        self.repeat, self.times = 1, Times()
 
     def once(self) -> None:
         """Call it; what computes later is waited for, or its result is read."""
@@ -64,14 +114,18 @@ class Timed:
         elif self._to_numpy is not None:
             self._to_numpy(self._first())
 
-    def round(self) -> None:
-        """Call it as often as a round takes, and keep the time of one call."""
-        wall, cpu = perf_counter(), process_time()
-        for _ in range(self.repeat):
+    def peak(self) -> int:
+        """Return the bytes that a call allocates at a time, its result's among them.
+
+        Only what Python's allocators are told of is seen: NumPy's arrays, not PyTorch's.
+        """
+        self.result = None
+        tracemalloc.start()
+        try:
             self.once()
-        spent, worked = perf_counter() - wall, process_time() - cpu
-        self.times.wall.append(spent / self.repeat)
-        self.times.cpu.append(worked / self.repeat)
+            return tracemalloc.get_traced_memory()[1]
+        finally:
+            tracemalloc.stop()
 
     def answer(self) -> Array:
         """Return the last result as a NumPy array.
@@ -90,7 +144,7 @@ class Timed:
         return self.result[self._place or 0] if several else self.result
 
 
-def rounds(calls: Sequence[Timed], seconds: float) -> int:
+def rounds(calls: Sequence[Rounds], seconds: float) -> int:
     """Have all called twice, settle how often a round repeats each; return how many rounds fit."""
     for one in calls:
         one.once()  # compiles, fills caches

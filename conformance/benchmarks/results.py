@@ -31,6 +31,9 @@ class Timing:
     cpu: tuple[float, ...]
     beside_wall: tuple[float, ...]
     beside_cpu: tuple[float, ...]
+    product_cpu: tuple[float, ...] = ()  # of the matrix products alone
+    peak: int = 0  # bytes that a call allocates at a time
+    own: int = 0  # bytes of its result
 
     @property
     def seconds(self) -> float:
@@ -50,6 +53,20 @@ class Timing:
         if not self.beside_wall:
             return None
         return statistics.median(self.wall) / statistics.median(self.beside_wall)
+
+    @property
+    def product_ratio(self) -> float | None:
+        """The median processor time of the matrix products alone over PyTorch's of the whole."""
+        if not self.product_cpu or not self.beside_cpu:
+            return None
+        return statistics.median(self.product_cpu) / statistics.median(self.beside_cpu)
+
+    @property
+    def memory(self) -> float | None:
+        """The bytes held at a time over those of arguments and result; None: not seen."""
+        if not self.own or self.peak < self.own or not self.bytes:
+            return None
+        return (self.bytes - self.own + self.peak) / self.bytes
 
     @property
     def samples(self) -> tuple[float, ...]:
@@ -83,6 +100,8 @@ def timing(info: Mapping[str, Any]) -> Timing:
             wall=tuple(info["wall"]), cpu=tuple(info["cpu"]),
             beside_wall=tuple(info.get("beside_wall", ())),
             beside_cpu=tuple(info.get("beside_cpu", ())),
+            product_cpu=tuple(info.get("product_cpu", ())),
+            peak=info.get("peak", 0), own=info.get("own", 0),
         )  # fmt: skip
     except KeyError as error:
         raise ValueError(f"no benchmark of gradoracle: {error} is missing") from None
@@ -149,20 +168,30 @@ def grouped(timed: Iterable[Timing], *names: str) -> dict[tuple[Any, ...], list[
 
 def _table(title: str, speed: str, share: str) -> Iterator[str]:
     yield title
-    yield f"  {'':50}{'ms':>10}{'/ torch':>9}{'wall':>7}{speed:>9}{share:>6}"
+    yield (
+        f"  {'':50}{'ms':>10}{'/ torch':>9}{'wall':>7}{'product':>9}{speed:>9}{share:>6}"
+        f"{'memory':>8}"
+    )
 
 
 def _line(title: str, one: Timing, speed: float, share: float) -> str:
     ratio = "" if one.ratio is None else f"{one.ratio:.2f}"
     wall = "" if one.wall_ratio is None else f"{one.wall_ratio:.2f}"
-    return f"  {title:50}{1e3 * one.seconds:10.3f}{ratio:>9}{wall:>7}{speed:9.1f}{share:6.0%}"
+    product = "" if one.product_ratio is None else f"{one.product_ratio:.2f}"
+    memory = "" if one.memory is None else f"{one.memory:.2f}"
+    return (
+        f"  {title:50}{1e3 * one.seconds:10.3f}{ratio:>9}{wall:>7}{product:>9}{speed:9.1f}"
+        f"{share:6.0%}{memory:>8}"
+    )
 
 
 def _means(some: Sequence[Timing]) -> Iterator[str]:
     for (network,), those in grouped(some, "network").items():
         cpu = [one.ratio for one in those if one.ratio is not None]
         wall = [one.wall_ratio for one in those if one.wall_ratio is not None]
+        bare = [one.product_ratio for one in those if one.product_ratio is not None]
         if len(cpu) > 1:
             title = f"geometric mean of {network}, {len(cpu)} layers"
             ours, passed = map(statistics.geometric_mean, (cpu, wall))
-            yield f"  {title:60}{ours:9.2f}{passed:7.2f}"
+            alone = f"{statistics.geometric_mean(bare):9.2f}" if len(bare) == len(cpu) else ""
+            yield f"  {title:60}{ours:9.2f}{passed:7.2f}{alone}"

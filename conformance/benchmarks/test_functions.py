@@ -8,7 +8,7 @@ import pytest
 
 from conformance.benchmarks.cases import Case, moved
 from conformance.benchmarks.hooks import BENCH
-from conformance.benchmarks.measure import Timed, rounds
+from conformance.benchmarks.measure import Product, Timed, rounds
 from conformance.mismatch import Mismatch
 from conformance.threads import one_thread
 
@@ -37,12 +37,17 @@ def test_function(
         ours = Timed(backend, case.formula, call)
         beside = bench.reference(case, backend)
         other = Timed(beside, case.formula, call) if beside is not None else None
-        timed = [ours, other] if other is not None else [ours]
+        bare = None if case.sides is None else Product(case.sides, case.dtype)
+        others = [one for one in (other, bare) if one is not None]
         try:
-            count = rounds(timed, bench.seconds)
+            count = rounds([ours, *others], bench.seconds)
         except NotImplementedError as error:
             pytest.skip(f"declined: {error}")
-        before = None if other is None else other.round
+
+        def before() -> None:
+            for one in others:
+                one.round()
+
         benchmark.pedantic(ours.round, setup=before, rounds=count)  # type: ignore[no-untyped-call]
         told |= {"repeat": ours.repeat, "wall": ours.times.wall, "cpu": ours.times.cpu}
         if other is not None and beside is not None:
@@ -50,7 +55,11 @@ def test_function(
                 "beside": beside.name, "beside_wall": other.times.wall,
                 "beside_cpu": other.times.cpu,
             }  # fmt: skip
+        if bare is not None:
+            told["product_cpu"] = bare.times.cpu
+        told["peak"] = ours.peak()
         got = ours.answer()
+        told["own"] = got.nbytes
         told["bytes"] = moved({n: call[n] for n in ours.read}, got)
         try:
             told["verdict"] = case.verdict(backend, call, got)
