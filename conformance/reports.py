@@ -50,11 +50,12 @@ def junit(certificates: Sequence[Certificate]) -> str:
     root = ET.Element("testsuites")
     for one in certificates:
         cases = one.outcomes
+        lost = one.campaign.lost if one.campaign is not None else []
         suite = ET.SubElement(
             root, "testsuite", name=f"gradoracle.{one.backend}",
-            tests=str(len(cases) + len(one.stale)),
+            tests=str(len(cases) + len(one.stale) + len(lost)),
             failures=str(sum(o.status == "mismatch" for o in cases) + len(one.stale)),
-            errors=str(sum(o.status in UNJUDGED for o in cases)),
+            errors=str(sum(o.status in UNJUDGED for o in cases) + len(lost)),
             skipped=str(sum(o.status in SKIPPED for o in cases)),
             time=f"{sum(o.seconds for o in cases):.3f}",
         )  # fmt: skip
@@ -63,6 +64,11 @@ def junit(certificates: Sequence[Certificate]) -> str:
         for sentence in one.stale:
             case = ET.SubElement(suite, "testcase", classname="contract", name="deviations")
             ET.SubElement(case, "failure", message=_printable(sentence))
+        for shard in lost:
+            case = ET.SubElement(
+                suite, "testcase", classname="campaign", name=f"shard {shard.number}"
+            )
+            ET.SubElement(case, "error", message=_printable(shard.lost))
     ET.indent(root)
     return ET.tostring(root, encoding="unicode", xml_declaration=True) + "\n"
 

@@ -10,6 +10,7 @@ import signal
 import subprocess
 import sys
 import time
+import xml.etree.ElementTree as ET
 from concurrent.futures import CancelledError
 from contextlib import contextmanager
 from dataclasses import replace
@@ -29,6 +30,7 @@ from conformance.command import differences, exit_code
 from conformance.isolation.guardian import descendants
 from conformance.journal import entries_of
 from conformance.registry import ISOLATED
+from conformance.reports import junit
 from conformance.shards import (
     LOST,
     Shard,
@@ -250,6 +252,11 @@ def test_a_shard_that_cannot_be_judged_is_told_of():
     )
     assert exit_code([told]) == 3
     assert told.campaign.lost[0].verdicts == ""
+    suite = ET.fromstring(junit([told]))[0]  # noqa: S314 - our own
+    assert (suite.get("errors"), suite.get("tests")) == ("1", str(len(told.outcomes) + 1))
+    (case,) = (one for one in suite if one.get("classname") == "campaign")
+    assert case.get("name") == "shard 1"
+    assert case[0].get("message").startswith("3 workers ended")
     for number in range(3, 3 + LOST):
         assert not Tally(empty(), 50).enough
         tally.lose(number, "again")

@@ -1,5 +1,6 @@
 """The CUDA kernels and their host code, on the CPU; what a GPU alone can show is not here."""
 
+import importlib
 import shutil
 import sys
 from types import ModuleType, SimpleNamespace
@@ -525,6 +526,18 @@ def test_a_device_that_cannot_be_used_says_why_in_one_sentence(monkeypatch, cupy
     monkeypatch.setitem(sys.modules, "cupy", cupy)
     with pytest.raises(ImportError, match=text):
         imported("implementations.cupy_kernels.device")
+
+
+def test_benchmarks_wait_for_the_stream(monkeypatch):
+    cupy, waited = cupy_that(devices=1, kernel=doubling), []
+    stream = SimpleNamespace(synchronize=lambda: waited.append(True))
+    cupy.cuda.get_current_stream = lambda: stream
+    monkeypatch.setitem(sys.modules, "cupy", cupy)
+    device = importlib.import_module("implementations.cupy_kernels.device")
+    monkeypatch.delitem(sys.modules, device.__name__)
+    assert "synchronize" in device.__all__
+    device.synchronize()
+    assert waited == [True]
 
 
 def test_a_cupy_that_lacks_something_is_not_told_as_missing(monkeypatch, tmp_path):

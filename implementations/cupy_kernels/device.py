@@ -15,7 +15,9 @@ from implementations.cupy_kernels import *  # noqa: F403 - the same functions, u
 from implementations.cupy_kernels import algorithms, machine
 from implementations.cupy_kernels.probe import cupy_with_device, described
 
-__all__ = [*cupy_kernels.__all__, "contract", "from_numpy", "to_numpy"]  # noqa: PLE0604
+__all__ = [  # noqa: PLE0604
+    *cupy_kernels.__all__, "contract", "from_numpy", "synchronize", "to_numpy",
+]  # fmt: skip
 
 cupy = cupy_with_device()
 
@@ -31,6 +33,11 @@ def to_numpy(array: Any) -> npt.NDArray[Any]:
     """Return a CuPy array's elements."""
     elements: npt.NDArray[Any] = cupy.asnumpy(array)
     return elements
+
+
+def synchronize() -> None:
+    """Wait until what was launched on the current stream is done: a benchmark times that."""
+    cupy.cuda.get_current_stream().synchronize()
 
 
 direct = algorithms.backend(sys.modules[__name__], "direct")
