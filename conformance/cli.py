@@ -480,6 +480,9 @@ def bench(
     functions: Annotated[
         str, typer.Option(metavar="NAME,...", help="Only these functions, such as conv2d.")
     ] = "",
+    beside: Annotated[
+        str, typer.Option(metavar="BACKEND", help="What it is timed in turns with.")
+    ] = "torch",
     seconds: Annotated[
         float, typer.Option(help="Of a case in each process, at least ten rounds.")
     ] = 0.5,
@@ -506,6 +509,9 @@ def bench(
 ) -> None:
     """Time a backend on layers of real networks, in turns with PyTorch, and judge the answers.
 
+    With `--beside` it is another backend's turn: one of yours, or PyTorch on tensors whose channels
+    lie together, implementations.torch_reference.channels_last.
+
     `gradoracle bench im2col --networks ResNet-50 --images 1 --save` keeps a run, and with
     `--compare` the next one tells what is slower, faster or the same but for noise.  Exit code 0;
     1: something is slower, and --fail was given; 2: nothing could be timed or compared.
@@ -514,11 +520,12 @@ def bench(
 
     chosen = {"networks": networks, "images": images, "dtypes": dtypes, "functions": functions}
     options = [f"--{name}={value}" for name, value in chosen.items() if value]
+    options += [f"--seconds={seconds}", f"--beside={beside}"]
     comparison = command.Comparison(least, any_machine=any_machine, fail=fail)
     other = (against or command.LAST) if compare or against else ""
     raise typer.Exit(
         command.bench(
-            backend, [*options, f"--seconds={seconds}"], storage, other, comparison,
+            backend, options, storage, other, comparison,
             processes=processes, suite=suite, save=save, picture=picture,
         )
     )  # fmt: skip

@@ -95,6 +95,17 @@ def tanh(z):
 """
 
 
+def test_any_backend_can_be_the_other_one():
+    ran = pytest_run("conformance/benchmarks", "--backend", "oracle", *QUICK, "--functions=relu",
+                     "--beside=im2col")  # fmt: skip
+    assert ran.returncode == 0, ran.stdout
+    assert "timing oracle in turns with im2col" in ran.stdout
+    assert re.search(r"ms +/ other +wall", ran.stdout)
+    assert re.search(r"relu LeNet 6x28x28( +[\d.]+){3}", ran.stdout)
+    none = pytest_run("conformance/benchmarks", "--backend", "oracle", *QUICK, "--beside=nothing")
+    assert (none.returncode, "no backend 'nothing'" in none.stderr) == (4, True)
+
+
 def test_wrong_answers_fail_and_what_is_declined_is_skipped(tmp_path):
     (tmp_path / "mine.py").write_text(BACKEND)
     ran = pytest_run(

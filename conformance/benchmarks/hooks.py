@@ -49,17 +49,22 @@ class Bench:
             except (UnknownBackend, UnusableBackend) as error:
                 raise pytest.UsageError(str(error)) from None
         self._beside: Backend | None = None
+        self.beside: str = config.getoption("bench_beside")
         self.why_alone = ""
         try:
-            self._beside = load(REFERENCE, IN_PROCESS)
+            self._beside = load(self.beside, IN_PROCESS)
+        except UnknownBackend as error:
+            raise pytest.UsageError(str(error)) from None
         except UnusableBackend as error:
+            if self.beside != REFERENCE:
+                raise pytest.UsageError(str(error)) from None
             self.why_alone = str(error)
         with one_thread():
             self.roofs = {dtype: measure.roof(dtype) for dtype in self.dtypes}
             self.bandwidth = measure.bandwidth()
 
     def reference(self, case: cases.Case, backend: Backend) -> Backend | None:
-        """Return what a case is timed beside: PyTorch, where it is there and claims it."""
+        """Return what a case is timed beside, where it is there and claims it."""
         beside = self._beside
         if beside is None or beside.path == backend.path:
             return None
@@ -104,6 +109,10 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     for name, (metavar, text) in described.items():
         group.addoption(f"--{name}", dest=f"bench_{name}", metavar=metavar, default="", help=text)
     group.addoption(
+        "--beside", dest="bench_beside", metavar="NAME", default=REFERENCE,
+        help=f"the backend that is timed in turns with it (default: {REFERENCE})",
+    )  # fmt: skip
+    group.addoption(
         "--run", dest="bench_run", metavar="NAME", default="",
         help="what the files of one run share: it is timed in several processes",
     )  # fmt: skip
@@ -134,7 +143,7 @@ def pytest_report_header(config: pytest.Config) -> list[str]:
     """Say what is timed, beside what, on how fast a machine."""
     bench = config.stash[BENCH]
     names = ", ".join(backend.name for backend in bench.backends)
-    beside = f"in turns with {REFERENCE}" if not bench.why_alone else f"alone: {bench.why_alone}"
+    beside = f"in turns with {bench.beside}" if not bench.why_alone else f"alone: {bench.why_alone}"
     with one_thread():
         blas = environment()["BLAS"]
     roofs = ", ".join(f"{dtype} {2e-9 * r:.0f} GFLOP/s" for dtype, r in bench.roofs.items())
@@ -163,7 +172,9 @@ def pytest_benchmark_update_machine_info(config: pytest.Config, machine_info: An
     """Add what decides how fast a backend is: BLAS, its architecture, and the threads."""
     with one_thread():
         machine_info["gradoracle"] = machine(environment(), os.environ)
-    machine_info["gradoracle"]["beside"] = "" if config.stash[BENCH].why_alone else REFERENCE
+    machine_info["gradoracle"]["beside"] = (
+        "" if config.stash[BENCH].why_alone else config.stash[BENCH].beside
+    )
 
 
 @pytest.hookimpl(optionalhook=True)
@@ -188,5 +199,6 @@ def pytest_terminal_summary(terminalreporter: Any, config: pytest.Config) -> Non
         return
     bench = config.stash[BENCH]
     terminalreporter.section("gradoracle: times")
-    for line in lines(timed, bench.roofs, bench.bandwidth):
+    beside = "torch" if bench.beside == REFERENCE else "other"
+    for line in lines(timed, bench.roofs, bench.bandwidth, beside):
         terminalreporter.write_line(line)

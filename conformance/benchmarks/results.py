@@ -118,7 +118,9 @@ def machine(environment: Mapping[str, Any], variables: Mapping[str, str]) -> dic
     return {**found, CHOSEN: variables.get(CHOSEN, "")}
 
 
-def lines(timed: Sequence[Timing], roofs: Mapping[str, float], bandwidth: float) -> Iterator[str]:
+def lines(
+    timed: Sequence[Timing], roofs: Mapping[str, float], bandwidth: float, beside: str = "torch"
+) -> Iterator[str]:
     """Yield a table per function that adds products, one of all others, and networks' means."""
     yield from _suite([one for one in timed if one.network == SUITE])
     timed = [one for one in timed if one.network != SUITE]
@@ -126,7 +128,7 @@ def lines(timed: Sequence[Timing], roofs: Mapping[str, float], bandwidth: float)
         where = f"{dtype}, {images} image{'s' * (images > 1)}"
         sums = [one for one in some if one.products]
         for (formula,), those in grouped(sums, "formula").items():
-            yield from _table(f"{backend} {formula}, {where}", "GFLOP/s", "roof")
+            yield from _table(f"{backend} {formula}, {where}", beside, "GFLOP/s", "roof")
             for one in those:
                 share = one.products / one.seconds / roofs[one.dtype]
                 yield _line(f"{one.network} {one.layer}", one, one.gflops(), share)
@@ -134,7 +136,7 @@ def lines(timed: Sequence[Timing], roofs: Mapping[str, float], bandwidth: float)
             yield ""
         others = sorted((one for one in some if not one.products), key=lambda one: one.formula)
         if others:
-            yield from _table(f"{backend}, no products, {where}", "GB/s", "copy")
+            yield from _table(f"{backend}, no products, {where}", beside, "GB/s", "copy")
         for one in others:
             share = one.bytes / one.seconds / bandwidth
             title = f"{one.formula} {one.network} {one.layer}"
@@ -166,10 +168,10 @@ def grouped(timed: Iterable[Timing], *names: str) -> dict[tuple[Any, ...], list[
     return found
 
 
-def _table(title: str, speed: str, share: str) -> Iterator[str]:
+def _table(title: str, beside: str, speed: str, share: str) -> Iterator[str]:
     yield title
     yield (
-        f"  {'':50}{'ms':>10}{'/ torch':>9}{'wall':>7}{'product':>9}{speed:>9}{share:>6}"
+        f"  {'':50}{'ms':>10}{f'/ {beside}':>9}{'wall':>7}{'product':>9}{speed:>9}{share:>6}"
         f"{'memory':>8}"
     )
 
