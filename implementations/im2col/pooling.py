@@ -192,7 +192,7 @@ def _first_pixels(
     sides = []
     for axis in (0, 1):
         start = np.arange(shape[axis]) * stride[axis] - padding[axis]
-        sides.append(start - np.minimum(start // dilation[axis], 0) * dilation[axis])
+        sides.append(np.where(start < 0, start % dilation[axis], start))
     pixels: Array = sides[0][:, np.newaxis] * x_shape[3] + sides[1]
     return pixels
 
