@@ -13,7 +13,7 @@ from implementations.im2col import depthwise, plan
 
 BOTH = (im2col, oracle)
 KERNELS = 40  # of each way
-TINY = 64  # bytes: a block is a row of windows
+TINY, SMALL = 64, 3000  # bytes: a block is a row of windows, or a few, and fewer the last time
 
 
 def drawn(seed, *, depthwise=False):
@@ -56,7 +56,7 @@ def assert_same(arrays, options):
 
 
 @pytest.mark.parametrize("fold", [0, 2, 10**9], ids=["folds", "as measured", "gathers"])
-@pytest.mark.parametrize("block", [TINY, plan.BLOCK], ids=["rows", "images"])
+@pytest.mark.parametrize("block", [TINY, SMALL, plan.BLOCK], ids=["rows", "some rows", "images"])
 def test_every_way_gives_the_same(monkeypatch, fold, block):
     monkeypatch.setattr(plan, "FOLD", fold)
     monkeypatch.setattr(plan, "BLOCK", block)
