@@ -14,8 +14,9 @@ import pytest
 import conformance
 from conformance.backend import FUNCTIONS
 from conformance.candidate import Look, Request
+from conformance.isolation import start
 from conformance.isolation.guardian import descendants
-from conformance.isolation.isolated import Isolated, Limits, Unloadable
+from conformance.isolation.isolated import Isolated, Limits, Unloadable, _ends
 from conformance.registry import IN_PROCESS, Confinement, UnusableBackend, load
 
 TIGHT = Limits(call=1, first=8, start=20, memory=2**30, processes=32)
@@ -313,3 +314,30 @@ def test_a_result_is_shown_again(isolated):
     looks = [Look("conv2d_grad_bias", back) for back in (2, 1)]
     assert [backend.perform(look).arrays[0].tolist() for look in looks] == [[4] * 3, [8] * 3]
     assert backend.perform(Look("conv2d_grad_bias", 3)).kind == "returned"
+
+
+@pytest.mark.parametrize("descriptors", [True, False], ids=["descriptor", "wait"])
+def test_the_end_of_a_process_is_waited_for_and_no_longer_than_asked(monkeypatch, descriptors):
+    if not descriptors:
+        monkeypatch.delattr(os, "pidfd_open", raising=False)
+    with subprocess.Popen([sys.executable, "-c", "pass"]) as short:
+        assert _ends(short, 60)
+    with subprocess.Popen([sys.executable, "-c", "import time; time.sleep(60)"]) as long:
+        assert not _ends(long, 0.1)
+        long.kill()
+
+
+def test_a_guardian_that_was_started_ahead_is_taken_once_and_only_where_it_fits(monkeypatch):
+    start.prepare()
+    start.prepare()
+    (ahead,) = start._ahead
+    assert start.guardian() is ahead
+    assert start._ahead == []
+    ahead.drop()
+    start.prepare()
+    (ahead,) = start._ahead
+    monkeypatch.setenv("OMP_SCHEDULE", "static")  # it was started with another environment
+    other = start.guardian()
+    assert other is not ahead
+    assert ahead.process.poll() is not None
+    other.drop()
