@@ -154,15 +154,16 @@ class Backend:
         between = [_request(*other) for other in others]
         reply = self._recorded(formula, call, first)  # alone: it does not know what will follow
         answer, shares = reply.arrays[0], _shares(formula, reply)
-        looks = [Look(function, len(between) + back) for back in (2, 1)]
-        self.asked.begin([late, *between, *looks])
         self._legal(formula, self.asked.perform(late))
+        self.asked.begin(between)
         for request, (other, _) in zip(between, others, strict=True):
             answered = self.asked.perform(request)  # how it answers is not the question
             if answered.kind == "crashed" and other is formula:
                 raise Mismatch(_said(formula, answered))
             if answered.kind == "crashed":  # for its own checks to judge; here the results are gone
                 return self.reused(formula, call, [o for o in others if o[0] is formula])
+        looks = [Look(function, len(between) + back) for back in (2, 1)]
+        self.asked.begin(looks)
         again, last = [self._legal(formula, self.asked.perform(look)) for look in looks]
         return Reused(answer, again.arrays[0], last.arrays[0], shares)
 

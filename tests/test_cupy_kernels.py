@@ -554,7 +554,8 @@ def test_a_device_that_can_be_used_is_a_backend(monkeypatch):
     monkeypatch.delitem(sys.modules, name, raising=False)
     __import__(name)
     device = sys.modules.pop(name)
-    assert set(device.__all__) == {*FUNCTIONS, "contract", "from_numpy", "to_numpy"}
+    named = {"contract", "from_numpy", "synchronize", "to_numpy"}
+    assert set(device.__all__) == {*FUNCTIONS, *named}
     assert device.contract["runs_on"] == "A GPU (compute capability 9.0), CUDA 12.8, CuPy 14.2.0"
     assert device.from_numpy(Z) is not Z
     np.testing.assert_array_equal(device.to_numpy(device.from_numpy(Z)), Z)
