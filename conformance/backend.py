@@ -61,6 +61,8 @@ class Backend:
     path: str = ""  # the import path that a script can use, where there is one
     contract: Contract = field(init=False)
     answers: list[Answer] = field(default_factory=list, repr=False)  # of the call being judged
+    # What it did in other processes that judged it, as `asked.kept()` tells it there.
+    kept_elsewhere: list[dict[str, Any]] = field(default_factory=list, init=False)
     speaks_dlpack: bool = field(default=False, init=False)  # its results came through DLPack
     _foreseen: dict[tuple[Formula, int, How], tuple[Call, Request]] = field(
         default_factory=dict, init=False, repr=False

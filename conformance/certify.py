@@ -6,8 +6,9 @@ import importlib
 import importlib.util
 import secrets
 import warnings
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, replace
+from functools import reduce
 from typing import Any
 
 from conformance.backend import Backend
@@ -19,6 +20,7 @@ from conformance.environment import environment
 from conformance.examine import examine
 from conformance.fingerprint import files_of, suite
 from conformance.interrupts import heeded
+from conformance.isolation.acts import MOST
 from conformance.operator import Operator
 from conformance.operators import OPERATORS
 from conformance.profiles import FIRST_LOOK, PROFILES
@@ -142,11 +144,25 @@ def certificate(
         outcomes=outcomes,
         expected=[[f.__name__, p.name] for _, f, p in checks(operators)],
         stale=stale(backend, outcomes),
-        confinement=backend.asked.kept(),
+        confinement=reduce(kept_in_both, backend.kept_elsewhere, backend.asked.kept()),
         files=files_of(backend.path) if backend.path else {},
         suite=suite(),
         at_scale=at_scale,
     )
+
+
+def kept_in_both(was: Mapping[str, Any], now: Mapping[str, Any]) -> dict[str, Any]:
+    """Return how a backend was kept in two processes or more, and what it did in all of them."""
+    kept = {**now, **was}
+    if "limits" in was and "limits" in now:
+        kept["modules"] = dict(sorted({**now["modules"], **was["modules"]}.items()))
+        kept["refused"] = sorted({*was["refused"], *now["refused"]})
+        acts = {**was["acts"], **now["acts"]}
+        kept["acts"] = {
+            act: sorted({*was["acts"].get(act, ()), *now["acts"].get(act, ())})[: MOST + 1]
+            for act in acts
+        }
+    return kept
 
 
 def fresh_seed() -> int:

@@ -64,6 +64,7 @@ def judge(
                     line.send(ahead.pop())
                 else:
                     line.send(None)
+                    backend.kept_elsewhere.append(json.loads(line.recv()))
                     lines.pop(line).join()
                 yield outcome
     finally:
@@ -104,6 +105,7 @@ def _serve(
     while (case := line.recv()) is not None:
         outcome = run_check(backend, *known[case], examples=examples, seed=seed, at_scale=at_scale)
         line.send(json.dumps(asdict(outcome)))
+    line.send(json.dumps(backend.asked.kept()))
     backend.asked.close()
 
 

@@ -229,6 +229,16 @@ def pytest_configure_node(node: Any) -> None:
     node.workerinput[PROPERTY] = json.dumps({"seed": run.seed, "before": before})
 
 
+@pytest.hookimpl(optionalhook=True)
+def pytest_testnodedown(node: Any) -> None:
+    """Keep what the backends did where an xdist worker judged them."""
+    run = node.config.stash.get(RUN, None)
+    told = json.loads(getattr(node, "workeroutput", {}).get(PROPERTY, "{}"))
+    for backend in run.backends if run is not None else ():
+        if backend.name in told:
+            backend.kept_elsewhere.append(told[backend.name])
+
+
 def pytest_report_header(config: pytest.Config) -> list[str]:
     """Say what is judged, how hard, and with which seed."""
     run = config.stash.get(RUN, None)
@@ -281,6 +291,9 @@ def pytest_sessionfinish(session: pytest.Session, exitstatus: int) -> None:
     run = config.stash.get(RUN, None)
     if run is None:
         return
+    if hasattr(config, "workerinput"):
+        told = {backend.name: backend.asked.kept() for backend in run.backends}
+        config.workeroutput[PROPERTY] = json.dumps(told)  # type: ignore[attr-defined]
     for backend in run.backends:
         backend.asked.close()
     if hasattr(config, "workerinput") or config.option.collectonly:

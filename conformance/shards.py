@@ -28,11 +28,10 @@ from conformance.certificate import (
     Outcome,
     Showed,
 )
-from conformance.certify import certificate, operators_named
+from conformance.certify import certificate, kept_in_both, operators_named
 from conformance.command import other_verdicts
 from conformance.deviations import held
 from conformance.fingerprint import suite
-from conformance.isolation.acts import MOST
 from conformance.isolation.isolated import Limits
 from conformance.jobs import limit
 from conformance.journal import differences, settled
@@ -347,7 +346,7 @@ class Tally:
     def _add(self, shard: Shard) -> None:
         self._shards.append(_told(shard, counted=True))
         self._calls += shard.calls
-        self._kept = _kept_in_both(self._kept, shard.confinement)
+        self._kept = kept_in_both(self._kept, shard.confinement)
         self._stale &= shard.stale
         for outcome in shard.outcomes:
             _merge(self._outcomes, self._seen, outcome, shard.number)
@@ -428,20 +427,6 @@ def _adds(outcomes: dict[Case, Outcome], shard: Shard) -> bool:
             )  # fmt: skip
             added = True
     return added
-
-
-def _kept_in_both(was: Mapping[str, Any], now: Mapping[str, Any]) -> dict[str, Any]:
-    """Return how a backend was kept in earlier shards and in another, and what it did in them."""
-    kept = {**now, **was}
-    if "limits" in was and "limits" in now:
-        kept["modules"] = dict(sorted({**now["modules"], **was["modules"]}.items()))
-        kept["refused"] = sorted({*was["refused"], *now["refused"]})
-        acts = {**was["acts"], **now["acts"]}
-        kept["acts"] = {
-            act: sorted({*was["acts"].get(act, ()), *now["acts"].get(act, ())})[: MOST + 1]
-            for act in acts
-        }
-    return kept
 
 
 # -- again ----------------------------------------------------------------------------------------

@@ -17,10 +17,12 @@ from types import SimpleNamespace
 
 import numpy as np
 import pytest
+from typer.testing import CliRunner
 
 import conformance
 from conformance.backend import FUNCTIONS
 from conformance.candidate import Request
+from conformance.cli import app
 from conformance.isolation.isolated import Isolated, Limits
 from conformance.registry import Confinement
 from tests.conftest import SEEDS
@@ -280,3 +282,11 @@ def seconds(count):
     finally:
         signal.alarm(0)
         signal.signal(signal.SIGALRM, before)
+
+
+def test_what_is_done_where_several_processes_judge_is_told():
+    """Each process has its own worker, and only the certificate hears of all."""
+    name = "tests.adversaries.checker:sees_who_calls"
+    order = ("certify", name, "--operators", "relu", "--profile", "quick", "--jobs", "2")
+    ran = CliRunner().invoke(app, [*order, "--verbose"])
+    assert "it looked at its callers" in ran.output
