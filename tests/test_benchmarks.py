@@ -386,3 +386,18 @@ def test_the_command_keeps_compares_and_draws(tmp_path, monkeypatch):
     empty = CliRunner().invoke(app, ["history", "--storage", "elsewhere"])
     assert empty.exit_code == 2
     assert "gradoracle bench NAME --save" in empty.output
+
+
+def test_channels_last_is_pytorch_in_one_group():
+    pytest.importorskip("torch")
+    from implementations.torch_reference import channels_last
+
+    case = next(c for c in cases.cases(("LeNet",), (1,), ("float32",)) if c.function == "conv2d")
+    timed = Timed(wrap(channels_last), case.formula, case.call())
+    timed.once()
+    assert timed.result.stride()[1] == 1  # the channels of a pixel lie side by side
+    assert case.verdict(wrap(channels_last), case.call(), timed.answer()) == "right"
+    x, weight = np.ones((1, 2, 2, 1), np.float32), np.ones((4, 1, 1, 1), np.float32)
+    options = {"stride": (1, 2), "padding": (0, 1), "dilation": (1, 2), "groups": 2}
+    with pytest.raises(NotImplementedError, match="may crash"):
+        channels_last.conv2d(*map(channels_last.from_numpy, (x, weight)), **options)
