@@ -392,7 +392,8 @@ def test_channels_last_is_pytorch_in_one_group():
     pytest.importorskip("torch")
     from implementations.torch_reference import channels_last
 
-    case = next(c for c in cases.cases(("LeNet",), (1,), ("float32",)) if c.function == "conv2d")
+    some = cases.cases(("LeNet",), (1,), ("float32",))
+    case = next(c for c in some if c.function == "conv2d" and c.layer.startswith("6x14"))
     timed = Timed(wrap(channels_last), case.formula, case.call())
     timed.once()
     assert timed.result.stride()[1] == 1  # the channels of a pixel lie side by side
