@@ -14,23 +14,22 @@ from time import perf_counter
 from typing import Any
 
 import numpy as np
-from hypothesis import HealthCheck, Phase, Verbosity, given, settings
-from hypothesis import seed as seeded
-from hypothesis.errors import Flaky
 
 from conformance.backend import Backend
 from conformance.certificate import UNCLAIMED, Outcome
 from conformance.data import Style
+from conformance.evidence import explanations, wrong_answers
 from conformance.lies import blindness
 from conformance.minimise import simplest_numbers, smallest_sizes
 from conformance.misconceptions import is_evidence
 from conformance.mismatch import Answer, Declined, Mismatch
-from conformance.operator import Geometry, Operator, Size
+from conformance.operator import Geometry, Operator
 from conformance.profiles import PROFILES
 from conformance.properties import PROPERTIES, NothingToJudge, NotJudged, Property
 from conformance.report import Finding, in_a_line, report
 from conformance.scale import workloads
 from conformance.scale.data import NUMBERS, LayerCall, layer_call
+from conformance.strategies import draw
 from oracle.formula import Chained, Formula, algebra, is_data, output_of
 from oracle.network import LINKS
 from oracle.rounding import HALVES
@@ -41,7 +40,7 @@ PATIENCE = 60.0  # seconds to make a counterexample smaller: one that crashes ma
 DRAWS = 4  # of numbers, for a smaller geometry to fail on
 ATTEMPTS = 4  # to draw calls that a property says something about
 REMEMBERED = 8  # calls on which wrong answers are planted, at most
-EVIDENCE = 40  # answers kept to tell misconceptions apart, at most
+EVIDENCE = 20  # answers kept to tell misconceptions apart, at most
 
 
 @dataclass
@@ -64,7 +63,6 @@ class Examination:
     evidence: list[Answer] = field(default_factory=list)
     # Calls on which wrong answers are planted, by geometry.
     remembered: dict[int, dict[str, Any]] = field(default_factory=dict)
-    gathering: bool = False  # only evidence is wanted: nothing raises
     until: float = inf  # when to stop making the call smaller
     at_scale: bool = False  # all layers of real networks are judged, not the few small ones
     layers: list[str] = field(default_factory=list)  # that were judged
@@ -82,42 +80,40 @@ class Examination:
         """Return those of them that are judged: of layers, half precision is not."""
         return [d for d in self.dtypes() if not (self.property.on_layers and d in HALVES)]
 
-    def judge(self, geometry: Geometry) -> None:
-        """Judge the calls that one drawn geometry stands for.
+    def judge(self, geometries: Sequence[Geometry]) -> None:
+        """Judge the calls that drawn geometries stand for.
 
         Every dtype of `_dtypes` gets the style that the seed picks and, where the property wants
-        more of a geometry, the simplest one before it.  Evidence is one call of each: other
-        numbers of the same geometry say little more of what was misunderstood.
+        more of a geometry, the simplest one before it.
         """
-        styles = self.operator.styles.of(self.property.kind)
-        chosen = [styles[geometry.seed % len(styles)]]
-        if (
-            not self.gathering
-            and self.property.styles_per_geometry > 1
-            and chosen[0] is not styles[0]
-        ):
-            chosen.insert(0, styles[0])
-        self._judge_in(geometry, chosen)
+        simplest, *_ = styles = self.operator.styles.of(self.property.kind)
+        drawn: list[tuple[Geometry, Sequence[Style]]] = []
+        for geometry in geometries:
+            one = styles[geometry.seed % len(styles)]
+            more = self.property.styles_per_geometry > 1 and one is not simplest
+            drawn.append((geometry, (simplest, one) if more else (one,)))
+        self._judge_in(drawn)
 
     def judge_corners(self, seed: int) -> None:
         """Judge the operator's corners, each in one style and every dtype of `_dtypes`."""
         simplest = self.operator.styles.of(self.property.kind)[0]
         for at, (region, sizes, style) in enumerate(self.property.corners(self.operator)):
             geometry = Geometry("boundary", region, sizes, (seed + at) % 2**32)
-            self._judge_in(geometry, [style or simplest])
+            self._judge_in([(geometry, [style or simplest])])
 
-    def _judge_in(self, geometry: Geometry, chosen: Sequence[Style]) -> None:
+    def _judge_in(self, drawn: Sequence[tuple[Geometry, Sequence[Style]]]) -> None:
         calls = [
-            (dtype, one, self.operator.call(geometry.sizes, one, geometry.seed, dtype))
+            ((geometry, one, dtype), self.operator.call(geometry.sizes, one, geometry.seed, dtype))
+            for geometry, styles in drawn
             for dtype in self._dtypes(geometry.seed)
-            for one in chosen
+            for one in styles
         ]
         if self.property.asks is not None:
-            asks = [(self.formula, call) for _, _, call in calls]
+            asks = [(self.formula, call) for _, call in calls]
             self.backend.foresee(*asks, how=[self.property.asks])
         try:
-            for dtype, one, call in calls:
-                self.drawn = geometry, one, dtype
+            for drawn_of, call in calls:
+                self.drawn = geometry, _, dtype = drawn_of
                 if self.judge_call(call):
                     self.calls[dtype, geometry.stratum] += 1
         finally:
@@ -131,8 +127,6 @@ class Examination:
         """
         claimed = self.dtypes()
         halves = [d for d in claimed if d in HALVES]
-        if self.gathering:  # halves hold few sums exactly, of which others are no evidence
-            return [d for d in claimed if d not in halves][:1] or halves[:1]
         if len(halves) < 2:
             return [*claimed]
         turn = halves[(seed ^ seed >> 16) % len(halves)]
@@ -183,17 +177,13 @@ class Examination:
                 self.nothing = str(reason)
             return False
         except Mismatch as mismatch:
-            if self.gathering:
-                self._keep_evidence()
-                return False
             self.broken = call, mismatch
-            if not self.property.on_layers:  # whose answers are too many numbers to keep
-                self._keep_evidence()
             raise
         self.worst = max(self.worst, share)
         self._remember(call)
-        if len(self.evidence) < EVIDENCE // 2 and not self.property.on_layers:
-            self._keep_evidence()
+        if not self.property.on_layers:  # whose answers are too many numbers to keep
+            room = EVIDENCE - len(self.evidence)
+            self.evidence += [a for a in self.backend.answers[:room] if is_evidence(a)]
         return True
 
     def _remember(self, call: dict[str, Any]) -> None:
@@ -258,14 +248,17 @@ class Examination:
             return self._finding_of_layer(self.layer)
         unsteady = unsteady or not self.minimise()
         answers = list(self.backend.answers)
-        if all(answer.value is not None for answer in answers):
-            self._gather_evidence()  # else it raised or crashed, which no wrong formula explains
+        blamed = wrong_answers(self.backend, answers)
+        looks_like: list[str] = []
+        if blamed and blamed[0].value is not None:  # no wrong formula raises or crashes
+            known = (*answers, *self.evidence)
+            looks_like = explanations(self.backend, blamed[0].formula, known, self.seed)
         assert self.broken is not None, "a finding needs a call that broke the property"  # noqa: S101
         call, mismatch = self.broken
         return Finding(
             self.backend, self.operator, self.formula, self.property, self.seed, self.examples,
             call, mismatch,
-            answers, self.evidence, unsteady, self.at_scale,
+            answers, blamed, looks_like, unsteady, self.at_scale,
         )  # fmt: skip
 
     def _finding_of_layer(self, layer: Geometry) -> Finding:
@@ -287,7 +280,7 @@ class Examination:
         call, mismatch = self.broken if self.broken is not None and steady else first
         return Finding(
             self.backend, self.operator, self.formula, self.property, self.seed, self.examples,
-            call, mismatch, [], [], not steady, self.at_scale,
+            call, mismatch, [], [], [], not steady, self.at_scale,
         )  # fmt: skip
 
     def _small_examination(self, call: dict[str, Any]) -> Examination:
@@ -324,15 +317,6 @@ class Examination:
             )
         )  # fmt: skip
 
-    def _gather_evidence(self) -> None:
-        """Ask for answers to some more small calls: the minimal one fits several misconceptions."""
-        self.gathering = True
-        _run(self, EVIDENCE, self.seed, "small")
-
-    def _keep_evidence(self) -> None:
-        fresh = [a for a in self.backend.answers if is_evidence(a)]
-        self.evidence = (self.evidence + fresh)[-EVIDENCE:]
-
 
 def examine(
     backend: Backend,
@@ -363,11 +347,8 @@ def examine(
         else:
             _judge_drawn(exam)
     except Mismatch:
-        pass
-    except Flaky:
-        if exam.broken is None:
-            raise
-        unsteady = True
+        assert exam.broken is not None, "what breaks a property is kept"  # noqa: S101
+        unsteady = exam.layer is None and not exam.fails(exam.broken[0])
     _fill(outcome, exam, unsteady=unsteady)
     outcome.seconds = perf_counter() - start
     return outcome
@@ -397,33 +378,11 @@ def _judge_drawn(exam: Examination) -> None:
     """Judge what Hypothesis draws, and then the operator's corners."""
     count = exam.property.examples(exam.operator, exam.examples)
     for attempt in range(ATTEMPTS):
-        _run(exam, count, _own_seed(exam) + attempt, exam.property.size)
+        draw(exam.operator, exam.property.size, count, _own_seed(exam) + attempt, exam.judge)
         if exam.calls or exam.declined or not exam.not_judged:
             break  # else the few that were drawn happened to be not applicable
     if exam.examples >= PROFILES["certify"]:  # fewer are a quick look
         exam.judge_corners(_own_seed(exam))
-
-
-def _run(exam: Examination, examples: int, seed: int, size: Size) -> None:
-    """Let Hypothesis draw geometries; a broken property raises Mismatch."""
-
-    @seeded(seed)
-    @settings(
-        max_examples=examples,
-        deadline=None,
-        database=None,
-        derandomize=False,
-        report_multiple_bugs=False,
-        phases=(Phase.generate,),  # what fails is made small by conformance.minimise
-        suppress_health_check=list(HealthCheck),
-        verbosity=Verbosity.quiet,
-        print_blob=False,
-    )
-    @given(exam.operator.geometries(size))
-    def judge(geometry: Geometry) -> None:
-        exam.judge(geometry)
-
-    judge()
 
 
 def _fill(outcome: Outcome, exam: Examination, *, unsteady: bool) -> None:

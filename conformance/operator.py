@@ -5,10 +5,9 @@ from dataclasses import dataclass
 from typing import Any, Literal, NamedTuple, TypeAlias
 
 import numpy as np
-from hypothesis.strategies import SearchStrategy
 
+from conformance.choices import PAST, Choices
 from conformance.data import EXACT, FLOATS, INTEGERS, NOT_FINITE, Style
-from conformance.strategies import PAST
 from oracle.formula import Call, Formula, output_of
 from oracle.geometry import Shape
 from oracle.rounding import FORMATS, DType, dtype_of
@@ -108,7 +107,7 @@ class Operator:
 
     formula: Formula
     gradients: Mapping[Formula, str]  # the formula of dE/d(argument) -> the argument
-    geometries: Callable[[Size], SearchStrategy[Geometry]]
+    geometry: Callable[[Choices, Size], Geometry]  # drawn; every choice of 0: the simplest
     arguments: Callable[[Mapping[str, int]], Arguments]  # of sizes; ValueError: no such call
     witness: Callable[[Any], Callable[..., Any]]  # from the torch module, the same operator
     also: tuple[Formula, ...] = ()  # further results of the forward pass

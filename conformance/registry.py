@@ -7,7 +7,8 @@ import importlib
 import importlib.util
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
-from importlib.metadata import entry_points
+from functools import cached_property
+from importlib.metadata import Distribution, entry_points
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -56,8 +57,15 @@ class Registered:
 
     name: str
     path: str
-    distribution: str
+    source: Distribution | None = None  # none: shipped, and found whether installed or not
     conflict: str = ""  # why nobody can say which code the name stands for
+
+    @cached_property
+    def distribution(self) -> str:
+        """Its name and version: read only here, for that takes longer than to find all names."""
+        if self.source is None:
+            return "gradoracle"
+        return f"{self.source.name} {self.source.version}"
 
 
 def registered() -> dict[str, Registered]:
@@ -65,15 +73,14 @@ def registered() -> dict[str, Registered]:
 
     A name that several distributions take is nobody's, and ours stay ours: `conflict` says so.
     """
-    found = {name: Registered(name, path, "gradoracle") for name, path in SHIPPED.items()}
+    found = {name: Registered(name, path) for name, path in SHIPPED.items()}
     for entry in entry_points(group=GROUP):
-        origin = f"{entry.dist.name} {entry.dist.version}" if entry.dist else "unknown"
-        other = found.get(entry.name)
-        if other is None or (other.path == entry.value and not other.conflict):
-            found[entry.name] = Registered(entry.name, entry.value, origin)
+        one, other = Registered(entry.name, entry.value, entry.dist), found.get(entry.name)
+        if other is None or (other.path == one.path and not other.conflict):
+            found[entry.name] = one
         else:
-            both = f"both {other.distribution} ({other.path}) and {origin} ({entry.value})"
-            found[entry.name] = replace(other, conflict=f"{both} register it: rename one")
+            both = " and ".join(f"{each.distribution} ({each.path})" for each in (other, one))
+            found[entry.name] = replace(other, conflict=f"both {both} register it: rename one")
     return found
 
 
@@ -97,8 +104,10 @@ ISOLATED, IN_PROCESS = Confinement(), Confinement(in_process=True)
 def path_of(name: str) -> str:
     """Return the import path of a registered name or of a file; any other is its own."""
     known = registered()
-    if name in known:
-        return known[name].path
+    return known[name].path if name in known else _unregistered(name)
+
+
+def _unregistered(name: str) -> str:
     file, at, where = name.partition("@")
     loader = LOADERS.get(Path(file).suffix)
     return f"{loader}!{Path(file).resolve()}{at}{where}" if loader is not None else name
@@ -117,10 +126,11 @@ def load(name: str, confinement: Confinement = ISOLATED) -> Backend:
         if entry.conflict:
             raise UnusableBackend(f"backend {name!r}: {entry.conflict}")
         return _open(name, entry.path, entry.distribution, confinement)
-    if path_of(name) != name:
+    path = _unregistered(name)
+    if path != name:
         if not Path(name.partition("@")[0]).is_file():
             raise UnknownBackend(f"there is no file {name.partition('@')[0]!r}")
-        return _open(name, path_of(name), "file", _patient(confinement))
+        return _open(name, path, "file", _patient(confinement))
     if not _looks_importable(name):
         raise UnknownBackend(_unknown(name, list(known)))
     return _open(name, name, "import path", confinement)

@@ -14,18 +14,16 @@ import numpy as np
 
 from conformance.backend import Backend
 from conformance.candidate import describe
-from conformance.judge import verdict
-from conformance.misconceptions import explain
 from conformance.mismatch import Answer, Mismatch
 from conformance.operator import Operator
 from conformance.profiles import PROFILES
 from conformance.properties import Property
 from conformance.scale.data import LayerCall
 from conformance.scripts import script
-from oracle.formula import Call, Chained, Formula, algebra, argument_names, displayed
+from oracle.formula import Call, Formula, argument_names, displayed
 from oracle.geometry import Array
 from oracle.rounding import is_real
-from oracle.truth import answer_dtype, answer_shape, truth
+from oracle.truth import truth
 
 WIDTH = 100
 SHOWN = 4  # wrong elements listed
@@ -44,8 +42,9 @@ class Finding:
     examples: int
     call: Call
     mismatch: Mismatch
-    answers: list[Answer]  # of the minimal call
-    evidence: list[Answer]  # of other calls, right and wrong
+    answers: list[Answer]  # to the minimal call
+    blamed: list[Answer]  # those of them that are not what their formula gives
+    looks_like: list[str]  # what explains them and others
     unsteady: bool  # the same call broke the property once and kept it once
     at_scale: bool = False
 
@@ -69,7 +68,7 @@ class MismatchReport:
 
 def report(finding: Finding) -> MismatchReport:
     """Return the report of a finding."""
-    blamed = wrong_answers(finding)
+    blamed = finding.blamed
     formula = blamed[0].formula if blamed else finding.formula
     call = finding.mismatch.call or (blamed[0].call if blamed else finding.call)
     equation, source = displayed(formula)
@@ -83,7 +82,7 @@ def report(finding: Finding) -> MismatchReport:
         sentence=finding.property.sentence,
         arguments={n: _plain(call[n], seeded=isinstance(call, LayerCall)) for n in names},
         nonzeros={n: int(np.count_nonzero(a)) for n, a in arrays.items()},
-        looks_like=_explanations(finding, formula),
+        looks_like=finding.looks_like,
         repro=_repro(finding),
         script=script(
             finding.backend, finding.property.name, finding.formula, finding.call,
@@ -109,32 +108,6 @@ def _repro(finding: Finding) -> str:
         f"pytest --pyargs conformance --backend {name} --seed {seed}{option} "
         f"-k {name}-{finding.formula.__name__}-{finding.property.name}"
     )
-
-
-def wrong_answers(finding: Finding) -> list[Answer]:
-    """Return the answers to the minimal call that are not what their formula gives.
-
-    Where the backend raised instead of answering, that call is the one.
-    """
-    wrong = [answer for answer in finding.answers if answer.value is None]
-    for answer in finding.answers:
-        value = answer.value
-        if value is None:
-            continue
-        form = answer_shape(answer.formula, answer.call), answer_dtype(answer.formula, answer.call)
-        if (value.shape, value.dtype) != form or bool(
-            verdict(finding.backend, answer.formula, answer.call, value).wrong.any()
-        ):
-            wrong.append(answer)
-    return wrong
-
-
-def _explanations(finding: Finding, formula: Formula) -> list[str]:
-    evidence = [a for a in (*finding.evidence, *finding.answers) if a.value is not None]
-    explanations = explain(formula, evidence)
-    if isinstance(algebra(finding.formula), Chained) and len(explanations) > 1:
-        return []  # one call of one link tells no two apart
-    return explanations
 
 
 def _text(finding: Finding, result: MismatchReport, call: Call, blamed: list[Answer]) -> str:

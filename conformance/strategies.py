@@ -1,71 +1,74 @@
-"""How a geometry is drawn: one row of bytes from Hypothesis, read as a series of small choices.
+"""What Hypothesis draws: rows of bytes, which `conformance.choices` reads as geometries.
 
-Drawing the twenty integers of a geometry one by one costs ten times as much, and Hypothesis then
-spends six of seven examples on copies of the last one in which one integer is put over another
-(its mutator for duplicated values): the strata and regions of 300 examples would be those of
-about fifty.  A row of bytes is one draw, uniform, and has no parts to copy.  A zero byte reads as
-the first, simplest choice.
-
-Forcing something narrows a range and never filters, so no draw is rejected.
+What its engine does beside drawing takes as long as judging a small call, so it is done once for
+several geometries.
 """
 
-from collections.abc import Callable, Mapping, Sequence
-from typing import TypeAlias, TypeVar
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from contextlib import suppress
 
 import hypothesis.strategies as st
+from hypothesis import HealthCheck, Phase, Verbosity, given, settings
+from hypothesis import seed as seeded
 
-from oracle.geometry import Pair
+from conformance.choices import ROW, Choices
+from conformance.operator import Geometry, Operator, Size
 
-Range: TypeAlias = tuple[int, int]
-Ranges: TypeAlias = Mapping[str, Range]
-T = TypeVar("T")
-
-# Sizes at which vector units, tiles and thread blocks end, and their neighbours.
-LIMITS = tuple(sorted({n + d for n in (4, 8, 16, 32, 64, 128, 256) for d in (-1, 0, 1)}))
-BATCH_LIMITS = (7, 8, 9, 15, 16, 17, 31, 32, 33)
-THREADS = 1024  # of one block
-BLOCKS = 65_535  # of a grid's second and third axis
-# What every certificate goes past: tiles, warps and blocks, a grid's axis and 16 bits, short sums.
-PAST = (33, 65, 129, 257, THREADS + 1)
-MANY = (257, 257)  # more than 65 536 together
-LONG = 2**13 + 1
-
-CHOICES = 48  # that a drawn row holds; conv2d makes at most 30
-BYTES = 2  # a choice: enough that the remainder favours no entry of a list noticeably
+TOGETHER = 8  # geometries that are drawn at a time
 
 
-class Choices:
-    """A drawn row of bytes, read one choice after another."""
-
-    def __init__(self, row: bytes) -> None:
-        """Start at the row's first byte."""
-        self._row, self._next = row, 0
-
-    def integer(self, smallest: int, largest: int) -> int:
-        """Choose an integer of the range; a row that is used up chooses the smallest."""
-        start, self._next = self._next, self._next + BYTES
-        drawn = int.from_bytes(self._row[start : self._next], "big")
-        return smallest + drawn % (largest - smallest + 1)
-
-    def one_of(self, values: Sequence[T]) -> T:
-        """Choose an entry of a list."""
-        return values[self.integer(0, len(values) - 1)]
-
-    def pair(self, sides: Range, *, different: bool = False) -> Pair:
-        """Choose a (height, width) pair; two different sides if asked and if there are two."""
-        smallest, largest = sides
-        if not different or smallest == largest:
-            return self.integer(smallest, largest), self.integer(smallest, largest)
-        down = self.integer(smallest, largest)
-        across = self.integer(smallest, largest - 1)
-        return down, across + (across >= down)
-
-    def seed(self) -> int:
-        """Choose a seed of 32 bits."""
-        return self.integer(0, 2**16 - 1) << 16 | self.integer(0, 2**16 - 1)
+class _Enough(BaseException):
+    """Ends a run of Hypothesis, which would repeat whatever raises anything else."""
 
 
-def chosen(build: Callable[[Choices], T]) -> st.SearchStrategy[T]:
-    """Return the strategy of what `build` makes of a row of choices."""
-    size = CHOICES * BYTES
-    return st.binary(min_size=size, max_size=size).map(lambda row: build(Choices(row)))
+def draw(
+    operator: Operator, size: Size, count: int, seed: int, use: Callable[[list[Geometry]], object]
+) -> None:
+    """Give `count` geometries to `use`, some at a time: first the simplest one, alone.
+
+    Raises:
+        Exception: what `use` raises, at once and without asking it again.
+    """
+    left, raised = count, list[Exception]()
+
+    @seeded(seed)
+    @settings(
+        max_examples=count,  # more than it takes
+        deadline=None,
+        database=None,
+        derandomize=False,
+        phases=(Phase.generate,),  # what fails is made small by conformance.minimise
+        suppress_health_check=list(HealthCheck),
+        verbosity=Verbosity.quiet,
+        print_blob=False,
+    )
+    @given(_geometries(operator, size, min(count, TOGETHER)))
+    def each(drawn: Sequence[Geometry]) -> None:
+        nonlocal left
+        some = [*drawn[:left]]
+        left -= len(some)
+        try:
+            use(some)
+        except Exception as error:  # noqa: BLE001 - raised again below
+            raised.append(error)
+        if raised or not left:
+            raise _Enough
+
+    with suppress(_Enough):
+        each()
+    if raised:
+        raise raised[0]
+
+
+def _geometries(
+    operator: Operator, size: Size, count: int
+) -> st.SearchStrategy[Sequence[Geometry]]:
+    """Return the strategy of so many geometries, or fewer where rows are the same."""
+
+    def read(rows: bytes) -> list[Geometry]:
+        apart = dict.fromkeys(rows[at : at + ROW] for at in range(0, len(rows), ROW))
+        return [operator.geometry(Choices(row), size) for row in apart]
+
+    return st.binary(min_size=count * ROW, max_size=count * ROW).map(read)

@@ -1,8 +1,9 @@
 """Elementary functions over every number system that the formulas are run in.
 
-Floats use `math`, mpmath's numbers mpmath, and a number that has a method of the function's name
-(`oracle.dual.Dual`, `oracle.estimate.Estimate`) that method.  A logarithm of 0 is -infinity, and
-an exponential that leaves the range of floats is infinity, as IEEE 754 has it.
+Floats use `math`, mpmath's numbers the context that they belong to, and a number that has a method
+of the function's name (`oracle.dual.Dual`, `oracle.estimate.Estimate`) that method.  A logarithm
+of 0 is -infinity, and an exponential that leaves the range of floats is infinity, as IEEE 754 has
+it.
 """
 
 from __future__ import annotations
@@ -11,13 +12,11 @@ import math
 from collections.abc import Callable, Sequence
 from typing import Any
 
-from oracle.precise import ctx
-
 
 def exp(v: Any) -> Any:
     """Return e**v."""
-    if isinstance(v, ctx.mpf):
-        return ctx.exp(v)
+    if hasattr(v, "context"):
+        return v.context.exp(v)
     if hasattr(v, "exp"):
         return v.exp()
     try:
@@ -28,8 +27,8 @@ def exp(v: Any) -> Any:
 
 def log(v: Any) -> Any:
     """Return the natural logarithm of v."""
-    if isinstance(v, ctx.mpf):
-        return ctx.log(v)
+    if hasattr(v, "context"):
+        return v.context.log(v)
     if hasattr(v, "log"):
         return v.log()
     return math.log(v) if v else -math.inf
@@ -37,8 +36,8 @@ def log(v: Any) -> Any:
 
 def tanh(v: Any) -> Any:
     """Return the hyperbolic tangent of v."""
-    if isinstance(v, ctx.mpf):
-        return ctx.tanh(v)
+    if hasattr(v, "context"):
+        return v.context.tanh(v)
     if hasattr(v, "tanh"):
         return v.tanh()
     return math.tanh(v)

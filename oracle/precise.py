@@ -4,23 +4,30 @@
 thousand terms loses of them is nowhere near what is judged.
 """
 
+from functools import cache
 from math import isfinite
 from typing import Any
 
-import mpmath
 import numpy as np
 
 from oracle.geometry import Array
 
 BITS = 113
 
-ctx: Any = mpmath.mp.clone()
-ctx.prec = BITS
+
+@cache
+def context() -> Any:
+    """Return mpmath's functions at that precision; sums and products never import it."""
+    import mpmath  # noqa: PLC0415 - it takes longer than to judge a convolution
+
+    own = mpmath.mp.clone()
+    own.prec = BITS
+    return own
 
 
 def precise(array: Array) -> Array:
     """Return the elements of a float array as mpmath's numbers, exactly."""
-    lifted: Array = np.frompyfunc(ctx.mpf, 1, 1)(np.asarray(array, np.float64).astype(object))
+    lifted: Array = np.frompyfunc(context().mpf, 1, 1)(np.asarray(array, np.float64).astype(object))
     return np.asarray(lifted, object).reshape(np.shape(array))
 
 

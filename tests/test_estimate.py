@@ -11,7 +11,7 @@ import oracle
 from implementations import im2col
 from oracle.estimate import DIVIDE, EXP, LOG, TANH, Arithmetic, Estimate
 from oracle.formula import evaluate
-from oracle.precise import ctx
+from oracle.precise import context
 from oracle.rounding import FORMATS
 from oracle.truth import truth
 from tests.orders import orders
@@ -397,8 +397,8 @@ def test_every_operation_is_charged_for_its_rounding(name, dtype):
     assert rounds > 500
 
 
-ELEMENTARY = {"exp": (np.exp, ctx.exp, EXP), "log": (np.log, ctx.log, LOG),
-              "tanh": (np.tanh, ctx.tanh, TANH)}  # fmt: skip
+ELEMENTARY = {"exp": (np.exp, context().exp, EXP), "log": (np.log, context().log, LOG),
+              "tanh": (np.tanh, context().tanh, TANH)}  # fmt: skip
 
 
 @pytest.mark.parametrize("dtype", DTYPES)
@@ -413,13 +413,13 @@ def test_elementary_functions_are_charged_what_opencl_allows_and_what_comes_in(n
     unit = 2.0 ** -FORMATS[dtype].bits
     for v, e, y in zip(x, estimates(x, dtype), got, strict=True):
         bounded = getattr(e, name)()
-        want = theirs(ctx.mpf(float(v)))
-        assert abs(ctx.mpf(float(y)) - want) <= bounded.error
+        want = theirs(context().mpf(float(v)))
+        assert abs(context().mpf(float(y)) - want) <= bounded.error
         assert bounded.error <= 1.001 * units * unit * abs(want) + e.arithmetic.tiny
         for error in (0.01, 1e-4):  # of the argument
             uncertain = getattr(Estimate(e.value, error * abs(e.value), e.arithmetic), name)()
             for side in (-1, 0, 1):
-                moved = theirs(ctx.mpf(float(v)) * (1 + side * ctx.mpf(error)))
+                moved = theirs(context().mpf(float(v)) * (1 + side * context().mpf(error)))
                 assert abs(moved - bounded.value) <= uncertain.error
 
 

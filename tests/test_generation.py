@@ -3,8 +3,6 @@
 from collections import Counter
 
 import pytest
-from hypothesis import HealthCheck, Phase, given, settings
-from hypothesis import seed as seeded
 
 from conformance.operators.conv2d import (
     BOUNDARIES,
@@ -12,8 +10,8 @@ from conformance.operators.conv2d import (
     LAYERS,
     REGIONS,
     arguments,
-    geometries,
 )
+from conformance.strategies import draw
 from oracle.geometry import remainder
 
 DRAWS = 1000
@@ -22,15 +20,7 @@ DRAWS = 1000
 @pytest.fixture(scope="module")
 def drawn():
     found = []
-
-    @seeded(1)
-    @settings(max_examples=DRAWS, database=None, deadline=None, phases=[Phase.generate],
-              suppress_health_check=list(HealthCheck))  # fmt: skip
-    @given(geometries("large"))
-    def collect(geometry):
-        found.append(geometry)
-
-    collect()
+    draw(CONV2D, "large", DRAWS, 1, found.extend)
     return found
 
 
@@ -130,8 +120,3 @@ def test_more_outputs_than_a_grid_has_blocks(drawn):
     outputs = [arguments(g.sizes).shapes["grad_output"] for g in drawn]
     counts = [n * m * i * j for n, m, i, j in outputs]
     assert sum(count > 65_535 for count in counts) >= 3
-
-
-def test_examples_of_the_operator_are_those(drawn):
-    assert CONV2D.geometries is geometries
-    assert drawn

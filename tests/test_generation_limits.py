@@ -14,11 +14,10 @@ from math import comb, exp, lgamma, log, log1p, prod
 from types import SimpleNamespace
 
 import pytest
-from hypothesis import HealthCheck, Phase, given, settings
-from hypothesis import seed as seeded
 
 from conformance.operators import OPERATORS
 from conformance.properties import PROPERTIES
+from conformance.strategies import draw
 from oracle.geometry import extent
 
 DRAWS = 2000
@@ -520,15 +519,7 @@ def styles(name):
 
 def drawn(name, size):
     found = []
-
-    @seeded(1)
-    @settings(max_examples=DRAWS, database=None, deadline=None, phases=[Phase.generate],
-              suppress_health_check=list(HealthCheck))  # fmt: skip
-    @given(BY_NAME[name].geometries(size))
-    def collect(geometry):
-        found.append(geometry)
-
-    collect()
+    draw(BY_NAME[name], size, DRAWS, 1, found.extend)
     assert len(found) == DRAWS
     return found
 

@@ -10,10 +10,9 @@ from types import SimpleNamespace
 
 import numpy as np
 import pytest
-from hypothesis import HealthCheck, Phase, given, settings
-from hypothesis import seed as seeded
 
 import oracle
+from conformance.choices import MANY, PAST
 from conformance.examine import examine
 from conformance.operators import OPERATORS, network, pooling, shapes
 from conformance.operators.activations import SLOPES
@@ -21,7 +20,7 @@ from conformance.operators.update import RATES
 from conformance.profiles import FIRST_LOOK, PROFILES
 from conformance.properties import PROPERTIES
 from conformance.registry import wrap
-from conformance.strategies import MANY, PAST
+from conformance.strategies import draw
 from oracle.formula import is_data
 from oracle.geometry import extent
 from tests.planted import FAULTS
@@ -37,15 +36,7 @@ POOLINGS = ("max_pool2d", "avg_pool2d")
 @cache
 def drawn(name):
     found = []
-
-    @seeded(1)
-    @settings(max_examples=DRAWS, database=None, deadline=None, phases=[Phase.generate],
-              suppress_health_check=list(HealthCheck))  # fmt: skip
-    @given(BY_NAME[name].geometries("large"))
-    def collect(geometry):
-        found.append(geometry)
-
-    collect()
+    draw(BY_NAME[name], "large", DRAWS, 1, found.extend)
     return found
 
 
@@ -66,13 +57,9 @@ def test_no_draw_is_wasted_and_every_draw_is_legal(name):
 @pytest.mark.parametrize("size", ["small", "medium"])
 @pytest.mark.parametrize("name", BY_NAME)
 def test_smaller_draws_are_legal_and_have_calls_of_every_style(name, size):
-    operator, seen = BY_NAME[name], Counter()
-
-    @seeded(2)
-    @settings(max_examples=120, database=None, deadline=None, phases=[Phase.generate],
-              suppress_health_check=list(HealthCheck))  # fmt: skip
-    @given(operator.geometries(size))
-    def collect(geometry):
+    operator, seen, geometries = BY_NAME[name], Counter(), []
+    draw(operator, size, 120, 2, geometries.extend)
+    for geometry in geometries:
         styles = operator.styles.exact + operator.styles.floats + operator.styles.slopes
         style = styles[geometry.seed % len(styles)]
         for dtype in ("float32", "float64"):
@@ -83,8 +70,6 @@ def test_smaller_draws_are_legal_and_have_calls_of_every_style(name, size):
                 if is_data(value):
                     assert value.tobytes() == again[argument].tobytes()
         seen[style.name] += 1
-
-    collect()
     every = operator.styles.exact + operator.styles.floats + operator.styles.slopes
     assert {*seen} == {style.name for style in every}
 

@@ -24,6 +24,7 @@ from conformance.properties import PROPERTIES, NotJudged
 from conformance.properties.answers import moved_by
 from conformance.protocol import read_contract
 from conformance.registry import IN_PROCESS, UnusableBackend, load, wrap
+from conformance.strategies import draw
 from implementations import im2col
 from oracle.exact import MultilinearTruth
 from oracle.propagation import Propagation, Undecided
@@ -225,19 +226,8 @@ def test_styles_stay_in_range(operator, dtype):
 
 
 def drawn(operator, count):
-    from hypothesis import HealthCheck, Phase, given, settings
-    from hypothesis import seed as seeded
-
     geometries = []
-
-    @seeded(1)
-    @settings(max_examples=count, deadline=None, database=None, phases=(Phase.generate,),
-              suppress_health_check=list(HealthCheck))  # fmt: skip
-    @given(operator.geometries("medium"))
-    def draw(geometry):
-        geometries.append(geometry)
-
-    draw()
+    draw(operator, "medium", count, 1, geometries.extend)
     return geometries
 
 

@@ -327,6 +327,22 @@ def test_the_end_of_a_process_is_waited_for_and_no_longer_than_asked(monkeypatch
         long.kill()
 
 
+AHEAD = """
+from conformance.isolation import start
+started, count = start._started, []
+start._started = lambda: count.append(started()) or count[-1]
+import conformance
+conformance.check("implementations.im2col", operators=["relu"], examples=1)
+assert len(count) == 1, len(count)
+"""
+
+
+def test_what_the_suite_imports_leaves_the_guardian_that_was_started_ahead_fit():
+    clean = {k: v for k, v in os.environ.items() if k != "KMP_DUPLICATE_LIB_OK"}
+    done = subprocess.run([sys.executable, "-c", AHEAD], check=False, env=clean)
+    assert done.returncode == 0
+
+
 def test_a_guardian_that_was_started_ahead_is_taken_once_and_only_where_it_fits(monkeypatch):
     start.prepare()
     start.prepare()

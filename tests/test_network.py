@@ -5,12 +5,11 @@ from types import SimpleNamespace
 
 import numpy as np
 import pytest
-from hypothesis import HealthCheck, Phase, given, settings
-from hypothesis import seed as seeded
 
 import conformance
 import oracle
 from conformance.operators.network import LAYERS, NETWORK
+from conformance.strategies import draw
 from implementations import im2col
 from oracle.formula import evaluate, is_data
 from oracle.max_pool2d import max_pool2d_indices, max_pool2d_values
@@ -23,15 +22,7 @@ STYLES = {style.name: style for style in NETWORK.styles.floats}
 
 def drawn(count, seed=1):
     found = []
-
-    @seeded(seed)
-    @settings(max_examples=count, database=None, deadline=None, phases=[Phase.generate],
-              suppress_health_check=list(HealthCheck))  # fmt: skip
-    @given(NETWORK.geometries("medium"))
-    def collect(geometry):
-        found.append(geometry)
-
-    collect()
+    draw(NETWORK, "medium", count, seed, found.extend)
     return found
 
 

@@ -9,7 +9,7 @@ import pytest
 
 import oracle
 from oracle.formula import evaluate
-from oracle.precise import ctx, precise
+from oracle.precise import context, precise
 from tests.calls import cross_entropy_calls, softmax_calls
 
 INF = float("inf")
@@ -73,7 +73,7 @@ def test_a_shift_changes_nothing_in_high_precision():
     for c in softmax_calls(40, seed=1):
         call = as_precise(c)
         want = evaluate(oracle.softmax, call)
-        got = evaluate(oracle.softmax, {**call, "z": call["z"] + ctx.mpf(1000)})
+        got = evaluate(oracle.softmax, {**call, "z": call["z"] + context().mpf(1000)})
         assert all(abs(v / w - 1) < 1e-28 for v, w in zip(got.flat, want.flat, strict=True))
 
 
@@ -168,7 +168,7 @@ def test_cross_entropy_is_minus_the_logarithm_of_softmax():
     for c in cross_entropy_calls(40, seed=3):
         call = as_precise(c)
         p = evaluate(oracle.softmax, {"z": call["logits"], "axis": 1})
-        terms = [-ctx.log(row[t]) for row, t in zip(p, c["target"], strict=True)]
+        terms = [-context().log(row[t]) for row, t in zip(p, c["target"], strict=True)]
         want = sum(terms) / (len(terms) if c["reduction"] == "mean" else 1)
         got = evaluate(oracle.cross_entropy, call).item()
         assert abs(got - want) <= 1e-32 * (1 + abs(want))

@@ -12,8 +12,10 @@ from typing import NamedTuple
 
 START = "import sys; sys.path[:] = {path!r}; sys.argv[1:] = [{fd!r}]; {call}"
 CALL = "from conformance.isolation.guardian import main; main()"
-# One thread each, and fresh memory that is not zero.
+# One thread each, and fresh memory that is not zero.  threadpoolctl sets the first one when it is
+# imported: a process that was started before is to be no other.
 ENVIRONMENT = {
+    "KMP_DUPLICATE_LIB_OK": "True",
     **dict.fromkeys(
         (
             "OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "NUMEXPR_NUM_THREADS",

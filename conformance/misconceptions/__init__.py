@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-
 import numpy as np
 
 from conformance.misconceptions import conv2d, conv_transpose2d, elementwise, pooling
@@ -20,23 +18,33 @@ MISCONCEPTIONS: tuple[Misconception, ...] = (
     *pooling.MISCONCEPTIONS,
     *elementwise.MISCONCEPTIONS,
 )
-__all__ = ["MISCONCEPTIONS", "Misconception", "explain", "is_evidence"]
+__all__ = ["MISCONCEPTIONS", "Misconception", "Suspects", "is_evidence"]
 
 
-def explain(formula: Formula, evidence: Sequence[Answer]) -> list[str]:
-    """Return the sentences of the misconceptions that explain every wrong answer of `evidence`.
+class Suspects:
+    """The misconceptions that explain every answer to a formula that was seen so far.
 
     Where the backend is right, a misconception may give nothing, or a result of another shape
     (somebody may catch that), but no other numbers.
     """
-    answers = [_Evidence(a) for a in evidence if a.formula is formula and a.value is not None]
-    return [
-        m.sentence
-        for m in MISCONCEPTIONS
-        if formula.__name__ in m.functions
-        and any(not a.is_right for a in answers)
-        and all(a.fits(m) for a in answers)
-    ]
+
+    def __init__(self, formula: Formula) -> None:
+        """Suspect all that are about the formula."""
+        self.formula = formula
+        self.left = [m for m in MISCONCEPTIONS if formula.__name__ in m.functions]
+        self.explained = 0  # wrong answers so far
+
+    def see(self, answer: Answer) -> None:
+        """Drop those that do not go together with an answer; to another formula it says nothing."""
+        if self.left and answer.formula is self.formula and answer.value is not None:
+            evidence = _Evidence(answer)
+            self.explained += not evidence.is_right
+            self.left = [m for m in self.left if evidence.fits(m)]
+
+    @property
+    def sentences(self) -> list[str]:
+        """The sentences of those that are left, once something was wrong."""
+        return [m.sentence for m in self.left] if self.explained else []
 
 
 class _Evidence:

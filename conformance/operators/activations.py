@@ -26,7 +26,7 @@ from conformance.data import (
     styles,
     wide_range,
 )
-from conformance.operator import Arguments, Operator, Policies, Size, Styles
+from conformance.operator import Arguments, Operator, Policies, Styles
 from conformance.operators import shapes
 from oracle.formula import Call, Formula
 from oracle.rounding import Format
@@ -129,9 +129,6 @@ def _operator(
     formula: Any, gradient: Any, witness: str, numbers: Styles, *, curvature: float = 0.0,
     options: Mapping[str, tuple[int, int]] = {}, corner_style: Style | None = None,
 ) -> Operator:  # fmt: skip
-    def geometries(size: Size) -> Any:
-        return shapes.arrays(size, options)
-
     def of(torch: Any) -> Callable[..., Any]:
         function: Callable[..., Any] = getattr(torch.nn.functional, witness)
         return function
@@ -139,7 +136,7 @@ def _operator(
     return Operator(
         formula=formula,
         gradients={gradient: "z"},
-        geometries=geometries,
+        geometry=partial(shapes.array, options=options),
         arguments=arguments,
         witness=of,
         styles=numbers,

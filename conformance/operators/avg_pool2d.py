@@ -34,7 +34,7 @@ def _witness(torch: Any) -> Callable[..., Any]:
 AVG_POOL2D = Operator(
     formula=oracle.avg_pool2d,
     gradients={oracle.avg_pool2d_grad_input: "x"},
-    geometries=partial(pooling.geometries, dilated=False),
+    geometry=partial(pooling.geometry, dilated=False),
     arguments=arguments,
     witness=_witness,
     share=0.4,

@@ -1,13 +1,21 @@
 """The conv2d operator: its formulas, its geometries and its PyTorch witness."""
 
 from collections.abc import Callable, Mapping
-from functools import partial
 from math import prod
 from typing import Any, NamedTuple
 
-import hypothesis.strategies as st
-
 import oracle
+from conformance.choices import (
+    BATCH_LIMITS,
+    BLOCKS,
+    LIMITS,
+    LONG,
+    MANY,
+    THREADS,
+    Choices,
+    Range,
+    Ranges,
+)
 from conformance.data import fractions_in
 from conformance.layers import NETWORKS, layers
 from conformance.operator import (
@@ -19,18 +27,6 @@ from conformance.operator import (
     Workload,
     of_size_one,
     past_limits,
-)
-from conformance.strategies import (
-    BATCH_LIMITS,
-    BLOCKS,
-    LIMITS,
-    LONG,
-    MANY,
-    THREADS,
-    Choices,
-    Range,
-    Ranges,
-    chosen,
 )
 from oracle.geometry import Pair, conv2d_shapes, extent
 
@@ -145,24 +141,15 @@ BOUNDARIES_OF: dict[Size, dict[str, tuple[int, ...]]] = {
 }
 
 
-def geometries(size: Size) -> st.SearchStrategy[Geometry]:
-    """Return any legal geometry, shrinking towards one image, one channel and a 1x1 kernel.
+def geometry(draw: Choices, size: Size) -> Geometry:
+    """Return any legal geometry; the simplest is one image, one channel and a 1x1 kernel.
 
     `size` says how far the boundary stratum goes.
     """
-    return _GEOMETRIES[size]
-
-
-def _any(draw: Choices, size: Size) -> Geometry:
     stratum = draw.one_of(STRATA)
     if stratum == "boundary":
         return _boundary(draw, size)
     return _idiomatic(draw, size) if stratum == "idiomatic" else _free(draw, size)
-
-
-_GEOMETRIES: dict[Size, st.SearchStrategy[Geometry]] = {
-    size: chosen(partial(_any, size=size)) for size in BOUNDARIES_OF
-}
 
 
 def _free(draw: Choices, size: Size) -> Geometry:
@@ -352,7 +339,7 @@ CONV2D = Operator(
         oracle.conv2d_grad_weight: "weight",
         oracle.conv2d_grad_bias: "bias",
     },
-    geometries=geometries,
+    geometry=geometry,
     arguments=arguments,
     witness=_witness,
     corners=CORNERS,

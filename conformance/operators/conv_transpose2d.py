@@ -7,9 +7,8 @@ there is the output here, and the pixels that no window reaches there are output
 from collections.abc import Callable, Mapping
 from typing import Any
 
-import hypothesis.strategies as st
-
 import oracle
+from conformance.choices import Choices
 from conformance.layers import UP_CONVOLUTIONS
 from conformance.operator import Arguments, Geometry, Operator, Size, Workload
 from conformance.operators import conv2d
@@ -18,9 +17,9 @@ from oracle.geometry import Pair, conv_transpose2d_shapes, extent
 SIDES = ("height", "width")
 
 
-def geometries(size: Size) -> st.SearchStrategy[Geometry]:
-    """Return the strategy of geometries whose oracle costs what `size` allows."""
-    return conv2d.geometries(size).map(_transposed)
+def geometry(draw: Choices, size: Size) -> Geometry:
+    """Return a geometry whose oracle costs what `size` allows."""
+    return _transposed(conv2d.geometry(draw, size))
 
 
 def _transposed(drawn: Geometry) -> Geometry:
@@ -101,7 +100,7 @@ CONV_TRANSPOSE2D = Operator(
         oracle.conv_transpose2d_grad_weight: "weight",
         oracle.conv_transpose2d_grad_bias: "bias",
     },
-    geometries=geometries,
+    geometry=geometry,
     arguments=arguments,
     witness=_witness,
     share=0.5,

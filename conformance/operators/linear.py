@@ -1,14 +1,15 @@
 """The fully connected layer: its formulas, its sizes and its PyTorch witness."""
 
 from collections.abc import Callable, Mapping
+from functools import partial
 from typing import Any
 
 import oracle
+from conformance.choices import LONG, MANY
 from conformance.data import fractions_in
 from conformance.layers import CLASSIFIERS
 from conformance.operator import Arguments, Corner, Operator, Size, Workload, past_limits
 from conformance.operators import shapes
-from conformance.strategies import LONG, MANY
 
 NAMES = ("images", "inputs", "outputs")
 LAYERS = (
@@ -16,11 +17,6 @@ LAYERS = (
     ("AlexNet classifier", (64, 16)), ("one output", (9, 1)), ("one input", (1, 9)),
 )  # fmt: skip
 WORK: dict[Size, int] = {"small": 3_000, "medium": 10_000, "large": 60_000}  # products
-
-
-def geometries(size: Size) -> Any:
-    """Return the strategy of layers that cost no more products than `size` allows."""
-    return shapes.matrices(size, NAMES, {"bias": (0, 1)}, LAYERS, most=WORK[size])
 
 
 def arguments(sizes: Mapping[str, int]) -> Arguments:
@@ -66,7 +62,9 @@ LINEAR = Operator(
         oracle.linear_grad_weight: "weight",
         oracle.linear_grad_bias: "bias",
     },
-    geometries=geometries,
+    geometry=partial(
+        shapes.matrix, names=NAMES, options={"bias": (0, 1)}, layers=LAYERS, most=WORK
+    ),
     arguments=arguments,
     witness=_witness,
     share=0.4,

@@ -1,6 +1,7 @@
 """Softmax and cross-entropy: their formulas, their sizes, their numbers and their witnesses."""
 
 from collections.abc import Callable, Mapping
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -21,6 +22,7 @@ from oracle.rounding import Format
 
 LAYERS = (("ten classes", (10,)), ("two classes", (2,)), ("ImageNet classes", (1000,)))
 NAMES = ("images", "classes")
+LOGITS: dict[Size, int] = {"small": 60, "medium": 1100, "large": 1100}
 
 
 def _logits(arrays: Mapping[str, Any]) -> str:
@@ -104,11 +106,6 @@ STYLES = Styles(
 )
 
 
-def _softmax_geometries(size: Size) -> Any:
-    options = {"axis": (0, 3), "from_end": (0, 1)}
-    return shapes.arrays(size, options)
-
-
 def _softmax_arguments(sizes: Mapping[str, int]) -> Arguments:
     """Return shape and axis; `axis` counts modulo the number of axes, from the end if asked."""
     shape = shapes.shape_of(sizes)
@@ -143,7 +140,7 @@ def _softmax_witness(torch: Any) -> Callable[..., Any]:
 SOFTMAX = Operator(
     formula=oracle.softmax,
     gradients={oracle.softmax_grad: "z"},
-    geometries=_softmax_geometries,
+    geometry=partial(shapes.array, options={"axis": (0, 3), "from_end": (0, 1)}),
     arguments=_softmax_arguments,
     witness=_softmax_witness,
     styles=STYLES,
@@ -152,11 +149,6 @@ SOFTMAX = Operator(
     share=0.3,
     corners=shapes.corners({"axis": 1, "from_end": 0}, many=False),
 )
-
-
-def _loss_geometries(size: Size) -> Any:
-    most = {"small": 60, "medium": 1100, "large": 1100}[size]
-    return shapes.matrices(size, NAMES, {"mean": (0, 1)}, LAYERS, most=most)
 
 
 def _loss_arguments(sizes: Mapping[str, int]) -> Arguments:
@@ -192,7 +184,9 @@ def _loss_witness(torch: Any) -> Callable[..., Any]:
 CROSS_ENTROPY = Operator(
     formula=oracle.cross_entropy,
     gradients={oracle.cross_entropy_grad: "logits"},
-    geometries=_loss_geometries,
+    geometry=partial(
+        shapes.matrix, names=NAMES, options={"mean": (0, 1)}, layers=LAYERS, most=LOGITS
+    ),
     arguments=_loss_arguments,
     witness=_loss_witness,
     styles=STYLES,

@@ -153,7 +153,7 @@ MAX_POOL2D = Operator(
     formula=max_pool2d_values,
     also=(max_pool2d_indices,),
     gradients={oracle.max_pool2d_grad_input: "x", oracle.max_pool2d_vjp: "x"},
-    geometries=partial(pooling.geometries, dilated=True),
+    geometry=partial(pooling.geometry, dilated=True),
     arguments=arguments,
     witness=_witness,
     styles=STYLES,

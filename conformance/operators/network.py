@@ -6,11 +6,11 @@ from typing import Any
 
 import numpy as np
 
+from conformance.choices import Choices
 from conformance.data import Arrays, Random, Shapes, small_integers, styles
 from conformance.operator import Arguments, Geometry, Operator, Size, Styles, rounded
 from conformance.operators.activations import SLOPES
 from conformance.operators.update import RATES
-from conformance.strategies import Choices, chosen
 from oracle.formula import Call
 from oracle.geometry import Pair, Shape, check_integer, conv2d_shapes, pool_shape
 from oracle.network import ACTIVATIONS, Step, network_backward
@@ -32,13 +32,9 @@ LAYERS: tuple[tuple[str, int, int, int, int, str, str, int, int], ...] = (
 )
 
 
-def geometries(size: Size) -> Any:
-    """Return the strategy of networks of one or two blocks before the fully connected layer."""
+def geometry(draw: Choices, size: Size) -> Geometry:
+    """Return a network of one or two blocks before the fully connected layer."""
     del size
-    return chosen(_choose)
-
-
-def _choose(draw: Choices) -> Geometry:
     idiomatic = draw.integer(0, 2) == 2
     name, blocks, *layer = draw.one_of(LAYERS) if idiomatic else ("anything", draw.integer(1, 2))
     sizes = {
@@ -217,7 +213,7 @@ def _witness(torch: Any) -> Callable[..., Any]:
 NETWORK = Operator(
     formula=network_backward,
     gradients={},
-    geometries=geometries,
+    geometry=geometry,
     arguments=arguments,
     witness=_witness,
     styles=Styles(exact=(), floats=styles(scaled_normal, integers), slopes=(), not_finite=()),

@@ -1,22 +1,10 @@
 """Geometries of pooling, shared by max_pool2d and avg_pool2d."""
 
 from collections.abc import Mapping
-from functools import partial
 from typing import Any
 
-import hypothesis.strategies as st
-
+from conformance.choices import BATCH_LIMITS, LIMITS, MANY, THREADS, Choices, Range, Ranges
 from conformance.operator import Corner, Geometry, Size, of_size_one, past_limits
-from conformance.strategies import (
-    BATCH_LIMITS,
-    LIMITS,
-    MANY,
-    THREADS,
-    Choices,
-    Range,
-    Ranges,
-    chosen,
-)
 from oracle.geometry import Pair, Shape, extent, pool_shape
 
 SIDES = ("height", "width")
@@ -78,12 +66,8 @@ STRATA = ("free", "free", "idiomatic", "boundary", "boundary")
 WORK: dict[Size, int] = {"small": 4_000, "medium": 12_000, "large": 40_000}  # taps of a call
 
 
-def geometries(size: Size, *, dilated: bool) -> st.SearchStrategy[Geometry]:
-    """Return the strategy of geometries that look at no more pixels than `size` allows."""
-    return chosen(partial(_choose, size=size, dilated=dilated))
-
-
-def _choose(draw: Choices, *, size: Size, dilated: bool) -> Geometry:
+def geometry(draw: Choices, size: Size, *, dilated: bool) -> Geometry:
+    """Return a geometry that looks at no more pixels than `size` allows."""
     stratum = draw.one_of(STRATA)
     if stratum == "free":
         region = draw.one_of(tuple(REGIONS))

@@ -1,13 +1,10 @@
 """Geometries of what has no windows: arrays of one to four axes, and matrices."""
 
 from collections.abc import Mapping, Sequence
-from functools import partial
 
-import hypothesis.strategies as st
-
+from conformance.choices import BATCH_LIMITS, LIMITS, MANY, THREADS, Choices
 from conformance.data import Style
 from conformance.operator import Corner, Geometry, Size, past_limits
-from conformance.strategies import BATCH_LIMITS, LIMITS, MANY, THREADS, Choices, chosen
 from oracle.geometry import Shape
 
 AXES = ("images", "channels", "height", "width")
@@ -21,16 +18,11 @@ STRATA = ("free", "free", "idiomatic", "boundary", "boundary")
 MOST: dict[Size, int] = {"small": 40, "medium": 150, "large": 300}  # elements of an array
 
 
-def arrays(
-    size: Size, options: Mapping[str, tuple[int, int]], *, empty: bool = True, least: int = 1
-) -> st.SearchStrategy[Geometry]:
-    """Return the strategy of shapes of `least` to four axes; `options` are sizes to draw beside."""
-    return chosen(partial(_array, size=size, options=options, empty=empty, least=least))
-
-
-def _array(
-    draw: Choices, *, size: Size, options: Mapping[str, tuple[int, int]], empty: bool, least: int
-) -> Geometry:
+def array(
+    draw: Choices, size: Size, *, options: Mapping[str, tuple[int, int]], empty: bool = True,
+    least: int = 1,
+) -> Geometry:  # fmt: skip
+    """Return a shape of `least` to four axes; `options` are sizes to draw beside."""
     stratum = draw.one_of(STRATA)
     region = "anything"
     if stratum == "free":
@@ -83,27 +75,11 @@ def shape_of(sizes: Mapping[str, int]) -> Shape:
     return shape
 
 
-def matrices(
-    size: Size,
-    names: Sequence[str],
-    options: Mapping[str, tuple[int, int]],
-    layers: Sequence[tuple[str, tuple[int, ...]]],
-    *,
-    most: int,
-    empty: bool = True,
-) -> st.SearchStrategy[Geometry]:
-    """Return the strategy of a few sides, `names[0]` the batch, whose product is at most `most`."""
-    return chosen(
-        partial(
-            _matrix, size=size, names=names, options=options, layers=layers, most=most, empty=empty
-        )
-    )
-
-
-def _matrix(
-    draw: Choices, *, size: Size, names: Sequence[str], options: Mapping[str, tuple[int, int]],
-    layers: Sequence[tuple[str, tuple[int, ...]]], most: int, empty: bool,
+def matrix(
+    draw: Choices, size: Size, *, names: Sequence[str], options: Mapping[str, tuple[int, int]],
+    layers: Sequence[tuple[str, tuple[int, ...]]], most: Mapping[Size, int], empty: bool = True,
 ) -> Geometry:  # fmt: skip
+    """Return a few sides, `names[0]` the batch, whose product is at most `most` of this size."""
     stratum = draw.one_of(STRATA)
     region = "anything"
     if stratum == "free":
@@ -116,7 +92,7 @@ def _matrix(
     else:
         aim = draw.integer(0, len(names) - 1)
         limits = BATCH_LIMITS if aim == 0 else LIMITS
-        limit = draw.one_of(_often_last(draw, [n for n in limits if n <= most]))
+        limit = draw.one_of(_often_last(draw, [n for n in limits if n <= most[size]]))
         sides = [draw.integer(1, 3) for _ in names]
         sides[aim] = limit
         for mate in range(len(names)):
@@ -125,7 +101,7 @@ def _matrix(
         region = f"{names[aim]} {limit}"
     if size == "small":
         sides = [min(side, 33) for side in sides]
-    while _product(sides) > most:
+    while _product(sides) > most[size]:
         largest = sides.index(max(sides))
         others = [s for at, s in enumerate(sides) if at != largest]
         at = largest if max(others, default=1) < 2 else sides.index(max(others))

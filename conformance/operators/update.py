@@ -1,24 +1,17 @@
 """The batch mean and the step of gradient descent: formulas, shapes and PyTorch witnesses."""
 
 from collections.abc import Callable, Mapping
+from functools import partial
 from typing import Any
 
 import numpy as np
 
 import oracle
-from conformance.operator import Arguments, Operator, Size
+from conformance.operator import Arguments, Operator
 from conformance.operators import shapes
 
 # Representable in float32 and float64; halves get them rounded, see `Operator.call`.
 RATES = (0.5, 0.125, float(np.float32(0.1)), float(np.float32(0.001)), 1.0, 0.0, 3.0)
-
-
-def _means(size: Size) -> Any:
-    return shapes.arrays(size, {}, empty=False, least=2)
-
-
-def _steps(size: Size) -> Any:
-    return shapes.arrays(size, {"rate": (0, len(RATES) - 1)})
 
 
 def _mean_arguments(sizes: Mapping[str, int]) -> Arguments:
@@ -55,7 +48,7 @@ def _step_witness(torch: Any) -> Callable[..., Any]:
 BATCH_MEAN = Operator(
     formula=oracle.batch_mean,
     gradients={},
-    geometries=_means,
+    geometry=partial(shapes.array, options={}, empty=False, least=2),
     arguments=_mean_arguments,
     witness=_mean_witness,
     share=0.3,
@@ -64,7 +57,7 @@ BATCH_MEAN = Operator(
 SGD_STEP = Operator(
     formula=oracle.sgd_step,
     gradients={},
-    geometries=_steps,
+    geometry=partial(shapes.array, options={"rate": (0, len(RATES) - 1)}),
     arguments=_step_arguments,
     witness=_step_witness,
     share=0.3,
