@@ -1,9 +1,9 @@
-"""How a geometry is drawn: one row of bytes from Hypothesis, read as a series of small choices.
+"""How a geometry is drawn: one row of bytes, read as a series of small choices.
 
 Drawing the twenty integers of a geometry one by one costs ten times as much, and Hypothesis then
 spends six of seven examples on copies of the last one in which one integer is put over another
 (its mutator for duplicated values): the strata and regions of 300 examples would be those of
-about fifty.  A row of bytes is one draw, uniform, and has no parts to copy.  A zero byte reads as
+about fifty.  What a row is made of is one draw, uniform, and has no parts to copy.  A zero byte is
 the first, simplest choice.
 
 Forcing something narrows a range and never filters, so no draw is rejected.

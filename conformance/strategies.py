@@ -1,13 +1,14 @@
-"""What Hypothesis draws: rows of bytes, which `conformance.choices` reads as geometries.
+"""What Hypothesis draws: a few bytes a geometry, spread to a row of `conformance.choices`.
 
-What its engine does beside drawing takes as long as judging a small call, so it is done once for
-several geometries.
+Its engine takes bytes one by one, and what it does beside drawing takes as long as judging a small
+call: so few bytes are drawn, and several geometries at a time.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from contextlib import suppress
+from hashlib import shake_128
 
 import hypothesis.strategies as st
 from hypothesis import HealthCheck, Phase, Verbosity, given, settings
@@ -17,6 +18,7 @@ from conformance.choices import ROW, Choices
 from conformance.operator import Geometry, Operator, Size
 
 TOGETHER = 8  # geometries that are drawn at a time
+DRAWN = 8  # bytes of each
 
 
 class _Enough(BaseException):
@@ -65,10 +67,15 @@ def draw(
 def _geometries(
     operator: Operator, size: Size, count: int
 ) -> st.SearchStrategy[Sequence[Geometry]]:
-    """Return the strategy of so many geometries, or fewer where rows are the same."""
+    """Return the strategy of so many geometries, or fewer where some are the same."""
 
-    def read(rows: bytes) -> list[Geometry]:
-        apart = dict.fromkeys(rows[at : at + ROW] for at in range(0, len(rows), ROW))
-        return [operator.geometry(Choices(row), size) for row in apart]
+    def read(drawn: bytes) -> list[Geometry]:
+        apart = dict.fromkeys(drawn[at : at + DRAWN] for at in range(0, len(drawn), DRAWN))
+        return [operator.geometry(Choices(_row(one)), size) for one in apart]
 
-    return st.binary(min_size=count * ROW, max_size=count * ROW).map(read)
+    return st.binary(min_size=count * DRAWN, max_size=count * DRAWN).map(read)
+
+
+def _row(drawn: bytes) -> bytes:
+    """Return a row that is uniform where the drawn bytes are; of zeros, the simplest one."""
+    return shake_128(drawn).digest(ROW) if any(drawn) else bytes(ROW)

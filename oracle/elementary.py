@@ -48,6 +48,11 @@ def either(first: Any, other: Callable[[], Any]) -> Any:
     return first.or_else(other()) if hasattr(first, "or_else") else first
 
 
+def larger(one: Any, other: Any) -> Any:
+    """Return the larger of two numbers, the first of two that are equal."""
+    return one.larger(other) if hasattr(one, "larger") else max(one, other)
+
+
 def total(terms: Sequence[Any]) -> Any:
     """Return the sum of one number or more; an `Estimate` is charged for any order of the terms."""
     first, *rest = terms

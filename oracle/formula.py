@@ -57,11 +57,13 @@ class Selection:
 class Composed:
     """Sums, products, quotients and elementary functions: bounded by `oracle.estimate`.
 
-    `pointwise` formulas make every element of the elements in the same place.
+    `pointwise` formulas make every element of the elements in the same place; others may make every
+    row along the axis that the option `along` names of that row of the arguments alone.
     """
 
     images: Images
     pointwise: bool = False
+    along: str = ""
 
 
 @dataclass(frozen=True)
@@ -105,9 +107,9 @@ def selection(*, images: Images, places: bool = False) -> Callable[[F], F]:
     return _declare(Selection(images, places))
 
 
-def composed(*, images: Images, pointwise: bool = False) -> Callable[[F], F]:
+def composed(*, images: Images, pointwise: bool = False, along: str = "") -> Callable[[F], F]:
     """Declare that a formula is evaluated in high precision and bounded by running errors."""
-    return _declare(Composed(images, pointwise))
+    return _declare(Composed(images, pointwise, along))
 
 
 def chained(formula: F) -> F:

@@ -5,19 +5,19 @@ is taken off first: that changes nothing in exact arithmetic, and no exponential
 of minus infinity has probability 0.
 """
 
-from collections.abc import Sequence
-from functools import partial
+from collections.abc import Callable, Sequence
+from functools import cache, partial
 from typing import Any
 
 import numpy as np
 
-from oracle.elementary import either, exp, log, total
+from oracle.elementary import either, exp, larger, log, total
 from oracle.formula import composed
 from oracle.geometry import Array, check_integer, check_shape
 from oracle.loops import run
 
 
-@composed(images="mixed")
+@composed(images="mixed", along="axis")
 def softmax(z: Array, *, axis: int) -> Array:
     """Return p, of z's shape and dtype; along `axis` it sums to 1.
 
@@ -34,27 +34,29 @@ def softmax(z: Array, *, axis: int) -> Array:
 def probabilities(z: Sequence[Any]) -> list[Any]:
     """Return the softmax of one row: quotients, or e to the log-softmax."""
     top = largest(z)
-    powers = [exp(v - top) for v in z]
+    shifted = [v - top for v in z]
+    powers = [exp(v) for v in shifted]
     normalizer = total(powers)
+    logarithm = cache(partial(log, normalizer))
     return [
-        either(e / normalizer, partial(_by_logarithm, v - top, normalizer))
-        for e, v in zip(powers, z, strict=True)
+        either(e / normalizer, partial(_by_logarithm, v, logarithm))
+        for e, v in zip(powers, shifted, strict=True)
     ]
 
 
-def _by_logarithm(shifted: Any, normalizer: Any) -> Any:
-    return exp(shifted - log(normalizer))
+def _by_logarithm(shifted: Any, logarithm: Callable[[], Any]) -> Any:
+    return exp(shifted - logarithm())
 
 
 def largest(z: Sequence[Any]) -> Any:
     """Return the largest number of a row."""
     top = z[0]
     for v in z:
-        top = max(top, v)
+        top = larger(top, v)
     return top
 
 
-@composed(images="mixed")
+@composed(images="mixed", along="axis")
 def softmax_grad(grad_output: Array, z: Array, *, axis: int) -> Array:
     """Return dz = dE/dz from dp and z, of the same shape.
 

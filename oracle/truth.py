@@ -31,11 +31,14 @@ from oracle.formula import (
     operands,
 )
 from oracle.geometry import Array, Shape
+from oracle.lanes import estimated
 from oracle.loops import arguments_only
 from oracle.non_finite import NonFiniteTruth, is_judged_here, with_finite
 from oracle.precise import halves, precise
 from oracle.rounding import FORMATS, Format, flushed, widened
 from oracle.transforms import DIRECT, TransformedTruth, transform
+
+LANES = 12  # numbers from which walking for all of them at once takes less than one by one
 
 
 class Truth(Protocol):
@@ -210,15 +213,40 @@ class ComposedTruth(_Lazy):
     def _estimated(self, accumulator: str) -> tuple[Array, Array]:
         """Return the elements in float64 and their running error bound."""
         if accumulator not in self._walked:
-            inner = FORMATS[accumulator]
-
-            def lift(array: Array) -> Array:
-                return _estimates(array, inner)
-
-            pairs = self._results(lift, _value_and_error)
-            value, error = np.array(pairs, np.float64).reshape(len(pairs), 2).T
-            self._walked[accumulator] = self._spread(value), self._spread(error)
+            arithmetic = _arithmetic(FORMATS[accumulator])
+            walked = self._in_lanes(arithmetic) or self._one_by_one(arithmetic)
+            self._walked[accumulator] = self._spread(walked[0]), self._spread(walked[1])
         return self._walked[accumulator]
+
+    def _one_by_one(self, arithmetic: Arithmetic) -> tuple[Array, Array]:
+        """Return the evaluated numbers in float64 and their running error bounds."""
+
+        def lift(array: Array) -> Array:
+            return _estimates(array, arithmetic)
+
+        pairs = self._results(lift, _value_and_error)
+        value, error = np.array(pairs, np.float64).reshape(len(pairs), 2).T
+        return value, error
+
+    def _in_lanes(self, arithmetic: Arithmetic) -> tuple[Array, Array] | None:
+        """Return the same, where enough numbers have nothing to do with each other."""
+        kind, (given, places) = algebra(self.formula), self._given
+        assert isinstance(kind, Composed)  # noqa: S101 - for the type checker
+        if places is not None:
+            rows = {name: array.reshape(1, -1) for name, array in given.items()}
+            call: Call = self.call
+        elif kind.along:
+            axis = self.call[kind.along]
+            rows = {n: _columns(a, axis) for n, a in given.items()}
+            call = {**self.call, kind.along: 1}
+        else:
+            return None
+        if next(iter(rows.values())).shape[1] < LANES:
+            return None
+        value, error = estimated(self.formula, call, rows, arithmetic)
+        if places is not None:
+            return value[0], error[0]
+        return _lines(value, axis, self.shape), _lines(error, axis, self.shape)
 
     @cached_property
     def _walked(self) -> dict[str, tuple[Array, Array]]:
@@ -270,11 +298,24 @@ def _distinct(arrays: dict[str, Array]) -> tuple[dict[str, Array], Array]:
     return {name: array.ravel()[at] for name, array in arrays.items()}, places
 
 
-def _estimates(array: Array, limits: Format) -> Array:
+def _columns(array: Array, axis: int) -> Array:
+    """Return the array's lines along an axis, one beside the other [length, lines]."""
+    return np.moveaxis(array, axis, 0).reshape(array.shape[axis], -1)
+
+
+def _lines(columns: Array, axis: int, shape: Shape) -> Array:
+    """Return the array of this shape whose lines along an axis are the columns."""
+    moved = np.moveaxis(np.broadcast_to(0.0, shape), axis, 0).shape
+    return np.moveaxis(columns.reshape(moved), 0, axis)
+
+
+def _arithmetic(limits: Format) -> Arithmetic:
     unit, tiny = 2.0**-limits.bits, 2.0**limits.smallest_exponent
-    most = float(min(limits.overflow, sys.float_info.max))
+    return Arithmetic(unit, tiny, float(min(limits.overflow, sys.float_info.max)))
+
+
+def _estimates(array: Array, arithmetic: Arithmetic) -> Array:
     values = np.asarray(array, np.float64).ravel().tolist()
-    arithmetic = Arithmetic(unit, tiny, most)
     flat = [Estimate(v, 0.0, arithmetic) for v in values]
     lifted = np.empty(len(flat), object)
     lifted[:] = flat

@@ -1,0 +1,205 @@
+"""Running error analysis of many numbers at once: what `oracle.estimate` does, with NumPy's arrays.
+
+A formula's literal loops walk once for all lanes, which are elements (or rows) that have nothing to
+do with each other.  Where a comparison says one thing in some lanes and another in others, the
+lanes part, and the loops walk again for each side.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any, TypeAlias
+
+import numpy as np
+import numpy.typing as npt
+
+from oracle.estimate import DIVIDE, EXP, LOG, TANH, Arithmetic
+from oracle.formula import Call, Formula, evaluate
+from oracle.geometry import Array
+
+Floats: TypeAlias = npt.NDArray[np.float64]
+
+
+class Apart(Exception):
+    """A comparison holds in some lanes, where `holds` says so, and not in others."""
+
+    def __init__(self, holds: Array) -> None:
+        """Remember where."""
+        super().__init__("lanes part")
+        self.holds = holds
+
+
+class Lanes:
+    """`value`, known to `error`, lane by lane, by the rules of `oracle.estimate.Estimate`.
+
+    Constants of a formula have no lanes: arrays of no axes.
+    """
+
+    __slots__ = ("arithmetic", "error", "value")
+
+    def __init__(self, value: Floats, error: Floats, arithmetic: Arithmetic) -> None:
+        """Keep the numbers."""
+        self.value, self.error, self.arithmetic = value, error, arithmetic
+
+    def rounded(self, value: Any, error: Any, units: float = 1.0) -> Lanes:
+        """Return the result of an operation that is itself accurate to `units`."""
+        size, arithmetic = abs(value), self.arithmetic
+        spent = error + units * arithmetic.unit * (size + error)
+        spent = np.where(size + spent < arithmetic.most, spent, np.inf)
+        return Lanes(value, np.where(np.isinf(size), 0.0, spent), arithmetic)
+
+    def where(self, holds: Array, other: Lanes) -> Lanes:
+        """Return these numbers where `holds` says so, the others elsewhere."""
+        value = np.where(holds, self.value, other.value)
+        return Lanes(value, np.where(holds, self.error, other.error), self.arithmetic)
+
+    @property
+    def _is_zero(self) -> Array:
+        return np.asarray((self.value == 0) & (self.error == 0))
+
+    def __add__(self, other: Any) -> Lanes:
+        b = self._like(other)
+        plain = self.rounded(self.value + b.value, self.error + b.error)
+        nothing, nothing_more = self._is_zero, b._is_zero
+        if not (nothing.any() or nothing_more.any()):
+            return plain
+        return self.where(nothing_more, b.where(nothing, plain))
+
+    __radd__ = __add__
+
+    def __neg__(self) -> Lanes:
+        return Lanes(-self.value, self.error, self.arithmetic)
+
+    def __sub__(self, other: Any) -> Lanes:
+        return self + -self._like(other)
+
+    def __rsub__(self, other: Any) -> Lanes:
+        return self._like(other) + -self
+
+    def __mul__(self, other: Any) -> Lanes:
+        b = self._like(other)
+        error = abs(self.value) * b.error + abs(b.value) * self.error + self.error * b.error
+        product = self.rounded(self.value * b.value, error + self.arithmetic.tiny)
+        for sign, one in ((b, self), (self, b)):
+            is_sign = (sign.error == 0) & ((abs(sign.value) == 1) | (sign.value == 0))
+            if is_sign.any():
+                product = one._times_sign(sign).where(is_sign, product)
+        return product
+
+    __rmul__ = __mul__
+
+    def _times_sign(self, sign: Lanes) -> Lanes:
+        """Return the product with exactly 1, -1 or 0, which rounds nothing."""
+        zero = Lanes(sign.value, np.where(self.error < np.inf, 0.0, np.inf), self.arithmetic)
+        return zero.where(
+            sign.value == 0, Lanes(sign.value * self.value, self.error, zero.arithmetic)
+        )
+
+    def __truediv__(self, other: Any) -> Lanes:
+        b = self._like(other)
+        quotient = self.value / b.value
+        room = abs(b.value) - b.error
+        error = np.where(room > 0, (self.error + abs(quotient) * b.error) / room, np.inf)
+        return self.rounded(quotient, error + self.arithmetic.tiny, DIVIDE)
+
+    def __rtruediv__(self, other: Any) -> Lanes:
+        return self._like(other) / self
+
+    def __abs__(self) -> Lanes:
+        return Lanes(abs(self.value), self.error, self.arithmetic)
+
+    def __gt__(self, other: Any) -> bool:
+        return _unanimous(self.value > self._like(other).value)
+
+    def __lt__(self, other: Any) -> bool:
+        return _unanimous(self.value < self._like(other).value)
+
+    def __ge__(self, other: Any) -> bool:
+        return _unanimous(self.value >= self._like(other).value)
+
+    def larger(self, other: Any) -> Lanes:
+        """Return the larger number of each lane; these of two that are equal."""
+        b = self._like(other)
+        return b.where(b.value > self.value, self)
+
+    def exp(self) -> Lanes:
+        """Return e to this power."""
+        value = np.exp(self.value)
+        error = value * np.expm1(np.minimum(self.error, 700.0))
+        return self.rounded(value, error + self.arithmetic.tiny, EXP)
+
+    def log(self) -> Lanes:
+        """Return the natural logarithm."""
+        room = self.value - self.error
+        error = np.where(room > 0, self.error / room, np.inf)
+        return self.rounded(np.log(self.value), error + self.arithmetic.tiny, LOG)
+
+    def tanh(self) -> Lanes:
+        """Return the hyperbolic tangent."""
+        return self.rounded(np.tanh(self.value), self.error + self.arithmetic.tiny, TANH)
+
+    def plus_all(self, others: list[Any]) -> Lanes:
+        """Return the sum with `others`, whatever the order it is taken in."""
+        terms = [self, *map(self._like, others)]
+        if len(terms) == 1:
+            return self
+        error = np.add.reduce([t.error for t in terms])
+        size = np.add.reduce([abs(t.value) for t in terms]) + error
+        gamma = (len(terms) - 1) * self.arithmetic.unit
+        value = np.add.reduce([t.value for t in terms])
+        spent = error + (gamma / (1 - gamma) * size if gamma < 1 else np.inf)
+        ends = size < self.arithmetic.most * (1 - gamma)
+        return Lanes(value, np.where(ends, spent, np.inf), self.arithmetic)
+
+    def or_else(self, other: Lanes) -> Lanes:
+        """Return the less certain of two ways to compute the same numbers."""
+        return self.where(self.error >= other.error, other)
+
+    def _like(self, other: Any) -> Lanes:
+        if isinstance(other, Lanes):
+            return other
+        return Lanes(np.asarray(float(other)), np.zeros(()), self.arithmetic)
+
+
+def _unanimous(holds: Array) -> bool:
+    if holds.all():
+        return True
+    if holds.any():
+        raise Apart(holds)
+    return False
+
+
+def estimated(
+    formula: Formula, call: Call, given: Mapping[str, Array], arithmetic: Arithmetic
+) -> tuple[Array, Array]:
+    """Return the elements and their running error bounds, float64 [length, lanes].
+
+    The arrays of `given` are the call's, one lane beside the other [length, lanes], of any dtype;
+    the formula is given one row of so many numbers.
+    """
+    length, lanes = next(iter(given.values())).shape
+    value, error = np.empty((length, lanes)), np.empty((length, lanes))
+    wide = {name: np.asarray(array, np.float64) for name, array in given.items()}
+    left: list[Array] = [np.arange(lanes)]
+    with np.errstate(all="ignore"):
+        while left:
+            some = left.pop()
+            rows = {name: _row(array[:, some], arithmetic) for name, array in wide.items()}
+            try:
+                found = evaluate(formula, {**call, **rows})
+            except Apart as apart:
+                left += [some[apart.holds], some[~apart.holds]]
+                continue
+            for at, number in enumerate(np.asarray(found, object).ravel()):
+                exact = not isinstance(number, Lanes)
+                value[at, some] = number if exact else number.value
+                error[at, some] = 0.0 if exact else number.error
+    return value, error
+
+
+def _row(columns: Array, arithmetic: Arithmetic) -> Array:
+    """Return one row of numbers, each of them all lanes."""
+    row = np.empty((1, len(columns)), object)
+    for at, column in enumerate(columns):
+        row[0, at] = Lanes(column, np.zeros(column.shape), arithmetic)
+    return row

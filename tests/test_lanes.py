@@ -1,0 +1,126 @@
+"""Many numbers at once give the running error bounds that they have one by one."""
+
+import operator
+from itertools import product
+
+import numpy as np
+import pytest
+
+import oracle
+from oracle import lanes
+from oracle import truth as truth_module
+from oracle.estimate import Arithmetic, Estimate
+from oracle.formula import Composed, algebra
+from oracle.lanes import Apart, Lanes
+from oracle.rounding import FORMATS, dtype_of
+from oracle.truth import ComposedTruth
+
+POINTWISE = (
+    oracle.sigmoid, oracle.sigmoid_grad, oracle.tanh, oracle.tanh_grad, oracle.leaky_relu,
+    oracle.leaky_relu_grad,
+)  # fmt: skip
+ROWS = (oracle.softmax, oracle.softmax_grad)
+NUMBERS = (0.0, -0.0, 1.0, -1.0, 2.0, 0.3, -7.5, 1e-30, 700.0, -750.0, 60000.0, -np.inf)
+ERRORS = (0.0, 1e-9, 0.25, np.inf)
+OPERATIONS = {
+    "+": operator.add, "-": operator.sub, "*": operator.mul, "or else": lambda a, b: a.or_else(b),
+    "total": lambda a, b: a.plus_all([b, a]), "larger": oracle.elementary.larger,
+    "negated": lambda a, _: -a, "size": lambda a, _: abs(a), "+ 1": lambda a, _: 1 + a,
+    "1 -": lambda a, _: 1 - a, "* 0": lambda a, _: 0 * a, "alone": lambda a, _: a.plus_all([]),
+    "exp": lambda a, _: (-abs(a)).exp(), "tanh": lambda a, _: a.tanh(),
+    "/": lambda a, b: a / (abs(b) + 0.5), "2 /": lambda a, _: 2 / (abs(a) + 0.5),
+    "log": lambda a, _: (abs(a) + 0.5).log(),
+}  # fmt: skip
+
+
+def same(one, other, room):
+    with np.errstate(all="ignore"):
+        near = (abs(one - other) <= room) | (one == other)
+    return near | (np.isnan(one) & np.isnan(other))
+
+
+@pytest.mark.parametrize("name", OPERATIONS)
+@pytest.mark.parametrize("accumulator", ["float16", "float32", "float64"])
+def test_every_operation_is_that_of_one_number(name, accumulator):
+    arithmetic = truth_module._arithmetic(FORMATS[accumulator])
+    pairs = [*product(product(NUMBERS, ERRORS), repeat=2)]
+    first, second = (
+        Lanes(np.array([p[at][0] for p in pairs]), np.array([p[at][1] for p in pairs]), arithmetic)
+        for at in (0, 1)
+    )
+    with np.errstate(all="ignore"):
+        got = OPERATIONS[name](first, second)
+    alone = [OPERATIONS[name](*(Estimate(*one, arithmetic) for one in pair)) for pair in pairs]
+    value, error = (np.array([getattr(e, part) for e in alone]) for part in ("value", "error"))
+    wrong = ~(same(got.value, value, 1e-14 * abs(value)) & same(got.error, error, 1e-12 * error))
+    assert not wrong.any(), [pairs[at] for at in np.flatnonzero(wrong)[:3]]
+
+
+def calls(formula, random, dtype, shape):
+    scale = random.choice((1e-3, 1.0, 10.0, 300.0))
+    z = random.standard_normal(shape) * scale
+    z[random.random(shape) < 0.2] = random.choice((0.0, 1.0, -1.0, -7.5, 600.0))
+    given = {"z": z, "grad_output": random.choice((0.0, 1.0, -1.0, 0.3, 2.0), shape)}
+    call = {name: array.astype(dtype_of(dtype)) for name, array in given.items()}
+    if formula in ROWS:
+        for axis in range(-len(shape), len(shape)):
+            yield {**call, "axis": axis}
+    else:
+        yield {**call, "negative_slope": 0.25}
+
+
+@pytest.mark.parametrize("dtype", FORMATS)
+@pytest.mark.parametrize("formula", POINTWISE + ROWS, ids=lambda f: f.__name__)
+def test_a_formula_is_bounded_in_lanes_as_it_is_number_by_number(formula, dtype, monkeypatch):
+    monkeypatch.setattr(truth_module, "LANES", 1)
+    random = np.random.default_rng(len(formula.__name__))
+    for shape in ((40,), (6, 5), (1, 13), (3, 4, 5), (2, 1, 3, 2)):
+        for call in calls(formula, random, dtype, shape):
+            right = ComposedTruth(formula, call)
+            for accumulator in FORMATS:
+                arithmetic = truth_module._arithmetic(FORMATS[accumulator])
+                got = [np.ravel(a) for a in right._in_lanes(arithmetic)]
+                value, error = map(np.ravel, right._one_by_one(arithmetic))
+                # Of narrow accumulators the value judges too: by far more than float64 loses.
+                room = 2.0**-22 * error if accumulator != "float64" else 1e-14
+                assert same(got[0], value, room).all()
+                assert same(got[1], error, 1e-9 * error).all()
+
+
+def test_enough_numbers_are_taken_together_and_few_are_not(monkeypatch):
+    walked = []
+    monkeypatch.setattr(
+        truth_module, "estimated", lambda *a: walked.append(a) or lanes.estimated(*a)
+    )
+    for shape, axis in [((3, 2), 1), ((50, 2), 1), ((50, 2), 0)]:
+        ComposedTruth(oracle.softmax, {"z": np.ones(shape), "axis": axis}).bound(
+            "float32", "float32"
+        )
+    for count in (3, 50):
+        z = np.linspace(-1, 1, count)
+        ComposedTruth(oracle.sigmoid, {"z": z}).bound("float32", "float32")
+    logits = {"logits": np.ones((50, 2)), "target": np.zeros(50, int), "reduction": "sum"}
+    ComposedTruth(oracle.cross_entropy, logits).bound("float32", "float32")
+    assert [a[0] for a in walked] == [oracle.softmax, oracle.sigmoid]
+
+
+def test_the_formulas_that_say_so_are_those_here():
+    along = [f for f in ROWS + POINTWISE if isinstance(algebra(f), Composed)]
+    assert all(algebra(f).along == "axis" for f in ROWS)
+    assert all(algebra(f).pointwise for f in POINTWISE)
+    assert len(along) == 8
+
+
+def test_a_comparison_on_which_lanes_differ_parts_them():
+    arithmetic = Arithmetic(2.0**-24, 2.0**-126)
+    some = Lanes(np.array([1.0, -1.0, 2.0]), np.zeros(3), arithmetic)
+    assert some > -2
+    assert not some > 5
+    assert some < 3
+    assert not some >= 3
+    for parting in (lambda: some > 0, lambda: some < 0, lambda: some >= 2):
+        with pytest.raises(Apart):
+            parting()
+    with pytest.raises(Apart) as apart:
+        bool(some > 0)
+    assert apart.value.holds.tolist() == [True, False, True]
