@@ -38,6 +38,7 @@ from oracle.precise import halves, precise
 from oracle.rounding import FORMATS, Format, flushed, widened
 from oracle.transforms import DIRECT, TransformedTruth, transform
 
+KEPT, SMALL = 128, 4096  # truths that are kept, of at most so many numbers
 LANES = 12  # numbers from which walking for all of them at once takes less than one by one
 
 
@@ -70,10 +71,41 @@ def truth(formula: Formula, call: Call, *, strict: bool = False, algorithm: str 
     `strict` is about NaN and infinities: see `oracle.non_finite`.  `algorithm` is how a convolution
     is computed: see `oracle.transforms`.
     """
+    if isinstance(algebra(formula), Multilinear) and algorithm == DIRECT:
+        return _multilinear(formula, call, strict=strict)
     if is_judged_here(formula, call):
         finite = _truth(formula, with_finite(call, 0), algorithm)
         return NonFiniteTruth(formula, call, finite, strict=strict)
     return _truth(formula, call, algorithm)
+
+
+_kept: dict[tuple[Any, ...], MultilinearTruth] = {}  # the one that was asked for last comes last
+
+
+def _multilinear(formula: Formula, call: Call, *, strict: bool) -> Truth:
+    """Return the truth of a multilinear formula: of the same numbers, in any dtype, the same one.
+
+    It is exact whatever the dtype, and a geometry is judged in several, often on small integers.
+    """
+    given = {name: call[name] for names in argument_names(formula) for name in names}
+    wide = {name: a.astype(np.float64) for name, a in given.items() if is_data(a)}
+    if is_judged_here(formula, {**call, **wide}):
+        finite = MultilinearTruth(formula, with_finite(call, 0))
+        return NonFiniteTruth(formula, call, finite, strict=strict)
+    given |= wide  # which nobody else can change
+    arrays = [a for a in given.values() if isinstance(a, np.ndarray)]
+    if sum(a.size for a in arrays) > SMALL:
+        return MultilinearTruth(formula, given)
+    key = (formula, *((a.shape, a.tobytes()) for a in arrays), *_options(given))
+    found = _kept.pop(key, None) or MultilinearTruth(formula, given)
+    _kept[key] = found
+    if len(_kept) > KEPT:
+        del _kept[next(iter(_kept))]
+    return found
+
+
+def _options(given: Call) -> list[tuple[str, Any]]:
+    return [(name, v) for name, v in given.items() if not isinstance(v, np.ndarray)]
 
 
 def _truth(formula: Formula, call: Call, algorithm: str) -> Truth:
@@ -95,8 +127,7 @@ def answer_shape(formula: Formula, call: Call) -> Shape:
         with arguments_only():
             return evaluate(formula, call).shape
     arrays = tuple((n, v.shape) for n, v in given.items() if isinstance(v, np.ndarray))
-    options = tuple((n, v) for n, v in given.items() if not isinstance(v, np.ndarray))
-    return _answer_shape(formula, arrays, options)
+    return _answer_shape(formula, arrays, tuple(_options(given)))
 
 
 @lru_cache(maxsize=1024)

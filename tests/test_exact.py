@@ -6,8 +6,10 @@ import numpy as np
 import pytest
 
 import oracle
+from oracle import truth as truth_module
 from oracle.exact import inner, scaled
 from oracle.formula import evaluate
+from oracle.non_finite import NonFiniteTruth
 from oracle.truth import truth
 from tests.calls import call, fractions, random_calls, with_floats
 
@@ -187,3 +189,60 @@ def test_inner_products_are_exact():
     a, b = np.array([2.0**60, 1.0, -(2.0**60)]), np.array([1.0, 0.5, 1.0])
     assert inner(a, b) == Fraction(1, 2)
     assert np.isnan(inner(a, np.array([1.0, np.nan, 1.0])))
+
+
+# -- what is kept ---------------------------------------------------------------------------------
+
+
+def small_call(dtype="float64", weight=2.0, stride=(1, 1)):
+    return {
+        "x": np.array([[[[1.0, 2.0, 3.0]]]], dtype),
+        "weight": np.array([[[[weight, -1.0]]]], dtype),
+        "bias": None,
+        "stride": stride, "padding": (0, 0), "dilation": (1, 1), "groups": 1,
+    }  # fmt: skip
+
+
+def test_the_truth_of_the_same_numbers_is_evaluated_once_whatever_their_dtype():
+    right = truth(oracle.conv2d, small_call())
+    assert truth(oracle.conv2d, small_call("float16")) is right
+    assert right.value.tolist() == [[[[0.0, 1.0]]]]
+    others = [
+        small_call(weight=3.0),
+        small_call(stride=(1, 2)),
+        {**small_call(), "bias": -np.ones(1)},
+    ]
+    for other, want in zip(others, ([[1.0, 3.0]], [[0.0]], [[-1.0, 0.0]]), strict=True):
+        assert truth(oracle.conv2d, other).value[0, 0].tolist() == want
+
+
+def test_a_truth_is_that_of_the_numbers_when_it_was_asked_for():
+    call = small_call()
+    right = truth(oracle.conv2d, call)
+    call["x"][...] = 9.0
+    assert right.value.tolist() == [[[[0.0, 1.0]]]]
+    assert truth(oracle.conv2d, call).value.tolist() == [[[[9.0, 9.0]]]]
+
+
+def test_few_truths_of_small_calls_are_kept():
+    for weight in range(2 * truth_module.KEPT):
+        truth(oracle.conv2d, small_call(weight=weight))
+    assert len(truth_module._kept) == truth_module.KEPT
+    before = {*truth_module._kept}
+    large = {**small_call(), "x": np.ones((1, 1, 70, 70))}
+    assert truth(oracle.conv2d, large) is not truth(oracle.conv2d, large)
+    assert {*truth_module._kept} == before
+    latest = small_call(weight=2 * truth_module.KEPT - 1)
+    for weight in range(truth_module.KEPT):  # what is asked for again stays
+        right = truth(oracle.conv2d, latest)
+        truth(oracle.conv2d, small_call(weight=-weight - 1))
+    assert truth(oracle.conv2d, latest) is right
+
+
+def test_not_finite_numbers_are_told_from_finite_ones_of_any_call():
+    call = small_call()
+    assert truth(oracle.conv2d, call).shape == (1, 1, 1, 2)
+    call["x"][0, 0, 0, 0] = np.nan
+    lost = truth(oracle.conv2d, call)
+    assert isinstance(lost, NonFiniteTruth)
+    assert lost is not truth(oracle.conv2d, call)
