@@ -11,11 +11,11 @@ from typing import Any
 
 import numpy as np
 
-from oracle.elementary import either, exp, log, total
+from oracle.elementary import either, exp, largest, log, total
 from oracle.formula import composed
 from oracle.geometry import Array, check_shape
 from oracle.loops import run
-from oracle.softmax import largest, probabilities
+from oracle.softmax import probabilities
 
 REDUCTIONS = ("mean", "sum")
 

@@ -48,13 +48,27 @@ def either(first: Any, other: Callable[[], Any]) -> Any:
     return first.or_else(other()) if hasattr(first, "or_else") else first
 
 
-def larger(one: Any, other: Any) -> Any:
-    """Return the larger of two numbers, the first of two that are equal."""
-    return one.larger(other) if hasattr(one, "larger") else max(one, other)
+def each(function: Callable[..., Any], *rows: Any) -> Any:
+    """Return `function` of the numbers in the same place of rows; of `Lanes`, all at once."""
+    if not isinstance(rows[0], Sequence):
+        return function(*rows)
+    return [function(*numbers) for numbers in zip(*rows, strict=True)]
 
 
-def total(terms: Sequence[Any]) -> Any:
+def largest(row: Any) -> Any:
+    """Return the largest number of a row."""
+    if not isinstance(row, Sequence):
+        return row.largest()
+    top = row[0]
+    for v in row:
+        top = max(top, v)
+    return top
+
+
+def total(terms: Any) -> Any:
     """Return the sum of one number or more; an `Estimate` is charged for any order of the terms."""
+    if not isinstance(terms, Sequence):
+        return terms.total()
     first, *rest = terms
     if hasattr(first, "plus_all"):
         return first.plus_all(rest)

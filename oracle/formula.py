@@ -57,13 +57,14 @@ class Selection:
 class Composed:
     """Sums, products, quotients and elementary functions: bounded by `oracle.estimate`.
 
-    `pointwise` formulas make every element of the elements in the same place; others may make every
-    row along the axis that the option `along` names of that row of the arguments alone.
+    `pointwise` formulas make every element of the elements in the same place.  Others may make
+    every line along the axis that the option `along` names by `row` of the arguments' lines.
     """
 
     images: Images
     pointwise: bool = False
     along: str = ""
+    row: Callable[..., Any] | None = None
 
 
 @dataclass(frozen=True)
@@ -107,9 +108,12 @@ def selection(*, images: Images, places: bool = False) -> Callable[[F], F]:
     return _declare(Selection(images, places))
 
 
-def composed(*, images: Images, pointwise: bool = False, along: str = "") -> Callable[[F], F]:
+def composed(
+    *, images: Images, pointwise: bool = False, along: str = "",
+    row: Callable[..., Any] | None = None,
+) -> Callable[[F], F]:  # fmt: skip
     """Declare that a formula is evaluated in high precision and bounded by running errors."""
-    return _declare(Composed(images, pointwise, along))
+    return _declare(Composed(images, pointwise, along, row))
 
 
 def chained(formula: F) -> F:

@@ -1,13 +1,13 @@
 """Running error analysis of many numbers at once: what `oracle.estimate` does, with NumPy's arrays.
 
-A formula's literal loops walk once for all lanes, which are elements (or rows) that have nothing to
-do with each other.  Where a comparison says one thing in some lanes and another in others, the
-lanes part, and the loops walk again for each side.
+A formula that makes elements of elements walks once for all of them.  Where a comparison says one
+thing in some lanes and another in others, the lanes part, and it walks again for each side.  What
+makes lines of lines is given all of them, the numbers of a line along the last axis.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, TypeAlias
 
 import numpy as np
@@ -117,10 +117,11 @@ class Lanes:
     def __ge__(self, other: Any) -> bool:
         return _unanimous(self.value >= self._like(other).value)
 
-    def larger(self, other: Any) -> Lanes:
-        """Return the larger number of each lane; these of two that are equal."""
-        b = self._like(other)
-        return b.where(b.value > self.value, self)
+    def largest(self) -> Lanes:
+        """Return the largest number of every line, the first of those that are equal."""
+        at = np.argmax(self.value, -1)[..., np.newaxis]
+        value, error = (np.take_along_axis(a, at, -1) for a in (self.value, self.error))
+        return Lanes(value, error, self.arithmetic)
 
     def exp(self) -> Lanes:
         """Return e to this power."""
@@ -138,15 +139,15 @@ class Lanes:
         """Return the hyperbolic tangent."""
         return self.rounded(np.tanh(self.value), self.error + self.arithmetic.tiny, TANH)
 
-    def plus_all(self, others: list[Any]) -> Lanes:
-        """Return the sum with `others`, whatever the order it is taken in."""
-        terms = [self, *map(self._like, others)]
-        if len(terms) == 1:
+    def total(self) -> Lanes:
+        """Return the sum of every line, whatever the order it is taken in."""
+        terms = self.value.shape[-1]
+        if terms == 1:
             return self
-        error = np.add.reduce([t.error for t in terms])
-        size = np.add.reduce([abs(t.value) for t in terms]) + error
-        gamma = (len(terms) - 1) * self.arithmetic.unit
-        value = np.add.reduce([t.value for t in terms])
+        value, error, size = (
+            a.sum(-1, keepdims=True) for a in (self.value, self.error, abs(self.value))
+        )
+        size, gamma = size + error, (terms - 1) * self.arithmetic.unit
         spent = error + (gamma / (1 - gamma) * size if gamma < 1 else np.inf)
         ends = size < self.arithmetic.most * (1 - gamma)
         return Lanes(value, np.where(ends, spent, np.inf), self.arithmetic)
@@ -169,37 +170,48 @@ def _unanimous(holds: Array) -> bool:
     return False
 
 
-def estimated(
+def pointwise(
     formula: Formula, call: Call, given: Mapping[str, Array], arithmetic: Arithmetic
-) -> tuple[Array, Array]:
-    """Return the elements and their running error bounds, float64 [length, lanes].
+) -> tuple[Floats, Floats]:
+    """Return the elements of a formula and their running error bounds, float64 [lanes].
 
-    The arrays of `given` are the call's, one lane beside the other [length, lanes], of any dtype;
-    the formula is given one row of so many numbers.
+    The arrays of `given` are the call's, [lanes] of any dtype; the formula is given one number.
     """
-    length, lanes = next(iter(given.values())).shape
-    value, error = np.empty((length, lanes)), np.empty((length, lanes))
     wide = {name: np.asarray(array, np.float64) for name, array in given.items()}
+    lanes = len(next(iter(wide.values())))
+    value, error = np.empty(lanes), np.empty(lanes)
     left: list[Array] = [np.arange(lanes)]
     with np.errstate(all="ignore"):
         while left:
             some = left.pop()
-            rows = {name: _row(array[:, some], arithmetic) for name, array in wide.items()}
+            numbers = {n: _alone(_exact(array[some], arithmetic)) for n, array in wide.items()}
             try:
-                found = evaluate(formula, {**call, **rows})
+                number = evaluate(formula, {**call, **numbers}).item()
             except Apart as apart:
                 left += [some[apart.holds], some[~apart.holds]]
                 continue
-            for at, number in enumerate(np.asarray(found, object).ravel()):
-                exact = not isinstance(number, Lanes)
-                value[at, some] = number if exact else number.value
-                error[at, some] = 0.0 if exact else number.error
+            exact = not isinstance(number, Lanes)
+            value[some] = number if exact else number.value
+            error[some] = 0.0 if exact else number.error
     return value, error
 
 
-def _row(columns: Array, arithmetic: Arithmetic) -> Array:
-    """Return one row of numbers, each of them all lanes."""
-    row = np.empty((1, len(columns)), object)
-    for at, column in enumerate(columns):
-        row[0, at] = Lanes(column, np.zeros(column.shape), arithmetic)
-    return row
+def rows(
+    row: Callable[..., Any], lines: Sequence[Array], arithmetic: Arithmetic
+) -> tuple[Floats, Floats]:
+    """Return what `row` makes of lines, [lines, length] of any dtype, and running error bounds."""
+    wide = [_exact(np.asarray(array, np.float64), arithmetic) for array in lines]
+    with np.errstate(all="ignore"):
+        found = row(*wide)
+    return found.value, found.error
+
+
+def _exact(values: Floats, arithmetic: Arithmetic) -> Lanes:
+    return Lanes(values, np.zeros(values.shape), arithmetic)
+
+
+def _alone(number: Lanes) -> Array:
+    """Return an array of one object, which NumPy is not to look into."""
+    array = np.empty(1, object)
+    array[0] = number
+    return array

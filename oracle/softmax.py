@@ -5,19 +5,37 @@ is taken off first: that changes nothing in exact arithmetic, and no exponential
 of minus infinity has probability 0.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from functools import cache, partial
 from typing import Any
 
 import numpy as np
 
-from oracle.elementary import either, exp, larger, log, total
+from oracle.elementary import each, either, exp, largest, log, total
 from oracle.formula import composed
 from oracle.geometry import Array, check_integer, check_shape
 from oracle.loops import run
 
 
-@composed(images="mixed", along="axis")
+def probabilities(z: Any) -> Any:
+    """Return the softmax of one row: quotients, or e to the log-softmax."""
+    top = largest(z)
+    shifted = each(lambda v: v - top, z)
+    powers = each(exp, shifted)
+    normalizer = total(powers)
+    logarithm = cache(partial(log, normalizer))
+
+    def quotient(e: Any, v: Any) -> Any:
+        return either(e / normalizer, partial(_by_logarithm, v, logarithm))
+
+    return each(quotient, powers, shifted)
+
+
+def _by_logarithm(shifted: Any, logarithm: Callable[[], Any]) -> Any:
+    return exp(shifted - logarithm())
+
+
+@composed(images="mixed", along="axis", row=probabilities)
 def softmax(z: Array, *, axis: int) -> Array:
     """Return p, of z's shape and dtype; along `axis` it sums to 1.
 
@@ -31,32 +49,13 @@ def softmax(z: Array, *, axis: int) -> Array:
     return _rows(probabilities, axis, z)
 
 
-def probabilities(z: Sequence[Any]) -> list[Any]:
-    """Return the softmax of one row: quotients, or e to the log-softmax."""
-    top = largest(z)
-    shifted = [v - top for v in z]
-    powers = [exp(v) for v in shifted]
-    normalizer = total(powers)
-    logarithm = cache(partial(log, normalizer))
-    return [
-        either(e / normalizer, partial(_by_logarithm, v, logarithm))
-        for e, v in zip(powers, shifted, strict=True)
-    ]
+def _softmax_grad(dp: Any, z: Any) -> Any:
+    p = probabilities(z)
+    mean = total(each(lambda g, q: g * q, dp, p))
+    return each(lambda g, q: q * (g - mean), dp, p)
 
 
-def _by_logarithm(shifted: Any, logarithm: Callable[[], Any]) -> Any:
-    return exp(shifted - logarithm())
-
-
-def largest(z: Sequence[Any]) -> Any:
-    """Return the largest number of a row."""
-    top = z[0]
-    for v in z:
-        top = larger(top, v)
-    return top
-
-
-@composed(images="mixed", along="axis")
+@composed(images="mixed", along="axis", row=_softmax_grad)
 def softmax_grad(grad_output: Array, z: Array, *, axis: int) -> Array:
     """Return dz = dE/dz from dp and z, of the same shape.
 
@@ -70,12 +69,6 @@ def softmax_grad(grad_output: Array, z: Array, *, axis: int) -> Array:
     """
     check_shape("z", z.shape, grad_output.shape, "grad_output has")
     return _rows(_softmax_grad, axis, grad_output, z)
-
-
-def _softmax_grad(dp: Sequence[Any], z: Sequence[Any]) -> list[Any]:
-    p = probabilities(z)
-    mean = total([g * q for g, q in zip(dp, p, strict=True)])
-    return [q * (g - mean) for g, q in zip(dp, p, strict=True)]
 
 
 def _rows(row: Any, axis: int, first: Array, *others: Array) -> Array:

@@ -15,6 +15,7 @@ from typing import Any, Protocol
 
 import numpy as np
 
+from oracle import lanes
 from oracle.estimate import Arithmetic, Estimate
 from oracle.exact import NARROW, NEAR, MultilinearTruth
 from oracle.formula import (
@@ -31,7 +32,6 @@ from oracle.formula import (
     operands,
 )
 from oracle.geometry import Array, Shape
-from oracle.lanes import estimated
 from oracle.loops import arguments_only
 from oracle.non_finite import NonFiniteTruth, is_judged_here, with_finite
 from oracle.precise import halves, precise
@@ -260,24 +260,19 @@ class ComposedTruth(_Lazy):
         return value, error
 
     def _in_lanes(self, arithmetic: Arithmetic) -> tuple[Array, Array] | None:
-        """Return the same, where enough numbers have nothing to do with each other."""
+        """Return the same of enough numbers at once, where the formula allows it."""
         kind, (given, places) = algebra(self.formula), self._given
         assert isinstance(kind, Composed)  # noqa: S101 - for the type checker
-        if places is not None:
-            rows = {name: array.reshape(1, -1) for name, array in given.items()}
-            call: Call = self.call
-        elif kind.along:
-            axis = self.call[kind.along]
-            rows = {n: _columns(a, axis) for n, a in given.items()}
-            call = {**self.call, kind.along: 1}
-        else:
+        if next(iter(given.values())).size < LANES:
             return None
-        if next(iter(rows.values())).shape[1] < LANES:
-            return None
-        value, error = estimated(self.formula, call, rows, arithmetic)
         if places is not None:
-            return value[0], error[0]
-        return _lines(value, axis, self.shape), _lines(error, axis, self.shape)
+            return lanes.pointwise(self.formula, self.call, given, arithmetic)
+        if kind.row is None:
+            return None
+        axis = self.call[kind.along]
+        lines = [np.moveaxis(given[n], axis, -1) for n in argument_names(self.formula)[0]]
+        value, error = lanes.rows(kind.row, lines, arithmetic)
+        return np.moveaxis(value, -1, axis), np.moveaxis(error, -1, axis)
 
     @cached_property
     def _walked(self) -> dict[str, tuple[Array, Array]]:
@@ -327,17 +322,6 @@ def _distinct(arrays: dict[str, Array]) -> tuple[dict[str, Array], Array]:
         _, places = np.unique(places * len(numbers) + which, return_inverse=True)
     _, at = np.unique(places, return_index=True)
     return {name: array.ravel()[at] for name, array in arrays.items()}, places
-
-
-def _columns(array: Array, axis: int) -> Array:
-    """Return the array's lines along an axis, one beside the other [length, lines]."""
-    return np.moveaxis(array, axis, 0).reshape(array.shape[axis], -1)
-
-
-def _lines(columns: Array, axis: int, shape: Shape) -> Array:
-    """Return the array of this shape whose lines along an axis are the columns."""
-    moved = np.moveaxis(np.broadcast_to(0.0, shape), axis, 0).shape
-    return np.moveaxis(columns.reshape(moved), 0, axis)
 
 
 def _arithmetic(limits: Format) -> Arithmetic:

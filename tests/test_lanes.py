@@ -9,6 +9,7 @@ import pytest
 import oracle
 from oracle import lanes
 from oracle import truth as truth_module
+from oracle.elementary import largest, total
 from oracle.estimate import Arithmetic, Estimate
 from oracle.formula import Composed, algebra
 from oracle.lanes import Apart, Lanes
@@ -24,9 +25,8 @@ NUMBERS = (0.0, -0.0, 1.0, -1.0, 2.0, 0.3, -7.5, 1e-30, 700.0, -750.0, 60000.0, 
 ERRORS = (0.0, 1e-9, 0.25, np.inf)
 OPERATIONS = {
     "+": operator.add, "-": operator.sub, "*": operator.mul, "or else": lambda a, b: a.or_else(b),
-    "total": lambda a, b: a.plus_all([b, a]), "larger": oracle.elementary.larger,
     "negated": lambda a, _: -a, "size": lambda a, _: abs(a), "+ 1": lambda a, _: 1 + a,
-    "1 -": lambda a, _: 1 - a, "* 0": lambda a, _: 0 * a, "alone": lambda a, _: a.plus_all([]),
+    "1 -": lambda a, _: 1 - a, "* 0": lambda a, _: 0 * a,
     "exp": lambda a, _: (-abs(a)).exp(), "tanh": lambda a, _: a.tanh(),
     "/": lambda a, b: a / (abs(b) + 0.5), "2 /": lambda a, _: 2 / (abs(a) + 0.5),
     "log": lambda a, _: (abs(a) + 0.5).log(),
@@ -87,26 +87,44 @@ def test_a_formula_is_bounded_in_lanes_as_it_is_number_by_number(formula, dtype,
                 assert same(got[1], error, 1e-9 * error).all()
 
 
+@pytest.mark.parametrize("accumulator", ["bfloat16", "float16", "float32", "float64"])
+@pytest.mark.parametrize("length", [1, 2, 3, 700])
+def test_lines_are_added_and_compared_as_lists_are(length, accumulator):
+    arithmetic = truth_module._arithmetic(FORMATS[accumulator])
+    random = np.random.default_rng(length)
+    values = random.choice([n for n in NUMBERS if np.isfinite(n)], (50, length))
+    errors = random.choice(ERRORS, (50, length), p=(0.4, 0.3, 0.299, 0.001))
+    both = Lanes(values, errors, arithmetic)
+    lists = [
+        [Estimate(v, e, arithmetic) for v, e in zip(*pair, strict=True)]
+        for pair in zip(values.tolist(), errors.tolist(), strict=True)
+    ]
+    for function in (largest, total):
+        got, alone = function(both), [function(one) for one in lists]
+        value, error = (np.array([getattr(e, part) for e in alone]) for part in ("value", "error"))
+        assert got.value.shape == (50, 1)
+        assert same(got.value[:, 0], value, 1e-12 * abs(values).sum(1)).all()
+        assert same(got.error[:, 0], error, 1e-12 * error).all()
+
+
 def test_enough_numbers_are_taken_together_and_few_are_not(monkeypatch):
     walked = []
-    monkeypatch.setattr(
-        truth_module, "estimated", lambda *a: walked.append(a) or lanes.estimated(*a)
-    )
-    for shape, axis in [((3, 2), 1), ((50, 2), 1), ((50, 2), 0)]:
-        ComposedTruth(oracle.softmax, {"z": np.ones(shape), "axis": axis}).bound(
-            "float32", "float32"
-        )
+    for name in ("rows", "pointwise"):
+        walk = getattr(lanes, name)
+        monkeypatch.setattr(lanes, name, lambda *a, walk=walk: walked.append(a[0]) or walk(*a))
+    for shape in ((3, 2), (50, 2)):
+        ComposedTruth(oracle.softmax, {"z": np.ones(shape), "axis": 1}).bound("float32", "float32")
     for count in (3, 50):
         z = np.linspace(-1, 1, count)
         ComposedTruth(oracle.sigmoid, {"z": z}).bound("float32", "float32")
     logits = {"logits": np.ones((50, 2)), "target": np.zeros(50, int), "reduction": "sum"}
     ComposedTruth(oracle.cross_entropy, logits).bound("float32", "float32")
-    assert [a[0] for a in walked] == [oracle.softmax, oracle.sigmoid]
+    assert walked == [algebra(oracle.softmax).row, oracle.sigmoid]
 
 
 def test_the_formulas_that_say_so_are_those_here():
     along = [f for f in ROWS + POINTWISE if isinstance(algebra(f), Composed)]
-    assert all(algebra(f).along == "axis" for f in ROWS)
+    assert all(algebra(f).along == "axis" and algebra(f).row for f in ROWS)
     assert all(algebra(f).pointwise for f in POINTWISE)
     assert len(along) == 8
 
