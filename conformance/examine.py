@@ -15,7 +15,7 @@ from typing import Any
 
 import numpy as np
 
-from conformance.backend import Backend
+from conformance.backend import Backend, How
 from conformance.certificate import UNCLAIMED, Outcome
 from conformance.data import Style
 from conformance.evidence import explanations, wrong_answers
@@ -199,10 +199,16 @@ class Examination:
 
     def fails(self, call: dict[str, Any]) -> bool:
         """Return whether a call breaks the property; no more, where time is up."""
-        if perf_counter() > self.until:
-            return False
+        return self._one_fails([call], how=None)
+
+    def _one_fails(self, calls: Sequence[dict[str, Any]], how: How | None) -> bool:
+        """Return whether one of some calls breaks the property; `how` has all performed at once."""
+        if how is not None:
+            self.backend.foresee(*((self.formula, call) for call in calls), how=[how])
         try:
-            self.judge_call(call)
+            for call in calls:
+                if perf_counter() < self.until:
+                    self.judge_call(call)
         except Mismatch:
             return True
         finally:
@@ -228,13 +234,18 @@ class Examination:
             self.operator.arguments(sizes)
         except ValueError:
             return False
+        first = self.operator.call(sizes, style, 0, dtype)
+        if self.fails(first):
+            return True
         known = self.operator.styles.of(self.property.kind)
         styles = dict.fromkeys((style, known[0])) if style in known else (style,)  # a corner's own
-        return any(
-            self.fails(self.operator.call(sizes, one, seed, dtype))
+        others = [
+            self.operator.call(sizes, one, seed, dtype)
             for seed in range(DRAWS)
             for one in styles
-        ) or self.fails(self._level(self.operator.call(sizes, style, 0, dtype)))
+            if seed or one is not style
+        ]
+        return self._one_fails([*others, self._level(first)], self.property.asks)
 
     def _level(self, call: dict[str, Any]) -> dict[str, Any]:
         """Return a call whose operands are 0: all equal, which draws of few numbers seldom are."""

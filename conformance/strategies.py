@@ -28,7 +28,9 @@ class _Enough(BaseException):
 def draw(
     operator: Operator, size: Size, count: int, seed: int, use: Callable[[list[Geometry]], object]
 ) -> None:
-    """Give `count` geometries to `use`, some at a time: first the simplest one, alone.
+    """Give `count` geometries to `use`, first the simplest one, alone.
+
+    Then there are as many more as before, since most wrong answers show soon, up to `TOGETHER`.
 
     Raises:
         Exception: what `use` raises, at once and without asking it again.
@@ -49,10 +51,13 @@ def draw(
     @given(_geometries(operator, size, min(count, TOGETHER)))
     def each(drawn: Sequence[Geometry]) -> None:
         nonlocal left
-        some = [*drawn[:left]]
-        left -= len(some)
+        ahead = [*drawn[:left]]
         try:
-            use(some)
+            while ahead:
+                some = max(1, count - left)
+                left -= len(ahead[:some])
+                use(ahead[:some])
+                del ahead[:some]
         except Exception as error:  # noqa: BLE001 - raised again below
             raised.append(error)
         if raised or not left:
