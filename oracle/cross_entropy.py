@@ -5,14 +5,24 @@ writing it down).  Hidden assumption of 003: whether L is a sum or a mean over t
 decides who divides by the batch size; here `reduction` says so.
 """
 
-from collections.abc import Sequence
 from functools import partial
 from typing import Any
 
 import numpy as np
 
-from oracle.elementary import either, exp, largest, log, total
-from oracle.formula import composed
+from oracle.elementary import (
+    count,
+    each,
+    either,
+    exp,
+    largest,
+    log,
+    others,
+    pick,
+    replaced,
+    total,
+)
+from oracle.formula import Call, composed
 from oracle.geometry import Array, check_shape
 from oracle.loops import run
 from oracle.softmax import probabilities
@@ -20,7 +30,23 @@ from oracle.softmax import probabilities
 REDUCTIONS = ("mean", "sum")
 
 
-@composed(images="mixed")
+def _reduced(rows: Any, reduction: str, count: int) -> Any:
+    return total(rows) / count if reduction == "mean" else total(rows)
+
+
+def _loss(z: Any, target: Any) -> Any:
+    """Return the loss of one row."""
+    top = largest(z)
+    return log(total(each(lambda v: exp(v - top), z))) - (pick(z, target) - top)
+
+
+def _loss_in_lanes(call: Call) -> Any:
+    z = call["logits"]
+    rows = _loss(z, call["target"]).as_line()
+    return _reduced(rows, call["reduction"], len(call["target"])).shaped(())
+
+
+@composed(images="mixed", lanes=_loss_in_lanes)
 def cross_entropy(logits: Array, target: Array, *, reduction: str) -> Array:
     """Return the loss, a number of no axes, from logits [N, C] and target [N], classes 0 to C-1.
 
@@ -42,15 +68,29 @@ def cross_entropy(logits: Array, target: Array, *, reduction: str) -> Array:
 def _cross_entropy(loss: Array, logits: Array, target: Array, reduction: str) -> None:
     rows = [_loss(z, t) for z, t in zip(logits.tolist(), target.tolist(), strict=True)]
     if rows:
-        loss[0] = total(rows) / len(rows) if reduction == "mean" else total(rows)
+        loss[0] = _reduced(rows, reduction, len(rows))
 
 
-def _loss(z: Sequence[Any], target: int) -> Any:
-    top = largest(z)
-    return log(total([exp(v - top) for v in z])) - (z[target] - top)
+def _row_grad(z: Any, target: Any, divisor: int) -> Any:
+    """Return dz of one row, divided by a number if that is not 0."""
+    p = probabilities(z)
+    at_target = pick(p, target)
+    less = either(at_target - 1, partial(_less_the_others, at_target, others(p, target)))
+    row = replaced(p, target, less)
+    return each(lambda v: v / divisor, row) if divisor else row
 
 
-@composed(images="mixed")
+def _less_the_others(at_target: Any, rest: Any) -> Any:
+    """Return minus the probabilities of all other classes, which is that of the target less 1."""
+    return -total(rest) if count(rest) else at_target - 1
+
+
+def _grad_in_lanes(call: Call) -> Any:
+    target = call["target"]
+    return _row_grad(call["logits"], target, len(target) * (call["reduction"] == "mean"))
+
+
+@composed(images="mixed", lanes=_grad_in_lanes)
 def cross_entropy_grad(logits: Array, target: Array, *, reduction: str) -> Array:
     """Return dz = dE/dlogits [N, C].
 
@@ -68,17 +108,10 @@ def cross_entropy_grad(logits: Array, target: Array, *, reduction: str) -> Array
 
 
 def _cross_entropy_grad(dz: Array, logits: Array, target: Array, reduction: str) -> None:
+    divisor = len(logits) if reduction == "mean" else 0
     for n, z in enumerate(logits.tolist()):
-        row = probabilities(z)
-        row[target[n]] = either(row[target[n]] - 1, partial(_less_the_others, row, target[n]))
-        for c, p in enumerate(row):
-            dz[n, c] = p / len(logits) if reduction == "mean" else p
-
-
-def _less_the_others(row: Sequence[Any], target: int) -> Any:
-    """Return minus the probabilities of all other classes, which is that of the target less 1."""
-    others = [p for c, p in enumerate(row) if c != target]
-    return -total(others) if others else row[target] - 1
+        for c, v in enumerate(_row_grad(z, target[n], divisor)):
+            dz[n, c] = v
 
 
 def _check(logits: Array, target: Array, reduction: str) -> None:

@@ -55,6 +55,28 @@ def each(function: Callable[..., Any], *rows: Any) -> Any:
     return [function(*numbers) for numbers in zip(*rows, strict=True)]
 
 
+def count(row: Any) -> int:
+    """Return how many numbers a row has."""
+    return len(row) if isinstance(row, Sequence) else row.value.shape[-1]
+
+
+def pick(row: Any, at: Any) -> Any:
+    """Return the number of a row at a place."""
+    return row[at] if isinstance(row, Sequence) else row.pick(at)
+
+
+def others(row: Any, at: Any) -> Any:
+    """Return a row without the number at a place."""
+    return [*row[:at], *row[at + 1 :]] if isinstance(row, Sequence) else row.others(at)
+
+
+def replaced(row: Any, at: Any, number: Any) -> Any:
+    """Return a row with another number at a place."""
+    if isinstance(row, Sequence):
+        return [*row[:at], number, *row[at + 1 :]]
+    return row.replaced(at, number)
+
+
 def largest(row: Any) -> Any:
     """Return the largest number of a row."""
     if not isinstance(row, Sequence):

@@ -57,14 +57,13 @@ class Selection:
 class Composed:
     """Sums, products, quotients and elementary functions: bounded by `oracle.estimate`.
 
-    `pointwise` formulas make every element of the elements in the same place.  Others may make
-    every line along the axis that the option `along` names by `row` of the arguments' lines.
+    `pointwise` formulas make every element of the elements in the same place.  `lanes` gives the
+    answer of others from a call whose operands are `oracle.lanes.Lanes`, all lines at once.
     """
 
     images: Images
     pointwise: bool = False
-    along: str = ""
-    row: Callable[..., Any] | None = None
+    lanes: Callable[[Call], Any] | None = None
 
 
 @dataclass(frozen=True)
@@ -109,11 +108,10 @@ def selection(*, images: Images, places: bool = False) -> Callable[[F], F]:
 
 
 def composed(
-    *, images: Images, pointwise: bool = False, along: str = "",
-    row: Callable[..., Any] | None = None,
-) -> Callable[[F], F]:  # fmt: skip
+    *, images: Images, pointwise: bool = False, lanes: Callable[[Call], Any] | None = None
+) -> Callable[[F], F]:
     """Declare that a formula is evaluated in high precision and bounded by running errors."""
-    return _declare(Composed(images, pointwise, along, row))
+    return _declare(Composed(images, pointwise, lanes))
 
 
 def chained(formula: F) -> F:

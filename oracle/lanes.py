@@ -7,7 +7,7 @@ makes lines of lines is given all of them, the numbers of a line along the last 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from typing import Any, TypeAlias
 
 import numpy as np
@@ -139,6 +139,40 @@ class Lanes:
         """Return the hyperbolic tangent."""
         return self.rounded(np.tanh(self.value), self.error + self.arithmetic.tiny, TANH)
 
+    def pick(self, at: Array) -> Lanes:
+        """Return the number of every line at its place."""
+        places = at[:, np.newaxis]
+        value, error = (np.take_along_axis(a, places, -1) for a in (self.value, self.error))
+        return Lanes(value, error, self.arithmetic)
+
+    def others(self, at: Array) -> Lanes:
+        """Return the lines without the numbers at their places."""
+        left = np.arange(self.value.shape[-1]) != at[:, np.newaxis]
+        shape = (len(at), self.value.shape[-1] - 1)
+        value, error = (a[left].reshape(shape) for a in (self.value, self.error))
+        return Lanes(value, error, self.arithmetic)
+
+    def replaced(self, at: Array, number: Lanes) -> Lanes:
+        """Return the lines with other numbers at their places."""
+        return number.where(np.arange(self.value.shape[-1]) == at[:, np.newaxis], self)
+
+    def along(self, axis: int, row: Callable[..., Lanes], *more: Lanes) -> Lanes:
+        """Return what `row` makes of the lines along an axis, in these numbers and others."""
+        found = row(*(one._moved(axis, -1) for one in (self, *more)))  # noqa: SLF001 - our own
+        return found._moved(-1, axis)  # noqa: SLF001
+
+    def _moved(self, axis: int, to: int) -> Lanes:
+        value, error = (np.moveaxis(a, axis, to) for a in (self.value, self.error))
+        return Lanes(value, error, self.arithmetic)
+
+    def as_line(self) -> Lanes:
+        """Return all numbers as one line."""
+        return self.shaped((1, -1))
+
+    def shaped(self, shape: tuple[int, ...]) -> Lanes:
+        """Return the same numbers in another shape."""
+        return Lanes(self.value.reshape(shape), self.error.reshape(shape), self.arithmetic)
+
     def total(self) -> Lanes:
         """Return the sum of every line, whatever the order it is taken in."""
         terms = self.value.shape[-1]
@@ -171,15 +205,16 @@ def _unanimous(holds: Array) -> bool:
 
 
 def pointwise(
-    formula: Formula, call: Call, given: Mapping[str, Array], arithmetic: Arithmetic
-) -> tuple[Floats, Floats]:
-    """Return the elements of a formula and their running error bounds, float64 [lanes].
+    formula: Formula, call: Call, given: Mapping[str, Array], arithmetic: Arithmetic,
+    dtype: Any = np.float64,
+) -> tuple[Floats, Floats]:  # fmt: skip
+    """Return the elements of a formula and their running error bounds, [lanes].
 
     The arrays of `given` are the call's, [lanes] of any dtype; the formula is given one number.
     """
-    wide = {name: np.asarray(array, np.float64) for name, array in given.items()}
+    wide = {name: np.asarray(array, dtype) for name, array in given.items()}
     lanes = len(next(iter(wide.values())))
-    value, error = np.empty(lanes), np.empty(lanes)
+    value, error = np.empty(lanes, dtype), np.empty(lanes, dtype)
     left: list[Array] = [np.arange(lanes)]
     with np.errstate(all="ignore"):
         while left:
@@ -196,13 +231,14 @@ def pointwise(
     return value, error
 
 
-def rows(
-    row: Callable[..., Any], lines: Sequence[Array], arithmetic: Arithmetic
-) -> tuple[Floats, Floats]:
-    """Return what `row` makes of lines, [lines, length] of any dtype, and running error bounds."""
-    wide = [_exact(np.asarray(array, np.float64), arithmetic) for array in lines]
+def lines(
+    formula: Callable[[Call], Lanes], call: Call, given: Mapping[str, Array],
+    arithmetic: Arithmetic, dtype: Any = np.float64,
+) -> tuple[Floats, Floats]:  # fmt: skip
+    """Return the elements and their running error bounds, of the answer's shape."""
+    wide = {n: _exact(np.asarray(array, dtype), arithmetic) for n, array in given.items()}
     with np.errstate(all="ignore"):
-        found = row(*wide)
+        found = formula({**call, **wide})
     return found.value, found.error
 
 

@@ -35,7 +35,7 @@ def _by_logarithm(shifted: Any, logarithm: Callable[[], Any]) -> Any:
     return exp(shifted - logarithm())
 
 
-@composed(images="mixed", along="axis", row=probabilities)
+@composed(images="mixed", lanes=lambda call: call["z"].along(call["axis"], probabilities))
 def softmax(z: Array, *, axis: int) -> Array:
     """Return p, of z's shape and dtype; along `axis` it sums to 1.
 
@@ -55,7 +55,10 @@ def _softmax_grad(dp: Any, z: Any) -> Any:
     return each(lambda g, q: q * (g - mean), dp, p)
 
 
-@composed(images="mixed", along="axis", row=_softmax_grad)
+@composed(
+    images="mixed",
+    lanes=lambda call: call["grad_output"].along(call["axis"], _softmax_grad, call["z"]),
+)
 def softmax_grad(grad_output: Array, z: Array, *, axis: int) -> Array:
     """Return dz = dE/dz from dp and z, of the same shape.
 

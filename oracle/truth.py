@@ -39,6 +39,7 @@ from oracle.rounding import FORMATS, Format, flushed, widened
 from oracle.transforms import DIRECT, TransformedTruth, transform
 
 KEPT, SMALL = 128, 4096  # truths that are kept, of at most so many numbers
+EXTENDED = 64  # bits of the significand that x86's extended precision has
 LANES = 12  # numbers from which walking for all of them at once takes less than one by one
 
 
@@ -239,7 +240,31 @@ class ComposedTruth(_Lazy):
             share = _shares(got, value, np.zeros(value.shape), bound)
             if np.isfinite(value).all() and (abs(share - 1) > NEAR).all():
                 return share
-        return _shares(got, *self.value, bound)
+        closely = self._closely_over(bound, got)
+        return _shares(got, *self.value, bound) if closely is None else closely
+
+    def _closely_over(self, bound: Array, got: Array) -> Array | None:
+        """Return the shares as extended precision has them, where they are certainly far from 1.
+
+        What it loses itself is bounded by the same running errors.
+        """
+        if self._closely is None:
+            return None
+        value, room = self._closely
+        with np.errstate(all="ignore"):
+            error = abs(got - value)
+            sure = (error + room < bound) | (error - room > bound) | ((error == 0) & (room == 0))
+            share = np.where(error == 0, 0, error / bound).astype(np.float64)
+        return share if np.isfinite(value).all() and sure.all() else None
+
+    @cached_property
+    def _closely(self) -> tuple[Array, Array] | None:
+        """The elements in extended precision and how far they may be off, where there is any."""
+        if np.finfo(np.longdouble).nmant < EXTENDED - 1:
+            return None
+        arithmetic = Arithmetic(2.0**-EXTENDED, sys.float_info.min)
+        walked = self._in_lanes(arithmetic, np.longdouble)
+        return walked and (self._spread(walked[0]), self._spread(walked[1]))
 
     def _estimated(self, accumulator: str) -> tuple[Array, Array]:
         """Return the elements in float64 and their running error bound."""
@@ -259,20 +284,17 @@ class ComposedTruth(_Lazy):
         value, error = np.array(pairs, np.float64).reshape(len(pairs), 2).T
         return value, error
 
-    def _in_lanes(self, arithmetic: Arithmetic) -> tuple[Array, Array] | None:
+    def _in_lanes(
+        self, arithmetic: Arithmetic, dtype: Any = np.float64
+    ) -> tuple[Array, Array] | None:
         """Return the same of enough numbers at once, where the formula allows it."""
         kind, (given, places) = algebra(self.formula), self._given
         assert isinstance(kind, Composed)  # noqa: S101 - for the type checker
         if next(iter(given.values())).size < LANES:
             return None
         if places is not None:
-            return lanes.pointwise(self.formula, self.call, given, arithmetic)
-        if kind.row is None:
-            return None
-        axis = self.call[kind.along]
-        lines = [np.moveaxis(given[n], axis, -1) for n in argument_names(self.formula)[0]]
-        value, error = lanes.rows(kind.row, lines, arithmetic)
-        return np.moveaxis(value, -1, axis), np.moveaxis(error, -1, axis)
+            return lanes.pointwise(self.formula, self.call, given, arithmetic, dtype)
+        return kind.lanes and lanes.lines(kind.lanes, self.call, given, arithmetic, dtype)
 
     @cached_property
     def _walked(self) -> dict[str, tuple[Array, Array]]:

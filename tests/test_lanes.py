@@ -11,7 +11,7 @@ from oracle import lanes
 from oracle import truth as truth_module
 from oracle.elementary import largest, total
 from oracle.estimate import Arithmetic, Estimate
-from oracle.formula import Composed, algebra
+from oracle.formula import algebra
 from oracle.lanes import Apart, Lanes
 from oracle.rounding import FORMATS, dtype_of
 from oracle.truth import ComposedTruth
@@ -21,6 +21,7 @@ POINTWISE = (
     oracle.leaky_relu_grad,
 )  # fmt: skip
 ROWS = (oracle.softmax, oracle.softmax_grad)
+LOSSES = (oracle.cross_entropy, oracle.cross_entropy_grad)
 NUMBERS = (0.0, -0.0, 1.0, -1.0, 2.0, 0.3, -7.5, 1e-30, 700.0, -750.0, 60000.0, -np.inf)
 ERRORS = (0.0, 1e-9, 0.25, np.inf)
 OPERATIONS = {
@@ -62,7 +63,12 @@ def calls(formula, random, dtype, shape):
     z[random.random(shape) < 0.2] = random.choice((0.0, 1.0, -1.0, -7.5, 600.0))
     given = {"z": z, "grad_output": random.choice((0.0, 1.0, -1.0, 0.3, 2.0), shape)}
     call = {name: array.astype(dtype_of(dtype)) for name, array in given.items()}
-    if formula in ROWS:
+    if formula in LOSSES:
+        logits = call["z"].reshape(shape[0], -1)
+        target = random.integers(0, logits.shape[1], shape[0])
+        for reduction in ("mean", "sum"):
+            yield {"logits": logits, "target": target, "reduction": reduction}
+    elif formula in ROWS:
         for axis in range(-len(shape), len(shape)):
             yield {**call, "axis": axis}
     else:
@@ -70,7 +76,7 @@ def calls(formula, random, dtype, shape):
 
 
 @pytest.mark.parametrize("dtype", FORMATS)
-@pytest.mark.parametrize("formula", POINTWISE + ROWS, ids=lambda f: f.__name__)
+@pytest.mark.parametrize("formula", POINTWISE + ROWS + LOSSES, ids=lambda f: f.__name__)
 def test_a_formula_is_bounded_in_lanes_as_it_is_number_by_number(formula, dtype, monkeypatch):
     monkeypatch.setattr(truth_module, "LANES", 1)
     random = np.random.default_rng(len(formula.__name__))
@@ -82,7 +88,8 @@ def test_a_formula_is_bounded_in_lanes_as_it_is_number_by_number(formula, dtype,
                 got = [np.ravel(a) for a in right._in_lanes(arithmetic)]
                 value, error = map(np.ravel, right._one_by_one(arithmetic))
                 # Of narrow accumulators the value judges too: by far more than float64 loses.
-                room = 2.0**-22 * error if accumulator != "float64" else 1e-14
+                exact = 1e-14 * (1 + abs(value))
+                room = 2.0**-22 * error if accumulator != "float64" else exact
                 assert same(got[0], value, room).all()
                 assert same(got[1], error, 1e-9 * error).all()
 
@@ -109,24 +116,63 @@ def test_lines_are_added_and_compared_as_lists_are(length, accumulator):
 
 def test_enough_numbers_are_taken_together_and_few_are_not(monkeypatch):
     walked = []
-    for name in ("rows", "pointwise"):
+    for name in ("lines", "pointwise"):
         walk = getattr(lanes, name)
         monkeypatch.setattr(lanes, name, lambda *a, walk=walk: walked.append(a[0]) or walk(*a))
     for shape in ((3, 2), (50, 2)):
         ComposedTruth(oracle.softmax, {"z": np.ones(shape), "axis": 1}).bound("float32", "float32")
-    for count in (3, 50):
-        z = np.linspace(-1, 1, count)
+        logits = {"logits": np.ones(shape), "target": np.zeros(shape[0], int), "reduction": "sum"}
+        ComposedTruth(oracle.cross_entropy, logits).bound("float32", "float32")
+    for length in (3, 50):
+        z = np.linspace(-1, 1, length)
         ComposedTruth(oracle.sigmoid, {"z": z}).bound("float32", "float32")
-    logits = {"logits": np.ones((50, 2)), "target": np.zeros(50, int), "reduction": "sum"}
-    ComposedTruth(oracle.cross_entropy, logits).bound("float32", "float32")
-    assert walked == [algebra(oracle.softmax).row, oracle.sigmoid]
+    both = [algebra(f).lanes for f in (oracle.softmax, oracle.cross_entropy)]
+    assert walked == [*both, oracle.sigmoid]
 
 
-def test_the_formulas_that_say_so_are_those_here():
-    along = [f for f in ROWS + POINTWISE if isinstance(algebra(f), Composed)]
-    assert all(algebra(f).along == "axis" and algebra(f).row for f in ROWS)
-    assert all(algebra(f).pointwise for f in POINTWISE)
-    assert len(along) == 8
+EXTENDED = pytest.mark.skipif(
+    np.finfo(np.longdouble).nmant < 63, reason="NumPy has no extended precision here"
+)
+
+
+@EXTENDED
+@pytest.mark.parametrize("formula", POINTWISE + ROWS + LOSSES, ids=lambda f: f.__name__)
+def test_extended_precision_is_as_near_to_the_truth_as_it_says(formula):
+    random = np.random.default_rng(7)
+    for shape in ((40,), (6, 5), (1, 300)):
+        for call in calls(formula, random, "float64", shape):
+            right = ComposedTruth(formula, call)
+            if right._closely is None:
+                continue
+            value, room = right._closely
+            high, low = right.value
+            finite = np.isfinite(high)
+            assert (abs((value - high) - low) <= room)[finite].all()
+            assert finite.all()
+
+
+@EXTENDED
+@pytest.mark.parametrize("formula", POINTWISE + ROWS + LOSSES, ids=lambda f: f.__name__)
+def test_shares_are_those_of_the_truth_and_near_1_the_truth_decides(formula, monkeypatch):
+    random = np.random.default_rng(8)
+    closely = 0
+    for call in calls(formula, random, "float64", (6, 5)):
+        right = ComposedTruth(formula, call)
+        bound = right.bound("float64", "float64")
+        for away in (0.0, 0.3, 0.999, 1.001, 4.0):
+            got = np.asarray(right.value[0] + away * bound)
+            share = ComposedTruth(formula, call).error_over_bound(got, "float64")
+            with monkeypatch.context() as without:
+                without.setattr(truth_module, "EXTENDED", 10**9)
+                want = ComposedTruth(formula, call).error_over_bound(got, "float64")
+            assert ((share <= 1) == (want <= 1)).all()
+            assert same(share, want, 2.0**-6 * np.maximum(want, 1)).all()
+            closely += right._closely_over(bound, got) is not None
+        high, low = right.value
+        got = np.asarray(high + bound)
+        edge = np.asarray(abs((got - high) - low))  # by as much as it is off: nobody can say
+        assert right._closely_over(edge, got) is None or not (edge * right._closely[1]).any()
+    assert closely
 
 
 def test_a_comparison_on_which_lanes_differ_parts_them():
