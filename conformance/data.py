@@ -10,13 +10,13 @@ a wider accumulator still are exact, and the result is rounded once.
 """
 
 from collections.abc import Callable, Mapping
-from functools import partial
+from functools import lru_cache, partial
 from typing import NamedTuple, TypeAlias
 
 import numpy as np
 
 from oracle.geometry import Array, Shape
-from oracle.rounding import Format
+from oracle.rounding import FORMATS, Format
 
 Shapes: TypeAlias = Mapping[str, Shape]
 Arrays: TypeAlias = dict[str, Array]
@@ -29,6 +29,20 @@ class Style(NamedTuple):
 
     name: str
     fill: Fill
+    same: bool = False  # in every format
+
+    def numbers(self, seed: int, shapes: Shapes, limits: Format) -> Arrays:
+        """Return arrays of these shapes, which are nobody's own."""
+        return _numbers(self, seed, tuple(shapes.items()), None if self.same else limits)
+
+
+@lru_cache(maxsize=8)
+def _numbers(
+    style: Style, seed: int, shapes: tuple[tuple[str, Shape], ...], limits: Format | None
+) -> Arrays:
+    """Return the same again for the next dtype of a geometry, where the style allows it."""
+    random = np.random.default_rng(seed)
+    return style.fill(random, dict(shapes), FORMATS["float64"] if limits is None else limits)
 
 
 # -- integers, on which rounding never acts -------------------------------------------------------
@@ -219,9 +233,10 @@ def _with_one(random: Random, arrays: Arrays, values: tuple[float, ...], name: s
 
 def styles(*fills: Fill) -> tuple[Style, ...]:
     """Return styles named after the functions that fill the arrays."""
-    return tuple(Style(fill.__name__.replace("_", " "), fill) for fill in fills)
+    return tuple(Style(f.__name__.replace("_", " "), f, f in SAME) for f in fills)
 
 
+SAME = (small_integers, ones, one_hot, all_negative, normal, positive)
 INTEGERS = styles(small_integers, ones, one_hot, all_negative, next_to_powers, cancelling)
 EXACT = (*INTEGERS, *styles(few_fractions))
 FLOATS = styles(normal, wide_range, far_from_one, positive, nearly_cancelling)

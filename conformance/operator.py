@@ -4,8 +4,6 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal, NamedTuple, TypeAlias
 
-import numpy as np
-
 from conformance.choices import PAST, Choices
 from conformance.data import EXACT, FLOATS, INTEGERS, NOT_FINITE, Style
 from oracle.formula import Call, Formula, output_of
@@ -147,7 +145,7 @@ class Operator:
         """
         arguments = self.arguments(sizes)
         shapes = {name: shape for name, shape in arguments.shapes.items() if shape is not None}
-        arrays = style.fill(np.random.default_rng(seed), shapes, FORMATS[dtype])
+        arrays = style.numbers(seed, shapes, FORMATS[dtype])
         given = {name: array.astype(dtype_of(dtype)) for name, array in arrays.items()}
         absent = {name: None for name, shape in arguments.shapes.items() if shape is None}
         options = rounded(arguments.options, dtype_of(dtype))

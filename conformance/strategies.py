@@ -17,7 +17,8 @@ from hypothesis import seed as seeded
 from conformance.choices import ROW, Choices
 from conformance.operator import Geometry, Operator, Size
 
-TOGETHER = 8  # geometries that are drawn at a time
+AT_A_TIME = 32  # geometries that are drawn
+TOGETHER = 8  # of them, that are used
 DRAWN = 8  # bytes of each
 
 
@@ -48,13 +49,13 @@ def draw(
         verbosity=Verbosity.quiet,
         print_blob=False,
     )
-    @given(_geometries(operator, size, min(count, TOGETHER)))
+    @given(_geometries(operator, size, min(count, AT_A_TIME)))
     def each(drawn: Sequence[Geometry]) -> None:
         nonlocal left
         ahead = [*drawn[:left]]
         try:
             while ahead:
-                some = max(1, count - left)
+                some = min(TOGETHER, max(1, count - left))
                 left -= len(ahead[:some])
                 use(ahead[:some])
                 del ahead[:some]

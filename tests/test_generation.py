@@ -2,8 +2,10 @@
 
 from collections import Counter
 
+import numpy as np
 import pytest
 
+from conformance.data import EXACT, FLOATS
 from conformance.operators.conv2d import (
     BOUNDARIES,
     CONV2D,
@@ -13,6 +15,7 @@ from conformance.operators.conv2d import (
 )
 from conformance.strategies import draw
 from oracle.geometry import remainder
+from oracle.rounding import FORMATS
 
 DRAWS = 1000
 
@@ -120,3 +123,32 @@ def test_more_outputs_than_a_grid_has_blocks(drawn):
     outputs = [arguments(g.sizes).shapes["grad_output"] for g in drawn]
     counts = [n * m * i * j for n, m, i, j in outputs]
     assert sum(count > 65_535 for count in counts) >= 3
+
+
+SHAPES = {"x": (2, 3, 40, 5), "weight": (4, 3, 2, 2), "bias": (4,), "grad_output": (2, 4, 39, 4)}
+
+
+@pytest.mark.parametrize("style", EXACT + FLOATS, ids=lambda style: style.name)
+def test_styles_that_say_so_give_the_same_numbers_in_every_format_and_no_others(style):
+    made = [
+        [style.fill(np.random.default_rng(seed), SHAPES, FORMATS[name]) for seed in range(8)]
+        for name in FORMATS
+    ]
+    same = all(
+        np.array_equal(one[name], first[name])
+        for other in made[1:]
+        for one, first in zip(other, made[0], strict=True)
+        for name in SHAPES
+    )
+    assert same is style.same
+
+
+def test_a_call_s_numbers_are_its_own_though_they_are_made_once():
+    style, sizes = CONV2D.styles.exact[0], CONV2D.corners[0].sizes
+    assert style.same
+    first = CONV2D.call(sizes, style, 3, "float64")
+    kept = first["x"].copy()
+    first["x"][...] = 7
+    assert (CONV2D.call(sizes, style, 3, "float64")["x"] == kept).all()
+    assert (CONV2D.call(sizes, style, 3, "float16")["x"] == kept).all()
+    assert not (CONV2D.call(sizes, style, 4, "float64")["x"] == kept).all()
