@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import secrets
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -389,7 +388,9 @@ def verify(
 
 def _replayed_shards(told: Any, which: str, jobs: int, console: Any) -> list[str]:
     """Replay one shard of a campaign, or all; return what they say differently, a line each."""
-    from conformance import command, shards  # noqa: PLC0415 - --help stays quick
+    import secrets  # noqa: PLC0415 - --help stays quick
+
+    from conformance import command, shards  # noqa: PLC0415
 
     judged = {str(one.number): one for one in told.campaign.shards if not one.lost}
     if not judged:

@@ -93,6 +93,7 @@ class MultilinearTruth:
         self._operands, scale = _one_scale(formula, call)
         twos = (self._over & -self._over).bit_length() - 1
         self.odd, self.scale = self._over >> twos, scale + twos
+        self._fitting: dict[str, bool] = {}
 
     @cached_property
     def terms(self) -> Array:
@@ -145,13 +146,18 @@ class MultilinearTruth:
         magnitudes: it is representable if that fits the significand and the exponents of both
         the accumulator and the result.
         """
-        return self.odd == 1 and all(self._fits(FORMATS[name]) for name in (dtype, accumulator))
+        return self.odd == 1 and self._fits(dtype) and self._fits(accumulator)
 
-    def _fits(self, limits: Format) -> bool:
+    def _fits(self, name: str) -> bool:
+        if name not in self._fitting:
+            self._fitting[name] = self._fits_in(FORMATS[name])
+        return self._fitting[name]
+
+    def _fits_in(self, limits: Format) -> bool:
         if self.scale > limits.subnormal_scale:
             return False
         most = 2 ** min(limits.bits, max(0, limits.largest_exponent + self.scale))
-        if self._largest_sum() <= most:
+        if self._largest_sum <= most:
             return True
         with np.errstate(over="ignore"):
             largest = float(np.ldexp(self._magnitude, self.scale).max(initial=0)) / most
@@ -280,7 +286,7 @@ class MultilinearTruth:
             return np.zeros(self.shape, bool)
         one = Fraction(2) ** self.scale * self.odd
         least = min(inner.overflow, result.overflow)
-        if 2 * room >= 2**inner.bits and self._largest_sum() * self.undivided * 4 < least * one:
+        if 2 * room >= 2**inner.bits and self._largest_sum * self.undivided * 4 < least * one:
             return np.ones(self.shape, bool)
         sums, terms = integers(self.magnitude), self._roundings()
         ends = sums * (self.undivided * 2**inner.bits) < ceil(inner.overflow * room * one)
@@ -321,15 +327,22 @@ class MultilinearTruth:
         0 where that cannot happen: the smallest product is normal in the accumulator, and sums
         are as fine as the data, so that no result of a wider accumulator is subnormal.
         """
+        limits, result = FORMATS[accumulator], FORMATS[dtype]
+        products = (
+            limits.subnormal_scale if self._smallest_product < 2.0**limits.smallest_exponent else 0
+        )
+        narrower = limits.bits > result.bits and self.scale > -result.smallest_exponent
+        return products, result.subnormal_scale if narrower else 0
+
+    @cached_property
+    def _smallest_product(self) -> float:
         smallest = 1.0 / self._over
         for name in self._algebra.factors:
             values = abs(np.asarray(self.call[name], np.float64))
             smallest *= float(np.min(values, where=values > 0, initial=np.inf))
-        limits, result = FORMATS[accumulator], FORMATS[dtype]
-        products = limits.subnormal_scale if smallest < 2.0**limits.smallest_exponent else 0
-        narrower = limits.bits > result.bits and self.scale > -result.smallest_exponent
-        return products, result.subnormal_scale if narrower else 0
+        return smallest
 
+    @cached_property
     def _largest_sum(self) -> int:
         """Return a bound of every element's sum of magnitudes, from the largest factors alone."""
         largest = [int(abs(a).max(initial=0)) for a in self._operands.values()]
@@ -349,7 +362,7 @@ class MultilinearTruth:
     def _evaluate(self, arrays: dict[str, Integers]) -> Integers:
         """Run the formula on integers, exactly: in float64 where that is proved, else larger."""
         whole = all(a.dtype != object for a in arrays.values())
-        if whole and self._largest_sum() <= EXACT:
+        if whole and self._largest_sum <= EXACT:
             return self._run(arrays)
         if int(self.terms.sum()) > (LARGE_COMPILED if pays_to_compile() else LARGE):
             return self._in_limbs(arrays)
