@@ -37,7 +37,7 @@ from oracle.transforms import DIRECT
 from oracle.truth import data_dtype
 
 PATIENCE = 60.0  # seconds to make a counterexample smaller: one that crashes may be slow to repeat
-DRAWS = 4  # of numbers, for a smaller geometry to fail on
+DRAWS = 4  # of other numbers, for a smaller geometry to fail on
 ATTEMPTS = 4  # to draw calls that a property says something about
 REMEMBERED = 8  # calls on which wrong answers are planted, at most
 EVIDENCE = 20  # answers kept to tell misconceptions apart, at most
@@ -187,14 +187,19 @@ class Examination:
         return True
 
     def _remember(self, call: dict[str, Any]) -> None:
-        """Keep a call with numbers, of another geometry and dtype than the last one."""
+        """Keep a call with numbers, of another geometry and dtype than the last one.
+
+        One half is as good as the other: a geometry is judged in one of them.
+        """
         geometry, dtype = self.drawn[0] if self.drawn else self.layer, data_dtype(call).name
         most = 1 if self.property.on_layers else REMEMBERED  # whose arrays may be large
         if geometry is None or len(self.remembered) == most:
             return
-        dtypes = self.judged_dtypes()
-        turn = dtypes[len(self.remembered) % len(dtypes)]
-        if dtype == turn and all(v.size for v in call.values() if is_data(v)):
+        turns = [*dict.fromkeys("half" if d in HALVES else d for d in self.judged_dtypes())]
+        turn = turns[len(self.remembered) % len(turns)]
+        if turn == ("half" if dtype in HALVES else dtype) and all(
+            v.size for v in call.values() if is_data(v)
+        ):
             self.remembered.setdefault(geometry.seed, call)
 
     def fails(self, call: dict[str, Any]) -> bool:
@@ -234,16 +239,17 @@ class Examination:
             self.operator.arguments(sizes)
         except ValueError:
             return False
-        first = self.operator.call(sizes, style, 0, dtype)
+        own, *seeds = (*([self.drawn[0].seed] if self.drawn else []), *range(DRAWS))
+        first = self.operator.call(sizes, style, own, dtype)
         if self.fails(first):
             return True
         known = self.operator.styles.of(self.property.kind)
         styles = dict.fromkeys((style, known[0])) if style in known else (style,)  # a corner's own
         others = [
             self.operator.call(sizes, one, seed, dtype)
-            for seed in range(DRAWS)
+            for seed in (own, *seeds)
             for one in styles
-            if seed or one is not style
+            if (seed, one) != (own, style)
         ]
         return self._one_fails([*others, self._level(first)], self.property.asks)
 

@@ -37,7 +37,7 @@ def backend(*deviations, relu_grad=one_at_zero, **more):
 
 
 def certified(*deviations, **more):
-    return conformance.check(backend(*deviations, **more), operators=["relu"], examples=25, seed=4)
+    return conformance.check(backend(*deviations, **more), operators=["relu"], examples=25, seed=42)
 
 
 @pytest.mark.parametrize(
@@ -101,12 +101,12 @@ def test_what_is_not_listed_stays_a_mismatch():
 
 
 def test_a_known_deviation_is_told_as_drawn(monkeypatch):
-    for name in ("minimise", "_gather_evidence"):
+    for name in ("minimise", "finding"):
         monkeypatch.setattr(Examination, name, lambda *_: pytest.fail("that takes its time"))
     one, two = certified(EVERY).deviations
     assert one.mismatch is two.mismatch is None
-    assert one.drawn == "grad_output float32[257], z float32[257]"
-    assert one.reason.startswith("relu_grad[12]: got -3.0, want 0.0")
+    assert one.drawn == "grad_output float32[5], z float32[5]"
+    assert one.reason.startswith("relu_grad[2]: got -4.0, want 0.0")
 
 
 @pytest.mark.parametrize(

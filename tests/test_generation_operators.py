@@ -58,7 +58,7 @@ def test_no_draw_is_wasted_and_every_draw_is_legal(name):
 @pytest.mark.parametrize("name", BY_NAME)
 def test_smaller_draws_are_legal_and_have_calls_of_every_style(name, size):
     operator, seen, geometries = BY_NAME[name], Counter(), []
-    draw(operator, size, 120, 2, geometries.extend)
+    draw(operator, size, 240, 2, geometries.extend)
     for geometry in geometries:
         styles = operator.styles.exact + operator.styles.floats + operator.styles.slopes
         style = styles[geometry.seed % len(styles)]

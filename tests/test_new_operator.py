@@ -1,5 +1,6 @@
 """An operator is its formulas and one record: everything else follows."""
 
+from functools import partial
 from types import SimpleNamespace
 
 import numpy as np
@@ -71,7 +72,7 @@ def arguments(sizes):
 SOFTPLUS = Operator(
     formula=softplus,
     gradients={softplus_grad: "z"},
-    geometries=lambda size: shapes.arrays(size, {}),
+    geometry=partial(shapes.array, options={}),
     arguments=arguments,
     witness=lambda torch: torch.nn.functional.softplus,
     styles=Styles(exact=(), floats=styles(normal, grid), slopes=styles(grid)),

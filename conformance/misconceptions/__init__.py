@@ -7,7 +7,7 @@ import numpy as np
 from conformance.misconceptions import conv2d, conv_transpose2d, elementwise, pooling
 from conformance.misconceptions.misconception import Misconception
 from conformance.mismatch import Answer
-from oracle.formula import Composed, Formula, Selection, algebra, operands
+from oracle.formula import Composed, Formula, Selection, algebra, is_place, operands
 from oracle.geometry import Array
 from oracle.rounding import FORMATS, HALVES
 from oracle.truth import data_dtype, truth
@@ -55,8 +55,9 @@ class _Evidence:
         self._right = right.as_float(np.dtype(np.float64))
         self._room: Array | float = 0.0
         got = answer.value
-        if isinstance(algebra(answer.formula), Composed) and got is not None:
-            self._room = right.bound(got.dtype.name, got.dtype.name)
+        if got is not None and got.dtype.name in FORMATS and not is_place(answer.formula):
+            name = got.dtype.name
+            self._room = 0.0 if right.is_exact(name, name) else right.bound(name, name)
         self.is_right = self._same(got, self._right)
 
     def fits(self, misconception: Misconception) -> bool:
