@@ -32,7 +32,7 @@ class Style(NamedTuple):
     same: bool = False  # in every format
 
     def numbers(self, seed: int, shapes: Shapes, limits: Format) -> Arrays:
-        """Return arrays of these shapes, which are nobody's own."""
+        """Return arrays of these shapes; others are given them too, so nobody may write to them."""
         return _numbers(self, seed, tuple(shapes.items()), None if self.same else limits)
 
 
@@ -42,7 +42,10 @@ def _numbers(
 ) -> Arrays:
     """Return the same again for the next dtype of a geometry, where the style allows it."""
     random = np.random.default_rng(seed)
-    return style.fill(random, dict(shapes), FORMATS["float64"] if limits is None else limits)
+    arrays = style.fill(random, dict(shapes), FORMATS["float64"] if limits is None else limits)
+    for array in arrays.values():
+        array.flags.writeable = False
+    return arrays
 
 
 # -- integers, on which rounding never acts -------------------------------------------------------

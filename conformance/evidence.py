@@ -37,7 +37,7 @@ def explanations(
     operator = next((o for o in OPERATORS if formula in o.formulas), None)
     if operator is None:
         return suspects.sentences
-    random = np.random.default_rng(seed)
+    random = np.random.default_rng(seed % 2**64)
     for _ in range(MOST // TOGETHER):
         if not suspects.left or (len(suspects.left) == 1 and suspects.explained >= ENOUGH):
             break

@@ -57,14 +57,14 @@ class Registered:
 
     name: str
     path: str
-    source: Distribution | None = None  # none: shipped, and found whether installed or not
+    source: Distribution | None = None  # of those that are shipped none is looked for
     conflict: str = ""  # why nobody can say which code the name stands for
 
     @cached_property
     def distribution(self) -> str:
         """Its name and version: read only here, for that takes longer than to find all names."""
         if self.source is None:
-            return "gradoracle"
+            return "gradoracle" if SHIPPED.get(self.name) == self.path else "unknown"
         return f"{self.source.name} {self.source.version}"
 
 

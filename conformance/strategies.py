@@ -31,7 +31,8 @@ def draw(
 ) -> None:
     """Give `count` geometries to `use`, first the simplest one, alone.
 
-    Then there are as many more as before, since most wrong answers show soon, up to `TOGETHER`.
+    Then they come in groups as large as all before them together, since most wrong answers show
+    soon, up to `TOGETHER`.
 
     Raises:
         Exception: what `use` raises, at once and without asking it again.
@@ -40,7 +41,7 @@ def draw(
 
     @seeded(seed)
     @settings(
-        max_examples=count,  # more than it takes
+        max_examples=count,  # each gives one at least
         deadline=None,
         database=None,
         derandomize=False,

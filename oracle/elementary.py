@@ -1,9 +1,9 @@
 """Elementary functions over every number system that the formulas are run in.
 
 Floats use `math`, mpmath's numbers the context that they belong to, and a number that has a method
-of the function's name (`oracle.dual.Dual`, `oracle.estimate.Estimate`) that method.  A logarithm
-of 0 is -infinity, and an exponential that leaves the range of floats is infinity, as IEEE 754 has
-it.
+of the function's name (`oracle.dual.Dual`, `oracle.estimate.Estimate`, `oracle.lanes.Lanes`) that
+method.  A logarithm of 0 is -infinity, and an exponential that leaves the range of floats is
+infinity, as IEEE 754 has it.  A row is a list of numbers, or the `Lanes` of many rows.
 """
 
 from __future__ import annotations
@@ -44,7 +44,7 @@ def tanh(v: Any) -> Any:
 
 
 def either(first: Any, other: Callable[[], Any]) -> Any:
-    """Return a number that right backends compute in two ways; an `Estimate` takes the worse."""
+    """Return a number that right backends compute in two ways; an estimate takes the worse."""
     return first.or_else(other()) if hasattr(first, "or_else") else first
 
 
@@ -88,7 +88,7 @@ def largest(row: Any) -> Any:
 
 
 def total(terms: Any) -> Any:
-    """Return the sum of one number or more; an `Estimate` is charged for any order of the terms."""
+    """Return the sum of one number or more; an estimate is charged for any order."""
     if not isinstance(terms, Sequence):
         return terms.total()
     first, *rest = terms

@@ -210,7 +210,8 @@ def pointwise(
 ) -> tuple[Floats, Floats]:  # fmt: skip
     """Return the elements of a formula and their running error bounds, [lanes].
 
-    The arrays of `given` are the call's, [lanes] of any dtype; the formula is given one number.
+    The arrays of `given` hold what stands together in the call's, [lanes] of any dtype; the formula
+    is given one number of each.
     """
     wide = {name: np.asarray(array, dtype) for name, array in given.items()}
     lanes = len(next(iter(wide.values())))

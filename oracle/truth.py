@@ -11,6 +11,7 @@ from __future__ import annotations
 import sys
 from collections.abc import Callable
 from functools import cached_property, lru_cache
+from math import prod
 from typing import Any, Protocol
 
 import numpy as np
@@ -38,7 +39,7 @@ from oracle.precise import halves, precise
 from oracle.rounding import FORMATS, Format, flushed, widened
 from oracle.transforms import DIRECT, TransformedTruth, transform
 
-KEPT, SMALL = 128, 4096  # truths that are kept, of at most so many numbers
+KEPT, SMALL = 128, 4096  # truths that are kept, of at most so many numbers and elements
 EXTENDED = 64  # bits of the significand that x86's extended precision has
 LANES = 12  # numbers from which walking for all of them at once takes less than one by one
 
@@ -84,7 +85,7 @@ _kept: dict[tuple[Any, ...], MultilinearTruth] = {}  # the one that was asked fo
 
 
 def _multilinear(formula: Formula, call: Call, *, strict: bool) -> Truth:
-    """Return the truth of a multilinear formula: of the same numbers, in any dtype, the same one.
+    """Return the truth of a multilinear formula: of the same few numbers, again the same one.
 
     It is exact whatever the dtype, and a geometry is judged in several, often on small integers.
     """
@@ -93,12 +94,18 @@ def _multilinear(formula: Formula, call: Call, *, strict: bool) -> Truth:
     if is_judged_here(formula, {**call, **wide}):
         finite = MultilinearTruth(formula, with_finite(call, 0))
         return NonFiniteTruth(formula, call, finite, strict=strict)
-    given |= wide  # which nobody else can change
+    for name, value in given.items():  # what nobody else can change
+        if isinstance(value, np.ndarray):
+            given[name] = wide[name] if name in wide else value.copy()
     arrays = [a for a in given.values() if isinstance(a, np.ndarray)]
     if sum(a.size for a in arrays) > SMALL:
         return MultilinearTruth(formula, given)
     key = (formula, *((a.shape, a.tobytes()) for a in arrays), *_options(given))
-    found = _kept.pop(key, None) or MultilinearTruth(formula, given)
+    found = _kept.pop(key, None)
+    if found is None:
+        found = MultilinearTruth(formula, given)
+        if prod(answer_shape(formula, given)) > SMALL:
+            return found
     _kept[key] = found
     if len(_kept) > KEPT:
         del _kept[next(iter(_kept))]
@@ -260,7 +267,7 @@ class ComposedTruth(_Lazy):
     @cached_property
     def _closely(self) -> tuple[Array, Array] | None:
         """The elements in extended precision and how far they may be off, where there is any."""
-        if np.finfo(np.longdouble).nmant < EXTENDED - 1:
+        if not _is_extended():
             return None
         arithmetic = Arithmetic(2.0**-EXTENDED, sys.float_info.min)
         walked = self._in_lanes(arithmetic, np.longdouble)
@@ -344,6 +351,16 @@ def _distinct(arrays: dict[str, Array]) -> tuple[dict[str, Array], Array]:
         _, places = np.unique(places * len(numbers) + which, return_inverse=True)
     _, at = np.unique(places, return_index=True)
     return {name: array.ravel()[at] for name, array in arrays.items()}, places
+
+
+def _is_extended() -> bool:
+    """Return whether NumPy computes in extended precision here and now.
+
+    Some emulators round it to float64, and whoever shares the process can have it so.
+    """
+    one = np.ones((), np.longdouble)
+    last = np.ldexp(one, 1 - EXTENDED)
+    return bool(np.finfo(np.longdouble).nmant >= EXTENDED - 1 and one + last != one)
 
 
 def _arithmetic(limits: Format) -> Arithmetic:

@@ -74,6 +74,13 @@ def test_the_blas_of_a_certificate_is_numpys_whatever_else_is_loaded(monkeypatch
     assert environment()["BLAS"] == "openblas 0.3.30, 1 thread"
 
 
+def test_a_seed_may_be_any_integer():
+    wrong = SimpleNamespace(relu=np.abs)
+    for seed in (-1, 2**70):
+        found = conformance.check(wrong, operators=["relu"], examples=10, seed=seed)
+        assert {one.formula for one in found.mismatches} == {"relu"}
+
+
 def test_seeds_are_fresh_and_differ():
     some = ["linear", "relu"]
     seeds = {conformance.check(im2col, operators=some, examples=1).seed for _ in range(3)}

@@ -222,6 +222,11 @@ def test_a_truth_is_that_of_the_numbers_when_it_was_asked_for():
     call["x"][...] = 9.0
     assert right.value.tolist() == [[[[0.0, 1.0]]]]
     assert truth(oracle.conv2d, call).value.tolist() == [[[[9.0, 9.0]]]]
+    indices = np.array([[[[2]]]])
+    pooled = {"grad_output": np.ones((1, 1, 1, 1)), "indices": indices, "input_shape": (1, 1, 1, 4)}
+    right = truth(oracle.max_pool2d_grad_input, pooled)
+    indices[...] = 0
+    assert right.value.tolist() == [[[[0.0, 0.0, 1.0, 0.0]]]]
 
 
 def test_few_truths_of_small_calls_are_kept():
@@ -231,6 +236,8 @@ def test_few_truths_of_small_calls_are_kept():
     before = {*truth_module._kept}
     large = {**small_call(), "x": np.ones((1, 1, 70, 70))}
     assert truth(oracle.conv2d, large) is not truth(oracle.conv2d, large)
+    much = {"grad_output": np.ones((1, 80)), "x": np.ones((1, 80))}  # of few numbers
+    assert truth(oracle.linear_grad_weight, much) is not truth(oracle.linear_grad_weight, much)
     assert {*truth_module._kept} == before
     latest = small_call(weight=2 * truth_module.KEPT - 1)
     for weight in range(truth_module.KEPT):  # what is asked for again stays

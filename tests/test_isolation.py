@@ -343,6 +343,17 @@ def test_what_the_suite_imports_leaves_the_guardian_that_was_started_ahead_fit()
     assert done.returncode == 0
 
 
+@pytest.mark.parametrize("given", ["FALSE", None])
+def test_workers_are_told_of_libraries_of_threads_what_the_suite_is(monkeypatch, given):
+    name = "KMP_DUPLICATE_LIB_OK"
+    monkeypatch.delenv(name)
+    if given:
+        monkeypatch.setenv(name, given)
+    guardian = start.guardian()
+    assert guardian.environment[name] == (given or "True")
+    guardian.drop()
+
+
 def test_a_guardian_that_was_started_ahead_is_taken_once_and_only_where_it_fits(monkeypatch):
     start.prepare()
     start.prepare()

@@ -116,6 +116,13 @@ def test_a_name_that_two_packages_take_is_nobodys(monkeypatch):
     assert load("oracle").functions
 
 
+def test_an_entry_point_of_no_distribution_is_not_ours(monkeypatch):
+    ghost = SimpleNamespace(name="ghost", value="implementations.im2col", dist=None)
+    monkeypatch.setattr(registry, "entry_points", lambda group: [ghost])
+    assert load("ghost").origin == "unknown"
+    assert load("im2col").origin == "gradoracle"
+
+
 class Proxy:
     def __getattr__(self, name):
         raise KeyError(name)

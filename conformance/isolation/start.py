@@ -12,10 +12,8 @@ from typing import NamedTuple
 
 START = "import sys; sys.path[:] = {path!r}; sys.argv[1:] = [{fd!r}]; {call}"
 CALL = "from conformance.isolation.guardian import main; main()"
-# One thread each, and fresh memory that is not zero.  threadpoolctl sets the first one when it is
-# imported: a process that was started before is to be no other.
+# One thread each, and fresh memory that is not zero.
 ENVIRONMENT = {
-    "KMP_DUPLICATE_LIB_OK": "True",
     **dict.fromkeys(
         (
             "OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "NUMEXPR_NUM_THREADS",
@@ -25,6 +23,9 @@ ENVIRONMENT = {
     ),
     "MALLOC_PERTURB_": "165",
 }  # fmt: skip
+# threadpoolctl sets this where it is not set, once the suite imports it: a guardian that was
+# started before is given it too.
+DEFAULTS = {"KMP_DUPLICATE_LIB_OK": "True"}
 # Variables that tell of who runs this.
 TELLS = re.compile("_|(PYTEST|HYPOTHESIS|GRADORACLE|XDIST|COV_CORE|TOX_).*", re.DOTALL)
 
@@ -70,7 +71,8 @@ def _end() -> None:
 
 
 def _environment() -> dict[str, str]:
-    return {k: v for k, v in os.environ.items() if not TELLS.fullmatch(k)} | ENVIRONMENT
+    given = {k: v for k, v in os.environ.items() if not TELLS.fullmatch(k)}
+    return DEFAULTS | given | ENVIRONMENT
 
 
 def _started() -> Guardian:
