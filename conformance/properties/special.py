@@ -22,7 +22,7 @@ def _spreads(operator: Operator, formula: Formula) -> bool:
     return formula in operator.gradients or not isinstance(algebra(formula), Selection)
 
 
-@holds(where=_spreads, kind="not finite", share=0.1, claim=("non_finite", "plane", "window"))
+@holds(where=_spreads, kind="not finite", share=0.15, claim=("non_finite", "plane", "window"))
 def propagates_non_finite(
     backend: Backend, operator: Operator, formula: Formula, call: Call
 ) -> float:
