@@ -196,6 +196,17 @@ def pytest_addoption(parser: pytest.Parser) -> None:
             group.addoption(names[1], dest=_dest(name), **options)
 
 
+@pytest.hookimpl(tryfirst=True)
+def pytest_cmdline_main(config: pytest.Config) -> None:
+    """Let a process of pytest-xdist that is done take what others still have to do.
+
+    Checks take from milliseconds to seconds; its default shares them out by number.
+    """
+    option = config.option
+    if getattr(option, "numprocesses", None) and getattr(option, "dist", "") == "no":
+        option.dist = "worksteal"
+
+
 def pytest_ignore_collect(collection_path: Path, config: pytest.Config) -> bool | None:
     """Leave the benchmarks alone, unless they are what the command line names."""
     timing = config.pluginmanager.has_plugin(BENCHMARKS)

@@ -63,10 +63,8 @@ def integers(array: Integers) -> Array:
     return np.asarray(array).astype(np.int64).astype(object)
 
 
-def inner(array: Array, other: Array, minus: Array | None = None) -> Fraction | float:
-    """Return <array, other - minus> exactly, or NaN where an element is not finite."""
-    if minus is not None:
-        return inner(array, other) - inner(array, minus)
+def inner(array: Array, other: Array) -> Fraction | float:
+    """Return <array, other> exactly, or NaN where an element is not finite."""
     if not (np.isfinite(array).all() and np.isfinite(other).all()):
         return float("nan")
     (a, s), (b, t) = scaled(array), scaled(other)

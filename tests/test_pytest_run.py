@@ -6,9 +6,11 @@ import re
 import subprocess
 import sys
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
+from conformance import pytest_hooks
 from conformance.certify import checks
 from tests.plugin import PLUGIN
 
@@ -282,3 +284,21 @@ def test_other_sessions_do_not_meet_our_options(run, tmp_path):
     )
     result = run("--seed", "x", *PLUGIN, path=str(tmp_path / "test_theirs.py"))
     assert result.returncode == 0, result.stdout + result.stderr
+
+
+@pytest.mark.parametrize(
+    ("numprocesses", "dist", "then"),
+    [(2, "no", "worksteal"), (2, "load", "load"), (None, "no", "no"), (0, "no", "no")],
+)
+def test_processes_that_are_done_take_checks_of_others_unless_told_otherwise(
+    numprocesses, dist, then
+):
+    option = SimpleNamespace(numprocesses=numprocesses, dist=dist)
+    pytest_hooks.pytest_cmdline_main(SimpleNamespace(option=option))
+    assert option.dist == then
+
+
+def test_without_xdist_there_is_nothing_to_share_out():
+    option = SimpleNamespace()
+    pytest_hooks.pytest_cmdline_main(SimpleNamespace(option=option))
+    assert vars(option) == {}

@@ -177,7 +177,7 @@ def _judge_slope(
     h = max(float(abs(s).max()) for s in steps_)
     losses = [chain.loss(chain.ask, m) for m in moved]
     one = np.ones((), call["x"].dtype)
-    rise = inner(one, losses[0], losses[1])
+    rise = inner(one, losses[0]) - inner(one, losses[1])
     rise = rise / type(rise)(width) if isinstance(rise, float) else rise / Fraction(width)
     room = h**2 / 6 * third + sum(float(e.loss.error) for e in ends) / abs(width)
     sign = float(v.sum())

@@ -36,6 +36,13 @@ class Moves(NamedTuple):
     steps: float
 
 
+class Here(NamedTuple):
+    """What the forward pass gives before anything is moved, and <dy, y>."""
+
+    answered: Answered
+    inner: Any  # a Fraction, or NaN
+
+
 class Rise(NamedTuple):
     """By how much <dy, y> moves per unit of the step, and how far that may be from the slope."""
 
@@ -56,7 +63,7 @@ def gradient_is_the_slope(
     move = _moves(operator, call, argument, v)
     _foresee(backend, operator, formula, call, [move])
     slope = answer(backend, operator, formula, call)
-    here = None if smooth else answer(backend, operator, operator.formula, call)
+    here = None if smooth else _here(backend, operator, call)
     rise = _rise(backend, operator, call, move, here)
     got = inner(slope.value, v)
     room = rise.room + float((abs(v) * slope.bound).sum())
@@ -83,7 +90,7 @@ def finite_differences(backend: Backend, operator: Operator, formula: Formula, c
         moves[at] = _moves(operator, call, argument, v)
     _foresee(backend, operator, formula, call, moves.values())
     slope = answer(backend, operator, formula, call)
-    here = None if smooth else answer(backend, operator, operator.formula, call)
+    here = None if smooth else _here(backend, operator, call)
     is_exact = not smooth and _all_exact(backend, operator, call, argument)
     for at, move in moves.items():
         rise = _rise(backend, operator, call, move, here, is_exact=is_exact)
@@ -131,8 +138,13 @@ def _all_exact(backend: Backend, operator: Operator, call: Call, argument: str) 
     return truth_of(backend, operator.formula, larger).is_exact(name, accumulator)
 
 
+def _here(backend: Backend, operator: Operator, call: Call) -> Here:
+    here = answer(backend, operator, operator.formula, call)
+    return Here(here, inner(call["grad_output"], here.value))
+
+
 def _rise(
-    backend: Backend, operator: Operator, call: Call, move: Moves, here: Answered | None, *,
+    backend: Backend, operator: Operator, call: Call, move: Moves, here: Here | None, *,
     is_exact: bool = False,
 ) -> Rise:  # fmt: skip
     """Return how <dy, y> moves, from `here` or, without it, from the second move to the first."""
@@ -140,12 +152,12 @@ def _rise(
     there, *back = [
         answer(backend, operator, operator.formula, one, is_exact=is_exact) for one in move.calls
     ]
-    here = here or back[0]
+    before = here or Here(back[0], inner(dy, back[0].value))
     size = abs(dy).astype(np.float64)
-    room = float((size * (there.bound + here.bound)).sum()) / move.steps
+    room = float((size * (there.bound + before.answered.bound)).sum()) / move.steps
     if curvature:
         room += move.steps**2 / 24 * curvature * float(size.sum())
-    rise = inner(dy, there.value, here.value)
+    rise = inner(dy, there.value) - before.inner
     return Rise(rise / type(rise)(move.steps), room)
 
 
