@@ -73,8 +73,6 @@ def truth(formula: Formula, call: Call, *, strict: bool = False, algorithm: str 
     `strict` is about NaN and infinities: see `oracle.non_finite`.  `algorithm` is how a convolution
     is computed: see `oracle.transforms`.
     """
-    if isinstance(algebra(formula), Multilinear) and algorithm == DIRECT:
-        return _multilinear(formula, call, strict=strict)
     if is_judged_here(formula, call):
         finite = _truth(formula, with_finite(call, 0), algorithm)
         return NonFiniteTruth(formula, call, finite, strict=strict)
@@ -84,19 +82,15 @@ def truth(formula: Formula, call: Call, *, strict: bool = False, algorithm: str 
 _kept: dict[tuple[Any, ...], MultilinearTruth] = {}  # the one that was asked for last comes last
 
 
-def _multilinear(formula: Formula, call: Call, *, strict: bool) -> Truth:
+def _multilinear(formula: Formula, call: Call) -> MultilinearTruth:
     """Return the truth of a multilinear formula: of the same few numbers, again the same one.
 
     It is exact whatever the dtype, and a geometry is judged in several, often on small integers.
     """
     given = {name: call[name] for names in argument_names(formula) for name in names}
-    wide = {name: a.astype(np.float64) for name, a in given.items() if is_data(a)}
-    if is_judged_here(formula, {**call, **wide}):
-        finite = MultilinearTruth(formula, with_finite(call, 0))
-        return NonFiniteTruth(formula, call, finite, strict=strict)
-    for name, value in given.items():  # what nobody else can change
-        if isinstance(value, np.ndarray):
-            given[name] = wide[name] if name in wide else value.copy()
+    for name, value in given.items():
+        if isinstance(value, np.ndarray):  # copied, so that nobody else can change it
+            given[name] = value.astype(np.float64 if is_data(value) else value.dtype)
     arrays = [a for a in given.values() if isinstance(a, np.ndarray)]
     if sum(a.size for a in arrays) > SMALL:
         return MultilinearTruth(formula, given)
@@ -122,7 +116,7 @@ def _truth(formula: Formula, call: Call, algorithm: str) -> Truth:
         transformed = transform(formula, call, algorithm)
         if transformed is not None:
             return TransformedTruth(formula, call, transformed)
-        return MultilinearTruth(formula, call)
+        return _multilinear(formula, call)
     if isinstance(kind, Selection):
         return SelectionTruth(formula, call)
     return ComposedTruth(formula, call)

@@ -212,7 +212,10 @@ def test_no_color_takes_the_colours_away(monkeypatch):
 
 
 def test_an_output_without_these_letters_gets_question_marks():
-    run("network_backward", PYTHONIOENCODING="ascii").decode("ascii")
+    text = run("network_backward", PYTHONIOENCODING="ascii").decode("ascii")
+    whole = run("network_backward", PYTHONUTF8="1").decode()
+    assert not whole.isascii()
+    assert text.count("?") > whole.count("?")
 
 
 def test_how_it_is_judged_follows_the_algebra():

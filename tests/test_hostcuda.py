@@ -279,9 +279,13 @@ def test_what_is_not_modelled_is_refused_in_words(text, words):
 
 
 def test_what_only_looks_like_it_is_not_refused():
-    RawModule(
+    module = RawModule(
         code="// asm volatile, wmma\n__constant__ float one = 1;\n__device__ float f(int i);\n"
+        'extern "C" __global__ void set(float *x) { x[0] = one; }\n'
     )
+    x = np.zeros(1, np.float32)
+    module.get_function("set")((1,), (1,), (x,))
+    assert x == 1
 
 
 def test_a_text_that_does_not_compile_says_where():
