@@ -119,10 +119,30 @@ def raises_no_exception(dy):
     raise Odd("not even an Exception")
 
 
-@when_two
-def loops_forever(dy):
+def _loop():
     while True:
         pass
+
+
+@when_two
+def loops_forever(dy):
+    _loop()
+
+
+@when_two
+def loops_with_hardly_a_processor(dy):
+    os.sched_setaffinity(0, {min(os.sched_getaffinity(0))})
+    os.nice(19)
+    with suppress(OSError):  # a session of its own is not nice to others unless it says so
+        Path("/proc/self/autogroup").write_text("19")
+    _loop()
+
+
+@when_two
+def waits_for_a_thread_that_loops(dy):
+    thread = threading.Thread(target=_loop, daemon=True)
+    thread.start()
+    thread.join()
 
 
 @when_two

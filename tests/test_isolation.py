@@ -96,6 +96,29 @@ def test_what_goes_wrong_is_a_reply_and_the_next_call_is_answered(isolated, name
         assert backend.perform(db(ONE)).arrays[0].tolist() == [4, 4, 4]
 
 
+@pytest.fixture
+def crowd():
+    """Processes that leave hardly anything of one processor to others that are nice."""
+    script = """
+import os
+os.sched_setaffinity(0, {min(os.sched_getaffinity(0))})
+while True: pass
+"""
+    busy = [subprocess.Popen([sys.executable, "-c", script]) for _ in range(3)]
+    yield
+    for process in busy:
+        process.kill()
+        process.wait()
+
+
+@pytest.mark.parametrize("name", ["loops_with_hardly_a_processor", "waits_for_a_thread_that_loops"])
+def test_what_computes_is_told_from_what_waits_on_a_busy_machine(isolated, crowd, name):
+    backend = isolated(name, limits=replace(TIGHT, first=1))
+    for _ in range(4):
+        reply = backend.perform(db(TWO))
+        assert re.match(VERDICTS["loops_forever"], reply.text), reply
+
+
 @pytest.mark.parametrize("name", VERDICTS)
 def test_verdict_has_its_minimal_call(name):
     before = ours()
