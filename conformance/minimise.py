@@ -12,6 +12,7 @@ from typing import Any
 
 import numpy as np
 
+from conformance.operators.shapes import AXES
 from oracle.formula import Call, is_data
 from oracle.geometry import Array
 
@@ -62,7 +63,8 @@ def _nonempty(sizes: Sizes) -> dict[str, int]:
 def _lowered(sizes: Sizes) -> Iterator[dict[str, int]]:
     """Yield smaller sizes, the boldest first.
 
-    Each lowers 3 * (all sizes but the image's) + (the image's sizes), so shrinking ends.
+    Each has fewer axes or lowers 3 * (all sizes but the image's) + (the image's sizes), so
+    shrinking ends.
     """
 
     def by_one(name: str) -> int:
@@ -72,12 +74,21 @@ def _lowered(sizes: Sizes) -> Iterator[dict[str, int]]:
         for less in sorted({0, 1, size // 2, size - 3, size - 2, size - 1}):
             if int(name in COUNTED) <= less < size:
                 yield {**sizes, name: less}
+    yield from _without_an_axis(sizes)
     for one, other in combinations(sizes, 2):
         if by_one(one) < sizes[one] and by_one(other) < sizes[other]:
             yield {**sizes, one: by_one(one), other: by_one(other)}
     for name, side, more in product(sizes, IMAGE, (1, 2)):
         if side in sizes and name not in IMAGE and by_one(name) < sizes[name]:
             yield {**sizes, name: by_one(name), side: sizes[side] + more}
+
+
+def _without_an_axis(sizes: Sizes) -> Iterator[dict[str, int]]:
+    """Yield the sizes of an array of any number of axes without each: [1, 4] becomes [4]."""
+    axes = AXES[: sizes.get("axes", 0)]
+    for gone in axes[:-1]:  # without the last one: that is a lower number of axes
+        sides = [sizes[name] for name in axes if name != gone]
+        yield {**sizes, "axes": len(sides), **dict(zip(axes, [*sides, 1], strict=True))}
 
 
 def simplest_numbers(call: Call, fails: Callable[[Call], bool]) -> dict[str, Any]:

@@ -6,6 +6,7 @@ import pytest
 from conformance.certify import checks
 from conformance.examine import examine
 from conformance.minimise import simplest_numbers, smallest_sizes
+from conformance.operators.shapes import shape_of
 from conformance.registry import wrap
 from tests.planted.conv2d import FAULTS
 
@@ -105,6 +106,21 @@ def test_sizes_are_traded_for_options():
         {"padding": 2, "height": 1}, lambda s: s["height"] + 2 * s["padding"] >= 4
     )
     assert smallest["padding"] == 0
+
+
+@pytest.mark.parametrize("side", ["images", "channels", "height", "width"])
+def test_an_axis_that_does_not_matter_goes(side):
+    start = {"axes": 4, "images": 2, "channels": 2, "height": 3, "width": 1, side: 9, "slope": 2}
+
+    def fails(sizes):
+        try:
+            return max(shape_of(sizes)) >= 4
+        except ValueError:  # no geometry, so no counterexample
+            return False
+
+    smallest = smallest_sizes(start, fails)
+    assert shape_of(smallest) == (4,)
+    assert smallest["slope"] == 0
 
 
 def test_counterexamples_lie_rather_than_stand():
