@@ -499,9 +499,9 @@ def test_a_text_without_a_kernel_is_read_in_no_time():
     import time
 
     for text in ("__global__ " + "f(x) " * 400, "/* __global__ */" + "int f(int a)\n" * 300):
-        begun = time.monotonic()
+        begun = time.process_time()
         RawModule(code=text)
-        assert time.monotonic() - begun < 2
+        assert time.process_time() - begun < 2
 
 
 def told(body, *args, block=(1,), head=""):

@@ -222,10 +222,11 @@ def test_what_is_forbidden_is_refused_and_told(isolated):
 def test_an_import_that_goes_wrong_says_how(tmp_path, monkeypatch, text, reason):
     monkeypatch.syspath_prepend(str(tmp_path))
     (tmp_path / "broken_import.py").write_text(text)
+    brief = Limits(start=1 if "sleep" in text else 20)
     with pytest.raises(UnusableBackend, match=f"cannot be loaded: {reason}"):
-        load("broken_import", Confinement(limits=Limits(start=1)))
+        load("broken_import", Confinement(limits=brief))
     with pytest.raises(Unloadable):
-        _ = Isolated("broken_import", FUNCTIONS, Limits(start=1)).description
+        _ = Isolated("broken_import", FUNCTIONS, brief).description
 
 
 def test_nothing_is_left_when_the_suite_is_killed(tmp_path):
