@@ -33,6 +33,7 @@ from conformance.certificate import Certificate
 from conformance.certify import fresh_seed, operators_named
 from conformance.command import Order
 from conformance.fingerprint import suite
+from conformance.interrupts import noted
 from conformance.journal import Journal, JournalError, entries_of, place, require_same
 from conformance.registry import UnknownBackend, UnusableBackend
 from conformance.shards import CampaignError, Shard, Tally, Work, judged, seed_of, surveyed
@@ -105,16 +106,18 @@ def run(plan: Plan, console: Console) -> Certificate:
 
 def _judge(crew: _Crew, tally: Tally, journal: Journal, progress: Progress) -> None:
     """Have shards judged until no more count."""
-    while crew.begin():
-        for number, told in crew.ended():
-            if "lost" in told:
-                tally.lose(number, told["lost"])
-                progress.lost(number, told["lost"])
-            else:
-                journal.write(told)
-                shard = Shard.from_entry(told)
-                progress.update(shard, tally.take(shard))
-        progress.look(crew.workers)
+    with noted() as heed:  # Dask has finalisers, in which Python would lose an interrupt
+        while crew.begin():
+            for number, told in crew.ended():
+                if "lost" in told:
+                    tally.lose(number, told["lost"])
+                    progress.lost(number, told["lost"])
+                else:
+                    journal.write(told)
+                    shard = Shard.from_entry(told)
+                    progress.update(shard, tally.take(shard))
+            progress.look(crew.workers)
+            heed()
 
 
 # -- what was judged before -----------------------------------------------------------------------

@@ -6,7 +6,7 @@ printed there and forgotten: the run would go on as if nobody had asked it to st
 
 import signal
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from types import FrameType
 
@@ -31,3 +31,32 @@ def heeded() -> Iterator[None]:
         signal.signal(signal.SIGINT, before)
     if asked:
         raise KeyboardInterrupt
+
+
+@contextmanager
+def noted() -> Iterator[Callable[[], None]]:
+    """Yield what raises KeyboardInterrupt, where it is called, if one was asked for in the block.
+
+    For a loop that calls it every moment: nothing within is torn apart, and nothing gets lost. A
+    second interrupt is raised at once, wherever that is.
+    """
+    before = signal.getsignal(signal.SIGINT)
+    if threading.current_thread() is not threading.main_thread() or not callable(before):
+        yield lambda: None
+        return
+    asked = []
+
+    def note(number: int, frame: FrameType | None) -> None:
+        asked.append(number)
+        if len(asked) > 1:
+            before(number, frame)
+
+    def heed() -> None:
+        if asked:
+            raise KeyboardInterrupt
+
+    signal.signal(signal.SIGINT, note)
+    try:
+        yield heed
+    finally:
+        signal.signal(signal.SIGINT, before)

@@ -41,10 +41,11 @@ class Corner(NamedTuple):
 
 
 class Workload(NamedTuple):
-    """A layer of a real network, as the sizes of a call for one image."""
+    """A layer of a real network, or one like them, as the sizes of a call for one image."""
 
     name: str
     sizes: Mapping[str, int]
+    always: bool = False  # judged in every run, however large
 
 
 def past_limits(

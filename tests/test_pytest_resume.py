@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from conformance.certificate import Outcome
-from conformance.interrupts import heeded
+from conformance.interrupts import heeded, noted
 from conformance.journal import SETTLED, Journal, JournalError, read, resumed, settled
 from conformance.operators import OPERATORS
 from conformance.registry import IN_PROCESS, ISOLATED, load
@@ -137,6 +137,20 @@ def test_an_interrupt_that_python_loses_is_heeded(monkeypatch):
     with pytest.raises(KeyboardInterrupt), heeded():
         Finalised()
     assert [one.exc_type for one in lost] == [KeyboardInterrupt]
+    assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
+
+
+def test_a_noted_interrupt_is_raised_where_it_is_asked_for_and_a_second_one_at_once(monkeypatch):
+    lost = []
+    monkeypatch.setattr(sys, "unraisablehook", lost.append)
+    with noted() as heed:
+        heed()
+        Finalised()
+        assert not lost
+        with pytest.raises(KeyboardInterrupt):
+            heed()
+        with pytest.raises(KeyboardInterrupt):
+            signal.raise_signal(signal.SIGINT)
     assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
 
 

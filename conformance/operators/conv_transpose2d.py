@@ -73,6 +73,8 @@ def arguments(sizes: Mapping[str, int]) -> Arguments:
     )
 
 
+NO_OUTPUT_PADDING = {"output_padding_height": 0, "output_padding_width": 0}
+
 # As the convolutions', gone back through: sums of pixels and of both kinds of channels.
 CORNERS = tuple(
     corner._replace(sizes=_transposed(Geometry("", "", corner.sizes, 1)).sizes)
@@ -106,11 +108,11 @@ CONV_TRANSPOSE2D = Operator(
     share=0.5,
     corners=CORNERS,
     ones=ONES,
-    layers=tuple(
-        Workload(
-            f"{layer.network} {layer.name}",
-            {**layer.sizes(1), "output_padding_height": 0, "output_padding_width": 0},
-        )
-        for layer in UP_CONVOLUTIONS
+    layers=(
+        *(
+            Workload(f"{layer.network} {layer.name}", {**layer.sizes(1), **NO_OUTPUT_PADDING})
+            for layer in UP_CONVOLUTIONS
+        ),
+        Workload("4.2 MiB of columns", {**conv2d.BLOCKED, **NO_OUTPUT_PADDING}, always=True),
     ),
 )

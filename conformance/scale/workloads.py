@@ -1,4 +1,4 @@
-"""Which layers are judged: few small ones in every run, all of them where that is asked for."""
+"""Which layers are judged: few in every run, all of them where that is asked for."""
 
 from __future__ import annotations
 
@@ -22,6 +22,7 @@ class Batch(NamedTuple):
 
     layer: str
     sizes: Mapping[str, int]
+    always: bool
 
     @property
     def name(self) -> str:
@@ -35,16 +36,17 @@ def batches(operator: Operator) -> Iterator[Batch]:
     for layer in operator.layers:
         fitting = [n for n in BATCHES if _largest(operator, layer.sizes, n) <= ELEMENTS]
         for images in sorted({*fitting[:1], *fitting[-1:]}):
-            yield Batch(layer.name, {**layer.sizes, "images": images})
+            always = layer.always and images == 1
+            yield Batch(layer.name, {**layer.sizes, "images": images}, always)
 
 
 def chosen(operator: Operator, *, at_scale: bool) -> tuple[list[Batch], int]:
     """Return the layers that a run judges, and how many it leaves out.
 
-    Without `at_scale` they are those of at most SMALL products.
+    Without `at_scale` they are those of at most SMALL products and those that are always judged.
     """
     all_ = [*batches(operator)]
-    some = [one for one in all_ if at_scale or products(operator, one.sizes) <= SMALL]
+    some = [one for one in all_ if at_scale or one.always or products(operator, one.sizes) <= SMALL]
     return some, len(all_) - len(some)
 
 
