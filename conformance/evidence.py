@@ -18,12 +18,13 @@ from conformance.misconceptions import Suspects, is_evidence
 from conformance.mismatch import Answer, Declined, Mismatch
 from conformance.operator import Operator
 from conformance.operators import OPERATORS
-from oracle.formula import Call, Formula, output_of
+from oracle.formula import Call, Formula, is_data, output_of
 from oracle.rounding import HALVES
 from oracle.truth import answer_dtype, answer_shape
 
 MOST = 40  # small calls that are asked for
 TOGETHER = 8  # of them
+LARGE = 10_000  # numbers of a call at most: wrong formulas are loops, too
 ENOUGH = 12  # wrong answers that one misconception alone explains
 
 
@@ -33,7 +34,8 @@ def explanations(
     """Return the sentences of the misconceptions that explain all answers to `formula`."""
     suspects = Suspects(formula)
     for answer in known:
-        suspects.see(answer)
+        if sum(np.size(value) for value in answer.call.values() if is_data(value)) <= LARGE:
+            suspects.see(answer)
     operator = next((o for o in OPERATORS if formula in o.formulas), None)
     if operator is None:
         return suspects.sentences
