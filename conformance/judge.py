@@ -4,7 +4,7 @@ Comparisons are written so that a NaN is wrong.
 """
 
 import math
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -12,6 +12,7 @@ from conformance.backend import Backend
 from conformance.mismatch import Mismatch
 from oracle.formula import Call, Formula, is_place, output_of
 from oracle.geometry import Array
+from oracle.rounding import flushed, is_real
 from oracle.truth import Truth, answer_dtype, answer_shape, data_dtype, truth
 
 
@@ -45,7 +46,38 @@ def truth_of(backend: Backend, formula: Formula, call: Call) -> Truth:
 
 
 def verdict(backend: Backend, formula: Formula, call: Call, got: Array) -> Verdict:
-    """Judge an answer that has the right shape and dtype, element by element."""
+    """Judge an answer that has the right shape and dtype, element by element.
+
+    Unless the contract says that subnormal numbers are kept, what is right where they are taken
+    for 0, in the call or in the answer, is right.
+    """
+    judged = _verdict(backend, formula, call, got)
+    if backend.contract.rule("subnormals") == "kept" or not judged.wrong.any():
+        return judged
+    wrong, share = judged.wrong, judged.share
+    if is_real(got.dtype):
+        want = abs(judged.right.as_float(np.dtype(np.float64)))
+        wrong = wrong & ~((got == 0) & (want < flushed(got.dtype.name)))
+    without = _without_subnormals(call)
+    if without is not None:
+        other = _verdict(backend, formula, without, got)
+        wrong, share = wrong & other.wrong, np.where(judged.wrong, other.share, share)
+    share = np.where(judged.wrong & ~wrong, np.minimum(share, 1), share)
+    return judged._replace(wrong=wrong, share=share)
+
+
+def _without_subnormals(call: Call) -> Call | None:
+    """Return a call with 0 for what may be taken for it, None where nothing is so small."""
+    changed: dict[str, Any] = {}
+    for name, array in call.items():
+        if isinstance(array, np.ndarray) and is_real(array.dtype):
+            tiny = (array != 0) & (abs(array) < flushed(array.dtype.name))
+            if tiny.any():
+                changed[name] = np.where(tiny, array.dtype.type(0), array)
+    return {**call, **changed} if changed else None
+
+
+def _verdict(backend: Backend, formula: Formula, call: Call, got: Array) -> Verdict:
     right, dtype = truth_of(backend, formula, call), data_dtype(call)
     accumulator = backend.contract.accumulator(dtype.name)
     numbers = not is_place(formula)
