@@ -116,6 +116,9 @@ class Asked(Protocol):
     def forget(self) -> None:
         """Let go of what was begun and not asked for."""
 
+    def renew(self) -> bool:
+        """Have the next request performed where hardly any came before; return whether it will."""
+
     def kept(self) -> dict[str, Any]:
         """Return where it runs, and what it did there beside answering, as plain data."""
 
@@ -167,6 +170,10 @@ class Candidate:
 
     def forget(self) -> None:
         """Nothing was begun."""
+
+    def renew(self) -> bool:
+        """Return False: there is no other process."""
+        return False
 
     def close(self) -> None:
         """Nothing is held."""

@@ -125,9 +125,37 @@ def few_fractions(random: Random, shapes: Shapes, limits: Format) -> Arrays:
     return _fractions(random, shapes, limits, large)
 
 
+def increasing(random: Random, shapes: Shapes, limits: Format) -> Arrays:
+    """Each array counts on from element to element: the largest number of all is the last one.
+
+    Where the format does not hold so many integers, some next to each other are equal.
+    """
+    del random, limits
+    return {n: np.arange(np.prod(shape), dtype=float).reshape(shape) for n, shape in shapes.items()}
+
+
 def fractions_in(name: str) -> Style:
     """Return the style whose array of this name holds a few long fractions."""
     return Style(f"few fractions in {name}", partial(_fractions, large=name))
+
+
+def halves_that_cancel(name: str) -> Style:
+    """Return the style whose array of this name holds positive numbers, then nearly as negative."""
+    return Style(f"halves of {name} that cancel", partial(_cancelling_halves, large=name))
+
+
+def _cancelling_halves(random: Random, shapes: Shapes, limits: Format, large: str) -> Arrays:
+    """Fill `large` along its longest axis with 1 to 15, then with their negatives in another order.
+
+    The sums between take more bits than half precision has; the whole one is the last number.
+    """
+    del limits
+    arrays = {n: np.ones(shape) for n, shape in shapes.items()}
+    lines = np.moveaxis(arrays[large], int(np.argmax(shapes[large])), -1)
+    half = lines.shape[-1] // 2
+    lines[...] = random.integers(1, 16, lines.shape)
+    lines[..., half : 2 * half] = -random.permuted(lines[..., :half], axis=-1)
+    return arrays
 
 
 def _fractions(random: Random, shapes: Shapes, limits: Format, large: str) -> Arrays:

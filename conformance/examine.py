@@ -265,17 +265,18 @@ class Examination:
             return self._finding_of_layer(self.layer)
         unsteady = unsteady or not self.minimise()
         answers = list(self.backend.answers)
+        assert self.broken is not None, "a finding needs a call that broke the property"  # noqa: S101
+        call, mismatch = self.broken
+        history = not unsteady and self.backend.asked.renew() and not self.fails(call)
         blamed = wrong_answers(self.backend, answers)
         looks_like: list[str] = []
         if blamed and blamed[0].value is not None:  # no wrong formula raises or crashes
             known = (*answers, *self.evidence)
             looks_like = explanations(self.backend, blamed[0].formula, known, self.seed)
-        assert self.broken is not None, "a finding needs a call that broke the property"  # noqa: S101
-        call, mismatch = self.broken
         return Finding(
             self.backend, self.operator, self.formula, self.property, self.seed, self.examples,
             call, mismatch,
-            answers, blamed, looks_like, unsteady, self.at_scale,
+            answers, blamed, looks_like, unsteady, self.at_scale, history,
         )  # fmt: skip
 
     def _finding_of_layer(self, layer: Geometry) -> Finding:
@@ -445,7 +446,7 @@ def _needed(operator: Operator, formula: Formula, property_: Property) -> tuple[
 def _absent(backend: Backend, formula: Formula) -> tuple[str, str]:
     name = output_of(formula).function
     if name in backend.missing:
-        return "mismatch", f"{name} is claimed by the contract, but is not there"
+        return "mismatch", f"{name} is claimed by the contract, but there is no such function"
     return "not claimed", f"the backend has no {name}, or does not claim it"
 
 

@@ -114,6 +114,10 @@ class _Lying:
         """Pass it on."""
         self.asked.forget()
 
+    def renew(self) -> bool:
+        """Pass it on."""
+        return self.asked.renew()
+
     def kept(self) -> dict[str, Any]:
         """Pass it on."""
         return self.asked.kept()

@@ -43,8 +43,9 @@ in the padding before it.  A window that holds no pixel is illegal.
     tanh(z) -> y                                tanh_grad(grad_output, z) -> dz
     softmax(z, *, axis) -> p                    softmax_grad(grad_output, z, *, axis) -> dz
 
-of arrays of any shape; relu'(0) = 0 and leaky_relu'(0) = negative_slope; relu of a NaN is NaN.
-The slopes of relu and leaky_relu at a NaN are not defined, and not judged.
+of arrays of one to four axes, of which the first may be empty; relu'(0) = 0 and
+leaky_relu'(0) = negative_slope; relu of a NaN is NaN.  The slopes of relu and leaky_relu at a NaN
+are not defined, and not judged.
 
     linear(x, weight, bias=None) -> y           x [N, C], weight [M, C], bias [M] or None
     linear_grad_input(grad_output, weight) -> dx
@@ -133,7 +134,7 @@ A deviation is judged all the same: where it shows, it is printed with its reaso
 mismatch; where it does not, the run fails, so that no entry outlives what it describes.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -221,24 +222,25 @@ def read_contract(value: object, known_functions: Sequence[str]) -> Contract:
         raise ValueError(f"contract must be a dict with keys among {[*KEYS]}, got {value!r}")
     for key in value:
         _require("contract key", key, KEYS)
-    functions = value.get("functions")
-    if isinstance(functions, str):
-        raise ValueError(f"contract's functions must be a list of names, got {functions!r}")
-    if functions is not None:
-        functions = tuple(_require("function", f, known_functions) for f in functions)
-    dtypes = tuple(_require("dtype", d, DTYPES) for d in _given(value, "dtypes", DEFAULT))
+    functions = None
+    if value.get("functions") is not None:
+        names = _names(value, "functions")
+        functions = tuple(_require("function", f, known_functions) for f in names)
+    dtypes = tuple(_require("dtype", d, DTYPES) for d in _names(value, "dtypes", DEFAULT))
     if not dtypes:
         raise ValueError(f"contract claims no dtype; pick from {[*DTYPES]}")
     not_claimed = _not_claimed(_given(value, "not_claimed", {}), dtypes, known_functions)
-    accumulators = dict(_given(value, "accumulators", {}))
+    accumulators = _choices(value, "accumulators")
     for dtype, accumulator in accumulators.items():
         _require("dtype", dtype, DTYPES)
         _require(f"accumulator of {dtype}", accumulator, tuple(FORMATS))
-    algorithms = dict(_given(value, "algorithms", {}))
+        if FORMATS[accumulator].bits < FORMATS[dtype].bits:
+            raise ValueError(f"accumulator of {dtype} {accumulator!r} holds less than {dtype}")
+    algorithms = _choices(value, "algorithms")
     for function, algorithm in algorithms.items():
         _require("function with a choice of algorithms", function, TRANSFORMABLE)
         _require(f"algorithm of {function}", algorithm, ALGORITHMS)
-    policies = dict(_given(value, "policies", {}))
+    policies = _choices(value, "policies")
     for policy, rule in policies.items():
         _require(f"rule of {_require('policy', policy, tuple(POLICIES))}", rule, POLICIES[policy])
     deviations = _deviations(_given(value, "deviations", ()))
@@ -305,6 +307,20 @@ def _given(contract: Mapping[str, Any], key: str, default: Any) -> Any:
     """Return what a contract says of `key`; None and an absent key both say nothing."""
     value = contract.get(key)
     return default if value is None else value
+
+
+def _names(contract: Mapping[str, Any], key: str, default: Sequence[str] = ()) -> Sequence[Any]:
+    names = _given(contract, key, default)
+    if isinstance(names, str) or not isinstance(names, Collection):
+        raise ValueError(f"contract's {key} must be a list of names, got {names!r}")
+    return [*names]
+
+
+def _choices(contract: Mapping[str, Any], key: str) -> dict[Any, Any]:
+    choices = _given(contract, key, {})
+    if not isinstance(choices, Mapping):
+        raise ValueError(f"contract's {key} must be a dict of names, got {choices!r}")
+    return {**choices}
 
 
 def _require(what: str, value: object, legal: Sequence[str]) -> str:

@@ -47,6 +47,7 @@ class Finding:
     looks_like: list[str]  # what explains them and others
     unsteady: bool  # the same call broke the property once and kept it once
     at_scale: bool = False
+    history: bool = False  # a fresh process answers the same call rightly
 
 
 @dataclass
@@ -104,10 +105,10 @@ def _repro(finding: Finding) -> str:
         return f'python -c "import conformance; print({call}.text())"'
     option = "" if profile == "certify" else f" --hypothesis-profile {profile}"
     option += " --at-scale" if finding.at_scale else ""
-    return (
-        f"pytest --pyargs conformance --backend {name} --seed {seed}{option} "
-        f"-k {name}-{finding.formula.__name__}-{finding.property.name}"
-    )
+    line = f"pytest --pyargs conformance --backend {name} --seed {seed}{option}"
+    if finding.history:  # what was asked before has a part in it
+        return line
+    return f"{line} -k {name}-{finding.formula.__name__}-{finding.property.name}"
 
 
 def _text(finding: Finding, result: MismatchReport, call: Call, blamed: list[Answer]) -> str:
@@ -118,6 +119,7 @@ def _text(finding: Finding, result: MismatchReport, call: Call, blamed: list[Ans
         ("formula", [*result.equation.splitlines(), f"({result.source})"]),
         ("looks like", result.looks_like),
         ("unsteady", [UNSTEADY] if finding.unsteady else []),
+        ("state", [HISTORY] if finding.history else []),
         ("again", [result.repro]),
     ]
     lines = [
@@ -133,6 +135,12 @@ def _text(finding: Finding, result: MismatchReport, call: Call, blamed: list[Ans
 UNSTEADY = (
     "the same call broke the property once and kept it another time: the backend's answers "
     "depend on more than its arguments (state, uninitialised memory, a race)"
+)
+
+
+HISTORY = (
+    "asked for this alone, in a fresh process, the backend is right: calls before it have left "
+    "something behind, so the script shows nothing; the whole run does"
 )
 
 
@@ -171,6 +179,8 @@ def _written(array: Array) -> str:
     if array.size <= LITERAL:
         return " ".join(str(array.tolist()).split())
     hot = np.flatnonzero(array)
+    if not hot.size:
+        return "zeros"
     if hot.size <= SHOWN:
         places = [np.unravel_index(i, array.shape) for i in hot]
         return "zeros but " + ", ".join(

@@ -20,7 +20,7 @@ import numpy as np
 from oracle.formula import Call, Formula, Multilinear, algebra, argument_names, evaluate, operands
 from oracle.geometry import Array, Shape
 from oracle.loops import arguments_only, pays_to_compile
-from oracle.rounding import FORMATS, Format
+from oracle.rounding import FORMATS, Format, dtype_of
 
 Integers: TypeAlias = Array  # whole numbers: float64 while they stay below 2**53, else objects
 
@@ -92,6 +92,7 @@ class MultilinearTruth:
         twos = (self._over & -self._over).bit_length() - 1
         self.odd, self.scale = self._over >> twos, scale + twos
         self._fitting: dict[str, bool] = {}
+        self._narrow: dict[str, bool] = {}
 
     @cached_property
     def terms(self) -> Array:
@@ -141,10 +142,22 @@ class MultilinearTruth:
         """Whether rounding provably never acts, whatever the order of the sums.
 
         Every product and partial sum is a multiple of 2**-scale and at most the sum of the
-        magnitudes: it is representable if that fits the significand and the exponents of both
-        the accumulator and the result.
+        magnitudes: it is representable if that fits the significand and the exponents of the
+        accumulator.  The result is if its own value fits, whatever the sums between; with `dtype`
+        for both, no number of any answer to these magnitudes needs more than it holds.
         """
-        return self.odd == 1 and self._fits(dtype) and self._fits(accumulator)
+        if self.odd != 1 or not self._fits(accumulator):
+            return False
+        return self._fits(dtype) or self._is_representable(dtype)
+
+    def _is_representable(self, name: str) -> bool:
+        """Whether all elements, which the accumulator holds, are numbers of a narrower format."""
+        if name not in self._narrow:
+            with np.errstate(over="ignore"):
+                value = self.as_float(np.dtype(np.float64))
+                narrow = value.astype(dtype_of(name)).astype(np.float64)
+            self._narrow[name] = bool((narrow == value).all())
+        return self._narrow[name]
 
     def _fits(self, name: str) -> bool:
         if name not in self._fitting:

@@ -253,3 +253,14 @@ def test_not_finite_numbers_are_told_from_finite_ones_of_any_call():
     lost = truth(oracle.conv2d, call)
     assert isinstance(lost, NonFiniteTruth)
     assert lost is not truth(oracle.conv2d, call)
+
+
+def test_a_sum_that_a_wider_accumulator_holds_is_exact_in_a_narrow_result():
+    """1 + 2**11 - 2**11: float16 has no 2049, which float32 sums hold, but has the result."""
+    call = {"x": [[1.0, 2048.0, -2048.0]], "weight": [[1.0] * 3], "bias": None}
+    call = {n: v and np.array(v, np.float16) for n, v in call.items()}
+    judged = truth(oracle.linear, call)
+    assert judged.is_exact("float16", "float32")
+    assert not judged.is_exact("float16", "float16")
+    odd = {**call, "x": np.array([[1.0, 1024.0, 1024.0]], np.float16)}
+    assert not truth(oracle.linear, odd).is_exact("float16", "float32")  # 2049 is to be rounded

@@ -75,6 +75,17 @@ def test_unknown_name_lists_what_there_is_the_nearest_and_how_to_register():
         ("contract = {'dtypes': []}", "contract claims no dtype"),
         ("contract = 3", "contract must be a dict"),
         ("contract = {'accumulators': {'float32': 'f99'}}", "accumulator of float32 'f99'"),
+        (
+            "contract = {'accumulators': {'float64': 'float16'}}",
+            "accumulator of float64 'float16' holds less than float64",
+        ),
+        (
+            "contract = {'accumulators': 3}",
+            "contract's accumulators must be a dict of names, got 3",
+        ),
+        ("contract = {'policies': ['nan']}", "contract's policies must be a dict of names, got"),
+        ("contract = {'functions': 3}", "contract's functions must be a list of names, got 3"),
+        ("contract = {'dtypes': 'float32'}", "contract's dtypes must be a list of names, got"),
     ],
 )
 def test_backend_that_cannot_be_used_says_why_in_one_line(modules, text, reason):

@@ -34,6 +34,7 @@ SEGMENT = 1 << 20  # bytes to begin with
 TOGETHER, ROOM = 64, 1 << 20  # requests in a message at most, and about the bytes of their arrays
 GIB = 1 << 30
 MOST_ARGUMENTS = 64  # more than any function of the protocol has
+MANY = 64  # answers of a worker, after which a fresh one may know less
 MOST_ACTS = 4096  # that a worker and what it forks may tell of
 GONE = "(no longer loaded)"  # in a version's place
 KINDS = ("answer", "declined", "raised", "converted", "unread", "unlooked", "returned")
@@ -81,6 +82,7 @@ class _Worker:
     pid: int = 0
     ended: dict[str, Any] | None = None  # what the guardian told of its end
     told: int = 0  # acts
+    answers: int = 0
 
     def close(self) -> None:
         self.line.end.close()
@@ -121,6 +123,7 @@ class Isolated:
     _sent: deque[_Sent] = field(default_factory=deque, init=False)  # not answered
     _early: dict[int, tuple[Request | Look, Reply]] = field(default_factory=dict, init=False)
     _asked: int = field(default=0, init=False)  # messages so far
+    _left: dict[str, str] = field(default_factory=dict, init=False)  # modules of earlier workers
     _slowest: float = field(default=0.0, init=False)
     _seen: set[tuple[str, str]] = field(default_factory=set, init=False)
     _stuck: set[str] = field(default_factory=set, init=False)  # functions that did not return
@@ -164,6 +167,21 @@ class Isolated:
         self._ahead.clear()
         self._early.clear()
 
+    def renew(self) -> bool:
+        """End a worker that answered more than a few requests, so that a fresh one is asked next.
+
+        Returns whether it did: False where the worker is nearly fresh, too.
+        """
+        self.forget()
+        worker = self._worker
+        if worker is None or worker.ended is not None or worker.answers < MANY:
+            return False
+        self._left = self.loaded()["modules"]  # what a call loaded, the next worker may not load
+        if worker.ended is None:
+            self._kill(worker)
+            self._drop(worker)
+        return True
+
     def loaded(self) -> dict[str, Any]:
         """Return the modules that the backend loaded, with versions, and those it was refused."""
         self.forget()
@@ -176,7 +194,7 @@ class Isolated:
         if not isinstance(modules, dict):
             modules = {}
         refused = [*map(str, refused)] if isinstance(refused, list) else []
-        once = dict.fromkeys(self.acts.get(acts.LOADED, ()), GONE)
+        once = {**dict.fromkeys(self.acts.get(acts.LOADED, ()), GONE), **self._left}
         return {
             "modules": {str(k): str(v) for k, v in sorted({**once, **modules}.items())},
             "refused": sorted({*refused, *self.acts.get(acts.REFUSED, ())}),
@@ -322,6 +340,7 @@ class Isolated:
 
     def _drop(self, worker: _Worker) -> None:
         self._workers.pop(worker.number, None)
+        self._seen.clear()  # whoever comes next may have to compile all of it again
         worker.close()
         if self._worker is worker:
             self._worker = None
@@ -408,6 +427,7 @@ class Isolated:
             text = f"something else than answers is on the suite's line ({error})"
             self._end(worker)
             return Reply("crashed", text)
+        worker.answers += 1
         self._seen.add(first)
         self._slowest = max(self._slowest, time.monotonic() - start)
         return reply

@@ -16,7 +16,7 @@ from conformance.choices import (
     Range,
     Ranges,
 )
-from conformance.data import fractions_in
+from conformance.data import fractions_in, halves_that_cancel
 from conformance.layers import NETWORKS, layers
 from conformance.operator import (
     Arguments,
@@ -308,6 +308,12 @@ TINY = {
     "padding_height": 0, "padding_width": 0, "dilation_height": 1, "dilation_width": 1,
 }  # fmt: skip
 PLAIN = {**TINY, "depth": 1, "multiplier": 1, "width": 1, "kernel_width": 1}
+
+
+def _both(name: str, height: int, width: int) -> dict[str, int]:
+    return {f"{name}_height": height, f"{name}_width": width}
+
+
 PIXELS = dict(zip(("height", "width"), MANY, strict=True))
 CORNERS = (
     *past_limits(TINY, ("images", "groups", "depth", "multiplier")),
@@ -315,7 +321,33 @@ CORNERS = (
     Corner("a long sum of pixels", {**PLAIN, "width": LONG}, fractions_in("grad_output")),
     Corner("a long sum of channels", {**PLAIN, "depth": LONG}, fractions_in("x")),
     Corner("a long sum of filters", {**PLAIN, "multiplier": LONG}, fractions_in("grad_output")),
-)
+    Corner("channels that cancel", {**PLAIN, "images": 4, "depth": LONG}, halves_that_cancel("x")),
+    Corner(
+        "filters that cancel", {**PLAIN, "images": 4, "multiplier": LONG},
+        halves_that_cancel("grad_output"),
+    ),
+    # What is past a limit beside what else is large, and tiles of which all are full.
+    *(
+        Corner(
+            f"full tiles, fractions in {name}",
+            {**PLAIN, "depth": 64, "multiplier": 64, "height": 8, "width": 8},
+            fractions_in(name),
+        )
+        for name in ("x", "weight", "grad_output")
+    ),
+    Corner("many groups of many filters", {**PLAIN, "groups": 19, "depth": 2, "multiplier": 18}),
+    Corner("many images, in groups, with a stride", {
+        **PLAIN, **_both("kernel", 2, 3), **_both("stride", 2, 2), "images": 67, "groups": 2,
+        "depth": 2, "multiplier": 18, "height": 4, "width": 5,
+    }),
+    Corner("many taps", {**PLAIN, **_both("kernel", 17, 18), "height": 17, "width": 19}),
+    Corner("taps far apart", {
+        **PLAIN, **_both("kernel", 3, 3), **_both("dilation", 18, 19), "height": 37, "width": 40,
+    }),
+    Corner("windows far apart", {
+        **PLAIN, **_both("kernel", 2, 1), **_both("stride", 17, 18), "height": 36, "width": 37,
+    }),
+)  # fmt: skip
 
 # Columns of 2.1 MiB in float32 and 4.2 in float64: what unrolls images for a cache takes them in
 # blocks.  Three filters, so that dx is less work as columns of dy than as columns of x.

@@ -6,7 +6,7 @@ from typing import Any
 
 import oracle
 from conformance.choices import LONG, MANY
-from conformance.data import fractions_in
+from conformance.data import fractions_in, halves_that_cancel
 from conformance.layers import CLASSIFIERS
 from conformance.operator import Arguments, Corner, Operator, Size, Workload, past_limits
 from conformance.operators import shapes
@@ -47,6 +47,26 @@ CORNERS = (
     Corner("a long sum of images", {**PLAIN, "images": LONG}, fractions_in("grad_output")),
     Corner("a long sum of inputs", {**PLAIN, "inputs": LONG}, fractions_in("x")),
     Corner("a long sum of outputs", {**PLAIN, "outputs": LONG}, fractions_in("grad_output")),
+    Corner("inputs that cancel", {**PLAIN, "images": 4, "inputs": LONG}, halves_that_cancel("x")),
+    Corner(
+        "outputs that cancel",
+        {**PLAIN, "images": 4, "outputs": LONG},
+        halves_that_cancel("grad_output"),
+    ),
+    Corner(
+        "images that cancel",
+        {**PLAIN, "images": LONG, "outputs": 4},
+        halves_that_cancel("grad_output"),
+    ),
+    *(
+        Corner(
+            f"full tiles, fractions in {name}",
+            {"images": 64, "inputs": 64, "outputs": 64, "bias": 1},
+            fractions_in(name),
+        )
+        for name in ("x", "weight", "grad_output")
+    ),
+    Corner("more than a tile", {"images": 33, "inputs": 34, "outputs": 35, "bias": 1}),
 )
 
 

@@ -16,7 +16,7 @@ from conformance.data import (
     small_integers,
     styles,
 )
-from conformance.operator import Arguments, Operator, Size, Styles, past_limits
+from conformance.operator import Arguments, Corner, Operator, Size, Styles, past_limits
 from conformance.operators import shapes
 from oracle.rounding import Format
 
@@ -47,7 +47,7 @@ def large_logits(random: Random, sizes: Shapes, limits: Format) -> Arrays:
 
 
 def rows_of_different_scale(random: Random, sizes: Shapes, limits: Format) -> Arrays:
-    """Every entry of every axis has a scale of its own, from 2**-6 to 2**10."""
+    """Every entry of every axis has a scale of its own, from 1/4 to 8."""
     arrays = normal(random, sizes, limits)
     name = _logits(arrays)
     for axis, side in enumerate(sizes[name]):
@@ -66,11 +66,39 @@ def rows_far_apart(random: Random, sizes: Shapes, limits: Format) -> Arrays:
     return arrays
 
 
-def minus_infinity(random: Random, sizes: Shapes, limits: Format) -> Arrays:
-    """One of five logits is minus infinity: an impossible class."""
+def far_apart(random: Random, sizes: Shapes, limits: Format) -> Arrays:
+    """Every logit is shifted by as much as exponentials can bear, or by more: few classes are left
+    with a probability, and the logarithms of the others are of no exponential's.
+    """  # noqa: D205 - one sentence
     arrays = normal(random, sizes, limits)
     name = _logits(arrays)
-    arrays[name][random.integers(0, 5, sizes[name]) == 0] = -np.inf
+    arrays[name] += random.choice((-1e4, -900.0, -120.0, 0.0, 120.0, 900.0, 1e4), sizes[name])
+    return arrays
+
+
+def minus_infinity(random: Random, sizes: Shapes, limits: Format) -> Arrays:
+    """Some logits are minus infinity, impossible classes: one of five, or all before, all after
+    or all but one of every row.
+    """  # noqa: D205 - one sentence
+    arrays = normal(random, sizes, limits)
+    name = _logits(arrays)
+    which = random.integers(0, 4)
+    if which == 0:
+        impossible = random.integers(0, 5, sizes[name]) == 0
+    else:
+        axis = random.integers(0, len(sizes[name]))
+        side = sizes[name][axis]
+        places = np.arange(side).reshape(side, *[1] * (len(sizes[name]) - axis - 1))
+        at = random.integers(0, max(1, side))
+        impossible = (places < at, places > at, places != at)[which - 1]
+    arrays[name] = np.where(impossible, -np.inf, arrays[name])
+    return arrays
+
+
+def only_the_last_class(random: Random, sizes: Shapes, limits: Format) -> Arrays:
+    """Along the last axis all logits but the last are minus infinity."""
+    arrays = normal(random, sizes, limits)
+    arrays[_logits(arrays)][..., :-1] = -np.inf
     return arrays
 
 
@@ -90,6 +118,7 @@ def grid(random: Random, sizes: Shapes, limits: Format) -> Arrays:
     return arrays
 
 
+(LAST_CLASS,) = styles(only_the_last_class)
 STYLES = Styles(
     exact=(),
     floats=styles(
@@ -97,6 +126,7 @@ STYLES = Styles(
         large_logits,
         rows_of_different_scale,
         rows_far_apart,
+        far_apart,
         minus_infinity,
         equal_logits,
         grid,
@@ -147,7 +177,21 @@ SOFTMAX = Operator(
     complete=_some_class_is_possible,
     curvature=lambda _: 1 / 8,
     share=0.3,
-    corners=shapes.corners({"axis": 1, "from_end": 0}, many=False),
+    corners=(
+        *shapes.corners({"axis": 1, "from_end": 0}, many=False),
+        Corner(
+            "impossible classes first",
+            {
+                **dict.fromkeys(shapes.AXES, 1),
+                "axes": 2,
+                "images": 3,
+                "channels": 65,
+                "axis": 1,
+                "from_end": 0,
+            },
+            LAST_CLASS,
+        ),
+    ),
 )
 
 
@@ -193,5 +237,10 @@ CROSS_ENTROPY = Operator(
     complete=_with_targets,
     curvature=lambda call: (len(call["logits"]) if call["reduction"] == "sum" else 1) / 8,
     share=0.3,
-    corners=past_limits({"images": 1, "classes": 2, "mean": 1}, NAMES),
+    corners=(
+        *past_limits({"images": 1, "classes": 2, "mean": 1}, NAMES),
+        Corner("impossible classes first", {"images": 3, "classes": 65, "mean": 1}, LAST_CLASS),
+        Corner("more than a tile", {"images": 33, "classes": 34, "mean": 1}),
+        Corner("full tiles", {"images": 64, "classes": 32, "mean": 0}),
+    ),
 )

@@ -4,6 +4,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from conformance.choices import BATCH_LIMITS, LIMITS, MANY, THREADS, Choices, Range, Ranges
+from conformance.data import increasing, styles
 from conformance.operator import Corner, Geometry, Size, of_size_one, past_limits
 from oracle.geometry import Pair, Shape, extent, pool_shape
 
@@ -156,9 +157,19 @@ TINY = {
     "kernel_height": 1, "kernel_width": 2, "stride_height": 1, "stride_width": 1,
     "padding_height": 0, "padding_width": 0, "dilation_height": 1, "dilation_width": 1,
 }  # fmt: skip
+(INCREASING,) = styles(increasing)
 CORNERS = (
     *past_limits(TINY, ("images", "channels")),
     Corner("many windows", {**TINY, "channels": 1, "height": MANY[0], "width": MANY[1] + 1}),
+    Corner(
+        "windows of many pixels",
+        {**TINY, "height": 34, "width": 35, "kernel_height": 33, "kernel_width": 34},
+        INCREASING,
+    ),
+    Corner(
+        "many windows of many planes",
+        {**TINY, "images": 5, "channels": 17, "height": 9, "width": 10},
+    ),
 )
 ONES = of_size_one(
     {**TINY, "images": 2, "height": 4, "width": 5}, "images", "channels", "images+channels"

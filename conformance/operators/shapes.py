@@ -53,10 +53,12 @@ def corners(
 ) -> tuple[Corner, ...]:
     """Return corners of arrays of two axes, with these options; more than 65 536 elements last."""
     tiny = {"axes": 2, **dict.fromkeys(AXES, 1), **options}
+    wide = {**tiny, "axes": 3, "images": 2, "channels": 33, "height": 34}
     most = {**tiny, "images": MANY[0], "channels": MANY[1]}
     return (
         *past_limits({**tiny, "channels": 2}, ("images",), style),
         *past_limits(tiny, ("channels",), style),
+        Corner("two sides past a tile", wide, style),
         *([Corner("many elements", most, style)] if many else []),
     )
 

@@ -21,7 +21,8 @@ from oracle.geometry import Array
 from oracle.truth import answer_dtype, answer_shape, data_dtype
 
 TAKE_ANYTHING = (relu, leaky_relu, sigmoid, tanh, batch_mean)  # one array of any shape
-RING = 4  # calls after which whoever has some buffers in turn is back at the first
+# Calls after which whoever has some buffers in turn is back at the first; many of few numbers.
+RING, LONG_RING, FEW = 4, 9, 32
 ALONE = ("channels_last", "fortran", "sliced", "upside_down")  # ways for one argument beside others
 IN_TURN = ("channels_last", "sliced", "fortran", "reversed_rows", "spaced")
 MAY_BE_REFUSED = "unaligned"
@@ -88,9 +89,10 @@ def _others(
     own = output_of(formula).function
     others = {output_of(f).function: f for f in operator.formulas if is_function(f)}
     dtype = data_dtype(call).name
+    numbers = sum(array.size for array in operands(formula, call).values())
     return [
         *((f, call) for name, f in others.items() if name != own and backend.claims(f, dtype)),
-        *[(formula, {**call, **changed})] * RING,
+        *[(formula, {**call, **changed})] * (LONG_RING if numbers <= FEW else RING),
     ]
 
 

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import suppress
+from math import prod
 from typing import Any
 
 import numpy as np
@@ -15,9 +17,16 @@ from conformance.operator import Operator
 from conformance.properties.property import NotJudged, holds
 from oracle.formula import Call, Formula, argument_names, images, is_data
 from oracle.geometry import Array
+from oracle.truth import answer_shape
 
 ELSEWHERE = ","  # a layout: as NumPy makes it, in fresh memory
 REPEATS = 3
+# Values of the options that say where windows lie; the first that is another one and fits is taken.
+GEOMETRIES: Mapping[str, Sequence[Any]] = {
+    "ceil_mode": (False, True), "output_padding": ((0, 0), (1, 0), (0, 1)),
+    **dict.fromkeys(("stride", "dilation"), ((1, 1), (2, 1), (1, 2))),
+    "padding": ((0, 0), (1, 0), (0, 1)),
+}  # fmt: skip
 
 
 @holds(kind="any", share=0.05)
@@ -29,10 +38,12 @@ def is_stateless(backend: Backend, operator: Operator, formula: Formula, call: C
     first = _answer(backend, operator, formula, call, "")
     _answer(backend, operator, formula, other, "the same call with other numbers in its place")
     _answer(backend, operator, formula, call, "the same call with other numbers", "", first)
-    for name, value in _other_option(formula, call):
-        changed = operator.complete({**call, name: value}, 0)
+    for name, changed in (
+        *_other_option(operator, formula, call), *_other_geometry(operator, formula, call)
+    ):  # fmt: skip
         _answer(backend, operator, formula, changed, f"the same call with another {name}")
-        _answer(backend, operator, formula, call, f"the same call with {name}={value!r}", "", first)
+        after = f"the same call with {name}={changed[name]!r}"
+        _answer(backend, operator, formula, call, after, "", first)
     for bad in list(bad_calls(formula, call))[:1]:
         backend.refuses(formula, bad.call)
         _answer(backend, operator, formula, call, "a call that is illegal", "", first)
@@ -63,8 +74,8 @@ def _answer(
     return got
 
 
-def _other_option(formula: Formula, call: Call) -> Iterator[tuple[str, Any]]:
-    """Yield another value of an option that changes no shape, if there is such an option."""
+def _other_option(operator: Operator, formula: Formula, call: Call) -> Iterator[tuple[str, Call]]:
+    """Yield the options that change no shape, and the call with another value of each."""
     others: dict[str, Callable[[Any], Any]] = {
         "count_include_pad": lambda counted: not counted,
         "reduction": lambda name: "sum" if name == "mean" or not len(call["logits"]) else "mean",
@@ -74,7 +85,27 @@ def _other_option(formula: Formula, call: Call) -> Iterator[tuple[str, Any]]:
     }
     for name in argument_names(formula)[1]:
         if name in others and (value := others[name](call[name])) != call[name]:
-            yield name, value
+            yield name, operator.complete({**call, name: value}, 0)
+
+
+def _other_geometry(operator: Operator, formula: Formula, call: Call) -> Iterator[tuple[str, Call]]:
+    """Yield the options of windows, and the call with another value of each that is legal.
+
+    Everything else is what it was, but for the shape of what goes back through the windows.
+    """
+    for name in argument_names(formula)[1]:
+        for value in GEOMETRIES.get(name, ()):
+            if value == call[name]:
+                continue
+            changed = {**call, name: value}
+            with suppress(ValueError):  # the windows do not fit
+                windows = answer_shape(operator.formula, changed)
+                if not prod(windows):
+                    continue
+                if "grad_output" in call:
+                    changed["grad_output"] = np.resize(call["grad_output"], windows)
+                yield name, operator.complete(changed, 0)
+                break
 
 
 def _next_axis(shape: tuple[int, ...], axis: int) -> int:
