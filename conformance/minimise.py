@@ -63,8 +63,8 @@ def _nonempty(sizes: Sizes) -> dict[str, int]:
 def _lowered(sizes: Sizes) -> Iterator[dict[str, int]]:
     """Yield smaller sizes, the boldest first.
 
-    Each has fewer axes or lowers 3 * (all sizes but the image's) + (the image's sizes), so
-    shrinking ends.
+    Each has fewer axes, or no groups any more, or lowers 3 * (all sizes but the image's) + (the
+    image's sizes), so shrinking ends.
     """
 
     def by_one(name: str) -> int:
@@ -78,9 +78,18 @@ def _lowered(sizes: Sizes) -> Iterator[dict[str, int]]:
     for one, other in combinations(sizes, 2):
         if by_one(one) < sizes[one] and by_one(other) < sizes[other]:
             yield {**sizes, one: by_one(one), other: by_one(other)}
+    yield from _in_one_group(sizes)
     for name, side, more in product(sizes, IMAGE, (1, 2)):
         if side in sizes and name not in IMAGE and by_one(name) < sizes[name]:
             yield {**sizes, name: by_one(name), side: sizes[side] + more}
+
+
+def _in_one_group(sizes: Sizes) -> Iterator[dict[str, int]]:
+    """Yield the sizes of a convolution in groups with as many channels and filters in one."""
+    groups = sizes.get("groups", 1)
+    if groups > 1:
+        more = {name: groups * sizes[name] for name in ("depth", "multiplier") if name in sizes}
+        yield {**sizes, "groups": 1, **more}
 
 
 def _without_an_axis(sizes: Sizes) -> Iterator[dict[str, int]]:

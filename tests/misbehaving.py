@@ -35,6 +35,12 @@ def when_two(act):
     return SimpleNamespace(conv2d_grad_bias=conv2d_grad_bias)
 
 
+def _tires(grad_output, calls=[]):  # noqa: B006 - what is left behind
+    calls.append(len(grad_output))
+    return right(grad_output) + (len(calls) > 150)
+
+
+tires = SimpleNamespace(conv2d_grad_bias=_tires)
 adds_up = SimpleNamespace(conv2d_grad_bias=right)
 
 

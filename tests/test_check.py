@@ -45,6 +45,29 @@ def test_right_backend_is_certified():
     assert "CERTIFIED" in certificate.text()
 
 
+def without_subnormals(function):
+    """What an accelerator makes of a kernel: subnormal numbers are 0, those it returns, too."""
+
+    def zeroed(array):
+        return np.where(abs(array) < np.finfo(array.dtype).tiny, array.dtype.type(0), array)
+
+    def flushed(*arrays, **options):
+        return zeroed(function(*map(zeroed, arrays), **options))
+
+    return flushed
+
+
+def test_subnormal_numbers_may_be_taken_for_zero_unless_they_are_claimed_to_be_kept():
+    names = ("relu", "relu_grad", "leaky_relu", "leaky_relu_grad", "sigmoid", "tanh_grad")
+    functions = {name: without_subnormals(getattr(im2col, name)) for name in names}
+    contract = {"functions": names, "dtypes": ["float32", "float64"]}
+    certificate = conformance.check(SimpleNamespace(contract=contract, **functions), seed=1)
+    assert certificate.passed, certificate.text()
+    kept = {**contract, "policies": {"subnormals": "kept"}}
+    certificate = conformance.check(SimpleNamespace(contract=kept, **functions), seed=1)
+    assert {m.formula for m in certificate.mismatches} == {*names[:4]}
+
+
 def test_wrong_backend_is_not(tmp_path):
     certificate = conformance.check(FAULTS["dx_flips_twice"].backend(), examples=15, seed=1)
     assert not certificate.passed

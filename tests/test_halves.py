@@ -507,3 +507,15 @@ def test_limited_to_one_dtype_only_that_is_judged():
     backend.asked.close()
     assert certificate.passed
     assert {d for o in certificate.outcomes for d in o.calls} == {"bfloat16"}
+
+
+def test_what_rounds_when_it_is_moved_is_not_called_exact():
+    """y = 33*7 + 32 + 1 moves by 33 to 297, which bfloat16 lacks: 201, at |weight| + 1, it has."""
+    bfloat16 = dtype_of("bfloat16")
+    call = {
+        "x": np.array([[33, -32]], bfloat16), "weight": np.array([[7, -1]], bfloat16),
+        "bias": np.array([1], bfloat16), "grad_output": np.array([[1]], bfloat16),
+    }  # fmt: skip
+    backend = wrap("implementations.im2col")
+    differences = PROPERTIES["finite_differences"]
+    assert differences.check(backend, LINEAR, oracle.linear_grad_weight, call) == 0

@@ -229,6 +229,28 @@ def test_an_import_that_goes_wrong_says_how(tmp_path, monkeypatch, text, reason)
         _ = Isolated("broken_import", FUNCTIONS, brief).description
 
 
+def test_what_a_fresh_process_answers_rightly_is_said_to_depend_on_calls_before():
+    certificate = conformance.check("tests.misbehaving:tires", operators=["conv2d"], seed=1)
+    found = certificate.mismatches[0]
+    said = " ".join(found.text.split())
+    assert "in a fresh process, the backend is right" in said
+    assert "tires-conv2d_grad_bias" not in said  # as the line to repeat one check has it
+    assert "unsteady" not in said
+    (other,) = {m.formula for m in certificate.mismatches}
+    assert other == "conv2d_grad_bias"
+
+
+def test_what_a_call_loaded_is_told_though_its_process_was_renewed(isolated):
+    backend = isolated("falls_back", forbidden=["html"])
+    for _ in range(70):
+        assert backend.perform(db(ONE)).kind == "answer"
+    assert backend.renew()
+    assert not backend.renew()
+    assert backend.perform(db(ONE)).arrays[0].tolist() == [4, 4, 4]
+    assert "tests" in backend.loaded()["modules"]
+    assert backend.ends == 0
+
+
 def test_nothing_is_left_when_the_suite_is_killed(tmp_path):
     script = """
 import os, sys, time

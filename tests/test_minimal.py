@@ -123,6 +123,14 @@ def test_an_axis_that_does_not_matter_goes(side):
     assert smallest["slope"] == 0
 
 
+def test_groups_that_only_add_up_channels_become_one():
+    start = {"images": 1, "groups": 16, "depth": 4, "multiplier": 3, "height": 1, "width": 1}
+    smallest = smallest_sizes(start, lambda s: s["groups"] * s["depth"] >= 32)
+    assert (smallest["groups"], smallest["depth"], smallest["multiplier"]) == (1, 32, 0)
+    smallest = smallest_sizes(start, lambda s: s["groups"] >= 3)
+    assert (smallest["groups"], smallest["depth"], smallest["multiplier"]) == (3, 0, 0)
+
+
 def test_counterexamples_lie_rather_than_stand():
     tall = {"kernel_height": 2, "kernel_width": 1, "height": 2, "width": 1}
     lying = {"kernel_height": 1, "kernel_width": 2, "height": 1, "width": 2}
