@@ -206,6 +206,13 @@ class Examination:
         """Return whether a call breaks the property; no more, where time is up."""
         return self._one_fails([call], how=None)
 
+    def _keeps(self, call: dict[str, Any]) -> bool:
+        """Return whether a call is judged and keeps the property."""
+        try:
+            return self.judge_call(call)
+        except Mismatch:
+            return False
+
     def _one_fails(self, calls: Sequence[dict[str, Any]], how: How | None) -> bool:
         """Return whether one of some calls breaks the property; `how` has all performed at once."""
         if how is not None:
@@ -267,7 +274,7 @@ class Examination:
         answers = list(self.backend.answers)
         assert self.broken is not None, "a finding needs a call that broke the property"  # noqa: S101
         call, mismatch = self.broken
-        history = not unsteady and self.backend.asked.renew() and not self.fails(call)
+        history = not unsteady and self.backend.asked.renew() and self._keeps(call)
         blamed = wrong_answers(self.backend, answers)
         looks_like: list[str] = []
         if blamed and blamed[0].value is not None:  # no wrong formula raises or crashes

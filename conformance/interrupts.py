@@ -60,3 +60,4 @@ def noted() -> Iterator[Callable[[], None]]:
         yield heed
     finally:
         signal.signal(signal.SIGINT, before)
+    heed()

@@ -48,8 +48,9 @@ def truth_of(backend: Backend, formula: Formula, call: Call) -> Truth:
 def verdict(backend: Backend, formula: Formula, call: Call, got: Array) -> Verdict:
     """Judge an answer that has the right shape and dtype, element by element.
 
-    Unless the contract says that subnormal numbers are kept, what is right where they are taken
-    for 0, in the call or in the answer, is right.
+    Unless the contract says that subnormal numbers are kept, what is right where all of them are
+    taken for 0, in the call or in the answer, is right: each element may have it one way or the
+    other.  (Sums in which some are and others are not would need a bound; nothing draws such.)
     """
     judged = _verdict(backend, formula, call, got)
     if backend.contract.rule("subnormals") == "kept" or not judged.wrong.any():

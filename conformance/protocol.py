@@ -234,7 +234,8 @@ def read_contract(value: object, known_functions: Sequence[str]) -> Contract:
     for dtype, accumulator in accumulators.items():
         _require("dtype", dtype, DTYPES)
         _require(f"accumulator of {dtype}", accumulator, tuple(FORMATS))
-        if FORMATS[accumulator].bits < FORMATS[dtype].bits:
+        wide, narrow = FORMATS[accumulator], FORMATS[dtype]
+        if wide.bits < narrow.bits or wide.subnormal_scale < narrow.subnormal_scale:
             raise ValueError(f"accumulator of {dtype} {accumulator!r} holds less than {dtype}")
     algorithms = _choices(value, "algorithms")
     for function, algorithm in algorithms.items():

@@ -139,8 +139,8 @@ UNSTEADY = (
 
 
 HISTORY = (
-    "asked for this alone, in a fresh process, the backend is right: calls before it have left "
-    "something behind, so the script shows nothing; the whole run does"
+    "asked for this alone, a fresh process was right: calls before it have left something behind, "
+    "so the script may show nothing; the whole run does"
 )
 
 

@@ -1,8 +1,9 @@
 """Faults that show only where two things come together, or far from what layers usually have.
 
-Each is im2col, wrong in one place, and is told by one check of a default run, from any seed.
+Each is im2col, wrong in one place, and is told by one check of a default run.
 """
 
+from dataclasses import replace
 from math import prod
 
 import numpy as np
@@ -285,3 +286,50 @@ def test_it_is_told(name):
     judged = next(c for c in checks() if (c[1].__name__, c[2].name) == (formula, property_))
     outcome = examine(wrap(candidate), *judged, examples=300, seed=seed)
     assert outcome.status == "mismatch", outcome.reason
+
+
+# -- what claims less -----------------------------------------------------------------------------
+
+
+def declining(function, *is_legal):
+    def some(*arrays, **options):
+        if any(not legal(options) for legal in is_legal):
+            raise NotImplementedError
+        return getattr(good, function)(*arrays, **options)
+
+    return backend((function,), **{function: some})
+
+
+def square(options):
+    return all(options[n][0] == options[n][1] for n in ("stride", "padding", "dilation"))
+
+
+@pytest.mark.parametrize(
+    ("function", "legal"),
+    [
+        ("conv2d", lambda o: o["dilation"] == (1, 1)),
+        ("conv2d", square),
+        ("conv_transpose2d", lambda o: o["output_padding"] == (0, 0)),
+        ("avg_pool2d", lambda o: not o["ceil_mode"]),
+        ("avg_pool2d", lambda o: not o["count_include_pad"]),
+        ("conv2d_grad_weight", lambda o: o["stride"] == (1, 1)),
+    ],
+)
+def test_what_declines_other_options_is_judged_all_the_same(function, legal):
+    """The call with another option says nothing where it is declined; the call itself does."""
+    operator, formula, property_ = next(
+        c for c in checks() if (c[1].__name__, c[2].name) == (function, "is_stateless")
+    )
+    seen = []
+
+    def check(backend, operator, formula, call):
+        seen.append(legal(call))
+        return property_.check(backend, operator, formula, call)
+
+    outcome = examine(
+        wrap(declining(function, legal)), operator, formula, replace(property_, check=check),
+        examples=300, seed=1,
+    )  # fmt: skip
+    assert outcome.status == "passed", outcome.reason
+    assert outcome.declined == seen.count(False) > 0
+    assert outcome.judged > 0

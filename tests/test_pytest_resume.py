@@ -143,14 +143,26 @@ def test_an_interrupt_that_python_loses_is_heeded(monkeypatch):
 def test_a_noted_interrupt_is_raised_where_it_is_asked_for_and_a_second_one_at_once(monkeypatch):
     lost = []
     monkeypatch.setattr(sys, "unraisablehook", lost.append)
+    reached = []
+
+    def within(*steps):
+        with noted() as heed:
+            for step in steps:
+                step(heed)
+
+    with pytest.raises(KeyboardInterrupt):  # at the end, if nobody asks any more
+        within(lambda heed: heed(), lambda _: Finalised(), lambda _: reached.append("the end"))
+    with pytest.raises(KeyboardInterrupt):
+        within(lambda _: Finalised(), lambda heed: heed(), lambda _: reached.append("beyond"))
+    with pytest.raises(KeyboardInterrupt):  # a second one waits for nobody
+        within(
+            lambda _: Finalised(), lambda _: signal.raise_signal(signal.SIGINT),
+            lambda _: reached.append("beyond"),
+        )  # fmt: skip
+    assert reached == ["the end"]
+    assert not lost
     with noted() as heed:
         heed()
-        Finalised()
-        assert not lost
-        with pytest.raises(KeyboardInterrupt):
-            heed()
-        with pytest.raises(KeyboardInterrupt):
-            signal.raise_signal(signal.SIGINT)
     assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
 
 

@@ -88,7 +88,9 @@ def test_every_run_judges_few_products():
         few, left = workloads.chosen(operator, at_scale=False)
         assert left + len(few) == len(all_names(operator))
         products = {one.layer: workloads.products(operator, one.sizes) for one in few}
-        assert products.pop("4.2 MiB of columns", 0) <= 1_700_000
+        blocked = [layer for layer in products if layer.endswith("MiB of columns")]
+        assert sum(products.pop(layer) for layer in blocked) <= 1_700_000
+        assert len(blocked) == (operator.name != "linear")
         assert sum(products.values()) <= 1_200_000
     few, _ = workloads.chosen(WITH_LAYERS[0], at_scale=False)
     assert {one.layer.split()[0] for one in few} == {"LeNet", "MobileNet", "4.2"}

@@ -179,6 +179,7 @@ class Isolated:
         self._left = self.loaded()["modules"]  # what a call loaded, the next worker may not load
         if worker.ended is None:
             self._kill(worker)
+        if self._worker is worker:
             self._drop(worker)
         return True
 
@@ -642,6 +643,8 @@ def _occupation(pid: int) -> str:
     On a busy machine what computes may get no processor for long, so their states are asked, not
     their time.
     """
+    if not pid:  # the guardian has not told of it
+        return ""
     threads = [
         thread
         for one in (pid, *descendants(pid, set()))

@@ -113,6 +113,6 @@ CONV_TRANSPOSE2D = Operator(
             Workload(f"{layer.network} {layer.name}", {**layer.sizes(1), **NO_OUTPUT_PADDING})
             for layer in UP_CONVOLUTIONS
         ),
-        Workload("4.2 MiB of columns", {**conv2d.BLOCKED, **NO_OUTPUT_PADDING}, always=True),
+        Workload("12.6 MiB of columns", {**conv2d.BLOCKED, **NO_OUTPUT_PADDING}, always=True),
     ),
 )

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from math import prod
 from typing import Any
@@ -12,7 +12,7 @@ import numpy as np
 from conformance.backend import Backend, is_same
 from conformance.bad_arguments import bad_calls
 from conformance.judge import require_truth
-from conformance.mismatch import Mismatch
+from conformance.mismatch import Declined, Mismatch
 from conformance.operator import Operator
 from conformance.properties.property import NotJudged, holds
 from oracle.formula import Call, Formula, argument_names, images, is_data
@@ -21,11 +21,12 @@ from oracle.truth import answer_shape
 
 ELSEWHERE = ","  # a layout: as NumPy makes it, in fresh memory
 REPEATS = 3
-# Values of the options that say where windows lie; the first that is another one and fits is taken.
+# Values of the options that say where windows lie; the first that is another one, fits and is not
+# declined is taken.
 GEOMETRIES: Mapping[str, Sequence[Any]] = {
-    "ceil_mode": (False, True), "output_padding": ((0, 0), (1, 0), (0, 1)),
-    **dict.fromkeys(("stride", "dilation"), ((1, 1), (2, 1), (1, 2))),
-    "padding": ((0, 0), (1, 0), (0, 1)),
+    "ceil_mode": (False, True), "output_padding": ((0, 0), (1, 1), (1, 0), (0, 1)),
+    **dict.fromkeys(("stride", "dilation"), ((1, 1), (2, 2), (2, 1), (1, 2))),
+    "padding": ((0, 0), (1, 1), (1, 0), (0, 1)),
 }  # fmt: skip
 
 
@@ -38,12 +39,19 @@ def is_stateless(backend: Backend, operator: Operator, formula: Formula, call: C
     first = _answer(backend, operator, formula, call, "")
     _answer(backend, operator, formula, other, "the same call with other numbers in its place")
     _answer(backend, operator, formula, call, "the same call with other numbers", "", first)
-    for name, changed in (
+    for name, calls in (
         *_other_option(operator, formula, call), *_other_geometry(operator, formula, call)
     ):  # fmt: skip
-        _answer(backend, operator, formula, changed, f"the same call with another {name}")
-        after = f"the same call with {name}={changed[name]!r}"
-        _answer(backend, operator, formula, call, after, "", first)
+        for changed in calls:
+            with suppress(NotJudged):
+                try:
+                    after = f"the same call with another {name}"
+                    _answer(backend, operator, formula, changed, after)
+                except Declined:
+                    continue
+            after = f"the same call with {name}={changed[name]!r}"
+            _answer(backend, operator, formula, call, after, "", first)
+            break
     for bad in list(bad_calls(formula, call))[:1]:
         backend.refuses(formula, bad.call)
         _answer(backend, operator, formula, call, "a call that is illegal", "", first)
@@ -74,7 +82,9 @@ def _answer(
     return got
 
 
-def _other_option(operator: Operator, formula: Formula, call: Call) -> Iterator[tuple[str, Call]]:
+def _other_option(
+    operator: Operator, formula: Formula, call: Call
+) -> Iterator[tuple[str, Iterable[Call]]]:
     """Yield the options that change no shape, and the call with another value of each."""
     others: dict[str, Callable[[Any], Any]] = {
         "count_include_pad": lambda counted: not counted,
@@ -85,27 +95,34 @@ def _other_option(operator: Operator, formula: Formula, call: Call) -> Iterator[
     }
     for name in argument_names(formula)[1]:
         if name in others and (value := others[name](call[name])) != call[name]:
-            yield name, operator.complete({**call, name: value}, 0)
+            yield name, [operator.complete({**call, name: value}, 0)]
 
 
-def _other_geometry(operator: Operator, formula: Formula, call: Call) -> Iterator[tuple[str, Call]]:
-    """Yield the options of windows, and the call with another value of each that is legal.
+def _other_geometry(
+    operator: Operator, formula: Formula, call: Call
+) -> Iterator[tuple[str, Iterable[Call]]]:
+    """Yield the options of windows, and the calls with other values of each that are legal."""
+    for name in argument_names(formula)[1]:
+        yield name, _with_others(operator, call, name)
+
+
+def _with_others(operator: Operator, call: Call, name: str) -> Iterator[Call]:
+    """Yield the call with other values of an option.
 
     Everything else is what it was, but for the shape of what goes back through the windows.
     """
-    for name in argument_names(formula)[1]:
-        for value in GEOMETRIES.get(name, ()):
-            if value == call[name]:
-                continue
-            changed = {**call, name: value}
-            with suppress(ValueError):  # the windows do not fit
-                windows = answer_shape(operator.formula, changed)
-                if not prod(windows):
-                    continue
-                if "grad_output" in call:
-                    changed["grad_output"] = np.resize(call["grad_output"], windows)
-                yield name, operator.complete(changed, 0)
-                break
+    for value in GEOMETRIES.get(name, ()):
+        if value == call[name]:
+            continue
+        changed = {**call, name: value}
+        try:
+            windows = answer_shape(operator.formula, changed)
+        except ValueError:  # they do not fit
+            continue
+        if prod(windows):
+            if "grad_output" in call:
+                changed["grad_output"] = np.resize(call["grad_output"], windows)
+            yield operator.complete(changed, 0)
 
 
 def _next_axis(shape: tuple[int, ...], axis: int) -> int:
