@@ -107,7 +107,8 @@ DLPack.
     }
 
 What is not claimed is printed as not claimed.  An accumulator is what every sum is held in, and
-every elementary function computed in, before the result is rounded once to its dtype, to nearest.
+every elementary function computed in, before the result is rounded once to its dtype, to nearest:
+it holds at least what the dtype does.
 The sums of n terms have no bound where n * 2**-bits reaches 1, bits being the significand's: 2048
 in float16 and 256 in bfloat16, as accumulators of their own.  There, and where a sum may overflow,
 only exact data judge.  Options that are numbers (negative_slope, learning_rate) are the dtype's.

@@ -24,7 +24,7 @@ from conformance.backend import FUNCTIONS
 from conformance.candidate import Request
 from conformance.cli import app
 from conformance.isolation.isolated import Isolated, Limits
-from conformance.registry import Confinement
+from conformance.registry import Confinement, UnusableBackend
 from tests.conftest import SEEDS
 
 # By module and operator: each breaks a property within the default number of examples.
@@ -83,10 +83,6 @@ REJECTED = {
 }  # fmt: skip
 # Not wrong where they answer, and what a reader of the certificate sees of them.
 DISCLOSED = {
-    "answers:claims_single_for_double": (
-        "linear",
-        lambda c: c.contract["accumulators"] == {"float64": "float32"},
-    ),
     "checker:replaces_what_looks_at_arguments": (
         "relu",
         lambda c: "it changed the code of the suite of its process (relu)" in c.text(),
@@ -116,6 +112,7 @@ DISCLOSED = {
 }
 TORCH = ["falls_back_on_torch", "falls_back_in_secret"]
 ANOTHER_PROCESS = "partial:falls_back_in_another_process"
+CLAIM_TOO_LITTLE = "answers:claims_single_for_double"
 HOLD_UP = ["drips", "stops_its_guardian"]
 ONE, TWO = np.ones((1, 3, 2, 2), np.float32), np.ones((2, 3, 2, 2), np.float32)
 
@@ -132,6 +129,7 @@ ADVERSARIES = {
 OTHERS = {
     *DISCLOSED,
     ANOTHER_PROCESS,
+    CLAIM_TOO_LITTLE,
     *(f"partial:{name}" for name in TORCH),
     *(f"checker:{name}" for name in HOLD_UP),
 }
@@ -200,6 +198,12 @@ def test_what_is_left_out_is_told(name):
     certificate = judged(name, operator, examples=25)
     assert not certificate.mismatches
     assert is_told(certificate), certificate.text()
+
+
+def test_sums_that_hold_less_than_the_numbers_cannot_be_claimed():
+    said = "accumulator of float64 'float32' holds less than float64"
+    with pytest.raises(UnusableBackend, match=said):
+        judged(CLAIM_TOO_LITTLE, "linear")
 
 
 @pytest.mark.parametrize("name", ["lies_in_an_error", "lies_in_a_class", "lies_in_its_answer"])

@@ -467,8 +467,8 @@ SMOOTH = {
 LOGITS = {
     "exact": (),
     "floats": (
-        "moderate", "large logits", "rows of different scale", "rows far apart", "minus infinity",
-        "equal logits", "grid",
+        "moderate", "large logits", "rows of different scale", "rows far apart", "far apart",
+        "minus infinity", "equal logits", "grid",
     ),
     "slopes": ("grid",),
 }  # fmt: skip

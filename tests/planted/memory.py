@@ -7,6 +7,7 @@ from implementations import im2col as good
 from tests.planted.conv2d import fault as conv2d_fault
 from tests.planted.conv2d import rest
 from tests.planted.fault import fault, gap
+from tests.planted.not_finite import KEPT
 
 # -- memory layout --------------------------------------------------------------------------------
 
@@ -157,12 +158,12 @@ def avg_pool2d_keeps_its_plan_by_shape():
     return avg_pool2d
 
 
-@fault("subnormal")
+@fault("subnormal", contract=KEPT)
 def relu_flushes_subnormals(z):
     return np.where(abs(z) < np.finfo(z.dtype).tiny, z * 0, good.relu(z))
 
 
-@fault("subnormal")
+@fault("subnormal", contract=KEPT)
 def relu_grad_is_0_at_subnormals(grad_output, z):
     flushed = np.where(abs(z) < np.finfo(z.dtype).tiny, z * 0, z)
     return good.relu_grad(grad_output, flushed)
