@@ -1,5 +1,7 @@
 """Every layout is an equal array that lies otherwise, and is judged: all arguments so, or one."""
 
+import subprocess
+import sys
 from types import SimpleNamespace
 
 import numpy as np
@@ -162,3 +164,21 @@ def test_what_is_declined_is_not_passed():
         if (o.formula, o.property_name) == ("relu", "ignores_memory_layout")
     )
     assert outcome.declined > 0
+
+
+def test_pytorch_is_given_elements_in_order_where_it_would_read_address_0():
+    """In a process of its own: PyTorch 2.13 ends it where channels lie together."""
+    script = """
+import numpy as np
+from implementations import torch_reference as backend
+x = np.ones((3, 2, 1, 2), np.float32).transpose(0, 3, 1, 2)
+weight, options = np.ones((3, 2, 2, 1), np.float32), {"stride": (3, 2), "padding": (0, 1)}
+arrays = backend.from_numpy(x), backend.from_numpy(weight)
+assert arrays[0].stride() == (4, 1, 2, 2), arrays[0].stride()
+print([*backend.conv2d(*arrays, None, **options, dilation=(1, 2), groups=1).shape])
+"""
+    pytest.importorskip("torch")
+    run = subprocess.run(
+        [sys.executable, "-c", script], capture_output=True, text=True, check=False
+    )
+    assert (run.returncode, run.stdout.strip()) == (0, "[3, 3, 1, 2]"), run.stderr

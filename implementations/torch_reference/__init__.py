@@ -3,9 +3,11 @@
 Needs PyTorch: pip install 'gradoracle[torch]'.
 """
 
+from collections.abc import Callable
+from functools import wraps
 from importlib import import_module
 from importlib.util import find_spec
-from typing import Any
+from typing import Any, TypeVar, cast
 
 import numpy as np
 import numpy.typing as npt
@@ -15,6 +17,7 @@ try:
 except ImportError as error:
     raise ImportError("PyTorch is not installed: pip install 'gradoracle[torch]'") from error
 
+from implementations.torch_reference import convolution
 from implementations.torch_reference.activations import (
     leaky_relu,
     leaky_relu_grad,
@@ -26,14 +29,8 @@ from implementations.torch_reference.activations import (
     tanh_grad,
 )
 from implementations.torch_reference.convolution import (
-    conv2d,
     conv2d_grad_bias,
-    conv2d_grad_input,
-    conv2d_grad_weight,
-    conv_transpose2d,
     conv_transpose2d_grad_bias,
-    conv_transpose2d_grad_input,
-    conv_transpose2d_grad_weight,
 )
 from implementations.torch_reference.dense import (
     batch_mean,
@@ -92,6 +89,29 @@ __all__ = [
     "to_numpy",
 ]
 
+
+F = TypeVar("F", bound=Callable[..., torch.Tensor])
+
+
+def _in_order(function: F) -> F:
+    """Return the function on tensors whose elements lie in order.
+
+    Where channels lie together, PyTorch 2.13 reads address 0 if a stride is wider than the image.
+    """
+
+    @wraps(function)
+    def called(*arrays: torch.Tensor | None, **options: Any) -> torch.Tensor:
+        return function(*(a if a is None else a.contiguous() for a in arrays), **options)
+
+    return cast("F", called)
+
+
+conv2d = _in_order(convolution.conv2d)
+conv2d_grad_input = _in_order(convolution.conv2d_grad_input)
+conv2d_grad_weight = _in_order(convolution.conv2d_grad_weight)
+conv_transpose2d = _in_order(convolution.conv_transpose2d)
+conv_transpose2d_grad_input = _in_order(convolution.conv_transpose2d_grad_input)
+conv_transpose2d_grad_weight = _in_order(convolution.conv_transpose2d_grad_weight)
 
 HALVES = ("float16", "bfloat16") if find_spec("ml_dtypes") else ("float16",)
 # What PyTorch 2.13 does not compute in float32 and round once.  Its convolutions of halves are

@@ -1,7 +1,7 @@
 """PyTorch on tensors whose channels lie together, where oneDNN's convolutions are at their fastest.
 
-Only to time others beside it.  Convolutions in groups are declined: in PyTorch 2.13 some of them
-end the process, such as 1x1 of [1, 2, 2, 1] in two groups, padded by (0, 1), at stride (1, 2).
+Only to time others beside it: in PyTorch 2.13 some convolutions end the process, where a stride is
+wider than the image.  In groups, where most did that were seen, they are declined.
 """
 
 from collections.abc import Callable
@@ -13,6 +13,7 @@ import torch
 
 from implementations import torch_reference
 from implementations.torch_reference import *  # noqa: F403 - the same functions, but for some below
+from implementations.torch_reference import convolution
 
 __all__ = torch_reference.__all__
 
@@ -29,12 +30,12 @@ def _of_one_group(function: F) -> F:
     return cast("F", called)
 
 
-conv2d = _of_one_group(torch_reference.conv2d)
-conv2d_grad_input = _of_one_group(torch_reference.conv2d_grad_input)
-conv2d_grad_weight = _of_one_group(torch_reference.conv2d_grad_weight)
-conv_transpose2d = _of_one_group(torch_reference.conv_transpose2d)
-conv_transpose2d_grad_input = _of_one_group(torch_reference.conv_transpose2d_grad_input)
-conv_transpose2d_grad_weight = _of_one_group(torch_reference.conv_transpose2d_grad_weight)
+conv2d = _of_one_group(convolution.conv2d)
+conv2d_grad_input = _of_one_group(convolution.conv2d_grad_input)
+conv2d_grad_weight = _of_one_group(convolution.conv2d_grad_weight)
+conv_transpose2d = _of_one_group(convolution.conv_transpose2d)
+conv_transpose2d_grad_input = _of_one_group(convolution.conv_transpose2d_grad_input)
+conv_transpose2d_grad_weight = _of_one_group(convolution.conv_transpose2d_grad_weight)
 
 
 def from_numpy(array: npt.NDArray[Any]) -> torch.Tensor:  # type: ignore[no-redef]
