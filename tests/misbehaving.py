@@ -352,4 +352,9 @@ def _falls_back(grad_output):
     return right(grad_output)
 
 
+@when_two
+def loads_late(dy):
+    import iniconfig  # noqa: F401 - of pytest's, which the suite does not load in a worker
+
+
 falls_back = SimpleNamespace(conv2d_grad_bias=_falls_back)

@@ -286,6 +286,7 @@ def test_it_is_told(name):
     judged = next(c for c in checks() if (c[1].__name__, c[2].name) == (formula, property_))
     outcome = examine(wrap(candidate), *judged, examples=300, seed=seed)
     assert outcome.status == "mismatch", outcome.reason
+    assert "raised" not in outcome.reason  # that would be another fault
 
 
 # -- what claims less -----------------------------------------------------------------------------

@@ -34,7 +34,7 @@ SEGMENT = 1 << 20  # bytes to begin with
 TOGETHER, ROOM = 64, 1 << 20  # requests in a message at most, and about the bytes of their arrays
 GIB = 1 << 30
 MOST_ARGUMENTS = 64  # more than any function of the protocol has
-MANY = 64  # answers of a worker, after which a fresh one may know less
+NEARLY_FRESH = 64  # answers of a worker; after more of them a fresh one may know less
 MOST_ACTS = 4096  # that a worker and what it forks may tell of
 GONE = "(no longer loaded)"  # in a version's place
 KINDS = ("answer", "declined", "raised", "converted", "unread", "unlooked", "returned")
@@ -123,7 +123,7 @@ class Isolated:
     _sent: deque[_Sent] = field(default_factory=deque, init=False)  # not answered
     _early: dict[int, tuple[Request | Look, Reply]] = field(default_factory=dict, init=False)
     _asked: int = field(default=0, init=False)  # messages so far
-    _left: dict[str, str] = field(default_factory=dict, init=False)  # modules of earlier workers
+    _earlier: dict[str, str] = field(default_factory=dict, init=False)  # workers' modules
     _slowest: float = field(default=0.0, init=False)
     _seen: set[tuple[str, str]] = field(default_factory=set, init=False)
     _stuck: set[str] = field(default_factory=set, init=False)  # functions that did not return
@@ -174,9 +174,9 @@ class Isolated:
         """
         self.forget()
         worker = self._worker
-        if worker is None or worker.ended is not None or worker.answers < MANY:
+        if worker is None or worker.ended is not None or worker.answers <= NEARLY_FRESH:
             return False
-        self._left = self.loaded()["modules"]  # what a call loaded, the next worker may not load
+        self._earlier = self.loaded()["modules"]  # what a call loaded, the next worker may not load
         if worker.ended is None:
             self._kill(worker)
         if self._worker is worker:
@@ -195,7 +195,7 @@ class Isolated:
         if not isinstance(modules, dict):
             modules = {}
         refused = [*map(str, refused)] if isinstance(refused, list) else []
-        once = {**dict.fromkeys(self.acts.get(acts.LOADED, ()), GONE), **self._left}
+        once = {**dict.fromkeys(self.acts.get(acts.LOADED, ()), GONE), **self._earlier}
         return {
             "modules": {str(k): str(v) for k, v in sorted({**once, **modules}.items())},
             "refused": sorted({*refused, *self.acts.get(acts.REFUSED, ())}),
