@@ -12,6 +12,7 @@ Forcing something narrows a range and never filters, so no draw is rejected.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from hashlib import shake_128
 from typing import TypeAlias, TypeVar
 
 from oracle.geometry import Pair
@@ -26,9 +27,12 @@ BATCH_LIMITS = (7, 8, 9, 15, 16, 17, 31, 32, 33)
 THREADS = 1024  # of one block
 BLOCKS = 65_535  # of a grid's second and third axis
 # What every certificate goes past: tiles, warps and blocks, a grid's axis and 16 bits, short sums.
-PAST = (33, 65, 129, 257, THREADS + 1)
+PAST = (33, 65, 129, 257, 384, 513, 640, 767, 896, 1021, THREADS + 1, 1536, 2049, 4097)
 MANY = (257, 257)  # more than 65 536 together
+TWO = (65, 129, 257)  # two sides that are large at once
 LONG = 2**13 + 1
+LONGER = 2**15 + 3  # terms of a sum, past what 16 bits count
+FAR = 2**16 + 1  # past what 16 bits count, and a grid's second and third axis
 
 BYTES = 2  # a choice: enough that the remainder favours no entry of a list noticeably
 ROW = 48 * BYTES  # bytes of a geometry; conv2d makes at most 30 choices
@@ -63,3 +67,9 @@ class Choices:
     def seed(self) -> int:
         """Choose a seed of 32 bits."""
         return self.integer(0, 2**16 - 1) << 16 | self.integer(0, 2**16 - 1)
+
+
+def spread(*parts: object) -> Choices:
+    """Return choices that depend on these parts only, and on nothing in common with others'."""
+    text = " ".join(map(str, parts)).encode()
+    return Choices(shake_128(text).digest(ROW))

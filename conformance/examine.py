@@ -11,19 +11,22 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from math import inf
 from time import perf_counter
-from typing import Any
+from typing import Any, TypeAlias
 
 import numpy as np
 
 from conformance.backend import Backend, How
 from conformance.certificate import UNCLAIMED, Outcome
+from conformance.choices import Choices, spread
+from conformance.coverage import CHANGED, DTYPE, DTYPES, Cover, Covered
+from conformance.covering import Row
 from conformance.data import Style
 from conformance.evidence import explanations, wrong_answers
 from conformance.lies import blindness
 from conformance.minimise import simplest_numbers, smallest_sizes
 from conformance.misconceptions import is_evidence
 from conformance.mismatch import Answer, Declined, Mismatch
-from conformance.operator import Geometry, Operator
+from conformance.operator import Geometry, Operator, Variant
 from conformance.profiles import PROFILES
 from conformance.properties import PROPERTIES, NothingToJudge, NotJudged, Property
 from conformance.report import Finding, in_a_line, report
@@ -38,9 +41,14 @@ from oracle.truth import data_dtype
 
 PATIENCE = 60.0  # seconds to make a counterexample smaller: one that crashes may be slow to repeat
 DRAWS = 4  # of other numbers, for a smaller geometry to fail on
+LITTLE = 5_000  # products of a call that Python's loops may take
+TOGETHER = 16  # rows of a covering array that are performed at once
 ATTEMPTS = 4  # to draw calls that a property says something about
 REMEMBERED = 8  # calls on which wrong answers are planted, at most
 EVIDENCE = 20  # answers kept to tell misconceptions apart, at most
+
+
+Drawn: TypeAlias = tuple[Geometry, Style, str]  # what a call is made of; the dtype is last
 
 
 @dataclass
@@ -67,6 +75,7 @@ class Examination:
     at_scale: bool = False  # all layers of real networks are judged, not the few small ones
     layers: list[str] = field(default_factory=list)  # that were judged
     layers_left: int = 0  # that were not
+    covered: list[Covered] = field(default_factory=list)  # by covering arrays
     nothing: str = ""  # why there is nothing to judge
 
     def dtypes(self) -> tuple[str, ...]:
@@ -87,37 +96,95 @@ class Examination:
         more of a geometry, the simplest one before it.
         """
         simplest, *_ = styles = self.operator.styles.of(self.property.kind)
-        drawn: list[tuple[Geometry, Sequence[Style]]] = []
+        drawn: list[Drawn] = []
         for geometry in geometries:
             one = styles[geometry.seed % len(styles)]
             more = self.property.styles_per_geometry > 1 and one is not simplest
-            drawn.append((geometry, (simplest, one) if more else (one,)))
+            drawn += self._in_dtypes(geometry, (simplest, one) if more else (one,))
         self._judge_in(drawn)
+
+    def _in_dtypes(self, geometry: Geometry, styles: Sequence[Style]) -> list[Drawn]:
+        """Return a geometry in these styles and every dtype of `_dtypes`."""
+        return [(geometry, one, d) for d in self._dtypes(geometry.seed) for one in styles]
 
     def judge_corners(self, seed: int) -> None:
         """Judge the operator's corners, each in one style and every dtype of `_dtypes`."""
         simplest = self.operator.styles.of(self.property.kind)[0]
-        for at, (region, sizes, style) in enumerate(self.property.corners(self.operator)):
-            geometry = Geometry("boundary", region, sizes, (seed + at) % 2**32)
-            self._judge_in([(geometry, [style or simplest])])
+        for at, corner in enumerate(self.property.corners(self.operator)):
+            geometry = Geometry("boundary", corner.region, corner.sizes, (seed + at) % 2**32)
+            drawn = self._in_dtypes(geometry, [corner.style or simplest])
+            if corner.in_turn:
+                drawn = [drawn[(at + seed) % len(drawn)]]
+            self._judge_in(drawn)
 
-    def _judge_in(self, drawn: Sequence[tuple[Geometry, Sequence[Style]]]) -> None:
-        calls = [
-            ((geometry, one, dtype), self.operator.call(geometry.sizes, one, geometry.seed, dtype))
-            for geometry, styles in drawn
-            for dtype in self._dtypes(geometry.seed)
-            for one in styles
-        ]
+    def _judge_in(self, drawn: Sequence[Drawn]) -> list[bool]:
+        """Judge calls and return which of them count."""
+        calls = [(of, self.operator.call(of[0].sizes, of[1], of[0].seed, of[2])) for of in drawn]
+        count: list[bool] = []
         if self.property.asks is not None:
             asks = [(self.formula, call) for _, call in calls]
             self.backend.foresee(*asks, how=[self.property.asks])
         try:
             for drawn_of, call in calls:
                 self.drawn = geometry, _, dtype = drawn_of
-                if self.judge_call(call):
-                    self.calls[dtype, geometry.stratum] += 1
+                count.append(self.judge_call(call))
+                self.calls[dtype, geometry.stratum] += count[-1]
         finally:
             self.backend.forget()
+        return count
+
+    def check_covers(self, seed: int) -> None:
+        """Check the calls of the operator's covering arrays, each in one style and one dtype."""
+        for cover, strength in self.property.covers(self.operator, self.formula):
+            drawn = [
+                (row, self._of_row(cover, at, row, seed))
+                for at, row in enumerate(cover.rows(strength))
+            ]
+            if self.property.size == "small":
+                drawn = [one for one in drawn if cover.work(one[1][0].sizes) <= LITTLE]
+            counted: list[Row] = []
+            for start in range(0, len(drawn), TOGETHER):
+                some = drawn[start : start + TOGETHER]
+                judged = self._judge_in([one for _, one in some])
+                counted += [row for (row, _), counts in zip(some, judged, strict=True) if counts]
+            self.covered.append(cover.covered(counted, strength))
+
+    def check_variants(self, seed: int) -> None:
+        """Check the layers of real networks with one option changed, each in one dtype."""
+        variants = self.property.variants(self.operator, self.formula)
+        judged = 0
+        for start in range(0, len(variants), TOGETHER):
+            some = enumerate(variants[start : start + TOGETHER], start)
+            judged += sum(self._judge_in([self._of_variant(at, one, seed) for at, one in some]))
+        if variants:
+            self.covered.append(Covered(CHANGED, 1, judged, judged, len(variants)))
+
+    def _of_variant(self, at: int, variant: Variant, seed: int) -> Drawn:
+        """Return what a layer with one option changed is in this run."""
+        own = spread(seed, variant.region)
+        geometry = Geometry("layers", variant.region, variant.sizes(own), own.seed())
+        return self._in_turn(geometry, own, at + seed)
+
+    def _in_turn(self, geometry: Geometry, own: Choices, turn: int) -> Drawn:
+        """Return a geometry in one style, and in the dtype whose turn it is."""
+        styles, dtypes = self.operator.styles.of(self.property.kind), self._classes_of_dtypes()
+        of_class = dtypes[turn % len(dtypes)]
+        dtype = of_class[geometry.seed % len(of_class)]
+        return geometry, styles[own.integer(0, len(styles) - 1)], dtype
+
+    def _of_row(self, cover: Cover, at: int, row: Row, seed: int) -> Drawn:
+        """Return what a row of a covering array stands for in this run."""
+        own = spread(seed, cover.name, cover.strength, at)
+        chosen = cover.factors.chosen(row)
+        geometry = Geometry("combinations", cover.name, cover.sizes(chosen, own), own.seed())
+        turn = DTYPES.index(chosen[DTYPE]) if DTYPE in chosen else at + seed
+        return self._in_turn(geometry, own, turn)
+
+    def _classes_of_dtypes(self) -> list[list[str]]:
+        """Return the claimed dtypes: each by itself, but half precision together."""
+        claimed = self.dtypes()
+        halves = [d for d in claimed if d in HALVES]
+        return [*([d] for d in claimed if d not in HALVES), *([halves] if halves else [])]
 
     def _dtypes(self, seed: int) -> list[str]:
         """Return the claimed dtypes that a geometry is judged in.
@@ -407,6 +474,8 @@ def _judge_drawn(exam: Examination) -> None:
         if exam.calls or exam.declined or not exam.not_judged:
             break  # else the few that were drawn happened to be not applicable
     if exam.examples >= PROFILES["certify"]:  # fewer are a quick look
+        exam.check_covers(_own_seed(exam))
+        exam.check_variants(_own_seed(exam))
         exam.judge_corners(_own_seed(exam))
 
 

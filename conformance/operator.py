@@ -2,9 +2,11 @@
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import combinations
 from typing import Any, Literal, NamedTuple, TypeAlias
 
-from conformance.choices import PAST, Choices
+from conformance.choices import FAR, PAST, TWO, Choices
+from conformance.coverage import Cover
 from conformance.data import EXACT, FLOATS, INTEGERS, NOT_FINITE, Style
 from oracle.formula import Call, Formula, output_of
 from oracle.geometry import Shape
@@ -38,6 +40,20 @@ class Corner(NamedTuple):
     region: str
     sizes: Mapping[str, int]
     style: Style | None = None  # of its numbers; None: the simplest
+    in_turn: bool = False  # in one of the claimed dtypes: it is large
+
+
+class Variant(NamedTuple):
+    """A layer of a real network with one change, as the sizes of a small call."""
+
+    layer: str
+    change: str  # "": none
+    sizes: Callable[[Choices], Mapping[str, int]]  # drawn where the layer leaves them open
+
+    @property
+    def region(self) -> str:
+        """The layer and its change, in words."""
+        return f"{self.layer}, {self.change}" if self.change else self.layer
 
 
 class Workload(NamedTuple):
@@ -52,7 +68,21 @@ def past_limits(
     tiny: Mapping[str, int], names: Sequence[str], style: Style | None = None
 ) -> tuple[Corner, ...]:
     """Return the corners in which one size is past a limit of the machine, the others tiny."""
-    return tuple(Corner(f"{n} {past}", {**tiny, n: past}, style) for n in names for past in PAST)
+    return (
+        *(Corner(f"{n} {past}", {**tiny, n: past}, style) for n in names for past in PAST),
+        *(Corner(f"{n} {FAR}", {**tiny, n: FAR}, style, in_turn=True) for n in names),
+    )
+
+
+def two_large(
+    tiny: Mapping[str, int], names: Sequence[str], style: Style | None = None
+) -> tuple[Corner, ...]:
+    """Return the corners in which two sizes are large at once, up to a product beyond 2**16."""
+    return tuple(
+        Corner(f"{one} and {other} {size}", {**tiny, one: size, other: size}, style)
+        for one, other in combinations(names, 2)
+        for size in TWO
+    )
 
 
 def of_size_one(sizes: Mapping[str, int], *names: str) -> tuple[Corner, ...]:
@@ -120,6 +150,9 @@ class Operator:
     curvature: Callable[[Call], float] = _straight
     share: float = 1.0  # of the profile's examples: simple operators need fewer
     layers: tuple[Workload, ...] = ()  # of real networks, judged by what judges at scale
+    covers: tuple[Cover, ...] = ()  # combinations of options that every certification meets
+    # Layers of real networks with one option changed, which every certification meets.
+    variants: Callable[[], Sequence[Variant]] = tuple
     corners: tuple[Corner, ...] = ()  # judged once by what judges the numbers, beside what is drawn
     # Likewise by what lays arrays otherwise: axes of size 1 have any stride, and are mistaken.
     ones: tuple[Corner, ...] = ()

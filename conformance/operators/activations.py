@@ -27,7 +27,7 @@ from conformance.data import (
     wide_range,
 )
 from conformance.operator import Arguments, Operator, Policies, Styles
-from conformance.operators import shapes
+from conformance.operators import shape_cover, shapes
 from oracle.formula import Call, Formula
 from oracle.rounding import Format
 
@@ -142,6 +142,7 @@ def _operator(
         unsettled=_at_nan,
         curvature=lambda _: curvature,
         share=0.3,
+        covers=shape_cover.elementwise({n: range(a, b + 1) for n, (a, b) in options.items()}),
         corners=shapes.corners(dict.fromkeys(options, 0), corner_style),
     )
 

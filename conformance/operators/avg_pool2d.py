@@ -6,7 +6,7 @@ from typing import Any
 
 import oracle
 from conformance.operator import Arguments, Operator
-from conformance.operators import pooling
+from conformance.operators import pooling, pooling_cover
 from oracle.geometry import pool_shape
 
 
@@ -38,6 +38,8 @@ AVG_POOL2D = Operator(
     arguments=arguments,
     witness=_witness,
     share=0.4,
+    covers=pooling_cover.covers(dilated=False),
+    variants=partial(pooling.variants, dilated=False),
     corners=pooling.CORNERS,
     ones=pooling.ONES,
 )

@@ -10,6 +10,7 @@ from conformance.choices import (
     BLOCKS,
     LIMITS,
     LONG,
+    LONGER,
     MANY,
     THREADS,
     Choices,
@@ -24,10 +25,14 @@ from conformance.operator import (
     Geometry,
     Operator,
     Size,
+    Variant,
     Workload,
     of_size_one,
     past_limits,
+    two_large,
 )
+from conformance.operators import layer_options
+from conformance.operators.convolution_cover import COVERS
 from oracle.geometry import Pair, conv2d_shapes, extent
 
 # What a free geometry draws from.  `rows` counts output pixels of a side and `rest` the pixels
@@ -72,7 +77,7 @@ class Layer(NamedTuple):
     stride: int
     padding: Pair
     dilation: int = 1
-    groups: str = "one"  # "one", "two" or "depthwise"
+    groups: str = "one"  # "one", "two", "three", "32" or "depthwise"
 
 
 LAYERS = (
@@ -91,17 +96,34 @@ LAYERS = (
     Layer("ResNet 7x7 stride 2", (7, 7), 2, (3, 3)),
     Layer("AlexNet 11x11 stride 4", (11, 11), 4, (2, 2)),
     Layer("AlexNet 5x5 in two groups", (5, 5), 1, (2, 2), groups="two"),
+    Layer("ViT 14x14 stride 14", (14, 14), 14, (0, 0)),
     Layer("ViT 16x16 stride 16", (16, 16), 16, (0, 0)),
+    Layer("ViT 32x32 stride 32", (32, 32), 32, (0, 0)),
+    Layer("SegFormer 7x7 stride 4", (7, 7), 4, (3, 3)),
+    Layer("SegFormer 8x8 stride 8", (8, 8), 8, (0, 0)),
+    Layer("CvT 7x7 stride 4", (7, 7), 4, (2, 2)),
+    Layer("YOLO 6x6 stride 2", (6, 6), 2, (2, 2)),
+    Layer("SRCNN 9x9", (9, 9), 1, (4, 4)),
+    Layer("GCN 1x15", (1, 15), 1, (0, 7)),
+    Layer("wav2vec 1x10 stride 5", (1, 10), 5, (0, 0)),
+    Layer("detection head 3x3 without padding", (3, 3), 1, (0, 0)),
+    Layer("stem 3x3 stride 2 without padding", (3, 3), 2, (0, 0)),
     Layer("DeepLab 3x3 dilated 2", (3, 3), 1, (2, 2), dilation=2),
     Layer("DeepLab 3x3 dilated 6", (3, 3), 1, (6, 6), dilation=6),
     Layer("DeepLab 3x3 dilated 12", (3, 3), 1, (12, 12), dilation=12),
+    Layer("DeepLab 3x3 dilated 18", (3, 3), 1, (18, 18), dilation=18),
     Layer("ResNeXt 3x3 grouped", (3, 3), 1, (1, 1), groups="two"),
+    Layer("ResNeXt 32x4d 3x3", (3, 3), 1, (1, 1), groups="32"),
+    Layer("ResNeXt 32x4d 3x3 stride 2", (3, 3), 2, (1, 1), groups="32"),
+    Layer("ShuffleNet 1x1 in three groups", (1, 1), 1, (0, 0), groups="three"),
     Layer("ResNeXt 3x3 grouped stride 2", (3, 3), 2, (1, 1), groups="two"),
     Layer("MobileNet 3x3 depthwise", (3, 3), 1, (1, 1), groups="depthwise"),
     Layer("MobileNet 3x3 depthwise stride 2", (3, 3), 2, (1, 1), groups="depthwise"),
+    Layer("EfficientNet 5x5 depthwise", (5, 5), 1, (2, 2), groups="depthwise"),
     Layer("EfficientNet 5x5 depthwise stride 2", (5, 5), 2, (2, 2), groups="depthwise"),
     Layer("ConvNeXt 7x7 depthwise", (7, 7), 1, (3, 3), groups="depthwise"),
 )
+GROUPS = {"one": 1, "two": 2, "three": 3, "32": 32}
 CHANNELS = (1, 2, 3, 4, 6, 8, 16, 17)
 ROWS = (1, 2, 3, 4, 5, 6, 7, 8, 9, 13, 14, 16, 17)
 
@@ -175,7 +197,9 @@ def _free(draw: Choices, size: Size) -> Geometry:
 def _idiomatic(draw: Choices, size: Size) -> Geometry:
     layer = draw.one_of(LAYERS)
     depth, filters = draw.one_of(CHANNELS), draw.one_of(CHANNELS)
-    groups = {"one": 1, "two": 2, "depthwise": depth}[layer.groups]
+    groups = {**GROUPS, "depthwise": depth}[layer.groups]
+    if layer.groups == "32":
+        depth, filters = min(depth, 4), min(filters, 4)
     if layer.groups == "depthwise":
         depth, filters = 1, draw.integer(1, 2)
     return _geometry(
@@ -314,9 +338,23 @@ def _both(name: str, height: int, width: int) -> dict[str, int]:
     return {f"{name}_height": height, f"{name}_width": width}
 
 
+# One pixel and a 1x1 kernel: what is large alone, or beside one other.
+NAMES = ("images", "groups", "depth", "multiplier", "height", "width")
+WHOLE = {"images": 3, "height": 2, "width": 3, **_both("kernel", 3, 3), **_both("padding", 1, 1)}
 PIXELS = dict(zip(("height", "width"), MANY, strict=True))
 CORNERS = (
     *past_limits(TINY, ("images", "groups", "depth", "multiplier")),
+    *past_limits(PLAIN, ("height", "width")),
+    *two_large(PLAIN, NAMES),
+    Corner("images, channels and filters", {**PLAIN, **WHOLE, "depth": 65, "multiplier": 65}),
+    Corner("images, groups and filters", {**PLAIN, **WHOLE, "groups": 65, "multiplier": 33}),
+    Corner("pixels, channels and filters", {
+        **PLAIN, "depth": 33, "multiplier": 34, "height": 35, "width": 36,
+    }),
+    *(
+        Corner(f"a sum of {LONGER} {n}", {**PLAIN, n: LONGER}, fractions_in(large), in_turn=True)
+        for n, large in (("depth", "x"), ("multiplier", "grad_output"), ("width", "x"))
+    ),
     Corner("many outputs", {**PLAIN, **PIXELS}),
     Corner("a long sum of pixels", {**PLAIN, "width": LONG}, fractions_in("grad_output")),
     Corner("a long sum of channels", {**PLAIN, "depth": LONG}, fractions_in("x")),
@@ -365,6 +403,16 @@ ONES = of_size_one(
 )  # fmt: skip
 
 
+def variants() -> tuple[Variant, ...]:
+    """Return the layers, each with one option changed."""
+    windows = [
+        (x.name, layer_options.window(x.kernel, x.stride, x.padding, x.dilation),
+         GROUPS.get(x.groups))
+        for x in LAYERS
+    ]  # fmt: skip
+    return layer_options.convolutions(windows, dict)
+
+
 def _witness(torch: Any) -> Callable[..., Any]:
     function: Callable[..., Any] = torch.nn.functional.conv2d
     return function
@@ -380,6 +428,8 @@ CONV2D = Operator(
     geometry=geometry,
     arguments=arguments,
     witness=_witness,
+    covers=COVERS,
+    variants=variants,
     corners=CORNERS,
     ones=ONES,
     layers=(

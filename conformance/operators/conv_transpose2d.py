@@ -5,13 +5,15 @@ there is the output here, and the pixels that no window reaches there are output
 """
 
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from typing import Any
 
 import oracle
 from conformance.choices import Choices
+from conformance.covering import Chosen
 from conformance.layers import UP_CONVOLUTIONS
-from conformance.operator import Arguments, Geometry, Operator, Size, Workload
-from conformance.operators import conv2d
+from conformance.operator import Arguments, Geometry, Operator, Size, Variant, Workload
+from conformance.operators import conv2d, convolution_cover, layer_options
 from oracle.geometry import Pair, conv_transpose2d_shapes, extent
 
 SIDES = ("height", "width")
@@ -75,6 +77,47 @@ def arguments(sizes: Mapping[str, int]) -> Arguments:
 
 NO_OUTPUT_PADDING = {"output_padding_height": 0, "output_padding_width": 0}
 
+
+def _cover_sizes(chosen: Chosen, draw: Choices) -> Mapping[str, int]:
+    """Return the sizes of what goes back through a convolution of these classes."""
+    return _gone_back_through(convolution_cover.sizes(chosen, draw))
+
+
+COVERS = tuple(cover._replace(sizes=_cover_sizes) for cover in convolution_cover.COVERS)
+
+# The up-convolutions of networks: kernel, stride, padding, output_padding, depthwise.
+UP_LAYERS = (
+    ("DCGAN 4x4 on one pixel", 4, 1, 0, 0, False),
+    ("DCGAN 4x4 stride 2", 4, 2, 1, 0, False),
+    ("U-Net 2x2 stride 2", 2, 2, 0, 0, False),
+    ("FCN 4x4 stride 2", 4, 2, 0, 0, False),
+    ("FCN-8s 16x16 stride 8", 16, 8, 4, 0, False),
+    ("StyleGAN 3x3 stride 2", 3, 2, 0, 0, False),
+    ("decoder 3x3 stride 2 with output_padding", 3, 2, 1, 1, False),
+    ("decoder 5x5 stride 2 with output_padding", 5, 2, 2, 1, False),
+    ("decoder 3x3 padded", 3, 1, 1, 0, False),
+    ("FSRCNN 9x9 stride 3 with output_padding", 9, 3, 4, 2, False),
+    ("bilinear 4x4 stride 2", 4, 2, 1, 0, True),
+    ("bilinear 5x5 stride 3", 5, 3, 1, 0, True),
+    ("bilinear 8x8 stride 4", 8, 4, 2, 0, True),
+    ("1x1", 1, 1, 0, 0, False),
+)
+
+
+def variants() -> tuple[Variant, ...]:
+    """Return the up-convolutions of networks, each with one option changed."""
+    layers = [
+        (name, replace(layer_options.window(kernel, stride, padding), rest=extra), groups)
+        for name, kernel, stride, padding, extra, depthwise in UP_LAYERS
+        for groups in ([None] if depthwise else [1])
+    ]
+    return layer_options.convolutions(layers, _gone_back_through)
+
+
+def _gone_back_through(sizes: Mapping[str, int]) -> Mapping[str, int]:
+    return _transposed(Geometry("", "", sizes, 1)).sizes
+
+
 # As the convolutions', gone back through: sums of pixels and of both kinds of channels.
 CORNERS = tuple(
     corner._replace(sizes=_transposed(Geometry("", "", corner.sizes, 1)).sizes)
@@ -106,6 +149,8 @@ CONV_TRANSPOSE2D = Operator(
     arguments=arguments,
     witness=_witness,
     share=0.5,
+    covers=COVERS,
+    variants=variants,
     corners=CORNERS,
     ones=ONES,
     layers=(

@@ -5,11 +5,11 @@ from functools import partial
 from typing import Any
 
 import oracle
-from conformance.choices import LONG, MANY
+from conformance.choices import LONG, LONGER, MANY
 from conformance.data import fractions_in, halves_that_cancel
 from conformance.layers import CLASSIFIERS
-from conformance.operator import Arguments, Corner, Operator, Size, Workload, past_limits
-from conformance.operators import shapes
+from conformance.operator import Arguments, Corner, Operator, Size, Workload, past_limits, two_large
+from conformance.operators import shape_cover, shapes
 
 NAMES = ("images", "inputs", "outputs")
 LAYERS = (
@@ -43,6 +43,14 @@ TINY = {"images": 2, "inputs": 2, "outputs": 2, "bias": 1}
 PLAIN = {**TINY, "images": 1, "inputs": 1, "outputs": 1}
 CORNERS = (
     *past_limits(TINY, NAMES),
+    *two_large(TINY, NAMES),
+    Corner("more than a tile of all", {"images": 65, "inputs": 66, "outputs": 67, "bias": 1}),
+    *(
+        Corner(
+            f"a sum of {LONGER} {name}", {**PLAIN, name: LONGER}, fractions_in(large), in_turn=True
+        )
+        for name, large in (("images", "x"), ("inputs", "x"), ("outputs", "grad_output"))
+    ),
     Corner("many outputs", {**PLAIN, "images": MANY[0], "outputs": MANY[1]}),
     Corner("a long sum of images", {**PLAIN, "images": LONG}, fractions_in("grad_output")),
     Corner("a long sum of inputs", {**PLAIN, "inputs": LONG}, fractions_in("x")),
@@ -88,6 +96,7 @@ LINEAR = Operator(
     arguments=arguments,
     witness=_witness,
     share=0.4,
+    covers=shape_cover.matrix(NAMES, {"bias": (0, 1)}, 3),
     corners=CORNERS,
     layers=tuple(
         Workload(

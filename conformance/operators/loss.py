@@ -11,13 +11,14 @@ from conformance.data import (
     Arrays,
     Random,
     Shapes,
+    few_numbers,
     normal,
     one_nan_among_floats,
     small_integers,
     styles,
 )
-from conformance.operator import Arguments, Corner, Operator, Size, Styles, past_limits
-from conformance.operators import shapes
+from conformance.operator import Arguments, Corner, Operator, Size, Styles, past_limits, two_large
+from conformance.operators import shape_cover, shapes
 from oracle.rounding import Format
 
 LAYERS = (("ten classes", (10,)), ("two classes", (2,)), ("ImageNet classes", (1000,)))
@@ -118,6 +119,7 @@ def grid(random: Random, sizes: Shapes, limits: Format) -> Arrays:
     return arrays
 
 
+(FEW_LOGITS,) = styles(few_numbers)
 (LAST_CLASS,) = styles(only_the_last_class)
 STYLES = Styles(
     exact=(),
@@ -177,8 +179,9 @@ SOFTMAX = Operator(
     complete=_some_class_is_possible,
     curvature=lambda _: 1 / 8,
     share=0.3,
+    covers=shape_cover.along_an_axis(),
     corners=(
-        *shapes.corners({"axis": 1, "from_end": 0}, many=False),
+        *shapes.along({"from_end": 0}, FEW_LOGITS),
         Corner(
             "impossible classes first",
             {
@@ -237,8 +240,11 @@ CROSS_ENTROPY = Operator(
     complete=_with_targets,
     curvature=lambda call: (len(call["logits"]) if call["reduction"] == "sum" else 1) / 8,
     share=0.3,
+    covers=shape_cover.matrix(NAMES, {"mean": (0, 1)}, 3),
     corners=(
-        *past_limits({"images": 1, "classes": 2, "mean": 1}, NAMES),
+        *past_limits({"images": 1, "classes": 2, "mean": 1}, NAMES, FEW_LOGITS),
+        *past_limits({"images": 3, "classes": 2, "mean": 0}, ("classes",), FEW_LOGITS),
+        *two_large({"images": 1, "classes": 2, "mean": 0}, NAMES, FEW_LOGITS),
         Corner("impossible classes first", {"images": 3, "classes": 65, "mean": 1}, LAST_CLASS),
         Corner("more than a tile", {"images": 33, "classes": 34, "mean": 1}),
         Corner("full tiles", {"images": 64, "classes": 32, "mean": 0}),

@@ -21,7 +21,7 @@ from conformance.data import (
     styles,
 )
 from conformance.operator import Arguments, Operator, Policies, Styles
-from conformance.operators import pooling
+from conformance.operators import pooling, pooling_cover
 from oracle.formula import Call, Formula
 from oracle.geometry import Array, Pair, Shape, pool_shape
 from oracle.max_pool2d import max_pool2d_indices, max_pool2d_values
@@ -160,6 +160,8 @@ MAX_POOL2D = Operator(
     complete=complete,
     unsettled=unsettled,
     share=0.4,
+    covers=pooling_cover.covers(dilated=True),
+    variants=partial(pooling.variants, dilated=True),
     corners=pooling.CORNERS,
     ones=pooling.ONES,
 )

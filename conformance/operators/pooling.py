@@ -5,7 +5,16 @@ from typing import Any
 
 from conformance.choices import BATCH_LIMITS, LIMITS, MANY, THREADS, Choices, Range, Ranges
 from conformance.data import increasing, styles
-from conformance.operator import Corner, Geometry, Size, of_size_one, past_limits
+from conformance.operator import (
+    Corner,
+    Geometry,
+    Size,
+    Variant,
+    of_size_one,
+    past_limits,
+    two_large,
+)
+from conformance.operators import layer_options
 from oracle.geometry import Pair, Shape, extent, pool_shape
 
 SIDES = ("height", "width")
@@ -52,7 +61,26 @@ LAYERS: tuple[tuple[str, int, int, int, int], ...] = (
     ("YOLO 13x13 stride 1 padded", 13, 1, 6, 0),
     ("global 7x7", 7, 7, 0, 0),
     ("U-Net 2x2", 2, 2, 0, 0),
+    ("MobileNet global 7x7 stride 1", 7, 1, 0, 0),
+    ("Inception global 8x8", 8, 8, 0, 0),
+    ("PoolFormer 3x3 stride 1 padded", 3, 1, 1, 0),
+    ("ResNet-D 2x2 ceil", 2, 2, 0, 1),
+    ("stem 3x3 stride 2 padded ceil", 3, 2, 1, 1),
+    ("blurred 2x2 stride 1", 2, 1, 0, 0),
+    ("SPP 9x9 stride 1 padded", 9, 1, 4, 0),
+    ("NASNet 5x5 stride 2 padded", 5, 2, 2, 0),
 )
+
+
+def variants(*, dilated: bool) -> tuple[Variant, ...]:
+    """Return the poolings of networks, each with one option changed."""
+    layers = [
+        (name, layer_options.window(kernel, stride, padding), bool(ceil))
+        for name, kernel, stride, padding, ceil in LAYERS
+    ]
+    return layer_options.poolings(layers, dilated=dilated, include=not dilated)
+
+
 ROWS = (1, 2, 3, 4, 5, 6, 7, 8, 13, 14)
 
 BOUNDARIES: dict[str, tuple[int, ...]] = {
@@ -160,6 +188,10 @@ TINY = {
 (INCREASING,) = styles(increasing)
 CORNERS = (
     *past_limits(TINY, ("images", "channels")),
+    *past_limits({**TINY, "channels": 1}, ("height", "width")),
+    *two_large({**TINY, "height": 1, "width": 2, "kernel_width": 2}, ("images", "channels")),
+    *two_large({**TINY, "channels": 1}, ("images", "height", "width")),
+    *two_large({**TINY, "images": 1}, ("channels", "height", "width")),
     Corner("many windows", {**TINY, "channels": 1, "height": MANY[0], "width": MANY[1] + 1}),
     Corner(
         "windows of many pixels",

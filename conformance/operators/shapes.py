@@ -2,9 +2,9 @@
 
 from collections.abc import Mapping, Sequence
 
-from conformance.choices import BATCH_LIMITS, LIMITS, MANY, THREADS, Choices
+from conformance.choices import BATCH_LIMITS, FAR, LIMITS, PAST, THREADS, Choices
 from conformance.data import Style
-from conformance.operator import Corner, Geometry, Size, past_limits
+from conformance.operator import Corner, Geometry, Size, past_limits, two_large
 from oracle.geometry import Shape
 
 AXES = ("images", "channels", "height", "width")
@@ -48,19 +48,38 @@ def array(
     return Geometry(stratum, region, sizes, draw.seed())
 
 
-def corners(
-    options: Mapping[str, int], style: Style | None = None, *, many: bool = True
-) -> tuple[Corner, ...]:
-    """Return corners of arrays of two axes, with these options; more than 65 536 elements last."""
+def corners(options: Mapping[str, int], style: Style | None = None) -> tuple[Corner, ...]:
+    """Return corners of arrays with these options: long sides, two or three long ones at once."""
     tiny = {"axes": 2, **dict.fromkeys(AXES, 1), **options}
-    wide = {**tiny, "axes": 3, "images": 2, "channels": 33, "height": 34}
-    most = {**tiny, "images": MANY[0], "channels": MANY[1]}
+    three = {**tiny, "axes": 3}
     return (
         *past_limits({**tiny, "channels": 2}, ("images",), style),
         *past_limits(tiny, ("channels",), style),
-        Corner("two sides past a tile", wide, style),
-        *([Corner("many elements", most, style)] if many else []),
+        *two_large(tiny, ("images", "channels"), style),
+        *two_large({**three, "images": 2}, ("channels", "height"), style),
+        Corner("three long sides", {**three, **dict.fromkeys(AXES[:3], 41)}, style, in_turn=True),
     )
+
+
+def along(options: Mapping[str, int], style: Style | None = None) -> tuple[Corner, ...]:
+    """Return corners of what works along an axis: each of three in turn is the long one."""
+    three = {"axes": 3, **dict.fromkeys(AXES, 1), "images": 2, "channels": 3, "height": 2}
+    places = (("images", 0), ("channels", 1), ("height", 2))
+    return (
+        *corners({**options, "axis": 1}, style),
+        *(
+            Corner(f"{name} {past}, along it",
+                   {**three, **options, name: past, "axis": axis}, style)
+            for name, axis in places
+            for past in PAST
+        ),
+        *(
+            Corner(f"{name} {past}, across it",
+                   {**three, **options, name: past, "axis": (axis + 1) % 3}, style)
+            for name, axis in places
+            for past in (THREADS + 1, FAR)
+        ),
+    )  # fmt: skip
 
 
 def shape_of(sizes: Mapping[str, int]) -> Shape:

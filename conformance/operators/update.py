@@ -6,7 +6,7 @@ from typing import Any
 
 import oracle
 from conformance.operator import Arguments, Operator
-from conformance.operators import shapes
+from conformance.operators import shape_cover, shapes
 
 RATES = (0.5, 0.125, 0.1, 0.001, 1.0, 0.0, 3.0)  # as float64 has them: see `Operator.call`
 
@@ -49,6 +49,7 @@ BATCH_MEAN = Operator(
     arguments=_mean_arguments,
     witness=_mean_witness,
     share=0.3,
+    covers=shape_cover.elementwise({}, least=2),
     corners=shapes.corners({}),
 )
 SGD_STEP = Operator(
@@ -58,5 +59,6 @@ SGD_STEP = Operator(
     arguments=_step_arguments,
     witness=_step_witness,
     share=0.3,
+    covers=shape_cover.elementwise({"rate": range(len(RATES))}),
     corners=shapes.corners({"rate": 0}),
 )

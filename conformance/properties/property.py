@@ -2,18 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Literal, TypeAlias
 
 from conformance.backend import Backend, How
-from conformance.operator import Corner, Kind, Operator, Size
-from oracle.formula import Call, Chained, Formula, algebra
+from conformance.coverage import PAIRS, Cover
+from conformance.operator import Corner, Kind, Operator, Size, Variant
+from conformance.profiles import PROFILES
+from oracle.formula import Call, Chained, Formula, algebra, argument_names
 
 Check: TypeAlias = Callable[[Backend, Operator, Formula, Call], float]
 Where: TypeAlias = Callable[[Operator, Formula], bool]
 
 
+DTYPES_OF_A_DRAW = 3  # in which a drawn geometry is checked; a row is in one
 FEWEST = 2  # geometries of a check: the first that is drawn is the simplest
 
 
@@ -68,12 +71,40 @@ class Property:
         """Return the corners of `operator` that are judged: on exact data, if it has any."""
         if self.at_ones:
             return operator.ones
-        judges = self.at_corners and (self.kind == "exact" or not operator.styles.exact)
-        return operator.corners if judges else ()
+        return operator.corners if self._has_corners(operator) else ()
+
+    def covers(self, operator: Operator, formula: Formula) -> list[tuple[Cover, int | None]]:
+        """Return the covering arrays of a formula, each with its strength (None: its own).
+
+        The property that corners are for meets all of them; any other, the first at strength 2.
+        A formula of one array has no options to combine.
+        """
+        if self.on_layers or not operator.covers:
+            return []
+        one_array = sum(map(len, argument_names(formula))) == 1
+        if one_array or not self._has_corners(operator):
+            return [(operator.covers[0], PAIRS)]
+        return [(cover, None) for cover in operator.covers]
+
+    def variants(self, operator: Operator, formula: Formula) -> Sequence[Variant]:
+        """Return the layers with one option changed on which a formula is checked."""
+        one_array = sum(map(len, argument_names(formula))) == 1
+        return () if one_array or not self._has_corners(operator) else operator.variants()
+
+    def _has_corners(self, operator: Operator) -> bool:
+        """Return whether this is what judges the operator's numbers: exactly, if it can be."""
+        return self.at_corners and (self.kind == "exact" or not operator.styles.exact)
 
     def examples(self, operator: Operator, profile: int) -> int:
-        """Return how many geometries of `operator` a check draws."""
-        return max(FEWEST, round(profile * self.share * operator.share))
+        """Return how many geometries of `operator` a check draws.
+
+        A whole run has its covering array beside them, whose rows are drawn less.
+        """
+        count = round(profile * self.share * operator.share)
+        covers = [] if self.on_layers else operator.covers[:1]
+        if profile >= PROFILES["certify"]:
+            count -= sum(len(cover.rows(PAIRS)) // DTYPES_OF_A_DRAW for cover in covers)
+        return max(FEWEST, count, round(profile * self.share * operator.share / 2))
 
 
 PROPERTIES: dict[str, Property] = {}

@@ -1,0 +1,125 @@
+"""Which combinations of options every certification of a pooling meets."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+from conformance.choices import Choices
+from conformance.coverage import Cover, excluding, with_dtype
+from conformance.covering import Chosen, Factors
+from oracle.geometry import extent, pool_shape
+
+SIDES = ("height", "width")
+KERNEL = "kernel"  # the stride that is the kernel's size
+NUMBERS: Mapping[str, Sequence[Any]] = {
+    "kernel": ((1,), (2,), (3,), (4,), (5,), (6, 7), (8, 9, 13)),
+    "stride": ((1,), (2,), (3,), (4, 5), KERNEL), "padding": ("0", "1", "half"),
+    "dilation": ((1,), (2,), (3, 4)), "rest": (False, True), "rows": ("one", "more"),
+}  # fmt: skip
+FEWER: Mapping[str, Sequence[Any]] = {
+    **NUMBERS, "kernel": ((1,), (2,), (3,), (4, 5), (7, 6, 8)),
+    "stride": ((1,), (2,), (3, 4), KERNEL), "dilation": ((1,), (2, 3)),
+}  # fmt: skip
+BOTH: Mapping[str, Sequence[Any]] = {
+    "ceil": (False, True), "images": ((1,), (2,), (3, 4, 5)), "channels": ((1,), (2,), (3, 4, 5)),
+}  # fmt: skip
+INCLUDE: Mapping[str, Sequence[Any]] = {"include": (False, True)}
+NEUTRAL: Mapping[str, Any] = {
+    "kernel": (2,), "stride": KERNEL, "padding": "0", "dilation": (1,), "rest": False,
+    "rows": "more", "ceil": False, "include": True, "images": (1,), "channels": (2,),
+}  # fmt: skip
+
+
+def _impossible(name: str) -> list[dict[str, Callable[[Any], bool]]]:
+    """Return which classes fit no pooling, along the sides of this name."""
+    return [
+        {"padding" + name: lambda p: p == "1", "kernel" + name: lambda k: k == (1,)},
+        {"stride" + name: lambda s: s == (1,), "rest" + name: lambda r: r},
+        {
+            "stride" + name: lambda s: s == KERNEL,
+            "kernel" + name: lambda k: k == (1,),
+            "rest" + name: lambda r: r,
+        },
+        {  # the only window would have taps in the padding only
+            "padding" + name: lambda p: p != "0",
+            "kernel" + name: lambda k: k == (2,),
+            "rows" + name: lambda r: r == "one",
+        },
+        {
+            "padding" + name: lambda p: p == "half",
+            "kernel" + name: lambda k: not all(one % 2 for one in k),
+            "rows" + name: lambda r: r == "one",
+        },
+    ]
+
+
+def sizes(chosen: Chosen, draw: Choices) -> dict[str, int]:
+    """Return the sizes of a pooling of these classes, `draw` picking what stands for them."""
+    ceil = bool(chosen["ceil"])
+    found = {
+        "images": draw.one_of(chosen["images"]), "channels": draw.one_of(chosen["channels"]),
+        "ceil": int(ceil), "include": int(chosen.get("include", 0)),
+    }  # fmt: skip
+    for side in SIDES:
+        found |= {f"{name}_{side}" if name else side: size
+                  for name, size in _side(chosen, side, draw, ceil=ceil).items()}  # fmt: skip
+    return found
+
+
+def _side(chosen: Chosen, side: str, draw: Choices, *, ceil: bool) -> dict[str, int]:
+    """Return the options of one side, and its pixels under the name "".
+
+    Raises:
+        ValueError: no pooling has these classes.
+    """
+
+    def of(name: str) -> Any:
+        return chosen[f"{name}_{side}"] if f"{name}_{side}" in chosen else chosen.get(name, (1,))
+
+    kernel, dilation = draw.one_of(of("kernel")), draw.one_of(of("dilation"))
+    stride = kernel if of("stride") == KERNEL else draw.one_of(of("stride"))
+    padding = {"0": 0, "1": 1, "half": kernel // 2}[of("padding")]
+    span = extent(kernel, dilation)
+    first = 1 if of("rows") == "one" else draw.integer(2, 4)
+    most = first if of("rows") == "one" else first + 8
+    rests = [draw.integer(1, stride - 1), *range(1, stride)] if of("rest") else [0]
+    for rows in range(first, most + 1):
+        for rest in rests:
+            pixels = span + stride * (rows - 1) + rest - 2 * padding
+            if pixels > 0 and is_legal(pixels, kernel, stride, padding, dilation, ceil=ceil):
+                return {
+                    "kernel": kernel, "stride": stride, "padding": padding, "dilation": dilation,
+                    "": pixels,
+                }  # fmt: skip
+    raise ValueError(f"no pooling along the {side} has {chosen}")
+
+
+def is_legal(side: int, k: int, s: int, p: int, d: int, *, ceil: bool) -> bool:
+    """Return whether a pooling of one side of these sizes is legal."""
+    try:
+        pool_shape(
+            (1, 1, 1, side), kernel_size=(1, k), stride=(1, s), padding=(0, p), dilation=(1, d),
+            ceil_mode=ceil,
+        )  # fmt: skip
+    except ValueError:
+        return False
+    return True
+
+
+def covers(*, dilated: bool) -> tuple[Cover, ...]:
+    """Return the covering arrays of max pooling, or of average pooling, which has no dilation."""
+    gone = () if dilated else ("dilation",)
+    both = BOTH if dilated else {**BOTH, **INCLUDE}
+    same = {n: c for n, c in NUMBERS.items() if n not in gone} | dict(both)
+    apart = {f"{n}_{s}": c for n, c in FEWER.items() if n not in gone for s in SIDES} | dict(both)
+    symmetric = excluding(*_impossible(""))
+    each = excluding(*(one for side in SIDES for one in _impossible(f"_{side}")))
+    alone = {n: NEUTRAL[n] for n in same}
+    alone_apart = {n: NEUTRAL[n if n in both else n.rpartition("_")[0]] for n in apart}
+    return (
+        Cover("height = width", Factors(with_dtype(same), symmetric), sizes, 4),
+        Cover("height and width apart", Factors(with_dtype(apart), each), sizes, 3),
+        Cover("height = width", Factors(same, symmetric), sizes, 0, alone),
+        Cover("height and width apart", Factors(apart, each), sizes, 0, alone_apart),
+    )
