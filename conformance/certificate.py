@@ -11,6 +11,7 @@ from math import floor
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from conformance.coverage import Covered
 from conformance.protocol import POLICIES
 from oracle.rounding import FORMATS
 from oracle.transforms import DIRECT
@@ -48,6 +49,8 @@ class Outcome:
     changed: dict[str, str] = field(default_factory=dict)  # of its process, beside answering
     layers: list[str] = field(default_factory=list)  # of real networks, that were judged
     layers_left: int = 0  # that were not
+    # Combinations of option classes that were met, as `conformance.coverage.Covered` has them.
+    covered: list[dict[str, Any]] = field(default_factory=list)
     mismatch: MismatchReport | dict[str, Any] | None = None
 
     @property
@@ -453,6 +456,7 @@ def _summary(c: Certificate) -> Iterable[str]:
         f"; not run: {', '.join(absent)}" if absent else ""
     )
     yield from _reasons(c)
+    yield from _coverage(c)
     yield from _scale(c)
     if c.contract.get("runs_on"):
         yield from _wrapped(f"runs, as it says, on {c.contract['runs_on']}")
@@ -502,6 +506,24 @@ def _claims(c: Certificate) -> Iterable[str]:
         yield from _wrapped(
             f"algorithms: {', '.join(told)}; bounded by norms, not element by element"
         )
+
+
+def _coverage(c: Certificate) -> Iterable[str]:
+    """Yield which combinations of option classes the calls met, formula by formula."""
+    met: dict[tuple[str, ...], list[str]] = {}
+    others = {"whole": 0, "checks": 0}
+    for one in c.outcomes:
+        found = [Covered(**each) for each in one.covered]
+        if len(found) > 1:
+            met.setdefault(tuple(each.text for each in found), []).append(one.formula)
+        elif found:
+            others["checks"] += 1
+            others["whole"] += found[0].met == found[0].possible
+    for texts, formulas in met.items():
+        yield from _wrapped(f"options of {', '.join(formulas)}: {'; '.join(texts)}")
+    if others["checks"]:
+        checks = f"{others['whole']} of {others['checks']} other checks"
+        yield from _wrapped(f"all pairs of option classes: in {checks}")
 
 
 def _scale(c: Certificate) -> Iterable[str]:

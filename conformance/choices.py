@@ -64,6 +64,10 @@ class Choices:
         across = self.integer(smallest, largest - 1)
         return down, across + (across >= down)
 
+    def bytes(self) -> bytes:
+        """Choose a row of bytes."""
+        return shake_128(self.seed().to_bytes(4, "big")).digest(ROW)
+
     def seed(self) -> int:
         """Choose a seed of 32 bits."""
         return self.integer(0, 2**16 - 1) << 16 | self.integer(0, 2**16 - 1)

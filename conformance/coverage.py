@@ -72,7 +72,7 @@ class Covered(NamedTuple):
         share = "all" if self.met == self.possible else f"{self.met} of"
         if self.name == CHANGED:
             return f"{share} {self.possible} {self.name}"
-        which = "pairs" if self.strength == 2 else f"combinations of {self.strength}"
+        which = "pairs of" if self.strength == PAIRS else f"combinations of {self.strength}"
         beside = ", all other options neutral" if self.beside_neutral else ""
         return f"{share} {self.possible} {which} option classes ({self.name}{beside})"
 

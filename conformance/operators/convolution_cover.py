@@ -15,6 +15,7 @@ from oracle.geometry import extent
 
 SIDES = ("height", "width")
 MOST = 60_000  # products of a call, above which a class is its cheapest member
+TRIES = 6  # before that
 
 # A class is the values that may stand for it, the cheapest first.
 NUMBERS: Mapping[str, Sequence[tuple[int, ...]]] = {
@@ -82,8 +83,8 @@ _depthwise = [
 
 def sizes(chosen: Chosen, draw: Choices) -> dict[str, int]:
     """Return the sizes of a convolution of these classes, `draw` picking what stands for them."""
-    drawn = _sizes(chosen, draw)
-    return drawn if products(drawn) <= MOST else _sizes(chosen, None)
+    tries = (_sizes(chosen, Choices(draw.bytes())) for _ in range(TRIES))
+    return next((one for one in tries if products(one) <= MOST), _sizes(chosen, None))
 
 
 def _member(members: tuple[int, ...], draw: Choices | None) -> int:
@@ -101,10 +102,22 @@ def _sizes(chosen: Chosen, draw: Choices | None) -> dict[str, int]:
         "depth": _member(chosen["depth"], draw), "multiplier": _member(chosen["filters"], draw),
         "bias": int(chosen["bias"]),
     }  # fmt: skip
-    for side in SIDES:
-        found |= {f"{name}_{side}" if name else side: size
-                  for name, size in _side(chosen, side, draw).items()}  # fmt: skip
-    return found
+    tall = _side(chosen, SIDES[0], draw)
+    if "kernel" in chosen:  # the options of both sides are the same
+        further = 0 if draw is None or chosen["rows"] == "one" else draw.integer(0, 1)
+        wide = {**tall, "": tall[""] + further * tall["stride"]}
+    else:
+        wide = _side(chosen, SIDES[1], draw)
+    return found | named(tall, wide)
+
+
+def named(tall: Mapping[str, int], wide: Mapping[str, int]) -> dict[str, int]:
+    """Return the options of both sides by their names in sizes, and the pixels."""
+    return {
+        f"{name}_{side}" if name else side: size
+        for side, options in zip(SIDES, (tall, wide), strict=True)
+        for name, size in options.items()
+    }
 
 
 def _side(chosen: Chosen, side: str, draw: Choices | None) -> dict[str, int]:

@@ -115,7 +115,8 @@ def convolutions(
 
 def _different(variants: Sequence[Variant]) -> tuple[Variant, ...]:
     """Return the variants without those that are what one before them is."""
-    return tuple({one.sizes: one for one in reversed(variants)}.values())[::-1]
+    plain_first = sorted(variants, key=lambda one: bool(one.change))
+    return tuple({one.sizes: one for one in reversed(plain_first)}.values())[::-1]
 
 
 @dataclass(frozen=True)

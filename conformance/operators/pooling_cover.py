@@ -8,6 +8,7 @@ from typing import Any
 from conformance.choices import Choices
 from conformance.coverage import Cover, excluding, with_dtype
 from conformance.covering import Chosen, Factors
+from conformance.operators.convolution_cover import named
 from oracle.geometry import extent, pool_shape
 
 SIDES = ("height", "width")
@@ -61,10 +62,14 @@ def sizes(chosen: Chosen, draw: Choices) -> dict[str, int]:
         "images": draw.one_of(chosen["images"]), "channels": draw.one_of(chosen["channels"]),
         "ceil": int(ceil), "include": int(chosen.get("include", 0)),
     }  # fmt: skip
-    for side in SIDES:
-        found |= {f"{name}_{side}" if name else side: size
-                  for name, size in _side(chosen, side, draw, ceil=ceil).items()}  # fmt: skip
-    return found
+    tall = _side(chosen, SIDES[0], draw, ceil=ceil)
+    if "kernel" in chosen:  # the options of both sides are the same
+        wider = tall[""] + tall["stride"] * (draw.integer(0, 1) if chosen["rows"] == "more" else 0)
+        k, s, p, d = (tall[name] for name in ("kernel", "stride", "padding", "dilation"))
+        wide = {**tall, "": wider} if is_legal(wider, k, s, p, d, ceil=ceil) else tall
+    else:
+        wide = _side(chosen, SIDES[1], draw, ceil=ceil)
+    return found | named(tall, wide)
 
 
 def _side(chosen: Chosen, side: str, draw: Choices, *, ceil: bool) -> dict[str, int]:

@@ -8,6 +8,7 @@ from tests.planted import (  # noqa: F401
     conv_transpose2d,
     cross_entropy,
     dense,
+    fast_paths,
     halves,
     layouts,
     max_pool2d,
