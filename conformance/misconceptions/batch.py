@@ -40,6 +40,13 @@ def _only(chosen: slice) -> Wrong:
     return wrong
 
 
+def _all_but_the_last(formula: Formula, call: dict[str, Any]) -> Array:
+    """The last of several images is left at zeros; a single one is computed."""
+    answer = right(formula, call)
+    answer[max(1, len(answer) - 1) :] = 0
+    return answer
+
+
 def _everywhere(formula: Formula, call: dict[str, Any]) -> Array:
     """Every image gets the answer of the first."""
     answer = right(formula, call)
@@ -65,7 +72,8 @@ MISCONCEPTIONS = (
                   _only(slice(0, 1))),
     Misconception("only the last image is computed: the others are zeros", KEPT,
                   _only(slice(-1, None))),
-    Misconception("the last image is not computed: it is zeros", KEPT, _only(slice(0, -1))),
+    Misconception("the last image is not computed: it is zeros", KEPT, _only(slice(0, -1)),
+                  also=(_all_but_the_last,)),
     Misconception("the gradients of all images are added up in the first: the others are zeros",
                   GRADIENTS, _all_in_the_first),
     Misconception("only the first image counts", SUMMED, _summed_over(slice(0, 1))),

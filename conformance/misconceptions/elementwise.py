@@ -7,9 +7,11 @@ from typing import Any
 
 import numpy as np
 
+import oracle
 from conformance.misconceptions.misconception import (
     SIGN,
     ZEROS,
+    Bend,
     Loss,
     Misconception,
     Wrong,
@@ -119,6 +121,11 @@ def _unweighted_sum(dp: Array, z: Array, axis: int) -> Array:
     return np.asarray(_softmax(z, axis) * (dp - dp.sum(axis=axis, keepdims=True)))
 
 
+def _last_axis_sum(dp: Array, z: Array, axis: int) -> Array:
+    p = _softmax(z, axis)
+    return np.asarray(p * (dp - (dp * p).sum(axis=-1, keepdims=True)))
+
+
 def _mean_of_classes(dp: Array, z: Array, axis: int) -> Array:
     p = _softmax(z, axis)
     return np.asarray(p * (dp - (dp * p).mean(axis=axis, keepdims=True)))
@@ -182,8 +189,20 @@ def _unshifted_grad(formula: Formula, call: dict[str, Any]) -> Array:
     return np.asarray(dz / z.dtype.type(len(z)) if _is_mean(call) else dz)
 
 
-def _first_row_only(call: dict[str, Any]) -> dict[str, Any]:
-    return {**call, "logits": call["logits"][:1], "target": call["target"][:1]}
+def _mean_of_logits(formula: Formula, call: dict[str, Any]) -> Array:
+    """A mean divides by the number of logits, and a sum by nothing."""
+    return right(formula, call) / (call["logits"].shape[1] if _is_mean(call) else 1)
+
+
+def _rows(chosen: slice) -> Bend:
+    """Return the bend that leaves some images out; a single one is kept."""
+
+    def bend(call: dict[str, Any]) -> dict[str, Any]:
+        if len(call["target"]) < 2:
+            return call
+        return {**call, "logits": call["logits"][chosen], "target": call["target"][chosen]}
+
+    return bend
 
 
 def _bias_twice(call: dict[str, Any]) -> dict[str, Any]:
@@ -300,7 +319,19 @@ MISCONCEPTIONS = (
                   "far below it underflow", ("softmax",), _of(_shifted_by_all, "z", "axis"),
                   own=True, finite=False),
     Misconception("logarithms of probabilities are returned", ("softmax",),
-                  _of(_logarithms, "z", "axis"), finite=False),
+                  _of(_logarithms, "z", "axis"), finite=False,
+                  also=(_of(lambda z, axis: np.log(_softmax(z, axis)), "z", "axis"),)),
+    Misconception("powers of 2 are taken instead of powers of e", ("softmax",),
+                  _of(lambda z, axis: _softmax(z * np.log(2), axis), "z", "axis")),
+    Misconception("the softmax is taken along axis 1 wherever there is one, whatever `axis` says",
+                  ("softmax", "softmax_grad"),
+                  bent(lambda c: {**c, "axis": 1 if c["z"].ndim > 1 else c["axis"]})),
+    Misconception("the sum of dp p is taken along the last axis, whatever `axis` says",
+                  ("softmax_grad",), _of(_last_axis_sum, "grad_output", "z", "axis")),
+    Misconception("the derivative is that of the sigmoid", ("tanh_grad",),
+                  lambda _, c: evaluate(oracle.sigmoid_grad, c)),
+    Misconception("the derivative is that of tanh", ("sigmoid_grad",),
+                  lambda _, c: evaluate(oracle.tanh_grad, c)),
     Misconception("the sum over the classes is not weighted with p: dz = p (dp - sum dp)",
                   ("softmax_grad",), _of(_unweighted_sum, "grad_output", "z", "axis")),
     Misconception("the sum over the classes is divided by their number",
@@ -316,8 +347,10 @@ MISCONCEPTIONS = (
     Misconception("the largest logit is not taken off: exponentials overflow",
                   ("cross_entropy_grad",), _unshifted_grad, own=True, finite=False),
     Misconception("divided by the number of classes", ("cross_entropy", "cross_entropy_grad"),
-                  divided(lambda c: c["logits"].shape[1])),
-    Misconception("only the first image counts", ("cross_entropy",), bent(_first_row_only)),
+                  divided(lambda c: c["logits"].shape[1]), also=(_mean_of_logits,)),
+    Misconception("only the first image counts", ("cross_entropy",), bent(_rows(slice(0, 1)))),
+    Misconception("only the last image counts", ("cross_entropy",), bent(_rows(slice(-1, None)))),
+    Misconception("the last image is left out", ("cross_entropy",), bent(_rows(slice(0, -1)))),
     Misconception("the sum over the classes is missing: dz = p dp", ("softmax_grad",),
                   _without_the_sum),
     Misconception("only the diagonal of the Jacobian is used: dz = dp p (1 - p)",

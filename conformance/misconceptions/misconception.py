@@ -43,7 +43,7 @@ class Misconception:
     wrong: Wrong
     also: tuple[Wrong, ...] = ()  # the same, as other code has it
     own: bool = False  # computed in the format of the data, not in float64
-    finite: bool = True  # NaN and infinities are no answer
+    finite: bool = True  # NaN and infinities are no answer to finite numbers
     loses: Losing | None = None
 
     @property
@@ -59,7 +59,9 @@ class Misconception:
                 given = np.asarray((wrong or self.wrong)(formula, numbers))
         except (ValueError, IndexError, ZeroDivisionError, KeyError):
             return None
-        return given if not self.finite or np.isfinite(given).all() else None
+        if self.finite and not np.isfinite(given).all() and _is_finite(numbers):
+            return None
+        return given
 
     def loss(self, call: Call, unit: float) -> Loss | None:
         """Return what cancelling leaves on a call, if the misconception is about that."""
@@ -82,6 +84,10 @@ def _numbers(call: Call, *, own: bool) -> dict[str, Any]:
         }
         _converted[own] = call, numbers
     return _converted[own][1]
+
+
+def _is_finite(call: dict[str, Any]) -> bool:
+    return all(np.isfinite(a).all() for a in call.values() if is_data(a))
 
 
 def right(formula: Formula, call: dict[str, Any]) -> Array:

@@ -20,18 +20,24 @@ from oracle.truth import answer_shape
 MOST = 2_000_000  # numbers of an array on the way: enough for the calls that are explained
 
 
-def walked(bend: Bend) -> Wrong:
-    """Return what a backend gives that allocates the right shape and bends what it loops over."""
+def walked(bend: Bend, *, safe: bool = False) -> Wrong:
+    """Return what a backend gives that allocates the right shape and bends what it loops over.
+
+    A `safe` one divides by 1 where a window has no pixel.
+    """
 
     def wrong(formula: Formula, call: dict[str, Any]) -> Array:
-        return WALKS[formula.__name__](bend(call), answer_shape(formula, call))
+        bad = {**bend(call), "safe": safe}
+        return WALKS[formula.__name__](bad, answer_shape(formula, call))
 
     return wrong
 
 
 def misread(sentence: str, functions: tuple[str, ...], bend: Bend) -> Misconception:
     """Return the misconception of an option, whether the answer's shape follows it or not."""
-    return Misconception(sentence, functions, walked(bend), also=(bent(bend),))
+    return Misconception(
+        sentence, functions, walked(bend), also=(walked(bend, safe=True), bent(bend)), finite=False
+    )
 
 
 def taps(call: dict[str, Any], axis: int, windows: int, kernel: int, size: int) -> Array:
@@ -115,7 +121,7 @@ def divisors(call: dict[str, Any], windows: Shape) -> Array:
             start, end = np.maximum(start, 0), np.minimum(end, size)
         sides.append(end - start)
     counted: Array = sides[0][:, None] * sides[1]
-    return counted
+    return np.maximum(counted, 1) if call.get("safe") else counted
 
 
 def _averaged(call: dict[str, Any], shape: Shape) -> Array:
