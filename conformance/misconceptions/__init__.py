@@ -7,7 +7,7 @@ import numpy as np
 from conformance.misconceptions import batch, conv2d, conv_transpose2d, elementwise, pooling
 from conformance.misconceptions.misconception import Loss, Misconception, Wrong
 from conformance.mismatch import Answer
-from oracle.formula import Composed, Formula, Selection, algebra, is_place, operands
+from oracle.formula import Composed, Formula, Multilinear, Selection, algebra, is_place, operands
 from oracle.geometry import Array
 from oracle.rounding import FORMATS, HALVES
 from oracle.truth import data_dtype, truth
@@ -64,6 +64,12 @@ class _Evidence:
         if got is not None and got.dtype.name in FORMATS and not is_place(answer.formula):
             name = got.dtype.name
             self._room = 0.0 if right.is_exact(name, name) else right.bound(name, name)
+            if isinstance(
+                algebra(answer.formula), Multilinear
+            ):  # other terms round in other places
+                bound = np.asarray(self._room)
+                most = np.max(bound, where=np.isfinite(bound), initial=0.0)
+                self._room = np.full_like(bound, most)
         self.is_right = self._same(got, self._right)
 
     def fits(self, misconception: Misconception, wrong: Wrong) -> bool:

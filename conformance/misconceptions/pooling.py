@@ -79,9 +79,11 @@ def _divided_by(other: Callable[[dict[str, Any]], Array | float]) -> Wrong:
     return wrong
 
 
-def _bent_divisors(bend: Bend) -> Wrong:
+def _bent_divisors(bend: Bend, *, safe: bool = False) -> Wrong:
     """Return averages whose divisors alone are computed with another option."""
-    return _divided_by(lambda call: divisors(bend(call), call["grad_output"].shape))
+    return _divided_by(
+        lambda call: divisors({**bend(call), "safe": safe}, call["grad_output"].shape)
+    )
 
 
 def _taps(call: dict[str, Any]) -> float:
@@ -158,7 +160,8 @@ MISCONCEPTIONS = (
     ),
     *(
         Misconception(f"in the divisor {sentence.format(name)}", (AVG, AVG_DX),
-                      _bent_divisors(option(name, change)))
+                      _bent_divisors(option(name, change)), finite=False,
+                      also=(_bent_divisors(option(name, change), safe=True),))
         for name in ("kernel_size", "stride", "padding")
         for sentence, change in SIDES
     ),
