@@ -100,6 +100,9 @@ def sigmoid_grad(grad_output: Array, z: Array) -> Array:
 
     (002, dL/dZ = dL/dY f'(Z)).
 
+    Covered by the bound: y (1 - y) of the rounded y, which cancels where y is close to 1, and
+    e^-|z| / (1 + e^-|z|)^2.
+
     Raises:
         ValueError: the shapes differ.
     """
@@ -157,6 +160,9 @@ def tanh_grad(grad_output: Array, z: Array) -> Array:
         dz = dy (1 - y^2),  y = tanh(z)
 
     (002, dL/dZ = dL/dY f'(Z)).
+
+    Covered by the bound: 1 - y^2 of the rounded y, in either of the ways that `tanh` may be
+    computed, and 1 / cosh(z)^2.
 
     Raises:
         ValueError: the shapes differ.

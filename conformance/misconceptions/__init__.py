@@ -100,7 +100,8 @@ class _Evidence:
             room = 4 * 2.0 ** -FORMATS[got.dtype.name].bits * abs(want) + more
             if np.shape(self._room) == got.shape:
                 room = room + self._room
-            near = (abs(got - want) <= room) | (got == want) | (np.isnan(got) & np.isnan(want))
+            near = np.isfinite(want) & (abs(got - want) <= room)
+            near |= (got == want) | (np.isnan(got) & np.isnan(want))
         return bool(near.all())
 
 
