@@ -42,7 +42,8 @@ def explanations(
     random = np.random.default_rng(seed % 2**64)
     dtype = data_dtype(known[0].call).name if known else _dtype(backend, formula)
     for _ in range(MOST // TOGETHER):
-        if not suspects.left or (len(suspects.left) == 1 and suspects.explained >= ENOUGH):
+        alone = len(suspects.sentences) == 1 and suspects.explained >= ENOUGH
+        if not suspects.left or alone:
             break
         for answer in _answers(backend, operator, formula, random, dtype):
             suspects.see(answer)

@@ -64,13 +64,12 @@ class _Evidence:
         if got is not None and got.dtype.name in FORMATS and not is_place(answer.formula):
             name = got.dtype.name
             self._room = 0.0 if right.is_exact(name, name) else right.bound(name, name)
-            if isinstance(
-                algebra(answer.formula), Multilinear
-            ):  # other terms round in other places
-                bound = np.asarray(self._room)
-                most = np.max(bound, where=np.isfinite(bound), initial=0.0)
-                self._room = np.full_like(bound, most)
         self.is_right = self._same(got, self._right)
+        if isinstance(algebra(answer.formula), Multilinear):
+            # A wrong formula sums other terms, which round in other places.
+            bound = np.asarray(self._room)
+            most = np.max(bound, where=np.isfinite(bound), initial=0.0)
+            self._room = np.full_like(bound, most)
 
     def fits(self, misconception: Misconception, wrong: Wrong) -> bool:
         """Whether what a misconception gives goes together with what the backend gave."""
