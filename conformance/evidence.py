@@ -20,7 +20,7 @@ from conformance.operator import Operator
 from conformance.operators import OPERATORS
 from oracle.formula import Call, Formula, is_data, output_of
 from oracle.rounding import HALVES
-from oracle.truth import answer_dtype, answer_shape
+from oracle.truth import answer_dtype, answer_shape, data_dtype
 
 MOST = 40  # small calls that are asked for
 TOGETHER = 8  # of them
@@ -40,10 +40,12 @@ def explanations(
     if operator is None:
         return suspects.sentences
     random = np.random.default_rng(seed % 2**64)
+    dtype = data_dtype(known[0].call).name if known else _dtype(backend, formula)
     for _ in range(MOST // TOGETHER):
-        if not suspects.left or (len(suspects.left) == 1 and suspects.explained >= ENOUGH):
+        alone = len(suspects.sentences) == 1 and suspects.explained >= ENOUGH
+        if not suspects.left or alone:
             break
-        for answer in _answers(backend, operator, formula, random):
+        for answer in _answers(backend, operator, formula, random, dtype):
             suspects.see(answer)
     return suspects.sentences
 
@@ -67,10 +69,10 @@ def wrong_answers(backend: Backend, answers: Sequence[Answer]) -> list[Answer]:
 
 
 def _answers(
-    backend: Backend, operator: Operator, formula: Formula, random: np.random.Generator
+    backend: Backend, operator: Operator, formula: Formula, random: np.random.Generator, dtype: str
 ) -> Iterator[Answer]:
     """Yield the answers to some small calls, on numbers on which being equal says something."""
-    styles, dtype = operator.styles.of("any"), _dtype(backend, formula)
+    styles = operator.styles.of("any")
     calls: list[Call] = []
     for _ in range(TOGETHER):
         drawn = operator.geometry(Choices(random.bytes(ROW)), "small")

@@ -99,6 +99,9 @@ def cross_entropy_grad(logits: Array, target: Array, *, reduction: str) -> Array
     (003, the dZ that everything before it starts from; 1[...] is 1 where it holds, else 0).  dtype
     follows the logits.
 
+    Covered by the bound: what `softmax` covers, and at the target p - 1 as well as minus the sum
+    of all other probabilities.
+
     Raises:
         ValueError: as `cross_entropy`.
     """

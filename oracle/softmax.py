@@ -43,6 +43,9 @@ def softmax(z: Array, *, axis: int) -> Array:
 
     (002, the Softmax layer, as usually written; the shift by m cancels).
 
+    Covered by the bound: the quotient, its sum in any order, and e^(z_i - m - log sum_j ...), the
+    exponential of a log-softmax.
+
     Raises:
         ValueError: there is no such axis, or it is empty.
     """

@@ -56,6 +56,14 @@ def completed(call, formula):
     return {**extra, **call}
 
 
+@pytest.fixture
+def not_minimised(monkeypatch):
+    """Let no counterexample be made small, which takes longer than to name what explains it."""
+    monkeypatch.setattr("conformance.examine.smallest_sizes", lambda *_: None)
+    monkeypatch.setattr("conformance.examine.simplest_numbers", lambda *_: None)
+
+
+@pytest.mark.usefixtures("not_minimised")
 @pytest.mark.parametrize(("misconception", "name"), CASES)
 def test_misconception_is_caught_and_named(misconception, name):
     operator, formula = FORMULAS[name]

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import numpy as np
 
-from conformance.misconceptions import conv2d, conv_transpose2d, elementwise, pooling
-from conformance.misconceptions.misconception import Misconception
+from conformance.misconceptions import batch, conv2d, conv_transpose2d, elementwise, pooling
+from conformance.misconceptions.misconception import Loss, Misconception, Wrong
 from conformance.mismatch import Answer
-from oracle.formula import Composed, Formula, Selection, algebra, is_place, operands
+from oracle.formula import Composed, Formula, Multilinear, Selection, algebra, is_place, operands
 from oracle.geometry import Array
 from oracle.rounding import FORMATS, HALVES
 from oracle.truth import data_dtype, truth
@@ -17,6 +17,7 @@ MISCONCEPTIONS: tuple[Misconception, ...] = (
     *conv_transpose2d.MISCONCEPTIONS,
     *pooling.MISCONCEPTIONS,
     *elementwise.MISCONCEPTIONS,
+    *batch.MISCONCEPTIONS,
 )
 __all__ = ["MISCONCEPTIONS", "Misconception", "Suspects", "is_evidence"]
 
@@ -31,7 +32,12 @@ class Suspects:
     def __init__(self, formula: Formula) -> None:
         """Suspect all that are about the formula."""
         self.formula = formula
-        self.left = [m for m in MISCONCEPTIONS if formula.__name__ in m.functions]
+        self.left = [
+            (m, wrong)
+            for m in MISCONCEPTIONS
+            if formula.__name__ in m.functions
+            for wrong in m.variants
+        ]
         self.explained = 0  # wrong answers so far
 
     def see(self, answer: Answer) -> None:
@@ -39,12 +45,12 @@ class Suspects:
         if self.left and answer.formula is self.formula and answer.value is not None:
             evidence = _Evidence(answer)
             self.explained += not evidence.is_right
-            self.left = [m for m in self.left if evidence.fits(m)]
+            self.left = [(m, wrong) for m, wrong in self.left if evidence.fits(m, wrong)]
 
     @property
     def sentences(self) -> list[str]:
         """The sentences of those that are left, once something was wrong."""
-        return [m.sentence for m in self.left] if self.explained else []
+        return [*dict.fromkeys(m.sentence for m, _ in self.left)] if self.explained else []
 
 
 class _Evidence:
@@ -59,32 +65,51 @@ class _Evidence:
             name = got.dtype.name
             self._room = 0.0 if right.is_exact(name, name) else right.bound(name, name)
         self.is_right = self._same(got, self._right)
+        if isinstance(algebra(answer.formula), Multilinear):
+            # A wrong formula sums other terms, which round in other places.
+            bound = np.asarray(self._room)
+            most = np.max(bound, where=np.isfinite(bound), initial=0.0)
+            self._room = np.full_like(bound, most)
 
-    def fits(self, misconception: Misconception) -> bool:
+    def fits(self, misconception: Misconception, wrong: Wrong) -> bool:
         """Whether what a misconception gives goes together with what the backend gave."""
-        given, got = (
-            misconception.answer(self._answer.formula, self._answer.call),
-            self._answer.value,
-        )
+        formula, call, got = self._answer.formula, self._answer.call, self._answer.value
+        given = misconception.answer(formula, call, wrong)
+        loss = None
+        if got is not None and got.dtype.name in FORMATS:
+            name = "float32" if got.dtype.name in HALVES else got.dtype.name
+            loss = misconception.loss(call, 2.0 ** -FORMATS[name].bits)
+        if loss is not None and not _is_multiple(got, loss):
+            return False
+        room = 0.0 if loss is None else loss.room
         if self.is_right:
-            return (
-                given is None or given.shape != self._right.shape or self._same(given, self._right)
-            )
-        return self._same(got, given)
+            if given is None or got is None or given.shape != self._right.shape:
+                return True
+            return self._same(given.astype(got.dtype), self._right, room)
+        return self._same(got, given, room)
 
-    def _same(self, got: Array | None, want: Array | None) -> bool:
-        """Whether two arrays are equal, up to how a quotient may be rounded."""
+    def _same(self, got: Array | None, want: Array | None, more: Array | float = 0.0) -> bool:
+        """Whether two arrays are equal, up to how a quotient may be rounded, and `more`."""
         if got is None or want is None or got.shape != want.shape or not _is_known(got):
             return False
         if got.dtype.kind == "i" or want.dtype.kind == "i":
             return bool((got == want).all())
         with np.errstate(all="ignore"):
             want = want.astype(got.dtype)
-            room = 4 * 2.0 ** -FORMATS[got.dtype.name].bits * abs(want)
+            room = 4 * 2.0 ** -FORMATS[got.dtype.name].bits * abs(want) + more
             if np.shape(self._room) == got.shape:
                 room = room + self._room
-            near = (abs(got - want) <= room) | (got == want) | (np.isnan(got) & np.isnan(want))
+            near = np.isfinite(want) & (abs(got - want) <= room)
+            near |= (got == want) | (np.isnan(got) & np.isnan(want))
         return bool(near.all())
+
+
+def _is_multiple(got: Array | None, loss: Loss) -> bool:
+    """Whether all elements are multiples of what cancelling leaves, up to a factor's rounding."""
+    with np.errstate(all="ignore"):
+        count = np.asarray(got, np.float64) / loss.grid
+        off = abs(count - np.rint(count)) > 2.0**-21 * abs(count)
+    return not (off & np.isfinite(count)).any()
 
 
 def _is_known(got: Array) -> bool:

@@ -2,56 +2,32 @@
 
 from __future__ import annotations
 
-import sys
 from typing import Any
 
 import numpy as np
 
 from conformance.misconceptions.misconception import (
+    SIDES,
     SIGN,
     ZEROS,
     Misconception,
-    Wrong,
     bent,
     divided,
-    first_twice,
-    loops_of,
     negated,
+    nothing,
+    ones,
     option,
     reversed_axes,
-    second_twice,
-    swapped,
-    unchecked,
+    right,
     without,
     zeros,
 )
-from oracle.formula import Formula, evaluate, images
+from conformance.misconceptions.walks import misread
+from oracle.formula import Formula, evaluate
 from oracle.geometry import Array, remainder
 
 FORWARD, DX, DW, DB = "conv2d", "conv2d_grad_input", "conv2d_grad_weight", "conv2d_grad_bias"
 ALL = (FORWARD, DX, DW)
-grads = sys.modules[f"oracle.{FORWARD}"]  # a function of the oracle hides its module
-WALKED = ("stride", "padding", "dilation", "groups")
-loops_of(
-    grads.conv2d_grad_input,
-    grads._conv2d_grad_input,  # noqa: SLF001
-    "grad_output",
-    "weight",
-    *WALKED,
-)
-loops_of(
-    grads.conv2d_grad_weight,
-    grads._conv2d_grad_weight,  # noqa: SLF001
-    "grad_output",
-    "x",
-    *WALKED,
-)
-
-
-def _leaves_padding_in_place(formula: Formula, call: dict[str, Any]) -> Array:
-    """dX of the padded image, its first H rows and W columns returned."""
-    whole = _keeps_padding(formula, call)
-    return whole[:, :, : call["input_shape"][2], : call["input_shape"][3]]
 
 
 def _keeps_padding(formula: Formula, call: dict[str, Any]) -> Array:
@@ -105,15 +81,23 @@ def _first_bias(call: dict[str, Any]) -> dict[str, Any]:
     return {**call, "bias": np.resize(bias[: len(bias) // call["groups"]], bias.shape)}
 
 
-def _first_image(formula: Formula, call: dict[str, Any]) -> Array:
-    """Every image gets the answer of the first."""
-    answer = evaluate(formula, call)
-    return np.repeat(answer[:1], len(answer), axis=0)
+def _bias_twice(call: dict[str, Any]) -> dict[str, Any]:
+    return call if call["bias"] is None else {**call, "bias": 2 * call["bias"]}
 
 
-def _some_images(chosen: slice) -> Wrong:
-    """A gradient summed over some of the images only."""
-    return lambda formula, call: evaluate(formula, images(call, chosen))
+def _exchanged_channels(formula: Formula, call: dict[str, Any]) -> Array:
+    """A filter's axes [M, C] are read as [C, M]: where there are as many, the shape is right."""
+    weight = call["weight"]
+    if weight.shape[0] != weight.shape[1]:
+        return right(formula, call)
+    return evaluate(formula, {**call, "weight": weight.swapaxes(0, 1)})
+
+
+def _interleaved(call: dict[str, Any]) -> dict[str, Any]:
+    """Filter m belongs to group m % groups instead of m // (M / groups)."""
+    weight, groups = call["weight"], call["groups"]
+    order = np.arange(len(weight)).reshape(-1, groups).T.ravel()
+    return {**call, "weight": weight[np.argsort(order)]}
 
 
 def _over_filter_size(formula: Formula, call: dict[str, Any]) -> Array:
@@ -170,24 +154,17 @@ MISCONCEPTIONS = (
     Misconception("the result is flipped in its kernel width only", (DW,),
                   lambda f, c: evaluate(f, c)[:, :, :, ::-1]),
     *(
-        Misconception(sentence.format(name), ALL, bent(option(name, change)))
+        misread(sentence.format(name), ALL, option(name, change))
         for name in ("stride", "padding", "dilation")
-        for sentence, change in (
-            ("the height's {} is used for the width and the width's for the height", swapped),
-            ("the height's {} is used for the width as well", first_twice),
-            ("the width's {} is used for the height as well", second_twice),
-        )
+        for sentence, change in SIDES
     ),
-    Misconception("the stride is ignored", (FORWARD,),
-                  bent(option("stride", lambda _: (1, 1)))),
-    Misconception("the stride is ignored", (DX, DW),
-                  unchecked(option("stride", lambda _: (1, 1)))),
-    Misconception("the dilation is ignored", ALL, bent(option("dilation", lambda _: (1, 1)))),
-    Misconception("the padding is ignored", ALL, bent(option("padding", lambda _: (0, 0)))),
-    Misconception("stride and dilation are exchanged", ALL,
-                  bent(lambda c: {**c, "stride": c["dilation"], "dilation": c["stride"]})),
-    Misconception("the padding is not removed from the gradient: its first H rows and W columns "
-                  "are returned", (DX,), _leaves_padding_in_place),
+    misread("the stride is ignored", ALL, option("stride", ones)),
+    misread("the dilation is ignored", ALL, option("dilation", ones)),
+    misread("the padding is ignored", (FORWARD, DW), option("padding", nothing)),
+    misread("stride and dilation are exchanged", ALL,
+            lambda c: {**c, "stride": c["dilation"], "dilation": c["stride"]}),
+    misread("the padding is ignored: the padding is not removed from the gradient, whose first H "
+            "rows and W columns are returned", (DX,), option("padding", nothing)),
     Misconception("the padding is not removed from the gradient", (DX,), _keeps_padding),
     Misconception("the last rows and columns that no window reaches are missing: 002's backward "
                   "size holds for stride 1 only", (DX,), _drops_remainder),
@@ -197,6 +174,10 @@ MISCONCEPTIONS = (
                   (FORWARD, DX), bent(_first_group)),
     Misconception("the groups are ignored: every group reads the input channels of the first",
                   (FORWARD, DW), bent(_first_channels)),
+    Misconception("the groups take the filters in turn, m % groups, instead of one block each",
+                  (FORWARD, DX), bent(_interleaved)),
+    Misconception("the weight's axes of filters and channels are exchanged", (FORWARD, DX),
+                  _exchanged_channels),
     Misconception("overlapping windows overwrite each other instead of adding up", (DX,),
                   _overwrites),
     Misconception("windows that reach into the padding are skipped", (FORWARD,), _skips_edge),
@@ -204,7 +185,7 @@ MISCONCEPTIONS = (
     Misconception("the bias is left out where there are groups", (FORWARD,),
                   bent(lambda c: c if c["groups"] == 1 else {**c, "bias": None})),
     Misconception("every group adds the bias of the first", (FORWARD,), bent(_first_bias)),
-    Misconception("every image gets the answer of the first", (FORWARD, DX), _first_image),
+    Misconception("the bias is added twice", (FORWARD,), bent(_bias_twice)),
     Misconception("the bias is subtracted", (FORWARD,),
                   bent(lambda c: {**c, "bias": None if c["bias"] is None else -c["bias"]})),
     Misconception("the sum over output pixels stops at the filter's size, as 002 prints it", (DW,),
@@ -216,9 +197,6 @@ MISCONCEPTIONS = (
                   divided(lambda c: float(np.prod(c["grad_output"].shape[2:])))),
     Misconception("the gradient is averaged over batch and output pixels", (DW, DB),
                   divided(lambda c: c["grad_output"].size / c["grad_output"].shape[1])),
-    Misconception("only the first image counts", (DW, DB), _some_images(slice(0, 1))),
-    Misconception("only the last image counts", (DW, DB), _some_images(slice(-1, None))),
-    Misconception("the last image is left out", (DW, DB), _some_images(slice(0, -1))),
     Misconception(SIGN, (*ALL, DB), negated),
     Misconception(ZEROS, (*ALL, DB), zeros),
 )  # fmt: skip

@@ -2,26 +2,27 @@
 
 from __future__ import annotations
 
-import sys
 from typing import Any
 
 import numpy as np
 
 from conformance.misconceptions.misconception import (
+    SIDES,
     SIGN,
     ZEROS,
     Misconception,
     bent,
     divided,
-    loops_of,
     negated,
+    nothing,
+    ones,
     option,
     reversed_axes,
-    swapped,
-    unchecked,
+    right,
     without,
     zeros,
 )
+from conformance.misconceptions.walks import misread
 from oracle.formula import Formula, evaluate
 from oracle.geometry import Array
 
@@ -32,22 +33,6 @@ FORWARD, DX, DW, DB = (
     "conv_transpose2d_grad_bias",
 )
 ALL = (FORWARD, DX, DW)
-grads = sys.modules[f"oracle.{FORWARD}"]  # a function of the oracle hides its module
-WALKED = ("stride", "padding", "dilation", "groups")
-loops_of(
-    grads.conv_transpose2d_grad_input,
-    grads._conv_transpose2d_grad_input,  # noqa: SLF001
-    "grad_output",
-    "weight",
-    *WALKED,
-)
-loops_of(
-    grads.conv_transpose2d_grad_weight,
-    grads._conv_transpose2d_grad_weight,  # noqa: SLF001
-    "grad_output",
-    "x",
-    *WALKED,
-)
 
 
 def _extra_in_front(formula: Formula, call: dict[str, Any]) -> Array:
@@ -80,6 +65,24 @@ def _first_group(call: dict[str, Any]) -> dict[str, Any]:
     return {**call, "weight": np.concatenate([weight[:members]] * call["groups"])}
 
 
+def _first_channels(call: dict[str, Any]) -> dict[str, Any]:
+    x = call["x"]
+    depth = x.shape[1] // call["groups"]
+    return {**call, "x": np.concatenate([x[:, :depth]] * call["groups"], axis=1)}
+
+
+def _bias_twice(call: dict[str, Any]) -> dict[str, Any]:
+    return call if call["bias"] is None else {**call, "bias": 2 * call["bias"]}
+
+
+def _exchanged_channels(formula: Formula, call: dict[str, Any]) -> Array:
+    """The weight's axes [C, M] are read as [M, C]: where there are as many, the shape is right."""
+    weight = call["weight"]
+    if weight.shape[0] != weight.shape[1]:
+        return right(formula, call)
+    return evaluate(formula, {**call, "weight": weight.swapaxes(0, 1)})
+
+
 MISCONCEPTIONS = (
     Misconception(
         "the kernel is flipped, as 003 prints it: the transposed convolution lays down the kernel "
@@ -88,24 +91,20 @@ MISCONCEPTIONS = (
     Misconception("the kernel's height and width are exchanged", (FORWARD, DX),
                   bent(lambda c: {**c, "weight": c["weight"].swapaxes(2, 3)})),
     *(
-        Misconception(f"the height's {name} is used for the width and the width's for the height",
-                      (FORWARD,), bent(option(name, swapped)))
-        for name in ("stride", "padding", "dilation", "output_padding")
+        misread(sentence.format(name), ALL, option(name, change))
+        for name in ("stride", "padding", "dilation")
+        for sentence, change in SIDES
     ),
     *(
-        Misconception(f"the height's {name} is used for the width and the width's for the height",
-                      (DX, DW), unchecked(option(name, swapped)))
-        for name in ("stride", "padding", "dilation")
+        Misconception(sentence.format("output_padding"), (FORWARD,),
+                      bent(option("output_padding", change)))
+        for sentence, change in SIDES
     ),
-    Misconception("the dilation is ignored", (DX, DW),
-                  unchecked(option("dilation", lambda _: (1, 1)))),
-    Misconception("the padding is ignored", (DX, DW),
-                  unchecked(option("padding", lambda _: (0, 0)))),
-    Misconception("stride and dilation are exchanged", ALL,
-                  bent(lambda c: {**c, "stride": c["dilation"], "dilation": c["stride"]})),
-    Misconception("the dilation is ignored", (FORWARD,),
-                  bent(option("dilation", lambda _: (1, 1)))),
-    Misconception("the padding is ignored", (FORWARD,), bent(option("padding", lambda _: (0, 0)))),
+    misread("the stride is ignored", ALL, option("stride", ones)),
+    misread("the dilation is ignored", ALL, option("dilation", ones)),
+    misread("the padding is ignored", ALL, option("padding", nothing)),
+    misread("stride and dilation are exchanged", ALL,
+            lambda c: {**c, "stride": c["dilation"], "dilation": c["stride"]}),
     Misconception("output_padding is ignored: its rows and columns are missing", (FORWARD,),
                   _without_extra),
     Misconception("output_padding's rows and columns are put in front instead of at the end",
@@ -114,11 +113,24 @@ MISCONCEPTIONS = (
                   "there, and the bias", (FORWARD,), _extra_without_bias),
     Misconception("the groups are ignored: every group uses the kernels of the first",
                   (FORWARD, DX), bent(_first_group)),
+    Misconception("the groups are ignored: every group reads the input channels of the first",
+                  (FORWARD, DW), bent(_first_channels)),
+    Misconception("the weight's axes of input channels and filters are exchanged", (FORWARD, DX),
+                  _exchanged_channels),
     Misconception("the bias is left out", (FORWARD,), bent(without("bias"))),
+    Misconception("the bias is added twice", (FORWARD,), bent(_bias_twice)),
+    Misconception("the bias is subtracted", (FORWARD,),
+                  bent(lambda c: {**c, "bias": None if c["bias"] is None else -c["bias"]})),
     Misconception("the result is flipped in both kernel axes", (DW,),
                   lambda f, c: evaluate(f, c)[:, :, ::-1, ::-1]),
+    Misconception("the result is flipped in its kernel height only", (DW,),
+                  lambda f, c: evaluate(f, c)[:, :, ::-1]),
+    Misconception("the result is flipped in its kernel width only", (DW,),
+                  lambda f, c: evaluate(f, c)[:, :, :, ::-1]),
     Misconception("the gradient is averaged over the batch instead of summed", (DW, DB),
                   divided(lambda c: len(c["grad_output"]))),
+    Misconception("the gradient is averaged over the output pixels", (DW, DB),
+                  divided(lambda c: float(np.prod(c["grad_output"].shape[2:])))),
     Misconception(SIGN, (*ALL, DB), negated),
     Misconception(ZEROS, (*ALL, DB), zeros),
 )  # fmt: skip

@@ -2,23 +2,27 @@
 
 from __future__ import annotations
 
-import sys
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
 
 from conformance.misconceptions.misconception import (
+    SIDES,
     SIGN,
     ZEROS,
+    Bend,
     Misconception,
+    Wrong,
     bent,
-    loops_of,
     negated,
+    nothing,
+    ones,
     option,
-    swapped,
-    unchecked,
+    right,
     zeros,
 )
+from conformance.misconceptions.walks import divisors, misread
 from oracle.formula import Formula, evaluate
 from oracle.geometry import Array
 
@@ -29,16 +33,6 @@ MAX, PLACES, MAX_DX, VJP = (
     "max_pool2d_vjp",
 )
 AVG, AVG_DX = "avg_pool2d", "avg_pool2d_grad_input"
-grads = sys.modules[f"oracle.{AVG}"]  # a function of the oracle hides its module
-loops_of(
-    grads.avg_pool2d_grad_input,
-    grads._avg_pool2d_grad_input,  # noqa: SLF001
-    "grad_output",
-    "kernel_size",
-    "stride",
-    "padding",
-    "count_include_pad",
-)
 
 
 def _inserts(formula: Formula, call: dict[str, Any]) -> Array:
@@ -73,33 +67,31 @@ def _counts(call: dict[str, Any]) -> Array:
     return np.broadcast_to(inside[0][:, None] * inside[1], shape)
 
 
-def _divides_by_the_kernel(formula: Formula, call: dict[str, Any]) -> Array:
-    """Every sum is divided by KH*KW."""
-    counted = _divisors(call)
-    taps = float(np.prod(call["kernel_size"]))
-    if formula.__name__ == AVG:
-        return evaluate(formula, call) * counted / taps
-    return evaluate(formula, {**call, "grad_output": call["grad_output"] * counted / taps})
+def _divided_by(other: Callable[[dict[str, Any]], Array | float]) -> Wrong:
+    """Return averages, or their gradient, of which every window is divided by another number."""
+
+    def wrong(formula: Formula, call: dict[str, Any]) -> Array:
+        rate = divisors(call, call["grad_output"].shape) / other(call)
+        if formula.__name__ == AVG:
+            return right(formula, call) * rate
+        return evaluate(formula, {**call, "grad_output": call["grad_output"] * rate})
+
+    return wrong
 
 
-def _divisors(call: dict[str, Any]) -> Array:
-    """Return what every window of a right backend divides by."""
-    sides = []
-    for axis in (0, 1):
-        size, pad = call["input_shape"][2 + axis], call["padding"][axis]
-        start = np.arange(call["grad_output"].shape[2 + axis]) * call["stride"][axis] - pad
-        end = np.minimum(start + call["kernel_size"][axis], size + pad)
-        if not call["count_include_pad"]:
-            start, end = np.maximum(start, 0), np.minimum(end, size)
-        sides.append(end - start)
-    divisors: Array = sides[0][:, None] * sides[1]
-    return divisors
+def _bent_divisors(bend: Bend, *, safe: bool = False) -> Wrong:
+    """Return averages whose divisors alone are computed with another option."""
+    return _divided_by(
+        lambda call: divisors({**bend(call), "safe": safe}, call["grad_output"].shape)
+    )
 
 
-def _sums(formula: Formula, call: dict[str, Any]) -> Array:
-    if formula.__name__ == AVG:
-        return evaluate(formula, call) * _divisors(call)
-    return evaluate(formula, {**call, "grad_output": call["grad_output"] * _divisors(call)})
+def _taps(call: dict[str, Any]) -> float:
+    return float(np.prod(call["kernel_size"]))
+
+
+def _windows_side_by_side(call: dict[str, Any]) -> dict[str, Any]:
+    return {**call, "stride": call["kernel_size"]}
 
 
 def _in_the_window(formula: Formula, call: dict[str, Any]) -> Array:
@@ -157,29 +149,35 @@ MISCONCEPTIONS = (
                   _in_the_padded_plane),
     Misconception("of equal maxima the last wins instead of the first", (PLACES,), _last_wins),
     *(
-        Misconception(f"the height's {name} is used for the width and the width's for the height",
-                      (MAX, PLACES, VJP), bent(option(name, swapped)))
+        misread(sentence.format(name), (MAX, PLACES, VJP), option(name, change))
         for name in ("kernel_size", "stride", "padding", "dilation")
-    ),
-    Misconception("the dilation is ignored", (MAX, PLACES, VJP),
-                  bent(option("dilation", lambda _: (1, 1)))),
-    *(
-        Misconception(f"the height's {name} is used for the width and the width's for the height",
-                      (AVG,), bent(option(name, swapped)))
-        for name in ("kernel_size", "stride", "padding")
+        for sentence, change in SIDES
     ),
     *(
-        Misconception(f"the height's {name} is used for the width and the width's for the height",
-                      (AVG_DX,), unchecked(option(name, swapped)))
+        misread(sentence.format(name), (AVG, AVG_DX), option(name, change))
         for name in ("kernel_size", "stride", "padding")
+        for sentence, change in SIDES
     ),
+    *(
+        Misconception(f"in the divisor {sentence.format(name)}", (AVG, AVG_DX),
+                      _bent_divisors(option(name, change)), finite=False,
+                      also=(_bent_divisors(option(name, change), safe=True),))
+        for name in ("kernel_size", "stride", "padding")
+        for sentence, change in SIDES
+    ),
+    misread("the dilation is ignored", (MAX, PLACES, VJP), option("dilation", ones)),
+    misread("the stride is ignored", (MAX, PLACES, VJP, AVG, AVG_DX), option("stride", ones)),
+    misread("the stride is ignored: windows lie side by side, a kernel_size apart",
+            (MAX, PLACES, VJP, AVG, AVG_DX), _windows_side_by_side),
+    misread("the padding is ignored", (MAX, PLACES, VJP, AVG, AVG_DX), option("padding", nothing)),
     Misconception("count_include_pad is ignored: padding is always counted", (AVG, AVG_DX),
                   bent(lambda c: {**c, "count_include_pad": True})),
     Misconception("count_include_pad is ignored: padding is never counted", (AVG, AVG_DX),
                   bent(lambda c: {**c, "count_include_pad": False})),
     Misconception("every window is divided by KH*KW, whatever hangs over the end or lies in the "
-                  "padding", (AVG, AVG_DX), _divides_by_the_kernel),
-    Misconception("nothing is divided: sums instead of means", (AVG, AVG_DX), _sums),
+                  "padding", (AVG, AVG_DX), _divided_by(_taps)),
+    Misconception("nothing is divided: sums instead of means", (AVG, AVG_DX),
+                  _divided_by(lambda _: 1.0)),
     Misconception("ceil_mode is ignored", (MAX, PLACES, AVG),
                   bent(lambda c: {**c, "ceil_mode": False})),
     Misconception(SIGN, (MAX, MAX_DX, VJP, AVG, AVG_DX), negated),

@@ -264,14 +264,27 @@ def tanh_divides_exponentials(z):
 
 
 @fault("precision")
-def tanh_loses_small_arguments(z):
+def tanh_is_the_root_of_1_less_a_squared_secant(z):
+    """Next to 0 it cancels to the root of what the displayed quotient loses."""
     e = np.exp(-2 * abs(z))
-    return np.sign(z) * (1 - e) / (1 + e)
+    return np.copysign(np.sqrt(1 - 4 * e / ((1 + e) * (1 + e))), z)
 
 
 @fault("precision")
-def tanh_is_twice_a_sigmoid(z):
-    return 2 * good.sigmoid(2 * z) - 1
+def tanh_is_twice_a_float16_sigmoid(z):
+    return 2 * half(good.sigmoid(2 * z)) - 1
+
+
+@fault("precision")
+def tanh_divides_float16_exponentials(z):
+    inner = np.clip(z, -10, 10)
+    a, b = half(np.exp(inner)), half(np.exp(-inner))
+    return (a - b) / (a + b)
+
+
+@fault("value")
+def tanh_is_its_argument_next_to_0(z):
+    return np.where(abs(z) < 0.05, z, np.tanh(z)).astype(z.dtype)
 
 
 @fault("value")
@@ -416,9 +429,36 @@ def tanh_by_expm1(z):
 
 
 @control
+def tanh_is_as_displayed(z):
+    """Next to 0 it subtracts two numbers close to 1, as the equation does."""
+    inner = np.clip(z, -20, 20)
+    a, b = np.exp(inner), np.exp(-inner)
+    return np.where(abs(z) > 20, np.sign(z), (a - b) / (a + b)).astype(z.dtype)
+
+
+@control
+def tanh_divides_by_one_exponential(z):
+    """(1 - e^-2z) / (1 + e^-2z): the displayed quotient, less accurate nowhere."""
+    e = np.exp(-2 * abs(z))
+    return np.sign(z) * (1 - e) / (1 + e)
+
+
+@control
+def tanh_is_twice_a_sigmoid(z):
+    """It loses next to 0 what the displayed quotient does."""
+    return 2 * good.sigmoid(2 * z) - 1
+
+
+@control
 def tanh_divides_sinh_by_cosh(z):
     inner = np.clip(z, -20, 20)
     return np.where(abs(z) > 20, np.sign(z), np.sinh(inner) / np.cosh(inner)).astype(z.dtype)
+
+
+@control
+def tanh_grad_uses_the_displayed_tanh(grad_output, z):
+    y = tanh_is_as_displayed(z)
+    return grad_output * (1 - y * y)
 
 
 @control
