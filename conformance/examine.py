@@ -101,11 +101,20 @@ class Examination:
             geometry = Geometry("boundary", region, sizes, (seed + at) % 2**32)
             self._judge_in([(geometry, [style or simplest])])
 
-    def _judge_in(self, drawn: Sequence[tuple[Geometry, Sequence[Style]]]) -> None:
+    def judge_listed(self) -> None:
+        """Check the property's own geometries in the simplest style, two dtypes in turn."""
+        simplest = self.operator.styles.of(self.property.kind)[0]
+        claimed = self.dtypes()[:2]
+        for at, geometry in enumerate(self.property.listed(self.operator, self.formula)):
+            self._judge_in([(geometry, [simplest])], [claimed[at % len(claimed)]])
+
+    def _judge_in(
+        self, drawn: Sequence[tuple[Geometry, Sequence[Style]]], dtypes: Sequence[str] = ()
+    ) -> None:
         calls = [
             ((geometry, one, dtype), self.operator.call(geometry.sizes, one, geometry.seed, dtype))
             for geometry, styles in drawn
-            for dtype in self._dtypes(geometry.seed)
+            for dtype in dtypes or self._dtypes(geometry.seed)
             for one in styles
         ]
         if self.property.asks is not None:
@@ -406,6 +415,7 @@ def _judge_drawn(exam: Examination) -> None:
         draw(exam.operator, exam.property.size, count, _own_seed(exam) + attempt, exam.judge)
         if exam.calls or exam.declined or not exam.not_judged:
             break  # else the few that were drawn happened to be not applicable
+    exam.judge_listed()
     if exam.examples >= PROFILES["certify"]:  # fewer are a quick look
         exam.judge_corners(_own_seed(exam))
 

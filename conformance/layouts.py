@@ -9,6 +9,7 @@ this module runs beside the backend, which may have replaced NumPy's functions.
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import partial
 from typing import Any, NamedTuple, TypeAlias
 
 import numpy.typing as npt
@@ -112,6 +113,20 @@ def expanded(array: Array, own: Own = as_it_is) -> Any:
     return own(type(array)(array.shape, array.dtype, first, 0, (0,) * array.ndim))
 
 
+def placed(array: Array, own: Own = as_it_is, *, place: str) -> Any:
+    """Lay it at the address of the array that was laid in this place before."""
+    if not array.nbytes:
+        return own(array.copy())
+    memory = _places.get(place)
+    if memory is None or len(memory) < array.nbytes:
+        memory = type(array)((ALIGNED + max(ROOMY, 2 * array.nbytes),), "u1")
+        memory = memory[-memory.__array_interface__["data"][0] % ALIGNED :]
+        _places[place] = memory
+    there = memory[: array.nbytes].view(array.dtype).reshape(array.shape)
+    there[...] = array
+    return own(there)
+
+
 class Layout(NamedTuple):
     """A way to lie in memory, and the shapes for which it is unlike the ways before it."""
 
@@ -140,7 +155,13 @@ LAYOUTS = {
 # Of arrays whose elements are all equal.
 EXPANDED = "expanded"
 FUNCTIONS = {EXPANDED: expanded} | {name: layout.lay for name, layout in LAYOUTS.items()}
-_lay = dict(FUNCTIONS)
+# One for each argument: what a call leaves behind under an address is found by the next call there.
+PLACES = tuple(f"place {number}" for number in range(8))
+ROOMY, ALIGNED = 2**16, 64  # bytes
+_places: dict[str, Array] = {}
+_lay: dict[str, Callable[..., Any]] = {
+    **FUNCTIONS, **{place: partial(placed, place=place) for place in PLACES},
+}  # fmt: skip
 
 
 def words(layout: str) -> str:
