@@ -98,17 +98,22 @@ def minus_infinity(random: Random, sizes: Shapes, limits: Format) -> Arrays:
 
 
 def far_below(random: Random, sizes: Shapes, limits: Format) -> Arrays:
-    """All logits are far below every number that a running maximum could start at, some of them
-    equal; or of every row but one are minus infinity.
-    """  # noqa: D205 - one sentence
+    """All logits are far below every number that a running maximum could start at."""
     arrays = small_integers(random, sizes, limits)
     name = _logits(arrays)
     arrays[name] = -below_all(random, limits) * (1 + random.integers(0, 3, sizes[name]) / 16)
-    if random.integers(0, 2):
-        axis = random.integers(0, len(sizes[name]))
-        side = sizes[name][axis]
-        places = np.arange(side).reshape(side, *[1] * (len(sizes[name]) - axis - 1))
-        arrays[name] = np.where(places == random.integers(0, max(1, side)), arrays[name], -np.inf)
+    return arrays
+
+
+def one_far_below(random: Random, sizes: Shapes, limits: Format) -> Arrays:
+    """One logit of every row is as far below, all others are minus infinity."""
+    arrays = far_below(random, sizes, limits)
+    name = _logits(arrays)
+    axis = random.integers(0, len(sizes[name]))
+    side = sizes[name][axis]
+    places = np.arange(side).reshape(side, *[1] * (len(sizes[name]) - axis - 1))
+    only = places == random.integers(0, max(1, side))
+    arrays[name] = np.where(only, arrays[name], -np.inf)
     return arrays
 
 
@@ -187,6 +192,7 @@ STYLES = Styles(
         minus_infinity,
         equal_logits,
         far_below,
+        one_far_below,
         grid,
     ),
     slopes=styles(grid),
