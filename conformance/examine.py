@@ -30,6 +30,7 @@ from conformance.report import Finding, in_a_line, report
 from conformance.scale import workloads
 from conformance.scale.data import NUMBERS, LayerCall, layer_call
 from conformance.strategies import draw
+from conformance.textbook import textbook
 from oracle.formula import Chained, Formula, algebra, is_data, output_of
 from oracle.network import LINKS
 from oracle.rounding import HALVES
@@ -100,6 +101,15 @@ class Examination:
         for at, (region, sizes, style) in enumerate(self.property.corners(self.operator)):
             geometry = Geometry("boundary", region, sizes, (seed + at) % 2**32)
             self._judge_in([(geometry, [style or simplest])])
+
+    def judge_textbook(self, seed: int) -> None:
+        """Check the operator's smallest calls, the seed's numbers in every dtype of `_dtypes`."""
+        self.judge(
+            [
+                replace(geometry, seed=(seed + at) % 2**32)
+                for at, geometry in enumerate(textbook(self.operator))
+            ]
+        )
 
     def judge_listed(self) -> None:
         """Check the property's own geometries in the simplest style, two dtypes in turn."""
@@ -415,6 +425,7 @@ def _judge_drawn(exam: Examination) -> None:
         draw(exam.operator, exam.property.size, count, _own_seed(exam) + attempt, exam.judge)
         if exam.calls or exam.declined or not exam.not_judged:
             break  # else the few that were drawn happened to be not applicable
+    exam.judge_textbook(_own_seed(exam))
     exam.judge_listed()
     if exam.examples >= PROFILES["certify"]:  # fewer are a quick look
         exam.judge_corners(_own_seed(exam))
