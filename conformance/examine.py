@@ -26,6 +26,7 @@ from conformance.mismatch import Answer, Declined, Mismatch
 from conformance.operator import Geometry, Operator
 from conformance.profiles import PROFILES
 from conformance.properties import PROPERTIES, NothingToJudge, NotJudged, Property
+from conformance.properties.property import FEWEST
 from conformance.report import Finding, in_a_line, report
 from conformance.scale import workloads
 from conformance.scale.data import NUMBERS, LayerCall, layer_call
@@ -103,19 +104,28 @@ class Examination:
             self._judge_in([(geometry, [style or simplest])])
 
     def judge_textbook(self, seed: int) -> None:
-        """Check the operator's smallest calls, the seed's numbers in every dtype of `_dtypes`."""
-        self.judge(
-            [
-                replace(geometry, seed=(seed + at) % 2**32)
-                for at, geometry in enumerate(textbook(self.operator))
-            ]
-        )
+        """Check the operator's smallest calls, on the seed's numbers.
+
+        In every dtype of `_dtypes`, or in two in turn where a property makes many calls of each.
+        """
+        geometries = [
+            replace(geometry, seed=(seed + at) % 2**32)
+            for at, geometry in enumerate(textbook(self.operator))
+        ]
+        if self.property.listed(self.operator, self.formula):
+            self._judge_in_turn(geometries)
+        else:
+            self.judge(geometries)
 
     def judge_listed(self) -> None:
-        """Check the property's own geometries in the simplest style, two dtypes in turn."""
+        """Check the property's own geometries."""
+        self._judge_in_turn(self.property.listed(self.operator, self.formula))
+
+    def _judge_in_turn(self, geometries: Sequence[Geometry]) -> None:
+        """Check geometries in the simplest style, each in one of the first two claimed dtypes."""
         simplest = self.operator.styles.of(self.property.kind)[0]
         claimed = self.dtypes()[:2]
-        for at, geometry in enumerate(self.property.listed(self.operator, self.formula)):
+        for at, geometry in enumerate(geometries):
             self._judge_in([(geometry, [simplest])], [claimed[at % len(claimed)]])
 
     def _judge_in(
@@ -421,6 +431,7 @@ def _unasked(exam: Examination) -> tuple[str, str]:
 def _judge_drawn(exam: Examination) -> None:
     """Judge what Hypothesis draws, and then the operator's corners."""
     count = exam.property.examples(exam.operator, exam.examples)
+    count = max(FEWEST, count - len(textbook(exam.operator)))  # which are checked beside them
     for attempt in range(ATTEMPTS):
         draw(exam.operator, exam.property.size, count, _own_seed(exam) + attempt, exam.judge)
         if exam.calls or exam.declined or not exam.not_judged:
