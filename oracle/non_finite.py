@@ -1,9 +1,10 @@
 """What a formula makes of NaN and infinities: where they must show, where they may, and where not.
 
-In IEEE arithmetic a sum is NaN or infinite wherever one of its terms is.  An implementation may
-multiply by zeros that no formula displays (padding, the gaps that a stride or a dilation leaves, a
-tile that is transformed as a whole), and NaN times 0 is NaN.  So within a plane of a convolution or
-a pooling more elements may be lost than those that the formula sums; beyond it, none.
+In IEEE arithmetic a sum is NaN or infinite wherever one of its terms is, and 0 times either is NaN:
+what sums products may not skip a factor of 0.  But an implementation may multiply by zeros
+that no formula displays (padding, the gaps that a stride or a dilation leaves, a tile that is
+transformed as a whole).  So within a plane of a convolution or a pooling more elements may be lost
+than those that the formula sums; beyond it, none.
 """
 
 from __future__ import annotations
