@@ -40,7 +40,7 @@ def is_judged_here(formula: Formula, call: Call) -> bool:
     if isinstance(kind, Selection):
         return not np.isfinite(given.get("grad_output", 0)).all()
     if _divides_by_a_sum(formula) and any(np.isposinf(a).any() for a in given.values()):
-        return True
+        return bool(np.isnan(_ieee(formula, call)).any())
     return isinstance(kind, Composed) and any(np.isnan(a).any() for a in given.values())
 
 
@@ -105,8 +105,12 @@ class NonFiniteTruth:
         logits = next((a for n, a in given.items() if n != "grad_output"), np.zeros(()))
         if not _divides_by_a_sum(self.formula) or logits.shape != self.shape:
             return np.zeros(self.shape, bool)
+        if not np.isinf(logits).any():
+            return np.zeros(self.shape, bool)
         beside = np.isfinite(logits) & ~np.isfinite(self.literal)
-        return np.asarray(beside & ~np.isnan(_ieee(self.formula, self._without_infinities)))
+        beside &= ~np.isnan(_ieee(self.formula, self._without_infinities))
+        with_0, with_1 = (_ieee(self.formula, with_finite(self.call, v)) for v in (0, 1))
+        return np.asarray(beside | (np.isfinite(self.literal) & (with_0 != with_1)))
 
     @cached_property
     def _without_infinities(self) -> Call:
