@@ -225,6 +225,8 @@ class Examination:
         if geometry is None or len(self.remembered) == most:
             return
         turns = [*dict.fromkeys("half" if d in HALVES else d for d in self.judged_dtypes())]
+        if self.property.listed(self.operator, self.formula):  # most of them in these dtypes only
+            turns = turns[:2]
         turn = turns[len(self.remembered) % len(turns)]
         if turn == ("half" if dtype in HALVES else dtype) and all(
             v.size for v in call.values() if is_data(v)

@@ -48,7 +48,10 @@ def with_ones(operator: Operator, formula: Formula) -> tuple[Geometry, ...]:
     """
     del formula
     if operator.formula not in _known_ones:
-        found = [Geometry(STRATUM, what, sizes, SEED) for what, sizes in _with_ones(operator)]
+        found = [
+            Geometry(STRATUM, what, sizes, SEED + at)
+            for at, (what, sizes) in enumerate(_with_ones(operator))
+        ]
         _known_ones[operator.formula] = tuple(found)
     return _known_ones[operator.formula]
 
