@@ -210,6 +210,30 @@ def positive(random: Random, shapes: Shapes, limits: Format) -> Arrays:
     return {name: 1 + random.random(shape) for name, shape in shapes.items()}
 
 
+def large_mean(random: Random, shapes: Shapes, limits: Format) -> Arrays:
+    """Normal elements about a mean that is thousands of times as large."""
+    mean = 2.0 ** random.integers(limits.bits // 2, limits.bits)
+    mean = min(mean, 2.0 ** _farthest(shapes, limits)) * random.choice((-1, 1))
+    return {name: mean + array for name, array in normal(random, shapes, limits).items()}
+
+
+def far_below(random: Random, shapes: Shapes, limits: Format) -> Arrays:
+    """Elements of one array far below every number that a running maximum could start at.
+
+    Each is a few sixteenths from a power of two; the array is one, the others are as they are.
+    """
+    large = "x" if "x" in shapes else _pick(random, shapes)
+    arrays = small_integers(random, shapes, limits)
+    arrays[large] = -below_all(random, limits) * (1 + random.integers(0, 16, shapes[large]) / 16)
+    return arrays
+
+
+def below_all(random: Random, limits: Format) -> float:
+    """Return a power of two past 1e4, past 1e9, past 1e30 or as large as the format has."""
+    largest = limits.largest_exponent
+    return float(2.0 ** random.choice([n for n in (14, 31, 101, largest) if n <= largest]))
+
+
 def few_numbers(random: Random, shapes: Shapes, limits: Format) -> Arrays:
     """Every array repeats a few normal numbers: many elements, of which few must be evaluated."""
     few = normal(random, dict.fromkeys(shapes, (FEW,)), limits)

@@ -29,10 +29,12 @@ from conformance.mismatch import Answer, Declined, Mismatch
 from conformance.operator import Geometry, Operator, Variant
 from conformance.profiles import PROFILES
 from conformance.properties import PROPERTIES, NothingToJudge, NotJudged, Property
+from conformance.properties.property import FEWEST
 from conformance.report import Finding, in_a_line, report
 from conformance.scale import workloads
 from conformance.scale.data import NUMBERS, LayerCall, layer_call
 from conformance.strategies import draw
+from conformance.textbook import textbook
 from oracle.formula import Chained, Formula, algebra, is_data, output_of
 from oracle.network import LINKS
 from oracle.rounding import HALVES
@@ -116,6 +118,31 @@ class Examination:
             if corner.in_turn:
                 drawn = [drawn[(at + seed) % len(drawn)]]
             self._judge_in(drawn)
+
+    def judge_textbook(self, seed: int) -> None:
+        """Check the operator's smallest calls, on the seed's numbers.
+
+        In every dtype of `_dtypes`, or in two in turn where a property makes many calls of each.
+        """
+        geometries = [
+            replace(geometry, seed=(seed + at) % 2**32)
+            for at, geometry in enumerate(textbook(self.operator))
+        ]
+        if self.property.listed(self.operator, self.formula):
+            self._judge_in_turn(geometries)
+        else:
+            self.judge(geometries)
+
+    def judge_listed(self) -> None:
+        """Check the property's own geometries."""
+        self._judge_in_turn(self.property.listed(self.operator, self.formula))
+
+    def _judge_in_turn(self, geometries: Sequence[Geometry]) -> None:
+        """Check geometries in the simplest style, each in one of the first two claimed dtypes."""
+        simplest = self.operator.styles.of(self.property.kind)[0]
+        claimed = self.dtypes()[:2]
+        for at, geometry in enumerate(geometries):
+            self._judge_in([(geometry, simplest, claimed[at % len(claimed)])])
 
     def _judge_in(self, drawn: Sequence[Drawn]) -> list[bool]:
         """Judge calls and return which of them count."""
@@ -263,6 +290,8 @@ class Examination:
         if geometry is None or len(self.remembered) == most:
             return
         turns = [*dict.fromkeys("half" if d in HALVES else d for d in self.judged_dtypes())]
+        if self.property.listed(self.operator, self.formula):  # most of them in these dtypes only
+            turns = turns[:2]
         turn = turns[len(self.remembered) % len(turns)]
         if turn == ("half" if dtype in HALVES else dtype) and all(
             v.size for v in call.values() if is_data(v)
@@ -469,10 +498,13 @@ def _unasked(exam: Examination) -> tuple[str, str]:
 def _judge_drawn(exam: Examination) -> None:
     """Judge what Hypothesis draws, and then the operator's corners."""
     count = exam.property.examples(exam.operator, exam.examples)
+    count = max(FEWEST, count - len(textbook(exam.operator)))  # which are checked beside them
     for attempt in range(ATTEMPTS):
         draw(exam.operator, exam.property.size, count, _own_seed(exam) + attempt, exam.judge)
         if exam.calls or exam.declined or not exam.not_judged:
             break  # else the few that were drawn happened to be not applicable
+    exam.judge_textbook(_own_seed(exam))
+    exam.judge_listed()
     if exam.examples >= PROFILES["certify"]:  # fewer are a quick look
         exam.check_covers(_own_seed(exam))
         exam.check_variants(_own_seed(exam))

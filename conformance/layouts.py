@@ -9,6 +9,7 @@ this module runs beside the backend, which may have replaced NumPy's functions.
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import partial
 from typing import Any, NamedTuple, TypeAlias
 
 import numpy.typing as npt
@@ -112,6 +113,45 @@ def expanded(array: Array, own: Own = as_it_is) -> Any:
     return own(type(array)(array.shape, array.dtype, first, 0, (0,) * array.ndim))
 
 
+def one_image(array: Array, own: Own = as_it_is) -> Any:
+    """Lay it in one place along the first axis, by a stride of 0."""
+    part = array[:1].copy()
+    return own(type(array)(array.shape, array.dtype, part, 0, (0, *part.strides[1:])))
+
+
+def one_channel(array: Array, own: Own = as_it_is) -> Any:
+    """Lay it in one place along the second axis, by a stride of 0."""
+    part = array[:, :1].copy()
+    first, _, *rest = part.strides
+    return own(type(array)(array.shape, array.dtype, part, 0, (first, 0, *rest)))
+
+
+def one_column(array: Array, own: Own = as_it_is) -> Any:
+    """Lay it in one place along the last axis, by a stride of 0."""
+    part = array[..., :1].copy()
+    return own(type(array)(array.shape, array.dtype, part, 0, (*part.strides[:-1], 0)))
+
+
+def one_pixel(array: Array, own: Own = as_it_is) -> Any:
+    """Lay it in one place along the last two axes, by strides of 0."""
+    part = array[..., :1, :1].copy()
+    return own(type(array)(array.shape, array.dtype, part, 0, (*part.strides[:-2], 0, 0)))
+
+
+def placed(array: Array, own: Own = as_it_is, *, place: str) -> Any:
+    """Lay it at the address of the array that was laid in this place before."""
+    if not array.nbytes:
+        return own(array.copy())
+    memory = _places.get(place)
+    if memory is None or len(memory) < array.nbytes:
+        memory = type(array)((ALIGNED + max(ROOMY, 2 * array.nbytes),), "u1")
+        memory = memory[-memory.__array_interface__["data"][0] % ALIGNED :]
+        _places[place] = memory
+    there = memory[: array.nbytes].view(array.dtype).reshape(array.shape)
+    there[...] = array
+    return own(there)
+
+
 class Layout(NamedTuple):
     """A way to lie in memory, and the shapes for which it is unlike the ways before it."""
 
@@ -137,10 +177,20 @@ LAYOUTS = {
     "odd_strides": Layout(odd_strides, lambda shape: 1 in shape and 0 not in shape),
     "unaligned": Layout(unaligned, _is_large(0)),
 }
-# Of arrays whose elements are all equal.
+# Of arrays whose elements are all equal, and of such that are equal along these axes.
 EXPANDED = "expanded"
-FUNCTIONS = {EXPANDED: expanded} | {name: layout.lay for name, layout in LAYOUTS.items()}
-_lay = dict(FUNCTIONS)
+ALONG: dict[str, tuple[int, ...]] = {
+    "one_image": (0,), "one_channel": (1,), "one_column": (-1,), "one_pixel": (-2, -1),
+}  # fmt: skip
+_expanded = {one.__name__: one for one in (expanded, one_image, one_channel, one_column, one_pixel)}
+FUNCTIONS = _expanded | {name: layout.lay for name, layout in LAYOUTS.items()}
+# One for each argument: what a call leaves behind under an address is found by the next call there.
+PLACES = tuple(f"place {number}" for number in range(8))
+ROOMY, ALIGNED = 2**16, 64  # bytes
+_places: dict[str, Array] = {}
+_lay: dict[str, Callable[..., Any]] = {
+    **FUNCTIONS, **{place: partial(placed, place=place) for place in PLACES},
+}  # fmt: skip
 
 
 def words(layout: str) -> str:
@@ -151,6 +201,17 @@ def words(layout: str) -> str:
 def differs(layout: str, shape: tuple[int, ...]) -> bool:
     """Return whether the layout is another for arrays of this shape."""
     return layout not in LAYOUTS or LAYOUTS[layout].differs(shape)
+
+
+def expansions(shape: tuple[int, ...]) -> list[tuple[str, tuple[int, ...]]]:
+    """Return the layouts in one place along some axes, with those axes; no two alike."""
+    found: dict[tuple[int, ...], str] = {(*range(len(shape)),): EXPANDED}
+    for layout, axes in ALONG.items():
+        if max(axes) < len(shape) and -min(axes) <= len(shape):
+            long = tuple(sorted(a % len(shape) for a in axes if shape[a] > 1))
+            if long:
+                found.setdefault(tuple(sorted(a % len(shape) for a in axes)), layout)
+    return [(layout, axes) for axes, layout in found.items()]
 
 
 def one_each(layouts: str, count: int) -> list[str]:

@@ -125,11 +125,12 @@ NumPy has bfloat16 from ml_dtypes: arrays are of `ml_dtypes.bfloat16`, in and ou
 reads none through DLPack, a backend with arrays of its own needs `to_numpy` for it.  Rounding
 float64 to it, ml_dtypes goes through float32: that is an accumulator of float32.
 
-NaN and infinities in the arguments show wherever the formula sums them, but an implementation may
-multiply with zeros of its own (padding, gaps of a stride or a dilation, transformed tiles), and so
-lose more.  "plane": elsewhere in the planes [H, W] of the same images and channels too, and an
-infinity may become NaN.  "window": nowhere else and with their signs, but for weights, their
-gradients and dilations, where padding and gaps are unavoidable.  "any": nothing is claimed.
+NaN and infinities in the arguments show wherever the formula sums them, also times 0: a factor of 0
+may not be skipped, for 0 times NaN is NaN.  But an implementation may multiply with zeros of its
+own (padding, gaps of a stride or a dilation, transformed tiles), and so lose more.  "plane":
+elsewhere in the planes [H, W] of the same images and channels too, and an infinity may become NaN.
+"window": nowhere else and with their signs, but for weights, their gradients and dilations, where
+padding and gaps are unavoidable.  "any": nothing is claimed.
 
 A deviation is judged all the same: where it shows, it is printed with its reason and is no
 mismatch; where it does not, the run fails, so that no entry outlives what it describes.

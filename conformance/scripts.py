@@ -87,9 +87,28 @@ def script(
 def _in_sequence(backend: Backend, before: Answer, wrong: Answer) -> str:
     """Return a script that asks for what came before the wrong answer, and then for that."""
     lines = _imports(backend, wrong.call)
+    made: dict[str, Array] = {}
     for one in (before, wrong):
-        lines += [*_arrays(one.formula, one.call), "", *_ask(backend, one.formula, one.call), ""]
+        lines += [*_at_the_same_addresses(one, made), "", *_ask(backend, one.formula, one.call), ""]
     return _text([*lines[:-1], *_verdict(backend, wrong.formula, wrong.call)])
+
+
+def _at_the_same_addresses(answer: Answer, made: dict[str, Array]) -> list[str]:
+    """Return what makes the arrays of a call, where an earlier call's lie if they can."""
+    lines = _arrays(answer.formula, answer.call)
+    for name in argument_names(answer.formula)[0]:
+        array, there = answer.call[name], made.get(name)
+        if not isinstance(array, np.ndarray):
+            continue
+        if there is not None and (there.shape, there.dtype) == (array.shape, array.dtype):
+            lines = [
+                f"{name}[...] = {line.partition(' = ')[2]}  # in the same memory"
+                if line.startswith(f"{name} = ")
+                else line
+                for line in lines
+            ]
+        made[name] = array
+    return lines
 
 
 def _repeated(backend: Backend, formula: Formula, call: Call) -> list[str]:

@@ -1,9 +1,10 @@
 """What a formula makes of NaN and infinities: where they must show, where they may, and where not.
 
-In IEEE arithmetic a sum is NaN or infinite wherever one of its terms is.  An implementation may
-multiply by zeros that no formula displays (padding, the gaps that a stride or a dilation leaves, a
-tile that is transformed as a whole), and NaN times 0 is NaN.  So within a plane of a convolution or
-a pooling more elements may be lost than those that the formula sums; beyond it, none.
+In IEEE arithmetic a sum is NaN or infinite wherever one of its terms is, and 0 times either is NaN:
+what sums products may not skip a factor of 0.  But an implementation may multiply by zeros
+that no formula displays (padding, the gaps that a stride or a dilation leaves, a tile that is
+transformed as a whole).  So within a plane of a convolution or a pooling more elements may be lost
+than those that the formula sums; beyond it, none.
 """
 
 from __future__ import annotations
@@ -32,13 +33,21 @@ if TYPE_CHECKING:
 
 
 def is_judged_here(formula: Formula, call: Call) -> bool:
-    """Return whether the formula sums a NaN, or multiplies an infinity."""
+    """Return whether the formula sums a NaN, multiplies an infinity, or divides by a sum of one."""
     kind, given = algebra(formula), operands(formula, call)
     if isinstance(kind, Multilinear):
         return not all(np.isfinite(a).all() for a in given.values())
     if isinstance(kind, Selection):
         return not np.isfinite(given.get("grad_output", 0)).all()
+    if _divides_by_a_sum(formula) and any(np.isposinf(a).any() for a in given.values()):
+        return bool(np.isnan(_ieee(formula, call)).any())
     return isinstance(kind, Composed) and any(np.isnan(a).any() for a in given.values())
+
+
+def _divides_by_a_sum(formula: Formula) -> bool:
+    """Return whether the formula makes rows of rows, as softmax and the losses do."""
+    kind = algebra(formula)
+    return isinstance(kind, Composed) and not kind.pointwise
 
 
 def with_finite(call: Call, number: float) -> dict[str, Any]:
@@ -73,12 +82,43 @@ class NonFiniteTruth:
 
     @cached_property
     def must(self) -> Array:
-        """Which elements must be NaN or infinite: those that depend on what is.
+        """Which elements must be NaN or infinite: those that sum what is, also 0 times it.
 
-        What is multiplied by 0 may be skipped; so may the only class, whose probability is 1.
+        Where the formula does not sum products, what does not depend on it may leave it out: a
+        class of probability 0, the only class, whose probability is 1.  Beside an infinite logit
+        that is all other classes.
         """
+        call = self.call
+        if isinstance(algebra(self.formula), Multilinear):
+            call = {n: np.where(np.isfinite(v), 1, v) if is_data(v) else v for n, v in call.items()}
+        with_0, with_1 = (_ieee(self.formula, with_finite(call, v)) for v in (0, 1))
+        return np.asarray(~np.isfinite(self.literal) & (with_0 != with_1) & ~self.open)
+
+    @cached_property
+    def open(self) -> Array:
+        """Which elements may be anything: those of a softmax beside an infinite logit.
+
+        Its own probability is NaN by the formula, infinity less infinity; the others' are then
+        0 / NaN, or 0 where the quotient is taken otherwise.
+        """
+        given = operands(self.formula, self.call)
+        logits = next((a for n, a in given.items() if n != "grad_output"), np.zeros(()))
+        if not _divides_by_a_sum(self.formula) or logits.shape != self.shape:
+            return np.zeros(self.shape, bool)
+        if not np.isinf(logits).any():
+            return np.zeros(self.shape, bool)
+        beside = np.isfinite(logits) & ~np.isfinite(self.literal)
+        beside &= ~np.isnan(_ieee(self.formula, self._without_infinities))
         with_0, with_1 = (_ieee(self.formula, with_finite(self.call, v)) for v in (0, 1))
-        return np.asarray(~np.isfinite(self.literal) & (with_0 != with_1))
+        return np.asarray(beside | (np.isfinite(self.literal) & (with_0 != with_1)))
+
+    @cached_property
+    def _without_infinities(self) -> Call:
+        """The call with 0 in place of infinities only."""
+        return {
+            n: np.where(np.isinf(v), v.dtype.type(0), v) if is_data(v) else v
+            for n, v in self.call.items()
+        }
 
     @cached_property
     def may(self) -> Array:
@@ -114,7 +154,7 @@ class NonFiniteTruth:
         share = np.where(
             self.may & ~np.isfinite(got), 0, self.finite.error_over_bound(got, accumulator)
         )
-        return np.where(self.must, np.where(lost, 0, np.inf), share)
+        return np.where(self.must, np.where(lost, 0, np.inf), np.where(self.open, 0, share))
 
 
 def _ieee(formula: Formula, call: Call) -> Array:

@@ -8,9 +8,10 @@ import numpy as np
 import pytest
 
 import conformance
-from conformance.layouts import EXPANDED, LAYOUTS, differs, laid, one_each
+from conformance.layouts import EXPANDED, LAYOUTS, PLACES, differs, expansions, laid, one_each
 from conformance.operators.loss import CROSS_ENTROPY
 from conformance.properties import PROPERTIES
+from conformance.properties.manners import _level
 from conformance.registry import wrap
 from implementations import im2col
 
@@ -51,6 +52,35 @@ def test_expanded_has_no_memory_of_its_own():
     other = laid(array, EXPANDED)
     assert other.strides == (0, 0)
     assert (other == array).all()
+
+
+@pytest.mark.parametrize("shape", [(3,), (2, 3), (2, 3, 4, 5), (1, 3, 1, 1), (2, 1, 1, 4)])
+def test_one_place_along_each_axis_is_among_the_expansions(shape):
+    seen = set()
+    for layout, axes in expansions(shape):
+        array = _level(np.arange(1.0, 1 + np.prod(shape)).reshape(shape), axes)
+        other = laid(array, layout)
+        assert (other == array).all()
+        assert all(other.strides[axis] == 0 for axis in axes)
+        kept = [axis for axis, side in enumerate(shape) if side > 1 and axis not in axes]
+        assert all(other.strides[axis] for axis in kept)
+        seen.add(tuple(axis for axis in axes if shape[axis] > 1))
+    long = tuple(axis for axis, side in enumerate(shape) if side > 1)
+    assert long in seen
+    last = len(shape) - 1
+    assert {(axis,) for axis in (0, 1, last) if axis in long} <= seen
+
+
+def test_arrays_of_a_place_have_one_address_whatever_their_shape_and_dtype():
+    first = laid(np.ones((2, 3), np.float32), PLACES[0])
+    again = laid(np.full((3, 1), 7.0), PLACES[0])
+    other = laid(np.ones(3), PLACES[1])
+    assert first.ctypes.data == again.ctypes.data != other.ctypes.data
+    assert again.ravel().tolist() == [7.0, 7.0, 7.0]
+    assert laid(np.ones(()), PLACES[0]).shape == ()
+    assert laid(np.empty((0, 2)), PLACES[0]).shape == (0, 2)
+    large = laid(np.ones(10**5), PLACES[0])
+    assert large.sum() == 10**5
 
 
 def test_empty_arrays_lie_as_they_are():

@@ -1,5 +1,7 @@
 """A judge that is broken certifies nothing: wrong answers are planted in every run."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
@@ -8,8 +10,12 @@ import oracle
 from conformance import judge
 from conformance.certificate import UNCLAIMED
 from conformance.certify import checks
+from conformance.data import EXACT
 from conformance.examine import examine
 from conformance.isolation.isolated import available
+from conformance.lies import MANY, blindness
+from conformance.operators.linear import LINEAR
+from conformance.properties import PROPERTIES
 from conformance.registry import IN_PROCESS, ISOLATED, wrap
 from implementations import im2col
 from oracle.truth import truth
@@ -89,9 +95,11 @@ def test_every_check_of_a_right_backend_rejects_what_is_planted(operator, confin
 
 
 def test_where_few_calls_were_judged_a_lie_that_fits_says_nothing():
-    certificate = conformance.check(im2col, operators=["linear"], examples=10, seed=1)
-    assert certificate.passed
-    assert not all(o.planted for o in certificate.outcomes if o.status != UNCLAIMED)
+    accepting = replace(PROPERTIES["linear"], check=accepts_everything)
+    call = LINEAR.call({"images": 1, "inputs": 1, "outputs": 1, "bias": 0}, EXACT[0], 1, "float32")
+    for count, said in ((MANY - 1, False), (MANY, True)):
+        _, reason = blindness(wrap(im2col), LINEAR, oracle.linear, accepting, [call] * count)
+        assert bool(reason) == said
 
 
 def test_what_is_printed_counts_them():

@@ -9,8 +9,11 @@ import pytest
 import oracle
 from conformance.certify import checks
 from conformance.examine import examine
+from conformance.operators import OPERATORS
 from conformance.registry import wrap
+from conformance.variations import drawn
 from implementations import im2col
+from oracle.formula import Multilinear, algebra, argument_names, ask
 from oracle.non_finite import with_finite
 from oracle.truth import truth
 from tests.planted import FAULTS
@@ -84,12 +87,70 @@ def test_infinity_keeps_its_sign_where_the_contract_says_so():
         assert (~(shares(oracle.conv2d, call, got, strict=True) <= 1)).ravel().tolist() == strictly
 
 
-def test_what_is_multiplied_with_zero_may_be_skipped_or_not():
-    x = planted((1, 1, 1, 2), (0, 0, 0, 1), np.nan)
-    call = conv2d_call(x, np.array([[[[1.0, 0.0]]]]))
-    for got in (1.0, np.nan):
-        assert shares(oracle.conv2d, call, np.full((1, 1, 1, 1), got)).item() == 0
-    assert shares(oracle.conv2d, call, np.full((1, 1, 1, 1), 2.0)).item() > 1
+def test_what_is_multiplied_with_zero_may_not_be_skipped():
+    """0 times NaN is NaN, and so is 0 times infinity: `if weight == 0: continue` is wrong."""
+    for value in (np.nan, np.inf):
+        x = planted((1, 1, 1, 2), (0, 0, 0, 1), value)
+        call = conv2d_call(x, np.array([[[[1.0, 0.0]]]]))
+        for strict in (False, True):
+            for got, right in ((np.nan, True), (1.0, False), (2.0, False), (np.inf, False)):
+                answer = np.full((1, 1, 1, 1), got)
+                share = shares(oracle.conv2d, call, answer, strict=strict).item()
+                assert (share <= 1) == right, (value, got)
+
+
+# Every formula that sums products of arrays, with one of them.
+PRODUCTS = [
+    (operator, formula, name)
+    for operator in OPERATORS
+    for formula in operator.formulas
+    if isinstance(algebra(formula), Multilinear)
+    for name in algebra(formula).factors
+    if {*algebra(formula).factors} <= {*argument_names(formula)[0]}
+    and len(algebra(formula).factors) > 1
+]
+
+
+@pytest.mark.parametrize(("operator", "formula", "lost"), PRODUCTS)
+def test_no_zero_keeps_a_nan_from_any_sum_of_products(operator, formula, lost):
+    geometry = drawn(operator, 1)
+    call = operator.call(geometry.sizes, operator.styles.exact[0], 1, "float64")
+    for name in algebra(formula).factors:
+        call[name] = np.full(call[name].shape, np.nan if name == lost else 0.0)
+    right = truth(formula, call)
+    assert right.must.any()
+    assert not (right.error_over_bound(np.zeros(right.shape), "float64") <= 1).all()
+    with np.errstate(invalid="ignore"):
+        answer = ask(getattr(im2col, formula.__name__), formula, call)
+    assert (right.error_over_bound(answer, "float64") <= 1).all()
+
+
+def test_there_are_sums_of_products_in_every_convolution_and_in_linear():
+    assert len(PRODUCTS) == 18
+
+
+@pytest.mark.parametrize("axis", [0, 1])
+def test_an_infinite_logit_has_no_probability(axis):
+    """Infinity less infinity: the others of its row are left open, other rows are not."""
+    z = planted((2, 3), (1, 2), np.inf)
+    call = {"z": z, "axis": axis}
+    row = (1, slice(None)) if axis else (slice(None), 2)
+    for others in (0.0, np.nan):
+        got = np.full((2, 3), 1 / (3 if axis else 2))
+        got[row] = others
+        got[1, 2] = np.nan
+        assert (shares(oracle.softmax, call, got) <= 1).all()
+    with np.errstate(invalid="ignore"):
+        assert (shares(oracle.softmax, call, im2col.softmax(z, axis=axis)) <= 1).all()
+    for at, value in (((1, 2), 1.0), ((0, 0), np.nan), ((0, 0), 0.0)):
+        wrong = got.copy()
+        wrong[at] = value
+        assert not (shares(oracle.softmax, call, wrong) <= 1).all(), at
+    loss = {"logits": z, "target": np.array([0, 1]), "reduction": "sum"}
+    with np.errstate(invalid="ignore"):
+        answer = im2col.cross_entropy(z, loss["target"], reduction="sum")
+    assert (shares(oracle.cross_entropy, loss, np.asarray(answer)) <= 1).all()
+    assert not (shares(oracle.cross_entropy, loss, np.zeros(())) <= 1).all()
 
 
 def test_padding_may_be_multiplied_with_an_infinite_tap_but_changes_no_other_filter():

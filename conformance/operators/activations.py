@@ -31,7 +31,19 @@ from conformance.operators import shape_cover, shapes
 from oracle.formula import Call, Formula
 from oracle.rounding import Format
 
-SLOPES = (0.25, 0.0, 0.01, 0.2, 1.0, -0.5, 2.0)  # as float64 has them: see `Operator.call`
+SLOPES = (
+    0.25,
+    0.0,
+    0.01,
+    0.2,
+    1.0,
+    -0.5,
+    2.0,
+    1e-8,
+    1e-3,
+    30.0,
+    1e3,
+)  # as float64 has them: see `Operator.call`
 # Where exponentials overflow, underflow or saturate in float32 and in float64, and next to it.
 TAILS = (
     0.0, 2.0**-149, 2.0**-126, 2.0**-60, 2.0**-24, 2.0**-12, 2.0**-5, 0.5, 1.0, 2.0, 5.0, 9.0,
@@ -68,6 +80,26 @@ def infinities_and_nans(random: Random, sizes: Shapes, limits: Format) -> Arrays
     return arrays
 
 
+def nearly_subnormal(random: Random, sizes: Shapes, limits: Format) -> Arrays:
+    """Numbers next to the smallest normal one, which are not 0."""
+    return {
+        name: (1 + random.random(shape))
+        * 2.0 ** (limits.smallest_exponent + random.integers(0, 13, shape))
+        * random.choice((-1, 1), shape)
+        for name, shape in sizes.items()
+    }
+
+
+def infinities(random: Random, sizes: Shapes, limits: Format) -> Arrays:
+    """Normal numbers, and infinity of either sign in one of two places of the argument."""
+    arrays = normal(random, sizes, limits)
+    far = random.choice((-np.inf, np.inf, 0.0, 0.0), sizes["z"])
+    if far.size and not np.isinf(far).any():
+        far.flat[random.integers(far.size)] = random.choice((-np.inf, np.inf))
+    arrays["z"] += far
+    return arrays
+
+
 def grid(random: Random, sizes: Shapes, limits: Format) -> Arrays:
     """Multiples of 1/16 up to 8 in absolute value: steps of a power of two stay exact."""
     arrays = small_integers(random, sizes, limits)
@@ -95,15 +127,15 @@ def few(*fills: Fill) -> tuple[Style, ...]:
 
 PIECEWISE = Styles(
     exact=styles(small_integers, one_hot, all_negative, next_to_powers, cancelling),
-    floats=few(normal, wide_range, far_from_one, tails),
+    floats=few(normal, wide_range, far_from_one, tails, nearly_subnormal),
     slopes=styles(gaps),
-    not_finite=few(one_nan_among_floats),
+    not_finite=few(one_nan_among_floats, infinities),
 )
 SMOOTH = Styles(
     exact=(),
-    floats=few(normal, tails, grid, wide_range),
+    floats=few(normal, tails, grid, wide_range, nearly_subnormal),
     slopes=few(grid),
-    not_finite=few(one_nan_among_floats),
+    not_finite=few(one_nan_among_floats, infinities),
 )
 
 
@@ -118,9 +150,14 @@ def arguments(sizes: Mapping[str, int]) -> Arguments:
     return Arguments({"z": shape, "grad_output": shape}, options)
 
 
-def _at_nan(policies: Policies, formula: Formula, call: Call) -> bool:
-    """Return whether a slope is asked for at a NaN, where nobody defines it."""
+def _has_no_answer(policies: Policies, formula: Formula, call: Call) -> bool:
+    """Return whether a slope is asked for at a NaN, or no slope at all of minus infinity.
+
+    Neither is defined: rectifiers without a slope may be selections, or products with 0.
+    """
     del policies
+    if formula is oracle.leaky_relu:
+        return call["negative_slope"] == 0 and bool(np.isneginf(call["z"]).any())
     return formula in (oracle.relu_grad, oracle.leaky_relu_grad) and bool(np.isnan(call["z"]).any())
 
 
@@ -139,7 +176,7 @@ def _operator(
         arguments=arguments,
         witness=of,
         styles=numbers,
-        unsettled=_at_nan,
+        unsettled=_has_no_answer,
         curvature=lambda _: curvature,
         share=0.3,
         covers=shape_cover.elementwise({n: range(a, b + 1) for n, (a, b) in options.items()}),

@@ -11,6 +11,8 @@ from conformance.data import (
     Arrays,
     Random,
     Shapes,
+    Style,
+    below_all,
     few_numbers,
     normal,
     one_nan_among_floats,
@@ -96,6 +98,51 @@ def minus_infinity(random: Random, sizes: Shapes, limits: Format) -> Arrays:
     return arrays
 
 
+def far_below(random: Random, sizes: Shapes, limits: Format) -> Arrays:
+    """All logits are far below every number that a running maximum could start at."""
+    arrays = small_integers(random, sizes, limits)
+    name = _logits(arrays)
+    arrays[name] = -below_all(random, limits) * (1 + random.integers(0, 3, sizes[name]) / 16)
+    return arrays
+
+
+def one_far_below(random: Random, sizes: Shapes, limits: Format) -> Arrays:
+    """One logit of every row is as far below, all others are minus infinity."""
+    arrays = far_below(random, sizes, limits)
+    name = _logits(arrays)
+    axis = random.integers(0, len(sizes[name]))
+    side = sizes[name][axis]
+    places = np.arange(side).reshape(side, *[1] * (len(sizes[name]) - axis - 1))
+    only = places == random.integers(0, max(1, side))
+    arrays[name] = np.where(only, arrays[name], -np.inf)
+    return arrays
+
+
+def near_minus(random: Random, sizes: Shapes, limits: Format, *, power: int) -> Arrays:
+    """All logits are next to minus a power of two, or to minus the format's largest."""
+    arrays = small_integers(random, sizes, limits)
+    name = _logits(arrays)
+    least = -(2.0 ** min(power, limits.largest_exponent))
+    arrays[name] = least * (1 + random.integers(0, 3, sizes[name]) / 16)
+    return arrays
+
+
+def one_infinite_logit(random: Random, sizes: Shapes, limits: Format) -> Arrays:
+    """Normal logits, and one is infinite."""
+    arrays = normal(random, sizes, limits)
+    logits = arrays[_logits(arrays)]
+    if logits.size:
+        logits.flat[random.integers(logits.size)] = np.inf
+    return arrays
+
+
+def impossible_tile(random: Random, sizes: Shapes, limits: Format, *, at: int, size: int) -> Arrays:
+    """Along the last axis so many logits from a place on are minus infinity: a whole tile."""
+    arrays = normal(random, sizes, limits)
+    arrays[_logits(arrays)][..., at : at + size] = -np.inf
+    return arrays
+
+
 def only_the_last_class(random: Random, sizes: Shapes, limits: Format) -> Arrays:
     """Along the last axis all logits but the last are minus infinity."""
     arrays = normal(random, sizes, limits)
@@ -121,6 +168,21 @@ def grid(random: Random, sizes: Shapes, limits: Format) -> Arrays:
 
 (FEW_LOGITS,) = styles(few_numbers)
 (LAST_CLASS,) = styles(only_the_last_class)
+# Below what running maxima are started at: -1e4, -1e9, -1e30, minus the largest number.
+BELOW = tuple(
+    Style(f"logits near -2**{power}", partial(near_minus, power=power))
+    for power in (14, 31, 101, 1023)
+)
+# Tiles of classes that are impossible throughout: the first, one in the middle, the last one.
+TILES = tuple(
+    (classes, Style(f"classes {at} to {at + size - 1} impossible", partial(
+        impossible_tile, at=at, size=size,
+    )))
+    for size, classes, at in (
+        (128, 385, 0), (128, 385, 128), (128, 256, 128), (256, 385, 0),
+        (1024, 1030, 0), (1024, 2050, 1024), (1024, 2048, 1024),
+    )
+)  # fmt: skip
 STYLES = Styles(
     exact=(),
     floats=styles(
@@ -131,10 +193,12 @@ STYLES = Styles(
         far_apart,
         minus_infinity,
         equal_logits,
+        far_below,
+        one_far_below,
         grid,
     ),
     slopes=styles(grid),
-    not_finite=styles(one_nan_among_floats),
+    not_finite=styles(one_nan_among_floats, one_infinite_logit),
 )
 
 
@@ -167,6 +231,9 @@ def _softmax_witness(torch: Any) -> Callable[..., Any]:
     return softmax
 
 
+ROW = {**dict.fromkeys(shapes.AXES, 1), "axes": 2, "axis": 1, "from_end": 0}
+
+
 # Along a direction of zeros and ones the probability of those classes together is a logistic
 # function, and every single one a share of it: its third derivative is at most 1/8.
 SOFTMAX = Operator(
@@ -194,6 +261,8 @@ SOFTMAX = Operator(
             },
             LAST_CLASS,
         ),
+        *(Corner(style.name, {**ROW, "channels": classes}, style) for classes, style in TILES),
+        *(Corner(style.name, {**ROW, "images": 2, "channels": 3}, style) for style in BELOW),
     ),
 )
 
@@ -246,6 +315,11 @@ CROSS_ENTROPY = Operator(
         *past_limits({"images": 3, "classes": 2, "mean": 0}, ("classes",), FEW_LOGITS),
         *two_large({"images": 1, "classes": 2, "mean": 0}, NAMES, FEW_LOGITS),
         Corner("impossible classes first", {"images": 3, "classes": 65, "mean": 1}, LAST_CLASS),
+        *(
+            Corner(style.name, {"images": 1, "classes": classes, "mean": 1}, style)
+            for classes, style in TILES
+        ),
+        *(Corner(style.name, {"images": 2, "classes": 3, "mean": 1}, style) for style in BELOW),
         Corner("more than a tile", {"images": 33, "classes": 34, "mean": 1}),
         Corner("full tiles", {"images": 64, "classes": 32, "mean": 0}),
     ),

@@ -5,10 +5,23 @@ from functools import partial
 from typing import Any
 
 import oracle
-from conformance.operator import Arguments, Operator
+from conformance.data import FLOATS, large_mean, styles
+from conformance.operator import Arguments, Operator, Styles
 from conformance.operators import shape_cover, shapes
 
-RATES = (0.5, 0.125, 0.1, 0.001, 1.0, 0.0, 3.0)  # as float64 has them: see `Operator.call`
+RATES = (
+    0.5,
+    0.125,
+    0.1,
+    0.001,
+    1.0,
+    0.0,
+    3.0,
+    1e-8,
+    1e-4,
+    100.0,
+    1e3,
+)  # as float64 has them: see `Operator.call`
 
 
 def _mean_arguments(sizes: Mapping[str, int]) -> Arguments:
@@ -48,6 +61,7 @@ BATCH_MEAN = Operator(
     geometry=partial(shapes.array, options={}, empty=False, least=2),
     arguments=_mean_arguments,
     witness=_mean_witness,
+    styles=Styles(floats=(*FLOATS, *styles(large_mean))),
     share=0.3,
     covers=shape_cover.elementwise({}, least=2),
     corners=shapes.corners({}),

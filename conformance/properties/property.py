@@ -8,12 +8,13 @@ from typing import Literal, TypeAlias
 
 from conformance.backend import Backend, How
 from conformance.coverage import PAIRS, Cover
-from conformance.operator import Corner, Kind, Operator, Size, Variant
+from conformance.operator import Corner, Geometry, Kind, Operator, Size, Variant
 from conformance.profiles import PROFILES
 from oracle.formula import Call, Chained, Formula, algebra, argument_names
 
 Check: TypeAlias = Callable[[Backend, Operator, Formula, Call], float]
 Where: TypeAlias = Callable[[Operator, Formula], bool]
+Listed: TypeAlias = Callable[[Operator, Formula], Sequence[Geometry]]
 
 
 DTYPES_OF_A_DRAW = 3  # in which a drawn geometry is checked; a row is in one
@@ -48,6 +49,7 @@ class Property:
     claim: tuple[str, ...]  # a policy and the rules under which it is asked for; none: always
     on_layers: bool  # of real networks, instead of on calls that are drawn
     needs_exact: bool  # sums that whole numbers leave exact, as no transform's are
+    listed: Listed  # geometries of its own, checked in every run beside those that are drawn
 
     @property
     def name(self) -> str:
@@ -115,6 +117,11 @@ def _everywhere(operator: Operator, formula: Formula) -> bool:
     return True
 
 
+def _none(operator: Operator, formula: Formula) -> Sequence[Geometry]:
+    del operator, formula
+    return ()
+
+
 def is_function(formula: Formula) -> bool:
     """Return whether a backend has a function for the formula; a whole network is none."""
     return not isinstance(algebra(formula), Chained)
@@ -127,7 +134,7 @@ def holds(
     needs: tuple[Formula, ...] = (), asks: How | None = None, at_corners: bool = False,
     at_ones: bool = False,
     claim: tuple[str, ...] = (),
-    on_layers: bool = False, needs_exact: bool = False,
+    on_layers: bool = False, needs_exact: bool = False, listed: Listed = _none,
 ) -> Callable[[Check], Check]:  # fmt: skip
     """Add a check to PROPERTIES."""
 
@@ -149,6 +156,7 @@ def holds(
             claim,
             on_layers,
             needs_exact,
+            listed,
         )
         return check
 

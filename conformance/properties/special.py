@@ -12,6 +12,7 @@ from conformance.judge import require_truth
 from conformance.operator import Operator
 from conformance.properties.property import NotJudged, holds
 from oracle.formula import Call, Formula, Multilinear, Selection, algebra, is_data, operands
+from oracle.geometry import Array
 from oracle.non_finite import with_finite
 from oracle.rounding import FORMATS
 from oracle.truth import data_dtype, truth
@@ -22,13 +23,13 @@ def _spreads(operator: Operator, formula: Formula) -> bool:
     return formula in operator.gradients or not isinstance(algebra(formula), Selection)
 
 
-@holds(where=_spreads, kind="not finite", share=0.15, claim=("non_finite", "plane", "window"))
+@holds(where=_spreads, kind="not finite", share=0.1, claim=("non_finite", "plane", "window"))
 def propagates_non_finite(
     backend: Backend, operator: Operator, formula: Formula, call: Call
 ) -> float:
-    """NaN and infinities show wherever the formula sums them, and in no other image, channel or
-    row; where the contract claims {"non_finite": "window"}, nor in other pixels, and infinities
-    keep their sign.
+    """NaN and infinities show wherever the formula sums them, 0 times them too, and in no other
+    image, channel or row; where the contract claims {"non_finite": "window"}, nor in other pixels,
+    and infinities keep their sign.
     """  # noqa: D205 - one sentence
     calls = [
         one for one in _poisoned(formula, call) if not _is_open(backend, operator, formula, one)
@@ -40,11 +41,27 @@ def propagates_non_finite(
 
 
 def _poisoned(formula: Formula, call: Call) -> Iterator[Call]:
-    """Yield the call with what is not finite left in one of its arrays only, each in turn."""
+    """Yield the call with what is not finite left in one of its arrays only, each in turn.
+
+    Where it is multiplied, every second number of the others is 0 then, or is not.
+    """
     arrays = {name: call[name] for name in operands(formula, call) if is_data(call[name])}
+    kind = algebra(formula)
+    factors = kind.factors if isinstance(kind, Multilinear) else ()
     for name, array in arrays.items():
-        if not np.isfinite(array).all():
-            yield {**call, **with_finite(arrays, 1), name: array}
+        if np.isfinite(array).all():
+            continue
+        finite: dict[str, Any] = with_finite(arrays, 1)
+        yield {**call, **finite, name: array}
+        others = {n: _with_zeros(a) for n, a in finite.items() if n in factors and n != name}
+        if name in factors and others:
+            yield {**call, **finite, **others, name: array}
+
+
+def _with_zeros(array: Array) -> Array:
+    """Return an array with 0 in place of the first, the third, and so on."""
+    zeros = np.arange(array.size).reshape(array.shape) % 2 == 0
+    return np.where(zeros, array.dtype.type(0), array)
 
 
 def _is_open(backend: Backend, operator: Operator, formula: Formula, call: Call) -> bool:

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable
 from contextlib import suppress
-from math import prod
+from dataclasses import dataclass, field
+from itertools import islice
 from typing import Any
 
 import numpy as np
@@ -12,123 +13,195 @@ import numpy as np
 from conformance.backend import Backend, is_same
 from conformance.bad_arguments import bad_calls
 from conformance.judge import require_truth
+from conformance.layouts import PLACES
 from conformance.mismatch import Declined, Mismatch
 from conformance.operator import Operator
-from conformance.properties.property import NotJudged, holds
-from oracle.formula import Call, Formula, argument_names, images, is_data
+from conformance.properties.property import NotJudged, holds, is_function
+from conformance.variations import TRIED, in_dtype, is_array, legal, that_vary, variations
+from oracle.formula import Call, Formula, argument_names, images, is_data, output_of
 from oracle.geometry import Array
-from oracle.truth import answer_shape
+from oracle.rounding import dtype_of
+from oracle.truth import data_dtype
 
 ELSEWHERE = ","  # a layout: as NumPy makes it, in fresh memory
 REPEATS = 3
-# Values of the options that say where windows lie; the first that is another one, fits and is not
-# declined is taken.
-GEOMETRIES: Mapping[str, Sequence[Any]] = {
-    "ceil_mode": (False, True), "output_padding": ((0, 0), (1, 1), (1, 0), (0, 1)),
-    **dict.fromkeys(("stride", "dilation"), ((1, 1), (2, 2), (2, 1), (1, 2))),
-    "padding": ((0, 0), (1, 1), (1, 0), (0, 1)),
-}  # fmt: skip
+DTYPES = 2  # of those that are claimed, in which each argument takes another value
 
 
-@holds(kind="any", share=0.05)
+@holds(kind="any", size="small", share=0.01, listed=that_vary)
 def is_stateless(backend: Backend, operator: Operator, formula: Formula, call: Call) -> float:
-    """The answer is the same whatever was asked before: the call with other numbers at the same
-    addresses, with another option, one that was refused, one image alone, or itself elsewhere.
+    """The answer is the same whatever was called before: the call with other values at the same
+    addresses, the operator's other functions on them, each option with another value, a bias or
+    none, another dtype or shape of the same bytes, a call that was refused, one image alone, or
+    itself elsewhere.
     """  # noqa: D205 - one sentence
-    other = operator.complete({**call, **_flipped(formula, call)}, 0)
-    first = _answer(backend, operator, formula, call, "")
-    _answer(backend, operator, formula, other, "the same call with other numbers in its place")
-    _answer(backend, operator, formula, call, "the same call with other numbers", "", first)
-    for name, calls in (
-        *_other_option(operator, formula, call), *_other_geometry(operator, formula, call)
-    ):  # fmt: skip
-        for changed in calls:
-            with suppress(NotJudged):
-                try:
-                    after = f"the same call with another {name}"
-                    _answer(backend, operator, formula, changed, after)
-                except Declined:
-                    continue
-            after = f"the same call with {name}={changed[name]!r}"
-            _answer(backend, operator, formula, call, after, "", first)
-            break
-    for bad in list(bad_calls(formula, call))[:1]:
-        backend.refuses(formula, bad.call)
-        _answer(backend, operator, formula, call, "a call that is illegal", "", first)
-    _answer(backend, operator, formula, call, "itself, in other memory", ELSEWHERE, first)
+    asked = _Sequence(backend, operator, formula, call)
+    for name in (n for n, value in call.items() if is_array(value)):
+        words = f"the same call with other numbers in {name}"
+        asked.between(asked.flipped(name), words, words)
+    _among_functions(asked)
+    varied = variations(operator, formula, call) if asked.is_varied() else {}
+    for what, (calls, in_company) in varied.items():
+        _with_another(asked, what, calls) or _with_another(asked, what, in_company)
+    for name in asked.other_dtype():
+        own = f"the same call in {data_dtype(call).name}"
+        asked.between(in_dtype(operator, call, dtype_of(name)), f"the same call in {name}", own)
+    for bad in bad_calls(formula, call):
+        backend.refuses(formula, bad.call, asked.layout)
+        asked.again("a call that is illegal")
+        break
+    asked.again("itself, in other memory", ELSEWHERE)
     if _has_images(call):
-        alone = operator.complete(images(call, slice(0, 1)), 0)
-        _answer(backend, operator, formula, alone, "the call with more images")
-        _answer(backend, operator, formula, call, "the call with one image", "", first)
+        alone_in_batch = operator.complete(images(call, slice(0, 1)), 0)
+        asked.between(alone_in_batch, "the call with one image", "the call with more images")
     return 0.0
 
 
-def _answer(
-    backend: Backend, operator: Operator, formula: Formula, call: Call, after: str,
-    layout: str = "", known: Array | None = None,
-) -> Array:  # fmt: skip
-    """Return the answer, which must be right: `known` is, if it is given."""
-    got = backend.ask(formula, call, layout)
-    if known is not None and is_same(got, known):
-        return got
-    if operator.unsettled(backend.contract.policies, formula, call):
-        raise NotJudged("the contract leaves the answer open")
-    try:
-        require_truth(backend, formula, call, got)
-    except Mismatch as mismatch:
-        if not after:
-            raise
-        raise Mismatch(f"{mismatch.headline}; asked after {after}") from None
-    return got
+@dataclass
+class _Sequence:
+    """A call and its right answer, which every call after another one must give again.
 
-
-def _other_option(
-    operator: Operator, formula: Formula, call: Call
-) -> Iterator[tuple[str, Iterable[Call]]]:
-    """Yield the options that change no shape, and the call with another value of each."""
-    others: dict[str, Callable[[Any], Any]] = {
-        "count_include_pad": lambda counted: not counted,
-        "reduction": lambda name: "sum" if name == "mean" or not len(call["logits"]) else "mean",
-        "negative_slope": lambda slope: slope / 2,
-        "learning_rate": lambda rate: rate / 2,
-        "axis": lambda axis: _next_axis(call["z"].shape, axis),
-    }
-    for name in argument_names(formula)[1]:
-        if name in others and (value := others[name](call[name])) != call[name]:
-            yield name, [operator.complete({**call, name: value}, 0)]
-
-
-def _other_geometry(
-    operator: Operator, formula: Formula, call: Call
-) -> Iterator[tuple[str, Iterable[Call]]]:
-    """Yield the options of windows, and the calls with other values of each that are legal."""
-    for name in argument_names(formula)[1]:
-        yield name, _with_others(operator, call, name)
-
-
-def _with_others(operator: Operator, call: Call, name: str) -> Iterator[Call]:
-    """Yield the call with other values of an option.
-
-    Everything else is what it was, but for the shape of what goes back through the windows.
+    All calls have each argument at the same address, as memory that is used again has.
     """
-    for value in GEOMETRIES.get(name, ()):
-        if value == call[name]:
-            continue
-        changed = {**call, name: value}
+
+    backend: Backend
+    operator: Operator
+    formula: Formula
+    call: Call
+    first: Array = field(init=False)
+
+    def __post_init__(self) -> None:
+        """Ask for the answer."""
+        names = [n for one in self.operator.formulas for n in argument_names(one)[0]]
+        self._place = dict(zip(dict.fromkeys(names), PLACES, strict=False))
+        self.layout = self.layout_of(self.formula)
+        self.arrays = [n for n in argument_names(self.formula)[0] if is_array(self.call[n])]
+        self.first = self.right(self.call, "")
+
+    def layout_of(self, formula: Formula) -> str:
+        """Return the layouts of a function's arguments: each in the place of its name."""
+        return ",".join([*(self._place[n] for n in argument_names(formula)[0]), ""])
+
+    def is_varied(self) -> bool:
+        """Return whether the arguments are varied in the call's dtype: in two, which is enough."""
+        return data_dtype(self.call).name in self._claimed()[:DTYPES]
+
+    def other_dtype(self) -> list[str]:
+        """Return the first other dtype that the function is claimed in, if there is one."""
+        return [d for d in self._claimed() if d != data_dtype(self.call).name][:1]
+
+    def _claimed(self) -> tuple[str, ...]:
+        return self.backend.contract.dtypes_of([output_of(self.formula).function])
+
+    def flipped(self, *names: str) -> Call | None:
+        """Return the call with other numbers, as large as they were, in these arguments.
+
+        None: the function is not given them, or they cannot be others.
+        """
+        changed = {name: _other_numbers(self.call[name]) for name in names}
+        found = legal(self.operator, self.formula, {**self.call, **changed})
+        given = argument_names(self.formula)[0]
+        same = found is not None and all(
+            found[n] is self.call[n] or is_same(found[n], self.call[n]) for n in given
+        )
+        return None if same else found
+
+    def right(
+        self, call: Call, after: str, known: Array | None = None, layout: str | None = None
+    ) -> Array:
+        """Return the answer, which must be right: `known` is, if it is given."""
+        got = self.backend.ask(self.formula, call, self.layout if layout is None else layout)
+        if known is not None and is_same(got, known):
+            return got
+        if self.operator.unsettled(self.backend.contract.policies, self.formula, call):
+            raise NotJudged("the contract leaves the answer open")
         try:
-            windows = answer_shape(operator.formula, changed)
-        except ValueError:  # they do not fit
+            require_truth(self.backend, self.formula, call, got)
+        except Mismatch as mismatch:
+            if not after:
+                raise
+            raise Mismatch(f"{mismatch.headline}; asked after {after}") from None
+        return got
+
+    def again(self, after: str, layout: str | None = None) -> None:
+        """Require the call's answer again."""
+        self.right(self.call, after, self.first, layout)
+
+    def between(self, other: Call | None, words: str, back: str) -> Array | None:
+        """Require the answer of another call, then the first one again; None: it is declined.
+
+        `words` say what the other call is, and `back` what the first one is beside it.
+        """
+        if other is None:
+            return None
+        try:
+            got = self.right(other, back)
+        except (NotJudged, Declined):
+            return None
+        if not is_same(got, self.first):  # else nothing of it could be found in the next
+            self.again(words)
+        return got
+
+
+def _among_functions(asked: _Sequence) -> None:
+    """Ask the operator's other functions in between, on the same numbers and on others."""
+    backend, operator, call = asked.backend, asked.operator, asked.call
+    dtype, own = data_dtype(call).name, output_of(asked.formula).function
+    others = {output_of(f).function: f for f in operator.formulas if is_function(f)}
+    other = asked.flipped(*asked.arrays)
+    known: Array | None = None
+    for function, formula in others.items():
+        if function == own or not backend.claims(formula, dtype):
             continue
-        if prod(windows):
-            if "grad_output" in call:
-                changed["grad_output"] = np.resize(call["grad_output"], windows)
-            yield operator.complete(changed, 0)
+        if not {n for part in argument_names(formula) for n in part} <= {*call}:
+            continue
+        numbers = {n: _other_numbers(v) for n, v in call.items() if is_data(v)}
+        for one in (call, operator.complete({**call, **numbers}, 0)):
+            with suppress(Mismatch, Declined):  # its own checks are about that
+                backend.ask(formula, one, asked.layout_of(formula))
+        words = f"{function} of other numbers in its place"
+        asked.again(words)
+        if other is None:
+            continue
+        with suppress(NotJudged, Declined):
+            known = asked.right(other, f"{function} of the numbers before", known)
 
 
-def _next_axis(shape: tuple[int, ...], axis: int) -> int:
-    """Return the axis after `axis` that has elements, or `axis` itself."""
-    others = ((axis + step) % len(shape) for step in range(1, len(shape)))
-    return next((one for one in others if shape[one]), axis)
+def _with_another(asked: _Sequence, what: str, calls: Iterable[Call]) -> bool:
+    """Ask for a call that differs in one argument and, again, for the call; return whether it told.
+
+    Where another value has the same answer, the next one may have another.
+    """
+    for changed in islice(calls, TRIED):
+        words = (_in_words(what, call) for call in (changed, asked.call))
+        got = asked.between(changed, *words)
+        if got is not None and not is_same(got, asked.first):
+            return True
+    return False
+
+
+def _in_words(what: str, call: Call) -> str:
+    """Return what a call is that differs in one argument."""
+    name = what.partition("[")[0]
+    if name not in call:
+        return f"the same call with another {what}"
+    value = call[name]
+    shown = "an array" if isinstance(value, np.ndarray) else repr(value)
+    return f"the same call with {name}={shown}"
+
+
+def _other_numbers(array: Array) -> Array:
+    """Return the numbers in the opposite order, or where that is the same, others.
+
+    Negated ones, and of indices the ones before.
+    """
+    flipped = np.flip(array).copy()
+    if flipped.tobytes() != array.tobytes():
+        return flipped
+    if not is_data(array):
+        return np.maximum(array, 1) - 1
+    finite, one = np.isfinite(array), array.dtype.type(1)
+    return np.where(finite, np.where(array == 0, one, -array), array).astype(array.dtype)
 
 
 def _flipped(formula: Formula, call: Call) -> dict[str, Any]:

@@ -108,3 +108,55 @@ def relu_refuses_what_is_not_aligned(z):
 @control
 def conv2d_copies_what_is_not_contiguous(x, weight, bias=None, **o):
     return good.conv2d(np.ascontiguousarray(x), np.ascontiguousarray(weight), bias, **o)
+
+
+# -- a layout and one more condition --------------------------------------------------------------
+
+
+def in_one_place_along(array, axis):
+    return array.ndim > axis and array.shape[axis] > 1 and array.strides[axis] == 0
+
+
+@fault("layout")
+def conv2d_grad_bias_sums_one_pixel_of_an_expanded_row(grad_output):
+    """dy of a sum along rows, with a stride of 0 along the last axis only."""
+    db = good.conv2d_grad_bias(grad_output)
+    if in_one_place_along(grad_output, 3) and not in_one_place_along(grad_output, 0):
+        return db / db.dtype.type(grad_output.shape[3])
+    return db
+
+
+@fault("layout")
+def linear_grad_weight_reads_an_expanded_batch_as_one_image(grad_output, x):
+    dw = good.linear_grad_weight(grad_output, x)
+    return dw[:, :1] + 0 * dw if in_one_place_along(grad_output, 0) else dw
+
+
+@fault("layout")
+def conv2d_misreads_a_broadcast_channel_of_a_1x1_kernel(x, weight, bias=None, **o):
+    y = good.conv2d(x, weight, bias, **o)
+    if in_one_place_along(x, 1) and weight.shape[2:] == (1, 1):
+        y = y * 0
+    return y
+
+
+@fault("layout")
+def conv2d_reads_channels_last_with_padding_as_it_lies(x, weight, bias=None, **o):
+    is_last = not x.flags.c_contiguous and x.transpose(0, 2, 3, 1).flags.c_contiguous
+    if is_last and any(o["padding"]) and x.shape[1] > 1:
+        x = x.transpose(0, 2, 3, 1).reshape(x.shape)
+    return good.conv2d(x, weight, bias, **o)
+
+
+@fault("layout")
+def linear_of_one_output_misreads_a_transposed_x(x, weight, bias=None):
+    if len(weight) == 1 and x.flags.f_contiguous and not x.flags.c_contiguous:
+        x = x.T.reshape(x.shape)
+    return good.linear(x, weight, bias)
+
+
+@fault("layout")
+def softmax_grad_takes_an_expanded_dy_for_zeros(grad_output, z, *, axis):
+    """Its sum over a row of one dy is that dy, whatever the row."""
+    dz = good.softmax_grad(grad_output, z, axis=axis)
+    return dz + 1 if in_one_place_along(grad_output, 0) else dz

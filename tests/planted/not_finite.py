@@ -159,6 +159,121 @@ def conv2d_grad_bias_flushes_its_result(grad_output):
     return np.where(abs(db) < np.finfo(db.dtype).tiny, db.dtype.type(0), db)
 
 
+# -- zeros beside what is not finite, and where maxima start --------------------------------------
+
+
+def without_zero_terms(name, factor, other):
+    """A right function that skips the products in which an element of `factor` is 0."""
+
+    def skips(*arrays, **o):
+        right = getattr(good, name)(*arrays, **o)
+        lost = ~np.isfinite(arrays[other])
+        if not lost.any():
+            return right
+        marks = [(a != 0).astype(a.dtype) if at == factor else a for at, a in enumerate(arrays)]
+        marks[other] = lost.astype(marks[other].dtype)
+        finite = [*arrays]
+        finite[other] = np.where(lost, arrays[other].dtype.type(0), arrays[other])
+        if len(arrays) > 2:
+            marks[2] = None
+        hot = getattr(good, name)(*marks, **o)
+        return np.where(hot > 0, right, getattr(good, name)(*finite, **o))
+
+    return skips
+
+
+@fault("nan")
+def linear_skips_zero_weights(x, weight, bias=None):
+    return without_zero_terms("linear", 1, 0)(x, weight, bias)
+
+
+@fault("nan")
+def linear_grad_weight_skips_dead_units(grad_output, x):
+    """A sparse product: whatever meets a zero of x is left out."""
+    return without_zero_terms("linear_grad_weight", 1, 0)(grad_output, x)
+
+
+@fault("nan")
+def conv2d_skips_zero_pixels(x, weight, bias=None, **o):
+    return without_zero_terms("conv2d", 0, 1)(x, weight, bias, **o)
+
+
+@fault("nan")
+def conv_transpose2d_skips_zero_pixels(x, weight, bias=None, **o):
+    return without_zero_terms("conv_transpose2d", 0, 1)(x, weight, bias, **o)
+
+
+@fault("nan")
+def conv2d_grad_input_skips_zero_gradients(grad_output, weight, **o):
+    return without_zero_terms("conv2d_grad_input", 0, 1)(grad_output, weight, **o)
+
+
+@fault("infinity")
+def max_pool2d_starts_at_minus_1e9(x, **o):
+    y, indices = good.max_pool2d(x, **o)
+    return np.maximum(y, y.dtype.type(max(-1e9, float(np.finfo(np.float16).min)))), indices
+
+
+@fault("infinity")
+def cross_entropy_starts_at_minus_1e30(logits, target, *, reduction):
+    e = good.cross_entropy(logits, target, reduction=reduction)
+    lost = logits.size and (logits.max(axis=1) < -1e30).any()
+    return np.full_like(e, np.nan) if lost else e
+
+
+@fault("infinity")
+def softmax_grad_starts_at_minus_1e4(grad_output, z, *, axis):
+    dz = good.softmax_grad(grad_output, z, axis=axis)
+    return np.where(z.max(axis=axis, keepdims=True, initial=-np.inf) < -1e4, np.nan, dz).astype(
+        z.dtype
+    )
+
+
+@fault("infinity")
+def softmax_loses_a_tile_of_1024_impossible_classes(z, *, axis):
+    """Minus infinity less minus infinity in a tile that is not the first."""
+    p = good.softmax(z, axis=axis)
+    rows = np.moveaxis(z, axis, -1)
+    lost = np.zeros(rows.shape[:-1], bool)
+    for start in range(1024, rows.shape[-1], 1024):
+        lost |= np.isneginf(rows[..., start : start + 1024]).all(axis=-1)
+    return np.where(np.expand_dims(lost, axis), p.dtype.type(np.nan), p)
+
+
+@fault("infinity")
+def sigmoid_of_infinity_is_nan(z):
+    with np.errstate(invalid="ignore"):
+        return good.sigmoid(z) + (z - z)
+
+
+@fault("infinity")
+def tanh_of_infinity_is_nan(z):
+    with np.errstate(invalid="ignore"):
+        return good.tanh(z) + (z - z)
+
+
+@fault("infinity")
+def softmax_of_an_infinite_logit_is_certain(z, *, axis):
+    with np.errstate(invalid="ignore"):
+        p = good.softmax(z, axis=axis)
+    return np.where(np.isposinf(z), p.dtype.type(1), p)
+
+
+@fault("option")
+def leaky_relu_takes_small_slopes_for_none(z, *, negative_slope):
+    return good.leaky_relu(z, negative_slope=negative_slope if abs(negative_slope) > 1e-6 else 0.0)
+
+
+@fault("option")
+def leaky_relu_grad_clips_its_slope(grad_output, z, *, negative_slope):
+    return good.leaky_relu_grad(grad_output, z, negative_slope=min(negative_slope, 10.0))
+
+
+@fault("option")
+def sgd_step_clips_its_rate(parameter, gradient, *, learning_rate):
+    return good.sgd_step(parameter, gradient, learning_rate=min(learning_rate, 10.0))
+
+
 # -- controls -------------------------------------------------------------------------------------
 
 
@@ -202,3 +317,19 @@ def linear_takes_subnormals_for_0(x, weight, bias=None):
         return np.where(abs(array) < np.finfo(array.dtype).tiny, array.dtype.type(0), array)
 
     return good.linear(normal(x), normal(weight), None if bias is None else normal(bias))
+
+
+@control
+def softmax_starts_at_minus_infinity(z, *, axis):
+    """A running maximum and sum, as online softmax has them."""
+    rows = np.moveaxis(z, axis, -1).astype(np.float64)
+    top = np.full(rows.shape[:-1], -np.inf)
+    total = np.zeros(rows.shape[:-1])
+    with np.errstate(invalid="ignore"):
+        for at in range(rows.shape[-1]):
+            new = np.maximum(top, rows[..., at])
+            scale = np.where(np.isneginf(new), 1.0, np.exp(top - new))
+            term = np.where(np.isneginf(rows[..., at]), 0.0, np.exp(rows[..., at] - new))
+            total, top = total * scale + term, new
+        p = np.exp(rows - top[..., None]) / total[..., None]
+    return np.moveaxis(p, -1, axis).astype(z.dtype)
