@@ -155,7 +155,8 @@ class Examination:
             for drawn_of, call in calls:
                 self.drawn = geometry, _, dtype = drawn_of
                 count.append(self.judge_call(call))
-                self.calls[dtype, geometry.stratum] += count[-1]
+                if count[-1]:
+                    self.calls[dtype, geometry.stratum] += 1
         finally:
             self.backend.forget()
         return count
