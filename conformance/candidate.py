@@ -86,6 +86,7 @@ class Reply:
     arrays: list[Array] = field(default_factory=list)
     shares: int = -1
     dlpack: bool = False
+    over: str = ""  # of "crashed": the limit that ended it, of time, memory or processes
 
 
 @dataclass(frozen=True)

@@ -108,6 +108,7 @@ def run_check(
             backend, operator, formula, property_, examples=examples, seed=seed, at_scale=at_scale
         )
     outcome.changed = dict(backend.asked.changed)
+    backend.stops.note(outcome)
     return outcome
 
 
