@@ -159,7 +159,9 @@ class Backend:
         function = output_of(formula).function
         first, late = _request(formula, call), _request(formula, call)
         late.late = True
-        others = [o for o in others if o[0] is formula or output_of(o[0]).function not in self.ended]
+        others = [
+            o for o in others if o[0] is formula or output_of(o[0]).function not in self.ended
+        ]
         between = [_request(*other) for other in others]
         reply = self._recorded(formula, call, first)  # alone: it does not know what will follow
         answer, shares = reply.arrays[0], _shares(formula, reply)

@@ -75,6 +75,7 @@ def _certified(
     outcomes: list[Outcome] = []
     for count in rounds:
         outcomes = []
+        judged.stops.clear()
         for case in checks(chosen):
             outcomes.append(run_check(judged, *case, examples=count, seed=seed, at_scale=at_scale))
             done = stop and outcomes[-1].status == "mismatch"

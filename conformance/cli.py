@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import sys
 from collections.abc import Callable
+from math import inf
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -121,8 +122,9 @@ def certify(
         list[str], typer.Option(metavar="MODULE,...", help="Modules that it may not import.")
     ] = [],  # noqa: B006
     call_timeout: Annotated[
-        float, typer.Option(help="Seconds of a call; a first one has at least 60, to compile.")
+        float, typer.Option(help="Seconds of a call; a first one has at least 15, to compile.")
     ] = 10.0,
+    import_timeout: Annotated[float, typer.Option(help="Seconds of the backend's import.")] = 60.0,
     memory: Annotated[float, typer.Option(help="GiB that its process may hold.")] = 8.0,
     at_scale: Annotated[
         bool,
@@ -151,7 +153,7 @@ def certify(
 
     if in_process and (forbid or jobs > 1):
         raise typer.BadParameter("--in-process goes with neither --forbid nor --jobs")
-    confinement = _confinement(call_timeout, memory, forbid, in_process=in_process)
+    confinement = _confinement(call_timeout, import_timeout, memory, forbid, in_process=in_process)
     console = Console(highlight=False, markup=False)
     certificates = []
     for name in dict.fromkeys(backend):
@@ -217,8 +219,9 @@ def campaign(
         list[str], typer.Option(metavar="MODULE,...", help="Modules that it may not import.")
     ] = [],  # noqa: B006
     call_timeout: Annotated[
-        float, typer.Option(help="Seconds of a call; a first one has at least 60, to compile.")
+        float, typer.Option(help="Seconds of a call; a first one has at least 15, to compile.")
     ] = 10.0,
+    import_timeout: Annotated[float, typer.Option(help="Seconds of the backend's import.")] = 60.0,
     memory: Annotated[float, typer.Option(help="GiB that its process may hold.")] = 8.0,
     at_scale: Annotated[
         bool, typer.Option("--at-scale", help="Judge all layers of real networks in every shard.")
@@ -255,7 +258,8 @@ def campaign(
         raise typer.BadParameter("--jobs is of workers here: it goes without --scheduler")
     order = command.Order(
         backend, _names(operators) or None, _names(dtypes) or None, _examples(profile), seed,
-        jobs or _cores(), resume, _confinement(call_timeout, memory, forbid), at_scale,
+        jobs or _cores(), resume, _confinement(call_timeout, import_timeout, memory, forbid),
+        at_scale,
     )  # fmt: skip
     console = Console(highlight=False, markup=False)
     merged = _campaigned(order, calls, scheduler, journal, console)
@@ -294,14 +298,20 @@ def _cores() -> int:
 
 
 def _confinement(
-    call_timeout: float, memory: float, forbid: list[str], *, in_process: bool = False
-) -> Any:
+    call_timeout: float, import_timeout: float, memory: float, forbid: list[str], *,
+    in_process: bool = False,
+) -> Any:  # fmt: skip
     from conformance.isolation.isolated import GIB, Limits  # noqa: PLC0415 - --help stays quick
     from conformance.registry import Confinement  # noqa: PLC0415
 
-    if not (call_timeout > 0 and memory > 0):
-        raise typer.BadParameter("--call-timeout and --memory must be above 0")
-    limits = Limits(call_timeout, max(call_timeout, Limits.first), memory=int(memory * GIB))
+    given = {
+        "--call-timeout": call_timeout, "--import-timeout": import_timeout, "--memory": memory
+    }  # fmt: skip
+    for name, value in given.items():
+        if not 0 < value < inf:
+            raise typer.BadParameter(f"{name} must be above 0 and finite, got {value:g}")
+    first = max(call_timeout, Limits.first)
+    limits = Limits(call_timeout, first, import_timeout, int(memory * GIB))
     return Confinement(in_process, limits, _names(forbid))
 
 

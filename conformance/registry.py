@@ -20,6 +20,7 @@ from conformance.isolation.isolated import Isolated, Limits, Unloadable, availab
 from oracle.rounding import dtype_of
 
 GROUP = "gradoracle.backends"
+INTERPRETED = 60.0  # seconds of a call, where a loader may interpret the file
 
 # The shipped backends, known even in a checkout that nobody installed.
 SHIPPED = {
@@ -140,7 +141,7 @@ def _patient(confinement: Confinement) -> Confinement:
     """Return the same, with more time for a call than the default: files may be interpreted."""
     if confinement.limits.call != Limits.call:
         return confinement
-    return replace(confinement, limits=replace(confinement.limits, call=Limits.first))
+    return replace(confinement, limits=replace(confinement.limits, call=INTERPRETED))
 
 
 def wrap(backend: Any, name: str | None = None, confinement: Confinement = ISOLATED) -> Backend:

@@ -52,31 +52,48 @@ class Stops:
     file: Path | None = None  # that the processes of a run share
     known: dict[tuple[str, str], Stop] = field(default_factory=dict)
 
+    @contextmanager
+    def shared(self) -> Iterator[Path]:
+        """Yield a file through which other processes know what this one does, and vice versa."""
+        self.file = new_file()
+        try:
+            self._write(self.known.values())
+            yield self.file
+        finally:
+            self.file.unlink(missing_ok=True)
+            self.file = None
+
     def note(self, outcome: Outcome) -> None:
         """Remember the function of a check that was ended, if it was."""
         if not outcome.ended or outcome.status not in ("mismatch", "deviation"):
             return
         stop = Stop.of(outcome)
         self.known.setdefault((stop.backend, stop.function), stop)
-        if self.file is not None:
+        self._write([stop])
+
+    def _write(self, stops: Iterable[Stop]) -> None:
+        """Add lines to the file: what is written at once stays whole beside other processes."""
+        lines = b"".join(json.dumps(asdict(stop)).encode() + b"\n" for stop in stops)
+        if lines and self.file is not None:
             with self.file.open("ab", buffering=0) as shared:
-                shared.write(json.dumps(asdict(stop)).encode() + b"\n")
+                shared.write(lines)
+
+    def clear(self) -> None:
+        """Forget all, as a new run begins."""
+        self.known.clear()
 
     def first(self, backend: str, functions: Iterable[str]) -> Stop | None:
         """Return the stop of the first of some functions that is not called any more."""
-        lines = self.file.read_bytes().split(b"\n") if self.file is not None else []
-        for line in filter(None, lines):
+        content = self.file.read_bytes() if self.file is not None else b""
+        *lines, _ = content.split(b"\n")
+        for line in lines:
             stop = Stop(**json.loads(line))
             self.known.setdefault((stop.backend, stop.function), stop)
         return next((s for f in functions if (s := self.known.get((backend, f)))), None)
 
 
-@contextmanager
-def shared_file() -> Iterator[Path]:
-    """Yield an empty file for the processes of a run, which is removed at the end."""
+def new_file() -> Path:
+    """Return a new, empty file for the processes of a run."""
     descriptor, name = tempfile.mkstemp(prefix="gradoracle-stops-")
     os.close(descriptor)
-    try:
-        yield Path(name)
-    finally:
-        Path(name).unlink(missing_ok=True)
+    return Path(name)

@@ -358,3 +358,33 @@ def loads_late(dy):
 
 
 falls_back = SimpleNamespace(conv2d_grad_bias=_falls_back)
+
+
+# -- what ends at a limit, always or for some arguments -----------------------------------------
+
+
+def _hoards(z):
+    hoard = []
+    while True:
+        hoard.append(np.ones(2**22))
+
+
+def _slow(z):
+    """Take less than a second for 3 to 40 elements, and more beyond."""
+    if z.size > 2:
+        time.sleep(3 if z.size > 40 else 0.3)
+    return np.maximum(z, 0)
+
+
+never_returns = SimpleNamespace(relu=lambda z: _loop())
+always_hoards = SimpleNamespace(relu=_hoards)
+always_aborts = SimpleNamespace(relu=lambda z: os.abort())
+slow_beyond_40 = SimpleNamespace(relu=_slow)
+hangs_as_listed = SimpleNamespace(
+    relu=lambda z: _loop(),
+    contract={
+        "deviations": [
+            {"formula": "relu", "property": "matches_oracle", "reason": "it waits for a device"}
+        ]
+    },
+)

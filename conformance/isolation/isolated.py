@@ -450,7 +450,8 @@ class Isolated:
         request, worker = sent.request, self._worker
         assert worker is not None, "it is let go of with all that was sent to it"  # noqa: S101
         key = _key(request)
-        limit = self.limits.call if key in self._seen else self.limits.first
+        limits = self.limits
+        limit = limits.call if key in self._seen else max(limits.call, limits.first)
         try:
             reply = self._reply(sent, self._wait(worker, limit, sent.number), worker)
         except _Ended as end:
@@ -464,9 +465,9 @@ class Isolated:
             return Reply("crashed", text)
         worker.answers += 1
         self._seen.add(key)
-        whole = isinstance(request, Request) and not request.late and _bytes(request) <= ROOM
-        if whole and reply.kind == "answer" and key not in self._returned:
-            self._returned[key] = request
+        if isinstance(request, Request) and reply.kind == "answer" and key not in self._returned:
+            if not request.late and _bytes(request) <= ROOM:
+                self._returned[key] = request
         return reply
 
     def _exchange(self, worker: _Worker, message: dict[str, Any], seconds: float) -> dict[str, Any]:
@@ -500,7 +501,7 @@ class Isolated:
                 worker.line.fill()
             except TimeoutError:
                 self._watch(worker)
-                waited = waited or _queues(worker.pid)
+                waited = waited or (_queues(worker.pid) if worker.pid else {})
             except EOFError:
                 raise _Ended(self._how_it_ended(worker)) from None
 
@@ -673,7 +674,7 @@ def _queues(pid: int) -> dict[str, float]:
     None where the system does not tell.
     """
     found = {}
-    for thread in Path(f"/proc/{pid}/task").glob("[0-9]*") if pid else ():
+    for thread in Path(f"/proc/{pid}/task").glob("[0-9]*"):
         with suppress(OSError, ValueError, IndexError):
             told = (thread / "schedstat").read_text(encoding="ascii").split()
             found[thread.name] = int(told[1]) * 1e-9
@@ -681,13 +682,14 @@ def _queues(pid: int) -> dict[str, float]:
 
 
 def _waited(pid: int, before: dict[str, float]) -> float:
-    """Return how long a process has waited for a processor since `before`, in seconds.
+    """Return how long a process, or one below it, has waited for a processor since `before`.
 
     On a busy machine that is no fault of the backend, and does not count.
     """
-    return max(
-        (seconds - before.get(thread, 0.0) for thread, seconds in _queues(pid).items()), default=0.0
-    )
+    now = {}
+    for one in (pid, *descendants(pid, set())) if pid else ():
+        now.update(_queues(one))
+    return max((seconds - before.get(thread, 0.0) for thread, seconds in now.items()), default=0.0)
 
 
 def _has_children(pid: int) -> bool:
