@@ -29,7 +29,9 @@ Kind: TypeAlias = Literal[
     "returned",  # what is no array, or too large to look at
     "crashed",  # its process ended, or had to be ended
 ]
-LARGEST = 2**26  # elements of a result that are looked at; no call of ours has a tenth of it
+LARGEST = 2**26  # elements of a result that are looked at; no call of ours has more than half
+LARGEST_BYTES = 2**28  # of a result; no call of ours has more
+NUMBERS = frozenset("biufc")  # kinds of dtypes that are looked at, beside bfloat16
 BFLOAT16 = "bfloat16"
 NO_EXCHANGE = (
     "NumPy reads no bfloat16 through DLPack: give the backend a to_numpy that returns an array of "
@@ -284,8 +286,12 @@ class Candidate:
             result = _asarray(result)  # a result without axes
         if type(result) is not _ndarray:
             raise _Returned(f"{_kind(result)}, want a NumPy array")
+        if result.dtype.kind not in NUMBERS and result.dtype.name != BFLOAT16:
+            raise _Returned(f"{_kind(result)}, want a NumPy array of numbers")
         if result.size > LARGEST:
             raise _Returned(f"{result.size} elements {[*result.shape]}")
+        if result.nbytes > LARGEST_BYTES:
+            raise _Returned(f"{result.nbytes} bytes ({describe(result)})")
         return result
 
 
@@ -344,7 +350,9 @@ def _kind(value: Any) -> str:
 
 def _plain(value: Any) -> Any:
     """Return a contract as what JSON can hold; what it cannot, as its repr."""
-    if value is None or isinstance(value, (bool, int, float, str)):
+    if value is None or isinstance(value, (bool, float, str)):
+        return value
+    if isinstance(value, int) and abs(value) < 2**63:
         return value
     if isinstance(value, Mapping):
         return {key if isinstance(key, str) else repr(key): _plain(v) for key, v in value.items()}

@@ -21,11 +21,19 @@ from typing import Any, NamedTuple
 import msgpack
 import numpy as np
 
-from conformance.candidate import LARGEST, Description, Look, Reply, Request, one_line, printable
+from conformance.candidate import (
+    LARGEST_BYTES,
+    Description,
+    Look,
+    Reply,
+    Request,
+    one_line,
+    printable,
+)
 from conformance.isolation import acts
 from conformance.isolation.guardian import descendants
 from conformance.isolation.start import guardian
-from conformance.isolation.wire import Array, Garbled, Line, Segment, framed
+from conformance.isolation.wire import Array, Garbled, Line, Segment, framed, is_plain, names
 
 SLICE = 0.02  # seconds between two looks at what a worker takes
 LOOKS = 5  # in such a slice, at whether it computes
@@ -36,6 +44,7 @@ TOGETHER, ROOM = 64, 1 << 20  # requests in a message at most, and about the byt
 GIB = 1 << 30
 MOST_ARGUMENTS = 64  # more than any function of the protocol has
 NEARLY_FRESH = 64  # answers of a worker; after more of them a fresh one may know less
+MOST_CHANGES = 16  # of its surroundings that a worker tells of at a time
 MOST_ACTS = 4096  # that a worker and what it forks may tell of
 GONE = "(no longer loaded)"  # in a version's place
 KINDS = ("answer", "declined", "raised", "converted", "unread", "unlooked", "returned")
@@ -275,7 +284,11 @@ class Isolated:
             if isinstance(error, _Ended) and error.over == "time":
                 why = self._hangs = f"{why}; --import-timeout allows more"
             raise Unloadable(why) from None
-        self._describe(message)
+        try:
+            self._describe(message)
+        except Garbled as error:
+            self._end(worker)
+            raise Unloadable(f"its process says {error} of it") from None
         return worker
 
     def _describe(self, message: dict[str, Any]) -> None:
@@ -284,12 +297,15 @@ class Isolated:
         if "unreadable" in message:
             raise Unloadable(printable(str(message["unreadable"])), read=True)
         if self._description is None:
-            told = message["description"]
+            told = message.get("description")
+            if not isinstance(told, dict) or not is_plain(told.get("contract")):
+                raise Garbled("no description")
+            has = names(told.get("functions"), len(self.functions))
             self._description = Description(
-                tuple(name for name in self.functions if name in told["functions"]),
-                told["contract"],
-                bool(told["from_numpy"]),
-                bool(told["to_numpy"]),
+                tuple(name for name in self.functions if name in has),
+                told.get("contract"),
+                told.get("from_numpy") is True,
+                told.get("to_numpy") is True,
             )
 
     def _start(self) -> _Worker:
@@ -373,13 +389,25 @@ class Isolated:
             except EOFError:
                 self._all_ended()
                 return False
-        while (said := self._line.pending()) is not None:
+        while (said := self._guarded()) is not None:
             told = self._workers.get(said.get("started", said.get("ended", 0)))
             if told is not None and "started" in said:
                 told.pid = said["pid"]
             elif told is not None:
                 told.ended = said
         return True
+
+    def _guarded(self) -> dict[str, Any] | None:
+        """Return what the guardian said, unless it is no message: then it is another's words."""
+        assert self._line is not None  # noqa: S101 - for the type checker
+        try:
+            said: dict[str, Any] | None = self._line.pending()
+        except Garbled:
+            said = {}
+        if said is not None and not _is_of_guardian(said):
+            self._all_ended()
+            return None
+        return said
 
     # -- messages ---------------------------------------------------------------------------------
 
@@ -465,9 +493,8 @@ class Isolated:
             return Reply("crashed", text)
         worker.answers += 1
         self._seen.add(key)
-        if isinstance(request, Request) and reply.kind == "answer" and key not in self._returned:
-            if not request.late and _bytes(request) <= ROOM:
-                self._returned[key] = request
+        if isinstance(request, Request) and reply.kind == "answer" and not request.late:
+            self._returned.setdefault(key, request)
         return reply
 
     def _exchange(self, worker: _Worker, message: dict[str, Any], seconds: float) -> dict[str, Any]:
@@ -521,7 +548,8 @@ class Isolated:
         self._listen(0)
         if worker.ended is not None or not worker.pid:
             return
-        if _held(worker.pid) > self.limits.memory:
+        shared = os.fstat(worker.segment.descriptor).st_blocks * 512
+        if max(_held(worker.pid), shared) > self.limits.memory:
             self._kill(worker)
             text = f"took more than {self.limits.memory / GIB:.3g} GiB of memory"
             raise _Ended(text, "memory")
@@ -559,19 +587,17 @@ class Isolated:
             Garbled: it is no answer to this request.
         """
         kind, text, shares = message.get("kind"), message.get("text", ""), message.get("shares", -1)
-        changed = message.get("changed", [])
         if kind not in KINDS or not isinstance(text, str) or len(text) > 1000:
             raise Garbled("an answer of no kind")
-        arrays = worker.segment.read(message.get("arrays", []), LARGEST)
-        if kind == "answer" and len(arrays) != _wanted(sent.request):
-            raise Garbled("not as many arrays as were asked for")
         if not (isinstance(shares, int) and -1 <= shares < MOST_ARGUMENTS):
             raise Garbled("an argument that there is not")
-        if not (isinstance(changed, list) and all(isinstance(name, str) for name in changed)):
-            raise Garbled("changes of no kind")
-        for name in changed:
-            self.changed.setdefault(printable(name)[:60], sent.request.function)
-        arrays += worker.segment.read(sent.places, LARGEST)
+        most = min(LARGEST_BYTES, self.limits.memory // 2)
+        count = _wanted(sent.request) if kind == "answer" else 0
+        arrays = worker.segment.read(message.get("arrays", []), count, most)
+        for name in names(message.get("changed", []), MOST_CHANGES):
+            if len(self.changed) < MOST_CHANGES:
+                self.changed.setdefault(printable(name)[:60], sent.request.function)
+        arrays += worker.segment.read(sent.places, len(sent.places), LARGEST_BYTES * MOST_ARGUMENTS)
         return Reply(kind, text, [a.copy() for a in arrays], shares, message.get("dlpack") is True)
 
 
@@ -589,6 +615,13 @@ def _ends(process: subprocess.Popen[bytes], seconds: float) -> bool:
     with suppress(subprocess.TimeoutExpired):
         process.wait(seconds)
     return process.returncode is not None
+
+
+def _is_of_guardian(said: dict[str, Any]) -> bool:
+    """Return whether a message has what a guardian's have."""
+    kinds = {"started": int, "pid": int, "ended": int, "code": int, "output": str, "left": int}
+    whole = {"started", "pid"} <= said.keys() or {"ended", "code", "output"} <= said.keys()
+    return whole and all(isinstance(one, kinds.get(name, int)) for name, one in said.items())
 
 
 def _key(request: Request | Look) -> tuple[str, str]:
