@@ -8,9 +8,11 @@ are arrays that nobody else holds, and what went wrong in words.
 from __future__ import annotations
 
 import importlib
+import sys
 from collections import deque
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from importlib.util import module_from_spec, spec_from_file_location
 from typing import Any, Literal, Protocol, TypeAlias
 
 import numpy as np
@@ -140,6 +142,26 @@ def imported(path: str) -> Any:
     for part in filter(None, attribute.split(".")):
         source = getattr(source, part)
     return source(file) if bang else source
+
+
+def from_file(path: str) -> Any:
+    """Import a file of Python, `folder/kernels.py` or `folder/kernels.py@object`.
+
+    Its folder is where its own imports are looked for first, as where Python runs a file.
+    """
+    file, _, attribute = path.partition("@")
+    folder, _, name = file.rpartition("/")
+    stem = name.removesuffix(".py")
+    sys.path.insert(0, folder or "/")
+    spec = spec_from_file_location(stem if stem not in sys.modules else f"file_{stem}", file)
+    if spec is None or spec.loader is None:
+        raise ImportError(f"{file} is no file of Python")
+    source: Any = module_from_spec(spec)
+    sys.modules[spec.name] = source  # as an import does, before it runs
+    spec.loader.exec_module(source)
+    for part in filter(None, attribute.split(".")):
+        source = getattr(source, part)
+    return source
 
 
 class Candidate:

@@ -92,7 +92,7 @@ def certify(
         list[str],
         typer.Argument(
             metavar="BACKEND...",
-            help="Registered names, import paths or files of CUDA C++ (kernel.cu).",
+            help="Registered names, import paths or files: ./kernels.py, kernel.cu.",
         ),
     ],
     *,
@@ -180,7 +180,7 @@ def campaign(
     backend: Annotated[
         str,
         typer.Argument(
-            metavar="BACKEND", help="A registered name, an import path or a file of CUDA C++."
+            metavar="BACKEND", help="A registered name, an import path or a file, .py or .cu."
         ),
     ],
     *,
