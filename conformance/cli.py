@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import sys
+import traceback
 from collections.abc import Callable
 from math import inf
 from pathlib import Path
@@ -277,7 +278,6 @@ def campaign(
 def _campaigned(order: Any, calls: int, scheduler: str, journal: Path | None, console: Any) -> Any:
     """Return the certificate of a campaign; what keeps it from being run is an exit code."""
     from conformance import command  # noqa: PLC0415 - --help stays quick
-    from conformance.shards import CampaignError  # noqa: PLC0415
 
     try:
         from conformance import campaign as campaigns  # noqa: PLC0415 - Dask may be missing
@@ -285,11 +285,7 @@ def _campaigned(order: Any, calls: int, scheduler: str, journal: Path | None, co
         typer.echo(f"{NO_DASK} ({error})", err=True)
         raise typer.Exit(command.COULD_NOT) from error
     plan = campaigns.Plan(order, calls, scheduler, journal)
-    try:
-        return _told(lambda: campaigns.run(plan, console), plan.journal)
-    except CampaignError as error:
-        typer.echo(str(error), err=True)
-        raise typer.Exit(command.COULD_NOT) from error
+    return _told(lambda: campaigns.run(plan, console), plan.journal)
 
 
 def _cores() -> int:
@@ -333,6 +329,7 @@ def _certified(order: Any, console: Any) -> Any:
 def _told(run: Callable[[], Any], journal: Path) -> Any:
     """Return what a run does, or say why it cannot, or how one that was stopped goes on."""
     from conformance import command  # noqa: PLC0415 - --help stays quick
+    from conformance.errors import OURS, CouldNotRunError, UsageError  # noqa: PLC0415
     from conformance.registry import UnknownBackend, UnusableBackend  # noqa: PLC0415
 
     try:
@@ -340,12 +337,20 @@ def _told(run: Callable[[], Any], journal: Path) -> Any:
     except UnusableBackend as error:
         typer.echo(str(error), err=True)
         raise typer.Exit(command.COULD_NOT) from error
-    except (UnknownBackend, ValueError) as error:
+    except (UnknownBackend, UsageError) as error:
         typer.echo(str(error), err=True)
         raise typer.Exit(command.USAGE) from error
+    except CouldNotRunError as error:
+        typer.echo(str(error), err=True)
+        raise typer.Exit(command.COULD_NOT) from error
     except KeyboardInterrupt:
         typer.echo(f"stopped; {journal} has what was judged: --resume goes on", err=True)
         raise typer.Exit(130) from None
+    except Exception as error:
+        if not hasattr(error, "__notes__"):
+            error.add_note(OURS)
+        typer.echo("".join(traceback.format_exception(error)), err=True)
+        raise typer.Exit(command.COULD_NOT) from error
 
 
 def _names(given: list[str]) -> tuple[str, ...]:

@@ -16,12 +16,13 @@ from conformance.backend import Backend
 from conformance.certificate import Outcome
 from conformance.certify import run_check
 from conformance.checks import checks
+from conformance.errors import CouldNotRunError, UsageError
 from conformance.registry import Confinement, load
 
 Case = tuple[str, str]  # the names of a formula and a property
 
 
-class JobEnded(RuntimeError):
+class JobEnded(CouldNotRunError):
     """A process of the suite's own ended in the middle of a check."""
 
 
@@ -88,12 +89,12 @@ def limit(backend: Backend, dtypes: Sequence[str] | None) -> None:
     """Have only some of a backend's dtypes judged.
 
     Raises:
-        ValueError: one that it does not claim.
+        UsageError: one that it does not claim.
     """
     claimed = backend.contract.dtypes
     for dtype in dtypes or ():
         if dtype not in claimed:
-            raise ValueError(
+            raise UsageError(
                 f"{backend.name} does not claim dtype {dtype!r}; it claims {', '.join(claimed)}"
             )
     if dtypes:
