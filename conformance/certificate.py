@@ -69,7 +69,7 @@ class Outcome:
         processes of the run.
         """
         if self.ended:
-            return f"{self.ended} did not end"
+            return f"{self.ended} is not called any more"
         if self.status == "mismatch":
             return f"WRONG ({self.reason})"
         if self.status == "deviation":

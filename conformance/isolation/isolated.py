@@ -141,7 +141,7 @@ class Isolated:
     _earlier: dict[str, str] = field(default_factory=dict, init=False)  # workers' modules
     # Functions and dtypes that the worker compiled; and a call of each that returned.
     _seen: set[tuple[str, str]] = field(default_factory=set, init=False)
-    _returned: dict[tuple[str, str], Request] = field(default_factory=dict, init=False)
+    _returned: dict[tuple[str, str], Request | Look] = field(default_factory=dict, init=False)
     _stuck: set[str] = field(default_factory=set, init=False)  # functions that did not return
     _hangs: str = field(default="", init=False)  # why no worker can be started any more
 
@@ -493,8 +493,9 @@ class Isolated:
             return Reply("crashed", text)
         worker.answers += 1
         self._seen.add(key)
-        if isinstance(request, Request) and reply.kind == "answer" and not request.late:
-            self._returned.setdefault(key, request)
+        first = key not in self._returned and isinstance(request, Request)
+        if first and reply.kind == "answer" and _bytes(request) <= ROOM:
+            self._returned[key] = request
         return reply
 
     def _exchange(self, worker: _Worker, message: dict[str, Any], seconds: float) -> dict[str, Any]:
