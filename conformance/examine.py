@@ -416,6 +416,8 @@ def examine(
         assert exam.broken is not None, "what breaks a property is kept"  # noqa: S101
         once = exam.layer is not None or exam._over()  # noqa: SLF001 - the limit would be paid again
         unsteady = not once and not exam.fails(exam.broken[0])
+        if exam._over() and _is_stopped(outcome, exam):  # noqa: SLF001 - by another process meanwhile
+            return outcome
     _fill(outcome, exam, unsteady=unsteady)
     outcome.seconds = perf_counter() - start
     return outcome

@@ -17,9 +17,8 @@ import conformance
 from conformance.certificate import SCHEMA, SCHEMA_FILE, Certificate, Outcome
 from conformance.cli import app
 from conformance.isolation.isolated import Limits
-from conformance.registry import Confinement
-from conformance.isolation.isolated import Limits
 from conformance.protocol import Contract, Deviation
+from conformance.registry import Confinement
 from conformance.report import MismatchReport
 from implementations import im2col
 

@@ -37,7 +37,7 @@ from conformance.isolation.wire import Array, Garbled, Line, Segment, framed, is
 
 SLICE = 0.02  # seconds between two looks at what a worker takes
 LOOKS = 5  # in such a slice, at whether it computes
-CROWDED = 4  # times a limit, at most, where a worker waits for a processor
+CROWDED = 2  # times a limit, at most, where a worker waits for a processor
 GRACE = 2.0  # seconds that the guardian has to tell of an end
 SEGMENT = 1 << 20  # bytes to begin with
 TOGETHER, ROOM = 64, 1 << 20  # requests in a message at most, and about the bytes of their arrays
