@@ -42,7 +42,7 @@ def check(
 
     Raises:
         UnknownBackend, UnusableBackend: there is nothing to judge; the message says why.
-        ValueError: an operator that does not exist, or fewer than 1 example.
+        UsageError: a ValueError; an operator that does not exist, or fewer than 1 example.
     """
     from conformance.isolation import start  # noqa: PLC0415 - pytest loads this in every session
 

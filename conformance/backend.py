@@ -9,9 +9,10 @@ from typing import Any, NamedTuple, TypeAlias
 import numpy as np
 
 from conformance.candidate import Asked, Candidate, Kind, Look, Reply, Request, printable
-from conformance.mismatch import Answer, Declined, Mismatch
+from conformance.mismatch import Answer, Declined, Ended, Mismatch
 from conformance.operators import OPERATORS
 from conformance.protocol import Contract, read_contract
+from conformance.stops import Stops
 from oracle.formula import Call, Chained, Formula, algebra, argument_names, output_of
 from oracle.geometry import Array
 
@@ -64,6 +65,11 @@ class Backend:
     # What it did in other processes that judged it, as `asked.kept()` tells it there.
     kept_elsewhere: list[dict[str, Any]] = field(default_factory=list, init=False)
     speaks_dlpack: bool = field(default=False, init=False)  # its results came through DLPack
+    # Functions a call of which ended the process; those that returned an element; and those whose
+    # other checks are not run.
+    ended: set[str] = field(default_factory=set, init=False)
+    answered: set[str] = field(default_factory=set, init=False)
+    stops: Stops = field(default_factory=Stops, init=False)
     _foreseen: dict[tuple[Formula, int, How], tuple[Call, Request]] = field(
         default_factory=dict, init=False, repr=False
     )
@@ -153,6 +159,9 @@ class Backend:
         function = output_of(formula).function
         first, late = _request(formula, call), _request(formula, call)
         late.late = True
+        others = [
+            o for o in others if o[0] is formula or output_of(o[0]).function not in self.ended
+        ]
         between = [_request(*other) for other in others]
         reply = self._recorded(formula, call, first)  # alone: it does not know what will follow
         answer, shares = reply.arrays[0], _shares(formula, reply)
@@ -161,8 +170,9 @@ class Backend:
         for request, (other, _) in zip(between, others, strict=True):
             answered = self.asked.perform(request)  # how it answers is not the question
             if answered.kind == "crashed" and other is formula:
-                raise Mismatch(_said(formula, answered))
+                raise self._ended(formula, answered)
             if answered.kind == "crashed":  # for its own checks to judge; here the results are gone
+                self.ended.add(request.function)
                 return self.reused(formula, call, [o for o in others if o[0] is formula])
         looks = [Look(function, len(between) + back) for back in (2, 1)]
         self.asked.begin(looks)
@@ -180,7 +190,7 @@ class Backend:
         foreseen = self._foreseen.pop((formula, id(call), layout), None)
         reply = self.asked.perform(foreseen[1] if foreseen else _request(formula, call, layout))
         if reply.kind == "crashed":
-            raise Mismatch(_said(formula, reply), call=call)
+            raise self._ended(formula, reply, call)
         if reply.kind == "answer":
             return False, reply.arrays[0]
         return reply.kind != "returned", reply.text
@@ -201,10 +211,20 @@ class Backend:
     def _legal(self, formula: Formula, reply: Reply) -> Reply:
         if reply.kind == "declined":
             raise Declined(reply.text)
+        if reply.kind == "crashed":
+            raise self._ended(formula, reply)
         if reply.kind != "answer":
             raise Mismatch(_said(formula, reply))
         self.speaks_dlpack |= reply.dlpack
+        if any(array.size for array in reply.arrays):
+            self.answered.add(output_of(formula).function)
         return reply
+
+    def _ended(self, formula: Formula, reply: Reply, call: Call | None = None) -> Ended:
+        """Return what is raised where a call ended the process, and remember the function."""
+        function = output_of(formula).function
+        self.ended.add(function)
+        return Ended(_said(formula, reply), function, reply.over, call)
 
 
 def _request(formula: Formula, call: Call, how: How = "") -> Request:

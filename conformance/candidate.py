@@ -8,9 +8,11 @@ are arrays that nobody else holds, and what went wrong in words.
 from __future__ import annotations
 
 import importlib
+import sys
 from collections import deque
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from importlib.util import module_from_spec, spec_from_file_location
 from typing import Any, Literal, Protocol, TypeAlias
 
 import numpy as np
@@ -29,7 +31,9 @@ Kind: TypeAlias = Literal[
     "returned",  # what is no array, or too large to look at
     "crashed",  # its process ended, or had to be ended
 ]
-LARGEST = 2**26  # elements of a result that are looked at; no call of ours has a tenth of it
+LARGEST = 2**26  # elements of a result that are looked at; no call of ours has more than half
+LARGEST_BYTES = 2**28  # of a result; no call of ours has more
+NUMBERS = frozenset("biufc")  # kinds of dtypes that are looked at, beside bfloat16
 BFLOAT16 = "bfloat16"
 NO_EXCHANGE = (
     "NumPy reads no bfloat16 through DLPack: give the backend a to_numpy that returns an array of "
@@ -86,6 +90,7 @@ class Reply:
     arrays: list[Array] = field(default_factory=list)
     shares: int = -1
     dlpack: bool = False
+    over: str = ""  # of "crashed": the limit that ended it, of time, memory or processes
 
 
 @dataclass(frozen=True)
@@ -137,6 +142,26 @@ def imported(path: str) -> Any:
     for part in filter(None, attribute.split(".")):
         source = getattr(source, part)
     return source(file) if bang else source
+
+
+def from_file(path: str) -> Any:
+    """Import a file of Python, `folder/kernels.py` or `folder/kernels.py@object`.
+
+    Its folder is where its own imports are looked for first, as where Python runs a file.
+    """
+    file, _, attribute = path.partition("@")
+    folder, _, name = file.rpartition("/")
+    stem = name.removesuffix(".py")
+    sys.path.insert(0, folder or "/")
+    spec = spec_from_file_location(stem if stem not in sys.modules else f"file_{stem}", file)
+    if spec is None or spec.loader is None:
+        raise ImportError(f"{file} is no file of Python")
+    source: Any = module_from_spec(spec)
+    sys.modules[spec.name] = source  # as an import does, before it runs
+    spec.loader.exec_module(source)
+    for part in filter(None, attribute.split(".")):
+        source = getattr(source, part)
+    return source
 
 
 class Candidate:
@@ -283,8 +308,12 @@ class Candidate:
             result = _asarray(result)  # a result without axes
         if type(result) is not _ndarray:
             raise _Returned(f"{_kind(result)}, want a NumPy array")
+        if result.dtype.kind not in NUMBERS and result.dtype.name != BFLOAT16:
+            raise _Returned(f"{_kind(result)}, want a NumPy array of numbers")
         if result.size > LARGEST:
             raise _Returned(f"{result.size} elements {[*result.shape]}")
+        if result.nbytes > LARGEST_BYTES:
+            raise _Returned(f"{result.nbytes} bytes ({describe(result)})")
         return result
 
 
@@ -343,7 +372,9 @@ def _kind(value: Any) -> str:
 
 def _plain(value: Any) -> Any:
     """Return a contract as what JSON can hold; what it cannot, as its repr."""
-    if value is None or isinstance(value, (bool, int, float, str)):
+    if value is None or isinstance(value, (bool, float, str)):
+        return value
+    if isinstance(value, int) and abs(value) < 2**63:
         return value
     if isinstance(value, Mapping):
         return {key if isinstance(key, str) else repr(key): _plain(v) for key, v in value.items()}

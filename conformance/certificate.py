@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from conformance.report import MismatchReport
 
 UNCLAIMED = "not claimed"
-SCHEMA = 6  # of the JSON; raised when a field comes, goes or changes its meaning
+SCHEMA = 7  # of the JSON; raised when a field comes, goes or changes its meaning
 SCHEMA_FILE = Path(__file__).with_name("certificate.schema.json")  # says what every field means
 
 FEW = 4  # layers that are named where a certificate is printed; its JSON names all
@@ -51,6 +51,7 @@ class Outcome:
     layers_left: int = 0  # that were not
     # Combinations of option classes that were met, as `conformance.coverage.Covered` has them.
     covered: list[dict[str, Any]] = field(default_factory=list)
+    ended: str = ""  # the function a call of which reached a limit or ended the process
     mismatch: MismatchReport | dict[str, Any] | None = None
 
     @property
@@ -65,7 +66,13 @@ class Outcome:
 
     @property
     def verdict(self) -> str:
-        """What came of it, in a few words; the same of every run from the same seed."""
+        """What came of it, in a few words; the same of every run from the same seed.
+
+        Which check is the first to meet a function that does not end depends on the other
+        processes of the run.
+        """
+        if self.ended:
+            return f"{self.ended} is not called any more"
         if self.status == "mismatch":
             return f"WRONG ({self.reason})"
         if self.status == "deviation":
@@ -569,13 +576,18 @@ def _wrapped(text: str) -> list[str]:
 def _reasons(c: Certificate) -> Iterable[str]:
     """Yield what was not run and why: of which formulas, unless of none at all."""
     reasons: dict[tuple[str, str], list[str]] = {}
+    stopped: dict[str, list[str]] = {}
     for one in c.outcomes:
-        if one.status == "not run":
+        if one.ended and one.status in ("not run", "no call"):
+            stopped.setdefault(one.reason, []).append(f"{one.formula} {one.property_name}")
+        elif one.status == "not run":
             reasons.setdefault((one.property_name, one.reason), []).append(one.formula)
     for (name, reason), formulas in reasons.items():
         run = any(o.property_name == name and o.status != "not run" for o in c.outcomes)
         of = f" of {', '.join(formulas)}" if run else ""
         yield from _wrapped(f"not run: {name}{of} ({reason})")
+    for reason, names in stopped.items():
+        yield from _wrapped(f"{reason}: {', '.join(names)}")
 
 
 def _counts(counts: dict[str, Any], between: str = " ") -> str:

@@ -17,6 +17,7 @@ from conformance.certificate import Certificate, Outcome
 from conformance.checks import checks
 from conformance.deviations import stale
 from conformance.environment import environment
+from conformance.errors import OURS, UsageError
 from conformance.examine import examine
 from conformance.fingerprint import files_of, suite
 from conformance.interrupts import heeded
@@ -46,7 +47,7 @@ def judged(
     """Judge a backend and return its certificate: `conformance.check`, which says what is what."""
     examples = PROFILES["certify"] if examples is None else examples
     if examples < 1:
-        raise ValueError(f"examples must be at least 1, got {examples}")
+        raise UsageError(f"examples must be at least 1, got {examples}")
     seed = fresh_seed() if seed is None else seed
     chosen = operators_named(operators)
     wrapped = wrap(backend, confinement=confinement or ISOLATED)
@@ -75,6 +76,7 @@ def _certified(
     outcomes: list[Outcome] = []
     for count in rounds:
         outcomes = []
+        judged.stops.clear()
         for case in checks(chosen):
             outcomes.append(run_check(judged, *case, examples=count, seed=seed, at_scale=at_scale))
             done = stop and outcomes[-1].status == "mismatch"
@@ -104,10 +106,16 @@ def run_check(
     with heeded(), one_thread(), warnings.catch_warnings():
         # A warning is neither a refusal nor a fault, whatever the session makes of warnings.
         warnings.simplefilter("ignore")
-        outcome = examine(
-            backend, operator, formula, property_, examples=examples, seed=seed, at_scale=at_scale
-        )
+        try:
+            outcome = examine(
+                backend, operator, formula, property_, examples=examples, seed=seed,
+                at_scale=at_scale,
+            )  # fmt: skip
+        except Exception as error:
+            error.add_note(f"while it checked {formula.__name__} {property_.name}: {OURS}")
+            raise
     outcome.changed = dict(backend.asked.changed)
+    backend.stops.note(outcome)
     return outcome
 
 
@@ -174,14 +182,14 @@ def operators_named(names: Sequence[str] | None) -> tuple[Operator, ...]:
     """Return the operators of these names, or all.
 
     Raises:
-        ValueError: one that does not exist, or none.
+        UsageError: one that does not exist, or none.
     """
     if names is None:
         return OPERATORS
     known = {operator.name: operator for operator in OPERATORS}
     if not names:
-        raise ValueError(f"operators names none; there are {', '.join(known)}")
+        raise UsageError(f"operators names none; there are {', '.join(known)}")
     for name in names:
         if name not in known:
-            raise ValueError(f"no operator {name!r}; there are {', '.join(known)}")
+            raise UsageError(f"no operator {name!r}; there are {', '.join(known)}")
     return tuple(known[name] for name in names)

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import os
 import sys
+import traceback
 from collections.abc import Callable
+from math import inf
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -91,7 +93,7 @@ def certify(
         list[str],
         typer.Argument(
             metavar="BACKEND...",
-            help="Registered names, import paths or files of CUDA C++ (kernel.cu).",
+            help="Registered names, import paths or files: ./kernels.py, kernel.cu.",
         ),
     ],
     *,
@@ -121,8 +123,9 @@ def certify(
         list[str], typer.Option(metavar="MODULE,...", help="Modules that it may not import.")
     ] = [],  # noqa: B006
     call_timeout: Annotated[
-        float, typer.Option(help="Seconds of a call; a first one has at least 60, to compile.")
+        float, typer.Option(help="Seconds of a call; a first one has at least 15, to compile.")
     ] = 10.0,
+    import_timeout: Annotated[float, typer.Option(help="Seconds of the backend's import.")] = 60.0,
     memory: Annotated[float, typer.Option(help="GiB that its process may hold.")] = 8.0,
     at_scale: Annotated[
         bool,
@@ -151,7 +154,7 @@ def certify(
 
     if in_process and (forbid or jobs > 1):
         raise typer.BadParameter("--in-process goes with neither --forbid nor --jobs")
-    confinement = _confinement(call_timeout, memory, forbid, in_process=in_process)
+    confinement = _confinement(call_timeout, import_timeout, memory, forbid, in_process=in_process)
     console = Console(highlight=False, markup=False)
     certificates = []
     for name in dict.fromkeys(backend):
@@ -178,7 +181,7 @@ def campaign(
     backend: Annotated[
         str,
         typer.Argument(
-            metavar="BACKEND", help="A registered name, an import path or a file of CUDA C++."
+            metavar="BACKEND", help="A registered name, an import path or a file, .py or .cu."
         ),
     ],
     *,
@@ -217,8 +220,9 @@ def campaign(
         list[str], typer.Option(metavar="MODULE,...", help="Modules that it may not import.")
     ] = [],  # noqa: B006
     call_timeout: Annotated[
-        float, typer.Option(help="Seconds of a call; a first one has at least 60, to compile.")
+        float, typer.Option(help="Seconds of a call; a first one has at least 15, to compile.")
     ] = 10.0,
+    import_timeout: Annotated[float, typer.Option(help="Seconds of the backend's import.")] = 60.0,
     memory: Annotated[float, typer.Option(help="GiB that its process may hold.")] = 8.0,
     at_scale: Annotated[
         bool, typer.Option("--at-scale", help="Judge all layers of real networks in every shard.")
@@ -255,7 +259,8 @@ def campaign(
         raise typer.BadParameter("--jobs is of workers here: it goes without --scheduler")
     order = command.Order(
         backend, _names(operators) or None, _names(dtypes) or None, _examples(profile), seed,
-        jobs or _cores(), resume, _confinement(call_timeout, memory, forbid), at_scale,
+        jobs or _cores(), resume, _confinement(call_timeout, import_timeout, memory, forbid),
+        at_scale,
     )  # fmt: skip
     console = Console(highlight=False, markup=False)
     merged = _campaigned(order, calls, scheduler, journal, console)
@@ -273,7 +278,6 @@ def campaign(
 def _campaigned(order: Any, calls: int, scheduler: str, journal: Path | None, console: Any) -> Any:
     """Return the certificate of a campaign; what keeps it from being run is an exit code."""
     from conformance import command  # noqa: PLC0415 - --help stays quick
-    from conformance.shards import CampaignError  # noqa: PLC0415
 
     try:
         from conformance import campaign as campaigns  # noqa: PLC0415 - Dask may be missing
@@ -281,11 +285,7 @@ def _campaigned(order: Any, calls: int, scheduler: str, journal: Path | None, co
         typer.echo(f"{NO_DASK} ({error})", err=True)
         raise typer.Exit(command.COULD_NOT) from error
     plan = campaigns.Plan(order, calls, scheduler, journal)
-    try:
-        return _told(lambda: campaigns.run(plan, console), plan.journal)
-    except CampaignError as error:
-        typer.echo(str(error), err=True)
-        raise typer.Exit(command.COULD_NOT) from error
+    return _told(lambda: campaigns.run(plan, console), plan.journal)
 
 
 def _cores() -> int:
@@ -294,14 +294,20 @@ def _cores() -> int:
 
 
 def _confinement(
-    call_timeout: float, memory: float, forbid: list[str], *, in_process: bool = False
-) -> Any:
+    call_timeout: float, import_timeout: float, memory: float, forbid: list[str], *,
+    in_process: bool = False,
+) -> Any:  # fmt: skip
     from conformance.isolation.isolated import GIB, Limits  # noqa: PLC0415 - --help stays quick
     from conformance.registry import Confinement  # noqa: PLC0415
 
-    if not (call_timeout > 0 and memory > 0):
-        raise typer.BadParameter("--call-timeout and --memory must be above 0")
-    limits = Limits(call_timeout, max(call_timeout, Limits.first), memory=int(memory * GIB))
+    given = {
+        "--call-timeout": call_timeout, "--import-timeout": import_timeout, "--memory": memory
+    }  # fmt: skip
+    for name, value in given.items():
+        if not 0 < value < inf:
+            raise typer.BadParameter(f"{name} must be above 0 and finite, got {value:g}")
+    first = max(call_timeout, Limits.first)
+    limits = Limits(call_timeout, first, import_timeout, int(memory * GIB))
     return Confinement(in_process, limits, _names(forbid))
 
 
@@ -323,6 +329,7 @@ def _certified(order: Any, console: Any) -> Any:
 def _told(run: Callable[[], Any], journal: Path) -> Any:
     """Return what a run does, or say why it cannot, or how one that was stopped goes on."""
     from conformance import command  # noqa: PLC0415 - --help stays quick
+    from conformance.errors import OURS, CouldNotRunError, UsageError  # noqa: PLC0415
     from conformance.registry import UnknownBackend, UnusableBackend  # noqa: PLC0415
 
     try:
@@ -330,12 +337,20 @@ def _told(run: Callable[[], Any], journal: Path) -> Any:
     except UnusableBackend as error:
         typer.echo(str(error), err=True)
         raise typer.Exit(command.COULD_NOT) from error
-    except (UnknownBackend, ValueError) as error:
+    except (UnknownBackend, UsageError) as error:
         typer.echo(str(error), err=True)
         raise typer.Exit(command.USAGE) from error
+    except CouldNotRunError as error:
+        typer.echo(str(error), err=True)
+        raise typer.Exit(command.COULD_NOT) from error
     except KeyboardInterrupt:
         typer.echo(f"stopped; {journal} has what was judged: --resume goes on", err=True)
         raise typer.Exit(130) from None
+    except Exception as error:
+        if not hasattr(error, "__notes__"):
+            error.add_note(OURS)
+        typer.echo("".join(traceback.format_exception(error)), err=True)
+        raise typer.Exit(command.COULD_NOT) from error
 
 
 def _names(given: list[str]) -> tuple[str, ...]:

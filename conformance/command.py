@@ -80,6 +80,7 @@ def _judged(
     with closing(journal), Progress(console, shown) as progress:
         for outcome in outcomes:
             progress.update(outcome)
+            backend.stops.note(outcome)
         for outcome in judge(
             backend, ahead, examples=order.examples, seed=seed, jobs=order.jobs,
             confinement=order.confinement, dtypes=order.dtypes, at_scale=order.at_scale,

@@ -23,9 +23,9 @@ from conformance.covering import Row
 from conformance.data import Style
 from conformance.evidence import explanations, wrong_answers
 from conformance.lies import blindness
-from conformance.minimise import simplest_numbers, smallest_sizes
+from conformance.minimise import boldest, simplest_numbers, smallest_sizes
 from conformance.misconceptions import is_evidence
-from conformance.mismatch import Answer, Declined, Mismatch
+from conformance.mismatch import Answer, Declined, Ended, Mismatch
 from conformance.operator import Geometry, Operator, Variant
 from conformance.profiles import PROFILES
 from conformance.properties import PROPERTIES, NothingToJudge, NotJudged, Property
@@ -35,13 +35,15 @@ from conformance.scale import workloads
 from conformance.scale.data import NUMBERS, LayerCall, layer_call
 from conformance.strategies import draw
 from conformance.textbook import textbook
-from oracle.formula import Chained, Formula, algebra, is_data, output_of
+from oracle.formula import Call, Chained, Formula, algebra, is_data, output_of
 from oracle.network import LINKS
 from oracle.rounding import HALVES
 from oracle.transforms import DIRECT
 from oracle.truth import data_dtype
 
 PATIENCE = 60.0  # seconds to make a counterexample smaller: one that crashes may be slow to repeat
+HITS = 6  # calls over a limit, at most, to make one smaller: each costs as long as the limit
+SLOW = 0.1  # seconds of a call, after which no other numbers are tried for one over a limit
 DRAWS = 4  # of other numbers, for a smaller geometry to fail on
 LITTLE = 5_000  # products of a call that Python's loops may take
 TOGETHER = 16  # rows of a covering array that are performed at once
@@ -74,6 +76,10 @@ class Examination:
     # Calls on which wrong answers are planted, by geometry.
     remembered: dict[int, dict[str, Any]] = field(default_factory=dict)
     until: float = inf  # when to stop making the call smaller
+    shrinks: bool = False  # a call that broke the property is being made smaller
+    shown: list[Answer] = field(default_factory=list)  # to that call
+    hits: int = HITS  # left
+    cut: bool = False  # it was stopped, and the call may not be the smallest
     at_scale: bool = False  # all layers of real networks are judged, not the few small ones
     layers: list[str] = field(default_factory=list)  # that were judged
     layers_left: int = 0  # that were not
@@ -272,7 +278,10 @@ class Examination:
                 self.nothing = str(reason)
             return False
         except Mismatch as mismatch:
+            if not self._is_same_end(mismatch):
+                return False
             self.broken = call, mismatch
+            self.shown = list(self.backend.answers)
             raise
         self.worst = max(self.worst, share)
         self._remember(call)
@@ -303,6 +312,20 @@ class Examination:
         """Return whether a call breaks the property; no more, where time is up."""
         return self._one_fails([call], how=None)
 
+    def _is_same_end(self, mismatch: Mismatch) -> bool:
+        """Return whether a call ends as the one that is made smaller: at the same limit, or none.
+
+        A call over a limit counts as one of those that there is time for.
+        """
+        if isinstance(mismatch, Ended) and mismatch.over and self.shrinks:
+            self.hits -= 1
+        if self.broken is None or not self.shrinks:
+            return True
+        one, other = mismatch, self.broken[1]
+        if isinstance(one, Ended) and isinstance(other, Ended):
+            return (one.function, one.over) == (other.function, other.over)
+        return isinstance(one, Ended) == isinstance(other, Ended)
+
     def _keeps(self, call: dict[str, Any]) -> bool:
         """Return whether a call is judged and keeps the property."""
         try:
@@ -316,8 +339,10 @@ class Examination:
             self.backend.foresee(*((self.formula, call) for call in calls), how=[how])
         try:
             for call in calls:
-                if perf_counter() < self.until:
+                if perf_counter() < self.until and self.hits > 0:
                     self.judge_call(call)
+                else:
+                    self.cut = True
         except Mismatch:
             return True
         finally:
@@ -328,14 +353,28 @@ class Examination:
         """Make the call that broke the property as small as it gets; return whether it fails."""
         assert self.drawn is not None and self.broken is not None, "nothing to minimise"  # noqa: S101, PT018
         geometry, style, dtype = self.drawn
-        self.until = perf_counter() + PATIENCE
-        smallest_sizes(geometry.sizes, lambda sizes: self._fails_somehow(sizes, style, dtype))
+        self.until, self.shrinks = perf_counter() + PATIENCE, True
+        sizes, over = geometry.sizes, self._over()
+        if over and _is_tiny(self.broken[0]):
+            return True  # to be sure costs the limit once more
+        if over:
+            bold = boldest(sizes)
+            sizes = next((s for s in bold if self._fails_somehow(s, style, dtype)), sizes)
+        smallest_sizes(sizes, lambda sizes: self._fails_somehow(sizes, style, dtype))
         call, _ = self.broken
         complete = self.operator.complete
         simplest_numbers(call, lambda c: self.fails(complete(dict(c), geometry.seed)))
         call, _ = self.broken
-        self.until = inf
-        return self.fails(call)
+        self.until, again = inf, over and self.hits < HITS
+        self.hits, cut = HITS, self.cut
+        steady = again or self.fails(call)  # a call over its limit is not called once more
+        self.cut, self.backend.answers[:] = cut, self.shown
+        return steady
+
+    def _over(self) -> bool:
+        """Return whether it is at a limit that the call which broke the property was ended."""
+        mismatch = self.broken[1] if self.broken is not None else None
+        return isinstance(mismatch, Ended) and bool(mismatch.over)
 
     def _fails_somehow(self, sizes: Mapping[str, int], style: Style, dtype: str) -> bool:
         """Return whether some numbers of these sizes break the property."""
@@ -344,9 +383,11 @@ class Examination:
         except ValueError:
             return False
         own, *seeds = (*([self.drawn[0].seed] if self.drawn else []), *range(DRAWS))
-        first = self.operator.call(sizes, style, own, dtype)
+        first, start = self.operator.call(sizes, style, own, dtype), perf_counter()
         if self.fails(first):
             return True
+        if self._over() and perf_counter() - start > SLOW:
+            return False
         known = self.operator.styles.of(self.property.kind)
         styles = dict.fromkeys((style, known[0])) if style in known else (style,)  # a corner's own
         others = [
@@ -368,7 +409,7 @@ class Examination:
         if self.layer is not None:
             return self._finding_of_layer(self.layer)
         unsteady = unsteady or not self.minimise()
-        answers = list(self.backend.answers)
+        answers, self.shrinks = list(self.backend.answers), False
         assert self.broken is not None, "a finding needs a call that broke the property"  # noqa: S101
         call, mismatch = self.broken
         history = not unsteady and self.backend.asked.renew() and self._keeps(call)
@@ -380,7 +421,7 @@ class Examination:
         return Finding(
             self.backend, self.operator, self.formula, self.property, self.seed, self.examples,
             call, mismatch,
-            answers, blamed, looks_like, unsteady, self.at_scale, history,
+            answers, blamed, looks_like, unsteady, self.at_scale, history, self.cut,
         )  # fmt: skip
 
     def _finding_of_layer(self, layer: Geometry) -> Finding:
@@ -391,7 +432,7 @@ class Examination:
         assert self.broken is not None, "a finding needs a call that broke the property"  # noqa: S101
         first = self.broken
         small = self._small_examination(first[0])
-        steady = self.fails(first[0])
+        self.shrinks, steady = True, self._over() or self.fails(first[0])
         self.until = small.until = perf_counter() + PATIENCE
         if steady:
             smallest_sizes(layer.sizes, lambda sizes: self._fails_as_layer(sizes, layer, small))
@@ -402,7 +443,7 @@ class Examination:
         call, mismatch = self.broken if self.broken is not None and steady else first
         return Finding(
             self.backend, self.operator, self.formula, self.property, self.seed, self.examples,
-            call, mismatch, [], [], [], not steady, self.at_scale,
+            call, mismatch, [], [], [], not steady, self.at_scale, cut=self.cut,
         )  # fmt: skip
 
     def _small_examination(self, call: dict[str, Any]) -> Examination:
@@ -460,7 +501,7 @@ def examine(
     outcome = Outcome(backend.name, formula.__name__, property_.name)
     exam = Examination(backend, operator, formula, property_, seed, examples, at_scale=at_scale)
     outcome.status, outcome.reason = _unasked(exam)
-    if outcome.reason:
+    if outcome.reason or _is_stopped(outcome, exam):
         return outcome
     unsteady = False
     try:
@@ -470,7 +511,10 @@ def examine(
             _judge_drawn(exam)
     except Mismatch:
         assert exam.broken is not None, "what breaks a property is kept"  # noqa: S101
-        unsteady = exam.layer is None and not exam.fails(exam.broken[0])
+        once = exam.layer is not None or exam._over()  # noqa: SLF001 - the limit would be paid again
+        unsteady = not once and not exam.fails(exam.broken[0])
+        if exam._over() and _is_stopped(outcome, exam):  # noqa: SLF001 - by another process meanwhile
+            return outcome
     _fill(outcome, exam, unsteady=unsteady)
     outcome.seconds = perf_counter() - start
     return outcome
@@ -496,6 +540,30 @@ def _unasked(exam: Examination) -> tuple[str, str]:
     return "not run", ""
 
 
+def _is_stopped(outcome: Outcome, exam: Examination) -> bool:
+    """Return whether a function of the check is not called any more, and say so in the outcome.
+
+    The check that met it is a mismatch; where that is listed as a known deviation, one that is not
+    listed says nothing of itself, and the backend is not certified.
+    """
+    asked = _needed(exam.operator, exam.formula, exam.property)
+    if isinstance(algebra(exam.formula), Chained):
+        asked += LINKS
+    names = [output_of(one).function for one in asked]
+    stop = exam.backend.stops.first(exam.backend.name, names)
+    if stop is None:
+        return False
+    listed = exam.backend.contract.deviation(outcome.formula, outcome.property_name)
+    outcome.status = "no call" if stop.listed and listed is None else "not run"
+    outcome.reason, outcome.ended = stop.sentence(outcome.formula), stop.function
+    return True
+
+
+def _is_tiny(call: Call) -> bool:
+    """Return whether no array of a call has more than one element: nothing is smaller."""
+    return all(value.size <= 1 for value in call.values() if isinstance(value, np.ndarray))
+
+
 def _judge_drawn(exam: Examination) -> None:
     """Judge what Hypothesis draws, and then the operator's corners."""
     count = exam.property.examples(exam.operator, exam.examples)
@@ -519,16 +587,21 @@ def _fill(outcome: Outcome, exam: Examination, *, unsteady: bool) -> None:
     outcome.worst_error_over_bound = exam.worst
     outcome.covered = [one._asdict() for one in exam.covered]
     outcome.layers, outcome.layers_left = exam.layers, exam.layers_left
+    end = exam.broken[1] if exam.broken is not None else None
     known = exam.backend.contract.deviation(outcome.formula, outcome.property_name)
     if exam.broken is not None and known is not None:
         call, mismatch = exam.broken
         outcome.status, outcome.deviation = "deviation", known.reason
         outcome.reason = mismatch.headline
         outcome.drawn = in_a_line(exam.formula, mismatch.call or call)
+        if isinstance(end, Ended) and end.over:
+            outcome.ended = end.function
     elif exam.broken is not None:
         outcome.status = "mismatch"
         outcome.mismatch = report(exam.finding(unsteady=unsteady))
         outcome.reason = outcome.mismatch.headline
+        if isinstance(end, Ended) and (end.over or end.function not in exam.backend.answered):
+            outcome.ended = end.function
     elif exam.property.on_layers and not (exam.calls or exam.declined):
         outcome.status, outcome.reason = "not run", workloads.TOO_LARGE
     elif exam.nothing and not (exam.calls or exam.declined):

@@ -6,10 +6,12 @@ no folder and no user.
 
 from __future__ import annotations
 
+import ast
 import hashlib
 import importlib.util
 import os
 import re
+from contextlib import suppress
 from functools import cache
 from pathlib import Path
 
@@ -30,7 +32,8 @@ def files_of(path: str) -> dict[str, str]:
     path, _, given = path.partition("!")
     if given:
         source = Path(given.partition("@")[0]).resolve()
-        found = sorted(_with_includes(source, set())) if source.is_file() else []
+        reached = _with_imports if source.suffix == ".py" else _with_includes
+        found = sorted(reached(source, set())) if source.is_file() else []
         return {os.path.relpath(f, source.parent): _hash(f) for f in found}
     top, *below = path.partition(":")[0].split(".")
     try:
@@ -58,6 +61,23 @@ def _with_includes(file: Path, known: set[Path]) -> set[Path]:
         other = (file.parent / name).resolve()
         if other.is_file() and other not in known:
             _with_includes(other, known)
+    return known
+
+
+def _with_imports(file: Path, known: set[Path]) -> set[Path]:
+    """Return a file of Python and those of its folder that it imports, and they import."""
+    known.add(file)
+    with suppress(SyntaxError, ValueError):
+        for one in ast.walk(ast.parse(file.read_bytes())):
+            names = [alias.name for alias in one.names] if isinstance(one, ast.Import) else []
+            if isinstance(one, ast.ImportFrom) and one.module:
+                names = [one.module]
+            for top in {name.partition(".")[0] for name in names}:
+                module, package = file.parent / f"{top}.py", file.parent / top
+                if package.is_dir():
+                    known |= {f for f in package.rglob("*") if f.suffix in CODE and f.is_file()}
+                elif module.is_file() and module not in known:
+                    _with_imports(module, known)
     return known
 
 

@@ -9,18 +9,20 @@ import threading
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict, replace
 from multiprocessing.connection import Connection, wait
+from pathlib import Path
 from typing import Any
 
 from conformance.backend import Backend
 from conformance.certificate import Outcome
 from conformance.certify import run_check
 from conformance.checks import checks
+from conformance.errors import CouldNotRunError, UsageError
 from conformance.registry import Confinement, load
 
 Case = tuple[str, str]  # the names of a formula and a property
 
 
-class JobEnded(RuntimeError):
+class JobEnded(CouldNotRunError):
     """A process of the suite's own ended in the middle of a check."""
 
 
@@ -38,14 +40,25 @@ def judge(
         for case in cases:
             yield run_check(backend, *known[case], examples=examples, seed=seed, at_scale=at_scale)
         return
+    with backend.stops.shared() as stops:
+        yield from _spread(
+            backend, cases, min(jobs, len(cases)), (examples, seed, dtypes, at_scale),
+            confinement, str(stops),
+        )  # fmt: skip
+
+
+def _spread(
+    backend: Backend, cases: Sequence[Case], jobs: int, how: tuple[Any, ...],
+    confinement: Confinement, stops: str,
+) -> Iterator[Outcome]:  # fmt: skip
     ahead = list(reversed(cases))
     context = mp.get_context("spawn")
     lines: dict[Any, Any] = {}
-    for _ in range(min(jobs, len(cases))):
+    for _ in range(jobs):
         ours, theirs = context.Pipe()
         process = context.Process(
             target=_serve,
-            args=(theirs, backend.name, confinement, examples, seed, dtypes, at_scale),
+            args=(theirs, backend.name, confinement, stops, *how),
             daemon=True,
         )
         process.start()
@@ -76,12 +89,12 @@ def limit(backend: Backend, dtypes: Sequence[str] | None) -> None:
     """Have only some of a backend's dtypes judged.
 
     Raises:
-        ValueError: one that it does not claim.
+        UsageError: one that it does not claim.
     """
     claimed = backend.contract.dtypes
     for dtype in dtypes or ():
         if dtype not in claimed:
-            raise ValueError(
+            raise UsageError(
                 f"{backend.name} does not claim dtype {dtype!r}; it claims {', '.join(claimed)}"
             )
     if dtypes:
@@ -93,7 +106,7 @@ def _known() -> dict[Case, Any]:
 
 
 def _serve(
-    line: Any, name: str, confinement: Confinement, examples: int, seed: int,
+    line: Any, name: str, confinement: Confinement, stops: str, examples: int, seed: int,
     dtypes: Sequence[str] | None, at_scale: bool,  # noqa: FBT001 - of the call above
 ) -> None:  # fmt: skip
     """Judge what comes until None does; end at once where the run that asked is gone."""
@@ -102,6 +115,7 @@ def _serve(
     threading.Thread(target=_end_with, args=(parent.sentinel,), daemon=True).start()
     backend, known = load(name, confinement), _known()
     limit(backend, dtypes)
+    backend.stops.file = Path(stops)
     while (case := line.recv()) is not None:
         outcome = run_check(backend, *known[case], examples=examples, seed=seed, at_scale=at_scale)
         line.send(json.dumps(asdict(outcome)))

@@ -18,6 +18,7 @@ from typing import Any, TypeAlias
 from conformance.backend import Backend
 from conformance.certificate import Outcome
 from conformance.environment import environment
+from conformance.errors import UsageError
 from conformance.fingerprint import files_of, suite
 from conformance.operator import Operator
 from conformance.registry import Confinement
@@ -32,7 +33,7 @@ SETTLED = (
 )  # fmt: skip
 
 
-class JournalError(ValueError):
+class JournalError(UsageError):
     """A journal cannot be read or belongs to another run; the message says which."""
 
 

@@ -21,6 +21,11 @@ ATTEMPTS = 400  # calls that the numbers may cost; small counterexamples need ab
 
 IMAGE = ("height", "width")
 COUNTED = ("images",)
+# How sizes begin that are 0 where they are as small as they get; others are 1.
+OPTIONS = (
+    "padding", "output_padding", "bias", "mean", "rate", "slope", "axis", "from_end", "ceil",
+    "include",
+)  # fmt: skip
 
 Sizes = Mapping[str, int]
 
@@ -41,6 +46,18 @@ def smallest_sizes(sizes: Sizes, fails: Callable[[Sizes], bool]) -> dict[str, in
         current = lower
     lying = _lying(current)
     return lying if lying != current and fails(lying) else current
+
+
+def boldest(sizes: Sizes) -> Iterator[dict[str, int]]:
+    """Yield sizes of which all, all but one or all but two are as small as they get.
+
+    For a call that costs a time limit whenever it fails: few that fail, and many that do not.
+    """
+    least = {name: min(size, int(not name.startswith(OPTIONS))) for name, size in sizes.items()}
+    larger = [name for name, size in sizes.items() if size > least[name]]
+    for count in range(3):
+        for kept in combinations(larger, count):
+            yield {**least, **{name: sizes[name] for name in kept}}
 
 
 def _lying(sizes: Sizes) -> dict[str, int]:

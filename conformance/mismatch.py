@@ -40,5 +40,20 @@ class WrongElement(Mismatch):
         self.at, self.want, self.allowed = at, want, allowed
 
 
+class Ended(Mismatch):
+    """A call that ended the backend's process, or that had to be ended at a limit.
+
+    `function` is the one that was called; `over` the limit: time, memory or processes, or "" where
+    the process ended by itself.
+    """
+
+    def __init__(
+        self, headline: str, function: str, over: str = "", call: Call | None = None
+    ) -> None:
+        """Remember the sentence, the function, the limit and the call."""
+        super().__init__(headline, call)
+        self.function, self.over = function, over
+
+
 class Declined(Exception):
     """A backend raised NotImplementedError: it does not do this call, and says so."""

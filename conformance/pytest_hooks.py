@@ -6,6 +6,7 @@ import json
 import sys
 from collections.abc import Generator
 from dataclasses import asdict
+from math import inf
 from pathlib import Path
 from typing import Any, TypeAlias
 
@@ -24,6 +25,7 @@ from conformance.plugin import BENCHMARKS
 from conformance.profiles import PROFILES
 from conformance.registry import SHIPPED, Confinement, UnknownBackend, UnusableBackend, load
 from conformance.reports import own_file
+from conformance.stops import new_file
 
 TESTS = Path(__file__).with_name("test_certify.py")
 TIMED = Path(__file__).parent / "benchmarks"
@@ -65,6 +67,14 @@ class Run:
             given, before = self._resumed(self.journals, given)
         self.seed: int = inherited.get("seed", fresh_seed() if given is None else given)
         self.before = {_check(outcome): outcome for outcome in before}
+        # Of functions that are not called any more, for all processes of the session.
+        self.stops = Path(inherited["stops"]) if inherited else new_file()
+        if not inherited:
+            config.add_cleanup(lambda: self.stops.unlink(missing_ok=True))
+        for backend in self.backends:
+            for outcome in before:
+                backend.stops.note(outcome)
+            backend.stops.file = self.stops
         self.unseen = set(self.before)  # where only some checks are run, others than before
         self.outcomes = [*before]
 
@@ -183,6 +193,10 @@ def pytest_addoption(parser: pytest.Parser) -> None:
             "help": f"of a call (default: {Limits.call:g}); a function's first has at least "
             f"{Limits.first:g}, to compile",
         },
+        "import-timeout": {
+            "type": float, "metavar": "SECONDS", "default": Limits.start,
+            "help": f"of a backend's import (default: {Limits.start:g})",
+        },
         "memory": {
             "type": float, "metavar": "GIB", "default": Limits.memory / GIB,
             "help": f"that the backend's process may hold (default: {Limits.memory / GIB:g})",
@@ -237,7 +251,8 @@ def pytest_configure_node(node: Any) -> None:
     if run is None:
         return
     before = [asdict(outcome) for outcome in run.before.values()]
-    node.workerinput[PROPERTY] = json.dumps({"seed": run.seed, "before": before})
+    inherited = {"seed": run.seed, "before": before, "stops": str(run.stops)}
+    node.workerinput[PROPERTY] = json.dumps(inherited)
 
 
 @pytest.hookimpl(optionalhook=True)
@@ -365,14 +380,16 @@ def _dest(name: str) -> str:
 def _confinement(config: pytest.Config) -> Confinement:
     """Return how the backends are to be kept."""
     seconds = config.getoption(_dest("call-timeout"))
+    imports = config.getoption(_dest("import-timeout"))
     memory = config.getoption(_dest("memory"))
-    for name, value in {"--call-timeout": seconds, "--memory": memory}.items():
-        if not value > 0:
-            raise pytest.UsageError(f"{name} must be above 0, got {value:g}")
+    given = {"--call-timeout": seconds, "--import-timeout": imports, "--memory": memory}
+    for name, value in given.items():
+        if not 0 < value < inf:
+            raise pytest.UsageError(f"{name} must be above 0 and finite, got {value:g}")
     forbidden = [m.strip() for given in config.getoption(_dest("forbid")) for m in given.split(",")]
     confinement = Confinement(
         in_process=config.getoption(_dest("in-process")),
-        limits=Limits(call=seconds, first=max(seconds, Limits.first), memory=int(memory * GIB)),
+        limits=Limits(seconds, max(seconds, Limits.first), imports, int(memory * GIB)),
         forbidden=tuple(forbidden),
     )
     if forbidden and not confinement.isolates:

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import ast
 import difflib
 import importlib
+import importlib.machinery
 import importlib.util
+import sys
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from functools import cached_property
@@ -20,6 +23,7 @@ from conformance.isolation.isolated import Isolated, Limits, Unloadable, availab
 from oracle.rounding import dtype_of
 
 GROUP = "gradoracle.backends"
+INTERPRETED = 60.0  # seconds of a call, where a loader may interpret the file
 
 # The shipped backends, known even in a checkout that nobody installed.
 SHIPPED = {
@@ -30,16 +34,18 @@ SHIPPED = {
     "cupy@host": "implementations.cupy_kernels.host",
 }
 
+PYTHON = "conformance.candidate:from_file"
 # What makes a backend of a file of these: it is given the file's name.
 LOADERS = {
     ".cu": "implementations.cuda_source:backend",
     ".cuh": "implementations.cuda_source:backend",
+    ".py": PYTHON,
 }
 
 HOW_TO_REGISTER = (
     f'register one with  [project.entry-points."{GROUP}"]  mine = "mypkg.kernels"  in your '
     "pyproject.toml, or pass an import path such as mypkg.kernels or mypkg.kernels:backend, or a "
-    "file of CUDA C++ such as kernel.cu"
+    "file such as ./kernels.py, ./kernels.py:backend or kernel.cu"
 )
 
 
@@ -108,9 +114,18 @@ def path_of(name: str) -> str:
 
 
 def _unregistered(name: str) -> str:
-    file, at, where = name.partition("@")
+    file, where = _file_and_rest(name)
     loader = LOADERS.get(Path(file).suffix)
-    return f"{loader}!{Path(file).resolve()}{at}{where}" if loader is not None else name
+    return f"{loader}!{Path(file).resolve()}{where}" if loader is not None else name
+
+
+def _file_and_rest(name: str) -> tuple[str, str]:
+    """Return a file's name, and where its backend is as loaders take it: `@host`, `@object`."""
+    file, colon, attribute = name.partition(".py:")
+    if colon:
+        return f"{file}.py", f"@{attribute}"
+    file, at, where = name.partition("@")
+    return file, f"{at}{where}"
 
 
 def load(name: str, confinement: Confinement = ISOLATED) -> Backend:
@@ -128,19 +143,45 @@ def load(name: str, confinement: Confinement = ISOLATED) -> Backend:
         return _open(name, entry.path, entry.distribution, confinement)
     path = _unregistered(name)
     if path != name:
-        if not Path(name.partition("@")[0]).is_file():
-            raise UnknownBackend(f"there is no file {name.partition('@')[0]!r}")
-        return _open(name, path, "file", _patient(confinement))
+        file, _ = _file_and_rest(name)
+        if not Path(file).is_file():
+            raise UnknownBackend(f"there is no file {file!r}")
+        if not path.startswith(PYTHON):
+            return _open(name, path, "file", _patient(confinement))
+        return _with_functions(_open(name, path, "file", confinement), file)
     if not _looks_importable(name):
         raise UnknownBackend(_unknown(name, list(known)))
     return _open(name, name, "import path", confinement)
+
+
+def _with_functions(backend: Backend, file: str) -> Backend:
+    """Return the backend of a file of Python, which must have a function of the protocol.
+
+    Raises:
+        UnusableBackend: it has none; the message names what may have been meant.
+    """
+    if backend.functions or backend.missing:
+        return backend
+    backend.asked.close()
+    tree = ast.parse(Path(file).read_bytes())
+    names = [one.name for one in tree.body if isinstance(one, ast.FunctionDef | ast.ClassDef)]
+    near = {name: difflib.get_close_matches(name, FUNCTIONS, n=1) for name in names}
+    meant = [f"{name} (did you mean {known[0]}?)" for name, known in near.items() if known]
+    if meant:
+        has = f"it has {', '.join(meant)}"
+    else:
+        has = f"it has {', '.join(names[:8])}" if names else "it has no function"
+    raise UnusableBackend(
+        f"{backend.name!r} has none of the protocol's functions, such as conv2d and relu: {has}; "
+        "`gradoracle explain` lists them"
+    )
 
 
 def _patient(confinement: Confinement) -> Confinement:
     """Return the same, with more time for a call than the default: files may be interpreted."""
     if confinement.limits.call != Limits.call:
         return confinement
-    return replace(confinement, limits=replace(confinement.limits, call=Limits.first))
+    return replace(confinement, limits=replace(confinement.limits, call=INTERPRETED))
 
 
 def wrap(backend: Any, name: str | None = None, confinement: Confinement = ISOLATED) -> Backend:
@@ -154,8 +195,20 @@ def wrap(backend: Any, name: str | None = None, confinement: Confinement = ISOLA
         return load(backend, confinement)
     module = isinstance(backend, ModuleType)
     label = name or (backend.__name__ if module else type(backend).__name__)
-    path = label if module else ""
+    path = backend.__name__ if module and _is_imported(backend) else ""
     return _judgeable(label, lambda: Candidate(backend, FUNCTIONS), "this process", path)
+
+
+def _is_imported(module: ModuleType) -> bool:
+    """Return whether another process can import a module by its name.
+
+    One that was made by hand, or is the program that runs, it cannot.
+    """
+    spec = module.__spec__
+    if spec is None or sys.modules.get(spec.name) is not module or spec.name != module.__name__:
+        return False
+    top = importlib.machinery.PathFinder.find_spec(spec.name.partition(".")[0])
+    return top is not None
 
 
 def _open(name: str, path: str, origin: str, confinement: Confinement) -> Backend:

@@ -48,6 +48,7 @@ class Finding:
     unsteady: bool  # the same call broke the property once and kept it once
     at_scale: bool = False
     history: bool = False  # a fresh process answers the same call rightly
+    cut: bool = False  # there was no time to make the call as small as it gets
 
 
 @dataclass
@@ -113,7 +114,8 @@ def _repro(finding: Finding) -> str:
 
 def _text(finding: Finding, result: MismatchReport, call: Call, blamed: list[Answer]) -> str:
     rows = [
-        ("minimal call", _call_lines(result, call)),
+        ("small call" if finding.cut else "minimal call", _call_lines(result, call)),
+        ("not minimal", [CUT] if finding.cut else []),
         ("wrong", _wrong_lines(blamed[0]) if blamed else []),
         ("property", [f"{finding.property.name}: {result.sentence}"]),
         ("formula", [*result.equation.splitlines(), f"({result.source})"]),
@@ -131,6 +133,8 @@ def _text(finding: Finding, result: MismatchReport, call: Call, blamed: list[Ans
     ]
     return "\n".join(lines)
 
+
+CUT = "each smaller call took so long that not all were tried"
 
 UNSTEADY = (
     "the same call broke the property once and kept it another time: the backend's answers "

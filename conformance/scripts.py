@@ -10,6 +10,7 @@ import ast
 import inspect
 import re
 from collections.abc import Callable, Collection, Mapping
+from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -37,6 +38,20 @@ from oracle.truth import answer_dtype, answer_shape, data_dtype
 NO_LINK = """\
 # Every function answers its own call rightly: the fault shows in the chain only, where answers
 # become arguments and calls follow each other.  The line under "again" repeats it.
+"""
+
+
+FROM_FILE = "from_file"
+OWN = "own_laid"  # in a script, see `conformance.layouts.laid`
+OWN_LAID = """\
+def own_laid(array, lay):  # of NumPy's, where the backend's arrays cannot be viewed so
+    try:
+        view = lay(array, backend.from_numpy)
+        if type(view) is not type(array) and (*view.shape,) == array.shape:
+            return view
+    except Exception:
+        pass
+    return backend.from_numpy(lay(array))
 """
 
 
@@ -160,6 +175,8 @@ def _imports(backend: Backend, call: Call) -> list[str]:
     if backend.path:
         path, _, file = backend.path.partition("!")
         module, _, attribute = path.partition(":")
+        if file and attribute == FROM_FILE:
+            return [*lines[:-1], *_from_file(backend.name, file)]
         if file:
             of = f"{module}.{attribute}({backend.name!r})"
             return [*lines[:-1], f"import {module}", f"backend = {of}", ""]
@@ -169,7 +186,22 @@ def _imports(backend: Backend, call: Call) -> list[str]:
             f"backend = {module}{'.' + attribute if attribute else ''}",
             "",
         ]
-    return [*lines, f"backend = ...  # the object judged as {backend.name!r}"]
+    return [*lines, f"backend = ...  # put it here: the object that is checked as {backend.name!r}"]
+
+
+def _from_file(name: str, path: str) -> list[str]:
+    """Return what imports a backend from the file of Python that `name` begins with."""
+    attribute = path.partition("@")[2]
+    file = name.removesuffix(attribute)[:-1] if attribute else name
+    folder, stem = Path(file).parent.as_posix(), Path(file).stem
+    return [
+        "import sys", "from importlib.util import module_from_spec, spec_from_file_location", "",
+        f"sys.path.insert(0, {folder!r})",
+        f"spec = spec_from_file_location({stem!r}, {file!r})",
+        "module = sys.modules[spec.name] = module_from_spec(spec)",
+        "spec.loader.exec_module(module)",
+        f"backend = module{'.' + attribute if attribute else ''}", "",
+    ]  # fmt: skip
 
 
 def _arrays(formula: Formula, call: Call) -> list[str]:
@@ -190,8 +222,8 @@ def _laid(backend: Backend, formula: Formula, call: Call, layouts: str) -> dict[
     for name, layout in zip(names, one_each(layouts, len(names)), strict=True):
         array = call[name]
         if isinstance(array, np.ndarray) and layout and differs(layout, array.shape):
-            given = f"{name}, backend.from_numpy" if own else name
-            laid[name] = Laid(layout, f"{name} = {layout}({given})")
+            line = f"{name} = {OWN}({name}, {layout})" if own else f"{name} = {layout}({name})"
+            laid[name] = Laid(layout, line)
     return laid
 
 
@@ -202,6 +234,8 @@ def _laying(laid: Mapping[str, Laid]) -> list[str]:
     used = dict.fromkeys(one.layout for one in laid.values())
     functions = [*HELPERS, *(LAYOUT_FUNCTIONS[layout] for layout in used)]
     lines = ["", "# Equal arrays that lie otherwise in memory.", *map(_plain_source, functions)]
+    if any(f"{OWN}(" in one.line for one in laid.values()):
+        lines.append(OWN_LAID)
     return [*lines, *(one.line for one in laid.values())]
 
 

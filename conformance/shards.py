@@ -31,6 +31,7 @@ from conformance.certificate import (
 from conformance.certify import certificate, kept_in_both, operators_named
 from conformance.command import other_verdicts
 from conformance.deviations import held
+from conformance.errors import CouldNotRunError, UsageError
 from conformance.fingerprint import suite
 from conformance.isolation.isolated import Limits
 from conformance.jobs import limit
@@ -50,7 +51,7 @@ Case: TypeAlias = tuple[str, str]  # the names of a formula and a property
 _ALONE = threading.Lock()  # a worker of several threads judges one shard at a time
 
 
-class CampaignError(RuntimeError):
+class CampaignError(CouldNotRunError):
     """A campaign cannot begin or go on; the message says why."""
 
 
@@ -130,12 +131,12 @@ class Work:
         """Return the backend, imported in a process of its own.
 
         Raises:
-            UnknownBackend, UnusableBackend, ValueError: it cannot be judged as asked for.
+            UnknownBackend, UnusableBackend, UsageError: it cannot be judged as asked for.
         """
         backend = load(self.name, self.confinement)
         try:
             limit(backend, self.dtypes)
-        except ValueError:
+        except UsageError:
             backend.asked.close()
             raise
         return backend
@@ -168,7 +169,7 @@ def surveyed(work: str) -> str:
             backend = order.opened()
         except UnusableBackend as error:
             return json.dumps({"unusable": str(error)})
-        except (UnknownBackend, ValueError) as error:
+        except (UnknownBackend, UsageError) as error:
             return json.dumps({"unknown": str(error)})
         try:
             chosen = operators_named(order.operators)

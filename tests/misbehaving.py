@@ -358,3 +358,60 @@ def loads_late(dy):
 
 
 falls_back = SimpleNamespace(conv2d_grad_bias=_falls_back)
+
+
+# -- what ends at a limit, always or for some arguments -----------------------------------------
+
+
+def _hoards(z):
+    hoard = []
+    while True:
+        hoard.append(np.ones(2**22))
+
+
+def _slow(z):
+    """Take less than a second for 3 to 40 elements, and more beyond."""
+    if z.size > 2:
+        time.sleep(3 if z.size > 40 else 0.3)
+    return np.maximum(z, 0)
+
+
+never_returns = SimpleNamespace(relu=lambda z: _loop())
+always_hoards = SimpleNamespace(relu=_hoards)
+always_aborts = SimpleNamespace(relu=lambda z: os.abort())
+slow_beyond_40 = SimpleNamespace(relu=_slow)
+hangs_as_listed = SimpleNamespace(
+    relu=lambda z: _loop(),
+    contract={
+        "deviations": [
+            {"formula": "relu", "property": "matches_oracle", "reason": "it waits for a device"}
+        ]
+    },
+)
+
+
+# -- replies that are forged, and answers of no numbers -----------------------------------------
+
+
+def _forges(*places, grow=0):
+    """Make a backend whose process says that its answer lies at these places."""
+
+    def relu(z):
+        worker = sys.modules["conformance.isolation.worker"]
+        worker._written = lambda reply, segment: {"kind": "answer", "arrays": [*places]}
+        for link in Path("/proc/self/fd").iterdir() if grow else ():
+            with suppress(OSError):
+                if "memfd:" in str(link.readlink()):
+                    os.truncate(link, grow)
+        return z
+
+    return SimpleNamespace(relu=relu)
+
+
+forges_the_size_of_an_element = _forges(["|S999999999", [2], 0])
+forges_a_large_array = _forges(["<f4", [2**27], 0], grow=2**32)
+forges_a_thousand_arrays = _forges(*[["<f4", [2**18], 0]] * 1000)
+returns_long_strings = SimpleNamespace(relu=lambda z: np.zeros(2, "S99999"))
+returns_records = SimpleNamespace(relu=lambda z: np.zeros(z.shape, [("a", "f4"), ("b", "i8")]))
+returns_objects = SimpleNamespace(relu=lambda z: z.astype(object))
+returns_wide_numbers = SimpleNamespace(relu=lambda z: np.broadcast_to(1j, 3 * 2**23))

@@ -18,6 +18,7 @@ from conformance.certificate import SCHEMA, SCHEMA_FILE, Certificate, Outcome
 from conformance.cli import app
 from conformance.isolation.isolated import Limits
 from conformance.protocol import Contract, Deviation
+from conformance.registry import Confinement
 from conformance.report import MismatchReport
 from implementations import im2col
 
@@ -123,6 +124,13 @@ CASES = {
     ),
     "policies and accumulators": lambda: check("relu", backend="torch"),
     "crashed": lambda: check("conv2d", backend="tests.misbehaving:abort"),
+    "never returns": lambda: conformance.check(
+        "tests.misbehaving:never_returns",
+        operators=["relu"],
+        examples=5,
+        seed=1,
+        confinement=Confinement(limits=Limits(call=1, first=1)),
+    ),
     "changed its process": lambda: check(
         "conv2d", backend="tests.misbehaving:changes_the_working_directory"
     ),

@@ -11,10 +11,13 @@ from pathlib import Path
 from xml.etree import ElementTree as ET
 
 import pytest
+from typer.testing import CliRunner
 
+import conformance
 from conformance.certificate import Certificate, digest
-from conformance.cli import _names
+from conformance.cli import _names, app
 from conformance.command import exit_code
+from conformance.errors import UsageError
 from conformance.journal import read
 from tests.test_isolation import ours
 
@@ -228,3 +231,36 @@ def test_every_verdict_survives_a_torn_line(gradoracle, folder):
 def test_names_are_given_at_once_or_one_by_one():
     assert _names(["relu, linear", "conv2d", "relu"]) == ("relu", "linear", "conv2d")
     assert _names([]) == _names([" ,"]) == ()
+
+
+@pytest.mark.parametrize("isolates", [True, False])
+def test_a_fault_of_the_suite_keeps_its_traceback_and_is_said_to_be_ours(
+    monkeypatch, tmp_path, isolates
+):
+    def broken(*_, **__):
+        raise ValueError("operands could not be broadcast together")
+
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr("conformance.judge.truth", broken)
+    arguments = ["certify", "oracle", "--operators", "relu", "--profile", "quick"]
+    done = CliRunner().invoke(app, arguments + ["--in-process"] * (not isolates))
+    assert done.exit_code == 3
+    assert "Traceback" in done.stderr
+    last = done.stderr.rstrip().splitlines()[-2:]
+    assert last[0] == "ValueError: operands could not be broadcast together"
+    assert last[1].startswith("while it checked relu matches_oracle: this is a fault of gradoracle")
+
+
+@pytest.mark.parametrize("option", [("--operators", "gelu"), ("--dtypes", "int8")])
+def test_wrong_usage_is_one_line(monkeypatch, tmp_path, option):
+    monkeypatch.chdir(tmp_path)
+    done = CliRunner().invoke(app, ["certify", "oracle", *option])
+    assert done.exit_code == 2
+    assert len(done.stderr.splitlines()) == 1
+
+
+def test_what_is_wrong_usage_has_a_type_of_its_own():
+    for wrong in ({"operators": ["gelu"]}, {"operators": []}, {"examples": 0}):
+        with pytest.raises(UsageError):
+            conformance.check("oracle", **wrong)
+    assert issubclass(UsageError, ValueError)

@@ -10,14 +10,18 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from rich.console import Console
 
 import conformance
 from conformance.backend import FUNCTIONS
 from conformance.candidate import Look, Request
+from conformance.command import Order, certify, other_verdicts
+from conformance.examine import HITS
 from conformance.isolation import start
 from conformance.isolation.guardian import descendants
 from conformance.isolation.isolated import Isolated, Limits, Unloadable, _ends
 from conformance.registry import IN_PROCESS, Confinement, UnusableBackend, load
+from conformance.stops import Stops
 
 TIGHT = Limits(call=1, first=8, start=20, memory=2**30, processes=32)
 UNHURRIED = replace(TIGHT, call=20, first=20)
@@ -161,6 +165,142 @@ def test_from_numpy_may_return_what_it_is_given(confinement):
     )  # fmt: skip
     assert not certificate.mismatches
     assert "leaves_inputs_unchanged" in {o.property_name for o in certificate.outcomes if o.judged}
+
+
+# -- limits -----------------------------------------------------------------------------------
+
+
+BRIEF = Limits(call=1, first=2, start=20, memory=2**29, processes=32)
+
+
+def checked_within(limits, name, **options):
+    """Check a backend of one function; return the certificate and how many processes ended."""
+    backend = load(f"tests.misbehaving:{name}", Confinement(limits=limits))
+    try:
+        options = {"operators": ["relu"], "examples": 25, "seed": 1, **options}
+        return conformance.check(backend, **options), backend.asked.ends
+    finally:
+        backend.asked.close()
+
+
+@pytest.mark.parametrize(
+    ("name", "how"),
+    [
+        ("never_returns", "did not return within 2 s"),
+        ("always_hoards", "took more than 0.5 GiB of memory"),
+        ("always_aborts", "crashed: abort (SIGABRT)"),
+    ],
+)
+def test_what_never_ends_well_is_called_in_one_check_only(name, how):
+    limits = replace(BRIEF, first=2 if name == "never_returns" else 20)
+    certificate, ends = checked_within(limits, name)
+    (found,) = certificate.mismatches
+    assert how in found.headline
+    assert "minimal call  z float32[1]" in found.text
+    assert ends == 1 or name == "always_aborts"
+    left = [o for o in certificate.outcomes if o.ended and o.status != "mismatch"]
+    assert {(o.formula, o.status) for o in left} == {("relu", "not run")}
+    assert {o.reason for o in left} == {f"not checked: relu {how} (see matches_oracle)"}
+    claimed = [o for o in certificate.outcomes if o.status not in ("not claimed", "mismatch")]
+    assert len(left) == len(claimed) >= 7
+    assert certificate.verdict == "NOT CERTIFIED: 1 mismatch"
+    assert left[0].reason in " ".join(certificate.text().split())
+
+
+def test_a_listed_deviation_that_hangs_certifies_nothing_of_the_other_checks():
+    certificate, ends = checked_within(BRIEF, "hangs_as_listed")
+    assert ends == 1
+    assert [o.status for o in certificate.outcomes if o.property_name == "matches_oracle"] == [
+        "deviation",
+        "not claimed",
+    ]
+    assert not certificate.as_claimed
+    assert "within_rounding_bound: not checked: relu did not return" in certificate.why_not
+
+
+def test_a_call_is_made_smaller_under_the_limit_that_the_user_gave():
+    certificate, ends = checked_within(BRIEF, "slow_beyond_40")
+    (found,) = certificate.mismatches
+    assert re.match(r"relu: did not return within 1 s \(it is waiting\)", found.headline)
+    shape = re.search(r"call +z float\d\d\[(.*?)\]", found.text)[1]
+    assert np.prod([int(side) for side in shape.split(",")]) > 40
+    assert "unsteady" not in found.text
+    assert ends <= 1 + HITS
+
+
+def test_a_report_says_that_there_was_no_time_to_make_a_call_smaller(monkeypatch):
+    monkeypatch.setattr("conformance.examine.PATIENCE", 0.0)
+    certificate, ends = checked_within(BRIEF, "slow_beyond_40")
+    (found,) = certificate.mismatches
+    assert "  small call " in found.text
+    assert "  not minimal   each smaller call took so long that not all were tried" in found.text
+    assert ends == 2  # it was called once more, to see that it is no accident
+
+
+def test_the_processes_of_a_run_share_what_does_not_end():
+    certificate, _ = checked_within(BRIEF, "never_returns")
+    first, other = Stops(), Stops()
+    name = certificate.backend
+    with first.shared() as file:
+        other.file = file
+        assert other.first(name, ["relu"]) is None
+        for outcome in certificate.outcomes:
+            first.note(outcome)
+        stop = other.first(name, ["sigmoid", "relu"])
+        assert stop.sentence("relu_grad") == (
+            "not checked: relu did not return within 2 s (see matches_oracle of relu)"
+        )
+        assert other.first("another", ["relu"]) is None
+    assert not file.exists()
+
+
+def test_jobs_meet_a_call_that_does_not_end_once_each_at_most(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    order = Order(
+        "tests.misbehaving:never_returns", ["relu"], examples=25, seed=1, jobs=2,
+        confinement=Confinement(limits=BRIEF),
+    )  # fmt: skip
+    certificate = certify(order, Console(quiet=True))
+    met = [o for o in certificate.outcomes if o.status == "mismatch"]
+    assert 1 <= len(met) <= 2
+    assert len([o for o in certificate.outcomes if o.ended]) >= 8
+    again = certify(replace(order, jobs=1), Console(quiet=True))
+    assert other_verdicts(certificate, again) == []
+
+
+def test_a_run_that_goes_on_does_not_call_again_what_did_not_end(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    order = Order(
+        "tests.misbehaving:never_returns", ["relu"], examples=25, seed=1,
+        confinement=Confinement(limits=BRIEF),
+    )  # fmt: skip
+    whole = certify(order, Console(quiet=True))
+    lines = order.journal.read_bytes().splitlines(keepends=True)
+    order.journal.write_bytes(b"".join(lines[:2]))  # the header and the first check
+    again = certify(replace(order, resume=True), Console(quiet=True))
+    assert len(again.mismatches) == 1
+    assert [o.reason for o in again.outcomes] == [o.reason for o in whole.outcomes]
+
+
+def test_an_import_that_hangs_at_its_second_time_is_waited_for_once(tmp_path, monkeypatch):
+    monkeypatch.syspath_prepend(str(tmp_path))
+    (tmp_path / "hangs_later.py").write_text(
+        "import os, pathlib, time\n"
+        f"lock = pathlib.Path({str(tmp_path / 'lock')!r})\n"
+        "if lock.exists(): time.sleep(100)\n"
+        "lock.touch()\n"
+        "def relu(z): os.abort()\n"
+    )
+    backend = Isolated("hangs_later", FUNCTIONS, replace(BRIEF, start=2))
+    start = time.monotonic()
+    replies = [backend.perform(Request("relu", [ONE], {})) for _ in range(4)]
+    assert time.monotonic() - start < 4 * 2
+    assert replies[0].text == "crashed: abort (SIGABRT)"
+    for reply in replies[1:]:
+        assert "did not return within 2 s" in reply.text
+        assert "while it was imported; --import-timeout allows more" in reply.text
+        assert reply.over == "time"
+    backend.close()
 
 
 # What a backend does besides, and what is told of it.

@@ -2,13 +2,23 @@
 
 import subprocess
 import sys
+from pathlib import Path
 from types import SimpleNamespace
 
 import numpy as np
 import pytest
 
 import conformance
-from conformance.layouts import EXPANDED, LAYOUTS, PLACES, differs, expansions, laid, one_each
+from conformance.layouts import (
+    EXPANDED,
+    LAYOUTS,
+    PLACES,
+    differs,
+    expansions,
+    laid,
+    odd_strides,
+    one_each,
+)
 from conformance.operators.loss import CROSS_ENTROPY
 from conformance.properties import PROPERTIES
 from conformance.properties.manners import _level
@@ -152,8 +162,59 @@ def test_arrays_of_its_own_kind_are_laid_so_too():
     (found,) = checked(own_kind(conv2d=reads_the_weight_as_it_lies)).mismatches
     assert found.property_name == "ignores_memory_layout"
     assert found.headline.endswith("; weight lies in Fortran's order, the first axis innermost")
-    assert "weight = fortran(weight, backend.from_numpy)" in found.script
+    assert "weight = own_laid(weight, fortran)" in found.script
     assert "backend.conv2d(backend.from_numpy(x), weight, bias," in found.script
+
+
+REFUSES_BACKWARDS = """
+import numpy as np
+
+class Tensor:
+    def __init__(self, array):
+        self.array, self.shape = array, array.shape
+
+    def __getitem__(self, at):
+        if any(isinstance(one, slice) and (one.step or 1) < 0 for one in np.atleast_1d(at)):
+            raise ValueError("step must be greater than zero")
+        return Tensor(self.array[at])
+
+def from_numpy(array):
+    if any(stride < 0 for stride in array.strides):
+        raise ValueError("at least one stride is negative")
+    return Tensor(array)
+
+to_numpy = lambda tensor: tensor.array
+relu = lambda tensor: Tensor(np.maximum(tensor.array, 0))
+"""
+
+
+def test_a_script_lays_arrays_that_cannot_be_viewed_backwards_as_the_check_does(
+    tmp_path, monkeypatch
+):
+    (tmp_path / "refuses_backwards.py").write_text(REFUSES_BACKWARDS)
+    monkeypatch.syspath_prepend(str(tmp_path))
+    certificate = conformance.check("refuses_backwards", operators=["relu"], examples=60, seed=1)
+    (found,) = certificate.mismatches
+    assert "its from_numpy raised ValueError: at least one stride is negative" in found.headline
+    run = subprocess.run(
+        [sys.executable, "-c", found.script], capture_output=True, text=True, check=False,
+        cwd=tmp_path,
+    )  # fmt: skip
+    assert run.returncode == 1
+    assert run.stderr.splitlines()[-1] == "ValueError: at least one stride is negative"
+    copies = REFUSES_BACKWARDS.replace("any(stride < 0 for stride in array.strides)", "False")
+    mended = copies.replace("Tensor(array)", 'Tensor(np.array(array, order="C"))')
+    (tmp_path / "refuses_backwards.py").write_text(mended)
+    run = subprocess.run([sys.executable, "-c", found.script], check=False, cwd=tmp_path)
+    assert run.returncode == 0
+
+
+def test_the_copy_that_the_readme_recommends_is_in_order_on_axes_of_size_1():
+    recipe = 'np.array(a, order="C")'
+    assert recipe in (Path(__file__).parent.parent / "README.md").read_text(encoding="utf-8")
+    odd = odd_strides(np.ones((1, 1, 2), np.float32))
+    assert odd.strides[1] < 0
+    assert eval(recipe, {"np": np, "a": odd}).strides == (8, 8, 4)  # noqa: S307 - our own words
 
 
 def test_whoever_has_numpys_arrays_may_put_them_in_order():

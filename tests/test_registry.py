@@ -1,9 +1,12 @@
 """Backends are found by name, by path or at hand; what cannot be used says why in one line."""
 
-from types import SimpleNamespace
+import subprocess
+import sys
+from types import ModuleType, SimpleNamespace
 
 import pytest
 
+import conformance
 from conformance import registry
 from conformance.backend import FUNCTIONS
 from conformance.registry import (
@@ -167,3 +170,93 @@ def test_contract_limits_what_is_claimed():
     assert backend.functions == ("conv2d",)
     assert backend.missing == ("conv2d_grad_input",)
     assert backend.contract.dtypes == ("float32",)
+
+
+# -- files ----------------------------------------------------------------------------------------
+
+HELPER = "import numpy as np\ndef positive(z): return np.maximum(z, 0)\n"
+KERNELS = """
+from types import SimpleNamespace
+import helper
+def relu(z): return helper.positive(z)
+wrong = SimpleNamespace(relu=lambda z: helper.positive(z) + (z.size == 2))
+"""
+
+
+@pytest.fixture
+def kernels(tmp_path, monkeypatch):
+    """The folder of a file of Python whose name is no identifier, seen from the one above it."""
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "sub").mkdir()
+    (tmp_path / "sub" / "helper.py").write_text(HELPER)
+    (tmp_path / "sub" / "my-kernels.py").write_text(KERNELS)
+    return tmp_path / "sub"
+
+
+def test_a_file_of_python_is_a_backend_and_imports_what_lies_beside_it(kernels):
+    for name in ("./sub/my-kernels.py", str(kernels / "my-kernels.py")):
+        certificate = conformance.check(name, operators=["relu"], examples=10, seed=1)
+        assert certificate.passed, certificate.text()
+        assert {"helper", "my-kernels"} <= certificate.confinement["modules"].keys()
+        assert sorted(certificate.files) == ["helper.py", "my-kernels.py"]
+        assert certificate.confinement["limits"]["call"] == 10
+
+
+def test_the_script_of_a_file_of_python_runs_where_the_file_is(kernels):
+    name = "sub/my-kernels.py:wrong"
+    certificate = conformance.check(name, operators=["relu"], examples=25, seed=1)
+    script = certificate.mismatches[0].script
+    run = subprocess.run(
+        [sys.executable, "-c", script], capture_output=True, text=True, check=False
+    )
+    assert run.returncode == 1
+    assert run.stderr.splitlines()[-1].startswith("AssertionError")
+    mended = KERNELS.replace(" + (z.size == 2)", "")
+    (kernels / "my-kernels.py").write_text(mended)
+    assert not subprocess.run([sys.executable, "-c", script], check=False).returncode
+
+
+def test_a_file_named_as_a_module_that_is_loaded_replaces_nothing(kernels):
+    (kernels / "signal.py").write_text("def relu(z): return z * (z > 0)")
+    assert load("sub/signal.py").functions == ("relu",)
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        (
+            "def conv_2d(x): ...\nclass Relu: ...\ndef main(): ...",
+            r"it has conv_2d \(did you mean conv2d\?\), Relu \(did you mean relu\?\);",
+        ),
+        ("def main(): ...", "relu: it has main;"),
+        ("", "it has no function;"),
+        ("def relu(z:", "cannot be loaded: SyntaxError"),
+        ("import nothing_of_this_name", "cannot be loaded: ModuleNotFoundError"),
+    ],
+)
+def test_a_file_of_python_that_is_no_backend_says_what_it_has(kernels, text, said):
+    (kernels / "other.py").write_text(text)
+    with pytest.raises(UnusableBackend, match=said) as error:
+        load("sub/other.py")
+    assert "\n" not in str(error.value)
+    with pytest.raises(UnknownBackend, match="there is no file 'sub/absent.py'"):
+        load("sub/absent.py")
+    with pytest.raises(UnusableBackend, match="AttributeError: .*'absent'"):
+        load("sub/my-kernels.py:absent")
+
+
+def test_the_script_of_an_object_that_cannot_be_imported_asks_for_it():
+    made = ModuleType("made_by_hand")
+    exec("def relu(z): return z", made.__dict__)  # noqa: S102
+    for backend in (made, SimpleNamespace(relu=lambda z: z)):
+        certificate = conformance.check(backend, operators=["relu"], examples=10, seed=1)
+        script = certificate.mismatches[0].script
+        assert "import made_by_hand" not in script
+        kind = certificate.backend
+        line = f"backend = ...  # put it here: the object that is checked as {kind!r}\n"
+        assert line in script
+        with pytest.raises(AssertionError):
+            exec(script.replace("backend = ...", ""), {"backend": backend})  # noqa: S102
+    from implementations import im2col
+
+    assert wrap(im2col, "by another name").path == "implementations.im2col"

@@ -319,8 +319,9 @@ def test_faults_of_large_layers_are_caught_and_shown(name, monkeypatch):
     else:
         assert "random = np.random.default_rng(" in told.script
         assert len(told.script) < 3000
+    kind = candidate.__class__.__name__
     lines = told.script.replace(
-        f"backend = ...  # the object judged as {candidate.__class__.__name__!r}",
+        f"backend = ...  # put it here: the object that is checked as {kind!r}",
         LOADED.format(name),
     )
     assert lines != told.script

@@ -186,7 +186,9 @@ def _has_had_children() -> bool:
 
 def _who(source: str, path: Sequence[str], installed: Is) -> Who:
     """Return what tells the module that did something, "" where that is another library's."""
-    module = source.partition(":")[0]
+    module, file = source.partition(":")[0], source.partition("!")[2].partition("@")[0]
+    if file.endswith(".py"):
+        module = file.rpartition("/")[2].removesuffix(".py")
     top, dotted = module.partition(".")[0], _names(path)
 
     def who(frame: FrameType | None, event: str, args: Args) -> str:

@@ -26,11 +26,9 @@ Array: TypeAlias = npt.NDArray[Any]
 ALIGNED = 64
 LONGEST = 1 << 20  # bytes of a message; ours have a few hundred
 PAGE = 1 << 16
-DTYPE = re.compile(r"[<>|=][biufcSUVmMO]\d{0,9}(\[\w{1,4}\])?")
+DTYPE = re.compile(r"[<>|=][biufc]\d{1,2}")  # of numbers; nothing else is sent
 
 BFLOAT16 = "bfloat16"  # named so: what NumPy calls it, two bytes of void, is nothing that sums
-
-NO_DTYPE = "no dtype that arrays have"
 
 LENGTH = struct.Struct("<I")
 
@@ -72,7 +70,7 @@ class Segment:
             OSError, ValueError: there is no room for it.
         """
         start, size = self.top, array.nbytes
-        if size and not array.dtype.hasobject:
+        if size:
             self.top = start + -(-size // ALIGNED) * ALIGNED
             if self.top > self.size:
                 self.view(self.top)
@@ -82,39 +80,52 @@ class Segment:
             self.map[start : start + size] = laid.data if laid.ndim else laid.tobytes()
         return [_name(array.dtype), array.shape, start]
 
-    def read(self, places: Any, most: int) -> list[Array]:
-        """Return the arrays that were laid there, of at most `most` elements each: views of it.
+    def read(self, places: Any, count: int, most: int) -> list[Array]:
+        """Return the `count` arrays that were laid there, of `most` bytes together: views of it.
+
+        Nothing is allocated for them, and the file stays as long as it is.
 
         Raises:
             Garbled: there cannot be such arrays there.
         """
-        if not isinstance(places, list):
-            raise Garbled("a list of arrays was to come")
-        return [self.array(place, most) for place in places]
+        if not isinstance(places, list) or len(places) != count:
+            raise Garbled(f"not as many arrays as were asked for, which is {count}")
+        found = []
+        for place in places:
+            found.append(self.array(place, most))
+            most -= found[-1].nbytes
+        return found
 
     def array(self, place: Any, most: int) -> Array:
-        """Return the array of one place; raises as `read` does."""
+        """Return the array of one place, of `most` bytes at most; raises as `read` does."""
         if not (isinstance(place, list) and len(place) == 3):
-            raise Garbled("an array was to come")
+            raise Garbled("no place of an array")
         name, shape, start = place
         if not (isinstance(shape, list) and len(shape) <= 64 and all(map(_is_size, shape))):
             raise Garbled("no shape that arrays have")
-        if not isinstance(name, str):
-            raise Garbled(NO_DTYPE)
         dtype, count = _dtype(name), math.prod(shape)
-        if count > most or not _is_size(start):
+        size = count * dtype.itemsize
+        if size > most:
+            raise Garbled(f"an array of {size} bytes")
+        if not _is_size(start):
             raise Garbled("no place that arrays have")
-        if dtype.hasobject or not count or not dtype.itemsize:
-            try:
+        try:
+            if not count:
                 return _empty(shape, dtype)
-            except ValueError as error:
-                raise Garbled("no shape that arrays have") from error
-        if start + count * dtype.itemsize > self.size:
-            try:
-                self.view(start + count * dtype.itemsize)
-            except (OSError, ValueError) as error:
-                raise Garbled("no place that arrays have") from error
-        return _frombuffer(self.map, dtype, count, start).reshape(shape)
+            self._reach(start + size)
+            return _frombuffer(self.map, dtype, count, start).reshape(shape)
+        except (OSError, ValueError) as error:
+            raise Garbled("no place that arrays have") from error
+
+    def _reach(self, end: int) -> None:
+        """Map what the other process made longer, up to `end` at least; it is not made longer."""
+        if end <= self.size:
+            return
+        there = os.fstat(self.descriptor).st_size
+        if there < end:
+            raise ValueError("the shared memory ends before")
+        there = min(there, max(end, 2 * self.size))
+        self.map, self.size = mmap.mmap(self.descriptor, there), there
 
     def close(self) -> None:
         """Unmap the memory and let go of the file."""
@@ -185,7 +196,7 @@ class Line:
         content, self._read = self._read[LENGTH.size : end], self._read[end:]
         try:
             message = msgpack.unpackb(content)
-        except (ValueError, TypeError, msgpack.UnpackException) as error:
+        except (ValueError, TypeError, msgpack.UnpackException, RecursionError) as error:
             raise Garbled("what cannot be read") from error
         if not isinstance(message, dict):
             raise Garbled("what is no message")
@@ -202,6 +213,30 @@ def tupled(value: Any) -> Any:
     return tuple(map(tupled, value)) if isinstance(value, list) else value
 
 
+def is_plain(value: Any, depth: int = 32) -> bool:
+    """Return whether a value is one that JSON has, nested at most so deep."""
+    if isinstance(value, dict):
+        return depth > 0 and all(
+            isinstance(key, str) and is_plain(one, depth - 1) for key, one in value.items()
+        )
+    if isinstance(value, list):
+        return depth > 0 and all(is_plain(one, depth - 1) for one in value)
+    return value is None or isinstance(value, (bool, int, float, str))
+
+
+def names(value: Any, most: int) -> list[str]:
+    """Return a list of at most so many names.
+
+    Raises:
+        Garbled: it is something else.
+    """
+    if not (isinstance(value, list) and len(value) <= most):
+        raise Garbled("no list of names")
+    if not all(isinstance(name, str) for name in value):
+        raise Garbled("no list of names")
+    return value
+
+
 def _is_size(value: Any) -> bool:
     return isinstance(value, int) and not isinstance(value, bool) and 0 <= value < 2**40
 
@@ -212,8 +247,7 @@ def _name(dtype: np.dtype[Any]) -> str:
 
 
 @lru_cache(maxsize=64)
-def _dtype(name: str) -> np.dtype[Any]:
-    """Return the dtype of that name; it comes from a worker."""
+def _known(name: str) -> np.dtype[Any] | None:
     if name == BFLOAT16:
         with suppress(ImportError):
             dtype: np.dtype[Any] = np.dtype(import_module("ml_dtypes").bfloat16)
@@ -221,4 +255,12 @@ def _dtype(name: str) -> np.dtype[Any]:
     if DTYPE.fullmatch(name):
         with suppress(TypeError, ValueError):
             return np.dtype(name)
-    raise Garbled(NO_DTYPE)
+    return None
+
+
+def _dtype(name: Any) -> np.dtype[Any]:
+    """Return the dtype of that name; it comes from a worker."""
+    dtype = _known(name) if isinstance(name, str) and len(name) <= len(BFLOAT16) else None
+    if dtype is None:
+        raise Garbled(f"no dtype of numbers: {str(name)[:20]!r}")
+    return dtype

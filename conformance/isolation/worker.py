@@ -17,7 +17,7 @@ from typing import Any
 
 import numpy as np
 
-from conformance.candidate import LARGEST, Candidate, Look, Reply, Request, imported, one_line
+from conformance.candidate import LARGEST_BYTES, Candidate, Look, Reply, Request, imported, one_line
 from conformance.isolation import acts
 from conformance.isolation.wire import Line, Segment, tupled
 from conformance.layouts import laid
@@ -84,7 +84,7 @@ def _request(call: list[Any], segment: Segment) -> Request | Look:
         return Look(*call)
     function, given, options, place, results, late, layout = call
     positional = [
-        segment.array(value["array"], LARGEST) if isinstance(value, dict) else tupled(value)
+        segment.array(value["array"], LARGEST_BYTES) if isinstance(value, dict) else tupled(value)
         for value in given
     ]
     return Request(function, positional, _options(options), place, results, late, layout)
