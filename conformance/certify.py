@@ -17,7 +17,7 @@ from conformance.certificate import Certificate, Outcome
 from conformance.checks import checks
 from conformance.deviations import stale
 from conformance.environment import environment
-from conformance.examine import examine
+from conformance.examine import can_be, examine
 from conformance.fingerprint import files_of, suite
 from conformance.interrupts import heeded
 from conformance.isolation.acts import MOST
@@ -109,6 +109,23 @@ def run_check(
         )
     outcome.changed = dict(backend.asked.changed)
     return outcome
+
+
+def credible(backend: Backend, outcomes: Sequence[Outcome]) -> list[Outcome]:
+    """Return those outcomes of an earlier run that can be true of this backend, as far as is cheap.
+
+    The others are not used: their checks are run again.
+    """
+    known = {(formula.__name__, one.name): (o, formula, one) for o, formula, one in checks()}
+    found = []
+    for outcome in outcomes:
+        case = known[outcome.formula, outcome.property_name]
+        absent = _why_no_torch() if case[2].needs_torch else ""
+        if (outcome.status == "not run") == bool(absent) and (
+            outcome.reason == absent if absent else can_be(backend, *case, outcome)
+        ):
+            found.append(outcome)
+    return found
 
 
 def _why_no_torch() -> str:

@@ -659,7 +659,7 @@ def test_every_shard_is_a_certification_from_its_own_seed(folder, whole, monkeyp
     shards = whole["campaign"]["shards"]
     assert [one["seed"] for one in shards] == [seed_of(SEED, n) for n in range(len(shards))]
     assert sum(one["calls"] for one in shards) >= CALLS > sum(o["calls"] for o in shards[:-1])
-    header, entries = entries_of(folder / "w.jsonl", "gradoracle campaign 1")
+    header, entries = entries_of(folder / "w.jsonl", "gradoracle campaign 2", dict)
     entries = {entry["number"]: Shard.from_entry(entry) for entry in entries}
     assert (header["seed"], {*entries} >= {*range(len(shards))}) == (SEED, True)
     first = conformance.check("slow", operators=["relu"], examples=25, seed=shards[1]["seed"])
@@ -683,7 +683,7 @@ def test_a_worker_that_is_killed_costs_its_shard_only(gradoracle, folder, whole)
     os.kill(victim, signal.SIGKILL)
     assert ended(process).returncode == 0
     assert content(folder / "killed.json") == whole
-    _, entries = entries_of(journal, "gradoracle campaign 1")
+    _, entries = entries_of(journal, "gradoracle campaign 2", dict)
     numbers = [entry["number"] for entry in entries]
     assert len({*numbers}) == len(numbers) >= len(whole["campaign"]["shards"])
     after = imports.read_text().split()
