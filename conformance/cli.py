@@ -581,7 +581,8 @@ def replay(
     for people to read: --script prints them, and --yes runs them.
 
     Exit code 0: all are mended; 1: one is still there; 2: one could not be run,
-    as where the backend is not found, or there is no such mismatch; 130: stopped.
+    as where the backend is not found, or came and went and does not show now, or
+    there is no such mismatch; 130: stopped.
     """
     told = _certificate(file)
     found = told.mismatches
@@ -625,10 +626,9 @@ def _played(told: Any, numbers: Sequence[int], *, scripts: bool) -> int:
         if scripts
         else playback.replayed(told, numbers)
     )
-    codes = {"gone": 0, "there": 1, "undecided": 2}
     worst = []
     for at, ended in ends:
-        worst.append(codes[ended.end])
+        worst.append(playback.CODES[ended.end])
         typer.echo(f"{at}. {_words(found[at - 1])}: {playback.WORDS[ended.end]}")
         if ended.text:
             typer.echo(_unpainted(f"   {ended.text}"))

@@ -35,6 +35,7 @@ from conformance.operators import OPERATORS
 from conformance.protocol import read_contract
 from conformance.registry import IN_PROCESS, UnusableBackend, load, wrap
 from conformance.shards import Shard, Tally, seed_of
+from conformance.verification import OF_THE_RUN
 
 DEEP = 100_000
 NAME = "tests.fuzz:wrong"
@@ -201,6 +202,12 @@ def kept_run():
     }  # fmt: skip
 
 
+def compared(content):
+    """A certificate without what differs from run to run."""
+    outcomes = [{n: v for n, v in o.items() if n not in OF_THE_RUN} for o in content["outcomes"]]
+    return {**content, "outcomes": outcomes, "sha256": ""}
+
+
 # -- what is read ---------------------------------------------------------------------------------
 
 
@@ -247,7 +254,10 @@ class Fuzz:
             mock.patch.object(command, "certify", return_value=again),
             mock.patch.object(command, "repeated", return_value=again.outcomes),
         ):
-            return self.called("verify", path)
+            code, output = self.called("verify", path)
+        if code == 0 and compared(json.loads(path.read_bytes())) != compared(self.content):
+            return -1, f"a forged certificate is verified: {output}"
+        return code, output
 
     def replay(self, chance):
         path = self.written("c.json", certificate_file(chance, self.content))
