@@ -460,7 +460,7 @@ def _fill(outcome: Outcome, exam: Examination, *, unsteady: bool) -> None:
             exam.operator,
             exam.small or exam.property,
             finding.call,
-            steady=not (finding.unsteady or finding.history),
+            steady=exam.backend.isolated and not (finding.unsteady or finding.history),
         )
         outcome.reason = outcome.mismatch.headline
     elif exam.property.on_layers and not (exam.calls or exam.declined):

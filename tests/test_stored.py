@@ -571,7 +571,6 @@ def test_the_text_of_a_certificate_is_run_only_where_that_is_asked_for(here):
         ("chain", ("network_backward", "network_backward")),
         ("laid", ("relu", "ignores_memory_layout")),
         ("kept", ("relu", "returns_what_the_protocol_says")),
-        ("stale", ("relu", "is_stateless")),
         ("changes", ("relu", "leaves_inputs_unchanged")),
     ],
 )
@@ -582,6 +581,15 @@ def test_every_kind_of_mismatch_is_replayed(monkeypatch, tmp_path, name, check):
     assert (result.exit_code, result.stdout.count("STILL there")) == (1, 1), result.stdout
     right = replay_of(told, "im2col", monkeypatch, tmp_path)
     assert (right.exit_code, "not there any more" in right.stdout) == (0, True), right.stdout
+
+
+def test_a_fault_of_earlier_calls_is_not_said_to_be_mended(monkeypatch, tmp_path):
+    told = certificate_of("tests.test_stored:stale", ("relu", "is_stateless"), examples=200)
+    assert [o.status for o in told.outcomes] == ["mismatch"]
+    assert told.outcomes[0].mismatch.replay["steady"] is False
+    result = replay_of(told, "tests.test_stored:stale", monkeypatch, tmp_path)
+    assert (result.exit_code, "did not show again" in result.stdout) == (2, True), result.stdout
+    assert "not there any more" not in result.stdout
 
 
 def test_a_claimed_function_that_is_missing_is_replayed(monkeypatch, tmp_path):
