@@ -15,8 +15,8 @@ from conformance.certify import certificate, credible, fresh_seed, operators_nam
 from conformance.checks import checks
 from conformance.fingerprint import files_of, suite
 from conformance.isolation.isolated import Limits
-from conformance.jobs import judge, limit
-from conformance.journal import Kept, place, resumed, settled
+from conformance.jobs import did_before, done_by, judge, limit
+from conformance.journal import Entry, Kept, acts_in, place, resumed, settled
 from conformance.operator import Operator
 from conformance.progress import Progress
 from conformance.registry import ISOLATED, Confinement, load, path_of
@@ -76,14 +76,16 @@ def _judged(
     if order.resume:
         seed, outcomes = resumed(order.journal, ours, seed)
         outcomes = credible(backend, outcomes)
+        did_before(backend, acts_in(order.journal))
         console.print(f"{order.name}: going on after {len(outcomes)} checks, seed {seed}")
     seed = fresh_seed() if seed is None else seed
     known = [(operator.name, f.__name__, p.name) for operator, f, p in checks(chosen)]
     done = {(o.formula, o.property_name) for o in outcomes}
     ahead = [(formula, name) for _, formula, name in known if (formula, name) not in done]
     shown = [(operator, formula) for operator, formula, _ in known]
-    header = {**ours, "seed": seed}
-    journal = Kept(order.journal if order.keeps else None, header, outcomes, troubles)
+    header, acts = {**ours, "seed": seed}, done_by(backend)
+    entries: list[Entry] = [{"acts": acts}, *outcomes] if acts else [*outcomes]
+    journal = Kept(order.journal if order.keeps else None, header, entries, troubles)
     with closing(journal), Progress(console, shown) as progress:
         for outcome in outcomes:
             progress.update(outcome)
@@ -91,7 +93,7 @@ def _judged(
             backend, ahead, examples=order.examples, seed=seed, jobs=order.jobs,
             confinement=order.confinement, dtypes=order.dtypes, at_scale=order.at_scale,
         ):  # fmt: skip
-            journal.write(outcome)
+            journal.write(outcome, done_by(backend))
             outcomes.append(outcome)
             progress.update(outcome)
     place = {(formula, name): at for at, (_, formula, name) in enumerate(known)}

@@ -45,6 +45,17 @@ HEADER = {
     "required": ["format", "seed"],
     "properties": {"format": {"type": "string"}, "seed": {"type": "integer"}},
 }
+ACTS = {  # what the backend did beside answering, as far as it was seen by then
+    "type": "object",
+    "additionalProperties": False,
+    "required": ["acts"],
+    "properties": {
+        "acts": {
+            "type": "array",
+            "items": {"type": "array", "minItems": 2, "maxItems": 2, "items": {"type": "string"}},
+        }
+    },
+}
 SETTLED = (
     "backend", "path", "files", "suite", "examples", "at_scale", "operators", "dtypes", "contract",
     "confinement", "environment",
@@ -150,6 +161,7 @@ class Kept:
             CannotWrite: it cannot be begun.
         """
         self.troubles = troubles
+        self.acts: list[list[str]] = []  # that it has
         self.journal: Journal | None = None
         if path is None:
             return
@@ -158,11 +170,15 @@ class Kept:
         except OSError as error:
             raise CannotWrite(f"the journal {path}: cannot be written: {error.strerror}") from error
 
-    def write(self, entry: Entry) -> None:
-        """Add an entry, or remember why it cannot be added."""
+    def write(self, entry: Entry, acts: Sequence[list[str]] = ()) -> None:
+        """Add an entry, and new acts before it, or remember why they cannot be added."""
         if self.journal is None:
             return
+        new = [act for act in acts if act not in self.acts]
+        self.acts += new
         try:
+            if new:
+                self.journal.write({"acts": new})
             self.journal.write(entry)
         except OSError as error:
             self.troubles.append(f"the journal {self.journal.path} ends early: {error.strerror}")
@@ -202,8 +218,26 @@ def read(path: Path) -> tuple[dict[str, Any], list[Outcome]]:
     Raises:
         JournalError: there is none, it is no journal, or a line of it was changed.
     """
-    header, entries = entries_of(path, FORMAT, outcome_of)
-    return header, [*entries]
+    header, entries = entries_of(path, FORMAT, _entry)
+    return header, [one for one in entries if isinstance(one, Outcome)]
+
+
+def acts_in(path: Path) -> list[list[str]]:
+    """Return what a journal has of acts beside answering, each with its subject.
+
+    Raises as `read` does.
+    """
+    _, entries = entries_of(path, FORMAT, _entry)
+    return [act for one in entries if not isinstance(one, Outcome) for act in one]
+
+
+def _entry(content: dict[str, Any]) -> Outcome | list[list[str]]:
+    """Return an outcome, or acts."""
+    if "acts" not in content:
+        return outcome_of(content)
+    require(content, ACTS)
+    found: list[list[str]] = content["acts"]
+    return found
 
 
 def entries_of(
@@ -359,6 +393,7 @@ class Journals:
         self._settled = settled
         self._paths = {name: place(name).absolute() for name in settled}
         self._before: list[Outcome] = []
+        self._acts: dict[str, list[list[str]]] = {}  # that are in the journals, by backend
         self._begun: dict[str, Journal] = {}
         self.problem = ""  # why nothing is written any more
 
@@ -371,22 +406,33 @@ class Journals:
         for name, ours in self._settled.items():
             seed, outcomes = resumed(self._paths[name], ours, seed)
             self._before += outcomes
+            self._acts[name] = acts_in(self._paths[name])
         return seed, self._before
+
+    def acts(self, name: str) -> list[list[str]]:
+        """Return what a backend did beside answering, as its journal has it."""
+        return self._acts.get(name, [])
 
     def keep(self, outcomes: Sequence[Outcome]) -> None:
         """Go on with these of the outcomes that `resume` returned; the others are run again."""
         self._before = [*outcomes]
 
-    def write(self, outcome: Outcome, seed: int) -> None:
-        """Add an outcome; where nothing can be written, remember why and go on without."""
+    def write(self, outcome: Outcome, seed: int, acts: Sequence[list[str]] = ()) -> None:
+        """Add an outcome and new acts; where nothing can be written, remember why and go on."""
         if self.problem:
             return
         name = outcome.backend
+        known = self._acts.setdefault(name, [])
+        new = [act for act in acts if act not in known]
         try:
             if name not in self._begun:
-                before = [one for one in self._before if one.backend == name]
+                before: list[Entry] = [one for one in self._before if one.backend == name]
                 header = {**self._settled[name], "seed": seed}
-                self._begun[name] = Journal(self._paths[name], header, before)
+                said = [{"acts": known}] if known else []
+                self._begun[name] = Journal(self._paths[name], header, [*said, *before])
+            if new:
+                known += new
+                self._begun[name].write({"acts": new})
             self._begun[name].write(outcome)
         except (OSError, JournalError) as error:
             self.problem = f"no journal is written: {error}"

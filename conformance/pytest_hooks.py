@@ -19,6 +19,7 @@ from conformance.certify import certificate, credible, fresh_seed, run_check
 from conformance.checks import checks
 from conformance.interrupts import heeded
 from conformance.isolation.isolated import GIB, Limits
+from conformance.jobs import did_before, done_by
 from conformance.journal import JournalError, Journals, settled
 from conformance.operators import OPERATORS
 from conformance.plugin import BENCHMARKS
@@ -29,6 +30,7 @@ from conformance.reports import own_file
 TESTS = Path(__file__).with_name("test_certify.py")
 TIMED = Path(__file__).parent / "benchmarks"
 PROPERTY = "gradoracle"  # the name under which a test report carries its outcome
+ACTS = "gradoracle-acts"  # and what its backend did beside answering by then
 DONE = (pytest.ExitCode.OK, pytest.ExitCode.TESTS_FAILED, pytest.ExitCode.NO_TESTS_COLLECTED)
 Check: TypeAlias = tuple[str, str, str]  # the names of a backend, a formula and a property
 
@@ -67,6 +69,8 @@ class Run:
             given, before = self._resumed(self.journals, given)
             before = self._credible(before)
             self.journals.keep(before)
+            for backend in self.backends:
+                did_before(backend, self.journals.acts(backend.name))
         self.seed: int = inherited.get("seed", fresh_seed() if given is None else given)
         self.before = {_check(outcome): outcome for outcome in before}
         self.unseen = set(self.before)  # where only some checks are run, others than before
@@ -117,7 +121,8 @@ class Run:
             if _check(outcome) not in self.before:
                 self.outcomes.append(outcome)
                 if self.journals is not None:
-                    self.journals.write(outcome, self.seed)
+                    acts = [json.loads(str(v)) for n, v in report.user_properties if n == ACTS]
+                    self.journals.write(outcome, self.seed, *acts)
         if not found:
             self.silent.append(report.nodeid)
 
@@ -317,6 +322,7 @@ def examined(check: tuple[Any, ...], request: pytest.FixtureRequest) -> Outcome:
     if outcome is None:
         outcome = run_check(*check, examples=run.examples, seed=run.seed, at_scale=run.at_scale)
     request.node.user_properties.append((PROPERTY, json.dumps(asdict(outcome))))
+    request.node.user_properties.append((ACTS, json.dumps(done_by(backend))))
     return outcome
 
 

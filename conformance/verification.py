@@ -15,6 +15,7 @@ from typing import Any
 from conformance.candidate import printable
 from conformance.certificate import Certificate, Outcome, scheme
 from conformance.command import other_verdicts
+from conformance.isolation.isolated import GONE
 from conformance.schema import problem
 from conformance.shards import seed_of
 
@@ -140,9 +141,11 @@ def _confinement(was: Mapping[str, Any], now: Mapping[str, Any], *, part: bool) 
         found.wrong += _lines(f"confinement.{name}", was.get(name), now.get(name))
     modules, loaded = was.get("modules", {}), now.get("modules", {})
     found.wrong += _members("confinement.modules", modules, loaded, part=part)
-    for name in modules.keys() & loaded.keys():
-        line = _lines(f"confinement.modules.{name}", modules[name], loaded[name])
-        found.of_the_machine += line
+    for name in sorted(modules.keys() & loaded.keys()):
+        if GONE in (modules[name], loaded[name]):
+            continue
+        where = f"confinement.modules.{name}"
+        found.of_the_machine += _lines(where, modules[name], loaded[name])
     refused = was.get("refused", ()), now.get("refused", ())
     found.wrong += _members("confinement.refused", *refused, part=part)
     acts, done = was.get("acts", {}), now.get("acts", {})
