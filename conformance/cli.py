@@ -452,9 +452,12 @@ def verify(
     from conformance import command, verification  # noqa: PLC0415
 
     content, told = _read(file)
-    others = command.others(told)
+    try:
+        others = command.others(told)
+    except (OSError, ValueError) as error:  # of a name that no file can have
+        others = [f"{told.backend!r} cannot be a backend: {error}"]
     for line in others:
-        typer.echo(line, err=True)
+        typer.echo(_unpainted(line), err=True)
     if others:
         raise typer.Exit(command.COULD_NOT)
     if shard and told.campaign is None:
@@ -494,6 +497,7 @@ def _differing(file: Path, backend: str, found: Any, *, any_machine: bool) -> in
 def _verified(content: Any, told: Any, jobs: int, console: Any) -> Any:
     """Run the checks of a certificate of one run again; return what it says differently."""
     from conformance import command, verification  # noqa: PLC0415 - --help stays quick
+    from conformance.registry import UnknownBackend  # noqa: PLC0415
 
     found = verification.Differences(verification.contradictions(content, told))
     try:
@@ -503,15 +507,15 @@ def _verified(content: Any, told: Any, jobs: int, console: Any) -> Any:
         unlike = [*verification.alike(told, again)]
         cases = [(now.formula, now.property_name) for _, now in unlike]
         third = _reached(lambda: command.repeated(order, cases), "nothing is kept") if cases else ()
+    except UnknownBackend as error:
+        typer.echo(str(error), err=True)
+        raise typer.Exit(command.COULD_NOT) from error
     except ValueError as error:
-        found.wrong.append(f"its checks cannot be run here: {error}")
+        found.wrong.append(_unpainted(f"its checks cannot be run here: {error}"))
         return found
     by_check = {(one.formula, one.property_name): one for one in third}
-    more = verification.settled_by_repeating(unlike, by_check)
-    if found.of_the_machine:  # another processor rounds otherwise
-        found.of_the_machine += more.wrong
-        more.wrong = []
-    found.take(more)
+    same = not found.of_the_machine
+    found.take(verification.settled_by_repeating(unlike, by_check, same_machine=same))
     return found
 
 

@@ -23,6 +23,7 @@ DERIVED = ("certified", "verdict", "why_not", "level", "witnesses")  # from the 
 COMPARED = (  # one by one: the outcomes are, check by check
     "backend", "origin", "contract", "seed", "examples", "at_scale", "expected", "files", "suite",
 )  # fmt: skip
+ROUNDED = ("worst_error_over_bound", "mismatch")  # of an outcome: another processor's are others
 OF_THE_RUN = ("seconds", "changed")  # of an outcome: how long, and after which other checks
 SHOWN = 100  # characters of a value
 
@@ -213,11 +214,13 @@ def _short(value: Any) -> str:
 
 
 def settled_by_repeating(
-    found: Sequence[tuple[Outcome, Outcome]], third: Mapping[tuple[str, str], Outcome]
-) -> Differences:
+    found: Sequence[tuple[Outcome, Outcome]], third: Mapping[tuple[str, str], Outcome], *,
+    same_machine: bool,
+) -> Differences:  # fmt: skip
     """Return the differences of checks with one verdict: what two runs here agree on is wrong.
 
     What they do not agree on, a backend whose bits depend on more than the call cannot repeat.
+    Errors and counterexamples of another machine may be others.
     """
     differences = Differences()
     for was, now in found:
@@ -225,6 +228,12 @@ def settled_by_repeating(
         more = third.get((now.formula, now.property_name))
         varies = {line.partition(": ")[0] for line in of_check(now, more)} if more else set()
         for line in lines:
-            steady = line.partition(": ")[0] not in varies
-            (differences.wrong if steady else differences.unsteady).append(line)
+            where = line.partition(": ")[0]
+            rounded = where.partition(", ")[2].partition(".")[0] in ROUNDED
+            if where in varies:
+                differences.unsteady.append(line)
+            elif rounded and not same_machine:
+                differences.of_the_machine.append(line)
+            else:
+                differences.wrong.append(line)
     return differences

@@ -236,6 +236,13 @@ class Fuzz:
         self.run = kept_run()
         (self.folder / "right.json").write_text(self.told.to_json())
 
+    def is_same(self, path):
+        """Whether a certificate would be run again: its code is what is here."""
+        try:
+            return not command.others(Certificate.from_json(path.read_bytes()))
+        except (OSError, ValueError):
+            return False
+
     def called(self, *arguments):
         result = self.cli.invoke(app, [*map(str, arguments)])
         if result.exception is not None and not isinstance(result.exception, SystemExit):
@@ -249,6 +256,9 @@ class Fuzz:
     def verify(self, chance):
         path = self.written("c.json", certificate_file(chance, self.content))
         again = Certificate.from_json(self.told.to_json())
+        if chance.random() < 0.1:  # for the backend's and the suite's files
+            code, output = self.called("verify", path) if not self.is_same(path) else (3, "")
+            return code or -1, output
         with (
             mock.patch.object(command, "others", return_value=[]),
             mock.patch.object(command, "certify", return_value=again),

@@ -240,9 +240,15 @@ def test_another_machine_is_said_to_be_one(tmp_path, monkeypatch):
     assert "on a machine that differs as listed; --any-machine accepts that" in strict.stdout
     lax = verified_text(tmp_path, sealed(told), monkeypatch, "--any-machine")
     assert (lax.exit_code, lax.stdout.count("another machine, or changed: ")) == (0, 3)
-    told["certified"] = True
-    forged = verified_text(tmp_path, sealed(told), monkeypatch, "--any-machine")
-    assert forged.exit_code == 1
+    for at, value in (("outcomes.0.planted", 9999), ("certified", True)):
+        put(told, at, value)
+        forged = verified_text(tmp_path, sealed(told), monkeypatch, "--any-machine")
+        assert (forged.exit_code, at.rpartition(".")[2] in forged.stdout) == (1, True)
+        put(
+            told,
+            at,
+            json.loads(kept_apart().to_json())["outcomes"][0]["planted"] if "." in at else False,
+        )
 
 
 def test_bits_that_no_two_runs_share_are_no_forgery(tmp_path, monkeypatch):
@@ -274,6 +280,15 @@ def test_two_outcomes_of_a_check_are_found(tmp_path, monkeypatch):
     told["outcomes"].append(told["outcomes"][0])
     result = verified_text(tmp_path, sealed(told), monkeypatch)
     assert (result.exit_code, "there are two outcomes of it" in result.stdout) == (1, True)
+
+
+@pytest.mark.parametrize("name", ["nobody", "a\0b.cu", "os:system!touch made", "x.cu", ""])
+def test_a_certificate_of_no_backend_is_not_verified(tmp_path, monkeypatch, name):
+    monkeypatch.chdir(tmp_path)
+    told = {**content(), "backend": name, "files": {}}
+    (tmp_path / "c.json").write_text(sealed(told))
+    result = called("verify", "c.json")
+    assert (result.exit_code, len(result.stderr.splitlines())) == (3, 1), result.output
 
 
 @pytest.mark.parametrize("name", ["os:system!touch made", "os:system!x", "builtins:exec!1"])
