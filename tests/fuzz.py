@@ -358,6 +358,8 @@ def fuzzed(seeds):
                 yield seed, reader, traceback.format_exc()
                 continue
             counts[reader, code] += 1
+            if counts.total() % 500 == 0:
+                sys.stderr.write(f"{counts.total()} inputs\n")
             if code not in CODES.get(reader, {0}):
                 yield seed, reader, f"exit code {code}: {output[-500:]}"
     yield -1, "", counts

@@ -22,7 +22,7 @@ from conformance.certificate import Certificate, Outcome, digest, outcome_of, sc
 from conformance.certify import certificate, run_check
 from conformance.checks import checks
 from conformance.cli import app
-from conformance.journal import Journal, JournalError, Journals, read
+from conformance.journal import Journal, JournalError, Journals, Kept, acts_in, read
 from conformance.operators import OPERATORS
 from conformance.registry import IN_PROCESS, ISOLATED, UnknownBackend, load
 from tests.fuzz import NAME, changed
@@ -748,3 +748,16 @@ def test_an_outcome_is_read_as_it_is_written():
     for one in wrong_certificate().outcomes:
         plain = json.loads(json.dumps(asdict(one)))
         assert outcome_of(plain).verdict == one.verdict
+
+
+def test_what_was_done_before_an_interruption_is_kept(tmp_path):
+    path, one = tmp_path / "j", Outcome("b", "relu", "linear", "not run", "so")
+    kept = Kept(path, {"seed": 1}, [], [])
+    for acts in ([], [["used the network", "x"]], [["used the network", "x"], ["loaded", "y"]]):
+        kept.write(one, acts)
+    kept.close()
+    assert acts_in(path) == [["used the network", "x"], ["loaded", "y"]]
+    assert read(path)[1] == [one] * 3
+    Journal(path, {"seed": 1}, [{"acts": [["x"]]}]).close()
+    with pytest.raises(JournalError, match=r"line 2: acts\[0\]: must be a list of 2 or more"):
+        read(path)
