@@ -11,10 +11,16 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from conformance.certificate import Certificate as Certificate
-    from conformance.certificate import Outcome
-    from conformance.registry import Confinement
+    from conformance.certificate import Outcome as Outcome
+    from conformance.registry import Confinement as Confinement
+    from conformance.registry import UnknownBackend as UnknownBackend
+    from conformance.registry import UnusableBackend as UnusableBackend
 
-__all__ = ["Certificate", "check"]
+__all__ = ["Certificate", "Confinement", "Outcome", "UnknownBackend", "UnusableBackend", "check"]
+HOMES = {  # of what is imported when it is asked for
+    "Certificate": "certificate", "Outcome": "certificate", "Confinement": "registry",
+    "UnknownBackend": "registry", "UnusableBackend": "registry",
+}  # fmt: skip
 
 
 def check(
@@ -42,6 +48,7 @@ def check(
 
     Raises:
         UnknownBackend, UnusableBackend: there is nothing to judge; the message says why.
+        TypeError: an argument of another kind, such as a dict of functions for a backend.
         UsageError: a ValueError; an operator that does not exist, or fewer than 1 example.
     """
     from conformance.isolation import start  # noqa: PLC0415 - pytest loads this in every session
@@ -59,8 +66,8 @@ def check(
 
 def __getattr__(name: str) -> Any:
     """Import what is asked for only then: pytest loads this package in every session."""
-    if name != "Certificate":
+    if name not in HOMES:
         raise AttributeError(f"module 'conformance' has no attribute {name!r}")
-    from conformance.certificate import Certificate  # noqa: PLC0415
+    from importlib import import_module  # noqa: PLC0415
 
-    return Certificate
+    return getattr(import_module(f"conformance.{HOMES[name]}"), name)

@@ -14,6 +14,7 @@ import signal
 from collections.abc import Iterator
 from contextlib import ExitStack, closing, contextmanager, suppress
 from dataclasses import asdict, dataclass, replace
+from functools import partial
 from itertools import count
 from multiprocessing import resource_tracker
 from pathlib import Path
@@ -34,11 +35,12 @@ from conformance.certify import fresh_seed, operators_named
 from conformance.command import Order
 from conformance.fingerprint import suite
 from conformance.interrupts import noted
-from conformance.journal import Journal, JournalError, entries_of, place, require_same
+from conformance.journal import Kept, entries_of, place, require_same
 from conformance.registry import UnknownBackend, UnusableBackend
+from conformance.schema import Malformed
 from conformance.shards import CampaignError, Shard, Tally, Work, judged, seed_of, surveyed
 
-FORMAT = "gradoracle campaign 1"
+FORMAT = "gradoracle campaign 2"
 AHEAD = 2  # shards that a worker has, the one that it is judging among them
 # Of a cluster of our own: how many workers may end with a shard before the next one's end raises
 # doubts, and no profiles, which nobody reads.
@@ -78,11 +80,14 @@ class Plan:
         return json.dumps(asdict(work))
 
 
-def run(plan: Plan, console: Console) -> Certificate:
+def run(plan: Plan, console: Console, troubles: list[str] | None = None) -> Certificate:
     """Judge shards until their calls are as many as asked for; return the certificate of all.
 
+    Where the journal cannot be written any more the campaign goes on, and `troubles` says why.
+
     Raises:
-        UnknownBackend, UnusableBackend, ValueError, JournalError: before anything is judged.
+        UnknownBackend, UnusableBackend, ValueError, JournalError, CannotWrite: before anything is
+            judged.
         CampaignError: no worker can be had, one has another suite, or the cluster is gone.
     """
     operators_named(plan.order.operators)
@@ -93,7 +98,8 @@ def run(plan: Plan, console: Console) -> Certificate:
         tally = Tally(replace(empty, seed=seed), plan.calls)
         before = _before(plan, tally, console)
         header = {"format": FORMAT, **ours, "seed": seed}
-        journal = stack.enter_context(closing(Journal(plan.journal, header, before)))
+        told = [] if troubles is None else troubles
+        journal = stack.enter_context(closing(Kept(plan.journal, header, before, told)))
         progress = stack.enter_context(Progress(console, tally))
         crew = _Crew(client, plan.work, json.dumps(ours), tally)
         try:
@@ -104,7 +110,7 @@ def run(plan: Plan, console: Console) -> Certificate:
     return tally.certificate()
 
 
-def _judge(crew: _Crew, tally: Tally, journal: Journal, progress: Progress) -> None:
+def _judge(crew: _Crew, tally: Tally, journal: Kept, progress: Progress) -> None:
     """Have shards judged until no more count."""
     with noted() as heed:  # Dask has finalisers, in which Python would lose an interrupt
         while crew.begin():
@@ -127,25 +133,46 @@ def _seed(plan: Plan, ours: dict[str, Any]) -> int:
     """Return the campaign's seed: the one asked for, that of the journal, or a fresh one."""
     seed = plan.order.seed
     if plan.order.resume:
-        header, _ = entries_of(plan.journal, FORMAT)
+        header, _ = entries_of(plan.journal, FORMAT, dict)
         return require_same(plan.journal, header, ours, seed)
     return fresh_seed() if seed is None else seed
 
 
 def _before(plan: Plan, tally: Tally, console: Console) -> Iterator[dict[str, Any]]:
-    """Take in the shards of the campaign that goes on, and return them for the journal."""
+    """Take in the shards of the campaign that goes on, and return them for the journal.
+
+    Raises:
+        JournalError: the journal has something else than shards of this campaign.
+    """
     if not plan.order.resume:
         return iter(())
-    try:
-        for entry in entries_of(plan.journal, FORMAT)[1]:
-            tally.take(Shard.from_entry(entry))
-    except (ValueError, KeyError, TypeError) as error:
-        raise JournalError(f"{plan.journal} is no journal of this gradoracle") from error
+    for shard in entries_of(plan.journal, FORMAT, partial(_shard, tally))[1]:
+        tally.take(shard)
     console.print(
         f"{plan.order.name}: going on after {tally.judged} shards, seed {tally.seed}",
         soft_wrap=True,
     )
-    return entries_of(plan.journal, FORMAT)[1]
+    return entries_of(plan.journal, FORMAT, dict)[1]
+
+
+def _shard(tally: Tally, entry: dict[str, Any]) -> Shard:
+    """Return a shard of the campaign.
+
+    Raises:
+        Malformed: it is none, is there twice, or is of another campaign.
+    """
+    shard = Shard.from_entry(entry)
+    number = shard.number
+    if tally.knows(number):
+        raise Malformed(f"number: shard {number} is there twice")
+    if shard.seed != seed_of(tally.seed, number):
+        wanted = seed_of(tally.seed, number)
+        raise Malformed(f"seed: must be {wanted} of shard {number}, got {shard.seed}")
+    for at, one in enumerate(shard.outcomes):
+        check = [one.formula, one.property_name]
+        if check not in tally.expected:
+            raise Malformed(f"outcomes[{at}]: {' '.join(check)!r} is no check of this campaign")
+    return shard
 
 
 # -- the cluster ----------------------------------------------------------------------------------

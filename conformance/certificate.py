@@ -7,12 +7,14 @@ import json
 import textwrap
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, fields
+from functools import cache
 from math import floor
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from conformance.coverage import Covered
 from conformance.protocol import POLICIES
+from conformance.schema import Malformed, parsed, problem, require
 from oracle.rounding import FORMATS
 from oracle.transforms import DIRECT
 
@@ -26,6 +28,7 @@ SCHEMA_FILE = Path(__file__).with_name("certificate.schema.json")  # says what e
 FEW = 4  # layers that are named where a certificate is printed; its JSON names all
 NOTHING = "-"  # in the table, where a claim is not made
 UNJUDGED = ("no call", "blind")
+STATUSES = ("passed", "mismatch", "deviation", *UNJUDGED, UNCLAIMED, "not run")
 SHOUTED = {"mismatch": "WRONG", "deviation": "DEVIATES"}
 
 
@@ -153,11 +156,7 @@ class Campaign:
 
     @classmethod
     def read(cls, content: dict[str, Any]) -> Campaign:
-        """Return what a certificate's JSON has.
-
-        Raises:
-            KeyError, TypeError: it is none.
-        """
+        """Return what a certificate's JSON has."""
         shards = [JudgedShard(**one) for one in content["shards"]]
         return cls(content["asked"], shards, [Showed(**one) for one in content["showed"]])
 
@@ -258,9 +257,9 @@ class Certificate:
         claimed = [o for o in self.outcomes if o.status not in (UNCLAIMED, "not run")]
         if not claimed:
             return "the backend claims no function of the protocol"
-        empty = [o for o in claimed if o.status in UNJUDGED]
-        if empty:
-            return f"{empty[0].formula} {empty[0].property_name}: {empty[0].reason}"
+        unsure = next(filter(None, map(_unsure, claimed)), "")
+        if unsure:
+            return unsure
         if self.deviations and not any(o.status == "passed" for o in claimed):
             return "nothing holds: all that was judged is listed as known deviations"
         short = self.campaign.short if self.campaign is not None else ""
@@ -314,32 +313,64 @@ class Certificate:
         """Return the certificate that `to_json` wrote.
 
         Raises:
-            ValueError: it is none, or it was changed since.
+            Malformed: it is none, or it was changed since; the message names the place.
         """
-        try:
-            content = json.loads(text)
-            told = content.pop("sha256")
-        except (ValueError, KeyError, AttributeError, TypeError) as error:
-            raise ValueError("not a certificate of gradoracle") from error
-        if content.get("schema") != SCHEMA:
-            raise ValueError(
-                f"a certificate of schema {content.get('schema')!r}; this gradoracle reads {SCHEMA}"
-            )
-        if told != digest(content):
-            raise ValueError("it was changed after it was written: its SHA-256 does not fit")
-        try:
-            outcomes = [Outcome(**one) for one in content.pop("outcomes")]
-            names = {f.name for f in fields(cls)} - {"outcomes", "campaign"}
-            several = content["campaign"]
-            campaign = None if several is None else Campaign.read(several)
-            others = {name: content[name] for name in names}
-            return cls(**others, outcomes=outcomes, campaign=campaign)
-        except (KeyError, TypeError) as error:
-            raise ValueError("not a certificate of gradoracle") from error
+        return cls.of_content(content_of(text))
+
+    @classmethod
+    def of_content(cls, content: Mapping[str, Any]) -> Certificate:
+        """Return the certificate of what `content_of` read."""
+        names = {f.name for f in fields(cls)} - {"outcomes", "campaign"}
+        several = content["campaign"]
+        return cls(
+            **{name: content[name] for name in names},
+            outcomes=[Outcome(**one) for one in content["outcomes"]],
+            campaign=None if several is None else Campaign.read(several),
+        )
 
     def text(self) -> str:
         """Return the certificate as it is printed."""
         return "\n".join(_lines(self))
+
+
+@cache
+def scheme() -> dict[str, Any]:
+    """Return the JSON Schema of certificates."""
+    read: dict[str, Any] = json.loads(SCHEMA_FILE.read_text(encoding="utf-8"))
+    return read
+
+
+def content_of(text: str | bytes) -> dict[str, Any]:
+    """Return a certificate's JSON as plain data, every field of the kind that the schema wants.
+
+    Whether the fields agree with each other is not looked at: `gradoracle verify` does.
+
+    Raises:
+        Malformed: it is none, or it was changed since; the message names the place.
+    """
+    content = parsed(text)
+    if not isinstance(content, dict) or "schema" not in content:
+        raise Malformed("not a certificate of gradoracle: want an object with the field schema")
+    if content["schema"] != SCHEMA:
+        version = content["schema"] if isinstance(content["schema"], int) else "another kind"
+        raise Malformed(f"a certificate of schema {version}; this gradoracle reads {SCHEMA}")
+    wrong = problem(content, scheme(), conditions=False)
+    rest = {name: value for name, value in content.items() if name != "sha256"}
+    if wrong:
+        raise Malformed(f"not a certificate of gradoracle: {wrong}")
+    if content["sha256"] != digest(rest):
+        raise Malformed("it was changed after it was written: its SHA-256 does not fit")
+    return content
+
+
+def outcome_of(content: Any) -> Outcome:
+    """Return an outcome of plain data, such as `asdict` gives.
+
+    Raises:
+        Malformed: it is none, or its fields contradict each other.
+    """
+    require(content, scheme()["$defs"]["outcome"], scheme())
+    return Outcome(**content)
 
 
 def digest(content: Mapping[str, Any]) -> str:
@@ -358,6 +389,18 @@ def _mismatch(outcome: Outcome) -> dict[str, Any]:
     if found is None:
         return {}
     return found if isinstance(found, dict) else asdict(found)
+
+
+def _unsure(outcome: Outcome) -> str:
+    """Return why the outcome of a claimed check certifies nothing, or ""."""
+    check = f"{outcome.formula} {outcome.property_name}"
+    if outcome.status not in STATUSES:
+        return f"{check}: there is no status {outcome.status!r}"
+    if outcome.status in UNJUDGED:
+        return f"{check}: {outcome.reason}"
+    if outcome.status == "passed" and not outcome.judged:
+        return f"{check}: passed, and no call was checked"
+    return ""
 
 
 def _lines(certificate: Certificate) -> Iterable[str]:

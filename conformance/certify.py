@@ -4,21 +4,23 @@ from __future__ import annotations
 
 import importlib
 import importlib.util
+import inspect
 import secrets
 import warnings
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import asdict, replace
 from functools import reduce
+from numbers import Integral
 from typing import Any
 
 from conformance.backend import Backend
-from conformance.candidate import one_line
+from conformance.candidate import describe, one_line
 from conformance.certificate import Certificate, Outcome
 from conformance.checks import checks
 from conformance.deviations import stale
 from conformance.environment import environment
 from conformance.errors import OURS, UsageError
-from conformance.examine import examine
+from conformance.examine import can_be, examine
 from conformance.fingerprint import files_of, suite
 from conformance.interrupts import heeded
 from conformance.isolation.acts import MOST
@@ -30,6 +32,7 @@ from conformance.registry import ISOLATED, Confinement, wrap
 from conformance.threads import one_thread
 from oracle.formula import Formula
 
+OBJECT = "an import path, a module or an object with functions of the protocol such as relu"
 NO_TORCH = "PyTorch is not installed: pip install 'gradoracle[torch]'"
 
 
@@ -45,10 +48,11 @@ def judged(
     confinement: Confinement | None,
 ) -> Certificate:
     """Judge a backend and return its certificate: `conformance.check`, which says what is what."""
-    examples = PROFILES["certify"] if examples is None else examples
+    _require_kinds(backend, operators, examples=examples, seed=seed)
+    examples = PROFILES["certify"] if examples is None else int(examples)
     if examples < 1:
         raise UsageError(f"examples must be at least 1, got {examples}")
-    seed = fresh_seed() if seed is None else seed
+    seed = fresh_seed() if seed is None else int(seed)
     chosen = operators_named(operators)
     wrapped = wrap(backend, confinement=confinement or ISOLATED)
     try:
@@ -64,6 +68,28 @@ def judged(
     finally:
         if wrapped is not backend:
             wrapped.asked.close()
+
+
+def _require_kinds(backend: Any, operators: Any, **numbers: Any) -> None:
+    """Raise TypeError, with what would be valid, for arguments of another kind."""
+    if backend is None or isinstance(backend, (Mapping, list, tuple, set, int, float, bytes)):
+        hint = ""
+        if isinstance(backend, Mapping):
+            hint = "; make an object of it: types.SimpleNamespace(**functions)"
+        raise TypeError(f"a backend is a name, {OBJECT}, got {describe(backend)}{hint}")
+    if inspect.isroutine(backend):
+        name = getattr(backend, "__name__", "relu")
+        raise TypeError(
+            f"a backend is a name, {OBJECT}, got the function {name}; give an object that has it: "
+            f"types.SimpleNamespace({name}={name})"
+        )
+    if isinstance(operators, str) or not isinstance(operators, (Iterable, type(None))):
+        raise TypeError(
+            f"operators must be a list of names such as ['relu'], got {describe(operators)}"
+        )
+    for name, value in numbers.items():
+        if value is not None and (isinstance(value, bool) or not isinstance(value, Integral)):
+            raise TypeError(f"{name} must be an integer or None, got {describe(value)}")
 
 
 def _certified(
@@ -117,6 +143,23 @@ def run_check(
     outcome.changed = dict(backend.asked.changed)
     backend.stops.note(outcome)
     return outcome
+
+
+def credible(backend: Backend, outcomes: Sequence[Outcome]) -> list[Outcome]:
+    """Return those outcomes of an earlier run that can be true of this backend, as far as is cheap.
+
+    The others are not used: their checks are run again.
+    """
+    known = {(formula.__name__, one.name): (o, formula, one) for o, formula, one in checks()}
+    found = []
+    for outcome in outcomes:
+        case = known[outcome.formula, outcome.property_name]
+        absent = _why_no_torch() if case[2].needs_torch else ""
+        if (outcome.status == "not run") == bool(absent) and (
+            outcome.reason == absent if absent else can_be(backend, *case, outcome)
+        ):
+            found.append(outcome)
+    return found
 
 
 def _why_no_torch() -> str:

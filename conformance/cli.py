@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import sys
 import traceback
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from math import inf
 from pathlib import Path
 from typing import Annotated, Any
@@ -141,8 +141,8 @@ def certify(
     """Judge backends: every function they have, on drawn shapes, in a process of their own.
 
     Exit code 0: certified, or but for the known deviations that its contract lists, all printed;
-    1: a mismatch, or a listed deviation that holds; 2: usage; 3: could not run, or certifies
-    nothing.
+    1: a mismatch, or a listed deviation that holds; 2: usage, or a journal that cannot be resumed;
+    3: could not run, certifies nothing, or a file could not be written.
     """
     from conformance.isolation import start  # noqa: PLC0415 - --help stays quick
 
@@ -151,29 +151,32 @@ def certify(
     from rich.console import Console  # noqa: PLC0415
 
     from conformance import command, reports  # noqa: PLC0415
+    from conformance.journal import place  # noqa: PLC0415
 
     if in_process and (forbid or jobs > 1):
         raise typer.BadParameter("--in-process goes with neither --forbid nor --jobs")
     confinement = _confinement(call_timeout, import_timeout, memory, forbid, in_process=in_process)
     console = Console(highlight=False, markup=False)
-    certificates = []
+    certificates, troubles = [], list[str]()
+    alone = len(set(backend)) == 1
+    targets = {n: reports.own_file(file, n, alone=alone) for n in backend} if file else {}
+    _require_writable([*targets.values()], junit, [place(name) for name in backend])
     for name in dict.fromkeys(backend):
         order = command.Order(
             name, _names(operators) or None, _names(dtypes) or None, _examples(profile), seed,
             jobs, resume, confinement, at_scale,
         )  # fmt: skip
-        one = _certified(order, console)
+        one = _certified(order, console, troubles)
         certificates.append(one)
         for line in reports.summary(one, whole=verbose):
             console.print(line, soft_wrap=True)
-        if file is not None:
-            target = reports.own_file(file, name, alone=len(set(backend)) == 1)
-            target.write_text(one.to_json(), encoding="utf-8")
+        if name in targets:
+            troubles += _written("--certificate", targets[name], one.to_json())
     if junit is not None:
-        junit.write_text(reports.junit(certificates), encoding="utf-8")
+        troubles += _written("--junit", junit, reports.junit(certificates))
     for line in reports.workflow_commands(certificates) if github else ():
         typer.echo(line)
-    raise typer.Exit(command.exit_code(certificates))
+    raise typer.Exit(_ended(command.exit_code(certificates), troubles))
 
 
 @app.command()
@@ -248,34 +251,76 @@ def campaign(
 
     gradoracle campaign im2col --calls 1000000 --scheduler tcp://HOST:8786
 
-    Exit code 0: certified; 1: a mismatch; 2: usage; 3: could not run, or a
-    shard could not be judged.
+    Exit code 0: certified; 1: a mismatch; 2: usage, or a journal that cannot be
+    resumed; 3: could not run, a shard could not be judged, or a file could not be
+    written.
     """
     from rich.console import Console  # noqa: PLC0415 - --help stays quick
 
     from conformance import command, reports  # noqa: PLC0415
+    from conformance.journal import place  # noqa: PLC0415
 
     if scheduler and jobs is not None:
         raise typer.BadParameter("--jobs is of workers here: it goes without --scheduler")
+    _require_writable([file] if file else [], junit, [journal or place(backend)])
     order = command.Order(
         backend, _names(operators) or None, _names(dtypes) or None, _examples(profile), seed,
         jobs or _cores(), resume, _confinement(call_timeout, import_timeout, memory, forbid),
         at_scale,
     )  # fmt: skip
     console = Console(highlight=False, markup=False)
-    merged = _campaigned(order, calls, scheduler, journal, console)
+    troubles: list[str] = []
+    merged = _campaigned(order, calls, scheduler, journal, console, troubles)
     for line in reports.summary(merged, whole=verbose):
         console.print(line, soft_wrap=True)
     if file is not None:
-        file.write_text(merged.to_json(), encoding="utf-8")
+        troubles += _written("--certificate", file, merged.to_json())
     if junit is not None:
-        junit.write_text(reports.junit([merged]), encoding="utf-8")
+        troubles += _written("--junit", junit, reports.junit([merged]))
     for line in reports.workflow_commands([merged]) if github else ():
         typer.echo(line)
-    raise typer.Exit(command.exit_code([merged]))
+    raise typer.Exit(_ended(command.exit_code([merged]), troubles))
 
 
-def _campaigned(order: Any, calls: int, scheduler: str, journal: Path | None, console: Any) -> Any:
+def _require_writable(files: Sequence[Path], junit: Path | None, journals: Sequence[Path]) -> None:
+    """Say which file cannot be written, and end, before anything runs."""
+    from conformance import command, output  # noqa: PLC0415 - --help stays quick
+
+    try:
+        for path in files:
+            output.require_writable("--certificate", path)
+        if junit is not None:
+            output.require_writable("--junit", junit)
+        for path in journals:
+            output.require_folder("the journal's folder", path.parent)
+    except output.CannotWrite as error:
+        typer.echo(str(error), err=True)
+        raise typer.Exit(command.COULD_NOT) from error
+
+
+def _written(what: str, path: Path, text: str) -> list[str]:
+    """Write a file; return why it cannot be written, if it cannot."""
+    from conformance import output  # noqa: PLC0415 - --help stays quick
+
+    try:
+        output.write(what, path, text)
+    except output.CannotWrite as error:
+        return [str(error)]
+    return []
+
+
+def _ended(code: int, troubles: Sequence[str]) -> int:
+    """Return the exit code of a run, after saying what could not be written."""
+    from conformance import command  # noqa: PLC0415 - --help stays quick
+
+    for line in troubles:
+        typer.echo(line, err=True)
+    return command.COULD_NOT if troubles else code
+
+
+def _campaigned(
+    order: Any, calls: int, scheduler: str, journal: Path | None, console: Any, troubles: list[str]
+) -> Any:
     """Return the certificate of a campaign; what keeps it from being run is an exit code."""
     from conformance import command  # noqa: PLC0415 - --help stays quick
 
@@ -285,7 +330,10 @@ def _campaigned(order: Any, calls: int, scheduler: str, journal: Path | None, co
         typer.echo(f"{NO_DASK} ({error})", err=True)
         raise typer.Exit(command.COULD_NOT) from error
     plan = campaigns.Plan(order, calls, scheduler, journal)
-    return _told(lambda: campaigns.run(plan, console), plan.journal)
+    return _told(
+        lambda: campaigns.run(plan, console, troubles),
+        f"{plan.journal} has what was judged: --resume goes on",
+    )
 
 
 def _cores() -> int:
@@ -319,32 +367,46 @@ def _examples(profile: str) -> int:
     return PROFILES[profile]
 
 
-def _certified(order: Any, console: Any) -> Any:
+def _certified(order: Any, console: Any, troubles: list[str] | None = None) -> Any:
     """Return the certificate of an order; what keeps it from being run is an exit code."""
     from conformance import command  # noqa: PLC0415 - --help stays quick
 
-    return _told(lambda: command.certify(order, console), order.journal)
+    goes_on = f"{order.journal} has what was judged: --resume goes on"
+    return _told(
+        lambda: command.certify(order, console, troubles),
+        goes_on if order.keeps else "nothing is kept",
+    )
 
 
-def _told(run: Callable[[], Any], journal: Path) -> Any:
+def _told(run: Callable[[], Any], goes_on: str) -> Any:
     """Return what a run does, or say why it cannot, or how one that was stopped goes on."""
     from conformance import command  # noqa: PLC0415 - --help stays quick
+    from conformance.errors import UsageError  # noqa: PLC0415
+    from conformance.registry import UnknownBackend  # noqa: PLC0415
+
+    try:
+        return _reached(run, goes_on)
+    except (UnknownBackend, UsageError) as error:
+        typer.echo(str(error), err=True)
+        raise typer.Exit(command.USAGE) from error
+
+
+def _reached(run: Callable[[], Any], goes_on: str) -> Any:
+    """Return what a run does, or say why this machine cannot; what was asked wrongly is raised."""
+    from conformance import command  # noqa: PLC0415 - --help stays quick
     from conformance.errors import OURS, CouldNotRunError, UsageError  # noqa: PLC0415
+    from conformance.output import CannotWrite  # noqa: PLC0415
     from conformance.registry import UnknownBackend, UnusableBackend  # noqa: PLC0415
 
     try:
         return run()
-    except UnusableBackend as error:
-        typer.echo(str(error), err=True)
-        raise typer.Exit(command.COULD_NOT) from error
-    except (UnknownBackend, UsageError) as error:
-        typer.echo(str(error), err=True)
-        raise typer.Exit(command.USAGE) from error
-    except CouldNotRunError as error:
+    except (UnknownBackend, UsageError):
+        raise
+    except (UnusableBackend, CannotWrite, CouldNotRunError) as error:
         typer.echo(str(error), err=True)
         raise typer.Exit(command.COULD_NOT) from error
     except KeyboardInterrupt:
-        typer.echo(f"stopped; {journal} has what was judged: --resume goes on", err=True)
+        typer.echo(f"stopped; {goes_on}", err=True)
         raise typer.Exit(130) from None
     except Exception as error:
         if not hasattr(error, "__notes__"):
@@ -368,44 +430,114 @@ def verify(
         str,
         typer.Option(metavar="N|all", help="Of a campaign, which shard; default: one at random."),
     ] = "",
+    any_machine: Annotated[
+        bool,
+        typer.Option("--any-machine", help="Only list versions and processors that differ."),
+    ] = False,
 ) -> None:
-    """Replay a certificate: same backend, suite, seed; the verdicts must be the same.
+    """Run a certificate's checks again, and compare all that it says with what comes of them.
 
-    Of a campaign's, one shard is replayed, or all one after the other.
+    The backend runs in a process of its own, within the certificate's limits, or
+    the suite's own where it names none. No journal is read or written.
 
-    Exit code 0: the same; 1: it says something else now; 2: no certificate, or a changed one;
+    Compared are the verdict, the level, the witnesses, every outcome (status,
+    counts, errors, counterexamples), the contract, what was expected, how the
+    backend was kept, which modules it loaded, what it did beside answering and
+    what it changed. Each difference is a line, and makes the exit code 1. Times
+    are not compared, nor which function was the first to be seen changing
+    something.
+
+    Versions (Python, NumPy, PyTorch, modules), processor and BLAS are of the
+    machine: others mean that the certificate was made elsewhere, or that it was
+    changed; from here that cannot be told. They make the exit code 1, too,
+    unless --any-machine lists them only. Other versions of Hypothesis or NumPy
+    may draw other calls; then the verdicts differ as well.
+
+    Where checks differ in bits only, they are run once more: what is another in
+    every run here is listed, and no failure.
+
+    Of a campaign's, one shard is run again, or all one after the other.
+
+    Exit code 0: all of it is the same; 1: something differs; 2: no certificate;
     3: the backend cannot be loaded, or is another one, or the suite is.
     """
     from rich.console import Console  # noqa: PLC0415 - --help stays quick
 
-    from conformance import command  # noqa: PLC0415
+    from conformance import command, verification  # noqa: PLC0415
 
-    told = _certificate(file)
-    others = command.others(told)
+    content, told = _read(file)
+    try:
+        others = command.others(told)
+    except (OSError, ValueError) as error:  # of a name that no file can have
+        others = [f"{told.backend!r} cannot be a backend: {error}"]
     for line in others:
-        typer.echo(line, err=True)
+        typer.echo(_unpainted(line), err=True)
     if others:
         raise typer.Exit(command.COULD_NOT)
-    console = Console(highlight=False, markup=False)
-    if told.campaign is not None:
-        lines = _replayed_shards(told, shard, jobs, console)
-    elif shard:
+    if shard and told.campaign is None:
         raise typer.BadParameter(f"{file} is of one run, not of a campaign: it has no shards")
+    console = Console(highlight=False, markup=False)
+    found = verification.Differences()
+    if told.campaign is not None:
+        found.wrong += verification.contradictions(content, told)
+        found.take(_replayed_shards(told, shard, jobs, console))
     else:
-        again = _certified(command.order_of(told, jobs), console)
-        lines = command.other_verdicts(told, again)
-    for line in lines:
+        found.take(_verified(content, told, jobs, console))
+    raise typer.Exit(_differing(file, told.backend, found, any_machine=any_machine))
+
+
+def _differing(file: Path, backend: str, found: Any, *, any_machine: bool) -> int:
+    """Print what a certificate says otherwise than a run now; return the exit code."""
+    wrong = list(dict.fromkeys(found.wrong))
+    elsewhere = list(dict.fromkeys(found.of_the_machine))
+    for line in wrong:
         typer.echo(line)
-    same = "other verdicts than" if lines else "the same verdicts as"
-    typer.echo(f"{told.backend}: {same} {file} has")
-    raise typer.Exit(1 if lines else 0)
+    for line in elsewhere:
+        typer.echo(f"another machine, or changed: {line}")
+    for line in found.unsteady:
+        typer.echo(f"another in every run here, no failure: {line}")
+    if wrong:
+        typer.echo(f"{backend}: other verdicts or claims than {file} has")
+    elif elsewhere:
+        hint = "" if any_machine else "; --any-machine accepts that"
+        typer.echo(
+            f"{backend}: the same verdicts as {file} has, on a machine that differs as listed{hint}"
+        )
+    else:
+        typer.echo(f"{backend}: the same verdicts as {file} has")
+    return int(bool(wrong or (elsewhere and not any_machine)))
 
 
-def _replayed_shards(told: Any, which: str, jobs: int, console: Any) -> list[str]:
-    """Replay one shard of a campaign, or all; return what they say differently, a line each."""
+def _verified(content: Any, told: Any, jobs: int, console: Any) -> Any:
+    """Run the checks of a certificate of one run again; return what it says differently."""
+    from conformance import command, verification  # noqa: PLC0415 - --help stays quick
+    from conformance.registry import UnknownBackend  # noqa: PLC0415
+
+    found = verification.Differences(verification.contradictions(content, told))
+    try:
+        order = command.order_of(told, jobs)
+        again = _reached(lambda: command.certify(order, console), "nothing is kept")
+        found.take(verification.compared(content, told, again))
+        unlike = [*verification.alike(told, again)]
+        cases = [(now.formula, now.property_name) for _, now in unlike]
+        third = _reached(lambda: command.repeated(order, cases), "nothing is kept") if cases else ()
+    except UnknownBackend as error:
+        typer.echo(str(error), err=True)
+        raise typer.Exit(command.COULD_NOT) from error
+    except ValueError as error:
+        found.wrong.append(_unpainted(f"its checks cannot be run here: {error}"))
+        return found
+    by_check = {(one.formula, one.property_name): one for one in third}
+    same = not found.of_the_machine
+    found.take(verification.settled_by_repeating(unlike, by_check, same_machine=same))
+    return found
+
+
+def _replayed_shards(told: Any, which: str, jobs: int, console: Any) -> Any:
+    """Run one shard of a campaign again, or all; return what they say differently."""
     import secrets  # noqa: PLC0415 - --help stays quick
 
-    from conformance import command, shards  # noqa: PLC0415
+    from conformance import command, shards, verification  # noqa: PLC0415
 
     judged = {str(one.number): one for one in told.campaign.shards if not one.lost}
     if not judged:
@@ -413,16 +545,19 @@ def _replayed_shards(told: Any, which: str, jobs: int, console: Any) -> list[str
         raise typer.Exit(command.COULD_NOT)
     if which not in ("", "all", *judged):
         raise typer.BadParameter(f"no shard {which!r} was judged; pick from {', '.join(judged)}")
-    lines, replayed = [], []
+    found, replayed = verification.Differences(), []
     for number in judged if which == "all" else [which or secrets.choice([*judged])]:
         one = judged[number]
         chosen = "" if which else ", picked at random"
         total = len(told.campaign.shards)
         console.print(f"replaying shard {number} of {total}, seed {one.seed}{chosen}")
         again = _certified(command.order_of(told, jobs, one), console)
-        lines += shards.contradictions(told, one, again)
+        found.wrong += shards.contradictions(told, one, again)
+        found.take(verification.disclosed(told, again, part=True))
         replayed.append(shards.Shard.of(one.number, again))
-    return lines + (shards.other_sums(told, replayed) if which == "all" else [])
+    if which == "all":
+        found.wrong += shards.other_sums(told, replayed)
+    return found
 
 
 @app.command()
@@ -438,7 +573,7 @@ def diff(
 
     lines = differences(_certificate(old), _certificate(new))
     for line in lines or ["no difference"]:
-        typer.echo(line)
+        typer.echo(_unpainted(line))
     raise typer.Exit(1 if lines else 0)
 
 
@@ -448,38 +583,93 @@ def replay(
     number: Annotated[
         int | None, typer.Argument(metavar="[N]", help="Which of them; none: all.")
     ] = None,
+    *,
+    script: Annotated[
+        bool, typer.Option("--script", help="Print the Python that the certificate has of them.")
+    ] = False,
+    yes: Annotated[
+        bool, typer.Option("--yes", help="Run that Python, in an isolated process.")
+    ] = False,
 ) -> None:
-    """Run the scripts of a certificate's mismatches again, each in a Python of its own.
+    """Check the counterexamples of a certificate again, on the backend as it is now.
 
-    Exit code 0: all are mended; 1: one is still there; 2: there is no such mismatch.
+    The calls are made of the certificate's data, and the same property is
+    checked on them, with the backend in a process of its own. No text of the
+    certificate is run, but the backend that it names is imported. Its scripts are
+    for people to read: --script prints them, and --yes runs them.
+
+    Exit code 0: all are mended; 1: one is still there; 2: one could not be run,
+    as where the backend is not found, or came and went and does not show now, or
+    there is no such mismatch; 130: stopped.
     """
-    from conformance.reports import replayed  # noqa: PLC0415 - --help stays quick
-
-    found = _certificate(file).mismatches
-    if not found or not 1 <= (number or 1) <= len(found):
-        typer.echo(
-            f"{file} has {len(found)} mismatches; there is no number {number or 1}", err=True
-        )
+    told = _certificate(file)
+    found = told.mismatches
+    if not found or not 1 <= (1 if number is None else number) <= len(found):
+        missing = 1 if number is None else number
+        typer.echo(f"{file} has {len(found)} mismatches; there is no number {missing}", err=True)
         raise typer.Exit(2)
-    still = False
-    for at, one in enumerate(found, 1):
-        if number in (None, at):
-            there, output = replayed(one)
-            still |= there
-            how = "STILL there" if there else "not there any more"
-            typer.echo(f"{at}. {one.formula} {one.property_name}: {how}")
-            typer.echo(output)
-    raise typer.Exit(1 if still else 0)
+    numbers = range(1, len(found) + 1) if number is None else [number]
+    if script and not yes:
+        for at in numbers:
+            typer.echo(f"# {at}. {_words(found[at - 1])}\n{_unpainted(found[at - 1].script)}")
+        return
+    try:
+        raise typer.Exit(_played(told, numbers, scripts=yes))
+    except KeyboardInterrupt:
+        typer.echo("stopped", err=True)
+        raise typer.Exit(130) from None
+
+
+def _words(found: Any) -> str:
+    from conformance.candidate import printable  # noqa: PLC0415 - --help stays quick
+
+    return printable(f"{found.formula} {found.property_name}")
+
+
+def _unpainted(text: str) -> str:
+    """Return lines without what moves a cursor or paints."""
+    from conformance.candidate import printable  # noqa: PLC0415 - --help stays quick
+
+    return "\n".join(map(printable, text.split("\n")))
+
+
+def _played(told: Any, numbers: Sequence[int], *, scripts: bool) -> int:
+    """Say what became of some mismatches, and return the exit code."""
+    from conformance import playback  # noqa: PLC0415 - --help stays quick
+    from conformance.command import confinement_of  # noqa: PLC0415
+
+    found = told.mismatches
+    ends = (
+        ((at, playback.script_run(found[at - 1].script, confinement_of(told))) for at in numbers)
+        if scripts
+        else playback.replayed(told, numbers)
+    )
+    worst = []
+    for at, ended in ends:
+        worst.append(playback.CODES[ended.end])
+        typer.echo(f"{at}. {_words(found[at - 1])}: {playback.WORDS[ended.end]}")
+        if ended.text:
+            typer.echo(_unpainted(f"   {ended.text}"))
+    return 1 if 1 in worst else max(worst, default=0)
 
 
 def _certificate(file: Path) -> Any:
-    from conformance.certificate import Certificate  # noqa: PLC0415 - --help stays quick
+    return _read(file)[1]
+
+
+def _read(file: Path) -> tuple[Any, Any]:
+    """Return a certificate as plain data and as itself; what is none is an exit code."""
+    from conformance.certificate import Certificate, content_of  # noqa: PLC0415 - --help stays quick
 
     try:
-        return Certificate.from_json(file.read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
+        content = content_of(file.read_bytes())
+    except OSError as error:
+        typer.echo(f"{file}: {error.strerror}", err=True)
+        raise typer.Exit(2) from error
+    except ValueError as error:
         typer.echo(f"{file}: {error}", err=True)
         raise typer.Exit(2) from error
+    return content, Certificate.of_content(content)
 
 
 @app.command()

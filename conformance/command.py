@@ -11,12 +11,12 @@ from rich.console import Console
 
 from conformance.backend import Backend
 from conformance.certificate import Certificate, JudgedShard, Outcome
-from conformance.certify import certificate, fresh_seed, operators_named
+from conformance.certify import certificate, credible, fresh_seed, operators_named
 from conformance.checks import checks
 from conformance.fingerprint import files_of, suite
 from conformance.isolation.isolated import Limits
-from conformance.jobs import judge, limit
-from conformance.journal import Journal, place, resumed, settled
+from conformance.jobs import did_before, done_by, judge, limit
+from conformance.journal import Entry, Kept, acts_in, place, resumed, settled
 from conformance.operator import Operator
 from conformance.progress import Progress
 from conformance.registry import ISOLATED, Confinement, load, path_of
@@ -37,6 +37,7 @@ class Order:
     resume: bool = False
     confinement: Confinement = field(default_factory=lambda: ISOLATED)
     at_scale: bool = False
+    keeps: bool = True  # a journal, which a run goes on from
 
     @property
     def journal(self) -> Path:
@@ -44,24 +45,28 @@ class Order:
         return place(self.name)
 
 
-def certify(order: Order, console: Console) -> Certificate:
-    """Judge a backend as ordered, showing how it goes, and return its certificate.
+def certify(order: Order, console: Console, troubles: list[str] | None = None) -> Certificate:
+    """Check a backend as ordered, showing how it goes, and return its certificate.
+
+    Where the journal cannot be written any more the run goes on, and `troubles` says why.
 
     Raises:
-        UnknownBackend, UnusableBackend, ValueError, JournalError: before anything is judged.
+        UnknownBackend, UnusableBackend, ValueError, JournalError, CannotWrite: before anything is
+            checked.
     """
     chosen = operators_named(order.operators)
     backend = load(order.name, order.confinement)
     try:
         limit(backend, order.dtypes)
-        return _judged(order, backend, chosen, console)
+        return _judged(order, backend, chosen, console, [] if troubles is None else troubles)
     finally:
         backend.asked.close()
 
 
 def _judged(
-    order: Order, backend: Backend, chosen: Sequence[Operator], console: Console
-) -> Certificate:
+    order: Order, backend: Backend, chosen: Sequence[Operator], console: Console,
+    troubles: list[str],
+) -> Certificate:  # fmt: skip
     ours = settled(
         backend, examples=order.examples, operators=chosen, confinement=order.confinement,
         at_scale=order.at_scale,
@@ -70,13 +75,17 @@ def _judged(
     seed = order.seed
     if order.resume:
         seed, outcomes = resumed(order.journal, ours, seed)
+        outcomes = credible(backend, outcomes)
+        did_before(backend, acts_in(order.journal))
         console.print(f"{order.name}: going on after {len(outcomes)} checks, seed {seed}")
     seed = fresh_seed() if seed is None else seed
-    journal = Journal(order.journal, {**ours, "seed": seed}, outcomes)
     known = [(operator.name, f.__name__, p.name) for operator, f, p in checks(chosen)]
     done = {(o.formula, o.property_name) for o in outcomes}
     ahead = [(formula, name) for _, formula, name in known if (formula, name) not in done]
     shown = [(operator, formula) for operator, formula, _ in known]
+    header, acts = {**ours, "seed": seed}, done_by(backend)
+    entries: list[Entry] = [{"acts": acts}, *outcomes] if acts else [*outcomes]
+    journal = Kept(order.journal if order.keeps else None, header, entries, troubles)
     with closing(journal), Progress(console, shown) as progress:
         for outcome in outcomes:
             progress.update(outcome)
@@ -85,7 +94,7 @@ def _judged(
             backend, ahead, examples=order.examples, seed=seed, jobs=order.jobs,
             confinement=order.confinement, dtypes=order.dtypes, at_scale=order.at_scale,
         ):  # fmt: skip
-            journal.write(outcome)
+            journal.write(outcome, done_by(backend))
             outcomes.append(outcome)
             progress.update(outcome)
     place = {(formula, name): at for at, (_, formula, name) in enumerate(known)}
@@ -155,12 +164,19 @@ def others(told: Certificate) -> list[str]:
     return lines
 
 
-def order_of(told: Certificate, jobs: int, shard: JudgedShard | None = None) -> Order:
-    """Return the order that a certificate came of, or one shard of a campaign's."""
-    formulas = {formula for formula, _ in told.expected}
+def confinement_of(told: Certificate) -> Confinement:
+    """Return how a certificate's backend is kept when it is run again: always apart.
+
+    The limits are the certificate's, or the suite's own where it names none.
+    """
     kept = told.confinement
     limits = Limits(**kept["limits"]) if "limits" in kept else Limits()
-    confinement = Confinement("limits" not in kept, limits, tuple(kept.get("forbidden", ())))
+    return Confinement(limits=limits, forbidden=tuple(kept.get("forbidden", ())))
+
+
+def order_of(told: Certificate, jobs: int, shard: JudgedShard | None = None) -> Order:
+    """Return the order that a certificate came of, or one shard of a campaign's; no journal."""
+    formulas = {formula for formula, _ in told.expected}
     return Order(
         told.backend,
         [o.name for o in operators_named(None) if formulas & {f.__name__ for f in o.formulas}],
@@ -168,6 +184,26 @@ def order_of(told: Certificate, jobs: int, shard: JudgedShard | None = None) -> 
         told.examples,
         told.seed if shard is None else shard.seed,
         jobs,
-        confinement=confinement,
+        confinement=confinement_of(told),
         at_scale=told.at_scale,
+        keeps=False,
     )
+
+
+def repeated(order: Order, cases: Sequence[tuple[str, str]]) -> list[Outcome]:
+    """Return what comes of some checks of an order, by the names of formula and property.
+
+    Raises:
+        UnknownBackend, UnusableBackend, ValueError: the backend cannot be checked any more.
+    """
+    backend = load(order.name, order.confinement)
+    try:
+        limit(backend, order.dtypes)
+        return [
+            *judge(
+                backend, cases, examples=order.examples, seed=order.seed or 0, jobs=order.jobs,
+                confinement=order.confinement, dtypes=order.dtypes, at_scale=order.at_scale,
+            )
+        ]  # fmt: skip
+    finally:
+        backend.asked.close()

@@ -15,8 +15,9 @@ from typing import Any, TypeAlias
 
 import numpy as np
 
+from conformance import counterexample
 from conformance.backend import Backend, How
-from conformance.certificate import UNCLAIMED, Outcome
+from conformance.certificate import UNCLAIMED, UNJUDGED, Outcome
 from conformance.choices import Choices, spread
 from conformance.coverage import CHANGED, DTYPE, DTYPES, Cover, Covered
 from conformance.covering import Row
@@ -84,6 +85,7 @@ class Examination:
     layers: list[str] = field(default_factory=list)  # that were judged
     layers_left: int = 0  # that were not
     covered: list[Covered] = field(default_factory=list)  # by covering arrays
+    small: Property | None = None  # what fails on the small call that shows a layer's fault
     nothing: str = ""  # why there is nothing to judge
 
     def dtypes(self) -> tuple[str, ...]:
@@ -438,6 +440,7 @@ class Examination:
             smallest_sizes(layer.sizes, lambda sizes: self._fails_as_layer(sizes, layer, small))
         self.until = small.until = inf
         if small.broken is not None:
+            self.small = small.property
             found = small.finding(unsteady=False)
             return replace(found, property=self.property, at_scale=self.at_scale)
         call, mismatch = self.broken if self.broken is not None and steady else first
@@ -520,6 +523,33 @@ def examine(
     return outcome
 
 
+def unasked(
+    backend: Backend, operator: Operator, formula: Formula, property_: Property
+) -> tuple[str, str]:
+    """Return the status of a check that nothing is asked for, and why; no reason: it is."""
+    return _unasked(Examination(backend, operator, formula, property_, 0, 1))
+
+
+def can_be(
+    backend: Backend, operator: Operator, formula: Formula, property_: Property, outcome: Outcome
+) -> bool:
+    """Return whether a check of this backend can have ended so, as far as no call is needed.
+
+    What an earlier run says of a check is believed only then.
+    """
+    exam = Examination(backend, operator, formula, property_, 0, 1)
+    status, reason = _unasked(exam)
+    if reason:
+        return (outcome.status, outcome.reason) == (status, reason)
+    if outcome.status == "passed":
+        return {*outcome.calls} == {*exam.judged_dtypes()}
+    listed = backend.contract.deviation(outcome.formula, outcome.property_name)
+    if outcome.status in ("mismatch", "deviation"):
+        reasons = outcome.status == "deviation" and outcome.deviation
+        return reasons == (listed.reason if listed is not None else False)
+    return outcome.status in UNJUDGED
+
+
 def _unasked(exam: Examination) -> tuple[str, str]:
     """Return the status of what is not asked for, and why; no reason: it is."""
     backend, property_ = exam.backend, exam.property
@@ -598,7 +628,14 @@ def _fill(outcome: Outcome, exam: Examination, *, unsteady: bool) -> None:
             outcome.ended = end.function
     elif exam.broken is not None:
         outcome.status = "mismatch"
-        outcome.mismatch = report(exam.finding(unsteady=unsteady))
+        finding = exam.finding(unsteady=unsteady)
+        outcome.mismatch = report(finding)
+        outcome.mismatch.replay = counterexample.written(
+            exam.operator,
+            exam.small or exam.property,
+            finding.call,
+            steady=exam.backend.isolated and not (finding.unsteady or finding.history),
+        )
         outcome.reason = outcome.mismatch.headline
         if isinstance(end, Ended) and (end.over or end.function not in exam.backend.answered):
             outcome.ended = end.function

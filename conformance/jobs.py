@@ -17,6 +17,8 @@ from conformance.certificate import Outcome
 from conformance.certify import run_check
 from conformance.checks import checks
 from conformance.errors import CouldNotRunError, UsageError
+from conformance.isolation import acts
+from conformance.isolation.isolated import Isolated
 from conformance.registry import Confinement, load
 
 Case = tuple[str, str]  # the names of a formula and a property
@@ -70,9 +72,11 @@ def _spread(
             for line in wait(list(lines)):
                 assert isinstance(line, Connection)  # noqa: S101 - for the type checker
                 try:
-                    outcome = Outcome(**json.loads(line.recv()))
+                    told = json.loads(line.recv())
                 except EOFError:
                     raise JobEnded("a judging process ended in the middle of a check") from None
+                outcome = Outcome(**told["outcome"])
+                did_before(backend, told["acts"])
                 if ahead:
                     line.send(ahead.pop())
                 else:
@@ -83,6 +87,18 @@ def _spread(
     finally:
         for process in lines.values():
             process.kill()
+
+
+def done_by(backend: Backend) -> list[list[str]]:
+    """Return what a backend in a process of its own did beside answering, so far."""
+    found = backend.asked.acts if isinstance(backend.asked, Isolated) else {}
+    return [[act, subject] for act, subjects in found.items() for subject in subjects]
+
+
+def did_before(backend: Backend, told: list[list[str]]) -> None:
+    """Note what a backend did beside answering in another process, or before an interruption."""
+    if isinstance(backend.asked, Isolated):
+        acts.add(backend.asked.acts, told)
 
 
 def limit(backend: Backend, dtypes: Sequence[str] | None) -> None:
@@ -118,7 +134,7 @@ def _serve(
     backend.stops.file = Path(stops)
     while (case := line.recv()) is not None:
         outcome = run_check(backend, *known[case], examples=examples, seed=seed, at_scale=at_scale)
-        line.send(json.dumps(asdict(outcome)))
+        line.send(json.dumps({"outcome": asdict(outcome), "acts": done_by(backend)}))
     line.send(json.dumps(backend.asked.kept()))
     backend.asked.close()
 

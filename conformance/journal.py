@@ -2,31 +2,61 @@
 
 The first line says what is judged, by what, how hard and from which seed; every other is an
 outcome.  A line is written at once; what a kill cuts short is left out when it is read.
+
+Every line begins with the SHA-256 of the line before it and of its own text.  A line that was
+changed, moved or left out is found when the journal is read, and nothing is resumed from it.  The
+hash has no secret in it: a line that somebody changed and hashed anew, with all lines behind it, is
+not found.  `gradoracle verify` finds what such a journal says wrongly, since it runs all again.
 """
 
 from __future__ import annotations
 
+import hashlib
 import json
 import os
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+import re
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import asdict
 from itertools import chain
 from pathlib import Path
-from typing import Any, TypeAlias
+from typing import Any, TypeAlias, TypeVar
 
 from conformance.backend import Backend
-from conformance.certificate import Outcome
+from conformance.candidate import printable
+from conformance.certificate import Outcome, outcome_of
+from conformance.checks import checks
 from conformance.environment import environment
 from conformance.errors import UsageError
 from conformance.fingerprint import files_of, suite
 from conformance.operator import Operator
+from conformance.operators import OPERATORS
+from conformance.output import CannotWrite
 from conformance.registry import Confinement
+from conformance.schema import Malformed, parsed, require
 from conformance.threads import one_thread
 
 FOLDER = Path(".gradoracle")  # where journals go
-FORMAT = "gradoracle journal 2"
+FORMAT = "gradoracle journal 3"
 Entry: TypeAlias = Outcome | Mapping[str, Any]
+Made = TypeVar("Made")
+CHAINED = re.compile(rb'\{"sha256": "([0-9a-f]{64})", (.*)\}', re.DOTALL)  # a line
+HEADER = {
+    "type": "object",
+    "required": ["format", "seed"],
+    "properties": {"format": {"type": "string"}, "seed": {"type": "integer"}},
+}
+ACTS = {  # what the backend did beside answering, as far as it was seen by then
+    "type": "object",
+    "additionalProperties": False,
+    "required": ["acts"],
+    "properties": {
+        "acts": {
+            "type": "array",
+            "items": {"type": "array", "minItems": 2, "maxItems": 2, "items": {"type": "string"}},
+        }
+    },
+}
 SETTLED = (
     "backend", "path", "files", "suite", "examples", "at_scale", "operators", "dtypes", "contract",
     "confinement", "environment",
@@ -83,7 +113,8 @@ class Journal:
         """
         self.path = path.absolute()
         fresh = self.path.with_name(f"{path.name}.{os.getpid()}")
-        lines = map(_line, chain([{"format": FORMAT, **header}], entries))
+        self._last = ""  # the hash of the last line
+        lines = map(self._line, chain([{"format": FORMAT, **header}], entries))
         _write(fresh, b"".join(lines))
         ours = fresh.stat()
         fresh.replace(self.path)
@@ -95,9 +126,16 @@ class Journal:
 
     def write(self, entry: Entry) -> None:
         """Add an outcome, or what else it is a journal of; it is on disk when this returns."""
-        line = _line(entry)
+        line = self._line(entry)
         while line:
             line = line[os.write(self._descriptor, line) :]
+
+    def _line(self, entry: Entry) -> bytes:
+        """Return an entry as the next line, which begins with its hash."""
+        content = asdict(entry) if isinstance(entry, Outcome) else entry
+        text = json.dumps(content)[1:-1].encode()
+        self._last = _hash(self._last, text)
+        return b'{"sha256": "%s", %s}\n' % (self._last.encode(), text)
 
     def close(self) -> None:
         """Leave the journal as it is."""
@@ -111,6 +149,49 @@ class Journal:
         self.close()
 
 
+class Kept:
+    """The journal of a run, if it keeps one, until it cannot be written any more."""
+
+    def __init__(
+        self, path: Path | None, header: Mapping[str, Any], entries: Iterable[Entry],
+        troubles: list[str],
+    ) -> None:  # fmt: skip
+        """Begin the journal; `troubles` is told why it ends, if it does before the run.
+
+        Raises:
+            CannotWrite: it cannot be begun.
+        """
+        self.troubles = troubles
+        self.acts: list[list[str]] = []  # that it has
+        self.journal: Journal | None = None
+        if path is None:
+            return
+        try:
+            self.journal = Journal(path, header, entries)
+        except OSError as error:
+            raise CannotWrite(f"the journal {path}: cannot be written: {error.strerror}") from error
+
+    def write(self, entry: Entry, acts: Sequence[list[str]] = ()) -> None:
+        """Add an entry, and new acts before it, or remember why they cannot be added."""
+        if self.journal is None:
+            return
+        new = [act for act in acts if act not in self.acts]
+        self.acts += new
+        try:
+            if new:
+                self.journal.write({"acts": new})
+            self.journal.write(entry)
+        except OSError as error:
+            self.troubles.append(f"the journal {self.journal.path} ends early: {error.strerror}")
+            self.close()
+
+    def close(self) -> None:
+        """Leave the journal as it is."""
+        if self.journal is not None:
+            self.journal.close()
+            self.journal = None
+
+
 def remove(path: Path) -> None:
     """Remove a journal that nobody needs, and the folder where nothing else is in it."""
     with suppress(OSError):
@@ -118,9 +199,9 @@ def remove(path: Path) -> None:
         path.parent.rmdir()
 
 
-def _line(entry: Entry) -> bytes:
-    content = asdict(entry) if isinstance(entry, Outcome) else entry
-    return json.dumps(content).encode() + b"\n"
+def _hash(before: str, text: bytes) -> str:
+    """Return the hash of a line of this text behind a line of that hash."""
+    return hashlib.sha256(before.encode() + text).hexdigest()
 
 
 def _write(path: Path, content: bytes) -> None:
@@ -136,19 +217,37 @@ def read(path: Path) -> tuple[dict[str, Any], list[Outcome]]:
     """Return the header and the outcomes of a journal; a line that was cut short is left out.
 
     Raises:
-        JournalError: there is none, or it is no journal.
+        JournalError: there is none, it is no journal, or a line of it was changed.
     """
-    header, entries = entries_of(path, FORMAT)
-    try:
-        return header, [Outcome(**outcome) for outcome in entries]
-    except (ValueError, TypeError) as error:
-        raise JournalError(f"{path} is no journal of this gradoracle") from error
+    header, entries = entries_of(path, FORMAT, _entry)
+    return header, [one for one in entries if isinstance(one, Outcome)]
 
 
-def entries_of(path: Path, format_: str) -> tuple[dict[str, Any], Iterator[Any]]:
-    """Return the header of a journal of some format and, one by one, its entries as plain data.
+def acts_in(path: Path) -> list[list[str]]:
+    """Return what a journal has of acts beside answering, each with its subject.
 
-    An entry that is no JSON raises ValueError when its turn comes.
+    Raises as `read` does.
+    """
+    _, entries = entries_of(path, FORMAT, _entry)
+    return [act for one in entries if not isinstance(one, Outcome) for act in one]
+
+
+def _entry(content: dict[str, Any]) -> Outcome | list[list[str]]:
+    """Return an outcome, or acts."""
+    if "acts" not in content:
+        return outcome_of(content)
+    require(content, ACTS)
+    found: list[list[str]] = content["acts"]
+    return found
+
+
+def entries_of(
+    path: Path, format_: str, made: Callable[[dict[str, Any]], Made]
+) -> tuple[dict[str, Any], Iterator[Made]]:
+    """Return the header of a journal of some format and, one by one, its entries.
+
+    `made` makes an entry of plain data; it raises Malformed where it cannot.  An entry that was
+    changed or cannot be made raises JournalError when its turn comes.
 
     Raises:
         JournalError: there is none, or it is no journal of that format.
@@ -157,14 +256,68 @@ def entries_of(path: Path, format_: str) -> tuple[dict[str, Any], Iterator[Any]]
         *whole, _ = path.read_bytes().split(b"\n")
     except OSError as error:
         raise JournalError(f"no journal can be read at {path}: {error.strerror}") from error
+    if not whole:
+        raise JournalError(f"{path} is no journal of this gradoracle: it is empty")
+    lines = _contents(path, whole)
+    header = next(lines)
     try:
-        header = json.loads(whole[0])
-        known = header.pop("format") == format_
-    except (ValueError, LookupError, TypeError, AttributeError) as error:
-        raise JournalError(f"{path} is no journal of this gradoracle") from error
-    if not known:
-        raise JournalError(f"{path} is no journal of this gradoracle")
-    return header, map(json.loads, whole[1:])
+        require(header, HEADER)
+    except Malformed as error:
+        raise _no_journal(path, 1, error) from error
+    if header["format"] != format_:
+        raise JournalError(
+            f"{path} is no journal of this gradoracle: line 1: format: must be {format_!r}, got "
+            f"{header['format'][:60]!r}"
+        )
+    del header["format"]
+    return header, _entries(path, lines, made)
+
+
+def _entries(
+    path: Path, lines: Iterator[dict[str, Any]], made: Callable[[dict[str, Any]], Made]
+) -> Iterator[Made]:
+    for number, content in enumerate(lines, 2):
+        try:
+            yield made(content)
+        except Malformed as error:
+            raise _no_journal(path, number, error) from error
+
+
+def _contents(path: Path, lines: Sequence[bytes]) -> Iterator[dict[str, Any]]:
+    """Yield what every line says; JournalError where one is not what was written."""
+    last = ""
+    for number, line in enumerate(lines, 1):
+        told, text = _split(path, number, line)
+        last = _hash(last, text)
+        if last != told:
+            raise JournalError(
+                f"{path}: line {number} was changed after it was written, or a line before it is "
+                "missing: its SHA-256 does not fit. Run without --resume to start anew, or remove "
+                "that line and all behind it"
+            )
+        yield _parsed(path, number, b"{%s}" % text)
+
+
+def _split(path: Path, number: int, line: bytes) -> tuple[str, bytes]:
+    """Return the hash that a line begins with and the text behind it."""
+    found = CHAINED.fullmatch(line)
+    if found is None:
+        _parsed(path, number, line)  # says more of what is no JSON at all
+        raise _no_journal(path, number, Malformed("must be an object that begins with its sha256"))
+    return found[1].decode(), found[2]
+
+
+def _parsed(path: Path, number: int, text: bytes) -> dict[str, Any]:
+    try:
+        content = parsed(text)
+        require(content, {"type": "object"})
+    except Malformed as error:
+        raise _no_journal(path, number, error) from error
+    return dict(content)
+
+
+def _no_journal(path: Path, line: int, why: Malformed) -> JournalError:
+    return JournalError(f"{path} is no journal of this gradoracle: line {line}: {why}")
 
 
 def resumed(
@@ -176,7 +329,18 @@ def resumed(
         JournalError: the journal cannot be read, or is of another run; the message says of which.
     """
     header, outcomes = read(path)
-    return require_same(path, header, ours, seed), outcomes
+    seed = require_same(path, header, ours, seed)
+    chosen = [operator for operator in OPERATORS if operator.name in ours["operators"]]
+    known = {(formula.__name__, property_.name) for _, formula, property_ in checks(chosen)}
+    found: dict[tuple[str, str], Outcome] = {}
+    for line, one in enumerate(outcomes, 2):
+        check = one.formula, one.property_name
+        if check not in known or one.backend != ours["backend"]:
+            said = f"{one.backend} {one.formula} {one.property_name}"
+            raise _no_journal(path, line, Malformed(f"{said!r} is no check of this run"))
+        if found.setdefault(check, one).verdict != one.verdict:
+            raise _no_journal(path, line, Malformed(f"{' '.join(check)} has two verdicts"))
+    return seed, [*found.values()]
 
 
 def require_same(
@@ -209,11 +373,14 @@ def differences(
 def _difference(was: Any, now: Any) -> tuple[str, str]:
     """Return two values as words; of dicts, what differs."""
     if not (isinstance(was, dict) and isinstance(now, dict)):
-        return repr(was), repr(now)
+        return _short(repr(was)), _short(repr(now))
     names = [name for name in {**was, **now} if was.get(name) != now.get(name)]
     texts = [", ".join(f"{n} {str(one.get(n, 'none'))[:12]}" for n in names) for one in (was, now)]
-    first, second = (text if len(text) <= 80 else text[:77] + "..." for text in texts)
-    return first, second
+    return _short(texts[0]), _short(texts[1])
+
+
+def _short(text: str) -> str:
+    return printable(text if len(text) <= 80 else text[:77] + "...")
 
 
 class Journals:
@@ -227,6 +394,7 @@ class Journals:
         self._settled = settled
         self._paths = {name: place(name).absolute() for name in settled}
         self._before: list[Outcome] = []
+        self._acts: dict[str, list[list[str]]] = {}  # that are in the journals, by backend
         self._begun: dict[str, Journal] = {}
         self.problem = ""  # why nothing is written any more
 
@@ -239,18 +407,33 @@ class Journals:
         for name, ours in self._settled.items():
             seed, outcomes = resumed(self._paths[name], ours, seed)
             self._before += outcomes
+            self._acts[name] = acts_in(self._paths[name])
         return seed, self._before
 
-    def write(self, outcome: Outcome, seed: int) -> None:
-        """Add an outcome; where nothing can be written, remember why and go on without."""
+    def acts(self, name: str) -> list[list[str]]:
+        """Return what a backend did beside answering, as its journal has it."""
+        return self._acts.get(name, [])
+
+    def keep(self, outcomes: Sequence[Outcome]) -> None:
+        """Go on with these of the outcomes that `resume` returned; the others are run again."""
+        self._before = [*outcomes]
+
+    def write(self, outcome: Outcome, seed: int, acts: Sequence[list[str]] = ()) -> None:
+        """Add an outcome and new acts; where nothing can be written, remember why and go on."""
         if self.problem:
             return
         name = outcome.backend
+        known = self._acts.setdefault(name, [])
+        new = [act for act in acts if act not in known]
         try:
             if name not in self._begun:
-                before = [one for one in self._before if one.backend == name]
+                before: list[Entry] = [one for one in self._before if one.backend == name]
                 header = {**self._settled[name], "seed": seed}
-                self._begun[name] = Journal(self._paths[name], header, before)
+                said = [{"acts": known}] if known else []
+                self._begun[name] = Journal(self._paths[name], header, [*said, *before])
+            if new:
+                known += new
+                self._begun[name].write({"acts": new})
             self._begun[name].write(outcome)
         except (OSError, JournalError) as error:
             self.problem = f"no journal is written: {error}"

@@ -257,7 +257,9 @@ def read_contract(value: object, known_functions: Sequence[str]) -> Contract:
 def _not_claimed(
     value: object, dtypes: Sequence[str], known: Sequence[str]
 ) -> dict[str, tuple[str, ...]]:
-    if not isinstance(value, Mapping) or any(isinstance(names, str) for names in value.values()):
+    if not isinstance(value, Mapping) or not all(
+        isinstance(names, Collection) and not isinstance(names, str) for names in value.values()
+    ):
         raise ValueError(
             'contract\'s not_claimed must be a dict such as {"float16": ["conv2d"]}, got '
             f"{value!r}"

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import sys
-from collections.abc import Generator
+from collections.abc import Generator, Sequence
 from dataclasses import asdict
 from math import inf
 from pathlib import Path
@@ -13,12 +13,14 @@ from typing import Any, TypeAlias
 import hypothesis
 import pytest
 
+from conformance import output
 from conformance.backend import Backend
 from conformance.certificate import Certificate, Outcome
-from conformance.certify import certificate, fresh_seed, run_check
+from conformance.certify import certificate, credible, fresh_seed, run_check
 from conformance.checks import checks
 from conformance.interrupts import heeded
 from conformance.isolation.isolated import GIB, Limits
+from conformance.jobs import did_before, done_by
 from conformance.journal import JournalError, Journals, settled
 from conformance.operators import OPERATORS
 from conformance.plugin import BENCHMARKS
@@ -30,6 +32,7 @@ from conformance.stops import new_file
 TESTS = Path(__file__).with_name("test_certify.py")
 TIMED = Path(__file__).parent / "benchmarks"
 PROPERTY = "gradoracle"  # the name under which a test report carries its outcome
+ACTS = "gradoracle-acts"  # and what its backend did beside answering by then
 DONE = (pytest.ExitCode.OK, pytest.ExitCode.TESTS_FAILED, pytest.ExitCode.NO_TESTS_COLLECTED)
 Check: TypeAlias = tuple[str, str, str]  # the names of a backend, a formula and a property
 
@@ -52,6 +55,7 @@ class Run:
         self.outcomes: list[Outcome] = []
         self.kept: list[str] = []  # the journals that an interrupted run leaves
         self.silent: list[str] = []  # checks that ended without an outcome
+        self.unwritten: list[str] = []  # certificates that could not be written, and why
         names, confinement = _names(config), _confinement(config)
         for name in names or SHIPPED:
             try:
@@ -65,6 +69,10 @@ class Run:
         given, before = _seed(config), [Outcome(**o) for o in inherited.get("before", ())]
         if self.journals is not None and config.getoption(_dest("resume")):
             given, before = self._resumed(self.journals, given)
+            before = self._credible(before)
+            self.journals.keep(before)
+            for backend in self.backends:
+                did_before(backend, self.journals.acts(backend.name))
         self.seed: int = inherited.get("seed", fresh_seed() if given is None else given)
         self.before = {_check(outcome): outcome for outcome in before}
         # Of functions that are not called any more, for all processes of the session.
@@ -99,6 +107,14 @@ class Run:
         except JournalError as error:
             raise pytest.UsageError(str(error)) from None
 
+    def _credible(self, before: list[Outcome]) -> list[Outcome]:
+        """Return what an interrupted run says that can be so; the rest is run again."""
+        return [
+            outcome
+            for backend in self.backends
+            for outcome in credible(backend, [o for o in before if o.backend == backend.name])
+        ]
+
     @pytest.hookimpl(wrapper=True)
     def pytest_runtest_protocol(self) -> Generator[None, object, object]:
         """Stop between two checks where Python has lost an interrupt."""
@@ -115,7 +131,8 @@ class Run:
             if _check(outcome) not in self.before:
                 self.outcomes.append(outcome)
                 if self.journals is not None:
-                    self.journals.write(outcome, self.seed)
+                    acts = [json.loads(str(v)) for n, v in report.user_properties if n == ACTS]
+                    self.journals.write(outcome, self.seed, *acts)
         if not found:
             self.silent.append(report.nodeid)
 
@@ -141,6 +158,16 @@ class Run:
         if len(self.backends) == 1:
             return {self.backends[0].name: self.file}
         return {b.name: own_file(self.file, b.name, alone=False) for b in self.backends}
+
+    def write(self, certificates: Sequence[Certificate]) -> None:
+        """Write certificates to their files, and remember why one cannot be written."""
+        files = self.files()
+        for one in certificates:
+            try:
+                if one.backend in files:
+                    output.write("--certificate", files[one.backend], one.to_json())
+            except output.CannotWrite as error:
+                self.unwritten.append(str(error))
 
 
 RUN = pytest.StashKey[Run]()
@@ -239,9 +266,12 @@ def pytest_configure(config: pytest.Config) -> None:
     if hasattr(config, "workerinput"):
         return
     for path in run.files().values():
-        if path.is_dir() or not path.absolute().parent.is_dir():
-            raise pytest.UsageError(f"--certificate {path}: no file can be written there")
-        path.unlink(missing_ok=True)  # what it says would be about another run
+        try:
+            output.require_writable("--certificate", path)
+        except output.CannotWrite as error:
+            raise pytest.UsageError(str(error)) from None
+        if path.is_file():
+            path.unlink()  # what it says would be about another run
 
 
 @pytest.hookimpl(optionalhook=True)
@@ -307,6 +337,7 @@ def examined(check: tuple[Any, ...], request: pytest.FixtureRequest) -> Outcome:
     if outcome is None:
         outcome = run_check(*check, examples=run.examples, seed=run.seed, at_scale=run.at_scale)
     request.node.user_properties.append((PROPERTY, json.dumps(asdict(outcome))))
+    request.node.user_properties.append((ACTS, json.dumps(done_by(backend))))
     return outcome
 
 
@@ -330,14 +361,14 @@ def pytest_sessionfinish(session: pytest.Session, exitstatus: int) -> None:
     if exitstatus == pytest.ExitCode.INTERNAL_ERROR:  # pytest prints no summary then
         _tell_kept(run, config.pluginmanager.get_plugin("terminalreporter"))
     certificates = run.certificates() if run.outcomes else []
-    for one in certificates:
-        if one.backend in run.files():
-            run.files()[one.backend].write_text(one.to_json(), encoding="utf-8")
+    run.write(certificates)
     failed = any(
         one.mismatches or one.stale or (one.whole and not one.as_claimed) for one in certificates
     )
     if exitstatus == 0 and (failed or run.silent):
         session.exitstatus = pytest.ExitCode.TESTS_FAILED
+    if run.unwritten:
+        session.exitstatus = pytest.ExitCode.INTERNAL_ERROR
 
 
 def pytest_terminal_summary(terminalreporter: Any, config: pytest.Config) -> None:
@@ -351,6 +382,8 @@ def pytest_terminal_summary(terminalreporter: Any, config: pytest.Config) -> Non
         terminalreporter.write_line(one.text())
     for nodeid in run.silent:
         terminalreporter.write_line(f"no verdict: {nodeid} ended without an outcome", red=True)
+    for line in run.unwritten:
+        terminalreporter.write_line(line, red=True)
     _tell_kept(run, terminalreporter)
     if run.journals is not None and run.journals.problem:
         terminalreporter.write_line(run.journals.problem, yellow=True)

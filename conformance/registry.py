@@ -265,7 +265,9 @@ def _looks_importable(path: str) -> bool:
     if colon and not attribute:
         return False
     top, *below = module_name.split(".")
-    if not all(part.isidentifier() for part in (top, *below)):
+    # "!" in a path is a call of what stands before it: nobody's name may have one.
+    attributes = attribute.split(".") if colon else []
+    if not all(part.isidentifier() for part in (top, *below, *attributes)):
         return False
     try:
         return importlib.util.find_spec(top) is not None

@@ -66,6 +66,7 @@ class MismatchReport:
     repro: str = ""
     script: str = ""
     text: str = ""
+    replay: dict[str, Any] | None = None  # the check and its call, as `counterexample` writes them
 
 
 def report(finding: Finding) -> MismatchReport:

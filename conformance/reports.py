@@ -1,16 +1,13 @@
-"""A certificate for other readers: a screenful, JUnit XML, annotations, a script run again."""
+"""A certificate for other readers: a screenful, JUnit XML, annotations."""
 
 from __future__ import annotations
 
-import subprocess
-import sys
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from xml.etree import ElementTree as ET
 
 from conformance.certificate import UNJUDGED, Certificate, FoundMismatch, Outcome
 
-MINUTE = 60  # seconds that a script has
 MOST = 3  # mismatches told in full on a screen
 SKIPPED = ("not claimed", "not run", "deviation")  # in JUnit's word: neither passed nor failed
 
@@ -102,22 +99,6 @@ def workflow_commands(certificates: Sequence[Certificate]) -> Iterator[str]:
             yield f"::error title={title}::{_escaped(found.text)}"
         if not (one.as_claimed or one.mismatches or one.stale):
             yield f"::error title={_escaped(one.backend, more=':,')}::{_escaped(one.why_not)}"
-
-
-def replayed(found: FoundMismatch) -> tuple[bool, str]:
-    """Run a mismatch's script and return whether it still fails, and what it printed."""
-    if not found.script.strip().startswith("import"):
-        return True, found.script
-    try:
-        run = subprocess.run(  # noqa: S603 - the script that the user asks for
-            [sys.executable, "-c", found.script],
-            capture_output=True, text=True, timeout=MINUTE, check=False,
-        )  # fmt: skip
-    except subprocess.TimeoutExpired:
-        return True, f"did not end within {MINUTE} s"
-    last = [line for line in run.stderr.splitlines() if line.strip()][-1:]
-    ended = [f"(exit status {run.returncode})"] if run.returncode else []
-    return run.returncode != 0, "\n".join([run.stdout.rstrip(), *last, *ended])
 
 
 def _escaped(text: str, more: str = "") -> str:

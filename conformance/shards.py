@@ -27,6 +27,8 @@ from conformance.certificate import (
     JudgedShard,
     Outcome,
     Showed,
+    outcome_of,
+    scheme,
 )
 from conformance.certify import certificate, kept_in_both, operators_named
 from conformance.command import other_verdicts
@@ -38,6 +40,7 @@ from conformance.jobs import limit
 from conformance.journal import differences, settled
 from conformance.protocol import Deviation
 from conformance.registry import Confinement, UnknownBackend, UnusableBackend, load
+from conformance.schema import Malformed, require
 
 LOST = 3  # shards that cannot be judged, after which a campaign ends
 BROKEN = ("mismatch", "deviation")
@@ -45,6 +48,18 @@ TOLD = (*BROKEN, *UNJUDGED)  # of a shard, where others may have passed
 # How a check ended in all shards: as in the one of them that comes first here.
 ENDS = ("mismatch", "blind", "deviation", "passed", "no call", "not run", UNCLAIMED)
 BLANK = asdict(Outcome("", "", ""))
+ENTRY = {  # of a journal: a shard, its outcomes without what is as in BLANK
+    "type": "object",
+    "additionalProperties": False,
+    "required": ["number", "seed", "outcomes", "confinement", "stale"],
+    "properties": {
+        "number": {"$ref": "#/$defs/count"},
+        "seed": {"$ref": "#/$defs/count"},
+        "outcomes": {"type": "array", "items": {"type": "object"}},
+        "confinement": {"$ref": "#/$defs/confinement"},
+        "stale": {"type": "boolean"},
+    },
+}
 
 Case: TypeAlias = tuple[str, str]  # the names of a formula and a property
 
@@ -100,9 +115,15 @@ class Shard:
         """Return what `to_entry` gave.
 
         Raises:
-            KeyError, TypeError: it is something else.
+            Malformed: it is something else; the message names the place.
         """
-        outcomes = [Outcome(**one) for one in entry["outcomes"]]
+        require(entry, ENTRY, scheme())
+        outcomes = []
+        for number, one in enumerate(entry["outcomes"]):
+            try:
+                outcomes.append(outcome_of({**BLANK, **one}))
+            except Malformed as error:
+                raise Malformed(f"outcomes[{number}].{error}") from error
         return cls(**{**entry, "outcomes": outcomes})
 
 
@@ -247,7 +268,7 @@ def _size(outcome: Outcome) -> tuple[int, ...]:
     if not isinstance(report, dict):
         return (1,)
     arguments, nonzeros = report["arguments"], report["nonzeros"]
-    arrays = [arguments[name] for name in nonzeros]
+    arrays = [arguments.get(name) for name in nonzeros]
     # An array that a seed makes is a word here.
     elements = sum(
         prod(array["shape"]) if isinstance(array, dict) else nonzeros[name]
@@ -296,6 +317,11 @@ class Tally:
         self._stale = True  # every shard had a listed deviation that showed nowhere
         self.calls = self.judged = self.losses = 0
         self.broken: dict[Case, str] = {}  # and the headline that was found first
+
+    @property
+    def expected(self) -> list[list[str]]:
+        """The formula and the property of every check of a shard."""
+        return self._empty.expected
 
     def take(self, shard: Shard) -> list[str]:
         """Take a shard in and return what was not known to be broken, a sentence each."""

@@ -14,7 +14,7 @@ import time
 import xml.etree.ElementTree as ET
 from concurrent.futures import CancelledError
 from contextlib import contextmanager
-from dataclasses import replace
+from dataclasses import asdict, replace
 from functools import cache
 from itertools import permutations
 from pathlib import Path
@@ -101,7 +101,12 @@ if __name__ == "__main__":
 
 def report(z, text="a report"):
     """A counterexample, as far as it is compared."""
+    said = dict.fromkeys(("equation", "source", "sentence", "repro"), "")
     return {
+        **said,
+        "headline": "relu is wrong",
+        "looks_like": [],
+        "replay": None,
         "formula": "relu",
         "arguments": {"z": {"dtype": "float32", "shape": [len(z)], "data": z}},
         "nonzeros": {"z": sum(v != 0 for v in z)},
@@ -120,8 +125,8 @@ def outcome(status="passed", *, name="linear", calls=10, z=None, **more):
 
 
 def shard(number, *outcomes, stale=False, **kept):
-    confinement = {"process": "a process of its own", "limits": {}, "forbidden": [], "modules": {},
-                   "refused": [], "acts": {}, **kept}  # fmt: skip
+    confinement = {"process": "a process of its own", "limits": asdict(ISOLATED.limits),
+                   "forbidden": [], "modules": {}, "refused": [], "acts": {}, **kept}  # fmt: skip
     return Shard(number, seed_of(SEED, number), [*outcomes], confinement, stale)
 
 
@@ -659,7 +664,7 @@ def test_every_shard_is_a_certification_from_its_own_seed(folder, whole, monkeyp
     shards = whole["campaign"]["shards"]
     assert [one["seed"] for one in shards] == [seed_of(SEED, n) for n in range(len(shards))]
     assert sum(one["calls"] for one in shards) >= CALLS > sum(o["calls"] for o in shards[:-1])
-    header, entries = entries_of(folder / "w.jsonl", "gradoracle campaign 1")
+    header, entries = entries_of(folder / "w.jsonl", "gradoracle campaign 2", dict)
     entries = {entry["number"]: Shard.from_entry(entry) for entry in entries}
     assert (header["seed"], {*entries} >= {*range(len(shards))}) == (SEED, True)
     first = conformance.check("slow", operators=["relu"], examples=25, seed=shards[1]["seed"])
@@ -683,7 +688,7 @@ def test_a_worker_that_is_killed_costs_its_shard_only(gradoracle, folder, whole)
     os.kill(victim, signal.SIGKILL)
     assert ended(process).returncode == 0
     assert content(folder / "killed.json") == whole
-    _, entries = entries_of(journal, "gradoracle campaign 1")
+    _, entries = entries_of(journal, "gradoracle campaign 2", dict)
     numbers = [entry["number"] for entry in entries]
     assert len({*numbers}) == len(numbers) >= len(whole["campaign"]["shards"])
     after = imports.read_text().split()
@@ -867,8 +872,6 @@ def test_help_needs_no_cluster_and_shows_how(gradoracle, tmp_path):
 
 
 def work(name, **more):
-    from dataclasses import asdict
-
     limits = asdict(ISOLATED.limits)
     order = Work(name, ["relu"], None, 1, at_scale=False, limits=limits, forbidden=[])
     return json.dumps(asdict(replace(order, **more)))

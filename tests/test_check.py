@@ -361,3 +361,33 @@ def test_the_certificate_prints_what_the_contract_claims():
     plain = conformance.check(SimpleNamespace(relu=im2col.relu), examples=2, seed=1).text()
     assert "non_finite plane" in plain
     assert "accumulators" not in plain
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        ({"backend": None}, "a backend is a name, an import path, a module or an object .* None"),
+        ({"backend": {"relu": abs}}, r"make an object of it: types.SimpleNamespace\(\*\*functions"),
+        ({"backend": abs}, r"got the function abs; give .* types.SimpleNamespace\(abs=abs\)"),
+        (
+            {"operators": "relu"},
+            r"operators must be a list of names such as \['relu'\], got 'relu'",
+        ),
+        ({"operators": 3}, "operators must be a list of names .* got 3"),
+        ({"seed": "a"}, "seed must be an integer or None, got 'a'"),
+        ({"seed": 1.5}, "seed must be an integer or None, got 1.5"),
+        ({"examples": True}, "examples must be an integer or None, got True"),
+    ],
+)
+def test_arguments_of_another_kind_are_named(arguments, said):
+    with pytest.raises(TypeError, match=said):
+        conformance.check(**{"backend": im2col, **arguments})
+
+
+def test_what_the_docstring_names_can_be_imported():
+    for name in conformance.__all__:
+        assert getattr(conformance, name).__name__ == name
+    with pytest.raises(AttributeError, match="no attribute 'nothing'"):
+        conformance.nothing  # noqa: B018
+    told = conformance.check(im2col, operators=("relu",), examples=np.int64(2), seed=np.uint8(1))
+    assert json.loads(told.to_json())["examples"] == 2

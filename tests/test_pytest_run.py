@@ -226,10 +226,14 @@ def test_an_empty_backend_is_a_usage_error(run, value):
 
 
 def test_a_certificate_that_cannot_be_written_is_told_before_anything_runs(run, tmp_path):
-    for path in (tmp_path, tmp_path / "nowhere" / "c.json"):
+    for path, why in (
+        (tmp_path, "is a folder; name a file"),
+        (tmp_path / "nowhere" / "c.json", "cannot be written: there is no folder"),
+        (Path("/proc/c.json"), "cannot be written: "),
+    ):
         result = run("--backend", "im2col", "--certificate", str(path))
         assert result.returncode == 4
-        assert "no file can be written there" in result.stderr
+        assert f"--certificate {path}: {why}" in result.stderr
 
 
 def test_an_old_certificate_does_not_outlive_a_run_that_writes_none(run, tmp_path):

@@ -28,6 +28,7 @@ from conformance.benchmarks.history import (
 )
 from conformance.benchmarks.hooks import NO_PLUGIN, SUITE, TESTS
 from conformance.benchmarks.pictures import SUMS, draw
+from conformance.candidate import printable
 
 LAST = "last"  # the run to compare with: the last one that was kept
 
@@ -85,7 +86,7 @@ def history(
     def performed() -> int:
         runs = saved(storage, backend)
         for run in runs:
-            typer.echo(_line(run))
+            typer.echo(printable(_line(run)))
         later = named(runs, new) if new else _found(runs, LAST, backend, storage)
         earlier = named(runs, old) if old else _before(runs, later)
         code = 0 if earlier is None else comparison.told(earlier, later)
@@ -99,7 +100,7 @@ def history(
 def _excused(perform: Callable[[], int]) -> int:
     try:
         return perform()
-    except (HistoryError, ImportError, OSError, ValueError) as error:
+    except (HistoryError, ImportError, OSError, ValueError, ArithmeticError) as error:
         typer.echo(str(error), err=True)
         return 2
 

@@ -6,7 +6,6 @@ call by some per cent, more than its rounds tell, and short calls by a tenth and
 
 from __future__ import annotations
 
-import json
 import math
 import statistics
 from collections.abc import Iterator, Mapping, Sequence
@@ -16,12 +15,69 @@ from pathlib import Path
 from typing import Any, TypeAlias
 
 from conformance.benchmarks.results import Timing, timing
+from conformance.schema import Malformed, parsed, require
 
 LEAST = 0.10  # a change of the mean that is worth telling
 LEVEL = 0.01  # of all tests of one comparison together
 PRIOR = 4  # what all cases say of one case's spread counts as so many processes do
 UNKNOWN = 0.1  # the spread between processes, where every case was timed in one only
 NO_SCIPY = "SciPy is not installed: pip install 'gradoracle[bench]'"
+
+TEXT, SECONDS = {"type": "string"}, {"type": "number", "minimum": 0, "maximum": 1e12}
+ROUNDS = {"type": "array", "items": SECONDS}
+NUMBER = {"type": "integer", "minimum": 0, "maximum": 2**62}
+KEPT = {  # of a file of pytest-benchmark what is read
+    "type": "object",
+    "required": ["benchmarks", "machine_info", "gradoracle", "datetime"],
+    "properties": {
+        "benchmarks": {
+            "type": "array",
+            "items": {
+                "type": "object",
+                "required": ["extra_info"],
+                "properties": {"extra_info": {"type": "object"}},
+            },
+        },
+        "machine_info": {
+            "type": "object",
+            "required": ["gradoracle"],
+            "properties": {
+                "cpu": {"type": "object", "properties": {"brand_raw": TEXT}},
+                "processor": TEXT,
+                "gradoracle": {"type": "object", "additionalProperties": TEXT},
+            },
+        },
+        "commit_info": {"type": ["object", "null"], "properties": {"id": {"type": "string"}}},
+        "datetime": TEXT,
+        "gradoracle": {
+            "type": "object",
+            "required": ["run", "roofs", "bandwidth"],
+            "properties": {
+                "run": TEXT,
+                "roofs": {
+                    "type": "object",
+                    "additionalProperties": {"type": "number", "exclusiveMinimum": 0},
+                },
+                "bandwidth": {"type": "number", "exclusiveMinimum": 0},
+            },
+        },
+    },
+}
+TIMED = {  # what is in extra_info
+    "type": "object",
+    "required": [
+        "case", "backend", "network", "layer", "function", "formula", "images", "dtype", "products",
+        "wall", "cpu",
+    ],
+    "properties": {
+        **dict.fromkeys(
+            ("case", "backend", "network", "layer", "function", "formula", "dtype", "verdict"), TEXT
+        ),
+        **dict.fromkeys(("images", "products", "bytes", "peak", "own"), NUMBER),
+        **dict.fromkeys(("beside_wall", "beside_cpu", "product_cpu"), ROUNDS),
+        **{name: {**ROUNDS, "minItems": 1} for name in ("wall", "cpu")},
+    },
+}  # fmt: skip
 
 Key: TypeAlias = tuple[str, str]  # a backend and a case
 
@@ -78,20 +134,38 @@ def read(*files: Path) -> Saved:
 
 def _part(file: Path) -> Saved:
     try:
-        content = json.loads(file.read_text(encoding="utf-8"))
-        timed = [timing(one["extra_info"]) for one in content["benchmarks"]
-                 if "cpu" in one["extra_info"]]  # fmt: skip
+        content = parsed(file.read_bytes())
+        require(content, KEPT)
+        infos = [one["extra_info"] for one in content["benchmarks"] if "cpu" in one["extra_info"]]
+        for number, info in enumerate(infos):
+            _require_timing(number, info)
         about, ours = content["machine_info"], content["gradoracle"]
         processor = about.get("cpu", {}).get("brand_raw", about.get("processor", ""))
         commit = (content.get("commit_info") or {}).get("id", "")
         return Saved(
-            (file,), str(ours["run"]), content["datetime"],
+            (file,), ours["run"], content["datetime"],
             "" if commit == "unversioned" else commit[:12],
-            {"processor": str(processor), **about["gradoracle"]}, tuple(timed),
+            {"processor": str(processor), **about["gradoracle"]}, tuple(map(timing, infos)),
             ours["roofs"], ours["bandwidth"],
         )  # fmt: skip
-    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
-        raise HistoryError(f"{file} is no run of gradoracle's benchmarks: {error!r}") from None
+    except OSError as error:
+        raise HistoryError(f"{file} cannot be read: {error.strerror}") from None
+    except Malformed as error:
+        raise HistoryError(f"{file} is no run of gradoracle's benchmarks: {error}") from None
+
+
+def _require_timing(number: int, info: Any) -> None:
+    """Raise Malformed unless it is a timing with as many rounds beside it as it has."""
+    try:
+        require(info, TIMED)
+    except Malformed as error:
+        raise Malformed(f"timing {number}: {error}") from error
+    for name in ("wall", "beside_wall", "beside_cpu", "product_cpu"):
+        rounds = len(info.get(name, ()))
+        if rounds != len(info["cpu"]) and (rounds or name == "wall"):
+            raise Malformed(
+                f"timing {number}: {name}: must be as long as cpu, {len(info['cpu'])}, got {rounds}"
+            )
 
 
 def saved(storage: Path, backend: str = "") -> list[Saved]:

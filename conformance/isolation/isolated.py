@@ -43,7 +43,7 @@ SEGMENT = 1 << 20  # bytes to begin with
 TOGETHER, ROOM = 64, 1 << 20  # requests in a message at most, and about the bytes of their arrays
 GIB = 1 << 30
 MOST_ARGUMENTS = 64  # more than any function of the protocol has
-NEARLY_FRESH = 64  # answers of a worker; after more of them a fresh one may know less
+NEARLY_FRESH = 0  # answers of a worker: after one already, a fresh one may know less
 MOST_CHANGES = 16  # of its surroundings that a worker tells of at a time
 MOST_ACTS = 4096  # that a worker and what it forks may tell of
 GONE = "(no longer loaded)"  # in a version's place
@@ -186,9 +186,9 @@ class Isolated:
         self._early.clear()
 
     def renew(self) -> bool:
-        """End a worker that answered more than a few requests, so that a fresh one is asked next.
+        """End a worker that answered requests, so that a fresh one is asked next.
 
-        Returns whether it did: False where the worker is nearly fresh, too.
+        Returns whether it did: False where the worker is fresh, too.
         """
         self.forget()
         worker = self._worker

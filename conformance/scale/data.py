@@ -12,6 +12,7 @@ import ast
 from collections.abc import Callable, Mapping
 from inspect import getsource
 from math import prod
+from types import MappingProxyType
 from typing import Any, Literal, NamedTuple, TypeAlias
 
 import numpy as np
@@ -69,6 +70,7 @@ class LayerCall(dict[str, Any]):
     """A call of a layer, with what is known of its numbers."""
 
     layer: str = ""
+    sizes: Mapping[str, int] = MappingProxyType({})
     dtype: str = ""
     seed: int = 0
     recipes: tuple[Recipe, ...] = ()
@@ -103,7 +105,7 @@ def layer_call(
     names = [n for n in argument_names(formula)[0] if arguments.shapes[n] is not None]
     absent = {n: None for n in argument_names(formula)[0] if arguments.shapes[n] is None}
     call = LayerCall({**absent, **arguments.options})
-    call.layer, call.dtype, call.seed = layer, dtype, seed
+    call.layer, call.sizes, call.dtype, call.seed = layer, {**sizes}, dtype, seed
     shapes = {name: arguments.shapes[name] or () for name in names}
     other = _other_factor(formula)
     bits = min(FORMATS[dtype].bits, FORMATS[accumulator].bits, LARGEST.bit_length() - 1)
