@@ -194,7 +194,11 @@ class Backend:
         """Return the reply to a legal call; where there is no answer that is a verdict."""
         record = Answer(formula, call, None)
         self.answers.append(record)
-        reply = self._legal(formula, self.asked.perform(request))
+        try:
+            reply = self._legal(formula, self.asked.perform(request))
+        except Declined:  # neither right nor wrong
+            self.answers.pop()
+            raise
         record.value = reply.arrays[0]
         return reply
 

@@ -19,9 +19,22 @@ if TYPE_CHECKING:
     from conformance.report import MismatchReport
 
 UNCLAIMED = "not claimed"
+# The properties of plain answers, the first to be reported first.
+PLAIN = ("matches_oracle", "within_rounding_bound", "returns_what_the_protocol_says")
 SCHEMA = 6  # of the JSON; raised when a field comes, goes or changes its meaning
 SCHEMA_FILE = Path(__file__).with_name("certificate.schema.json")  # says what every field means
 
+ABSENT = "absent"  # how a function is wrong that is claimed and is not there
+# What repeats the mismatch of the plain answers: it fails on them, or needs right ones.
+ALSO_FAILS, NOT_CHECKED = "also fails", "not checked"
+REPEATS = (ALSO_FAILS, NOT_CHECKED)
+SHORT = {ALSO_FAILS: "also", NOT_CHECKED: "n/c"}  # in the table
+WITNESSES = {
+    "exact oracle": ("matches_oracle", "within_rounding_bound"),
+    "finite differences": ("finite_differences",),
+    "PyTorch": ("matches_torch",),
+}
+FOUND = ("mismatch", "deviation", ALSO_FAILS)  # the check met a wrong answer
 FEW = 4  # layers that are named where a certificate is printed; its JSON names all
 NOTHING = "-"  # in the table, where a claim is not made
 UNJUDGED = ("no call", "blind")
@@ -48,6 +61,11 @@ class Outcome:
     changed: dict[str, str] = field(default_factory=dict)  # of its process, beside answering
     layers: list[str] = field(default_factory=list)  # of real networks, that were judged
     layers_left: int = 0  # that were not
+    disputed: int = 0  # calls on which the property fails for the oracle, too: not counted
+    # Formulas whose plain answers are wrong where it failed, and how.
+    plain: dict[str, list[str]] = field(default_factory=dict)
+    also: list[str] = field(default_factory=list)  # checks that fail on the same wrong answers
+    also_seen: list[str] = field(default_factory=list)  # what else was wrong, of other kinds
     mismatch: MismatchReport | dict[str, Any] | None = None
 
     @property
@@ -58,7 +76,13 @@ class Outcome:
     @property
     def text(self) -> str:
         """What is to be read of it: a mismatch's report, else the reason."""
-        return str(_mismatch(self).get("text", self.reason))
+        text = str(_mismatch(self).get("text", self.reason))
+        if not self.also:
+            return text
+        lines = textwrap.wrap(", ".join(self.also), 84, subsequent_indent="  ")
+        row = "\n".join(f"  {'also fails' if n == 0 else '':<14}{l}" for n, l in enumerate(lines))
+        before, script, after = text.partition("\n  script  ")
+        return f"{before}\n{row}{script}{after}"
 
     @property
     def verdict(self) -> str:
@@ -251,6 +275,9 @@ class Certificate:
         empty = [o for o in claimed if o.status in UNJUDGED]
         if empty:
             return f"{empty[0].formula} {empty[0].property_name}: {empty[0].reason}"
+        repeats = [o for o in claimed if o.status in REPEATS]
+        if repeats:
+            return f"{repeats[0].formula} {repeats[0].property_name}: {repeats[0].reason}"
         if self.deviations and not any(o.status == "passed" for o in claimed):
             return "nothing holds: all that was judged is listed as known deviations"
         short = self.campaign.short if self.campaign is not None else ""
@@ -266,13 +293,9 @@ class Certificate:
 
     @property
     def witnesses(self) -> dict[str, bool]:
-        """Which independent sources of the right answer were asked."""
-        asked = {o.property_name for o in self.outcomes if o.judged}
-        return {
-            "exact oracle": bool(asked & {"matches_oracle", "within_rounding_bound"}),
-            "finite differences": "finite_differences" in asked,
-            "PyTorch": "matches_torch" in asked,
-        }
+        """Which independent sources of the right answer were asked, or found a mismatch."""
+        asked = {o.property_name for o in self.outcomes if o.judged or o.status in FOUND}
+        return {name: not asked.isdisjoint(properties) for name, properties in WITNESSES.items()}
 
     @property
     def level(self) -> str:
@@ -398,6 +421,11 @@ def _table(outcomes: Sequence[Outcome]) -> Iterable[str]:
     legend = ", ".join(f"{number}\xa0{p}" for number, p in enumerate(properties, 1))
     for line in textwrap.wrap(legend, 98):
         yield "  " + line.replace("\xa0", " ")
+    found = {o.status for o in outcomes}
+    if ALSO_FAILS in found:
+        yield f"  {SHORT[ALSO_FAILS]}: fails on the same wrong answers"
+    if NOT_CHECKED in found:
+        yield f"  {SHORT[NOT_CHECKED]}: not checked, for it needs right plain answers"
     yield ""
 
 
@@ -406,6 +434,8 @@ def _cell(outcome: Outcome) -> str:
         return SHOUTED[outcome.status]
     if outcome.status == UNCLAIMED:
         return NOTHING
+    if outcome.status in REPEATS:
+        return SHORT[outcome.status]
     if outcome.status != "passed":
         return outcome.status
     declined = f"-{outcome.declined}" if outcome.declined else ""
@@ -442,12 +472,18 @@ def _summary(c: Certificate) -> Iterable[str]:
     skipped = sum(o.not_judged for o in c.outcomes)
     if skipped:
         yield f"  not applicable: {skipped} calls that a property says nothing about, not counted"
+    disputed = sum(o.disputed for o in c.outcomes)
+    if disputed:
+        yield from _wrapped(
+            f"disputed: {disputed} calls on which the oracle fails the property, too, not counted: "
+            "a fault of gradoracle, please report it"
+        )
     unclaimed = sorted({o.formula for o in c.outcomes} - judged)
     if unclaimed:
         yield f"  not claimed: {', '.join(unclaimed)}"
     yield from _partly(c)
     yield from _claims(c)
-    asked = [name for name, was in c.witnesses.items() if was]
+    asked = [f"{name}{_found_by(c, name)}" for name, was in c.witnesses.items() if was]
     absent = [name for name, was in c.witnesses.items() if not was]
     yield f"  witnesses: {', '.join(asked) or 'none'}" + (
         f"; not run: {', '.join(absent)}" if absent else ""
@@ -461,6 +497,12 @@ def _summary(c: Certificate) -> Iterable[str]:
     yield from _campaign(c.campaign)
     each = " and shard" if c.campaign is not None else ""
     yield f"  seed {c.seed}, {c.examples} examples a check{each}"
+
+
+def _found_by(c: Certificate, name: str) -> str:
+    """Return in how many checks a witness met a wrong answer."""
+    count = sum(o.status in FOUND and o.property_name in WITNESSES[name] for o in c.outcomes)
+    return f" (wrong answers in {count} check{'s' * (count > 1)})" if count else ""
 
 
 def _campaign(campaign: Campaign | None) -> Iterable[str]:

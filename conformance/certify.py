@@ -13,6 +13,7 @@ from typing import Any
 
 from conformance.backend import Backend
 from conformance.candidate import one_line
+from conformance.causes import folded
 from conformance.certificate import Certificate, Outcome
 from conformance.checks import checks
 from conformance.deviations import stale
@@ -132,6 +133,7 @@ def certificate(
     at_scale: bool = False,
 ) -> Certificate:
     """Return the certificate of a backend's outcomes."""
+    outcomes = folded(outcomes)
     with one_thread():
         circumstances = environment()
     return Certificate(

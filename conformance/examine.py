@@ -9,20 +9,29 @@ import hashlib
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from math import inf
+from math import inf, prod
 from time import perf_counter
 from typing import Any
 
 import numpy as np
 
 from conformance.backend import Backend, How
-from conformance.certificate import UNCLAIMED, Outcome
+from conformance.certificate import ABSENT, PLAIN, UNCLAIMED, Outcome
+from conformance.control import control, holds_for_the_oracle
 from conformance.data import Style
-from conformance.evidence import explanations, wrong_answers
+from conformance.evidence import (
+    APART,
+    NO_ANSWER,
+    as_plain,
+    explanations,
+    kind_of,
+    plainly_wrong,
+    wrong_answers,
+)
 from conformance.lies import blindness
 from conformance.minimise import simplest_numbers, smallest_sizes
 from conformance.misconceptions import is_evidence
-from conformance.mismatch import Answer, Declined, Mismatch
+from conformance.mismatch import ENDED, Answer, Declined, Mismatch
 from conformance.operator import Geometry, Operator
 from conformance.profiles import PROFILES
 from conformance.properties import PROPERTIES, NothingToJudge, NotJudged, Property
@@ -31,6 +40,7 @@ from conformance.scale import workloads
 from conformance.scale.data import NUMBERS, LayerCall, layer_call
 from conformance.strategies import draw
 from oracle.formula import Chained, Formula, algebra, is_data, output_of
+from oracle.geometry import Array, Shape
 from oracle.network import LINKS
 from oracle.rounding import HALVES
 from oracle.transforms import DIRECT
@@ -41,6 +51,32 @@ DRAWS = 4  # of other numbers, for a smaller geometry to fail on
 ATTEMPTS = 4  # to draw calls that a property says something about
 REMEMBERED = 8  # calls on which wrong answers are planted, at most
 EVIDENCE = 20  # answers kept to tell misconceptions apart, at most
+# Calls that follow the first failing one: another fault may show there, and a graver one.
+FURTHER, FURTHER_IF_LIGHT = 24, 100
+
+
+@dataclass(frozen=True)
+class Failure:
+    """A call that failed, and how."""
+
+    call: dict[str, Any]
+    mismatch: Mismatch
+    drawn: tuple[Geometry, Style, str] | None
+    plain: Mapping[str, tuple[str, ...]]  # formulas whose plain answers are wrong there, and how
+
+    @property
+    def is_empty(self) -> bool:
+        """Whether an array of the call has no elements."""
+        return _is_empty(self.call)
+
+    def weight(self, property_: Property) -> int:
+        """Return how much it says: 0 of a fault of its own, in an ordinary call."""
+        repeats = bool(self.plain) and property_.name not in PLAIN
+        return 4 * repeats + 2 * self.is_empty + (self.mismatch.kind == "dtype")
+
+
+def _is_empty(call: Mapping[str, Any]) -> bool:
+    return any(array.size == 0 for array in call.values() if is_data(array))
 
 
 @dataclass
@@ -60,6 +96,12 @@ class Examination:
     drawn: tuple[Geometry, Style, str] | None = None  # what the last call was made of
     layer: Geometry | None = None  # the last one that was judged
     broken: tuple[dict[str, Any], Mismatch] | None = None
+    # The first call that failed in each way, and how many calls may follow the first of all.
+    failures: dict[tuple[Any, ...], Failure] = field(default_factory=dict)
+    further: int = 0
+    alike: tuple[Any, ...] | None = None  # how a smaller call must fail
+    disputed: int = 0  # calls on which the property fails for the oracle, too
+    oracles: Backend | None = None  # its functions under the backend's contract
     evidence: list[Answer] = field(default_factory=list)
     # Calls on which wrong answers are planted, by geometry.
     remembered: dict[int, dict[str, Any]] = field(default_factory=dict)
@@ -164,7 +206,53 @@ class Examination:
         return judged
 
     def judge_call(self, call: dict[str, Any]) -> bool:
-        """Judge one call and return whether it counts; a broken property raises Mismatch."""
+        """Judge one call and return whether it counts.
+
+        A broken property raises Mismatch, the gravest of what was met, once some more calls have
+        been judged: what is wrong with an empty batch or one dtype must not hide what is wrong
+        with every other call.
+        """
+        if self.failures:
+            self.further -= 1
+            if self.further < 0:
+                self.settle()
+        try:
+            return self._judged(call)
+        except Mismatch as mismatch:
+            failure = Failure(call, mismatch, self.drawn, self._plain(call, mismatch))
+            limit = FURTHER_IF_LIGHT if failure.weight(self.property) else FURTHER
+            self.further = min(self.further, limit) if self.failures else limit
+            self.failures.setdefault(self._way(failure), failure)
+            if self.property.on_layers or mismatch.kind in ENDED:
+                self.settle()
+            return False
+
+    def settle(self) -> None:
+        """Raise the gravest Mismatch that was met, the first of several."""
+        if self.failures:
+            worst = min(self.failures.values(), key=lambda one: one.weight(self.property))
+            self.broken, self.drawn = (worst.call, worst.mismatch), worst.drawn
+            self.alike = self._way(worst)
+            raise worst.mismatch
+
+    def _way(self, failure: Failure) -> tuple[Any, ...]:
+        """Return how a call fails: two calls that fail alike may show the same fault."""
+        repeats = bool(failure.plain) and self.property.name not in PLAIN
+        return failure.mismatch.kind, repeats, failure.is_empty
+
+    def _plain(self, call: dict[str, Any], mismatch: Mismatch) -> dict[str, tuple[str, ...]]:
+        """Return the formulas whose plain answers are wrong in a failing call, and how."""
+        if self.property.on_layers:
+            return {}
+        found: dict[str, tuple[str, ...]] = {}
+        for answer in plainly_wrong(self.backend, self.property, call, mismatch):
+            kind = kind_of(self.backend, answer)
+            name, kind = answer.formula.__name__, mismatch.kind if kind == NO_ANSWER else kind
+            found[name] = tuple(dict.fromkeys((*found.get(name, ()), kind)))
+        return found
+
+    def _judged(self, call: dict[str, Any]) -> bool:
+        """Judge one call and return whether it counts; what fails it raises Mismatch."""
         self.backend.answers.clear()
         try:
             share = self.property.check(self.backend, self.operator, self.formula, call)
@@ -176,8 +264,10 @@ class Examination:
             if isinstance(reason, NothingToJudge):
                 self.nothing = str(reason)
             return False
-        except Mismatch as mismatch:
-            self.broken = call, mismatch
+        except Mismatch:
+            if not self._holds_for_the_oracle(call):  # our fault, not the backend's
+                self.disputed += 1
+                return False
             raise
         self.worst = max(self.worst, share)
         self._remember(call)
@@ -185,6 +275,13 @@ class Examination:
             room = EVIDENCE - len(self.evidence)
             self.evidence += [a for a in self.backend.answers[:room] if is_evidence(a)]
         return True
+
+    def _holds_for_the_oracle(self, call: dict[str, Any]) -> bool:
+        if self.oracles is None:
+            self.oracles = control(self.backend)
+        return holds_for_the_oracle(
+            self.oracles, self.operator, self.formula, self.property, call
+        )
 
     def _remember(self, call: dict[str, Any]) -> None:
         """Keep a call with numbers, of another geometry and dtype than the last one.
@@ -203,13 +300,13 @@ class Examination:
             self.remembered.setdefault(geometry.seed, call)
 
     def fails(self, call: dict[str, Any]) -> bool:
-        """Return whether a call breaks the property; no more, where time is up."""
+        """Return whether a call fails, in the way that `alike` says; False after the deadline."""
         return self._one_fails([call], how=None)
 
     def _keeps(self, call: dict[str, Any]) -> bool:
         """Return whether a call is judged and keeps the property."""
         try:
-            return self.judge_call(call)
+            return self._judged(call)
         except Mismatch:
             return False
 
@@ -218,13 +315,25 @@ class Examination:
         if how is not None:
             self.backend.foresee(*((self.formula, call) for call in calls), how=[how])
         try:
-            for call in calls:
-                if perf_counter() < self.until:
-                    self.judge_call(call)
-        except Mismatch:
-            return True
+            return any(perf_counter() < self.until and self._fails_alike(call) for call in calls)
         finally:
             self.backend.forget()
+
+    def _fails_alike(self, call: dict[str, Any]) -> bool:
+        """Return whether a call fails, and for a fault of the same kind if there is one already."""
+        try:
+            self._judged(call)
+        except Mismatch as mismatch:
+            answers = list(self.backend.answers)
+            if self.alike is not None:
+                failure = Failure(call, mismatch, self.drawn, self._plain(call, mismatch))
+                *way, is_empty = self._way(failure)
+                *want, may_be_empty = self.alike
+                if way != want or (is_empty and not may_be_empty):
+                    return False
+            self.backend.answers[:] = answers  # without what was asked to compare
+            self.broken = call, mismatch
+            return True
         return False
 
     def minimise(self) -> bool:
@@ -258,7 +367,19 @@ class Examination:
             for one in styles
             if (seed, one) != (own, style)
         ]
-        return self._one_fails([*others, self._level(first)], self.property.asks)
+        cropped = [self._cropped(first, last=last) for last in (False, True)]
+        return self._one_fails([*cropped, *others, self._level(first)], self.property.asks)
+
+    def _cropped(self, call: dict[str, Any], *, last: bool) -> dict[str, Any]:
+        """Return a call whose arrays are the first or the last part of those that failed last."""
+        failed = {} if self.broken is None else self.broken[0]
+        parts: dict[str, Any] = {}
+        for name, array in call.items():
+            whole = failed.get(name)
+            if is_data(array) and is_data(whole) and whole.dtype == array.dtype:
+                parts[name] = _part(whole, array.shape, last=last)
+        parts = {name: part for name, part in parts.items() if part is not None}
+        return self.operator.complete({**call, **parts}, 0)
 
     def _level(self, call: dict[str, Any]) -> dict[str, Any]:
         """Return a call whose operands are 0: all equal, which draws of few numbers seldom are."""
@@ -274,8 +395,14 @@ class Examination:
         answers = list(self.backend.answers)
         assert self.broken is not None, "a finding needs a call that broke the property"  # noqa: S101
         call, mismatch = self.broken
-        history = not unsteady and self.backend.asked.renew() and self._keeps(call)
-        blamed = wrong_answers(self.backend, answers)
+        blamed, plain = wrong_answers(self.backend, answers), False
+        if self.property.name in APART:
+            self.backend.answers[:] = answers
+            wrong = plainly_wrong(self.backend, self.property, call, mismatch)
+            if plain := bool(wrong):
+                blamed, call = wrong, dict(wrong[0].call)
+                mismatch = as_plain(self.backend, wrong[0], mismatch)
+        history = not (unsteady or plain) and self.backend.asked.renew() and self._keeps(call)
         looks_like: list[str] = []
         if blamed and blamed[0].value is not None:  # no wrong formula raises or crashes
             known = (*answers, *self.evidence)
@@ -283,8 +410,25 @@ class Examination:
         return Finding(
             self.backend, self.operator, self.formula, self.property, self.seed, self.examples,
             call, mismatch,
-            answers, blamed, looks_like, unsteady, self.at_scale, history,
+            answers, blamed, looks_like, unsteady, self.at_scale, history, plain, self.also_seen(),
         )  # fmt: skip
+
+    def also_seen(self) -> list[str]:
+        """Return what else was wrong on the calls of the check, each with the call it showed on."""
+        return [
+            f"{one.mismatch.headline} (on {in_a_line(self.formula, one.mismatch.call or one.call)})"
+            for way, one in self.failures.items()
+            if way != self.alike
+        ]
+
+    def plain(self) -> dict[str, list[str]]:
+        """Return the formulas whose plain answers the check failed on, and how they are wrong."""
+        found: dict[str, list[str]] = {}
+        for way, one in self.failures.items():
+            if way == self.alike or self.property.name in PLAIN:
+                for name, kinds in one.plain.items():
+                    found[name] = list(dict.fromkeys((*found.get(name, ()), *kinds)))
+        return found
 
     def _finding_of_layer(self, layer: Geometry) -> Finding:
         """Tell of a layer by a small call that breaks an ordinary property, if there is one.
@@ -312,8 +456,9 @@ class Examination:
         exact = isinstance(call, LayerCall) and call.largest_sum
         ordinary = PROPERTIES["matches_oracle" if exact else "within_rounding_bound"]
         return Examination(
-            self.backend, self.operator, self.formula, ordinary, self.seed, self.examples
-        )
+            self.backend, self.operator, self.formula, ordinary, self.seed, self.examples,
+            alike=self.alike,
+        )  # fmt: skip
 
     def _fails_as_layer(
         self, sizes: Mapping[str, int], layer: Geometry, small: Examination
@@ -343,6 +488,20 @@ class Examination:
         )  # fmt: skip
 
 
+def _part(array: Array, shape: Shape, *, last: bool) -> Array | None:
+    """Return the first or the last part of an array that has a shape, None where it is larger."""
+    if array.ndim == len(shape):
+        sides = [*zip(array.shape, shape, strict=True)]
+        if any(part > side for side, part in sides):
+            return None
+        ends = ((side - part, side) if last else (0, part) for side, part in sides)
+        return np.array(array[tuple(slice(*end) for end in ends)])
+    count = prod(shape)
+    if count > array.size:
+        return None
+    return np.array(array.ravel()[array.size - count if last else 0 :][:count]).reshape(shape)
+
+
 def examine(
     backend: Backend,
     operator: Operator,
@@ -364,6 +523,9 @@ def examine(
     exam = Examination(backend, operator, formula, property_, seed, examples, at_scale=at_scale)
     outcome.status, outcome.reason = _unasked(exam)
     if outcome.reason:
+        if outcome.status == "mismatch":  # what is claimed is not there
+            absent = next(f for f in _needed(operator, formula, property_) if not backend.has(f))
+            outcome.plain = {absent.__name__: [ABSENT]}
         return outcome
     unsteady = False
     try:
@@ -371,6 +533,7 @@ def examine(
             exam.judge_layers(_own_seed(exam))
         else:
             _judge_drawn(exam)
+        exam.settle()
     except Mismatch:
         assert exam.broken is not None, "what breaks a property is kept"  # noqa: S101
         unsteady = exam.layer is None and not exam.fails(exam.broken[0])
@@ -416,14 +579,17 @@ def _fill(outcome: Outcome, exam: Examination, *, unsteady: bool) -> None:
         outcome.calls.setdefault(dtype, {})[stratum] = count
     outcome.worst_error_over_bound = exam.worst
     outcome.layers, outcome.layers_left = exam.layers, exam.layers_left
+    outcome.disputed = exam.disputed
     known = exam.backend.contract.deviation(outcome.formula, outcome.property_name)
     if exam.broken is not None and known is not None:
         call, mismatch = exam.broken
         outcome.status, outcome.deviation = "deviation", known.reason
         outcome.reason = mismatch.headline
         outcome.drawn = in_a_line(exam.formula, mismatch.call or call)
+        outcome.also_seen = exam.also_seen()
     elif exam.broken is not None:
         outcome.status = "mismatch"
+        outcome.plain, outcome.also_seen = exam.plain(), exam.also_seen()
         outcome.mismatch = report(exam.finding(unsteady=unsteady))
         outcome.reason = outcome.mismatch.headline
     elif exam.property.on_layers and not (exam.calls or exam.declined):

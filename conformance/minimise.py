@@ -2,8 +2,8 @@
 
 Hypothesis draws the calls, but its shrinker works on the choices of a strategy, where a drawn
 layer is one choice and the numbers are one seed: it stops at a 3x3 layer where a 1x2 kernel would
-do.  Here every size of the geometry is lowered by itself, and any two together, each tried on a
-few draws of numbers; then the numbers become zeros and ones.
+do.  Here every size of the geometry is lowered by itself, by any power of two, and any two together,
+each tried on a few draws of numbers; then the numbers become zeros and ones.
 """
 
 from collections.abc import Callable, Iterator, Mapping
@@ -34,6 +34,8 @@ def smallest_sizes(sizes: Sizes, fails: Callable[[Sizes], bool]) -> dict[str, in
     current = _nonempty(sizes)
     if current != sizes and not fails(current):
         current = dict(sizes)
+    for name in sizes:
+        current = _bisected(current, name, fails)
     for _ in range(SMALLER):
         lower = next((c for c in _lowered(current) if fails(c)), None)
         if lower is None:
@@ -41,6 +43,24 @@ def smallest_sizes(sizes: Sizes, fails: Callable[[Sizes], bool]) -> dict[str, in
         current = lower
     lying = _lying(current)
     return lying if lying != current and fails(lying) else current
+
+
+def _bisected(
+    sizes: dict[str, int], name: str, fails: Callable[[Sizes], bool]
+) -> dict[str, int]:
+    """Return sizes with one of them lowered by powers of two, the largest first.
+
+    Where all from a threshold on fail that is the threshold, after twice as many tries as it has
+    bits, at most.
+    """
+    least = int(name in COUNTED)
+    if sizes[name] > least and fails({**sizes, name: least}):
+        return {**sizes, name: least}
+    for power in reversed(range(sizes[name].bit_length())):
+        lower = {**sizes, name: sizes[name] - 2**power}
+        if lower[name] > least and fails(lower):
+            sizes = lower
+    return sizes
 
 
 def _lying(sizes: Sizes) -> dict[str, int]:
@@ -71,10 +91,17 @@ def _lowered(sizes: Sizes) -> Iterator[dict[str, int]]:
         return sizes[name] - (sizes[name] > int(name in COUNTED))
 
     for name, size in sizes.items():
-        for less in sorted({0, 1, size // 2, size - 3, size - 2, size - 1}):
+        powers = (size - 2**power for power in range(size.bit_length()))
+        for less in sorted({0, 1, size // 2, size - 3, *powers}):
             if int(name in COUNTED) <= less < size:
                 yield {**sizes, name: less}
     yield from _without_an_axis(sizes)
+    for one, other in combinations(sizes, 2):  # both sides of an image, a kernel or an option
+        if one.replace("height", "width") == other:
+            for power in reversed(range(1, min(sizes[one], sizes[other]).bit_length())):
+                lower = {name: sizes[name] - 2**power for name in (one, other)}
+                if min(lower.values()) >= 0:
+                    yield {**sizes, **lower}
     for one, other in combinations(sizes, 2):
         if by_one(one) < sizes[one] and by_one(other) < sizes[other]:
             yield {**sizes, one: by_one(one), other: by_one(other)}

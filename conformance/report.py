@@ -48,6 +48,8 @@ class Finding:
     unsteady: bool  # the same call broke the property once and kept it once
     at_scale: bool = False
     history: bool = False  # a fresh process answers the same call rightly
+    plain: bool = False  # the plain answer is wrong, whatever the property is about
+    also_seen: list[str] = field(default_factory=list)  # headlines of other kinds
 
 
 @dataclass
@@ -86,7 +88,8 @@ def report(finding: Finding) -> MismatchReport:
         looks_like=finding.looks_like,
         repro=_repro(finding),
         script=script(
-            finding.backend, finding.property.name, finding.formula, finding.call,
+            finding.backend, "matches_oracle" if finding.plain else finding.property.name,
+            finding.formula, finding.call,
             blamed or finding.answers, finding.mismatch,
         ),
     )  # fmt: skip
@@ -118,6 +121,7 @@ def _text(finding: Finding, result: MismatchReport, call: Call, blamed: list[Ans
         ("property", [f"{finding.property.name}: {result.sentence}"]),
         ("formula", [*result.equation.splitlines(), f"({result.source})"]),
         ("looks like", result.looks_like),
+        ("also seen", finding.also_seen),
         ("unsteady", [UNSTEADY] if finding.unsteady else []),
         ("state", [HISTORY] if finding.history else []),
         ("again", [result.repro]),

@@ -21,6 +21,7 @@ from conformance.backend import Backend
 from conformance.candidate import one_line
 from conformance.certificate import (
     UNCLAIMED,
+    REPEATS,
     UNJUDGED,
     Campaign,
     Certificate,
@@ -42,7 +43,9 @@ LOST = 3  # shards that cannot be judged, after which a campaign ends
 BROKEN = ("mismatch", "deviation")
 TOLD = (*BROKEN, *UNJUDGED)  # of a shard, where others may have passed
 # How a check ended in all shards: as in the one of them that comes first here.
-ENDS = ("mismatch", "blind", "deviation", "passed", "no call", "not run", UNCLAIMED)
+ENDS = (
+    "mismatch", *REPEATS, "blind", "deviation", "passed", "no call", "not run", UNCLAIMED,
+)  # fmt: skip
 BLANK = asdict(Outcome("", "", ""))
 
 Case: TypeAlias = tuple[str, str]  # the names of a formula and a property
