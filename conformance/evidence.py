@@ -19,7 +19,7 @@ from conformance.mismatch import MANNERS, NUMBERS, Answer, Declined, Mismatch
 from conformance.operator import Operator
 from conformance.operators import OPERATORS
 from conformance.properties import Property
-from oracle.formula import Call, Formula, is_data, output_of
+from oracle.formula import Call, Formula, argument_names, is_data, output_of
 from oracle.non_finite import with_finite
 from oracle.rounding import HALVES
 from oracle.truth import answer_dtype, answer_shape
@@ -116,6 +116,17 @@ def plainly_wrong(
         if operator is not None and not _wrong_now(backend, formula, operator.complete(other, 0)):
             return []
     return wrong
+
+
+def with_other_numbers(answer: Answer) -> Answer:
+    """Return a call of the same shapes with other numbers, as something to be asked before."""
+    names, operator = argument_names(answer.formula)[0], operator_of(answer.formula)
+    changed = {
+        n: np.flip(v).copy() + v.dtype.type(1) if n in names and is_data(v) else v
+        for n, v in answer.call.items()
+    }
+    assert operator is not None, "only operators' formulas are asked for"  # noqa: S101
+    return Answer(answer.formula, operator.complete(changed, 0), None)
 
 
 def as_plain(backend: Backend, answer: Answer, mismatch: Mismatch) -> Mismatch:

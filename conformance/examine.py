@@ -26,6 +26,7 @@ from conformance.evidence import (
     explanations,
     kind_of,
     plainly_wrong,
+    with_other_numbers,
     wrong_answers,
 )
 from conformance.lies import blindness
@@ -402,6 +403,10 @@ class Examination:
             if plain := bool(wrong):
                 blamed, call = wrong, dict(wrong[0].call)
                 mismatch = as_plain(self.backend, wrong[0], mismatch)
+        if self.property.name == "is_stateless" and (plain or len(answers) == 1):
+            # What was asked before is not known here: the script asks for other numbers first.
+            last, plain = blamed[0] if plain else answers[-1], False
+            answers = [with_other_numbers(last), last]
         history = not (unsteady or plain) and self.backend.asked.renew() and self._keeps(call)
         looks_like: list[str] = []
         if blamed and blamed[0].value is not None:  # no wrong formula raises or crashes
@@ -414,12 +419,17 @@ class Examination:
         )  # fmt: skip
 
     def also_seen(self) -> list[str]:
-        """Return what else was wrong on the calls of the check, each with the call it showed on."""
-        return [
-            f"{one.mismatch.headline} (on {in_a_line(self.formula, one.mismatch.call or one.call)})"
-            for way, one in self.failures.items()
-            if way != self.alike
-        ]
+        """Return what else was wrong on the calls of the check, each with the call it showed on.
+
+        That the same is wrong with empty arrays, too, adds nothing.
+        """
+        known = None if self.alike is None else self.alike[:2]
+        also: dict[tuple[Any, ...], str] = {}
+        for (*way, _), one in self.failures.items():
+            if (*way,) != known:
+                on = in_a_line(self.formula, one.mismatch.call or one.call)
+                also.setdefault((*way,), f"{one.mismatch.headline} (on {on})")
+        return [*also.values()]
 
     def plain(self) -> dict[str, list[str]]:
         """Return the formulas whose plain answers the check failed on, and how they are wrong."""

@@ -102,9 +102,7 @@ def require_truth(backend: Backend, formula: Formula, call: Call, got: Array) ->
     if wrong.any():
         at = tuple(np.argwhere(wrong)[0].tolist())
         accumulator = backend.contract.accumulator(data_dtype(call).name)
-        reason = f"{share[at]:.3g} times what rounding in {accumulator} explains"
-        if np.isinf(share[at]):
-            reason = "no rounding explains that"
+        reason = explained(float(share[at]), accumulator)
         want = right.as_float(got.dtype if exact else np.dtype(np.float64))
         raise Mismatch(
             _first_wrong(
@@ -116,6 +114,13 @@ def require_truth(backend: Backend, formula: Formula, call: Call, got: Array) ->
         bound = right.bound(name, backend.contract.accumulator(name))
         return math.nan if np.isinf(bound).all() else 0.0
     return float(share.max(initial=0.0))
+
+
+def explained(share: float, accumulator: str) -> str:
+    """Return in words how far an error is beyond its bound, of which it is a share."""
+    if math.isfinite(share):
+        return f"{share:.3g} times what rounding in {accumulator} explains"
+    return "no rounding explains that"
 
 
 def _first_wrong(what: str, got: Array, want: Array, wrong: Array, reason: str) -> str:
