@@ -59,9 +59,8 @@ def _cause(one: Outcome, causes: dict[str, Outcome]) -> Outcome | None:
 
 
 def _words(one: Outcome, cause: Outcome) -> str:
-    if one.formula == cause.formula:
-        return one.property_name
-    return f"{one.property_name} of {one.formula}"
+    of = "" if one.formula == cause.formula else f" of {one.formula}"
+    return f"{one.property_name}{of}{' (not checked)' if one.property_name in APART else ''}"
 
 
 def _marked(one: Outcome, cause: Outcome) -> Outcome:

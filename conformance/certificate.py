@@ -52,6 +52,8 @@ class Outcome:
     reason: str = ""  # why it is not passed; of a mismatch and a deviation what is wrong
     deviation: str = ""  # why the contract lists what is wrong as a known deviation
     drawn: str = ""  # the call that a known deviation showed on; nobody made it small
+    # The smallest call met on which a known deviation showed, for the entry to record.
+    recorded: dict[str, Any] | None = None
     calls: dict[str, dict[str, int]] = field(default_factory=dict)  # dtype -> stratum -> judged
     declined: int = 0
     not_judged: int = 0
@@ -206,6 +208,9 @@ class Certificate:
     stale: list[str] = field(
         default_factory=list
     )  # listed deviations that are none, a sentence each
+    unmet: list[str] = field(
+        default_factory=list
+    )  # listed deviations that no check met, a sentence each
     campaign: Campaign | None = None  # of several runs, whose seeds come from this one's
 
     @property
@@ -394,6 +399,8 @@ def _deviations(c: Certificate) -> Iterable[str]:
             yield f"      on {one.drawn}"
     for sentence in c.stale:
         yield f"  STALE: {sentence}"
+    for sentence in c.unmet:
+        yield from _wrapped(f"not met: {sentence}")
 
 
 def _table(outcomes: Sequence[Outcome]) -> Iterable[str]:

@@ -16,7 +16,7 @@ from conformance.candidate import one_line
 from conformance.causes import folded
 from conformance.certificate import Certificate, Outcome
 from conformance.checks import checks
-from conformance.deviations import stale
+from conformance.deviations import reviewed
 from conformance.environment import environment
 from conformance.examine import examine
 from conformance.fingerprint import files_of, suite
@@ -83,7 +83,7 @@ def _certified(
                 progress(outcomes[-1])
             if done:
                 stopped = certificate(judged, outcomes, seed, count, chosen, at_scale=at_scale)
-                return replace(stopped, stale=[])  # a short look says nothing of what holds
+                return replace(stopped, stale=[], unmet=[])  # a short look says nothing of what holds
     return certificate(judged, outcomes, seed, examples, chosen, at_scale=at_scale)
 
 
@@ -136,6 +136,7 @@ def certificate(
     outcomes = folded(outcomes)
     with one_thread():
         circumstances = environment()
+        review = reviewed(backend, outcomes)
     return Certificate(
         backend=backend.name,
         origin=backend.origin,
@@ -145,7 +146,8 @@ def certificate(
         environment=circumstances,
         outcomes=outcomes,
         expected=[[f.__name__, p.name] for _, f, p in checks(operators)],
-        stale=stale(backend, outcomes),
+        stale=review.stale,
+        unmet=review.unmet,
         confinement=reduce(kept_in_both, backend.kept_elsewhere, backend.asked.kept()),
         files=files_of(backend.path) if backend.path else {},
         suite=suite(),

@@ -36,6 +36,7 @@ from conformance.mismatch import ENDED, Answer, Declined, Mismatch
 from conformance.operator import Geometry, Operator
 from conformance.profiles import PROFILES
 from conformance.properties import PROPERTIES, NothingToJudge, NotJudged, Property
+from conformance.recorded import recorded
 from conformance.report import Finding, in_a_line, report
 from conformance.scale import workloads
 from conformance.scale.data import NUMBERS, LayerCall, layer_call
@@ -54,6 +55,7 @@ REMEMBERED = 8  # calls on which wrong answers are planted, at most
 EVIDENCE = 20  # answers kept to tell misconceptions apart, at most
 # Calls that follow the first failing one: another fault may show there, and a graver one.
 FURTHER, FURTHER_IF_LIGHT = 24, 100
+RECORDED = 1000  # elements of a call, at most, that a known deviation records
 
 
 @dataclass(frozen=True)
@@ -74,6 +76,10 @@ class Failure:
         """Return how much it says: 0 of a fault of its own, in an ordinary call."""
         repeats = bool(self.plain) and property_.name not in PLAIN
         return 4 * repeats + 2 * self.is_empty + (self.mismatch.kind == "dtype")
+
+
+def _size(call: Mapping[str, Any]) -> int:
+    return sum(array.size for array in call.values() if isinstance(array, np.ndarray))
 
 
 def _is_empty(call: Mapping[str, Any]) -> bool:
@@ -99,6 +105,7 @@ class Examination:
     broken: tuple[dict[str, Any], Mismatch] | None = None
     # The first call that failed in each way, and how many calls may follow the first of all.
     failures: dict[tuple[Any, ...], Failure] = field(default_factory=dict)
+    smallest: dict[tuple[Any, ...], dict[str, Any]] = field(default_factory=dict)
     further: int = 0
     alike: tuple[Any, ...] | None = None  # how a smaller call must fail
     disputed: int = 0  # calls on which the property fails for the oracle, too
@@ -223,7 +230,10 @@ class Examination:
             failure = Failure(call, mismatch, self.drawn, self._plain(call, mismatch))
             limit = FURTHER_IF_LIGHT if failure.weight(self.property) else FURTHER
             self.further = min(self.further, limit) if self.failures else limit
-            self.failures.setdefault(self._way(failure), failure)
+            way = self._way(failure)
+            self.failures.setdefault(way, failure)
+            if _size(call) < _size(self.smallest.get(way, self.failures[way].call)):
+                self.smallest[way] = call
             if self.property.on_layers or mismatch.kind in ENDED:
                 self.settle()
             return False
@@ -303,6 +313,10 @@ class Examination:
     def fails(self, call: dict[str, Any]) -> bool:
         """Return whether a call fails, in the way that `alike` says; False after the deadline."""
         return self._one_fails([call], how=None)
+
+    def passes(self, call: dict[str, Any]) -> bool:
+        """Return whether a call counts and passes; one that fails raises Mismatch."""
+        return self._judged(call)
 
     def _keeps(self, call: dict[str, Any]) -> bool:
         """Return whether a call is judged and keeps the property."""
@@ -597,6 +611,9 @@ def _fill(outcome: Outcome, exam: Examination, *, unsteady: bool) -> None:
         outcome.reason = mismatch.headline
         outcome.drawn = in_a_line(exam.formula, mismatch.call or call)
         outcome.also_seen = exam.also_seen()
+        shows = exam.smallest.get(exam.alike or (), call)
+        if _size(shows) <= RECORDED and not exam.property.on_layers:
+            outcome.recorded = recorded(shows)
     elif exam.broken is not None:
         outcome.status = "mismatch"
         outcome.plain, outcome.also_seen = exam.plain(), exam.also_seen()

@@ -12,6 +12,7 @@ from conformance.backend import Backend
 from conformance.mismatch import Mismatch
 from oracle.formula import Call, Formula, is_place, output_of
 from oracle.geometry import Array
+from oracle.non_finite import NonFiniteTruth
 from oracle.rounding import flushed, is_real
 from oracle.truth import Truth, answer_dtype, answer_shape, data_dtype, truth
 
@@ -103,7 +104,7 @@ def require_truth(backend: Backend, formula: Formula, call: Call, got: Array) ->
         at = tuple(np.argwhere(wrong)[0].tolist())
         accumulator = backend.contract.accumulator(data_dtype(call).name)
         reason = explained(float(share[at]), accumulator)
-        want = right.as_float(got.dtype if exact else np.dtype(np.float64))
+        want = wanted(right, at, got.dtype if exact else np.dtype(np.float64))
         raise Mismatch(
             _first_wrong(
                 formula.__name__, got, want, wrong, "the data are exact" if exact else reason
@@ -123,9 +124,18 @@ def explained(share: float, accumulator: str) -> str:
     return "no rounding explains that"
 
 
-def _first_wrong(what: str, got: Array, want: Array, wrong: Array, reason: str) -> str:
+def wanted(right: Truth, at: tuple[int, ...], dtype: np.dtype[np.generic]) -> str:
+    """Return the right value of an element as text, or both where NaN or an infinity is, too."""
+    want = right.as_float(dtype)[at]
+    if isinstance(right, NonFiniteTruth) and np.isfinite(want) and right.may[at]:
+        literal = right.literal[at]
+        return f"{want} or nan" if np.isfinite(literal) else f"{literal} or {want}"
+    return f"{want}"
+
+
+def _first_wrong(what: str, got: Array, want: str, wrong: Array, reason: str) -> str:
     at = tuple(np.argwhere(wrong)[0].tolist())
     return (
-        f"{what}[{', '.join(map(str, at))}]: got {got[at]}, want {want[at]} ({reason}); "
+        f"{what}[{', '.join(map(str, at))}]: got {got[at]}, want {want} ({reason}); "
         f"{int(wrong.sum())} of {wrong.size} elements wrong"
     )

@@ -14,7 +14,7 @@ import numpy as np
 
 from conformance.backend import Backend
 from conformance.candidate import describe
-from conformance.judge import verdict
+from conformance.judge import verdict, wanted
 from conformance.mismatch import Answer, Mismatch
 from conformance.operator import Operator
 from conformance.profiles import PROFILES
@@ -23,7 +23,6 @@ from conformance.scale.data import LayerCall
 from conformance.scripts import IN_SEQUENCE, script
 from oracle.formula import Call, Formula, argument_names, displayed
 from oracle.geometry import Array
-from oracle.non_finite import NonFiniteTruth
 from oracle.rounding import is_real
 from oracle.truth import answer_dtype, answer_shape
 
@@ -207,16 +206,13 @@ def _wrong_lines(backend: Backend, answer: Answer) -> list[str]:
     if got.dtype.kind not in "iub" and not is_real(got.dtype):
         return [f"{name}: got {got.dtype.name} elements, not numbers"]
     wrong, exact, _, right = verdict(backend, formula, answer.call, got)
-    want = right.as_float(got.dtype if exact and got.dtype == dtype else np.dtype(np.float64))
-    either = right.may if isinstance(right, NonFiniteTruth) else np.zeros(shape, bool)
+    given = got.dtype if exact and got.dtype == dtype else np.dtype(np.float64)
     places = np.argwhere(wrong)
     lines = []
     for at in places[:SHOWN]:
         place = tuple(at.tolist())
-        other = " or nan" if either[place] and np.isfinite(want[place]) else ""
-        lines.append(
-            f"{name}[{', '.join(map(str, place))}]: got {got[place]}, want {want[place]}{other}"
-        )
+        want = wanted(right, place, given)
+        lines.append(f"{name}[{', '.join(map(str, place))}]: got {got[place]}, want {want}")
     more = len(places) - SHOWN
     return [*lines, f"and {more} more"] if more > 0 else lines
 

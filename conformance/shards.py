@@ -31,7 +31,7 @@ from conformance.certificate import (
 )
 from conformance.certify import certificate, kept_in_both, operators_named
 from conformance.command import other_verdicts
-from conformance.deviations import held
+from conformance.deviations import stale, unmet
 from conformance.fingerprint import suite
 from conformance.isolation.isolated import Limits
 from conformance.jobs import limit
@@ -378,7 +378,7 @@ class Tally:
             self._empty,
             outcomes=merged,
             confinement=self._kept,
-            stale=[*held(listed, merged)] if self._stale else [],
+            stale=[stale(one) for one in unmet(listed, merged) if one.entry.call and self._stale],
             campaign=Campaign(self.asked, shards, showed),
         )
 
@@ -426,7 +426,7 @@ def _adds(outcomes: dict[Case, Outcome], shard: Shard) -> bool:
         if now.status in BROKEN and known.status not in BROKEN:
             outcomes[case] = replace(
                 known, status=now.status, reason=now.reason, mismatch=now.mismatch,
-                deviation=now.deviation, drawn=now.drawn,
+                deviation=now.deviation, drawn=now.drawn, recorded=now.recorded,
             )  # fmt: skip
             added = True
     return added
