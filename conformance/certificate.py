@@ -11,6 +11,8 @@ from math import floor
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from conformance.declines import in_common, summed
+from conformance.profiles import PROFILES
 from conformance.protocol import POLICIES
 from oracle.rounding import FORMATS
 from oracle.transforms import DIRECT
@@ -56,6 +58,8 @@ class Outcome:
     recorded: dict[str, Any] | None = None
     calls: dict[str, dict[str, int]] = field(default_factory=dict)  # dtype -> stratum -> judged
     declined: int = 0
+    # Calls that were declined and answered, by formula and class of options, of what was declined.
+    declined_of: dict[str, dict[str, list[int]]] = field(default_factory=dict)
     not_judged: int = 0
     planted: int = 0  # wrong answers that were planted in the backend's place, and rejected
     worst_error_over_bound: float = 0.0
@@ -82,7 +86,7 @@ class Outcome:
         if not self.also:
             return text
         lines = textwrap.wrap(", ".join(self.also), 84, subsequent_indent="  ")
-        row = "\n".join(f"  {'also fails' if n == 0 else '':<14}{l}" for n, l in enumerate(lines))
+        row = "\n".join(f"  {'' if n else 'also fails':<14}{line}" for n, line in enumerate(lines))
         before, script, after = text.partition("\n  script  ")
         return f"{before}\n{row}{script}{after}"
 
@@ -277,12 +281,9 @@ class Certificate:
         claimed = [o for o in self.outcomes if o.status not in (UNCLAIMED, "not run")]
         if not claimed:
             return "the backend claims no function of the protocol"
-        empty = [o for o in claimed if o.status in UNJUDGED]
+        empty = [o for o in claimed if o.status in (*UNJUDGED, *REPEATS)]
         if empty:
             return f"{empty[0].formula} {empty[0].property_name}: {empty[0].reason}"
-        repeats = [o for o in claimed if o.status in REPEATS]
-        if repeats:
-            return f"{repeats[0].formula} {repeats[0].property_name}: {repeats[0].reason}"
         if self.deviations and not any(o.status == "passed" for o in claimed):
             return "nothing holds: all that was judged is listed as known deviations"
         short = self.campaign.short if self.campaign is not None else ""
@@ -312,7 +313,15 @@ class Certificate:
         ways = self.contract.get("algorithms", {})
         in_norm = [f for f in judged if ways.get(f, DIRECT) != DIRECT]
         weaker = f", {len(in_norm)} of them bounded in norm only" if in_norm else ""
-        return f"{len(judged)} of {len(whole)} formulas{weaker}, {_listed(dtypes) or 'no dtype'}"
+        profile = next((p for p, count in PROFILES.items() if count == self.examples), "short")
+        short = f"{profile}: {self.examples} geometries a check; "
+        some = list(dict.fromkeys(o for c in _declines(self).values() for o in c))
+        but = f"; declined: {', '.join(some[:FEW])}{', ...' if len(some) > FEW else ''}"
+        return (
+            f"{short if self.examples < PROFILES['certify'] else ''}"
+            f"{len(judged)} of {len(whole)} formulas{weaker}, {_listed(dtypes) or 'no dtype'}"
+            f"{but if some else ''}"
+        )
 
     def to_json(self) -> str:
         """Return the certificate as a JSON text; its last field is the SHA-256 of all others."""
@@ -475,16 +484,12 @@ def _summary(c: Certificate) -> Iterable[str]:
     declined = sum(o.declined for o in c.outcomes)
     if declined:
         yield f"  declined: {declined} calls raised NotImplementedError (-n above); none was passed"
+    yield from _declined_of(c)
     judged = {o.formula for o in c.outcomes if o.status != "not claimed"}
     skipped = sum(o.not_judged for o in c.outcomes)
     if skipped:
         yield f"  not applicable: {skipped} calls that a property says nothing about, not counted"
-    disputed = sum(o.disputed for o in c.outcomes)
-    if disputed:
-        yield from _wrapped(
-            f"disputed: {disputed} calls on which the oracle fails the property, too, not counted: "
-            "a fault of gradoracle, please report it"
-        )
+    yield from _disputed(c)
     unclaimed = sorted({o.formula for o in c.outcomes} - judged)
     if unclaimed:
         yield f"  not claimed: {', '.join(unclaimed)}"
@@ -504,6 +509,27 @@ def _summary(c: Certificate) -> Iterable[str]:
     yield from _campaign(c.campaign)
     each = " and shard" if c.campaign is not None else ""
     yield f"  seed {c.seed}, {c.examples} examples a check{each}"
+
+
+def _declined_of(c: Certificate) -> Iterable[str]:
+    for formula, counts in _declines(c).items():
+        told = ", ".join(f"{count} with {what}" for what, count in counts.items())
+        yield from _wrapped(f"  {formula} declined {told}")
+
+
+def _disputed(c: Certificate) -> Iterable[str]:
+    disputed = sum(o.disputed for o in c.outcomes)
+    if disputed:
+        yield from _wrapped(
+            f"disputed: {disputed} calls on which the oracle fails the property, too, not counted: "
+            "a fault of gradoracle, please report it"
+        )
+
+
+def _declines(c: Certificate) -> dict[str, dict[str, int]]:
+    """Return what was declined of each formula, the most first."""
+    found = summed(one.declined_of for one in c.outcomes)
+    return {formula: in_common(counts) for formula, counts in found.items()}
 
 
 def _found_by(c: Certificate, name: str) -> str:

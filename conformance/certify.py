@@ -83,7 +83,9 @@ def _certified(
                 progress(outcomes[-1])
             if done:
                 stopped = certificate(judged, outcomes, seed, count, chosen, at_scale=at_scale)
-                return replace(stopped, stale=[], unmet=[])  # a short look says nothing of what holds
+                return replace(
+                    stopped, stale=[], unmet=[]
+                )  # a short look says nothing of what holds
     return certificate(judged, outcomes, seed, examples, chosen, at_scale=at_scale)
 
 

@@ -96,12 +96,11 @@ def plainly_wrong(
     answer.
     """
     answers = list(backend.answers)
-    if mismatch.kind in MANNERS or (mismatch.call is not None and not mismatch.layout):
+    of_its_own = mismatch.kind in MANNERS or (mismatch.call is not None and not mismatch.layout)
+    if of_its_own or not answers:
         return []
     if property_.name not in APART:
         return wrong_answers(backend, answers)
-    if not answers:
-        return []
     formula = answers[-1].formula
     if property_.name in SPECIAL:
         return _wrong_now(backend, formula, with_finite(call, 1))
@@ -111,10 +110,8 @@ def plainly_wrong(
         return []  # it was right before
     wrong = _wrong_now(backend, formula, asked)
     if wrong and property_.name in IN_SEQUENCE and len(answers) > 1:
-        other = {n: np.flip(v).copy() if is_data(v) else v for n, v in asked.items()}
-        operator = operator_of(formula)
-        if operator is not None and not _wrong_now(backend, formula, operator.complete(other, 0)):
-            return []
+        other = with_other_numbers(wrong[0]).call
+        return wrong if _wrong_now(backend, formula, other) else []
     return wrong
 
 

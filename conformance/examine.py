@@ -19,6 +19,7 @@ from conformance.backend import Backend, How
 from conformance.certificate import ABSENT, PLAIN, UNCLAIMED, Outcome
 from conformance.control import control, holds_for_the_oracle
 from conformance.data import Style
+from conformance.declines import Declines
 from conformance.evidence import (
     APART,
     NO_ANSWER,
@@ -98,6 +99,7 @@ class Examination:
     examples: int
     calls: Counter[tuple[str, str]] = field(default_factory=Counter)  # (dtype, stratum)
     declined: int = 0
+    declines: Declines = field(default_factory=Declines)  # what the declined calls are
     not_judged: int = 0
     worst: float = 0.0
     drawn: tuple[Geometry, Style, str] | None = None  # what the last call was made of
@@ -269,6 +271,7 @@ class Examination:
             share = self.property.check(self.backend, self.operator, self.formula, call)
         except Declined:
             self.declined += 1
+            self.declines.decline(*(self.backend.declined or (self.formula, call)))
             return False
         except NotJudged as reason:
             self.not_judged += 1
@@ -280,6 +283,7 @@ class Examination:
                 self.disputed += 1
                 return False
             raise
+        self.declines.answer(self.formula, call)
         self.worst = max(self.worst, share)
         self._remember(call)
         if not self.property.on_layers:  # whose answers are too many numbers to keep
@@ -290,9 +294,7 @@ class Examination:
     def _holds_for_the_oracle(self, call: dict[str, Any]) -> bool:
         if self.oracles is None:
             self.oracles = control(self.backend)
-        return holds_for_the_oracle(
-            self.oracles, self.operator, self.formula, self.property, call
-        )
+        return holds_for_the_oracle(self.oracles, self.operator, self.formula, self.property, call)
 
     def _remember(self, call: dict[str, Any]) -> None:
         """Keep a call with numbers, of another geometry and dtype than the last one.
@@ -391,7 +393,7 @@ class Examination:
         parts: dict[str, Any] = {}
         for name, array in call.items():
             whole = failed.get(name)
-            if is_data(array) and is_data(whole) and whole.dtype == array.dtype:
+            if whole is not None and is_data(array) and whole.dtype == array.dtype:
                 parts[name] = _part(whole, array.shape, last=last)
         parts = {name: part for name, part in parts.items() if part is not None}
         return self.operator.complete({**call, **parts}, 0)
@@ -566,6 +568,17 @@ def examine(
     return outcome
 
 
+def unclaimed(
+    backend: Backend, operator: Operator, formula: Formula, property_: Property
+) -> Outcome | None:
+    """Return the outcome of a check that the backend does not claim, None where it is to be run."""
+    exam = Examination(backend, operator, formula, property_, seed=0, examples=1)
+    status, reason = _unasked(exam)
+    if status != UNCLAIMED:
+        return None
+    return Outcome(backend.name, formula.__name__, property_.name, status, reason)
+
+
 def _unasked(exam: Examination) -> tuple[str, str]:
     """Return the status of what is not asked for, and why; no reason: it is."""
     backend, property_ = exam.backend, exam.property
@@ -603,7 +616,7 @@ def _fill(outcome: Outcome, exam: Examination, *, unsteady: bool) -> None:
         outcome.calls.setdefault(dtype, {})[stratum] = count
     outcome.worst_error_over_bound = exam.worst
     outcome.layers, outcome.layers_left = exam.layers, exam.layers_left
-    outcome.disputed = exam.disputed
+    outcome.disputed, outcome.declined_of = exam.disputed, exam.declines.told(outcome.formula)
     known = exam.backend.contract.deviation(outcome.formula, outcome.property_name)
     if exam.broken is not None and known is not None:
         call, mismatch = exam.broken

@@ -2,8 +2,8 @@
 
 Hypothesis draws the calls, but its shrinker works on the choices of a strategy, where a drawn
 layer is one choice and the numbers are one seed: it stops at a 3x3 layer where a 1x2 kernel would
-do.  Here every size of the geometry is lowered by itself, by any power of two, and any two together,
-each tried on a few draws of numbers; then the numbers become zeros and ones.
+do.  Here every size of the geometry is lowered by itself, by any power of two, and any two
+together, each tried on a few draws of numbers; then the numbers become zeros and ones.
 """
 
 from collections.abc import Callable, Iterator, Mapping
@@ -45,9 +45,7 @@ def smallest_sizes(sizes: Sizes, fails: Callable[[Sizes], bool]) -> dict[str, in
     return lying if lying != current and fails(lying) else current
 
 
-def _bisected(
-    sizes: dict[str, int], name: str, fails: Callable[[Sizes], bool]
-) -> dict[str, int]:
+def _bisected(sizes: dict[str, int], name: str, fails: Callable[[Sizes], bool]) -> dict[str, int]:
     """Return sizes with one of them lowered by powers of two, the largest first.
 
     Where all from a threshold on fail that is the threshold, after twice as many tries as it has
@@ -96,12 +94,7 @@ def _lowered(sizes: Sizes) -> Iterator[dict[str, int]]:
             if int(name in COUNTED) <= less < size:
                 yield {**sizes, name: less}
     yield from _without_an_axis(sizes)
-    for one, other in combinations(sizes, 2):  # both sides of an image, a kernel or an option
-        if one.replace("height", "width") == other:
-            for power in reversed(range(1, min(sizes[one], sizes[other]).bit_length())):
-                lower = {name: sizes[name] - 2**power for name in (one, other)}
-                if min(lower.values()) >= 0:
-                    yield {**sizes, **lower}
+    yield from _square(sizes)
     for one, other in combinations(sizes, 2):
         if by_one(one) < sizes[one] and by_one(other) < sizes[other]:
             yield {**sizes, one: by_one(one), other: by_one(other)}
@@ -109,6 +102,16 @@ def _lowered(sizes: Sizes) -> Iterator[dict[str, int]]:
     for name, side, more in product(sizes, IMAGE, (1, 2)):
         if side in sizes and name not in IMAGE and by_one(name) < sizes[name]:
             yield {**sizes, name: by_one(name), side: sizes[side] + more}
+
+
+def _square(sizes: Sizes) -> Iterator[dict[str, int]]:
+    """Yield the sizes with both sides of an image, a kernel or an option lowered together."""
+    for one, size in sizes.items():
+        other = one.replace("height", "width")
+        if other == one or other not in sizes:
+            continue
+        for power in reversed(range(1, min(size, sizes[other]).bit_length())):
+            yield {**sizes, one: size - 2**power, other: sizes[other] - 2**power}
 
 
 def _in_one_group(sizes: Sizes) -> Iterator[dict[str, int]]:

@@ -7,7 +7,6 @@ from dataclasses import dataclass
 from oracle.formula import Call, Formula
 from oracle.geometry import Array
 
-
 NUMBERS, RAISED = "wrong numbers", "raised "
 # How a headline goes on behind what it is about, and the kind of fault that it is.
 KINDS = {

@@ -20,7 +20,7 @@ KEYS = {"dtype", "shape", "data"}
 
 def recorded(call: Mapping[str, Any]) -> dict[str, Any] | None:
     """Return every argument of a call as plain data, None where one of them is none (a network)."""
-    plain = {}
+    plain: dict[str, Any] = {}
     for name, value in call.items():
         if isinstance(value, np.ndarray):
             data = [v if isfinite(v) else str(v) for v in value.ravel().tolist()]
@@ -42,7 +42,7 @@ def restored(operator: Operator, plain: Mapping[str, Any]) -> dict[str, Any]:
     """
     formulas = [argument_names(f) for f in operator.formulas]
     names = {name for both in formulas for part in both for name in part}
-    given = {operator.argument_of(f) for f in operator.gradients} - {None}
+    given = {*operator.gradients.values()}
     # Results of the forward pass and shapes follow from the others.
     owed = {*formulas[0][0], *formulas[0][1], *given, *({"grad_output"} & names)}
     missing, unknown = sorted(owed - {*plain}), sorted({*plain} - names)
@@ -86,4 +86,6 @@ def _array(name: str, value: Mapping[str, Any]) -> Array:
     if not all(type(v) in (int, float) for v in numbers):
         raise ValueError(f"the data of {name} must be numbers, 'nan', 'inf' or '-inf'")
     dtype = np.dtype(np.int64) if value["dtype"] == "int64" else dtype_of(value["dtype"])
-    return np.array(numbers, np.float64 if dtype.kind != "i" else dtype).reshape(shape).astype(dtype)
+    return (
+        np.array(numbers, np.float64 if dtype.kind != "i" else dtype).reshape(shape).astype(dtype)
+    )

@@ -196,7 +196,7 @@ def _written(array: Array) -> str:
 
 
 def _wrong_lines(backend: Backend, answer: Answer) -> list[str]:
-    """Return the first wrong elements of an answer, got and want, by the verdict that found them."""
+    """Return the first elements of an answer that the verdict finds wrong, got and want."""
     if answer.value is None:
         return []
     formula, got, name = answer.formula, answer.value, answer.formula.__name__

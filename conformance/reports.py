@@ -12,7 +12,12 @@ from conformance.certificate import REPEATS, UNJUDGED, Certificate, FoundMismatc
 
 MINUTE = 60  # seconds that a script has
 MOST = 3  # mismatches told in full on a screen
-SKIPPED = ("not claimed", "not run", "deviation", *REPEATS)  # in JUnit's word: neither passed nor failed
+SKIPPED = (
+    "not claimed",
+    "not run",
+    "deviation",
+    *REPEATS,
+)  # in JUnit's word: neither passed nor failed
 
 
 def summary(certificate: Certificate, *, whole: bool) -> Iterator[str]:

@@ -116,7 +116,9 @@ def _once_in_a_row(answers: Sequence[Answer]) -> list[Answer]:
     return [
         one
         for at, one in enumerate(answers)
-        if not at or one.call is not answers[at - 1].call or one.formula is not answers[at - 1].formula
+        if not at
+        or one.call is not answers[at - 1].call
+        or one.formula is not answers[at - 1].formula
     ]
 
 

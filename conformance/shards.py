@@ -20,8 +20,8 @@ from conformance import check
 from conformance.backend import Backend
 from conformance.candidate import one_line
 from conformance.certificate import (
-    UNCLAIMED,
     REPEATS,
+    UNCLAIMED,
     UNJUDGED,
     Campaign,
     Certificate,
@@ -31,6 +31,7 @@ from conformance.certificate import (
 )
 from conformance.certify import certificate, kept_in_both, operators_named
 from conformance.command import other_verdicts
+from conformance.declines import summed
 from conformance.deviations import stale, unmet
 from conformance.fingerprint import suite
 from conformance.isolation.isolated import Limits
@@ -233,6 +234,8 @@ def both(was: Outcome, now: Outcome) -> Outcome:
         now if later else was,
         calls=calls,
         declined=was.declined + now.declined,
+        declined_of=summed((was.declined_of, now.declined_of)),
+        disputed=was.disputed + now.disputed,
         not_judged=was.not_judged + now.not_judged,
         planted=was.planted + now.planted,
         worst_error_over_bound=max(was.worst_error_over_bound, now.worst_error_over_bound),

@@ -62,7 +62,10 @@ def certified(*deviations, **more):
             "to be; pick from ['*', 'matches_oracle'",
         ),
         ([{**ONE, "call": 3}], "the call of the deviation of relu_grad must be a dict of its"),
-        ([{**ONE, "call": {}}], "the deviation of relu_grad: the call lacks 'grad_output'; it needs"),
+        (
+            [{**ONE, "call": {}}],
+            "the deviation of relu_grad: the call lacks 'grad_output'; it needs",
+        ),
         ([{**ONE, "call": {**CALL, "x": 1}}], "the call has 'x'; it needs grad_output, z"),
         ([{**ONE, "call": {**CALL, "z": {}}}], "z must have dtype (float16, bfloat16, "),
         (
@@ -133,7 +136,10 @@ def test_a_known_deviation_is_told_as_drawn(monkeypatch):
 @pytest.mark.parametrize(
     ("entry", "said"),
     [
-        (ONE, f"relu_grad matches_oracle is listed as a known deviation ({REASON}), but it holds on "),
+        (
+            ONE,
+            f"relu_grad matches_oracle is listed as a known deviation ({REASON}), but it holds on ",
+        ),
         (EVERY, f"relu_grad is listed as a known deviation ({REASON}), but all of its properties"),
     ],
 )
@@ -156,7 +162,10 @@ def rarely(grad_output, z):
 @pytest.mark.parametrize("entry", [ONE, EVERY])
 def test_an_entry_that_a_seed_does_not_meet_is_noted_and_fails_nothing(entry):
     rare = {**CALL, "z": {**CALL["z"], "data": [77.125]}}
-    for call, said in ((None, "the entry records no call"), (rare, "its recorded call still fails")):
+    for call, said in (
+        (None, "the entry records no call"),
+        (rare, "its recorded call still fails"),
+    ):
         certificate = certified({**entry, "call": call}, relu_grad=rarely)
         assert certificate.passed
         assert certificate.stale == []

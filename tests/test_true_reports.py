@@ -83,7 +83,11 @@ def remembers_shapes(right):
 
     def wrong(*arrays, **options):
         fresh = right(*arrays, **options)
-        key = (*(getattr(a, "shape", a) for a in arrays), arrays[0].dtype, *map(str, options.items()))
+        key = (
+            *(getattr(a, "shape", a) for a in arrays),
+            arrays[0].dtype,
+            *map(str, options.items()),
+        )
         return both(kept.setdefault(key, fresh), np.copy)
 
     return wrong
@@ -95,7 +99,11 @@ def every_third(right):
     def wrong(*arrays, **options):
         count[0] += 1
         result = right(*arrays, **options)
-        return result if count[0] % 3 else both(result, lambda y: np.nextafter(y, np.inf) if y.dtype.kind == "f" else y + 1)
+        return (
+            result
+            if count[0] % 3
+            else both(result, lambda y: np.nextafter(y, np.inf) if y.dtype.kind == "f" else y + 1)
+        )
 
     return wrong
 
@@ -163,7 +171,9 @@ def require_true(functions, case, script_backend, contract, monkeypatch):
     found = []
     real = Examination.finding
     monkeypatch.setattr(
-        Examination, "finding", lambda exam, **o: found.append((exam, real(exam, **o))) or found[-1][1]
+        Examination,
+        "finding",
+        lambda exam, **o: found.append((exam, real(exam, **o))) or found[-1][1],
     )
     backend = wrap(SimpleNamespace(contract=contract, **functions))
     outcome = examine(backend, operator, formula, property_, examples=300, seed=1)
