@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 UNCLAIMED = "not claimed"
 # The properties of plain answers, the first to be reported first.
 PLAIN = ("matches_oracle", "within_rounding_bound", "returns_what_the_protocol_says")
-SCHEMA = 6  # of the JSON; raised when a field comes, goes or changes its meaning
+SCHEMA = 7  # of the JSON; raised when a field comes, goes or changes its meaning
 SCHEMA_FILE = Path(__file__).with_name("certificate.schema.json")  # says what every field means
 
 ABSENT = "absent"  # how a function is wrong that is claimed and is not there
