@@ -119,6 +119,7 @@ class Examination:
     at_scale: bool = False  # all layers of real networks are judged, not the few small ones
     layers: list[str] = field(default_factory=list)  # that were judged
     layers_left: int = 0  # that were not
+    small: dict[str, list[str]] = field(default_factory=dict)  # how small calls fail, if one does
     nothing: str = ""  # why there is nothing to judge
 
     def dtypes(self) -> tuple[str, ...]:
@@ -449,7 +450,7 @@ class Examination:
 
     def plain(self) -> dict[str, list[str]]:
         """Return the formulas whose plain answers the check failed on, and how they are wrong."""
-        found: dict[str, list[str]] = {}
+        found: dict[str, list[str]] = {**self.small}
         for way, one in self.failures.items():
             if way == self.alike or self.property.name in PLAIN:
                 for name, kinds in one.plain.items():
@@ -471,6 +472,7 @@ class Examination:
         self.until = small.until = inf
         if small.broken is not None:
             found = small.finding(unsteady=False)
+            self.small = {self.formula.__name__: [found.mismatch.kind]}
             return replace(found, property=self.property, at_scale=self.at_scale)
         call, mismatch = self.broken if self.broken is not None and steady else first
         return Finding(
@@ -629,8 +631,8 @@ def _fill(outcome: Outcome, exam: Examination, *, unsteady: bool) -> None:
             outcome.recorded = recorded(shows)
     elif exam.broken is not None:
         outcome.status = "mismatch"
-        outcome.plain, outcome.also_seen = exam.plain(), exam.also_seen()
         outcome.mismatch = report(exam.finding(unsteady=unsteady))
+        outcome.plain, outcome.also_seen = exam.plain(), exam.also_seen()
         outcome.reason = outcome.mismatch.headline
     elif exam.property.on_layers and not (exam.calls or exam.declined):
         outcome.status, outcome.reason = "not run", workloads.TOO_LARGE

@@ -123,10 +123,17 @@ def _in_one_group(sizes: Sizes) -> Iterator[dict[str, int]]:
 
 
 def _without_an_axis(sizes: Sizes) -> Iterator[dict[str, int]]:
-    """Yield the sizes of an array of any number of axes without each: [1, 4] becomes [4]."""
+    """Yield the sizes of an array of any number of axes without one: [1, 4] becomes [4].
+
+    Or with as many elements in the last one: [3, 4] becomes [12].
+    """
     axes = AXES[: sizes.get("axes", 0)]
     for gone in axes[:-1]:  # without the last one: that is a lower number of axes
         sides = [sizes[name] for name in axes if name != gone]
+        yield {**sizes, "axes": len(sides), **dict(zip(axes, [*sides, 1], strict=True))}
+    if len(axes) > 1:
+        *sides, height, width = (sizes[name] for name in axes)
+        sides = [*sides, max(1, height) * max(1, width)]
         yield {**sizes, "axes": len(sides), **dict(zip(axes, [*sides, 1], strict=True))}
 
 
