@@ -7,21 +7,20 @@ So a failing call counts only if the property holds there for answers that are c
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import replace
-from functools import cache
 from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
 
 import oracle
-from conformance.backend import FUNCTIONS, Backend
+from conformance.backend import Backend
 from conformance.candidate import Candidate, Description
 from conformance.mismatch import Declined, Mismatch
 from conformance.operator import Operator
 from conformance.properties import NotJudged, Property
-from oracle.formula import Call, Formula, is_data
+from oracle.formula import Call, Formula, is_data, output_of
 
 # They compare with the oracle itself, which has nothing to add.
 OF_THE_ORACLE = ("matches_oracle", "within_rounding_bound")
@@ -30,14 +29,14 @@ OF_THE_ORACLE = ("matches_oracle", "within_rounding_bound")
 class _Control(Candidate):
     """The oracle under the contract of a backend, with the functions that the backend has."""
 
-    def __init__(self, description: Description) -> None:
-        super().__init__(_functions(), FUNCTIONS)
+    def __init__(self, description: Description, operator: Operator) -> None:
+        super().__init__(_functions(description.functions, operator), description.functions)
         self.description = replace(description, from_numpy=False, to_numpy=False)
 
 
-def control(backend: Backend) -> Backend:
-    """Return the oracle's functions under the contract of `backend`."""
-    return Backend("oracle", _Control(backend.asked.description))
+def control(backend: Backend, operator: Operator) -> Backend:
+    """Return the functions of the oracle, or of a new operator, under the contract of `backend`."""
+    return Backend("oracle", _Control(backend.asked.description, operator))
 
 
 def holds_for_the_oracle(
@@ -62,9 +61,11 @@ def holds_for_the_oracle(
     return True
 
 
-@cache
-def _functions() -> SimpleNamespace:
-    return SimpleNamespace(**{name: _rounded_once(getattr(oracle, name)) for name in FUNCTIONS})
+def _functions(names: Sequence[str], operator: Operator) -> SimpleNamespace:
+    """Return the oracle's functions of these names; those of a new operator are its formulas."""
+    own = {output_of(f).function: f for f in operator.formulas}
+    found = {name: getattr(oracle, name, own.get(name)) for name in names}
+    return SimpleNamespace(**{n: _rounded_once(f) for n, f in found.items() if f is not None})
 
 
 def _rounded_once(function: Callable[..., Any]) -> Callable[..., Any]:

@@ -75,12 +75,16 @@ def reviewed(backend: Backend, outcomes: Sequence[Outcome]) -> Review:
         if one.entry.call and _is_right(backend, one):
             review.stale.append(stale(one))
         else:
-            still = ", and its recorded call still fails or cannot be checked"
-            review.unmet.append(
-                f"{one.words}; {one.calls} calls did not meet it"
-                f"{still if one.entry.call else ', and the entry records no call to check again'}"
-            )
+            review.unmet.append(noted(one))
     return review
+
+
+def noted(one: Unmet) -> str:
+    """Return the sentence on an entry of which nothing is known."""
+    why = "the entry records no call to check again"
+    if one.entry.call:
+        why = "its recorded call still fails or cannot be checked"
+    return f"{one.words}; {one.calls} calls did not meet it, and {why}"
 
 
 def stale(one: Unmet) -> str:

@@ -294,7 +294,7 @@ class Examination:
 
     def _holds_for_the_oracle(self, call: dict[str, Any]) -> bool:
         if self.oracles is None:
-            self.oracles = control(self.backend)
+            self.oracles = control(self.backend, self.operator)
         return holds_for_the_oracle(self.oracles, self.operator, self.formula, self.property, call)
 
     def _remember(self, call: dict[str, Any]) -> None:

@@ -32,7 +32,7 @@ from conformance.certificate import (
 from conformance.certify import certificate, kept_in_both, operators_named
 from conformance.command import other_verdicts
 from conformance.declines import summed
-from conformance.deviations import stale, unmet
+from conformance.deviations import noted, stale, unmet
 from conformance.fingerprint import suite
 from conformance.isolation.isolated import Limits
 from conformance.jobs import limit
@@ -373,6 +373,8 @@ class Tally:
         place = {(formula, name): at for at, (formula, name) in enumerate(self._empty.expected)}
         merged = [outcomes[case] for case in sorted(outcomes, key=place.__getitem__)]
         listed = [Deviation(**one) for one in self._empty.contract["deviations"]]
+        missed = [*unmet(listed, merged)]
+        right = [one for one in missed if one.entry.call and self._stale]
         showed = [
             Showed(*case, one.shards, max(1, len(one.counterexamples)), one.shard)
             for case, one in sorted(seen.items(), key=lambda item: place[item[0][:2]])
@@ -381,7 +383,8 @@ class Tally:
             self._empty,
             outcomes=merged,
             confinement=self._kept,
-            stale=[stale(one) for one in unmet(listed, merged) if one.entry.call and self._stale],
+            stale=[stale(one) for one in right],
+            unmet=[noted(one) for one in missed if one not in right],
             campaign=Campaign(self.asked, shards, showed),
         )
 
