@@ -118,6 +118,8 @@ class Run:
         """Return the certificate of every backend; what is not claimed is in it without a test."""
         if self._certificates is None:
             self._certificates = self._made()
+            for backend in self.backends:  # recorded calls of known deviations were made again
+                backend.asked.close()
         return self._certificates
 
     def _made(self) -> list[Certificate]:
@@ -345,8 +347,6 @@ def pytest_sessionfinish(session: pytest.Session, exitstatus: int) -> None:
     if exitstatus == pytest.ExitCode.INTERNAL_ERROR:  # pytest prints no summary then
         _tell_kept(run, config.pluginmanager.get_plugin("terminalreporter"))
     certificates = run.certificates() if run.outcomes else []
-    for backend in run.backends:  # which recorded calls of known deviations were asked again
-        backend.asked.close()
     for one in certificates:
         if one.backend in run.files():
             run.files()[one.backend].write_text(one.to_json(), encoding="utf-8")
