@@ -62,6 +62,7 @@ class Backend:
     path: str = ""  # the import path that a script can use, where there is one
     contract: Contract = field(init=False)
     answers: list[Answer] = field(default_factory=list, repr=False)  # of the call being judged
+    declined: tuple[Formula, Call] | None = field(default=None, repr=False)  # last
     # What it did in other processes that judged it, as `asked.kept()` tells it there.
     kept_elsewhere: list[dict[str, Any]] = field(default_factory=list, init=False)
     speaks_dlpack: bool = field(default=False, init=False)  # its results came through DLPack
@@ -204,7 +205,12 @@ class Backend:
         """Return the reply to a legal call; where there is no answer that is a verdict."""
         record = Answer(formula, call, None)
         self.answers.append(record)
-        reply = self._legal(formula, self.asked.perform(request))
+        try:
+            reply = self._legal(formula, self.asked.perform(request))
+        except Declined:  # neither right nor wrong
+            self.answers.pop()
+            self.declined = formula, call
+            raise
         record.value = reply.arrays[0]
         return reply
 

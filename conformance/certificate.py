@@ -13,6 +13,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from conformance.coverage import Covered
+from conformance.declines import in_common, summed
+from conformance.profiles import PROFILES
 from conformance.protocol import POLICIES
 from conformance.schema import Malformed, parsed, problem, require
 from oracle.rounding import FORMATS
@@ -22,13 +24,26 @@ if TYPE_CHECKING:
     from conformance.report import MismatchReport
 
 UNCLAIMED = "not claimed"
+# The properties of plain answers, the first to be reported first.
+PLAIN = ("matches_oracle", "within_rounding_bound", "returns_what_the_protocol_says")
 SCHEMA = 7  # of the JSON; raised when a field comes, goes or changes its meaning
 SCHEMA_FILE = Path(__file__).with_name("certificate.schema.json")  # says what every field means
 
+ABSENT = "absent"  # how a function is wrong that is claimed and is not there
+# What repeats the mismatch of the plain answers: it fails on them, or needs right ones.
+ALSO_FAILS, NOT_CHECKED = "also fails", "not checked"
+REPEATS = (ALSO_FAILS, NOT_CHECKED)
+SHORT = {ALSO_FAILS: "also", NOT_CHECKED: "n/c"}  # in the table
+WITNESSES = {
+    "exact oracle": ("matches_oracle", "within_rounding_bound"),
+    "finite differences": ("finite_differences",),
+    "PyTorch": ("matches_torch",),
+}
+FOUND = ("mismatch", "deviation", ALSO_FAILS)  # the check met a wrong answer
 FEW = 4  # layers that are named where a certificate is printed; its JSON names all
 NOTHING = "-"  # in the table, where a claim is not made
 UNJUDGED = ("no call", "blind")
-STATUSES = ("passed", "mismatch", "deviation", *UNJUDGED, UNCLAIMED, "not run")
+STATUSES = ("passed", "mismatch", "deviation", *UNJUDGED, *REPEATS, UNCLAIMED, "not run")
 SHOUTED = {"mismatch": "WRONG", "deviation": "DEVIATES"}
 
 
@@ -43,8 +58,12 @@ class Outcome:
     reason: str = ""  # why it is not passed; of a mismatch and a deviation what is wrong
     deviation: str = ""  # why the contract lists what is wrong as a known deviation
     drawn: str = ""  # the call that a known deviation showed on; nobody made it small
+    # The smallest call met on which a known deviation showed, for the entry to record.
+    recorded: dict[str, Any] | None = None
     calls: dict[str, dict[str, int]] = field(default_factory=dict)  # dtype -> stratum -> judged
     declined: int = 0
+    # Calls that were declined and answered, by formula and class of options, of what was declined.
+    declined_of: dict[str, dict[str, list[int]]] = field(default_factory=dict)
     not_judged: int = 0
     planted: int = 0  # wrong answers that were planted in the backend's place, and rejected
     worst_error_over_bound: float = 0.0
@@ -55,6 +74,11 @@ class Outcome:
     # Combinations of option classes that were met, as `conformance.coverage.Covered` has them.
     covered: list[dict[str, Any]] = field(default_factory=list)
     ended: str = ""  # the function a call of which reached a limit or ended the process
+    disputed: int = 0  # calls on which the property fails for the oracle, too: not counted
+    # Formulas whose plain answers are wrong where it failed, and how.
+    plain: dict[str, list[str]] = field(default_factory=dict)
+    also: list[str] = field(default_factory=list)  # checks that fail on the same wrong answers
+    also_seen: list[str] = field(default_factory=list)  # what else was wrong, of other kinds
     mismatch: MismatchReport | dict[str, Any] | None = None
 
     @property
@@ -65,7 +89,13 @@ class Outcome:
     @property
     def text(self) -> str:
         """What is to be read of it: a mismatch's report, else the reason."""
-        return str(_mismatch(self).get("text", self.reason))
+        text = str(_mismatch(self).get("text", self.reason))
+        if not self.also:
+            return text
+        lines = textwrap.wrap(", ".join(self.also), 84, subsequent_indent="  ")
+        row = "\n".join(f"  {'' if n else 'also fails':<14}{line}" for n, line in enumerate(lines))
+        before, script, after = text.partition("\n  script  ")
+        return f"{before}\n{row}{script}{after}"
 
     @property
     def verdict(self) -> str:
@@ -191,6 +221,9 @@ class Certificate:
     stale: list[str] = field(
         default_factory=list
     )  # listed deviations that are none, a sentence each
+    unmet: list[str] = field(
+        default_factory=list
+    )  # listed deviations that no check met, a sentence each
     campaign: Campaign | None = None  # of several runs, whose seeds come from this one's
 
     @property
@@ -275,13 +308,9 @@ class Certificate:
 
     @property
     def witnesses(self) -> dict[str, bool]:
-        """Which independent sources of the right answer were asked."""
-        asked = {o.property_name for o in self.outcomes if o.judged}
-        return {
-            "exact oracle": bool(asked & {"matches_oracle", "within_rounding_bound"}),
-            "finite differences": "finite_differences" in asked,
-            "PyTorch": "matches_torch" in asked,
-        }
+        """Which independent sources of the right answer were asked, or found a mismatch."""
+        asked = {o.property_name for o in self.outcomes if o.judged or o.status in FOUND}
+        return {name: not asked.isdisjoint(properties) for name, properties in WITNESSES.items()}
 
     @property
     def level(self) -> str:
@@ -293,7 +322,15 @@ class Certificate:
         ways = self.contract.get("algorithms", {})
         in_norm = [f for f in judged if ways.get(f, DIRECT) != DIRECT]
         weaker = f", {len(in_norm)} of them bounded in norm only" if in_norm else ""
-        return f"{len(judged)} of {len(whole)} formulas{weaker}, {_listed(dtypes) or 'no dtype'}"
+        profile = next((p for p, count in PROFILES.items() if count == self.examples), "short")
+        short = f"{profile}: {self.examples} geometries a check; "
+        some = list(dict.fromkeys(o for c in _declines(self).values() for o in c))
+        but = f"; declined: {', '.join(some[:FEW])}{', ...' if len(some) > FEW else ''}"
+        return (
+            f"{short if self.examples < PROFILES['certify'] else ''}"
+            f"{len(judged)} of {len(whole)} formulas{weaker}, {_listed(dtypes) or 'no dtype'}"
+            f"{but if some else ''}"
+        )
 
     def to_json(self) -> str:
         """Return the certificate as a JSON text; its last field is the SHA-256 of all others."""
@@ -396,7 +433,7 @@ def _unsure(outcome: Outcome) -> str:
     check = f"{outcome.formula} {outcome.property_name}"
     if outcome.status not in STATUSES:
         return f"{check}: there is no status {outcome.status!r}"
-    if outcome.status in UNJUDGED:
+    if outcome.status in (*UNJUDGED, *REPEATS):
         return f"{check}: {outcome.reason}"
     if outcome.status == "passed" and not outcome.judged:
         return f"{check}: passed, and no call was checked"
@@ -424,6 +461,8 @@ def _deviations(c: Certificate) -> Iterable[str]:
             yield f"      on {one.drawn}"
     for sentence in c.stale:
         yield f"  STALE: {sentence}"
+    for sentence in c.unmet:
+        yield from _wrapped(f"not met: {sentence}")
 
 
 def _table(outcomes: Sequence[Outcome]) -> Iterable[str]:
@@ -451,6 +490,11 @@ def _table(outcomes: Sequence[Outcome]) -> Iterable[str]:
     legend = ", ".join(f"{number}\xa0{p}" for number, p in enumerate(properties, 1))
     for line in textwrap.wrap(legend, 98):
         yield "  " + line.replace("\xa0", " ")
+    found = {o.status for o in outcomes}
+    if ALSO_FAILS in found:
+        yield f"  {SHORT[ALSO_FAILS]}: fails on the same wrong answers"
+    if NOT_CHECKED in found:
+        yield f"  {SHORT[NOT_CHECKED]}: not checked, for it needs right plain answers"
     yield ""
 
 
@@ -459,6 +503,8 @@ def _cell(outcome: Outcome) -> str:
         return SHOUTED[outcome.status]
     if outcome.status == UNCLAIMED:
         return NOTHING
+    if outcome.status in REPEATS:
+        return SHORT[outcome.status]
     if outcome.status != "passed":
         return outcome.status
     declined = f"-{outcome.declined}" if outcome.declined else ""
@@ -491,16 +537,18 @@ def _summary(c: Certificate) -> Iterable[str]:
     declined = sum(o.declined for o in c.outcomes)
     if declined:
         yield f"  declined: {declined} calls raised NotImplementedError (-n above); none was passed"
+    yield from _declined_of(c)
     judged = {o.formula for o in c.outcomes if o.status != "not claimed"}
     skipped = sum(o.not_judged for o in c.outcomes)
     if skipped:
         yield f"  not applicable: {skipped} calls that a property says nothing about, not counted"
+    yield from _disputed(c)
     unclaimed = sorted({o.formula for o in c.outcomes} - judged)
     if unclaimed:
         yield f"  not claimed: {', '.join(unclaimed)}"
     yield from _partly(c)
     yield from _claims(c)
-    asked = [name for name, was in c.witnesses.items() if was]
+    asked = [f"{name}{_found_by(c, name)}" for name, was in c.witnesses.items() if was]
     absent = [name for name, was in c.witnesses.items() if not was]
     yield f"  witnesses: {', '.join(asked) or 'none'}" + (
         f"; not run: {', '.join(absent)}" if absent else ""
@@ -515,6 +563,33 @@ def _summary(c: Certificate) -> Iterable[str]:
     yield from _campaign(c.campaign)
     each = " and shard" if c.campaign is not None else ""
     yield f"  seed {c.seed}, {c.examples} examples a check{each}"
+
+
+def _declined_of(c: Certificate) -> Iterable[str]:
+    for formula, counts in _declines(c).items():
+        told = ", ".join(f"{count} with {what}" for what, count in counts.items())
+        yield from _wrapped(f"  {formula} declined {told}")
+
+
+def _disputed(c: Certificate) -> Iterable[str]:
+    disputed = sum(o.disputed for o in c.outcomes)
+    if disputed:
+        yield from _wrapped(
+            f"disputed: {disputed} calls on which the oracle fails the property, too, not counted: "
+            "a fault of gradoracle, please report it"
+        )
+
+
+def _declines(c: Certificate) -> dict[str, dict[str, int]]:
+    """Return what was declined of each formula, the most first."""
+    found = summed(one.declined_of for one in c.outcomes)
+    return {formula: in_common(counts) for formula, counts in found.items()}
+
+
+def _found_by(c: Certificate, name: str) -> str:
+    """Return in how many checks a witness met a wrong answer."""
+    count = sum(o.status in FOUND and o.property_name in WITNESSES[name] for o in c.outcomes)
+    return f" (wrong answers in {count} check{'s' * (count > 1)})" if count else ""
 
 
 def _campaign(campaign: Campaign | None) -> Iterable[str]:

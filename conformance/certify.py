@@ -15,9 +15,10 @@ from typing import Any
 
 from conformance.backend import Backend
 from conformance.candidate import describe, one_line
+from conformance.causes import folded
 from conformance.certificate import Certificate, Outcome
 from conformance.checks import checks
-from conformance.deviations import stale
+from conformance.deviations import reviewed
 from conformance.environment import environment
 from conformance.errors import OURS, UsageError
 from conformance.examine import can_be, examine
@@ -110,7 +111,9 @@ def _certified(
                 progress(outcomes[-1])
             if done:
                 stopped = certificate(judged, outcomes, seed, count, chosen, at_scale=at_scale)
-                return replace(stopped, stale=[])  # a short look says nothing of what holds
+                return replace(
+                    stopped, stale=[], unmet=[]
+                )  # a short look says nothing of what holds
     return certificate(judged, outcomes, seed, examples, chosen, at_scale=at_scale)
 
 
@@ -183,8 +186,10 @@ def certificate(
     at_scale: bool = False,
 ) -> Certificate:
     """Return the certificate of a backend's outcomes."""
+    outcomes = folded(outcomes)
     with one_thread():
         circumstances = environment()
+        review = reviewed(backend, outcomes)
     return Certificate(
         backend=backend.name,
         origin=backend.origin,
@@ -194,7 +199,8 @@ def certificate(
         environment=circumstances,
         outcomes=outcomes,
         expected=[[f.__name__, p.name] for _, f, p in checks(operators)],
-        stale=stale(backend, outcomes),
+        stale=review.stale,
+        unmet=review.unmet,
         confinement=reduce(kept_in_both, backend.kept_elsewhere, backend.asked.kept()),
         files=files_of(backend.path) if backend.path else {},
         suite=suite(),

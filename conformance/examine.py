@@ -9,7 +9,7 @@ import hashlib
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from math import inf
+from math import inf, prod
 from time import perf_counter
 from typing import Any, TypeAlias
 
@@ -17,26 +17,39 @@ import numpy as np
 
 from conformance import counterexample
 from conformance.backend import Backend, How
-from conformance.certificate import UNCLAIMED, UNJUDGED, Outcome
+from conformance.certificate import ABSENT, PLAIN, UNCLAIMED, UNJUDGED, Outcome
 from conformance.choices import Choices, spread
+from conformance.control import control, holds_for_the_oracle
 from conformance.coverage import CHANGED, DTYPE, DTYPES, Cover, Covered
 from conformance.covering import Row
 from conformance.data import Style
-from conformance.evidence import explanations, wrong_answers
+from conformance.declines import Declines
+from conformance.evidence import (
+    APART,
+    NO_ANSWER,
+    as_plain,
+    explanations,
+    kind_of,
+    plainly_wrong,
+    with_other_numbers,
+    wrong_answers,
+)
 from conformance.lies import blindness
 from conformance.minimise import boldest, simplest_numbers, smallest_sizes
 from conformance.misconceptions import is_evidence
-from conformance.mismatch import Answer, Declined, Ended, Mismatch
+from conformance.mismatch import ENDED, Answer, Declined, Ended, Mismatch
 from conformance.operator import Geometry, Operator, Variant
 from conformance.profiles import PROFILES
 from conformance.properties import PROPERTIES, NothingToJudge, NotJudged, Property
 from conformance.properties.property import FEWEST
+from conformance.recorded import recorded
 from conformance.report import Finding, in_a_line, report
 from conformance.scale import workloads
 from conformance.scale.data import NUMBERS, LayerCall, layer_call
 from conformance.strategies import draw
 from conformance.textbook import textbook
 from oracle.formula import Call, Chained, Formula, algebra, is_data, output_of
+from oracle.geometry import Array, Shape
 from oracle.network import LINKS
 from oracle.rounding import HALVES
 from oracle.transforms import DIRECT
@@ -51,6 +64,37 @@ TOGETHER = 16  # rows of a covering array that are performed at once
 ATTEMPTS = 4  # to draw calls that a property says something about
 REMEMBERED = 8  # calls on which wrong answers are planted, at most
 EVIDENCE = 20  # answers kept to tell misconceptions apart, at most
+# Calls that follow the first failing one: another fault may show there, and a graver one.
+FURTHER, FURTHER_IF_LIGHT = 24, 100
+RECORDED = 1000  # elements of a call, at most, that a known deviation records
+
+
+@dataclass(frozen=True)
+class Failure:
+    """A call that failed, and how."""
+
+    call: dict[str, Any]
+    mismatch: Mismatch
+    drawn: tuple[Geometry, Style, str] | None
+    plain: Mapping[str, tuple[str, ...]]  # formulas whose plain answers are wrong there, and how
+
+    @property
+    def is_empty(self) -> bool:
+        """Whether an array of the call has no elements."""
+        return _is_empty(self.call)
+
+    def weight(self, property_: Property) -> int:
+        """Return how much it says: 0 of a fault of its own, in an ordinary call."""
+        repeats = bool(self.plain) and property_.name not in PLAIN
+        return 4 * repeats + 2 * self.is_empty + (self.mismatch.kind == "dtype")
+
+
+def _size(call: Mapping[str, Any]) -> int:
+    return sum(array.size for array in call.values() if isinstance(array, np.ndarray))
+
+
+def _is_empty(call: Mapping[str, Any]) -> bool:
+    return any(array.size == 0 for array in call.values() if is_data(array))
 
 
 Drawn: TypeAlias = tuple[Geometry, Style, str]  # what a call is made of; the dtype is last
@@ -68,11 +112,19 @@ class Examination:
     examples: int
     calls: Counter[tuple[str, str]] = field(default_factory=Counter)  # (dtype, stratum)
     declined: int = 0
+    declines: Declines = field(default_factory=Declines)  # what the declined calls are
     not_judged: int = 0
     worst: float = 0.0
     drawn: tuple[Geometry, Style, str] | None = None  # what the last call was made of
     layer: Geometry | None = None  # the last one that was judged
     broken: tuple[dict[str, Any], Mismatch] | None = None
+    # The first call that failed in each way, and how many calls may follow the first of all.
+    failures: dict[tuple[Any, ...], Failure] = field(default_factory=dict)
+    smallest: dict[tuple[Any, ...], dict[str, Any]] = field(default_factory=dict)
+    further: int = 0
+    alike: tuple[Any, ...] | None = None  # how a smaller call must fail
+    disputed: int = 0  # calls on which the property fails for the oracle, too
+    oracles: Backend | None = None  # its functions under the backend's contract
     evidence: list[Answer] = field(default_factory=list)
     # Calls on which wrong answers are planted, by geometry.
     remembered: dict[int, dict[str, Any]] = field(default_factory=dict)
@@ -85,7 +137,10 @@ class Examination:
     layers: list[str] = field(default_factory=list)  # that were judged
     layers_left: int = 0  # that were not
     covered: list[Covered] = field(default_factory=list)  # by covering arrays
-    small: Property | None = None  # what fails on the small call that shows a layer's fault
+    small_property: Property | None = (
+        None  # what fails on the small call that shows a layer's fault
+    )
+    small: dict[str, list[str]] = field(default_factory=dict)  # how small calls fail, if one does
     nothing: str = ""  # why there is nothing to judge
 
     def dtypes(self) -> tuple[str, ...]:
@@ -267,12 +322,63 @@ class Examination:
         return judged
 
     def judge_call(self, call: dict[str, Any]) -> bool:
-        """Judge one call and return whether it counts; a broken property raises Mismatch."""
+        """Judge one call and return whether it counts.
+
+        A broken property raises Mismatch, the gravest of what was met, once some more calls have
+        been judged: what is wrong with an empty batch or one dtype must not hide what is wrong
+        with every other call.
+        """
+        if self.failures:
+            self.further -= 1
+            if self.further < 0:
+                self.settle()
+        try:
+            return self._judged(call)
+        except Mismatch as mismatch:
+            failure = Failure(call, mismatch, self.drawn, self._plain(call, mismatch))
+            limit = FURTHER_IF_LIGHT if failure.weight(self.property) else FURTHER
+            self.further = min(self.further, limit) if self.failures else limit
+            way = self._way(failure)
+            self.failures.setdefault(way, failure)
+            if _size(call) < _size(self.smallest.get(way, self.failures[way].call)):
+                self.smallest[way] = call
+            if self.property.on_layers or mismatch.kind in ENDED:
+                self.settle()
+            return False
+
+    def settle(self) -> None:
+        """Raise the gravest Mismatch that was met, the first of several."""
+        if self.failures:
+            worst = min(self.failures.values(), key=lambda one: one.weight(self.property))
+            self.broken, self.drawn = (worst.call, worst.mismatch), worst.drawn
+            self.shown = list(self.backend.answers)
+            self.alike = self._way(worst)
+            raise worst.mismatch
+
+    def _way(self, failure: Failure) -> tuple[Any, ...]:
+        """Return how a call fails: two calls that fail alike may show the same fault."""
+        repeats = bool(failure.plain) and self.property.name not in PLAIN
+        return failure.mismatch.kind, repeats, failure.is_empty
+
+    def _plain(self, call: dict[str, Any], mismatch: Mismatch) -> dict[str, tuple[str, ...]]:
+        """Return the formulas whose plain answers are wrong in a failing call, and how."""
+        if self.property.on_layers:
+            return {}
+        found: dict[str, tuple[str, ...]] = {}
+        for answer in plainly_wrong(self.backend, self.property, call, mismatch):
+            kind = kind_of(self.backend, answer)
+            name, kind = answer.formula.__name__, mismatch.kind if kind == NO_ANSWER else kind
+            found[name] = tuple(dict.fromkeys((*found.get(name, ()), kind)))
+        return found
+
+    def _judged(self, call: dict[str, Any]) -> bool:
+        """Judge one call and return whether it counts; what fails it raises Mismatch."""
         self.backend.answers.clear()
         try:
             share = self.property.check(self.backend, self.operator, self.formula, call)
         except Declined:
             self.declined += 1
+            self.declines.decline(*(self.backend.declined or (self.formula, call)))
             return False
         except NotJudged as reason:
             self.not_judged += 1
@@ -280,17 +386,24 @@ class Examination:
                 self.nothing = str(reason)
             return False
         except Mismatch as mismatch:
-            if not self._is_same_end(mismatch):
+            if isinstance(mismatch, Ended):
+                self.hits -= bool(mismatch.over) and self.shrinks
+            elif not self._holds_for_the_oracle(call):  # our fault, not the backend's
+                self.disputed += 1
                 return False
-            self.broken = call, mismatch
-            self.shown = list(self.backend.answers)
             raise
+        self.declines.answer(self.formula, call)
         self.worst = max(self.worst, share)
         self._remember(call)
         if not self.property.on_layers:  # whose answers are too many numbers to keep
             room = EVIDENCE - len(self.evidence)
             self.evidence += [a for a in self.backend.answers[:room] if is_evidence(a)]
         return True
+
+    def _holds_for_the_oracle(self, call: dict[str, Any]) -> bool:
+        if self.oracles is None:
+            self.oracles = control(self.backend, self.operator)
+        return holds_for_the_oracle(self.oracles, self.operator, self.formula, self.property, call)
 
     def _remember(self, call: dict[str, Any]) -> None:
         """Keep a call with numbers, of another geometry and dtype than the last one.
@@ -311,16 +424,11 @@ class Examination:
             self.remembered.setdefault(geometry.seed, call)
 
     def fails(self, call: dict[str, Any]) -> bool:
-        """Return whether a call breaks the property; no more, where time is up."""
+        """Return whether a call fails, in the way that `alike` says; False after the deadline."""
         return self._one_fails([call], how=None)
 
     def _is_same_end(self, mismatch: Mismatch) -> bool:
-        """Return whether a call ends as the one that is made smaller: at the same limit, or none.
-
-        A call over a limit counts as one of those that there is time for.
-        """
-        if isinstance(mismatch, Ended) and mismatch.over and self.shrinks:
-            self.hits -= 1
+        """Return whether a call ends as the one to be made smaller: at the same limit, or none."""
         if self.broken is None or not self.shrinks:
             return True
         one, other = mismatch, self.broken[1]
@@ -328,10 +436,14 @@ class Examination:
             return (one.function, one.over) == (other.function, other.over)
         return isinstance(one, Ended) == isinstance(other, Ended)
 
+    def passes(self, call: dict[str, Any]) -> bool:
+        """Return whether a call counts and passes; one that fails raises Mismatch."""
+        return self._judged(call)
+
     def _keeps(self, call: dict[str, Any]) -> bool:
         """Return whether a call is judged and keeps the property."""
         try:
-            return self.judge_call(call)
+            return self._judged(call)
         except Mismatch:
             return False
 
@@ -341,14 +453,32 @@ class Examination:
             self.backend.foresee(*((self.formula, call) for call in calls), how=[how])
         try:
             for call in calls:
-                if perf_counter() < self.until and self.hits > 0:
-                    self.judge_call(call)
-                else:
+                if perf_counter() >= self.until or self.hits <= 0:
                     self.cut = True
-        except Mismatch:
-            return True
+                    return False
+                if self._fails_alike(call):
+                    return True
+            return False
         finally:
             self.backend.forget()
+
+    def _fails_alike(self, call: dict[str, Any]) -> bool:
+        """Return whether a call fails, and for a fault of the same kind if there is one already."""
+        try:
+            self._judged(call)
+        except Mismatch as mismatch:
+            answers = list(self.backend.answers)
+            if not self._is_same_end(mismatch):
+                return False
+            if self.alike is not None:
+                failure = Failure(call, mismatch, self.drawn, self._plain(call, mismatch))
+                *way, is_empty = self._way(failure)
+                *want, may_be_empty = self.alike
+                if way != want or (is_empty and not may_be_empty):
+                    return False
+            self.backend.answers[:] = answers  # without what was asked to compare
+            self.broken, self.shown = (call, mismatch), answers
+            return True
         return False
 
     def minimise(self) -> bool:
@@ -398,7 +528,19 @@ class Examination:
             for one in styles
             if (seed, one) != (own, style)
         ]
-        return self._one_fails([*others, self._level(first)], self.property.asks)
+        cropped = [self._cropped(first, last=last) for last in (False, True)]
+        return self._one_fails([*cropped, *others, self._level(first)], self.property.asks)
+
+    def _cropped(self, call: dict[str, Any], *, last: bool) -> dict[str, Any]:
+        """Return a call whose arrays are the first or the last part of those that failed last."""
+        failed = {} if self.broken is None else self.broken[0]
+        parts: dict[str, Any] = {}
+        for name, array in call.items():
+            whole = failed.get(name)
+            if whole is not None and is_data(array) and whole.dtype == array.dtype:
+                parts[name] = _part(whole, array.shape, last=last)
+        parts = {name: part for name, part in parts.items() if part is not None}
+        return self.operator.complete({**call, **parts}, 0)
 
     def _level(self, call: dict[str, Any]) -> dict[str, Any]:
         """Return a call whose operands are 0: all equal, which draws of few numbers seldom are."""
@@ -414,8 +556,18 @@ class Examination:
         answers, self.shrinks = list(self.backend.answers), False
         assert self.broken is not None, "a finding needs a call that broke the property"  # noqa: S101
         call, mismatch = self.broken
-        history = not unsteady and self.backend.asked.renew() and self._keeps(call)
-        blamed = wrong_answers(self.backend, answers)
+        blamed, plain = wrong_answers(self.backend, answers), False
+        if self.property.name in APART:
+            self.backend.answers[:] = answers
+            wrong = plainly_wrong(self.backend, self.property, call, mismatch)
+            if plain := bool(wrong):
+                blamed, call = wrong, dict(wrong[0].call)
+                mismatch = as_plain(self.backend, wrong[0], mismatch)
+        if self.property.name == "is_stateless" and (plain or len(answers) == 1):
+            # What was asked before is not known here: the script asks for other numbers first.
+            last, plain = blamed[0] if plain else answers[-1], False
+            answers = [with_other_numbers(last), last]
+        history = not (unsteady or plain) and self.backend.asked.renew() and self._keeps(call)
         looks_like: list[str] = []
         if blamed and blamed[0].value is not None:  # no wrong formula raises or crashes
             known = (*answers, *self.evidence)
@@ -423,8 +575,31 @@ class Examination:
         return Finding(
             self.backend, self.operator, self.formula, self.property, self.seed, self.examples,
             call, mismatch,
-            answers, blamed, looks_like, unsteady, self.at_scale, history, self.cut,
+            answers, blamed, looks_like, unsteady, self.at_scale, history, self.cut, plain,
+            self.also_seen(),
         )  # fmt: skip
+
+    def also_seen(self) -> list[str]:
+        """Return what else was wrong on the calls of the check, each with the call it showed on.
+
+        That the same is wrong with empty arrays, too, adds nothing.
+        """
+        known = None if self.alike is None else self.alike[:2]
+        also: dict[tuple[Any, ...], str] = {}
+        for (*way, _), one in self.failures.items():
+            if (*way,) != known:
+                on = in_a_line(self.formula, one.mismatch.call or one.call)
+                also.setdefault((*way,), f"{one.mismatch.headline} (on {on})")
+        return [*also.values()]
+
+    def plain(self) -> dict[str, list[str]]:
+        """Return the formulas whose plain answers the check failed on, and how they are wrong."""
+        found: dict[str, list[str]] = {**self.small}
+        for way, one in self.failures.items():
+            if way == self.alike or self.property.name in PLAIN:
+                for name, kinds in one.plain.items():
+                    found[name] = list(dict.fromkeys((*found.get(name, ()), *kinds)))
+        return found
 
     def _finding_of_layer(self, layer: Geometry) -> Finding:
         """Tell of a layer by a small call that breaks an ordinary property, if there is one.
@@ -440,8 +615,9 @@ class Examination:
             smallest_sizes(layer.sizes, lambda sizes: self._fails_as_layer(sizes, layer, small))
         self.until = small.until = inf
         if small.broken is not None:
-            self.small = small.property
+            self.small_property = small.property
             found = small.finding(unsteady=False)
+            self.small = {self.formula.__name__: [found.mismatch.kind]}
             return replace(found, property=self.property, at_scale=self.at_scale)
         call, mismatch = self.broken if self.broken is not None and steady else first
         return Finding(
@@ -453,8 +629,9 @@ class Examination:
         exact = isinstance(call, LayerCall) and call.largest_sum
         ordinary = PROPERTIES["matches_oracle" if exact else "within_rounding_bound"]
         return Examination(
-            self.backend, self.operator, self.formula, ordinary, self.seed, self.examples
-        )
+            self.backend, self.operator, self.formula, ordinary, self.seed, self.examples,
+            alike=self.alike,
+        )  # fmt: skip
 
     def _fails_as_layer(
         self, sizes: Mapping[str, int], layer: Geometry, small: Examination
@@ -484,6 +661,20 @@ class Examination:
         )  # fmt: skip
 
 
+def _part(array: Array, shape: Shape, *, last: bool) -> Array | None:
+    """Return the first or the last part of an array that has a shape, None where it is larger."""
+    if array.ndim == len(shape):
+        sides = [*zip(array.shape, shape, strict=True)]
+        if any(part > side for side, part in sides):
+            return None
+        ends = ((side - part, side) if last else (0, part) for side, part in sides)
+        return np.array(array[tuple(slice(*end) for end in ends)])
+    count = prod(shape)
+    if count > array.size:
+        return None
+    return np.array(array.ravel()[array.size - count if last else 0 :][:count]).reshape(shape)
+
+
 def examine(
     backend: Backend,
     operator: Operator,
@@ -504,7 +695,12 @@ def examine(
     outcome = Outcome(backend.name, formula.__name__, property_.name)
     exam = Examination(backend, operator, formula, property_, seed, examples, at_scale=at_scale)
     outcome.status, outcome.reason = _unasked(exam)
-    if outcome.reason or _is_stopped(outcome, exam):
+    if outcome.reason:
+        if outcome.status == "mismatch":  # what is claimed is not there
+            absent = next(f for f in _needed(operator, formula, property_) if not backend.has(f))
+            outcome.plain = {absent.__name__: [ABSENT]}
+        return outcome
+    if _is_stopped(outcome, exam):
         return outcome
     unsteady = False
     try:
@@ -512,6 +708,7 @@ def examine(
             exam.judge_layers(_own_seed(exam))
         else:
             _judge_drawn(exam)
+        exam.settle()
     except Mismatch:
         assert exam.broken is not None, "what breaks a property is kept"  # noqa: S101
         once = exam.layer is not None or exam._over()  # noqa: SLF001 - the limit would be paid again
@@ -548,6 +745,16 @@ def can_be(
         reasons = outcome.status == "deviation" and outcome.deviation
         return reasons == (listed.reason if listed is not None else False)
     return outcome.status in UNJUDGED
+
+
+def unclaimed(
+    backend: Backend, operator: Operator, formula: Formula, property_: Property
+) -> Outcome | None:
+    """Return the outcome of a check that the backend does not claim, None where it is to be run."""
+    status, reason = unasked(backend, operator, formula, property_)
+    if status != UNCLAIMED:
+        return None
+    return Outcome(backend.name, formula.__name__, property_.name, status, reason)
 
 
 def _unasked(exam: Examination) -> tuple[str, str]:
@@ -618,12 +825,17 @@ def _fill(outcome: Outcome, exam: Examination, *, unsteady: bool) -> None:
     outcome.covered = [one._asdict() for one in exam.covered]
     outcome.layers, outcome.layers_left = exam.layers, exam.layers_left
     end = exam.broken[1] if exam.broken is not None else None
+    outcome.disputed, outcome.declined_of = exam.disputed, exam.declines.told(outcome.formula)
     known = exam.backend.contract.deviation(outcome.formula, outcome.property_name)
     if exam.broken is not None and known is not None:
         call, mismatch = exam.broken
         outcome.status, outcome.deviation = "deviation", known.reason
         outcome.reason = mismatch.headline
         outcome.drawn = in_a_line(exam.formula, mismatch.call or call)
+        outcome.also_seen = exam.also_seen()
+        shows = exam.smallest.get(exam.alike or (), call)
+        if _size(shows) <= RECORDED and not exam.property.on_layers:
+            outcome.recorded = recorded(shows)
         if isinstance(end, Ended) and end.over:
             outcome.ended = end.function
     elif exam.broken is not None:
@@ -632,10 +844,11 @@ def _fill(outcome: Outcome, exam: Examination, *, unsteady: bool) -> None:
         outcome.mismatch = report(finding)
         outcome.mismatch.replay = counterexample.written(
             exam.operator,
-            exam.small or exam.property,
+            exam.small_property or exam.property,
             finding.call,
             steady=exam.backend.isolated and not (finding.unsteady or finding.history),
         )
+        outcome.plain, outcome.also_seen = exam.plain(), exam.also_seen()
         outcome.reason = outcome.mismatch.headline
         if isinstance(end, Ended) and (end.over or end.function not in exam.backend.answered):
             outcome.ended = end.function

@@ -12,6 +12,7 @@ from conformance.backend import Backend
 from conformance.mismatch import Mismatch
 from oracle.formula import Call, Formula, is_place, output_of
 from oracle.geometry import Array
+from oracle.non_finite import NonFiniteTruth
 from oracle.rounding import flushed, is_real
 from oracle.truth import Truth, answer_dtype, answer_shape, data_dtype, truth
 
@@ -102,10 +103,8 @@ def require_truth(backend: Backend, formula: Formula, call: Call, got: Array) ->
     if wrong.any():
         at = tuple(np.argwhere(wrong)[0].tolist())
         accumulator = backend.contract.accumulator(data_dtype(call).name)
-        reason = f"{share[at]:.3g} times what rounding in {accumulator} explains"
-        if np.isinf(share[at]):
-            reason = "no rounding explains that"
-        want = right.as_float(got.dtype if exact else np.dtype(np.float64))
+        reason = explained(float(share[at]), accumulator)
+        want = wanted(right, at, got.dtype if exact else np.dtype(np.float64))
         raise Mismatch(
             _first_wrong(
                 formula.__name__, got, want, wrong, "the data are exact" if exact else reason
@@ -118,9 +117,25 @@ def require_truth(backend: Backend, formula: Formula, call: Call, got: Array) ->
     return float(share.max(initial=0.0))
 
 
-def _first_wrong(what: str, got: Array, want: Array, wrong: Array, reason: str) -> str:
+def explained(share: float, accumulator: str) -> str:
+    """Return in words how far an error is beyond its bound, of which it is a share."""
+    if math.isfinite(share):
+        return f"{share:.3g} times what rounding in {accumulator} explains"
+    return "no rounding explains that"
+
+
+def wanted(right: Truth, at: tuple[int, ...], dtype: np.dtype[np.generic]) -> str:
+    """Return the right value of an element as text, or both where NaN or an infinity is, too."""
+    want = right.as_float(dtype)[at]
+    if isinstance(right, NonFiniteTruth) and np.isfinite(want) and right.may[at]:
+        literal = right.literal[at]
+        return f"{want} or nan" if np.isfinite(literal) else f"{literal} or {want}"
+    return f"{want}"
+
+
+def _first_wrong(what: str, got: Array, want: str, wrong: Array, reason: str) -> str:
     at = tuple(np.argwhere(wrong)[0].tolist())
     return (
-        f"{what}[{', '.join(map(str, at))}]: got {got[at]}, want {want[at]} ({reason}); "
+        f"{what}[{', '.join(map(str, at))}]: got {got[at]}, want {want} ({reason}); "
         f"{int(wrong.sum())} of {wrong.size} elements wrong"
     )

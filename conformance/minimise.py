@@ -2,8 +2,8 @@
 
 Hypothesis draws the calls, but its shrinker works on the choices of a strategy, where a drawn
 layer is one choice and the numbers are one seed: it stops at a 3x3 layer where a 1x2 kernel would
-do.  Here every size of the geometry is lowered by itself, and any two together, each tried on a
-few draws of numbers; then the numbers become zeros and ones.
+do.  Here every size of the geometry is lowered by itself, by any power of two, and any two
+together, each tried on a few draws of numbers; then the numbers become zeros and ones.
 """
 
 from collections.abc import Callable, Iterator, Mapping
@@ -39,6 +39,8 @@ def smallest_sizes(sizes: Sizes, fails: Callable[[Sizes], bool]) -> dict[str, in
     current = _nonempty(sizes)
     if current != sizes and not fails(current):
         current = dict(sizes)
+    for name in sizes:
+        current = _bisected(current, name, fails)
     for _ in range(SMALLER):
         lower = next((c for c in _lowered(current) if fails(c)), None)
         if lower is None:
@@ -58,6 +60,22 @@ def boldest(sizes: Sizes) -> Iterator[dict[str, int]]:
     for count in range(3):
         for kept in combinations(larger, count):
             yield {**least, **{name: sizes[name] for name in kept}}
+
+
+def _bisected(sizes: dict[str, int], name: str, fails: Callable[[Sizes], bool]) -> dict[str, int]:
+    """Return sizes with one of them lowered by powers of two, the largest first.
+
+    Where all from a threshold on fail that is the threshold, after twice as many tries as it has
+    bits, at most.
+    """
+    least = int(name in COUNTED)
+    if sizes[name] > least and fails({**sizes, name: least}):
+        return {**sizes, name: least}
+    for power in reversed(range(sizes[name].bit_length())):
+        lower = {**sizes, name: sizes[name] - 2**power}
+        if lower[name] > least and fails(lower):
+            sizes = lower
+    return sizes
 
 
 def _lying(sizes: Sizes) -> dict[str, int]:
@@ -88,10 +106,12 @@ def _lowered(sizes: Sizes) -> Iterator[dict[str, int]]:
         return sizes[name] - (sizes[name] > int(name in COUNTED))
 
     for name, size in sizes.items():
-        for less in sorted({0, 1, size // 2, size - 3, size - 2, size - 1}):
+        powers = (size - 2**power for power in range(size.bit_length()))
+        for less in sorted({0, 1, size // 2, size - 3, *powers}):
             if int(name in COUNTED) <= less < size:
                 yield {**sizes, name: less}
     yield from _without_an_axis(sizes)
+    yield from _square(sizes)
     for one, other in combinations(sizes, 2):
         if by_one(one) < sizes[one] and by_one(other) < sizes[other]:
             yield {**sizes, one: by_one(one), other: by_one(other)}
@@ -99,6 +119,16 @@ def _lowered(sizes: Sizes) -> Iterator[dict[str, int]]:
     for name, side, more in product(sizes, IMAGE, (1, 2)):
         if side in sizes and name not in IMAGE and by_one(name) < sizes[name]:
             yield {**sizes, name: by_one(name), side: sizes[side] + more}
+
+
+def _square(sizes: Sizes) -> Iterator[dict[str, int]]:
+    """Yield the sizes with both sides of an image, a kernel or an option lowered together."""
+    for one, size in sizes.items():
+        other = one.replace("height", "width")
+        if other == one or other not in sizes:
+            continue
+        for power in reversed(range(1, min(size, sizes[other]).bit_length())):
+            yield {**sizes, one: size - 2**power, other: sizes[other] - 2**power}
 
 
 def _in_one_group(sizes: Sizes) -> Iterator[dict[str, int]]:
@@ -110,10 +140,17 @@ def _in_one_group(sizes: Sizes) -> Iterator[dict[str, int]]:
 
 
 def _without_an_axis(sizes: Sizes) -> Iterator[dict[str, int]]:
-    """Yield the sizes of an array of any number of axes without each: [1, 4] becomes [4]."""
+    """Yield the sizes of an array of any number of axes without one: [1, 4] becomes [4].
+
+    Or with as many elements in the last one: [3, 4] becomes [12].
+    """
     axes = AXES[: sizes.get("axes", 0)]
     for gone in axes[:-1]:  # without the last one: that is a lower number of axes
         sides = [sizes[name] for name in axes if name != gone]
+        yield {**sizes, "axes": len(sides), **dict(zip(axes, [*sides, 1], strict=True))}
+    if len(axes) > 1:
+        *sides, height, width = (sizes[name] for name in axes)
+        sides = [*sides, max(1, height) * max(1, width)]
         yield {**sizes, "axes": len(sides), **dict(zip(axes, [*sides, 1], strict=True))}
 
 

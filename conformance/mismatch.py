@@ -7,6 +7,21 @@ from dataclasses import dataclass
 from oracle.formula import Call, Formula
 from oracle.geometry import Array
 
+NUMBERS, RAISED = "wrong numbers", "raised "
+# How a headline goes on behind what it is about, and the kind of fault that it is.
+KINDS = {
+    "got shape": "shape", "got dtype": "dtype",
+    "its from_numpy raised": "from_numpy", "to_numpy does not read": "to_numpy",
+    "its result cannot be read": "unreadable", "returned ": "no array",
+    "did not return": "no return", "took more than": "memory",
+    **dict.fromkeys(("crashed", "started more", "ended ", "closed ", "its process"), "crash"),
+    "changed its argument": "changed argument", "its result shares": "shared memory",
+    "an earlier result changed": "changed result", "took ": "illegal call taken",
+}  # fmt: skip
+ENDED = ("no return", "memory", "crash")  # the worker is started again: that takes its time
+# Faults that no wrong answer to a legal call brings about.
+MANNERS = ("changed argument", "shared memory", "changed result", "illegal call taken")
+
 
 @dataclass
 class Answer:
@@ -29,6 +44,14 @@ class Mismatch(AssertionError):
         """Remember the sentence, the call and the layout."""
         super().__init__(headline)
         self.headline, self.call, self.layout = headline, call, layout
+
+    @property
+    def kind(self) -> str:
+        """What is wrong, in a word or two: NUMBERS, or how there were none to compare."""
+        said = self.headline.partition(": ")[2]
+        if said.startswith(RAISED):
+            return said.split(":")[0].split(" on a legal call")[0]  # with the exception's type
+        return next((kind for words, kind in KINDS.items() if said.startswith(words)), NUMBERS)
 
 
 class WrongElement(Mismatch):

@@ -132,10 +132,13 @@ elsewhere in the planes [H, W] of the same images and channels too, and an infin
 "window": nowhere else and with their signs, but for weights, their gradients and dilations, where
 padding and gaps are unavoidable.  "any": nothing is claimed.
 
-A deviation is judged all the same: where it shows, it is printed with its reason and is no
-mismatch; where it does not, the run fails, so that no entry outlives what it describes.
+A deviation is checked all the same: where it shows, it is printed with its reason and is no
+mismatch.  An entry can record the call that shows it ("call": the outcome's `recorded` in the
+certificate's JSON).  Where no check meets the deviation, that call is made again; if it is right,
+the run fails: remove the entry.  Without a recorded call the certificate says that it was not met.
 """
 
+import json
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -166,6 +169,7 @@ class Deviation:
     formula: str
     reason: str
     property: str = EVERY
+    call: str = ""  # that shows it, as JSON: see `conformance.recorded`
 
     def covers(self, formula: str, property_name: str) -> bool:
         """Return whether the entry is about this check."""
@@ -293,12 +297,18 @@ def _deviations(value: object) -> tuple[Deviation, ...]:
 
 def _deviation(entry: Mapping[str, Any]) -> Deviation:
     for key in entry:
-        _require("key of a deviation", key, ("formula", "property", "reason"))
+        _require("key of a deviation", key, ("formula", "property", "reason", "call"))
     formula, name = entry.get("formula"), _given(entry, "property", EVERY)
     if not isinstance(formula, str) or not isinstance(name, str):
         raise ValueError(f"a deviation must be like {DEVIATION}, got {dict(entry)!r}")
     reason = _words(f"the deviation of {formula} needs a reason", entry.get("reason"))
-    return Deviation(formula, reason, name)
+    call = entry.get("call")
+    if call is not None and not isinstance(call, Mapping):
+        raise ValueError(
+            f"the call of the deviation of {formula} must be a dict of its arguments, as a "
+            f"certificate's JSON records it, got {call!r:.60}"
+        )
+    return Deviation(formula, reason, name, "" if call is None else json.dumps({**call}))
 
 
 def _words(what: str, value: object) -> str:

@@ -14,16 +14,17 @@ import numpy as np
 
 from conformance.backend import Backend
 from conformance.candidate import describe
+from conformance.judge import verdict, wanted
 from conformance.mismatch import Answer, Mismatch
 from conformance.operator import Operator
 from conformance.profiles import PROFILES
 from conformance.properties import Property
 from conformance.scale.data import LayerCall
-from conformance.scripts import script
+from conformance.scripts import IN_SEQUENCE, script
 from oracle.formula import Call, Formula, argument_names, displayed
 from oracle.geometry import Array
 from oracle.rounding import is_real
-from oracle.truth import truth
+from oracle.truth import answer_dtype, answer_shape
 
 WIDTH = 100
 SHOWN = 4  # wrong elements listed
@@ -49,6 +50,8 @@ class Finding:
     at_scale: bool = False
     history: bool = False  # a fresh process answers the same call rightly
     cut: bool = False  # there was no time to make the call as small as it gets
+    plain: bool = False  # the plain answer is wrong, whatever the property is about
+    also_seen: list[str] = field(default_factory=list)  # headlines of other kinds
 
 
 @dataclass
@@ -77,6 +80,7 @@ def report(finding: Finding) -> MismatchReport:
     equation, source = displayed(formula)
     names = [name for part in argument_names(formula) for name in part]
     arrays = {n: call[n] for n in names if isinstance(call[n], np.ndarray)}
+    in_sequence = finding.property.name in IN_SEQUENCE and not finding.plain
     result = MismatchReport(
         headline=finding.mismatch.headline,
         formula=formula.__name__,
@@ -88,8 +92,9 @@ def report(finding: Finding) -> MismatchReport:
         looks_like=finding.looks_like,
         repro=_repro(finding),
         script=script(
-            finding.backend, finding.property.name, finding.formula, finding.call,
-            blamed or finding.answers, finding.mismatch,
+            finding.backend, "matches_oracle" if finding.plain else finding.property.name,
+            finding.formula, finding.call,
+            finding.answers if in_sequence else blamed or finding.answers, finding.mismatch,
         ),
     )  # fmt: skip
     result.text = _text(finding, result, call, blamed)
@@ -117,10 +122,11 @@ def _text(finding: Finding, result: MismatchReport, call: Call, blamed: list[Ans
     rows = [
         ("small call" if finding.cut else "minimal call", _call_lines(result, call)),
         ("not minimal", [CUT] if finding.cut else []),
-        ("wrong", _wrong_lines(blamed[0]) if blamed else []),
+        ("wrong", _wrong_lines(finding.backend, blamed[0]) if blamed else []),
         ("property", [f"{finding.property.name}: {result.sentence}"]),
         ("formula", [*result.equation.splitlines(), f"({result.source})"]),
         ("looks like", result.looks_like),
+        ("also seen", finding.also_seen),
         ("unsteady", [UNSTEADY] if finding.unsteady else []),
         ("state", [HISTORY] if finding.history else []),
         ("again", [result.repro]),
@@ -194,25 +200,25 @@ def _written(array: Array) -> str:
     return f"{hot.size} nonzero elements, see the script"
 
 
-def _wrong_lines(answer: Answer) -> list[str]:
-    """Return the first wrong elements of an answer, got and want."""
+def _wrong_lines(backend: Backend, answer: Answer) -> list[str]:
+    """Return the first elements of an answer that the verdict finds wrong, got and want."""
     if answer.value is None:
         return []
-    right = truth(answer.formula, answer.call)
-    name = answer.formula.__name__
-    if answer.value.shape != right.shape:
-        return [f"{name}: got shape {[*answer.value.shape]}, want {[*right.shape]}"]
-    if answer.value.dtype.kind not in "iub" and not is_real(answer.value.dtype):
-        return [f"{name}: got {answer.value.dtype.name} elements, not numbers"]
-    want = right.as_float(np.dtype(np.float64))
-    unequal = np.argwhere(~((answer.value == want) | (np.isnan(answer.value) & np.isnan(want))))
+    formula, got, name = answer.formula, answer.value, answer.formula.__name__
+    shape, dtype = answer_shape(formula, answer.call), answer_dtype(formula, answer.call)
+    if got.shape != shape:
+        return [f"{name}: got shape {[*got.shape]}, want {[*shape]}"]
+    if got.dtype.kind not in "iub" and not is_real(got.dtype):
+        return [f"{name}: got {got.dtype.name} elements, not numbers"]
+    wrong, exact, _, right = verdict(backend, formula, answer.call, got)
+    given = got.dtype if exact and got.dtype == dtype else np.dtype(np.float64)
+    places = np.argwhere(wrong)
     lines = []
-    for at in unequal[:SHOWN]:
+    for at in places[:SHOWN]:
         place = tuple(at.tolist())
-        lines.append(
-            f"{name}[{', '.join(map(str, place))}]: got {answer.value[place]}, want {want[place]}"
-        )
-    more = len(unequal) - SHOWN
+        want = wanted(right, place, given)
+        lines.append(f"{name}[{', '.join(map(str, place))}]: got {got[place]}, want {want}")
+    more = len(places) - SHOWN
     return [*lines, f"and {more} more"] if more > 0 else lines
 
 

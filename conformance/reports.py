@@ -6,10 +6,15 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from xml.etree import ElementTree as ET
 
-from conformance.certificate import UNJUDGED, Certificate, FoundMismatch, Outcome
+from conformance.certificate import REPEATS, UNJUDGED, Certificate, FoundMismatch, Outcome
 
 MOST = 3  # mismatches told in full on a screen
-SKIPPED = ("not claimed", "not run", "deviation")  # in JUnit's word: neither passed nor failed
+SKIPPED = (
+    "not claimed",
+    "not run",
+    "deviation",
+    *REPEATS,
+)  # in JUnit's word: neither passed nor failed
 
 
 def summary(certificate: Certificate, *, whole: bool) -> Iterator[str]:

@@ -9,17 +9,18 @@ from __future__ import annotations
 import ast
 import inspect
 import re
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Callable, Collection, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
 
 from conformance.backend import Backend
+from conformance.bad_arguments import bad_calls
 from conformance.judge import truth_of
 from conformance.layouts import FUNCTIONS as LAYOUT_FUNCTIONS
 from conformance.layouts import as_it_is, differs, filler, one_each, permuted
-from conformance.mismatch import Answer, Mismatch, WrongElement
+from conformance.mismatch import NUMBERS, Answer, Mismatch, WrongElement
 from conformance.scale.data import LayerCall
 from oracle.formula import (
     Call,
@@ -64,6 +65,7 @@ class Laid(NamedTuple):
 
 HELPERS = (as_it_is, permuted, filler)
 IN_SEQUENCE = ("is_stateless",)
+LONG_RING = 9  # calls after which a backend with some buffers in turn is back at the first
 TIMES = 100  # that an answer is asked for again, whose bits must be the same
 LITERAL = 64  # elements written as one literal; larger arrays are filled in
 
@@ -76,7 +78,7 @@ def script(
     if mismatch.call is not None and not mismatch.layout:
         return _bad_arguments(backend, formula, mismatch.call)
     if name in IN_SEQUENCE and len(answers) > 1:
-        return _in_sequence(backend, answers[-2], answers[-1])
+        return _in_sequence(backend, answers, mismatch)
     if mismatch.call is not None:
         call = mismatch.call
     elif answers:
@@ -95,41 +97,70 @@ def script(
     laid = _laid(backend, formula, call, mismatch.layout)
     arrays = [*_arrays(formula, call), *_laying(laid)]
     lines = [*_imports(backend, call), *arrays, "", *_ask(backend, formula, call, laid)]
-    last = {"leaves_inputs_unchanged": _unchanged, "is_deterministic": _repeated}
-    return _text([*lines, *last.get(name, _verdict)(backend, formula, call)])
+    last = {
+        "changed argument": _unchanged, "shared memory": _shared, "changed result": _read_again,
+    }.get(mismatch.kind, _verdict)  # fmt: skip
+    if name == "is_deterministic" and mismatch.kind == NUMBERS:
+        last = _repeated
+    return _text([*lines, *last(backend, formula, call)])
 
 
-def _in_sequence(backend: Backend, before: Answer, wrong: Answer) -> str:
-    """Return a script that asks for what came before the wrong answer, and then for that."""
-    lines = _imports(backend, wrong.call)
-    made: dict[str, Array] = {}
-    for one in (before, wrong):
-        lines += [*_at_the_same_addresses(one, made), "", *_ask(backend, one.formula, one.call), ""]
-    return _text([*lines[:-1], *_verdict(backend, wrong.formula, wrong.call)])
+def _in_sequence(backend: Backend, answers: Sequence[Answer], mismatch: Mismatch) -> str:
+    """Return a script that makes the calls before the wrong answer, and then that call.
+
+    Numbers of the same shape go into the same arrays, as they came at the same addresses.
+    """
+    *before, wrong = answers
+    lines, there = _imports(backend, wrong.call), dict[str, Array]()
+    for one in _once_in_a_row(before):
+        lines += [*_refilled(one, there), "", *_ask(backend, one.formula, one.call), ""]
+    if mismatch.headline.endswith("illegal"):
+        bad = next(iter(bad_calls(wrong.formula, wrong.call)))
+        lines += [*_arrays(wrong.formula, bad.call), "", "try:"]
+        lines += [f"    {line}" for line in _ask(backend, wrong.formula, bad.call)]
+        lines += ["except Exception as error:", '    print("refused:", error)', ""]
+        there = {}
+    if mismatch.headline.endswith("in other memory"):
+        there = {}
+    lines += [*_refilled(wrong, there), "", *_ask(backend, wrong.formula, wrong.call)]
+    return _text([*lines, *_verdict(backend, wrong.formula, wrong.call)])
 
 
-def _at_the_same_addresses(answer: Answer, made: dict[str, Array]) -> list[str]:
-    """Return what makes the arrays of a call, where an earlier call's lie if they can."""
-    lines = _arrays(answer.formula, answer.call)
+def _once_in_a_row(answers: Sequence[Answer]) -> list[Answer]:
+    """Return the answers without those to the same call as the one before."""
+    return [
+        one
+        for at, one in enumerate(answers)
+        if not at
+        or one.call is not answers[at - 1].call
+        or one.formula is not answers[at - 1].formula
+    ]
+
+
+def _refilled(answer: Answer, there: dict[str, Array]) -> list[str]:
+    """Return what makes the arrays of a call, in those that are `there` where they fit."""
+    lines = []
     for name in argument_names(answer.formula)[0]:
-        array, there = answer.call[name], made.get(name)
+        array = answer.call[name]
         if not isinstance(array, np.ndarray):
+            lines.append(f"{name} = {array!r}")
+            there.pop(name, None)
             continue
-        if there is not None and (there.shape, there.dtype) == (array.shape, array.dtype):
-            lines = [
-                f"{name}[...] = {line.partition(' = ')[2]}  # in the same memory"
-                if line.startswith(f"{name} = ")
-                else line
-                for line in lines
-            ]
-        made[name] = array
+        known = there.get(name)
+        fits = known is not None and (known.shape, known.dtype) == (array.shape, array.dtype)
+        if not (fits and known is array):
+            made = _array(name, array)
+            if fits and made[0].startswith(f"{name} = "):
+                made[0] = f"{name}[...] = {made[0].removeprefix(f'{name} = ')}"
+            lines += made
+        there[name] = array
     return lines
 
 
 def _repeated(backend: Backend, formula: Formula, call: Call) -> list[str]:
     """Return the lines that ask again and again, every other time with the numbers reversed."""
     numbers = [name for name in argument_names(formula)[0] if is_data(call[name])]
-    asked = "\n".join(_ask(backend, formula, call)).split("\n")
+    asked = _ask(backend, formula, call)
     return [
         "first = got.tobytes()",
         "",
@@ -161,7 +192,7 @@ def _layer(backend: Backend, formula: Formula, call: LayerCall, mismatch: Mismat
 def _text(lines: list[str]) -> str:
     """Return the script; literals of arrays may say nan and inf."""
     text = "\n".join(lines) + "\n"
-    if re.search(r"[\[ -](nan|inf)[],]", text):
+    if re.search(r"[(\[ -](nan|inf)[],]", text):
         return text.replace(
             "import numpy as np\n", "import numpy as np\nfrom numpy import inf, nan\n"
         )
@@ -274,16 +305,16 @@ def _ask(backend: Backend, formula: Formula, call: Call, made: Collection[str] =
         arguments.append(f"backend.from_numpy({name})" if own and given else f"{name}")
     arguments += [f"{name}={call[name]!r}" for name in options]
     function, place = output_of(formula)
-    line = f"got = backend.{function}({', '.join(arguments)})"
+    lines = [f"got = backend.{function}({', '.join(arguments)})"]
     if place == 0:
-        line += "\ngot = got[0] if isinstance(got, (tuple, list)) else got"
+        lines.append("got = got[0] if isinstance(got, (tuple, list)) else got")
     elif place is not None:
-        line += f"[{place}]"
+        lines[0] += f"[{place}]"
     if backend.asked.description.to_numpy:
-        return [line, "got = backend.to_numpy(got)"]
+        return [*lines, "got = backend.to_numpy(got)"]
     if backend.speaks_dlpack:
-        return [line, "got = np.from_dlpack(got)"]
-    return [line]
+        return [*lines, "got = np.from_dlpack(got)"]
+    return lines
 
 
 def _verdict(backend: Backend, formula: Formula, call: Call) -> list[str]:
@@ -330,6 +361,29 @@ def _unchanged(backend: Backend, formula: Formula, call: Call) -> list[str]:
         lines.append(f"assert {name}.tobytes() == given_{name}.tobytes(), {name}")
     note = "  # arrays of its own: look at what from_numpy made of them"
     return [*lines, note] if backend.asked.description.from_numpy else lines
+
+
+def _shared(backend: Backend, formula: Formula, call: Call) -> list[str]:
+    del backend
+    names = [n for n in argument_names(formula)[0] if isinstance(call[n], np.ndarray)]
+    return [f"assert not np.shares_memory(got, {name}), {name!r}" for name in names]
+
+
+def _read_again(backend: Backend, formula: Formula, call: Call) -> list[str]:
+    """Return the lines that make other calls and look whether the result is what it was."""
+    first, *read = _ask(backend, formula, call)
+    names = [n for n in argument_names(formula)[0] if is_data(call[n])]
+    again = ["again = kept", *(line.replace("got", "again") for line in read)]
+    return [
+        "first = np.array(got)",
+        first.replace("got = ", "kept = "),
+        f"for turn in range({LONG_RING}):",
+        *(f"    {name} = -{name}" for name in names),
+        f"    {first}",
+        *again,
+        'print("first", first, "now", np.array(again))',
+        "assert np.array_equal(first, again, equal_nan=True)",
+    ]
 
 
 def _bad_arguments(backend: Backend, formula: Formula, call: Call) -> str:

@@ -20,6 +20,7 @@ from conformance import check
 from conformance.backend import Backend
 from conformance.candidate import one_line
 from conformance.certificate import (
+    REPEATS,
     UNCLAIMED,
     UNJUDGED,
     Campaign,
@@ -32,7 +33,8 @@ from conformance.certificate import (
 )
 from conformance.certify import certificate, kept_in_both, operators_named
 from conformance.command import other_verdicts
-from conformance.deviations import held
+from conformance.declines import summed
+from conformance.deviations import noted, stale, unmet
 from conformance.errors import CouldNotRunError, UsageError
 from conformance.fingerprint import suite
 from conformance.isolation.isolated import Limits
@@ -46,7 +48,9 @@ LOST = 3  # shards that cannot be judged, after which a campaign ends
 BROKEN = ("mismatch", "deviation")
 TOLD = (*BROKEN, *UNJUDGED)  # of a shard, where others may have passed
 # How a check ended in all shards: as in the one of them that comes first here.
-ENDS = ("mismatch", "blind", "deviation", "passed", "no call", "not run", UNCLAIMED)
+ENDS = (
+    "mismatch", *REPEATS, "blind", "deviation", "passed", "no call", "not run", UNCLAIMED,
+)  # fmt: skip
 BLANK = asdict(Outcome("", "", ""))
 ENTRY = {  # of a journal: a shard, its outcomes without what is as in BLANK
     "type": "object",
@@ -252,6 +256,8 @@ def both(was: Outcome, now: Outcome) -> Outcome:
         now if later else was,
         calls=calls,
         declined=was.declined + now.declined,
+        declined_of=summed((was.declined_of, now.declined_of)),
+        disputed=was.disputed + now.disputed,
         not_judged=was.not_judged + now.not_judged,
         planted=was.planted + now.planted,
         worst_error_over_bound=max(was.worst_error_over_bound, now.worst_error_over_bound),
@@ -394,6 +400,8 @@ class Tally:
         place = {(formula, name): at for at, (formula, name) in enumerate(self._empty.expected)}
         merged = [outcomes[case] for case in sorted(outcomes, key=place.__getitem__)]
         listed = [Deviation(**one) for one in self._empty.contract["deviations"]]
+        missed = [*unmet(listed, merged)]
+        right = [one for one in missed if one.entry.call and self._stale]
         showed = [
             Showed(*case, one.shards, max(1, len(one.counterexamples)), one.shard)
             for case, one in sorted(seen.items(), key=lambda item: place[item[0][:2]])
@@ -402,7 +410,8 @@ class Tally:
             self._empty,
             outcomes=merged,
             confinement=self._kept,
-            stale=[*held(listed, merged)] if self._stale else [],
+            stale=[stale(one) for one in right],
+            unmet=[noted(one) for one in missed if one not in right],
             campaign=Campaign(self.asked, shards, showed),
         )
 
@@ -450,7 +459,7 @@ def _adds(outcomes: dict[Case, Outcome], shard: Shard) -> bool:
         if now.status in BROKEN and known.status not in BROKEN:
             outcomes[case] = replace(
                 known, status=now.status, reason=now.reason, mismatch=now.mismatch,
-                deviation=now.deviation, drawn=now.drawn,
+                deviation=now.deviation, drawn=now.drawn, recorded=now.recorded,
             )  # fmt: skip
             added = True
     return added

@@ -161,6 +161,13 @@ def argument_names(formula: Formula) -> tuple[tuple[str, ...], tuple[str, ...]]:
     return tuple(p.name for p in parameters if p.kind is not Parameter.KEYWORD_ONLY), options
 
 
+@cache
+def optional(formula: Formula) -> tuple[str, ...]:
+    """Return the names of the positional arguments that may be None: those with that default."""
+    parameters = signature(formula).parameters
+    return tuple(n for n in argument_names(formula)[0] if parameters[n].default is None)
+
+
 def ask(function: Callable[..., Any], formula: Formula, call: Call) -> Any:
     """Call `function` as `formula`'s signature prescribes, the values taken from `call` by name."""
     positional, options = argument_names(formula)

@@ -285,7 +285,7 @@ def test_what_the_backend_did_anywhere_is_told():
 
 
 def test_a_listed_deviation_holds_only_if_it_shows_in_no_shard():
-    listed = {"formula": "relu", "property": "linear", "reason": "why"}
+    listed = {"formula": "relu", "property": "linear", "reason": "why", "call": "{}"}
     cases = empty("linear", "bitwise", deviations=[listed])
     held = [shard(n, outcome(), outcome(name="bitwise"), stale=True) for n in range(2)]
     told = merged(cases, held, asked=40)

@@ -109,6 +109,8 @@ def decline(z):
     raise NotImplementedError("later")
 
 
+SLOPE = {"formula": "relu", "reason": "the slope is 1 everywhere"}
+MINUS_ONE = {"dtype": "float32", "shape": [1], "data": [-1]}
 CASES = {
     "passed": lambda: check("relu", "linear"),
     "declined": lambda: check("relu", relu=decline),
@@ -142,7 +144,12 @@ CASES = {
     "stale": lambda: check(
         "relu",
         relu=im2col.relu,
-        contract={"deviations": [{"formula": "relu", "reason": "the slope is 1 everywhere"}]},
+        contract={"deviations": [{**SLOPE, "call": {"z": MINUS_ONE, "grad_output": MINUS_ONE}}]},
+    ),
+    "not met": lambda: check(
+        "relu",
+        relu=im2col.relu,
+        contract={"deviations": [SLOPE]},
     ),
 }
 

@@ -8,6 +8,7 @@ from pathlib import Path
 from types import SimpleNamespace
 from xml.etree import ElementTree as ET
 
+import numpy as np
 import pytest
 from typer.testing import CliRunner
 
@@ -23,6 +24,10 @@ ROOT = Path(__file__).parent.parent
 REASON = "relu'(0) is 1"
 EVERY = {"formula": "relu_grad", "reason": REASON}
 ONE = {**EVERY, "property": "matches_oracle"}
+CALL = {
+    "grad_output": {"dtype": "float32", "shape": [1], "data": [1.0]},
+    "z": {"dtype": "float32", "shape": [1], "data": [0.0]},
+}
 BROKEN = {("relu_grad", "matches_oracle"), ("relu_grad", "within_rounding_bound")}
 
 
@@ -56,6 +61,25 @@ def certified(*deviations, **more):
             "property 'is_adjoint_to_conv2d' is not checked of relu_grad, whose deviation it is "
             "to be; pick from ['*', 'matches_oracle'",
         ),
+        ([{**ONE, "call": 3}], "the call of the deviation of relu_grad must be a dict of its"),
+        (
+            [{**ONE, "call": {}}],
+            "the deviation of relu_grad: the call lacks 'grad_output'; it needs",
+        ),
+        ([{**ONE, "call": {**CALL, "x": 1}}], "the call has 'x'; it needs grad_output, z"),
+        ([{**ONE, "call": {**CALL, "z": {}}}], "z must have dtype (float16, bfloat16, "),
+        (
+            [{**ONE, "call": {**CALL, "z": {**CALL["z"], "data": ["1"]}}}],
+            "the data of z must be numbers, 'nan', 'inf' or '-inf'",
+        ),
+        (
+            [{**ONE, "call": {**CALL, "z": {**CALL["z"], "shape": [2]}}}],
+            "the data of z must be a list of 2 numbers",
+        ),
+        (
+            [{**ONE, "call": {**CALL, "z": {**CALL["z"], "shape": [1, 1]}}}],
+            "the call is no legal one of relu: ",
+        ),
         ([EVERY, ONE], "deviations list relu_grad twice, for * and matches_oracle"),
         ([ONE, ONE], "deviations list relu_grad twice, for matches_oracle and matches_oracle"),
     ],
@@ -80,7 +104,10 @@ def test_a_known_deviation_is_no_mismatch_and_no_pass():
     assert exit_code([certificate]) == 0
     assert certificate.why_not == "2 known deviations"
     text = certificate.text()
-    assert "  CERTIFIED BUT FOR 2 KNOWN DEVIATIONS (2 of 2 formulas" in text
+    assert (
+        "  CERTIFIED BUT FOR 2 KNOWN DEVIATIONS (quick: 25 geometries a check; 2 of 2 formulas"
+        in text
+    )
     assert (
         f"  KNOWN DEVIATION of relu_grad: {REASON}\n    breaks matches_oracle: relu_grad[" in text
     )
@@ -112,18 +139,52 @@ def test_a_known_deviation_is_told_as_drawn(monkeypatch):
 @pytest.mark.parametrize(
     ("entry", "said"),
     [
-        (ONE, f"relu_grad matches_oracle is listed as a known deviation ({REASON}), but holds on "),
+        (
+            ONE,
+            f"relu_grad matches_oracle is listed as a known deviation ({REASON}), but it holds on ",
+        ),
         (EVERY, f"relu_grad is listed as a known deviation ({REASON}), but all of its properties"),
     ],
 )
-def test_an_entry_that_nothing_comes_of_fails_the_run(entry, said):
-    certificate = certified(entry, relu_grad=im2col.relu_grad)
+def test_an_entry_whose_recorded_call_is_right_fails_the_run(entry, said):
+    certificate = certified({**entry, "call": CALL}, relu_grad=im2col.relu_grad)
     (sentence,) = certificate.stale
     assert sentence.startswith(said)
-    assert sentence.endswith("calls: remove it")
+    assert sentence.endswith("calls and on the recorded one: remove it")
     assert certificate.verdict == "NOT CERTIFIED: 1 listed deviation that holds"
     assert f"  STALE: {sentence}" in certificate.text()
     assert exit_code([certificate]) == 1
+    assert Certificate.from_json(certificate.to_json()).stale == certificate.stale
+
+
+def rarely(grad_output, z):
+    """Wrong on one number that nothing draws."""
+    return im2col.relu_grad(grad_output, np.where(z == 77.125, -1, z).astype(z.dtype))
+
+
+@pytest.mark.parametrize("entry", [ONE, EVERY])
+def test_an_entry_that_a_seed_does_not_meet_is_noted_and_fails_nothing(entry):
+    rare = {**CALL, "z": {**CALL["z"], "data": [77.125]}}
+    for call, said in (
+        (None, "the entry records no call"),
+        (rare, "its recorded call still fails"),
+    ):
+        certificate = certified({**entry, "call": call}, relu_grad=rarely)
+        assert certificate.passed
+        assert certificate.stale == []
+        assert said in certificate.unmet[0]
+        assert exit_code([certificate]) == 0
+        assert "  not met: relu_grad" in certificate.text()
+    mended = certified({**entry, "call": rare}, relu_grad=im2col.relu_grad)
+    assert (len(mended.stale), mended.unmet) == (1, [])
+
+
+def test_a_deviation_that_is_met_says_what_its_entry_can_record():
+    (met, _) = certified(EVERY).deviations
+    assert sum(len(v["data"]) for v in met.recorded.values()) <= 10
+    entry = {**ONE, "call": json.loads(json.dumps(met.recorded))}
+    assert not certified(entry).stale
+    assert certified(entry, relu_grad=im2col.relu_grad).stale
 
 
 def test_what_did_not_run_is_not_stale(monkeypatch):
@@ -135,8 +196,8 @@ def test_what_did_not_run_is_not_stale(monkeypatch):
     assert not certified(EVERY, relu_grad=im2col.relu_grad, functions=["relu"]).stale
     monkeypatch.setattr(certify.importlib.util, "find_spec", lambda name: None)
     assert not certified({**EVERY, "property": "matches_torch"}, **right).stale
-    assert not certified(EVERY, **right).stale  # one of its checks needs PyTorch
-    assert certified(ONE, **right).stale
+    assert not certified({**EVERY, "call": CALL}, **right).stale  # one of its checks needs PyTorch
+    assert certified({**ONE, "call": CALL}, **right).stale
 
 
 def test_a_backend_that_lists_all_it_does_is_not_certified():
@@ -169,8 +230,10 @@ def linear_grad_bias(grad_output):
     if len(grad_output) == 2:
         os.abort()
     return im2col.linear_grad_bias(grad_output)
+number = {"dtype": "float32", "shape": [1], "data": [0]}
 contract = {"dtypes": ["float32", "float64"], "deviations": [
-    {"formula": "relu_grad", "reason": "relu'(0) is 1"},
+    {"formula": "relu_grad", "reason": "relu'(0) is 1",
+     "call": {"z": number, "grad_output": {**number, "data": [1]}}},
     {"formula": "linear_grad_bias", "reason": "two images are too many"},
 ]}
 """

@@ -145,8 +145,8 @@ def test_a_backend_that_crashes_is_judged_to_the_end():
     judged = {
         o.property_name: o.status for o in certificate.outcomes if o.formula == "conv2d_grad_bias"
     }
-    assert judged["matches_oracle"] == judged["linear"] == "mismatch"
-    assert judged["rejects_bad_arguments"] in ("passed", "mismatch")
+    assert (judged["matches_oracle"], judged["linear"]) == ("mismatch", "also fails")
+    assert judged["rejects_bad_arguments"] in ("passed", "mismatch", "also fails")
     assert {found.property_name for found in certificate.mismatches} <= set(judged)
 
 

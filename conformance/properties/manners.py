@@ -18,7 +18,16 @@ from conformance.properties.answers import Answered, require_close
 from conformance.properties.property import NothingToJudge, NotJudged, holds, is_function
 from conformance.textbook import with_ones
 from oracle import batch_mean, leaky_relu, relu, sigmoid, tanh
-from oracle.formula import Call, Formula, argument_names, is_data, is_place, operands, output_of
+from oracle.formula import (
+    Call,
+    Formula,
+    argument_names,
+    is_data,
+    is_place,
+    operands,
+    optional,
+    output_of,
+)
 from oracle.geometry import Array
 from oracle.truth import answer_dtype, answer_shape, data_dtype
 
@@ -47,10 +56,10 @@ def returns_what_the_protocol_says(
     backend: Backend, operator: Operator, formula: Formula, call: Call
 ) -> float:
     """The answer is a new array of the documented shape, in the dtype of the inputs, finite where
-    the inputs are, with and without the optional bias; no later call changes it.
+    the inputs are, with and without optional arguments; no later call changes it.
     """  # noqa: D205 - one sentence
-    optional = "bias" in argument_names(formula)[0]
-    for one in [call, {**call, "bias": None}] if optional else [call]:
+    absent = [{**call, name: None} for name in optional(formula) if call[name] is not None]
+    for one in [call, *absent]:
         got = backend.reused(formula, one, _others(backend, operator, formula, one))
         if got.shares:
             raise Mismatch(
@@ -88,7 +97,8 @@ def _others(
     Those are asked for only where the contract claims them in the call's dtype.
     """
     first = next(iter(operands(formula, call)))
-    changed = {n: -call[n] for n in (first, "bias") if call.get(n) is not None}
+    names = dict.fromkeys((first, *optional(formula)))
+    changed = {n: -call[n] for n in names if is_data(call.get(n))}
     own = output_of(formula).function
     others = {output_of(f).function: f for f in operator.formulas if is_function(f)}
     dtype = data_dtype(call).name

@@ -3,7 +3,7 @@
 import numpy as np
 
 from conformance.backend import Backend
-from conformance.judge import require_form
+from conformance.judge import explained, require_form
 from conformance.mismatch import WrongElement
 from conformance.operator import Operator
 from conformance.properties.property import NotJudged, holds
@@ -59,8 +59,8 @@ def require_layer(backend: Backend, formula: Formula, call: LayerCall, got: Arra
             right, where = exact(of, at), at[: len(shape)]
             want = float(right.as_float(np.dtype(np.float64)).item())
             raise WrongElement(
-                f"{formula.__name__}[{_index(where)}]: got {got[at]}, want {want} ({share:.3g} "
-                f"times what rounding in {accumulator} explains) in {call.layer}",
+                f"{formula.__name__}[{_index(where)}]: got {got[at]}, want {want} "
+                f"({explained(share, accumulator)}) in {call.layer}",
                 where, want, float(right.bound(got.dtype.name, accumulator).item()),
             )  # fmt: skip
         worst = max(worst, share)
