@@ -29,6 +29,7 @@ TOGETHER = 8  # of them
 LARGE = 10_000  # numbers of a call at most: wrong formulas are loops, too
 ENOUGH = 12  # wrong answers that one misconception alone explains
 NO_ANSWER = "no answer"  # it raised instead
+FAR = 1024.0  # a number far out, which every format holds
 IN_SEQUENCE = ("is_stateless", "is_deterministic")
 SPECIAL = ("propagates_non_finite", "keeps_subnormals")
 # Properties that say nothing of a function whose plain answers are wrong.
@@ -105,7 +106,8 @@ def plainly_wrong(
         return wrong_answers(backend, answers)
     formula = answers[-1].formula
     if property_.name in SPECIAL:
-        return _wrong_now(backend, formula, with_finite(call, 1))
+        near, far = (_wrong_now(backend, formula, with_finite(call, n)) for n in (1, FAR))
+        return near or far
     asked = mismatch.call or answers[-1].call
     was = next((one for one in answers if one.call is asked), answers[-1])
     if property_.name in IN_SEQUENCE and len(answers) > 1 and was is not answers[-1]:

@@ -6,6 +6,7 @@ do.  Here every size of the geometry is lowered by itself, by any power of two, 
 together, each tried on a few draws of numbers; then the numbers become zeros and ones.
 """
 
+import math
 from collections.abc import Callable, Iterator, Mapping
 from itertools import combinations, product
 from typing import Any
@@ -17,6 +18,7 @@ from oracle.formula import Call, is_data
 from oracle.geometry import Array
 
 SMALLER = 200  # geometries in a row; each tries what is boldest first, so ten are many
+LOW, STEPS = 2, 12  # elements up to LOW were tried; tries between two powers of two
 ATTEMPTS = 400  # calls that the numbers may cost; small counterexamples need about twenty
 
 IMAGE = ("height", "width")
@@ -196,7 +198,7 @@ def _simplest(array: Array, fails: Callable[[Array], bool]) -> Array:
 
 
 def _ones(array: Array, fails: Callable[[Array], bool]) -> Array:
-    """Turn the nonzero elements into ones, all at once or one by one."""
+    """Turn the nonzero elements into ones, all at once or one by one, or else bring them near 0."""
     everywhere = (array != 0).astype(array.dtype)
     if (everywhere == array).all() or fails(everywhere):
         return array if (everywhere == array).all() else everywhere
@@ -207,4 +209,35 @@ def _ones(array: Array, fails: Callable[[Array], bool]) -> Array:
             if array.flat[at] == value or fails(candidate):
                 array = candidate
                 break
+        else:
+            array = _nearer(array, int(at), fails)
     return array
+
+
+def _nearer(array: Array, at: int, fails: Callable[[Array], bool]) -> Array:
+    """Return an array with one element at the least power of two that fails, and integers below.
+
+    Where all elements from a threshold on fail that is the threshold.
+    """
+    value = float(array.flat[at])
+    if not math.isfinite(value) or abs(value) <= LOW:
+        return array
+
+    def put(size: float) -> Array:
+        candidate = array.copy()
+        candidate.flat[at] = math.copysign(size, value)
+        return candidate
+
+    passes, failing = LOW.bit_length() - 1, math.frexp(abs(value))[1]  # powers of two
+    if not fails(put(2.0**failing)):
+        return array
+    while failing - passes > 1:
+        middle = (failing + passes) // 2
+        passes, failing = (passes, middle) if fails(put(2.0**middle)) else (middle, failing)
+    least, size = 2**passes, 2**failing
+    for _ in range(STEPS):
+        middle = (least + size) // 2
+        if middle == least:
+            break
+        least, size = (least, middle) if fails(put(middle)) else (middle, size)
+    return put(size)

@@ -302,3 +302,11 @@ def test_what_may_be_none_is_what_the_signature_says():
 
     assert optional(biased) == ()
     assert optional(unbiased) == ("shift",)
+
+
+@pytest.mark.parametrize("examples", [25, 300])
+def test_infinity_is_no_cause_of_its_own_where_large_numbers_are_wrong_too(examples):
+    certificate = certified(examples=examples, relu=im2col.relu, relu_grad=wrong_above_3)
+    (found,) = certificate.mismatches
+    assert found.formula == "relu_grad"
+    assert "z float32[1] = [4.0]" in found.text

@@ -157,3 +157,10 @@ def test_numbers_become_a_few_ones():
 def test_numbers_that_matter_are_kept():
     call = {"x": np.array([2.0**20 + 1, 3.0])}
     assert simplest_numbers(call, lambda c: c["x"][0] > 2**20)["x"].tolist() == [2.0**20 + 1, 0]
+
+
+@pytest.mark.parametrize(("threshold", "least"), [(3, 4), (100, 101), (1e6, 1_000_001), (0.5, 1)])
+def test_an_element_comes_as_near_to_zero_as_it_fails(threshold, least):
+    call = {"z": np.array([-524289.0, 3e8, 1.0])}
+    found = simplest_numbers(call, lambda c: bool((c["z"] > threshold).any()))
+    assert sorted(found["z"]) == pytest.approx([0, 0, least], rel=1e-3)
