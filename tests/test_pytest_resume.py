@@ -241,7 +241,7 @@ def test_a_folder_that_cannot_be_written_to_costs_the_journal_only(certify, fold
 
 def test_two_runs_at_once_do_not_mix(tmp_path):
     path = tmp_path / ".gradoracle" / "b.journal"
-    one, two = Outcome("b", "relu", "linear"), Outcome("b", "tanh", "linear")
+    one, two = (Outcome("b", name, "linear", "not run", "so") for name in ("relu", "tanh"))
     first = Journal(path, {"seed": 1})
     first.write(one)
     second = Journal(path, {"seed": 2})
