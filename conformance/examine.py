@@ -43,7 +43,7 @@ from conformance.profiles import PROFILES
 from conformance.properties import PROPERTIES, NothingToJudge, NotJudged, Property
 from conformance.properties.property import FEWEST
 from conformance.recorded import recorded
-from conformance.report import Finding, in_a_line, report
+from conformance.report import Finding, MismatchReport, in_a_line, report
 from conformance.scale import workloads
 from conformance.scale.data import NUMBERS, LayerCall, layer_call
 from conformance.strategies import draw
@@ -579,6 +579,18 @@ class Examination:
             self.also_seen(),
         )  # fmt: skip
 
+    def reported(self, *, unsteady: bool) -> MismatchReport:
+        """Return the report of the finding, with the call as data that can be replayed."""
+        finding = self.finding(unsteady=unsteady)
+        written = report(finding)
+        written.replay = counterexample.written(
+            self.operator,
+            self.small_property or self.property,
+            finding.call,
+            steady=self.backend.isolated and not (finding.unsteady or finding.history),
+        )
+        return written
+
     def also_seen(self) -> list[str]:
         """Return what else was wrong on the calls of the check, each with the call it showed on.
 
@@ -840,14 +852,7 @@ def _fill(outcome: Outcome, exam: Examination, *, unsteady: bool) -> None:
             outcome.ended = end.function
     elif exam.broken is not None:
         outcome.status = "mismatch"
-        finding = exam.finding(unsteady=unsteady)
-        outcome.mismatch = report(finding)
-        outcome.mismatch.replay = counterexample.written(
-            exam.operator,
-            exam.small_property or exam.property,
-            finding.call,
-            steady=exam.backend.isolated and not (finding.unsteady or finding.history),
-        )
+        outcome.mismatch = exam.reported(unsteady=unsteady)
         outcome.plain, outcome.also_seen = exam.plain(), exam.also_seen()
         outcome.reason = outcome.mismatch.headline
         if isinstance(end, Ended) and (end.over or end.function not in exam.backend.answered):

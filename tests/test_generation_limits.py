@@ -442,9 +442,9 @@ STATED = {
     "max_pool2d": lambda size: poolings(size, dilated=True),
     "avg_pool2d": lambda size: poolings(size, dilated=False),
     **dict.fromkeys(("relu", "sigmoid", "tanh"), arrays),
-    "leaky_relu": lambda size: arrays(size, slope=7),
+    "leaky_relu": lambda size: arrays(size, slope=11),
     "batch_mean": lambda size: arrays(size, empty=False),
-    "sgd_step": lambda size: arrays(size, rate=7),
+    "sgd_step": lambda size: arrays(size, rate=11),
     "softmax": softmaxes,
     "linear": lambda size: matrices(size, name="linear", layer_names=LINEAR_LAYERS, bias=2),
     "cross_entropy": losses,
@@ -458,24 +458,26 @@ FLOATS = ("normal", "wide range", "far from one", "positive", "nearly cancelling
 PIECEWISE = ("small integers", "one hot", "all negative", "next to powers", "cancelling")
 SUMS = {"exact": (*INTEGERS, "few fractions"), "floats": FLOATS, "slopes": INTEGERS}
 KINKED = {
-    "exact": PIECEWISE, "floats": ("normal", "wide range", "far from one", "tails"),
+    "exact": PIECEWISE,
+    "floats": ("normal", "wide range", "far from one", "tails", "nearly subnormal"),
     "slopes": ("gaps",),
 }  # fmt: skip
 SMOOTH = {
-    "exact": (), "floats": ("normal", "tails", "grid", "wide range"), "slopes": ("grid",),
+    "exact": (), "floats": ("normal", "tails", "grid", "wide range", "nearly subnormal"),
+    "slopes": ("grid",),
 }  # fmt: skip
 LOGITS = {
     "exact": (),
     "floats": (
         "moderate", "large logits", "rows of different scale", "rows far apart", "far apart",
-        "minus infinity", "equal logits", "grid",
+        "minus infinity", "equal logits", "far below", "one far below", "grid",
     ),
     "slopes": ("grid",),
 }  # fmt: skip
 MAXIMA = {
     "exact": (
-        "small integers", "distinct", "ties", "infinities and nans", "all negative", "one hot",
-        "next to powers", "few fractions",
+        "small integers", "distinct", "ties", "infinities and nans", "all negative", "far below",
+        "one hot", "next to powers", "few fractions",
     ),
     "floats": FLOATS,
     "slopes": ("distinct",),
@@ -485,6 +487,7 @@ STYLES = {
     **dict.fromkeys(("sigmoid", "tanh"), SMOOTH),
     **dict.fromkeys(("softmax", "cross_entropy"), LOGITS),
     "max_pool2d": MAXIMA,
+    "batch_mean": {**SUMS, "floats": (*FLOATS, "large mean")},
     "leaky_relu": KINKED,
     "relu": {**KINKED, "exact": (*PIECEWISE, "infinities and nans")},
     "network_backward": {"exact": (), "floats": ("scaled normal", "integers"), "slopes": ()},
