@@ -134,6 +134,15 @@ def increasing(random: Random, shapes: Shapes, limits: Format) -> Arrays:
     return {n: np.arange(np.prod(shape), dtype=float).reshape(shape) for n, shape in shapes.items()}
 
 
+def only_the_last(random: Random, shapes: Shapes, limits: Format) -> Arrays:
+    """Every array is 0 but for its last image: a long sum that ends early is 0."""
+    arrays = small_integers(random, shapes, limits)
+    return {
+        name: np.concatenate([np.zeros_like(array[:-1]), _never_zero(array[-1:])])
+        for name, array in arrays.items()
+    }
+
+
 def fractions_in(name: str) -> Style:
     """Return the style whose array of this name holds a few long fractions."""
     return Style(f"few fractions in {name}", partial(_fractions, large=name))

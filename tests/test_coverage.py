@@ -309,3 +309,13 @@ def test_two_sides_are_large_at_once_and_one_passes_16_bits(name):
 def test_the_text_of_what_was_met():
     cover = Cover("sides", Factors(with_dtype({"a": (1, 2)}), excluding()), dict, 2)
     assert cover.covered(cover.rows()).text == "all 6 pairs of option classes (sides)"
+
+
+def test_the_readme_counts_what_is_met():
+    text = " ".join((Path(__file__).parents[1] / "README.md").read_text("utf-8").split())
+    four, three, *_ = OPERATOR["conv2d"].covers
+    for cover in (four, three):
+        _, possible = covering_rows(cover.factors, cover.strength)
+        assert f"all {possible:,} ".replace(",", " ") in text
+    for name, what in (("conv2d", "convolutions"), ("conv_transpose2d", "up-convolutions")):
+        assert f"{len({one.layer for one in OPERATOR[name].variants()})} {what}" in text

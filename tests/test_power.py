@@ -51,8 +51,8 @@ def test_results_have_every_rival():
 
 def test_every_fault_is_killed_from_five_seeds():
     results, again = (load(RESULTS / f"{name}.json")["subjects"] for name in ("seeds", "layout"))
-    assert {*results} == {*FAULTS}
-    assert {*again} == {name for name, one in FAULTS.items() if one.kind == "layout"}
+    assert {*results} <= {*FAULTS}
+    assert {*again} <= {name for name, one in FAULTS.items() if one.kind == "layout"}
     for name in ("seeds", "layout"):
         assert load(RESULTS / f"{name}.json")["seeds"] == [1, 2, 3, 4, 5]
     marks = {name: again.get(name, one)["verdicts"]["suite"] for name, one in results.items()}
@@ -60,7 +60,8 @@ def test_every_fault_is_killed_from_five_seeds():
     missed = [n for n, one in results.items() if one["verdicts"]["suite"] != "k" * 5]
     assert missed == ["conv2d_takes_adjacent_channels_for_channels_last"]
     text = " ".join(README.read_text("utf-8").split())
-    assert f"killed {len(FAULTS) - 1} of the {len(FAULTS)} faults" in text
+    assert f"killed {len(results) - 1} of the {len(results)} faults" in text
+    assert f"{len(FAULTS) - len(results)} were planted since" in text
     assert f"all {len(again)} faults of the class were judged again and killed from all" in text
 
 

@@ -5,8 +5,9 @@ from functools import partial
 from typing import Any
 
 import oracle
-from conformance.data import FLOATS, large_mean, styles
-from conformance.operator import Arguments, Operator, Styles
+from conformance.choices import FAR, THREADS
+from conformance.data import FLOATS, large_mean, only_the_last, styles
+from conformance.operator import Arguments, Corner, Operator, Styles
 from conformance.operators import shape_cover, shapes
 
 RATES = (
@@ -55,6 +56,8 @@ def _step_witness(torch: Any) -> Callable[..., Any]:
     return sgd_step
 
 
+(LAST,) = styles(only_the_last)
+ONE_COLUMN = {"axes": 2, **dict.fromkeys(shapes.AXES, 1)}
 BATCH_MEAN = Operator(
     formula=oracle.batch_mean,
     gradients={},
@@ -64,7 +67,13 @@ BATCH_MEAN = Operator(
     styles=Styles(floats=(*FLOATS, *styles(large_mean))),
     share=0.3,
     covers=shape_cover.elementwise({}, least=2),
-    corners=shapes.corners({}),
+    corners=(
+        *shapes.corners({}),
+        *(
+            Corner(f"{count} images, the last one alone", {**ONE_COLUMN, "images": count}, LAST)
+            for count in (65, THREADS + 1, FAR)
+        ),
+    ),
 )
 SGD_STEP = Operator(
     formula=oracle.sgd_step,
