@@ -138,6 +138,36 @@ def one_pixel(array: Array, own: Own = as_it_is) -> Any:
     return own(type(array)(array.shape, array.dtype, part, 0, (*part.strides[:-2], 0, 0)))
 
 
+def cropped(array: Array, own: Own = as_it_is) -> Any:
+    """Lay it in the corner of larger planes (a[..., :-1, :-1]): neighbours, but for the rows."""
+    *outer, height, width = array.shape
+    larger = type(array)((*outer, height + 1, width + 1), array.dtype)
+    larger.fill(filler(array))
+    larger[..., :-1, :-1] = array
+    return own(larger)[..., :-1, :-1]
+
+
+def channels_backwards(array: Array, own: Own = as_it_is) -> Any:
+    """Lay it with the second axis backwards (a[:, ::-1])."""
+    return own(array[:, ::-1].copy())[:, ::-1]
+
+
+def exchanged(array: Array, own: Own = as_it_is) -> Any:
+    """Lay it with the first two axes exchanged."""
+    axes = (1, 0, *range(2, array.ndim))
+    return permuted(own(array.transpose(axes).copy()), axes)
+
+
+def shared(array: Array, own: Own = as_it_is, kept: dict[Any, Any] = {}) -> Any:  # noqa: B006
+    """Lay it where the argument with the same numbers lies: one array is both."""
+    key = array.shape, array.dtype.str, array.tobytes()
+    made = kept.pop(key, None)
+    if made is None:
+        kept.clear()
+        made = kept[key] = own(array.copy())
+    return made
+
+
 def placed(array: Array, own: Own = as_it_is, *, place: str) -> Any:
     """Lay it at the address of the array that was laid in this place before."""
     if not array.nbytes:
@@ -172,6 +202,9 @@ LAYOUTS = {
     "spaced": Layout(spaced, _is_large(2)),
     "reversed_rows": Layout(reversed_rows, _is_large(1)),
     "upside_down": Layout(upside_down, _is_large(2)),
+    "cropped": Layout(cropped, _is_large(3)),
+    "channels_backwards": Layout(channels_backwards, _is_large(3)),
+    "exchanged": Layout(exchanged, _is_large(3)),
     "offset": Layout(offset, _is_large(0)),
     "read_only": Layout(read_only, _is_large(0)),
     "odd_strides": Layout(odd_strides, lambda shape: 1 in shape and 0 not in shape),
@@ -183,7 +216,9 @@ ALONG: dict[str, tuple[int, ...]] = {
     "one_image": (0,), "one_channel": (1,), "one_column": (-1,), "one_pixel": (-2, -1),
 }  # fmt: skip
 _expanded = {one.__name__: one for one in (expanded, one_image, one_channel, one_column, one_pixel)}
-FUNCTIONS = _expanded | {name: layout.lay for name, layout in LAYOUTS.items()}
+# Of two arguments that have the same numbers.
+SHARED = "shared"
+FUNCTIONS = {**_expanded, SHARED: shared} | {name: layout.lay for name, layout in LAYOUTS.items()}
 # One for each argument: what a call leaves behind under an address is found by the next call there.
 PLACES = tuple(f"place {number}" for number in range(8))
 ROOMY, ALIGNED = 2**16, 64  # bytes

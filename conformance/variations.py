@@ -39,9 +39,12 @@ class Place:
 
     name: str
     entry: int | None = None
+    both: bool = False  # numbers of an option that has two, which are exchanged
 
     def __str__(self) -> str:
         """Return it as Python writes it: stride[1]."""
+        if self.both:
+            return f"{self.name}[::-1]"
         return self.name if self.entry is None else f"{self.name}[{self.entry}]"
 
     def of(self, call: Call) -> Any:
@@ -65,6 +68,8 @@ def places(formula: Formula, call: Call) -> list[Place]:
         value = call[name]
         entries = range(len(value)) if isinstance(value, tuple) else [None]
         found += [Place(name, entry) for entry in entries]
+        if isinstance(value, tuple) and len(value) == 2:
+            found.append(Place(name, both=True))
     return found
 
 
@@ -205,6 +210,8 @@ def drawn(operator: Operator, number: int, size: Size = "small") -> Geometry:
 def _others(operator: Operator, place: Place, call: Call) -> list[Any]:
     """Return other values in a place, such as the type of its value has."""
     value = place.of(call)
+    if place.both:
+        return [value[::-1]] if value[0] != value[1] else []
     if isinstance(value, bool):
         return [not value]
     if isinstance(value, str):

@@ -343,11 +343,42 @@ def _both(name: str, height: int, width: int) -> dict[str, int]:
 NAMES = ("images", "groups", "depth", "multiplier", "height", "width")
 WHOLE = {"images": 3, "height": 2, "width": 3, **_both("kernel", 3, 3), **_both("padding", 1, 1)}
 PIXELS = dict(zip(("height", "width"), MANY, strict=True))
+# Deep and wide layers of networks, with options: a few pixels, or one row.
+DEEP = {"images": 2, "height": 3, "width": 4, **_both("kernel", 3, 3), **_both("padding", 1, 1)}
+DEEP_LAYERS = {
+    "513 channels, stride 2,": {"depth": 513, **_both("stride", 2, 2)},
+    "513 filters, stride 2,": {"multiplier": 513, **_both("stride", 2, 2)},
+    "514 channels, no bias,": {"depth": 514, "bias": 0},
+    "514 filters, dilation 2,": {
+        "multiplier": 514, "bias": 0, **_both("dilation", 2, 2), **_both("padding", 2, 2),
+    },
+    "1025 channels, 1x1, stride 2,": {
+        "depth": 1025, **_both("kernel", 1, 1), **_both("stride", 2, 2), **_both("padding", 0, 0),
+    },
+    "257 groups, dilation 2,": {"groups": 257, **_both("dilation", 2, 2), **_both("padding", 2, 2)},
+    "258 groups, stride 2,": {"groups": 258, **_both("stride", 2, 2), "bias": 0},
+    "86 channels and 87 filters": {"images": 1, "depth": 86, "multiplier": 87},
+    "129 images of 3 groups, stride 2,": {"images": 129, "groups": 3, **_both("stride", 2, 2)},
+    "1025 columns": {"images": 1, "height": 2, "width": 1025},
+    "1026 columns, stride 2,": {"images": 1, "width": 1026, **_both("stride", 2, 2), "bias": 0},
+    # Blocks of channels of a 3x3 kernel, as transforms and unrolled kernels take them.
+    **{
+        f"24 channels and filters, {change}": {"depth": 24, "multiplier": 24, **of}
+        for change, of in (
+            ("dilation 2,", {**_both("dilation", 2, 2), **_both("padding", 2, 2)}),
+            ("dilation 2 across,", {**_both("dilation", 1, 2), "width": 6}),
+            ("stride 2,", _both("stride", 2, 2)), ("stride 2 across,", _both("stride", 1, 2)),
+            ("no padding,", _both("padding", 0, 0)), ("padding 2,", _both("padding", 2, 2)),
+            ("two groups,", {"groups": 2}), ("no bias,", {"bias": 0}),
+        )
+    },
+}  # fmt: skip
 CORNERS = (
     *past_limits(TINY, ("images", "groups", "depth", "multiplier")),
     *past_limits(PLAIN, ("height", "width")),
     *two_large(PLAIN, NAMES),
     Corner("images, channels and filters", {**PLAIN, **WHOLE, "depth": 65, "multiplier": 65}),
+    *(Corner(f"{name} of a layer", {**PLAIN, **DEEP, **of}) for name, of in DEEP_LAYERS.items()),
     Corner("images, groups and filters", {**PLAIN, **WHOLE, "groups": 65, "multiplier": 33}),
     Corner("pixels, channels and filters", {
         **PLAIN, "depth": 33, "multiplier": 34, "height": 35, "width": 36,

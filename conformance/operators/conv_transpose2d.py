@@ -6,10 +6,12 @@ there is the output here, and the pixels that no window reaches there are output
 
 from collections.abc import Callable, Mapping
 from dataclasses import replace
+from functools import partial
 from typing import Any
 
 import oracle
 from conformance.choices import Choices
+from conformance.coverage import Cover
 from conformance.covering import Chosen
 from conformance.layers import UP_CONVOLUTIONS
 from conformance.operator import Arguments, Geometry, Operator, Size, Variant, Workload
@@ -78,12 +80,14 @@ def arguments(sizes: Mapping[str, int]) -> Arguments:
 NO_OUTPUT_PADDING = {"output_padding_height": 0, "output_padding_width": 0}
 
 
-def _cover_sizes(chosen: Chosen, draw: Choices) -> Mapping[str, int]:
+def _cover_sizes(chosen: Chosen, draw: Choices, *, of: Cover) -> Mapping[str, int]:
     """Return the sizes of what goes back through a convolution of these classes."""
-    return _gone_back_through(convolution_cover.sizes(chosen, draw))
+    return _gone_back_through(of.sizes(chosen, draw))
 
 
-COVERS = tuple(cover._replace(sizes=_cover_sizes) for cover in convolution_cover.COVERS)
+COVERS = tuple(
+    cover._replace(sizes=partial(_cover_sizes, of=cover)) for cover in convolution_cover.COVERS
+)
 
 # The up-convolutions of networks: kernel, stride, padding, output_padding, depthwise.
 UP_LAYERS = (

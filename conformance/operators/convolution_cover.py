@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from functools import partial
+from itertools import combinations
 from math import prod
 from operator import eq
 from typing import Any
@@ -16,6 +17,8 @@ from oracle.geometry import extent
 SIDES = ("height", "width")
 MOST = 60_000  # products of a call, above which a class is its cheapest member
 TRIES = 6  # before that
+LITTLE = 3  # below what fills a vector
+TILE = 17  # past which a side fills a tile
 
 # A class is the values that may stand for it, the cheapest first.
 NUMBERS: Mapping[str, Sequence[tuple[int, ...]]] = {
@@ -47,6 +50,14 @@ EACH_AXIS = with_dtype({
     "groups": ("1", "2", "3 to 8", "depthwise"),
     **{name: NUMBERS[name] for name in ("depth", "filters", "images")}, "bias": (False, True),
 })  # fmt: skip
+# Sides that fill vectors and tiles, beside the options that fast paths forget.
+FILLED = with_dtype({
+    "kernel": ((1,), (3,), (5,), (4,)), "stride": ((1,), (2,), (3, 4)), "padding": ("0", "1"),
+    "dilation": ((1,), (2, 3)), "groups": ("1", "2", "many"), "bias": (False, True),
+    "depth": ((1, 2), (8, 16), (33, 34)), "filters": ((1, 2), (8, 16), (33, 34)),
+    "columns": ((2, 3), (16, 17), (33, 34)), "images": ((1, 2), (17, 18)), "rest": (False, True),
+})  # fmt: skip
+MANY_GROUPS = (65, 66)
 NEUTRAL = {
     "kernel": (3,), "stride": (1,), "padding": "0", "dilation": (1,), "groups": "1", "depth": (2,),
     "filters": (2,), "images": (1,), "bias": True, "rest": False, "rows": "more",
@@ -111,6 +122,27 @@ def _sizes(chosen: Chosen, draw: Choices | None) -> dict[str, int]:
     return found | named(tall, wide)
 
 
+def filled(chosen: Chosen, draw: Choices) -> dict[str, int]:
+    """Return the sizes of a convolution of one row of outputs, or two, as wide as its class."""
+    kernel, stride, dilation = (draw.one_of(chosen[n]) for n in ("kernel", "stride", "dilation"))
+    groups, span, padding = chosen["groups"], extent(kernel, dilation), int(chosen["padding"])
+    columns, images = draw.one_of(chosen["columns"]), draw.one_of(chosen["images"])
+    rest = draw.integer(1, stride - 1) if chosen["rest"] else 0
+    options = {"kernel": kernel, "stride": stride, "dilation": dilation, "padding": padding}
+    least = -((span - 2 * padding - 1) // stride) + 1  # the image has a pixel
+    rows = 1 if max(columns, images) >= TILE else 2
+    sides = (
+        span + stride * (max(n, least) - 1) - 2 * padding + r
+        for n, r in ((rows, 0), (columns, rest))
+    )
+    return {
+        "images": images, "bias": int(chosen["bias"]),
+        "groups": draw.one_of(MANY_GROUPS) if groups == "many" else int(groups),
+        "depth": draw.one_of(chosen["depth"]), "multiplier": draw.one_of(chosen["filters"]),
+        **named(*({**options, "": side} for side in sides)),
+    }  # fmt: skip
+
+
 def named(tall: Mapping[str, int], wide: Mapping[str, int]) -> dict[str, int]:
     """Return the options of both sides by their names in sizes, and the pixels."""
     return {
@@ -168,6 +200,25 @@ def _without_dtype(factors: Factors) -> Factors:
     return factors._replace(classes={n: c for n, c in factors.classes.items() if n != "dtype"})
 
 
+def _is_large(name: str) -> dict[str, Any]:
+    return {name: lambda members: min(members) > TILE}
+
+
+_many_groups = {"groups": "many".__eq__}
+_filled = Factors(
+    FILLED,
+    excluding(
+        {"stride": lambda s: s == (1,), "rest": lambda r: r},
+        *({**_many_groups, name: lambda m: max(m) > LITTLE} for name in ("depth", "filters")),
+        {**_many_groups, "columns": lambda m: max(m) > LITTLE, "images": lambda m: max(m) > LITTLE},
+        *(
+            {**_is_large(one), **_is_large(other), "images": lambda m: max(m) > LITTLE}
+            for one, other in combinations(("depth", "filters", "columns"), 2)
+        ),
+        {**_is_large("depth"), **_is_large("filters"), "columns": lambda m: max(m) > LITTLE},
+    ),
+)
+
 COVERS = (
     Cover("height = width", _symmetric, sizes, 4, work=products),
     Cover("height and width apart", _each_axis, sizes, 3, work=products),
@@ -183,4 +234,5 @@ COVERS = (
             if name != "dtype"
         },
     ),
+    Cover("tiles and vectors that are full", _filled, filled, 3, work=products),
 )

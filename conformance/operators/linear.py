@@ -45,6 +45,9 @@ CORNERS = (
     *past_limits(TINY, NAMES),
     *two_large(TINY, NAMES),
     Corner("more than a tile of all", {"images": 65, "inputs": 66, "outputs": 67, "bias": 1}),
+    Corner("two tiles of all", {"images": 129, "inputs": 130, "outputs": 131, "bias": 0}),
+    Corner("one image, many of both", {"images": 1, "inputs": 258, "outputs": 259, "bias": 1}),
+    *(Corner(f"{name} 1025, no bias", {**TINY, name: 1025, "bias": 0}) for name in NAMES),
     *(
         Corner(
             f"a sum of {LONGER} {name}", {**PLAIN, name: LONGER}, fractions_in(large), in_turn=True

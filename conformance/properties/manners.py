@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from math import prod
+from collections.abc import Iterator, Sequence
+from itertools import combinations
+from math import isqrt, prod
 from typing import Any
 
 import numpy as np
@@ -10,10 +12,11 @@ import numpy as np
 from conformance.backend import Backend, Reused, is_same
 from conformance.bad_arguments import bad_calls
 from conformance.candidate import describe
+from conformance.choices import spread
 from conformance.judge import require_form, require_truth, truth_of
-from conformance.layouts import LAYOUTS, differs, expansions, one_each, words
+from conformance.layouts import LAYOUTS, SHARED, differs, expansions, one_each, words
 from conformance.mismatch import Declined, Mismatch
-from conformance.operator import Operator
+from conformance.operator import Geometry, Operator
 from conformance.properties.answers import Answered, require_close
 from conformance.properties.property import NothingToJudge, NotJudged, holds, is_function
 from conformance.textbook import with_ones
@@ -124,13 +127,45 @@ def _bound(backend: Backend, formula: Formula, call: Call) -> Array:
     return truth_of(backend, formula, call).bound(name, backend.contract.accumulator(name))
 
 
-@holds(kind="any", share=0.03, at_ones=True, listed=with_ones)
+def _listed(operator: Operator, formula: Formula) -> Sequence[Geometry]:
+    """Return calls with axes of one entry and of several, and layers as networks have them."""
+    return (*with_ones(operator, formula), *_in_eights(operator))
+
+
+_known_eights: dict[Formula, tuple[Geometry, ...]] = {}
+
+
+def _in_eights(operator: Operator) -> tuple[Geometry, ...]:
+    """Return the layers of convolutions with channels in eights, as kernels of NHWC take them.
+
+    They have more elements than arrays that lie in all ways.
+    """
+    if operator.formula not in _known_eights:
+        found = []
+        for variant in operator.variants():
+            own = spread(variant.region)
+            sizes = dict(variant.sizes(own))
+            if variant.change or "depth" not in sizes:
+                continue
+            area = sizes["kernel_height"] * sizes["kernel_width"]
+            channels = 8 * (isqrt(LARGE // area) // 8 + 1)
+            if sizes["groups"] <= 2:
+                sizes["depth"] = sizes["multiplier"] = channels // sizes["groups"]
+            elif sizes["depth"] == 1:
+                sizes["groups"] = 128
+            sizes["images"] = 2
+            found.append(Geometry("layers", variant.region, sizes, own.seed()))
+        _known_eights[operator.formula] = tuple(found)
+    return _known_eights[operator.formula]
+
+
+@holds(kind="any", share=0.03, at_ones=True, listed=_listed)
 def ignores_memory_layout(
     backend: Backend, operator: Operator, formula: Formula, call: Call
 ) -> float:
     """The answer depends on the arguments' numbers, not on how they lie in memory: columns or
     channels first, with gaps, backwards, in one place (along an axis, a plane or all), read-only;
-    all arguments so, one alone, or each in another way.
+    all arguments so, one alone, or each in another way, or two of them one array.
     """  # noqa: D205 - one sentence
     ways = _ways(formula, call)
     if not ways:
@@ -153,9 +188,25 @@ def ignores_memory_layout(
                 _require_the_same(backend, operator, formula, level, plain, layouts)
             except Declined as one:
                 declined.append(one)
+    for same, layouts in _in_one_array(operator, formula, call):
+        backend.foresee((formula, same), how=("", layouts))
+        plain = backend.ask(formula, same)
+        try:
+            _require_the_same(backend, operator, formula, same, plain, layouts)
+        except Declined as one:
+            declined.append(one)
     if declined:
         raise declined[0]
     return 0.0
+
+
+def _in_one_array(operator: Operator, formula: Formula, call: Call) -> Iterator[tuple[Call, str]]:
+    """Yield the calls in which two arguments of one shape are one array, and their layouts."""
+    for (name, at), (other, behind) in combinations(_data(formula, call), 2):
+        if call[name].shape == call[other].shape:
+            layouts = ["", *[""] * behind]
+            layouts[at] = layouts[behind] = SHARED
+            yield operator.complete({**call, other: call[name]}, 0), ",".join([*layouts, ""])
 
 
 def _level(array: Array, axes: tuple[int, ...]) -> Array:
@@ -188,7 +239,10 @@ def _ways(formula: Formula, call: Call) -> list[str]:
     positional = argument_names(formula)[0]
     shapes = {n: call[n].shape for n in positional if isinstance(call[n], np.ndarray)}
     if sum(map(prod, shapes.values())) > LARGE:
-        return [",".join(IN_TURN[(at + by) % len(IN_TURN)] for at in range(5)) for by in range(3)]
+        return [
+            *(",".join(IN_TURN[(at + by) % len(IN_TURN)] for at in range(5)) for by in range(3)),
+            "channels_last",
+        ]
     together = [n for n, layout in LAYOUTS.items() if any(map(layout.differs, shapes.values()))]
     if len(shapes) == 1:
         return together

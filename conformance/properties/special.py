@@ -53,9 +53,17 @@ def _poisoned(formula: Formula, call: Call) -> Iterator[Call]:
             continue
         finite: dict[str, Any] = with_finite(arrays, 1)
         yield {**call, **finite, name: array}
+        if factors and np.isinf(array).any():
+            yield {**call, **finite, name: _of_both_signs(array)}
         others = {n: _with_zeros(a) for n, a in finite.items() if n in factors and n != name}
         if name in factors and others:
             yield {**call, **finite, **others, name: array}
+
+
+def _of_both_signs(array: Array) -> Array:
+    """Return an array of infinities, of which neighbours have different signs: sums are NaN."""
+    signs = np.where(np.arange(array.size).reshape(array.shape) % 2 == 0, 1.0, -1.0)
+    return (np.inf * signs).astype(array.dtype)
 
 
 def _with_zeros(array: Array) -> Array:

@@ -39,6 +39,10 @@ def is_stateless(backend: Backend, operator: Operator, formula: Formula, call: C
     for name in (n for n, value in call.items() if is_array(value)):
         words = f"the same call with other numbers in {name}"
         asked.between(asked.flipped(name), words, words)
+    for name in (n for n in asked.arrays if is_data(call[n]) and call[n].size > 1):
+        other = legal(operator, formula, {**call, name: _with_one_other(call[name])})
+        words = f"the same call with one other number in {name}"
+        asked.between(other, words, words)
     _among_functions(asked)
     varied = variations(operator, formula, call) if asked.is_varied() else {}
     for what, (calls, in_company) in varied.items():
@@ -202,6 +206,14 @@ def _other_numbers(array: Array) -> Array:
         return np.maximum(array, 1) - 1
     finite, one = np.isfinite(array), array.dtype.type(1)
     return np.where(finite, np.where(array == 0, one, -array), array).astype(array.dtype)
+
+
+def _with_one_other(array: Array) -> Array:
+    """Return an array with another number where three quarters of it lie before."""
+    changed, at = array.copy(), 3 * array.size // 4
+    number = changed.flat[at]
+    changed.flat[at] = -number if number and np.isfinite(number) else array.dtype.type(1)
+    return changed
 
 
 def _flipped(formula: Formula, call: Call) -> dict[str, Any]:
