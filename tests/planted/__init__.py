@@ -2,6 +2,7 @@
 
 from tests.planted import (  # noqa: F401
     activations,
+    against_others,
     avg_pool2d,
     conv2d,
     conv2d_numbers,
