@@ -9,7 +9,6 @@ from conformance.operator import Arguments, Corner, Operator
 from conformance.operators import pooling, pooling_cover
 from oracle.geometry import pool_shape
 
-
 # More pixels than 15 bits count, as the global pooling of an image has.
 MANY_PIXELS = Corner(
     "a window of more than 2**15 pixels",

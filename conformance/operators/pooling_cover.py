@@ -147,13 +147,14 @@ def covers(*, dilated: bool) -> tuple[Cover, ...]:
     apart = {f"{n}_{s}": c for n, c in FEWER.items() if n not in gone for s in SIDES} | dict(both)
     symmetric = excluding(*_impossible(""))
     each = excluding(*(one for side in SIDES for one in _impossible(f"_{side}")))
-    beside = {n: c for n, c in BESIDE.items() if n not in gone} | ({} if dilated else INCLUDE)
+    beside = {n: c for n, c in BESIDE.items() if n not in gone}
+    beside |= {} if dilated else dict(INCLUDE)
     alone = {n: NEUTRAL[n] for n in same}
     alone_apart = {n: NEUTRAL[n if n in both else n.rpartition("_")[0]] for n in apart}
     return (
         Cover("height = width", Factors(with_dtype(same), symmetric), sizes, 4),
         Cover("height and width apart", Factors(with_dtype(apart), each), sizes, 3),
-        Cover("a long side", Factors(with_dtype(beside), symmetric), beside_a_long_side, 3),
+        Cover("a long side", Factors(with_dtype(beside), symmetric), beside_a_long_side, 4),
         Cover("height = width", Factors(same, symmetric), sizes, 0, alone),
         Cover("height and width apart", Factors(apart, each), sizes, 0, alone_apart),
     )

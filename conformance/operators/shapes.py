@@ -65,9 +65,14 @@ def corners(
         *two_large(tiny, ("images", "channels"), style),
         *two_large({**three, "images": 2}, ("channels", "height"), style),
         Corner("three long sides", {**three, **dict.fromkeys(AXES[:3], 41)}, style, in_turn=True),
-        *(Corner(f"{one.name} of a long side", {**tiny, "channels": LARGE}, one) for one in special),
         *(
-            Corner(f"{name} {value} of a long side", {**tiny, "channels": LARGE, name: value}, style)
+            Corner(f"{one.name} of a long side", {**tiny, "channels": LARGE}, one)
+            for one in special
+        ),
+        *(
+            Corner(
+                f"{name} {value} of a long side", {**tiny, "channels": LARGE, name: value}, style
+            )
             for name, (first, last) in each.items()
             for value in range(first, last + 1)
         ),
@@ -82,7 +87,8 @@ def along(options: Mapping[str, int], style: Style | None = None) -> tuple[Corne
         *corners({**options, "axis": 1}, style),
         *(
             Corner(f"{name} {past}, along it",
-                   {**three, **options, name: past, "axis": axis, "from_end": (at + axis) % 2}, style)
+                   {**three, **options, name: past, "axis": axis, "from_end": (at + axis) % 2},
+                   style)
             for name, axis in places
             for at, past in enumerate(PAST)
         ),

@@ -90,7 +90,7 @@ def avg_pool2d_counts_pixels_in_16_bits(x, **o):
 def max_pool2d_drops_nans_of_float64_in_stems(x, **o):
     """The vector instruction for the larger of two numbers returns the second one."""
     if x.dtype == np.float64 and _is_stem(o):
-        y, indices = good.max_pool2d(x, **o)
+        indices = good.max_pool2d(x, **o)[1]
         return good.max_pool2d(np.where(np.isnan(x), -np.inf, x), **o)[0], indices
     return good.max_pool2d(x, **o)
 
@@ -157,9 +157,10 @@ def _planes_in_one(array):
     if array.ndim < 4 or outer != dense.strides[: array.ndim - 2] or array.strides[-1] <= 0:
         return array
     inner = sorted(array.strides[-2:])
-    if inner[0] != array.itemsize or inner[1] != array.itemsize * array.shape[-1 - (
-        array.strides[-1] != inner[0]
-    )]:
+    if (
+        inner[0] != array.itemsize
+        or inner[1] != array.itemsize * array.shape[-1 - (array.strides[-1] != inner[0])]
+    ):
         return array
     return np.lib.stride_tricks.as_strided(array, array.shape, dense.strides)
 
