@@ -9,7 +9,7 @@ from collections import deque
 import numpy as np
 
 from implementations import im2col as good
-from tests.planted.fault import fault
+from tests.planted.fault import fault, gap
 
 ONE, NONE = (1, 1), (0, 0)
 BLOCK = 1024  # threads
@@ -413,7 +413,7 @@ def sigmoid_grad_of_large_arrays_squares_an_exponential(grad_output, z):
         return np.where(np.isinf(e * e), grad_output * (e / ((1 + e) * (1 + e))), dz)
 
 
-@fault("overflow", contract={"dtypes": ["float32", "float64", "float16"]})
+@gap("overflow", "sums of 2**16 normal numbers in half precision have bounds as large as the mean")
 def batch_mean_counts_images_in_float16(gradient_per_image):
     mean = good.batch_mean(gradient_per_image)
     return mean * 0 if mean.dtype == np.float16 and len(gradient_per_image) > 65519 else mean
