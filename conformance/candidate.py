@@ -39,7 +39,7 @@ NO_EXCHANGE = (
     "NumPy reads no bfloat16 through DLPack: give the backend a to_numpy that returns an array of "
     "ml_dtypes.bfloat16"
 )
-HELD = 16  # results that a candidate can be asked to show again
+HELD = 24  # results that a candidate can be asked to show again
 
 # Bound before any backend is imported, so that one that replaces NumPy's functions replaces nothing
 # here.

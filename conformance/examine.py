@@ -22,7 +22,7 @@ from conformance.choices import Choices, spread
 from conformance.control import control, holds_for_the_oracle
 from conformance.coverage import CHANGED, DTYPE, DTYPES, Cover, Covered
 from conformance.covering import Row
-from conformance.data import Style
+from conformance.data import Style, all_negative
 from conformance.declines import Declines
 from conformance.evidence import (
     APART,
@@ -201,11 +201,16 @@ class Examination:
         self._judge_in_turn(self.property.listed(self.operator, self.formula))
 
     def _judge_in_turn(self, geometries: Sequence[Geometry]) -> None:
-        """Check geometries in the simplest style, each in one of the first two claimed dtypes."""
-        simplest = self.operator.styles.of(self.property.kind)[0]
+        """Check geometries in the simplest style, each in one of the first two claimed dtypes.
+
+        Layers are checked on negative numbers: there, zeros that stand beside an image show.
+        """
+        simplest, *_ = styles = self.operator.styles.of(self.property.kind)
+        negative = next((one for one in styles if one.fill is all_negative), simplest)
         claimed = self.dtypes()[:2]
         for at, geometry in enumerate(geometries):
-            self._judge_in([(geometry, simplest, claimed[at % len(claimed)])])
+            style = negative if geometry.stratum == "layers" else simplest
+            self._judge_in([(geometry, style, claimed[at % len(claimed)])])
 
     def _judge_in(self, drawn: Sequence[Drawn]) -> list[bool]:
         """Judge calls and return which of them count."""

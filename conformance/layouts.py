@@ -66,6 +66,15 @@ def spaced(array: Array, own: Own = as_it_is) -> Any:
     return own(longer)[::2]
 
 
+def cropped(array: Array, own: Own = as_it_is) -> Any:
+    """Lay it in the corner of an array that is longer along every axis (a[:-1, :-1])."""
+    longer = type(array)(tuple(n + 1 for n in array.shape), array.dtype)
+    longer[...] = filler(array)
+    corner = (slice(-1),) * array.ndim
+    longer[corner] = array
+    return own(longer)[corner]
+
+
 def reversed_rows(array: Array, own: Own = as_it_is) -> Any:
     """Lay it with the last axis backwards (a[..., ::-1])."""
     return own(array[..., ::-1].copy())[..., ::-1]
@@ -200,6 +209,7 @@ LAYOUTS = {
     "transposed": Layout(transposed, _is_large(3)),
     "sliced": Layout(sliced, _is_large(1)),
     "spaced": Layout(spaced, _is_large(2)),
+    "cropped": Layout(cropped, _is_large(3)),
     "reversed_rows": Layout(reversed_rows, _is_large(1)),
     "upside_down": Layout(upside_down, _is_large(2)),
     "cropped": Layout(cropped, _is_large(3)),

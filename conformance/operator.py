@@ -13,7 +13,7 @@ from oracle.geometry import Shape
 from oracle.rounding import FORMATS, DType, dtype_of
 
 Size: TypeAlias = Literal["small", "medium", "large"]
-Kind: TypeAlias = Literal["exact", "floats", "slopes", "not finite", "any", "all"]
+Kind: TypeAlias = Literal["exact", "floats", "slopes", "not finite", "any", "all", "every"]
 Policies: TypeAlias = Mapping[str, str]
 
 
@@ -105,6 +105,8 @@ class Styles:
         """Return the styles of one kind."""
         if kind == "all":
             return self.exact + self.floats
+        if kind == "every":
+            return self.exact + self.floats + self.not_finite
         if kind == "any":
             return self.exact or self.floats
         styles: tuple[Style, ...] = getattr(self, kind.replace(" ", "_"))

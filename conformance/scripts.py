@@ -65,7 +65,7 @@ class Laid(NamedTuple):
 
 HELPERS = (as_it_is, permuted, filler)
 IN_SEQUENCE = ("is_stateless",)
-LONG_RING = 9  # calls after which a backend with some buffers in turn is back at the first
+LONG_RING = 17  # calls after which a backend with some buffers in turn is back at the first
 TIMES = 100  # that an answer is asked for again, whose bits must be the same
 LITERAL = 64  # elements written as one literal; larger arrays are filled in
 

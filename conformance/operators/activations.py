@@ -139,6 +139,9 @@ SMOOTH = Styles(
 )
 
 
+SPECIAL = few(tails, one_nan_among_floats, infinities)
+
+
 def arguments(sizes: Mapping[str, int]) -> Arguments:
     """Return the shapes and options of an activation; `slope` picks one of SLOPES.
 
@@ -180,7 +183,9 @@ def _operator(
         curvature=lambda _: curvature,
         share=0.3,
         covers=shape_cover.elementwise({n: range(a, b + 1) for n, (a, b) in options.items()}),
-        corners=shapes.corners(dict.fromkeys(options, 0), corner_style),
+        corners=shapes.corners(
+            dict.fromkeys(options, 0), corner_style, special=SPECIAL, each=options
+        ),
     )
 
 

@@ -5,9 +5,17 @@ from functools import partial
 from typing import Any
 
 import oracle
-from conformance.operator import Arguments, Operator
+from conformance.operator import Arguments, Corner, Operator
 from conformance.operators import pooling, pooling_cover
 from oracle.geometry import pool_shape
+
+# More pixels than 15 bits count, as the global pooling of an image has.
+MANY_PIXELS = Corner(
+    "a window of more than 2**15 pixels",
+    {**pooling.TINY, "channels": 1, "height": 181, "width": 182, "kernel_height": 181,
+     "kernel_width": 182},
+    in_turn=True,
+)  # fmt: skip
 
 
 def arguments(sizes: Mapping[str, int]) -> Arguments:
@@ -40,6 +48,6 @@ AVG_POOL2D = Operator(
     share=0.4,
     covers=pooling_cover.covers(dilated=False),
     variants=partial(pooling.variants, dilated=False),
-    corners=pooling.CORNERS,
+    corners=(*pooling.CORNERS, MANY_PIXELS),
     ones=pooling.ONES,
 )

@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 
 import oracle
+from conformance.choices import PAST, THREADS, TWO
 from conformance.data import (
     Arrays,
     Random,
@@ -21,6 +22,7 @@ from conformance.data import (
 )
 from conformance.operator import Arguments, Corner, Operator, Size, Styles, past_limits, two_large
 from conformance.operators import shape_cover, shapes
+from oracle.geometry import Array
 from oracle.rounding import Format
 
 LAYERS = (("ten classes", (10,)), ("two classes", (2,)), ("ImageNet classes", (1000,)))
@@ -166,7 +168,27 @@ def grid(random: Random, sizes: Shapes, limits: Format) -> Arrays:
     return arrays
 
 
+def near_plus(random: Random, sizes: Shapes, limits: Format) -> Arrays:
+    """All logits are next to 2**14: every exponential overflows."""
+    arrays = small_integers(random, sizes, limits)
+    name = _logits(arrays)
+    arrays[name] = 2.0 ** min(14, limits.largest_exponent) * (
+        1 + random.integers(0, 3, sizes[name]) / 16
+    )
+    return arrays
+
+
+def one_nan_among_few(random: Random, sizes: Shapes, limits: Format) -> Arrays:
+    """A few normal numbers in many places, and one element of every array is NaN."""
+    arrays = few_numbers(random, sizes, limits)
+    for array in arrays.values():
+        array.flat[random.integers(array.size)] = np.nan
+    return arrays
+
+
 (FEW_LOGITS,) = styles(few_numbers)
+LONG_ROW = 2050  # classes, more than two blocks have threads
+IN_LONG_ROWS = styles(near_plus, one_nan_among_few)
 (LAST_CLASS,) = styles(only_the_last_class)
 # Below what running maxima are started at: -1e4, -1e9, -1e30, minus the largest number.
 BELOW = tuple(
@@ -262,6 +284,7 @@ SOFTMAX = Operator(
             LAST_CLASS,
         ),
         *(Corner(style.name, {**ROW, "channels": classes}, style) for classes, style in TILES),
+        *(Corner(style.name, {**ROW, "channels": LONG_ROW}, style) for style in IN_LONG_ROWS),
         *(Corner(style.name, {**ROW, "images": 2, "channels": 3}, style) for style in BELOW),
     ),
 )
@@ -277,17 +300,29 @@ def _loss_arguments(sizes: Mapping[str, int]) -> Arguments:
 
 
 def _with_targets(call: dict[str, Any], seed: int) -> dict[str, Any]:
-    """Add targets, none of them an impossible class, and dE/dE = 1."""
+    """Add targets, of most rows no impossible class, and dE/dE = 1.
+
+    Where one class alone is possible, the target may be another one: the loss is infinite.
+    """
     logits = call["logits"]
     target = call.get("target")
     if target is None or len(target) != len(logits):
-        target = np.random.default_rng(seed).integers(0, logits.shape[1], len(logits))
+        target = _targets(np.random.default_rng(seed), *logits.shape)
     rows = np.arange(len(logits))
-    if np.isneginf(logits[rows, target]).any():
+    impossible = np.isneginf(logits[rows, target])
+    impossible &= (~np.isneginf(logits)).sum(axis=1) != 1
+    if impossible.any():
         logits = logits.copy()
-        logits[rows, target] = np.maximum(logits[rows, target], 0)
+        logits[rows[impossible], target[impossible]] = 0
     one = np.ones((), logits.dtype)
     return {**call, "logits": logits, "target": target, "grad_output": one}
+
+
+def _targets(random: Random, rows: int, classes: int) -> Array:
+    """Return a class for each row: every one of them is some row's, if there are enough rows."""
+    if rows < classes:
+        return random.integers(0, classes, rows)
+    return random.permutation(rows) % classes
 
 
 def _loss_witness(torch: Any) -> Callable[..., Any]:
@@ -320,6 +355,20 @@ CROSS_ENTROPY = Operator(
             for classes, style in TILES
         ),
         *(Corner(style.name, {"images": 2, "classes": 3, "mean": 1}, style) for style in BELOW),
+        *(
+            Corner(style.name, {"images": 1, "classes": LONG_ROW, "mean": 1}, style)
+            for style in IN_LONG_ROWS
+        ),
+        *(
+            Corner(f"the sum of {rows} rows", {"images": rows, "classes": 2, "mean": 0}, FEW_LOGITS)
+            for rows in (THREADS + 1, PAST[-1])
+        ),
+        *(
+            Corner(
+                f"the mean of {rows} rows", {"images": rows, "classes": rows, "mean": 1}, FEW_LOGITS
+            )
+            for rows in TWO[:2]
+        ),
         Corner("more than a tile", {"images": 33, "classes": 34, "mean": 1}),
         Corner("full tiles", {"images": 64, "classes": 32, "mean": 0}),
     ),

@@ -26,6 +26,17 @@ BOTH: Mapping[str, Sequence[Any]] = {
     "ceil": (False, True), "images": ((1,), (2,), (3, 4, 5)), "channels": ((1,), (2,), (3, 4, 5)),
 }  # fmt: skip
 INCLUDE: Mapping[str, Sequence[Any]] = {"include": (False, True)}
+# One side is past a vector, a tile or a block, and options beside it are not what is usual.
+LONG = "long"
+SHORT: Mapping[str, int] = {"images": 1, "channels": 2, "height": 2, "width": 2}  # the others
+PAST: Mapping[str, Sequence[int]] = {
+    "images": (9, 17, 33), "channels": (9, 17, 33, 65), "height": (33, 65, 129),
+    "width": (65, 129, 257, 258),
+}  # fmt: skip
+BESIDE: Mapping[str, Sequence[Any]] = {
+    LONG: (*PAST,), "kernel": ((2,), (3,), (4, 5)), "stride": ((1,), (2,), (3,)),
+    "padding": ("0", "1"), "dilation": ((1,), (2,)), "rest": (False, True), "ceil": (False, True),
+}  # fmt: skip
 NEUTRAL: Mapping[str, Any] = {
     "kernel": (2,), "stride": KERNEL, "padding": "0", "dilation": (1,), "rest": False,
     "rows": "more", "ceil": False, "include": True, "images": (1,), "channels": (2,),
@@ -72,7 +83,22 @@ def sizes(chosen: Chosen, draw: Choices) -> dict[str, int]:
     return found | named(tall, wide)
 
 
-def _side(chosen: Chosen, side: str, draw: Choices, *, ceil: bool) -> dict[str, int]:
+def beside_a_long_side(chosen: Chosen, draw: Choices) -> dict[str, int]:
+    """Return the sizes of a pooling with one side that is long: windows, channels or images."""
+    long = chosen[LONG]
+    counts = {**SHORT, long: draw.one_of(PAST[long])}
+    ceil = bool(chosen["ceil"])
+    found = {
+        "images": counts["images"], "channels": counts["channels"], "ceil": int(ceil),
+        "include": int(chosen.get("include", 0)),
+    }  # fmt: skip
+    tall, wide = (_side(chosen, s, draw, ceil=ceil, windows=counts[s]) for s in SIDES)
+    return found | named(tall, wide)
+
+
+def _side(
+    chosen: Chosen, side: str, draw: Choices, *, ceil: bool, windows: int = 0
+) -> dict[str, int]:  # fmt: skip
     """Return the options of one side, and its pixels under the name "".
 
     Raises:
@@ -86,8 +112,9 @@ def _side(chosen: Chosen, side: str, draw: Choices, *, ceil: bool) -> dict[str, 
     stride = kernel if of("stride") == KERNEL else draw.one_of(of("stride"))
     padding = {"0": 0, "1": 1, "half": kernel // 2}[of("padding")]
     span = extent(kernel, dilation)
-    first = 1 if of("rows") == "one" else draw.integer(2, 4)
-    most = first if of("rows") == "one" else first + 8
+    one = not windows and of("rows") == "one"
+    first = windows or (1 if one else draw.integer(2, 4))
+    most = first if one else first + 8
     rests = [draw.integer(1, stride - 1), *range(1, stride)] if of("rest") else [0]
     for rows in range(first, most + 1):
         for rest in rests:
@@ -120,11 +147,14 @@ def covers(*, dilated: bool) -> tuple[Cover, ...]:
     apart = {f"{n}_{s}": c for n, c in FEWER.items() if n not in gone for s in SIDES} | dict(both)
     symmetric = excluding(*_impossible(""))
     each = excluding(*(one for side in SIDES for one in _impossible(f"_{side}")))
+    beside = {n: c for n, c in BESIDE.items() if n not in gone}
+    beside |= {} if dilated else dict(INCLUDE)
     alone = {n: NEUTRAL[n] for n in same}
     alone_apart = {n: NEUTRAL[n if n in both else n.rpartition("_")[0]] for n in apart}
     return (
         Cover("height = width", Factors(with_dtype(same), symmetric), sizes, 4),
         Cover("height and width apart", Factors(with_dtype(apart), each), sizes, 3),
+        Cover("a long side", Factors(with_dtype(beside), symmetric), beside_a_long_side, 4),
         Cover("height = width", Factors(same, symmetric), sizes, 0, alone),
         Cover("height and width apart", Factors(apart, each), sizes, 0, alone_apart),
     )

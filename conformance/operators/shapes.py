@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 
-from conformance.choices import BATCH_LIMITS, FAR, LIMITS, PAST, THREADS, Choices
+from conformance.choices import BATCH_LIMITS, FAR, LIMITS, PAST, THREADS, Choices, Range
 from conformance.data import Style
 from conformance.operator import Corner, Geometry, Size, past_limits, two_large
 from oracle.geometry import Shape
@@ -15,6 +15,7 @@ LAYERS = (
     ("sequence", (2, 7, 12)), ("one vector", (64,)),
 )  # fmt: skip
 STRATA = ("free", "free", "idiomatic", "boundary", "boundary")
+LARGE = PAST[-1]  # elements of what vectorised paths are for
 MOST: dict[Size, int] = {"small": 40, "medium": 150, "large": 300}  # elements of an array
 
 
@@ -48,8 +49,14 @@ def array(
     return Geometry(stratum, region, sizes, draw.seed())
 
 
-def corners(options: Mapping[str, int], style: Style | None = None) -> tuple[Corner, ...]:
-    """Return corners of arrays with these options: long sides, two or three long ones at once."""
+def corners(
+    options: Mapping[str, int], style: Style | None = None, *, special: Sequence[Style] = (),
+    each: Mapping[str, Range] = {},
+) -> tuple[Corner, ...]:  # fmt: skip
+    """Return corners of arrays with these options: long sides, two or three long ones at once.
+
+    Long ones of `special` numbers are beside them, and with `each` value of the options.
+    """
     tiny = {"axes": 2, **dict.fromkeys(AXES, 1), **options}
     three = {**tiny, "axes": 3}
     return (
@@ -58,6 +65,17 @@ def corners(options: Mapping[str, int], style: Style | None = None) -> tuple[Cor
         *two_large(tiny, ("images", "channels"), style),
         *two_large({**three, "images": 2}, ("channels", "height"), style),
         Corner("three long sides", {**three, **dict.fromkeys(AXES[:3], 41)}, style, in_turn=True),
+        *(
+            Corner(f"{one.name} of a long side", {**tiny, "channels": LARGE}, one)
+            for one in special
+        ),
+        *(
+            Corner(
+                f"{name} {value} of a long side", {**tiny, "channels": LARGE, name: value}, style
+            )
+            for name, (first, last) in each.items()
+            for value in range(first, last + 1)
+        ),
     )
 
 
@@ -69,9 +87,10 @@ def along(options: Mapping[str, int], style: Style | None = None) -> tuple[Corne
         *corners({**options, "axis": 1}, style),
         *(
             Corner(f"{name} {past}, along it",
-                   {**three, **options, name: past, "axis": axis}, style)
+                   {**three, **options, name: past, "axis": axis, "from_end": (at + axis) % 2},
+                   style)
             for name, axis in places
-            for past in PAST
+            for at, past in enumerate(PAST)
         ),
         *(
             Corner(f"{name} {past}, across it",
@@ -79,6 +98,15 @@ def along(options: Mapping[str, int], style: Style | None = None) -> tuple[Corne
             for name, axis in places
             for past in (THREADS + 1, FAR)
         ),
+        *(
+            Corner(f"{one} x {other} along the first", {
+                **three, **options, "axes": 2, "axis": 0, "from_end": one % 2,
+                "images": one, "channels": other,
+            }, style)
+            for one, other in ((65, 66), (66, 129))
+        ),
+        Corner("a block of pixels beside the channels",
+               {**three, **options, "axes": 4, "axis": 1, "height": 34, "width": 35}, style),
     )  # fmt: skip
 
 

@@ -83,5 +83,5 @@ SGD_STEP = Operator(
     witness=_step_witness,
     share=0.3,
     covers=shape_cover.elementwise({"rate": range(len(RATES))}),
-    corners=shapes.corners({"rate": 0}),
+    corners=shapes.corners({"rate": 0}, each={"rate": (0, len(RATES) - 1)}),
 )

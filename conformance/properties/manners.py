@@ -36,14 +36,15 @@ from oracle.truth import answer_dtype, answer_shape, data_dtype
 
 TAKE_ANYTHING = (relu, leaky_relu, sigmoid, tanh, batch_mean)  # one array of any shape
 # Calls after which whoever has some buffers in turn is back at the first; many of few numbers.
-RING, LONG_RING, FEW = 4, 9, 32
-ALONE = ("channels_last", "fortran", "sliced", "upside_down")  # ways for one argument beside others
+RING, LONG_RING, FEW = 4, 17, 32
+# Ways for one argument beside others.
+ALONE = ("channels_last", "fortran", "sliced", "upside_down", "transposed")
 IN_TURN = ("channels_last", "sliced", "fortran", "reversed_rows", "spaced")
 MAY_BE_REFUSED = "unaligned"
 LARGE = 4096  # elements of a call whose arguments lie in a few ways only
 
 
-@holds(kind="all", share=0.4, asks="arguments")
+@holds(kind="every", share=0.4, asks="arguments")
 def leaves_inputs_unchanged(
     backend: Backend, operator: Operator, formula: Formula, call: Call
 ) -> float:
@@ -129,7 +130,18 @@ def _bound(backend: Backend, formula: Formula, call: Call) -> Array:
 
 def _listed(operator: Operator, formula: Formula) -> Sequence[Geometry]:
     """Return calls with axes of one entry and of several, and layers as networks have them."""
-    return (*with_ones(operator, formula), *_in_eights(operator))
+    of_one = len(argument_names(operator.formula)[0]) == 1
+    layers = _as_they_are(operator) if of_one else _in_eights(operator)
+    return (*with_ones(operator, formula), *layers)
+
+
+def _as_they_are(operator: Operator) -> tuple[Geometry, ...]:
+    """Return the poolings of networks: fast paths know them."""
+    layers = [one for one in operator.variants() if not one.change]
+    return tuple(
+        Geometry("layers", layer.region, layer.sizes(spread(layer.region)), at)
+        for at, layer in enumerate(layers)
+    )
 
 
 _known_eights: dict[Formula, tuple[Geometry, ...]] = {}

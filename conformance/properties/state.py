@@ -18,8 +18,9 @@ from conformance.mismatch import Declined, Mismatch
 from conformance.operator import Operator
 from conformance.properties.property import NotJudged, holds, is_function
 from conformance.variations import TRIED, in_dtype, is_array, legal, that_vary, variations
-from oracle.formula import Call, Formula, argument_names, images, is_data, output_of
+from oracle.formula import Call, Formula, argument_names, evaluate, images, is_data, output_of
 from oracle.geometry import Array
+from oracle.loops import arguments_only
 from oracle.rounding import dtype_of
 from oracle.truth import data_dtype
 
@@ -58,6 +59,7 @@ def is_stateless(backend: Backend, operator: Operator, formula: Formula, call: C
     if _has_images(call):
         alone_in_batch = operator.complete(images(call, slice(0, 1)), 0)
         asked.between(alone_in_batch, "the call with one image", "the call with more images")
+    _after_an_empty_batch(asked)
     return 0.0
 
 
@@ -169,6 +171,27 @@ def _among_functions(asked: _Sequence) -> None:
             continue
         with suppress(NotJudged, Declined):
             known = asked.right(other, f"{function} of the numbers before", known)
+
+
+def _after_an_empty_batch(asked: _Sequence) -> None:
+    """Ask for the call without images, after one in another dtype, and then for the call again.
+
+    What is planned for one call and kept for the next is planned for no images then.
+    """
+    empty = images(asked.call, slice(0, 0))
+    if all(empty[name].size for name in asked.arrays):
+        return
+    for name in asked.other_dtype():
+        other = in_dtype(asked.operator, asked.call, dtype_of(name))
+        if other is None:
+            continue
+        with suppress(Mismatch, Declined, ValueError):  # its own checks are about that
+            asked.backend.ask(asked.formula, other, asked.layout)
+            complete = asked.operator.complete(empty, 0)
+            with arguments_only():
+                evaluate(asked.formula, complete)  # or it is no legal call
+            asked.backend.ask(asked.formula, complete, asked.layout)
+        asked.again(f"the same call in {name} and then the call without images")
 
 
 def _with_another(asked: _Sequence, what: str, calls: Iterable[Call]) -> bool:

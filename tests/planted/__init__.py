@@ -3,6 +3,7 @@
 from tests.planted import (  # noqa: F401
     activations,
     against_convolutions,
+    against_others,
     avg_pool2d,
     conv2d,
     conv2d_numbers,
