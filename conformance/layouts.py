@@ -147,15 +147,6 @@ def one_pixel(array: Array, own: Own = as_it_is) -> Any:
     return own(type(array)(array.shape, array.dtype, part, 0, (*part.strides[:-2], 0, 0)))
 
 
-def cropped(array: Array, own: Own = as_it_is) -> Any:
-    """Lay it in the corner of larger planes (a[..., :-1, :-1]): neighbours, but for the rows."""
-    *outer, height, width = array.shape
-    larger = type(array)((*outer, height + 1, width + 1), array.dtype)
-    larger.fill(filler(array))
-    larger[..., :-1, :-1] = array
-    return own(larger)[..., :-1, :-1]
-
-
 def channels_backwards(array: Array, own: Own = as_it_is) -> Any:
     """Lay it with the second axis backwards (a[:, ::-1])."""
     return own(array[:, ::-1].copy())[:, ::-1]
@@ -209,7 +200,6 @@ LAYOUTS = {
     "transposed": Layout(transposed, _is_large(3)),
     "sliced": Layout(sliced, _is_large(1)),
     "spaced": Layout(spaced, _is_large(2)),
-    "cropped": Layout(cropped, _is_large(3)),
     "reversed_rows": Layout(reversed_rows, _is_large(1)),
     "upside_down": Layout(upside_down, _is_large(2)),
     "cropped": Layout(cropped, _is_large(3)),
