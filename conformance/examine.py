@@ -164,7 +164,7 @@ class Examination:
         drawn: list[Drawn] = []
         for geometry in geometries:
             one = styles[geometry.seed % len(styles)]
-            more = self.property.styles_per_geometry > 1 and one is not simplest
+            more = self.property.styles(self.examples) > 1 and one is not simplest
             drawn += self._in_dtypes(geometry, (simplest, one) if more else (one,))
         self._judge_in(drawn)
 

@@ -17,6 +17,7 @@ Where: TypeAlias = Callable[[Operator, Formula], bool]
 Listed: TypeAlias = Callable[[Operator, Formula], Sequence[Geometry]]
 
 
+BESIDE_ALL = 0.6  # of the geometries are drawn beside all covering arrays
 DTYPES_OF_A_DRAW = 3  # in which a drawn geometry is checked; a row is in one
 FEWEST = 2  # geometries of a check: the first that is drawn is the simplest
 
@@ -102,11 +103,20 @@ class Property:
 
         A whole run has its covering array beside them, whose rows are drawn less.
         """
-        count = round(profile * self.share * operator.share)
+        whole = profile * self.share * operator.share
         covers = [] if self.on_layers else operator.covers[:1]
-        if profile >= PROFILES["certify"]:
-            count -= sum(len(cover.rows(PAIRS)) // DTYPES_OF_A_DRAW for cover in covers)
-        return max(FEWEST, count, round(profile * self.share * operator.share / 2))
+        if not covers or profile < PROFILES["certify"]:
+            return max(FEWEST, round(whole))
+        rows = sum(len(cover.rows(PAIRS)) // DTYPES_OF_A_DRAW for cover in covers)
+        drawn = whole * BESIDE_ALL if self.at_corners else whole
+        return max(FEWEST, round(drawn) - rows, round(whole / 2))
+
+    def styles(self, profile: int) -> int:
+        """Return in how many styles of numbers a drawn geometry is checked.
+
+        A whole run has the rows of the covering arrays beside them.
+        """
+        return 1 if profile >= PROFILES["certify"] else self.styles_per_geometry
 
 
 PROPERTIES: dict[str, Property] = {}

@@ -12,13 +12,13 @@ from conformance.properties.property import NotJudged, holds
 from oracle.formula import Call, Formula, is_place
 
 
-@holds(size="large", share=0.6, asks="", at_corners=True)
+@holds(size="large", styles_per_geometry=2, asks="", at_corners=True)
 def matches_oracle(backend: Backend, operator: Operator, formula: Formula, call: Call) -> float:
     """The answer equals the formula evaluated in exact arithmetic: on these data nothing rounds."""
     return _judge(backend, operator, formula, call)
 
 
-@holds(kind="floats", share=0.5, asks="", at_corners=True)
+@holds(kind="floats", styles_per_geometry=2, share=0.6, asks="", at_corners=True)
 def within_rounding_bound(
     backend: Backend, operator: Operator, formula: Formula, call: Call
 ) -> float:
