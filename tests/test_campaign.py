@@ -751,7 +751,7 @@ def test_a_campaign_goes_on_with_more_calls_and_no_other_change(gradoracle, fold
 
 
 def test_counterexamples_of_all_shards_are_one(gradoracle, folder, cluster, monkeypatch):
-    run = gradoracle("campaign", "wrong", *QUICK, "--calls", 150, "--scheduler", cluster,
+    run = gradoracle("campaign", "wrong", *QUICK, "--calls", 600, "--scheduler", cluster,
                      "--certificate", "c.json", "--junit", "j.xml", "--github")  # fmt: skip
     assert run.returncode == 1, run.err
     told = json.loads((folder / "c.json").read_text())
