@@ -160,7 +160,7 @@ def exchanged(array: Array, own: Own = as_it_is) -> Any:
 
 def shared(array: Array, own: Own = as_it_is, kept: dict[Any, Any] = {}) -> Any:  # noqa: B006
     """Lay it where the argument with the same numbers lies: one array is both."""
-    key = array.shape, array.dtype.str, array.tobytes()
+    key = own, array.shape, array.dtype.str, array.tobytes()
     made = kept.pop(key, None)
     if made is None:
         kept.clear()

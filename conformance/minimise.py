@@ -18,7 +18,7 @@ from oracle.formula import Call, is_data
 from oracle.geometry import Array
 
 SMALLER = 200  # geometries in a row; each tries what is boldest first, so ten are many
-LOW, STEPS = 2, 12  # elements up to LOW were tried; tries between two powers of two
+LOW, STEPS = 2, 24  # elements up to LOW were tried; tries between two powers of two
 ATTEMPTS = 400  # calls that the numbers may cost; small counterexamples need about twenty
 
 IMAGE = ("height", "width")
