@@ -319,8 +319,12 @@ def _with_targets(call: dict[str, Any], seed: int) -> dict[str, Any]:
 
 
 def _targets(random: Random, rows: int, classes: int) -> Array:
-    """Return a class for each row: every one of them is some row's, if there are enough rows."""
-    if rows < classes:
+    """Return a class for each row: every one of them is some row's, if there are enough rows.
+
+    Raises:
+        ValueError: there is no class.
+    """
+    if rows < classes or not classes:
         return random.integers(0, classes, rows)
     return random.permutation(rows) % classes
 
