@@ -18,6 +18,7 @@ from oracle.formula import Call, is_data
 from oracle.geometry import Array
 
 SMALLER = 200  # geometries in a row; each tries what is boldest first, so ten are many
+MOST_POWER = 1023  # of two, that a float64 holds
 LOW, STEPS = 2, 24  # elements up to LOW were tried; tries between two powers of two
 ATTEMPTS = 400  # calls that the numbers may cost; small counterexamples need about twenty
 
@@ -225,10 +226,13 @@ def _nearer(array: Array, at: int, fails: Callable[[Array], bool]) -> Array:
 
     def put(size: float) -> Array:
         candidate = array.copy()
-        candidate.flat[at] = math.copysign(size, value)
+        with np.errstate(all="ignore"):  # half precision ends early
+            candidate.flat[at] = math.copysign(size, value)
         return candidate
 
     passes, failing = LOW.bit_length() - 1, math.frexp(abs(value))[1]  # powers of two
+    if failing > MOST_POWER or not np.isfinite(put(2.0**failing).flat[at]):
+        return array
     if not fails(put(2.0**failing)):
         return array
     while failing - passes > 1:

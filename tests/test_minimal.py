@@ -164,3 +164,11 @@ def test_an_element_comes_as_near_to_zero_as_it_fails(threshold, least):
     call = {"z": np.array([-524289.0, 3e8, 1.0])}
     found = simplest_numbers(call, lambda c: bool((c["z"] > threshold).any()))
     assert sorted(found["z"]) == pytest.approx([0, 0, least], rel=1e-3)
+
+
+@pytest.mark.parametrize("dtype", ["float16", "float32", "float64"])
+def test_the_largest_number_of_a_format_stays_where_no_power_of_two_is_above(dtype):
+    largest = np.finfo(dtype).max
+    found = simplest_numbers({"z": np.array([largest])}, lambda c: bool((c["z"] > 2).any()))
+    assert np.isfinite(found["z"]).all()
+    assert found["z"][0] > 2
