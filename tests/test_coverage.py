@@ -115,7 +115,8 @@ def test_every_row_is_a_legal_call_whatever_the_seed(name, at, cover):
     del at
     for seed in range(2):
         for place, row in enumerate(cover.rows()):
-            OPERATOR[name].arguments(cover.sizes(cover.factors.chosen(row), spread(seed, place)))
+            sizes = cover.sizes(cover.factors.chosen(row), spread(seed, place))
+            assert OPERATOR[name].arguments(sizes).shapes
 
 
 def test_the_seed_picks_the_members_of_a_class():
