@@ -14,6 +14,7 @@ Python floats: the bound itself is rounded by far less than what it leaves room 
 from __future__ import annotations
 
 import math
+from collections.abc import Iterable
 from typing import Any
 
 # In units of u; a quotient may be a product with a reciprocal, which is rounded once more.
@@ -44,11 +45,14 @@ class Estimate:
         """Keep the numbers."""
         self.value, self.error, self.arithmetic = value, error, arithmetic
 
-    def rounded(self, value: float, error: float, units: float = 1.0) -> Estimate:
-        """Return the result of an operation that is itself accurate to `units`."""
+    def rounded(
+        self, value: float, error: float, units: float = 1.0, other: Estimate | None = None
+    ) -> Estimate:
+        """Return the result of an operation, on this and maybe another, accurate to `units`."""
         size, arithmetic = abs(value), self.arithmetic
         if size == math.inf:
-            return Estimate(value, 0.0, arithmetic)
+            known = [self] if other is None else [self, other]
+            return Estimate(value, _error_of_infinity(known), arithmetic)
         error += units * arithmetic.unit * (size + error)
         return Estimate(value, error if size + error < arithmetic.most else math.inf, arithmetic)
 
@@ -58,7 +62,7 @@ class Estimate:
             return self
         if not (self.value or self.error):
             return b
-        return self.rounded(self.value + b.value, self.error + b.error)
+        return self.rounded(self.value + b.value, self.error + b.error, other=b)
 
     __radd__ = __add__
 
@@ -71,7 +75,7 @@ class Estimate:
             return self
         if not (self.value or self.error):
             return -b
-        return self.rounded(self.value - b.value, self.error + b.error)
+        return self.rounded(self.value - b.value, self.error + b.error, other=b)
 
     def __rsub__(self, other: Any) -> Estimate:
         return self._like(other) - self
@@ -83,7 +87,7 @@ class Estimate:
         if not b.error and b.value in SIGNS_AND_ZERO:
             return self._times_sign(b)
         error = abs(self.value) * b.error + abs(b.value) * self.error + self.error * b.error
-        return self.rounded(self.value * b.value, error + self.arithmetic.tiny)
+        return self.rounded(self.value * b.value, error + self.arithmetic.tiny, other=b)
 
     __rmul__ = __mul__
 
@@ -98,7 +102,7 @@ class Estimate:
         quotient = self.value / b.value
         room = abs(b.value) - b.error
         error = (self.error + abs(quotient) * b.error) / room if room > 0 else math.inf
-        return self.rounded(quotient, error + self.arithmetic.tiny, DIVIDE)
+        return self.rounded(quotient, error + self.arithmetic.tiny, DIVIDE, b)
 
     def __rtruediv__(self, other: Any) -> Estimate:
         return self._like(other) / self
@@ -136,13 +140,17 @@ class Estimate:
         terms = [self, *map(self._like, others)]
         if len(terms) == 1:
             return self
-        error = math.fsum(t.error for t in terms)
-        size = math.fsum(abs(t.value) for t in terms) + error
+        finite = [t for t in terms if abs(t.value) < math.inf]
+        error = _sum(t.error for t in terms)
+        size = _sum(abs(t.value) for t in finite) + error
         gamma = (len(terms) - 1) * self.arithmetic.unit
-        value = math.fsum(t.value for t in terms)
         error += gamma / (1 - gamma) * size if gamma < 1 else math.inf
-        ends = size < self.arithmetic.most * (1 - gamma)
-        return Estimate(value, error if ends else math.inf, self.arithmetic)
+        if not size < self.arithmetic.most * (1 - gamma):
+            error = math.inf
+        if len(finite) == len(terms):
+            return Estimate(_sum(t.value for t in terms), error, self.arithmetic)
+        value = sum(t.value for t in terms if abs(t.value) == math.inf)
+        return Estimate(value, 0.0 if error < math.inf else error, self.arithmetic)
 
     def or_else(self, other: Estimate) -> Estimate:
         """Return the less certain of two ways to compute the same number."""
@@ -153,3 +161,17 @@ class Estimate:
         if isinstance(other, Estimate):
             return other
         return Estimate(float(other), 0.0, self.arithmetic)
+
+
+def _error_of_infinity(operands: list[Estimate]) -> float:
+    """Return 0 for what comes of an infinity, and infinity for what may have overflowed."""
+    given = any(abs(one.value) == math.inf for one in operands)
+    return 0.0 if given and all(one.error < math.inf for one in operands) else math.inf
+
+
+def _sum(values: Iterable[float]) -> float:
+    """Return the sum, or infinity where it is too large for a float."""
+    try:
+        return math.fsum(values)
+    except OverflowError:
+        return math.inf

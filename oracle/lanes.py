@@ -41,12 +41,20 @@ class Lanes:
         """Keep the numbers."""
         self.value, self.error, self.arithmetic = value, error, arithmetic
 
-    def rounded(self, value: Any, error: Any, units: float = 1.0) -> Lanes:
-        """Return the result of an operation that is itself accurate to `units`."""
+    def rounded(
+        self, value: Any, error: Any, units: float = 1.0, other: Lanes | None = None
+    ) -> Lanes:
+        """Return the result of an operation, on these and maybe others, accurate to `units`."""
         size, arithmetic = abs(value), self.arithmetic
         spent = error + units * arithmetic.unit * (size + error)
         spent = np.where(size + spent < arithmetic.most, spent, np.inf)
-        return Lanes(value, np.where(np.isinf(size), 0.0, spent), arithmetic)
+        infinite = np.isinf(size)
+        if infinite.any():  # exactly that, where it comes of an infinity; else it may overflow
+            given, known = np.isinf(self.value), self.error < np.inf
+            if other is not None:
+                given, known = given | np.isinf(other.value), known & (other.error < np.inf)
+            spent = np.where(infinite & given & known, 0.0, spent)
+        return Lanes(value, spent, arithmetic)
 
     def where(self, holds: Array, other: Lanes) -> Lanes:
         """Return these numbers where `holds` says so, the others elsewhere."""
@@ -59,7 +67,7 @@ class Lanes:
 
     def __add__(self, other: Any) -> Lanes:
         b = self._like(other)
-        plain = self.rounded(self.value + b.value, self.error + b.error)
+        plain = self.rounded(self.value + b.value, self.error + b.error, other=b)
         nothing, nothing_more = self._is_zero, b._is_zero
         if not (nothing.any() or nothing_more.any()):
             return plain
@@ -79,7 +87,7 @@ class Lanes:
     def __mul__(self, other: Any) -> Lanes:
         b = self._like(other)
         error = abs(self.value) * b.error + abs(b.value) * self.error + self.error * b.error
-        product = self.rounded(self.value * b.value, error + self.arithmetic.tiny)
+        product = self.rounded(self.value * b.value, error + self.arithmetic.tiny, other=b)
         for sign, one in ((b, self), (self, b)):
             is_sign = (sign.error == 0) & ((abs(sign.value) == 1) | (sign.value == 0))
             if is_sign.any():
@@ -100,7 +108,7 @@ class Lanes:
         quotient = self.value / b.value
         room = abs(b.value) - b.error
         error = np.where(room > 0, (self.error + abs(quotient) * b.error) / room, np.inf)
-        return self.rounded(quotient, error + self.arithmetic.tiny, DIVIDE)
+        return self.rounded(quotient, error + self.arithmetic.tiny, DIVIDE, b)
 
     def __rtruediv__(self, other: Any) -> Lanes:
         return self._like(other) / self
@@ -178,13 +186,16 @@ class Lanes:
         terms = self.value.shape[-1]
         if terms == 1:
             return self
+        finite = np.isfinite(self.value)
         value, error, size = (
-            a.sum(-1, keepdims=True) for a in (self.value, self.error, abs(self.value))
+            a.sum(-1, keepdims=True)
+            for a in (self.value, self.error, np.where(finite, abs(self.value), 0))
         )
         size, gamma = size + error, (terms - 1) * self.arithmetic.unit
         spent = error + (gamma / (1 - gamma) * size if gamma < 1 else np.inf)
-        ends = size < self.arithmetic.most * (1 - gamma)
-        return Lanes(value, np.where(ends, spent, np.inf), self.arithmetic)
+        spent = np.where(size < self.arithmetic.most * (1 - gamma), spent, np.inf)
+        exactly = ~finite.all(-1, keepdims=True) & (spent < np.inf)
+        return Lanes(value, np.where(exactly, 0.0, spent), self.arithmetic)
 
     def or_else(self, other: Lanes) -> Lanes:
         """Return the less certain of two ways to compute the same numbers."""

@@ -224,8 +224,9 @@ class ComposedTruth(_Lazy):
         if inner.bits > result.bits:
             size, unit = abs(value), 2.0**-result.bits
             ends = size + bound < float(result.overflow)
+            infinite = np.isinf(size) & (bound == 0)
             bound = bound * (1 + unit) + unit * size + flushed(dtype)
-            bound = np.where(ends, bound, np.where(np.isinf(size), 0, np.inf))
+            bound = np.where(ends, bound, np.where(infinite, 0, np.inf))
         return bound
 
     def error_over_bound(self, got: Array, accumulator: str) -> Array:

@@ -343,6 +343,32 @@ def test_an_infinite_truth_is_right_only_as_itself():
     assert not (share[1:] <= 1).any()
 
 
+@pytest.mark.parametrize("rows", [64, 20, 3])
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+def test_a_mean_whose_sum_overflows_may_be_infinite(rows, dtype):
+    z = np.full((rows, 2), -np.finfo(dtype).max / 2, dtype)
+    z[:, 1] = -np.finfo(dtype).max
+    call = {"logits": z, "target": np.ones(rows, np.int64), "reduction": "mean"}
+    right = truth(oracle.cross_entropy, call)
+    for got in (np.finfo(dtype).max / 2, np.inf):
+        assert right.error_over_bound(np.asarray(got, dtype), dtype).item() == 0
+    few = truth(oracle.cross_entropy, call | {"logits": z / rows})
+    assert few.error_over_bound(np.asarray(np.inf, dtype), dtype).item() > 1
+
+
+@pytest.mark.parametrize("reduction", ["mean", "sum"])
+@pytest.mark.parametrize("rows", [20, 3])
+@pytest.mark.parametrize("dtype", ["float16", "float32", "float64"])
+def test_the_loss_of_a_target_at_minus_infinity_is_infinite(rows, reduction, dtype):
+    z = np.zeros((rows, 3), dtype)
+    z[1, 2] = -np.inf
+    call = {"logits": z, "target": np.full(rows, 2), "reduction": reduction}
+    for accumulator in (dtype, "float64"):
+        right = truth(oracle.cross_entropy, call)
+        got = [right.error_over_bound(np.asarray(y, dtype), accumulator) for y in (np.inf, 3.0)]
+        assert (got[0].item(), got[1].item() > 1) == (0, True)
+
+
 def test_results_below_the_normal_numbers_may_be_flushed():
     z = np.float32([-100.0])
     right = truth(oracle.sigmoid, {"z": z})
