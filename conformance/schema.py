@@ -161,10 +161,11 @@ class _Reading:
             return
         referred = [self._referred(choice) for choice in choices]
         of_type = [choice for choice in referred if _is_of(value, choice.get("type"))]
-        if len(of_type) == 1:
-            yield from self.problems(value, of_type[0], at)
+        if of_type:  # what is meant is what least is wrong with
+            wrong = [[*self.problems(value, choice, at)] for choice in of_type]
+            yield from min(wrong, key=len)
             return
-        wanted = " or ".join(_wanted(choice) for choice in referred)
+        wanted = " or ".join(dict.fromkeys(map(_wanted, referred)))
         yield f"{at or 'the whole'}: must be {wanted}, got {_shown(value)}"
 
     def _condition(self, value: Any, schema: Schema, at: str) -> Iterator[str]:

@@ -52,7 +52,7 @@ from tests.test_isolation import ours
 ROOT = Path(__file__).parent.parent
 SEED = 5
 QUICK = ("--operators", "relu", "--profile", "quick", "--seed", SEED)
-CALLS = 230  # four shards
+CALLS = 380  # of a few shards
 
 SLOW = """
 import os, time
@@ -652,8 +652,11 @@ def whole(folder, cluster):
         cwd=folder, env=environment(folder), text=True, capture_output=True, check=False,
     )  # fmt: skip
     assert (run.returncode, run.stderr) == (0, ""), run.stdout
-    assert "campaign of 4 shards for 230 calls" in run.stdout
-    return content(folder / "whole.json")
+    told = content(folder / "whole.json")
+    shards = len(told["campaign"]["shards"])
+    assert f"campaign of {shards} shards for {CALLS} calls" in run.stdout
+    assert shards > 2
+    return told
 
 
 def test_every_shard_is_a_certification_from_its_own_seed(folder, whole, monkeypatch):
@@ -737,7 +740,7 @@ def test_a_campaign_goes_on_with_more_calls_and_no_other_change(gradoracle, fold
     assert more.returncode == 0, more.err
     shards = content(folder / "more.json")["campaign"]["shards"]
     assert len(shards) > len(whole["campaign"]["shards"])
-    assert shards[:4] == whole["campaign"]["shards"]
+    assert shards[: len(whole["campaign"]["shards"])] == whole["campaign"]["shards"]
     text = journal.read_bytes()
     for arguments, said in (
         ((*relu, "--seed", SEED + 1), f"has seed {SEED}, not {SEED + 1}"),

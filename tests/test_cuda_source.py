@@ -5,6 +5,7 @@ import os
 import re
 import subprocess
 import sys
+from itertools import takewhile
 from pathlib import Path
 
 import numpy as np
@@ -86,8 +87,9 @@ def test_the_command_certifies_a_file_and_its_script_shows_the_fault(tmp_path):
     told = json.loads((tmp_path / "out.json").read_text())
     assert told["backend"] == "foreign.cu"
     assert [*told["files"]] == ["foreign.cu"]
-    script = done.stdout.split("needs NumPy and the backend only:\n")[1].split("\n\nand ")[0]
-    (tmp_path / "shows.py").write_text("\n".join(line[4:] for line in script.split("\n")))
+    after = done.stdout.split("needs NumPy and the backend only:\n")[1].split("\n")
+    script = takewhile(lambda line: not line or line.startswith("    "), after)
+    (tmp_path / "shows.py").write_text("\n".join(line[4:] for line in script))
     again = subprocess.run(
         [sys.executable, "shows.py"],
         cwd=tmp_path, capture_output=True, text=True, check=False, env=environment(),

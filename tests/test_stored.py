@@ -153,6 +153,20 @@ def test_the_schema_is_read_as_jsonschema_reads_it():
     assert verdicts == {True, False}
 
 
+def test_of_several_choices_the_one_that_nearly_fits_is_read():
+    choice = {
+        "oneOf": [
+            {"type": "object", "required": ["zlib", "shape"]},
+            {"type": "object", "properties": {"n": {"type": "integer"}}, "required": ["n"]},
+            {"type": ["null", "array"]},
+        ]
+    }
+    assert schema.problem({"n": 1.0}, choice) == "n: must be an integer, got 1.0"
+    assert schema.problem("x", choice) == (
+        'the whole: must be an object or null or a list, got "x"'
+    )
+
+
 # -- forged ---------------------------------------------------------------------------------------
 
 FORGED = {

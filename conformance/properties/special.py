@@ -61,13 +61,22 @@ def _poisoned(formula: Formula, call: Call) -> Iterator[Call]:
         if np.isfinite(array).all():
             continue
         finite: dict[str, Any] = with_finite(arrays, 1)
+        finite |= {n: np.ones_like(finite[n]) for n in factors if _is_one_zero(finite[n])}
         yield {**call, **finite, name: array}
         # Where windows hang over an edge, a padding of 0 times another infinity may be NaN.
         if factors and np.isinf(array).any() and "stride" not in argument_names(formula)[1]:
             yield {**call, **finite, name: _of_both_signs(array)}
-        others = {n: _with_zeros(a) for n, a in finite.items() if n in factors and n != name}
+        others = {n: _with_zeros(finite[n]) for n in factors if n != name and finite[n].size > 1}
         if name in factors and others:
             yield {**call, **finite, **others, name: array}
+
+
+def _is_one_zero(array: Array) -> bool:
+    """Return whether an array is one number, 0: BLAS's axpy returns early for such a factor.
+
+    `numpy.dot` multiplies by a factor of one number with axpy, and NaN times 0 is lost there.
+    """
+    return array.size == 1 and not array.any()
 
 
 def _of_both_signs(array: Array) -> Array:
