@@ -56,7 +56,7 @@ def _poisoned(formula: Formula, call: Call) -> Iterator[Call]:
     """
     arrays = {name: call[name] for name in operands(formula, call) if is_data(call[name])}
     kind = algebra(formula)
-    factors = kind.factors if isinstance(kind, Multilinear) else ()
+    factors = [n for n in kind.factors if n in arrays] if isinstance(kind, Multilinear) else []
     for name, array in arrays.items():
         if np.isfinite(array).all():
             continue
