@@ -28,6 +28,7 @@ from conformance.covering import (
 DTYPE = "dtype"
 DTYPES = ("float32", "float64", "half precision")  # the classes of the factor
 PAIRS = 2  # the strength in the properties that compare answers with each other
+EACH = 1  # and in those that make many calls of each
 CHANGED = "layers with one option changed"
 
 
@@ -72,9 +73,11 @@ class Covered(NamedTuple):
         share = "all" if self.met == self.possible else f"{self.met} of"
         if self.name == CHANGED:
             return f"{share} {self.possible} {self.name}"
-        which = "pairs of" if self.strength == PAIRS else f"combinations of {self.strength}"
+        which = {EACH: "", PAIRS: "pairs of "}.get(
+            self.strength, f"combinations of {self.strength} "
+        )
         beside = ", all other options neutral" if self.beside_neutral else ""
-        return f"{share} {self.possible} {which} option classes ({self.name}{beside})"
+        return f"{share} {self.possible} {which}option classes ({self.name}{beside})"
 
 
 _KEPT: dict[tuple[str, int, int], tuple[list[Row], int]] = {}
@@ -116,7 +119,7 @@ def kept_rows() -> dict[str, str]:
     kept: dict[str, str] = {}
     for operator in OPERATORS:
         for at, cover in enumerate(operator.covers):
-            for strength in {cover.strength, 0 if at else PAIRS} - {0}:
+            for strength in sorted({cover.strength, *(() if at else (PAIRS, EACH))} - {0}):
                 key = key_of(cover.factors, strength)
                 if key not in kept:
                     rows = make(cover.factors, strength)

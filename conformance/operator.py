@@ -79,7 +79,9 @@ def two_large(
 ) -> tuple[Corner, ...]:
     """Return the corners in which two sizes are large at once, up to a product beyond 2**16."""
     return tuple(
-        Corner(f"{one} and {other} {size}", {**tiny, one: size, other: size}, style)
+        Corner(
+            f"{one} and {other} {size}", {**tiny, one: size, other: size}, style, size == TWO[-1]
+        )
         for one, other in combinations(names, 2)
         for size in TWO
     )

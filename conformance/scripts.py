@@ -17,6 +17,7 @@ import numpy as np
 
 from conformance.backend import Backend
 from conformance.bad_arguments import bad_calls
+from conformance.candidate import LONG_RING
 from conformance.judge import truth_of
 from conformance.layouts import FUNCTIONS as LAYOUT_FUNCTIONS
 from conformance.layouts import as_it_is, differs, filler, one_each, permuted
@@ -65,7 +66,6 @@ class Laid(NamedTuple):
 
 HELPERS = (as_it_is, permuted, filler)
 IN_SEQUENCE = ("is_stateless",)
-LONG_RING = 17  # calls after which a backend with some buffers in turn is back at the first
 TIMES = 100  # that an answer is asked for again, whose bits must be the same
 LITERAL = 64  # elements written as one literal; larger arrays are filled in
 

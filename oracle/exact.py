@@ -12,7 +12,7 @@ divides, so the integers stay whole; what is odd in it stays a denominator of th
 from fractions import Fraction
 from functools import cached_property, lru_cache
 from itertools import product
-from math import ceil
+from math import ceil, prod
 from typing import Any, TypeAlias
 
 import numpy as np
@@ -148,7 +148,7 @@ class MultilinearTruth:
         """
         if self.odd != 1 or not self._fits(accumulator):
             return False
-        return self._fits(dtype) or self._is_representable(dtype)
+        return dtype == accumulator or self._is_representable(dtype)
 
     def _is_representable(self, name: str) -> bool:
         """Whether all elements, which the accumulator holds, are numbers of a narrower format."""
@@ -168,7 +168,7 @@ class MultilinearTruth:
         if self.scale > limits.subnormal_scale:
             return False
         most = 2 ** min(limits.bits, max(0, limits.largest_exponent + self.scale))
-        if self._largest_sum <= most:
+        if self._sum_of(self._all_terms) <= most or self._largest_sum <= most:
             return True
         with np.errstate(over="ignore"):
             largest = float(np.ldexp(self._magnitude, self.scale).max(initial=0)) / most
@@ -355,13 +355,19 @@ class MultilinearTruth:
 
     @cached_property
     def _largest_sum(self) -> int:
-        """Return a bound of every element's sum of magnitudes, from the largest factors alone."""
+        """A bound of every element's sum of magnitudes, from the largest factors alone."""
+        return self._sum_of(int(self.terms.max(initial=0)))
+
+    @property
+    def _all_terms(self) -> int:
+        """How many products of one number of each factor there are: no element sums more."""
+        return prod(self._operands[name].size for name in self._algebra.factors)
+
+    def _sum_of(self, terms: int) -> int:
+        """Return a bound of the magnitudes of so many terms, from the largest factors alone."""
         largest = [int(abs(a).max(initial=0)) for a in self._operands.values()]
         addend = largest.pop() if self._algebra.plus in self._operands else 0
-        sums = int(self.terms.max(initial=0))
-        for factor in largest:
-            sums *= factor
-        return (sums + addend) * self._over
+        return (terms * prod(largest) + addend) * self._over
 
     def _signed(self, arrays: dict[str, Array]) -> dict[str, Array]:
         """Return positive operands so that the terms they make have one sign."""

@@ -28,6 +28,11 @@ ALL = [(o.name, at, cover) for o in OPERATORS for at, cover in enumerate(o.cover
 # -- the rows -------------------------------------------------------------------------------------
 
 
+def strengths_of(at, cover):
+    """Return the strengths at which an operator's covering array is used."""
+    return {cover.strength, *(() if at else (coverage.PAIRS, coverage.EACH))} - {0}
+
+
 def seen_in(rows, factors, strength):
     """The combinations in rows, by plain sets: nothing of `covering.count`."""
     return {
@@ -86,7 +91,7 @@ def test_pairs_with_all_else_neutral():
 @pytest.mark.parametrize(("name", "at", "cover"), ALL)
 def test_kept_rows_hold_every_combination(name, at, cover):
     del name
-    for strength in {cover.strength, 0 if at else coverage.PAIRS} - {0}:
+    for strength in strengths_of(at, cover):
         assert key_of(cover.factors, strength) in KEPT, "run python -m conformance.coverage"
         rows, possible = covering_rows(cover.factors, strength)
         assert count(cover.factors, strength, rows) == (possible, possible)
@@ -98,7 +103,7 @@ def test_the_file_keeps_no_other_rows():
     keys = {
         key_of(cover.factors, strength)
         for _, at, cover in ALL
-        for strength in {cover.strength, 0 if at else coverage.PAIRS} - {0}
+        for strength in strengths_of(at, cover)
     }
     assert set(KEPT) == keys
 

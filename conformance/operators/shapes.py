@@ -94,7 +94,7 @@ def along(options: Mapping[str, int], style: Style | None = None) -> tuple[Corne
         ),
         *(
             Corner(f"{name} {past}, across it",
-                   {**three, **options, name: past, "axis": (axis + 1) % 3}, style)
+                   {**three, **options, name: past, "axis": (axis + 1) % 3}, style, past == FAR)
             for name, axis in places
             for past in (THREADS + 1, FAR)
         ),

@@ -11,7 +11,7 @@ import numpy as np
 
 from conformance.backend import Backend, Reused, is_same
 from conformance.bad_arguments import bad_calls
-from conformance.candidate import describe
+from conformance.candidate import BESIDE, LONG_RING, describe
 from conformance.choices import spread
 from conformance.judge import require_form, require_truth, truth_of
 from conformance.layouts import LAYOUTS, SHARED, differs, expansions, one_each, words
@@ -35,8 +35,7 @@ from oracle.geometry import Array
 from oracle.truth import answer_dtype, answer_shape, data_dtype
 
 TAKE_ANYTHING = (relu, leaky_relu, sigmoid, tanh, batch_mean)  # one array of any shape
-# Calls after which whoever has some buffers in turn is back at the first; many of few numbers.
-RING, LONG_RING, FEW = 4, 17, 32
+RING, FEW = 4, 32  # as LONG_RING, of calls of more numbers than few
 # Ways for one argument beside others.
 ALONE = ("channels_last", "fortran", "sliced", "upside_down", "transposed")
 IN_TURN = ("channels_last", "sliced", "fortran", "reversed_rows", "spaced")
@@ -107,8 +106,9 @@ def _others(
     others = {output_of(f).function: f for f in operator.formulas if is_function(f)}
     dtype = data_dtype(call).name
     numbers = sum(array.size for array in operands(formula, call).values())
+    beside = [(f, call) for name, f in others.items() if name != own and backend.claims(f, dtype)]
     return [
-        *((f, call) for name, f in others.items() if name != own and backend.claims(f, dtype)),
+        *beside[:BESIDE],
         *[(formula, {**call, **changed})] * (LONG_RING if numbers <= FEW else RING),
     ]
 

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Literal, TypeAlias
 
 from conformance.backend import Backend, How
-from conformance.coverage import PAIRS, Cover
+from conformance.coverage import EACH, PAIRS, Cover
 from conformance.operator import Corner, Geometry, Kind, Operator, Size, Variant
 from conformance.profiles import PROFILES
 from oracle.formula import Call, Chained, Formula, algebra, argument_names
@@ -51,6 +51,7 @@ class Property:
     on_layers: bool  # of real networks, instead of on calls that are drawn
     needs_exact: bool  # sums that whole numbers leave exact, as no transform's are
     listed: Listed  # geometries of its own, checked in every run beside those that are drawn
+    many: bool  # calls of the backend for each call that is checked
 
     @property
     def name(self) -> str:
@@ -79,11 +80,13 @@ class Property:
     def covers(self, operator: Operator, formula: Formula) -> list[tuple[Cover, int | None]]:
         """Return the covering arrays of a formula, each with its strength (None: its own).
 
-        The property that corners are for meets all of them; any other, the first at strength 2.
-        A formula of one array has no options to combine.
+        The property that corners are for meets all of them; any other, the first at strength 2,
+        or 1 where it makes many calls of each. A formula of one array has no options to combine.
         """
         if self.on_layers or not operator.covers:
             return []
+        if self.many:
+            return [(operator.covers[0], EACH)]
         one_array = sum(map(len, argument_names(formula))) == 1
         if one_array or not self._has_corners(operator):
             return [(operator.covers[0], PAIRS)]
@@ -145,6 +148,7 @@ def holds(
     at_ones: bool = False,
     claim: tuple[str, ...] = (),
     on_layers: bool = False, needs_exact: bool = False, listed: Listed = _none,
+    many: bool = False,
 ) -> Callable[[Check], Check]:  # fmt: skip
     """Add a check to PROPERTIES."""
 
@@ -167,6 +171,7 @@ def holds(
             on_layers,
             needs_exact,
             listed,
+            many,
         )
         return check
 
