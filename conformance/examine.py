@@ -185,32 +185,34 @@ class Examination:
     def judge_textbook(self, seed: int) -> None:
         """Check the operator's smallest calls, on the seed's numbers.
 
-        In every dtype of `_dtypes`, or in two in turn where a property makes many calls of each.
+        In every dtype of `_dtypes` where the numbers are what is checked, else in one in turn.
         """
         geometries = [
             replace(geometry, seed=(seed + at) % 2**32)
             for at, geometry in enumerate(textbook(self.operator))
         ]
-        if self.property.listed(self.operator, self.formula):
-            self._judge_in_turn(geometries)
-        else:
+        if self.property.at_corners:
             self.judge(geometries)
+        else:
+            self._judge_in_turn(geometries, seed)
 
-    def judge_listed(self) -> None:
-        """Check the property's own geometries."""
-        self._judge_in_turn(self.property.listed(self.operator, self.formula))
+    def judge_listed(self, *, whole: bool) -> None:
+        """Check the property's own geometries; of layers, in a whole run only."""
+        listed = self.property.listed(self.operator, self.formula)
+        self._judge_in_turn([one for one in listed if whole or one.stratum != "layers"])
 
-    def _judge_in_turn(self, geometries: Sequence[Geometry]) -> None:
-        """Check geometries in the simplest style, each in one of the first two claimed dtypes.
+    def _judge_in_turn(self, geometries: Sequence[Geometry], seed: int = 0) -> None:
+        """Check geometries in the simplest style, each in one of the claimed dtypes in turn.
 
         Layers are checked on negative numbers: there, zeros that stand beside an image show.
         """
         simplest, *_ = styles = self.operator.styles.of(self.property.kind)
         negative = next((one for one in styles if one.fill is all_negative), simplest)
-        claimed = self.dtypes()[:2]
+        dtypes = self._dtypes_in_turn()
         for at, geometry in enumerate(geometries):
             style = negative if geometry.stratum == "layers" else simplest
-            self._judge_in([(geometry, style, claimed[at % len(claimed)])])
+            of_class = dtypes[(at + seed) % len(dtypes)]
+            self._judge_in([(geometry, style, of_class[geometry.seed % len(of_class)])])
 
     def _judge_in(self, drawn: Sequence[Drawn]) -> list[bool]:
         """Judge calls and return which of them count."""
@@ -278,9 +280,17 @@ class Examination:
 
     def _classes_of_dtypes(self) -> list[list[str]]:
         """Return the claimed dtypes: each by itself, but half precision together."""
-        claimed = self.dtypes()
+        claimed = self.judged_dtypes()
         halves = [d for d in claimed if d in HALVES]
         return [*([d] for d in claimed if d not in HALVES), *([halves] if halves else [])]
+
+    def _dtypes_in_turn(self) -> list[list[str]]:
+        """Return what geometries that are checked in one dtype each take in turn.
+
+        The first two dtypes are enough where a property makes many calls of each.
+        """
+        classes = self._classes_of_dtypes()
+        return classes[:2] if self.property.lists else classes
 
     def _dtypes(self, seed: int) -> list[str]:
         """Return the claimed dtypes that a geometry is judged in.
@@ -419,13 +429,9 @@ class Examination:
         most = 1 if self.property.on_layers else REMEMBERED  # whose arrays may be large
         if geometry is None or len(self.remembered) == most:
             return
-        turns = [*dict.fromkeys("half" if d in HALVES else d for d in self.judged_dtypes())]
-        if self.property.listed(self.operator, self.formula):  # most of them in these dtypes only
-            turns = turns[:2]
+        turns = self._dtypes_in_turn()
         turn = turns[len(self.remembered) % len(turns)]
-        if turn == ("half" if dtype in HALVES else dtype) and all(
-            v.size for v in call.values() if is_data(v)
-        ):
+        if dtype in turn and all(v.size for v in call.values() if is_data(v)):
             self.remembered.setdefault(geometry.seed, call)
 
     def fails(self, call: dict[str, Any]) -> bool:
@@ -827,8 +833,9 @@ def _judge_drawn(exam: Examination) -> None:
         if exam.calls or exam.declined or not exam.not_judged:
             break  # else the few that were drawn happened to be not applicable
     exam.judge_textbook(_own_seed(exam))
-    exam.judge_listed()
-    if exam.examples >= PROFILES["certify"]:  # fewer are a quick look
+    whole = exam.examples >= PROFILES["certify"]  # fewer are a quick look
+    exam.judge_listed(whole=whole)
+    if whole:
         exam.check_covers(_own_seed(exam))
         exam.check_variants(_own_seed(exam))
         exam.judge_corners(_own_seed(exam))

@@ -167,7 +167,8 @@ def pool_shape(
                 f"the window's {side} spans {span} pixels, but the padded image has "
                 f"{size + 2 * pad}; no window fits"
             )
-        for i in range(count):
+        # Windows that begin on the image hold a pixel, but for the last.
+        for i in (*range(min(count - 1, -(-pad // step))), count - 1):
             start = i * step - pad
             first = start + -(min(0, start) // apart) * apart
             if first >= size or first > start + span - 1:
@@ -203,14 +204,18 @@ def check_pair(name: str, value: object, *, smallest: int) -> Pair:
     Raises:
         ValueError: not two integers of at least `smallest`.
     """
-    legal = f"{name} must be a pair (height, width) of integers of at least {smallest}"
     try:
-        down, across = (index(side) for side in value)  # type: ignore[attr-defined]
+        down, across = map(index, value)  # type: ignore[call-overload]
     except (TypeError, ValueError) as error:
-        raise ValueError(f"{legal}, got {value!r}") from error
+        raise _no_pair(name, value, smallest) from error
     if down < smallest or across < smallest:
-        raise ValueError(f"{legal}, got {value!r}")
+        raise _no_pair(name, value, smallest)
     return down, across
+
+
+def _no_pair(name: str, value: object, smallest: int) -> ValueError:
+    legal = f"{name} must be a pair (height, width) of integers of at least {smallest}"
+    return ValueError(f"{legal}, got {value!r}")
 
 
 def check_integer(name: str, value: object, *, smallest: int) -> int:

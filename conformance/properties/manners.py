@@ -135,16 +135,18 @@ def _listed(operator: Operator, formula: Formula) -> Sequence[Geometry]:
     return (*with_ones(operator, formula), *layers)
 
 
+_known_layers: dict[Formula, tuple[Geometry, ...]] = {}
+
+
 def _as_they_are(operator: Operator) -> tuple[Geometry, ...]:
     """Return the poolings of networks: fast paths know them."""
-    layers = [one for one in operator.variants() if not one.change]
-    return tuple(
-        Geometry("layers", layer.region, layer.sizes(spread(layer.region)), at)
-        for at, layer in enumerate(layers)
-    )
-
-
-_known_eights: dict[Formula, tuple[Geometry, ...]] = {}
+    if operator.formula not in _known_layers:
+        layers = [one for one in operator.variants() if not one.change]
+        _known_layers[operator.formula] = tuple(
+            Geometry("layers", layer.region, layer.sizes(spread(layer.region)), at)
+            for at, layer in enumerate(layers)
+        )
+    return _known_layers[operator.formula]
 
 
 def _in_eights(operator: Operator) -> tuple[Geometry, ...]:
@@ -152,7 +154,7 @@ def _in_eights(operator: Operator) -> tuple[Geometry, ...]:
 
     They have more elements than arrays that lie in all ways.
     """
-    if operator.formula not in _known_eights:
+    if operator.formula not in _known_layers:
         found = []
         for variant in operator.variants():
             own = spread(variant.region)
@@ -167,8 +169,8 @@ def _in_eights(operator: Operator) -> tuple[Geometry, ...]:
                 sizes["groups"] = 128
             sizes["images"] = 2
             found.append(Geometry("layers", variant.region, sizes, own.seed()))
-        _known_eights[operator.formula] = tuple(found)
-    return _known_eights[operator.formula]
+        _known_layers[operator.formula] = tuple(found)
+    return _known_layers[operator.formula]
 
 
 @holds(kind="any", share=0.03, at_ones=True, listed=_listed)

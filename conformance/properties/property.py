@@ -59,6 +59,11 @@ class Property:
         return self.check.__name__
 
     @property
+    def lists(self) -> bool:
+        """Whether it has geometries of its own: then it makes many calls of each."""
+        return self.listed is not _none
+
+    @property
     def sentence(self) -> str:
         """What the property demands."""
         return " ".join((self.check.__doc__ or "").split())

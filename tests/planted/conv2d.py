@@ -137,11 +137,12 @@ def dx_leaves_gaps_unwritten(grad_output, weight, **o):
 @fault("overlap", "ahrefs/ocannl#512 (pooling)")
 def dx_stores_instead_of_adding(grad_output, weight, **o):
     dx = np.zeros(o["input_shape"], grad_output.dtype)
-    for i, j in np.ndindex(grad_output.shape[2:]):
-        alone, here = np.zeros_like(grad_output), np.zeros_like(grad_output)
-        alone[:, :, i, j], here[:, :, i, j] = grad_output[:, :, i, j], 1
-        reached = good.conv2d_grad_input(here, np.ones_like(weight), **o) != 0
-        dx[reached] = good.conv2d_grad_input(alone, weight, **o)[reached]
+    taps = [*np.ndindex(weight.shape[2:])]
+    for tap in reversed(taps):  # the last window that has a pixel has it under its first tap
+        alone, here = np.zeros_like(weight), np.zeros_like(weight)
+        alone[:, :, *tap], here[:, :, *tap] = weight[:, :, *tap], 1
+        reached = good.conv2d_grad_input(np.ones_like(grad_output), here, **o) != 0
+        dx[reached] = good.conv2d_grad_input(grad_output, alone, **o)[reached]
     return dx
 
 
