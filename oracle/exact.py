@@ -168,7 +168,7 @@ class MultilinearTruth:
         if self.scale > limits.subnormal_scale:
             return False
         most = 2 ** min(limits.bits, max(0, limits.largest_exponent + self.scale))
-        if self._sum_of(self._all_terms) <= most or self._largest_sum <= most:
+        if self._is_below(most):
             return True
         with np.errstate(over="ignore"):
             largest = float(np.ldexp(self._magnitude, self.scale).max(initial=0)) / most
@@ -353,21 +353,31 @@ class MultilinearTruth:
             smallest *= float(np.min(values, where=values > 0, initial=np.inf))
         return smallest
 
+    def _is_below(self, most: int) -> bool:
+        """Return whether no element's magnitudes sum to more, as far as the largest factors say.
+
+        First it is asked of as many terms as there are products of one number of each factor: no
+        element sums more of them, and no loop is needed to count them.
+        """
+        products = prod(self._operands[name].size for name in self._algebra.factors)
+        return self._sum_of(products) <= most or self._largest_sum <= most
+
     @cached_property
     def _largest_sum(self) -> int:
         """A bound of every element's sum of magnitudes, from the largest factors alone."""
         return self._sum_of(int(self.terms.max(initial=0)))
 
-    @property
-    def _all_terms(self) -> int:
-        """How many products of one number of each factor there are: no element sums more."""
-        return prod(self._operands[name].size for name in self._algebra.factors)
-
     def _sum_of(self, terms: int) -> int:
         """Return a bound of the magnitudes of so many terms, from the largest factors alone."""
+        product, addend = self._largest
+        return (terms * product + addend) * self._over
+
+    @cached_property
+    def _largest(self) -> tuple[int, int]:
+        """The product of the largest magnitudes of all factors, and that of what is added."""
         largest = [int(abs(a).max(initial=0)) for a in self._operands.values()]
         addend = largest.pop() if self._algebra.plus in self._operands else 0
-        return (terms * prod(largest) + addend) * self._over
+        return prod(largest), addend
 
     def _signed(self, arrays: dict[str, Array]) -> dict[str, Array]:
         """Return positive operands so that the terms they make have one sign."""
@@ -379,7 +389,7 @@ class MultilinearTruth:
     def _evaluate(self, arrays: dict[str, Integers]) -> Integers:
         """Run the formula on integers, exactly: in float64 where that is proved, else larger."""
         whole = all(a.dtype != object for a in arrays.values())
-        if whole and self._largest_sum <= EXACT:
+        if whole and self._is_below(EXACT):
             return self._run(arrays)
         if int(self.terms.sum()) > (LARGE_COMPILED if pays_to_compile() else LARGE):
             return self._in_limbs(arrays)

@@ -46,7 +46,7 @@ def _is_linear(operator: Operator, formula: Formula) -> bool:
     return isinstance(algebra(formula), Multilinear)
 
 
-@holds(where=_is_linear, share=0.4)
+@holds(where=_is_linear, share=0.2)
 def linear(backend: Backend, operator: Operator, formula: Formula, call: Call) -> float:
     """Adding v to one argument adds the answer for v alone: f(a + v) = f(a) + f(v)."""
     names = algebra(formula)
@@ -77,7 +77,7 @@ def _has_images(operator: Operator, formula: Formula) -> bool:
     return algebra(formula).images != "mixed"
 
 
-@holds(where=_has_images, kind="any", share=0.4)
+@holds(where=_has_images, kind="any", share=0.2)
 def batch_independent(backend: Backend, operator: Operator, formula: Formula, call: Call) -> float:
     """The answer for a batch is the answers for its images, side by side or summed; of a large
     batch, for its first and last ones and for parts of what is between.

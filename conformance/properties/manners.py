@@ -43,7 +43,7 @@ MAY_BE_REFUSED = "unaligned"
 LARGE = 4096  # elements of a call whose arguments lie in a few ways only
 
 
-@holds(kind="every", share=0.4, asks="arguments")
+@holds(kind="every", share=0.2, asks="arguments")
 def leaves_inputs_unchanged(
     backend: Backend, operator: Operator, formula: Formula, call: Call
 ) -> float:
@@ -54,7 +54,7 @@ def leaves_inputs_unchanged(
     return 0.0
 
 
-@holds(kind="all", share=0.4)
+@holds(kind="all", share=0.2)
 def returns_what_the_protocol_says(
     backend: Backend, operator: Operator, formula: Formula, call: Call
 ) -> float:
@@ -299,7 +299,7 @@ def _can_be_misused(operator: Operator, formula: Formula) -> bool:
     return is_function(formula) and formula not in TAKE_ANYTHING
 
 
-@holds(kind="all", share=0.2, where=_can_be_misused)
+@holds(kind="all", share=0.15, where=_can_be_misused)
 def rejects_bad_arguments(
     backend: Backend, operator: Operator, formula: Formula, call: Call
 ) -> float:

@@ -18,7 +18,7 @@ def matches_oracle(backend: Backend, operator: Operator, formula: Formula, call:
     return _judge(backend, operator, formula, call)
 
 
-@holds(kind="floats", styles_per_geometry=2, share=0.6, asks="", at_corners=True)
+@holds(kind="floats", styles_per_geometry=2, share=0.5, asks="", at_corners=True)
 def within_rounding_bound(
     backend: Backend, operator: Operator, formula: Formula, call: Call
 ) -> float:

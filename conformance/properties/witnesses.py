@@ -16,7 +16,7 @@ from oracle.geometry import Array
 from oracle.truth import truth
 
 
-@holds(kind="any", needs_torch=True, share=0.6, asks="")
+@holds(kind="any", needs_torch=True, share=0.2, asks="")
 def matches_torch(backend: Backend, operator: Operator, formula: Formula, call: Call) -> float:
     """The answer equals PyTorch's, computed by its forward pass or its autograd in float64."""
     got = answer(backend, operator, formula, call)
@@ -30,7 +30,7 @@ def matches_torch(backend: Backend, operator: Operator, formula: Formula, call: 
 TORCH_POLICIES = {"nan": "any"}  # the last NaN of a window wins there
 
 
-@holds(where=lambda _, formula: formula in FORMS, size="small", share=0.25, asks="")
+@holds(where=lambda _, formula: formula in FORMS, size="small", share=0.2, asks="")
 def forms_agree(backend: Backend, operator: Operator, formula: Formula, call: Call) -> float:
     """The answer equals every other way in which the documents write the formula."""
     got = answer(backend, operator, formula, call)
