@@ -19,7 +19,7 @@ from oracle.geometry import Array, check_shape
 from oracle.loops import run
 
 
-@selection(images="kept")
+@selection(images="kept", pointwise=True)
 def relu(z: Array) -> Array:
     """Return y = max(z, 0), of z's shape and dtype.
 
@@ -34,7 +34,7 @@ def _relu(z: Any) -> Any:
     return 0 if z <= 0 else z  # noqa: FURB136 - max(0, z) is 0 where z is NaN
 
 
-@selection(images="kept")
+@selection(images="kept", pointwise=True)
 def relu_grad(grad_output: Array, z: Array) -> Array:
     """Return dz = dE/dz from dy and z, of the same shape.
 

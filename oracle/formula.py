@@ -47,10 +47,14 @@ class Multilinear:
 
 @dataclass(frozen=True)
 class Selection:
-    """Every element is one of the data, or 0, or a place: nothing is ever rounded."""
+    """Every element is one of the data, or 0, or a place: nothing is ever rounded.
+
+    `pointwise` formulas make every element of the elements in the same place.
+    """
 
     images: Images
     places: bool = False  # the elements are indices
+    pointwise: bool = False
 
 
 @dataclass(frozen=True)
@@ -102,9 +106,9 @@ def multilinear(
     return _declare(Multilinear(factors, plus, images, minus, over))
 
 
-def selection(*, images: Images, places: bool = False) -> Callable[[F], F]:
+def selection(*, images: Images, places: bool = False, pointwise: bool = False) -> Callable[[F], F]:
     """Declare that a formula picks among its data and computes nothing."""
-    return _declare(Selection(images, places))
+    return _declare(Selection(images, places, pointwise))
 
 
 def composed(

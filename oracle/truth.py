@@ -9,7 +9,7 @@ in `oracle.non_finite`.  Everything that judges an answer asks one of these.
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from functools import cached_property, lru_cache
 from math import prod
 from typing import Any, Protocol
@@ -172,7 +172,12 @@ class SelectionTruth(_Lazy):
     def value(self) -> Array:
         """The elements: those of the call."""
         wide = {n: widened(a) if is_data(a) else a for n, a in self.call.items()}
-        return evaluate(self.formula, wide)
+        kind = algebra(self.formula)
+        if not (isinstance(kind, Selection) and kind.pointwise):
+            return evaluate(self.formula, wide)
+        numbers, places = _distinct(operands(self.formula, wide))
+        found: Array = evaluate(self.formula, {**wide, **numbers})[places].reshape(self.shape)
+        return found
 
     def is_exact(self, dtype: str, accumulator: str) -> bool:
         """Return True: nothing is computed, so nothing is rounded."""
@@ -337,7 +342,7 @@ def _value_and_error(number: Any) -> tuple[float, float]:
     return (float(number), 0.0) if exact else (number.value, number.error)
 
 
-def _distinct(arrays: dict[str, Array]) -> tuple[dict[str, Array], Array]:
+def _distinct(arrays: Mapping[str, Array]) -> tuple[dict[str, Array], Array]:
     """Return what stands in the same place of the arrays, once each, and which of it is where."""
     places: Array = np.zeros(1, np.int64)
     for array in arrays.values():

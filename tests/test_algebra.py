@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 
 import oracle
+from conformance.operators import OPERATORS
 from oracle.formula import Composed, Multilinear, Selection, algebra, argument_names, evaluate
 from oracle.max_pool2d import max_pool2d_indices, max_pool2d_values
 from oracle.truth import ComposedTruth, SelectionTruth, truth
@@ -372,3 +373,19 @@ def test_composed_formulas_are_judged_in_high_precision(formula):
     assert isinstance(right, ComposedTruth)
     assert not right.is_exact("float64", "float64")
     assert right.shape == evaluate(formula, c).shape
+
+
+@pytest.mark.parametrize("dtype", ["float16", "float32", "float64"])
+def test_elements_in_the_same_place_are_all_that_pointwise_selections_read(dtype):
+    random = np.random.default_rng(1)
+    special = np.array([0.0, -0.0, np.nan, np.inf, -np.inf, 1.5, -1.5])
+    z, dy = (random.choice(special, (5, 7)).astype(dtype) for _ in range(2))
+    kinds = {f: algebra(f) for operator in OPERATORS for f in operator.formulas}
+    pointwise = [f for f, kind in kinds.items() if isinstance(kind, Selection) and kind.pointwise]
+    assert {f.__name__ for f in pointwise} == {"relu", "relu_grad"}
+    for formula in pointwise:
+        call = {"z": z, "grad_output": dy}
+        got = truth(formula, call).as_float(np.dtype(dtype))
+        want = evaluate(formula, call)
+        np.testing.assert_array_equal(got, want)
+        np.testing.assert_array_equal(np.signbit(got), np.signbit(want))
