@@ -18,6 +18,7 @@ from tests.planted import (  # noqa: F401
     memory,
     narrow,
     not_finite,
+    second_round,
     softmax,
     state,
 )
