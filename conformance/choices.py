@@ -28,6 +28,7 @@ THREADS = 1024  # of one block
 BLOCKS = 65_535  # of a grid's second and third axis
 # What every certificate goes past: tiles, warps and blocks, a grid's axis and 16 bits, short sums.
 PAST = (33, 65, 129, 257, 384, 513, 640, 767, 896, 1021, THREADS + 1, 1536, 2049, 4097)
+SHORTER = 300  # several blocks and a rest of one, fewer than in most of those
 MANY = (257, 257)  # more than 65 536 together
 TWO = (65, 129, 257)  # two sides that are large at once
 LONG = 2**13 + 1

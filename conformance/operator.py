@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from itertools import combinations
 from typing import Any, Literal, NamedTuple, TypeAlias
 
-from conformance.choices import FAR, PAST, TWO, Choices
+from conformance.choices import FAR, PAST, SHORTER, TWO, Choices
 from conformance.coverage import Cover
 from conformance.data import EXACT, FLOATS, INTEGERS, NOT_FINITE, Style
 from oracle.formula import Call, Formula, output_of
@@ -67,10 +67,14 @@ class Workload(NamedTuple):
 def past_limits(
     tiny: Mapping[str, int], names: Sequence[str], style: Style | None = None
 ) -> tuple[Corner, ...]:
-    """Return the corners in which one size is past a limit of the machine, the others tiny."""
+    """Return the corners in which one size is past a limit of the machine, the others tiny.
+
+    A shorter one follows the longest: what those left in a workspace is more than it fills.
+    """
     return (
         *(Corner(f"{n} {past}", {**tiny, n: past}, style) for n in names for past in PAST),
         *(Corner(f"{n} {FAR}", {**tiny, n: FAR}, style, in_turn=True) for n in names),
+        *(Corner(f"{n} {SHORTER}, after more", {**tiny, n: SHORTER}, style) for n in names),
     )
 
 

@@ -30,7 +30,8 @@ MATRICES = 200  # shapes of the same bytes that are tried
 FEW = 200  # elements of an array that is small
 
 
-SHAPE = "shape of the same bytes"
+SHAPE, AND = "shape of the same bytes", " and "
+STEPS = (1, -1, 2, -2)  # by which two options change at once
 
 
 @dataclass(frozen=True)
@@ -95,7 +96,40 @@ def variations(
     found |= {
         name: (given_or_not(operator, formula, call, name), iter(())) for name in optional(formula)
     }
+    found |= {
+        f"{one}{AND}{other}": (two_at_once(operator, formula, call, one, other), iter(()))
+        for one, other in combinations(_of_the_width(formula, call), 2)
+    }
     return {**found, SHAPE: (in_other_shape(operator, formula, call), iter(()))}
+
+
+def _of_the_width(formula: Formula, call: Call) -> list[Place]:
+    """Return the options of windows along the width: pairs, of which shapes follow."""
+    return [
+        place for place in places(formula, call) if place.entry == 1 and len(call[place.name]) == 2
+    ]
+
+
+def two_at_once(
+    operator: Operator, formula: Formula, call: Call, one: Place, other: Place
+) -> Iterator[Call]:
+    """Yield the legal calls with other values of two options and an answer of the same shape.
+
+    A key in which the two are added up, multiplied, or left to that shape, is the same for both.
+    """
+    shape = answer_shape(formula, call)
+    for by, of_other in product(STEPS, STEPS):
+        changed = dict(call)
+        for place, step in ((one, by), (other, of_other)):
+            changed[place.name] = place.replaced(call, place.of(call) + step)
+        if min(changed[one.name][1], changed[other.name][1]) < 0:
+            continue
+        with suppress(ValueError):
+            if answer_shape(formula, changed) != shape:
+                continue
+        found = legal(operator, formula, changed)
+        if found is not None:
+            yield found
 
 
 def alone(operator: Operator, formula: Formula, call: Call, place: Place) -> Iterator[Call]:

@@ -373,10 +373,67 @@ DEEP_LAYERS = {
         )
     },
 }  # fmt: skip
+
+
+def _of_rows(rows: int, columns: int, more: Mapping[str, int], **both: int) -> dict[str, int]:
+    """Return sizes with so many rows and columns of outputs; `both` are options of both sides."""
+    options = {**_OPTIONS, **both}
+    span = extent(options["kernel"], options["dilation"]) - 2 * options["padding"]
+    sides = (max(1, span + options["stride"] * (n - 1)) for n in (rows, columns))
+    of_both = {f"{n}_{s}": v for n, v in options.items() for s in ("height", "width")}
+    return {**PLAIN, **dict(zip(("height", "width"), sides, strict=True)), **of_both, **more}
+
+
+_OPTIONS = {"kernel": 3, "stride": 1, "padding": 0, "dilation": 1}
+STEM = {"stride": 2, "padding": 1}
+# Every rest that vectors of 8 or 16 columns leave, beside what layers of 3x3 have.
+RESTS = tuple(
+    Corner(f"{n} columns, {what},", _of_rows(1, n, {"multiplier": 2}, **options), in_turn=True)
+    for what, options, counts in (
+        ("3x3", {}, range(17, 33)), ("3x3 padded", {"padding": 1}, range(17, 25)),
+        ("3x3 stride 2 padded", STEM, range(17, 25)),
+    )
+    for n in counts
+)  # fmt: skip
+ROW = {**_both("kernel", 1, 3), **_both("padding", 0, 4), **_both("dilation", 1, 4), "height": 1}
+ROW_PLAIN = {**_both("padding", 0, 0), **_both("dilation", 1, 1), **_both("stride", 1, 5)}
+# Three sides that are past a tile at once; what is long downwards, or one pixel high.
+BESIDE = (
+    Corner("images, filters and pixels", {
+        **PLAIN, "images": 33, "multiplier": 34, "height": 5, "width": 14,
+    }, in_turn=True),
+    Corner("filters of more than 1024 pixels", {
+        **PLAIN, "images": 2, "multiplier": 18, "height": 33, "width": 34,
+    }, in_turn=True),
+    *(
+        Corner(f"35 rows, {what},", _of_rows(35, 2, {}, **options))
+        for what, options in (
+            ("3x3 stride 2 padded", STEM), ("dilation 2", {"dilation": 2}),
+            ("stride 2, dilation 2", {"stride": 2, "dilation": 2}),
+        )
+    ),
+    *(
+        Corner(f"9 groups, {of}, {what},", _of_rows(2, 3, {"groups": 9, **channels}, **options))
+        for of, channels in (("one filter each", {"depth": 17}),
+                             ("one channel each", {"multiplier": 17}))
+        for what, options in (("stride 2", STEM), ("dilation 2", {"dilation": 2}))
+    ),
+    *(
+        Corner(f"a sequence, 18 channels and filters, {what},", {
+            **PLAIN, **ROW, "depth": 18, "multiplier": 18, "width": 9, **more,
+        }, in_turn=True)
+        for what, more in (
+            ("dilation 4", {}), ("dilation 4, stride 2", _both("stride", 1, 2)),
+            ("stride 5", {**ROW_PLAIN, "width": 13}), ("two groups", {"groups": 2}),
+        )
+    ),
+)  # fmt: skip
 CORNERS = (
     *past_limits(TINY, ("images", "groups", "depth", "multiplier")),
     *past_limits(PLAIN, ("height", "width")),
     *two_large(PLAIN, NAMES),
+    *RESTS,
+    *BESIDE,
     Corner("images, channels and filters", {**PLAIN, **WHOLE, "depth": 65, "multiplier": 65}),
     *(Corner(f"{name} of a layer", {**PLAIN, **DEEP, **of}) for name, of in DEEP_LAYERS.items()),
     Corner("images, groups and filters", {**PLAIN, **WHOLE, "groups": 65, "multiplier": 33}),

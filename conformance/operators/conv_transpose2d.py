@@ -14,7 +14,7 @@ from conformance.choices import Choices
 from conformance.coverage import Cover
 from conformance.covering import Chosen
 from conformance.layers import UP_CONVOLUTIONS
-from conformance.operator import Arguments, Geometry, Operator, Size, Variant, Workload
+from conformance.operator import Arguments, Corner, Geometry, Operator, Size, Variant, Workload
 from conformance.operators import conv2d, convolution_cover, layer_options
 from oracle.geometry import Pair, conv_transpose2d_shapes, extent
 
@@ -78,6 +78,11 @@ def arguments(sizes: Mapping[str, int]) -> Arguments:
 
 
 NO_OUTPUT_PADDING = {"output_padding_height": 0, "output_padding_width": 0}
+PADDED = {"stride": 2, "padding": 1}
+
+
+def _both(**options: int) -> dict[str, int]:
+    return {f"{name}_{side}": value for name, value in options.items() for side in SIDES}
 
 
 def _cover_sizes(chosen: Chosen, draw: Choices, *, of: Cover) -> Mapping[str, int]:
@@ -122,11 +127,28 @@ def _gone_back_through(sizes: Mapping[str, int]) -> Mapping[str, int]:
     return _transposed(Geometry("", "", sizes, 1)).sizes
 
 
-# As the convolutions', gone back through: sums of pixels and of both kinds of channels.
-CORNERS = tuple(
-    corner._replace(sizes=_transposed(Geometry("", "", corner.sizes, 1)).sizes)
-    for corner in conv2d.CORNERS
-)
+# As the convolutions', gone back through: sums of pixels and of both kinds of channels.  Beside
+# them images of one pixel, and output_padding of the stride or more, which dilation allows.
+ONE_PIXEL = {**conv2d.PLAIN, **NO_OUTPUT_PADDING, "multiplier": 2, "depth": 2, "images": 17}
+CORNERS = (
+    *(
+        corner._replace(sizes=_transposed(Geometry("", "", corner.sizes, 1)).sizes)
+        for corner in conv2d.CORNERS
+    ),
+    *(
+        Corner(f"17 images of one pixel, {what},", {**ONE_PIXEL, **_both(kernel=4, **more)})
+        for what, more in (
+            ("4x4", {}), ("4x4 padded", {"padding": 1}), ("4x4 stride 2 padded", PADDED),
+        )
+    ),
+    *(
+        Corner(f"output_padding of the stride, {what},", {
+            **ONE_PIXEL, "images": 1, "height": 2, "width": 3, **more,
+            **_both(kernel=2, stride=2, dilation=4, output_padding=3),
+        })
+        for what, more in (("one group", {}), ("two groups", {"groups": 2}))
+    ),
+)  # fmt: skip
 
 
 ONES = tuple(

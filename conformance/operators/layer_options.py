@@ -85,7 +85,8 @@ def _full(window: Window, at: int) -> int:
 
 # What may be changed of what a convolution has beside its windows.
 CHANNELS: Mapping[str, Mapping[str, int]] = {
-    "no bias": {"bias": 0}, "groups 2": {"groups": 2}, "groups 3": {"groups": 3},
+    "no bias": {"bias": 0}, "groups 2, no bias": {"groups": 2, "bias": 0},
+    "groups 2": {"groups": 2}, "groups 3": {"groups": 3},
     "groups 32": {"groups": 32, "depth": 1, "multiplier": 1},
     "depthwise": {"groups": 4, "depth": 1, "multiplier": 1},
     "depthwise with two filters a channel": {"groups": 4, "depth": 1, "multiplier": 2},

@@ -5,7 +5,7 @@ from functools import partial
 from typing import Any
 
 import oracle
-from conformance.choices import LONG, LONGER, MANY
+from conformance.choices import LONG, LONGER, MANY, SHORTER
 from conformance.data import fractions_in, halves_that_cancel
 from conformance.layers import CLASSIFIERS
 from conformance.operator import Arguments, Corner, Operator, Size, Workload, past_limits, two_large
@@ -47,7 +47,32 @@ CORNERS = (
     Corner("more than a tile of all", {"images": 65, "inputs": 66, "outputs": 67, "bias": 1}),
     Corner("two tiles of all", {"images": 129, "inputs": 130, "outputs": 131, "bias": 0}),
     Corner("one image, many of both", {"images": 1, "inputs": 258, "outputs": 259, "bias": 1}),
+    # Sides of which some are whole vectors of 4 and some are not, past a tile; long sums of tiles.
+    *(
+        Corner(
+            f"{inputs} inputs and {outputs} outputs",
+            {"images": images, "inputs": inputs, "outputs": outputs, "bias": 1},
+            in_turn=True,
+        )
+        for images, inputs, outputs in (
+            (9, 130, 132),
+            (12, 132, 129),
+            (9, 131, 12),
+            (12, 10, 135),
+            (12, 13, 260),
+            (257, 18, 20),
+        )
+    ),
+    Corner(
+        "two tiles of all, and a bias",
+        {"images": 129, "inputs": 130, "outputs": 131, "bias": 1},
+        in_turn=True,
+    ),
     *(Corner(f"{name} 1025, no bias", {**TINY, name: 1025, "bias": 0}) for name in NAMES),
+    *(
+        Corner(f"{name} {SHORTER}, no bias, after more", {**TINY, name: SHORTER, "bias": 0})
+        for name in NAMES
+    ),
     *(
         Corner(
             f"a sum of {LONGER} {name}", {**PLAIN, name: LONGER}, fractions_in(large), in_turn=True

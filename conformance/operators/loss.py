@@ -363,6 +363,20 @@ CROSS_ENTROPY = Operator(
             Corner(style.name, {"images": 1, "classes": LONG_ROW, "mean": 1}, style)
             for style in IN_LONG_ROWS
         ),
+        *past_limits({"images": 1, "classes": 2, "mean": 0}, ("classes",), FEW_LOGITS)[10::3],
+        # Rows that are half of a vector more than whole ones, and more of them than a block has.
+        *(
+            Corner(
+                f"{rows} rows of {classes} classes",
+                {
+                    "images": rows,
+                    "classes": classes,
+                    "mean": mean,
+                },
+                FEW_LOGITS,
+            )
+            for rows, classes, mean in ((3, 70, 1), (4, 130, 0), (515, 18, 1))
+        ),
         *(
             Corner(f"the sum of {rows} rows", {"images": rows, "classes": 2, "mean": 0}, FEW_LOGITS)
             for rows in (THREADS + 1, PAST[-1])

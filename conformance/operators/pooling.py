@@ -189,6 +189,18 @@ TINY = {
     "padding_height": 0, "padding_width": 0, "dilation_height": 1, "dilation_width": 1,
 }  # fmt: skip
 (INCREASING,) = styles(increasing)
+
+
+def _of_both(**options: int) -> dict[str, int]:
+    return {f"{name}_{side}": value for name, value in options.items() for side in SIDES}
+
+
+def _windows(columns: int, sizes: Mapping[str, int]) -> dict[str, int]:
+    """Return the sides of an image of one row of so many windows."""
+    kernel, stride = sizes["kernel_width"], sizes["stride_width"]
+    return {"height": kernel, "width": kernel + stride * (columns - 1)}
+
+
 CORNERS = (
     *past_limits(TINY, ("images", "channels")),
     *past_limits({**TINY, "channels": 1}, ("height", "width")),
@@ -200,6 +212,46 @@ CORNERS = (
         "windows of many pixels",
         {**TINY, "height": 34, "width": 35, "kernel_height": 33, "kernel_width": 34},
         INCREASING,
+    ),
+    # Windows that share pixels, past a tile of rows and of channels; a layer of real size.
+    *(
+        Corner(
+            f"35 rows of 9 channels, {what},",
+            {
+                **TINY,
+                "channels": 9,
+                "width": 4,
+                **sizes,
+            },
+        )
+        for what, sizes in (
+            ("3x3 stride 2 padded", {"height": 69, **_of_both(kernel=3, stride=2, padding=1)}),
+            ("3x3", {"height": 37, **_of_both(kernel=3)}),
+        )
+    ),
+    # Every rest that vectors of 8 windows leave, of packed channels.
+    *(
+        Corner(
+            f"{columns} columns of 8 channels, {what},",
+            {**TINY, "images": 2, "channels": 8, **sizes, **_windows(columns, sizes)},
+            in_turn=True,
+        )
+        for what, sizes in (
+            ("2x2 stride 2", _of_both(kernel=2, stride=2)),
+            ("3x3 stride 2", _of_both(kernel=3, stride=2)),
+        )
+        for columns in range(9, 17)
+    ),
+    Corner(
+        "17 planes of 64x64, 2x2 stride 2",
+        {
+            **TINY,
+            "channels": 17,
+            "height": 64,
+            "width": 64,
+            **_of_both(kernel=2, stride=2),
+        },
+        in_turn=True,
     ),
     Corner(
         "many windows of many planes",

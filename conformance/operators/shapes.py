@@ -65,6 +65,9 @@ def corners(
         *two_large(tiny, ("images", "channels"), style),
         *two_large({**three, "images": 2}, ("channels", "height"), style),
         Corner("three long sides", {**three, **dict.fromkeys(AXES[:3], 41)}, style, in_turn=True),
+        Corner("many planes", _of_four(options, (33, 34, 2, 3)), style, in_turn=True),
+        Corner("large planes", _of_four(options, (2, 17, 10, 21)), style, in_turn=True),
+        Corner("an odd number of elements", {**three, **_sides((3, 11, 13))}, style),
         *(
             Corner(f"{one.name} of a long side", {**tiny, "channels": LARGE}, one)
             for one in special
@@ -77,6 +80,14 @@ def corners(
             for value in range(first, last + 1)
         ),
     )
+
+
+def _sides(sides: Sequence[int]) -> dict[str, int]:
+    return dict(zip(AXES, sides, strict=False))
+
+
+def _of_four(options: Mapping[str, int], sides: Sequence[int]) -> dict[str, int]:
+    return {"axes": 4, **_sides(sides), **options}
 
 
 def along(options: Mapping[str, int], style: Style | None = None) -> tuple[Corner, ...]:
@@ -104,6 +115,12 @@ def along(options: Mapping[str, int], style: Style | None = None) -> tuple[Corne
                 "images": one, "channels": other,
             }, style)
             for one, other in ((65, 66), (66, 129))
+        ),
+        *(
+            Corner(f"34 along the middle, {inside} after it", {
+                **three, **options, "axis": 1, "from_end": 1, "channels": 34, "height": inside,
+            }, style)
+            for inside in (35, 66)
         ),
         Corner("a block of pixels beside the channels",
                {**three, **options, "axes": 4, "axis": 1, "height": 34, "width": 35}, style),

@@ -19,7 +19,7 @@ RATES = (
     0.0,
     3.0,
     1e-8,
-    1e-4,
+    1e-4 / 3,
     100.0,
     1e3,
 )  # as float64 has them: see `Operator.call`

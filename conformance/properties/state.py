@@ -17,7 +17,7 @@ from conformance.layouts import PLACES
 from conformance.mismatch import Declined, Mismatch
 from conformance.operator import Operator
 from conformance.properties.property import NotJudged, holds, is_function
-from conformance.variations import TRIED, in_dtype, is_array, legal, that_vary, variations
+from conformance.variations import AND, TRIED, in_dtype, is_array, legal, that_vary, variations
 from oracle.formula import Call, Formula, argument_names, evaluate, images, is_data, output_of
 from oracle.geometry import Array
 from oracle.loops import arguments_only
@@ -32,10 +32,11 @@ DTYPES = 2  # of those that are claimed, in which each argument takes another va
 @holds(kind="any", size="small", share=0.01, listed=that_vary, many=True)
 def is_stateless(backend: Backend, operator: Operator, formula: Formula, call: Call) -> float:
     """The answer is the same whatever was called before: the call with other values at the same
-    addresses, the operator's other functions on them, each option with another value, a bias or
-    none, another dtype or shape of the same bytes, a call that was refused, one image alone, or
-    itself elsewhere.
+    addresses, the operator's other functions on them, each option with another value, two that
+    leave the answer's shape, a bias or none, another dtype or shape of the same bytes, a call that
+    was refused, one image alone, none, or itself elsewhere.
     """  # noqa: D205 - one sentence
+    _begin_with_no_images(backend, operator, formula, call)
     asked = _Sequence(backend, operator, formula, call)
     for name in (n for n, value in call.items() if is_array(value)):
         words = f"the same call with other numbers in {name}"
@@ -194,6 +195,20 @@ def _after_an_empty_batch(asked: _Sequence) -> None:
         asked.again(f"the same call in {name} and then the call without images")
 
 
+def _begin_with_no_images(
+    backend: Backend, operator: Operator, formula: Formula, call: Call
+) -> None:
+    """Ask for the call without images before the call, if it is a legal one."""
+    empty = images(call, slice(0, 0))
+    if all(empty[n].size for n in argument_names(formula)[0] if is_array(empty[n])):
+        return
+    with suppress(Mismatch, Declined, ValueError):  # its own checks are about that
+        complete = operator.complete(empty, 0)
+        with arguments_only():
+            evaluate(formula, complete)
+        backend.ask(formula, complete)
+
+
 def _with_another(asked: _Sequence, what: str, calls: Iterable[Call]) -> bool:
     """Ask for a call that differs in one argument and, again, for the call; return whether it told.
 
@@ -209,12 +224,11 @@ def _with_another(asked: _Sequence, what: str, calls: Iterable[Call]) -> bool:
 
 def _in_words(what: str, call: Call) -> str:
     """Return what a call is that differs in one argument."""
-    name = what.partition("[")[0]
-    if name not in call:
+    names = [part.partition("[")[0] for part in what.split(AND)]
+    if names[0] not in call:
         return f"the same call with another {what}"
-    value = call[name]
-    shown = "an array" if isinstance(value, np.ndarray) else repr(value)
-    return f"the same call with {name}={shown}"
+    shown = [f"{n}={'an array' if is_array(call[n]) else repr(call[n])}" for n in names]
+    return f"the same call with {AND.join(shown)}"
 
 
 def _other_numbers(array: Array) -> Array:
@@ -232,8 +246,11 @@ def _other_numbers(array: Array) -> Array:
 
 
 def _with_one_other(array: Array) -> Array:
-    """Return an array with another number where three quarters of it lie before."""
-    changed, at = array.copy(), 3 * array.size // 4
+    """Return an array with another number where three quarters of it lie before.
+
+    Its place is odd: samples at even distances do not meet it.
+    """
+    changed, at = array.copy(), min(array.size - 1, 3 * array.size // 4 | 1)
     number = changed.flat[at]
     changed.flat[at] = -number if number and np.isfinite(number) else array.dtype.type(1)
     return changed
