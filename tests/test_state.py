@@ -259,6 +259,29 @@ def test_a_cache_that_forgets_a_bias_a_dtype_or_a_shape_is_caught(name, key):
     assert outcome.status == "mismatch"
 
 
+# What two options are in a key where they are not kept apart.
+TOGETHER = {
+    ("conv2d", "stride", "dilation"): lambda s, d: s * d,
+    ("conv_transpose2d", "padding", "output_padding"): lambda p, more: 2 * p - more,
+    ("max_pool2d", "kernel_size", "padding"): lambda k, p: k - 2 * p,
+    ("avg_pool2d", "kernel_size", "padding"): lambda k, p: k - 2 * p,
+}
+
+
+@pytest.mark.parametrize(("name", "one", "other"), TOGETHER)
+def test_a_cache_whose_key_takes_two_options_together_is_caught(name, one, other):
+    def key(*parts):
+        options = dict(p for p in parts if isinstance(p, tuple))
+        arrays = of_all(*(p for p in parts if not isinstance(p, tuple)))
+        pairs = zip(options.pop(one), options.pop(other), strict=True)
+        together = [TOGETHER[name, one, other](*pair) for pair in pairs]
+        return *arrays, *together, *options.items()
+
+    outcome = outcome_of(name, {name: cached_by(name, key)}, seed=1)
+    assert outcome.status == "mismatch"
+    assert "asked after the same call with" in outcome.reason
+
+
 @pytest.mark.parametrize("name", BY_NAME)
 def test_a_cache_whose_key_is_complete_passes(name):
     outcome = outcome_of(name, {name: cached_by(name, of_all)}, company=True, seed=1)

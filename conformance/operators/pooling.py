@@ -216,13 +216,9 @@ CORNERS = (
     # Windows that share pixels, past a tile of rows and of channels; a layer of real size.
     *(
         Corner(
-            f"35 rows of 9 channels, {what},",
-            {
-                **TINY,
-                "channels": 9,
-                "width": 4,
-                **sizes,
-            },
+            f"35 rows of 16 channels, {what},",
+            {**TINY, "images": 2, "channels": 16, "width": 9, **sizes},
+            in_turn=True,
         )
         for what, sizes in (
             ("3x3 stride 2 padded", {"height": 69, **_of_both(kernel=3, stride=2, padding=1)}),
