@@ -386,11 +386,11 @@ def _of_rows(rows: int, columns: int, more: Mapping[str, int], **both: int) -> d
 
 _OPTIONS = {"kernel": 3, "stride": 1, "padding": 0, "dilation": 1}
 STEM = {"stride": 2, "padding": 1}
-# Every rest that vectors of 8 or 16 columns leave, beside what layers of 3x3 have.
+# Every rest that vectors of 8 columns leave, of x or of y, beside what layers of 3x3 have.
 RESTS = tuple(
     Corner(f"{n} columns, {what},", _of_rows(1, n, {"multiplier": 2}, **options), in_turn=True)
     for what, options, counts in (
-        ("3x3", {}, range(17, 33)), ("3x3 padded", {"padding": 1}, range(17, 25)),
+        ("3x3", {}, range(25, 33)), ("3x3 padded", {"padding": 1}, range(17, 25)),
         ("3x3 stride 2 padded", STEM, range(17, 25)),
     )
     for n in counts
@@ -406,14 +406,17 @@ BESIDE = (
         **PLAIN, "images": 2, "multiplier": 18, "height": 33, "width": 34,
     }, in_turn=True),
     *(
-        Corner(f"35 rows, {what},", _of_rows(35, 2, {}, **options))
+        Corner(f"35 rows, {what},", _of_rows(35, 2, {}, **options), in_turn=True)
         for what, options in (
             ("3x3 stride 2 padded", STEM), ("dilation 2", {"dilation": 2}),
             ("stride 2, dilation 2", {"stride": 2, "dilation": 2}),
         )
     ),
     *(
-        Corner(f"9 groups, {of}, {what},", _of_rows(2, 3, {"groups": 9, **channels}, **options))
+        Corner(
+            f"9 groups, {of}, {what},",
+            _of_rows(2, 3, {"groups": 9, **channels}, **options), in_turn=True,
+        )
         for of, channels in (("one filter each", {"depth": 17}),
                              ("one channel each", {"multiplier": 17}))
         for what, options in (("stride 2", STEM), ("dilation 2", {"dilation": 2}))
