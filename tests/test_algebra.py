@@ -385,7 +385,7 @@ def test_elements_in_the_same_place_are_all_that_pointwise_selections_read(dtype
     assert {f.__name__ for f in pointwise} == {"relu", "relu_grad"}
     for formula in pointwise:
         call = {"z": z, "grad_output": dy}
-        got = truth(formula, call).as_float(np.dtype(dtype))
+        got = SelectionTruth(formula, call).as_float(np.dtype(dtype))
         want = evaluate(formula, call)
         np.testing.assert_array_equal(got, want)
         np.testing.assert_array_equal(np.signbit(got), np.signbit(want))
