@@ -216,7 +216,16 @@ class ComposedTruth(_Lazy):
         return False
 
     def as_float(self, dtype: np.dtype[np.generic]) -> Array:
-        """Return the elements rounded to float64 and from there to `dtype`."""
+        """Return the elements rounded to float64 and from there to `dtype`.
+
+        Many of them are taken from extended precision, where that may change the last digit of
+        float64 only: in mpmath's numbers they would take seconds.
+        """
+        if prod(self.shape) > SMALL and self._closely is not None:
+            value, room = self._closely
+            with np.errstate(all="ignore"):
+                if (room <= np.spacing(abs(value).astype(np.float64))).all():
+                    return value.astype(np.float64).astype(dtype)
         return self.value[0].astype(dtype)
 
     def bound(self, dtype: str, accumulator: str) -> Array:

@@ -13,7 +13,7 @@ from oracle.estimate import DIVIDE, EXP, LOG, TANH, Arithmetic, Estimate
 from oracle.formula import evaluate
 from oracle.precise import context
 from oracle.rounding import FORMATS
-from oracle.truth import truth
+from oracle.truth import SMALL, truth
 from tests.orders import orders
 
 DTYPES = ("float32", "float64")
@@ -552,3 +552,16 @@ def test_every_pair_of_dtypes_has_a_bound():
     }
     assert bounds["float64", "float64"] < bounds["float32", "float64"]
     assert bounds["float32", "float64"] < bounds["float32", "float32"]
+
+
+def test_of_many_elements_the_last_digit_is_all_that_extended_precision_changes():
+    random = np.random.default_rng(1)
+    z = random.normal(0, 5, (900, 5))
+    right = truth(oracle.softmax, {"z": z, "axis": 1})
+    assert z.size > SMALL
+    got, want = right.as_float(np.dtype(np.float64)), right.value[0]
+    assert (abs(got - want) <= np.spacing(want)).all()
+    assert ("value" in vars(right), "_closely" in vars(right)) == (True, True)
+    again = truth(oracle.softmax, {"z": z, "axis": 1})
+    again.as_float(np.dtype(np.float64))
+    assert "value" not in vars(again)  # in mpmath's numbers it takes seconds
