@@ -120,20 +120,21 @@ def test_a_known_deviation_is_no_mismatch_and_no_pass():
 
 def test_what_is_not_listed_stays_a_mismatch():
     certificate = certified(ONE)
-    (found,) = certificate.mismatches
-    assert found.property_name != "matches_oracle"
+    found = certificate.mismatches
+    assert "matches_torch" in {one.property_name for one in found}
+    assert "matches_oracle" not in {one.property_name for one in found}
     assert [one.property_name for one in certificate.deviations] == ["matches_oracle"]
-    assert certificate.verdict == "NOT CERTIFIED: 1 mismatch"
+    assert certificate.verdict.startswith(f"NOT CERTIFIED: {len(found)} mismatch")
     assert exit_code([certificate]) == 1
 
 
 def test_a_known_deviation_is_told_as_drawn(monkeypatch):
     for name in ("minimise", "finding"):
         monkeypatch.setattr(Examination, name, lambda *_: pytest.fail("that takes its time"))
-    one, two = certified(EVERY).deviations
-    assert one.mismatch is two.mismatch is None
-    assert one.drawn == "grad_output float32[5], z float32[5]"
-    assert one.reason.startswith("relu_grad[2]: got -4.0, want 0.0")
+    met = certified(EVERY).deviations
+    assert {one.mismatch for one in met} == {None}
+    assert met[0].drawn == "grad_output float32[5], z float32[5]"
+    assert met[0].reason.startswith("relu_grad[2]: got -4.0, want 0.0")
 
 
 @pytest.mark.parametrize(
@@ -180,7 +181,7 @@ def test_an_entry_that_a_seed_does_not_meet_is_noted_and_fails_nothing(entry):
 
 
 def test_a_deviation_that_is_met_says_what_its_entry_can_record():
-    (met, _) = certified(EVERY).deviations
+    met, *_ = certified(EVERY).deviations
     assert sum(len(v["data"]) for v in met.recorded.values()) <= 10
     entry = {**ONE, "call": json.loads(json.dumps(met.recorded))}
     assert not certified(entry).stale

@@ -109,17 +109,19 @@ def _over_filter_size(formula: Formula, call: dict[str, Any]) -> Array:
 
 
 def _overwrites(formula: Formula, call: dict[str, Any]) -> Array:
-    """dX where the last window that reaches a pixel is stored instead of added."""
-    dx = np.zeros(call["input_shape"])
-    dy = call["grad_output"]
-    for i in range(dy.shape[2]):
-        for j in range(dy.shape[3]):
-            alone, here = np.zeros_like(dy), np.zeros_like(dy)
-            alone[:, :, i, j], here[:, :, i, j] = dy[:, :, i, j], 1
-            reached = evaluate(formula, {
-                **call, "grad_output": here, "weight": np.ones_like(call["weight"]),
-            }) != 0  # fmt: skip
-            dx[reached] = evaluate(formula, {**call, "grad_output": alone})[reached]
+    """dX where the last window that reaches a pixel is stored instead of added.
+
+    Of the windows that reach a pixel, the last one has it under its first tap.
+    """
+    dx, weight = np.zeros(call["input_shape"]), call["weight"]
+    taps = list(np.ndindex(*weight.shape[2:]))
+    for tap in reversed(taps):
+        alone, here = np.zeros_like(weight), np.zeros_like(weight)
+        alone[:, :, *tap], here[:, :, *tap] = weight[:, :, *tap], 1
+        reached = evaluate(formula, {
+            **call, "grad_output": np.ones_like(call["grad_output"]), "weight": here,
+        }) != 0  # fmt: skip
+        dx[reached] = evaluate(formula, {**call, "weight": alone})[reached]
     return dx
 
 
