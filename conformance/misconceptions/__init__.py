@@ -105,10 +105,18 @@ class _Evidence:
 
 
 def _is_multiple(got: Array | None, loss: Loss) -> bool:
-    """Whether all elements are multiples of what cancelling leaves, up to a factor's rounding."""
+    """Whether all elements are multiples of what cancelling leaves, up to a factor's rounding.
+
+    Half precision rounds the whole product once more, maybe to a subnormal number.
+    """
+    if got is None:
+        return False
+    limits = FORMATS[got.dtype.name]
+    rounding, least = max(2.0**-21, 8 * 2.0**-limits.bits), 2.0**-limits.subnormal_scale
     with np.errstate(all="ignore"):
         count = np.asarray(got, np.float64) / loss.grid
-        off = abs(count - np.rint(count)) > 2.0**-21 * abs(count)
+        missed = abs(count - np.rint(count)) * loss.grid
+        off = missed > rounding * abs(np.asarray(got, np.float64)) + least
     return not (off & np.isfinite(count)).any()
 
 
