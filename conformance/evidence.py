@@ -113,16 +113,21 @@ def plainly_wrong(
     if property_.name in IN_SEQUENCE and len(answers) > 1 and was is not answers[-1]:
         return []  # it was right before
     wrong = _wrong_now(backend, formula, asked)
-    if wrong and property_.name in IN_SEQUENCE and len(answers) > 1:
+    # A call without images, which the property begins with, leaves no numbers behind.
+    before = [a for a in answers[:-1] if all(v.size for v in a.call.values() if is_data(v))]
+    if wrong and property_.name in IN_SEQUENCE and before:
         other = with_other_numbers(wrong[0]).call
         return wrong if _wrong_now(backend, formula, other) else []
     return wrong
 
 
 def with_other_numbers(answer: Answer) -> Answer:
-    """Return a call with numbers twice as large: a fault at 0, or of large ones, stays one."""
+    """Return a call of the same shapes with other numbers, as something to be asked before."""
     names, operator = argument_names(answer.formula)[0], operator_of(answer.formula)
-    changed = {n: v * 2 if n in names and is_data(v) else v for n, v in answer.call.items()}
+    changed = {
+        n: np.flip(v).copy() + v.dtype.type(1) if n in names and is_data(v) else v
+        for n, v in answer.call.items()
+    }
     whole = changed if operator is None else operator.complete(changed, 0)
     return Answer(answer.formula, whole, None)
 
