@@ -59,6 +59,7 @@ PATIENCE = 60.0  # seconds to make a counterexample smaller: one that crashes ma
 HITS = 6  # calls over a limit, at most, to make one smaller: each costs as long as the limit
 SLOW = 0.1  # seconds of a call, after which no other numbers are tried for one over a limit
 DRAWS = 4  # of other numbers, for a smaller geometry to fail on
+LARGER = 2**16  # elements that a simpler call may have, though the call that failed has fewer
 LITTLE = 5_000  # products of a call that Python's loops may take
 TOGETHER = 16  # rows of a covering array that are performed at once
 ATTEMPTS = 4  # to draw calls that a property says something about
@@ -522,9 +523,12 @@ class Examination:
     def _fails_somehow(self, sizes: Mapping[str, int], style: Style, dtype: str) -> bool:
         """Return whether some numbers of these sizes break the property."""
         try:
-            self.operator.arguments(sizes)
+            shapes = self.operator.arguments(sizes).shapes.values()
         except ValueError:
             return False
+        failed = _size(self.broken[0]) if self.broken is not None else 0
+        if sum(prod(shape) for shape in shapes if shape is not None) > max(LARGER, 2 * failed):
+            return False  # without its thousands of groups a weight takes gigabytes
         own, *seeds = (*([self.drawn[0].seed] if self.drawn else []), *range(DRAWS))
         first, start = self.operator.call(sizes, style, own, dtype), perf_counter()
         if self.fails(first):

@@ -4,10 +4,16 @@ import numpy as np
 import pytest
 
 from conformance.certify import checks
-from conformance.examine import examine
+from conformance.examine import Examination, examine
 from conformance.minimise import simplest_numbers, smallest_sizes
+from conformance.mismatch import Mismatch
+from conformance.operators.conv2d import CONV2D
+from conformance.operators.conv2d import PLAIN as PLAIN_SIZES
 from conformance.operators.shapes import shape_of
+from conformance.properties import PROPERTIES
 from conformance.registry import wrap
+from implementations import im2col
+from oracle.conv2d import conv2d
 from tests.planted.conv2d import FAULTS
 
 PLAIN = {"stride": [1, 1], "padding": [0, 0], "dilation": [1, 1], "groups": 1}
@@ -172,3 +178,18 @@ def test_the_largest_number_of_a_format_stays_where_no_power_of_two_is_above(dty
     found = simplest_numbers({"z": np.array([largest])}, lambda c: bool((c["z"] > 2).any()))
     assert np.isfinite(found["z"]).all()
     assert found["z"][0] > 2
+
+
+def test_a_simpler_call_that_takes_gigabytes_is_not_tried():
+    """Without its groups a weight of as many filters has them squared."""
+    exam = Examination(wrap(im2col), CONV2D, conv2d, PROPERTIES["matches_oracle"], 1, 300)
+    style = CONV2D.styles.exact[0]
+    sizes = {**PLAIN_SIZES, "groups": 300, "depth": 1, "multiplier": 1}
+    exam.broken = CONV2D.call(sizes, style, 1, "float32"), Mismatch("it is wrong")
+    tried = []
+    exam.fails = lambda call: tried.append(call) or True
+    assert not exam._fails_somehow({**sizes, "groups": 1, "depth": 300, "multiplier": 300},
+                                   style, "float32")  # fmt: skip
+    assert tried == []
+    exam._fails_somehow({**sizes, "groups": 1, "depth": 200, "multiplier": 200}, style, "float32")
+    assert len(tried) == 1
