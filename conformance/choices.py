@@ -33,7 +33,8 @@ MANY = (257, 257)  # more than 65 536 together
 TWO = (65, 129, 257)  # two sides that are large at once
 LONG = 2**13 + 1
 LONGER = 2**15 + 3  # terms of a sum, past what 16 bits count
-FAR = 2**16 + 1  # past what 16 bits count, and a grid's second and third axis
+# Past what 16 bits count, and a grid's second and third axis, by some: one may be 0 either way.
+FAR = 2**16 + 5
 
 BYTES = 2  # a choice: enough that the remainder favours no entry of a list noticeably
 ROW = 48 * BYTES  # bytes of a geometry; conv2d makes at most 30 choices
