@@ -652,11 +652,11 @@ def whole(folder, cluster):
         cwd=folder, env=environment(folder), text=True, capture_output=True, check=False,
     )  # fmt: skip
     assert (run.returncode, run.stderr) == (0, ""), run.stdout
-    told = content(folder / "whole.json")
-    shards = len(told["campaign"]["shards"])
+    certificate = content(folder / "whole.json")
+    shards = len(certificate["campaign"]["shards"])
     assert f"campaign of {shards} shards for {CALLS} calls" in run.stdout
     assert shards > 2
-    return told
+    return certificate
 
 
 def test_every_shard_is_a_certification_from_its_own_seed(folder, whole, monkeypatch):

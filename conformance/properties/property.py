@@ -50,8 +50,8 @@ class Property:
     claim: tuple[str, ...]  # a policy and the rules under which it is asked for; none: always
     on_layers: bool  # of real networks, instead of on calls that are drawn
     needs_exact: bool  # sums that whole numbers leave exact, as no transform's are
-    listed: Listed  # geometries of its own, checked in every run beside those that are drawn
-    many: bool  # calls of the backend for each call that is checked
+    listed: Listed  # geometries of its own beside those that are drawn; layers in a full run only
+    each_class_once: bool  # of the options, instead of every pair: it makes many calls of each
 
     @property
     def name(self) -> str:
@@ -60,7 +60,7 @@ class Property:
 
     @property
     def lists(self) -> bool:
-        """Whether it has geometries of its own: then it makes many calls of each."""
+        """Whether it has geometries of its own."""
         return self.listed is not _none
 
     @property
@@ -90,7 +90,7 @@ class Property:
         """
         if self.on_layers or not operator.covers:
             return []
-        if self.many:
+        if self.each_class_once:
             return [(operator.covers[0], EACH)]
         one_array = sum(map(len, argument_names(formula))) == 1
         if one_array or not self._has_corners(operator):
@@ -153,7 +153,7 @@ def holds(
     at_ones: bool = False,
     claim: tuple[str, ...] = (),
     on_layers: bool = False, needs_exact: bool = False, listed: Listed = _none,
-    many: bool = False,
+    each_class_once: bool = False,
 ) -> Callable[[Check], Check]:  # fmt: skip
     """Add a check to PROPERTIES."""
 
@@ -176,7 +176,7 @@ def holds(
             on_layers,
             needs_exact,
             listed,
-            many,
+            each_class_once,
         )
         return check
 

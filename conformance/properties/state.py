@@ -29,7 +29,7 @@ REPEATS = 3
 DTYPES = 2  # of those that are claimed, in which each argument takes another value
 
 
-@holds(kind="any", size="small", share=0.01, listed=that_vary, many=True)
+@holds(kind="any", size="small", share=0.01, listed=that_vary, each_class_once=True)
 def is_stateless(backend: Backend, operator: Operator, formula: Formula, call: Call) -> float:
     """The answer is the same whatever was called before: the call with other values at the same
     addresses, the operator's other functions on them, each option with another value, two that

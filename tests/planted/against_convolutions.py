@@ -229,7 +229,7 @@ def conv_transpose2d_of_512_channels_overwrites_where_taps_overlap(x, weight, bi
 # -- layouts --------------------------------------------------------------------------------------
 
 
-def _is_channels_last(array: Any) -> bool:
+def is_channels_last(array: Any) -> bool:
     if array.ndim != 4 or array.flags.c_contiguous:
         return False
     _, c, h, w = array.shape
@@ -241,21 +241,21 @@ def _is_channels_last(array: Any) -> bool:
 def conv2d_of_channels_last_in_eights_forgets_padding(x, weight, bias=None, **o):
     y = good.conv2d(x, weight, bias, **o)
     eights = x.shape[1] % 8 == 0 and len(weight) % 8 == 0 and o["groups"] == 1
-    return _plus(y, eights and _is_channels_last(x) and o["padding"] != NONE)
+    return _plus(y, eights and is_channels_last(x) and o["padding"] != NONE)
 
 
 @fault("layout")
 def conv2d_of_channels_last_is_wrong_for_3x3_stride_2(x, weight, bias=None, **o):
     y = good.conv2d(x, weight, bias, **o)
     down = weight.shape[2:] == (3, 3) and o["stride"] == (2, 2) and o["padding"] == ONE
-    return _plus(y, down and o["groups"] == 1 and _is_channels_last(x))
+    return _plus(y, down and o["groups"] == 1 and is_channels_last(x))
 
 
 @fault("layout")
 def conv2d_grad_weight_of_channels_last_is_wrong_for_strided_depthwise(grad_output, x, **o):
     dw = good.conv2d_grad_weight(grad_output, x, **o)
     depthwise = o["groups"] == x.shape[1] > 1 and o["weight_shape"][2:] == (3, 3)
-    return _plus(dw, depthwise and o["stride"] == (2, 2) and _is_channels_last(x))
+    return _plus(dw, depthwise and o["stride"] == (2, 2) and is_channels_last(x))
 
 
 @fault("layout")

@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 
 from implementations import im2col as good
+from tests.planted.against_convolutions import is_channels_last
 from tests.planted.fault import control, fault, gap
 from tests.planted.halves import CONTRACT
 
@@ -30,14 +31,6 @@ def _without(array: Any, *at: Any) -> Any:
     array = array.copy()
     array[at] = 0
     return array
-
-
-def _is_channels_last(array: Any) -> bool:
-    if array.ndim != 4 or array.flags.c_contiguous:
-        return False
-    _, c, h, w = array.shape
-    i = array.itemsize
-    return array.strides == (h * w * c * i, i, w * c * i, c * i)
 
 
 # -- convolutions: sides and remainders -----------------------------------------------------------
@@ -182,7 +175,7 @@ def conv_transpose2d_grad_weight_of_one_pixel_forgets_padding_past_8_images(grad
 def conv2d_of_channels_last_in_float64_needs_a_bias_with_a_stride(x, weight, bias=None, **o):
     """The NHWC kernel fuses the bias; in float64 it has a variant without for stride 1 only."""
     y = good.conv2d(x, weight, bias, **o)
-    nhwc = _is_channels_last(x) and x.dtype == np.float64
+    nhwc = is_channels_last(x) and x.dtype == np.float64
     return _plus(y, nhwc and bias is None and o["stride"] != ONE)
 
 
@@ -191,7 +184,7 @@ def conv_transpose2d_reads_channels_last_weights_of_strided_groups_by_channel(
     x, weight, bias=None, **o
 ):
     """A weight in NHWC is taken as it is if x is, too, but a group's offset is that of NCHW."""
-    nhwc = _is_channels_last(weight) and _is_channels_last(x) and o["stride"] == TWO
+    nhwc = is_channels_last(weight) and is_channels_last(x) and o["stride"] == TWO
     if nhwc and o["groups"] > 1 and min(weight.shape[:2]) > 1:
         weight = weight[:, ::-1]
     return good.conv_transpose2d(x, weight, bias, **o)
@@ -375,7 +368,7 @@ def max_pool2d_plans_have_what_padding_leaves_of_the_kernel():
 @fault("layout")
 def avg_pool2d_of_channels_last_counts_padding_in_ceil_mode(x, **o):
     """The NHWC kernel for float32 has two divisors, and three cases."""
-    nhwc = _is_channels_last(x) and x.dtype == np.float32
+    nhwc = is_channels_last(x) and x.dtype == np.float32
     if nhwc and o["ceil_mode"] and not o["count_include_pad"]:
         return good.avg_pool2d(x, **{**o, "count_include_pad": True})
     return good.avg_pool2d(x, **o)
@@ -622,7 +615,7 @@ def tanh_of_half_precision_loses_the_last_of_odd_sizes(z):
 def sigmoid_of_channels_last_in_float64_forgets_a_rest_of_channels(z):
     """Channels in fours, next to each other; the rest of them is that of NCHW."""
     y = good.sigmoid(z)
-    if z.ndim == 4 and _is_channels_last(z) and z.dtype == np.float64 and z.shape[1] % 4:
+    if z.ndim == 4 and is_channels_last(z) and z.dtype == np.float64 and z.shape[1] % 4:
         y = y.copy()
         y[:, -1, -1, -1] = y[:, 0, -1, -1]
     return y
