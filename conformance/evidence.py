@@ -121,6 +121,14 @@ def plainly_wrong(
     return wrong
 
 
+def is_wrong_after(backend: Backend, before: Sequence[Answer], wrong: Answer) -> bool:
+    """Return whether a call's answer is wrong once these calls have been made."""
+    for one in before:
+        with suppress(Mismatch, Declined):
+            backend.ask(one.formula, one.call)
+    return bool(_wrong_now(backend, wrong.formula, wrong.call))
+
+
 def with_other_numbers(answer: Answer) -> Answer:
     """Return a call of the same shapes with other numbers, as something to be asked before."""
     names, operator = argument_names(answer.formula)[0], operator_of(answer.formula)

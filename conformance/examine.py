@@ -29,6 +29,7 @@ from conformance.evidence import (
     NO_ANSWER,
     as_plain,
     explanations,
+    is_wrong_after,
     kind_of,
     plainly_wrong,
     with_other_numbers,
@@ -48,6 +49,7 @@ from conformance.scale import workloads
 from conformance.scale.data import NUMBERS, LayerCall, layer_call
 from conformance.strategies import draw
 from conformance.textbook import textbook
+from conformance.variations import without_images
 from oracle.formula import Call, Chained, Formula, algebra, is_data, output_of
 from oracle.geometry import Array, Shape
 from oracle.network import LINKS
@@ -579,9 +581,8 @@ class Examination:
                 blamed, call = wrong, dict(wrong[0].call)
                 mismatch = as_plain(self.backend, wrong[0], mismatch)
         if self.property.name == "is_stateless" and (plain or len(answers) == 1):
-            # What was asked before is not known here: the script asks for other numbers first.
             last, plain = blamed[0] if plain else answers[-1], False
-            answers = [with_other_numbers(last), last]
+            answers = [*self._asked_before(last), last]
         history = not (unsteady or plain) and self.backend.asked.renew() and self._keeps(call)
         looks_like: list[str] = []
         if blamed and blamed[0].value is not None:  # no wrong formula raises or crashes
@@ -593,6 +594,17 @@ class Examination:
             answers, blamed, looks_like, unsteady, self.at_scale, history, self.cut, plain,
             self.also_seen(),
         )  # fmt: skip
+
+    def _asked_before(self, wrong: Answer) -> list[Answer]:
+        """Return calls after which an answer is wrong, where what was asked before is not known.
+
+        That is other numbers, or first an empty batch if they alone leave the answer right.
+        """
+        other = with_other_numbers(wrong)
+        if self.backend.asked.renew() and is_wrong_after(self.backend, [other], wrong):
+            return [other]
+        empty = without_images(self.operator, wrong.formula, wrong.call)
+        return [other] if empty is None else [Answer(wrong.formula, empty, None), other]
 
     def reported(self, *, unsteady: bool) -> MismatchReport:
         """Return the report of the finding, with the call as data that can be replayed."""

@@ -19,7 +19,7 @@ import numpy as np
 
 from conformance.choices import ROW, Choices
 from conformance.operator import Geometry, Operator, Size, rounded
-from oracle.formula import Call, Formula, argument_names, evaluate, is_data
+from oracle.formula import Call, Formula, argument_names, evaluate, images, is_data
 from oracle.geometry import Array
 from oracle.loops import arguments_only
 from oracle.truth import answer_shape, data_dtype, truth
@@ -407,3 +407,17 @@ def _is_equal(formula: Formula, call: Call, other: Call) -> bool:
         truth(formula, c).as_float(np.dtype(np.float64)) for c in (call, other)
     )  # fmt: skip
     return np.array_equal(one, two, equal_nan=True)
+
+
+def without_images(operator: Operator, formula: Formula, call: Call) -> Call | None:
+    """Return the call of an empty batch, or None: there is none, or the formula refuses it."""
+    empty = images(call, slice(0, 0))
+    if all(empty[n].size for n in argument_names(formula)[0] if is_array(empty[n])):
+        return None
+    complete = operator.complete(empty, 0)
+    try:
+        with arguments_only():
+            evaluate(formula, complete)
+    except ValueError:
+        return None
+    return complete

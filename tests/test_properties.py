@@ -268,6 +268,31 @@ def test_a_script_about_state_asks_for_both_calls():
         exec(text, {"backend": kept.alone()})  # noqa: S102
 
 
+def planned(*, by_images):
+    """Return a conv2d that plans once for a filter and its options: wrongly, for no images."""
+    plans = {}
+
+    def conv2d(x, weight, bias=None, **options):
+        answer = im2col.conv2d(x, weight, bias, **options)
+        is_filled = plans.setdefault((weight.shape, *options.values()), len(x) > 0)
+        return answer if is_filled or not by_images else np.zeros_like(answer)
+
+    return conv2d
+
+
+def test_the_script_about_an_empty_batch_asks_for_one():
+    outcome = examine(
+        wrap(SimpleNamespace(conv2d=planned(by_images=True))),
+        *case("conv2d", "is_stateless"), examples=300, seed=1,
+    )  # fmt: skip
+    assert outcome.status == "mismatch"
+    text = outcome.mismatch.script.replace("backend = ...", "pass")
+    assert text.index("x = np.zeros((0, ") < text.index("got = ")
+    exec(text, {"backend": SimpleNamespace(conv2d=planned(by_images=False))})  # noqa: S102
+    with pytest.raises(AssertionError):
+        exec(text, {"backend": SimpleNamespace(conv2d=planned(by_images=True))})  # noqa: S102
+
+
 WRONG = [(name, *wrong) for name, several in OTHERS.items() for wrong in several]
 
 

@@ -17,10 +17,18 @@ from conformance.layouts import PLACES
 from conformance.mismatch import Declined, Mismatch
 from conformance.operator import Operator
 from conformance.properties.property import NotJudged, holds, is_function
-from conformance.variations import AND, TRIED, in_dtype, is_array, legal, that_vary, variations
-from oracle.formula import Call, Formula, argument_names, evaluate, images, is_data, output_of
+from conformance.variations import (
+    AND,
+    TRIED,
+    in_dtype,
+    is_array,
+    legal,
+    that_vary,
+    variations,
+    without_images,
+)
+from oracle.formula import Call, Formula, argument_names, images, is_data, output_of
 from oracle.geometry import Array
-from oracle.loops import arguments_only
 from oracle.rounding import dtype_of
 from oracle.truth import data_dtype
 
@@ -179,19 +187,16 @@ def _after_an_empty_batch(asked: _Sequence) -> None:
 
     What is planned for one call and kept for the next is planned for no images then.
     """
-    empty = images(asked.call, slice(0, 0))
-    if all(empty[name].size for name in asked.arrays):
+    empty = without_images(asked.operator, asked.formula, asked.call)
+    if empty is None:
         return
     for name in asked.other_dtype():
         other = in_dtype(asked.operator, asked.call, dtype_of(name))
         if other is None:
             continue
-        with suppress(Mismatch, Declined, ValueError):  # its own checks are about that
+        with suppress(Mismatch, Declined):  # its own checks are about that
             asked.backend.ask(asked.formula, other, asked.layout)
-            complete = asked.operator.complete(empty, 0)
-            with arguments_only():
-                evaluate(asked.formula, complete)  # or it is no legal call
-            asked.backend.ask(asked.formula, complete, asked.layout)
+            asked.backend.ask(asked.formula, empty, asked.layout)
         asked.again(f"the same call in {name} and then the call without images")
 
 
@@ -199,14 +204,10 @@ def _begin_with_no_images(
     backend: Backend, operator: Operator, formula: Formula, call: Call
 ) -> None:
     """Ask for the call without images before the call, if it is a legal one."""
-    empty = images(call, slice(0, 0))
-    if all(empty[n].size for n in argument_names(formula)[0] if is_array(empty[n])):
-        return
-    with suppress(Mismatch, Declined, ValueError):  # its own checks are about that
-        complete = operator.complete(empty, 0)
-        with arguments_only():
-            evaluate(formula, complete)
-        backend.ask(formula, complete)
+    empty = without_images(operator, formula, call)
+    if empty is not None:
+        with suppress(Mismatch, Declined):  # its own checks are about that
+            backend.ask(formula, empty)
 
 
 def _with_another(asked: _Sequence, what: str, calls: Iterable[Call]) -> bool:
