@@ -10,16 +10,17 @@ from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from conformance.certificate import Certificate as Certificate
-    from conformance.certificate import Outcome as Outcome
-    from conformance.registry import Confinement as Confinement
-    from conformance.registry import UnknownBackend as UnknownBackend
-    from conformance.registry import UnusableBackend as UnusableBackend
+    from conformance.backends.registry import Confinement as Confinement
+    from conformance.backends.registry import UnknownBackend as UnknownBackend
+    from conformance.backends.registry import UnusableBackend as UnusableBackend
+    from conformance.reports.certificate import Certificate as Certificate
+    from conformance.reports.certificate import Outcome as Outcome
 
 __all__ = ["Certificate", "Confinement", "Outcome", "UnknownBackend", "UnusableBackend", "check"]
 HOMES = {  # of what is imported when it is asked for
-    "Certificate": "certificate", "Outcome": "certificate", "Confinement": "registry",
-    "UnknownBackend": "registry", "UnusableBackend": "registry",
+    "Certificate": "reports.certificate", "Outcome": "reports.certificate",
+    "Confinement": "backends.registry", "UnknownBackend": "backends.registry",
+    "UnusableBackend": "backends.registry",
 }  # fmt: skip
 
 
@@ -51,11 +52,11 @@ def check(
         TypeError: an argument of another kind, such as a dict of functions for a backend.
         UsageError: a ValueError; an operator that does not exist, or fewer than 1 example.
     """
-    from conformance.isolation import start  # noqa: PLC0415 - pytest loads this in every session
+    from conformance.backends.isolation import start  # noqa: PLC0415 - pytest loads this in every session
 
     if isinstance(backend, str) and (confinement is None or not confinement.in_process):
         start.prepare()
-    from conformance.certify import judged  # noqa: PLC0415
+    from conformance.runs.certify import judged  # noqa: PLC0415
 
     return judged(
         backend, operators=operators, examples=examples, seed=seed,

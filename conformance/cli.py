@@ -39,7 +39,7 @@ app = typer.Typer(
 
 def _version(wanted: bool) -> None:  # noqa: FBT001 - typer's callback
     if wanted:
-        from conformance.environment import suite_version  # noqa: PLC0415 - --help stays quick
+        from conformance.runs.environment import suite_version  # noqa: PLC0415 - --help stays quick
 
         typer.echo(f"gradoracle {suite_version()}")
         raise typer.Exit
@@ -64,8 +64,9 @@ def backends() -> None:
     from rich.console import Console  # noqa: PLC0415 - --help stays quick
     from rich.table import Table  # noqa: PLC0415
 
-    from conformance.backend import FUNCTIONS  # noqa: PLC0415
-    from conformance.registry import HOW_TO_REGISTER, UnusableBackend, load, registered  # noqa: PLC0415
+    from conformance.backends.backend import FUNCTIONS  # noqa: PLC0415
+    from conformance.backends.registry import HOW_TO_REGISTER, UnusableBackend, registered  # noqa: PLC0415
+    from conformance.runs.loading import load  # noqa: PLC0415
 
     table = Table(box=None, pad_edge=False)
     for title in ("backend", "from", "import path", "functions"):
@@ -144,14 +145,15 @@ def certify(
     1: a mismatch, or a listed deviation that holds; 2: usage, or a journal that cannot be resumed;
     3: could not run, certifies nothing, or a file could not be written.
     """
-    from conformance.isolation import start  # noqa: PLC0415 - --help stays quick
+    from conformance.backends.isolation import start  # noqa: PLC0415 - --help stays quick
 
     if not in_process:
         start.prepare()
     from rich.console import Console  # noqa: PLC0415
 
-    from conformance import command, reports  # noqa: PLC0415
-    from conformance.journal import place  # noqa: PLC0415
+    from conformance.reports import formats  # noqa: PLC0415
+    from conformance.runs import command  # noqa: PLC0415
+    from conformance.runs.journal import place  # noqa: PLC0415
 
     if in_process and (forbid or jobs > 1):
         raise typer.BadParameter("--in-process goes with neither --forbid nor --jobs")
@@ -159,7 +161,7 @@ def certify(
     console = Console(highlight=False, markup=False)
     certificates, troubles = [], list[str]()
     alone = len(set(backend)) == 1
-    targets = {n: reports.own_file(file, n, alone=alone) for n in backend} if file else {}
+    targets = {n: formats.own_file(file, n, alone=alone) for n in backend} if file else {}
     _require_writable([*targets.values()], junit, [place(name) for name in backend])
     for name in dict.fromkeys(backend):
         order = command.Order(
@@ -168,13 +170,13 @@ def certify(
         )  # fmt: skip
         one = _certified(order, console, troubles)
         certificates.append(one)
-        for line in reports.summary(one, whole=verbose):
+        for line in formats.summary(one, whole=verbose):
             console.print(line, soft_wrap=True)
         if name in targets:
             troubles += _written("--certificate", targets[name], one.to_json())
     if junit is not None:
-        troubles += _written("--junit", junit, reports.junit(certificates))
-    for line in reports.workflow_commands(certificates) if github else ():
+        troubles += _written("--junit", junit, formats.junit(certificates))
+    for line in formats.workflow_commands(certificates) if github else ():
         typer.echo(line)
     raise typer.Exit(_ended(command.exit_code(certificates), troubles))
 
@@ -257,8 +259,9 @@ def campaign(
     """
     from rich.console import Console  # noqa: PLC0415 - --help stays quick
 
-    from conformance import command, reports  # noqa: PLC0415
-    from conformance.journal import place  # noqa: PLC0415
+    from conformance.reports import formats  # noqa: PLC0415
+    from conformance.runs import command  # noqa: PLC0415
+    from conformance.runs.journal import place  # noqa: PLC0415
 
     if scheduler and jobs is not None:
         raise typer.BadParameter("--jobs is of workers here: it goes without --scheduler")
@@ -271,20 +274,21 @@ def campaign(
     console = Console(highlight=False, markup=False)
     troubles: list[str] = []
     merged = _campaigned(order, calls, scheduler, journal, console, troubles)
-    for line in reports.summary(merged, whole=verbose):
+    for line in formats.summary(merged, whole=verbose):
         console.print(line, soft_wrap=True)
     if file is not None:
         troubles += _written("--certificate", file, merged.to_json())
     if junit is not None:
-        troubles += _written("--junit", junit, reports.junit([merged]))
-    for line in reports.workflow_commands([merged]) if github else ():
+        troubles += _written("--junit", junit, formats.junit([merged]))
+    for line in formats.workflow_commands([merged]) if github else ():
         typer.echo(line)
     raise typer.Exit(_ended(command.exit_code([merged]), troubles))
 
 
 def _require_writable(files: Sequence[Path], junit: Path | None, journals: Sequence[Path]) -> None:
     """Say which file cannot be written, and end, before anything runs."""
-    from conformance import command, output  # noqa: PLC0415 - --help stays quick
+    from conformance.reports import output  # noqa: PLC0415 - --help stays quick
+    from conformance.runs import command  # noqa: PLC0415 - --help stays quick
 
     try:
         for path in files:
@@ -300,7 +304,7 @@ def _require_writable(files: Sequence[Path], junit: Path | None, journals: Seque
 
 def _written(what: str, path: Path, text: str) -> list[str]:
     """Write a file; return why it cannot be written, if it cannot."""
-    from conformance import output  # noqa: PLC0415 - --help stays quick
+    from conformance.reports import output  # noqa: PLC0415 - --help stays quick
 
     try:
         output.write(what, path, text)
@@ -311,7 +315,7 @@ def _written(what: str, path: Path, text: str) -> list[str]:
 
 def _ended(code: int, troubles: Sequence[str]) -> int:
     """Return the exit code of a run, after saying what could not be written."""
-    from conformance import command  # noqa: PLC0415 - --help stays quick
+    from conformance.runs import command  # noqa: PLC0415 - --help stays quick
 
     for line in troubles:
         typer.echo(line, err=True)
@@ -322,10 +326,10 @@ def _campaigned(
     order: Any, calls: int, scheduler: str, journal: Path | None, console: Any, troubles: list[str]
 ) -> Any:
     """Return the certificate of a campaign; what keeps it from being run is an exit code."""
-    from conformance import command  # noqa: PLC0415 - --help stays quick
+    from conformance.runs import command  # noqa: PLC0415 - --help stays quick
 
     try:
-        from conformance import campaign as campaigns  # noqa: PLC0415 - Dask may be missing
+        from conformance.campaigns import campaign as campaigns  # noqa: PLC0415 - Dask may be missing
     except ImportError as error:
         typer.echo(f"{NO_DASK} ({error})", err=True)
         raise typer.Exit(command.COULD_NOT) from error
@@ -345,8 +349,8 @@ def _confinement(
     call_timeout: float, import_timeout: float, memory: float, forbid: list[str], *,
     in_process: bool = False,
 ) -> Any:  # fmt: skip
-    from conformance.isolation.isolated import GIB, Limits  # noqa: PLC0415 - --help stays quick
-    from conformance.registry import Confinement  # noqa: PLC0415
+    from conformance.backends.isolation.isolated import GIB, Limits  # noqa: PLC0415 - --help stays quick
+    from conformance.backends.registry import Confinement  # noqa: PLC0415
 
     given = {
         "--call-timeout": call_timeout, "--import-timeout": import_timeout, "--memory": memory
@@ -360,7 +364,7 @@ def _confinement(
 
 
 def _examples(profile: str) -> int:
-    from conformance.profiles import PROFILES  # noqa: PLC0415 - --help stays quick
+    from conformance.drawing.profiles import PROFILES  # noqa: PLC0415 - --help stays quick
 
     if profile not in PROFILES:
         raise typer.BadParameter(f"no profile {profile!r}; there are {', '.join(PROFILES)}")
@@ -369,7 +373,7 @@ def _examples(profile: str) -> int:
 
 def _certified(order: Any, console: Any, troubles: list[str] | None = None) -> Any:
     """Return the certificate of an order; what keeps it from being run is an exit code."""
-    from conformance import command  # noqa: PLC0415 - --help stays quick
+    from conformance.runs import command  # noqa: PLC0415 - --help stays quick
 
     goes_on = f"{order.journal} has what was judged: --resume goes on"
     return _told(
@@ -380,9 +384,9 @@ def _certified(order: Any, console: Any, troubles: list[str] | None = None) -> A
 
 def _told(run: Callable[[], Any], goes_on: str) -> Any:
     """Return what a run does, or say why it cannot, or how one that was stopped goes on."""
-    from conformance import command  # noqa: PLC0415 - --help stays quick
-    from conformance.errors import UsageError  # noqa: PLC0415
-    from conformance.registry import UnknownBackend  # noqa: PLC0415
+    from conformance.backends.errors import UsageError  # noqa: PLC0415
+    from conformance.backends.registry import UnknownBackend  # noqa: PLC0415
+    from conformance.runs import command  # noqa: PLC0415 - --help stays quick
 
     try:
         return _reached(run, goes_on)
@@ -393,10 +397,10 @@ def _told(run: Callable[[], Any], goes_on: str) -> Any:
 
 def _reached(run: Callable[[], Any], goes_on: str) -> Any:
     """Return what a run does, or say why this machine cannot; what was asked wrongly is raised."""
-    from conformance import command  # noqa: PLC0415 - --help stays quick
-    from conformance.errors import OURS, CouldNotRunError, UsageError  # noqa: PLC0415
-    from conformance.output import CannotWrite  # noqa: PLC0415
-    from conformance.registry import UnknownBackend, UnusableBackend  # noqa: PLC0415
+    from conformance.backends.errors import OURS, CouldNotRunError, UsageError  # noqa: PLC0415
+    from conformance.backends.registry import UnknownBackend, UnusableBackend  # noqa: PLC0415
+    from conformance.reports.output import CannotWrite  # noqa: PLC0415
+    from conformance.runs import command  # noqa: PLC0415 - --help stays quick
 
     try:
         return run()
@@ -463,7 +467,7 @@ def verify(
     """
     from rich.console import Console  # noqa: PLC0415 - --help stays quick
 
-    from conformance import command, verification  # noqa: PLC0415
+    from conformance.runs import command, verification  # noqa: PLC0415
 
     content, told = _read(file)
     try:
@@ -510,8 +514,8 @@ def _differing(file: Path, backend: str, found: Any, *, any_machine: bool) -> in
 
 def _verified(content: Any, told: Any, jobs: int, console: Any) -> Any:
     """Run the checks of a certificate of one run again; return what it says differently."""
-    from conformance import command, verification  # noqa: PLC0415 - --help stays quick
-    from conformance.registry import UnknownBackend  # noqa: PLC0415
+    from conformance.backends.registry import UnknownBackend  # noqa: PLC0415
+    from conformance.runs import command, verification  # noqa: PLC0415 - --help stays quick
 
     found = verification.Differences(verification.contradictions(content, told))
     try:
@@ -537,7 +541,8 @@ def _replayed_shards(told: Any, which: str, jobs: int, console: Any) -> Any:
     """Run one shard of a campaign again, or all; return what they say differently."""
     import secrets  # noqa: PLC0415 - --help stays quick
 
-    from conformance import command, shards, verification  # noqa: PLC0415
+    from conformance.campaigns import shards  # noqa: PLC0415
+    from conformance.runs import command, verification  # noqa: PLC0415
 
     judged = {str(one.number): one for one in told.campaign.shards if not one.lost}
     if not judged:
@@ -569,7 +574,7 @@ def diff(
 
     Exit code 0: nothing; 1: something; 2: one of them is no certificate.
     """
-    from conformance.command import differences  # noqa: PLC0415 - --help stays quick
+    from conformance.runs.command import differences  # noqa: PLC0415 - --help stays quick
 
     lines = differences(_certificate(old), _certificate(new))
     for line in lines or ["no difference"]:
@@ -621,22 +626,22 @@ def replay(
 
 
 def _words(found: Any) -> str:
-    from conformance.candidate import printable  # noqa: PLC0415 - --help stays quick
+    from conformance.backends.caller import printable  # noqa: PLC0415 - --help stays quick
 
     return printable(f"{found.formula} {found.property_name}")
 
 
 def _unpainted(text: str) -> str:
     """Return lines without what moves a cursor or paints."""
-    from conformance.candidate import printable  # noqa: PLC0415 - --help stays quick
+    from conformance.backends.caller import printable  # noqa: PLC0415 - --help stays quick
 
     return "\n".join(map(printable, text.split("\n")))
 
 
 def _played(told: Any, numbers: Sequence[int], *, scripts: bool) -> int:
     """Say what became of some mismatches, and return the exit code."""
-    from conformance import playback  # noqa: PLC0415 - --help stays quick
-    from conformance.command import confinement_of  # noqa: PLC0415
+    from conformance.runs import playback  # noqa: PLC0415 - --help stays quick
+    from conformance.runs.command import confinement_of  # noqa: PLC0415
 
     found = told.mismatches
     ends = (
@@ -659,7 +664,7 @@ def _certificate(file: Path) -> Any:
 
 def _read(file: Path) -> tuple[Any, Any]:
     """Return a certificate as plain data and as itself; what is none is an exit code."""
-    from conformance.certificate import Certificate, content_of  # noqa: PLC0415 - --help stays quick
+    from conformance.reports.certificate import Certificate, content_of  # noqa: PLC0415 - --help stays quick
 
     try:
         content = content_of(file.read_bytes())
@@ -762,7 +767,7 @@ def history(
 @app.command()
 def schema() -> None:
     """Print the JSON Schema of certificates: every field, and what it means."""
-    from conformance.certificate import SCHEMA_FILE  # noqa: PLC0415 - --help stays quick
+    from conformance.reports.certificate import SCHEMA_FILE  # noqa: PLC0415 - --help stays quick
 
     typer.echo(SCHEMA_FILE.read_text(encoding="utf-8"), nl=False)
 
@@ -780,7 +785,7 @@ def explain(
     """Show a formula: equation, loops, how it is judged, errata, and how it is misunderstood."""
     from rich.console import Console  # noqa: PLC0415 - --help stays quick
 
-    from conformance.explain import UnknownFormula, find, show, show_all  # noqa: PLC0415
+    from conformance.reports.explain import UnknownFormula, find, show, show_all  # noqa: PLC0415
 
     console = Console(highlight=False, markup=False)
     if formula is None:

@@ -2,7 +2,7 @@
 
 import pytest
 
-from conformance.plugin import activate
+from conformance.pytest_plugin.entry import activate
 
 
 def pytest_addoption(pluginmanager: pytest.PytestPluginManager) -> None:

@@ -7,8 +7,8 @@ from typing import Any
 
 import pytest
 
-from conformance.certificate import Outcome
-from conformance.deviations import reviewed
+from conformance.reports.certificate import Outcome
+from conformance.runs.deviations import reviewed
 
 
 def test_certify(check: tuple[Any, ...], examined: Outcome) -> None:

@@ -11,9 +11,9 @@ from typing import Any
 import numpy as np
 
 import oracle
-from oracle.formula import Formula
-from oracle.geometry import conv2d_shapes, conv_transpose2d_shapes, pool_shape
-from oracle.max_pool2d import max_pool2d_indices, max_pool2d_values
+from oracle.declaration import Formula
+from oracle.formulas.max_pool2d import max_pool2d_indices, max_pool2d_values
+from oracle.shapes import conv2d_shapes, conv_transpose2d_shapes, pool_shape
 
 
 def call(

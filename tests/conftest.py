@@ -4,7 +4,7 @@ import zlib
 
 import pytest
 
-from conformance.threads import one_thread
+from conformance.backends.single_thread import one_thread
 
 SEEDS = (1, 2, 3, 4, 5)
 

@@ -14,10 +14,10 @@ from typing import Any, NamedTuple
 import numpy as np
 
 import oracle
-from conformance.backend import FUNCTIONS
+from conformance.backends.backend import FUNCTIONS
 from conformance.operators import OPERATORS
-from oracle.formula import Multilinear, algebra, argument_names, evaluate, is_data, output_of
-from oracle.rounding import dtype_of
+from oracle.declaration import Multilinear, algebra, argument_names, evaluate, is_data, output_of
+from oracle.float_formats import dtype_of
 from tests.orders import Sum, rounded, written
 
 

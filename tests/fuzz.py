@@ -26,16 +26,17 @@ from rich.console import Console
 from typer.testing import CliRunner
 
 import conformance
-from conformance import campaign, command, playback
-from conformance.certificate import Certificate, digest
-from conformance.certify import certificate
+from conformance.backends.contract import read_contract
+from conformance.backends.registry import IN_PROCESS, UnusableBackend, load, wrap
+from conformance.campaigns import campaign
+from conformance.campaigns.shards import Shard, Tally, seed_of
 from conformance.cli import app
-from conformance.journal import Journal, JournalError, read, settled
 from conformance.operators import OPERATORS
-from conformance.protocol import read_contract
-from conformance.registry import IN_PROCESS, UnusableBackend, load, wrap
-from conformance.shards import Shard, Tally, seed_of
-from conformance.verification import OF_THE_RUN
+from conformance.reports.certificate import Certificate, digest
+from conformance.runs import command, playback
+from conformance.runs.certify import certificate
+from conformance.runs.journal import Journal, JournalError, read, settled
+from conformance.runs.verification import OF_THE_RUN
 
 DEEP = 100_000
 NAME = "tests.fuzz:wrong"

@@ -8,15 +8,15 @@ import numpy as np
 import pytest
 
 import conformance
-from conformance.backend import FUNCTIONS
-from conformance.candidate import Request
-from conformance.isolation import acts
-from conformance.isolation.acts import CALLERS, NATIVE, NETWORK, OBJECTS, OTHERS, STARTED
-from conformance.isolation.isolated import MOST_ACTS, Isolated
-from conformance.isolation.wire import Garbled
+from conformance.backends.backend import FUNCTIONS
+from conformance.backends.caller import Request
+from conformance.backends.isolation import audit
+from conformance.backends.isolation.audit import CALLERS, NATIVE, NETWORK, OBJECTS, OTHERS, STARTED
+from conformance.backends.isolation.isolated import MOST_ACTS, Isolated
+from conformance.backends.isolation.wire import Garbled
 
 FOLDER = "import os; os.chdir('/'); "
-HIDDEN = "import sys, conformance.isolation.acts as acts\n"
+HIDDEN = "import sys, conformance.backends.isolation.audit as audit\n"
 BENT = "class Bent(str):\n    __eq__ = split = __str__ = lambda *_: False\n    __hash__ = None\n"
 
 # By what its function does: what is told of it.
@@ -59,7 +59,7 @@ TOLD = {
     "    s.connect(('127.0.0.1', 1))": {NETWORK: ["127.0.0.1"]},
     # Who thinks of the hook.
     "import sys; sys.audit('open')": {OTHERS: ["unclear"]},
-    f"{HIDDEN}acts.EVENTS = acts._who = None; sys._getframe()": {CALLERS: ["watched"]},
+    f"{HIDDEN}audit.EVENTS = audit._who = None; sys._getframe()": {CALLERS: ["watched"]},
     f"{HIDDEN}import builtins; builtins.issubclass = None; sys._getframe()": {CALLERS: ["watched"]},
     f"{BENT}import os; os.listdir(Bent('/proc'))": {OTHERS: ["/proc"]},
     "import gc\nfor o in gc.get_objects():\n"
@@ -145,12 +145,12 @@ def test_an_act_outlives_the_process(acts_of, tmp_path):
 def test_what_a_worker_tells_is_not_believed_but_for_its_form():
     found = {}
     for odd in (None, 5, [5], [[]], [["loaded"]], [["loaded", 5]], [["is certified", "yes"]]):
-        acts.add(found, odd)
+        audit.add(found, odd)
     assert found == {}
-    acts.add(found, [[CALLERS, "\x1b[2Jme" + "e" * 100]])
+    audit.add(found, [[CALLERS, "\x1b[2Jme" + "e" * 100]])
     assert found == {CALLERS: ["?[2Jm" + "e" * 55]}
-    acts.add(found, [[OTHERS, str(n)] for n in range(1000)])
-    assert len(found[OTHERS]) == acts.MOST + 1
+    audit.add(found, [[OTHERS, str(n)] for n in range(1000)])
+    assert len(found[OTHERS]) == audit.MOST + 1
 
 
 def test_acts_without_end_are_no_acts():
@@ -163,9 +163,9 @@ def test_acts_without_end_are_no_acts():
 
 
 def test_a_module_s_copy_is_its_own():
-    one, other = acts.apart(), acts.apart()
+    one, other = audit.apart(), audit.apart()
     assert one is not other
-    assert one is not acts
+    assert one is not audit
     assert one.__builtins__ is not other.__builtins__
-    assert sys.modules[acts.__name__] is acts
+    assert sys.modules[audit.__name__] is audit
     assert Path(one.STDLIB).is_dir()

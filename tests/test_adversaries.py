@@ -20,11 +20,11 @@ import pytest
 from typer.testing import CliRunner
 
 import conformance
-from conformance.backend import FUNCTIONS
-from conformance.candidate import Request
+from conformance.backends.backend import FUNCTIONS
+from conformance.backends.caller import Request
+from conformance.backends.isolation.isolated import Isolated, Limits
+from conformance.backends.registry import Confinement, UnusableBackend
 from conformance.cli import app
-from conformance.isolation.isolated import Isolated, Limits
-from conformance.registry import Confinement, UnusableBackend
 from tests.conftest import SEEDS
 
 # By module and operator: each breaks a property within the default number of examples.

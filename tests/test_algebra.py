@@ -12,9 +12,9 @@ import pytest
 
 import oracle
 from conformance.operators import OPERATORS
-from oracle.formula import Composed, Multilinear, Selection, algebra, argument_names, evaluate
-from oracle.max_pool2d import max_pool2d_indices, max_pool2d_values
-from oracle.truth import ComposedTruth, SelectionTruth, truth
+from oracle.declaration import Composed, Multilinear, Selection, algebra, argument_names, evaluate
+from oracle.expected.truth import ComposedTruth, SelectionTruth, truth
+from oracle.formulas.max_pool2d import max_pool2d_indices, max_pool2d_values
 from tests.calls import CALLS, fractions, with_floats
 from tests.orders import orders, rounded, written
 

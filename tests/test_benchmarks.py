@@ -14,14 +14,14 @@ import numpy as np
 import pytest
 from typer.testing import CliRunner
 
+from conformance.backends.mismatch import Mismatch
+from conformance.backends.registry import load, wrap
 from conformance.benchmarks import cases, history, pictures
 from conformance.benchmarks.command import Comparison
 from conformance.benchmarks.history import HistoryError, Saved, compare, named, read, saved, told
 from conformance.benchmarks.measure import LEAST, MOST, Product, Timed, rounds
 from conformance.benchmarks.results import Timing, lines, timing
 from conformance.cli import app
-from conformance.mismatch import Mismatch
-from conformance.registry import load, wrap
 from implementations import im2col
 from tests import transformed
 

@@ -25,14 +25,9 @@ from rich.console import Console
 from typer.testing import CliRunner
 
 import conformance
-from conformance.certificate import Campaign, Certificate, JudgedShard, Outcome, Showed, digest
-from conformance.cli import app
-from conformance.command import differences, exit_code
-from conformance.isolation.guardian import descendants
-from conformance.journal import entries_of
-from conformance.registry import ISOLATED
-from conformance.reports import junit
-from conformance.shards import (
+from conformance.backends.isolation.guardian import descendants
+from conformance.backends.registry import ISOLATED
+from conformance.campaigns.shards import (
     LOST,
     Shard,
     Tally,
@@ -46,6 +41,18 @@ from conformance.shards import (
     surveyed,
     verdicts,
 )
+from conformance.cli import app
+from conformance.reports.certificate import (
+    Campaign,
+    Certificate,
+    JudgedShard,
+    Outcome,
+    Showed,
+    digest,
+)
+from conformance.reports.formats import junit
+from conformance.runs.command import differences, exit_code
+from conformance.runs.journal import entries_of
 from tests.test_certificate_schema import OBJECTS, VALIDATOR, names
 from tests.test_isolation import ours
 
@@ -336,7 +343,7 @@ def test_differences_of_certificates_tell_of_campaigns():
 
 
 def test_progress_tells_what_is_new():
-    from conformance.campaign import Progress
+    from conformance.campaigns.campaign import Progress
 
     def shown(terminal):
         screen = io.StringIO()
@@ -444,7 +451,7 @@ class Workers:
 
 @pytest.fixture
 def crew(monkeypatch):
-    from conformance import campaign
+    from conformance.campaigns import campaign
 
     monkeypatch.setattr(campaign, "wait", lambda *arguments, **options: None)
     crew = campaign._Crew(Workers(), "work", "{}", Tally(empty(), 100))
@@ -520,14 +527,14 @@ def test_a_shard_that_fails_is_tried_once_more(crew):
     ],
 )
 def test_a_cluster_that_cannot_go_on_is_told_of(crew, how, said):
-    from conformance.shards import CampaignError
+    from conformance.campaigns.shards import CampaignError
 
     with pytest.raises(CampaignError, match=said):
         crew.end(0, how=how)
 
 
 def test_a_scheduler_without_workers_is_told_how_to_get_some(monkeypatch):
-    from conformance import campaign
+    from conformance.campaigns import campaign
 
     class Idle:
         def __init__(self, address, timeout):

@@ -10,17 +10,17 @@ import pytest
 from rich.console import Console
 
 import conformance
-from conformance.backend import FUNCTIONS
-from conformance.causes import folded
-from conformance.certificate import Certificate, Outcome
-from conformance.checks import checks
-from conformance.declines import in_common
-from conformance.examine import examine
-from conformance.mismatch import Mismatch
-from conformance.progress import Progress
-from conformance.registry import wrap
+from conformance.backends.backend import FUNCTIONS
+from conformance.backends.declines import in_common
+from conformance.backends.mismatch import Mismatch
+from conformance.backends.registry import wrap
+from conformance.checking.causes import folded
+from conformance.checking.check_run import examine
+from conformance.checking.checks import checks
+from conformance.reports.certificate import Certificate, Outcome
+from conformance.runs.progress import Progress
 from implementations import im2col
-from oracle.formula import optional
+from oracle.declaration import optional
 from tests.test_true_reports import ORACLE, run
 
 RELU = {"relu": im2col.relu, "relu_grad": im2col.relu_grad}

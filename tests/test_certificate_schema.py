@@ -14,12 +14,12 @@ import pytest
 from typer.testing import CliRunner
 
 import conformance
-from conformance.certificate import SCHEMA, SCHEMA_FILE, Certificate, Outcome
+from conformance.backends.contract import Contract, Deviation
+from conformance.backends.isolation.isolated import Limits
+from conformance.backends.registry import Confinement
 from conformance.cli import app
-from conformance.isolation.isolated import Limits
-from conformance.protocol import Contract, Deviation
-from conformance.registry import Confinement
-from conformance.report import MismatchReport
+from conformance.reports.certificate import SCHEMA, SCHEMA_FILE, Certificate, Outcome
+from conformance.reports.mismatch_text import MismatchReport
 from implementations import im2col
 
 ROOT = Path(__file__).parent.parent

@@ -14,11 +14,11 @@ import pytest
 from typer.testing import CliRunner
 
 import conformance
-from conformance.certificate import Certificate, digest
+from conformance.backends.errors import UsageError
 from conformance.cli import _names, app
-from conformance.command import exit_code
-from conformance.errors import UsageError
-from conformance.journal import read
+from conformance.reports.certificate import Certificate, digest
+from conformance.runs.command import exit_code
+from conformance.runs.journal import read
 from tests.test_isolation import ours
 
 ROOT = Path(__file__).parent.parent
@@ -241,7 +241,7 @@ def test_a_fault_of_the_suite_keeps_its_traceback_and_is_said_to_be_ours(
         raise ValueError("operands could not be broadcast together")
 
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr("conformance.judge.truth", broken)
+    monkeypatch.setattr("conformance.properties.comparison.truth", broken)
     arguments = ["certify", "oracle", "--operators", "relu", "--profile", "quick"]
     done = CliRunner().invoke(app, arguments + ["--in-process"] * (not isolates))
     assert done.exit_code == 3

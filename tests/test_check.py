@@ -7,10 +7,10 @@ import numpy as np
 import pytest
 
 import conformance
-from conformance.backend import FUNCTIONS
-from conformance.certificate import FOUND
-from conformance.environment import environment
+from conformance.backends.backend import FUNCTIONS
 from conformance.operators import OPERATORS
+from conformance.reports.certificate import FOUND
+from conformance.runs.environment import environment
 from implementations import im2col
 from tests.planted.conv2d import FAULTS, backend
 
@@ -228,7 +228,7 @@ def test_progress_hears_every_outcome():
 
 
 def test_without_torch_its_witness_is_not_run_and_said_so(monkeypatch):
-    from conformance import certify
+    from conformance.runs import certify
 
     monkeypatch.setattr(certify.importlib.util, "find_spec", lambda name: None)
     certificate = conformance.check(im2col, operators=["linear", "relu"], examples=10, seed=1)

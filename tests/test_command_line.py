@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 from typer.testing import CliRunner
 
-from conformance.backend import FUNCTIONS
+from conformance.backends.backend import FUNCTIONS
 from conformance.cli import app
 
 ROOT = Path(__file__).parent.parent
@@ -45,9 +45,9 @@ def test_help_and_version():
     ("module", "heavy"),
     [
         ("conformance", "numpy hypothesis numba torch rich pytest"),
-        ("conformance.plugin", "numpy hypothesis numba torch rich"),
+        ("conformance.pytest_plugin.entry", "numpy hypothesis numba torch rich"),
         ("conformance.cli", "numpy hypothesis numba torch pytest"),
-        ("conformance.certify", "numba torch pytest rich"),
+        ("conformance.runs.certify", "numba torch pytest rich"),
         ("oracle", "numba torch hypothesis pytest"),
         ("implementations", "numpy torch"),
     ],

@@ -9,9 +9,9 @@ from math import prod
 import numpy as np
 import pytest
 
-from conformance.certify import checks
-from conformance.examine import examine
-from conformance.registry import wrap
+from conformance.backends.registry import wrap
+from conformance.checking.check_run import examine
+from conformance.runs.certify import checks
 from implementations import im2col as good
 from tests.planted.fault import backend
 

@@ -10,14 +10,15 @@ import numpy as np
 import pytest
 
 import oracle
-from conformance import coverage, covering
-from conformance.choices import spread
-from conformance.coverage import CHANGED, DTYPE, Cover, excluding, kept_rows, with_dtype
-from conformance.covering import Factors, count, covering_rows, key_of, make, neutral_pairs
-from conformance.examine import examine
+from conformance.backends.registry import wrap
+from conformance.checking.check_run import examine
+from conformance.drawing import coverage, covering
+from conformance.drawing.choices import spread
+from conformance.drawing.coverage import CHANGED, DTYPE, Cover, excluding, with_dtype
+from conformance.drawing.covering import Factors, count, covering_rows, key_of, make, neutral_pairs
 from conformance.operators import OPERATORS
+from conformance.operators.covering_rows import kept_rows
 from conformance.properties import PROPERTIES
-from conformance.registry import wrap
 from implementations import im2col as good
 
 OPERATOR = {operator.name: operator for operator in OPERATORS}
@@ -92,7 +93,9 @@ def test_pairs_with_all_else_neutral():
 def test_kept_rows_hold_every_combination(name, at, cover):
     del name
     for strength in strengths_of(at, cover):
-        assert key_of(cover.factors, strength) in KEPT, "run python -m conformance.coverage"
+        assert key_of(cover.factors, strength) in KEPT, (
+            "run python -m conformance.operators.covering_rows"
+        )
         rows, possible = covering_rows(cover.factors, strength)
         assert count(cover.factors, strength, rows) == (possible, possible)
         if strength == coverage.PAIRS:

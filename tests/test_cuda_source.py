@@ -12,8 +12,14 @@ import numpy as np
 import pytest
 
 import conformance
-from conformance.isolation.isolated import Limits
-from conformance.registry import IN_PROCESS, Confinement, UnknownBackend, UnusableBackend, load
+from conformance.backends.isolation.isolated import Limits
+from conformance.backends.registry import (
+    IN_PROCESS,
+    Confinement,
+    UnknownBackend,
+    UnusableBackend,
+    load,
+)
 from implementations.cuda_source import SourceError, backend
 from implementations.cuda_source.results import RESULTS
 from implementations.hostcuda import KernelFault
@@ -174,7 +180,7 @@ def test_a_line_of_what_is_included_keeps_its_name(source):
 
 
 def test_every_function_of_the_protocol_can_be_launched():
-    from conformance.backend import FUNCTIONS
+    from conformance.backends.backend import FUNCTIONS
 
     assert set(RESULTS) == set(FUNCTIONS)
 

@@ -8,8 +8,8 @@ from types import ModuleType, SimpleNamespace
 import numpy as np
 import pytest
 
-from conformance.backend import FUNCTIONS
-from conformance.layouts import LAYOUTS, laid
+from conformance.backends.backend import FUNCTIONS
+from conformance.drawing.memory_layouts import LAYOUTS, laid
 from implementations import cupy_kernels, im2col
 from implementations.cupy_kernels import algorithms, machine, structs
 from implementations.cupy_kernels.machine import Machine

@@ -13,11 +13,11 @@ import pytest
 from typer.testing import CliRunner
 
 import conformance
-from conformance.certificate import Certificate
+from conformance.backends.registry import UnusableBackend, wrap
+from conformance.checking.check_run import Examination
 from conformance.cli import app
-from conformance.command import exit_code
-from conformance.examine import Examination
-from conformance.registry import UnusableBackend, wrap
+from conformance.reports.certificate import Certificate
+from conformance.runs.command import exit_code
 from implementations import im2col
 
 ROOT = Path(__file__).parent.parent
@@ -189,7 +189,7 @@ def test_a_deviation_that_is_met_says_what_its_entry_can_record():
 
 
 def test_what_did_not_run_is_not_stale(monkeypatch):
-    from conformance import certify
+    from conformance.runs import certify
 
     right = {"relu_grad": im2col.relu_grad}
     elsewhere = {"formula": "linear", "reason": "why"}

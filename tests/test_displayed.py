@@ -13,14 +13,14 @@ import numpy as np
 import pytest
 
 import oracle
-from conformance.choices import ROW, Choices
-from conformance.mismatch import Mismatch
+from conformance.backends.mismatch import Mismatch
+from conformance.backends.registry import wrap
+from conformance.drawing.choices import ROW, Choices
 from conformance.operators import OPERATORS
 from conformance.properties import PROPERTIES, NotJudged
-from conformance.registry import wrap
-from oracle.formula import Chained, Composed, Selection, algebra, displayed, is_place
-from oracle.rounding import HALVES
-from oracle.truth import truth
+from oracle.declaration import Chained, Composed, Selection, algebra, displayed, is_place
+from oracle.expected.truth import truth
+from oracle.float_formats import HALVES
 from tests.displayed import EQUATIONS, How, backend
 from tests.orders import orders
 

@@ -10,8 +10,6 @@ import numpy as np
 import pytest
 
 import oracle
-from oracle import dual
-from oracle.conv2d import conv2d, conv2d_grad_bias, conv2d_grad_input, conv2d_grad_weight
 from oracle.errata import ERRATA, errata_of
 from oracle.errata.erratum import (
     activation,
@@ -20,8 +18,10 @@ from oracle.errata.erratum import (
     fully_connected,
     pooling,
 )
-from oracle.geometry import conv2d_shapes, pool_shape
-from oracle.max_pool2d import max_pool2d_indices, max_pool2d_values
+from oracle.formulas.conv2d import conv2d, conv2d_grad_bias, conv2d_grad_input, conv2d_grad_weight
+from oracle.formulas.max_pool2d import max_pool2d_indices, max_pool2d_values
+from oracle.numbers import dual
+from oracle.shapes import conv2d_shapes, pool_shape
 
 ROOT = Path(__file__).parent.parent
 BY_NAME = {erratum.name: erratum for erratum in ERRATA}

@@ -9,11 +9,11 @@ import pytest
 
 import oracle
 from implementations import im2col
-from oracle.estimate import DIVIDE, EXP, LOG, TANH, Arithmetic, Estimate
-from oracle.formula import evaluate
-from oracle.precise import context
-from oracle.rounding import FORMATS
-from oracle.truth import SMALL, truth
+from oracle.declaration import evaluate
+from oracle.expected.truth import SMALL, truth
+from oracle.float_formats import FORMATS
+from oracle.numbers.high_precision import context
+from oracle.numbers.running_error import DIVIDE, EXP, LOG, TANH, Arithmetic, Estimate
 from tests.orders import orders
 
 DTYPES = ("float32", "float64")

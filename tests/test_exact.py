@@ -6,11 +6,11 @@ import numpy as np
 import pytest
 
 import oracle
-from oracle import truth as truth_module
-from oracle.exact import inner, scaled
-from oracle.formula import evaluate
-from oracle.non_finite import NonFiniteTruth
-from oracle.truth import truth
+from oracle.declaration import evaluate
+from oracle.expected import truth as truth_module
+from oracle.expected.exact import inner, scaled
+from oracle.expected.non_finite import NonFiniteTruth
+from oracle.expected.truth import truth
 from tests.calls import call, fractions, random_calls, with_floats
 
 FORMULAS = [

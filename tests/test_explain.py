@@ -12,12 +12,20 @@ from typer.testing import CliRunner
 
 import oracle
 from conformance.cli import app
-from conformance.explain import UnknownFormula, find, loops, misconceptions, show, show_all, topics
 from conformance.misconceptions import MISCONCEPTIONS
 from conformance.operators import OPERATORS
+from conformance.reports.explain import (
+    UnknownFormula,
+    find,
+    loops,
+    misconceptions,
+    show,
+    show_all,
+    topics,
+)
+from oracle.declaration import displayed
+from oracle.document_forms.forms import FORMS
 from oracle.errata import ERRATA, errata_of
-from oracle.forms import FORMS
-from oracle.formula import displayed
 
 ROOT = Path(__file__).parent.parent
 NAMES = sorted(topics())

@@ -3,11 +3,11 @@
 import numpy as np
 import pytest
 
-import oracle.exact
-import oracle.truth
-from oracle.formula import Multilinear, Selection, algebra
-from oracle.rounding import FORMATS
-from oracle.truth import truth
+import oracle.expected.exact
+import oracle.expected.truth
+from oracle.declaration import Multilinear, Selection, algebra
+from oracle.expected.truth import truth
+from oracle.float_formats import FORMATS
 from tests.calls import CALLS, with_floats
 
 COMPUTING = [formula for formula in CALLS if not isinstance(algebra(formula), Selection)]
@@ -20,8 +20,8 @@ def by_integers(monkeypatch):
     """Let no share be far enough from 1 for floats to decide."""
 
     def switch():
-        monkeypatch.setattr(oracle.exact, "NEAR", np.inf)
-        monkeypatch.setattr(oracle.truth, "NEAR", np.inf)
+        monkeypatch.setattr(oracle.expected.exact, "NEAR", np.inf)
+        monkeypatch.setattr(oracle.expected.truth, "NEAR", np.inf)
 
     return switch
 
@@ -72,7 +72,7 @@ def test_the_bound_in_floats_is_never_below_the_one_in_integers(formula, monkeyp
         for _ in range(2):
             bounds.append([truth(formula, c).bound(dtype, "float64") for c in made])
             monkeypatch.setattr(
-                oracle.exact.MultilinearTruth, "_rounded_bound", lambda *arguments: None
+                oracle.expected.exact.MultilinearTruth, "_rounded_bound", lambda *arguments: None
             )
         monkeypatch.undo()
         for fast, exact in zip(*bounds, strict=True):

@@ -5,7 +5,8 @@ from collections import Counter
 import numpy as np
 import pytest
 
-from conformance.data import EXACT, FLOATS
+from conformance.checking.strategies import draw
+from conformance.drawing.values import EXACT, FLOATS
 from conformance.operators.conv2d import (
     BOUNDARIES,
     CONV2D,
@@ -13,9 +14,8 @@ from conformance.operators.conv2d import (
     REGIONS,
     arguments,
 )
-from conformance.strategies import draw
-from oracle.geometry import remainder
-from oracle.rounding import FORMATS
+from oracle.float_formats import FORMATS
+from oracle.shapes import remainder
 
 DRAWS = 1000
 

@@ -15,10 +15,10 @@ from types import SimpleNamespace
 
 import pytest
 
+from conformance.checking.strategies import draw
 from conformance.operators import OPERATORS
 from conformance.properties import PROPERTIES
-from conformance.strategies import draw
-from oracle.geometry import extent
+from oracle.shapes import extent
 
 DRAWS = 2000
 UNLUCKY = 1e-6

@@ -12,17 +12,17 @@ import numpy as np
 import pytest
 
 import oracle
-from conformance.choices import MANY, PAST
-from conformance.examine import examine
-from conformance.operators import OPERATORS, network, pooling, shapes
+from conformance.backends.registry import wrap
+from conformance.checking.check_run import examine
+from conformance.checking.strategies import draw
+from conformance.drawing.choices import MANY, PAST
+from conformance.drawing.profiles import FIRST_LOOK, PROFILES
+from conformance.operators import OPERATORS, arrays, network, pooling
 from conformance.operators.activations import SLOPES
 from conformance.operators.update import RATES
-from conformance.profiles import FIRST_LOOK, PROFILES
 from conformance.properties import PROPERTIES
-from conformance.registry import wrap
-from conformance.strategies import draw
-from oracle.formula import is_data
-from oracle.geometry import extent
+from oracle.declaration import is_data
+from oracle.shapes import extent
 from tests.planted import FAULTS
 
 DRAWS = 1000
@@ -110,7 +110,7 @@ def test_every_region_layer_and_limit_of_poolings_is_drawn(name):
 @pytest.mark.parametrize("name", ARRAYS)
 def test_every_layer_and_limit_of_arrays_is_drawn(name):
     counts = regions(name)
-    for layer, _ in shapes.LAYERS:
+    for layer, _ in arrays.LAYERS:
         assert counts[layer] >= 8, layer
     limits = [region for region in counts if region.startswith("side ")]
     assert len(limits) >= 15
@@ -335,7 +335,7 @@ def test_arrays_have_every_number_of_axes_and_empty_batches(name):
     assert min(axes.values()) >= 80
     empty = reached(name, lambda s: s["images"] == 0)
     assert empty == 0 if name == "batch_mean" else empty >= 8
-    past = reached(name, lambda s: max(s[n] for n in shapes.AXES) >= 255)
+    past = reached(name, lambda s: max(s[n] for n in arrays.AXES) >= 255)
     assert past >= 20
 
 

@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 
 import conformance
-from conformance.layers import DIRECTIONS, NETWORKS, Layer, layers
+from conformance.operators.network_layers import DIRECTIONS, NETWORKS, Layer, layers
 from implementations import hostcuda, im2col
 from tests.faults import CUDA, FAULTS
 from tests.gpu import benchmark as bench

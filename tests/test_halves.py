@@ -11,26 +11,26 @@ import pytest
 
 import conformance
 import oracle
-from conformance.backend import FUNCTIONS
-from conformance.candidate import Candidate, Request
-from conformance.certificate import FOUND
-from conformance.examine import Examination
-from conformance.isolation.wire import Garbled, Segment
-from conformance.jobs import limit
-from conformance.layouts import LAYOUTS, laid
-from conformance.mismatch import Mismatch
+from conformance.backends.backend import FUNCTIONS
+from conformance.backends.caller import Candidate, Request
+from conformance.backends.contract import read_contract
+from conformance.backends.isolation.wire import Garbled, Segment
+from conformance.backends.mismatch import Mismatch
+from conformance.backends.registry import IN_PROCESS, UnusableBackend, load, wrap
+from conformance.checking.check_run import Examination
+from conformance.checking.strategies import draw
+from conformance.drawing.memory_layouts import LAYOUTS, laid
 from conformance.operators import OPERATORS
 from conformance.operators.linear import LINEAR
 from conformance.properties import PROPERTIES, NotJudged
 from conformance.properties.answers import moved_by
-from conformance.protocol import read_contract
-from conformance.registry import IN_PROCESS, UnusableBackend, load, wrap
-from conformance.strategies import draw
+from conformance.reports.certificate import FOUND
+from conformance.runs.jobs import limit
 from implementations import im2col
-from oracle.exact import MultilinearTruth
-from oracle.propagation import Propagation, Undecided
-from oracle.rounding import FORMATS, HALVES, dtype_of, is_real
-from oracle.truth import ComposedTruth, truth
+from oracle.chains.propagation import Propagation, Undecided
+from oracle.expected.exact import MultilinearTruth
+from oracle.expected.truth import ComposedTruth, truth
+from oracle.float_formats import FORMATS, HALVES, dtype_of, is_real
 
 BFLOAT16 = dtype_of("bfloat16")
 WIDE = dict.fromkeys(HALVES, "float32")
@@ -473,7 +473,7 @@ def test_a_bfloat16_backend_in_a_process_of_its_own_is_reported(truncating, tmp_
     report = certificate.mismatches[0]
     assert "x bfloat16[" in report.text
     assert report.script.startswith("import ml_dtypes")
-    again = conformance.certificate.Certificate.from_json(certificate.to_json())
+    again = conformance.reports.certificate.Certificate.from_json(certificate.to_json())
     assert [m.headline for m in again.mismatches] == [m.headline for m in certificate.mismatches]
     for one in found.values():
         script = tmp_path / "again.py"

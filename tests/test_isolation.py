@@ -13,15 +13,15 @@ import pytest
 from rich.console import Console
 
 import conformance
-from conformance.backend import FUNCTIONS
-from conformance.candidate import Look, Request
-from conformance.command import Order, certify, other_verdicts
-from conformance.examine import HITS
-from conformance.isolation import start
-from conformance.isolation.guardian import descendants
-from conformance.isolation.isolated import Isolated, Limits, Unloadable, _ends
-from conformance.registry import IN_PROCESS, Confinement, UnusableBackend, load
-from conformance.stops import Stops
+from conformance.backends.backend import FUNCTIONS
+from conformance.backends.caller import Look, Request
+from conformance.backends.isolation import start
+from conformance.backends.isolation.guardian import descendants
+from conformance.backends.isolation.isolated import Isolated, Limits, Unloadable, _ends
+from conformance.backends.registry import IN_PROCESS, Confinement, UnusableBackend, load
+from conformance.backends.stops import Stops
+from conformance.checking.check_run import HITS
+from conformance.runs.command import Order, certify, other_verdicts
 
 TIGHT = Limits(call=1, first=8, start=20, memory=2**30, processes=32)
 UNHURRIED = replace(TIGHT, call=20, first=20)
@@ -229,7 +229,7 @@ def test_a_call_is_made_smaller_under_the_limit_that_the_user_gave():
 
 
 def test_a_report_says_that_there_was_no_time_to_make_a_call_smaller(monkeypatch):
-    monkeypatch.setattr("conformance.examine.PATIENCE", 0.0)
+    monkeypatch.setattr("conformance.checking.check_run.PATIENCE", 0.0)
     certificate, ends = checked_within(BRIEF, "slow_beyond_40")
     (found,) = certificate.mismatches
     assert "  small call " in found.text
@@ -395,8 +395,8 @@ def test_what_a_call_loaded_is_told_though_its_process_was_renewed(isolated):
 def test_nothing_is_left_when_the_suite_is_killed(tmp_path):
     script = """
 import os, sys, time
-from conformance.backend import FUNCTIONS
-from conformance.isolation.isolated import Isolated
+from conformance.backends.backend import FUNCTIONS
+from conformance.backends.isolation.isolated import Isolated
 backend = Isolated("implementations.im2col", FUNCTIONS)
 backend.description
 print(os.getpid(), backend._guardian.pid, backend._worker.pid or 0, flush=True)
@@ -515,7 +515,7 @@ def test_the_end_of_a_process_is_waited_for_and_no_longer_than_asked(monkeypatch
 
 
 AHEAD = """
-from conformance.isolation import start
+from conformance.backends.isolation import start
 started, count = start._started, []
 start._started = lambda: count.append(started()) or count[-1]
 import conformance

@@ -7,14 +7,14 @@ import numpy as np
 import pytest
 
 import oracle
-from oracle import lanes
-from oracle import truth as truth_module
-from oracle.elementary import largest, total
-from oracle.estimate import Arithmetic, Estimate
-from oracle.formula import algebra
-from oracle.lanes import Apart, Lanes
-from oracle.rounding import FORMATS, dtype_of
-from oracle.truth import ComposedTruth
+from oracle.declaration import algebra
+from oracle.expected import truth as truth_module
+from oracle.expected.truth import ComposedTruth
+from oracle.float_formats import FORMATS, dtype_of
+from oracle.numbers import running_error_arrays
+from oracle.numbers.elementary import largest, total
+from oracle.numbers.running_error import Arithmetic, Estimate
+from oracle.numbers.running_error_arrays import Apart, Lanes
 
 POINTWISE = (
     oracle.sigmoid, oracle.sigmoid_grad, oracle.tanh, oracle.tanh_grad, oracle.leaky_relu,
@@ -117,8 +117,10 @@ def test_lines_are_added_and_compared_as_lists_are(length, accumulator):
 def test_enough_numbers_are_taken_together_and_few_are_not(monkeypatch):
     walked = []
     for name in ("lines", "pointwise"):
-        walk = getattr(lanes, name)
-        monkeypatch.setattr(lanes, name, lambda *a, walk=walk: walked.append(a[0]) or walk(*a))
+        walk = getattr(running_error_arrays, name)
+        monkeypatch.setattr(
+            running_error_arrays, name, lambda *a, walk=walk: walked.append(a[0]) or walk(*a)
+        )
     for shape in ((3, 2), (50, 2)):
         ComposedTruth(oracle.softmax, {"z": np.ones(shape), "axis": 1}).bound("float32", "float32")
         logits = {"logits": np.ones(shape), "target": np.zeros(shape[0], int), "reduction": "sum"}

@@ -9,7 +9,8 @@ import numpy as np
 import pytest
 
 import conformance
-from conformance.layouts import (
+from conformance.backends.registry import wrap
+from conformance.drawing.memory_layouts import (
     EXPANDED,
     LAYOUTS,
     PLACES,
@@ -21,8 +22,7 @@ from conformance.layouts import (
 )
 from conformance.operators.loss import CROSS_ENTROPY
 from conformance.properties import PROPERTIES
-from conformance.properties.manners import _level
-from conformance.registry import wrap
+from conformance.properties.interface import _level
 from implementations import im2col
 
 SHAPES = [(), (1,), (5,), (2, 3), (1, 4), (3, 1, 2), (2, 1, 3, 4), (2, 4, 1, 3)]

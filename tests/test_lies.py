@@ -7,18 +7,17 @@ import pytest
 
 import conformance
 import oracle
-from conformance import judge
-from conformance.certificate import UNCLAIMED
-from conformance.certify import checks
-from conformance.data import EXACT
-from conformance.examine import examine
-from conformance.isolation.isolated import available
-from conformance.lies import MANY, blindness
+from conformance.backends.isolation.isolated import available
+from conformance.backends.registry import IN_PROCESS, ISOLATED, wrap
+from conformance.checking.check_run import examine
+from conformance.checking.self_test import MANY, blindness
+from conformance.drawing.values import EXACT
 from conformance.operators.linear import LINEAR
-from conformance.properties import PROPERTIES
-from conformance.registry import IN_PROCESS, ISOLATED, wrap
+from conformance.properties import PROPERTIES, comparison
+from conformance.reports.certificate import UNCLAIMED
+from conformance.runs.certify import checks
 from implementations import im2col
-from oracle.truth import truth
+from oracle.expected.truth import truth
 
 
 def accepts_everything(*arguments, **options):
@@ -27,27 +26,29 @@ def accepts_everything(*arguments, **options):
 
 def nothing_is_wrong(backend, formula, call, got):
     right = np.zeros(got.shape, bool)
-    return judge.Verdict(right, True, np.zeros(got.shape), truth(formula, call))  # noqa: FBT003
+    return comparison.Verdict(right, True, np.zeros(got.shape), truth(formula, call))  # noqa: FBT003
 
 
 BROKEN = {
-    "conformance.properties.truth.require_truth": (
+    "conformance.properties.expected.require_truth": (
         accepts_everything, {"matches_oracle", "within_rounding_bound"},
     ),
-    "conformance.judge.verdict": (nothing_is_wrong, {"matches_oracle", "within_rounding_bound"}),
+    "conformance.properties.comparison.verdict": (
+        nothing_is_wrong, {"matches_oracle", "within_rounding_bound"},
+    ),
     "conformance.properties.identities.require_close": (
         accepts_everything, {"linear", "batch_independent"},
     ),
-    "conformance.properties.witnesses.require_close": (accepts_everything, {"matches_torch"}),
-    "conformance.properties.manners.is_same": (
+    "conformance.properties.references.require_close": (accepts_everything, {"matches_torch"}),
+    "conformance.properties.interface.is_same": (
         lambda one, other: True, {"ignores_memory_layout"},
     ),
-    "conformance.backend.is_same": (lambda one, other: True, {"leaves_inputs_unchanged"}),
-    "conformance.backend.Backend.refuses": (
+    "conformance.backends.backend.is_same": (lambda one, other: True, {"leaves_inputs_unchanged"}),
+    "conformance.backends.backend.Backend.refuses": (
         lambda self, formula, call, layout="": (True, ""), {"rejects_bad_arguments"},
     ),
     "conformance.properties.scale.require_layer": (accepts_everything, {"holds_at_scale"}),
-    "conformance.properties.special.require_truth": (
+    "conformance.properties.special_values.require_truth": (
         accepts_everything, {"propagates_non_finite", "keeps_subnormals"},
     ),
     "conformance.properties.slopes.inner": (lambda *a: 0, {"gradient_is_the_slope"}),
@@ -66,14 +67,14 @@ def test_a_broken_part_of_the_suite_is_told(part, monkeypatch):
 
 
 def test_a_judge_that_is_slightly_too_kind_is_told(monkeypatch):
-    strict = judge.verdict
+    strict = comparison.verdict
 
     def kind(backend, formula, call, got):
         found = strict(backend, formula, call, got)
         near = np.isclose(got, found.right.as_float(got.dtype), rtol=1e-6, atol=0)
         return found._replace(wrong=found.wrong & ~near)
 
-    monkeypatch.setattr(judge, "verdict", kind)
+    monkeypatch.setattr(comparison, "verdict", kind)
     certificate = conformance.check(im2col, operators=["linear"], examples=100, seed=1)
     assert "matches_oracle" in {
         o.property_name for o in certificate.outcomes if o.status == "blind"

@@ -3,17 +3,17 @@
 import numpy as np
 import pytest
 
-from conformance.certify import checks
-from conformance.examine import Examination, examine
-from conformance.minimise import simplest_numbers, smallest_sizes
-from conformance.mismatch import Mismatch
+from conformance.backends.mismatch import Mismatch
+from conformance.backends.registry import wrap
+from conformance.checking.check_run import Examination, examine
+from conformance.checking.shrinking import simplest_numbers, smallest_sizes
+from conformance.operators.arrays import shape_of
 from conformance.operators.conv2d import CONV2D
 from conformance.operators.conv2d import PLAIN as PLAIN_SIZES
-from conformance.operators.shapes import shape_of
 from conformance.properties import PROPERTIES
-from conformance.registry import wrap
+from conformance.runs.certify import checks
 from implementations import im2col
-from oracle.conv2d import conv2d
+from oracle.formulas.conv2d import conv2d
 from tests.planted.conv2d import FAULTS
 
 PLAIN = {"stride": [1, 1], "padding": [0, 0], "dilation": [1, 1], "groups": 1}

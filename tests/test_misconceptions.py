@@ -5,13 +5,13 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 
-from conformance.examine import examine
+from conformance.backends.registry import wrap
+from conformance.checking.check_run import examine
 from conformance.misconceptions import MISCONCEPTIONS
 from conformance.operators import OPERATORS
 from conformance.properties import PROPERTIES
-from conformance.registry import wrap
 from implementations import im2col
-from oracle.formula import argument_names, output_of
+from oracle.declaration import argument_names, output_of
 
 GOOD = {name: getattr(im2col, name) for name in im2col.__all__}
 FORMULAS = {f.__name__: (o, f) for o in OPERATORS for f in o.formulas}
@@ -59,8 +59,8 @@ def completed(call, formula):
 @pytest.fixture
 def not_minimised(monkeypatch):
     """Let no counterexample be made small, which takes longer than to name what explains it."""
-    monkeypatch.setattr("conformance.examine.smallest_sizes", lambda *_: None)
-    monkeypatch.setattr("conformance.examine.simplest_numbers", lambda *_: None)
+    monkeypatch.setattr("conformance.checking.check_run.smallest_sizes", lambda *_: None)
+    monkeypatch.setattr("conformance.checking.check_run.simplest_numbers", lambda *_: None)
 
 
 @pytest.mark.usefixtures("not_minimised")

@@ -6,9 +6,9 @@ import numpy as np
 import pytest
 
 import oracle
-from oracle import modular
-from oracle.geometry import conv2d_shapes
-from oracle.modular import Options
+from oracle.expected import random_projection
+from oracle.expected.random_projection import Options
+from oracle.shapes import conv2d_shapes
 
 GEOMETRIES = [  # images, groups, depth, multiplier, sides, taps, stride, padding, dilation
     (1, 1, 1, 1, (1, 1), (1, 1), (1, 1), (0, 0), (1, 1)),
@@ -30,9 +30,9 @@ def arithmetic(request, monkeypatch):
     """Let all sums be compiled, or none."""
     if request.param == "numba":
         pytest.importorskip("numba")
-        monkeypatch.setattr(modular, "FEW", -1)
+        monkeypatch.setattr(random_projection, "FEW", -1)
     else:
-        monkeypatch.setattr(modular, "compiled", lambda loops: None)
+        monkeypatch.setattr(random_projection, "compiled", lambda loops: None)
 
 
 def wrapped(total):
@@ -67,33 +67,35 @@ def literal(total):
 def test_weighted_sums_of_the_answer_are_those_of_the_literal_loops(geometry, dtype):
     x, weight, dy, options, random = drawn(geometry, dtype, 1)
     n, m, c = len(x), len(weight), x.shape[1]
-    a, b = modular.draw(random, n), modular.draw(random, m)
+    a, b = random_projection.draw(random, n), random_projection.draw(random, m)
     y = oracle.conv2d(exact(x), exact(weight), **options._asdict())
     want = literal(np.einsum("n,m,nmij->ij", exact(a), exact(b), y))
-    got = modular.weighted_conv2d(x, weight, a, b, options)
+    got = random_projection.weighted_conv2d(x, weight, a, b, options)
     assert np.array_equal(got, want)
-    answer, whole = modular.weighted_maps(y.astype(dtype), a, b)
+    answer, whole = random_projection.weighted_maps(y.astype(dtype), a, b)
     assert whole
     assert np.array_equal(answer, want)
 
-    b = modular.draw(random, c)
+    b = random_projection.draw(random, c)
     dx = oracle.conv2d_grad_input(
         exact(dy), exact(weight), input_shape=x.shape, **options._asdict()
     )
     want = literal(np.einsum("n,c,nchw->hw", exact(a), exact(b), dx))
-    got = modular.weighted_grad_input(dy, weight, a, b, x.shape[2:], options)
+    got = random_projection.weighted_grad_input(dy, weight, a, b, x.shape[2:], options)
     assert np.array_equal(got, want)
 
-    a = modular.draw(random, m)
+    a = random_projection.draw(random, m)
     dw = oracle.conv2d_grad_weight(
         exact(dy), exact(x), weight_shape=weight.shape, **options._asdict()
     )
     first = np.arange(m) // (m // options.groups) * weight.shape[1]
     of_filter = exact(b)[first[:, None] + np.arange(weight.shape[1])]
     want = literal(np.einsum("m,mc,mcpq->pq", exact(a), of_filter, dw))
-    got = modular.weighted_grad_weight(dy, x, a, b, weight.shape[2:], options)
+    got = random_projection.weighted_grad_weight(dy, x, a, b, weight.shape[2:], options)
     assert np.array_equal(got, want)
-    answer, whole = modular.weighted_filters(dw.astype(dtype), a, b, groups=options.groups)
+    answer, whole = random_projection.weighted_filters(
+        dw.astype(dtype), a, b, groups=options.groups
+    )
     assert whole
     assert np.array_equal(answer, want)
 
@@ -104,13 +106,13 @@ def test_weighted_sums_of_the_answer_are_those_of_the_literal_loops(geometry, dt
 def test_what_is_no_whole_number_of_an_answer_is_seen(odd, dtype):
     got = np.zeros((2, 3, 4, 5), dtype)
     a, b = np.ones(2, np.int32), np.ones(3, np.int32)
-    assert modular.weighted_maps(got, a, b)[1]
+    assert random_projection.weighted_maps(got, a, b)[1]
     got[1, 2, 3, 4] = odd
-    assert not modular.weighted_maps(got, a, b)[1]
+    assert not random_projection.weighted_maps(got, a, b)[1]
     a, b = np.ones(2, np.int32), np.ones(6, np.int32)
-    assert not modular.weighted_filters(got, a, b, groups=2)[1]
+    assert not random_projection.weighted_filters(got, a, b, groups=2)[1]
     got[1, 2, 3, 4] = -(2.0**24)
-    assert modular.weighted_filters(got, a, b, groups=2)[1]
+    assert random_projection.weighted_filters(got, a, b, groups=2)[1]
 
 
 def bound(word, bits, twos):
@@ -123,7 +125,7 @@ def bound(word, bits, twos):
 
 
 def test_the_bound_is_the_one_that_is_told():
-    assert bound(64, 32, 25) < 2.0**modular.MISSED
+    assert bound(64, 32, 25) < 2.0**random_projection.MISSED
 
 
 def errors():

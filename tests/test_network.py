@@ -8,13 +8,13 @@ import pytest
 
 import conformance
 import oracle
+from conformance.checking.strategies import draw
 from conformance.operators.network import LAYERS, NETWORK
-from conformance.strategies import draw
 from implementations import im2col
-from oracle.formula import evaluate, is_data
-from oracle.max_pool2d import max_pool2d_indices, max_pool2d_values
-from oracle.network import backward, forward
-from oracle.propagation import Bounded, Propagation, Undecided
+from oracle.chains.network import backward, forward
+from oracle.chains.propagation import Bounded, Propagation, Undecided
+from oracle.declaration import evaluate, is_data
+from oracle.formulas.max_pool2d import max_pool2d_indices, max_pool2d_values
 
 GOOD = {name: getattr(im2col, name) for name in im2col.__all__}
 STYLES = {style.name: style for style in NETWORK.styles.floats}
@@ -203,8 +203,8 @@ def test_a_backend_without_a_loss_has_no_network():
 
 def test_lenet_learns():
     pytest.importorskip("sklearn")
+    from conformance.backends.registry import load
     from conformance.examples.lenet import Digits, load_digits, train
-    from conformance.registry import load
 
     learned, tested = load_digits()
     assert learned.images.shape == (1437, 1, 8, 8)

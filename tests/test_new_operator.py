@@ -6,17 +6,17 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 
-from conformance import backend as backends
-from conformance import registry
-from conformance.data import normal, small_integers, styles
-from conformance.examine import examine
-from conformance.operator import Arguments, Operator, Styles
-from conformance.operators import shapes
+from conformance.backends import backend as backends
+from conformance.backends import registry
+from conformance.backends.registry import wrap
+from conformance.checking.check_run import examine
+from conformance.drawing.values import normal, small_integers, styles
+from conformance.operators import arrays
+from conformance.operators.record import Arguments, Operator, Styles
 from conformance.properties import PROPERTIES
-from conformance.registry import wrap
-from oracle.elementary import exp, log
-from oracle.formula import composed
-from oracle.loops import run
+from oracle.compiled_loops import run
+from oracle.declaration import composed
+from oracle.numbers.elementary import exp, log
 
 
 def _each(out, function, *arrays):
@@ -65,14 +65,14 @@ def grid(random, sizes, limits):
 
 
 def arguments(sizes):
-    shape = shapes.shape_of(sizes)
+    shape = arrays.shape_of(sizes)
     return Arguments({"z": shape, "grad_output": shape}, {})
 
 
 SOFTPLUS = Operator(
     formula=softplus,
     gradients={softplus_grad: "z"},
-    geometry=partial(shapes.array, options={}),
+    geometry=partial(arrays.array, options={}),
     arguments=arguments,
     witness=lambda torch: torch.nn.functional.softplus,
     styles=Styles(exact=(), floats=styles(normal, grid), slopes=styles(grid)),

@@ -7,15 +7,15 @@ import numpy as np
 import pytest
 
 import oracle
-from conformance.certify import checks
-from conformance.examine import examine
+from conformance.backends.registry import wrap
+from conformance.checking.check_run import examine
 from conformance.operators import OPERATORS
-from conformance.registry import wrap
-from conformance.variations import drawn
+from conformance.operators.variations import drawn
+from conformance.runs.certify import checks
 from implementations import im2col
-from oracle.formula import Multilinear, algebra, argument_names, ask
-from oracle.non_finite import with_finite
-from oracle.truth import truth
+from oracle.declaration import Multilinear, algebra, argument_names, ask
+from oracle.expected.non_finite import with_finite
+from oracle.expected.truth import truth
 from tests.planted import FAULTS
 
 CONVOLUTION = {"stride": (1, 1), "padding": (0, 0), "dilation": (1, 1), "groups": 1}

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 import oracle
-from oracle.precise import context, precise
+from oracle.numbers.high_precision import context, precise
 
 NAN, INF = float("nan"), float("inf")
 SMOOTH = (oracle.sigmoid, oracle.tanh)

@@ -6,8 +6,9 @@ import numpy as np
 import pytest
 
 import oracle
-from oracle import dual, loops
-from oracle.formula import algebra, displayed, evaluate
+from oracle import compiled_loops
+from oracle.declaration import algebra, displayed, evaluate
+from oracle.numbers import dual
 from tests.calls import call, random_calls
 
 FORMULAS = [
@@ -154,23 +155,23 @@ def test_compiled_loops_give_the_interpreted_bits(formula, dtype, monkeypatch):
             n: random.standard_normal(a.shape).astype(dtype) if isinstance(a, np.ndarray) else a
             for n, a in c.items()
         }
-        monkeypatch.setattr(loops, "pays_to_compile", lambda *_: False)
+        monkeypatch.setattr(compiled_loops, "pays_to_compile", lambda *_: False)
         slow = evaluate(formula, data)
-        monkeypatch.setattr(loops, "pays_to_compile", lambda *_: True)
+        monkeypatch.setattr(compiled_loops, "pays_to_compile", lambda *_: True)
         fast = evaluate(formula, data)
         assert slow.tobytes() == fast.tobytes()
 
 
 def test_compiled_loops_are_really_compiled(monkeypatch):
-    monkeypatch.setattr(loops, "pays_to_compile", lambda *_: True)
+    monkeypatch.setattr(compiled_loops, "pays_to_compile", lambda *_: True)
     seen = []
-    compiled = loops.compiled
+    compiled = compiled_loops.compiled
 
     def spy(source):
         seen.append(source.__name__)
         return compiled(source)
 
-    monkeypatch.setattr(loops, "compiled", spy)
+    monkeypatch.setattr(compiled_loops, "compiled", spy)
     evaluate(oracle.conv2d, call((1, 1, 3, 3), (1, 1, 2, 2), dtype=np.float64))
     evaluate(oracle.conv2d, call((1, 1, 3, 3), (1, 1, 2, 2), dtype=object))
     assert seen == ["_conv2d"]
@@ -178,15 +179,15 @@ def test_compiled_loops_are_really_compiled(monkeypatch):
 
 
 def test_without_numba_everything_is_interpreted(monkeypatch):
-    loops.compiled.cache_clear()
+    compiled_loops.compiled.cache_clear()
     monkeypatch.setitem(__import__("sys").modules, "numba", None)
-    monkeypatch.setattr(loops, "pays_to_compile", lambda *_: True)
+    monkeypatch.setattr(compiled_loops, "pays_to_compile", lambda *_: True)
     try:
         c = call((1, 1, 3, 3), (1, 1, 2, 2), dtype=np.float64)
         assert evaluate(oracle.conv2d, c).shape == (1, 1, 2, 2)
-        assert loops.compiled(print) is None
+        assert compiled_loops.compiled(print) is None
     finally:
-        loops.compiled.cache_clear()
+        compiled_loops.compiled.cache_clear()
 
 
 @pytest.mark.parametrize("formula", FORMULAS, ids=lambda f: f.__name__)

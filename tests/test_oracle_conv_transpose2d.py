@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 import oracle
-from oracle.formula import evaluate
+from oracle.declaration import evaluate
 from tests.calls import conv_transpose2d_call, conv_transpose2d_calls
 
 PLAIN = {

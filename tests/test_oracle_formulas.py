@@ -9,11 +9,12 @@ import numpy as np
 import pytest
 
 import oracle
-from oracle import dual, loops
-from oracle.formula import Multilinear, Selection, algebra, displayed, evaluate, images, is_data
-from oracle.max_pool2d import max_pool2d_indices, max_pool2d_values
-from oracle.precise import precise
-from oracle.truth import answer_dtype, answer_shape, truth
+from oracle import compiled_loops
+from oracle.declaration import Multilinear, Selection, algebra, displayed, evaluate, images, is_data
+from oracle.expected.truth import answer_dtype, answer_shape, truth
+from oracle.formulas.max_pool2d import max_pool2d_indices, max_pool2d_values
+from oracle.numbers import dual
+from oracle.numbers.high_precision import precise
 from tests.calls import CALLS, POOLING, fractions, with_floats
 
 OTHERS = {f: c for f, c in CALLS.items() if not f.__name__.startswith("conv2d")}
@@ -233,20 +234,20 @@ MIXED = [oracle.avg_pool2d, oracle.avg_pool2d_grad_input, oracle.batch_mean, ora
 @pytest.mark.parametrize("formula", COMPILABLE, **NAMED)
 def test_compiled_loops_give_the_interpreted_bits(formula, dtype, monkeypatch):
     seen = []
-    compiled = loops.compiled
+    compiled = compiled_loops.compiled
 
     def spy(source):
         seen.append(compiled(source))
         return seen[-1]
 
-    monkeypatch.setattr(loops, "compiled", spy)
+    monkeypatch.setattr(compiled_loops, "compiled", spy)
     for i, drawn in enumerate(CALLS[formula](25, seed=29)):
         data = with_floats(drawn, i, dtype)
         if formula in (max_pool2d_values, max_pool2d_indices, oracle.max_pool2d_vjp):
             data["x"].flat[::5] = (np.nan, np.inf, -np.inf, 0)[i % 4]
-        monkeypatch.setattr(loops, "pays_to_compile", lambda *_: False)
+        monkeypatch.setattr(compiled_loops, "pays_to_compile", lambda *_: False)
         slow = evaluate(formula, data)
-        monkeypatch.setattr(loops, "pays_to_compile", lambda *_: True)
+        monkeypatch.setattr(compiled_loops, "pays_to_compile", lambda *_: True)
         fast = evaluate(formula, data)
         assert slow.tobytes() == fast.tobytes()
     if formula in MIXED and dtype is np.float32:
@@ -261,8 +262,8 @@ ELEMENTWISE = [f for f in OTHERS if f not in COMPILABLE]
 
 @pytest.mark.parametrize("formula", ELEMENTWISE, **NAMED)
 def test_elementary_functions_are_never_compiled(formula, monkeypatch):
-    monkeypatch.setattr(loops, "pays_to_compile", lambda *_: True)
-    monkeypatch.setattr(loops, "compiled", lambda _: pytest.fail("was compiled"))
+    monkeypatch.setattr(compiled_loops, "pays_to_compile", lambda *_: True)
+    monkeypatch.setattr(compiled_loops, "compiled", lambda _: pytest.fail("was compiled"))
     found = [evaluate(formula, c) for c in CALLS[formula](5, seed=30, dtype=np.float32)]
     assert any(np.size(answer) for answer in found)
 

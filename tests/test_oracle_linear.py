@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 import oracle
-from oracle.formula import evaluate
+from oracle.declaration import evaluate
 from tests.calls import linear_calls
 
 

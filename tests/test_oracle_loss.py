@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 
 import oracle
-from oracle.formula import evaluate
-from oracle.precise import context, precise
+from oracle.declaration import evaluate
+from oracle.numbers.high_precision import context, precise
 from tests.calls import cross_entropy_calls, softmax_calls
 
 INF = float("inf")

@@ -7,8 +7,8 @@ import numpy as np
 import pytest
 
 import oracle
-from oracle.formula import evaluate
-from oracle.max_pool2d import max_pool2d_indices, max_pool2d_values
+from oracle.declaration import evaluate
+from oracle.formulas.max_pool2d import max_pool2d_indices, max_pool2d_values
 from tests.calls import pool_call
 
 NAN, INF = float("nan"), float("inf")

@@ -12,8 +12,8 @@ import numpy as np
 import pytest
 
 import conformance
-from conformance.backend import FUNCTIONS
-from conformance.certificate import FoundMismatch
+from conformance.backends.backend import FUNCTIONS
+from conformance.reports.certificate import FoundMismatch
 from implementations import im2col
 from tests.planted import CONTROLS, FAULTS, GAPS
 from tests.planted.fault import family
@@ -75,7 +75,7 @@ def verdicts_only(monkeypatch):
         del unsteady
         return FoundMismatch("", "", exam.broken[1].headline, "")
 
-    monkeypatch.setattr("conformance.examine.Examination.reported", reported)
+    monkeypatch.setattr("conformance.checking.check_run.Examination.reported", reported)
 
 
 def is_caught(fault, seed):

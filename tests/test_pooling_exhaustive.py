@@ -15,10 +15,10 @@ import pytest
 
 import oracle
 from implementations import im2col
-from oracle.forms import FORMS
-from oracle.formula import ask, evaluate
-from oracle.geometry import conv_transpose2d_shapes, pool_shape, pool_windows
-from oracle.max_pool2d import max_pool2d_values
+from oracle.declaration import ask, evaluate
+from oracle.document_forms.forms import FORMS
+from oracle.formulas.max_pool2d import max_pool2d_values
+from oracle.shapes import conv_transpose2d_shapes, pool_shape, pool_windows
 from tests.calls import POOLING
 
 ALONG = {"height": 0, "width": 1}

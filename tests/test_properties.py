@@ -7,24 +7,24 @@ import numpy as np
 import pytest
 
 import oracle
-from conformance import scripts
-from conformance.bad_arguments import bad_calls
-from conformance.certify import checks
-from conformance.data import EXACT, FLOATS, INTEGERS
-from conformance.examine import examine
-from conformance.mismatch import Mismatch
+from conformance.backends.mismatch import Mismatch
+from conformance.backends.registry import wrap
+from conformance.checking.check_run import examine
+from conformance.drawing.invalid_calls import bad_calls
+from conformance.drawing.values import EXACT, FLOATS, INTEGERS
 from conformance.operators import OPERATORS
 from conformance.operators.conv2d import CONV2D
 from conformance.operators.conv_transpose2d import CONV_TRANSPOSE2D
 from conformance.operators.linear import LINEAR
 from conformance.operators.max_pool2d import MAX_POOL2D
 from conformance.properties import PROPERTIES, NotJudged, slopes, symmetries
-from conformance.registry import wrap
+from conformance.reports import reproducer
+from conformance.runs.certify import checks
 from implementations import im2col
-from oracle.exact import MultilinearTruth
-from oracle.formula import argument_names, evaluate
-from oracle.max_pool2d import max_pool2d_indices, max_pool2d_values
-from oracle.truth import truth
+from oracle.declaration import argument_names, evaluate
+from oracle.expected.exact import MultilinearTruth
+from oracle.expected.truth import truth
+from oracle.formulas.max_pool2d import max_pool2d_indices, max_pool2d_values
 from tests.calls import CALLS, random_calls
 from tests.planted import FAULTS
 from tests.planted.conv2d import backend
@@ -258,7 +258,7 @@ def test_a_script_about_state_asks_for_both_calls():
     call, backend = LINEAR.call(sizes, EXACT[0], 1, "float32"), wrap(kept.alone())
     with pytest.raises(Mismatch, match="asked after the same call with other numbers in") as found:
         PROPERTIES["is_stateless"].check(backend, LINEAR, oracle.linear, call)
-    script = scripts.script(
+    script = reproducer.script(
         backend, "is_stateless", oracle.linear, call, backend.answers, found.value
     )
     assert script.count("got = backend.linear(x, weight, bias)") == len(backend.answers)

@@ -11,11 +11,11 @@ from pathlib import Path
 
 import pytest
 
-from conformance.certificate import Outcome
-from conformance.interrupts import heeded, noted
-from conformance.journal import SETTLED, Journal, JournalError, read, resumed, settled
+from conformance.backends.interrupts import heeded, noted
+from conformance.backends.registry import IN_PROCESS, ISOLATED, load
 from conformance.operators import OPERATORS
-from conformance.registry import IN_PROCESS, ISOLATED, load
+from conformance.reports.certificate import Outcome
+from conformance.runs.journal import SETTLED, Journal, JournalError, read, resumed, settled
 from tests.test_isolation import ours
 
 ROOT = Path(__file__).parent.parent

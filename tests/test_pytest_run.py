@@ -10,8 +10,8 @@ from types import SimpleNamespace
 
 import pytest
 
-from conformance import pytest_hooks
-from conformance.certify import checks
+from conformance.pytest_plugin import hooks
+from conformance.runs.certify import checks
 from tests.plugin import PLUGIN
 
 ROOT = Path(__file__).parent.parent
@@ -285,7 +285,7 @@ def test_other_sessions_do_not_meet_our_options(run, tmp_path):
     )
     (tmp_path / "test_theirs.py").write_text(
         "import sys\ndef test_it(request):\n    assert request.config.getoption('--seed') == 'x'\n"
-        "    assert 'conformance.pytest_hooks' not in sys.modules"
+        "    assert 'conformance.pytest_plugin.hooks' not in sys.modules"
     )
     result = run("--seed", "x", *PLUGIN, path=str(tmp_path / "test_theirs.py"))
     assert result.returncode == 0, result.stdout + result.stderr
@@ -299,11 +299,11 @@ def test_processes_that_are_done_take_checks_of_others_unless_told_otherwise(
     numprocesses, dist, then
 ):
     option = SimpleNamespace(numprocesses=numprocesses, dist=dist)
-    pytest_hooks.pytest_cmdline_main(SimpleNamespace(option=option))
+    hooks.pytest_cmdline_main(SimpleNamespace(option=option))
     assert option.dist == then
 
 
 def test_without_xdist_there_is_nothing_to_share_out():
     option = SimpleNamespace()
-    pytest_hooks.pytest_cmdline_main(SimpleNamespace(option=option))
+    hooks.pytest_cmdline_main(SimpleNamespace(option=option))
     assert vars(option) == {}

@@ -7,9 +7,9 @@ from types import ModuleType, SimpleNamespace
 import pytest
 
 import conformance
-from conformance import registry
-from conformance.backend import FUNCTIONS
-from conformance.registry import (
+from conformance.backends import registry
+from conformance.backends.backend import FUNCTIONS
+from conformance.backends.registry import (
     IN_PROCESS,
     Confinement,
     UnknownBackend,

@@ -6,11 +6,11 @@ import textwrap
 
 import pytest
 
-from conformance.certify import checks
-from conformance.examine import examine
+from conformance.backends.registry import wrap
+from conformance.checking.check_run import examine
 from conformance.misconceptions import MISCONCEPTIONS
 from conformance.operators import OPERATORS
-from conformance.registry import wrap
+from conformance.runs.certify import checks
 from tests.planted.conv2d import FAULTS, backend
 
 FLIPPED = """\

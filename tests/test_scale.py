@@ -11,12 +11,12 @@ import pytest
 
 import conformance
 import oracle
-from conformance.certify import checks
-from conformance.examine import examine
-from conformance.layers import NETWORKS, layers
+from conformance.backends.registry import wrap
+from conformance.checking.check_run import examine
 from conformance.operators import OPERATORS
+from conformance.operators.network_layers import NETWORKS, layers
 from conformance.properties.scale import require_layer
-from conformance.registry import wrap
+from conformance.runs.certify import checks
 from conformance.scale import workloads
 from conformance.scale.convolution import ROLES, column, read, terms
 from conformance.scale.data import NUMBERS, largest_sum, layer_call
@@ -24,8 +24,8 @@ from conformance.scale.elements import chosen, exact, share_of_bound
 from conformance.scale.projection import fresh, wrong_element
 from implementations import im2col
 from implementations.im2col import correlation, windows
-from oracle.exact import MultilinearTruth
-from oracle.formula import ask, evaluate, operands
+from oracle.declaration import ask, evaluate, operands
+from oracle.expected.exact import MultilinearTruth
 from tests.planted.fault import backend
 from tests.planted.scale import FAULTS
 
@@ -99,7 +99,7 @@ def test_every_run_judges_few_products():
 @pytest.mark.parametrize("function", ["conv2d", "conv2d_grad_input", "conv2d_grad_weight"])
 def test_every_run_sees_columns_of_more_than_four_mib(function, monkeypatch):
     """Im2col, wrong where an image has several blocks: all but the first lie a row too high."""
-    monkeypatch.setattr("conformance.examine.PATIENCE", 5)
+    monkeypatch.setattr("conformance.checking.check_run.PATIENCE", 5)
 
     def wrong(*asked):
         for block in blocks(*asked):
@@ -304,7 +304,9 @@ def case(function, *names):
 def test_faults_of_large_layers_are_caught_and_shown(name, monkeypatch):
     planted = FAULTS[name]
     if not planted.small:
-        monkeypatch.setattr("conformance.examine.PATIENCE", 15)  # seconds to look for a small call
+        monkeypatch.setattr(
+            "conformance.checking.check_run.PATIENCE", 15
+        )  # seconds to look for a small call
     candidate = backend((planted.function,), **{planted.function: planted.wrong})
     judged = case(planted.function, planted.layer)
     outcome = examine(wrap(candidate), *judged, examples=300, seed=1, at_scale=True)

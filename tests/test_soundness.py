@@ -7,9 +7,9 @@ from types import SimpleNamespace
 
 import pytest
 
-from conformance.registry import wrap
+from conformance.backends.registry import wrap
 from implementations import im2col
-from oracle.rounding import FORMATS
+from oracle.float_formats import FORMATS
 from tests.power import soundness
 from tests.power.soundness import (
     Shard,

@@ -9,20 +9,20 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 
-from conformance.certificate import FoundMismatch
-from conformance.certify import checks
-from conformance.examine import examine
-from conformance.mismatch import Mismatch
+from conformance.backends.mismatch import Mismatch
+from conformance.backends.registry import wrap
+from conformance.checking.check_run import examine
 from conformance.operators import OPERATORS
-from conformance.properties import PROPERTIES
-from conformance.registry import wrap
-from conformance.variations import (
+from conformance.operators.variations import (
     alone,
     drawn,
     places,
 )
+from conformance.properties import PROPERTIES
+from conformance.reports.certificate import FoundMismatch
+from conformance.runs.certify import checks
 from implementations import im2col as good
-from oracle.formula import Chained, algebra, argument_names, ask, output_of
+from oracle.declaration import Chained, algebra, argument_names, ask, output_of
 from tests.planted.fault import family
 
 
@@ -34,7 +34,7 @@ def _verdicts_only(monkeypatch):
         del unsteady
         return FoundMismatch("", "", exam.broken[1].headline, "")
 
-    monkeypatch.setattr("conformance.examine.Examination.reported", reported)
+    monkeypatch.setattr("conformance.checking.check_run.Examination.reported", reported)
 
 
 def functions():

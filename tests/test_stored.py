@@ -17,14 +17,16 @@ import pytest
 from typer.testing import CliRunner
 
 import conformance
-from conformance import command, counterexample, playback, schema
-from conformance.certificate import Certificate, Outcome, digest, outcome_of, scheme
-from conformance.certify import certificate, run_check
-from conformance.checks import checks
+from conformance.backends.registry import IN_PROCESS, ISOLATED, UnknownBackend, load
+from conformance.checking import counterexample
+from conformance.checking.checks import checks
 from conformance.cli import app
-from conformance.journal import Journal, JournalError, Journals, Kept, acts_in, read
 from conformance.operators import OPERATORS
-from conformance.registry import IN_PROCESS, ISOLATED, UnknownBackend, load
+from conformance.reports import schema
+from conformance.reports.certificate import Certificate, Outcome, digest, outcome_of, scheme
+from conformance.runs import command, playback
+from conformance.runs.certify import certificate, run_check
+from conformance.runs.journal import Journal, JournalError, Journals, Kept, acts_in, read
 from tests.fuzz import NAME, changed
 
 ROOT = Path(__file__).parent.parent
@@ -754,7 +756,7 @@ def test_a_disk_that_fills_up_costs_no_verdict(folder, monkeypatch):
 
 
 def _wrapped(one):
-    from conformance.registry import wrap
+    from conformance.backends.registry import wrap
 
     return wrap(one, "mine")
 

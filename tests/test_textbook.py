@@ -7,13 +7,13 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 
-from conformance.certify import checks
-from conformance.examine import examine
+from conformance.backends.registry import wrap
+from conformance.checking.check_run import examine
 from conformance.operators import OPERATORS
-from conformance.registry import wrap
-from conformance.textbook import REGION, smallest, textbook, with_ones
+from conformance.operators.textbook import REGION, smallest, textbook, with_ones
+from conformance.runs.certify import checks
 from implementations import im2col as good
-from oracle.formula import Chained, algebra
+from oracle.declaration import Chained, algebra
 
 BY_NAME = {operator.name: operator for operator in OPERATORS}
 PLAIN = [o for o in OPERATORS if not isinstance(algebra(o.formula), Chained)]

@@ -9,11 +9,11 @@ import pytest
 
 import conformance
 import oracle
-from conformance import explain
-from conformance.protocol import read_contract
+from conformance.backends.contract import read_contract
+from conformance.reports import explain
 from implementations import cuda_source, im2col
-from oracle.transforms import TILES, transform, worst_side
-from oracle.truth import truth
+from oracle.expected.transform_bounds import TILES, transform, worst_side
+from oracle.expected.truth import truth
 from tests import transformed
 from tests.calls import call
 
@@ -260,5 +260,7 @@ def test_a_file_of_kernels_can_claim_it(tmp_path):
 
 
 def test_it_is_explained():
-    assert any("oracle.transforms" in sentence for sentence in explain.judged(oracle.conv2d))
-    assert not any("oracle.transforms" in s for s in explain.judged(oracle.linear))
+    assert any(
+        "oracle.expected.transform_bounds" in sentence for sentence in explain.judged(oracle.conv2d)
+    )
+    assert not any("oracle.expected.transform_bounds" in s for s in explain.judged(oracle.linear))

@@ -12,12 +12,12 @@ import numpy as np
 import pytest
 
 import oracle
-from conformance.backend import FUNCTIONS
-from conformance.checks import checks
-from conformance.examine import Examination, examine
-from conformance.registry import wrap
+from conformance.backends.backend import FUNCTIONS
+from conformance.backends.registry import wrap
+from conformance.checking.check_run import Examination, examine
+from conformance.checking.checks import checks
 from implementations import im2col
-from oracle.formula import Chained, algebra, output_of
+from oracle.declaration import Chained, algebra, output_of
 
 ORACLE = {name: getattr(oracle, name) for name in FUNCTIONS}
 CASES = {}
@@ -161,8 +161,8 @@ def run(script, functions):
 @pytest.fixture
 def quick(monkeypatch):
     """Look for no wrong formula that explains a fault, and for few other faults: both take time."""
-    monkeypatch.setattr("conformance.examine.FURTHER", 2)
-    monkeypatch.setattr("conformance.examine.explanations", lambda *_: [])
+    monkeypatch.setattr("conformance.checking.check_run.FURTHER", 2)
+    monkeypatch.setattr("conformance.checking.check_run.explanations", lambda *_: [])
 
 
 def require_true(functions, case, script_backend, contract, monkeypatch):

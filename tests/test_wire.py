@@ -13,11 +13,11 @@ import numpy as np
 import pytest
 
 import conformance
-from conformance.backend import FUNCTIONS
-from conformance.candidate import Request
-from conformance.isolation.isolated import Isolated, Limits, Unloadable, _memory, _Worker
-from conformance.isolation.wire import Garbled, Line, Segment
-from conformance.registry import IN_PROCESS, Confinement
+from conformance.backends.backend import FUNCTIONS
+from conformance.backends.caller import Request
+from conformance.backends.isolation.isolated import Isolated, Limits, Unloadable, _memory, _Worker
+from conformance.backends.isolation.wire import Garbled, Line, Segment
+from conformance.backends.registry import IN_PROCESS, Confinement
 
 LIMITS = Limits(call=5, first=20, start=20, memory=2**29, processes=32)
 ONE = np.ones((1, 3, 2, 2), np.float32)

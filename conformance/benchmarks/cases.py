@@ -11,22 +11,22 @@ from typing import Any, NamedTuple, TypeAlias
 import numpy as np
 
 import oracle
-from conformance.backend import Backend
+from conformance.backends.backend import Backend
 from conformance.benchmarks.measure import Sides
-from conformance.judge import require_truth
-from conformance.layers import CLASSIFIERS, NETWORKS, UP_CONVOLUTIONS
-from conformance.operator import Operator
 from conformance.operators.conv2d import CONV2D
 from conformance.operators.conv_transpose2d import CONV_TRANSPOSE2D
 from conformance.operators.linear import LINEAR
+from conformance.operators.network_layers import CLASSIFIERS, NETWORKS, UP_CONVOLUTIONS
+from conformance.operators.record import Operator
+from conformance.properties.comparison import require_truth
 from conformance.properties.scale import require_layer
 from conformance.scale import workloads
 from conformance.scale.convolution import ROLES
 from conformance.scale.data import layer_call
-from oracle.formula import Call, Formula, is_data, output_of
-from oracle.geometry import Array
-from oracle.max_pool2d import max_pool2d_values
-from oracle.transforms import DIRECT
+from oracle.declaration import Call, Formula, is_data, output_of
+from oracle.expected.transform_bounds import DIRECT
+from oracle.formulas.max_pool2d import max_pool2d_values
+from oracle.shapes import Array
 
 SUMS = (CONV2D, CONV_TRANSPOSE2D, LINEAR)
 BATCHES = (1, 8)

@@ -16,6 +16,7 @@ from pathlib import Path
 
 import typer
 
+from conformance.backends.caller import printable
 from conformance.benchmarks.history import (
     HistoryError,
     Saved,
@@ -28,7 +29,6 @@ from conformance.benchmarks.history import (
 )
 from conformance.benchmarks.hooks import NO_PLUGIN, SUITE, TESTS
 from conformance.benchmarks.pictures import SUMS, draw
-from conformance.candidate import printable
 
 LAST = "last"  # the run to compare with: the last one that was kept
 

@@ -2,7 +2,7 @@
 
 import pytest
 
-from conformance.plugin import activate, activate_benchmarks
+from conformance.pytest_plugin.entry import activate, activate_benchmarks
 
 
 def pytest_addoption(pluginmanager: pytest.PytestPluginManager) -> None:

@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any, TypeAlias
 
 from conformance.benchmarks.results import Timing, timing
-from conformance.schema import Malformed, parsed, require
+from conformance.reports.schema import Malformed, parsed, require
 
 LEAST = 0.10  # a change of the mean that is worth telling
 LEVEL = 0.01  # of all tests of one comparison together

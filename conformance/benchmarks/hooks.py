@@ -11,13 +11,14 @@ from typing import Any
 
 import pytest
 
-from conformance.backend import Backend
+from conformance.backends.backend import Backend
+from conformance.backends.registry import IN_PROCESS, SHIPPED, UnknownBackend, UnusableBackend
+from conformance.backends.single_thread import one_thread
 from conformance.benchmarks import cases, measure
 from conformance.benchmarks.results import lines, machine, of_benchmarks
-from conformance.environment import environment
-from conformance.fingerprint import files_of
-from conformance.registry import IN_PROCESS, SHIPPED, UnknownBackend, UnusableBackend, load
-from conformance.threads import one_thread
+from conformance.runs.environment import environment
+from conformance.runs.fingerprint import files_of
+from conformance.runs.loading import load
 
 TESTS = Path(__file__).with_name("test_functions.py")
 SUITE = Path(__file__).with_name("test_suite.py")

@@ -10,11 +10,11 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from conformance.backend import Backend
-from conformance.candidate import Candidate
-from conformance.mismatch import Mismatch
-from oracle.formula import Call, Formula, argument_names, output_of
-from oracle.geometry import Array
+from conformance.backends.backend import Backend
+from conformance.backends.caller import Candidate
+from conformance.backends.mismatch import Mismatch
+from oracle.declaration import Call, Formula, argument_names, output_of
+from oracle.shapes import Array
 
 SHORTEST = 1e-3  # seconds of a round: shorter calls are repeated, or the clock would be timed
 LEAST, MOST = 10, 60  # rounds: fewer tell no change of a few per cent from noise

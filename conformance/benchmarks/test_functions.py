@@ -6,16 +6,16 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from conformance.backends.mismatch import Mismatch
+from conformance.backends.single_thread import one_thread
 from conformance.benchmarks.cases import Case, moved
 from conformance.benchmarks.hooks import BENCH
 from conformance.benchmarks.measure import Product, Timed, rounds
-from conformance.mismatch import Mismatch
-from conformance.threads import one_thread
 
 if TYPE_CHECKING:
     from pytest_benchmark.fixture import BenchmarkFixture
 
-    from conformance.backend import Backend
+    from conformance.backends.backend import Backend
 
 
 def test_function(

@@ -11,19 +11,19 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from conformance.backends.single_thread import one_thread
 from conformance.benchmarks import measure
 from conformance.benchmarks.hooks import BENCH
 from conformance.benchmarks.results import SUITE
-from conformance.certify import run_check
-from conformance.checks import checks
+from conformance.checking.checks import checks
 from conformance.operators.conv2d import CONV2D
-from conformance.threads import one_thread
+from conformance.runs.certify import run_check
 from oracle import conv2d
 
 if TYPE_CHECKING:
     from pytest_benchmark.fixture import BenchmarkFixture
 
-    from conformance.backend import Backend
+    from conformance.backends.backend import Backend
 
 EXAMPLES = 60
 ROUNDS = measure.LEAST

@@ -17,11 +17,12 @@ from rich.console import Console
 
 import oracle
 from conformance import check
-from conformance.backend import Backend
-from conformance.registry import UnknownBackend, UnusableBackend, load
-from conformance.threads import one_thread
-from oracle.geometry import Array
-from oracle.network import Step, backward, forward
+from conformance.backends.backend import Backend
+from conformance.backends.registry import UnknownBackend, UnusableBackend
+from conformance.backends.single_thread import one_thread
+from conformance.runs.loading import load
+from oracle.chains.network import Step, backward, forward
+from oracle.shapes import Array
 
 NO_SKLEARN = "scikit-learn is not installed: pip install 'gradoracle[examples]'"
 OPERATORS = ("conv2d", "tanh", "avg_pool2d", "linear", "cross_entropy", "sgd_step")

@@ -4,13 +4,21 @@ from __future__ import annotations
 
 import numpy as np
 
+from conformance.backends.mismatch import Answer
 from conformance.misconceptions import batch, conv2d, conv_transpose2d, elementwise, pooling
 from conformance.misconceptions.misconception import Loss, Misconception, Wrong
-from conformance.mismatch import Answer
-from oracle.formula import Composed, Formula, Multilinear, Selection, algebra, is_place, operands
-from oracle.geometry import Array
-from oracle.rounding import FORMATS, HALVES
-from oracle.truth import data_dtype, truth
+from oracle.declaration import (
+    Composed,
+    Formula,
+    Multilinear,
+    Selection,
+    algebra,
+    is_place,
+    operands,
+)
+from oracle.expected.truth import data_dtype, truth
+from oracle.float_formats import FORMATS, HALVES
+from oracle.shapes import Array
 
 MISCONCEPTIONS: tuple[Misconception, ...] = (
     *conv2d.MISCONCEPTIONS,

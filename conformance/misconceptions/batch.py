@@ -8,8 +8,8 @@ import numpy as np
 
 from conformance.misconceptions.misconception import Misconception, Wrong, right
 from conformance.operators import OPERATORS
-from oracle.formula import Chained, Formula, algebra, evaluate, images
-from oracle.geometry import Array
+from oracle.declaration import Chained, Formula, algebra, evaluate, images
+from oracle.shapes import Array
 
 ROWS = ("softmax", "softmax_grad", "cross_entropy_grad")  # of which every image has its own
 

@@ -23,8 +23,8 @@ from conformance.misconceptions.misconception import (
     zeros,
 )
 from conformance.misconceptions.walks import misread
-from oracle.formula import Formula, evaluate
-from oracle.geometry import Array, remainder
+from oracle.declaration import Formula, evaluate
+from oracle.shapes import Array, remainder
 
 FORWARD, DX, DW, DB = "conv2d", "conv2d_grad_input", "conv2d_grad_weight", "conv2d_grad_bias"
 ALL = (FORWARD, DX, DW)

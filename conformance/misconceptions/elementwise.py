@@ -22,8 +22,8 @@ from conformance.misconceptions.misconception import (
     without,
     zeros,
 )
-from oracle.formula import Formula, evaluate
-from oracle.geometry import Array
+from oracle.declaration import Formula, evaluate
+from oracle.shapes import Array
 
 GRADIENTS = ("relu_grad", "leaky_relu_grad", "sigmoid_grad", "tanh_grad")
 LINEAR = ("linear", "linear_grad_input", "linear_grad_weight", "linear_grad_bias")

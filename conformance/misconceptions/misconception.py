@@ -17,9 +17,9 @@ from typing import Any, NamedTuple, TypeAlias
 
 import numpy as np
 
-from oracle.formula import Call, Formula, evaluate, is_data
-from oracle.geometry import Array
-from oracle.rounding import widened
+from oracle.declaration import Call, Formula, evaluate, is_data
+from oracle.float_formats import widened
+from oracle.shapes import Array
 
 
 class Loss(NamedTuple):

@@ -23,8 +23,8 @@ from conformance.misconceptions.misconception import (
     zeros,
 )
 from conformance.misconceptions.walks import divisors, misread
-from oracle.formula import Formula, evaluate
-from oracle.geometry import Array
+from oracle.declaration import Formula, evaluate
+from oracle.shapes import Array
 
 MAX, PLACES, MAX_DX, VJP = (
     "max_pool2d_values",

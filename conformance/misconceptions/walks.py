@@ -13,9 +13,9 @@ from typing import Any
 import numpy as np
 
 from conformance.misconceptions.misconception import Bend, Misconception, Wrong, bent
-from oracle.formula import Formula
-from oracle.geometry import Array, Shape
-from oracle.truth import answer_shape
+from oracle.declaration import Formula
+from oracle.expected.truth import answer_shape
+from oracle.shapes import Array, Shape
 
 MOST = 2_000_000  # numbers of an array on the way: enough for the calls that are explained
 

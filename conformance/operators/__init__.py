@@ -1,6 +1,5 @@
 """Every operator of the suite.  To add one: write its module, then name it here."""
 
-from conformance.operator import Operator
 from conformance.operators.activations import LEAKY_RELU, RELU, SIGMOID, TANH
 from conformance.operators.avg_pool2d import AVG_POOL2D
 from conformance.operators.conv2d import CONV2D
@@ -9,6 +8,7 @@ from conformance.operators.linear import LINEAR
 from conformance.operators.loss import CROSS_ENTROPY, SOFTMAX
 from conformance.operators.max_pool2d import MAX_POOL2D
 from conformance.operators.network import NETWORK
+from conformance.operators.record import Operator
 from conformance.operators.update import BATCH_MEAN, SGD_STEP
 
 OPERATORS: tuple[Operator, ...] = (

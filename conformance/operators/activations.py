@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 import oracle
-from conformance.data import (
+from conformance.drawing.values import (
     Arrays,
     Fill,
     Random,
@@ -26,10 +26,10 @@ from conformance.data import (
     styles,
     wide_range,
 )
-from conformance.operator import Arguments, Operator, Policies, Styles
-from conformance.operators import shape_cover, shapes
-from oracle.formula import Call, Formula
-from oracle.rounding import Format
+from conformance.operators import arrays, shape_cover
+from conformance.operators.record import Arguments, Operator, Policies, Styles
+from oracle.declaration import Call, Formula
+from oracle.float_formats import Format
 
 SLOPES = (
     0.25,
@@ -148,7 +148,7 @@ def arguments(sizes: Mapping[str, int]) -> Arguments:
     Raises:
         ValueError: there is no such shape.
     """
-    shape = shapes.shape_of(sizes)
+    shape = arrays.shape_of(sizes)
     options = {"negative_slope": SLOPES[sizes["slope"]]} if "slope" in sizes else {}
     return Arguments({"z": shape, "grad_output": shape}, options)
 
@@ -175,7 +175,7 @@ def _operator(
     return Operator(
         formula=formula,
         gradients={gradient: "z"},
-        geometry=partial(shapes.array, options=options),
+        geometry=partial(arrays.array, options=options),
         arguments=arguments,
         witness=of,
         styles=numbers,
@@ -183,7 +183,7 @@ def _operator(
         curvature=lambda _: curvature,
         share=0.3,
         covers=shape_cover.elementwise({n: range(a, b + 1) for n, (a, b) in options.items()}),
-        corners=shapes.corners(
+        corners=arrays.corners(
             dict.fromkeys(options, 0), corner_style, special=SPECIAL, each=options
         ),
     )

@@ -5,9 +5,9 @@ from functools import partial
 from typing import Any
 
 import oracle
-from conformance.operator import Arguments, Corner, Operator
 from conformance.operators import pooling, pooling_cover
-from oracle.geometry import pool_shape
+from conformance.operators.record import Arguments, Corner, Operator
+from oracle.shapes import pool_shape
 
 # More pixels than 15 bits count, as the global pooling of an image has.
 MANY_PIXELS = Corner(

@@ -5,7 +5,7 @@ from math import prod
 from typing import Any, NamedTuple
 
 import oracle
-from conformance.choices import (
+from conformance.drawing.choices import (
     BATCH_LIMITS,
     BLOCKS,
     LIMITS,
@@ -17,9 +17,11 @@ from conformance.choices import (
     Range,
     Ranges,
 )
-from conformance.data import fractions_in, halves_that_cancel
-from conformance.layers import NETWORKS, layers
-from conformance.operator import (
+from conformance.drawing.values import fractions_in, halves_that_cancel
+from conformance.operators import layer_options
+from conformance.operators.convolution_cover import COVERS
+from conformance.operators.network_layers import NETWORKS, layers
+from conformance.operators.record import (
     Arguments,
     Corner,
     Geometry,
@@ -31,9 +33,7 @@ from conformance.operator import (
     past_limits,
     two_large,
 )
-from conformance.operators import layer_options
-from conformance.operators.convolution_cover import COVERS
-from oracle.geometry import Pair, conv2d_shapes, extent
+from oracle.shapes import Pair, conv2d_shapes, extent
 
 # What a free geometry draws from.  `rows` counts output pixels of a side and `rest` the pixels
 # that no window reaches, so the image is sized last and fits whatever was drawn.

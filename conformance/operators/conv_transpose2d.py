@@ -10,13 +10,21 @@ from functools import partial
 from typing import Any
 
 import oracle
-from conformance.choices import Choices
-from conformance.coverage import Cover
-from conformance.covering import Chosen
-from conformance.layers import UP_CONVOLUTIONS
-from conformance.operator import Arguments, Corner, Geometry, Operator, Size, Variant, Workload
+from conformance.drawing.choices import Choices
+from conformance.drawing.coverage import Cover
+from conformance.drawing.covering import Chosen
 from conformance.operators import conv2d, convolution_cover, layer_options
-from oracle.geometry import Pair, conv_transpose2d_shapes, extent
+from conformance.operators.network_layers import UP_CONVOLUTIONS
+from conformance.operators.record import (
+    Arguments,
+    Corner,
+    Geometry,
+    Operator,
+    Size,
+    Variant,
+    Workload,
+)
+from oracle.shapes import Pair, conv_transpose2d_shapes, extent
 
 SIDES = ("height", "width")
 

@@ -11,10 +11,10 @@ from dataclasses import dataclass, replace
 from itertools import product
 from typing import Any, TypeAlias
 
-from conformance.choices import Choices
-from conformance.operator import Variant
+from conformance.drawing.choices import Choices
 from conformance.operators.pooling_cover import is_legal
-from oracle.geometry import Pair, extent
+from conformance.operators.record import Variant
+from oracle.shapes import Pair, extent
 
 SIDES = ("height", "width")
 Sizes: TypeAlias = Mapping[str, int]

@@ -5,11 +5,19 @@ from functools import partial
 from typing import Any
 
 import oracle
-from conformance.choices import LONG, LONGER, MANY, SHORTER
-from conformance.data import fractions_in, halves_that_cancel
-from conformance.layers import CLASSIFIERS
-from conformance.operator import Arguments, Corner, Operator, Size, Workload, past_limits, two_large
-from conformance.operators import shape_cover, shapes
+from conformance.drawing.choices import LONG, LONGER, MANY, SHORTER
+from conformance.drawing.values import fractions_in, halves_that_cancel
+from conformance.operators import arrays, shape_cover
+from conformance.operators.network_layers import CLASSIFIERS
+from conformance.operators.record import (
+    Arguments,
+    Corner,
+    Operator,
+    Size,
+    Workload,
+    past_limits,
+    two_large,
+)
 
 NAMES = ("images", "inputs", "outputs")
 LAYERS = (
@@ -119,7 +127,7 @@ LINEAR = Operator(
         oracle.linear_grad_bias: "bias",
     },
     geometry=partial(
-        shapes.matrix, names=NAMES, options={"bias": (0, 1)}, layers=LAYERS, most=WORK
+        arrays.matrix, names=NAMES, options={"bias": (0, 1)}, layers=LAYERS, most=WORK
     ),
     arguments=arguments,
     witness=_witness,

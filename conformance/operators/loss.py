@@ -7,8 +7,8 @@ from typing import Any
 import numpy as np
 
 import oracle
-from conformance.choices import PAST, THREADS, TWO
-from conformance.data import (
+from conformance.drawing.choices import PAST, THREADS, TWO
+from conformance.drawing.values import (
     Arrays,
     Random,
     Shapes,
@@ -20,10 +20,18 @@ from conformance.data import (
     small_integers,
     styles,
 )
-from conformance.operator import Arguments, Corner, Operator, Size, Styles, past_limits, two_large
-from conformance.operators import shape_cover, shapes
-from oracle.geometry import Array
-from oracle.rounding import Format
+from conformance.operators import arrays, shape_cover
+from conformance.operators.record import (
+    Arguments,
+    Corner,
+    Operator,
+    Size,
+    Styles,
+    past_limits,
+    two_large,
+)
+from oracle.float_formats import Format
+from oracle.shapes import Array
 
 LAYERS = (("ten classes", (10,)), ("two classes", (2,)), ("ImageNet classes", (1000,)))
 NAMES = ("images", "classes")
@@ -226,7 +234,7 @@ STYLES = Styles(
 
 def _softmax_arguments(sizes: Mapping[str, int]) -> Arguments:
     """Return shape and axis; `axis` counts modulo the number of axes, from the end if asked."""
-    shape = shapes.shape_of(sizes)
+    shape = arrays.shape_of(sizes)
     axis = sizes["axis"] % len(shape)
     if shape[axis] < 1:
         axis = (axis + 1) % len(shape)
@@ -253,7 +261,7 @@ def _softmax_witness(torch: Any) -> Callable[..., Any]:
     return softmax
 
 
-ROW = {**dict.fromkeys(shapes.AXES, 1), "axes": 2, "axis": 1, "from_end": 0}
+ROW = {**dict.fromkeys(arrays.AXES, 1), "axes": 2, "axis": 1, "from_end": 0}
 
 
 # Along a direction of zeros and ones the probability of those classes together is a logistic
@@ -261,7 +269,7 @@ ROW = {**dict.fromkeys(shapes.AXES, 1), "axes": 2, "axis": 1, "from_end": 0}
 SOFTMAX = Operator(
     formula=oracle.softmax,
     gradients={oracle.softmax_grad: "z"},
-    geometry=partial(shapes.array, options={"axis": (0, 3), "from_end": (0, 1)}),
+    geometry=partial(arrays.array, options={"axis": (0, 3), "from_end": (0, 1)}),
     arguments=_softmax_arguments,
     witness=_softmax_witness,
     styles=STYLES,
@@ -270,11 +278,11 @@ SOFTMAX = Operator(
     share=0.3,
     covers=shape_cover.along_an_axis(),
     corners=(
-        *shapes.along({"from_end": 0}, FEW_LOGITS),
+        *arrays.along({"from_end": 0}, FEW_LOGITS),
         Corner(
             "impossible classes first",
             {
-                **dict.fromkeys(shapes.AXES, 1),
+                **dict.fromkeys(arrays.AXES, 1),
                 "axes": 2,
                 "images": 3,
                 "channels": 65,
@@ -340,7 +348,7 @@ CROSS_ENTROPY = Operator(
     formula=oracle.cross_entropy,
     gradients={oracle.cross_entropy_grad: "logits"},
     geometry=partial(
-        shapes.matrix, names=NAMES, options={"mean": (0, 1)}, layers=LAYERS, most=LOGITS
+        arrays.matrix, names=NAMES, options={"mean": (0, 1)}, layers=LAYERS, most=LOGITS
     ),
     arguments=_loss_arguments,
     witness=_loss_witness,

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 
 import oracle
-from conformance.data import (
+from conformance.drawing.values import (
     FLOATS,
     Arrays,
     Random,
@@ -21,12 +21,12 @@ from conformance.data import (
     small_integers,
     styles,
 )
-from conformance.operator import Arguments, Operator, Policies, Styles
 from conformance.operators import pooling, pooling_cover
-from oracle.formula import Call, Formula
-from oracle.geometry import Array, Pair, Shape, pool_shape
-from oracle.max_pool2d import max_pool2d_indices, max_pool2d_values
-from oracle.rounding import Format, widened
+from conformance.operators.record import Arguments, Operator, Policies, Styles
+from oracle.declaration import Call, Formula
+from oracle.float_formats import Format, widened
+from oracle.formulas.max_pool2d import max_pool2d_indices, max_pool2d_values
+from oracle.shapes import Array, Pair, Shape, pool_shape
 
 OPTIONS = ("kernel_size", "stride", "padding", "dilation", "ceil_mode")
 

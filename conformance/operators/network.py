@@ -6,15 +6,15 @@ from typing import Any
 
 import numpy as np
 
-from conformance.choices import Choices
-from conformance.data import Arrays, Random, Shapes, small_integers, styles
-from conformance.operator import Arguments, Geometry, Operator, Size, Styles, rounded
+from conformance.drawing.choices import Choices
+from conformance.drawing.values import Arrays, Random, Shapes, small_integers, styles
 from conformance.operators.activations import SLOPES
+from conformance.operators.record import Arguments, Geometry, Operator, Size, Styles, rounded
 from conformance.operators.update import RATES
-from oracle.formula import Call
-from oracle.geometry import Pair, Shape, check_integer, conv2d_shapes, pool_shape
-from oracle.network import ACTIVATIONS, Step, network_backward
-from oracle.rounding import Format
+from oracle.chains.network import ACTIVATIONS, Step, network_backward
+from oracle.declaration import Call
+from oracle.float_formats import Format
+from oracle.shapes import Pair, Shape, check_integer, conv2d_shapes, pool_shape
 
 FUNCTIONS = tuple(ACTIVATIONS)
 POOLS = ("none", "max_pool2d", "avg_pool2d")

@@ -3,9 +3,10 @@
 from collections.abc import Mapping
 from typing import Any
 
-from conformance.choices import BATCH_LIMITS, LIMITS, MANY, THREADS, Choices, Range, Ranges
-from conformance.data import increasing, styles
-from conformance.operator import (
+from conformance.drawing.choices import BATCH_LIMITS, LIMITS, MANY, THREADS, Choices, Range, Ranges
+from conformance.drawing.values import increasing, styles
+from conformance.operators import layer_options
+from conformance.operators.record import (
     Corner,
     Geometry,
     Size,
@@ -14,8 +15,7 @@ from conformance.operator import (
     past_limits,
     two_large,
 )
-from conformance.operators import layer_options
-from oracle.geometry import Pair, Shape, extent, pool_shape
+from oracle.shapes import Pair, Shape, extent, pool_shape
 
 SIDES = ("height", "width")
 

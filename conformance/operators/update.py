@@ -5,10 +5,10 @@ from functools import partial
 from typing import Any
 
 import oracle
-from conformance.choices import FAR, THREADS
-from conformance.data import FLOATS, large_mean, only_the_last, styles
-from conformance.operator import Arguments, Corner, Operator, Styles
-from conformance.operators import shape_cover, shapes
+from conformance.drawing.choices import FAR, THREADS
+from conformance.drawing.values import FLOATS, large_mean, only_the_last, styles
+from conformance.operators import arrays, shape_cover
+from conformance.operators.record import Arguments, Corner, Operator, Styles
 
 RATES = (
     0.5,
@@ -26,14 +26,14 @@ RATES = (
 
 
 def _mean_arguments(sizes: Mapping[str, int]) -> Arguments:
-    shape = shapes.shape_of(sizes)
+    shape = arrays.shape_of(sizes)
     if shape[0] < 1 or len(shape) < 2:
         raise ValueError(f"there must be an image's gradient to average, got {[*shape]}")
     return Arguments({"gradient_per_image": shape}, {})
 
 
 def _step_arguments(sizes: Mapping[str, int]) -> Arguments:
-    shape = shapes.shape_of(sizes)
+    shape = arrays.shape_of(sizes)
     return Arguments(
         {"parameter": shape, "gradient": shape}, {"learning_rate": RATES[sizes["rate"]]}
     )
@@ -57,18 +57,18 @@ def _step_witness(torch: Any) -> Callable[..., Any]:
 
 
 (LAST,) = styles(only_the_last)
-ONE_COLUMN = {"axes": 2, **dict.fromkeys(shapes.AXES, 1)}
+ONE_COLUMN = {"axes": 2, **dict.fromkeys(arrays.AXES, 1)}
 BATCH_MEAN = Operator(
     formula=oracle.batch_mean,
     gradients={},
-    geometry=partial(shapes.array, options={}, empty=False, least=2),
+    geometry=partial(arrays.array, options={}, empty=False, least=2),
     arguments=_mean_arguments,
     witness=_mean_witness,
     styles=Styles(floats=(*FLOATS, *styles(large_mean))),
     share=0.3,
     covers=shape_cover.elementwise({}, least=2),
     corners=(
-        *shapes.corners({}),
+        *arrays.corners({}),
         *(
             Corner(f"{count} images, the last one alone", {**ONE_COLUMN, "images": count}, LAST)
             for count in (65, THREADS + 1, FAR)
@@ -78,10 +78,10 @@ BATCH_MEAN = Operator(
 SGD_STEP = Operator(
     formula=oracle.sgd_step,
     gradients={},
-    geometry=partial(shapes.array, options={"rate": (0, len(RATES) - 1)}),
+    geometry=partial(arrays.array, options={"rate": (0, len(RATES) - 1)}),
     arguments=_step_arguments,
     witness=_step_witness,
     share=0.3,
     covers=shape_cover.elementwise({"rate": range(len(RATES))}),
-    corners=shapes.corners({"rate": 0}, each={"rate": (0, len(RATES) - 1)}),
+    corners=arrays.corners({"rate": 0}, each={"rate": (0, len(RATES) - 1)}),
 )

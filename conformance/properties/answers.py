@@ -7,14 +7,14 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from conformance.backend import Backend
-from conformance.judge import require_form, truth_of
-from conformance.mismatch import Mismatch
-from conformance.operator import Operator
+from conformance.backends.backend import Backend
+from conformance.backends.mismatch import Mismatch
+from conformance.operators.record import Operator
+from conformance.properties.comparison import require_form, truth_of
 from conformance.properties.property import NotJudged
-from oracle.formula import Call, Formula, images, is_place, operands
-from oracle.geometry import Array
-from oracle.truth import answer_dtype, answer_shape, data_dtype
+from oracle.declaration import Call, Formula, images, is_place, operands
+from oracle.expected.truth import answer_dtype, answer_shape, data_dtype
+from oracle.shapes import Array
 
 ROOM = 1 + 2.0**-40  # for rounding in the sums of bounds, which are float64
 

@@ -8,11 +8,10 @@ from typing import Any
 
 import numpy as np
 
-from conformance.backend import Backend
-from conformance.judge import require_form
-from conformance.mismatch import Mismatch
-from conformance.operator import Operator
+from conformance.backends.backend import Backend
+from conformance.backends.mismatch import Mismatch
 from conformance.operators.max_pool2d import maxima
+from conformance.operators.record import Operator
 from conformance.properties.answers import (
     ROOM,
     Answered,
@@ -24,6 +23,7 @@ from conformance.properties.answers import (
     require_close,
     two_images,
 )
+from conformance.properties.comparison import require_form
 from conformance.properties.property import NotJudged, holds
 from oracle import (
     conv2d,
@@ -32,11 +32,11 @@ from oracle import (
     max_pool2d_grad_input,
     max_pool2d_vjp,
 )
-from oracle.exact import inner
-from oracle.formula import Call, Formula, Multilinear, algebra, images, is_data, operands
-from oracle.geometry import Array
-from oracle.rounding import FORMATS
-from oracle.truth import answer_dtype, data_dtype, truth
+from oracle.declaration import Call, Formula, Multilinear, algebra, images, is_data, operands
+from oracle.expected.exact import inner
+from oracle.expected.truth import answer_dtype, data_dtype, truth
+from oracle.float_formats import FORMATS
+from oracle.shapes import Array
 
 EDGE = 6  # images at either end of a large batch that are asked for alone
 

@@ -10,20 +10,20 @@ from typing import Any
 import numpy as np
 
 import oracle
-from conformance.backend import Backend
-from conformance.judge import require_form
-from conformance.mismatch import Mismatch
-from conformance.operator import Operator
+from conformance.backends.backend import Backend
+from conformance.backends.mismatch import Mismatch
+from conformance.operators.record import Operator
 from conformance.properties.answers import Answered, direction, exact, require_close
+from conformance.properties.comparison import require_form
 from conformance.properties.property import NotJudged, holds
-from oracle.exact import inner
-from oracle.formula import Call, Chained, Formula, algebra, is_data
-from oracle.geometry import Array
-from oracle.max_pool2d import max_pool2d_indices, max_pool2d_values
-from oracle.network import ACTIVATIONS, PARAMETERS, Ask, Step, backward, forward
-from oracle.propagation import Bounded, Propagation, Undecided
-from oracle.rounding import FORMATS
-from oracle.truth import data_dtype
+from oracle.chains.network import ACTIVATIONS, PARAMETERS, Ask, Step, backward, forward
+from oracle.chains.propagation import Bounded, Propagation, Undecided
+from oracle.declaration import Call, Chained, Formula, algebra, is_data
+from oracle.expected.exact import inner
+from oracle.expected.truth import data_dtype
+from oracle.float_formats import FORMATS
+from oracle.formulas.max_pool2d import max_pool2d_indices, max_pool2d_values
+from oracle.shapes import Array
 
 NEEDS = (
     oracle.conv2d, oracle.conv2d_grad_input, oracle.conv2d_grad_weight, oracle.conv2d_grad_bias,

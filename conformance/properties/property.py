@@ -6,11 +6,11 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Literal, TypeAlias
 
-from conformance.backend import Backend, How
-from conformance.coverage import EACH, PAIRS, Cover
-from conformance.operator import Corner, Geometry, Kind, Operator, Size, Variant
-from conformance.profiles import PROFILES
-from oracle.formula import Call, Chained, Formula, algebra, argument_names
+from conformance.backends.backend import Backend, How
+from conformance.drawing.coverage import EACH, PAIRS, Cover
+from conformance.drawing.profiles import PROFILES
+from conformance.operators.record import Corner, Geometry, Kind, Operator, Size, Variant
+from oracle.declaration import Call, Chained, Formula, algebra, argument_names
 
 Check: TypeAlias = Callable[[Backend, Operator, Formula, Call], float]
 Where: TypeAlias = Callable[[Operator, Formula], bool]

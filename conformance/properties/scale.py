@@ -2,18 +2,18 @@
 
 import numpy as np
 
-from conformance.backend import Backend
-from conformance.judge import explained, require_form
-from conformance.mismatch import WrongElement
-from conformance.operator import Operator
+from conformance.backends.backend import Backend
+from conformance.backends.mismatch import WrongElement
+from conformance.operators.record import Operator
+from conformance.properties.comparison import explained, require_form
 from conformance.properties.property import NotJudged, holds
 from conformance.scale.convolution import ROLES, read
 from conformance.scale.data import LayerCall
 from conformance.scale.elements import chosen, exact, settled_by, share_of_bound
 from conformance.scale.projection import fresh, wrong_element
-from oracle.formula import Call, Formula
-from oracle.geometry import Array
-from oracle.truth import answer_dtype, data_dtype
+from oracle.declaration import Call, Formula
+from oracle.expected.truth import answer_dtype, data_dtype
+from oracle.shapes import Array
 
 
 def _has_layers(operator: Operator, formula: Formula) -> bool:

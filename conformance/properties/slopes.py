@@ -13,17 +13,17 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from conformance.backend import Backend
-from conformance.judge import truth_of
-from conformance.mismatch import Mismatch
-from conformance.operator import Operator
+from conformance.backends.backend import Backend
+from conformance.backends.mismatch import Mismatch
+from conformance.operators.record import Operator
 from conformance.properties.answers import ROOM, Answered, answer, direction, moved_by, with_bias
+from conformance.properties.comparison import truth_of
 from conformance.properties.property import NotJudged, holds
-from oracle.exact import inner
-from oracle.formula import Call, Formula, is_data
-from oracle.geometry import Array
-from oracle.rounding import FORMATS
-from oracle.truth import data_dtype
+from oracle.declaration import Call, Formula, is_data
+from oracle.expected.exact import inner
+from oracle.expected.truth import data_dtype
+from oracle.float_formats import FORMATS
+from oracle.shapes import Array
 
 ELEMENTS = 16  # how many elements of an argument are moved one by one, at most
 SMOOTH = 5  # and where every move costs two forward passes and their bounds

@@ -10,14 +10,12 @@ from typing import Any
 
 import numpy as np
 
-from conformance.backend import Backend, is_same
-from conformance.bad_arguments import bad_calls
-from conformance.judge import require_truth
-from conformance.layouts import PLACES
-from conformance.mismatch import Declined, Mismatch
-from conformance.operator import Operator
-from conformance.properties.property import NotJudged, holds, is_function
-from conformance.variations import (
+from conformance.backends.backend import Backend, is_same
+from conformance.backends.mismatch import Declined, Mismatch
+from conformance.drawing.invalid_calls import bad_calls
+from conformance.drawing.memory_layouts import PLACES
+from conformance.operators.record import Operator
+from conformance.operators.variations import (
     AND,
     TRIED,
     in_dtype,
@@ -27,10 +25,12 @@ from conformance.variations import (
     variations,
     without_images,
 )
-from oracle.formula import Call, Formula, argument_names, images, is_data, output_of
-from oracle.geometry import Array
-from oracle.rounding import dtype_of
-from oracle.truth import data_dtype
+from conformance.properties.comparison import require_truth
+from conformance.properties.property import NotJudged, holds, is_function
+from oracle.declaration import Call, Formula, argument_names, images, is_data, output_of
+from oracle.expected.truth import data_dtype
+from oracle.float_formats import dtype_of
+from oracle.shapes import Array
 
 ELSEWHERE = ","  # a layout: as NumPy makes it, in fresh memory
 REPEATS = 3

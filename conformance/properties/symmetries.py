@@ -8,12 +8,12 @@ from typing import Any, NamedTuple, TypeAlias
 
 import numpy as np
 
-from conformance.backend import Backend
-from conformance.judge import require_truth
-from conformance.mismatch import Declined, Mismatch
-from conformance.operator import Operator
+from conformance.backends.backend import Backend
+from conformance.backends.mismatch import Declined, Mismatch
 from conformance.operators.linear import LINEAR
+from conformance.operators.record import Operator
 from conformance.properties.answers import Answered, answer, require_close
+from conformance.properties.comparison import require_truth
 from conformance.properties.property import NotJudged, holds, is_function
 from oracle import (
     conv2d,
@@ -25,9 +25,9 @@ from oracle import (
     linear_grad_input,
     linear_grad_weight,
 )
-from oracle.formula import Call, Formula
-from oracle.geometry import Array
-from oracle.truth import data_dtype
+from oracle.declaration import Call, Formula
+from oracle.expected.truth import data_dtype
+from oracle.shapes import Array
 
 Pick: TypeAlias = Callable[[Array], Array]
 Axes: TypeAlias = Mapping[str, tuple[int, ...]]  # of a call's arrays, what lies along them

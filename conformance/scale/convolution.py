@@ -11,9 +11,9 @@ from typing import Literal, NamedTuple, TypeAlias
 import numpy as np
 
 import oracle
-from oracle.formula import Call, Formula
-from oracle.geometry import Array, Shape
-from oracle.modular import Options
+from oracle.declaration import Call, Formula
+from oracle.expected.random_projection import Options
+from oracle.shapes import Array, Shape
 
 Part: TypeAlias = Literal["y", "dx", "dw", "db"]
 Pairs: TypeAlias = list[tuple[list[int], list[int]]]

@@ -17,13 +17,13 @@ from typing import Any, Literal, NamedTuple, TypeAlias
 
 import numpy as np
 
-from conformance.operator import Operator
+from conformance.operators.record import Operator
 from conformance.scale.convolution import ROLES, Convolution, read
-from oracle.formula import Formula, argument_names
-from oracle.geometry import Array, Shape
-from oracle.modular import LARGEST
-from oracle.rounding import FORMATS
-from oracle.truth import answer_shape
+from oracle.declaration import Formula, argument_names
+from oracle.expected.random_projection import LARGEST
+from oracle.expected.truth import answer_shape
+from oracle.float_formats import FORMATS
+from oracle.shapes import Array, Shape
 
 Numbers: TypeAlias = Literal["whole numbers", "floats"]
 NUMBERS: tuple[Numbers, ...] = ("whole numbers", "floats")

@@ -10,9 +10,9 @@ import numpy as np
 
 import oracle
 from conformance.scale.convolution import Convolution, terms
-from oracle.exact import MultilinearTruth
-from oracle.geometry import Array
-from oracle.rounding import FORMATS
+from oracle.expected.exact import MultilinearTruth
+from oracle.float_formats import FORMATS
+from oracle.shapes import Array
 
 DRAWN = 16  # elements, beside those at the ends of all axes
 CLEAR = 2.0**-20  # of the bound: float64 decides what is farther from it than that

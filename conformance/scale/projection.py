@@ -1,10 +1,10 @@
 """Freivalds' check of a layer's answer, and the element that is wrong where it fails.
 
-`oracle.modular` derives how often a wrong answer passes.  What no random weights could see is
-looked at by itself: elements that are no whole numbers, NaN and infinity among them, and those
-beyond what any right answer has.  The weights are drawn after the answer has come, from the
-operating system's entropy: no backend can know them, and what is told of a wrong answer does not
-depend on them.
+`oracle.expected.random_projection` derives how often a wrong answer passes. What no random weights
+could see is looked at by itself: elements that are no whole numbers, NaN and infinity among them,
+and those beyond what any right answer has. The weights are drawn after the answer has come, from
+the operating system's entropy: no backend can know them, and what is told of a wrong answer does
+not depend on them.
 """
 
 from __future__ import annotations
@@ -15,8 +15,8 @@ from typing import Any
 import numpy as np
 
 from conformance.scale.convolution import Convolution, column
-from oracle import modular
-from oracle.geometry import Array
+from oracle.expected import random_projection
+from oracle.shapes import Array
 
 
 def fresh() -> np.random.Generator:
@@ -54,21 +54,21 @@ def _wrong_place(
     assert second is not None, "db has no places"  # noqa: S101
     rows = of.shape[0]
     columns = of.shape[1] * (options.groups if of.gives == "dw" else 1)
-    a, b = modular.draw(random, rows), modular.draw(random, columns)
+    a, b = random_projection.draw(random, rows), random_projection.draw(random, columns)
     if of.gives == "dw":
-        sums, whole = modular.weighted_filters(got, a, b, groups=options.groups)
-        want = modular.weighted_grad_weight(first, second, a, b, of.shape[2:], options)
+        sums, whole = random_projection.weighted_filters(got, a, b, groups=options.groups)
+        want = random_projection.weighted_grad_weight(first, second, a, b, of.shape[2:], options)
     elif of.gives == "dx":
-        sums, whole = modular.weighted_maps(got, a, b)
-        want = modular.weighted_grad_input(first, second, a, b, of.shape[2:], options)
+        sums, whole = random_projection.weighted_maps(got, a, b)
+        want = random_projection.weighted_grad_input(first, second, a, b, of.shape[2:], options)
     else:
-        sums, whole = modular.weighted_maps(got, a, b)
-        want = modular.weighted_conv2d(first, second, a, b, options)
+        sums, whole = random_projection.weighted_maps(got, a, b)
+        want = random_projection.weighted_conv2d(first, second, a, b, options)
     if of.bias is not None:
         by_channel = b.astype(np.int64) * of.bias.astype(np.int64)
         want = want + a.astype(np.int64).sum(keepdims=True) * by_channel.sum(keepdims=True)
     if not whole:
-        odd = ~((abs(got) <= modular.LARGEST) & (np.rint(got) == got))
+        odd = ~((abs(got) <= random_projection.LARGEST) & (np.rint(got) == got))
         return tuple(np.argwhere(odd)[0][2:].tolist())
     unequal = sums != want
     return tuple(np.argwhere(unequal)[0].tolist()) if unequal.any() else None

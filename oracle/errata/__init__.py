@@ -12,7 +12,7 @@ Task 2), and so is what is only missing (002 sets out to compute dL/db, and does
 
 from oracle.errata import diary, notebook, post, pooling  # noqa: F401, I001 - in the order of reading
 from oracle.errata.erratum import FOUND, Answers, Erratum, Undefined, convolution as counterexample
-from oracle.formula import Formula
+from oracle.declaration import Formula
 
 ERRATA: tuple[Erratum, ...] = tuple(FOUND)
 

@@ -5,14 +5,14 @@ from typing import Any
 
 import numpy as np
 
-from oracle import conv2d_forms
-from oracle.activations import leaky_relu_grad, relu, relu_grad
-from oracle.conv2d import conv2d, conv2d_grad_input, conv2d_grad_weight
+from oracle.declaration import Call, evaluate
+from oracle.document_forms import conv2d as conv2d_forms
 from oracle.errata.diary import TWO_PIXELS, gather
 from oracle.errata.erratum import Undefined, activation, assumption, convolution, misprint, read
-from oracle.formula import Call, evaluate
-from oracle.geometry import Array, Shape
-from oracle.softmax import probabilities, softmax_grad
+from oracle.formulas.activations import leaky_relu_grad, relu, relu_grad
+from oracle.formulas.conv2d import conv2d, conv2d_grad_input, conv2d_grad_weight
+from oracle.formulas.softmax import probabilities, softmax_grad
+from oracle.shapes import Array, Shape
 
 
 @misprint(

@@ -5,11 +5,8 @@ from typing import Any
 
 import numpy as np
 
-from oracle import conv2d_forms
-from oracle.activations import leaky_relu_grad, relu_grad, sigmoid_grad, tanh_grad
-from oracle.conv2d import conv2d, conv2d_grad_bias, conv2d_grad_input, conv2d_grad_weight
-from oracle.conv_transpose2d import conv_transpose2d
-from oracle.cross_entropy import cross_entropy_grad
+from oracle.declaration import Call, evaluate
+from oracle.document_forms import conv2d as conv2d_forms
 from oracle.errata.diary import FLIP
 from oracle.errata.erratum import (
     Undefined,
@@ -21,10 +18,13 @@ from oracle.errata.erratum import (
     misprint,
     read,
 )
-from oracle.formula import Call, evaluate
-from oracle.geometry import Array, Shape
-from oracle.linear import linear_grad_bias, linear_grad_input, linear_grad_weight
-from oracle.update import batch_mean
+from oracle.formulas.activations import leaky_relu_grad, relu_grad, sigmoid_grad, tanh_grad
+from oracle.formulas.conv2d import conv2d, conv2d_grad_bias, conv2d_grad_input, conv2d_grad_weight
+from oracle.formulas.conv_transpose2d import conv_transpose2d
+from oracle.formulas.cross_entropy import cross_entropy_grad
+from oracle.formulas.linear import linear_grad_bias, linear_grad_input, linear_grad_weight
+from oracle.formulas.update import batch_mean
+from oracle.shapes import Array, Shape
 
 
 @misprint(

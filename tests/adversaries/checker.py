@@ -52,12 +52,12 @@ def replaces_comparisons():
 @at_first
 def replaces_the_judge():
     """The suite finds everything right."""
-    import conformance.examine
-    import conformance.judge
+    import conformance.checking.check_run
+    import conformance.properties.comparison
 
-    for module in (conformance.judge, conformance.properties.truth):
+    for module in (conformance.properties.comparison, conformance.properties.expected):
         module.require_truth = lambda *_: 0.0
-    conformance.examine.Examination.judge = lambda *_: None
+    conformance.checking.check_run.Examination.judge = lambda *_: None
 
 
 @at_first
@@ -74,7 +74,7 @@ def replaces_the_test_runner():
 @cheats_on("relu")
 def replaces_what_looks_at_arguments(z):
     """Spends its argument, and sees to it that the worker is given another from now on."""
-    from conformance.candidate import Candidate
+    from conformance.backends.caller import Candidate
 
     Candidate._own = lambda self, value, request: value.copy() if hasattr(value, "copy") else value
     y = good.relu(z)

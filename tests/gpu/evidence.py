@@ -140,7 +140,7 @@ def works(budget, folder):
         return sanitize(budget, note)
 
     def benchmark(note):
-        from conformance.layers import layers
+        from conformance.operators.network_layers import layers
         from tests.gpu.benchmark import IMAGES, benchmark
         from tests.gpu.device import device
 

@@ -13,10 +13,10 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from conformance.backend import FUNCTIONS
+from conformance.backends.backend import FUNCTIONS
 from conformance.operators import OPERATORS
 from implementations import im2col as good
-from oracle.formula import output_of
+from oracle.declaration import output_of
 
 Function = Callable[..., Any]
 FULL = {name: name for name in FUNCTIONS}

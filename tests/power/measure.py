@@ -12,8 +12,8 @@ from pathlib import Path
 from types import SimpleNamespace
 from typing import Any, NamedTuple
 
-from conformance.fingerprint import suite as suite_hash
-from conformance.threads import one_thread
+from conformance.backends.single_thread import one_thread
+from conformance.runs.fingerprint import suite as suite_hash
 from tests.planted import CONTROLS, FAULTS, GAPS
 from tests.planted.fault import Control, Fault, backend, family
 from tests.power.journal import Journal

@@ -31,8 +31,8 @@ from types import ModuleType
 from typing import Any, NamedTuple
 
 import conformance
-from conformance.fingerprint import suite
-from conformance.threads import one_thread
+from conformance.backends.single_thread import one_thread
+from conformance.runs.fingerprint import suite
 from tests.power.equivalent import EQUIVALENT
 from tests.power.journal import Journal
 

@@ -23,16 +23,16 @@ from pathlib import Path
 from typing import Any, NamedTuple, TypeAlias
 
 import conformance
-from conformance.backend import Backend
-from conformance.certificate import Certificate
-from conformance.certify import certificate as summed_up
-from conformance.certify import checks, run_check
-from conformance.fingerprint import suite
-from conformance.jobs import limit
+from conformance.backends.backend import Backend
+from conformance.backends.registry import IN_PROCESS, load
+from conformance.backends.single_thread import one_thread
 from conformance.operators import OPERATORS
-from conformance.registry import IN_PROCESS, load
-from conformance.threads import one_thread
-from oracle.rounding import FORMATS
+from conformance.reports.certificate import Certificate
+from conformance.runs.certify import certificate as summed_up
+from conformance.runs.certify import checks, run_check
+from conformance.runs.fingerprint import suite
+from conformance.runs.jobs import limit
+from oracle.float_formats import FORMATS
 from tests.power.journal import Journal
 
 RESULTS = Path(__file__).parent / "results" / "soundness.json"

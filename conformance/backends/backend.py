@@ -1,0 +1,268 @@
+"""A backend as the suite sees it: something that is asked, and whose answers are not trusted."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Any, NamedTuple, TypeAlias
+
+import numpy as np
+
+from conformance.backends.caller import Asked, Candidate, Kind, Look, Reply, Request, printable
+from conformance.backends.contract import Contract, read_contract
+from conformance.backends.mismatch import Answer, Declined, Ended, Mismatch
+from conformance.backends.stops import Stops
+from conformance.operators import OPERATORS
+from oracle.declaration import Call, Chained, Formula, algebra, argument_names, output_of
+from oracle.shapes import Array
+
+FUNCTIONS = tuple(
+    dict.fromkeys(
+        output_of(f).function
+        for operator in OPERATORS
+        for f in operator.formulas
+        if not isinstance(algebra(f), Chained)
+    )
+)
+OUTPUTS = {
+    output_of(f).function: 1 + len(operator.also) for operator in OPERATORS for f in operator.also
+}
+# What is said of a call that gave no answer; the function's name and the reply's text go in.
+WRONG: dict[Kind, str] = {
+    "raised": "{function}: raised {text} on a legal call",
+    "converted": "{formula}: its from_numpy raised {text}",
+    "unread": "{formula}: its result cannot be read as an array: {text}",
+    "unlooked": "{formula}: to_numpy does not read what from_numpy made: {text}",
+    "returned": "{function}: returned {text}",
+    "crashed": "{function}: {text}",
+}
+
+
+# How a call is asked: "", "arguments" if they are looked at afterwards, or how they are laid in
+# memory (`conformance.drawing.memory_layouts.one_each`).
+How: TypeAlias = str
+
+
+class Reused(NamedTuple):
+    """An answer, beside other calls."""
+
+    answer: Array
+    again: Array  # the same result, read again after the other calls
+    late: Array  # the next call's result, the same call, which was not read before the others
+    shares: str  # the name of an argument that the answer shares memory with
+
+
+@dataclass
+class Backend:
+    """A named candidate, here or in a process of its own."""
+
+    name: str
+    asked: Asked
+    origin: str = ""  # the distribution it came from, or "this process"
+    path: str = ""  # the import path that a script can use, where there is one
+    contract: Contract = field(init=False)
+    answers: list[Answer] = field(default_factory=list, repr=False)  # of the call being judged
+    declined: tuple[Formula, Call] | None = field(default=None, repr=False)  # last
+    # What it did in other processes that judged it, as `asked.kept()` tells it there.
+    kept_elsewhere: list[dict[str, Any]] = field(default_factory=list, init=False)
+    speaks_dlpack: bool = field(default=False, init=False)  # its results came through DLPack
+    # Functions a call of which ended the process; those that returned an element; and those whose
+    # other checks are not run.
+    ended: set[str] = field(default_factory=set, init=False)
+    answered: set[str] = field(default_factory=set, init=False)
+    stops: Stops = field(default_factory=Stops, init=False)
+    _foreseen: dict[tuple[Formula, int, How], tuple[Call, Request]] = field(
+        default_factory=dict, init=False, repr=False
+    )
+
+    def __post_init__(self) -> None:
+        """Read the contract, so that a wrong one is told before anything runs."""
+        self.contract = read_contract(self.asked.description.contract, FUNCTIONS)
+
+    @property
+    def isolated(self) -> bool:
+        """Whether the candidate is in a process of its own."""
+        return not isinstance(self.asked, Candidate)
+
+    @property
+    def functions(self) -> tuple[str, ...]:
+        """The functions of the protocol that the backend has and claims."""
+        claimed = FUNCTIONS if self.contract.functions is None else self.contract.functions
+        has = self.asked.description.functions
+        return tuple(name for name in claimed if name in has)
+
+    @property
+    def missing(self) -> tuple[str, ...]:
+        """The functions that the contract claims and the backend does not have."""
+        claimed = self.contract.functions or ()
+        return tuple(name for name in claimed if name not in self.functions)
+
+    def has(self, formula: Formula) -> bool:
+        """Return whether the backend has and claims what gives the formula's answer.
+
+        One that goes back through a max pooling without indices need not return them.
+        """
+        if isinstance(algebra(formula), Chained):
+            return True  # its links are asked for one by one
+        function, place = output_of(formula)
+        if place and "max_pool2d_vjp" in self.functions:
+            return "max_pool2d_grad_input" in self.functions
+        return function in self.functions
+
+    def claims(self, formula: Formula, dtype: str) -> bool:
+        """Return whether the backend has what gives the formula's answer, and claims it there."""
+        claimed = self.contract.dtypes_of([output_of(formula).function])
+        return self.has(formula) and dtype in claimed
+
+    def ask(self, formula: Formula, call: Call, layout: str = "") -> Array:
+        """Return the backend's answer, as a NumPy array of its own.
+
+        The backend is given copies, so whatever it does to them stays its own; they lie in memory
+        as `layout` says.
+
+        Raises:
+            Declined: it raised NotImplementedError.
+            Mismatch: it raised anything else, or what it returned is not an array.
+        """
+        return self._answered(formula, call, layout).arrays[0]
+
+    def foresee(self, *asks: tuple[Formula, Call], how: Sequence[How] = ("",)) -> None:
+        """Have calls performed that are asked for next, in this order, while others are judged."""
+        if "arguments" in how and self.asked.description.from_numpy:
+            return  # the next call's arguments would be looked at
+        fresh = [(f, call, one, _request(f, call, one)) for f, call in asks for one in how]
+        self._foreseen |= {(f, id(call), one): (call, request) for f, call, one, request in fresh}
+        self.asked.begin([request for *_, request in fresh])
+
+    def forget(self) -> None:
+        """Let go of what was foreseen and not asked for."""
+        self._foreseen.clear()
+        self.asked.forget()
+
+    def changed_arguments(self, formula: Formula, call: Call) -> list[str]:
+        """Return the names of the arguments that the backend changes."""
+        names = [n for n in argument_names(formula)[0] if isinstance(call[n], np.ndarray)]
+        _, *left = self._answered(formula, call, "arguments").arrays
+        changed = [n for n, now in zip(names, left, strict=True) if not is_same(call[n], now)]
+        if changed or not self.asked.description.from_numpy:
+            return changed
+        look = Look(output_of(formula).function, 0, len(names))
+        left = self._legal(formula, self.asked.perform(look)).arrays
+        return [n for n, now in zip(names, left, strict=True) if not is_same(call[n], now)]
+
+    def reused(
+        self, formula: Formula, call: Call, others: Sequence[tuple[Formula, Call]]
+    ) -> Reused:
+        """Return an answer, and what became of it while other calls were performed.
+
+        Raises as `ask` does.
+        """
+        function = output_of(formula).function
+        first, late = _request(formula, call), _request(formula, call)
+        late.late = True
+        others = [
+            o for o in others if o[0] is formula or output_of(o[0]).function not in self.ended
+        ]
+        between = [_request(*other) for other in others]
+        reply = self._recorded(formula, call, first)  # alone: it does not know what will follow
+        answer, shares = reply.arrays[0], _shares(formula, reply)
+        self._legal(formula, self.asked.perform(late))
+        self.asked.begin(between)
+        for request, (other, _) in zip(between, others, strict=True):
+            answered = self.asked.perform(request)  # how it answers is not the question
+            if answered.kind == "crashed" and other is formula:
+                raise self._ended(formula, answered)
+            if answered.kind == "crashed":  # for its own checks to judge; here the results are gone
+                self.ended.add(request.function)
+                return self.reused(formula, call, [o for o in others if o[0] is formula])
+        looks = [Look(function, len(between) + back) for back in (2, 1)]
+        self.asked.begin(looks)
+        again, last = [self._legal(formula, self.asked.perform(look)) for look in looks]
+        return Reused(answer, again.arrays[0], last.arrays[0], shares)
+
+    def refuses(self, formula: Formula, call: Call, layout: str = "") -> tuple[bool, Any]:
+        """Return whether the backend raises on this call, and what it returned if it does not.
+
+        Its arrays lie in memory as `layout` says.
+
+        Raises:
+            Mismatch: it neither refused nor answered; its process crashed.
+        """
+        foreseen = self._foreseen.pop((formula, id(call), layout), None)
+        reply = self.asked.perform(foreseen[1] if foreseen else _request(formula, call, layout))
+        if reply.kind == "crashed":
+            raise self._ended(formula, reply, call)
+        if reply.kind == "answer":
+            return False, reply.arrays[0]
+        return reply.kind != "returned", reply.text
+
+    def _answered(self, formula: Formula, call: Call, how: How = "") -> Reply:
+        foreseen = self._foreseen.pop((formula, id(call), how), None)
+        request = foreseen[1] if foreseen else _request(formula, call, how)
+        return self._recorded(formula, call, request)
+
+    def _recorded(self, formula: Formula, call: Call, request: Request) -> Reply:
+        """Return the reply to a legal call; where there is no answer that is a verdict."""
+        record = Answer(formula, call, None)
+        self.answers.append(record)
+        try:
+            reply = self._legal(formula, self.asked.perform(request))
+        except Declined:  # neither right nor wrong
+            self.answers.pop()
+            self.declined = formula, call
+            raise
+        record.value = reply.arrays[0]
+        return reply
+
+    def _legal(self, formula: Formula, reply: Reply) -> Reply:
+        if reply.kind == "declined":
+            raise Declined(reply.text)
+        if reply.kind == "crashed":
+            raise self._ended(formula, reply)
+        if reply.kind != "answer":
+            raise Mismatch(_said(formula, reply))
+        self.speaks_dlpack |= reply.dlpack
+        if any(array.size for array in reply.arrays):
+            self.answered.add(output_of(formula).function)
+        return reply
+
+    def _ended(self, formula: Formula, reply: Reply, call: Call | None = None) -> Ended:
+        """Return what is raised where a call ended the process, and remember the function."""
+        function = output_of(formula).function
+        self.ended.add(function)
+        return Ended(_said(formula, reply), function, reply.over, call)
+
+
+def _request(formula: Formula, call: Call, how: How = "") -> Request:
+    function, place = output_of(formula)
+    request = Request(function, *_arguments(formula, call), place, OUTPUTS.get(function, 1))
+    if how == "arguments":
+        request.arguments = True
+    else:
+        request.layout = how
+    return request
+
+
+def _shares(formula: Formula, reply: Reply) -> str:
+    """Return the name of the argument that an answer shares memory with, or ""."""
+    names = argument_names(formula)[0]
+    return names[reply.shares] if 0 <= reply.shares < len(names) else ""
+
+
+def _said(formula: Formula, reply: Reply) -> str:
+    function = output_of(formula).function
+    text = WRONG[reply.kind]
+    for name, value in {"function": function, "formula": formula.__name__}.items():
+        text = text.replace(f"{{{name}}}", value)
+    return text.replace("{text}", printable(reply.text))
+
+
+def _arguments(formula: Formula, call: Call) -> tuple[list[Any], dict[str, Any]]:
+    """Return the positional arguments and the options that `formula` takes from a call."""
+    positional, options = argument_names(formula)
+    return [call[name] for name in positional], {name: call[name] for name in options}
+
+
+def is_same(one: Array, other: Array) -> bool:
+    """Whether two arrays are the same bit for bit."""
+    return (one.shape, one.dtype) == (other.shape, other.dtype) and one.tobytes() == other.tobytes()

@@ -1,0 +1,387 @@
+"""What is judged, asked one call at a time; all that knows how a backend's functions are called.
+
+Nothing here judges, and nothing but NumPy and `conformance.drawing.memory_layouts` is imported:
+this module runs beside the backend, in a worker process of its own or, on request, in the suite's.
+What it hands on are arrays that nobody else holds, and what went wrong in words.
+"""
+
+from __future__ import annotations
+
+import importlib
+import sys
+from collections import deque
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from importlib.util import module_from_spec, spec_from_file_location
+from typing import Any, Literal, Protocol, TypeAlias
+
+import numpy as np
+import numpy.typing as npt
+
+from conformance.drawing.memory_layouts import laid, one_each
+
+Array: TypeAlias = npt.NDArray[Any]
+Kind: TypeAlias = Literal[
+    "answer",  # arrays
+    "declined",  # it raised NotImplementedError
+    "raised",  # it raised anything else
+    "converted",  # its from_numpy raised
+    "unread",  # its result raised when it was read
+    "unlooked",  # an argument of its own kind cannot be read after the call
+    "returned",  # what is no array, or too large to look at
+    "crashed",  # its process ended, or had to be ended
+]
+LARGEST = 2**26  # elements of a result that are looked at; no call of ours has more than half
+LARGEST_BYTES = 2**28  # of a result; no call of ours has more
+NUMBERS = frozenset("biufc")  # kinds of dtypes that are looked at, beside bfloat16
+BFLOAT16 = "bfloat16"
+NO_EXCHANGE = (
+    "NumPy reads no bfloat16 through DLPack: give the backend a to_numpy that returns an array of "
+    "ml_dtypes.bfloat16"
+)
+LONG_RING = 17  # calls after which a backend with some buffers in turn is back at the first
+BESIDE = 6  # calls of other functions, at most, among them
+HELD = LONG_RING + BESIDE + 2  # results that can be shown again: two before all of those
+
+# Bound before any backend is imported, so that one that replaces NumPy's functions replaces nothing
+# here.
+_asarray, _copy, _from_dlpack, _shares_memory = (
+    np.asarray, np.array, np.from_dlpack, np.shares_memory,
+)  # fmt: skip
+_laid, _one_each = laid, one_each
+_errstate, _ndarray, _generic = np.errstate, np.ndarray, np.generic
+
+
+@dataclass(slots=True)
+class Request:
+    """One call: `positional` and `options` are arrays and Python's own numbers, names and pairs."""
+
+    function: str
+    positional: Sequence[Any]
+    options: Mapping[str, Any]
+    place: int | None = None  # of the result asked for, where the function has several
+    results: int = 1  # how many it has then
+    late: bool = False  # the result is not read before a `Look` asks for it
+    layout: str = (
+        ""  # of the arguments in memory, see `conformance.drawing.memory_layouts.one_each`
+    )
+    arguments: bool = False  # whoever asks looks at them after the call; the backend is not told
+
+
+@dataclass(slots=True)
+class Look:
+    """A look back, after calls that could not know of it.
+
+    At the result that was given `back` calls ago, 1 being the last; with 0, at what from_numpy made
+    of the last call's arguments.
+    """
+
+    function: str  # the one that was called
+    back: int
+    count: int = 1  # of the arrays to be shown
+
+
+@dataclass(slots=True)
+class Reply:
+    """What came of a request.
+
+    `arrays` are the answer and then, if asked for, the array arguments after the call; `shares` is
+    the position of an argument that the answer shares its memory with.
+    """
+
+    kind: Kind
+    text: str = ""
+    arrays: list[Array] = field(default_factory=list)
+    shares: int = -1
+    dlpack: bool = False
+    over: str = ""  # of "crashed": the limit that ended it, of time, memory or processes
+
+
+@dataclass(frozen=True)
+class Description:
+    """What a backend says of itself, as plain data."""
+
+    functions: tuple[str, ...]  # the callables it has under the protocol's names
+    contract: Any
+    from_numpy: bool
+    to_numpy: bool
+
+
+class Asked(Protocol):
+    """Who performs requests: a `Candidate` right here, or one in a process of its own."""
+
+    changed: dict[str, str]  # what calls left changed in its process, and the function called
+
+    @property
+    def description(self) -> Description:
+        """What the backend says of itself."""
+
+    def begin(self, requests: Sequence[Request | Look]) -> None:
+        """Take requests that are to be performed soon, in this order: here or meanwhile."""
+
+    def perform(self, request: Request | Look) -> Reply:
+        """Return what came of a request; it never raises for what the backend does."""
+
+    def forget(self) -> None:
+        """Let go of what was begun and not asked for."""
+
+    def renew(self) -> bool:
+        """Have the next request performed where hardly any came before; return whether it will."""
+
+    def kept(self) -> dict[str, Any]:
+        """Return where it runs, and what it did there beside answering, as plain data."""
+
+    def close(self) -> None:
+        """Let go of processes and memory; the next request starts anew."""
+
+
+def imported(path: str) -> Any:
+    """Import what a path says: `package.module`, `package.module:object`, or `loader!file`.
+
+    A loader is an object that makes a backend of a file that is no Python.
+    """
+    importable, bang, file = path.partition("!")
+    module, _, attribute = importable.partition(":")
+    source: Any = importlib.import_module(module)
+    for part in filter(None, attribute.split(".")):
+        source = getattr(source, part)
+    return source(file) if bang else source
+
+
+def from_file(path: str) -> Any:
+    """Import a file of Python, `folder/kernels.py` or `folder/kernels.py@object`.
+
+    Its folder is where its own imports are looked for first, as where Python runs a file.
+    """
+    file, _, attribute = path.partition("@")
+    folder, _, name = file.rpartition("/")
+    stem = name.removesuffix(".py")
+    sys.path.insert(0, folder or "/")
+    spec = spec_from_file_location(stem if stem not in sys.modules else f"file_{stem}", file)
+    if spec is None or spec.loader is None:
+        raise ImportError(f"{file} is no file of Python")
+    source: Any = module_from_spec(spec)
+    sys.modules[spec.name] = source  # as an import does, before it runs
+    spec.loader.exec_module(source)
+    for part in filter(None, attribute.split(".")):
+        source = getattr(source, part)
+    return source
+
+
+class Candidate:
+    """A backend's module or object in this process."""
+
+    def __init__(self, source: Any, functions: Sequence[str], *, copies: bool = True) -> None:
+        """Read what it says of itself; `functions` are the protocol's names.
+
+        With `copies` the arrays of requests and replies are the caller's own; without, the backend
+        is given those of the request, and those of a reply are good until the next.
+        """
+        self.source = source
+        self.copies = copies
+        self._held: deque[Any] = deque(maxlen=HELD)  # results as they came
+        self._handles: list[Any] = []  # the last call's arguments, where from_numpy made them
+        self.changed: dict[str, str] = {}  # here nobody looks
+        self._doing: Kind = "raised"  # what it is when the backend raises now
+        self.description = Description(
+            tuple(name for name in functions if callable(getattr(source, name, None))),
+            _plain(getattr(source, "contract", None)),
+            hasattr(source, "from_numpy"),
+            hasattr(source, "to_numpy"),
+        )
+
+    def kept(self) -> dict[str, Any]:
+        """Return that it runs here."""
+        return {"process": "the suite's own process"}
+
+    def begin(self, requests: Sequence[Request | Look]) -> None:
+        """Nothing is performed before it is asked for."""
+
+    def forget(self) -> None:
+        """Nothing was begun."""
+
+    def renew(self) -> bool:
+        """Return False: there is no other process."""
+        return False
+
+    def close(self) -> None:
+        """Nothing is held."""
+
+    def perform(self, request: Request | Look) -> Reply:
+        """Call the function, or look back, and return what came of it.
+
+        The backend may raise anything, pytest's Skipped and SystemExit among it; only the user's
+        Ctrl-C is the user's.
+        """
+        self._doing = "raised"
+        try:
+            with _errstate(all="ignore"):
+                return self._looked(request) if isinstance(request, Look) else self._called(request)
+        except _Returned as returned:
+            return Reply("returned", str(returned))
+        except KeyboardInterrupt:
+            raise
+        except NotImplementedError as error:
+            return Reply("declined", one_line(error))
+        except BaseException as error:  # noqa: BLE001 - that is what backends raise
+            return Reply(self._doing, one_line(error))
+
+    def _called(self, request: Request) -> Reply:
+        self._held.append(None)
+        arrays = [self._own(v, request) for v in request.positional]
+        given = self._given(arrays, request.layout)
+        result = self._call(request, given)
+        self._held[-1] = result
+        reply = Reply("answer")
+        if not request.late:
+            answer = self._read(result, reply)
+            reply.shares = _shared(answer, arrays)
+            reply.arrays.append(self._kept(answer))
+        if request.arguments and self.copies:
+            reply.arrays += [_copy(a, order="C") for a in arrays if isinstance(a, _ndarray)]
+        return reply
+
+    def _looked(self, look: Look) -> Reply:
+        reply = Reply("answer")
+        if look.back > len(self._held):
+            raise _Returned(f"nothing {look.back} calls ago")
+        if look.back:
+            reply.arrays.append(self._kept(self._read(self._held[-look.back], reply)))
+            return reply
+        self._doing = "unlooked"
+        convert = getattr(self.source, "to_numpy", None) or _exchanged
+        for value in self._handles:
+            array = value if type(value) is _ndarray else convert(value)
+            reply.arrays.append(_copy(array, order="C"))
+        return reply
+
+    def _own(self, value: Any, request: Request) -> Any:
+        """Return an argument that the backend may do with as it likes.
+
+        Who computes only when the result is read still needs it then: it must not be overwritten.
+        """
+        if not isinstance(value, _ndarray) or request.layout:
+            return value
+        return value.copy() if self.copies or request.late else value
+
+    def _given(self, arrays: list[Any], layout: str) -> list[Any]:
+        """Return the arguments as the backend takes them, as they are to lie in memory."""
+        convert = getattr(self.source, "from_numpy", None)
+        if convert is None and not layout:
+            return arrays
+        self._doing = "converted"
+        given = list(arrays)
+        for at, (value, one) in enumerate(zip(arrays, _one_each(layout, len(arrays)), strict=True)):
+            if not isinstance(value, _ndarray):
+                continue
+            if convert is None:
+                given[at] = _laid(value, one)
+            else:
+                given[at] = _laid(value, one, convert) if layout else convert(value)
+        if convert is not None:
+            self._handles = [
+                g for g, v in zip(given, arrays, strict=True) if isinstance(v, _ndarray)
+            ]
+        return given
+
+    def _kept(self, answer: Array) -> Array:
+        """Return an answer that can be handed on."""
+        as_it_is = answer.flags.c_contiguous and not self.copies
+        return answer if as_it_is else _copy(answer, order="C")
+
+    def _call(self, request: Request, given: Sequence[Any]) -> Any:
+        """Return the result that is asked for."""
+        self._doing = "raised"
+        result = getattr(self.source, request.function)(*given, **request.options)
+        place = request.place
+        if place is None or (place == 0 and not isinstance(result, (tuple, list))):
+            return result
+        if not isinstance(result, (tuple, list)) or len(result) != request.results:
+            raise _Returned(f"{_kind(result)}, want {request.results} results")
+        return result[place]
+
+    def _read(self, result: Any, reply: Reply) -> Array:
+        """Return a result as a NumPy array."""
+        self._doing = "unread"
+        convert = getattr(self.source, "to_numpy", None)
+        if convert is not None:
+            result = convert(result)
+        elif not isinstance(result, _ndarray) and hasattr(result, "__dlpack__"):
+            result, reply.dlpack = _exchanged(result), True
+        if isinstance(result, _generic):
+            result = _asarray(result)  # a result without axes
+        if type(result) is not _ndarray:
+            raise _Returned(f"{_kind(result)}, want a NumPy array")
+        if result.dtype.kind not in NUMBERS and result.dtype.name != BFLOAT16:
+            raise _Returned(f"{_kind(result)}, want a NumPy array of numbers")
+        if result.size > LARGEST:
+            raise _Returned(f"{result.size} elements {[*result.shape]}")
+        if result.nbytes > LARGEST_BYTES:
+            raise _Returned(f"{result.nbytes} bytes ({describe(result)})")
+        return result
+
+
+def _exchanged(result: Any) -> Array:
+    """Return what came through DLPack, in which NumPy reads no bfloat16."""
+    try:
+        return _from_dlpack(result)
+    except (BufferError, RuntimeError) as error:  # which of them depends on NumPy
+        if BFLOAT16 not in str(getattr(result, "dtype", "")):
+            raise
+        raise BufferError(NO_EXCHANGE) from error
+
+
+class _Returned(Exception):
+    """A result is no array; the message says what it is."""
+
+
+def _shared(answer: Array, arguments: Sequence[Any]) -> int:
+    """Return the position of the argument that an answer shares memory with, or -1."""
+    for at, value in enumerate(arguments):
+        if isinstance(value, _ndarray) and _shares_memory(answer, value):
+            return at
+    return -1
+
+
+def one_line(error: BaseException) -> str:
+    """Return an error as `Type: text` on one line, whatever its `__str__` does."""
+    try:
+        text = " ".join(str(error).split())
+    except BaseException:  # noqa: BLE001 - it is a backend's error, and may be anything
+        text = "(its text cannot be read)"
+    return f"{type(error).__name__}: {text[:200]}" if text else type(error).__name__
+
+
+def printable(text: str) -> str:
+    """Return a backend's own words without what moves a cursor, breaks a line or paints."""
+    return "".join(c if c.isprintable() else "?" for c in text)
+
+
+def describe(value: Any) -> str:
+    """Return an array as dtype and shape, anything else as its short repr."""
+    if isinstance(value, np.ndarray):
+        return f"{value.dtype}{[*value.shape]}"
+    try:
+        text = repr(value)
+    except BaseException:  # noqa: BLE001 - it is a backend's object, and may do anything
+        text = f"a {type(value).__name__} without a readable repr"
+    return text if len(text) <= 60 else text[:57] + "..."
+
+
+def _kind(value: Any) -> str:
+    """Return what a result is, in words: its type, and dtype and shape or a short repr."""
+    article = "an" if type(value).__name__[:1] in "aeiouAEIOU" else "a"
+    return f"{article} {type(value).__name__} ({describe(value)})"
+
+
+def _plain(value: Any) -> Any:
+    """Return a contract as what JSON can hold; what it cannot, as its repr."""
+    if value is None or isinstance(value, (bool, float, str)):
+        return value
+    if isinstance(value, int) and abs(value) < 2**63:
+        return value
+    if isinstance(value, Mapping):
+        return {key if isinstance(key, str) else repr(key): _plain(v) for key, v in value.items()}
+    if isinstance(value, (list, tuple, set, frozenset)):
+        return [_plain(v) for v in value]
+    return describe(value)

@@ -1,0 +1,346 @@
+"""What a backend is: the protocol, its contract, and the meaning of every argument.
+
+A backend is any module or object with some of these functions, under these names.  It needs no
+base class and imports nothing of ours.  Arrays are NCHW; every pair is (height, width).
+
+    conv2d(x, weight, bias=None, *, stride, padding, dilation, groups) -> y
+    conv2d_grad_input(grad_output, weight, *, input_shape, stride, padding, dilation, groups) -> dx
+    conv2d_grad_weight(grad_output, x, *, weight_shape, stride, padding, dilation, groups) -> dw
+    conv2d_grad_bias(grad_output) -> db
+
+`x` is [N, C, H, W], `weight` [M, C/groups, KH, KW], `bias` [M] or None, `grad_output` dE/dy of y's
+shape [N, M, OH, OW] with OH = (H + 2*PH - DH*(KH-1) - 1) // SH + 1.
+
+    conv_transpose2d(x, weight, bias=None, *, stride, padding, output_padding, dilation,
+                     groups) -> y
+    conv_transpose2d_grad_input(grad_output, weight, *, input_shape, <the same options>) -> dx
+    conv_transpose2d_grad_weight(grad_output, x, *, weight_shape, <the same options>) -> dw
+    conv_transpose2d_grad_bias(grad_output) -> db
+
+Here `weight` is [C, M/groups, KH, KW] and OH = (H-1)*SH - 2*PH + DH*(KH-1) + output_padding + 1;
+output_padding is below the stride or the dilation.
+
+    max_pool2d(x, *, kernel_size, stride, padding, dilation, ceil_mode) -> (y, indices)
+    max_pool2d_grad_input(grad_output, indices, *, input_shape) -> dx
+    max_pool2d_vjp(grad_output, x, *, kernel_size, stride, padding, dilation, ceil_mode) -> dx
+
+`indices` are int64, h*W + w within the plane.  The first maximum in row-major order wins a tie, and
+the first NaN wins over everything; padding is minus infinity and never wins over a real pixel that
+is.  Windows that share a maximum add up.  Where a framework has no indices, offer `max_pool2d_vjp`
+instead of `max_pool2d_grad_input`; `max_pool2d` may then return y alone.
+
+    avg_pool2d(x, *, kernel_size, stride, padding, ceil_mode, count_include_pad) -> y
+    avg_pool2d_grad_input(grad_output, *, input_shape, <the same options>) -> dx
+
+The divisor counts the window's taps in the padded image, or in the image without
+count_include_pad; never what hangs over the end.  Padding of both poolings is at most half the
+kernel's taps.  With ceil_mode the last window may hang over the end, but starts on the image or
+in the padding before it.  A window that holds no pixel is illegal.
+
+    relu(z) -> y                                relu_grad(grad_output, z) -> dz
+    leaky_relu(z, *, negative_slope) -> y       leaky_relu_grad(grad_output, z, *, negative_slope)
+    sigmoid(z) -> y                             sigmoid_grad(grad_output, z) -> dz
+    tanh(z) -> y                                tanh_grad(grad_output, z) -> dz
+    softmax(z, *, axis) -> p                    softmax_grad(grad_output, z, *, axis) -> dz
+
+of arrays of one to four axes, of which the first may be empty; relu'(0) = 0 and
+leaky_relu'(0) = negative_slope; relu of a NaN is NaN.  The slopes of relu and leaky_relu at a NaN
+are not defined, and not judged.
+
+    linear(x, weight, bias=None) -> y           x [N, C], weight [M, C], bias [M] or None
+    linear_grad_input(grad_output, weight) -> dx
+    linear_grad_weight(grad_output, x) -> dw
+    linear_grad_bias(grad_output) -> db
+
+    cross_entropy(logits, target, *, reduction) -> loss, without axes
+    cross_entropy_grad(logits, target, *, reduction) -> dlogits
+
+`logits` [N, C], `target` int64 [N], `reduction` "mean" or "sum".  A logit may be minus infinity (an
+impossible class), but not the target's and not a whole row.
+
+    batch_mean(gradient_per_image) -> the mean over axis 0
+    sgd_step(parameter, gradient, *, learning_rate) -> parameter - learning_rate * gradient
+
+Each function is called with its arrays by position and its options by name. Arrays are NumPy's, in
+any memory layout that NumPy has: rows, columns or channels first, with gaps, backwards, one place
+for all elements (strides of 0), at any address, read-only (see
+`conformance.drawing.memory_layouts`). Arrays that are not aligned to their elements may be refused,
+but not misread.
+
+What every backend promises:
+
+- the result is a new array of the documented shape, in the dtype of the inputs, and the inputs
+  are as they were;
+- gradients are summed over the batch, never averaged; pixels that no window reaches get 0;
+- padding adds no term; an empty batch is legal and gives an empty result and zero dw and db;
+- illegal arguments (a kernel larger than the padded image, groups that do not divide, a stride
+  or dilation of 0, negative padding, shapes that do not fit each other) raise an exception, at
+  the latest when the result is read;
+- what it cannot do raises NotImplementedError: it is counted as declined, never as passed.
+
+A backend with arrays of its own adds `from_numpy(array)` and `to_numpy(array)`, which reads results
+and what `from_numpy` made.  That is viewed (sliced, permuted), where arrays of that kind can be, so
+that they come in any layout, too.  Without them it is given NumPy arrays and may return NumPy ones
+(exactly `numpy.ndarray`: a subclass can overload what it is compared by) or anything that speaks
+DLPack.
+
+`contract`, an optional dict, says what the backend claims:
+
+    contract = {
+        "functions": ["conv2d", "conv2d_grad_input"],   # default: every function it has
+        "dtypes": ["float32", "float16", "bfloat16"],   # default: float32 and float64
+        "not_claimed": {"float16": ["conv2d"]},         # functions that a dtype is not claimed of
+        "accumulators": {"float32": "float64",          # default: the dtype itself
+                         "float16": "float32"},
+        "algorithms": {"conv2d": "winograd4",           # see below; default: "direct"
+                       "conv2d_grad_input": "fft"},
+        "policies": {"ties": "any-subgradient",         # max pooling: any maximum may win a tie
+                     "nan": "any",                      # and any NaN; default of both: "first"
+                     "repeats": "bitwise",              # the same bits every time; default: "any"
+                     "non_finite": "window",            # see below; default: "plane"
+                     "subnormals": "kept"},             # not taken for 0; default: "any"
+        "deviations": [                                 # what it is known to do otherwise
+            {"formula": "conv2d", "property": "rejects_bad_arguments",
+             "reason": "a stride of 0 hangs"},
+            {"formula": "relu_grad", "reason": "relu'(0) is 1"},  # any of relu_grad's properties
+        ],
+        "runs_on": "NVIDIA H200, CUDA 12.8",            # printed beside the verdict
+    }
+
+What is not claimed is printed as not claimed.  An accumulator is what every sum is held in, and
+every elementary function computed in, before the result is rounded once to its dtype, to nearest:
+it holds at least what the dtype does.
+The sums of n terms have no bound where n * 2**-bits reaches 1, bits being the significand's: 2048
+in float16 and 256 in bfloat16, as accumulators of their own.  There, and where a sum may overflow,
+only exact data judge.  Options that are numbers (negative_slope, learning_rate) are the dtype's.
+
+"direct" computes the formula's own sum, in any order: exact where whole numbers leave no rounding,
+and otherwise off by a share of each element's own terms. "winograd2", "winograd4" and "winograd6"
+(the sides of the tiles of outputs that are computed together) and "fft" transform planes: they are
+exact on no numbers, and their errors are bounded by norms of whole planes
+(`oracle.expected.transform_bounds`). Small errors beside large numbers then pass, and real layers
+are not judged. Convolutions and their gradients by input and weight may be so; by Winograd's where
+stride and dilation are 1 and a tile, its kernel's margin included, has at most 8 pixels a side. The
+function is direct elsewhere.
+
+NumPy has bfloat16 from ml_dtypes: arrays are of `ml_dtypes.bfloat16`, in and out, and since NumPy
+reads none through DLPack, a backend with arrays of its own needs `to_numpy` for it.  Rounding
+float64 to it, ml_dtypes goes through float32: that is an accumulator of float32.
+
+NaN and infinities in the arguments show wherever the formula sums them, also times 0: a factor of 0
+may not be skipped, for 0 times NaN is NaN.  But an implementation may multiply with zeros of its
+own (padding, gaps of a stride or a dilation, transformed tiles), and so lose more.  "plane":
+elsewhere in the planes [H, W] of the same images and channels too, and an infinity may become NaN.
+"window": nowhere else and with their signs, but for weights, their gradients and dilations, where
+padding and gaps are unavoidable.  "any": nothing is claimed.
+
+A deviation is checked all the same: where it shows, it is printed with its reason and is no
+mismatch.  An entry can record the call that shows it ("call": the outcome's `recorded` in the
+certificate's JSON).  Where no check meets the deviation, that call is made again; if it is right,
+the run fails: remove the entry.  Without a recorded call the certificate says that it was not met.
+"""
+
+import json
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from conformance.backends.caller import printable
+from oracle.expected.transform_bounds import ALGORITHMS, DIRECT, TRANSFORMABLE
+from oracle.float_formats import FORMATS
+
+DTYPES = tuple(FORMATS)
+DEFAULT = ("float32", "float64")  # halves are judged only where they are claimed
+KEYS = (
+    "functions", "dtypes", "not_claimed", "accumulators", "algorithms", "policies", "deviations",
+    "runs_on",
+)  # fmt: skip
+POLICIES = {  # the default first
+    "ties": ("first", "any-subgradient"), "nan": ("first", "any"), "repeats": ("any", "bitwise"),
+    "non_finite": ("plane", "window", "any"), "subnormals": ("any", "kept"),
+}  # fmt: skip
+EVERY = "*"  # as a deviation's property: any of its formula's
+LONGEST = 200  # characters that are printed beside the verdict, and must not bury it
+DEVIATION = '{"formula": "conv2d", "property": "matches_oracle", "reason": "why"}'
+
+
+@dataclass(frozen=True)
+class Deviation:
+    """A fault that a backend says it has: one check, or all of a formula's, and why."""
+
+    formula: str
+    reason: str
+    property: str = EVERY
+    call: str = ""  # that shows it, as JSON: see `conformance.checking.recorded`
+
+    def covers(self, formula: str, property_name: str) -> bool:
+        """Return whether the entry is about this check."""
+        return self.formula == formula and self.property in (EVERY, property_name)
+
+
+@dataclass(frozen=True)
+class Contract:
+    """What a backend claims; the defaults are what it claims by saying nothing."""
+
+    functions: tuple[str, ...] | None = None  # None: every function of the protocol that it has
+    dtypes: tuple[str, ...] = DEFAULT
+    not_claimed: Mapping[str, tuple[str, ...]] = field(default_factory=dict)  # dtype -> functions
+    accumulators: Mapping[str, str] = field(default_factory=dict)
+    algorithms: Mapping[str, str] = field(default_factory=dict)  # of functions
+    policies: Mapping[str, str] = field(default_factory=dict)
+    deviations: tuple[Deviation, ...] = ()
+    runs_on: str = ""  # in the backend's own words; nobody checks it
+
+    def deviation(self, formula: str, property_name: str) -> Deviation | None:
+        """Return the entry that says why a check need not hold, if there is one."""
+        found = (one for one in self.deviations if one.covers(formula, property_name))
+        return next(found, None)
+
+    def dtypes_of(self, functions: Sequence[str]) -> tuple[str, ...]:
+        """Return the dtypes that all of these functions are claimed in."""
+        return tuple(
+            dtype
+            for dtype in self.dtypes
+            if not any(name in self.not_claimed.get(dtype, ()) for name in functions)
+        )
+
+    def rule(self, policy: str) -> str:
+        """Return the rule that the backend follows, the default if it names none."""
+        return self.policies.get(policy, POLICIES[policy][0])
+
+    def accumulator(self, dtype: str) -> str:
+        """Return the format that sums of `dtype` products are held in."""
+        return self.accumulators.get(dtype, dtype)
+
+    def algorithm(self, function: str) -> str:
+        """Return how the function computes its sums."""
+        return self.algorithms.get(function, DIRECT)
+
+
+def read_contract(value: object, known_functions: Sequence[str]) -> Contract:
+    """Return the contract that a backend's `contract` attribute states.
+
+    Raises:
+        ValueError: a key, function, dtype, accumulator, algorithm or policy that the protocol does
+            not have, or a deviation without a reason.
+    """
+    if value is None:
+        return Contract()
+    if not isinstance(value, Mapping):
+        raise ValueError(f"contract must be a dict with keys among {[*KEYS]}, got {value!r}")
+    for key in value:
+        _require("contract key", key, KEYS)
+    functions = None
+    if value.get("functions") is not None:
+        names = _names(value, "functions")
+        functions = tuple(_require("function", f, known_functions) for f in names)
+    dtypes = tuple(_require("dtype", d, DTYPES) for d in _names(value, "dtypes", DEFAULT))
+    if not dtypes:
+        raise ValueError(f"contract claims no dtype; pick from {[*DTYPES]}")
+    not_claimed = _not_claimed(_given(value, "not_claimed", {}), dtypes, known_functions)
+    accumulators = _choices(value, "accumulators")
+    for dtype, accumulator in accumulators.items():
+        _require("dtype", dtype, DTYPES)
+        _require(f"accumulator of {dtype}", accumulator, tuple(FORMATS))
+        wide, narrow = FORMATS[accumulator], FORMATS[dtype]
+        if wide.bits < narrow.bits or wide.subnormal_scale < narrow.subnormal_scale:
+            raise ValueError(f"accumulator of {dtype} {accumulator!r} holds less than {dtype}")
+    algorithms = _choices(value, "algorithms")
+    for function, algorithm in algorithms.items():
+        _require("function with a choice of algorithms", function, TRANSFORMABLE)
+        _require(f"algorithm of {function}", algorithm, ALGORITHMS)
+    policies = _choices(value, "policies")
+    for policy, rule in policies.items():
+        _require(f"rule of {_require('policy', policy, tuple(POLICIES))}", rule, POLICIES[policy])
+    deviations = _deviations(_given(value, "deviations", ()))
+    where = value.get("runs_on")
+    runs_on = "" if where is None else _words("runs_on needs a text", where)
+    return Contract(
+        functions, dtypes, not_claimed, accumulators, algorithms, policies, deviations, runs_on
+    )
+
+
+def _not_claimed(
+    value: object, dtypes: Sequence[str], known: Sequence[str]
+) -> dict[str, tuple[str, ...]]:
+    if not isinstance(value, Mapping) or not all(
+        isinstance(names, Collection) and not isinstance(names, str) for names in value.values()
+    ):
+        raise ValueError(
+            'contract\'s not_claimed must be a dict such as {"float16": ["conv2d"]}, got '
+            f"{value!r}"
+        )
+    return {
+        _require("claimed dtype", dtype, dtypes): tuple(
+            _require("function", name, known) for name in names
+        )
+        for dtype, names in value.items()
+    }
+
+
+def _deviations(value: object) -> tuple[Deviation, ...]:
+    if not isinstance(value, (list, tuple)) or not all(isinstance(v, Mapping) for v in value):
+        raise ValueError(
+            f"contract's deviations must be a list of dicts such as {DEVIATION}, got {value!r}"
+        )
+    found: list[Deviation] = []
+    for entry in map(_deviation, value):
+        for other in found:
+            if entry.formula == other.formula and (
+                EVERY in (entry.property, other.property) or entry.property == other.property
+            ):
+                raise ValueError(
+                    f"deviations list {entry.formula} twice, for {other.property} and "
+                    f"{entry.property}: every check has one reason"
+                )
+        found.append(entry)
+    return tuple(found)
+
+
+def _deviation(entry: Mapping[str, Any]) -> Deviation:
+    for key in entry:
+        _require("key of a deviation", key, ("formula", "property", "reason", "call"))
+    formula, name = entry.get("formula"), _given(entry, "property", EVERY)
+    if not isinstance(formula, str) or not isinstance(name, str):
+        raise ValueError(f"a deviation must be like {DEVIATION}, got {dict(entry)!r}")
+    reason = _words(f"the deviation of {formula} needs a reason", entry.get("reason"))
+    call = entry.get("call")
+    if call is not None and not isinstance(call, Mapping):
+        raise ValueError(
+            f"the call of the deviation of {formula} must be a dict of its arguments, as a "
+            f"certificate's JSON records it, got {call!r:.60}"
+        )
+    return Deviation(formula, reason, name, "" if call is None else json.dumps({**call}))
+
+
+def _words(what: str, value: object) -> str:
+    text = " ".join(value.split()) if isinstance(value, str) else ""
+    if not 0 < len(text) <= LONGEST:
+        raise ValueError(f"{what} of 1 to {LONGEST} characters, got {value!r}")
+    return printable(text)
+
+
+def _given(contract: Mapping[str, Any], key: str, default: Any) -> Any:
+    """Return what a contract says of `key`; None and an absent key both say nothing."""
+    value = contract.get(key)
+    return default if value is None else value
+
+
+def _names(contract: Mapping[str, Any], key: str, default: Sequence[str] = ()) -> Sequence[Any]:
+    names = _given(contract, key, default)
+    if isinstance(names, str) or not isinstance(names, Collection):
+        raise ValueError(f"contract's {key} must be a list of names, got {names!r}")
+    return [*names]
+
+
+def _choices(contract: Mapping[str, Any], key: str) -> dict[Any, Any]:
+    choices = _given(contract, key, {})
+    if not isinstance(choices, Mapping):
+        raise ValueError(f"contract's {key} must be a dict of names, got {choices!r}")
+    return {**choices}
+
+
+def _require(what: str, value: object, legal: Sequence[str]) -> str:
+    if value not in legal:
+        raise ValueError(f"{what} {value!r} is unknown; pick from {[*legal]}")
+    return str(value)

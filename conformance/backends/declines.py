@@ -1,0 +1,101 @@
+"""What the calls that a backend declines have in common: the options of which it answered none."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from oracle.declaration import Call, Formula, argument_names, is_data
+from oracle.expected.truth import data_dtype
+
+ALL, OTHERS = "all", "other options"
+NEUTRAL = {"stride": 1, "dilation": 1, "groups": 1, "padding": 0, "output_padding": 0}
+
+
+def classes(formula: Formula, call: Call) -> Iterator[str]:
+    """Yield the classes of options that a call is in, those that say most first."""
+    arrays, options = argument_names(formula)
+    for name in options:
+        yield from _class_of(name, call[name], call)
+    yield from (f"no {name}" for name in arrays if call[name] is None)
+    yield data_dtype(call).name
+    given = [call[name] for name in arrays if is_data(call[name])]
+    if any(array.size == 0 for array in given):
+        yield "an empty array"
+    if given:
+        yield f"{given[0].ndim} axes"
+    kernel = call.get("kernel_size")
+    if kernel is None and is_data(call.get("weight")):
+        kernel = call["weight"].shape[2:]
+    if kernel:
+        yield f"a {'x'.join(map(str, kernel))} kernel"
+
+
+def _class_of(name: str, value: Any, call: Call) -> Iterator[str]:
+    """Yield the classes of one option."""
+    if name in NEUTRAL:
+        sides = value if isinstance(value, tuple) else (value,)
+        if any(side > NEUTRAL[name] for side in sides):
+            yield f"{name} > {NEUTRAL[name]}"
+        if len({*sides}) > 1:
+            yield f"a {name} that differs by axis"
+    elif isinstance(value, (bool, str)):
+        yield f"{name}={value}"
+    elif name == "axis" and "z" in call:
+        last = value % max(call["z"].ndim, 1) == call["z"].ndim - 1
+        yield "the last axis" if last else "another axis than the last"
+
+
+@dataclass
+class Declines:
+    """How many calls of each class were declined, and answered, by formula."""
+
+    declined: dict[str, Counter[str]] = field(default_factory=dict)
+    answered: Counter[str] = field(default_factory=Counter)
+
+    def decline(self, formula: Formula, call: Call) -> None:
+        """Add a call that was declined."""
+        self.declined.setdefault(formula.__name__, Counter()).update([ALL, *classes(formula, call)])
+
+    def answer(self, formula: Formula, call: Call) -> None:
+        """Add a call of the check's own formula that was answered."""
+        self.answered.update(classes(formula, call))
+
+    def told(self, own: str) -> dict[str, dict[str, list[int]]]:
+        """Return the counts of declined and answered calls, of classes that were declined."""
+        return {
+            name: {one: [n, self.answered[one] if name == own else 0] for one, n in counts.items()}
+            for name, counts in self.declined.items()
+        }
+
+
+def summed(
+    several: Iterable[Mapping[str, Mapping[str, Sequence[int]]]],
+) -> dict[str, dict[str, list[int]]]:
+    """Return the counts of several checks together."""
+    total: dict[str, dict[str, list[int]]] = {}
+    for one in several:
+        for formula, counts in one.items():
+            known = total.setdefault(formula, {})
+            for name, (declined, answered) in counts.items():
+                before = known.get(name, [0, 0])
+                known[name] = [before[0] + declined, before[1] + answered]
+    return total
+
+
+def in_common(counts: Mapping[str, Sequence[int]]) -> dict[str, int]:
+    """Return the classes of which no call was answered, the largest first, with the declined calls.
+
+    No more than explain all that was declined; what none does is `OTHERS`.
+    """
+    left, found = counts.get(ALL, (0, 0))[0], dict[str, int]()
+    never = {n: c for n, (c, answered) in counts.items() if not answered and n != ALL}
+    for name in sorted(never, key=lambda one: -never[one]):
+        if left > 0:
+            found[name] = never[name]
+            left -= never[name]
+    if left > 0:
+        found[OTHERS] = left
+    return found

@@ -1,0 +1,282 @@
+"""Finding backends: by registered name, by import path, or an object at hand."""
+
+from __future__ import annotations
+
+import ast
+import difflib
+import importlib
+import importlib.machinery
+import importlib.util
+import sys
+from collections.abc import Callable
+from dataclasses import dataclass, field, replace
+from functools import cached_property
+from importlib.metadata import Distribution, entry_points
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+from conformance.backends.backend import FUNCTIONS, Backend
+from conformance.backends.caller import Asked, Candidate, imported, one_line
+from conformance.backends.isolation.isolated import Isolated, Limits, Unloadable, available
+from oracle.float_formats import dtype_of
+
+GROUP = "gradoracle.backends"
+INTERPRETED = 60.0  # seconds of a call, where a loader may interpret the file
+
+# The shipped backends, known even in a checkout that nobody installed.
+SHIPPED = {
+    "im2col": "implementations.im2col",
+    "torch": "implementations.torch_reference",
+    "oracle": "oracle",
+    "cupy": "implementations.cupy_kernels.device",
+    "cupy@host": "implementations.cupy_kernels.host",
+}
+
+PYTHON = "conformance.backends.caller:from_file"
+# What makes a backend of a file of these: it is given the file's name.
+LOADERS = {
+    ".cu": "implementations.cuda_source:backend",
+    ".cuh": "implementations.cuda_source:backend",
+    ".py": PYTHON,
+}
+
+HOW_TO_REGISTER = (
+    f'register one with  [project.entry-points."{GROUP}"]  mine = "mypkg.kernels"  in your '
+    "pyproject.toml, or pass an import path such as mypkg.kernels or mypkg.kernels:backend, or a "
+    "file such as ./kernels.py, ./kernels.py:backend or kernel.cu"
+)
+
+
+class UnknownBackend(LookupError):
+    """No backend has this name, and it is no import path."""
+
+
+class UnusableBackend(ImportError):
+    """The backend is there and cannot be loaded; the message says why in one line."""
+
+
+@dataclass(frozen=True)
+class Registered:
+    """A backend's name, where its code is, and which distribution registered it."""
+
+    name: str
+    path: str
+    source: Distribution | None = None  # of those that are shipped none is looked for
+    conflict: str = ""  # why nobody can say which code the name stands for
+
+    @cached_property
+    def distribution(self) -> str:
+        """Its name and version: read only here, for that takes longer than to find all names."""
+        if self.source is None:
+            return "gradoracle" if SHIPPED.get(self.name) == self.path else "unknown"
+        return f"{self.source.name} {self.source.version}"
+
+
+def registered() -> dict[str, Registered]:
+    """Return every registered backend by name: the shipped ones, then entry points.
+
+    A name that several distributions take is nobody's, and ours stay ours: `conflict` says so.
+    """
+    found = {name: Registered(name, path) for name, path in SHIPPED.items()}
+    for entry in entry_points(group=GROUP):
+        one, other = Registered(entry.name, entry.value, entry.dist), found.get(entry.name)
+        if other is None or (other.path == one.path and not other.conflict):
+            found[entry.name] = one
+        else:
+            both = " and ".join(f"{each.distribution} ({each.path})" for each in (other, one))
+            found[entry.name] = replace(other, conflict=f"both {both} register it: rename one")
+    return found
+
+
+@dataclass(frozen=True)
+class Confinement:
+    """How a backend is kept: in a process of its own unless asked otherwise, within limits."""
+
+    in_process: bool = False
+    limits: Limits = field(default_factory=Limits)
+    forbidden: tuple[str, ...] = ()  # modules that it may not import
+
+    @property
+    def isolates(self) -> bool:
+        """Whether a backend comes into a process of its own, as far as this system can."""
+        return available() and not self.in_process
+
+
+ISOLATED, IN_PROCESS = Confinement(), Confinement(in_process=True)
+
+
+def path_of(name: str) -> str:
+    """Return the import path of a registered name or of a file; any other is its own."""
+    known = registered()
+    return known[name].path if name in known else _unregistered(name)
+
+
+def _unregistered(name: str) -> str:
+    file, where = _file_and_rest(name)
+    loader = LOADERS.get(Path(file).suffix)
+    return f"{loader}!{Path(file).resolve()}{where}" if loader is not None else name
+
+
+def _file_and_rest(name: str) -> tuple[str, str]:
+    """Return a file's name, and where its backend is as loaders take it: `@host`, `@object`."""
+    file, colon, attribute = name.partition(".py:")
+    if colon:
+        return f"{file}.py", f"@{attribute}"
+    file, at, where = name.partition("@")
+    return file, f"{at}{where}"
+
+
+def load(name: str, confinement: Confinement = ISOLATED) -> Backend:
+    """Return the backend called `name`, or the one at that import path.
+
+    Raises:
+        UnknownBackend: neither is there; the message lists what is, and how to register.
+        UnusableBackend: importing it failed, or its contract is wrong.
+    """
+    known = registered()
+    if name in known:
+        entry = known[name]
+        if entry.conflict:
+            raise UnusableBackend(f"backend {name!r}: {entry.conflict}")
+        return _open(name, entry.path, entry.distribution, confinement)
+    path = _unregistered(name)
+    if path != name:
+        file, _ = _file_and_rest(name)
+        if not Path(file).is_file():
+            raise UnknownBackend(f"there is no file {file!r}")
+        if not path.startswith(PYTHON):
+            return _open(name, path, "file", _patient(confinement))
+        return _with_functions(_open(name, path, "file", confinement), file)
+    if not _looks_importable(name):
+        raise UnknownBackend(_unknown(name, list(known)))
+    return _open(name, name, "import path", confinement)
+
+
+def _with_functions(backend: Backend, file: str) -> Backend:
+    """Return the backend of a file of Python, which must have a function of the protocol.
+
+    Raises:
+        UnusableBackend: it has none; the message names what may have been meant.
+    """
+    if backend.functions or backend.missing:
+        return backend
+    backend.asked.close()
+    tree = ast.parse(Path(file).read_bytes())
+    names = [one.name for one in tree.body if isinstance(one, ast.FunctionDef | ast.ClassDef)]
+    near = {name: difflib.get_close_matches(name, FUNCTIONS, n=1) for name in names}
+    meant = [f"{name} (did you mean {known[0]}?)" for name, known in near.items() if known]
+    if meant:
+        has = f"it has {', '.join(meant)}"
+    else:
+        has = f"it has {', '.join(names[:8])}" if names else "it has no function"
+    raise UnusableBackend(
+        f"{backend.name!r} has none of the protocol's functions, such as conv2d and relu: {has}; "
+        "`gradoracle explain` lists them"
+    )
+
+
+def _patient(confinement: Confinement) -> Confinement:
+    """Return the same, with more time for a call than the default: files may be interpreted."""
+    if confinement.limits.call != Limits.call:
+        return confinement
+    return replace(confinement, limits=replace(confinement.limits, call=INTERPRETED))
+
+
+def wrap(backend: Any, name: str | None = None, confinement: Confinement = ISOLATED) -> Backend:
+    """Return a Backend from a name, an import path, a module, or any object with the functions.
+
+    What is at hand already, a module or an object, stays in this process.
+    """
+    if isinstance(backend, Backend):
+        return backend
+    if isinstance(backend, str):
+        return load(backend, confinement)
+    module = isinstance(backend, ModuleType)
+    label = name or (backend.__name__ if module else type(backend).__name__)
+    path = backend.__name__ if module and _is_imported(backend) else ""
+    return _judgeable(label, lambda: Candidate(backend, FUNCTIONS), "this process", path)
+
+
+def _is_imported(module: ModuleType) -> bool:
+    """Return whether another process can import a module by its name.
+
+    One that was made by hand, or is the program that runs, it cannot.
+    """
+    spec = module.__spec__
+    if spec is None or sys.modules.get(spec.name) is not module or spec.name != module.__name__:
+        return False
+    top = importlib.machinery.PathFinder.find_spec(spec.name.partition(".")[0])
+    return top is not None
+
+
+def _open(name: str, path: str, origin: str, confinement: Confinement) -> Backend:
+    if confinement.isolates:
+        apart = Isolated(path, FUNCTIONS, confinement.limits, confinement.forbidden)
+
+        def opened() -> Asked:
+            try:
+                apart.description  # noqa: B018 - that is what imports it
+            except Unloadable as error:
+                if error.read:
+                    raise
+                raise UnusableBackend(_cannot_load(name, path, str(error))) from error
+            return apart
+
+        return _judgeable(name, opened, origin, path)
+    try:
+        source = imported(path)
+    except KeyboardInterrupt:
+        raise
+    except BaseException as error:
+        raise UnusableBackend(_cannot_load(name, path, one_line(error))) from error
+    return _judgeable(name, lambda: Candidate(source, FUNCTIONS), origin, path)
+
+
+def _cannot_load(name: str, path: str, reason: str) -> str:
+    return f"backend {name!r} ({path}) cannot be loaded: {reason}"
+
+
+def _judgeable(name: str, asked: Callable[[], Asked], origin: str, path: str) -> Backend:
+    try:
+        backend = Backend(name, asked(), origin, path)
+        for dtype in backend.contract.dtypes:
+            dtype_of(dtype)
+    except UnusableBackend:
+        raise
+    except ImportError as error:
+        raise UnusableBackend(f"backend {name!r} claims {dtype}: {error}") from error
+    except ValueError as error:
+        raise UnusableBackend(f"backend {name!r}: {error}") from error
+    except Unloadable as error:
+        raise UnusableBackend(f"backend {name!r}: its contract cannot be read: {error}") from error
+    except Exception as error:
+        raise UnusableBackend(
+            f"backend {name!r}: its contract cannot be read: {one_line(error)}"
+        ) from error
+    return backend
+
+
+def _looks_importable(path: str) -> bool:
+    """Return whether there is a package of that name; nothing of it is imported."""
+    module_name, colon, attribute = path.partition(":")
+    if colon and not attribute:
+        return False
+    top, *below = module_name.split(".")
+    # "!" in a path is a call of what stands before it: nobody's name may have one.
+    attributes = attribute.split(".") if colon else []
+    if not all(part.isidentifier() for part in (top, *below, *attributes)):
+        return False
+    try:
+        return importlib.util.find_spec(top) is not None
+    except (ImportError, ValueError):
+        return False
+
+
+def _unknown(name: str, known: list[str]) -> str:
+    near = difflib.get_close_matches(name, known, n=1, cutoff=0.5)
+    guess = f" (did you mean {near[0]!r}?)" if near else ""
+    return (
+        f"no backend {name!r}{guess}; registered: {', '.join(sorted(known))}. "
+        f"To add yours: {HOW_TO_REGISTER}"
+    )

@@ -1,0 +1,1 @@
+"""One property of one formula, from drawn calls to a counterexample."""

@@ -1,0 +1,71 @@
+"""One cause is one finding: checks that fail on the same wrong answers are listed under the first.
+
+A function whose plain answers are wrong fails most properties.  The first of `PLAIN` that fails is
+the mismatch; the others fail for the same reason, or ask something that needs right answers.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import replace
+
+from conformance.checking.diagnosis import APART
+from conformance.reports.certificate import ALSO_FAILS, NOT_CHECKED, PLAIN, Outcome
+
+
+def folded(outcomes: Sequence[Outcome]) -> list[Outcome]:
+    """Return the outcomes, those that repeat another's mismatch marked so and listed there.
+
+    It depends on the outcomes only, not on their order or on the process that each comes from.
+    """
+    causes = {one.formula: one for one in _causes(outcomes)}
+    also: dict[str, list[str]] = {}
+    marked: list[Outcome] = []
+    for one in outcomes:
+        cause = None if one in causes.values() else _cause(one, causes)
+        if cause is None:
+            marked.append(one)
+            continue
+        also.setdefault(cause.formula, []).append(_words(one, cause))
+        marked.append(_marked(one, cause))
+    return [
+        replace(one, also=[*also[one.formula]])
+        if causes.get(one.formula) is one and one.formula in also
+        else one
+        for one in marked
+    ]
+
+
+def _causes(outcomes: Sequence[Outcome]) -> Iterator[Outcome]:
+    """Yield, formula by formula, the mismatch of its plain answers, if there is one."""
+    found: dict[str, Outcome] = {}
+    for one in outcomes:
+        if one.status == "mismatch" and one.property_name in PLAIN and one.formula in one.plain:
+            known = found.setdefault(one.formula, one)
+            if PLAIN.index(one.property_name) < PLAIN.index(known.property_name):
+                found[one.formula] = one
+    yield from found.values()
+
+
+def _cause(one: Outcome, causes: dict[str, Outcome]) -> Outcome | None:
+    """Return the mismatch that a mismatch repeats: wrong in the same way, of the same function."""
+    if one.status != "mismatch":
+        return None
+    for formula, kinds in one.plain.items():
+        cause = causes.get(formula)
+        if cause is not None and {*kinds} <= {*cause.plain[formula]}:
+            return cause
+    return None
+
+
+def _words(one: Outcome, cause: Outcome) -> str:
+    of = "" if one.formula == cause.formula else f" of {one.formula}"
+    return f"{one.property_name}{of}{' (not checked)' if one.property_name in APART else ''}"
+
+
+def _marked(one: Outcome, cause: Outcome) -> Outcome:
+    """Return an outcome that says which mismatch it repeats."""
+    see = f"the plain answer of {cause.formula} is wrong (see {cause.property_name})"
+    if one.property_name in APART:
+        return replace(one, status=NOT_CHECKED, reason=see, mismatch=None)
+    return replace(one, status=ALSO_FAILS, reason=f"{one.reason}; {see}", mismatch=None)

@@ -1,0 +1,194 @@
+"""Wrong answers that are planted in every run, and that the suite must reject.
+
+Whoever judges may be broken, too: replaced by a backend in the same process, by another version of
+a library, by ourselves.  So each check, once it has passed, is asked again about a call that it
+judged, with answers that are certainly wrong in place of the backend's.  A check that lets them
+pass is blind, and certifies nothing.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field, replace
+from math import prod
+from typing import Any, TypeAlias
+
+import numpy as np
+
+from conformance.backends.backend import Backend
+from conformance.backends.caller import Asked, Description, Look, Reply, Request
+from conformance.backends.mismatch import Declined, Mismatch
+from conformance.operators.record import Operator
+from conformance.properties import NotJudged, Property
+from conformance.properties.comparison import verdict
+from oracle.declaration import Call, Formula
+from oracle.expected.truth import answer_shape, data_dtype
+from oracle.float_formats import is_real
+from oracle.shapes import Array
+
+Lie: TypeAlias = Callable[[int, Reply], Reply]  # from what was answered, and how many were before
+FEW, MANY = 3, 8  # calls
+TRUTH = ("matches_oracle", "within_rounding_bound")
+VALUES = ("propagates_non_finite", "keeps_subnormals")  # on numbers that they change before
+
+
+def blindness(
+    backend: Backend, operator: Operator, formula: Formula, property_: Property,
+    calls: Sequence[dict[str, Any]],
+) -> tuple[int, str]:  # fmt: skip
+    """Return how many planted wrong answers were rejected, and what is said if the check is blind.
+
+    What judges values must reject, on a few calls, an answer that is only just wrong.  Every other
+    check must reject one of several lies on one of many calls: on a single one a lie may happen to
+    fit, so of fewer nothing is said.  No lie fits a layer, and hardly any what a formula says.
+    """
+    rejected = planted = 0
+    if property_.name in TRUTH:
+        for call in calls[:FEW]:
+            planted += 1
+            lie = _only_just(backend, formula, call)
+            rejected += _is_rejected(backend, operator, formula, property_, call, lie)
+        missed = planted - rejected
+        return rejected, _blind(missed, planted) if missed else ""
+    enough = MANY
+    if property_.on_layers:
+        enough = 1
+    elif property_.name in VALUES:
+        enough, calls = FEW, [call for call in calls if prod(answer_shape(formula, call))]
+    for call in calls:
+        for lie in LIES:
+            planted += 1
+            if _is_rejected(backend, operator, formula, property_, call, lie):
+                return 1, ""
+    return 0, _blind(planted, planted) if len(calls) >= enough else ""
+
+
+def _blind(missed: int, planted: int) -> str:
+    return (
+        f"{missed} of {planted} wrong answers that were planted here were not rejected: the suite "
+        "itself is broken"
+    )
+
+
+def _is_rejected(
+    backend: Backend, operator: Operator, formula: Formula, property_: Property,
+    call: dict[str, Any], lie: Lie,
+) -> bool:  # fmt: skip
+    lying = replace(backend, asked=_Lying(backend.asked, lie), answers=[])
+    try:
+        property_.check(lying, operator, formula, call)
+    except Mismatch:
+        return True
+    except (Declined, NotJudged):
+        return False
+    finally:
+        lying.forget()
+    return False
+
+
+@dataclass
+class _Lying:
+    """Who performs requests, and is not told on."""
+
+    asked: Asked
+    lie: Lie
+    changed: dict[str, str] = field(default_factory=dict)
+    _replies: int = 0
+
+    @property
+    def description(self) -> Description:
+        """The backend's."""
+        return self.asked.description
+
+    def begin(self, requests: Sequence[Request | Look]) -> None:
+        """Pass it on."""
+        self.asked.begin(requests)
+
+    def perform(self, request: Request | Look) -> Reply:
+        """Return something else than what came of it."""
+        reply = self.asked.perform(request)
+        self._replies += 1
+        return self.lie(self._replies - 1, reply)
+
+    def forget(self) -> None:
+        """Pass it on."""
+        self.asked.forget()
+
+    def renew(self) -> bool:
+        """Pass it on."""
+        return self.asked.renew()
+
+    def kept(self) -> dict[str, Any]:
+        """Pass it on."""
+        return self.asked.kept()
+
+    def close(self) -> None:
+        """Leave it open: the run goes on."""
+
+
+# -- lies -----------------------------------------------------------------------------------------
+
+
+def _all_else(array: Array) -> Array:
+    """Return an array of which no element is right: its numbers negated, and 1 for 0 and NaN."""
+    with np.errstate(all="ignore"):
+        nothing = (array == 0) | (array != array)  # noqa: PLR0124 - that is NaN
+        return np.where(nothing, np.ones_like(array), -array).astype(array.dtype)
+
+
+def _told(reply: Reply, change: Callable[[Array], Array]) -> Reply:
+    return replace(reply, arrays=[change(array) for array in reply.arrays])
+
+
+def _first(number: int, reply: Reply) -> Reply:
+    return reply if number else _told(reply, _all_else)
+
+
+def _others(number: int, reply: Reply) -> Reply:
+    return _told(reply, _all_else) if number else reply
+
+
+def _every(number: int, reply: Reply) -> Reply:
+    del number
+    return _told(reply, _all_else)
+
+
+def _anything_but_a_refusal(number: int, reply: Reply) -> Reply:
+    del number
+    return reply if reply.kind == "answer" else Reply("answer", arrays=[np.zeros(1)])
+
+
+LIES: tuple[Lie, ...] = (_first, _others, _every, _anything_but_a_refusal)
+
+
+def _only_just(backend: Backend, formula: Formula, call: Call) -> Lie:
+    """Return the lie that one element is off by as little as is wrong."""
+
+    def lie(number: int, reply: Reply) -> Reply:
+        if number or reply.kind != "answer" or not reply.arrays[0].size:
+            return reply
+        return replace(reply, arrays=[_off(backend, formula, call, reply.arrays[0])])
+
+    return lie
+
+
+def _off(backend: Backend, formula: Formula, call: Call, got: Array) -> Array:
+    """Return an answer that is one unit off in one place, or just beyond the rounding bound."""
+    judged, off = verdict(backend, formula, call, got), got.copy()
+    at = got.size - 1
+    if not is_real(got.dtype):
+        off.flat[at] += 1
+        return off
+    if not np.isfinite(got.flat[at]):
+        off.flat[at] = 0
+        return off
+    beyond = np.array(got.flat[at])
+    if not judged.exact:
+        name = data_dtype(call).name
+        bound = judged.right.bound(name, backend.contract.accumulator(name)).flat[at]
+        want = judged.right.as_float(np.dtype(np.float64)).flat[at]
+        beyond = np.asarray(want + (2 * bound if want >= 0 else -2 * bound)).astype(got.dtype)
+    with np.errstate(all="ignore"):
+        farther = np.copysign(np.array(np.inf, got.dtype), beyond)
+        off.flat[at] = np.nextafter(beyond, farther)
+    return off

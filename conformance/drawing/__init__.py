@@ -1,0 +1,1 @@
+"""How calls are drawn: choices, values, memory layouts, combinations of options, invalid calls."""

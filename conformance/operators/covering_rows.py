@@ -1,0 +1,34 @@
+"""Write the rows of the covering arrays of all operators anew.
+
+python -m conformance.operators.covering_rows
+"""
+
+from __future__ import annotations
+
+import json
+from importlib.resources import files
+from pathlib import Path
+
+from conformance.drawing.coverage import EACH, PAIRS
+from conformance.drawing.covering import DIGITS, ROWS_FILE, count, key_of, make
+from conformance.operators import OPERATORS
+
+
+def kept_rows() -> dict[str, str]:
+    """Return the content of the file that keeps the rows of all operators."""
+    kept: dict[str, str] = {}
+    for operator in OPERATORS:
+        for at, cover in enumerate(operator.covers):
+            for strength in sorted({cover.strength, *(() if at else (PAIRS, EACH))} - {0}):
+                key = key_of(cover.factors, strength)
+                if key not in kept:
+                    rows = make(cover.factors, strength)
+                    possible = count(cover.factors, strength, rows)[1]
+                    texts = ("".join(DIGITS[at] for at in row) for row in rows)
+                    kept[key] = f"{possible} {' '.join(texts)}"
+    return kept
+
+
+if __name__ == "__main__":
+    text = json.dumps(kept_rows(), indent=0) + "\n"
+    Path(str(files("conformance.drawing"))).joinpath(ROWS_FILE).write_text(text, encoding="ascii")

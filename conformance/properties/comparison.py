@@ -1,0 +1,141 @@
+"""The verdict on one answer.  No tolerance is written down anywhere: see `oracle.expected.exact`.
+
+Comparisons are written so that a NaN is wrong.
+"""
+
+import math
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from conformance.backends.backend import Backend
+from conformance.backends.mismatch import Mismatch
+from oracle.declaration import Call, Formula, is_place, output_of
+from oracle.expected.non_finite import NonFiniteTruth
+from oracle.expected.truth import Truth, answer_dtype, answer_shape, data_dtype, truth
+from oracle.float_formats import flushed, is_real
+from oracle.shapes import Array
+
+
+def require_form(
+    what: str, got: Array, shape: tuple[int, ...], dtype: np.dtype[np.generic]
+) -> None:
+    """Raise Mismatch unless `got` has this shape and dtype."""
+    if got.shape != shape:
+        raise Mismatch(f"{what}: got shape {[*got.shape]}, want {[*shape]}")
+    if got.dtype != dtype:
+        raise Mismatch(f"{what}: got dtype {got.dtype}, want {dtype}")
+
+
+class Verdict(NamedTuple):
+    """What an answer of the right form is worth."""
+
+    wrong: Array  # per element
+    exact: bool  # equality was demanded, because rounding provably never acts
+    share: Array  # the error over the rounding bound; 0 where equality was demanded
+    right: Truth
+
+
+def truth_of(backend: Backend, formula: Formula, call: Call) -> Truth:
+    """Return the truth by which the backend is judged, as its contract has it."""
+    return truth(
+        formula,
+        call,
+        strict=backend.contract.rule("non_finite") == "window",
+        algorithm=backend.contract.algorithm(output_of(formula).function),
+    )
+
+
+def verdict(backend: Backend, formula: Formula, call: Call, got: Array) -> Verdict:
+    """Judge an answer that has the right shape and dtype, element by element.
+
+    Unless the contract says that subnormal numbers are kept, what is right where all of them are
+    taken for 0, in the call or in the answer, is right: each element may have it one way or the
+    other.  (Sums in which some are and others are not would need a bound; nothing draws such.)
+    """
+    judged = _verdict(backend, formula, call, got)
+    if backend.contract.rule("subnormals") == "kept" or not judged.wrong.any():
+        return judged
+    wrong, share = judged.wrong, judged.share
+    if is_real(got.dtype):
+        want = abs(judged.right.as_float(np.dtype(np.float64)))
+        wrong = wrong & ~((got == 0) & (want < flushed(got.dtype.name)))
+    without = _without_subnormals(call)
+    if without is not None:
+        other = _verdict(backend, formula, without, got)
+        wrong, share = wrong & other.wrong, np.where(judged.wrong, other.share, share)
+    share = np.where(judged.wrong & ~wrong, np.minimum(share, 1), share)
+    return judged._replace(wrong=wrong, share=share)
+
+
+def _without_subnormals(call: Call) -> Call | None:
+    """Return a call with 0 for what may be taken for it, None where nothing is so small."""
+    changed: dict[str, Any] = {}
+    for name, array in call.items():
+        if isinstance(array, np.ndarray) and is_real(array.dtype):
+            tiny = (array != 0) & (abs(array) < flushed(array.dtype.name))
+            if tiny.any():
+                changed[name] = np.where(tiny, array.dtype.type(0), array)
+    return {**call, **changed} if changed else None
+
+
+def _verdict(backend: Backend, formula: Formula, call: Call, got: Array) -> Verdict:
+    right, dtype = truth_of(backend, formula, call), data_dtype(call)
+    accumulator = backend.contract.accumulator(dtype.name)
+    numbers = not is_place(formula)
+    if numbers and right.is_exact(dtype.name, accumulator):
+        want = right.as_float(got.dtype)
+        wrong = ~((got == want) | (np.isnan(got) & np.isnan(want)))
+        return Verdict(wrong, True, np.zeros(got.shape), right)  # noqa: FBT003
+    share = right.error_over_bound(got, accumulator)
+    return Verdict(~(share <= 1), not numbers, share, right)
+
+
+def require_truth(backend: Backend, formula: Formula, call: Call, got: Array) -> float:
+    """Raise Mismatch unless `got` is what `formula` gives on `call`, and return its largest error.
+
+    Equality is demanded where it is proved that rounding never acts; elsewhere the error is a
+    share of the rounding bound, and at most 1.  NaN: nothing bounds any element.
+    """
+    shape = answer_shape(formula, call)
+    require_form(formula.__name__, got, shape, answer_dtype(formula, call))
+    wrong, exact, share, right = verdict(backend, formula, call, got)
+    if wrong.any():
+        at = tuple(np.argwhere(wrong)[0].tolist())
+        accumulator = backend.contract.accumulator(data_dtype(call).name)
+        reason = explained(float(share[at]), accumulator)
+        want = wanted(right, at, got.dtype if exact else np.dtype(np.float64))
+        raise Mismatch(
+            _first_wrong(
+                formula.__name__, got, want, wrong, "the data are exact" if exact else reason
+            )
+        )
+    name = data_dtype(call).name
+    if got.size and not exact and not share.any():
+        bound = right.bound(name, backend.contract.accumulator(name))
+        return math.nan if np.isinf(bound).all() else 0.0
+    return float(share.max(initial=0.0))
+
+
+def explained(share: float, accumulator: str) -> str:
+    """Return in words how far an error is beyond its bound, of which it is a share."""
+    if math.isfinite(share):
+        return f"{share:.3g} times what rounding in {accumulator} explains"
+    return "no rounding explains that"
+
+
+def wanted(right: Truth, at: tuple[int, ...], dtype: np.dtype[np.generic]) -> str:
+    """Return the right value of an element as text, or both where NaN or an infinity is, too."""
+    want = right.as_float(dtype)[at]
+    if isinstance(right, NonFiniteTruth) and np.isfinite(want) and right.may[at]:
+        literal = right.literal[at]
+        return f"{want} or nan" if np.isfinite(literal) else f"{literal} or {want}"
+    return f"{want}"
+
+
+def _first_wrong(what: str, got: Array, want: str, wrong: Array, reason: str) -> str:
+    at = tuple(np.argwhere(wrong)[0].tolist())
+    return (
+        f"{what}[{', '.join(map(str, at))}]: got {got[at]}, want {want} ({reason}); "
+        f"{int(wrong.sum())} of {wrong.size} elements wrong"
+    )

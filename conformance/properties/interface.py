@@ -1,0 +1,326 @@
+"""How a backend behaves, whatever it computes."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from itertools import combinations
+from math import isqrt, prod
+from typing import Any
+
+import numpy as np
+
+from conformance.backends.backend import Backend, Reused, is_same
+from conformance.backends.caller import BESIDE, LONG_RING, describe
+from conformance.backends.mismatch import Declined, Mismatch
+from conformance.drawing.choices import spread
+from conformance.drawing.invalid_calls import bad_calls
+from conformance.drawing.memory_layouts import LAYOUTS, SHARED, differs, expansions, one_each, words
+from conformance.operators.record import Geometry, Operator
+from conformance.operators.textbook import with_ones
+from conformance.properties.answers import Answered, require_close
+from conformance.properties.comparison import require_form, require_truth, truth_of
+from conformance.properties.property import NothingToJudge, NotJudged, holds, is_function
+from oracle import batch_mean, leaky_relu, relu, sigmoid, tanh
+from oracle.declaration import (
+    Call,
+    Formula,
+    argument_names,
+    is_data,
+    is_place,
+    operands,
+    optional,
+    output_of,
+)
+from oracle.expected.truth import answer_dtype, answer_shape, data_dtype
+from oracle.shapes import Array
+
+TAKE_ANYTHING = (relu, leaky_relu, sigmoid, tanh, batch_mean)  # one array of any shape
+RING, FEW = 4, 32  # as LONG_RING, of calls of more numbers than few
+# Ways for one argument beside others.
+ALONE = ("channels_last", "fortran", "sliced", "upside_down", "transposed")
+IN_TURN = ("channels_last", "sliced", "fortran", "reversed_rows", "spaced")
+MAY_BE_REFUSED = "unaligned"
+LARGE = 4096  # elements of a call whose arguments lie in a few ways only
+
+
+@holds(kind="every", share=0.2, asks="arguments")
+def leaves_inputs_unchanged(
+    backend: Backend, operator: Operator, formula: Formula, call: Call
+) -> float:
+    """Every argument is, after the call, bit for bit what it was."""
+    del operator
+    for name in backend.changed_arguments(formula, call):
+        raise Mismatch(f"{formula.__name__}: changed its argument {name}")
+    return 0.0
+
+
+@holds(kind="all", share=0.2)
+def returns_what_the_protocol_says(
+    backend: Backend, operator: Operator, formula: Formula, call: Call
+) -> float:
+    """The answer is a new array of the documented shape, in the dtype of the inputs, finite where
+    the inputs are, with and without optional arguments; no later call changes it.
+    """  # noqa: D205 - one sentence
+    absent = [{**call, name: None} for name in optional(formula) if call[name] is not None]
+    for one in [call, *absent]:
+        got = backend.reused(formula, one, _others(backend, operator, formula, one))
+        if got.shares:
+            raise Mismatch(
+                f"{formula.__name__}: its result shares memory with its argument {got.shares}"
+            )
+        if not is_same(got.answer, got.again):
+            raise Mismatch(
+                f"{formula.__name__}: an earlier result changed when other calls were made: it is "
+                "not a new array"
+            )
+        shape, dtype = answer_shape(formula, one), answer_dtype(formula, one)
+        require_form(formula.__name__, got.answer, shape, dtype)
+        finite = all(np.isfinite(array).all() for array in operands(formula, one).values())
+        wrong = ~np.isfinite(got.answer) if finite and not is_place(formula) else np.False_
+        if wrong.any():
+            wrong &= np.isfinite(_bound(backend, formula, one))  # elsewhere it may overflow
+        if wrong.any():
+            at = tuple(np.argwhere(wrong)[0].tolist())
+            raise Mismatch(
+                f"{formula.__name__}[{', '.join(map(str, at))}]: got {got.answer[at]} from finite "
+                "data"
+            )
+        if not is_same(got.answer, got.late):
+            what = f"{formula.__name__}, read after the next calls"
+            require_form(what, got.late, shape, dtype)
+            _require_as_good(backend, operator, formula, one, what, got)
+    return 0.0
+
+
+def _others(
+    backend: Backend, operator: Operator, formula: Formula, call: Call
+) -> list[tuple[Formula, Call]]:
+    """Return calls that must leave a result alone: some of its kind, and the other functions'.
+
+    Those are asked for only where the contract claims them in the call's dtype.
+    """
+    first = next(iter(operands(formula, call)))
+    names = dict.fromkeys((first, *optional(formula)))
+    changed = {n: -call[n] for n in names if is_data(call.get(n))}
+    own = output_of(formula).function
+    others = {output_of(f).function: f for f in operator.formulas if is_function(f)}
+    dtype = data_dtype(call).name
+    numbers = sum(array.size for array in operands(formula, call).values())
+    beside = [(f, call) for name, f in others.items() if name != own and backend.claims(f, dtype)]
+    return [
+        *beside[:BESIDE],
+        *[(formula, {**call, **changed})] * (LONG_RING if numbers <= FEW else RING),
+    ]
+
+
+def _require_as_good(
+    backend: Backend, operator: Operator, formula: Formula, call: Call, what: str, got: Reused
+) -> None:
+    """Raise Mismatch unless two answers to the same call agree as well as rounding lets them."""
+    if operator.unsettled(backend.contract.policies, formula, call):
+        return
+    bound = _bound(backend, formula, call)
+    require_close(what, Answered(got.late, bound), Answered(got.answer, bound))
+
+
+def _bound(backend: Backend, formula: Formula, call: Call) -> Array:
+    name = data_dtype(call).name
+    return truth_of(backend, formula, call).bound(name, backend.contract.accumulator(name))
+
+
+def _listed(operator: Operator, formula: Formula) -> Sequence[Geometry]:
+    """Return calls with axes of one entry and of several, and layers as networks have them."""
+    of_one = len(argument_names(operator.formula)[0]) == 1
+    layers = _as_they_are(operator) if of_one else _in_eights(operator)
+    return (*with_ones(operator, formula), *layers)
+
+
+_known_layers: dict[Formula, tuple[Geometry, ...]] = {}
+
+
+def _as_they_are(operator: Operator) -> tuple[Geometry, ...]:
+    """Return the poolings of networks: fast paths know them."""
+    if operator.formula not in _known_layers:
+        layers = [one for one in operator.variants() if not one.change]
+        _known_layers[operator.formula] = tuple(
+            Geometry("layers", layer.region, layer.sizes(spread(layer.region)), at)
+            for at, layer in enumerate(layers)
+        )
+    return _known_layers[operator.formula]
+
+
+def _in_eights(operator: Operator) -> tuple[Geometry, ...]:
+    """Return the layers of convolutions with channels in eights, as kernels of NHWC take them.
+
+    They have more elements than arrays that lie in all ways.
+    """
+    if operator.formula not in _known_layers:
+        found = []
+        for variant in operator.variants():
+            own = spread(variant.region)
+            sizes = dict(variant.sizes(own))
+            if variant.change or "depth" not in sizes:
+                continue
+            area = sizes["kernel_height"] * sizes["kernel_width"]
+            channels = 8 * (isqrt(LARGE // area) // 8 + 1)
+            if sizes["groups"] <= 2:
+                sizes["depth"] = sizes["multiplier"] = channels // sizes["groups"]
+            elif sizes["depth"] == 1:
+                sizes["groups"] = 128
+            sizes["images"] = 2
+            found.append(Geometry("layers", variant.region, sizes, own.seed()))
+        _known_layers[operator.formula] = tuple(found)
+    return _known_layers[operator.formula]
+
+
+@holds(kind="any", share=0.03, at_ones=True, listed=_listed)
+def ignores_memory_layout(
+    backend: Backend, operator: Operator, formula: Formula, call: Call
+) -> float:
+    """The answer depends on the arguments' numbers, not on how they lie in memory: columns or
+    channels first, with gaps, backwards, in one place (along an axis, a plane or all), read-only;
+    all arguments so, one alone, or each in another way, or two of them one array.
+    """  # noqa: D205 - one sentence
+    ways = _ways(formula, call)
+    if not ways:
+        raise NotJudged("arrays without elements have one layout")
+    backend.foresee((formula, call), how=("", *ways))
+    plain = backend.ask(formula, call)
+    declined: list[Declined] = []
+    for layouts in ways:
+        try:
+            _require_the_same(backend, operator, formula, call, plain, layouts)
+        except Declined as one:  # the others are judged all the same
+            declined.append(one)
+    for name, at in _data(formula, call):
+        for layout, axes in expansions(call[name].shape):
+            level = operator.complete({**call, name: _level(call[name], axes)}, 0)
+            layouts = _only(at, layout)
+            backend.foresee((formula, level), how=("", layouts))
+            plain = backend.ask(formula, level)
+            try:
+                _require_the_same(backend, operator, formula, level, plain, layouts)
+            except Declined as one:
+                declined.append(one)
+    for same, layouts in _in_one_array(operator, formula, call):
+        backend.foresee((formula, same), how=("", layouts))
+        plain = backend.ask(formula, same)
+        try:
+            _require_the_same(backend, operator, formula, same, plain, layouts)
+        except Declined as one:
+            declined.append(one)
+    if declined:
+        raise declined[0]
+    return 0.0
+
+
+def _in_one_array(operator: Operator, formula: Formula, call: Call) -> Iterator[tuple[Call, str]]:
+    """Yield the calls in which two arguments of one shape are one array, and their layouts."""
+    for (name, at), (other, behind) in combinations(_data(formula, call), 2):
+        if call[name].shape == call[other].shape:
+            layouts = ["", *[""] * behind]
+            layouts[at] = layouts[behind] = SHARED
+            yield operator.complete({**call, other: call[name]}, 0), ",".join([*layouts, ""])
+
+
+def _level(array: Array, axes: tuple[int, ...]) -> Array:
+    """Return an array whose elements are equal along some axes, all of them finite."""
+    finite = array[np.isfinite(array)]  # no call has infinities only
+    level = np.where(np.isfinite(array), array, finite[-1] if finite.size else 1)
+    first = tuple(slice(0, 1) if axis in axes else slice(None) for axis in range(array.ndim))
+    return np.broadcast_to(level[first], array.shape).astype(array.dtype)
+
+
+def _require_the_same(
+    backend: Backend, operator: Operator, formula: Formula, call: Call, plain: Array, layouts: str
+) -> None:
+    """Raise Mismatch unless the answer is as good when the arguments lie so."""
+    try:
+        if layouts == MAY_BE_REFUSED and backend.refuses(formula, call, layouts)[0]:
+            return
+        got = backend.ask(formula, call, layouts)
+        if not is_same(plain, got) and not operator.unsettled(
+            backend.contract.policies, formula, call
+        ):
+            require_truth(backend, formula, call, got)
+    except Mismatch as mismatch:
+        headline = f"{mismatch.headline}; {_lying(formula, call, layouts)}"
+        raise Mismatch(headline, call, layouts) from None
+
+
+def _ways(formula: Formula, call: Call) -> list[str]:
+    """Return the layouts of a call's arguments: one alone, all, and mixed."""
+    positional = argument_names(formula)[0]
+    shapes = {n: call[n].shape for n in positional if isinstance(call[n], np.ndarray)}
+    if sum(map(prod, shapes.values())) > LARGE:
+        return [
+            *(",".join(IN_TURN[(at + by) % len(IN_TURN)] for at in range(5)) for by in range(3)),
+            "channels_last",
+        ]
+    together = [n for n, layout in LAYOUTS.items() if any(map(layout.differs, shapes.values()))]
+    if len(shapes) == 1:
+        return together
+    alone = [
+        _only(at, layout)
+        for at, name in enumerate(positional) if name in shapes
+        for layout in ALONE if differs(layout, shapes[name])
+    ]  # fmt: skip
+    mixed = ",".join(IN_TURN[at % len(IN_TURN)] for at in range(len(positional)))
+    return [*alone, *together, mixed]
+
+
+def _only(at: int, layout: str) -> str:
+    """Return the layouts of a call of whose arguments only one lies otherwise."""
+    return "," * at + layout + ("" if at else ",")
+
+
+def _data(formula: Formula, call: Call) -> list[tuple[str, int]]:
+    """Return the arguments that hold numbers, with their positions."""
+    names = argument_names(formula)[0]
+    return [(n, at) for at, n in enumerate(names) if is_data(call[n]) and call[n].size]
+
+
+def _lying(formula: Formula, call: Call, layouts: str) -> str:
+    """Return in words how the arguments lie in memory."""
+    names = argument_names(formula)[0]
+    each = one_each(layouts, len(names))
+    lying = [
+        f"{name} lies {words(layout)}"
+        for name, layout in zip(names, each, strict=True)
+        if layout and isinstance(call[name], np.ndarray)
+    ]
+    if "," in layouts:
+        return ", ".join(lying)
+    return f"its arguments lie {words(layouts)}"
+
+
+def _can_be_misused(operator: Operator, formula: Formula) -> bool:
+    del operator
+    return is_function(formula) and formula not in TAKE_ANYTHING
+
+
+@holds(kind="all", share=0.15, where=_can_be_misused)
+def rejects_bad_arguments(
+    backend: Backend, operator: Operator, formula: Formula, call: Call
+) -> float:
+    """Arguments that fit no such operation raise an exception instead of giving numbers."""
+    del operator
+    spoilt = list(bad_calls(formula, call))
+    if not spoilt:
+        raise NothingToJudge("nothing about its calls can be spoilt")
+    backend.foresee((formula, call), *((formula, bad.call) for bad in spoilt))
+    backend.ask(formula, call)  # what declines the legal call says nothing about the others
+    for bad in spoilt:
+        refused, result = backend.refuses(formula, bad.call)
+        if not refused:
+            raise Mismatch(
+                f"{formula.__name__}: took {bad.change} and returned {_shown(result)}, "
+                f"where the oracle raises: {bad.reason}",
+                call=bad.call,
+            )
+    return 0.0
+
+
+def _shown(result: Any) -> str:
+    """Return an array's dtype and shape, or the words for what is no array."""
+    return result if isinstance(result, str) else describe(result)

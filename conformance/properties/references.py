@@ -1,0 +1,67 @@
+"""The answer is what somebody else computes: PyTorch, and the documents' other forms."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from conformance.backends.backend import Backend
+from conformance.operators.record import Operator
+from conformance.properties.answers import Answered, answer, require_close, with_bias
+from conformance.properties.property import NotJudged, holds
+from oracle.declaration import Call, Formula, ask, is_data, output_of
+from oracle.document_forms.forms import FORMS
+from oracle.expected.truth import truth
+from oracle.shapes import Array
+
+
+@holds(kind="any", needs_torch=True, share=0.2, asks="")
+def matches_torch(backend: Backend, operator: Operator, formula: Formula, call: Call) -> float:
+    """The answer equals PyTorch's, computed by its forward pass or its autograd in float64."""
+    got = answer(backend, operator, formula, call)
+    places = () if formula is operator.formula else (formula, *operator.gradients)
+    if any(operator.unsettled(TORCH_POLICIES, one, call) for one in places):
+        raise NotJudged("PyTorch takes another of several NaNs")
+    require_close(f"{formula.__name__}, beside PyTorch", got, _torch(operator, formula, call))
+    return 0.0
+
+
+TORCH_POLICIES = {"nan": "any"}  # the last NaN of a window wins there
+
+
+@holds(where=lambda _, formula: formula in FORMS, size="small", share=0.2, asks="")
+def forms_agree(backend: Backend, operator: Operator, formula: Formula, call: Call) -> float:
+    """The answer equals every other way in which the documents write the formula."""
+    got = answer(backend, operator, formula, call)
+    wide = {n: a.astype(np.float64) if is_data(a) else a for n, a in call.items()}
+    bound = truth(formula, call).bound("float64", "float64")
+    for form in FORMS[formula]:
+        want = Answered(ask(form.function, formula, wide), bound)
+        require_close(f"{formula.__name__}, as {form.name} ({form.source})", got, want)
+    return 0.0
+
+
+def _torch(operator: Operator, formula: Formula, call: Call) -> Answered:
+    """Return PyTorch's float64 answer: its forward pass, or its autograd on the way back."""
+    import torch  # noqa: PLC0415 - optional, and slow to import
+
+    tensors: dict[str, Any] = {}
+    for name, value in with_bias(call).items():
+        if is_data(value):
+            tensors[name] = torch.tensor(value.astype(np.float64))
+        else:
+            tensors[name] = torch.tensor(value) if isinstance(value, np.ndarray) else value
+    argument = operator.argument_of(formula)
+    if argument is not None:
+        tensors[argument].requires_grad_()
+    results = ask(operator.witness(torch), operator.formula, tensors)
+    if argument is None:
+        place = output_of(formula).place
+        answered: Array = (results if place is None else results[place]).numpy()
+    else:
+        place = output_of(operator.formula).place
+        y = results if place is None else results[place]
+        (gradient,) = torch.autograd.grad(y, tensors[argument], tensors["grad_output"])
+        answered = gradient.numpy()
+    return Answered(answered, truth(formula, call).bound("float64", "float64"))

@@ -1,0 +1,417 @@
+"""Everything that is known of a formula, for `gradoracle explain`."""
+
+from __future__ import annotations
+
+import ast
+import difflib
+import inspect
+import re
+import textwrap
+from collections.abc import Iterable, Iterator
+from inspect import Parameter, getdoc, signature
+from types import CodeType, FunctionType
+from typing import Any, NamedTuple
+
+import numpy as np
+from rich.console import Console
+from rich.rule import Rule
+from rich.syntax import Syntax
+from rich.text import Text
+
+from conformance.misconceptions import MISCONCEPTIONS
+from conformance.operators import OPERATORS
+from conformance.operators.record import Operator
+from conformance.properties import PROPERTIES, Property
+from oracle.declaration import (
+    Chained,
+    Composed,
+    Formula,
+    Multilinear,
+    Selection,
+    algebra,
+    displayed,
+    output_of,
+)
+from oracle.document_forms.forms import FORMS
+from oracle.errata import Erratum, errata_of
+from oracle.expected.transform_bounds import TRANSFORMABLE
+from oracle.numbers.high_precision import BITS
+
+INDENT = 2
+WIDE = 100  # columns from which a name and its sentence share a line
+USUAL = {
+    "stride": (1, 1), "padding": (0, 0), "dilation": (1, 1), "output_padding": (0, 0), "groups": 1,
+    "ceil_mode": False, "count_include_pad": True,
+}  # fmt: skip
+# Modules that carry the formulas and are none themselves.
+CARRIERS = (
+    "oracle.numbers.elementary",
+    "oracle.declaration",
+    "oracle.shapes",
+    "oracle.compiled_loops",
+)
+
+
+class UnknownFormula(LookupError):
+    """No formula has this name; `args` are the name and those that are close."""
+
+    def __str__(self) -> str:
+        """Say what was asked for, and what may have been meant."""
+        name, close = self.args
+        meant = f" Did you mean {' or '.join(close)}?" if close else ""
+        return f"There is no formula {name!r}.{meant} `gradoracle explain` lists them all."
+
+
+class Topic(NamedTuple):
+    """A formula and the operator that it belongs to."""
+
+    operator: Operator
+    formula: Formula
+
+
+def topics() -> dict[str, Topic]:
+    """Return every formula by its name."""
+    return {f.__name__: Topic(operator, f) for operator in OPERATORS for f in operator.formulas}
+
+
+def find(name: str) -> Topic:
+    """Return the formula of this name, or an operator's forward pass.
+
+    Raises:
+        UnknownFormula: there is none.
+    """
+    known = topics()
+    known |= {o.name: Topic(o, o.formula) for o in OPERATORS if o.name not in known}
+    plain = name.strip().lower().replace("-", "_").removeprefix("oracle.")
+    if plain not in known:
+        raise UnknownFormula(name, difflib.get_close_matches(plain, known, n=3, cutoff=0.5))
+    return known[plain]
+
+
+# -- what is told ---------------------------------------------------------------------------------
+
+
+def call_of(formula: Formula, name: str = "") -> str:
+    """Return the formula's name and arguments, as they are written in a call."""
+    bare = [
+        p.replace(annotation=Parameter.empty, default=p.default if p.default is None else p.empty)
+        for p in signature(formula).parameters.values()
+    ]
+    shape = signature(formula).replace(parameters=bare, return_annotation=Parameter.empty)
+    return f"{name or formula.__name__}{shape}"
+
+
+def role(topic: Topic) -> str:
+    """Return what the formula is to its operator."""
+    operator, formula = topic
+    argument = operator.argument_of(formula)
+    if argument is not None:
+        return f"the gradient of {operator.name} by {argument}"
+    place = output_of(formula).place
+    if place is None:
+        return (
+            f"the forward pass of {operator.name}" if operator.gradients else "a step of training"
+        )
+    return f"result {place + 1} of {operator.name}"
+
+
+def summary(formula: Formula) -> str:
+    """Return what the docstring says before the equation."""
+    return " ".join(_plain((getdoc(formula) or "").split("\n\n")[0]).split())
+
+
+def remarks(formula: Formula) -> str:
+    """Return what the docstring says below the equation, its source and its errata left out."""
+    text = " ".join((getdoc(formula) or "").split("\n\n    ")[1].split("\n\n", 1)[1].split())
+    text = text.split("Raises: ")[0].split("Erratum: ")[0]
+    source = f"({displayed(formula)[1]})"
+    return _plain(text.replace(" ".join(source.split()), "", 1)).lstrip(". ").strip()
+
+
+def raises(formula: Formula) -> str:
+    """Return what the docstring says of illegal arguments."""
+    below = (getdoc(formula) or "").split("Raises:\n")
+    return " ".join(_plain(below[1]).split()) if len(below) > 1 else ""
+
+
+EXACT = """Exact integers: where the numbers are such that no sum in any order can round, the
+    answer must be equal, bit for bit."""
+BOUNDED = """Rounding bound elsewhere: the error of a sum of n terms is at most gamma_n sum|terms|,
+    gamma_n = n u / (1 - n u), u the unit roundoff of the accumulator (Higham 2002, section 3.1); n
+    and sum|terms| come from these loops, fed ones and absolute values."""
+DIVIDED = """It divides: the truth is an exact fraction; a divisor that is no power of two costs one
+    rounding more."""
+TRANSFORMED = """Where the contract's algorithm is winograd2 or another but direct: never exact, and
+    bounded by norms of the planes that are transformed (oracle.expected.transform_bounds)."""
+SELECTED = "Exact: every element must be equal, a NaN a NaN; nothing is ever rounded."
+ESTIMATED = f"""Running error bound: the truth has {BITS} bits (mpmath), and the loops themselves,
+    fed numbers that carry their error, say how far rounding may reach (Higham 2002, section 3.3;
+    each operation as accurate as OpenCL 3.0 demands)."""
+CHAINED = """Running error bound: every answer may be off by its own bound, and the next formula
+    passes on what it was given (oracle.chains.propagation)."""
+
+
+def judged(formula: Formula) -> list[str]:
+    """Return in words what the formula is made of and how an answer is judged."""
+    kind = algebra(formula)
+    if isinstance(kind, Multilinear):
+        plus = (
+            f", {'subtracted from' if kind.minus else 'added to'} {kind.plus}" if kind.plus else ""
+        )
+        made = f"Multilinear: a sum of products, linear in {' and in '.join(kind.factors)}{plus}."
+        sentences = [made, EXACT, BOUNDED, *([DIVIDED] if kind.over else [])]
+        if output_of(formula).function in TRANSFORMABLE:
+            sentences.append(TRANSFORMED)
+    elif isinstance(kind, Selection):
+        what = "a place in the plane" if kind.places else "one of the data, or 0"
+        sentences = [f"Selection: every element is {what}, and nothing is computed.", SELECTED]
+    elif isinstance(kind, Composed):
+        made = "Composed of sums, products, quotients and elementary functions."
+        sentences = [made, ESTIMATED]
+    else:
+        sentences = ["Chained: other formulas' answers, one after another.", CHAINED]
+    told = {"kept": "One result per image.", "summed": "Summed over the images."}
+    return [*(" ".join(sentence.split()) for sentence in sentences), told.get(kind.images, "")]
+
+
+def loops(formula: Formula) -> list[str]:
+    """Return the source of the functions that the formula's numbers go through."""
+    asked = {t.formula for t in topics().values()}  # by a chain, and explained on their own
+    seen = asked if isinstance(algebra(formula), Chained) else {formula}
+    found = sorted(_reached(formula, seen), key=_order)
+    pieces = [_source(function) for function in found]
+    if any(isinstance(c, CodeType) for c in formula.__code__.co_consts) or not any(
+        f.__name__ != "_loop" for f in found
+    ):
+        pieces.insert(0, f"def {call_of(formula)}:\n{textwrap.indent(_body(formula), '    ')}")
+    return pieces
+
+
+def _reached(function: Any, seen: set[Any]) -> Iterator[FunctionType]:
+    """Yield the oracle's own functions that `function` names, but not those that only carry."""
+    for name in _names(function.__code__):
+        other = function.__globals__.get(name)
+        module = str(getattr(other, "__module__", ""))
+        if not isinstance(other, FunctionType) or other in seen or "check" in name:
+            continue
+        if not module.startswith("oracle.") or module in CARRIERS:
+            continue
+        seen.add(other)
+        if "run" not in other.__code__.co_names:
+            yield other
+        yield from _reached(other, seen)
+
+
+def _names(code: CodeType) -> Iterator[str]:
+    yield from code.co_names
+    for constant in code.co_consts:
+        if isinstance(constant, CodeType):
+            yield from _names(constant)
+
+
+def _order(function: FunctionType) -> tuple[bool, str, int]:
+    """Order functions by their module, as they stand there, the general loop last."""
+    return (
+        function.__name__ == "_loop", function.__module__, function.__code__.co_firstlineno
+    )  # fmt: skip
+
+
+def _source(function: Any) -> str:
+    """Return a function's source without what only linters read."""
+    return re.sub(r"  # noqa.*", "", textwrap.dedent(inspect.getsource(function))).rstrip()
+
+
+def _body(function: Any) -> str:
+    """Return a function's statements below its docstring."""
+    source = _source(function)
+    (definition,) = ast.parse(source).body
+    assert isinstance(definition, ast.FunctionDef)  # noqa: S101 - for the type checker
+    lines = source.splitlines()[definition.body[1].lineno - 1 :]
+    return textwrap.dedent("\n".join(lines))
+
+
+def misconceptions(formula: Formula) -> list[str]:
+    """Return the sentences of the misconceptions that may explain a wrong answer."""
+    return [m.sentence for m in MISCONCEPTIONS if formula.__name__ in m.functions]
+
+
+def properties(topic: Topic) -> list[Property]:
+    """Return the properties that check the formula."""
+    return [p for p in PROPERTIES.values() if topic.formula in p.formulas(topic.operator)]
+
+
+def counterexample(erratum: Erratum) -> list[tuple[str, str]]:
+    """Return the smallest call, and what the printed formula and the right one give on it."""
+    arguments = [
+        f"{name}={written(value)}"
+        for name, value in erratum.arguments().items()
+        if not (name in USUAL and value == USUAL[name])
+        and not (name == "bias" and not np.any(value))
+    ]
+    printed, right = erratum.shown()
+    gives = f"no value: {printed}" if isinstance(printed, Exception) else written(printed)
+    return [("call", ", ".join(arguments)), ("gives", gives), ("want", written(right))]
+
+
+def written(value: Any) -> str:
+    """Return an array, a shape or a number as short text; fractions as quotients."""
+    if isinstance(value, tuple):
+        return f"({', '.join(map(written, value))})"
+    array = np.asarray(value)
+    if not array.size:
+        return f"nothing, of shape {[*array.shape]}"
+    if array.ndim:
+        return f"[{', '.join(written(one) for one in array)}]"
+    return f"{array.item():g}" if isinstance(array.item(), float) else str(array.item())
+
+
+def _plain(text: str) -> str:
+    return text.replace("`", "")
+
+
+# -- how it is shown ------------------------------------------------------------------------------
+
+
+class Page:
+    """Lines on a console: none is longer than it is wide but code, and none ends in spaces."""
+
+    def __init__(self, console: Console) -> None:
+        self.console = console
+        self.is_wide = console.width >= WIDE
+
+    def line(self, *parts: tuple[str, str]) -> None:
+        """Print (text, style) parts on a line, with a ? for what the output cannot encode."""
+        encoding = self.console.encoding
+        safe = [(text.encode(encoding, "replace").decode(encoding), style) for text, style in parts]
+        self.console.print(Text.assemble(*safe), soft_wrap=True)
+
+    def heading(self, title: str) -> None:
+        """Print a section's title."""
+        self.line()
+        self.line((title, "bold cyan"))
+
+    def text(self, text: str, indent: int = INDENT, *, more: int = 0, style: str = "") -> None:
+        """Print a paragraph, or a line of it after another; `more` indents those that continue."""
+        width = max(self.console.width, 2 * indent)
+        for line in textwrap.wrap(
+            text.strip(), width, initial_indent=" " * indent,
+            subsequent_indent=" " * (indent + more), break_on_hyphens=False,
+        ):  # fmt: skip
+            self.line((line, style))
+
+    def row(self, name: str, text: str, indent: int, width: int) -> None:
+        """Print a name, and in a column beside it what belongs to it."""
+        room = max(20, self.console.width - indent - width)
+        lines = textwrap.wrap(text, room, break_on_hyphens=False)
+        for n, line in enumerate(lines):
+            label = f"{' ' * indent}{'' if n else name:<{width}}"
+            self.line((label, "dim"), (line, ""))
+
+    def section(self, title: str, paragraphs: Iterable[str], *, more: int = 0) -> None:
+        """Print paragraphs under a title, or nothing if there are none."""
+        shown = [paragraph for paragraph in paragraphs if paragraph]
+        if shown:
+            self.heading(title)
+        for paragraph in shown:
+            self.text(paragraph, more=more)
+
+    def bullets(self, title: str, sentences: Iterable[str]) -> None:
+        """Print a list under a title."""
+        self.section(title, (f"- {sentence}" for sentence in sentences), more=2)
+
+    def pairs(self, title: str, rows: list[tuple[str, str]]) -> None:
+        """Print names and what belongs to them: side by side, or where that is narrow below."""
+        if rows:
+            self.heading(title)
+        longest = max((len(name) for name, _ in rows), default=0)
+        for name, text in rows:
+            if self.is_wide:
+                self.row(name, text, INDENT, longest + 2)
+            else:
+                self.text(name)
+                self.text(text, 2 * INDENT, style="dim")
+
+    def equation(self, equation: str) -> None:
+        """Print an equation, its long lines continued further to the right."""
+        for line in equation.splitlines():
+            self.text(line, INDENT + len(line) - len(line.lstrip()), more=4)
+
+    def code(self, code: str) -> None:
+        """Print Python, with narrower indentation where that makes it fit; nothing is cut."""
+        if max(map(len, code.splitlines())) + INDENT > self.console.width:
+            code = re.sub(r"^ +", lambda m: " " * (len(m[0]) // 2), code, flags=re.MULTILINE)
+        syntax = Syntax("", "python", theme="ansi_dark", background_color="default")
+        encoding = self.console.encoding
+        safe = code.encode(encoding, "replace").decode(encoding)
+        text = syntax.highlight(textwrap.indent(safe, " " * INDENT))
+        self.console.print(text, soft_wrap=True, end="")
+
+
+def show(console: Console, topic: Topic) -> None:
+    """Print everything that is known of a formula."""
+    operator, formula = topic
+    equation, source = displayed(formula)
+    title = Text.assemble((formula.__name__, "bold"), (f"  {role(topic)}", "dim"))
+    console.print(Rule(title, align="left", style="dim"))
+    page = Page(console)
+    page.section("signature", [_signature(topic)], more=4)
+    page.heading("formula")
+    page.equation(equation)
+    page.section("source", [_plain(source)])
+    page.section("meaning", [summary(formula), remarks(formula), raises(formula)])
+    page.heading("loops")
+    page.code("\n\n".join(loops(formula)))
+    page.section("how it is judged", judged(formula))
+    page.pairs("other forms", [(form.name, form.source) for form in FORMS.get(formula, ())])
+    _errata(page, formula)
+    page.bullets("what may be misunderstood", misconceptions(formula))
+    page.pairs("properties that check it", [(p.name, p.sentence) for p in properties(topic)])
+    page.section("certify", _hint(topic))
+    more = [f.__name__ for f in (operator.formula, *operator.also) if f is not formula]
+    if operator.also and formula in (operator.formula, *operator.also):
+        page.section("see also", [f"gradoracle explain {name}" for name in more])
+
+
+def show_all(console: Console) -> None:
+    """Print every formula, by operator, on a line: cut short where a terminal is narrow."""
+    page, longest = Page(console), max(map(len, topics()))
+    for operator in OPERATORS:
+        page.line((operator.name, "bold"))
+        for formula in operator.formulas:
+            name, told = f"{formula.__name__:<{longest}}", summary(formula).removeprefix("Return ")
+            if console.is_terminal:
+                told = textwrap.shorten(
+                    told, max(20, console.width - INDENT - longest - 2), placeholder=" ..."
+                )
+            page.line((" " * INDENT, ""), (name, "cyan"), (f"  {told}", ""))
+    page.line()
+    page.line(("gradoracle explain FORMULA tells everything about one of them.", ""))
+
+
+def _signature(topic: Topic) -> str:
+    function, place = output_of(topic.formula)
+    return call_of(topic.formula, function) + ("" if place is None else f"[{place}]")
+
+
+def _hint(topic: Topic) -> list[str]:
+    name, function = topic.formula.__name__, output_of(topic.formula).function
+    where = f"the import path of a module that has {function}, such as mypkg.kernels"
+    return [
+        f"pytest --pyargs conformance --backend NAME -k NAME-{name}-",
+        f"NAME is a registered backend or {where}.",
+    ]
+
+
+def _errata(page: Page, formula: Formula) -> None:
+    errata = sorted(errata_of(formula), key=lambda erratum: erratum.formula is not formula)
+    if errata:
+        page.heading("where the documents go wrong")
+    for n, erratum in enumerate(errata):
+        if n:
+            page.line()
+        own = erratum.formula is formula
+        page.text(f"{erratum.kind}: {erratum.name}", style="bold")
+        rows = [("where", erratum.where), ("printed", erratum.printed), ("right", erratum.right)]
+        rows += counterexample(erratum) if own else [("see", erratum.formula.__name__)]
+        for name, text in rows:
+            page.row(name, text, 2 * INDENT, len("printed") + 2)

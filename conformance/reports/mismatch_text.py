@@ -1,0 +1,235 @@
+"""What a mismatch is told as: what is wrong, where, why, and how to see it again.
+
+The script needs nothing but NumPy and the backend: its arrays are written out.
+"""
+
+from __future__ import annotations
+
+import textwrap
+from dataclasses import dataclass, field
+from math import isfinite
+from typing import Any
+
+import numpy as np
+
+from conformance.backends.backend import Backend
+from conformance.backends.caller import describe
+from conformance.backends.mismatch import Answer, Mismatch
+from conformance.drawing.profiles import PROFILES
+from conformance.operators.record import Operator
+from conformance.properties import Property
+from conformance.properties.comparison import verdict, wanted
+from conformance.reports.reproducer import IN_SEQUENCE, script
+from conformance.scale.data import LayerCall
+from oracle.declaration import Call, Formula, argument_names, displayed
+from oracle.expected.truth import answer_dtype, answer_shape
+from oracle.float_formats import is_real
+from oracle.shapes import Array
+
+WIDTH = 100
+SHOWN = 4  # wrong elements listed
+LITERAL = 24  # elements written out in a report
+
+
+@dataclass
+class Finding:
+    """Everything known about one broken property."""
+
+    backend: Backend
+    operator: Operator
+    formula: Formula
+    property: Property
+    seed: int
+    examples: int
+    call: Call
+    mismatch: Mismatch
+    answers: list[Answer]  # to the minimal call
+    blamed: list[Answer]  # those of them that are not what their formula gives
+    looks_like: list[str]  # what explains them and others
+    unsteady: bool  # the same call broke the property once and kept it once
+    at_scale: bool = False
+    history: bool = False  # a fresh process answers the same call rightly
+    cut: bool = False  # there was no time to make the call as small as it gets
+    plain: bool = False  # the plain answer is wrong, whatever the property is about
+    also_seen: list[str] = field(default_factory=list)  # headlines of other kinds
+
+
+@dataclass
+class MismatchReport:
+    """A mismatch as data and as text; part of the certificate."""
+
+    headline: str
+    formula: str  # the one that is wrong, as far as can be told
+    equation: str
+    source: str
+    sentence: str  # the property
+    arguments: dict[str, Any]
+    nonzeros: dict[str, int]
+    looks_like: list[str] = field(default_factory=list)
+    repro: str = ""
+    script: str = ""
+    text: str = ""
+    replay: dict[str, Any] | None = None  # the check and its call, as `counterexample` writes them
+
+
+def report(finding: Finding) -> MismatchReport:
+    """Return the report of a finding."""
+    blamed = finding.blamed
+    formula = blamed[0].formula if blamed else finding.formula
+    call = finding.mismatch.call or (blamed[0].call if blamed else finding.call)
+    equation, source = displayed(formula)
+    names = [name for part in argument_names(formula) for name in part]
+    arrays = {n: call[n] for n in names if isinstance(call[n], np.ndarray)}
+    in_sequence = finding.property.name in IN_SEQUENCE and not finding.plain
+    result = MismatchReport(
+        headline=finding.mismatch.headline,
+        formula=formula.__name__,
+        equation=equation,
+        source=source,
+        sentence=finding.property.sentence,
+        arguments={n: _plain(call[n], seeded=isinstance(call, LayerCall)) for n in names},
+        nonzeros={n: int(np.count_nonzero(a)) for n, a in arrays.items()},
+        looks_like=finding.looks_like,
+        repro=_repro(finding),
+        script=script(
+            finding.backend, "matches_oracle" if finding.plain else finding.property.name,
+            finding.formula, finding.call,
+            finding.answers if in_sequence else blamed or finding.answers, finding.mismatch,
+        ),
+    )  # fmt: skip
+    result.text = _text(finding, result, call, blamed)
+    return result
+
+
+def _repro(finding: Finding) -> str:
+    """Return the line that draws the same calls again: the seed and the count decide them."""
+    name, seed, examples = finding.backend.name, finding.seed, finding.examples
+    profile = next((p for p, count in PROFILES.items() if count == examples), None)
+    if profile is None or not finding.backend.path:
+        backend = repr(name) if finding.backend.path else "backend"
+        more = ", at_scale=True" if finding.at_scale else ""
+        call = f"conformance.check({backend}, seed={seed}, examples={examples}{more})"
+        return f'python -c "import conformance; print({call}.text())"'
+    option = "" if profile == "certify" else f" --hypothesis-profile {profile}"
+    option += " --at-scale" if finding.at_scale else ""
+    line = f"pytest --pyargs conformance --backend {name} --seed {seed}{option}"
+    if finding.history:  # what was asked before has a part in it
+        return line
+    return f"{line} -k {name}-{finding.formula.__name__}-{finding.property.name}"
+
+
+def _text(finding: Finding, result: MismatchReport, call: Call, blamed: list[Answer]) -> str:
+    rows = [
+        ("small call" if finding.cut else "minimal call", _call_lines(result, call)),
+        ("not minimal", [CUT] if finding.cut else []),
+        ("wrong", _wrong_lines(finding.backend, blamed[0]) if blamed else []),
+        ("property", [f"{finding.property.name}: {result.sentence}"]),
+        ("formula", [*result.equation.splitlines(), f"({result.source})"]),
+        ("looks like", result.looks_like),
+        ("also seen", finding.also_seen),
+        ("unsteady", [UNSTEADY] if finding.unsteady else []),
+        ("state", [HISTORY] if finding.history else []),
+        ("again", [result.repro]),
+    ]
+    lines = [
+        f"{finding.backend.name} breaks {finding.property.name}",
+        f"  {result.headline}",
+        *(line for title, content in rows for line in _row(title, content)),
+        "  script        needs NumPy and the backend only:",
+        textwrap.indent(result.script.rstrip(), "    "),
+    ]
+    return "\n".join(lines)
+
+
+CUT = "each smaller call took so long that not all were tried"
+
+UNSTEADY = (
+    "the same call broke the property once and kept it another time: the backend's answers "
+    "depend on more than its arguments (state, uninitialised memory, a race)"
+)
+
+
+HISTORY = (
+    "asked for this alone, a fresh process was right: calls before it have left something behind, "
+    "so the script may show nothing; the whole run does"
+)
+
+
+def _row(title: str, content: list[str]) -> list[str]:
+    """Return lines under a title in the margin, long ones wrapped."""
+    lines = []
+    for text in content:
+        lines += textwrap.wrap(
+            text, WIDTH - 16, subsequent_indent="  ", break_long_words=False, break_on_hyphens=False
+        )
+    return [f"  {title if i == 0 else '':<14}{line}" for i, line in enumerate(lines)]
+
+
+def _call_lines(result: MismatchReport, call: Call) -> list[str]:
+    """Return the arguments: each array on a line, the options together on the last."""
+    lines, options = [], []
+    for name in result.arguments:
+        value = call[name]
+        if isinstance(value, np.ndarray):
+            lines.append(f"{name} {value.dtype}{[*value.shape]} = {_written(value)}")
+        else:
+            options.append(f"{name}={value}")
+    return [*lines, ", ".join(options)] if options else lines
+
+
+def in_a_line(formula: Formula, call: Call) -> str:
+    """Return a call's arguments without the numbers in its arrays."""
+    names = [name for part in argument_names(formula) for name in part if name in call]
+    return ", ".join(
+        f"{name} {describe(value)}" if isinstance(value, np.ndarray) else f"{name}={value}"
+        for name, value in ((name, call[name]) for name in names)
+    )
+
+
+def _written(array: Array) -> str:
+    if array.size <= LITERAL:
+        return " ".join(str(array.tolist()).split())
+    hot = np.flatnonzero(array)
+    if not hot.size:
+        return "zeros"
+    if hot.size <= SHOWN:
+        places = [np.unravel_index(i, array.shape) for i in hot]
+        return "zeros but " + ", ".join(
+            f"[{', '.join(map(str, at))}] = {array[at]:g}" for at in places
+        )
+    return f"{hot.size} nonzero elements, see the script"
+
+
+def _wrong_lines(backend: Backend, answer: Answer) -> list[str]:
+    """Return the first elements of an answer that the verdict finds wrong, got and want."""
+    if answer.value is None:
+        return []
+    formula, got, name = answer.formula, answer.value, answer.formula.__name__
+    shape, dtype = answer_shape(formula, answer.call), answer_dtype(formula, answer.call)
+    if got.shape != shape:
+        return [f"{name}: got shape {[*got.shape]}, want {[*shape]}"]
+    if got.dtype.kind not in "iub" and not is_real(got.dtype):
+        return [f"{name}: got {got.dtype.name} elements, not numbers"]
+    wrong, exact, _, right = verdict(backend, formula, answer.call, got)
+    given = got.dtype if exact and got.dtype == dtype else np.dtype(np.float64)
+    places = np.argwhere(wrong)
+    lines = []
+    for at in places[:SHOWN]:
+        place = tuple(at.tolist())
+        want = wanted(right, place, given)
+        lines.append(f"{name}[{', '.join(map(str, place))}]: got {got[place]}, want {want}")
+    more = len(places) - SHOWN
+    return [*lines, f"and {more} more"] if more > 0 else lines
+
+
+def _plain(value: Any, *, seeded: bool) -> Any:
+    """Return an argument as JSON can hold it: it has no NaN and no infinities.
+
+    An array that a seed makes is said to be, and its numbers are in the script.
+    """
+    if isinstance(value, np.ndarray) and seeded:
+        return f"{describe(value)}, which the script makes"
+    if isinstance(value, np.ndarray):
+        data = [v if isfinite(v) else str(v) for v in value.ravel().tolist()]
+        return {"dtype": value.dtype.name, "shape": [*value.shape], "data": data}
+    return [*value] if isinstance(value, tuple) else value

@@ -1,0 +1,1 @@
+"""A whole run: a backend's checks, its certificate and journal."""

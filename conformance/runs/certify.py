@@ -1,0 +1,245 @@
+"""The suite as a library call, for programs: no pytest, same verdicts."""
+
+from __future__ import annotations
+
+import importlib
+import importlib.util
+import inspect
+import secrets
+import warnings
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import asdict, replace
+from functools import reduce
+from numbers import Integral
+from typing import Any
+
+from conformance.backends.backend import Backend
+from conformance.backends.caller import describe, one_line
+from conformance.backends.errors import OURS, UsageError
+from conformance.backends.interrupts import heeded
+from conformance.backends.isolation.audit import MOST
+from conformance.backends.registry import ISOLATED, Confinement
+from conformance.backends.single_thread import one_thread
+from conformance.checking.causes import folded
+from conformance.checking.check_run import can_be, examine
+from conformance.checking.checks import checks
+from conformance.drawing.profiles import FIRST_LOOK, PROFILES
+from conformance.operators import OPERATORS
+from conformance.operators.record import Operator
+from conformance.properties import Property
+from conformance.reports.certificate import Certificate, Outcome
+from conformance.runs.deviations import reviewed
+from conformance.runs.environment import environment
+from conformance.runs.fingerprint import files_of, suite
+from conformance.runs.loading import wrap
+from oracle.declaration import Formula
+
+OBJECT = "an import path, a module or an object with functions of the protocol such as relu"
+NO_TORCH = "PyTorch is not installed: pip install 'gradoracle[torch]'"
+
+
+def judged(
+    backend: Any,
+    *,
+    operators: Sequence[str] | None,
+    examples: int | None,
+    seed: int | None,
+    stop_at_first_mismatch: bool,
+    at_scale: bool,
+    progress: Callable[[Outcome], None] | None,
+    confinement: Confinement | None,
+) -> Certificate:
+    """Judge a backend and return its certificate: `conformance.check`, which says what is what."""
+    _require_kinds(backend, operators, examples=examples, seed=seed)
+    examples = PROFILES["certify"] if examples is None else int(examples)
+    if examples < 1:
+        raise UsageError(f"examples must be at least 1, got {examples}")
+    seed = fresh_seed() if seed is None else int(seed)
+    chosen = operators_named(operators)
+    wrapped = wrap(backend, confinement=confinement or ISOLATED)
+    try:
+        return _certified(
+            wrapped,
+            chosen,
+            examples,
+            seed,
+            progress,
+            stop=stop_at_first_mismatch,
+            at_scale=at_scale,
+        )
+    finally:
+        if wrapped is not backend:
+            wrapped.asked.close()
+
+
+def _require_kinds(backend: Any, operators: Any, **numbers: Any) -> None:
+    """Raise TypeError, with what would be valid, for arguments of another kind."""
+    if backend is None or isinstance(backend, (Mapping, list, tuple, set, int, float, bytes)):
+        hint = ""
+        if isinstance(backend, Mapping):
+            hint = "; make an object of it: types.SimpleNamespace(**functions)"
+        raise TypeError(f"a backend is a name, {OBJECT}, got {describe(backend)}{hint}")
+    if inspect.isroutine(backend):
+        name = getattr(backend, "__name__", "relu")
+        raise TypeError(
+            f"a backend is a name, {OBJECT}, got the function {name}; give an object that has it: "
+            f"types.SimpleNamespace({name}={name})"
+        )
+    if isinstance(operators, str) or not isinstance(operators, (Iterable, type(None))):
+        raise TypeError(
+            f"operators must be a list of names such as ['relu'], got {describe(operators)}"
+        )
+    for name, value in numbers.items():
+        if value is not None and (isinstance(value, bool) or not isinstance(value, Integral)):
+            raise TypeError(f"{name} must be an integer or None, got {describe(value)}")
+
+
+def _certified(
+    judged: Backend, chosen: Sequence[Operator], examples: int, seed: int,
+    progress: Callable[[Outcome], None] | None, *, stop: bool, at_scale: bool,
+) -> Certificate:  # fmt: skip
+    rounds = [examples]
+    if stop and examples > FIRST_LOOK:
+        rounds.insert(0, FIRST_LOOK)
+    outcomes: list[Outcome] = []
+    for count in rounds:
+        outcomes = []
+        judged.stops.clear()
+        for case in checks(chosen):
+            outcomes.append(run_check(judged, *case, examples=count, seed=seed, at_scale=at_scale))
+            done = stop and outcomes[-1].status == "mismatch"
+            if progress is not None and (done or count == examples):
+                progress(outcomes[-1])
+            if done:
+                stopped = certificate(judged, outcomes, seed, count, chosen, at_scale=at_scale)
+                return replace(
+                    stopped, stale=[], unmet=[]
+                )  # a short look says nothing of what holds
+    return certificate(judged, outcomes, seed, examples, chosen, at_scale=at_scale)
+
+
+def run_check(
+    backend: Backend,
+    operator: Operator,
+    formula: Formula,
+    property_: Property,
+    *,
+    examples: int,
+    seed: int,
+    at_scale: bool = False,
+) -> Outcome:
+    """Run one check, or say why it cannot be run here."""
+    absent = _why_no_torch() if property_.needs_torch else ""
+    if absent:
+        name = formula.__name__
+        return Outcome(backend.name, name, property_.name, status="not run", reason=absent)
+    with heeded(), one_thread(), warnings.catch_warnings():
+        # A warning is neither a refusal nor a fault, whatever the session makes of warnings.
+        warnings.simplefilter("ignore")
+        try:
+            outcome = examine(
+                backend, operator, formula, property_, examples=examples, seed=seed,
+                at_scale=at_scale,
+            )  # fmt: skip
+        except Exception as error:
+            error.add_note(f"while it checked {formula.__name__} {property_.name}: {OURS}")
+            raise
+    outcome.changed = dict(backend.asked.changed)
+    backend.stops.note(outcome)
+    return outcome
+
+
+def credible(backend: Backend, outcomes: Sequence[Outcome]) -> list[Outcome]:
+    """Return those outcomes of an earlier run that can be true of this backend, as far as is cheap.
+
+    The others are not used: their checks are run again.
+    """
+    known = {(formula.__name__, one.name): (o, formula, one) for o, formula, one in checks()}
+    found = []
+    for outcome in outcomes:
+        case = known[outcome.formula, outcome.property_name]
+        absent = _why_no_torch() if case[2].needs_torch else ""
+        if (outcome.status == "not run") == bool(absent) and (
+            outcome.reason == absent if absent else can_be(backend, *case, outcome)
+        ):
+            found.append(outcome)
+    return found
+
+
+def _why_no_torch() -> str:
+    """Return why PyTorch cannot be asked, or "" if it can."""
+    if importlib.util.find_spec("torch") is None:
+        return NO_TORCH
+    try:
+        importlib.import_module("torch")
+    except Exception as error:  # noqa: BLE001 - a broken installation may raise anything
+        return f"PyTorch cannot be imported: {one_line(error)}"
+    return ""
+
+
+def certificate(
+    backend: Backend,
+    outcomes: list[Outcome],
+    seed: int,
+    examples: int,
+    operators: Sequence[Operator] = OPERATORS,
+    *,
+    at_scale: bool = False,
+) -> Certificate:
+    """Return the certificate of a backend's outcomes."""
+    outcomes = folded(outcomes)
+    with one_thread():
+        circumstances = environment()
+        review = reviewed(backend, outcomes)
+    return Certificate(
+        backend=backend.name,
+        origin=backend.origin,
+        contract={**asdict(backend.contract), "has": [*backend.functions]},
+        seed=seed,
+        examples=examples,
+        environment=circumstances,
+        outcomes=outcomes,
+        expected=[[f.__name__, p.name] for _, f, p in checks(operators)],
+        stale=review.stale,
+        unmet=review.unmet,
+        confinement=reduce(kept_in_both, backend.kept_elsewhere, backend.asked.kept()),
+        files=files_of(backend.path) if backend.path else {},
+        suite=suite(),
+        at_scale=at_scale,
+    )
+
+
+def kept_in_both(was: Mapping[str, Any], now: Mapping[str, Any]) -> dict[str, Any]:
+    """Return how a backend was kept in two processes or more, and what it did in all of them."""
+    kept = {**now, **was}
+    if "limits" in was and "limits" in now:
+        kept["modules"] = dict(sorted({**now["modules"], **was["modules"]}.items()))
+        kept["refused"] = sorted({*was["refused"], *now["refused"]})
+        acts = {**was["acts"], **now["acts"]}
+        kept["acts"] = {
+            act: sorted({*was["acts"].get(act, ()), *now["acts"].get(act, ())})[: MOST + 1]
+            for act in acts
+        }
+    return kept
+
+
+def fresh_seed() -> int:
+    """Return a seed that nobody can foresee; it is printed, so that a run can be repeated."""
+    return secrets.randbits(32)
+
+
+def operators_named(names: Sequence[str] | None) -> tuple[Operator, ...]:
+    """Return the operators of these names, or all.
+
+    Raises:
+        UsageError: one that does not exist, or none.
+    """
+    if names is None:
+        return OPERATORS
+    known = {operator.name: operator for operator in OPERATORS}
+    if not names:
+        raise UsageError(f"operators names none; there are {', '.join(known)}")
+    for name in names:
+        if name not in known:
+            raise UsageError(f"no operator {name!r}; there are {', '.join(known)}")
+    return tuple(known[name] for name in names)

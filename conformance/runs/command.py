@@ -1,0 +1,210 @@
+"""What `gradoracle certify` does: checks spread over jobs, a journal, a summary, an exit code."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from contextlib import closing
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from rich.console import Console
+
+from conformance.backends.backend import Backend
+from conformance.backends.isolation.isolated import Limits
+from conformance.backends.registry import ISOLATED, Confinement, path_of
+from conformance.checking.checks import checks
+from conformance.operators.record import Operator
+from conformance.reports.certificate import Certificate, JudgedShard, Outcome
+from conformance.runs.certify import certificate, credible, fresh_seed, operators_named
+from conformance.runs.fingerprint import files_of, suite
+from conformance.runs.jobs import did_before, done_by, judge, limit
+from conformance.runs.journal import Entry, Kept, acts_in, place, resumed, settled
+from conformance.runs.loading import load
+from conformance.runs.progress import Progress
+
+CERTIFIED, MISMATCH, USAGE, COULD_NOT = 0, 1, 2, 3
+
+
+@dataclass(frozen=True)
+class Order:
+    """What is to be certified, how hard, and how it is kept."""
+
+    name: str
+    operators: Sequence[str] | None = None
+    dtypes: tuple[str, ...] | None = None
+    examples: int = 300
+    seed: int | None = None
+    jobs: int = 1
+    resume: bool = False
+    confinement: Confinement = field(default_factory=lambda: ISOLATED)
+    at_scale: bool = False
+    keeps: bool = True  # a journal, which a run goes on from
+
+    @property
+    def journal(self) -> Path:
+        """The file that this run's verdicts are written to as they fall."""
+        return place(self.name)
+
+
+def certify(order: Order, console: Console, troubles: list[str] | None = None) -> Certificate:
+    """Check a backend as ordered, showing how it goes, and return its certificate.
+
+    Where the journal cannot be written any more the run goes on, and `troubles` says why.
+
+    Raises:
+        UnknownBackend, UnusableBackend, ValueError, JournalError, CannotWrite: before anything is
+            checked.
+    """
+    chosen = operators_named(order.operators)
+    backend = load(order.name, order.confinement)
+    try:
+        limit(backend, order.dtypes)
+        return _judged(order, backend, chosen, console, [] if troubles is None else troubles)
+    finally:
+        backend.asked.close()
+
+
+def _judged(
+    order: Order, backend: Backend, chosen: Sequence[Operator], console: Console,
+    troubles: list[str],
+) -> Certificate:  # fmt: skip
+    ours = settled(
+        backend, examples=order.examples, operators=chosen, confinement=order.confinement,
+        at_scale=order.at_scale,
+    )  # fmt: skip
+    outcomes: list[Outcome] = []
+    seed = order.seed
+    if order.resume:
+        seed, outcomes = resumed(order.journal, ours, seed)
+        outcomes = credible(backend, outcomes)
+        did_before(backend, acts_in(order.journal))
+        console.print(f"{order.name}: going on after {len(outcomes)} checks, seed {seed}")
+    seed = fresh_seed() if seed is None else seed
+    known = [(operator.name, f.__name__, p.name) for operator, f, p in checks(chosen)]
+    done = {(o.formula, o.property_name) for o in outcomes}
+    ahead = [(formula, name) for _, formula, name in known if (formula, name) not in done]
+    shown = [(operator, formula) for operator, formula, _ in known]
+    header, acts = {**ours, "seed": seed}, done_by(backend)
+    entries: list[Entry] = [{"acts": acts}, *outcomes] if acts else [*outcomes]
+    journal = Kept(order.journal if order.keeps else None, header, entries, troubles)
+    with closing(journal), Progress(console, shown) as progress:
+        for outcome in outcomes:
+            progress.update(outcome)
+            backend.stops.note(outcome)
+        for outcome in judge(
+            backend, ahead, examples=order.examples, seed=seed, jobs=order.jobs,
+            confinement=order.confinement, dtypes=order.dtypes, at_scale=order.at_scale,
+        ):  # fmt: skip
+            journal.write(outcome, done_by(backend))
+            outcomes.append(outcome)
+            progress.update(outcome)
+    place = {(formula, name): at for at, (_, formula, name) in enumerate(known)}
+    outcomes.sort(key=lambda o: place[o.formula, o.property_name])
+    return certificate(backend, outcomes, seed, order.examples, chosen, at_scale=order.at_scale)
+
+
+def exit_code(certificates: Sequence[Certificate]) -> int:
+    """Return 0 where all are what they claim, 1 where one has a mismatch, else 3.
+
+    A known deviation that the contract lists is no mismatch; one that holds is.
+    """
+    if any(one.mismatches or one.stale for one in certificates):
+        return MISMATCH
+    return CERTIFIED if all(one.as_claimed for one in certificates) else COULD_NOT
+
+
+def differences(old: Certificate, new: Certificate) -> list[str]:
+    """Return what two certificates say differently, a line each; times and places aside."""
+    lines = []
+    for name in ("backend", "seed", "examples", "at_scale", "suite"):
+        was, now = getattr(old, name), getattr(new, name)
+        if was != now:
+            lines.append(f"{name}: {str(was)[:16]} -> {str(now)[:16]}")
+    was, now = (one.campaign.text if one.campaign else "one run" for one in (old, new))
+    if was != now:
+        lines.append(f"{was} -> {now}")
+    for file in sorted({*old.files, *new.files}):
+        if old.files.get(file) != new.files.get(file):
+            how = "new" if file not in old.files else "gone" if file not in new.files else "changed"
+            lines.append(f"file {file}: {how}")
+    for key in sorted({*old.environment, *new.environment}):
+        was, now = old.environment.get(key, "none"), new.environment.get(key, "none")
+        if was != now:
+            lines.append(f"{key}: {was} -> {now}")
+    return lines + other_verdicts(old, new)
+
+
+def other_verdicts(old: Certificate, new: Certificate) -> list[str]:
+    """Return the checks that end differently in two certificates, a line each."""
+    lines = []
+    before = {(o.formula, o.property_name): o for o in old.outcomes}
+    after = {(o.formula, o.property_name): o for o in new.outcomes}
+    for formula, name in dict.fromkeys((*before, *after)):
+        was, now = (
+            one[formula, name].verdict if (formula, name) in one else "not run"
+            for one in (before, after)
+        )  # fmt: skip
+        if was != now:
+            lines.append(f"{formula} {name}: {was} -> {now}")
+    lines += [f"no longer: {sentence}" for sentence in old.stale if sentence not in new.stale]
+    return lines + [f"now: {sentence}" for sentence in new.stale if sentence not in old.stale]
+
+
+def others(told: Certificate) -> list[str]:
+    """Return why a certificate cannot be replayed here: another suite, or another backend."""
+    lines = []
+    if told.suite != suite():
+        lines.append(
+            f"the certificate is of another suite ({told.suite[:12]}, gradoracle "
+            f"{told.environment.get('gradoracle')}); this one is {suite()[:12]}"
+        )
+    now = files_of(path_of(told.backend))
+    if now != told.files:
+        names = [n for n in sorted({*now, *told.files}) if now.get(n) != told.files.get(n)]
+        lines.append(f"{told.backend} is another build: {', '.join(names[:8])} differ")
+    return lines
+
+
+def confinement_of(told: Certificate) -> Confinement:
+    """Return how a certificate's backend is kept when it is run again: always apart.
+
+    The limits are the certificate's, or the suite's own where it names none.
+    """
+    kept = told.confinement
+    limits = Limits(**kept["limits"]) if "limits" in kept else Limits()
+    return Confinement(limits=limits, forbidden=tuple(kept.get("forbidden", ())))
+
+
+def order_of(told: Certificate, jobs: int, shard: JudgedShard | None = None) -> Order:
+    """Return the order that a certificate came of, or one shard of a campaign's; no journal."""
+    formulas = {formula for formula, _ in told.expected}
+    return Order(
+        told.backend,
+        [o.name for o in operators_named(None) if formulas & {f.__name__ for f in o.formulas}],
+        tuple(told.contract["dtypes"]),
+        told.examples,
+        told.seed if shard is None else shard.seed,
+        jobs,
+        confinement=confinement_of(told),
+        at_scale=told.at_scale,
+        keeps=False,
+    )
+
+
+def repeated(order: Order, cases: Sequence[tuple[str, str]]) -> list[Outcome]:
+    """Return what comes of some checks of an order, by the names of formula and property.
+
+    Raises:
+        UnknownBackend, UnusableBackend, ValueError: the backend cannot be checked any more.
+    """
+    backend = load(order.name, order.confinement)
+    try:
+        limit(backend, order.dtypes)
+        return [
+            *judge(
+                backend, cases, examples=order.examples, seed=order.seed or 0, jobs=order.jobs,
+                confinement=order.confinement, dtypes=order.dtypes, at_scale=order.at_scale,
+            )
+        ]  # fmt: skip
+    finally:
+        backend.asked.close()

@@ -1,0 +1,131 @@
+"""Known deviations: whether there are such checks, and which of them are deviations no longer.
+
+Whether a seed meets a fault is luck.  So an entry is stale only where the call that it records was
+made again and is right; an entry without one that was not met is noted.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Mapping, Sequence
+from typing import NamedTuple
+
+from conformance.backends.backend import FUNCTIONS, Backend
+from conformance.backends.contract import EVERY, Contract, Deviation, read_contract
+from conformance.backends.mismatch import Mismatch
+from conformance.checking.check_run import Examination
+from conformance.checking.checks import checks, properties_of
+from conformance.checking.recorded import restored
+from conformance.reports.certificate import UNCLAIMED, Outcome
+
+
+class Unmet(NamedTuple):
+    """An entry whose checks all ran and all passed."""
+
+    entry: Deviation
+    names: list[str]  # of its properties
+    calls: int
+
+    @property
+    def words(self) -> str:
+        """Return what is listed and why."""
+        where = "" if self.entry.property == EVERY else f" {self.entry.property}"
+        return f"{self.entry.formula}{where} is listed as a known deviation ({self.entry.reason})"
+
+
+class Review(NamedTuple):
+    """What becomes of the entries that were not met, a sentence each."""
+
+    stale: list[str]  # the recorded call is right: the run fails
+    unmet: list[str]  # nothing is known
+
+
+def require_checks(entries: Sequence[Deviation]) -> None:
+    """Raise ValueError, naming what there is, unless every entry is about checks of the suite."""
+    known = properties_of()
+    for entry in entries:
+        if entry.formula not in known:
+            raise ValueError(
+                f"formula {entry.formula!r} of a deviation is unknown; pick from {[*known]}"
+            )
+        names = [EVERY, *known[entry.formula]]
+        if entry.property not in names:
+            raise ValueError(
+                f"property {entry.property!r} is not checked of {entry.formula}, whose deviation "
+                f"it is to be; pick from {names}"
+            )
+        if entry.call:
+            operator = next(o for o, f, _ in checks() if f.__name__ == entry.formula)
+            try:
+                restored(operator, json.loads(entry.call))
+            except ValueError as error:
+                raise ValueError(f"the deviation of {entry.formula}: {error}") from None
+
+
+def reviewed(backend: Backend, outcomes: Sequence[Outcome]) -> Review:
+    """Return which entries are stale, and which were not met.
+
+    Where only some of the claimed dtypes were checked nothing is said: it may show in the others.
+    """
+    listed = backend.contract.deviations
+    claimed = read_contract(backend.asked.description.contract, FUNCTIONS) if listed else Contract()
+    if listed and not {*claimed.dtypes} <= {*backend.contract.dtypes}:
+        return Review([], [])
+    review = Review([], [])
+    for one in unmet(listed, outcomes):
+        if one.entry.call and _is_right(backend, one):
+            review.stale.append(stale(one))
+        else:
+            review.unmet.append(noted(one))
+    return review
+
+
+def noted(one: Unmet) -> str:
+    """Return the sentence on an entry of which nothing is known."""
+    why = "the entry records no call to check again"
+    if one.entry.call:
+        why = "its recorded call still fails or cannot be checked"
+    return f"{one.words}; {one.calls} calls did not meet it, and {why}"
+
+
+def stale(one: Unmet) -> str:
+    """Return the sentence on an entry whose recorded call is right."""
+    what = "all of its properties hold" if one.entry.property == EVERY else "it holds"
+    return f"{one.words}, but {what} on {one.calls} calls and on the recorded one: remove it"
+
+
+def unmet(entries: Sequence[Deviation], outcomes: Sequence[Outcome]) -> Iterator[Unmet]:
+    """Yield every entry that nothing came of in these outcomes, though all of its checks ran."""
+    known = properties_of()
+    found = {(o.formula, o.property_name): o for o in outcomes}
+    for entry in entries:
+        names = known[entry.formula] if entry.property == EVERY else [entry.property]
+        covered = [
+            found.get((entry.formula, name)) for name in names if _is_owed(found, entry, name)
+        ]
+        right = [one for one in covered if one is not None and one.status == "passed"]
+        if covered and len(right) == len(covered):
+            yield Unmet(
+                entry, [one.property_name for one in right], sum(one.judged for one in right)
+            )
+
+
+def _is_owed(found: Mapping[tuple[str, str], Outcome], entry: Deviation, name: str) -> bool:
+    """Return whether a check is part of what is claimed, or was not run."""
+    outcome = found.get((entry.formula, name))
+    return outcome is None or outcome.status != UNCLAIMED
+
+
+def _is_right(backend: Backend, one: Unmet) -> bool:
+    """Return whether an entry's recorded call passes all of its checks that apply to it."""
+    applied = 0
+    for operator, formula, property_ in checks():
+        if formula.__name__ != one.entry.formula or property_.name not in one.names:
+            continue
+        call = restored(operator, json.loads(one.entry.call))
+        exam = Examination(backend, operator, formula, property_, seed=0, examples=1)
+        try:
+            applied += exam.passes(call)
+        except Mismatch:
+            return False
+    return applied > 0

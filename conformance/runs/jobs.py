@@ -1,0 +1,145 @@
+"""Checks spread over processes of the suite's own, each with the backend in a worker beside it."""
+
+from __future__ import annotations
+
+import json
+import multiprocessing as mp
+import os
+import threading
+from collections.abc import Iterator, Sequence
+from dataclasses import asdict, replace
+from multiprocessing.connection import Connection, wait
+from pathlib import Path
+from typing import Any
+
+from conformance.backends.backend import Backend
+from conformance.backends.errors import CouldNotRunError, UsageError
+from conformance.backends.isolation import audit
+from conformance.backends.isolation.isolated import Isolated
+from conformance.backends.registry import Confinement
+from conformance.checking.checks import checks
+from conformance.reports.certificate import Outcome
+from conformance.runs.certify import run_check
+from conformance.runs.loading import load
+
+Case = tuple[str, str]  # the names of a formula and a property
+
+
+class JobEnded(CouldNotRunError):
+    """A process of the suite's own ended in the middle of a check."""
+
+
+def judge(
+    backend: Backend, cases: Sequence[Case], *, examples: int, seed: int, jobs: int,
+    confinement: Confinement, dtypes: Sequence[str] | None = None, at_scale: bool = False,
+) -> Iterator[Outcome]:  # fmt: skip
+    """Yield the outcomes of some checks as they fall; the order is that of `cases` with one job.
+
+    Raises:
+        JobEnded: a process of ours was killed.
+    """
+    if jobs == 1:
+        known = _known()
+        for case in cases:
+            yield run_check(backend, *known[case], examples=examples, seed=seed, at_scale=at_scale)
+        return
+    with backend.stops.shared() as stops:
+        yield from _spread(
+            backend, cases, min(jobs, len(cases)), (examples, seed, dtypes, at_scale),
+            confinement, str(stops),
+        )  # fmt: skip
+
+
+def _spread(
+    backend: Backend, cases: Sequence[Case], jobs: int, how: tuple[Any, ...],
+    confinement: Confinement, stops: str,
+) -> Iterator[Outcome]:  # fmt: skip
+    ahead = list(reversed(cases))
+    context = mp.get_context("spawn")
+    lines: dict[Any, Any] = {}
+    for _ in range(jobs):
+        ours, theirs = context.Pipe()
+        process = context.Process(
+            target=_serve,
+            args=(theirs, backend.name, confinement, stops, *how),
+            daemon=True,
+        )
+        process.start()
+        theirs.close()
+        lines[ours] = process
+        ours.send(ahead.pop())
+    try:
+        while lines:
+            for line in wait(list(lines)):
+                assert isinstance(line, Connection)  # noqa: S101 - for the type checker
+                try:
+                    told = json.loads(line.recv())
+                except EOFError:
+                    raise JobEnded("a judging process ended in the middle of a check") from None
+                outcome = Outcome(**told["outcome"])
+                did_before(backend, told["acts"])
+                if ahead:
+                    line.send(ahead.pop())
+                else:
+                    line.send(None)
+                    backend.kept_elsewhere.append(json.loads(line.recv()))
+                    lines.pop(line).join()
+                yield outcome
+    finally:
+        for process in lines.values():
+            process.kill()
+
+
+def done_by(backend: Backend) -> list[list[str]]:
+    """Return what a backend in a process of its own did beside answering, so far."""
+    found = backend.asked.acts if isinstance(backend.asked, Isolated) else {}
+    return [[act, subject] for act, subjects in found.items() for subject in subjects]
+
+
+def did_before(backend: Backend, told: list[list[str]]) -> None:
+    """Note what a backend did beside answering in another process, or before an interruption."""
+    if isinstance(backend.asked, Isolated):
+        audit.add(backend.asked.acts, told)
+
+
+def limit(backend: Backend, dtypes: Sequence[str] | None) -> None:
+    """Have only some of a backend's dtypes judged.
+
+    Raises:
+        UsageError: one that it does not claim.
+    """
+    claimed = backend.contract.dtypes
+    for dtype in dtypes or ():
+        if dtype not in claimed:
+            raise UsageError(
+                f"{backend.name} does not claim dtype {dtype!r}; it claims {', '.join(claimed)}"
+            )
+    if dtypes:
+        backend.contract = replace(backend.contract, dtypes=tuple(dict.fromkeys(dtypes)))
+
+
+def _known() -> dict[Case, Any]:
+    return {(case[1].__name__, case[2].name): case for case in checks()}
+
+
+def _serve(
+    line: Any, name: str, confinement: Confinement, stops: str, examples: int, seed: int,
+    dtypes: Sequence[str] | None, at_scale: bool,  # noqa: FBT001 - of the call above
+) -> None:  # fmt: skip
+    """Judge what comes until None does; end at once where the run that asked is gone."""
+    parent = mp.parent_process()
+    assert parent is not None  # noqa: S101 - for the type checker
+    threading.Thread(target=_end_with, args=(parent.sentinel,), daemon=True).start()
+    backend, known = load(name, confinement), _known()
+    limit(backend, dtypes)
+    backend.stops.file = Path(stops)
+    while (case := line.recv()) is not None:
+        outcome = run_check(backend, *known[case], examples=examples, seed=seed, at_scale=at_scale)
+        line.send(json.dumps({"outcome": asdict(outcome), "acts": done_by(backend)}))
+    line.send(json.dumps(backend.asked.kept()))
+    backend.asked.close()
+
+
+def _end_with(sentinel: int) -> None:
+    wait([sentinel])
+    os._exit(1)

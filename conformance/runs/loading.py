@@ -1,0 +1,41 @@
+"""Loading backends whose contracts may list deviations from checks of this suite."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from conformance.backends import registry
+from conformance.backends.backend import Backend
+from conformance.backends.registry import ISOLATED, Confinement, UnusableBackend
+from conformance.runs.deviations import require_checks
+
+
+def load(name: str, confinement: Confinement = ISOLATED) -> Backend:
+    """Return the backend called `name`, or the one at that import path, as `registry.load` does.
+
+    Raises:
+        UnknownBackend: neither is there; the message lists what is, and how to register.
+        UnusableBackend: importing it failed, its contract is wrong, or a deviation that it lists
+            names a formula, property or call that there is not.
+    """
+    return _with_known_deviations(registry.load(name, confinement))
+
+
+def wrap(backend: Any, confinement: Confinement = ISOLATED) -> Backend:
+    """Return a Backend from a name, an import path, a module, or any object with the functions.
+
+    Raises:
+        UnknownBackend, UnusableBackend: as `load` does.
+    """
+    if isinstance(backend, Backend):
+        return backend
+    return _with_known_deviations(registry.wrap(backend, confinement=confinement))
+
+
+def _with_known_deviations(backend: Backend) -> Backend:
+    try:
+        require_checks(backend.contract.deviations)
+    except ValueError as error:
+        backend.asked.close()
+        raise UnusableBackend(f"backend {backend.name!r}: {error}") from error
+    return backend

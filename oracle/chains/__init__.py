@@ -1,0 +1,1 @@
+"""Chains of operators: a network, and the error that passes through it."""

@@ -1,0 +1,1 @@
+"""Other ways in which the documents write the same formulas."""

@@ -1,0 +1,1 @@
+"""The value that a call must have, and how far rounding may take it."""

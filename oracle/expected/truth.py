@@ -1,0 +1,387 @@
+"""What a formula gives on a call, and how far a right answer may be from it.
+
+One kind per algebra of `oracle.declaration`: exact integers where the formula is multilinear, the
+data themselves where it selects, and high precision with a running error bound where it is
+composed of elementary functions.  NaN and infinities among what is summed have a kind of their own,
+in `oracle.expected.non_finite`.  Everything that judges an answer asks one of these.
+"""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable, Mapping
+from functools import cached_property, lru_cache
+from math import prod
+from typing import Any, Protocol
+
+import numpy as np
+
+from oracle.compiled_loops import arguments_only
+from oracle.declaration import (
+    Call,
+    Composed,
+    Formula,
+    Multilinear,
+    Selection,
+    algebra,
+    argument_names,
+    evaluate,
+    is_data,
+    is_place,
+    operands,
+)
+from oracle.expected.exact import NARROW, NEAR, MultilinearTruth
+from oracle.expected.non_finite import NonFiniteTruth, is_judged_here, with_finite
+from oracle.expected.transform_bounds import DIRECT, TransformedTruth, transform
+from oracle.float_formats import FORMATS, Format, flushed, widened
+from oracle.numbers import running_error_arrays
+from oracle.numbers.high_precision import halves, precise
+from oracle.numbers.running_error import Arithmetic, Estimate
+from oracle.shapes import Array, Shape
+
+KEPT, SMALL = 128, 4096  # truths that are kept, of at most so many numbers and elements
+EXTENDED = 64  # bits of the significand that x86's extended precision has
+LANES = 12  # numbers from which walking for all of them at once takes less than one by one
+
+
+class Truth(Protocol):
+    """The right answer to one call of one formula."""
+
+    @property
+    def shape(self) -> Shape:
+        """The answer's shape."""
+
+    def is_exact(self, dtype: str, accumulator: str) -> bool:
+        """Whether the answer must be equal: rounding provably never acts, or there is none."""
+
+    def as_float(self, dtype: np.dtype[np.generic]) -> Array:
+        """Return the elements, rounded to `dtype`."""
+
+    def bound(self, dtype: str, accumulator: str) -> Array:
+        """Return the largest error of a right answer per element, as float64; maybe infinity."""
+
+    def error_over_bound(self, got: Array, accumulator: str) -> Array:
+        """Return |got - truth| as a share of the bound; above 1, or not a number: wrong.
+
+        Where the bound is infinite (an overflow may be right, or the terms are too many), it is 0.
+        """
+
+
+def truth(formula: Formula, call: Call, *, strict: bool = False, algorithm: str = DIRECT) -> Truth:
+    """Return the truth of `formula` on `call`; nothing is evaluated before it is asked for.
+
+    `strict` is about NaN and infinities: see `oracle.expected.non_finite`. `algorithm` is how a
+    convolution is computed: see `oracle.expected.transform_bounds`.
+    """
+    if is_judged_here(formula, call):
+        finite = _truth(formula, with_finite(call, 0), algorithm)
+        return NonFiniteTruth(formula, call, finite, strict=strict)
+    return _truth(formula, call, algorithm)
+
+
+_kept: dict[tuple[Any, ...], MultilinearTruth] = {}  # the one that was asked for last comes last
+
+
+def _multilinear(formula: Formula, call: Call) -> MultilinearTruth:
+    """Return the truth of a multilinear formula: of the same few numbers, again the same one.
+
+    It is exact whatever the dtype, and a geometry is judged in several, often on small integers.
+    """
+    given = {name: call[name] for names in argument_names(formula) for name in names}
+    for name, value in given.items():
+        if isinstance(value, np.ndarray):  # copied, so that nobody else can change it
+            given[name] = value.astype(np.float64 if is_data(value) else value.dtype)
+    arrays = [a for a in given.values() if isinstance(a, np.ndarray)]
+    if sum(a.size for a in arrays) > SMALL:
+        return MultilinearTruth(formula, given)
+    key = (formula, *((a.shape, a.tobytes()) for a in arrays), *_options(given))
+    found = _kept.pop(key, None)
+    if found is None:
+        found = MultilinearTruth(formula, given)
+        if prod(answer_shape(formula, given)) > SMALL:
+            return found
+    _kept[key] = found
+    if len(_kept) > KEPT:
+        del _kept[next(iter(_kept))]
+    return found
+
+
+def _options(given: Call) -> list[tuple[str, Any]]:
+    return [(name, v) for name, v in given.items() if not isinstance(v, np.ndarray)]
+
+
+def _truth(formula: Formula, call: Call, algorithm: str) -> Truth:
+    kind = algebra(formula)
+    if isinstance(kind, Multilinear):
+        transformed = transform(formula, call, algorithm)
+        if transformed is not None:
+            return TransformedTruth(formula, call, transformed)
+        return _multilinear(formula, call)
+    if isinstance(kind, Selection):
+        return SelectionTruth(formula, call)
+    return ComposedTruth(formula, call)
+
+
+def answer_shape(formula: Formula, call: Call) -> Shape:
+    """Return the shape of the formula's answer, running no loop."""
+    given = {name: call[name] for names in argument_names(formula) for name in names}
+    if any(isinstance(v, np.ndarray) and not is_data(v) for v in given.values()):
+        with arguments_only():
+            return evaluate(formula, call).shape
+    arrays = tuple((n, v.shape) for n, v in given.items() if isinstance(v, np.ndarray))
+    return _answer_shape(formula, arrays, tuple(_options(given)))
+
+
+@lru_cache(maxsize=1024)
+def _answer_shape(
+    formula: Formula, arrays: tuple[tuple[str, Shape], ...], options: tuple[tuple[str, Any], ...]
+) -> Shape:
+    """Return it; a geometry is asked for with many numbers, of which only indices could matter."""
+    blank = {name: np.broadcast_to(0.0, shape) for name, shape in arrays}
+    with arguments_only():
+        return evaluate(formula, {**blank, **dict(options)}).shape
+
+
+def answer_dtype(formula: Formula, call: Call) -> np.dtype[np.generic]:
+    """Return the dtype that an answer must have: the numbers' own, or int64 for indices."""
+    if is_place(formula):
+        return np.dtype(np.int64)
+    return data_dtype(call)
+
+
+def data_dtype(call: Call) -> np.dtype[np.generic]:
+    """Return the dtype of the call's numbers."""
+    dtype: np.dtype[np.generic] = next(a.dtype for a in call.values() if is_data(a))
+    return dtype
+
+
+class _Lazy:
+    def __init__(self, formula: Formula, call: Call) -> None:
+        self.formula, self.call = formula, call
+
+    @property
+    def shape(self) -> Shape:
+        """The answer's shape."""
+        return answer_shape(self.formula, self.call)
+
+
+class SelectionTruth(_Lazy):
+    """The answer of a formula that picks among its data: every element is exact, NaN among them."""
+
+    @cached_property
+    def value(self) -> Array:
+        """The elements: those of the call."""
+        wide = {n: widened(a) if is_data(a) else a for n, a in self.call.items()}
+        kind = algebra(self.formula)
+        if not (isinstance(kind, Selection) and kind.pointwise):
+            return evaluate(self.formula, wide)
+        numbers, places = _distinct(operands(self.formula, wide))
+        found: Array = evaluate(self.formula, {**wide, **numbers})[places].reshape(self.shape)
+        return found
+
+    def is_exact(self, dtype: str, accumulator: str) -> bool:
+        """Return True: nothing is computed, so nothing is rounded."""
+        del dtype, accumulator
+        return True
+
+    def as_float(self, dtype: np.dtype[np.generic]) -> Array:
+        """Return the elements; indices stay integers."""
+        return self.value if is_place(self.formula) else self.value.astype(dtype)
+
+    def bound(self, dtype: str, accumulator: str) -> Array:
+        """Return zeros."""
+        del dtype, accumulator
+        return np.zeros(self.shape)
+
+    def error_over_bound(self, got: Array, accumulator: str) -> Array:
+        """Return 0 where the element is equal (NaN to NaN), else infinity."""
+        del accumulator
+        both_nan = (self.value != self.value) & (got != got)  # noqa: PLR0124 - that is NaN
+        return np.where((got == self.value) | both_nan, 0.0, np.inf)
+
+
+class ComposedTruth(_Lazy):
+    """The answer in mpmath's numbers, bounded by running error analysis on the same loops."""
+
+    @cached_property
+    def value(self) -> tuple[Array, Array]:
+        """The elements as two float64 arrays that add up to them."""
+        pairs = self._results(precise, halves)
+        high, low = np.array(pairs, np.float64).reshape(len(pairs), 2).T
+        return self._spread(high), self._spread(low)
+
+    def is_exact(self, dtype: str, accumulator: str) -> bool:
+        """Return False: every element has its bound, which is 0 where nothing is rounded."""
+        del dtype, accumulator
+        return False
+
+    def as_float(self, dtype: np.dtype[np.generic]) -> Array:
+        """Return the elements rounded to float64 and from there to `dtype`.
+
+        Many of them are taken from extended precision, where that may change the last digit of
+        float64 only: in mpmath's numbers they would take seconds.
+        """
+        if prod(self.shape) > SMALL and self._closely is not None:
+            value, room = self._closely
+            with np.errstate(all="ignore"):
+                if (room <= np.spacing(abs(value).astype(np.float64))).all():
+                    return value.astype(np.float64).astype(dtype)
+        return self.value[0].astype(dtype)
+
+    def bound(self, dtype: str, accumulator: str) -> Array:
+        """Return the running error bound, where the accumulator's operations round.
+
+        A wider accumulator leaves one rounding to the result's dtype, which may overflow.
+        """
+        inner, result = FORMATS[accumulator], FORMATS[dtype]
+        value, bound = self._estimated(accumulator)
+        if inner.bits > result.bits:
+            size, unit = abs(value), 2.0**-result.bits
+            ends = size + bound < float(result.overflow)
+            infinite = np.isinf(size) & (bound == 0)
+            bound = bound * (1 + unit) + unit * size + flushed(dtype)
+            bound = np.where(ends, bound, np.where(infinite, 0, np.inf))
+        return bound
+
+    def error_over_bound(self, got: Array, accumulator: str) -> Array:
+        """Return |got - truth| over the bound; infinities are right where the truth is one.
+
+        The formula walked in float64 errs by little of the bound of a narrow accumulator, because
+        what an operation may add to that grows with its unit roundoff: unless a share is near 1,
+        mpmath's numbers cannot decide otherwise.
+        """
+        bound = self.bound(got.dtype.name, accumulator)
+        if FORMATS[accumulator].bits <= NARROW:
+            value, _ = self._estimated(accumulator)
+            share = _shares(got, value, np.zeros(value.shape), bound)
+            if np.isfinite(value).all() and (abs(share - 1) > NEAR).all():
+                return share
+        closely = self._closely_over(bound, got)
+        return _shares(got, *self.value, bound) if closely is None else closely
+
+    def _closely_over(self, bound: Array, got: Array) -> Array | None:
+        """Return the shares as extended precision has them, where they are certainly far from 1.
+
+        What it loses itself is bounded by the same running errors.
+        """
+        if self._closely is None:
+            return None
+        value, room = self._closely
+        with np.errstate(all="ignore"):
+            error = abs(got - value)
+            sure = (error + room < bound) | (error - room > bound) | ((error == 0) & (room == 0))
+            share = np.where(error == 0, 0, error / bound).astype(np.float64)
+        return share if np.isfinite(value).all() and sure.all() else None
+
+    @cached_property
+    def _closely(self) -> tuple[Array, Array] | None:
+        """The elements in extended precision and how far they may be off, where there is any."""
+        if not _is_extended():
+            return None
+        arithmetic = Arithmetic(2.0**-EXTENDED, sys.float_info.min)
+        walked = self._in_lanes(arithmetic, np.longdouble)
+        return walked and (self._spread(walked[0]), self._spread(walked[1]))
+
+    def _estimated(self, accumulator: str) -> tuple[Array, Array]:
+        """Return the elements in float64 and their running error bound."""
+        if accumulator not in self._walked:
+            arithmetic = _arithmetic(FORMATS[accumulator])
+            walked = self._in_lanes(arithmetic) or self._one_by_one(arithmetic)
+            self._walked[accumulator] = self._spread(walked[0]), self._spread(walked[1])
+        return self._walked[accumulator]
+
+    def _one_by_one(self, arithmetic: Arithmetic) -> tuple[Array, Array]:
+        """Return the evaluated numbers in float64 and their running error bounds."""
+
+        def lift(array: Array) -> Array:
+            return _estimates(array, arithmetic)
+
+        pairs = self._results(lift, _value_and_error)
+        value, error = np.array(pairs, np.float64).reshape(len(pairs), 2).T
+        return value, error
+
+    def _in_lanes(
+        self, arithmetic: Arithmetic, dtype: Any = np.float64
+    ) -> tuple[Array, Array] | None:
+        """Return the same of enough numbers at once, where the formula allows it."""
+        kind, (given, places) = algebra(self.formula), self._given
+        assert isinstance(kind, Composed)  # noqa: S101 - for the type checker
+        if next(iter(given.values())).size < LANES:
+            return None
+        if places is not None:
+            return running_error_arrays.pointwise(self.formula, self.call, given, arithmetic, dtype)
+        return kind.lanes and running_error_arrays.lines(
+            kind.lanes, self.call, given, arithmetic, dtype
+        )
+
+    @cached_property
+    def _walked(self) -> dict[str, tuple[Array, Array]]:
+        return {}
+
+    @cached_property
+    def _given(self) -> tuple[dict[str, Array], Array | None]:
+        """What is evaluated: if it can be, the numbers that stand together anywhere, once each."""
+        given, kind = operands(self.formula, self.call), algebra(self.formula)
+        if isinstance(kind, Composed) and kind.pointwise:
+            return _distinct(given)
+        return given, None
+
+    def _results(self, lift: Any, read: Callable[[Any], Any]) -> list[Any]:
+        """Return what is read from each number that comes of the evaluated ones, lifted."""
+        numbers = {name: lift(array) for name, array in self._given[0].items()}
+        found = np.asarray(evaluate(self.formula, {**self.call, **numbers}), object)
+        return [read(one) for one in np.ravel(found)]
+
+    def _spread(self, results: Array) -> Array:
+        """Return what came of the evaluated numbers, wherever they stand."""
+        places = self._given[1]
+        return (results if places is None else results[places]).reshape(self.shape)
+
+
+def _shares(got: Array, high: Array, low: Array, bound: Array) -> Array:
+    """Return |got - (high + low)| over the bound; 0 where all is the same infinity."""
+    with np.errstate(all="ignore"):
+        error = np.asarray(abs((got.astype(np.float64) - high) - low))
+        error[(got == high) & np.isinf(high)] = 0
+        share = np.asarray(error / bound)
+    share[(error == 0) | np.isinf(bound)] = 0
+    return share
+
+
+def _value_and_error(number: Any) -> tuple[float, float]:
+    exact = not isinstance(number, Estimate)
+    return (float(number), 0.0) if exact else (number.value, number.error)
+
+
+def _distinct(arrays: Mapping[str, Array]) -> tuple[dict[str, Array], Array]:
+    """Return what stands in the same place of the arrays, once each, and which of it is where."""
+    places: Array = np.zeros(1, np.int64)
+    for array in arrays.values():
+        bits = np.asarray(array, np.float64).ravel().view(np.int64)
+        numbers, which = np.unique(bits, return_inverse=True)
+        _, places = np.unique(places * len(numbers) + which, return_inverse=True)
+    _, at = np.unique(places, return_index=True)
+    return {name: array.ravel()[at] for name, array in arrays.items()}, places
+
+
+def _is_extended() -> bool:
+    """Return whether NumPy computes in extended precision here and now.
+
+    Some emulators round it to float64, and whoever shares the process can have it so.
+    """
+    one = np.ones((), np.longdouble)
+    last = np.ldexp(one, 1 - EXTENDED)
+    return bool(np.finfo(np.longdouble).nmant >= EXTENDED - 1 and one + last != one)
+
+
+def _arithmetic(limits: Format) -> Arithmetic:
+    unit, tiny = 2.0**-limits.bits, 2.0**limits.smallest_exponent
+    return Arithmetic(unit, tiny, float(min(limits.overflow, sys.float_info.max)))
+
+
+def _estimates(array: Array, arithmetic: Arithmetic) -> Array:
+    values = np.asarray(array, np.float64).ravel().tolist()
+    flat = [Estimate(v, 0.0, arithmetic) for v in values]
+    lifted = np.empty(len(flat), object)
+    lifted[:] = flat
+    return lifted.reshape(np.shape(array))

@@ -1,0 +1,1 @@
+"""The operators' formulas, as the documents write them."""

@@ -1,0 +1,1 @@
+"""What formulas are evaluated in: dual numbers, running errors, high precision."""

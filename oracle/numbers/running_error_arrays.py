@@ -1,0 +1,265 @@
+"""Running error analysis of many numbers at once: `oracle.numbers.running_error` in arrays.
+
+A formula that makes elements of elements walks once for all of them.  Where a comparison says one
+thing in some lanes and another in others, the lanes part, and it walks again for each side.  What
+makes lines of lines is given all of them, the numbers of a line along the last axis.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import Any, TypeAlias
+
+import numpy as np
+import numpy.typing as npt
+
+from oracle.declaration import Call, Formula, evaluate
+from oracle.numbers.running_error import DIVIDE, EXP, LOG, TANH, Arithmetic
+from oracle.shapes import Array
+
+Floats: TypeAlias = npt.NDArray[np.float64]
+
+
+class Apart(Exception):
+    """A comparison holds in some lanes, where `holds` says so, and not in others."""
+
+    def __init__(self, holds: Array) -> None:
+        """Remember where."""
+        super().__init__("lanes part")
+        self.holds = holds
+
+
+class Lanes:
+    """`value`, known to `error`, lane by lane, by the rules of `running_error.Estimate`.
+
+    Constants of a formula have no lanes: arrays of no axes.
+    """
+
+    __slots__ = ("arithmetic", "error", "value")
+
+    def __init__(self, value: Floats, error: Floats, arithmetic: Arithmetic) -> None:
+        """Keep the numbers."""
+        self.value, self.error, self.arithmetic = value, error, arithmetic
+
+    def rounded(
+        self, value: Any, error: Any, units: float = 1.0, other: Lanes | None = None
+    ) -> Lanes:
+        """Return the result of an operation, on these and maybe others, accurate to `units`."""
+        size, arithmetic = abs(value), self.arithmetic
+        spent = error + units * arithmetic.unit * (size + error)
+        spent = np.where(size + spent < arithmetic.most, spent, np.inf)
+        infinite = np.isinf(size)
+        if infinite.any():  # exactly that, where it comes of an infinity; else it may overflow
+            given, known = np.isinf(self.value), self.error < np.inf
+            if other is not None:
+                given, known = given | np.isinf(other.value), known & (other.error < np.inf)
+            spent = np.where(infinite & given & known, 0.0, spent)
+        return Lanes(value, spent, arithmetic)
+
+    def where(self, holds: Array, other: Lanes) -> Lanes:
+        """Return these numbers where `holds` says so, the others elsewhere."""
+        value = np.where(holds, self.value, other.value)
+        return Lanes(value, np.where(holds, self.error, other.error), self.arithmetic)
+
+    @property
+    def _is_zero(self) -> Array:
+        return np.asarray((self.value == 0) & (self.error == 0))
+
+    def __add__(self, other: Any) -> Lanes:
+        b = self._like(other)
+        plain = self.rounded(self.value + b.value, self.error + b.error, other=b)
+        nothing, nothing_more = self._is_zero, b._is_zero
+        if not (nothing.any() or nothing_more.any()):
+            return plain
+        return self.where(nothing_more, b.where(nothing, plain))
+
+    __radd__ = __add__
+
+    def __neg__(self) -> Lanes:
+        return Lanes(-self.value, self.error, self.arithmetic)
+
+    def __sub__(self, other: Any) -> Lanes:
+        return self + -self._like(other)
+
+    def __rsub__(self, other: Any) -> Lanes:
+        return self._like(other) + -self
+
+    def __mul__(self, other: Any) -> Lanes:
+        b = self._like(other)
+        error = abs(self.value) * b.error + abs(b.value) * self.error + self.error * b.error
+        product = self.rounded(self.value * b.value, error + self.arithmetic.tiny, other=b)
+        for sign, one in ((b, self), (self, b)):
+            is_sign = (sign.error == 0) & ((abs(sign.value) == 1) | (sign.value == 0))
+            if is_sign.any():
+                product = one._times_sign(sign).where(is_sign, product)
+        return product
+
+    __rmul__ = __mul__
+
+    def _times_sign(self, sign: Lanes) -> Lanes:
+        """Return the product with exactly 1, -1 or 0, which rounds nothing."""
+        zero = Lanes(sign.value, np.where(self.error < np.inf, 0.0, np.inf), self.arithmetic)
+        return zero.where(
+            sign.value == 0, Lanes(sign.value * self.value, self.error, zero.arithmetic)
+        )
+
+    def __truediv__(self, other: Any) -> Lanes:
+        b = self._like(other)
+        quotient = self.value / b.value
+        room = abs(b.value) - b.error
+        error = np.where(room > 0, (self.error + abs(quotient) * b.error) / room, np.inf)
+        return self.rounded(quotient, error + self.arithmetic.tiny, DIVIDE, b)
+
+    def __rtruediv__(self, other: Any) -> Lanes:
+        return self._like(other) / self
+
+    def __abs__(self) -> Lanes:
+        return Lanes(abs(self.value), self.error, self.arithmetic)
+
+    def __gt__(self, other: Any) -> bool:
+        return _unanimous(self.value > self._like(other).value)
+
+    def __lt__(self, other: Any) -> bool:
+        return _unanimous(self.value < self._like(other).value)
+
+    def __ge__(self, other: Any) -> bool:
+        return _unanimous(self.value >= self._like(other).value)
+
+    def largest(self) -> Lanes:
+        """Return the largest number of every line, the first of those that are equal."""
+        at = np.argmax(self.value, -1)[..., np.newaxis]
+        value, error = (np.take_along_axis(a, at, -1) for a in (self.value, self.error))
+        return Lanes(value, error, self.arithmetic)
+
+    def exp(self) -> Lanes:
+        """Return e to this power."""
+        value = np.exp(self.value)
+        error = value * np.expm1(np.minimum(self.error, 700.0))
+        return self.rounded(value, error + self.arithmetic.tiny, EXP)
+
+    def log(self) -> Lanes:
+        """Return the natural logarithm."""
+        room = self.value - self.error
+        error = np.where(room > 0, self.error / room, np.inf)
+        return self.rounded(np.log(self.value), error + self.arithmetic.tiny, LOG)
+
+    def tanh(self) -> Lanes:
+        """Return the hyperbolic tangent."""
+        return self.rounded(np.tanh(self.value), self.error + self.arithmetic.tiny, TANH)
+
+    def pick(self, at: Array) -> Lanes:
+        """Return the number of every line at its place."""
+        places = at[:, np.newaxis]
+        value, error = (np.take_along_axis(a, places, -1) for a in (self.value, self.error))
+        return Lanes(value, error, self.arithmetic)
+
+    def others(self, at: Array) -> Lanes:
+        """Return the lines without the numbers at their places."""
+        left = np.arange(self.value.shape[-1]) != at[:, np.newaxis]
+        shape = (len(at), self.value.shape[-1] - 1)
+        value, error = (a[left].reshape(shape) for a in (self.value, self.error))
+        return Lanes(value, error, self.arithmetic)
+
+    def replaced(self, at: Array, number: Lanes) -> Lanes:
+        """Return the lines with other numbers at their places."""
+        return number.where(np.arange(self.value.shape[-1]) == at[:, np.newaxis], self)
+
+    def along(self, axis: int, row: Callable[..., Lanes], *more: Lanes) -> Lanes:
+        """Return what `row` makes of the lines along an axis, in these numbers and others."""
+        found = row(*(one._moved(axis, -1) for one in (self, *more)))  # noqa: SLF001 - our own
+        return found._moved(-1, axis)  # noqa: SLF001
+
+    def _moved(self, axis: int, to: int) -> Lanes:
+        value, error = (np.moveaxis(a, axis, to) for a in (self.value, self.error))
+        return Lanes(value, error, self.arithmetic)
+
+    def as_line(self) -> Lanes:
+        """Return all numbers as one line."""
+        return self.shaped((1, -1))
+
+    def shaped(self, shape: tuple[int, ...]) -> Lanes:
+        """Return the same numbers in another shape."""
+        return Lanes(self.value.reshape(shape), self.error.reshape(shape), self.arithmetic)
+
+    def total(self) -> Lanes:
+        """Return the sum of every line, whatever the order it is taken in."""
+        terms = self.value.shape[-1]
+        if terms == 1:
+            return self
+        finite = np.isfinite(self.value)
+        value, error, size = (
+            a.sum(-1, keepdims=True)
+            for a in (self.value, self.error, np.where(finite, abs(self.value), 0))
+        )
+        size, gamma = size + error, (terms - 1) * self.arithmetic.unit
+        spent = error + (gamma / (1 - gamma) * size if gamma < 1 else np.inf)
+        spent = np.where(size < self.arithmetic.most * (1 - gamma), spent, np.inf)
+        exactly = ~finite.all(-1, keepdims=True) & (spent < np.inf)
+        return Lanes(value, np.where(exactly, 0.0, spent), self.arithmetic)
+
+    def or_else(self, other: Lanes) -> Lanes:
+        """Return the less certain of two ways to compute the same numbers."""
+        return self.where(self.error >= other.error, other)
+
+    def _like(self, other: Any) -> Lanes:
+        if isinstance(other, Lanes):
+            return other
+        return Lanes(np.asarray(float(other)), np.zeros(()), self.arithmetic)
+
+
+def _unanimous(holds: Array) -> bool:
+    if holds.all():
+        return True
+    if holds.any():
+        raise Apart(holds)
+    return False
+
+
+def pointwise(
+    formula: Formula, call: Call, given: Mapping[str, Array], arithmetic: Arithmetic,
+    dtype: Any = np.float64,
+) -> tuple[Floats, Floats]:  # fmt: skip
+    """Return the elements of a formula and their running error bounds, [lanes].
+
+    The arrays of `given` hold what stands together in the call's, [lanes] of any dtype; the formula
+    is given one number of each.
+    """
+    wide = {name: np.asarray(array, dtype) for name, array in given.items()}
+    lanes = len(next(iter(wide.values())))
+    value, error = np.empty(lanes, dtype), np.empty(lanes, dtype)
+    left: list[Array] = [np.arange(lanes)]
+    with np.errstate(all="ignore"):
+        while left:
+            some = left.pop()
+            numbers = {n: _alone(_exact(array[some], arithmetic)) for n, array in wide.items()}
+            try:
+                number = evaluate(formula, {**call, **numbers}).item()
+            except Apart as apart:
+                left += [some[apart.holds], some[~apart.holds]]
+                continue
+            exact = not isinstance(number, Lanes)
+            value[some] = number if exact else number.value
+            error[some] = 0.0 if exact else number.error
+    return value, error
+
+
+def lines(
+    formula: Callable[[Call], Lanes], call: Call, given: Mapping[str, Array],
+    arithmetic: Arithmetic, dtype: Any = np.float64,
+) -> tuple[Floats, Floats]:  # fmt: skip
+    """Return the elements and their running error bounds, of the answer's shape."""
+    wide = {n: _exact(np.asarray(array, dtype), arithmetic) for n, array in given.items()}
+    with np.errstate(all="ignore"):
+        found = formula({**call, **wide})
+    return found.value, found.error
+
+
+def _exact(values: Floats, arithmetic: Arithmetic) -> Lanes:
+    return Lanes(values, np.zeros(values.shape), arithmetic)
+
+
+def _alone(number: Lanes) -> Array:
+    """Return an array of one object, which NumPy is not to look into."""
+    array = np.empty(1, object)
+    array[0] = number
+    return array
