@@ -13,11 +13,12 @@ import pytest
 from typer.testing import CliRunner
 
 import conformance
-from conformance.backends.registry import UnusableBackend, wrap
+from conformance.backends.registry import UnusableBackend
 from conformance.checking.check_run import Examination
 from conformance.cli import app
 from conformance.reports.certificate import Certificate
 from conformance.runs.command import exit_code
+from conformance.runs.loading import wrap
 from implementations import im2col
 
 ROOT = Path(__file__).parent.parent
