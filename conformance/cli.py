@@ -32,14 +32,14 @@ app = typer.Typer(
     no_args_is_help=True,
     add_completion=False,
     help="Is this convolution right, forward and every gradient, for all shapes? "
-    "Certify a backend with:  gradoracle certify NAME  (or  pytest --pyargs conformance "
+    "Certify a backend with:  gradoracle certify NAME  (or  pytest --pyargs gradoracle.conformance "
     "--backend NAME)",
 )
 
 
 def _version(wanted: bool) -> None:  # noqa: FBT001 - typer's callback
     if wanted:
-        from conformance.runs.environment import suite_version  # noqa: PLC0415 - --help stays quick
+        from gradoracle.conformance.runs.environment import suite_version  # noqa: PLC0415 - --help stays quick
 
         typer.echo(f"gradoracle {suite_version()}")
         raise typer.Exit
@@ -61,12 +61,15 @@ def main(
 @app.command()
 def backends() -> None:
     """List the registered backends: from where, with which functions, or why they cannot run."""
+    from gradoracle.conformance.backends.backend import FUNCTIONS  # noqa: PLC0415
+    from gradoracle.conformance.backends.registry import (  # noqa: PLC0415
+        HOW_TO_REGISTER,
+        UnusableBackend,
+        registered,
+    )
+    from gradoracle.conformance.runs.loading import load  # noqa: PLC0415
     from rich.console import Console  # noqa: PLC0415 - --help stays quick
     from rich.table import Table  # noqa: PLC0415
-
-    from conformance.backends.backend import FUNCTIONS  # noqa: PLC0415
-    from conformance.backends.registry import HOW_TO_REGISTER, UnusableBackend, registered  # noqa: PLC0415
-    from conformance.runs.loading import load  # noqa: PLC0415
 
     table = Table(box=None, pad_edge=False)
     for title in ("backend", "from", "import path", "functions"):
@@ -145,15 +148,14 @@ def certify(
     1: a mismatch, or a listed deviation that holds; 2: usage, or a journal that cannot be resumed;
     3: could not run, certifies nothing, or a file could not be written.
     """
-    from conformance.backends.isolation import start  # noqa: PLC0415 - --help stays quick
+    from gradoracle.conformance.backends.isolation import start  # noqa: PLC0415 - --help stays quick
 
     if not in_process:
         start.prepare()
+    from gradoracle.conformance.reports import formats  # noqa: PLC0415
+    from gradoracle.conformance.runs import command  # noqa: PLC0415
+    from gradoracle.conformance.runs.journal import place  # noqa: PLC0415
     from rich.console import Console  # noqa: PLC0415
-
-    from conformance.reports import formats  # noqa: PLC0415
-    from conformance.runs import command  # noqa: PLC0415
-    from conformance.runs.journal import place  # noqa: PLC0415
 
     if in_process and (forbid or jobs > 1):
         raise typer.BadParameter("--in-process goes with neither --forbid nor --jobs")
@@ -257,11 +259,10 @@ def campaign(
     resumed; 3: could not run, a shard could not be judged, or a file could not be
     written.
     """
+    from gradoracle.conformance.reports import formats  # noqa: PLC0415
+    from gradoracle.conformance.runs import command  # noqa: PLC0415
+    from gradoracle.conformance.runs.journal import place  # noqa: PLC0415
     from rich.console import Console  # noqa: PLC0415 - --help stays quick
-
-    from conformance.reports import formats  # noqa: PLC0415
-    from conformance.runs import command  # noqa: PLC0415
-    from conformance.runs.journal import place  # noqa: PLC0415
 
     if scheduler and jobs is not None:
         raise typer.BadParameter("--jobs is of workers here: it goes without --scheduler")
@@ -287,8 +288,8 @@ def campaign(
 
 def _require_writable(files: Sequence[Path], junit: Path | None, journals: Sequence[Path]) -> None:
     """Say which file cannot be written, and end, before anything runs."""
-    from conformance.reports import output  # noqa: PLC0415 - --help stays quick
-    from conformance.runs import command  # noqa: PLC0415 - --help stays quick
+    from gradoracle.conformance.reports import output  # noqa: PLC0415 - --help stays quick
+    from gradoracle.conformance.runs import command  # noqa: PLC0415 - --help stays quick
 
     try:
         for path in files:
@@ -304,7 +305,7 @@ def _require_writable(files: Sequence[Path], junit: Path | None, journals: Seque
 
 def _written(what: str, path: Path, text: str) -> list[str]:
     """Write a file; return why it cannot be written, if it cannot."""
-    from conformance.reports import output  # noqa: PLC0415 - --help stays quick
+    from gradoracle.conformance.reports import output  # noqa: PLC0415 - --help stays quick
 
     try:
         output.write(what, path, text)
@@ -315,7 +316,7 @@ def _written(what: str, path: Path, text: str) -> list[str]:
 
 def _ended(code: int, troubles: Sequence[str]) -> int:
     """Return the exit code of a run, after saying what could not be written."""
-    from conformance.runs import command  # noqa: PLC0415 - --help stays quick
+    from gradoracle.conformance.runs import command  # noqa: PLC0415 - --help stays quick
 
     for line in troubles:
         typer.echo(line, err=True)
@@ -326,10 +327,10 @@ def _campaigned(
     order: Any, calls: int, scheduler: str, journal: Path | None, console: Any, troubles: list[str]
 ) -> Any:
     """Return the certificate of a campaign; what keeps it from being run is an exit code."""
-    from conformance.runs import command  # noqa: PLC0415 - --help stays quick
+    from gradoracle.conformance.runs import command  # noqa: PLC0415 - --help stays quick
 
     try:
-        from conformance.campaigns import campaign as campaigns  # noqa: PLC0415 - Dask may be missing
+        from gradoracle.conformance.campaigns import campaign as campaigns  # noqa: PLC0415 - Dask may be missing
     except ImportError as error:
         typer.echo(f"{NO_DASK} ({error})", err=True)
         raise typer.Exit(command.COULD_NOT) from error
@@ -349,8 +350,8 @@ def _confinement(
     call_timeout: float, import_timeout: float, memory: float, forbid: list[str], *,
     in_process: bool = False,
 ) -> Any:  # fmt: skip
-    from conformance.backends.isolation.isolated import GIB, Limits  # noqa: PLC0415 - --help stays quick
-    from conformance.backends.registry import Confinement  # noqa: PLC0415
+    from gradoracle.conformance.backends.isolation.isolated import GIB, Limits  # noqa: PLC0415 - --help stays quick
+    from gradoracle.conformance.backends.registry import Confinement  # noqa: PLC0415
 
     given = {
         "--call-timeout": call_timeout, "--import-timeout": import_timeout, "--memory": memory
@@ -364,7 +365,7 @@ def _confinement(
 
 
 def _examples(profile: str) -> int:
-    from conformance.drawing.profiles import PROFILES  # noqa: PLC0415 - --help stays quick
+    from gradoracle.conformance.drawing.profiles import PROFILES  # noqa: PLC0415 - --help stays quick
 
     if profile not in PROFILES:
         raise typer.BadParameter(f"no profile {profile!r}; there are {', '.join(PROFILES)}")
@@ -373,7 +374,7 @@ def _examples(profile: str) -> int:
 
 def _certified(order: Any, console: Any, troubles: list[str] | None = None) -> Any:
     """Return the certificate of an order; what keeps it from being run is an exit code."""
-    from conformance.runs import command  # noqa: PLC0415 - --help stays quick
+    from gradoracle.conformance.runs import command  # noqa: PLC0415 - --help stays quick
 
     goes_on = f"{order.journal} has what was judged: --resume goes on"
     return _told(
@@ -384,9 +385,9 @@ def _certified(order: Any, console: Any, troubles: list[str] | None = None) -> A
 
 def _told(run: Callable[[], Any], goes_on: str) -> Any:
     """Return what a run does, or say why it cannot, or how one that was stopped goes on."""
-    from conformance.backends.errors import UsageError  # noqa: PLC0415
-    from conformance.backends.registry import UnknownBackend  # noqa: PLC0415
-    from conformance.runs import command  # noqa: PLC0415 - --help stays quick
+    from gradoracle.conformance.backends.errors import UsageError  # noqa: PLC0415
+    from gradoracle.conformance.backends.registry import UnknownBackend  # noqa: PLC0415
+    from gradoracle.conformance.runs import command  # noqa: PLC0415 - --help stays quick
 
     try:
         return _reached(run, goes_on)
@@ -397,10 +398,10 @@ def _told(run: Callable[[], Any], goes_on: str) -> Any:
 
 def _reached(run: Callable[[], Any], goes_on: str) -> Any:
     """Return what a run does, or say why this machine cannot; what was asked wrongly is raised."""
-    from conformance.backends.errors import OURS, CouldNotRunError, UsageError  # noqa: PLC0415
-    from conformance.backends.registry import UnknownBackend, UnusableBackend  # noqa: PLC0415
-    from conformance.reports.output import CannotWrite  # noqa: PLC0415
-    from conformance.runs import command  # noqa: PLC0415 - --help stays quick
+    from gradoracle.conformance.backends.errors import OURS, CouldNotRunError, UsageError  # noqa: PLC0415
+    from gradoracle.conformance.backends.registry import UnknownBackend, UnusableBackend  # noqa: PLC0415
+    from gradoracle.conformance.reports.output import CannotWrite  # noqa: PLC0415
+    from gradoracle.conformance.runs import command  # noqa: PLC0415 - --help stays quick
 
     try:
         return run()
@@ -465,9 +466,8 @@ def verify(
     Exit code 0: all of it is the same; 1: something differs; 2: no certificate;
     3: the backend cannot be loaded, or is another one, or the suite is.
     """
+    from gradoracle.conformance.runs import command, verification  # noqa: PLC0415
     from rich.console import Console  # noqa: PLC0415 - --help stays quick
-
-    from conformance.runs import command, verification  # noqa: PLC0415
 
     content, told = _read(file)
     try:
@@ -514,8 +514,8 @@ def _differing(file: Path, backend: str, found: Any, *, any_machine: bool) -> in
 
 def _verified(content: Any, told: Any, jobs: int, console: Any) -> Any:
     """Run the checks of a certificate of one run again; return what it says differently."""
-    from conformance.backends.registry import UnknownBackend  # noqa: PLC0415
-    from conformance.runs import command, verification  # noqa: PLC0415 - --help stays quick
+    from gradoracle.conformance.backends.registry import UnknownBackend  # noqa: PLC0415
+    from gradoracle.conformance.runs import command, verification  # noqa: PLC0415 - --help stays quick
 
     found = verification.Differences(verification.contradictions(content, told))
     try:
@@ -541,8 +541,8 @@ def _replayed_shards(told: Any, which: str, jobs: int, console: Any) -> Any:
     """Run one shard of a campaign again, or all; return what they say differently."""
     import secrets  # noqa: PLC0415 - --help stays quick
 
-    from conformance.campaigns import shards  # noqa: PLC0415
-    from conformance.runs import command, verification  # noqa: PLC0415
+    from gradoracle.conformance.campaigns import shards  # noqa: PLC0415
+    from gradoracle.conformance.runs import command, verification  # noqa: PLC0415
 
     judged = {str(one.number): one for one in told.campaign.shards if not one.lost}
     if not judged:
@@ -574,7 +574,7 @@ def diff(
 
     Exit code 0: nothing; 1: something; 2: one of them is no certificate.
     """
-    from conformance.runs.command import differences  # noqa: PLC0415 - --help stays quick
+    from gradoracle.conformance.runs.command import differences  # noqa: PLC0415 - --help stays quick
 
     lines = differences(_certificate(old), _certificate(new))
     for line in lines or ["no difference"]:
@@ -626,22 +626,22 @@ def replay(
 
 
 def _words(found: Any) -> str:
-    from conformance.backends.caller import printable  # noqa: PLC0415 - --help stays quick
+    from gradoracle.conformance.backends.caller import printable  # noqa: PLC0415 - --help stays quick
 
     return printable(f"{found.formula} {found.property_name}")
 
 
 def _unpainted(text: str) -> str:
     """Return lines without what moves a cursor or paints."""
-    from conformance.backends.caller import printable  # noqa: PLC0415 - --help stays quick
+    from gradoracle.conformance.backends.caller import printable  # noqa: PLC0415 - --help stays quick
 
     return "\n".join(map(printable, text.split("\n")))
 
 
 def _played(told: Any, numbers: Sequence[int], *, scripts: bool) -> int:
     """Say what became of some mismatches, and return the exit code."""
-    from conformance.runs import playback  # noqa: PLC0415 - --help stays quick
-    from conformance.runs.command import confinement_of  # noqa: PLC0415
+    from gradoracle.conformance.runs import playback  # noqa: PLC0415 - --help stays quick
+    from gradoracle.conformance.runs.command import confinement_of  # noqa: PLC0415
 
     found = told.mismatches
     ends = (
@@ -664,7 +664,7 @@ def _certificate(file: Path) -> Any:
 
 def _read(file: Path) -> tuple[Any, Any]:
     """Return a certificate as plain data and as itself; what is none is an exit code."""
-    from conformance.reports.certificate import Certificate, content_of  # noqa: PLC0415 - --help stays quick
+    from gradoracle.conformance.reports.certificate import Certificate, content_of  # noqa: PLC0415 - --help stays quick
 
     try:
         content = content_of(file.read_bytes())
@@ -727,7 +727,7 @@ def bench(
     `--compare` the next one tells what is slower, faster or the same but for noise.  Exit code 0;
     1: something is slower, and --fail was given; 2: nothing could be timed or compared.
     """
-    from conformance.benchmarks import command  # noqa: PLC0415 - --help stays quick
+    from gradoracle.conformance.benchmarks import command  # noqa: PLC0415 - --help stays quick
 
     chosen = {"networks": networks, "images": images, "dtypes": dtypes, "functions": functions}
     options = [f"--{name}={value}" for name, value in chosen.items() if value]
@@ -758,7 +758,7 @@ def history(
 
     Exit code 0; 1: something is slower, and --fail was given; 2: nothing to compare or to draw.
     """
-    from conformance.benchmarks import command  # noqa: PLC0415 - --help stays quick
+    from gradoracle.conformance.benchmarks import command  # noqa: PLC0415 - --help stays quick
 
     comparison = command.Comparison(least, any_machine=any_machine, fail=fail)
     raise typer.Exit(command.history(backend, old, new, storage, comparison, picture=picture))
@@ -767,7 +767,7 @@ def history(
 @app.command()
 def schema() -> None:
     """Print the JSON Schema of certificates: every field, and what it means."""
-    from conformance.reports.certificate import SCHEMA_FILE  # noqa: PLC0415 - --help stays quick
+    from gradoracle.conformance.reports.certificate import SCHEMA_FILE  # noqa: PLC0415 - --help stays quick
 
     typer.echo(SCHEMA_FILE.read_text(encoding="utf-8"), nl=False)
 
@@ -783,9 +783,8 @@ def explain(
     ] = None,
 ) -> None:
     """Show a formula: equation, loops, how it is judged, errata, and how it is misunderstood."""
+    from gradoracle.conformance.reports.explain import UnknownFormula, find, show, show_all  # noqa: PLC0415
     from rich.console import Console  # noqa: PLC0415 - --help stays quick
-
-    from conformance.reports.explain import UnknownFormula, find, show, show_all  # noqa: PLC0415
 
     console = Console(highlight=False, markup=False)
     if formula is None:

@@ -6,9 +6,8 @@ pytest conformance --backend mypkg.kernels -k "grad_weight and matches_oracle"
 from typing import Any
 
 import pytest
-
-from conformance.reports.certificate import Outcome
-from conformance.runs.deviations import reviewed
+from gradoracle.conformance.reports.certificate import Outcome
+from gradoracle.conformance.runs.deviations import reviewed
 
 
 def test_certify(check: tuple[Any, ...], examined: Outcome) -> None:

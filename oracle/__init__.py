@@ -4,7 +4,7 @@ Every function has the name, the arguments and the meaning that the protocol giv
 package is a backend as well: slow, and right.
 """
 
-from oracle.formulas.activations import (
+from gradoracle.oracle.formulas.activations import (
     leaky_relu,
     leaky_relu_grad,
     relu,
@@ -14,19 +14,29 @@ from oracle.formulas.activations import (
     tanh,
     tanh_grad,
 )
-from oracle.formulas.avg_pool2d import avg_pool2d, avg_pool2d_grad_input
-from oracle.formulas.conv2d import conv2d, conv2d_grad_bias, conv2d_grad_input, conv2d_grad_weight
-from oracle.formulas.conv_transpose2d import (
+from gradoracle.oracle.formulas.avg_pool2d import avg_pool2d, avg_pool2d_grad_input
+from gradoracle.oracle.formulas.conv2d import (
+    conv2d,
+    conv2d_grad_bias,
+    conv2d_grad_input,
+    conv2d_grad_weight,
+)
+from gradoracle.oracle.formulas.conv_transpose2d import (
     conv_transpose2d,
     conv_transpose2d_grad_bias,
     conv_transpose2d_grad_input,
     conv_transpose2d_grad_weight,
 )
-from oracle.formulas.cross_entropy import cross_entropy, cross_entropy_grad
-from oracle.formulas.linear import linear, linear_grad_bias, linear_grad_input, linear_grad_weight
-from oracle.formulas.max_pool2d import max_pool2d, max_pool2d_grad_input, max_pool2d_vjp
-from oracle.formulas.softmax import softmax, softmax_grad
-from oracle.formulas.update import batch_mean, sgd_step
+from gradoracle.oracle.formulas.cross_entropy import cross_entropy, cross_entropy_grad
+from gradoracle.oracle.formulas.linear import (
+    linear,
+    linear_grad_bias,
+    linear_grad_input,
+    linear_grad_weight,
+)
+from gradoracle.oracle.formulas.max_pool2d import max_pool2d, max_pool2d_grad_input, max_pool2d_vjp
+from gradoracle.oracle.formulas.softmax import softmax, softmax_grad
+from gradoracle.oracle.formulas.update import batch_mean, sgd_step
 
 __all__ = [
     "avg_pool2d",

@@ -14,8 +14,7 @@ from time import perf_counter
 from typing import Any
 
 import numpy as np
-
-from oracle.shapes import Array
+from gradoracle.oracle.shapes import Array
 
 Loops = Callable[..., None]
 

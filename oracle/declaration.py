@@ -8,9 +8,8 @@ from textwrap import dedent
 from typing import Any, Literal, NamedTuple, TypeAlias, TypeVar
 
 import numpy as np
-
-from oracle.float_formats import is_real
-from oracle.shapes import Array
+from gradoracle.oracle.float_formats import is_real
+from gradoracle.oracle.shapes import Array
 
 Formula: TypeAlias = Callable[..., Array]
 Call: TypeAlias = Mapping[str, Any]  # every argument of an operator's formulas, by name

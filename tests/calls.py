@@ -9,11 +9,10 @@ from itertools import product
 from typing import Any
 
 import numpy as np
-
-import oracle
-from oracle.declaration import Formula
-from oracle.formulas.max_pool2d import max_pool2d_indices, max_pool2d_values
-from oracle.shapes import conv2d_shapes, conv_transpose2d_shapes, pool_shape
+from gradoracle import oracle
+from gradoracle.oracle.declaration import Formula
+from gradoracle.oracle.formulas.max_pool2d import max_pool2d_indices, max_pool2d_values
+from gradoracle.oracle.shapes import conv2d_shapes, conv_transpose2d_shapes, pool_shape
 
 
 def call(

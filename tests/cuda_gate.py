@@ -16,8 +16,9 @@ from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
 
-from implementations import cupy_kernels
-from implementations.cupy_kernels import gemm_implicit
+from gradoracle.implementations import cupy_kernels
+from gradoracle.implementations.cupy_kernels import gemm_implicit
+
 from tests import cuda_limits
 from tests.cuda_compilers import NotRun, compiler, disassemble
 

@@ -12,12 +12,19 @@ from types import SimpleNamespace
 from typing import Any, NamedTuple
 
 import numpy as np
+from gradoracle import oracle
+from gradoracle.conformance.backends.backend import FUNCTIONS
+from gradoracle.conformance.operators import OPERATORS
+from gradoracle.oracle.declaration import (
+    Multilinear,
+    algebra,
+    argument_names,
+    evaluate,
+    is_data,
+    output_of,
+)
+from gradoracle.oracle.float_formats import dtype_of
 
-import oracle
-from conformance.backends.backend import FUNCTIONS
-from conformance.operators import OPERATORS
-from oracle.declaration import Multilinear, algebra, argument_names, evaluate, is_data, output_of
-from oracle.float_formats import dtype_of
 from tests.orders import Sum, rounded, written
 
 

@@ -22,21 +22,20 @@ from pathlib import Path
 from types import SimpleNamespace
 from unittest import mock
 
+import gradoracle
+from gradoracle.conformance.backends.contract import read_contract
+from gradoracle.conformance.backends.registry import IN_PROCESS, UnusableBackend, load, wrap
+from gradoracle.conformance.campaigns import campaign
+from gradoracle.conformance.campaigns.shards import Shard, Tally, seed_of
+from gradoracle.conformance.cli import app
+from gradoracle.conformance.operators import OPERATORS
+from gradoracle.conformance.reports.certificate import Certificate, digest
+from gradoracle.conformance.runs import command, playback
+from gradoracle.conformance.runs.certify import certificate
+from gradoracle.conformance.runs.journal import Journal, JournalError, read, settled
+from gradoracle.conformance.runs.verification import OF_THE_RUN
 from rich.console import Console
 from typer.testing import CliRunner
-
-import conformance
-from conformance.backends.contract import read_contract
-from conformance.backends.registry import IN_PROCESS, UnusableBackend, load, wrap
-from conformance.campaigns import campaign
-from conformance.campaigns.shards import Shard, Tally, seed_of
-from conformance.cli import app
-from conformance.operators import OPERATORS
-from conformance.reports.certificate import Certificate, digest
-from conformance.runs import command, playback
-from conformance.runs.certify import certificate
-from conformance.runs.journal import Journal, JournalError, read, settled
-from conformance.runs.verification import OF_THE_RUN
 
 DEEP = 100_000
 NAME = "tests.fuzz:wrong"
@@ -57,7 +56,7 @@ class Wrong:
     """linear_grad_weight is twice what it is where a batch has three images."""
 
     def __getattr__(self, name):
-        from implementations import im2col
+        from gradoracle.implementations import im2col
 
         if name not in ("relu", "relu_grad", "linear", "linear_grad_input"):
             raise AttributeError(name)
@@ -218,7 +217,7 @@ class Fuzz:
     def __init__(self, folder):
         self.folder, self.cli = Path(folder), CliRunner()
         self.backend = load(NAME, IN_PROCESS)
-        self.told = conformance.check(
+        self.told = gradoracle.check(
             self.backend, operators=["relu", "linear"], examples=12, seed=3
         )
         assert self.told.mismatches

@@ -330,7 +330,7 @@ def _looks(grad_output):
 
     modules = [
         m
-        for m in ("pytest", "hypothesis", "oracle", "conformance.properties.comparison")
+        for m in ("pytest", "hypothesis", "oracle", "gradoracle.conformance.properties.comparison")
         if m in sys.modules
     ]
     words = [word for word in sys.argv if "pytest" in word or "certify" in word]
@@ -399,7 +399,7 @@ def _forges(*places, grow=0):
     """Make a backend whose process says that its answer lies at these places."""
 
     def relu(z):
-        worker = sys.modules["conformance.backends.isolation.worker"]
+        worker = sys.modules["gradoracle.conformance.backends.isolation.worker"]
         worker._written = lambda reply, segment: {"kind": "answer", "arrays": [*places]}
         for link in Path("/proc/self/fd").iterdir() if grow else ():
             with suppress(OSError):

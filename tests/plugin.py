@@ -3,4 +3,4 @@
 from importlib.metadata import entry_points
 
 INSTALLED = bool(entry_points(group="pytest11", name="gradoracle"))
-PLUGIN = () if INSTALLED else ("-p", "conformance.pytest_plugin.entry")
+PLUGIN = () if INSTALLED else ("-p", "gradoracle.conformance.pytest_plugin.entry")

@@ -4,16 +4,22 @@ import sys
 from pathlib import Path
 from types import SimpleNamespace
 
+import gradoracle
 import numpy as np
 import pytest
-
-import conformance
-from conformance.backends.backend import FUNCTIONS
-from conformance.backends.caller import Request
-from conformance.backends.isolation import audit
-from conformance.backends.isolation.audit import CALLERS, NATIVE, NETWORK, OBJECTS, OTHERS, STARTED
-from conformance.backends.isolation.isolated import MOST_ACTS, Isolated
-from conformance.backends.isolation.wire import Garbled
+from gradoracle.conformance.backends.backend import FUNCTIONS
+from gradoracle.conformance.backends.caller import Request
+from gradoracle.conformance.backends.isolation import audit
+from gradoracle.conformance.backends.isolation.audit import (
+    CALLERS,
+    NATIVE,
+    NETWORK,
+    OBJECTS,
+    OTHERS,
+    STARTED,
+)
+from gradoracle.conformance.backends.isolation.isolated import MOST_ACTS, Isolated
+from gradoracle.conformance.backends.isolation.wire import Garbled
 
 FOLDER = "import os; os.chdir('/'); "
 HIDDEN = "import sys, conformance.backends.isolation.audit as audit\n"
@@ -129,7 +135,7 @@ def test_what_is_no_act_is_not_told(acts_of):
 def test_shipped_backends_do_nothing_beside_answering(name, operators):
     if name == "torch":
         pytest.importorskip("torch")
-    certificate = conformance.check(name, operators=operators, examples=3, seed=1)
+    certificate = gradoracle.check(name, operators=operators, examples=3, seed=1)
     assert certificate.confinement["acts"] == {}
     assert certificate.confinement["modules"]
 

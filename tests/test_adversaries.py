@@ -15,16 +15,16 @@ from contextlib import contextmanager
 from pathlib import Path
 from types import SimpleNamespace
 
+import gradoracle
 import numpy as np
 import pytest
+from gradoracle.conformance.backends.backend import FUNCTIONS
+from gradoracle.conformance.backends.caller import Request
+from gradoracle.conformance.backends.isolation.isolated import Isolated, Limits
+from gradoracle.conformance.backends.registry import Confinement, UnusableBackend
+from gradoracle.conformance.cli import app
 from typer.testing import CliRunner
 
-import conformance
-from conformance.backends.backend import FUNCTIONS
-from conformance.backends.caller import Request
-from conformance.backends.isolation.isolated import Isolated, Limits
-from conformance.backends.registry import Confinement, UnusableBackend
-from conformance.cli import app
 from tests.conftest import SEEDS
 
 # By module and operator: each breaks a property within the default number of examples.
@@ -155,7 +155,7 @@ def elsewhere(tmp_path, monkeypatch):
 
 def judged(name, operator, **options):
     options = {"seed": 1, "stop_at_first_mismatch": True, **options}
-    return conformance.check(f"tests.adversaries.{name}", operators=[operator], **options)
+    return gradoracle.check(f"tests.adversaries.{name}", operators=[operator], **options)
 
 
 def statuses(certificate):
@@ -171,7 +171,7 @@ def test_no_adversary_is_left_out():
 
 @pytest.mark.parametrize("operator", ["conv2d", "relu"])
 def test_what_is_right_passes(operator):
-    certificate = conformance.check(
+    certificate = gradoracle.check(
         "tests.adversaries:right", operators=[operator], examples=50, seed=1
     )
     assert not certificate.mismatches
@@ -180,7 +180,7 @@ def test_what_is_right_passes(operator):
 
 @pytest.mark.parametrize("operator", ["conv2d", "relu"])
 def test_what_is_wrong_is_rejected(operator):
-    certificate = conformance.check("tests.adversaries:wrong", operators=[operator], seed=1)
+    certificate = gradoracle.check("tests.adversaries:wrong", operators=[operator], seed=1)
     assert certificate.mismatches
     assert not certificate.passed
 

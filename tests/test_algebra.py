@@ -9,12 +9,19 @@ from fractions import Fraction
 
 import numpy as np
 import pytest
+from gradoracle import oracle
+from gradoracle.conformance.operators import OPERATORS
+from gradoracle.oracle.declaration import (
+    Composed,
+    Multilinear,
+    Selection,
+    algebra,
+    argument_names,
+    evaluate,
+)
+from gradoracle.oracle.expected.truth import ComposedTruth, SelectionTruth, truth
+from gradoracle.oracle.formulas.max_pool2d import max_pool2d_indices, max_pool2d_values
 
-import oracle
-from conformance.operators import OPERATORS
-from oracle.declaration import Composed, Multilinear, Selection, algebra, argument_names, evaluate
-from oracle.expected.truth import ComposedTruth, SelectionTruth, truth
-from oracle.formulas.max_pool2d import max_pool2d_indices, max_pool2d_values
 from tests.calls import CALLS, fractions, with_floats
 from tests.orders import orders, rounded, written
 

@@ -12,17 +12,25 @@ from types import SimpleNamespace
 
 import numpy as np
 import pytest
+from gradoracle.conformance.backends.mismatch import Mismatch
+from gradoracle.conformance.backends.registry import load, wrap
+from gradoracle.conformance.benchmarks import cases, history, pictures
+from gradoracle.conformance.benchmarks.command import Comparison
+from gradoracle.conformance.benchmarks.history import (
+    HistoryError,
+    Saved,
+    compare,
+    named,
+    read,
+    saved,
+    told,
+)
+from gradoracle.conformance.benchmarks.measure import LEAST, MOST, Product, Timed, rounds
+from gradoracle.conformance.benchmarks.results import Timing, lines, timing
+from gradoracle.conformance.cli import app
+from gradoracle.implementations import im2col
 from typer.testing import CliRunner
 
-from conformance.backends.mismatch import Mismatch
-from conformance.backends.registry import load, wrap
-from conformance.benchmarks import cases, history, pictures
-from conformance.benchmarks.command import Comparison
-from conformance.benchmarks.history import HistoryError, Saved, compare, named, read, saved, told
-from conformance.benchmarks.measure import LEAST, MOST, Product, Timed, rounds
-from conformance.benchmarks.results import Timing, lines, timing
-from conformance.cli import app
-from implementations import im2col
 from tests import transformed
 
 ROOT = Path(__file__).parents[1]
@@ -85,7 +93,7 @@ def test_the_suites_own_times_are_told_where_they_are_asked_for(tmp_path):
 
 
 BACKEND = """
-from implementations.im2col import *
+from gradoracle.implementations.im2col import *
 
 def relu(z):
     return z.clip(0) + 1
@@ -391,7 +399,7 @@ def test_the_command_keeps_compares_and_draws(tmp_path, monkeypatch):
 
 def test_channels_last_is_pytorch_in_one_group():
     pytest.importorskip("torch")
-    from implementations.torch_reference import channels_last
+    from gradoracle.implementations.torch_reference import channels_last
 
     some = cases.cases(("LeNet",), (1,), ("float32",))
     case = next(c for c in some if c.function == "conv2d" and c.layer.startswith("6x14"))

@@ -19,15 +19,12 @@ from functools import cache
 from itertools import permutations
 from pathlib import Path
 
+import gradoracle
 import jsonschema
 import pytest
-from rich.console import Console
-from typer.testing import CliRunner
-
-import conformance
-from conformance.backends.isolation.guardian import descendants
-from conformance.backends.registry import ISOLATED
-from conformance.campaigns.shards import (
+from gradoracle.conformance.backends.isolation.guardian import descendants
+from gradoracle.conformance.backends.registry import ISOLATED
+from gradoracle.conformance.campaigns.shards import (
     LOST,
     Shard,
     Tally,
@@ -41,8 +38,8 @@ from conformance.campaigns.shards import (
     surveyed,
     verdicts,
 )
-from conformance.cli import app
-from conformance.reports.certificate import (
+from gradoracle.conformance.cli import app
+from gradoracle.conformance.reports.certificate import (
     Campaign,
     Certificate,
     JudgedShard,
@@ -50,9 +47,12 @@ from conformance.reports.certificate import (
     Showed,
     digest,
 )
-from conformance.reports.formats import junit
-from conformance.runs.command import differences, exit_code
-from conformance.runs.journal import entries_of
+from gradoracle.conformance.reports.formats import junit
+from gradoracle.conformance.runs.command import differences, exit_code
+from gradoracle.conformance.runs.journal import entries_of
+from rich.console import Console
+from typer.testing import CliRunner
+
 from tests.test_certificate_schema import OBJECTS, VALIDATOR, names
 from tests.test_isolation import ours
 
@@ -64,7 +64,7 @@ CALLS = 380  # of a few shards
 SLOW = """
 import os, time
 from pathlib import Path
-from implementations import im2col
+from gradoracle.implementations import im2col
 def parent(pid):
     return int(Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[1])
 with open("imports", "a") as file:
@@ -74,14 +74,14 @@ def relu(z):
     return im2col.relu(z)
 """
 WRONG = """
-from implementations.im2col import relu
+from gradoracle.implementations.im2col import relu
 def relu_grad(grad_output, z):
     return grad_output * (z > 0) * (1 + (z.size > 3))
 """
 KILLS = """
 import os, signal, time
 from pathlib import Path
-from implementations import im2col
+from gradoracle.implementations import im2col
 def parent(pid):
     return int(Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[1])
 def relu(z):
@@ -343,7 +343,7 @@ def test_differences_of_certificates_tell_of_campaigns():
 
 
 def test_progress_tells_what_is_new():
-    from conformance.campaigns.campaign import Progress
+    from gradoracle.conformance.campaigns.campaign import Progress
 
     def shown(terminal):
         screen = io.StringIO()
@@ -382,7 +382,7 @@ def test_every_field_of_a_campaign_is_in_the_schema(name, of):
 
 @cache
 def certified():
-    told = conformance.check("im2col", operators=["relu"], examples=5, seed=1)
+    told = gradoracle.check("im2col", operators=["relu"], examples=5, seed=1)
     judged_shard = JudgedShard(0, 7, 20, verdicts(told.outcomes))
     several = replace(told, campaign=Campaign(9, [judged_shard], []))
     return several.to_json()
@@ -451,7 +451,7 @@ class Workers:
 
 @pytest.fixture
 def crew(monkeypatch):
-    from conformance.campaigns import campaign
+    from gradoracle.conformance.campaigns import campaign
 
     monkeypatch.setattr(campaign, "wait", lambda *arguments, **options: None)
     crew = campaign._Crew(Workers(), "work", "{}", Tally(empty(), 100))
@@ -527,14 +527,14 @@ def test_a_shard_that_fails_is_tried_once_more(crew):
     ],
 )
 def test_a_cluster_that_cannot_go_on_is_told_of(crew, how, said):
-    from conformance.campaigns.shards import CampaignError
+    from gradoracle.conformance.campaigns.shards import CampaignError
 
     with pytest.raises(CampaignError, match=said):
         crew.end(0, how=how)
 
 
 def test_a_scheduler_without_workers_is_told_how_to_get_some(monkeypatch):
-    from conformance.campaigns import campaign
+    from gradoracle.conformance.campaigns import campaign
 
     class Idle:
         def __init__(self, address, timeout):
@@ -589,7 +589,7 @@ def cluster(folder):
 
 
 @pytest.fixture
-def gradoracle(folder):
+def cli(folder):
     before, started = ours(), []
 
     def start(*arguments, stub=None, **more):
@@ -597,7 +597,7 @@ def gradoracle(folder):
         if stub is not None:
             variables["PYTHONPATH"] = f"{stub}{os.pathsep}{variables['PYTHONPATH']}"
         process = subprocess.Popen(
-            [sys.executable, "-m", "conformance.cli", *map(str, arguments)], cwd=folder,
+            [sys.executable, "-m", "gradoracle", *map(str, arguments)], cwd=folder,
             env=variables, text=True, stdout=subprocess.PIPE, stderr=subprocess.PIPE, **more,
         )  # fmt: skip
         started.append(process)
@@ -654,7 +654,7 @@ def wait_for(condition, process):
 def whole(folder, cluster):
     """A campaign that nothing happened to, on the workers of a scheduler by its address."""
     run = subprocess.run(
-        [sys.executable, "-m", "conformance.cli", "campaign", "slow", *map(str, QUICK), "--calls",
+        [sys.executable, "-m", "gradoracle", "campaign", "slow", *map(str, QUICK), "--calls",
          str(CALLS), "--scheduler", cluster, "--certificate", "whole.json", "--journal", "w.jsonl"],
         cwd=folder, env=environment(folder), text=True, capture_output=True, check=False,
     )  # fmt: skip
@@ -677,7 +677,7 @@ def test_every_shard_is_a_certification_from_its_own_seed(folder, whole, monkeyp
     header, entries = entries_of(folder / "w.jsonl", "gradoracle campaign 2", dict)
     entries = {entry["number"]: Shard.from_entry(entry) for entry in entries}
     assert (header["seed"], {*entries} >= {*range(len(shards))}) == (SEED, True)
-    first = conformance.check("slow", operators=["relu"], examples=25, seed=shards[1]["seed"])
+    first = gradoracle.check("slow", operators=["relu"], examples=25, seed=shards[1]["seed"])
     there = {(o.formula, o.property_name): o for o in entries[1].outcomes}
     here = [o for o in first.outcomes if o.property_name != "matches_torch"]  # PyTorch is here
     assert len(here) > 5
@@ -685,7 +685,7 @@ def test_every_shard_is_a_certification_from_its_own_seed(folder, whole, monkeyp
     assert verdicts(entries[1].outcomes) == shards[1]["verdicts"]
 
 
-def test_a_worker_that_is_killed_costs_its_shard_only(gradoracle, folder, whole):
+def test_a_worker_that_is_killed_costs_its_shard_only(cli, folder, whole):
     journal, imports = folder / ".gradoracle" / "slow.campaign.jsonl", folder / "imports"
     imports.write_text("")
     process = gradoracle.start(
@@ -709,7 +709,7 @@ def test_a_worker_that_is_killed_costs_its_shard_only(gradoracle, folder, whole)
     assert not {*after[len(begun) :]} & {str(victim)}
 
 
-def test_a_campaign_goes_on_after_an_interrupt_and_after_a_kill(gradoracle, folder, whole):
+def test_a_campaign_goes_on_after_an_interrupt_and_after_a_kill(cli, folder, whole):
     journal = folder / "kept" / "j.jsonl"
     campaign = ("campaign", "slow", *QUICK, "--calls", CALLS, "-j", 1, "--journal", journal)
     process = gradoracle.start(*campaign, start_new_session=True)
@@ -733,17 +733,17 @@ def test_a_campaign_goes_on_after_an_interrupt_and_after_a_kill(gradoracle, fold
     kept, shards = journal.read_bytes(), lines_of(journal) - 1
     assert kept.startswith(text)
     journal.write_bytes(kept + b'{"number": 7, "see')  # what a kill cuts short
-    last = gradoracle(*campaign, "--resume", "--certificate", "resumed.json")
+    last = cli(*campaign, "--resume", "--certificate", "resumed.json")
     assert f"going on after {shards} shards, seed {SEED}" in last.out
     assert (last.returncode, content(folder / "resumed.json")) == (0, whole)
 
 
-def test_a_campaign_goes_on_with_more_calls_and_no_other_change(gradoracle, folder, cluster, whole):
+def test_a_campaign_goes_on_with_more_calls_and_no_other_change(cli, folder, cluster, whole):
     journal = folder / "more.jsonl"
     journal.write_bytes((folder / "w.jsonl").read_bytes())
     campaign = ("campaign", "slow", "--scheduler", cluster, "--journal", journal, "--resume")
     relu = (*campaign, "--operators", "relu", "--profile", "quick")
-    more = gradoracle(*relu, "--calls", CALLS + 100, "--certificate", "more.json")
+    more = cli(*relu, "--calls", CALLS + 100, "--certificate", "more.json")
     assert more.returncode == 0, more.err
     shards = content(folder / "more.json")["campaign"]["shards"]
     assert len(shards) > len(whole["campaign"]["shards"])
@@ -753,15 +753,15 @@ def test_a_campaign_goes_on_with_more_calls_and_no_other_change(gradoracle, fold
         ((*relu, "--seed", SEED + 1), f"has seed {SEED}, not {SEED + 1}"),
         ((*campaign, "--operators", "relu"), "its examples was 25, now it is 300"),
     ):
-        other = gradoracle(*arguments, "--calls", CALLS)
+        other = cli(*arguments, "--calls", CALLS)
         assert (other.returncode, said in other.err) == (2, True), other.err
     assert journal.read_bytes() == text  # who may not go on changes nothing
     journal.write_text("nonsense\n")
-    assert "is no journal" in gradoracle(*relu, "--calls", CALLS).err
+    assert "is no journal" in cli(*relu, "--calls", CALLS).err
 
 
-def test_counterexamples_of_all_shards_are_one(gradoracle, folder, cluster, monkeypatch):
-    run = gradoracle("campaign", "wrong", *QUICK, "--calls", 600, "--scheduler", cluster,
+def test_counterexamples_of_all_shards_are_one(cli, folder, cluster, monkeypatch):
+    run = cli("campaign", "wrong", *QUICK, "--calls", 600, "--scheduler", cluster,
                      "--certificate", "c.json", "--junit", "j.xml", "--github")  # fmt: skip
     assert run.returncode == 1, run.err
     told = json.loads((folder / "c.json").read_text())
@@ -782,17 +782,17 @@ def test_counterexamples_of_all_shards_are_one(gradoracle, folder, cluster, monk
     assert math.prod(smallest.mismatch["arguments"]["z"]["shape"]) == 4
     own = certificate.campaign.shards[showed.shard].seed
     assert f"--seed {own} " in smallest.mismatch["repro"]
-    assert "STILL there" in gradoracle("replay", "c.json", 1).out
-    same = gradoracle("verify", "c.json")
+    assert "STILL there" in cli("replay", "c.json", 1).out
+    same = cli("verify", "c.json")
     assert (same.returncode, ", picked at random" in same.out) == (0, True), same.out
     assert "wrong: the same verdicts as c.json has" in same.out
-    every = gradoracle("verify", "c.json", "--shard", "all")
+    every = cli("verify", "c.json", "--shard", "all")
     assert (every.returncode, every.out.count("replaying shard")) == (0, count)
     outcomes = [{**o, "status": "passed", "reason": "", "mismatch": None}
                 for o in told["outcomes"]]  # fmt: skip
     forged = {n: v for n, v in {**told, "outcomes": outcomes}.items() if n != "sha256"}
     (folder / "f.json").write_text(json.dumps({**forged, "sha256": digest(forged)}))
-    lied = gradoracle("verify", "f.json", "--shard", 0)
+    lied = cli("verify", "f.json", "--shard", 0)
     assert lied.returncode == 1
     assert "relu_grad matches_oracle: passed" in lied.out
     monkeypatch.syspath_prepend(str(folder))
@@ -806,10 +806,10 @@ def test_counterexamples_of_all_shards_are_one(gradoracle, folder, cluster, monk
     assert (none.exit_code, "not of a campaign: it has no shards" in none.output) == (2, True)
 
 
-def test_a_shard_that_ends_every_worker_is_told_of(gradoracle, folder):
+def test_a_shard_that_ends_every_worker_is_told_of(cli, folder):
     armed = folder / "armed"
     armed.write_text("6")  # as often as one shard is tried
-    run = gradoracle("campaign", "kills", *QUICK, "--calls", 120, "-j", 1,
+    run = cli("campaign", "kills", *QUICK, "--calls", 120, "-j", 1,
                      "--certificate", "k.json")  # fmt: skip
     assert (run.returncode, armed.read_text()) == (3, "0"), run.out
     told = json.loads((folder / "k.json").read_text())
@@ -835,8 +835,8 @@ def test_a_shard_that_ends_every_worker_is_told_of(gradoracle, folder):
         (("nothing", "--calls", 9), 3, "the backend claims no function of the protocol"),
     ],
 )
-def test_what_a_worker_finds_wrong_is_said(gradoracle, cluster, arguments, code, said):
-    run = gradoracle("campaign", *arguments, *QUICK, "--scheduler", cluster, "--journal", "n.jsonl")
+def test_what_a_worker_finds_wrong_is_said(cli, cluster, arguments, code, said):
+    run = cli("campaign", *arguments, *QUICK, "--scheduler", cluster, "--journal", "n.jsonl")
     assert (run.returncode, said in run.out + run.err) == (code, True), (run.out, run.err)
 
 
@@ -858,25 +858,25 @@ def test_what_is_wrong_is_said_before_anything_runs(arguments, code, said):
 
 
 @pytest.mark.parametrize("address", ["nonsense://", "tcp://127.0.0.1:9"])
-def test_a_scheduler_that_does_not_answer_is_not_waited_for(gradoracle, address):
+def test_a_scheduler_that_does_not_answer_is_not_waited_for(cli, address):
     start = time.monotonic()
-    run = gradoracle("campaign", "slow", "--calls", 9, "--scheduler", address)
+    run = cli("campaign", "slow", "--calls", 9, "--scheduler", address)
     assert run.returncode == 3
     assert f"no Dask scheduler answers at {address}: " in run.err
     assert time.monotonic() - start < 60
 
 
-def test_a_missing_extra_is_named(gradoracle, tmp_path):
+def test_a_missing_extra_is_named(cli, tmp_path):
     (tmp_path / "distributed.py").write_text("raise ModuleNotFoundError('no distributed')\n")
-    run = gradoracle("campaign", "slow", "--calls", 9, stub=tmp_path)
+    run = cli("campaign", "slow", "--calls", 9, stub=tmp_path)
     assert run.returncode == 3
     assert "pip install 'gradoracle[campaign]'" in run.err
     assert len(run.err.splitlines()) == 1
 
 
-def test_help_needs_no_cluster_and_shows_how(gradoracle, tmp_path):
+def test_help_needs_no_cluster_and_shows_how(cli, tmp_path):
     (tmp_path / "distributed.py").write_text("raise SystemExit('imported')\n")
-    run = gradoracle("campaign", "--help", stub=tmp_path)
+    run = cli("campaign", "--help", stub=tmp_path)
     assert run.returncode == 0
     assert "gradoracle campaign im2col --calls 1000000" in run.out
 
@@ -919,16 +919,17 @@ def more_workers(folder, suite, address):
         process.stderr.read()
 
 
-def test_a_worker_with_another_suite_is_refused(gradoracle, folder, cluster, tmp_path):
+def test_a_worker_with_another_suite_is_refused(cli, folder, cluster, tmp_path):
     import shutil
 
-    for package in ("conformance", "oracle", "implementations"):
-        ignored = shutil.ignore_patterns("__pycache__")
-        shutil.copytree(ROOT / package, tmp_path / package, ignore=ignored)
-    with (tmp_path / "conformance" / "seeds.py").open("w") as file:
+    package, ignored = tmp_path / "gradoracle", shutil.ignore_patterns("__pycache__")
+    shutil.copytree(ROOT / "conformance" / "public", package, ignore=ignored)
+    for name in ("conformance", "oracle", "implementations"):
+        shutil.copytree(ROOT / name, package / name, ignore=ignored)
+    with (package / "conformance" / "seeds.py").open("w") as file:
         file.write("CHANGED = True\n")
     with more_workers(folder, tmp_path, cluster):
-        run = gradoracle("campaign", "slow", *QUICK, "--calls", 5 * CALLS, "--scheduler", cluster,
+        run = cli("campaign", "slow", *QUICK, "--calls", 5 * CALLS, "--scheduler", cluster,
                          "--journal", "o.jsonl")  # fmt: skip
     assert run.returncode == 3, run.out
     assert "judges something else: its suite is" in run.err or "another gradoracle" in run.err

@@ -5,22 +5,22 @@ import json
 from dataclasses import replace
 from types import SimpleNamespace
 
+import gradoracle
 import numpy as np
 import pytest
+from gradoracle.conformance.backends.backend import FUNCTIONS
+from gradoracle.conformance.backends.declines import in_common
+from gradoracle.conformance.backends.mismatch import Mismatch
+from gradoracle.conformance.backends.registry import wrap
+from gradoracle.conformance.checking.causes import folded
+from gradoracle.conformance.checking.check_run import examine
+from gradoracle.conformance.checking.checks import checks
+from gradoracle.conformance.reports.certificate import Certificate, Outcome
+from gradoracle.conformance.runs.progress import Progress
+from gradoracle.implementations import im2col
+from gradoracle.oracle.declaration import optional
 from rich.console import Console
 
-import conformance
-from conformance.backends.backend import FUNCTIONS
-from conformance.backends.declines import in_common
-from conformance.backends.mismatch import Mismatch
-from conformance.backends.registry import wrap
-from conformance.checking.causes import folded
-from conformance.checking.check_run import examine
-from conformance.checking.checks import checks
-from conformance.reports.certificate import Certificate, Outcome
-from conformance.runs.progress import Progress
-from implementations import im2col
-from oracle.declaration import optional
 from tests.test_true_reports import ORACLE, run
 
 RELU = {"relu": im2col.relu, "relu_grad": im2col.relu_grad}
@@ -28,7 +28,7 @@ RELU = {"relu": im2col.relu, "relu_grad": im2col.relu_grad}
 
 def certified(operators=("relu",), examples=25, **functions):
     backend = SimpleNamespace(**functions)
-    return conformance.check(backend, operators=operators, examples=examples, seed=1)
+    return gradoracle.check(backend, operators=operators, examples=examples, seed=1)
 
 
 def examined(name, property_name, examples=300, **functions):

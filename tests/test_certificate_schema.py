@@ -8,19 +8,18 @@ from functools import cache
 from pathlib import Path
 from types import SimpleNamespace
 
+import gradoracle
 import jsonschema
 import numpy as np
 import pytest
+from gradoracle.conformance.backends.contract import Contract, Deviation
+from gradoracle.conformance.backends.isolation.isolated import Limits
+from gradoracle.conformance.backends.registry import Confinement
+from gradoracle.conformance.cli import app
+from gradoracle.conformance.reports.certificate import SCHEMA, SCHEMA_FILE, Certificate, Outcome
+from gradoracle.conformance.reports.mismatch_text import MismatchReport
+from gradoracle.implementations import im2col
 from typer.testing import CliRunner
-
-import conformance
-from conformance.backends.contract import Contract, Deviation
-from conformance.backends.isolation.isolated import Limits
-from conformance.backends.registry import Confinement
-from conformance.cli import app
-from conformance.reports.certificate import SCHEMA, SCHEMA_FILE, Certificate, Outcome
-from conformance.reports.mismatch_text import MismatchReport
-from implementations import im2col
 
 ROOT = Path(__file__).parent.parent
 SCHEME = json.loads(SCHEMA_FILE.read_text())
@@ -97,7 +96,7 @@ def test_the_schema_is_strict_and_explains_every_field(at):
 
 def check(*operators, backend=im2col, examples=20, **functions):
     judged = SimpleNamespace(**functions) if functions else backend
-    return conformance.check(judged, operators=operators, examples=examples, seed=1)
+    return gradoracle.check(judged, operators=operators, examples=examples, seed=1)
 
 
 def last_nan(x, **options):
@@ -126,7 +125,7 @@ CASES = {
     ),
     "policies and accumulators": lambda: check("relu", backend="torch"),
     "crashed": lambda: check("conv2d", backend="tests.misbehaving:abort"),
-    "never returns": lambda: conformance.check(
+    "never returns": lambda: gradoracle.check(
         "tests.misbehaving:never_returns",
         operators=["relu"],
         examples=5,
@@ -228,4 +227,7 @@ def test_the_schema_is_in_the_wheel(tmp_path, monkeypatch):
         shutil.copytree(ROOT / name, source / name, ignore=shutil.ignore_patterns("__pycache__"))
     monkeypatch.chdir(source)
     wheel = build_meta.build_wheel(str(tmp_path))
-    assert "conformance/certificate.schema.json" in zipfile.ZipFile(tmp_path / wheel).namelist()
+    assert (
+        "gradoracle/conformance/reports/certificate.schema.json"
+        in zipfile.ZipFile(tmp_path / wheel).namelist()
+    )

@@ -10,21 +10,21 @@ import time
 from pathlib import Path
 from xml.etree import ElementTree as ET
 
+import gradoracle
 import pytest
+from gradoracle.conformance.backends.errors import UsageError
+from gradoracle.conformance.cli import _names, app
+from gradoracle.conformance.reports.certificate import Certificate, digest
+from gradoracle.conformance.runs.command import exit_code
+from gradoracle.conformance.runs.journal import read
 from typer.testing import CliRunner
 
-import conformance
-from conformance.backends.errors import UsageError
-from conformance.cli import _names, app
-from conformance.reports.certificate import Certificate, digest
-from conformance.runs.command import exit_code
-from conformance.runs.journal import read
 from tests.test_isolation import ours
 
 ROOT = Path(__file__).parent.parent
 QUICK = ("--profile", "quick", "--operators", "relu,linear", "--seed", "4")
 WRONG = """
-from implementations.im2col import linear, linear_grad_input, relu, relu_grad
+from gradoracle.implementations.im2col import linear, linear_grad_input, relu, relu_grad
 def linear_grad_weight(grad_output, x):
     return grad_output.T @ x * (1 + (len(x) == 3))
 """
@@ -39,14 +39,14 @@ def folder(tmp_path):
 
 
 @pytest.fixture
-def gradoracle(folder):
+def cli(folder):
     def start(*arguments, **variables):
         environment = {
             k: v for k, v in os.environ.items() if k not in ("FORCE_COLOR", "NO_COLOR", "COLUMNS")
         }
         environment |= {"PYTHONPATH": str(ROOT), **variables}
         return subprocess.Popen(
-            [sys.executable, "-m", "conformance.cli", *map(str, arguments)],
+            [sys.executable, "-m", "gradoracle", *map(str, arguments)],
             cwd=folder, env=environment, text=True, stdout=subprocess.PIPE, stderr=subprocess.PIPE,
         )  # fmt: skip
 
@@ -92,15 +92,15 @@ def content(file):
         (("torch", "--forbid", "torch"), 3, "pip install 'gradoracle[torch]'"),
     ],
 )
-def test_exit_codes_and_what_is_said(gradoracle, arguments, code, said):
-    run = gradoracle("certify", *arguments, COLUMNS="200")
+def test_exit_codes_and_what_is_said(cli, arguments, code, said):
+    run = cli("certify", *arguments, COLUMNS="200")
     assert run.returncode == code, (run.out, run.err)
     assert said in run.out + run.err
     assert "\x1b" not in run.out
 
 
-def test_a_mismatch_is_told_as_it_falls_and_then_in_full(gradoracle):
-    run = gradoracle("certify", "wrong", *QUICK)
+def test_a_mismatch_is_told_as_it_falls_and_then_in_full(cli):
+    run = cli("certify", "wrong", *QUICK)
     first, _, rest = run.out.partition("relu: ")
     assert "breaks" not in first
     assert rest.index("linear_grad_weight breaks matches_oracle: linear_grad_weight[") < rest.index(
@@ -110,8 +110,8 @@ def test_a_mismatch_is_told_as_it_falls_and_then_in_full(gradoracle):
     assert len(run.out.splitlines()) < 120
 
 
-def test_several_backends_have_their_own_certificates(gradoracle, folder):
-    run = gradoracle("certify", "wrong", "im2col", *QUICK, "--certificate", "c.json",
+def test_several_backends_have_their_own_certificates(cli, folder):
+    run = cli("certify", "wrong", "im2col", *QUICK, "--certificate", "c.json",
                      "--junit", "j.xml", "--github")  # fmt: skip
     assert run.returncode == 1
     told = {name: Certificate.from_json((folder / f"c.{name}.json").read_text())
@@ -130,15 +130,15 @@ def test_several_backends_have_their_own_certificates(gradoracle, folder):
     assert "%0A" in lines[0]
 
 
-def test_certificates_are_verified(gradoracle, folder):
-    gradoracle("certify", "wrong", *QUICK, "--certificate", "c.json")
+def test_certificates_are_verified(cli, folder):
+    cli("certify", "wrong", *QUICK, "--certificate", "c.json")
     file = folder / "c.json"
-    same = gradoracle("verify", file, "-j", "2")
+    same = cli("verify", file, "-j", "2")
     assert (same.returncode, "the same verdicts as" in same.out) == (0, True), same.out + same.err
     told = json.loads(file.read_text())
     forged = {**told, "certified": True}
     file.write_text(json.dumps(forged))
-    changed = gradoracle("verify", file)
+    changed = cli("verify", file)
     assert (changed.returncode, "was changed after it was written" in changed.err) == (2, True)
 
     def sealed(**other):
@@ -146,40 +146,40 @@ def test_certificates_are_verified(gradoracle, folder):
         file.write_text(json.dumps({**whole, "sha256": digest(whole)}))
 
     sealed(suite="0" * 64)
-    assert "is of another suite" in gradoracle("verify", file).err
+    assert "is of another suite" in cli("verify", file).err
     outcomes = [{**o, "status": "passed", "mismatch": None} for o in told["outcomes"]]
     sealed(outcomes=outcomes)
-    lied = gradoracle("verify", file)
+    lied = cli("verify", file)
     assert lied.returncode == 1
     assert "linear_grad_weight matches_oracle: passed" in lied.out
     sealed()
     (folder / "wrong.py").write_text(WRONG.replace(" * (1 + (len(x) == 3))", ""))
-    other = gradoracle("verify", file)
+    other = cli("verify", file)
     assert (other.returncode, "another build: wrong.py differ" in other.err) == (3, True)
     file.write_text("[]")
-    assert gradoracle("verify", file).returncode == 2
+    assert cli("verify", file).returncode == 2
 
 
-def test_counterexamples_are_replayed_and_certificates_compared(gradoracle, folder):
-    gradoracle("certify", "wrong", *QUICK, "--certificate", "old.json")
-    there = gradoracle("replay", "old.json", "1")
+def test_counterexamples_are_replayed_and_certificates_compared(cli, folder):
+    cli("certify", "wrong", *QUICK, "--certificate", "old.json")
+    there = cli("replay", "old.json", "1")
     assert (there.returncode, "STILL there" in there.out) == (1, True)
-    assert gradoracle("replay", "old.json", "99").returncode == 2
+    assert cli("replay", "old.json", "99").returncode == 2
     (folder / "wrong.py").write_text(WRONG.replace(" * (1 + (len(x) == 3))", ""))
-    mended = gradoracle("replay", "old.json", "1")
+    mended = cli("replay", "old.json", "1")
     assert (mended.returncode, "not there any more" in mended.out) == (0, True), mended.out
-    gradoracle("certify", "wrong", *QUICK, "--certificate", "new.json")
-    diff = gradoracle("diff", "old.json", "new.json")
+    cli("certify", "wrong", *QUICK, "--certificate", "new.json")
+    diff = cli("diff", "old.json", "new.json")
     assert diff.returncode == 1
     assert "file wrong.py: changed" in diff.out
     assert "linear_grad_weight matches_oracle: WRONG (linear_grad_weight[" in diff.out
-    assert gradoracle("diff", "new.json", "new.json").out == "no difference\n"
-    assert gradoracle("replay", "new.json", "2").returncode == 2
+    assert cli("diff", "new.json", "new.json").out == "no difference\n"
+    assert cli("replay", "new.json", "2").returncode == 2
 
 
-def test_nothing_judged_is_lost_when_the_run_is_killed(gradoracle, folder, request):
+def test_nothing_judged_is_lost_when_the_run_is_killed(cli, folder, request):
     """Killed at random moments and resumed, a run ends with the certificate of one that was not."""
-    whole = gradoracle("certify", "wrong", *QUICK, "--certificate", "whole.json")
+    whole = cli("certify", "wrong", *QUICK, "--certificate", "whole.json")
     assert whole.returncode == 1
     journal, before = folder / ".gradoracle" / "wrong.journal", ours()
     moments = random.Random(7)  # noqa: S311 - any moments
@@ -201,29 +201,29 @@ def test_nothing_judged_is_lost_when_the_run_is_killed(gradoracle, folder, reque
         while ours() & family and time.monotonic() < deadline:
             time.sleep(0.02)
         assert not ours() & family
-    gradoracle("certify", "wrong", *QUICK, *resume, "--certificate", "resumed.json")
+    cli("certify", "wrong", *QUICK, *resume, "--certificate", "resumed.json")
     assert content(folder / "resumed.json") == content(folder / "whole.json")
 
 
-def test_a_journal_of_another_run_is_not_resumed(gradoracle, folder):
-    gradoracle("certify", "wrong", *QUICK)
+def test_a_journal_of_another_run_is_not_resumed(cli, folder):
+    cli("certify", "wrong", *QUICK)
     (folder / "wrong.py").write_text(WRONG + "\n")
-    other = gradoracle("certify", "wrong", *QUICK, "--resume")
+    other = cli("certify", "wrong", *QUICK, "--resume")
     assert other.returncode == 2
     assert "cannot be resumed: its files was wrong.py" in other.err
-    less = gradoracle("certify", "wrong", "--profile", "deep", "--resume")
+    less = cli("certify", "wrong", "--profile", "deep", "--resume")
     assert "its examples was 25" in less.err or "its files was" in less.err
     (folder / ".gradoracle" / "wrong.journal").write_text("nonsense\n")
-    assert "is no journal" in gradoracle("certify", "wrong", "--resume").err
+    assert "is no journal" in cli("certify", "wrong", "--resume").err
 
 
-def test_every_verdict_survives_a_torn_line(gradoracle, folder):
-    gradoracle("certify", "wrong", *QUICK, "--certificate", "whole.json")
+def test_every_verdict_survives_a_torn_line(cli, folder):
+    cli("certify", "wrong", *QUICK, "--certificate", "whole.json")
     journal = folder / ".gradoracle" / "wrong.journal"
     text = journal.read_bytes()
     for cut in (len(text) - 40, len(text) // 2):
         journal.write_bytes(text[:cut])
-        resumed = gradoracle("certify", "wrong", *QUICK, "--resume", "--certificate", "again.json")
+        resumed = cli("certify", "wrong", *QUICK, "--resume", "--certificate", "again.json")
         assert "going on after" in resumed.out
         assert content(folder / "again.json") == content(folder / "whole.json")
 
@@ -241,7 +241,7 @@ def test_a_fault_of_the_suite_keeps_its_traceback_and_is_said_to_be_ours(
         raise ValueError("operands could not be broadcast together")
 
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr("conformance.properties.comparison.truth", broken)
+    monkeypatch.setattr("gradoracle.conformance.properties.comparison.truth", broken)
     arguments = ["certify", "oracle", "--operators", "relu", "--profile", "quick"]
     done = CliRunner().invoke(app, arguments + ["--in-process"] * (not isolates))
     assert done.exit_code == 3
@@ -262,5 +262,5 @@ def test_wrong_usage_is_one_line(monkeypatch, tmp_path, option):
 def test_what_is_wrong_usage_has_a_type_of_its_own():
     for wrong in ({"operators": ["gelu"]}, {"operators": []}, {"examples": 0}):
         with pytest.raises(UsageError):
-            conformance.check("oracle", **wrong)
+            gradoracle.check("oracle", **wrong)
     assert issubclass(UsageError, ValueError)

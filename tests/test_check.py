@@ -3,15 +3,15 @@
 import json
 from types import SimpleNamespace
 
+import gradoracle
 import numpy as np
 import pytest
+from gradoracle.conformance.backends.backend import FUNCTIONS
+from gradoracle.conformance.operators import OPERATORS
+from gradoracle.conformance.reports.certificate import FOUND
+from gradoracle.conformance.runs.environment import environment
+from gradoracle.implementations import im2col
 
-import conformance
-from conformance.backends.backend import FUNCTIONS
-from conformance.operators import OPERATORS
-from conformance.reports.certificate import FOUND
-from conformance.runs.environment import environment
-from implementations import im2col
 from tests.planted.conv2d import FAULTS, backend
 
 EVERYTHING = {formula.__name__ for operator in OPERATORS for formula in operator.formulas}
@@ -26,7 +26,7 @@ def stripped(certificate):
 
 
 def test_right_backend_is_certified():
-    certificate = conformance.check(im2col, examples=15, seed=1)
+    certificate = gradoracle.check(im2col, examples=15, seed=1)
     assert certificate.passed
     assert certificate.why_not == ""
     assert certificate.mismatches == []
@@ -62,15 +62,15 @@ def test_subnormal_numbers_may_be_taken_for_zero_unless_they_are_claimed_to_be_k
     names = ("relu", "relu_grad", "leaky_relu", "leaky_relu_grad", "sigmoid", "tanh_grad")
     functions = {name: without_subnormals(getattr(im2col, name)) for name in names}
     contract = {"functions": names, "dtypes": ["float32", "float64"]}
-    certificate = conformance.check(SimpleNamespace(contract=contract, **functions), seed=1)
+    certificate = gradoracle.check(SimpleNamespace(contract=contract, **functions), seed=1)
     assert certificate.passed, certificate.text()
     kept = {**contract, "policies": {"subnormals": "kept"}}
-    certificate = conformance.check(SimpleNamespace(contract=kept, **functions), seed=1)
+    certificate = gradoracle.check(SimpleNamespace(contract=kept, **functions), seed=1)
     assert {m.formula for m in certificate.mismatches} == {*names[:4]}
 
 
 def test_wrong_backend_is_not(tmp_path):
-    certificate = conformance.check(FAULTS["dx_flips_twice"].backend(), examples=15, seed=1)
+    certificate = gradoracle.check(FAULTS["dx_flips_twice"].backend(), examples=15, seed=1)
     assert not certificate.passed
     assert "mismatch" in certificate.why_not
     assert {m.formula for m in certificate.mismatches} == {"conv2d_grad_input"}
@@ -81,7 +81,7 @@ def test_wrong_backend_is_not(tmp_path):
 
 def test_same_seed_same_calls_and_verdicts():
     wrong = SimpleNamespace(sigmoid=im2col.sigmoid, sigmoid_grad=lambda dy, z: dy)
-    one, two = (stripped(conformance.check(wrong, examples=12, seed=5)) for _ in range(2))
+    one, two = (stripped(gradoracle.check(wrong, examples=12, seed=5)) for _ in range(2))
     assert one == two
 
 
@@ -101,22 +101,22 @@ def test_the_blas_of_a_certificate_is_numpys_whatever_else_is_loaded(monkeypatch
 def test_a_seed_may_be_any_integer():
     wrong = SimpleNamespace(relu=np.abs)
     for seed in (-1, 2**70):
-        found = conformance.check(wrong, operators=["relu"], examples=10, seed=seed)
+        found = gradoracle.check(wrong, operators=["relu"], examples=10, seed=seed)
         assert {one.formula for one in found.mismatches} == {"relu"}
 
 
 def test_seeds_are_fresh_and_differ():
     some = ["linear", "relu"]
-    seeds = {conformance.check(im2col, operators=some, examples=1).seed for _ in range(3)}
+    seeds = {gradoracle.check(im2col, operators=some, examples=1).seed for _ in range(3)}
     assert len(seeds) == 3
     one, two = (
-        stripped(conformance.check(im2col, operators=some, examples=40, seed=s)) for s in (1, 2)
+        stripped(gradoracle.check(im2col, operators=some, examples=40, seed=s)) for s in (1, 2)
     )
     assert [o["calls"] for o in one["outcomes"]] != [o["calls"] for o in two["outcomes"]]
 
 
 def test_stop_at_first_mismatch_stops():
-    certificate = conformance.check(
+    certificate = gradoracle.check(
         FAULTS["dx_flips_twice"].backend(), seed=1, stop_at_first_mismatch=True
     )
     assert len(certificate.mismatches) == 1
@@ -125,7 +125,7 @@ def test_stop_at_first_mismatch_stops():
 
 def test_missing_functions_are_not_claimed_and_never_passed():
     only = SimpleNamespace(conv2d=im2col.conv2d, conv2d_grad_weight=im2col.conv2d_grad_weight)
-    certificate = conformance.check(only, examples=10, seed=1)
+    certificate = gradoracle.check(only, examples=10, seed=1)
     assert certificate.passed
     claimed = {o.formula for o in certificate.outcomes if o.status != "not claimed"}
     assert claimed == {"conv2d", "conv2d_grad_weight"}
@@ -134,14 +134,14 @@ def test_missing_functions_are_not_claimed_and_never_passed():
 
 
 def test_one_operator_alone_can_be_judged():
-    certificate = conformance.check(im2col, operators=["linear", "tanh"], examples=15, seed=1)
+    certificate = gradoracle.check(im2col, operators=["linear", "tanh"], examples=15, seed=1)
     assert certificate.passed
     names = {o.formula for o in certificate.outcomes}
     assert names == {n for n in EVERYTHING if n.startswith(("linear", "tanh"))}
 
 
 def test_a_backend_with_nothing_is_not_certified():
-    certificate = conformance.check(SimpleNamespace(), examples=5, seed=1)
+    certificate = gradoracle.check(SimpleNamespace(), examples=5, seed=1)
     assert not certificate.passed
     assert certificate.why_not == "the backend claims no function of the protocol"
 
@@ -149,7 +149,7 @@ def test_a_backend_with_nothing_is_not_certified():
 def test_a_claimed_function_that_is_not_there_is_a_mismatch():
     source = SimpleNamespace(conv2d=im2col.conv2d, contract={"functions": ["conv2d",
                              "conv2d_grad_bias"]})  # fmt: skip
-    certificate = conformance.check(source, examples=5, seed=1)
+    certificate = gradoracle.check(source, examples=5, seed=1)
     assert (
         "claimed by the contract, but there is no such function"
         in certificate.mismatches[0].headline
@@ -160,7 +160,7 @@ def test_declining_everything_is_not_certified():
     def decline(*arrays, **options):
         raise NotImplementedError("later")
 
-    certificate = conformance.check(backend(conv2d_grad_bias=decline), examples=5, seed=1)
+    certificate = gradoracle.check(backend(conv2d_grad_bias=decline), examples=5, seed=1)
     assert not certificate.passed
     assert "no call was judged" in certificate.why_not
     assert "declined" in certificate.text()
@@ -172,7 +172,7 @@ def test_declining_some_is_printed_with_the_count():
             raise NotImplementedError
         return im2col.conv2d(x, weight, bias, **o)
 
-    certificate = conformance.check(backend(conv2d=conv2d), examples=40, seed=1)
+    certificate = gradoracle.check(backend(conv2d=conv2d), examples=40, seed=1)
     assert certificate.passed
     assert "declined: " in certificate.text()
     assert sum(o.declined for o in certificate.outcomes) > 10
@@ -185,7 +185,7 @@ def test_what_is_not_a_number_is_a_mismatch_everywhere(bad):
 
     wrong = backend(conv2d_grad_bias=conv2d_grad_bias)
     with np.errstate(all="ignore"):
-        certificate = conformance.check(wrong, examples=20, seed=1)
+        certificate = gradoracle.check(wrong, examples=20, seed=1)
     broken = {o.property_name for o in certificate.outcomes if o.status in FOUND}
     assert broken >= {
         "matches_oracle", "within_rounding_bound", "gradient_is_the_slope", "finite_differences",
@@ -203,7 +203,7 @@ class Liar(np.ndarray):
 
 def test_array_subclasses_are_not_arrays():
     wrong = backend(conv2d_grad_bias=lambda dy: np.zeros(dy.shape[1], dy.dtype).view(Liar))
-    certificate = conformance.check(wrong, seed=1, stop_at_first_mismatch=True)
+    certificate = gradoracle.check(wrong, seed=1, stop_at_first_mismatch=True)
     assert (
         "conv2d_grad_bias: returned a Liar (float32[1]), want a NumPy array"
         in certificate.mismatches[0].headline
@@ -212,26 +212,26 @@ def test_array_subclasses_are_not_arrays():
 
 def test_errors_help():
     with pytest.raises(ValueError, match="no operator 'conv3d'; there are conv2d"):
-        conformance.check(im2col, operators=["conv3d"])
+        gradoracle.check(im2col, operators=["conv3d"])
     with pytest.raises(ValueError, match="examples must be at least 1, got 0"):
-        conformance.check(im2col, examples=0)
+        gradoracle.check(im2col, examples=0)
     with pytest.raises(LookupError, match="no backend 'nobody'"):
-        conformance.check("nobody")
+        gradoracle.check("nobody")
 
 
 def test_progress_hears_every_outcome():
     heard = []
-    certificate = conformance.check(
+    certificate = gradoracle.check(
         im2col, operators=["linear", "softmax"], examples=2, seed=1, progress=heard.append
     )
     assert heard == certificate.outcomes
 
 
 def test_without_torch_its_witness_is_not_run_and_said_so(monkeypatch):
-    from conformance.runs import certify
+    from gradoracle.conformance.runs import certify
 
     monkeypatch.setattr(certify.importlib.util, "find_spec", lambda name: None)
-    certificate = conformance.check(im2col, operators=["linear", "relu"], examples=10, seed=1)
+    certificate = gradoracle.check(im2col, operators=["linear", "relu"], examples=10, seed=1)
     assert certificate.passed
     assert certificate.witnesses["PyTorch"] is False
     text = certificate.text()
@@ -274,7 +274,7 @@ class Handles:
 
 
 def test_lazy_backends_with_arrays_of_their_own_are_judged():
-    certificate = conformance.check(Handles(), operators=Handles.operators, examples=25, seed=1)
+    certificate = gradoracle.check(Handles(), operators=Handles.operators, examples=25, seed=1)
     assert certificate.passed, certificate.mismatches[0].text
 
 
@@ -285,7 +285,7 @@ def test_an_argument_that_changes_behind_a_handle_is_seen():
                 np.add(array, 1, out=array)
             return super().to_numpy(value)
 
-    certificate = conformance.check(Changes(), operators=["avg_pool2d"], examples=25, seed=1)
+    certificate = gradoracle.check(Changes(), operators=["avg_pool2d"], examples=25, seed=1)
     assert {m.property_name for m in certificate.mismatches} >= {"leaves_inputs_unchanged"}
 
 
@@ -296,7 +296,7 @@ def test_conversions_that_raise_are_verdicts(broken):
 
     wrong = backend()
     setattr(wrong, broken, fail)
-    certificate = conformance.check(wrong, examples=5, seed=1)
+    certificate = gradoracle.check(wrong, examples=5, seed=1)
     assert "no device" in certificate.mismatches[0].headline
 
 
@@ -311,16 +311,16 @@ def test_a_dtype_that_is_never_judged_is_not_certified():
 
     names = [name for name in FUNCTIONS if name.startswith("linear")]
     narrow = SimpleNamespace(**{name: decline(getattr(im2col, name)) for name in names})
-    certificate = conformance.check(narrow, examples=20, seed=1)
+    certificate = gradoracle.check(narrow, examples=20, seed=1)
     assert not certificate.passed
     assert "no call was judged in float64" in certificate.why_not
     narrow.contract = {"dtypes": ["float32"]}
-    assert conformance.check(narrow, examples=20, seed=1).passed
+    assert gradoracle.check(narrow, examples=20, seed=1).passed
 
 
 def test_huge_results_are_not_copied():
     wrong = backend(conv2d_grad_bias=lambda dy: np.broadcast_to(dy.dtype.type(0), (10**6, 10**6)))
-    certificate = conformance.check(wrong, examples=3, seed=1)
+    certificate = gradoracle.check(wrong, examples=3, seed=1)
     assert "returned 1000000000000 elements [1000000, 1000000]" in (
         certificate.mismatches[0].headline
     )
@@ -333,20 +333,20 @@ def test_floating_point_errors_of_a_backend_do_not_reach_us():
 
     ours = np.geterr()
     with np.errstate():  # a failure here is no other test's
-        assert not conformance.check(backend(conv2d=conv2d), examples=10, seed=1).passed
+        assert not gradoracle.check(backend(conv2d=conv2d), examples=10, seed=1).passed
         assert np.geterr() == ours
 
 
 def test_progress_hears_the_mismatch_that_stops_a_run():
     heard = []
-    conformance.check(FAULTS["dx_is_zero"].backend(), seed=1, stop_at_first_mismatch=True,
+    gradoracle.check(FAULTS["dx_is_zero"].backend(), seed=1, stop_at_first_mismatch=True,
                       progress=heard.append)  # fmt: skip
     assert [o.status for o in heard] == ["mismatch"]
 
 
 @pytest.mark.parametrize(("name", "seed"), [("torch", 2), ("oracle", 3)])
 def test_shipped_backends_are_certified(name, seed):
-    certificate = conformance.check(name, examples=3, seed=seed)
+    certificate = gradoracle.check(name, examples=3, seed=seed)
     assert certificate.passed, certificate.mismatches[0].text
 
 
@@ -354,12 +354,12 @@ def test_the_certificate_prints_what_the_contract_claims():
     rules = {"non_finite": "any", "ties": "any-subgradient"}
     claims = {"dtypes": ["float32", "float16"], "accumulators": {"float16": "float32"}}
     candidate = SimpleNamespace(relu=im2col.relu, contract={**claims, "policies": rules})
-    text = conformance.check(candidate, operators=["relu"], examples=2, seed=1).text()
+    text = gradoracle.check(candidate, operators=["relu"], examples=2, seed=1).text()
     assert (
         "\n  policies: ties any-subgradient, nan first, repeats any, non_finite any, "
         "subnormals any\n  accumulators: float32 of float16\n"
     ) in text
-    plain = conformance.check(SimpleNamespace(relu=im2col.relu), examples=2, seed=1).text()
+    plain = gradoracle.check(SimpleNamespace(relu=im2col.relu), examples=2, seed=1).text()
     assert "non_finite plane" in plain
     assert "accumulators" not in plain
 
@@ -382,13 +382,13 @@ def test_the_certificate_prints_what_the_contract_claims():
 )
 def test_arguments_of_another_kind_are_named(arguments, said):
     with pytest.raises(TypeError, match=said):
-        conformance.check(**{"backend": im2col, **arguments})
+        gradoracle.check(**{"backend": im2col, **arguments})
 
 
 def test_what_the_docstring_names_can_be_imported():
-    for name in conformance.__all__:
-        assert getattr(conformance, name).__name__ == name
+    for name in gradoracle.__all__:
+        assert getattr(gradoracle, name).__name__ == name
     with pytest.raises(AttributeError, match="no attribute 'nothing'"):
-        conformance.nothing  # noqa: B018
-    told = conformance.check(im2col, operators=("relu",), examples=np.int64(2), seed=np.uint8(1))
+        gradoracle.nothing  # noqa: B018
+    told = gradoracle.check(im2col, operators=("relu",), examples=np.int64(2), seed=np.uint8(1))
     assert json.loads(told.to_json())["examples"] == 2

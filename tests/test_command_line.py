@@ -5,10 +5,9 @@ import sys
 from pathlib import Path
 
 import pytest
+from gradoracle.conformance.backends.backend import FUNCTIONS
+from gradoracle.conformance.cli import app
 from typer.testing import CliRunner
-
-from conformance.backends.backend import FUNCTIONS
-from conformance.cli import app
 
 ROOT = Path(__file__).parent.parent
 
@@ -17,7 +16,7 @@ def test_backends_lists_names_origins_and_functions(monkeypatch):
     monkeypatch.setenv("COLUMNS", "200")
     result = CliRunner().invoke(app, ["backends"])
     assert result.exit_code == 0
-    for words in ("im2col", "gradoracle", "implementations.torch_reference"):
+    for words in ("im2col", "gradoracle", "gradoracle.implementations.torch_reference"):
         assert words in result.stdout
     assert f"all {len(FUNCTIONS)} of the protocol" in result.stdout
     assert "To add yours: register one with" in result.stdout
@@ -35,7 +34,7 @@ def test_backends_says_why_one_cannot_run(monkeypatch, tmp_path):
 
 def test_help_and_version():
     runner = CliRunner()
-    assert "pytest --pyargs conformance --backend NAME" in " ".join(
+    assert "pytest --pyargs gradoracle.conformance --backend NAME" in " ".join(
         runner.invoke(app, ["--help"]).stdout.split()
     )
     assert runner.invoke(app, ["--version"]).stdout.startswith("gradoracle ")
@@ -44,12 +43,13 @@ def test_help_and_version():
 @pytest.mark.parametrize(
     ("module", "heavy"),
     [
-        ("conformance", "numpy hypothesis numba torch rich pytest"),
-        ("conformance.pytest_plugin.entry", "numpy hypothesis numba torch rich"),
-        ("conformance.cli", "numpy hypothesis numba torch pytest"),
-        ("conformance.runs.certify", "numba torch pytest rich"),
-        ("oracle", "numba torch hypothesis pytest"),
-        ("implementations", "numpy torch"),
+        ("gradoracle.conformance", "numpy hypothesis numba torch rich pytest"),
+        ("gradoracle.conformance.pytest_plugin.entry", "numpy hypothesis numba torch rich"),
+        ("gradoracle.conformance.cli", "numpy hypothesis numba torch pytest"),
+        ("gradoracle.conformance.runs.certify", "numba torch pytest rich"),
+        ("gradoracle.oracle", "numba torch hypothesis pytest"),
+        ("gradoracle.implementations", "numpy torch"),
+        ("gradoracle", "numpy hypothesis numba torch rich pytest"),
     ],
 )
 def test_imports_stay_light(module, heavy):

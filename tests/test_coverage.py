@@ -8,18 +8,24 @@ from types import SimpleNamespace
 
 import numpy as np
 import pytest
-
-import oracle
-from conformance.backends.registry import wrap
-from conformance.checking.check_run import examine
-from conformance.drawing import coverage, covering
-from conformance.drawing.choices import spread
-from conformance.drawing.coverage import CHANGED, DTYPE, Cover, excluding, with_dtype
-from conformance.drawing.covering import Factors, count, covering_rows, key_of, make, neutral_pairs
-from conformance.operators import OPERATORS
-from conformance.operators.covering_rows import kept_rows
-from conformance.properties import PROPERTIES
-from implementations import im2col as good
+from gradoracle import oracle
+from gradoracle.conformance.backends.registry import wrap
+from gradoracle.conformance.checking.check_run import examine
+from gradoracle.conformance.drawing import coverage, covering
+from gradoracle.conformance.drawing.choices import spread
+from gradoracle.conformance.drawing.coverage import CHANGED, DTYPE, Cover, excluding, with_dtype
+from gradoracle.conformance.drawing.covering import (
+    Factors,
+    count,
+    covering_rows,
+    key_of,
+    make,
+    neutral_pairs,
+)
+from gradoracle.conformance.operators import OPERATORS
+from gradoracle.conformance.operators.covering_rows import kept_rows
+from gradoracle.conformance.properties import PROPERTIES
+from gradoracle.implementations import im2col as good
 
 OPERATOR = {operator.name: operator for operator in OPERATORS}
 KEPT = json.loads(Path(covering.__file__).with_name(covering.ROWS_FILE).read_text("ascii"))
@@ -94,7 +100,7 @@ def test_kept_rows_hold_every_combination(name, at, cover):
     del name
     for strength in strengths_of(at, cover):
         assert key_of(cover.factors, strength) in KEPT, (
-            "run python -m conformance.operators.covering_rows"
+            "run python -m gradoracle.conformance.operators.covering_rows"
         )
         rows, possible = covering_rows(cover.factors, strength)
         assert count(cover.factors, strength, rows) == (possible, possible)
@@ -113,7 +119,7 @@ def test_the_file_keeps_no_other_rows():
 
 def test_the_file_is_what_the_command_writes(monkeypatch):
     small = [OPERATOR[name] for name in ("relu", "batch_mean", "cross_entropy")]
-    monkeypatch.setattr("conformance.operators.OPERATORS", small)
+    monkeypatch.setattr("gradoracle.conformance.operators.OPERATORS", small)
     for key, rows in kept_rows().items():
         assert KEPT[key] == rows
 

@@ -8,21 +8,20 @@ import sys
 from itertools import takewhile
 from pathlib import Path
 
+import gradoracle
 import numpy as np
 import pytest
-
-import conformance
-from conformance.backends.isolation.isolated import Limits
-from conformance.backends.registry import (
+from gradoracle.conformance.backends.isolation.isolated import Limits
+from gradoracle.conformance.backends.registry import (
     IN_PROCESS,
     Confinement,
     UnknownBackend,
     UnusableBackend,
     load,
 )
-from implementations.cuda_source import SourceError, backend
-from implementations.cuda_source.results import RESULTS
-from implementations.hostcuda import KernelFault
+from gradoracle.implementations.cuda_source import SourceError, backend
+from gradoracle.implementations.cuda_source.results import RESULTS
+from gradoracle.implementations.hostcuda import KernelFault
 
 ROOT = Path(__file__).parent.parent
 FOREIGN = ROOT / "tests" / "cuda" / "foreign.cu"
@@ -42,7 +41,7 @@ def source(tmp_path):
 
 
 def judged(file, **more):
-    return conformance.check(
+    return gradoracle.check(
         file, operators=["linear", "relu"], examples=60, seed=1, confinement=IN_PROCESS, **more
     )
 
@@ -84,7 +83,7 @@ def test_a_wrong_kernel_gets_its_line_and_the_smallest_call(source, text, messag
 def test_the_command_certifies_a_file_and_its_script_shows_the_fault(tmp_path):
     (tmp_path / "foreign.cu").write_text(WRONG)
     done = subprocess.run(
-        [sys.executable, "-m", "conformance.cli", "certify", "foreign.cu", "--profile", "quick",
+        [sys.executable, "-m", "gradoracle", "certify", "foreign.cu", "--profile", "quick",
          "--operators", "linear,relu", "--seed", "1", "--certificate", "out.json"],
         cwd=tmp_path, capture_output=True, text=True, check=False, env=environment(),
     )  # fmt: skip
@@ -133,7 +132,7 @@ template <typename T> __global__ void images(const T *sums, T *db, int N, int M)
 
 def test_templates_are_judged_in_both_dtypes_and_launches_follow_each_other(source):
     file = source(TEMPLATE)
-    certificate = conformance.check(
+    certificate = gradoracle.check(
         file, operators=["leaky_relu", "conv2d"], examples=60, seed=2, confinement=IN_PROCESS
     )
     assert certificate.passed, certificate.text()
@@ -158,10 +157,10 @@ def test_what_a_file_includes_is_judged_and_named_as_it_is_now(source, tmp_path)
         "    if (i < n) y[i] = z[i] <= 0 ? 0 : scaled(z[i]);\n}\n"
     )
     more = {"operators": ["relu"], "examples": 20, "seed": 1, "confinement": IN_PROCESS}
-    right = conformance.check(file, **more)
+    right = gradoracle.check(file, **more)
     assert right.passed, right.text()
     source("#pragma once\n#define SCALE 2\n", "parts/scale.cuh")
-    wrong = conformance.check(file, **more)
+    wrong = gradoracle.check(file, **more)
     assert wrong.mismatches
     changed = {name for name in right.files if right.files[name] != wrong.files[name]}
     assert right.files.keys() == {"kernel.cu", "parts/scale.cuh", "parts/scaled.cuh"}
@@ -180,7 +179,7 @@ def test_a_line_of_what_is_included_keeps_its_name(source):
 
 
 def test_every_function_of_the_protocol_can_be_launched():
-    from conformance.backends.backend import FUNCTIONS
+    from gradoracle.conformance.backends.backend import FUNCTIONS
 
     assert set(RESULTS) == set(FUNCTIONS)
 
@@ -258,14 +257,14 @@ def test_where_it_runs_can_be_chosen(source):
 
 
 def test_arithmetic_is_that_of_c():
-    from implementations.cuda_source.expressions import parsed, value
+    from gradoracle.implementations.cuda_source.expressions import parsed, value
 
     for text, want in (("-7 / 2", -3), ("-7 % 3", -1), ("7 / -2", -3), ("int(7) / 2", 3)):
         assert value(parsed(text, "f:1")[0], {}, np.dtype(np.float32)) == want
 
 
 def test_comments_in_other_dress_are_heard_or_refused():
-    from implementations.cuda_source.comments import read
+    from gradoracle.implementations.cuda_source.comments import read
 
     for text in (
         "// Gradoracle : relu = k<<<1, 2>>>(z, y)",

@@ -12,9 +12,8 @@ from types import SimpleNamespace
 
 import numpy as np
 import pytest
-
-from implementations import cupy_kernels, hostcuda, im2col
-from implementations.cupy_kernels import (
+from gradoracle.implementations import cupy_kernels, hostcuda, im2col
+from gradoracle.implementations.cupy_kernels import (
     algorithms,
     gemm,
     gemm_columns,
@@ -22,8 +21,8 @@ from implementations.cupy_kernels import (
     gemm_plan,
     gemm_tables,
 )
-from implementations.cupy_kernels.gemm_plan import TILES, Plan, Product
-from implementations.cupy_kernels.gemm_tables import Conv
+from gradoracle.implementations.cupy_kernels.gemm_plan import TILES, Plan, Product
+from gradoracle.implementations.cupy_kernels.gemm_tables import Conv
 
 pytestmark = pytest.mark.skipif(not shutil.which("g++"), reason="kernels need g++ on the CPU")
 

@@ -7,12 +7,11 @@ from types import ModuleType, SimpleNamespace
 
 import numpy as np
 import pytest
-
-from conformance.backends.backend import FUNCTIONS
-from conformance.drawing.memory_layouts import LAYOUTS, laid
-from implementations import cupy_kernels, im2col
-from implementations.cupy_kernels import algorithms, machine, structs
-from implementations.cupy_kernels.machine import Machine
+from gradoracle.conformance.backends.backend import FUNCTIONS
+from gradoracle.conformance.drawing.memory_layouts import LAYOUTS, laid
+from gradoracle.implementations import cupy_kernels, im2col
+from gradoracle.implementations.cupy_kernels import algorithms, machine, structs
+from gradoracle.implementations.cupy_kernels.machine import Machine
 
 CONV = {"stride": (2, 1), "padding": (1, 2), "dilation": (1, 2), "groups": 2}
 TRANSPOSED = {**CONV, "output_padding": (1, 0)}
@@ -97,7 +96,7 @@ def launches(monkeypatch):
 
     monkeypatch.setattr(Machine, "kernel", kernel)
     monkeypatch.setattr(machine, "host", lambda: Machine("the CPU", np, None))
-    monkeypatch.setattr("implementations.cupy_kernels.placement.host", machine.host)
+    monkeypatch.setattr("gradoracle.implementations.cupy_kernels.placement.host", machine.host)
     return names
 
 
@@ -153,7 +152,7 @@ def test_sums_of_halves_are_held_in_float32(compiled):
 
 @pytest.mark.parametrize("name", CALLS)
 def test_no_access_outside_an_array_no_race_and_no_order_that_matters(compiled, name):
-    from implementations import hostcuda
+    from gradoracle.implementations import hostcuda
 
     arrays, options = CALLS[name]
     with hostcuda.checking():
@@ -369,7 +368,7 @@ def test_fast_algorithms_are_tried_first_and_may_decline(compiled, monkeypatch):
 
 
 def test_a_backend_of_one_algorithm_asks_no_other(compiled, monkeypatch):
-    from implementations.cupy_kernels import host
+    from gradoracle.implementations.cupy_kernels import host
 
     fast = Fast()
     monkeypatch.setattr(algorithms, "FASTER", {"fast": fast})
@@ -429,7 +428,7 @@ class Device:
 @pytest.fixture
 def fake_cupy(monkeypatch):
     """A module that does as CuPy does, where only the CPU is: its arrays are NumPy's."""
-    from implementations.hostcuda import RawModule
+    from gradoracle.implementations.hostcuda import RawModule
 
     def on_device(function):
         def called(*arguments, **options):
@@ -525,7 +524,7 @@ def doubling(grid, block, arguments):
 def test_a_device_that_cannot_be_used_says_why_in_one_sentence(monkeypatch, cupy, text):
     monkeypatch.setitem(sys.modules, "cupy", cupy)
     with pytest.raises(ImportError, match=text):
-        imported("implementations.cupy_kernels.device")
+        imported("gradoracle.implementations.cupy_kernels.device")
 
 
 def test_benchmarks_wait_for_the_stream(monkeypatch):
@@ -533,7 +532,7 @@ def test_benchmarks_wait_for_the_stream(monkeypatch):
     stream = SimpleNamespace(synchronize=lambda: waited.append(True))
     cupy.cuda.get_current_stream = lambda: stream
     monkeypatch.setitem(sys.modules, "cupy", cupy)
-    device = importlib.import_module("implementations.cupy_kernels.device")
+    device = importlib.import_module("gradoracle.implementations.cupy_kernels.device")
     monkeypatch.delitem(sys.modules, device.__name__)
     assert "synchronize" in device.__all__
     device.synchronize()
@@ -545,12 +544,12 @@ def test_a_cupy_that_lacks_something_is_not_told_as_missing(monkeypatch, tmp_pat
     monkeypatch.syspath_prepend(str(tmp_path))
     monkeypatch.delitem(sys.modules, "cupy", raising=False)
     with pytest.raises(ImportError, match="^CuPy cannot be imported: .* 'something_of_nvidia_s'$"):
-        imported("implementations.cupy_kernels.device")
+        imported("gradoracle.implementations.cupy_kernels.device")
 
 
 def test_a_device_that_can_be_used_is_a_backend(monkeypatch):
     monkeypatch.setitem(sys.modules, "cupy", cupy_that(devices=1, kernel=doubling))
-    name = "implementations.cupy_kernels.device"
+    name = "gradoracle.implementations.cupy_kernels.device"
     monkeypatch.delitem(sys.modules, name, raising=False)
     __import__(name)
     device = sys.modules.pop(name)
@@ -562,7 +561,7 @@ def test_a_device_that_can_be_used_is_a_backend(monkeypatch):
 
 
 def test_the_host_backend_has_the_whole_protocol(compiled):
-    from implementations.cupy_kernels import host
+    from gradoracle.implementations.cupy_kernels import host
 
     assert set(host.__all__) == {*FUNCTIONS, "contract"}
     assert host.contract["runs_on"].startswith("the CPU: CUDA C++ compiled by g++ (hostcuda), ")

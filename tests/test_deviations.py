@@ -8,18 +8,17 @@ from pathlib import Path
 from types import SimpleNamespace
 from xml.etree import ElementTree as ET
 
+import gradoracle
 import numpy as np
 import pytest
+from gradoracle.conformance.backends.registry import UnusableBackend
+from gradoracle.conformance.checking.check_run import Examination
+from gradoracle.conformance.cli import app
+from gradoracle.conformance.reports.certificate import Certificate
+from gradoracle.conformance.runs.command import exit_code
+from gradoracle.conformance.runs.loading import wrap
+from gradoracle.implementations import im2col
 from typer.testing import CliRunner
-
-import conformance
-from conformance.backends.registry import UnusableBackend
-from conformance.checking.check_run import Examination
-from conformance.cli import app
-from conformance.reports.certificate import Certificate
-from conformance.runs.command import exit_code
-from conformance.runs.loading import wrap
-from implementations import im2col
 
 ROOT = Path(__file__).parent.parent
 REASON = "relu'(0) is 1"
@@ -42,7 +41,7 @@ def backend(*deviations, relu_grad=one_at_zero, **more):
 
 
 def certified(*deviations, **more):
-    return conformance.check(backend(*deviations, **more), operators=["relu"], examples=25, seed=42)
+    return gradoracle.check(backend(*deviations, **more), operators=["relu"], examples=25, seed=42)
 
 
 @pytest.mark.parametrize(
@@ -190,7 +189,7 @@ def test_a_deviation_that_is_met_says_what_its_entry_can_record():
 
 
 def test_what_did_not_run_is_not_stale(monkeypatch):
-    from conformance.runs import certify
+    from gradoracle.conformance.runs import certify
 
     right = {"relu_grad": im2col.relu_grad}
     elsewhere = {"formula": "linear", "reason": "why"}
@@ -204,7 +203,7 @@ def test_what_did_not_run_is_not_stale(monkeypatch):
 
 def test_a_backend_that_lists_all_it_does_is_not_certified():
     everything = backend(EVERY, functions=["relu_grad"], relu_grad=lambda dy, z: "nothing")
-    certificate = conformance.check(everything, operators=["relu"], examples=10, seed=1)
+    certificate = gradoracle.check(everything, operators=["relu"], examples=10, seed=1)
     assert {o.status for o in certificate.outcomes} == {"deviation", "not claimed"}
     assert "nothing holds" in certificate.why_not
     assert exit_code([certificate]) == 3
@@ -212,7 +211,7 @@ def test_a_backend_that_lists_all_it_does_is_not_certified():
 
 def test_a_known_deviation_stops_no_search_and_a_stopped_search_calls_nothing_stale():
     def search(*entries, **more):
-        return conformance.check(
+        return gradoracle.check(
             backend(*entries, **more), operators=["relu"], seed=4, stop_at_first_mismatch=True
         )
 
@@ -224,8 +223,8 @@ def test_a_known_deviation_stops_no_search_and_a_stopped_search_calls_nothing_st
 
 KNOWN = """
 import os
-from implementations import im2col
-from implementations.im2col import linear, relu
+from gradoracle.implementations import im2col
+from gradoracle.implementations.im2col import linear, relu
 def relu_grad(grad_output, z):
     return im2col.relu_grad(grad_output, z + (z == 0))
 def linear_grad_bias(grad_output):
@@ -239,11 +238,11 @@ contract = {"dtypes": ["float32", "float64"], "deviations": [
     {"formula": "linear_grad_bias", "reason": "two images are too many"},
 ]}
 """
-MENDED = "\ndel relu_grad\nfrom implementations.im2col import relu_grad\n"
+MENDED = "\ndel relu_grad\nfrom gradoracle.implementations.im2col import relu_grad\n"
 
 
 @pytest.fixture
-def gradoracle(tmp_path, monkeypatch):
+def cli(tmp_path, monkeypatch):
     (tmp_path / "known.py").write_text(KNOWN)
     monkeypatch.chdir(tmp_path)
     monkeypatch.syspath_prepend(str(tmp_path))
@@ -253,10 +252,8 @@ def gradoracle(tmp_path, monkeypatch):
 QUICK = ("--profile", "quick", "--operators", "relu,linear", "--seed", "4")
 
 
-def test_certify_prints_known_deviations_everywhere_and_ends_with_0(gradoracle, tmp_path):
-    run = gradoracle(
-        "certify", "known", *QUICK, "--certificate", "c.json", "--junit", "j.xml", "--github"
-    )
+def test_certify_prints_known_deviations_everywhere_and_ends_with_0(cli, tmp_path):
+    run = cli("certify", "known", *QUICK, "--certificate", "c.json", "--junit", "j.xml", "--github")
     assert run.exit_code == 0, run.output
     assert f"relu_grad breaks matches_oracle, a KNOWN DEVIATION: {REASON}" in run.output
     assert "CERTIFIED BUT FOR" in run.output
@@ -270,11 +267,11 @@ def test_certify_prints_known_deviations_everywhere_and_ends_with_0(gradoracle, 
     assert int(suite.get("failures")) == 0
     listed = [message for message in skipped if message.startswith("known deviation: ")]
     assert len(listed) == len(told.deviations) >= 4
-    assert gradoracle("verify", "c.json", "-j", "2").exit_code == 0
+    assert cli("verify", "c.json", "-j", "2").exit_code == 0
     journal = tmp_path / ".gradoracle" / "known.journal"
     whole = journal.read_bytes()
     journal.write_bytes(whole[: len(whole) // 2])
-    again = gradoracle("certify", "known", *QUICK, "--resume", "--certificate", "again.json")
+    again = cli("certify", "known", *QUICK, "--resume", "--certificate", "again.json")
     assert again.exit_code == 0
     resumed = Certificate.from_json((tmp_path / "again.json").read_text())
     assert [(o.status, o.deviation, o.drawn) for o in resumed.outcomes] == [
@@ -282,10 +279,10 @@ def test_certify_prints_known_deviations_everywhere_and_ends_with_0(gradoracle, 
     ]
 
 
-def test_certify_fails_where_a_listed_deviation_is_mended(gradoracle, tmp_path):
-    gradoracle("certify", "known", *QUICK, "--certificate", "old.json")
+def test_certify_fails_where_a_listed_deviation_is_mended(cli, tmp_path):
+    cli("certify", "known", *QUICK, "--certificate", "old.json")
     (tmp_path / "known.py").write_text(KNOWN + MENDED)
-    run = gradoracle("certify", "known", *QUICK, "--certificate", "new.json", "--junit", "j.xml",
+    run = cli("certify", "known", *QUICK, "--certificate", "new.json", "--junit", "j.xml",
                      "--github")  # fmt: skip
     assert run.exit_code == 1
     sentence = (
@@ -294,11 +291,11 @@ def test_certify_fails_where_a_listed_deviation_is_mended(gradoracle, tmp_path):
     assert f"STALE: {sentence}" in run.output
     assert f"::error title=known::{sentence}" in run.output
     assert int(ET.parse(tmp_path / "j.xml").getroot()[0].get("failures")) == 1  # noqa: S314
-    diff = gradoracle("diff", "old.json", "new.json").output
+    diff = cli("diff", "old.json", "new.json").output
     assert f"relu_grad matches_oracle: DEVIATES as listed, {REASON} (relu_grad[" in diff
     assert f"now: {sentence}" in diff
-    assert gradoracle("verify", "new.json").exit_code == 0
-    part = gradoracle("certify", "known", *QUICK, "--dtypes", "float32")
+    assert cli("verify", "new.json").exit_code == 0
+    part = cli("certify", "known", *QUICK, "--dtypes", "float32")
     assert "STALE" not in part.output  # it may show in float64
 
 

@@ -11,16 +11,16 @@ from itertools import product
 
 import numpy as np
 import pytest
+from gradoracle import oracle
+from gradoracle.conformance.backends.mismatch import Mismatch
+from gradoracle.conformance.backends.registry import wrap
+from gradoracle.conformance.drawing.choices import ROW, Choices
+from gradoracle.conformance.operators import OPERATORS
+from gradoracle.conformance.properties import PROPERTIES, NotJudged
+from gradoracle.oracle.declaration import Chained, Composed, Selection, algebra, displayed, is_place
+from gradoracle.oracle.expected.truth import truth
+from gradoracle.oracle.float_formats import HALVES
 
-import oracle
-from conformance.backends.mismatch import Mismatch
-from conformance.backends.registry import wrap
-from conformance.drawing.choices import ROW, Choices
-from conformance.operators import OPERATORS
-from conformance.properties import PROPERTIES, NotJudged
-from oracle.declaration import Chained, Composed, Selection, algebra, displayed, is_place
-from oracle.expected.truth import truth
-from oracle.float_formats import HALVES
 from tests.displayed import EQUATIONS, How, backend
 from tests.orders import orders
 

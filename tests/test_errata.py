@@ -8,20 +8,24 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-
-import oracle
-from oracle.errata import ERRATA, errata_of
-from oracle.errata.erratum import (
+from gradoracle import oracle
+from gradoracle.oracle.errata import ERRATA, errata_of
+from gradoracle.oracle.errata.erratum import (
     activation,
     back_to_an_image,
     convolution,
     fully_connected,
     pooling,
 )
-from oracle.formulas.conv2d import conv2d, conv2d_grad_bias, conv2d_grad_input, conv2d_grad_weight
-from oracle.formulas.max_pool2d import max_pool2d_indices, max_pool2d_values
-from oracle.numbers import dual
-from oracle.shapes import conv2d_shapes, pool_shape
+from gradoracle.oracle.formulas.conv2d import (
+    conv2d,
+    conv2d_grad_bias,
+    conv2d_grad_input,
+    conv2d_grad_weight,
+)
+from gradoracle.oracle.formulas.max_pool2d import max_pool2d_indices, max_pool2d_values
+from gradoracle.oracle.numbers import dual
+from gradoracle.oracle.shapes import conv2d_shapes, pool_shape
 
 ROOT = Path(__file__).parent.parent
 BY_NAME = {erratum.name: erratum for erratum in ERRATA}

@@ -7,14 +7,11 @@ import sys
 from pathlib import Path
 
 import pytest
-from rich.console import Console
-from typer.testing import CliRunner
-
-import oracle
-from conformance.cli import app
-from conformance.misconceptions import MISCONCEPTIONS
-from conformance.operators import OPERATORS
-from conformance.reports.explain import (
+from gradoracle import oracle
+from gradoracle.conformance.cli import app
+from gradoracle.conformance.misconceptions import MISCONCEPTIONS
+from gradoracle.conformance.operators import OPERATORS
+from gradoracle.conformance.reports.explain import (
     UnknownFormula,
     find,
     loops,
@@ -23,9 +20,11 @@ from conformance.reports.explain import (
     show_all,
     topics,
 )
-from oracle.declaration import displayed
-from oracle.document_forms.forms import FORMS
-from oracle.errata import ERRATA, errata_of
+from gradoracle.oracle.declaration import displayed
+from gradoracle.oracle.document_forms.forms import FORMS
+from gradoracle.oracle.errata import ERRATA, errata_of
+from rich.console import Console
+from typer.testing import CliRunner
 
 ROOT = Path(__file__).parent.parent
 NAMES = sorted(topics())
@@ -196,7 +195,7 @@ def test_a_narrow_terminal_gets_one_line_for_each_formula():
 
 def run(*arguments, **environment):
     result = subprocess.run(
-        [sys.executable, "-m", "conformance.cli", "explain", *arguments], cwd=ROOT, check=False,
+        [sys.executable, "-m", "gradoracle", "explain", *arguments], cwd=ROOT, check=False,
         capture_output=True, env={"PATH": "", "PYTHONPATH": str(ROOT), **environment},
     )  # fmt: skip
     assert result.returncode == 0, result.stderr.decode()
@@ -241,7 +240,8 @@ def test_how_it_is_judged_follows_the_algebra():
 
 
 def test_the_hint_selects_the_formulas_checks():
-    command = [sys.executable, "-m", "pytest", "--pyargs", "conformance", "--backend", "im2col",
+    command = [sys.executable, "-m", "pytest", "--pyargs", "gradoracle.conformance",
+               "--backend", "im2col",
                "-k", "im2col-conv2d-", "--collect-only", "-q"]  # fmt: skip
     result = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
     collected = re.findall(r"\[(\S+)\]", result.stdout)

@@ -2,12 +2,12 @@
 
 import numpy as np
 import pytest
+from gradoracle.oracle.declaration import Multilinear, Selection, algebra
+from gradoracle.oracle.expected import exact as exact_module
+from gradoracle.oracle.expected import truth as truth_module
+from gradoracle.oracle.expected.truth import truth
+from gradoracle.oracle.float_formats import FORMATS
 
-import oracle.expected.exact
-import oracle.expected.truth
-from oracle.declaration import Multilinear, Selection, algebra
-from oracle.expected.truth import truth
-from oracle.float_formats import FORMATS
 from tests.calls import CALLS, with_floats
 
 COMPUTING = [formula for formula in CALLS if not isinstance(algebra(formula), Selection)]
@@ -20,8 +20,8 @@ def by_integers(monkeypatch):
     """Let no share be far enough from 1 for floats to decide."""
 
     def switch():
-        monkeypatch.setattr(oracle.expected.exact, "NEAR", np.inf)
-        monkeypatch.setattr(oracle.expected.truth, "NEAR", np.inf)
+        monkeypatch.setattr(exact_module, "NEAR", np.inf)
+        monkeypatch.setattr(truth_module, "NEAR", np.inf)
 
     return switch
 
@@ -72,7 +72,7 @@ def test_the_bound_in_floats_is_never_below_the_one_in_integers(formula, monkeyp
         for _ in range(2):
             bounds.append([truth(formula, c).bound(dtype, "float64") for c in made])
             monkeypatch.setattr(
-                oracle.expected.exact.MultilinearTruth, "_rounded_bound", lambda *arguments: None
+                exact_module.MultilinearTruth, "_rounded_bound", lambda *arguments: None
             )
         monkeypatch.undo()
         for fast, exact in zip(*bounds, strict=True):

@@ -4,18 +4,17 @@ from collections import Counter
 
 import numpy as np
 import pytest
-
-from conformance.checking.strategies import draw
-from conformance.drawing.values import EXACT, FLOATS
-from conformance.operators.conv2d import (
+from gradoracle.conformance.checking.strategies import draw
+from gradoracle.conformance.drawing.values import EXACT, FLOATS
+from gradoracle.conformance.operators.conv2d import (
     BOUNDARIES,
     CONV2D,
     LAYERS,
     REGIONS,
     arguments,
 )
-from oracle.float_formats import FORMATS
-from oracle.shapes import remainder
+from gradoracle.oracle.float_formats import FORMATS
+from gradoracle.oracle.shapes import remainder
 
 DRAWS = 1000
 

@@ -14,11 +14,10 @@ from math import comb, exp, lgamma, log, log1p, prod
 from types import SimpleNamespace
 
 import pytest
-
-from conformance.checking.strategies import draw
-from conformance.operators import OPERATORS
-from conformance.properties import PROPERTIES
-from oracle.shapes import extent
+from gradoracle.conformance.checking.strategies import draw
+from gradoracle.conformance.operators import OPERATORS
+from gradoracle.conformance.properties import PROPERTIES
+from gradoracle.oracle.shapes import extent
 
 DRAWS = 2000
 UNLUCKY = 1e-6

@@ -10,19 +10,19 @@ from types import SimpleNamespace
 
 import numpy as np
 import pytest
+from gradoracle import oracle
+from gradoracle.conformance.backends.registry import wrap
+from gradoracle.conformance.checking.check_run import examine
+from gradoracle.conformance.checking.strategies import draw
+from gradoracle.conformance.drawing.choices import MANY, PAST
+from gradoracle.conformance.drawing.profiles import FIRST_LOOK, PROFILES
+from gradoracle.conformance.operators import OPERATORS, arrays, network, pooling
+from gradoracle.conformance.operators.activations import SLOPES
+from gradoracle.conformance.operators.update import RATES
+from gradoracle.conformance.properties import PROPERTIES
+from gradoracle.oracle.declaration import is_data
+from gradoracle.oracle.shapes import extent
 
-import oracle
-from conformance.backends.registry import wrap
-from conformance.checking.check_run import examine
-from conformance.checking.strategies import draw
-from conformance.drawing.choices import MANY, PAST
-from conformance.drawing.profiles import FIRST_LOOK, PROFILES
-from conformance.operators import OPERATORS, arrays, network, pooling
-from conformance.operators.activations import SLOPES
-from conformance.operators.update import RATES
-from conformance.properties import PROPERTIES
-from oracle.declaration import is_data
-from oracle.shapes import extent
 from tests.planted import FAULTS
 
 DRAWS = 1000

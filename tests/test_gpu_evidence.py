@@ -9,12 +9,12 @@ import subprocess
 import sys
 from types import SimpleNamespace
 
+import gradoracle
 import numpy as np
 import pytest
+from gradoracle.conformance.operators.network_layers import DIRECTIONS, NETWORKS, Layer, layers
+from gradoracle.implementations import hostcuda, im2col
 
-import conformance
-from conformance.operators.network_layers import DIRECTIONS, NETWORKS, Layer, layers
-from implementations import hostcuda, im2col
 from tests.faults import CUDA, FAULTS
 from tests.gpu import benchmark as bench
 from tests.gpu import certify as certification
@@ -308,7 +308,7 @@ def test_what_a_command_started_is_ended_with_it():
 
 
 def test_certificates_are_kept_and_told_in_short(tmp_path):
-    made = conformance.check(im2col, operators=["linear"], examples=1, seed=1)
+    made = gradoracle.check(im2col, operators=["linear"], examples=1, seed=1)
     commands = []
 
     def runner(command, seconds, **options):

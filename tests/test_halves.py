@@ -6,31 +6,30 @@ from collections import Counter
 from fractions import Fraction
 from types import SimpleNamespace
 
+import gradoracle
 import numpy as np
 import pytest
-
-import conformance
-import oracle
-from conformance.backends.backend import FUNCTIONS
-from conformance.backends.caller import Candidate, Request
-from conformance.backends.contract import read_contract
-from conformance.backends.isolation.wire import Garbled, Segment
-from conformance.backends.mismatch import Mismatch
-from conformance.backends.registry import IN_PROCESS, UnusableBackend, load, wrap
-from conformance.checking.check_run import Examination
-from conformance.checking.strategies import draw
-from conformance.drawing.memory_layouts import LAYOUTS, laid
-from conformance.operators import OPERATORS
-from conformance.operators.linear import LINEAR
-from conformance.properties import PROPERTIES, NotJudged
-from conformance.properties.answers import moved_by
-from conformance.reports.certificate import FOUND
-from conformance.runs.jobs import limit
-from implementations import im2col
-from oracle.chains.propagation import Propagation, Undecided
-from oracle.expected.exact import MultilinearTruth
-from oracle.expected.truth import ComposedTruth, truth
-from oracle.float_formats import FORMATS, HALVES, dtype_of, is_real
+from gradoracle import oracle
+from gradoracle.conformance.backends.backend import FUNCTIONS
+from gradoracle.conformance.backends.caller import Candidate, Request
+from gradoracle.conformance.backends.contract import read_contract
+from gradoracle.conformance.backends.isolation.wire import Garbled, Segment
+from gradoracle.conformance.backends.mismatch import Mismatch
+from gradoracle.conformance.backends.registry import IN_PROCESS, UnusableBackend, load, wrap
+from gradoracle.conformance.checking.check_run import Examination
+from gradoracle.conformance.checking.strategies import draw
+from gradoracle.conformance.drawing.memory_layouts import LAYOUTS, laid
+from gradoracle.conformance.operators import OPERATORS
+from gradoracle.conformance.operators.linear import LINEAR
+from gradoracle.conformance.properties import PROPERTIES, NotJudged
+from gradoracle.conformance.properties.answers import moved_by
+from gradoracle.conformance.reports.certificate import FOUND, Certificate
+from gradoracle.conformance.runs.jobs import limit
+from gradoracle.implementations import im2col
+from gradoracle.oracle.chains.propagation import Propagation, Undecided
+from gradoracle.oracle.expected.exact import MultilinearTruth
+from gradoracle.oracle.expected.truth import ComposedTruth, truth
+from gradoracle.oracle.float_formats import FORMATS, HALVES, dtype_of, is_real
 
 BFLOAT16 = dtype_of("bfloat16")
 WIDE = dict.fromkeys(HALVES, "float32")
@@ -269,7 +268,7 @@ def test_halves_are_judged_in_turn_and_the_others_always():
 def test_a_backend_of_halves_alone_is_judged_in_both():
     contract = {"dtypes": [*HALVES], "accumulators": WIDE}
     backend = wrap(SimpleNamespace(relu=im2col.relu, contract=contract))
-    certificate = conformance.check(backend, operators=["relu"], examples=2, seed=1)
+    certificate = gradoracle.check(backend, operators=["relu"], examples=2, seed=1)
     assert certificate.passed, certificate.why_not
     assert all(set(o.calls) == {*HALVES} for o in certificate.outcomes if o.judged)
     assert "1 of 2 formulas, float16 and bfloat16" in certificate.text()
@@ -318,7 +317,7 @@ def test_what_is_not_claimed_in_a_dtype_is_never_asked_for_there(operator):
             "dtypes": ["float32", "float16"], "not_claimed": {"float16": left},
             "accumulators": {"float16": "float32"},
         }  # fmt: skip
-        conformance.check(candidate, operators=[operator], examples=12, seed=1)
+        gradoracle.check(candidate, operators=[operator], examples=12, seed=1)
         assert asked
         unclaimed = {(name, "float16") for name in left} & asked
         assert not unclaimed
@@ -333,7 +332,7 @@ def test_what_is_not_claimed_in_a_dtype_is_not_judged_there_and_said():
         return im2col.tanh_grad(dy, z)
 
     backend = SimpleNamespace(tanh=im2col.tanh, tanh_grad=tanh_grad, contract=contract)
-    certificate = conformance.check(backend, operators=["tanh"], examples=20, seed=1)
+    certificate = gradoracle.check(backend, operators=["tanh"], examples=20, seed=1)
     assert certificate.passed, certificate.why_not
     for outcome in (o for o in certificate.outcomes if o.status == "passed"):
         judged = {"float32", "float16"} if outcome.formula == "tanh" else {"float32"}
@@ -359,8 +358,8 @@ def test_bfloat16_without_ml_dtypes_names_the_extra(monkeypatch):
 def test_without_ml_dtypes_what_is_shipped_claims_no_bfloat16():
     code = (
         "import sys; sys.modules['ml_dtypes'] = None\n"
-        "from implementations import im2col; import conformance\n"
-        "c = conformance.check(im2col, operators=['relu'], examples=3, seed=1)\n"
+        "from gradoracle.implementations import im2col; import gradoracle\n"
+        "c = gradoracle.check(im2col, operators=['relu'], examples=3, seed=1)\n"
         "print(c.verdict, c.contract['dtypes'])"
     )
     result = subprocess.run(
@@ -466,14 +465,14 @@ def truncating(tmp_path, monkeypatch):
 
 
 def test_a_bfloat16_backend_in_a_process_of_its_own_is_reported(truncating, tmp_path):
-    certificate = conformance.check(truncating, operators=["linear"], seed=2, examples=60)
+    certificate = gradoracle.check(truncating, operators=["linear"], seed=2, examples=60)
     met = {o.property_name: o for o in certificate.outcomes if o.status in FOUND}
     assert "what rounding in float32 explains" in met["within_rounding_bound"].reason
     found = {m.property_name: m for m in certificate.mismatches}
     report = certificate.mismatches[0]
     assert "x bfloat16[" in report.text
     assert report.script.startswith("import ml_dtypes")
-    again = conformance.reports.certificate.Certificate.from_json(certificate.to_json())
+    again = Certificate.from_json(certificate.to_json())
     assert [m.headline for m in again.mismatches] == [m.headline for m in certificate.mismatches]
     for one in found.values():
         script = tmp_path / "again.py"
@@ -486,7 +485,7 @@ def test_a_bfloat16_backend_in_a_process_of_its_own_is_reported(truncating, tmp_
 
 
 def test_the_script_passes_once_it_rounds_to_nearest(truncating, tmp_path):
-    certificate = conformance.check(
+    certificate = gradoracle.check(
         truncating, operators=["linear"], seed=2, examples=60, stop_at_first_mismatch=True
     )
     (tmp_path / "truncating.py").write_text(TRUNCATES.replace(
@@ -496,7 +495,7 @@ def test_the_script_passes_once_it_rounds_to_nearest(truncating, tmp_path):
     script = tmp_path / "again.py"
     script.write_text(certificate.mismatches[0].script)
     subprocess.run([sys.executable, script], capture_output=True, check=True)
-    mended = conformance.check(truncating, operators=["linear"], seed=2, examples=60)
+    mended = gradoracle.check(truncating, operators=["linear"], seed=2, examples=60)
     assert mended.passed, mended.why_not
     assert mended.confinement["process"] == "a process of its own"
     assert "ml_dtypes" not in mended.confinement["modules"]
@@ -504,14 +503,14 @@ def test_the_script_passes_once_it_rounds_to_nearest(truncating, tmp_path):
 
 def test_a_bfloat16_answer_where_none_was_asked_for_is_told():
     backend = SimpleNamespace(relu=lambda z: z.astype(BFLOAT16), contract={"dtypes": ["float32"]})
-    certificate = conformance.check(backend, operators=["relu"], examples=3, seed=1)
+    certificate = gradoracle.check(backend, operators=["relu"], examples=3, seed=1)
     assert "relu: got dtype bfloat16, want float32" in certificate.mismatches[0].headline
 
 
 def test_limited_to_one_dtype_only_that_is_judged():
     backend = load("im2col")
     limit(backend, ["bfloat16"])
-    certificate = conformance.check(backend, operators=["sgd_step"], examples=10, seed=1)
+    certificate = gradoracle.check(backend, operators=["sgd_step"], examples=10, seed=1)
     backend.asked.close()
     assert certificate.passed
     assert {d for o in certificate.outcomes for d in o.calls} == {"bfloat16"}
@@ -524,6 +523,6 @@ def test_what_rounds_when_it_is_moved_is_not_called_exact():
         "x": np.array([[33, -32]], bfloat16), "weight": np.array([[7, -1]], bfloat16),
         "bias": np.array([1], bfloat16), "grad_output": np.array([[1]], bfloat16),
     }  # fmt: skip
-    backend = wrap("implementations.im2col")
+    backend = wrap("gradoracle.implementations.im2col")
     differences = PROPERTIES["finite_differences"]
     assert differences.check(backend, LINEAR, oracle.linear_grad_weight, call) == 0

@@ -8,10 +8,10 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from gradoracle.implementations import hostcuda
+from gradoracle.implementations.hostcuda import build
+from gradoracle.implementations.hostcuda.module import RawModule, _plain_kernels, _translated
 
-from implementations import hostcuda
-from implementations.hostcuda import build
-from implementations.hostcuda.module import RawModule, _plain_kernels, _translated
 from tests import faults
 from tests.faults import FAULTS
 
@@ -321,7 +321,7 @@ def test_translation_keeps_every_line_where_it_is():
 def test_without_a_compiler_one_sentence_says_so(tmp_path):
     code = """if True:
         import numpy
-        from implementations import hostcuda
+        from gradoracle.implementations import hostcuda
         kernel = hostcuda.RawKernel('extern "C" __global__ void f(int *x) {}', "f")
         kernel((1,), (1,), (numpy.zeros(1, int),))"""
     done = subprocess.run(
@@ -347,7 +347,7 @@ def test_a_header_that_changes_is_compiled_again(tmp_path):
 
 def test_a_mode_that_there_is_not_is_told():
     done = subprocess.run(
-        [sys.executable, "-c", "import implementations.hostcuda"],
+        [sys.executable, "-c", "import gradoracle.implementations.hostcuda"],
         cwd=ROOT, capture_output=True, text=True, check=False,
         env=os.environ | {"HOSTCUDA_MODE": "chekc"},
     )  # fmt: skip
@@ -374,7 +374,7 @@ def test_what_was_compiled_once_is_kept(monkeypatch, tmp_path):
 
 def test_it_stands_in_for_cupy():
     code = """if True:
-        import implementations.hostcuda as cupy
+        import gradoracle.implementations.hostcuda as cupy
         text = 'extern "C" __global__ void f(float *x) { x[threadIdx.x] += 1; }'
         kernel = cupy.RawKernel(text, "f")
         x = cupy.zeros(4, cupy.float32)

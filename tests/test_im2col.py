@@ -6,10 +6,9 @@ from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 import pytest
-
-import oracle
-from implementations import im2col
-from implementations.im2col import depthwise, plan
+from gradoracle import oracle
+from gradoracle.implementations import im2col
+from gradoracle.implementations.im2col import depthwise, plan
 
 BOTH = (im2col, oracle)
 KERNELS = 40  # of each way

@@ -8,20 +8,19 @@ import time
 from dataclasses import replace
 from pathlib import Path
 
+import gradoracle
 import numpy as np
 import pytest
+from gradoracle.conformance.backends.backend import FUNCTIONS
+from gradoracle.conformance.backends.caller import Look, Request
+from gradoracle.conformance.backends.isolation import start
+from gradoracle.conformance.backends.isolation.guardian import descendants
+from gradoracle.conformance.backends.isolation.isolated import Isolated, Limits, Unloadable, _ends
+from gradoracle.conformance.backends.registry import IN_PROCESS, Confinement, UnusableBackend, load
+from gradoracle.conformance.backends.stops import Stops
+from gradoracle.conformance.checking.check_run import HITS
+from gradoracle.conformance.runs.command import Order, certify, other_verdicts
 from rich.console import Console
-
-import conformance
-from conformance.backends.backend import FUNCTIONS
-from conformance.backends.caller import Look, Request
-from conformance.backends.isolation import start
-from conformance.backends.isolation.guardian import descendants
-from conformance.backends.isolation.isolated import Isolated, Limits, Unloadable, _ends
-from conformance.backends.registry import IN_PROCESS, Confinement, UnusableBackend, load
-from conformance.backends.stops import Stops
-from conformance.checking.check_run import HITS
-from conformance.runs.command import Order, certify, other_verdicts
 
 TIGHT = Limits(call=1, first=8, start=20, memory=2**30, processes=32)
 UNHURRIED = replace(TIGHT, call=20, first=20)
@@ -126,7 +125,7 @@ def test_what_computes_is_told_from_what_waits_on_a_busy_machine(isolated, crowd
 @pytest.mark.parametrize("name", VERDICTS)
 def test_verdict_has_its_minimal_call(name):
     before = ours()
-    certificate = conformance.check(
+    certificate = gradoracle.check(
         f"tests.misbehaving:{name}", operators=["conv2d"], examples=20, seed=1,
         confinement=Confinement(limits=limits(name)), stop_at_first_mismatch=True,
     )  # fmt: skip
@@ -139,7 +138,7 @@ def test_verdict_has_its_minimal_call(name):
 
 
 def test_a_backend_that_crashes_is_judged_to_the_end():
-    certificate = conformance.check(
+    certificate = gradoracle.check(
         "tests.misbehaving:segmentation_fault", operators=["conv2d"], examples=10, seed=1
     )
     judged = {
@@ -151,7 +150,7 @@ def test_a_backend_that_crashes_is_judged_to_the_end():
 
 
 def test_a_crash_is_the_crashing_function_s_alone():
-    certificate = conformance.check(
+    certificate = gradoracle.check(
         "tests.misbehaving:relu_beside_a_crash", operators=["relu"], examples=20, seed=1
     )
     assert {found.formula for found in certificate.mismatches} == {"relu_grad"}
@@ -159,7 +158,7 @@ def test_a_crash_is_the_crashing_function_s_alone():
 
 @pytest.mark.parametrize("confinement", [IN_PROCESS, Confinement()])
 def test_from_numpy_may_return_what_it_is_given(confinement):
-    certificate = conformance.check(
+    certificate = gradoracle.check(
         "tests.misbehaving:takes_arrays_as_they_are", operators=["relu"], examples=20, seed=1,
         confinement=confinement,
     )  # fmt: skip
@@ -178,7 +177,7 @@ def checked_within(limits, name, **options):
     backend = load(f"tests.misbehaving:{name}", Confinement(limits=limits))
     try:
         options = {"operators": ["relu"], "examples": 25, "seed": 1, **options}
-        return conformance.check(backend, **options), backend.asked.ends
+        return gradoracle.check(backend, **options), backend.asked.ends
     finally:
         backend.asked.close()
 
@@ -229,7 +228,7 @@ def test_a_call_is_made_smaller_under_the_limit_that_the_user_gave():
 
 
 def test_a_report_says_that_there_was_no_time_to_make_a_call_smaller(monkeypatch):
-    monkeypatch.setattr("conformance.checking.check_run.PATIENCE", 0.0)
+    monkeypatch.setattr("gradoracle.conformance.checking.check_run.PATIENCE", 0.0)
     certificate, ends = checked_within(BRIEF, "slow_beyond_40")
     (found,) = certificate.mismatches
     assert "  small call " in found.text
@@ -370,7 +369,7 @@ def test_an_import_that_goes_wrong_says_how(tmp_path, monkeypatch, text, reason)
 
 
 def test_what_a_fresh_process_answers_rightly_is_said_to_depend_on_calls_before():
-    certificate = conformance.check("tests.misbehaving:tires", operators=["conv2d"], seed=1)
+    certificate = gradoracle.check("tests.misbehaving:tires", operators=["conv2d"], seed=1)
     found = certificate.mismatches[0]
     said = " ".join(found.text.split())
     assert "alone, a fresh process was right" in said
@@ -395,9 +394,9 @@ def test_what_a_call_loaded_is_told_though_its_process_was_renewed(isolated):
 def test_nothing_is_left_when_the_suite_is_killed(tmp_path):
     script = """
 import os, sys, time
-from conformance.backends.backend import FUNCTIONS
-from conformance.backends.isolation.isolated import Isolated
-backend = Isolated("implementations.im2col", FUNCTIONS)
+from gradoracle.conformance.backends.backend import FUNCTIONS
+from gradoracle.conformance.backends.isolation.isolated import Isolated
+backend = Isolated("gradoracle.implementations.im2col", FUNCTIONS)
 backend.description
 print(os.getpid(), backend._guardian.pid, backend._worker.pid or 0, flush=True)
 time.sleep(100)
@@ -424,8 +423,8 @@ def _runs(pid):
 @pytest.mark.parametrize("name", ["im2col", "oracle"])
 def test_the_verdicts_are_those_of_this_process(name):
     options = {"operators": ["linear", "max_pool2d"], "examples": 12, "seed": 5}
-    here = conformance.check(name, confinement=IN_PROCESS, **options)
-    apart = conformance.check(name, **options)
+    here = gradoracle.check(name, confinement=IN_PROCESS, **options)
+    apart = gradoracle.check(name, **options)
     for certificate in (here, apart):
         for outcome in certificate.outcomes:
             outcome.seconds = 0
@@ -515,11 +514,11 @@ def test_the_end_of_a_process_is_waited_for_and_no_longer_than_asked(monkeypatch
 
 
 AHEAD = """
-from conformance.backends.isolation import start
+from gradoracle.conformance.backends.isolation import start
 started, count = start._started, []
 start._started = lambda: count.append(started()) or count[-1]
-import conformance
-conformance.check("implementations.im2col", operators=["relu"], examples=1)
+import gradoracle
+gradoracle.check("gradoracle.implementations.im2col", operators=["relu"], examples=1)
 assert len(count) == 1, len(count)
 """
 

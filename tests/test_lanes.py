@@ -5,16 +5,15 @@ from itertools import product
 
 import numpy as np
 import pytest
-
-import oracle
-from oracle.declaration import algebra
-from oracle.expected import truth as truth_module
-from oracle.expected.truth import ComposedTruth
-from oracle.float_formats import FORMATS, dtype_of
-from oracle.numbers import running_error_arrays
-from oracle.numbers.elementary import largest, total
-from oracle.numbers.running_error import Arithmetic, Estimate
-from oracle.numbers.running_error_arrays import Apart, Lanes
+from gradoracle import oracle
+from gradoracle.oracle.declaration import algebra
+from gradoracle.oracle.expected import truth as truth_module
+from gradoracle.oracle.expected.truth import ComposedTruth
+from gradoracle.oracle.float_formats import FORMATS, dtype_of
+from gradoracle.oracle.numbers import running_error_arrays
+from gradoracle.oracle.numbers.elementary import largest, total
+from gradoracle.oracle.numbers.running_error import Arithmetic, Estimate
+from gradoracle.oracle.numbers.running_error_arrays import Apart, Lanes
 
 POINTWISE = (
     oracle.sigmoid, oracle.sigmoid_grad, oracle.tanh, oracle.tanh_grad, oracle.leaky_relu,

@@ -5,12 +5,11 @@ import sys
 from pathlib import Path
 from types import SimpleNamespace
 
+import gradoracle
 import numpy as np
 import pytest
-
-import conformance
-from conformance.backends.registry import wrap
-from conformance.drawing.memory_layouts import (
+from gradoracle.conformance.backends.registry import wrap
+from gradoracle.conformance.drawing.memory_layouts import (
     EXPANDED,
     LAYOUTS,
     PLACES,
@@ -20,10 +19,10 @@ from conformance.drawing.memory_layouts import (
     odd_strides,
     one_each,
 )
-from conformance.operators.loss import CROSS_ENTROPY
-from conformance.properties import PROPERTIES
-from conformance.properties.interface import _level
-from implementations import im2col
+from gradoracle.conformance.operators.loss import CROSS_ENTROPY
+from gradoracle.conformance.properties import PROPERTIES
+from gradoracle.conformance.properties.interface import _level
+from gradoracle.implementations import im2col
 
 SHAPES = [(), (1,), (5,), (2, 3), (1, 4), (3, 1, 2), (2, 1, 3, 4), (2, 4, 1, 3)]
 
@@ -154,7 +153,7 @@ def reads_the_weight_as_it_lies(x, weight, bias=None, **options):
 
 
 def checked(backend):
-    return conformance.check(backend, operators=["conv2d"], examples=60, seed=1)
+    return gradoracle.check(backend, operators=["conv2d"], examples=60, seed=1)
 
 
 def test_arrays_of_its_own_kind_are_laid_so_too():
@@ -193,7 +192,7 @@ def test_a_script_lays_arrays_that_cannot_be_viewed_backwards_as_the_check_does(
 ):
     (tmp_path / "refuses_backwards.py").write_text(REFUSES_BACKWARDS)
     monkeypatch.syspath_prepend(str(tmp_path))
-    certificate = conformance.check("refuses_backwards", operators=["relu"], examples=60, seed=1)
+    certificate = gradoracle.check("refuses_backwards", operators=["relu"], examples=60, seed=1)
     (found,) = certificate.mismatches
     assert "its from_numpy raised ValueError: at least one stride is negative" in found.headline
     run = subprocess.run(
@@ -241,7 +240,7 @@ def declines_backwards(z):
 
 
 def test_what_one_layout_is_declined_for_hides_no_other():
-    found = conformance.check(SimpleNamespace(relu=declines_backwards), examples=100, seed=1)
+    found = gradoracle.check(SimpleNamespace(relu=declines_backwards), examples=100, seed=1)
     assert [m.property_name for m in found.mismatches] == ["ignores_memory_layout"]
 
 
@@ -251,7 +250,7 @@ def test_what_is_declined_is_not_passed():
     )
     (outcome,) = (
         o
-        for o in conformance.check(backend, operators=["relu"], examples=100, seed=1).outcomes
+        for o in gradoracle.check(backend, operators=["relu"], examples=100, seed=1).outcomes
         if (o.formula, o.property_name) == ("relu", "ignores_memory_layout")
     )
     assert outcome.declined > 0
@@ -261,7 +260,7 @@ def test_pytorch_is_given_elements_in_order_where_it_would_read_address_0():
     """In a process of its own: PyTorch 2.13 ends it where channels lie together."""
     script = """
 import numpy as np
-from implementations import torch_reference as backend
+from gradoracle.implementations import torch_reference as backend
 x = np.ones((3, 2, 1, 2), np.float32).transpose(0, 3, 1, 2)
 weight, options = np.ones((3, 2, 2, 1), np.float32), {"stride": (3, 2), "padding": (0, 1)}
 arrays = backend.from_numpy(x), backend.from_numpy(weight)

@@ -2,22 +2,21 @@
 
 from dataclasses import replace
 
+import gradoracle
 import numpy as np
 import pytest
-
-import conformance
-import oracle
-from conformance.backends.isolation.isolated import available
-from conformance.backends.registry import IN_PROCESS, ISOLATED, wrap
-from conformance.checking.check_run import examine
-from conformance.checking.self_test import MANY, blindness
-from conformance.drawing.values import EXACT
-from conformance.operators.linear import LINEAR
-from conformance.properties import PROPERTIES, comparison
-from conformance.reports.certificate import UNCLAIMED
-from conformance.runs.certify import checks
-from implementations import im2col
-from oracle.expected.truth import truth
+from gradoracle import oracle
+from gradoracle.conformance.backends.isolation.isolated import available
+from gradoracle.conformance.backends.registry import IN_PROCESS, ISOLATED, wrap
+from gradoracle.conformance.checking.check_run import examine
+from gradoracle.conformance.checking.self_test import MANY, blindness
+from gradoracle.conformance.drawing.values import EXACT
+from gradoracle.conformance.operators.linear import LINEAR
+from gradoracle.conformance.properties import PROPERTIES, comparison
+from gradoracle.conformance.reports.certificate import UNCLAIMED
+from gradoracle.conformance.runs.certify import checks
+from gradoracle.implementations import im2col
+from gradoracle.oracle.expected.truth import truth
 
 
 def accepts_everything(*arguments, **options):
@@ -30,28 +29,34 @@ def nothing_is_wrong(backend, formula, call, got):
 
 
 BROKEN = {
-    "conformance.properties.expected.require_truth": (
+    "gradoracle.conformance.properties.expected.require_truth": (
         accepts_everything, {"matches_oracle", "within_rounding_bound"},
     ),
-    "conformance.properties.comparison.verdict": (
+    "gradoracle.conformance.properties.comparison.verdict": (
         nothing_is_wrong, {"matches_oracle", "within_rounding_bound"},
     ),
-    "conformance.properties.identities.require_close": (
+    "gradoracle.conformance.properties.identities.require_close": (
         accepts_everything, {"linear", "batch_independent"},
     ),
-    "conformance.properties.references.require_close": (accepts_everything, {"matches_torch"}),
-    "conformance.properties.interface.is_same": (
+    "gradoracle.conformance.properties.references.require_close": (
+        accepts_everything, {"matches_torch"},
+    ),
+    "gradoracle.conformance.properties.interface.is_same": (
         lambda one, other: True, {"ignores_memory_layout"},
     ),
-    "conformance.backends.backend.is_same": (lambda one, other: True, {"leaves_inputs_unchanged"}),
-    "conformance.backends.backend.Backend.refuses": (
+    "gradoracle.conformance.backends.backend.is_same": (
+        lambda one, other: True, {"leaves_inputs_unchanged"},
+    ),
+    "gradoracle.conformance.backends.backend.Backend.refuses": (
         lambda self, formula, call, layout="": (True, ""), {"rejects_bad_arguments"},
     ),
-    "conformance.properties.scale.require_layer": (accepts_everything, {"holds_at_scale"}),
-    "conformance.properties.special_values.require_truth": (
+    "gradoracle.conformance.properties.scale.require_layer": (
+        accepts_everything, {"holds_at_scale"},
+    ),
+    "gradoracle.conformance.properties.special_values.require_truth": (
         accepts_everything, {"propagates_non_finite", "keeps_subnormals"},
     ),
-    "conformance.properties.slopes.inner": (lambda *a: 0, {"gradient_is_the_slope"}),
+    "gradoracle.conformance.properties.slopes.inner": (lambda *a: 0, {"gradient_is_the_slope"}),
 }  # fmt: skip
 
 
@@ -75,7 +80,7 @@ def test_a_judge_that_is_slightly_too_kind_is_told(monkeypatch):
         return found._replace(wrong=found.wrong & ~near)
 
     monkeypatch.setattr(comparison, "verdict", kind)
-    certificate = conformance.check(im2col, operators=["linear"], examples=100, seed=1)
+    certificate = gradoracle.check(im2col, operators=["linear"], examples=100, seed=1)
     assert "matches_oracle" in {
         o.property_name for o in certificate.outcomes if o.status == "blind"
     }
@@ -88,7 +93,7 @@ def test_a_judge_that_is_slightly_too_kind_is_told(monkeypatch):
 def test_every_check_of_a_right_backend_rejects_what_is_planted(operator, confinement):
     if confinement is ISOLATED and not available():
         pytest.skip("this system cannot isolate")
-    certificate = conformance.check(
+    certificate = gradoracle.check(
         "im2col", operators=[operator], examples=10, seed=2, confinement=confinement
     )
     assert certificate.passed
@@ -104,7 +109,7 @@ def test_where_few_calls_were_judged_a_lie_that_fits_says_nothing():
 
 
 def test_what_is_printed_counts_them():
-    certificate = conformance.check(im2col, operators=["relu"], examples=20, seed=1)
+    certificate = gradoracle.check(im2col, operators=["relu"], examples=20, seed=1)
     assert f"planted wrong answers: {sum(o.planted for o in certificate.outcomes)} rejected" in (
         certificate.text()
     )

@@ -8,12 +8,12 @@ from types import SimpleNamespace
 
 import numpy as np
 import pytest
+from gradoracle.conformance.backends.registry import wrap
+from gradoracle.conformance.checking.check_run import examine
+from gradoracle.conformance.operators import OPERATORS
+from gradoracle.conformance.properties import PROPERTIES
+from gradoracle.implementations import im2col as good
 
-from conformance.backends.registry import wrap
-from conformance.checking.check_run import examine
-from conformance.operators import OPERATORS
-from conformance.properties import PROPERTIES
-from implementations import im2col as good
 from tests.planted import FAULTS
 from tests.planted.fault import family
 
@@ -237,8 +237,10 @@ UNEXPLAINED = (
 @pytest.fixture(autouse=True)
 def not_minimised(monkeypatch):
     """Let no counterexample be made small, which takes longer than to name what explains it."""
-    monkeypatch.setattr("conformance.checking.check_run.smallest_sizes", lambda *_: None)
-    monkeypatch.setattr("conformance.checking.check_run.simplest_numbers", lambda *_: None)
+    monkeypatch.setattr("gradoracle.conformance.checking.check_run.smallest_sizes", lambda *_: None)
+    monkeypatch.setattr(
+        "gradoracle.conformance.checking.check_run.simplest_numbers", lambda *_: None
+    )
 
 
 def looks_like(backend, function):

@@ -2,18 +2,18 @@
 
 import numpy as np
 import pytest
+from gradoracle.conformance.backends.mismatch import Mismatch
+from gradoracle.conformance.backends.registry import wrap
+from gradoracle.conformance.checking.check_run import Examination, examine
+from gradoracle.conformance.checking.shrinking import simplest_numbers, smallest_sizes
+from gradoracle.conformance.operators.arrays import shape_of
+from gradoracle.conformance.operators.conv2d import CONV2D
+from gradoracle.conformance.operators.conv2d import PLAIN as PLAIN_SIZES
+from gradoracle.conformance.properties import PROPERTIES
+from gradoracle.conformance.runs.certify import checks
+from gradoracle.implementations import im2col
+from gradoracle.oracle.formulas.conv2d import conv2d
 
-from conformance.backends.mismatch import Mismatch
-from conformance.backends.registry import wrap
-from conformance.checking.check_run import Examination, examine
-from conformance.checking.shrinking import simplest_numbers, smallest_sizes
-from conformance.operators.arrays import shape_of
-from conformance.operators.conv2d import CONV2D
-from conformance.operators.conv2d import PLAIN as PLAIN_SIZES
-from conformance.properties import PROPERTIES
-from conformance.runs.certify import checks
-from implementations import im2col
-from oracle.formulas.conv2d import conv2d
 from tests.planted.conv2d import FAULTS
 
 PLAIN = {"stride": [1, 1], "padding": [0, 0], "dilation": [1, 1], "groups": 1}

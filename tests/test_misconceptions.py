@@ -4,14 +4,13 @@ from types import SimpleNamespace
 
 import numpy as np
 import pytest
-
-from conformance.backends.registry import wrap
-from conformance.checking.check_run import examine
-from conformance.misconceptions import MISCONCEPTIONS
-from conformance.operators import OPERATORS
-from conformance.properties import PROPERTIES
-from implementations import im2col
-from oracle.declaration import argument_names, output_of
+from gradoracle.conformance.backends.registry import wrap
+from gradoracle.conformance.checking.check_run import examine
+from gradoracle.conformance.misconceptions import MISCONCEPTIONS
+from gradoracle.conformance.operators import OPERATORS
+from gradoracle.conformance.properties import PROPERTIES
+from gradoracle.implementations import im2col
+from gradoracle.oracle.declaration import argument_names, output_of
 
 GOOD = {name: getattr(im2col, name) for name in im2col.__all__}
 FORMULAS = {f.__name__: (o, f) for o in OPERATORS for f in o.formulas}
@@ -59,8 +58,10 @@ def completed(call, formula):
 @pytest.fixture
 def not_minimised(monkeypatch):
     """Let no counterexample be made small, which takes longer than to name what explains it."""
-    monkeypatch.setattr("conformance.checking.check_run.smallest_sizes", lambda *_: None)
-    monkeypatch.setattr("conformance.checking.check_run.simplest_numbers", lambda *_: None)
+    monkeypatch.setattr("gradoracle.conformance.checking.check_run.smallest_sizes", lambda *_: None)
+    monkeypatch.setattr(
+        "gradoracle.conformance.checking.check_run.simplest_numbers", lambda *_: None
+    )
 
 
 @pytest.mark.usefixtures("not_minimised")

@@ -4,11 +4,10 @@ import itertools
 
 import numpy as np
 import pytest
-
-import oracle
-from oracle.expected import random_projection
-from oracle.expected.random_projection import Options
-from oracle.shapes import conv2d_shapes
+from gradoracle import oracle
+from gradoracle.oracle.expected import random_projection
+from gradoracle.oracle.expected.random_projection import Options
+from gradoracle.oracle.shapes import conv2d_shapes
 
 GEOMETRIES = [  # images, groups, depth, multiplier, sides, taps, stride, padding, dilation
     (1, 1, 1, 1, (1, 1), (1, 1), (1, 1), (0, 0), (1, 1)),

@@ -3,18 +3,17 @@
 from collections import Counter
 from types import SimpleNamespace
 
+import gradoracle
 import numpy as np
 import pytest
-
-import conformance
-import oracle
-from conformance.checking.strategies import draw
-from conformance.operators.network import LAYERS, NETWORK
-from implementations import im2col
-from oracle.chains.network import backward, forward
-from oracle.chains.propagation import Bounded, Propagation, Undecided
-from oracle.declaration import evaluate, is_data
-from oracle.formulas.max_pool2d import max_pool2d_indices, max_pool2d_values
+from gradoracle import oracle
+from gradoracle.conformance.checking.strategies import draw
+from gradoracle.conformance.operators.network import LAYERS, NETWORK
+from gradoracle.implementations import im2col
+from gradoracle.oracle.chains.network import backward, forward
+from gradoracle.oracle.chains.propagation import Bounded, Propagation, Undecided
+from gradoracle.oracle.declaration import evaluate, is_data
+from gradoracle.oracle.formulas.max_pool2d import max_pool2d_indices, max_pool2d_values
 
 GOOD = {name: getattr(im2col, name) for name in im2col.__all__}
 STYLES = {style.name: style for style in NETWORK.styles.floats}
@@ -128,7 +127,7 @@ def test_equal_exact_maxima_are_decided_unless_the_contract_leaves_them_open():
 
 def check(**replaced):
     backend = SimpleNamespace(**{**GOOD, **replaced})
-    return conformance.check(backend, operators=["network_backward"], seed=1)
+    return gradoracle.check(backend, operators=["network_backward"], seed=1)
 
 
 def averages_once_more():
@@ -149,7 +148,7 @@ def averages_once_more():
 def test_a_fault_that_only_the_chain_shows_is_caught_and_told():
     alone = SimpleNamespace(**{**GOOD, **averages_once_more()})
     single = ["conv2d", "cross_entropy"]
-    assert conformance.check(alone, operators=single, examples=20, seed=1).passed
+    assert gradoracle.check(alone, operators=single, examples=20, seed=1).passed
     found = check(**averages_once_more()).mismatches
     assert {m.property_name for m in found} == {"network_backward", "network_matches_torch"}
     assert "dE/dweight" in found[0].headline
@@ -188,7 +187,7 @@ def test_consistent_faults_are_the_slopes_to_see():
 def test_a_backend_without_some_activations_and_indices_is_judged_on_the_rest():
     few = {n: f for n, f in GOOD.items() if not n.startswith(("tanh", "sigmoid", "avg_pool2d"))}
     del few["max_pool2d_grad_input"]
-    certificate = conformance.check(
+    certificate = gradoracle.check(
         SimpleNamespace(**few), operators=["network_backward"], examples=200, seed=1
     )
     assert certificate.passed, certificate.why_not
@@ -197,14 +196,14 @@ def test_a_backend_without_some_activations_and_indices_is_judged_on_the_rest():
 
 def test_a_backend_without_a_loss_has_no_network():
     few = {n: f for n, f in GOOD.items() if not n.startswith("cross_entropy")}
-    outcomes = conformance.check(SimpleNamespace(**few), operators=["network_backward"]).outcomes
+    outcomes = gradoracle.check(SimpleNamespace(**few), operators=["network_backward"]).outcomes
     assert {o.status for o in outcomes} == {"not claimed"}
 
 
 def test_lenet_learns():
     pytest.importorskip("sklearn")
-    from conformance.backends.registry import load
-    from conformance.examples.lenet import Digits, load_digits, train
+    from gradoracle.conformance.backends.registry import load
+    from gradoracle.conformance.examples.lenet import Digits, load_digits, train
 
     learned, tested = load_digits()
     assert learned.images.shape == (1437, 1, 8, 8)
@@ -217,7 +216,7 @@ def test_lenet_learns():
 def test_lenet_without_scikit_learn_names_the_extra(monkeypatch):
     import sys
 
-    from conformance.examples.lenet import load_digits
+    from gradoracle.conformance.examples.lenet import load_digits
 
     monkeypatch.setitem(sys.modules, "sklearn.datasets", None)
     with pytest.raises(ImportError, match=r"pip install 'gradoracle\[examples\]'"):

@@ -5,18 +5,17 @@ from types import SimpleNamespace
 
 import numpy as np
 import pytest
-
-from conformance.backends import backend as backends
-from conformance.backends import registry
-from conformance.backends.registry import wrap
-from conformance.checking.check_run import examine
-from conformance.drawing.values import normal, small_integers, styles
-from conformance.operators import arrays
-from conformance.operators.record import Arguments, Operator, Styles
-from conformance.properties import PROPERTIES
-from oracle.compiled_loops import run
-from oracle.declaration import composed
-from oracle.numbers.elementary import exp, log
+from gradoracle.conformance.backends import backend as backends
+from gradoracle.conformance.backends import registry
+from gradoracle.conformance.backends.registry import wrap
+from gradoracle.conformance.checking.check_run import examine
+from gradoracle.conformance.drawing.values import normal, small_integers, styles
+from gradoracle.conformance.operators import arrays
+from gradoracle.conformance.operators.record import Arguments, Operator, Styles
+from gradoracle.conformance.properties import PROPERTIES
+from gradoracle.oracle.compiled_loops import run
+from gradoracle.oracle.declaration import composed
+from gradoracle.oracle.numbers.elementary import exp, log
 
 
 def _each(out, function, *arrays):

@@ -5,17 +5,17 @@ from types import SimpleNamespace
 
 import numpy as np
 import pytest
+from gradoracle import oracle
+from gradoracle.conformance.backends.registry import wrap
+from gradoracle.conformance.checking.check_run import examine
+from gradoracle.conformance.operators import OPERATORS
+from gradoracle.conformance.operators.variations import drawn
+from gradoracle.conformance.runs.certify import checks
+from gradoracle.implementations import im2col
+from gradoracle.oracle.declaration import Multilinear, algebra, argument_names, ask
+from gradoracle.oracle.expected.non_finite import with_finite
+from gradoracle.oracle.expected.truth import truth
 
-import oracle
-from conformance.backends.registry import wrap
-from conformance.checking.check_run import examine
-from conformance.operators import OPERATORS
-from conformance.operators.variations import drawn
-from conformance.runs.certify import checks
-from implementations import im2col
-from oracle.declaration import Multilinear, algebra, argument_names, ask
-from oracle.expected.non_finite import with_finite
-from oracle.expected.truth import truth
 from tests.planted import FAULTS
 
 CONVOLUTION = {"stride": (1, 1), "padding": (0, 0), "dilation": (1, 1), "groups": 1}

@@ -4,9 +4,8 @@ import math
 
 import numpy as np
 import pytest
-
-import oracle
-from oracle.numbers.high_precision import context, precise
+from gradoracle import oracle
+from gradoracle.oracle.numbers.high_precision import context, precise
 
 NAN, INF = float("nan"), float("inf")
 SMOOTH = (oracle.sigmoid, oracle.tanh)

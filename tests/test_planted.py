@@ -8,13 +8,13 @@ fault.
 
 from collections import Counter
 
+import gradoracle
 import numpy as np
 import pytest
+from gradoracle.conformance.backends.backend import FUNCTIONS
+from gradoracle.conformance.reports.certificate import FoundMismatch
+from gradoracle.implementations import im2col
 
-import conformance
-from conformance.backends.backend import FUNCTIONS
-from conformance.reports.certificate import FoundMismatch
-from implementations import im2col
 from tests.planted import CONTROLS, FAULTS, GAPS
 from tests.planted.fault import family
 
@@ -75,13 +75,13 @@ def verdicts_only(monkeypatch):
         del unsteady
         return FoundMismatch("", "", exam.broken[1].headline, "")
 
-    monkeypatch.setattr("conformance.checking.check_run.Examination.reported", reported)
+    monkeypatch.setattr("gradoracle.conformance.checking.check_run.Examination.reported", reported)
 
 
 def is_caught(fault, seed):
     """Whether there is a mismatch at the default number of examples: alone, or else in company."""
     for backend in (fault.alone(), fault.backend()):
-        certificate = conformance.check(
+        certificate = gradoracle.check(
             backend, operators=[family(fault.function)[0]], seed=seed, stop_at_first_mismatch=True
         )
         if certificate.mismatches:
@@ -98,14 +98,14 @@ def test_fault_is_caught_at_the_default_number_of_examples(planted):
 @pytest.mark.parametrize("name", sorted(FAULTS)[::40])
 def test_report_is_written_whatever_the_fault(name):
     fault = FAULTS[name]
-    certificate = conformance.check(fault.alone(), seed=6, stop_at_first_mismatch=True)
+    certificate = gradoracle.check(fault.alone(), seed=6, stop_at_first_mismatch=True)
     (found,) = certificate.mismatches
     assert found.headline
     assert found.text.startswith("SimpleNamespace")
 
 
 def require_right(control, seed, examples):
-    certificate = conformance.check(
+    certificate = gradoracle.check(
         control.backend(), operators=[family(control.function)[0]], seed=seed, examples=examples
     )
     assert not certificate.mismatches, certificate.mismatches[0].headline

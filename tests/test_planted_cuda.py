@@ -3,11 +3,11 @@
 from collections import Counter
 from types import SimpleNamespace
 
+import gradoracle
 import pytest
+from gradoracle.implementations import cupy_kernels, hostcuda
+from gradoracle.implementations.cupy_kernels import algorithms, machine
 
-import conformance
-from implementations import cupy_kernels, hostcuda
-from implementations.cupy_kernels import algorithms, machine
 from tests.planted.cuda import FAULTS
 
 FUNCTIONS = {name: getattr(cupy_kernels, name) for name in cupy_kernels.__all__}
@@ -41,7 +41,7 @@ def plant(monkeypatch):
 def judged(fault, **more):
     of = SimpleNamespace(**FUNCTIONS, contract={"dtypes": ["float32"]})
     with hostcuda.checking("forward"), algorithms.only(fault.only):
-        return conformance.check(
+        return gradoracle.check(
             of, operators=[fault.operator], seed=3, stop_at_first_mismatch=True, **more
         )
 

@@ -12,13 +12,13 @@ from itertools import product
 
 import numpy as np
 import pytest
+from gradoracle import oracle
+from gradoracle.implementations import im2col
+from gradoracle.oracle.declaration import ask, evaluate
+from gradoracle.oracle.document_forms.forms import FORMS
+from gradoracle.oracle.formulas.max_pool2d import max_pool2d_values
+from gradoracle.oracle.shapes import conv_transpose2d_shapes, pool_shape, pool_windows
 
-import oracle
-from implementations import im2col
-from oracle.declaration import ask, evaluate
-from oracle.document_forms.forms import FORMS
-from oracle.formulas.max_pool2d import max_pool2d_values
-from oracle.shapes import conv_transpose2d_shapes, pool_shape, pool_windows
 from tests.calls import POOLING
 
 ALONG = {"height": 0, "width": 1}
@@ -161,7 +161,7 @@ def test_pytorch_averages_where_the_protocol_does(along, torch):
 
 @pytest.mark.parametrize("along", ALONG)
 def test_the_backend_of_pytorch_refuses_what_pytorch_takes_too_much(along, torch):
-    from implementations import torch_reference
+    from gradoracle.implementations import torch_reference
 
     for i, side in enumerate(sides(MOST)):
         if 2 * side[3] > side[1]:

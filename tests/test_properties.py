@@ -5,26 +5,26 @@ from types import SimpleNamespace
 
 import numpy as np
 import pytest
+from gradoracle import oracle
+from gradoracle.conformance.backends.mismatch import Mismatch
+from gradoracle.conformance.backends.registry import wrap
+from gradoracle.conformance.checking.check_run import examine
+from gradoracle.conformance.drawing.invalid_calls import bad_calls
+from gradoracle.conformance.drawing.values import EXACT, FLOATS, INTEGERS
+from gradoracle.conformance.operators import OPERATORS
+from gradoracle.conformance.operators.conv2d import CONV2D
+from gradoracle.conformance.operators.conv_transpose2d import CONV_TRANSPOSE2D
+from gradoracle.conformance.operators.linear import LINEAR
+from gradoracle.conformance.operators.max_pool2d import MAX_POOL2D
+from gradoracle.conformance.properties import PROPERTIES, NotJudged, slopes, symmetries
+from gradoracle.conformance.reports import reproducer
+from gradoracle.conformance.runs.certify import checks
+from gradoracle.implementations import im2col
+from gradoracle.oracle.declaration import argument_names, evaluate
+from gradoracle.oracle.expected.exact import MultilinearTruth
+from gradoracle.oracle.expected.truth import truth
+from gradoracle.oracle.formulas.max_pool2d import max_pool2d_indices, max_pool2d_values
 
-import oracle
-from conformance.backends.mismatch import Mismatch
-from conformance.backends.registry import wrap
-from conformance.checking.check_run import examine
-from conformance.drawing.invalid_calls import bad_calls
-from conformance.drawing.values import EXACT, FLOATS, INTEGERS
-from conformance.operators import OPERATORS
-from conformance.operators.conv2d import CONV2D
-from conformance.operators.conv_transpose2d import CONV_TRANSPOSE2D
-from conformance.operators.linear import LINEAR
-from conformance.operators.max_pool2d import MAX_POOL2D
-from conformance.properties import PROPERTIES, NotJudged, slopes, symmetries
-from conformance.reports import reproducer
-from conformance.runs.certify import checks
-from implementations import im2col
-from oracle.declaration import argument_names, evaluate
-from oracle.expected.exact import MultilinearTruth
-from oracle.expected.truth import truth
-from oracle.formulas.max_pool2d import max_pool2d_indices, max_pool2d_values
 from tests.calls import CALLS, random_calls
 from tests.planted import FAULTS
 from tests.planted.conv2d import backend

@@ -10,19 +10,26 @@ import time
 from pathlib import Path
 
 import pytest
+from gradoracle.conformance.backends.interrupts import heeded, noted
+from gradoracle.conformance.backends.registry import IN_PROCESS, ISOLATED, load
+from gradoracle.conformance.operators import OPERATORS
+from gradoracle.conformance.reports.certificate import Outcome
+from gradoracle.conformance.runs.journal import (
+    SETTLED,
+    Journal,
+    JournalError,
+    read,
+    resumed,
+    settled,
+)
 
-from conformance.backends.interrupts import heeded, noted
-from conformance.backends.registry import IN_PROCESS, ISOLATED, load
-from conformance.operators import OPERATORS
-from conformance.reports.certificate import Outcome
-from conformance.runs.journal import SETTLED, Journal, JournalError, read, resumed, settled
 from tests.test_isolation import ours
 
 ROOT = Path(__file__).parent.parent
 WRONG = """
 import time
-from implementations import im2col
-from implementations.im2col import linear, relu, relu_grad, sigmoid
+from gradoracle.implementations import im2col
+from gradoracle.implementations.im2col import linear, relu, relu_grad, sigmoid
 def sigmoid_grad(grad_output, z):
     time.sleep(0.002)
     return im2col.sigmoid_grad(grad_output, z)
@@ -213,7 +220,7 @@ def test_what_certify_began_pytest_ends(certify, folder, journal):
     arguments = ("certify", "wrong", "--profile", "quick", "--seed", "9", "--certificate")
     environment = os.environ | {"PYTHONPATH": str(ROOT)}
     subprocess.run(
-        [sys.executable, "-m", "conformance.cli", *arguments, "whole.json"],
+        [sys.executable, "-m", "gradoracle", *arguments, "whole.json"],
         cwd=folder, check=False, env=environment, capture_output=True,
     )  # fmt: skip
     text = journal.read_bytes()

@@ -9,17 +9,17 @@ from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
+from gradoracle.conformance.pytest_plugin import hooks
+from gradoracle.conformance.runs.certify import checks
 
-from conformance.pytest_plugin import hooks
-from conformance.runs.certify import checks
 from tests.plugin import PLUGIN
 
 ROOT = Path(__file__).parent.parent
 
 # Backends of conv2d alone: what else there is, is not claimed.
-CONV2D = "from implementations.im2col import conv2d, conv2d_grad_weight"
+CONV2D = "from gradoracle.implementations.im2col import conv2d, conv2d_grad_weight"
 FLIPPED = f"""
-from implementations import im2col
+from gradoracle.implementations import im2col
 {CONV2D}, conv2d_grad_bias
 def conv2d_grad_input(grad_output, weight, **options):
     return im2col.conv2d_grad_input(grad_output, weight[:, :, ::-1, ::-1], **options)
@@ -29,7 +29,7 @@ DECLINES = f"""
 def conv2d_grad_bias(grad_output):
     raise NotImplementedError("no bias yet")
 """
-FORWARD_ONLY = "from implementations.im2col import conv2d"
+FORWARD_ONLY = "from gradoracle.implementations.im2col import conv2d"
 NOTHING = "x = 1"
 UNIMPORTABLE = "import a_library_that_is_not_there"
 NO_TORCH = """
@@ -192,7 +192,7 @@ def conv2d_grad_bias(grad_output):
 """
 WARNS = f"""
 import warnings
-from implementations import im2col
+from gradoracle.implementations import im2col
 {CONV2D}, conv2d_grad_bias
 def conv2d(*arrays, **options):
     warnings.warn("slow path", RuntimeWarning)
@@ -285,7 +285,7 @@ def test_other_sessions_do_not_meet_our_options(run, tmp_path):
     )
     (tmp_path / "test_theirs.py").write_text(
         "import sys\ndef test_it(request):\n    assert request.config.getoption('--seed') == 'x'\n"
-        "    assert 'conformance.pytest_plugin.hooks' not in sys.modules"
+        "    assert 'gradoracle.conformance.pytest_plugin.hooks' not in sys.modules"
     )
     result = run("--seed", "x", *PLUGIN, path=str(tmp_path / "test_theirs.py"))
     assert result.returncode == 0, result.stdout + result.stderr

@@ -3,9 +3,9 @@
 import re
 from pathlib import Path
 
-from conformance.backends.contract import POLICIES
-from conformance.properties import PROPERTIES
-from conformance.runs.certify import checks
+from gradoracle.conformance.backends.contract import POLICIES
+from gradoracle.conformance.properties import PROPERTIES
+from gradoracle.conformance.runs.certify import checks
 
 README = (Path(__file__).parent.parent / "README.md").read_text("utf-8")
 

@@ -4,12 +4,11 @@ import subprocess
 import sys
 from types import ModuleType, SimpleNamespace
 
+import gradoracle
 import pytest
-
-import conformance
-from conformance.backends import registry
-from conformance.backends.backend import FUNCTIONS
-from conformance.backends.registry import (
+from gradoracle.conformance.backends import registry
+from gradoracle.conformance.backends.backend import FUNCTIONS
+from gradoracle.conformance.backends.registry import (
     IN_PROCESS,
     Confinement,
     UnknownBackend,
@@ -102,12 +101,14 @@ def test_backend_that_cannot_be_used_says_why_in_one_line(modules, text, reason)
 
 def test_missing_attribute_of_a_path():
     with pytest.raises(UnusableBackend, match="has no attribute 'nothing'"):
-        load("implementations.im2col:nothing")
+        load("gradoracle.implementations.im2col:nothing")
 
 
 def test_a_missing_extra_is_named(monkeypatch):
     monkeypatch.setitem(__import__("sys").modules, "torch", None)
-    monkeypatch.delitem(__import__("sys").modules, "implementations.torch_reference", raising=False)
+    monkeypatch.delitem(
+        __import__("sys").modules, "gradoracle.implementations.torch_reference", raising=False
+    )
     for confinement in (IN_PROCESS, Confinement(forbidden=("torch",))):
         with pytest.raises(UnusableBackend, match=r"pip install 'gradoracle\[torch\]'"):
             load("torch", confinement)
@@ -117,7 +118,8 @@ def test_a_name_that_two_packages_take_is_nobodys(monkeypatch):
     entries = [
         SimpleNamespace(name=name, value=value, dist=SimpleNamespace(name=dist, version="1"))
         for name, value, dist in [
-            ("im2col", "evil.kernels", "evil"), ("fine", "implementations.im2col", "fine"),
+            ("im2col", "evil.kernels", "evil"),
+            ("fine", "gradoracle.implementations.im2col", "fine"),
             ("two", "a.b", "one"), ("two", "c.d", "other"),
         ]
     ]  # fmt: skip
@@ -131,7 +133,7 @@ def test_a_name_that_two_packages_take_is_nobodys(monkeypatch):
 
 
 def test_an_entry_point_of_no_distribution_is_not_ours(monkeypatch):
-    ghost = SimpleNamespace(name="ghost", value="implementations.im2col", dist=None)
+    ghost = SimpleNamespace(name="ghost", value="gradoracle.implementations.im2col", dist=None)
     monkeypatch.setattr(registry, "entry_points", lambda group: [ghost])
     assert load("ghost").origin == "unknown"
     assert load("im2col").origin == "gradoracle"
@@ -148,14 +150,14 @@ def test_an_object_whose_attributes_raise_is_unusable_in_one_line():
 
 
 def test_a_path_without_an_attribute_is_no_path():
-    with pytest.raises(UnknownBackend, match="no backend 'implementations.im2col:'"):
-        load("implementations.im2col:")
+    with pytest.raises(UnknownBackend, match="no backend 'gradoracle.implementations.im2col:'"):
+        load("gradoracle.implementations.im2col:")
 
 
 def test_objects_and_modules_are_wrapped():
-    from implementations import im2col
+    from gradoracle.implementations import im2col
 
-    assert wrap(im2col).name == "implementations.im2col"
+    assert wrap(im2col).name == "gradoracle.implementations.im2col"
     thing = wrap(SimpleNamespace(conv2d=print))
     assert thing.name == "SimpleNamespace"
     assert thing.functions == ("conv2d",)
@@ -195,7 +197,7 @@ def kernels(tmp_path, monkeypatch):
 
 def test_a_file_of_python_is_a_backend_and_imports_what_lies_beside_it(kernels):
     for name in ("./sub/my-kernels.py", str(kernels / "my-kernels.py")):
-        certificate = conformance.check(name, operators=["relu"], examples=10, seed=1)
+        certificate = gradoracle.check(name, operators=["relu"], examples=10, seed=1)
         assert certificate.passed, certificate.text()
         assert {"helper", "my-kernels"} <= certificate.confinement["modules"].keys()
         assert sorted(certificate.files) == ["helper.py", "my-kernels.py"]
@@ -204,7 +206,7 @@ def test_a_file_of_python_is_a_backend_and_imports_what_lies_beside_it(kernels):
 
 def test_the_script_of_a_file_of_python_runs_where_the_file_is(kernels):
     name = "sub/my-kernels.py:wrong"
-    certificate = conformance.check(name, operators=["relu"], examples=25, seed=1)
+    certificate = gradoracle.check(name, operators=["relu"], examples=25, seed=1)
     script = certificate.mismatches[0].script
     run = subprocess.run(
         [sys.executable, "-c", script], capture_output=True, text=True, check=False
@@ -249,7 +251,7 @@ def test_the_script_of_an_object_that_cannot_be_imported_asks_for_it():
     made = ModuleType("made_by_hand")
     exec("def relu(z): return z", made.__dict__)  # noqa: S102
     for backend in (made, SimpleNamespace(relu=lambda z: z)):
-        certificate = conformance.check(backend, operators=["relu"], examples=10, seed=1)
+        certificate = gradoracle.check(backend, operators=["relu"], examples=10, seed=1)
         script = certificate.mismatches[0].script
         assert "import made_by_hand" not in script
         kind = certificate.backend
@@ -257,6 +259,6 @@ def test_the_script_of_an_object_that_cannot_be_imported_asks_for_it():
         assert line in script
         with pytest.raises(AssertionError):
             exec(script.replace("backend = ...", ""), {"backend": backend})  # noqa: S102
-    from implementations import im2col
+    from gradoracle.implementations import im2col
 
-    assert wrap(im2col, "by another name").path == "implementations.im2col"
+    assert wrap(im2col, "by another name").path == "gradoracle.implementations.im2col"

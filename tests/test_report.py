@@ -5,17 +5,17 @@ import sys
 import textwrap
 
 import pytest
+from gradoracle.conformance.backends.registry import wrap
+from gradoracle.conformance.checking.check_run import examine
+from gradoracle.conformance.misconceptions import MISCONCEPTIONS
+from gradoracle.conformance.operators import OPERATORS
+from gradoracle.conformance.runs.certify import checks
 
-from conformance.backends.registry import wrap
-from conformance.checking.check_run import examine
-from conformance.misconceptions import MISCONCEPTIONS
-from conformance.operators import OPERATORS
-from conformance.runs.certify import checks
 from tests.planted.conv2d import FAULTS, backend
 
 FLIPPED = """\
-from implementations import im2col
-from implementations.im2col import conv2d, conv2d_grad_bias, conv2d_grad_weight
+from gradoracle.implementations import im2col
+from gradoracle.implementations.im2col import conv2d, conv2d_grad_bias, conv2d_grad_weight
 
 def conv2d_grad_input(grad_output, weight, **options):
     return im2col.conv2d_grad_input(grad_output, weight[:, :, ::-1, ::-1], **options)
@@ -36,7 +36,7 @@ flipped_kernels breaks matches_oracle
                 (001, fifth display: h = h' + p, kernel *not* flipped where dy is read at (h - p))
   looks like    the kernel is flipped, as 001's last display prints it: dY is read at (h-p, w-q)
                   already, so it flips twice (the forward pass is a cross-correlation)
-  again         pytest --pyargs conformance --backend flipped_kernels --seed 1 --hypothesis-profile
+  again         pytest --pyargs gradoracle.conformance --backend flipped_kernels --seed 1 --hypothesis-profile
                   quick -k flipped_kernels-conv2d_grad_input-matches_oracle
   script        needs NumPy and the backend only:
     import numpy as np
@@ -91,8 +91,8 @@ def test_script_fails_while_the_fault_is_there_and_passes_once_it_is_mended(flip
 
 
 WRONG = textwrap.dedent("""
-    from implementations import im2col as good
-    from implementations.im2col import *
+    from gradoracle.implementations import im2col as good
+    from gradoracle.implementations.im2col import *
     {}
 """)
 
@@ -194,14 +194,14 @@ def test_misconceptions_name_real_functions_and_differ():
 def test_the_line_to_repeat_it_repeats_it(flipped_kernels):
     text = mismatch("flipped_kernels", "conv2d_grad_input", "matches_oracle", 40).repro
     assert text == (
-        "python -c \"import conformance; print(conformance.check('flipped_kernels', seed=1, "
+        "python -c \"import gradoracle; print(gradoracle.check('flipped_kernels', seed=1, "
         'examples=40).text())"'
     )
     result = run(text.partition('"')[2].rstrip('"'), flipped_kernels)
     assert "NOT CERTIFIED" in result.stdout, result.stderr
     default = mismatch("flipped_kernels", "conv2d_grad_input", "matches_oracle", 300).repro
     assert default == (
-        "pytest --pyargs conformance --backend flipped_kernels --seed 1 "
+        "pytest --pyargs gradoracle.conformance --backend flipped_kernels --seed 1 "
         "-k flipped_kernels-conv2d_grad_input-matches_oracle"
     )
 

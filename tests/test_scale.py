@@ -6,26 +6,26 @@ from dataclasses import replace
 from math import prod
 from pathlib import Path
 
+import gradoracle
 import numpy as np
 import pytest
+from gradoracle import oracle
+from gradoracle.conformance.backends.registry import wrap
+from gradoracle.conformance.checking.check_run import examine
+from gradoracle.conformance.operators import OPERATORS
+from gradoracle.conformance.operators.network_layers import NETWORKS, layers
+from gradoracle.conformance.properties.scale import require_layer
+from gradoracle.conformance.runs.certify import checks
+from gradoracle.conformance.scale import workloads
+from gradoracle.conformance.scale.convolution import ROLES, column, read, terms
+from gradoracle.conformance.scale.data import NUMBERS, largest_sum, layer_call
+from gradoracle.conformance.scale.elements import chosen, exact, share_of_bound
+from gradoracle.conformance.scale.projection import fresh, wrong_element
+from gradoracle.implementations import im2col
+from gradoracle.implementations.im2col import correlation, windows
+from gradoracle.oracle.declaration import ask, evaluate, operands
+from gradoracle.oracle.expected.exact import MultilinearTruth
 
-import conformance
-import oracle
-from conformance.backends.registry import wrap
-from conformance.checking.check_run import examine
-from conformance.operators import OPERATORS
-from conformance.operators.network_layers import NETWORKS, layers
-from conformance.properties.scale import require_layer
-from conformance.runs.certify import checks
-from conformance.scale import workloads
-from conformance.scale.convolution import ROLES, column, read, terms
-from conformance.scale.data import NUMBERS, largest_sum, layer_call
-from conformance.scale.elements import chosen, exact, share_of_bound
-from conformance.scale.projection import fresh, wrong_element
-from implementations import im2col
-from implementations.im2col import correlation, windows
-from oracle.declaration import ask, evaluate, operands
-from oracle.expected.exact import MultilinearTruth
 from tests.planted.fault import backend
 from tests.planted.scale import FAULTS
 
@@ -99,7 +99,7 @@ def test_every_run_judges_few_products():
 @pytest.mark.parametrize("function", ["conv2d", "conv2d_grad_input", "conv2d_grad_weight"])
 def test_every_run_sees_columns_of_more_than_four_mib(function, monkeypatch):
     """Im2col, wrong where an image has several blocks: all but the first lie a row too high."""
-    monkeypatch.setattr("conformance.checking.check_run.PATIENCE", 5)
+    monkeypatch.setattr("gradoracle.conformance.checking.check_run.PATIENCE", 5)
 
     def wrong(*asked):
         for block in blocks(*asked):
@@ -305,7 +305,7 @@ def test_faults_of_large_layers_are_caught_and_shown(name, monkeypatch):
     planted = FAULTS[name]
     if not planted.small:
         monkeypatch.setattr(
-            "conformance.checking.check_run.PATIENCE", 15
+            "gradoracle.conformance.checking.check_run.PATIENCE", 15
         )  # seconds to look for a small call
     candidate = backend((planted.function,), **{planted.function: planted.wrong})
     judged = case(planted.function, planted.layer)
@@ -343,7 +343,7 @@ def replayed(script):
 
 
 LOADED = """
-from implementations import im2col as good
+from gradoracle.implementations import im2col as good
 from tests.planted.fault import backend
 from tests.planted.scale import FAULTS
 planted = FAULTS[{!r}]
@@ -383,7 +383,7 @@ def test_right_backends_pass(package, operator, formula, monkeypatch):
 
 
 def test_a_certificate_says_what_was_not_judged_at_scale():
-    certificate = conformance.check(im2col, operators=["linear"], examples=2, seed=1)
+    certificate = gradoracle.check(im2col, operators=["linear"], examples=2, seed=1)
     (outcome,) = [
         o for o in certificate.outcomes
         if (o.formula, o.property_name) == ("linear", "holds_at_scale")
@@ -402,7 +402,7 @@ def test_a_certificate_says_what_was_not_judged_at_scale():
 
 
 def test_a_layer_in_a_worker_is_judged_alike():
-    isolated = wrap("implementations.im2col")
+    isolated = wrap("gradoracle.implementations.im2col")
     assert isolated.isolated
     try:
         judged = case("conv2d_grad_weight", "ResNet-50 512x7² 3x3 -> 512")

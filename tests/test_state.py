@@ -8,21 +8,21 @@ from types import SimpleNamespace
 
 import numpy as np
 import pytest
-
-from conformance.backends.mismatch import Mismatch
-from conformance.backends.registry import wrap
-from conformance.checking.check_run import examine
-from conformance.operators import OPERATORS
-from conformance.operators.variations import (
+from gradoracle.conformance.backends.mismatch import Mismatch
+from gradoracle.conformance.backends.registry import wrap
+from gradoracle.conformance.checking.check_run import examine
+from gradoracle.conformance.operators import OPERATORS
+from gradoracle.conformance.operators.variations import (
     alone,
     drawn,
     places,
 )
-from conformance.properties import PROPERTIES
-from conformance.reports.certificate import FoundMismatch
-from conformance.runs.certify import checks
-from implementations import im2col as good
-from oracle.declaration import Chained, algebra, argument_names, ask, output_of
+from gradoracle.conformance.properties import PROPERTIES
+from gradoracle.conformance.reports.certificate import FoundMismatch
+from gradoracle.conformance.runs.certify import checks
+from gradoracle.implementations import im2col as good
+from gradoracle.oracle.declaration import Chained, algebra, argument_names, ask, output_of
+
 from tests.planted.fault import family
 
 
@@ -34,7 +34,7 @@ def _verdicts_only(monkeypatch):
         del unsteady
         return FoundMismatch("", "", exam.broken[1].headline, "")
 
-    monkeypatch.setattr("conformance.checking.check_run.Examination.reported", reported)
+    monkeypatch.setattr("gradoracle.conformance.checking.check_run.Examination.reported", reported)
 
 
 def functions():

@@ -11,28 +11,34 @@ from functools import cache
 from pathlib import Path
 from types import SimpleNamespace
 
+import gradoracle
 import jsonschema
 import numpy as np
 import pytest
+from gradoracle.conformance.backends.registry import IN_PROCESS, ISOLATED, UnknownBackend, load
+from gradoracle.conformance.checking import counterexample
+from gradoracle.conformance.checking.checks import checks
+from gradoracle.conformance.cli import app
+from gradoracle.conformance.operators import OPERATORS
+from gradoracle.conformance.reports import schema
+from gradoracle.conformance.reports.certificate import (
+    Certificate,
+    Outcome,
+    digest,
+    outcome_of,
+    scheme,
+)
+from gradoracle.conformance.runs import command, playback
+from gradoracle.conformance.runs.certify import certificate, run_check
+from gradoracle.conformance.runs.journal import Journal, JournalError, Journals, Kept, acts_in, read
 from typer.testing import CliRunner
 
-import conformance
-from conformance.backends.registry import IN_PROCESS, ISOLATED, UnknownBackend, load
-from conformance.checking import counterexample
-from conformance.checking.checks import checks
-from conformance.cli import app
-from conformance.operators import OPERATORS
-from conformance.reports import schema
-from conformance.reports.certificate import Certificate, Outcome, digest, outcome_of, scheme
-from conformance.runs import command, playback
-from conformance.runs.certify import certificate, run_check
-from conformance.runs.journal import Journal, JournalError, Journals, Kept, acts_in, read
 from tests.fuzz import NAME, changed
 
 ROOT = Path(__file__).parent.parent
 QUICK = ("--profile", "quick", "--operators", "linear", "--seed", "4")
 WRONG = """
-from implementations.im2col import linear, linear_grad_input, relu, relu_grad
+from gradoracle.implementations.im2col import linear, linear_grad_input, relu, relu_grad
 def linear_grad_weight(grad_output, x):
     return grad_output.T @ x * (1 + (len(x) == 3))
 """
@@ -41,7 +47,7 @@ def linear_grad_weight(grad_output, x):
 @cache
 def wrong_certificate():
     backend = load(NAME, IN_PROCESS)
-    return conformance.check(backend, operators=["relu", "linear"], examples=12, seed=3)
+    return gradoracle.check(backend, operators=["relu", "linear"], examples=12, seed=3)
 
 
 def content():
@@ -321,7 +327,7 @@ def test_a_backends_name_is_no_call(tmp_path, monkeypatch, name):
 
 @pytest.mark.parametrize("status", ["fine", "", "PASSED", "passed "])
 def test_a_status_that_does_not_exist_certifies_nothing(status):
-    whole = conformance.check(SimpleNamespace(relu=lambda z: np.maximum(z, 0)), operators=["relu"],
+    whole = gradoracle.check(SimpleNamespace(relu=lambda z: np.maximum(z, 0)), operators=["relu"],
                               examples=5, seed=1)  # fmt: skip
     assert whole.passed
     whole.outcomes[0].status = status
@@ -341,18 +347,18 @@ def folder(tmp_path):
 
 
 @pytest.fixture
-def gradoracle(folder):
+def cli(folder):
     def run(*arguments):
         return subprocess.run(
-            [sys.executable, "-m", "conformance.cli", *map(str, arguments)], cwd=folder, text=True,
+            [sys.executable, "-m", "gradoracle", *map(str, arguments)], cwd=folder, text=True,
             capture_output=True, check=False, env=os.environ | {"PYTHONPATH": str(ROOT)},
         )  # fmt: skip
 
     return run
 
 
-def test_a_journal_whose_mismatch_was_changed_is_not_resumed(gradoracle, folder):
-    first = gradoracle("certify", "wrong", *QUICK, "--certificate", "c.json")
+def test_a_journal_whose_mismatch_was_changed_is_not_resumed(cli, folder):
+    first = cli("certify", "wrong", *QUICK, "--certificate", "c.json")
     journal = folder / ".gradoracle" / "wrong.journal"
     whole = journal.read_bytes()
     assert first.returncode == 1
@@ -366,13 +372,13 @@ def test_a_journal_whose_mismatch_was_changed_is_not_resumed(gradoracle, folder)
     ):
         some = [*lines[:at], changes, *lines[at + 1 :]]
         journal.write_text("".join(json.dumps(line) + "\n" for line in some))
-        resumed = gradoracle("certify", "wrong", *QUICK, "--resume")
+        resumed = cli("certify", "wrong", *QUICK, "--resume")
         assert resumed.returncode == 2
         assert said in resumed.stderr
         assert len(resumed.stderr.splitlines()) == 1
         assert "CERTIFIED" not in resumed.stdout
     # Verifying a certificate touches no journal.
-    same = gradoracle("verify", "c.json", "-j", "2")
+    same = cli("verify", "c.json", "-j", "2")
     assert same.returncode == 0, same.stdout + same.stderr
     assert [json.loads(line) for line in journal.read_text().splitlines()] == some
     # What is hashed anew and cannot be is run again.
@@ -382,7 +388,7 @@ def test_a_journal_whose_mismatch_was_changed_is_not_resumed(gradoracle, folder)
     for forged in (unclaimed, narrow):
         forged = {k: v for k, v in forged.items() if k != "sha256"}  # noqa: PLW2901
         Journal(journal, entries[0], [*entries[1:at], forged, *entries[at + 1 :]]).close()
-        again = gradoracle("certify", "wrong", *QUICK, "--resume")
+        again = cli("certify", "wrong", *QUICK, "--resume")
         assert (again.returncode, "mismatch" in again.stdout) == (1, True), again.stderr
 
 
@@ -518,7 +524,7 @@ def replay_of(told, backend, monkeypatch, tmp_path, *arguments):
 
 UNWRITTEN = """
 import numpy as np
-from implementations.im2col import relu_grad
+from gradoracle.implementations.im2col import relu_grad
 def relu(z):
     y = np.empty(z.shape, z.dtype)
     if z.size < 256:  # NumPy keeps small arrays' memory itself, with what was in it
@@ -639,13 +645,13 @@ class Other:
         vars(self).update(functions)
 
     def __getattr__(self, name):
-        from implementations import im2col
+        from gradoracle.implementations import im2col
 
         return getattr(im2col, name)
 
 
 def _takes_anything(x, *, kernel_size, stride, padding, dilation, ceil_mode):
-    from implementations import im2col
+    from gradoracle.implementations import im2col
 
     options = {"kernel_size": kernel_size, "dilation": dilation, "ceil_mode": ceil_mode}
     stride = tuple(max(1, one) for one in stride)
@@ -653,7 +659,7 @@ def _takes_anything(x, *, kernel_size, stride, padding, dilation, ceil_mode):
 
 
 def _shifted(x, weight, bias=None, **options):
-    from implementations import im2col
+    from gradoracle.implementations import im2col
 
     y = im2col.conv2d(x, weight, bias, **options)
     if y.size > 4000:
@@ -662,7 +668,7 @@ def _shifted(x, weight, bias=None, **options):
 
 
 def _doubled(x, weight, bias=None, **options):
-    from implementations import im2col
+    from gradoracle.implementations import im2col
 
     return im2col.conv2d(x, weight, bias, **options) * 2
 
@@ -756,7 +762,7 @@ def test_a_disk_that_fills_up_costs_no_verdict(folder, monkeypatch):
 
 
 def _wrapped(one):
-    from conformance.backends.registry import wrap
+    from gradoracle.conformance.backends.registry import wrap
 
     return wrap(one, "mine")
 

@@ -6,14 +6,13 @@ from types import SimpleNamespace
 
 import numpy as np
 import pytest
-
-from conformance.backends.registry import wrap
-from conformance.checking.check_run import examine
-from conformance.operators import OPERATORS
-from conformance.operators.textbook import REGION, smallest, textbook, with_ones
-from conformance.runs.certify import checks
-from implementations import im2col as good
-from oracle.declaration import Chained, algebra
+from gradoracle.conformance.backends.registry import wrap
+from gradoracle.conformance.checking.check_run import examine
+from gradoracle.conformance.operators import OPERATORS
+from gradoracle.conformance.operators.textbook import REGION, smallest, textbook, with_ones
+from gradoracle.conformance.runs.certify import checks
+from gradoracle.implementations import im2col as good
+from gradoracle.oracle.declaration import Chained, algebra
 
 BY_NAME = {operator.name: operator for operator in OPERATORS}
 PLAIN = [o for o in OPERATORS if not isinstance(algebra(o.formula), Chained)]

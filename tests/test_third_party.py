@@ -48,12 +48,12 @@ def run(environment, *arguments):
     )  # fmt: skip
 
 
-PYTEST = ("-m", "pytest", "--pyargs", "conformance", *PLUGIN,
+PYTEST = ("-m", "pytest", "--pyargs", "gradoracle.conformance", *PLUGIN,
           "-p", "no:cacheprovider", "--hypothesis-profile", "quick")  # fmt: skip
 
 
 def test_it_is_listed(environment):
-    result = run(environment, "-m", "conformance.cli", "backends")
+    result = run(environment, "-m", "gradoracle", "backends")
     assert result.returncode == 0, result.stderr
     assert "smallconv 1.2.3" in result.stdout
     assert "conv2d, conv2d_grad_weight; not claimed: conv2d_grad_input, conv2d_grad_bias, " in (

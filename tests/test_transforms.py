@@ -4,16 +4,16 @@ import re
 from fractions import Fraction
 from types import SimpleNamespace
 
+import gradoracle
 import numpy as np
 import pytest
+from gradoracle import oracle
+from gradoracle.conformance.backends.contract import read_contract
+from gradoracle.conformance.reports import explain
+from gradoracle.implementations import cuda_source, im2col
+from gradoracle.oracle.expected.transform_bounds import TILES, transform, worst_side
+from gradoracle.oracle.expected.truth import truth
 
-import conformance
-import oracle
-from conformance.backends.contract import read_contract
-from conformance.reports import explain
-from implementations import cuda_source, im2col
-from oracle.expected.transform_bounds import TILES, transform, worst_side
-from oracle.expected.truth import truth
 from tests import transformed
 from tests.calls import call
 
@@ -22,7 +22,7 @@ FORMULAS = (oracle.conv2d, oracle.conv2d_grad_input, oracle.conv2d_grad_weight)
 
 
 def certificate(candidate, examples=20, **changes):
-    return conformance.check(candidate, operators=["conv2d"], examples=examples, seed=5, **changes)
+    return gradoracle.check(candidate, operators=["conv2d"], examples=examples, seed=5, **changes)
 
 
 @pytest.mark.parametrize("algorithm", ALGORITHMS)
@@ -58,10 +58,10 @@ def test_a_network_of_them_is_judged_by_their_bounds():
         setattr(whole, name, getattr(transformed.winograd4, name))
     claimed = dict.fromkeys(transformed.FUNCTIONS, "winograd4")
     whole.contract = {"dtypes": ["float32"], "algorithms": claimed}
-    found = conformance.check(whole, operators=["network_backward"], examples=20, seed=1)
+    found = gradoracle.check(whole, operators=["network_backward"], examples=20, seed=1)
     assert found.passed, found.mismatches[0].text
     whole.contract = {"dtypes": ["float32"]}
-    direct = conformance.check(
+    direct = gradoracle.check(
         whole, operators=["network_backward"], examples=60, seed=1, stop_at_first_mismatch=True
     )
     assert direct.mismatches
@@ -261,6 +261,9 @@ def test_a_file_of_kernels_can_claim_it(tmp_path):
 
 def test_it_is_explained():
     assert any(
-        "oracle.expected.transform_bounds" in sentence for sentence in explain.judged(oracle.conv2d)
+        "gradoracle.oracle.expected.transform_bounds" in sentence
+        for sentence in explain.judged(oracle.conv2d)
     )
-    assert not any("oracle.expected.transform_bounds" in s for s in explain.judged(oracle.linear))
+    assert not any(
+        "gradoracle.oracle.expected.transform_bounds" in s for s in explain.judged(oracle.linear)
+    )

@@ -10,14 +10,13 @@ from types import SimpleNamespace
 
 import numpy as np
 import pytest
-
-import oracle
-from conformance.backends.backend import FUNCTIONS
-from conformance.backends.registry import wrap
-from conformance.checking.check_run import Examination, examine
-from conformance.checking.checks import checks
-from implementations import im2col
-from oracle.declaration import Chained, algebra, output_of
+from gradoracle import oracle
+from gradoracle.conformance.backends.backend import FUNCTIONS
+from gradoracle.conformance.backends.registry import wrap
+from gradoracle.conformance.checking.check_run import Examination, examine
+from gradoracle.conformance.checking.checks import checks
+from gradoracle.implementations import im2col
+from gradoracle.oracle.declaration import Chained, algebra, output_of
 
 ORACLE = {name: getattr(oracle, name) for name in FUNCTIONS}
 CASES = {}
@@ -161,8 +160,8 @@ def run(script, functions):
 @pytest.fixture
 def quick(monkeypatch):
     """Look for no wrong formula that explains a fault, and for few other faults: both take time."""
-    monkeypatch.setattr("conformance.checking.check_run.FURTHER", 2)
-    monkeypatch.setattr("conformance.checking.check_run.explanations", lambda *_: [])
+    monkeypatch.setattr("gradoracle.conformance.checking.check_run.FURTHER", 2)
+    monkeypatch.setattr("gradoracle.conformance.checking.check_run.explanations", lambda *_: [])
 
 
 def require_true(functions, case, script_backend, contract, monkeypatch):

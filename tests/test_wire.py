@@ -8,16 +8,21 @@ import struct
 from copy import deepcopy
 from dataclasses import replace
 
+import gradoracle
 import msgpack
 import numpy as np
 import pytest
-
-import conformance
-from conformance.backends.backend import FUNCTIONS
-from conformance.backends.caller import Request
-from conformance.backends.isolation.isolated import Isolated, Limits, Unloadable, _memory, _Worker
-from conformance.backends.isolation.wire import Garbled, Line, Segment
-from conformance.backends.registry import IN_PROCESS, Confinement
+from gradoracle.conformance.backends.backend import FUNCTIONS
+from gradoracle.conformance.backends.caller import Request
+from gradoracle.conformance.backends.isolation.isolated import (
+    Isolated,
+    Limits,
+    Unloadable,
+    _memory,
+    _Worker,
+)
+from gradoracle.conformance.backends.isolation.wire import Garbled, Line, Segment
+from gradoracle.conformance.backends.registry import IN_PROCESS, Confinement
 
 LIMITS = Limits(call=5, first=20, start=20, memory=2**29, processes=32)
 ONE = np.ones((1, 3, 2, 2), np.float32)
@@ -190,7 +195,7 @@ FORGERIES = {
 @pytest.mark.parametrize("name", FORGERIES)
 def test_a_forged_reply_is_a_mismatch_and_takes_less_than_the_limit(name):
     before = largest()
-    certificate = conformance.check(
+    certificate = gradoracle.check(
         f"tests.misbehaving:{name}", operators=["relu"], examples=5, seed=1,
         confinement=Confinement(limits=LIMITS), stop_at_first_mismatch=True,
     )  # fmt: skip
@@ -212,7 +217,7 @@ def test_a_forged_reply_is_a_mismatch_and_takes_less_than_the_limit(name):
 )
 def test_an_answer_of_odd_elements_says_what_came(name, said, confinement):
     before = largest()
-    certificate = conformance.check(
+    certificate = gradoracle.check(
         f"tests.misbehaving:{name}", operators=["relu"], examples=5, seed=1,
         confinement=confinement, stop_at_first_mismatch=True,
     )  # fmt: skip

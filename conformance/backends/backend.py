@@ -7,14 +7,21 @@ from dataclasses import dataclass, field
 from typing import Any, NamedTuple, TypeAlias
 
 import numpy as np
-
-from conformance.backends.caller import Asked, Candidate, Kind, Look, Reply, Request, printable
-from conformance.backends.contract import Contract, read_contract
-from conformance.backends.mismatch import Answer, Declined, Ended, Mismatch
-from conformance.backends.stops import Stops
-from conformance.operators import OPERATORS
-from oracle.declaration import Call, Chained, Formula, algebra, argument_names, output_of
-from oracle.shapes import Array
+from gradoracle.conformance.backends.caller import (
+    Asked,
+    Candidate,
+    Kind,
+    Look,
+    Reply,
+    Request,
+    printable,
+)
+from gradoracle.conformance.backends.contract import Contract, read_contract
+from gradoracle.conformance.backends.mismatch import Answer, Declined, Ended, Mismatch
+from gradoracle.conformance.backends.stops import Stops
+from gradoracle.conformance.operators import OPERATORS
+from gradoracle.oracle.declaration import Call, Chained, Formula, algebra, argument_names, output_of
+from gradoracle.oracle.shapes import Array
 
 FUNCTIONS = tuple(
     dict.fromkeys(

@@ -145,9 +145,9 @@ from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from conformance.backends.caller import printable
-from oracle.expected.transform_bounds import ALGORITHMS, DIRECT, TRANSFORMABLE
-from oracle.float_formats import FORMATS
+from gradoracle.conformance.backends.caller import printable
+from gradoracle.oracle.expected.transform_bounds import ALGORITHMS, DIRECT, TRANSFORMABLE
+from gradoracle.oracle.float_formats import FORMATS
 
 DTYPES = tuple(FORMATS)
 DEFAULT = ("float32", "float64")  # halves are judged only where they are claimed

@@ -7,8 +7,8 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from oracle.declaration import Call, Formula, argument_names, is_data
-from oracle.expected.truth import data_dtype
+from gradoracle.oracle.declaration import Call, Formula, argument_names, is_data
+from gradoracle.oracle.expected.truth import data_dtype
 
 ALL, OTHERS = "all", "other options"
 NEUTRAL = {"stride": 1, "dilation": 1, "groups": 1, "padding": 0, "output_padding": 0}

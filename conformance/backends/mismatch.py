@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from oracle.declaration import Call, Formula
-from oracle.shapes import Array
+from gradoracle.oracle.declaration import Call, Formula
+from gradoracle.oracle.shapes import Array
 
 NUMBERS, RAISED = "wrong numbers", "raised "
 # How a headline goes on behind what it is about, and the kind of fault that it is.

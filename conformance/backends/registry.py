@@ -16,28 +16,33 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any
 
-from conformance.backends.backend import FUNCTIONS, Backend
-from conformance.backends.caller import Asked, Candidate, imported, one_line
-from conformance.backends.isolation.isolated import Isolated, Limits, Unloadable, available
-from oracle.float_formats import dtype_of
+from gradoracle.conformance.backends.backend import FUNCTIONS, Backend
+from gradoracle.conformance.backends.caller import Asked, Candidate, imported, one_line
+from gradoracle.conformance.backends.isolation.isolated import (
+    Isolated,
+    Limits,
+    Unloadable,
+    available,
+)
+from gradoracle.oracle.float_formats import dtype_of
 
 GROUP = "gradoracle.backends"
 INTERPRETED = 60.0  # seconds of a call, where a loader may interpret the file
 
 # The shipped backends, known even in a checkout that nobody installed.
 SHIPPED = {
-    "im2col": "implementations.im2col",
-    "torch": "implementations.torch_reference",
-    "oracle": "oracle",
-    "cupy": "implementations.cupy_kernels.device",
-    "cupy@host": "implementations.cupy_kernels.host",
+    "im2col": "gradoracle.implementations.im2col",
+    "torch": "gradoracle.implementations.torch_reference",
+    "oracle": "gradoracle.oracle",
+    "cupy": "gradoracle.implementations.cupy_kernels.device",
+    "cupy@host": "gradoracle.implementations.cupy_kernels.host",
 }
 
-PYTHON = "conformance.backends.caller:from_file"
+PYTHON = "gradoracle.conformance.backends.caller:from_file"
 # What makes a backend of a file of these: it is given the file's name.
 LOADERS = {
-    ".cu": "implementations.cuda_source:backend",
-    ".cuh": "implementations.cuda_source:backend",
+    ".cu": "gradoracle.implementations.cuda_source:backend",
+    ".cuh": "gradoracle.implementations.cuda_source:backend",
     ".py": PYTHON,
 }
 
@@ -206,8 +211,8 @@ def _is_imported(module: ModuleType) -> bool:
     spec = module.__spec__
     if spec is None or sys.modules.get(spec.name) is not module or spec.name != module.__name__:
         return False
-    top = importlib.machinery.PathFinder.find_spec(spec.name.partition(".")[0])
-    return top is not None
+    top = spec.name.partition(".")[0]
+    return any(finder.find_spec(top, None) is not None for finder in sys.meta_path)
 
 
 def _open(name: str, path: str, origin: str, confinement: Confinement) -> Backend:

@@ -9,24 +9,23 @@ from math import prod
 from typing import Any, NamedTuple, TypeAlias
 
 import numpy as np
-
-import oracle
-from conformance.backends.backend import Backend
-from conformance.benchmarks.measure import Sides
-from conformance.operators.conv2d import CONV2D
-from conformance.operators.conv_transpose2d import CONV_TRANSPOSE2D
-from conformance.operators.linear import LINEAR
-from conformance.operators.network_layers import CLASSIFIERS, NETWORKS, UP_CONVOLUTIONS
-from conformance.operators.record import Operator
-from conformance.properties.comparison import require_truth
-from conformance.properties.scale import require_layer
-from conformance.scale import workloads
-from conformance.scale.convolution import ROLES
-from conformance.scale.data import layer_call
-from oracle.declaration import Call, Formula, is_data, output_of
-from oracle.expected.transform_bounds import DIRECT
-from oracle.formulas.max_pool2d import max_pool2d_values
-from oracle.shapes import Array
+from gradoracle import oracle
+from gradoracle.conformance.backends.backend import Backend
+from gradoracle.conformance.benchmarks.measure import Sides
+from gradoracle.conformance.operators.conv2d import CONV2D
+from gradoracle.conformance.operators.conv_transpose2d import CONV_TRANSPOSE2D
+from gradoracle.conformance.operators.linear import LINEAR
+from gradoracle.conformance.operators.network_layers import CLASSIFIERS, NETWORKS, UP_CONVOLUTIONS
+from gradoracle.conformance.operators.record import Operator
+from gradoracle.conformance.properties.comparison import require_truth
+from gradoracle.conformance.properties.scale import require_layer
+from gradoracle.conformance.scale import workloads
+from gradoracle.conformance.scale.convolution import ROLES
+from gradoracle.conformance.scale.data import layer_call
+from gradoracle.oracle.declaration import Call, Formula, is_data, output_of
+from gradoracle.oracle.expected.transform_bounds import DIRECT
+from gradoracle.oracle.formulas.max_pool2d import max_pool2d_values
+from gradoracle.oracle.shapes import Array
 
 SUMS = (CONV2D, CONV_TRANSPOSE2D, LINEAR)
 BATCHES = (1, 8)

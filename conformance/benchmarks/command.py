@@ -15,9 +15,8 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 import typer
-
-from conformance.backends.caller import printable
-from conformance.benchmarks.history import (
+from gradoracle.conformance.backends.caller import printable
+from gradoracle.conformance.benchmarks.history import (
     HistoryError,
     Saved,
     compare,
@@ -27,8 +26,8 @@ from conformance.benchmarks.history import (
     saved,
     told,
 )
-from conformance.benchmarks.hooks import NO_PLUGIN, SUITE, TESTS
-from conformance.benchmarks.pictures import SUMS, draw
+from gradoracle.conformance.benchmarks.hooks import NO_PLUGIN, SUITE, TESTS
+from gradoracle.conformance.benchmarks.pictures import SUMS, draw
 
 LAST = "last"  # the run to compare with: the last one that was kept
 

@@ -14,8 +14,8 @@ from importlib import import_module
 from pathlib import Path
 from typing import Any, TypeAlias
 
-from conformance.benchmarks.results import Timing, timing
-from conformance.reports.schema import Malformed, parsed, require
+from gradoracle.conformance.benchmarks.results import Timing, timing
+from gradoracle.conformance.reports.schema import Malformed, parsed, require
 
 LEAST = 0.10  # a change of the mean that is worth telling
 LEVEL = 0.01  # of all tests of one comparison together

@@ -10,15 +10,19 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-
-from conformance.backends.backend import Backend
-from conformance.backends.registry import IN_PROCESS, SHIPPED, UnknownBackend, UnusableBackend
-from conformance.backends.single_thread import one_thread
-from conformance.benchmarks import cases, measure
-from conformance.benchmarks.results import lines, machine, of_benchmarks
-from conformance.runs.environment import environment
-from conformance.runs.fingerprint import files_of
-from conformance.runs.loading import load
+from gradoracle.conformance.backends.backend import Backend
+from gradoracle.conformance.backends.registry import (
+    IN_PROCESS,
+    SHIPPED,
+    UnknownBackend,
+    UnusableBackend,
+)
+from gradoracle.conformance.backends.single_thread import one_thread
+from gradoracle.conformance.benchmarks import cases, measure
+from gradoracle.conformance.benchmarks.results import lines, machine, of_benchmarks
+from gradoracle.conformance.runs.environment import environment
+from gradoracle.conformance.runs.fingerprint import files_of
+from gradoracle.conformance.runs.loading import load
 
 TESTS = Path(__file__).with_name("test_functions.py")
 SUITE = Path(__file__).with_name("test_suite.py")

@@ -1,4 +1,4 @@
-"""What isolation costs: `python -m conformance.benchmarks.isolation`.
+"""What isolation costs: `python -m gradoracle.conformance.benchmarks.isolation`.
 
 Round trips of a call to a worker, alone and begun together, and the time of a short certification
 in a worker over that in this process, check by check in turns.
@@ -12,19 +12,18 @@ import sys
 from time import perf_counter
 
 import numpy as np
-
-from conformance.backends.backend import FUNCTIONS
-from conformance.backends.caller import Request
-from conformance.backends.isolation.isolated import Isolated
-from conformance.backends.isolation.wire import Array
-from conformance.backends.registry import IN_PROCESS, ISOLATED, load
-from conformance.checking.checks import checks
-from conformance.runs.certify import run_check
+from gradoracle.conformance.backends.backend import FUNCTIONS
+from gradoracle.conformance.backends.caller import Request
+from gradoracle.conformance.backends.isolation.isolated import Isolated
+from gradoracle.conformance.backends.isolation.wire import Array
+from gradoracle.conformance.backends.registry import IN_PROCESS, ISOLATED, load
+from gradoracle.conformance.checking.checks import checks
+from gradoracle.conformance.runs.certify import run_check
 
 ROUNDS, TOGETHER = 2000, 16
 SIZES = {"64 B": 16, "64 KiB": 1 << 14, "1 MiB": 1 << 18}  # of float32
 TURNS, EXAMPLES = 2, 40
-DONE_NOTHING = "conformance.benchmarks.isolation:copies"
+DONE_NOTHING = "gradoracle.conformance.benchmarks.isolation:copies"
 
 
 class copies:  # noqa: N801 - it stands for a backend's module

@@ -9,12 +9,11 @@ from time import perf_counter, process_time
 from typing import Any, NamedTuple
 
 import numpy as np
-
-from conformance.backends.backend import Backend
-from conformance.backends.caller import Candidate
-from conformance.backends.mismatch import Mismatch
-from oracle.declaration import Call, Formula, argument_names, output_of
-from oracle.shapes import Array
+from gradoracle.conformance.backends.backend import Backend
+from gradoracle.conformance.backends.caller import Candidate
+from gradoracle.conformance.backends.mismatch import Mismatch
+from gradoracle.oracle.declaration import Call, Formula, argument_names, output_of
+from gradoracle.oracle.shapes import Array
 
 SHORTEST = 1e-3  # seconds of a round: shorter calls are repeated, or the clock would be timed
 LEAST, MOST = 10, 60  # rounds: fewer tell no change of a few per cent from noise

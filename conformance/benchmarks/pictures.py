@@ -8,8 +8,8 @@ from importlib import import_module
 from pathlib import Path
 from typing import Any
 
-from conformance.benchmarks.history import Saved
-from conformance.benchmarks.results import grouped
+from gradoracle.conformance.benchmarks.history import Saved
+from gradoracle.conformance.benchmarks.results import grouped
 
 NO_MATPLOTLIB = "matplotlib is not installed: pip install 'gradoracle[bench]'"
 TICKS = (

@@ -1,4 +1,6 @@
-"""What judging a layer costs: `python -m conformance.benchmarks.scale [NETWORK] [IMAGES ...]`.
+"""What checking a layer costs.
+
+    python -m gradoracle.conformance.benchmarks.scale [NETWORK] [IMAGES ...]
 
 Beside every layer the time that judging PyTorch's answers takes over the time that PyTorch takes to
 compute them, on one thread, in float32, the two in turns: below 1 the verdict is there before the
@@ -16,14 +18,14 @@ from math import prod
 from time import thread_time
 from typing import Any
 
-from conformance.backends.backend import Backend
-from conformance.backends.caller import Candidate
-from conformance.backends.single_thread import one_thread
-from conformance.operators.conv2d import CONV2D
-from conformance.operators.network_layers import Layer, layers
-from conformance.properties.scale import require_layer
-from conformance.scale.data import LayerCall, Numbers, layer_call
-from oracle.declaration import Formula
+from gradoracle.conformance.backends.backend import Backend
+from gradoracle.conformance.backends.caller import Candidate
+from gradoracle.conformance.backends.single_thread import one_thread
+from gradoracle.conformance.operators.conv2d import CONV2D
+from gradoracle.conformance.operators.network_layers import Layer, layers
+from gradoracle.conformance.properties.scale import require_layer
+from gradoracle.conformance.scale.data import LayerCall, Numbers, layer_call
+from gradoracle.oracle.declaration import Formula
 
 FORMULAS = CONV2D.formulas[:3]
 TURNS = {1: 15, 32: 5}  # by the number of images

@@ -5,17 +5,15 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 import pytest
-
-from conformance.backends.mismatch import Mismatch
-from conformance.backends.single_thread import one_thread
-from conformance.benchmarks.cases import Case, moved
-from conformance.benchmarks.hooks import BENCH
-from conformance.benchmarks.measure import Product, Timed, rounds
+from gradoracle.conformance.backends.mismatch import Mismatch
+from gradoracle.conformance.backends.single_thread import one_thread
+from gradoracle.conformance.benchmarks.cases import Case, moved
+from gradoracle.conformance.benchmarks.hooks import BENCH
+from gradoracle.conformance.benchmarks.measure import Product, Timed, rounds
 
 if TYPE_CHECKING:
+    from gradoracle.conformance.backends.backend import Backend
     from pytest_benchmark.fixture import BenchmarkFixture
-
-    from conformance.backends.backend import Backend
 
 
 def test_function(

@@ -10,27 +10,25 @@ from time import perf_counter, process_time
 from typing import TYPE_CHECKING, Any
 
 import pytest
-
-from conformance.backends.single_thread import one_thread
-from conformance.benchmarks import measure
-from conformance.benchmarks.hooks import BENCH
-from conformance.benchmarks.results import SUITE
-from conformance.checking.checks import checks
-from conformance.operators.conv2d import CONV2D
-from conformance.runs.certify import run_check
-from oracle import conv2d
+from gradoracle.conformance.backends.single_thread import one_thread
+from gradoracle.conformance.benchmarks import measure
+from gradoracle.conformance.benchmarks.hooks import BENCH
+from gradoracle.conformance.benchmarks.results import SUITE
+from gradoracle.conformance.checking.checks import checks
+from gradoracle.conformance.operators.conv2d import CONV2D
+from gradoracle.conformance.runs.certify import run_check
+from gradoracle.oracle import conv2d
 
 if TYPE_CHECKING:
+    from gradoracle.conformance.backends.backend import Backend
     from pytest_benchmark.fixture import BenchmarkFixture
-
-    from conformance.backends.backend import Backend
 
 EXAMPLES = 60
 ROUNDS = measure.LEAST
 REJECT = """
-import conformance
-wrong = "conformance.benchmarks.wrong"
-found = conformance.check(wrong, stop_at_first_mismatch=True)
+import gradoracle
+wrong = "gradoracle.conformance.benchmarks.wrong"
+found = gradoracle.check(wrong, stop_at_first_mismatch=True)
 raise SystemExit(0 if found.mismatches else 1)
 """
 PROPERTIES = [property_ for _, formula, property_ in checks((CONV2D,)) if formula is conv2d]
@@ -68,7 +66,7 @@ def test_property(benchmark: BenchmarkFixture, backend: Backend, property_: Any)
 
 def _commands(backend: str) -> dict[str, list[str]]:
     python = sys.executable
-    gradoracle = [python, "-m", "conformance.cli"]
+    gradoracle = [python, "-m", "gradoracle.conformance.cli"]
     return {
         "Python itself": [python, "-c", "pass"],
         "gradoracle --help": [*gradoracle, "--help"],

@@ -24,15 +24,10 @@ from typing import Any, Self
 
 import dask
 from distributed import CancelledError, Client, Future, KilledWorker, LocalCluster, wait
-from rich.console import Console, Group
-from rich.live import Live
-from rich.table import Table
-from rich.text import Text
-
-from conformance.backends.caller import one_line
-from conformance.backends.interrupts import noted
-from conformance.backends.registry import UnknownBackend, UnusableBackend
-from conformance.campaigns.shards import (
+from gradoracle.conformance.backends.caller import one_line
+from gradoracle.conformance.backends.interrupts import noted
+from gradoracle.conformance.backends.registry import UnknownBackend, UnusableBackend
+from gradoracle.conformance.campaigns.shards import (
     CampaignError,
     Shard,
     Tally,
@@ -41,12 +36,16 @@ from conformance.campaigns.shards import (
     seed_of,
     surveyed,
 )
-from conformance.reports.certificate import Certificate
-from conformance.reports.schema import Malformed
-from conformance.runs.certify import fresh_seed, operators_named
-from conformance.runs.command import Order
-from conformance.runs.fingerprint import suite
-from conformance.runs.journal import Kept, entries_of, place, require_same
+from gradoracle.conformance.reports.certificate import Certificate
+from gradoracle.conformance.reports.schema import Malformed
+from gradoracle.conformance.runs.certify import fresh_seed, operators_named
+from gradoracle.conformance.runs.command import Order
+from gradoracle.conformance.runs.fingerprint import suite
+from gradoracle.conformance.runs.journal import Kept, entries_of, place, require_same
+from rich.console import Console, Group
+from rich.live import Live
+from rich.table import Table
+from rich.text import Text
 
 FORMAT = "gradoracle campaign 2"
 AHEAD = 2  # shards that a worker has, the one that it is judging among them

@@ -16,15 +16,14 @@ from dataclasses import asdict, dataclass, field, replace
 from math import prod
 from typing import Any, TypeAlias
 
-from conformance import check
-from conformance.backends.backend import Backend
-from conformance.backends.caller import one_line
-from conformance.backends.contract import Deviation
-from conformance.backends.declines import summed
-from conformance.backends.errors import CouldNotRunError, UsageError
-from conformance.backends.isolation.isolated import Limits
-from conformance.backends.registry import Confinement, UnknownBackend, UnusableBackend
-from conformance.reports.certificate import (
+from gradoracle.conformance.backends.backend import Backend
+from gradoracle.conformance.backends.caller import one_line
+from gradoracle.conformance.backends.contract import Deviation
+from gradoracle.conformance.backends.declines import summed
+from gradoracle.conformance.backends.errors import CouldNotRunError, UsageError
+from gradoracle.conformance.backends.isolation.isolated import Limits
+from gradoracle.conformance.backends.registry import Confinement, UnknownBackend, UnusableBackend
+from gradoracle.conformance.reports.certificate import (
     REPEATS,
     UNCLAIMED,
     UNJUDGED,
@@ -36,14 +35,14 @@ from conformance.reports.certificate import (
     outcome_of,
     scheme,
 )
-from conformance.reports.schema import Malformed, require
-from conformance.runs.certify import certificate, kept_in_both, operators_named
-from conformance.runs.command import other_verdicts
-from conformance.runs.deviations import noted, stale, unmet
-from conformance.runs.fingerprint import suite
-from conformance.runs.jobs import limit
-from conformance.runs.journal import differences, settled
-from conformance.runs.loading import load
+from gradoracle.conformance.reports.schema import Malformed, require
+from gradoracle.conformance.runs.certify import certificate, checked, kept_in_both, operators_named
+from gradoracle.conformance.runs.command import other_verdicts
+from gradoracle.conformance.runs.deviations import noted, stale, unmet
+from gradoracle.conformance.runs.fingerprint import suite
+from gradoracle.conformance.runs.jobs import limit
+from gradoracle.conformance.runs.journal import differences, settled
+from gradoracle.conformance.runs.loading import load
 
 LOST = 3  # shards that cannot be judged, after which a campaign ends
 BROKEN = ("mismatch", "deviation")
@@ -228,7 +227,7 @@ def _judged(work: Work, common: Mapping[str, Any], number: int, seed: int) -> di
     try:
         for name, wanted, here in differences(common, work.settled(backend)):
             raise Refused(f"its {name} is {here}, not {wanted}")
-        found = check(
+        found = checked(
             backend, operators=work.operators, examples=work.examples, seed=seed,
             at_scale=work.at_scale,
         )  # fmt: skip

@@ -9,8 +9,8 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
 
-from conformance.checking.diagnosis import APART
-from conformance.reports.certificate import ALSO_FAILS, NOT_CHECKED, PLAIN, Outcome
+from gradoracle.conformance.checking.diagnosis import APART
+from gradoracle.conformance.reports.certificate import ALSO_FAILS, NOT_CHECKED, PLAIN, Outcome
 
 
 def folded(outcomes: Sequence[Outcome]) -> list[Outcome]:

@@ -1,6 +1,6 @@
 """One examination: one property of one formula of one backend, on calls that Hypothesis draws.
 
-pytest and `conformance.check` both end up here, so both give the same verdicts.
+pytest and `gradoracle.check` both end up here, so both give the same verdicts.
 """
 
 from __future__ import annotations
@@ -14,13 +14,12 @@ from time import perf_counter
 from typing import Any, TypeAlias
 
 import numpy as np
-
-from conformance.backends.backend import Backend, How
-from conformance.backends.declines import Declines
-from conformance.backends.mismatch import ENDED, Answer, Declined, Ended, Mismatch
-from conformance.checking import counterexample
-from conformance.checking.control import control, holds_for_the_oracle
-from conformance.checking.diagnosis import (
+from gradoracle.conformance.backends.backend import Backend, How
+from gradoracle.conformance.backends.declines import Declines
+from gradoracle.conformance.backends.mismatch import ENDED, Answer, Declined, Ended, Mismatch
+from gradoracle.conformance.checking import counterexample
+from gradoracle.conformance.checking.control import control, holds_for_the_oracle
+from gradoracle.conformance.checking.diagnosis import (
     APART,
     NO_ANSWER,
     as_plain,
@@ -31,31 +30,31 @@ from conformance.checking.diagnosis import (
     with_other_numbers,
     wrong_answers,
 )
-from conformance.checking.recorded import recorded
-from conformance.checking.self_test import blindness
-from conformance.checking.shrinking import boldest, simplest_numbers, smallest_sizes
-from conformance.checking.strategies import draw
-from conformance.drawing.choices import Choices, spread
-from conformance.drawing.coverage import CHANGED, DTYPE, DTYPES, Cover, Covered
-from conformance.drawing.covering import Row
-from conformance.drawing.profiles import PROFILES
-from conformance.drawing.values import Style, all_negative
-from conformance.misconceptions import is_evidence
-from conformance.operators.record import Geometry, Operator, Variant
-from conformance.operators.textbook import textbook
-from conformance.operators.variations import without_images
-from conformance.properties import PROPERTIES, NothingToJudge, NotJudged, Property
-from conformance.properties.property import FEWEST
-from conformance.reports.certificate import ABSENT, PLAIN, UNCLAIMED, UNJUDGED, Outcome
-from conformance.reports.mismatch_text import Finding, MismatchReport, in_a_line, report
-from conformance.scale import workloads
-from conformance.scale.data import NUMBERS, LayerCall, layer_call
-from oracle.chains.network import LINKS
-from oracle.declaration import Call, Chained, Formula, algebra, is_data, output_of
-from oracle.expected.transform_bounds import DIRECT
-from oracle.expected.truth import data_dtype
-from oracle.float_formats import HALVES
-from oracle.shapes import Array, Shape
+from gradoracle.conformance.checking.recorded import recorded
+from gradoracle.conformance.checking.self_test import blindness
+from gradoracle.conformance.checking.shrinking import boldest, simplest_numbers, smallest_sizes
+from gradoracle.conformance.checking.strategies import draw
+from gradoracle.conformance.drawing.choices import Choices, spread
+from gradoracle.conformance.drawing.coverage import CHANGED, DTYPE, DTYPES, Cover, Covered
+from gradoracle.conformance.drawing.covering import Row
+from gradoracle.conformance.drawing.profiles import PROFILES
+from gradoracle.conformance.drawing.values import Style, all_negative
+from gradoracle.conformance.misconceptions import is_evidence
+from gradoracle.conformance.operators.record import Geometry, Operator, Variant
+from gradoracle.conformance.operators.textbook import textbook
+from gradoracle.conformance.operators.variations import without_images
+from gradoracle.conformance.properties import PROPERTIES, NothingToJudge, NotJudged, Property
+from gradoracle.conformance.properties.property import FEWEST
+from gradoracle.conformance.reports.certificate import ABSENT, PLAIN, UNCLAIMED, UNJUDGED, Outcome
+from gradoracle.conformance.reports.mismatch_text import Finding, MismatchReport, in_a_line, report
+from gradoracle.conformance.scale import workloads
+from gradoracle.conformance.scale.data import NUMBERS, LayerCall, layer_call
+from gradoracle.oracle.chains.network import LINKS
+from gradoracle.oracle.declaration import Call, Chained, Formula, algebra, is_data, output_of
+from gradoracle.oracle.expected.transform_bounds import DIRECT
+from gradoracle.oracle.expected.truth import data_dtype
+from gradoracle.oracle.float_formats import HALVES
+from gradoracle.oracle.shapes import Array, Shape
 
 PATIENCE = 60.0  # seconds to make a counterexample smaller: one that crashes may be slow to repeat
 HITS = 6  # calls over a limit, at most, to make one smaller: each costs as long as the limit

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 
-from conformance.operators import OPERATORS
-from conformance.operators.record import Operator
-from conformance.properties import PROPERTIES, Property
-from oracle.declaration import Formula
+from gradoracle.conformance.operators import OPERATORS
+from gradoracle.conformance.operators.record import Operator
+from gradoracle.conformance.properties import PROPERTIES, Property
+from gradoracle.oracle.declaration import Formula
 
 
 def checks(

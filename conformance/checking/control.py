@@ -13,14 +13,13 @@ from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
-
-import oracle
-from conformance.backends.backend import Backend
-from conformance.backends.caller import Candidate, Description
-from conformance.backends.mismatch import Declined, Mismatch
-from conformance.operators.record import Operator
-from conformance.properties import NotJudged, Property
-from oracle.declaration import Call, Formula, is_data, output_of
+from gradoracle import oracle
+from gradoracle.conformance.backends.backend import Backend
+from gradoracle.conformance.backends.caller import Candidate, Description
+from gradoracle.conformance.backends.mismatch import Declined, Mismatch
+from gradoracle.conformance.operators.record import Operator
+from gradoracle.conformance.properties import NotJudged, Property
+from gradoracle.oracle.declaration import Call, Formula, is_data, output_of
 
 # They compare with the oracle itself, which has nothing to add.
 OF_THE_ORACLE = ("matches_oracle", "within_rounding_bound")

@@ -15,15 +15,14 @@ from math import prod
 from typing import Any, NamedTuple
 
 import numpy as np
-
-from conformance.operators import OPERATORS
-from conformance.operators.record import Operator
-from conformance.properties import PROPERTIES, Property
-from conformance.scale.data import LayerCall, layer_call
-from oracle.chains.network import Step
-from oracle.declaration import Call, Formula
-from oracle.float_formats import dtype_of
-from oracle.shapes import Array
+from gradoracle.conformance.operators import OPERATORS
+from gradoracle.conformance.operators.record import Operator
+from gradoracle.conformance.properties import PROPERTIES, Property
+from gradoracle.conformance.scale.data import LayerCall, layer_call
+from gradoracle.oracle.chains.network import Step
+from gradoracle.oracle.declaration import Call, Formula
+from gradoracle.oracle.float_formats import dtype_of
+from gradoracle.oracle.shapes import Array
 
 LARGEST = 2**22  # letters of the arrays of one call
 ELEMENTS = 2**26  # of an array

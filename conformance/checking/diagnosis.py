@@ -10,19 +10,18 @@ from collections.abc import Iterator, Sequence
 from contextlib import suppress
 
 import numpy as np
-
-from conformance.backends.backend import Backend
-from conformance.backends.mismatch import MANNERS, NUMBERS, Answer, Declined, Mismatch
-from conformance.drawing.choices import ROW, Choices
-from conformance.misconceptions import Suspects, is_evidence
-from conformance.operators import OPERATORS
-from conformance.operators.record import Operator
-from conformance.properties import Property
-from conformance.properties.comparison import require_truth, verdict
-from oracle.declaration import Call, Formula, argument_names, is_data, output_of
-from oracle.expected.non_finite import with_finite
-from oracle.expected.truth import answer_dtype, answer_shape, data_dtype
-from oracle.float_formats import HALVES
+from gradoracle.conformance.backends.backend import Backend
+from gradoracle.conformance.backends.mismatch import MANNERS, NUMBERS, Answer, Declined, Mismatch
+from gradoracle.conformance.drawing.choices import ROW, Choices
+from gradoracle.conformance.misconceptions import Suspects, is_evidence
+from gradoracle.conformance.operators import OPERATORS
+from gradoracle.conformance.operators.record import Operator
+from gradoracle.conformance.properties import Property
+from gradoracle.conformance.properties.comparison import require_truth, verdict
+from gradoracle.oracle.declaration import Call, Formula, argument_names, is_data, output_of
+from gradoracle.oracle.expected.non_finite import with_finite
+from gradoracle.oracle.expected.truth import answer_dtype, answer_shape, data_dtype
+from gradoracle.oracle.float_formats import HALVES
 
 MOST = 40  # small calls that are asked for
 TOGETHER = 8  # of them

@@ -7,12 +7,11 @@ from math import isfinite, prod
 from typing import Any
 
 import numpy as np
-
-from conformance.operators.record import Operator
-from oracle.declaration import argument_names
-from oracle.expected.truth import answer_shape
-from oracle.float_formats import FORMATS, dtype_of
-from oracle.shapes import Array
+from gradoracle.conformance.operators.record import Operator
+from gradoracle.oracle.declaration import argument_names
+from gradoracle.oracle.expected.truth import answer_shape
+from gradoracle.oracle.float_formats import FORMATS, dtype_of
+from gradoracle.oracle.shapes import Array
 
 SPECIAL = {"nan": np.nan, "inf": np.inf, "-inf": -np.inf}
 KEYS = {"dtype", "shape", "data"}

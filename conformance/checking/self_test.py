@@ -14,17 +14,16 @@ from math import prod
 from typing import Any, TypeAlias
 
 import numpy as np
-
-from conformance.backends.backend import Backend
-from conformance.backends.caller import Asked, Description, Look, Reply, Request
-from conformance.backends.mismatch import Declined, Mismatch
-from conformance.operators.record import Operator
-from conformance.properties import NotJudged, Property
-from conformance.properties.comparison import verdict
-from oracle.declaration import Call, Formula
-from oracle.expected.truth import answer_shape, data_dtype
-from oracle.float_formats import is_real
-from oracle.shapes import Array
+from gradoracle.conformance.backends.backend import Backend
+from gradoracle.conformance.backends.caller import Asked, Description, Look, Reply, Request
+from gradoracle.conformance.backends.mismatch import Declined, Mismatch
+from gradoracle.conformance.operators.record import Operator
+from gradoracle.conformance.properties import NotJudged, Property
+from gradoracle.conformance.properties.comparison import verdict
+from gradoracle.oracle.declaration import Call, Formula
+from gradoracle.oracle.expected.truth import answer_shape, data_dtype
+from gradoracle.oracle.float_formats import is_real
+from gradoracle.oracle.shapes import Array
 
 Lie: TypeAlias = Callable[[int, Reply], Reply]  # from what was answered, and how many were before
 FEW, MANY = 3, 8  # calls

@@ -12,10 +12,9 @@ from itertools import combinations, product
 from typing import Any
 
 import numpy as np
-
-from conformance.operators.arrays import AXES
-from oracle.declaration import Call, is_data
-from oracle.shapes import Array
+from gradoracle.conformance.operators.arrays import AXES
+from gradoracle.oracle.declaration import Call, is_data
+from gradoracle.oracle.shapes import Array
 
 SMALLER = 200  # geometries in a row; each tries what is boldest first, so ten are many
 MOST_POWER = 1023  # of two, that a float64 holds

@@ -15,7 +15,7 @@ from collections.abc import Mapping, Sequence
 from hashlib import shake_128
 from typing import TypeAlias, TypeVar
 
-from oracle.shapes import Pair
+from gradoracle.oracle.shapes import Pair
 
 Range: TypeAlias = tuple[int, int]
 Ranges: TypeAlias = Mapping[str, Range]

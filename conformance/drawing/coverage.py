@@ -9,8 +9,8 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, NamedTuple
 
-from conformance.drawing.choices import Choices
-from conformance.drawing.covering import (
+from gradoracle.conformance.drawing.choices import Choices
+from gradoracle.conformance.drawing.covering import (
     Chosen,
     Factors,
     Row,

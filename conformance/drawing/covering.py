@@ -6,7 +6,7 @@ A covering array of strength t meets every conjunction of t of them (Kuhn, Kacke
 
 The rows are made by a one-row-at-a-time greedy (AETG: Cohen, Dalal, Fredman, Patton 1997).  That
 takes seconds for the largest arrays, so those of the suite's own operators are kept in
-`covering_rows.json`; `python -m conformance.operators.covering_rows` writes it again.
+`covering_rows.json`; `python -m gradoracle.conformance.operators.covering_rows` writes it again.
 """
 
 from __future__ import annotations
@@ -99,7 +99,7 @@ def count(factors: Factors, strength: int, rows: Sequence[Row]) -> tuple[int, in
 
 @lru_cache(maxsize=64)
 def _kept() -> Mapping[str, str]:
-    text = files("conformance.drawing").joinpath(ROWS_FILE).read_text("ascii")
+    text = files("gradoracle.conformance.drawing").joinpath(ROWS_FILE).read_text("ascii")
     kept: dict[str, str] = json.loads(text)
     return kept
 

@@ -8,9 +8,8 @@ from collections.abc import Iterator
 from typing import Any, NamedTuple
 
 import numpy as np
-
-from oracle.compiled_loops import arguments_only
-from oracle.declaration import Call, Formula, argument_names, evaluate
+from gradoracle.oracle.compiled_loops import arguments_only
+from gradoracle.oracle.declaration import Call, Formula, argument_names, evaluate
 
 
 class BadCall(NamedTuple):

@@ -14,9 +14,8 @@ from functools import lru_cache, partial
 from typing import NamedTuple, TypeAlias
 
 import numpy as np
-
-from oracle.float_formats import FORMATS, Format
-from oracle.shapes import Array, Shape
+from gradoracle.oracle.float_formats import FORMATS, Format
+from gradoracle.oracle.shapes import Array, Shape
 
 Shapes: TypeAlias = Mapping[str, Shape]
 Arrays: TypeAlias = dict[str, Array]

@@ -1,1 +1,1 @@
-"""Examples that run with any backend: python -m conformance.examples.lenet --help."""
+"""Examples that run with any backend: python -m gradoracle.conformance.examples.lenet --help."""

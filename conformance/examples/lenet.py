@@ -1,6 +1,6 @@
 """Train a small LeNet on scikit-learn's handwritten digits with a backend's own functions.
 
-    python -m conformance.examples.lenet --backend im2col
+    python -m gradoracle.conformance.examples.lenet --backend im2col
 
 The backend's functions are judged first; then the same chain that `network_backward` judges learns
 to read digits from 8x8 pixels.  Needs scikit-learn: pip install 'gradoracle[examples]'.
@@ -13,16 +13,14 @@ from typing import Annotated, Any, NamedTuple
 
 import numpy as np
 import typer
+from gradoracle import check, oracle
+from gradoracle.conformance.backends.backend import Backend
+from gradoracle.conformance.backends.registry import UnknownBackend, UnusableBackend
+from gradoracle.conformance.backends.single_thread import one_thread
+from gradoracle.conformance.runs.loading import load
+from gradoracle.oracle.chains.network import Step, backward, forward
+from gradoracle.oracle.shapes import Array
 from rich.console import Console
-
-import oracle
-from conformance import check
-from conformance.backends.backend import Backend
-from conformance.backends.registry import UnknownBackend, UnusableBackend
-from conformance.backends.single_thread import one_thread
-from conformance.runs.loading import load
-from oracle.chains.network import Step, backward, forward
-from oracle.shapes import Array
 
 NO_SKLEARN = "scikit-learn is not installed: pip install 'gradoracle[examples]'"
 OPERATORS = ("conv2d", "tanh", "avg_pool2d", "linear", "cross_entropy", "sgd_step")

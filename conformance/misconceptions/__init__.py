@@ -3,11 +3,16 @@
 from __future__ import annotations
 
 import numpy as np
-
-from conformance.backends.mismatch import Answer
-from conformance.misconceptions import batch, conv2d, conv_transpose2d, elementwise, pooling
-from conformance.misconceptions.misconception import Loss, Misconception, Wrong
-from oracle.declaration import (
+from gradoracle.conformance.backends.mismatch import Answer
+from gradoracle.conformance.misconceptions import (
+    batch,
+    conv2d,
+    conv_transpose2d,
+    elementwise,
+    pooling,
+)
+from gradoracle.conformance.misconceptions.misconception import Loss, Misconception, Wrong
+from gradoracle.oracle.declaration import (
     Composed,
     Formula,
     Multilinear,
@@ -16,9 +21,9 @@ from oracle.declaration import (
     is_place,
     operands,
 )
-from oracle.expected.truth import data_dtype, truth
-from oracle.float_formats import FORMATS, HALVES
-from oracle.shapes import Array
+from gradoracle.oracle.expected.truth import data_dtype, truth
+from gradoracle.oracle.float_formats import FORMATS, HALVES
+from gradoracle.oracle.shapes import Array
 
 MISCONCEPTIONS: tuple[Misconception, ...] = (
     *conv2d.MISCONCEPTIONS,

@@ -5,11 +5,10 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
-
-from conformance.misconceptions.misconception import Misconception, Wrong, right
-from conformance.operators import OPERATORS
-from oracle.declaration import Chained, Formula, algebra, evaluate, images
-from oracle.shapes import Array
+from gradoracle.conformance.misconceptions.misconception import Misconception, Wrong, right
+from gradoracle.conformance.operators import OPERATORS
+from gradoracle.oracle.declaration import Chained, Formula, algebra, evaluate, images
+from gradoracle.oracle.shapes import Array
 
 ROWS = ("softmax", "softmax_grad", "cross_entropy_grad")  # of which every image has its own
 

@@ -5,8 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
-
-from conformance.misconceptions.misconception import (
+from gradoracle.conformance.misconceptions.misconception import (
     SIDES,
     SIGN,
     ZEROS,
@@ -22,9 +21,9 @@ from conformance.misconceptions.misconception import (
     without,
     zeros,
 )
-from conformance.misconceptions.walks import misread
-from oracle.declaration import Formula, evaluate
-from oracle.shapes import Array
+from gradoracle.conformance.misconceptions.walks import misread
+from gradoracle.oracle.declaration import Formula, evaluate
+from gradoracle.oracle.shapes import Array
 
 FORWARD, DX, DW, DB = (
     "conv_transpose2d",

@@ -6,9 +6,8 @@ from collections.abc import Callable
 from typing import Any
 
 import numpy as np
-
-import oracle
-from conformance.misconceptions.misconception import (
+from gradoracle import oracle
+from gradoracle.conformance.misconceptions.misconception import (
     SIGN,
     ZEROS,
     Bend,
@@ -22,8 +21,8 @@ from conformance.misconceptions.misconception import (
     without,
     zeros,
 )
-from oracle.declaration import Formula, evaluate
-from oracle.shapes import Array
+from gradoracle.oracle.declaration import Formula, evaluate
+from gradoracle.oracle.shapes import Array
 
 GRADIENTS = ("relu_grad", "leaky_relu_grad", "sigmoid_grad", "tanh_grad")
 LINEAR = ("linear", "linear_grad_input", "linear_grad_weight", "linear_grad_bias")

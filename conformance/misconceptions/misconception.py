@@ -16,10 +16,9 @@ from dataclasses import dataclass
 from typing import Any, NamedTuple, TypeAlias
 
 import numpy as np
-
-from oracle.declaration import Call, Formula, evaluate, is_data
-from oracle.float_formats import widened
-from oracle.shapes import Array
+from gradoracle.oracle.declaration import Call, Formula, evaluate, is_data
+from gradoracle.oracle.float_formats import widened
+from gradoracle.oracle.shapes import Array
 
 
 class Loss(NamedTuple):

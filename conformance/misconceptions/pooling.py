@@ -6,8 +6,7 @@ from collections.abc import Callable
 from typing import Any
 
 import numpy as np
-
-from conformance.misconceptions.misconception import (
+from gradoracle.conformance.misconceptions.misconception import (
     SIDES,
     SIGN,
     ZEROS,
@@ -22,9 +21,9 @@ from conformance.misconceptions.misconception import (
     right,
     zeros,
 )
-from conformance.misconceptions.walks import divisors, misread
-from oracle.declaration import Formula, evaluate
-from oracle.shapes import Array
+from gradoracle.conformance.misconceptions.walks import divisors, misread
+from gradoracle.oracle.declaration import Formula, evaluate
+from gradoracle.oracle.shapes import Array
 
 MAX, PLACES, MAX_DX, VJP = (
     "max_pool2d_values",

@@ -11,11 +11,10 @@ from math import prod
 from typing import Any
 
 import numpy as np
-
-from conformance.misconceptions.misconception import Bend, Misconception, Wrong, bent
-from oracle.declaration import Formula
-from oracle.expected.truth import answer_shape
-from oracle.shapes import Array, Shape
+from gradoracle.conformance.misconceptions.misconception import Bend, Misconception, Wrong, bent
+from gradoracle.oracle.declaration import Formula
+from gradoracle.oracle.expected.truth import answer_shape
+from gradoracle.oracle.shapes import Array, Shape
 
 MOST = 2_000_000  # numbers of an array on the way: enough for the calls that are explained
 

@@ -1,15 +1,15 @@
 """Every operator of the suite.  To add one: write its module, then name it here."""
 
-from conformance.operators.activations import LEAKY_RELU, RELU, SIGMOID, TANH
-from conformance.operators.avg_pool2d import AVG_POOL2D
-from conformance.operators.conv2d import CONV2D
-from conformance.operators.conv_transpose2d import CONV_TRANSPOSE2D
-from conformance.operators.linear import LINEAR
-from conformance.operators.loss import CROSS_ENTROPY, SOFTMAX
-from conformance.operators.max_pool2d import MAX_POOL2D
-from conformance.operators.network import NETWORK
-from conformance.operators.record import Operator
-from conformance.operators.update import BATCH_MEAN, SGD_STEP
+from gradoracle.conformance.operators.activations import LEAKY_RELU, RELU, SIGMOID, TANH
+from gradoracle.conformance.operators.avg_pool2d import AVG_POOL2D
+from gradoracle.conformance.operators.conv2d import CONV2D
+from gradoracle.conformance.operators.conv_transpose2d import CONV_TRANSPOSE2D
+from gradoracle.conformance.operators.linear import LINEAR
+from gradoracle.conformance.operators.loss import CROSS_ENTROPY, SOFTMAX
+from gradoracle.conformance.operators.max_pool2d import MAX_POOL2D
+from gradoracle.conformance.operators.network import NETWORK
+from gradoracle.conformance.operators.record import Operator
+from gradoracle.conformance.operators.update import BATCH_MEAN, SGD_STEP
 
 OPERATORS: tuple[Operator, ...] = (
     CONV2D,

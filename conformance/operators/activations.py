@@ -6,9 +6,8 @@ from functools import partial
 from typing import Any
 
 import numpy as np
-
-import oracle
-from conformance.drawing.values import (
+from gradoracle import oracle
+from gradoracle.conformance.drawing.values import (
     Arrays,
     Fill,
     Random,
@@ -26,10 +25,10 @@ from conformance.drawing.values import (
     styles,
     wide_range,
 )
-from conformance.operators import arrays, shape_cover
-from conformance.operators.record import Arguments, Operator, Policies, Styles
-from oracle.declaration import Call, Formula
-from oracle.float_formats import Format
+from gradoracle.conformance.operators import arrays, shape_cover
+from gradoracle.conformance.operators.record import Arguments, Operator, Policies, Styles
+from gradoracle.oracle.declaration import Call, Formula
+from gradoracle.oracle.float_formats import Format
 
 SLOPES = (
     0.25,

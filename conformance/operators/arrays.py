@@ -2,10 +2,18 @@
 
 from collections.abc import Mapping, Sequence
 
-from conformance.drawing.choices import BATCH_LIMITS, FAR, LIMITS, PAST, THREADS, Choices, Range
-from conformance.drawing.values import Style
-from conformance.operators.record import Corner, Geometry, Size, past_limits, two_large
-from oracle.shapes import Shape
+from gradoracle.conformance.drawing.choices import (
+    BATCH_LIMITS,
+    FAR,
+    LIMITS,
+    PAST,
+    THREADS,
+    Choices,
+    Range,
+)
+from gradoracle.conformance.drawing.values import Style
+from gradoracle.conformance.operators.record import Corner, Geometry, Size, past_limits, two_large
+from gradoracle.oracle.shapes import Shape
 
 AXES = ("images", "channels", "height", "width")
 # Shapes that layers of real networks hand to each other.

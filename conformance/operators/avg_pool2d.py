@@ -4,10 +4,10 @@ from collections.abc import Callable, Mapping
 from functools import partial
 from typing import Any
 
-import oracle
-from conformance.operators import pooling, pooling_cover
-from conformance.operators.record import Arguments, Corner, Operator
-from oracle.shapes import pool_shape
+from gradoracle import oracle
+from gradoracle.conformance.operators import pooling, pooling_cover
+from gradoracle.conformance.operators.record import Arguments, Corner, Operator
+from gradoracle.oracle.shapes import pool_shape
 
 # More pixels than 15 bits count, as the global pooling of an image has.
 MANY_PIXELS = Corner(

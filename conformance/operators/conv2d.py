@@ -4,8 +4,8 @@ from collections.abc import Callable, Mapping
 from math import prod
 from typing import Any, NamedTuple
 
-import oracle
-from conformance.drawing.choices import (
+from gradoracle import oracle
+from gradoracle.conformance.drawing.choices import (
     BATCH_LIMITS,
     BLOCKS,
     LIMITS,
@@ -17,11 +17,11 @@ from conformance.drawing.choices import (
     Range,
     Ranges,
 )
-from conformance.drawing.values import fractions_in, halves_that_cancel
-from conformance.operators import layer_options
-from conformance.operators.convolution_cover import COVERS
-from conformance.operators.network_layers import NETWORKS, layers
-from conformance.operators.record import (
+from gradoracle.conformance.drawing.values import fractions_in, halves_that_cancel
+from gradoracle.conformance.operators import layer_options
+from gradoracle.conformance.operators.convolution_cover import COVERS
+from gradoracle.conformance.operators.network_layers import NETWORKS, layers
+from gradoracle.conformance.operators.record import (
     Arguments,
     Corner,
     Geometry,
@@ -33,7 +33,7 @@ from conformance.operators.record import (
     past_limits,
     two_large,
 )
-from oracle.shapes import Pair, conv2d_shapes, extent
+from gradoracle.oracle.shapes import Pair, conv2d_shapes, extent
 
 # What a free geometry draws from.  `rows` counts output pixels of a side and `rest` the pixels
 # that no window reaches, so the image is sized last and fits whatever was drawn.

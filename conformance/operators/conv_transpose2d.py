@@ -9,13 +9,13 @@ from dataclasses import replace
 from functools import partial
 from typing import Any
 
-import oracle
-from conformance.drawing.choices import Choices
-from conformance.drawing.coverage import Cover
-from conformance.drawing.covering import Chosen
-from conformance.operators import conv2d, convolution_cover, layer_options
-from conformance.operators.network_layers import UP_CONVOLUTIONS
-from conformance.operators.record import (
+from gradoracle import oracle
+from gradoracle.conformance.drawing.choices import Choices
+from gradoracle.conformance.drawing.coverage import Cover
+from gradoracle.conformance.drawing.covering import Chosen
+from gradoracle.conformance.operators import conv2d, convolution_cover, layer_options
+from gradoracle.conformance.operators.network_layers import UP_CONVOLUTIONS
+from gradoracle.conformance.operators.record import (
     Arguments,
     Corner,
     Geometry,
@@ -24,7 +24,7 @@ from conformance.operators.record import (
     Variant,
     Workload,
 )
-from oracle.shapes import Pair, conv_transpose2d_shapes, extent
+from gradoracle.oracle.shapes import Pair, conv_transpose2d_shapes, extent
 
 SIDES = ("height", "width")
 

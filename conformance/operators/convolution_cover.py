@@ -9,10 +9,10 @@ from math import prod
 from operator import eq
 from typing import Any
 
-from conformance.drawing.choices import Choices
-from conformance.drawing.coverage import Cover, excluding, with_dtype
-from conformance.drawing.covering import Chosen, Factors
-from oracle.shapes import extent
+from gradoracle.conformance.drawing.choices import Choices
+from gradoracle.conformance.drawing.coverage import Cover, excluding, with_dtype
+from gradoracle.conformance.drawing.covering import Chosen, Factors
+from gradoracle.oracle.shapes import extent
 
 SIDES = ("height", "width")
 MOST = 60_000  # products of a call, above which a class is its cheapest member

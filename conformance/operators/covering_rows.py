@@ -1,6 +1,6 @@
 """Write the rows of the covering arrays of all operators anew.
 
-python -m conformance.operators.covering_rows
+python -m gradoracle.conformance.operators.covering_rows
 """
 
 from __future__ import annotations
@@ -9,9 +9,9 @@ import json
 from importlib.resources import files
 from pathlib import Path
 
-from conformance.drawing.coverage import EACH, PAIRS
-from conformance.drawing.covering import DIGITS, ROWS_FILE, count, key_of, make
-from conformance.operators import OPERATORS
+from gradoracle.conformance.drawing.coverage import EACH, PAIRS
+from gradoracle.conformance.drawing.covering import DIGITS, ROWS_FILE, count, key_of, make
+from gradoracle.conformance.operators import OPERATORS
 
 
 def kept_rows() -> dict[str, str]:
@@ -31,4 +31,6 @@ def kept_rows() -> dict[str, str]:
 
 if __name__ == "__main__":
     text = json.dumps(kept_rows(), indent=0) + "\n"
-    Path(str(files("conformance.drawing"))).joinpath(ROWS_FILE).write_text(text, encoding="ascii")
+    Path(str(files("gradoracle.conformance.drawing"))).joinpath(ROWS_FILE).write_text(
+        text, encoding="ascii"
+    )

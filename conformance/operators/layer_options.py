@@ -11,10 +11,10 @@ from dataclasses import dataclass, replace
 from itertools import product
 from typing import Any, TypeAlias
 
-from conformance.drawing.choices import Choices
-from conformance.operators.pooling_cover import is_legal
-from conformance.operators.record import Variant
-from oracle.shapes import Pair, extent
+from gradoracle.conformance.drawing.choices import Choices
+from gradoracle.conformance.operators.pooling_cover import is_legal
+from gradoracle.conformance.operators.record import Variant
+from gradoracle.oracle.shapes import Pair, extent
 
 SIDES = ("height", "width")
 Sizes: TypeAlias = Mapping[str, int]

@@ -4,12 +4,12 @@ from collections.abc import Callable, Mapping
 from functools import partial
 from typing import Any
 
-import oracle
-from conformance.drawing.choices import LONG, LONGER, MANY, SHORTER
-from conformance.drawing.values import fractions_in, halves_that_cancel
-from conformance.operators import arrays, shape_cover
-from conformance.operators.network_layers import CLASSIFIERS
-from conformance.operators.record import (
+from gradoracle import oracle
+from gradoracle.conformance.drawing.choices import LONG, LONGER, MANY, SHORTER
+from gradoracle.conformance.drawing.values import fractions_in, halves_that_cancel
+from gradoracle.conformance.operators import arrays, shape_cover
+from gradoracle.conformance.operators.network_layers import CLASSIFIERS
+from gradoracle.conformance.operators.record import (
     Arguments,
     Corner,
     Operator,

@@ -5,10 +5,9 @@ from functools import partial
 from typing import Any
 
 import numpy as np
-
-import oracle
-from conformance.drawing.choices import PAST, THREADS, TWO
-from conformance.drawing.values import (
+from gradoracle import oracle
+from gradoracle.conformance.drawing.choices import PAST, THREADS, TWO
+from gradoracle.conformance.drawing.values import (
     Arrays,
     Random,
     Shapes,
@@ -20,8 +19,8 @@ from conformance.drawing.values import (
     small_integers,
     styles,
 )
-from conformance.operators import arrays, shape_cover
-from conformance.operators.record import (
+from gradoracle.conformance.operators import arrays, shape_cover
+from gradoracle.conformance.operators.record import (
     Arguments,
     Corner,
     Operator,
@@ -30,8 +29,8 @@ from conformance.operators.record import (
     past_limits,
     two_large,
 )
-from oracle.float_formats import Format
-from oracle.shapes import Array
+from gradoracle.oracle.float_formats import Format
+from gradoracle.oracle.shapes import Array
 
 LAYERS = (("ten classes", (10,)), ("two classes", (2,)), ("ImageNet classes", (1000,)))
 NAMES = ("images", "classes")

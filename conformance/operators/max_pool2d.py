@@ -5,9 +5,8 @@ from functools import partial
 from typing import Any
 
 import numpy as np
-
-import oracle
-from conformance.drawing.values import (
+from gradoracle import oracle
+from gradoracle.conformance.drawing.values import (
     FLOATS,
     Arrays,
     Random,
@@ -21,12 +20,12 @@ from conformance.drawing.values import (
     small_integers,
     styles,
 )
-from conformance.operators import pooling, pooling_cover
-from conformance.operators.record import Arguments, Operator, Policies, Styles
-from oracle.declaration import Call, Formula
-from oracle.float_formats import Format, widened
-from oracle.formulas.max_pool2d import max_pool2d_indices, max_pool2d_values
-from oracle.shapes import Array, Pair, Shape, pool_shape
+from gradoracle.conformance.operators import pooling, pooling_cover
+from gradoracle.conformance.operators.record import Arguments, Operator, Policies, Styles
+from gradoracle.oracle.declaration import Call, Formula
+from gradoracle.oracle.float_formats import Format, widened
+from gradoracle.oracle.formulas.max_pool2d import max_pool2d_indices, max_pool2d_values
+from gradoracle.oracle.shapes import Array, Pair, Shape, pool_shape
 
 OPTIONS = ("kernel_size", "stride", "padding", "dilation", "ceil_mode")
 

@@ -5,16 +5,22 @@ from math import prod
 from typing import Any
 
 import numpy as np
-
-from conformance.drawing.choices import Choices
-from conformance.drawing.values import Arrays, Random, Shapes, small_integers, styles
-from conformance.operators.activations import SLOPES
-from conformance.operators.record import Arguments, Geometry, Operator, Size, Styles, rounded
-from conformance.operators.update import RATES
-from oracle.chains.network import ACTIVATIONS, Step, network_backward
-from oracle.declaration import Call
-from oracle.float_formats import Format
-from oracle.shapes import Pair, Shape, check_integer, conv2d_shapes, pool_shape
+from gradoracle.conformance.drawing.choices import Choices
+from gradoracle.conformance.drawing.values import Arrays, Random, Shapes, small_integers, styles
+from gradoracle.conformance.operators.activations import SLOPES
+from gradoracle.conformance.operators.record import (
+    Arguments,
+    Geometry,
+    Operator,
+    Size,
+    Styles,
+    rounded,
+)
+from gradoracle.conformance.operators.update import RATES
+from gradoracle.oracle.chains.network import ACTIVATIONS, Step, network_backward
+from gradoracle.oracle.declaration import Call
+from gradoracle.oracle.float_formats import Format
+from gradoracle.oracle.shapes import Pair, Shape, check_integer, conv2d_shapes, pool_shape
 
 FUNCTIONS = tuple(ACTIVATIONS)
 POOLS = ("none", "max_pool2d", "avg_pool2d")

@@ -3,10 +3,18 @@
 from collections.abc import Mapping
 from typing import Any
 
-from conformance.drawing.choices import BATCH_LIMITS, LIMITS, MANY, THREADS, Choices, Range, Ranges
-from conformance.drawing.values import increasing, styles
-from conformance.operators import layer_options
-from conformance.operators.record import (
+from gradoracle.conformance.drawing.choices import (
+    BATCH_LIMITS,
+    LIMITS,
+    MANY,
+    THREADS,
+    Choices,
+    Range,
+    Ranges,
+)
+from gradoracle.conformance.drawing.values import increasing, styles
+from gradoracle.conformance.operators import layer_options
+from gradoracle.conformance.operators.record import (
     Corner,
     Geometry,
     Size,
@@ -15,7 +23,7 @@ from conformance.operators.record import (
     past_limits,
     two_large,
 )
-from oracle.shapes import Pair, Shape, extent, pool_shape
+from gradoracle.oracle.shapes import Pair, Shape, extent, pool_shape
 
 SIDES = ("height", "width")
 

@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
-from conformance.drawing.choices import Choices
-from conformance.drawing.coverage import Cover, excluding, with_dtype
-from conformance.drawing.covering import Chosen, Factors
-from conformance.operators.convolution_cover import named
-from oracle.shapes import extent, pool_shape
+from gradoracle.conformance.drawing.choices import Choices
+from gradoracle.conformance.drawing.coverage import Cover, excluding, with_dtype
+from gradoracle.conformance.drawing.covering import Chosen, Factors
+from gradoracle.conformance.operators.convolution_cover import named
+from gradoracle.oracle.shapes import extent, pool_shape
 
 SIDES = ("height", "width")
 KERNEL = "kernel"  # the stride that is the kernel's size

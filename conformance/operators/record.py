@@ -5,12 +5,12 @@ from dataclasses import dataclass
 from itertools import combinations
 from typing import Any, Literal, NamedTuple, TypeAlias
 
-from conformance.drawing.choices import FAR, PAST, SHORTER, TWO, Choices
-from conformance.drawing.coverage import Cover
-from conformance.drawing.values import EXACT, FLOATS, INTEGERS, NOT_FINITE, Style
-from oracle.declaration import Call, Formula, output_of
-from oracle.float_formats import FORMATS, DType, dtype_of
-from oracle.shapes import Shape
+from gradoracle.conformance.drawing.choices import FAR, PAST, SHORTER, TWO, Choices
+from gradoracle.conformance.drawing.coverage import Cover
+from gradoracle.conformance.drawing.values import EXACT, FLOATS, INTEGERS, NOT_FINITE, Style
+from gradoracle.oracle.declaration import Call, Formula, output_of
+from gradoracle.oracle.float_formats import FORMATS, DType, dtype_of
+from gradoracle.oracle.shapes import Shape
 
 Size: TypeAlias = Literal["small", "medium", "large"]
 Kind: TypeAlias = Literal["exact", "floats", "slopes", "not finite", "any", "all", "every"]

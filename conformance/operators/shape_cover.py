@@ -6,9 +6,9 @@ from collections.abc import Mapping, Sequence
 from functools import partial
 from typing import Any
 
-from conformance.drawing.choices import Choices
-from conformance.drawing.coverage import Cover, excluding, with_dtype
-from conformance.drawing.covering import Chosen, Factors
+from gradoracle.conformance.drawing.choices import Choices
+from gradoracle.conformance.drawing.coverage import Cover, excluding, with_dtype
+from gradoracle.conformance.drawing.covering import Chosen, Factors
 
 AXES = ("images", "channels", "height", "width")
 # A class is the sizes that may stand for it: what vectors of 4 to 64 lanes leave over, and do not.

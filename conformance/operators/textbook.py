@@ -10,11 +10,10 @@ from itertools import combinations
 from math import prod
 
 import numpy as np
-
-from conformance.operators.record import Arguments, Geometry, Operator
-from conformance.operators.variations import drawn
-from oracle.declaration import Chained, Formula, algebra
-from oracle.expected.truth import truth
+from gradoracle.conformance.operators.record import Arguments, Geometry, Operator
+from gradoracle.conformance.operators.variations import drawn
+from gradoracle.oracle.declaration import Chained, Formula, algebra
+from gradoracle.oracle.expected.truth import truth
 
 Sizes = Mapping[str, int]
 Names = tuple[str, ...]  # of sizes that are raised together

@@ -4,11 +4,11 @@ from collections.abc import Callable, Mapping
 from functools import partial
 from typing import Any
 
-import oracle
-from conformance.drawing.choices import FAR, THREADS
-from conformance.drawing.values import FLOATS, large_mean, only_the_last, styles
-from conformance.operators import arrays, shape_cover
-from conformance.operators.record import Arguments, Corner, Operator, Styles
+from gradoracle import oracle
+from gradoracle.conformance.drawing.choices import FAR, THREADS
+from gradoracle.conformance.drawing.values import FLOATS, large_mean, only_the_last, styles
+from gradoracle.conformance.operators import arrays, shape_cover
+from gradoracle.conformance.operators.record import Arguments, Corner, Operator, Styles
 
 RATES = (
     0.5,

@@ -16,13 +16,12 @@ from math import prod
 from typing import Any
 
 import numpy as np
-
-from conformance.drawing.choices import ROW, Choices
-from conformance.operators.record import Geometry, Operator, Size, rounded
-from oracle.compiled_loops import arguments_only
-from oracle.declaration import Call, Formula, argument_names, evaluate, images, is_data
-from oracle.expected.truth import answer_shape, data_dtype, truth
-from oracle.shapes import Array
+from gradoracle.conformance.drawing.choices import ROW, Choices
+from gradoracle.conformance.operators.record import Geometry, Operator, Size, rounded
+from gradoracle.oracle.compiled_loops import arguments_only
+from gradoracle.oracle.declaration import Call, Formula, argument_names, evaluate, images, is_data
+from gradoracle.oracle.expected.truth import answer_shape, data_dtype, truth
+from gradoracle.oracle.shapes import Array
 
 DRAWN, ENOUGH = 128, 32  # geometries that are looked at, and where none of them is legal
 TRIED = 3  # other values of an option, until one has another answer

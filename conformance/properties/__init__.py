@@ -10,10 +10,15 @@ by nothing on data where rounding provably never acts: see `conformance.properti
 
 # The order is that of the certificate's columns.
 # isort: off
-from conformance.properties import slopes  # noqa: F401
-from conformance.properties import expected, references  # noqa: F401
-from conformance.properties import identities, symmetries, state, network, scale  # noqa: F401
-from conformance.properties import special_values, interface  # noqa: F401
-from conformance.properties.property import PROPERTIES, NothingToJudge, NotJudged, Property
+from gradoracle.conformance.properties import slopes  # noqa: F401
+from gradoracle.conformance.properties import expected, references  # noqa: F401
+from gradoracle.conformance.properties import identities, symmetries, state, network, scale  # noqa: F401
+from gradoracle.conformance.properties import special_values, interface  # noqa: F401
+from gradoracle.conformance.properties.property import (
+    PROPERTIES,
+    NothingToJudge,
+    NotJudged,
+    Property,
+)
 
 __all__ = ["PROPERTIES", "NotJudged", "NothingToJudge", "Property"]

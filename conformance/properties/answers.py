@@ -6,15 +6,14 @@ import zlib
 from typing import Any, NamedTuple
 
 import numpy as np
-
-from conformance.backends.backend import Backend
-from conformance.backends.mismatch import Mismatch
-from conformance.operators.record import Operator
-from conformance.properties.comparison import require_form, truth_of
-from conformance.properties.property import NotJudged
-from oracle.declaration import Call, Formula, images, is_place, operands
-from oracle.expected.truth import answer_dtype, answer_shape, data_dtype
-from oracle.shapes import Array
+from gradoracle.conformance.backends.backend import Backend
+from gradoracle.conformance.backends.mismatch import Mismatch
+from gradoracle.conformance.operators.record import Operator
+from gradoracle.conformance.properties.comparison import require_form, truth_of
+from gradoracle.conformance.properties.property import NotJudged
+from gradoracle.oracle.declaration import Call, Formula, images, is_place, operands
+from gradoracle.oracle.expected.truth import answer_dtype, answer_shape, data_dtype
+from gradoracle.oracle.shapes import Array
 
 ROOM = 1 + 2.0**-40  # for rounding in the sums of bounds, which are float64
 

@@ -7,14 +7,13 @@ import math
 from typing import Any, NamedTuple
 
 import numpy as np
-
-from conformance.backends.backend import Backend
-from conformance.backends.mismatch import Mismatch
-from oracle.declaration import Call, Formula, is_place, output_of
-from oracle.expected.non_finite import NonFiniteTruth
-from oracle.expected.truth import Truth, answer_dtype, answer_shape, data_dtype, truth
-from oracle.float_formats import flushed, is_real
-from oracle.shapes import Array
+from gradoracle.conformance.backends.backend import Backend
+from gradoracle.conformance.backends.mismatch import Mismatch
+from gradoracle.oracle.declaration import Call, Formula, is_place, output_of
+from gradoracle.oracle.expected.non_finite import NonFiniteTruth
+from gradoracle.oracle.expected.truth import Truth, answer_dtype, answer_shape, data_dtype, truth
+from gradoracle.oracle.float_formats import flushed, is_real
+from gradoracle.oracle.shapes import Array
 
 
 def require_form(

@@ -3,13 +3,12 @@
 import math
 
 import numpy as np
-
-from conformance.backends.backend import Backend
-from conformance.backends.mismatch import Mismatch
-from conformance.operators.record import Operator
-from conformance.properties.comparison import require_truth
-from conformance.properties.property import NotJudged, holds
-from oracle.declaration import Call, Formula, is_place
+from gradoracle.conformance.backends.backend import Backend
+from gradoracle.conformance.backends.mismatch import Mismatch
+from gradoracle.conformance.operators.record import Operator
+from gradoracle.conformance.properties.comparison import require_truth
+from gradoracle.conformance.properties.property import NotJudged, holds
+from gradoracle.oracle.declaration import Call, Formula, is_place
 
 
 @holds(size="large", styles_per_geometry=2, asks="", at_corners=True)

@@ -7,12 +7,11 @@ from itertools import pairwise
 from typing import Any
 
 import numpy as np
-
-from conformance.backends.backend import Backend
-from conformance.backends.mismatch import Mismatch
-from conformance.operators.max_pool2d import maxima
-from conformance.operators.record import Operator
-from conformance.properties.answers import (
+from gradoracle.conformance.backends.backend import Backend
+from gradoracle.conformance.backends.mismatch import Mismatch
+from gradoracle.conformance.operators.max_pool2d import maxima
+from gradoracle.conformance.operators.record import Operator
+from gradoracle.conformance.properties.answers import (
     ROOM,
     Answered,
     answer,
@@ -23,20 +22,28 @@ from conformance.properties.answers import (
     require_close,
     two_images,
 )
-from conformance.properties.comparison import require_form
-from conformance.properties.property import NotJudged, holds
-from oracle import (
+from gradoracle.conformance.properties.comparison import require_form
+from gradoracle.conformance.properties.property import NotJudged, holds
+from gradoracle.oracle import (
     conv2d,
     conv2d_grad_bias,
     conv_transpose2d,
     max_pool2d_grad_input,
     max_pool2d_vjp,
 )
-from oracle.declaration import Call, Formula, Multilinear, algebra, images, is_data, operands
-from oracle.expected.exact import inner
-from oracle.expected.truth import answer_dtype, data_dtype, truth
-from oracle.float_formats import FORMATS
-from oracle.shapes import Array
+from gradoracle.oracle.declaration import (
+    Call,
+    Formula,
+    Multilinear,
+    algebra,
+    images,
+    is_data,
+    operands,
+)
+from gradoracle.oracle.expected.exact import inner
+from gradoracle.oracle.expected.truth import answer_dtype, data_dtype, truth
+from gradoracle.oracle.float_formats import FORMATS
+from gradoracle.oracle.shapes import Array
 
 EDGE = 6  # images at either end of a large batch that are asked for alone
 

@@ -8,20 +8,26 @@ from math import isqrt, prod
 from typing import Any
 
 import numpy as np
-
-from conformance.backends.backend import Backend, Reused, is_same
-from conformance.backends.caller import BESIDE, LONG_RING, describe
-from conformance.backends.mismatch import Declined, Mismatch
-from conformance.drawing.choices import spread
-from conformance.drawing.invalid_calls import bad_calls
-from conformance.drawing.memory_layouts import LAYOUTS, SHARED, differs, expansions, one_each, words
-from conformance.operators.record import Geometry, Operator
-from conformance.operators.textbook import with_ones
-from conformance.properties.answers import Answered, require_close
-from conformance.properties.comparison import require_form, require_truth, truth_of
-from conformance.properties.property import NothingToJudge, NotJudged, holds, is_function
-from oracle import batch_mean, leaky_relu, relu, sigmoid, tanh
-from oracle.declaration import (
+from gradoracle.conformance.backends.backend import Backend, Reused, is_same
+from gradoracle.conformance.backends.caller import BESIDE, LONG_RING, describe
+from gradoracle.conformance.backends.mismatch import Declined, Mismatch
+from gradoracle.conformance.drawing.choices import spread
+from gradoracle.conformance.drawing.invalid_calls import bad_calls
+from gradoracle.conformance.drawing.memory_layouts import (
+    LAYOUTS,
+    SHARED,
+    differs,
+    expansions,
+    one_each,
+    words,
+)
+from gradoracle.conformance.operators.record import Geometry, Operator
+from gradoracle.conformance.operators.textbook import with_ones
+from gradoracle.conformance.properties.answers import Answered, require_close
+from gradoracle.conformance.properties.comparison import require_form, require_truth, truth_of
+from gradoracle.conformance.properties.property import NothingToJudge, NotJudged, holds, is_function
+from gradoracle.oracle import batch_mean, leaky_relu, relu, sigmoid, tanh
+from gradoracle.oracle.declaration import (
     Call,
     Formula,
     argument_names,
@@ -31,8 +37,8 @@ from oracle.declaration import (
     optional,
     output_of,
 )
-from oracle.expected.truth import answer_dtype, answer_shape, data_dtype
-from oracle.shapes import Array
+from gradoracle.oracle.expected.truth import answer_dtype, answer_shape, data_dtype
+from gradoracle.oracle.shapes import Array
 
 TAKE_ANYTHING = (relu, leaky_relu, sigmoid, tanh, batch_mean)  # one array of any shape
 RING, FEW = 4, 32  # as LONG_RING, of calls of more numbers than few

@@ -8,22 +8,21 @@ from fractions import Fraction
 from typing import Any
 
 import numpy as np
-
-import oracle
-from conformance.backends.backend import Backend
-from conformance.backends.mismatch import Mismatch
-from conformance.operators.record import Operator
-from conformance.properties.answers import Answered, direction, exact, require_close
-from conformance.properties.comparison import require_form
-from conformance.properties.property import NotJudged, holds
-from oracle.chains.network import ACTIVATIONS, PARAMETERS, Ask, Step, backward, forward
-from oracle.chains.propagation import Bounded, Propagation, Undecided
-from oracle.declaration import Call, Chained, Formula, algebra, is_data
-from oracle.expected.exact import inner
-from oracle.expected.truth import data_dtype
-from oracle.float_formats import FORMATS
-from oracle.formulas.max_pool2d import max_pool2d_indices, max_pool2d_values
-from oracle.shapes import Array
+from gradoracle import oracle
+from gradoracle.conformance.backends.backend import Backend
+from gradoracle.conformance.backends.mismatch import Mismatch
+from gradoracle.conformance.operators.record import Operator
+from gradoracle.conformance.properties.answers import Answered, direction, exact, require_close
+from gradoracle.conformance.properties.comparison import require_form
+from gradoracle.conformance.properties.property import NotJudged, holds
+from gradoracle.oracle.chains.network import ACTIVATIONS, PARAMETERS, Ask, Step, backward, forward
+from gradoracle.oracle.chains.propagation import Bounded, Propagation, Undecided
+from gradoracle.oracle.declaration import Call, Chained, Formula, algebra, is_data
+from gradoracle.oracle.expected.exact import inner
+from gradoracle.oracle.expected.truth import data_dtype
+from gradoracle.oracle.float_formats import FORMATS
+from gradoracle.oracle.formulas.max_pool2d import max_pool2d_indices, max_pool2d_values
+from gradoracle.oracle.shapes import Array
 
 NEEDS = (
     oracle.conv2d, oracle.conv2d_grad_input, oracle.conv2d_grad_weight, oracle.conv2d_grad_bias,

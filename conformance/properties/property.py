@@ -6,11 +6,11 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Literal, TypeAlias
 
-from conformance.backends.backend import Backend, How
-from conformance.drawing.coverage import EACH, PAIRS, Cover
-from conformance.drawing.profiles import PROFILES
-from conformance.operators.record import Corner, Geometry, Kind, Operator, Size, Variant
-from oracle.declaration import Call, Chained, Formula, algebra, argument_names
+from gradoracle.conformance.backends.backend import Backend, How
+from gradoracle.conformance.drawing.coverage import EACH, PAIRS, Cover
+from gradoracle.conformance.drawing.profiles import PROFILES
+from gradoracle.conformance.operators.record import Corner, Geometry, Kind, Operator, Size, Variant
+from gradoracle.oracle.declaration import Call, Chained, Formula, algebra, argument_names
 
 Check: TypeAlias = Callable[[Backend, Operator, Formula, Call], float]
 Where: TypeAlias = Callable[[Operator, Formula], bool]

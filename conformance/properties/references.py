@@ -5,15 +5,14 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
-
-from conformance.backends.backend import Backend
-from conformance.operators.record import Operator
-from conformance.properties.answers import Answered, answer, require_close, with_bias
-from conformance.properties.property import NotJudged, holds
-from oracle.declaration import Call, Formula, ask, is_data, output_of
-from oracle.document_forms.forms import FORMS
-from oracle.expected.truth import truth
-from oracle.shapes import Array
+from gradoracle.conformance.backends.backend import Backend
+from gradoracle.conformance.operators.record import Operator
+from gradoracle.conformance.properties.answers import Answered, answer, require_close, with_bias
+from gradoracle.conformance.properties.property import NotJudged, holds
+from gradoracle.oracle.declaration import Call, Formula, ask, is_data, output_of
+from gradoracle.oracle.document_forms.forms import FORMS
+from gradoracle.oracle.expected.truth import truth
+from gradoracle.oracle.shapes import Array
 
 
 @holds(kind="any", needs_torch=True, share=0.2, asks="")

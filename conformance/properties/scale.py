@@ -1,19 +1,18 @@
 """The answer on layers of real networks, where no formula is evaluated element by element."""
 
 import numpy as np
-
-from conformance.backends.backend import Backend
-from conformance.backends.mismatch import WrongElement
-from conformance.operators.record import Operator
-from conformance.properties.comparison import explained, require_form
-from conformance.properties.property import NotJudged, holds
-from conformance.scale.convolution import ROLES, read
-from conformance.scale.data import LayerCall
-from conformance.scale.elements import chosen, exact, settled_by, share_of_bound
-from conformance.scale.projection import fresh, wrong_element
-from oracle.declaration import Call, Formula
-from oracle.expected.truth import answer_dtype, data_dtype
-from oracle.shapes import Array
+from gradoracle.conformance.backends.backend import Backend
+from gradoracle.conformance.backends.mismatch import WrongElement
+from gradoracle.conformance.operators.record import Operator
+from gradoracle.conformance.properties.comparison import explained, require_form
+from gradoracle.conformance.properties.property import NotJudged, holds
+from gradoracle.conformance.scale.convolution import ROLES, read
+from gradoracle.conformance.scale.data import LayerCall
+from gradoracle.conformance.scale.elements import chosen, exact, settled_by, share_of_bound
+from gradoracle.conformance.scale.projection import fresh, wrong_element
+from gradoracle.oracle.declaration import Call, Formula
+from gradoracle.oracle.expected.truth import answer_dtype, data_dtype
+from gradoracle.oracle.shapes import Array
 
 
 def _has_layers(operator: Operator, formula: Formula) -> bool:

@@ -12,18 +12,24 @@ from collections.abc import Iterable
 from typing import Any, NamedTuple
 
 import numpy as np
-
-from conformance.backends.backend import Backend
-from conformance.backends.mismatch import Mismatch
-from conformance.operators.record import Operator
-from conformance.properties.answers import ROOM, Answered, answer, direction, moved_by, with_bias
-from conformance.properties.comparison import truth_of
-from conformance.properties.property import NotJudged, holds
-from oracle.declaration import Call, Formula, is_data
-from oracle.expected.exact import inner
-from oracle.expected.truth import data_dtype
-from oracle.float_formats import FORMATS
-from oracle.shapes import Array
+from gradoracle.conformance.backends.backend import Backend
+from gradoracle.conformance.backends.mismatch import Mismatch
+from gradoracle.conformance.operators.record import Operator
+from gradoracle.conformance.properties.answers import (
+    ROOM,
+    Answered,
+    answer,
+    direction,
+    moved_by,
+    with_bias,
+)
+from gradoracle.conformance.properties.comparison import truth_of
+from gradoracle.conformance.properties.property import NotJudged, holds
+from gradoracle.oracle.declaration import Call, Formula, is_data
+from gradoracle.oracle.expected.exact import inner
+from gradoracle.oracle.expected.truth import data_dtype
+from gradoracle.oracle.float_formats import FORMATS
+from gradoracle.oracle.shapes import Array
 
 ELEMENTS = 16  # how many elements of an argument are moved one by one, at most
 SMOOTH = 5  # and where every move costs two forward passes and their bounds

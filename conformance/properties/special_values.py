@@ -6,12 +6,11 @@ from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
-
-from conformance.backends.backend import Backend
-from conformance.operators.record import Operator
-from conformance.properties.comparison import require_truth
-from conformance.properties.property import NotJudged, holds
-from oracle.declaration import (
+from gradoracle.conformance.backends.backend import Backend
+from gradoracle.conformance.operators.record import Operator
+from gradoracle.conformance.properties.comparison import require_truth
+from gradoracle.conformance.properties.property import NotJudged, holds
+from gradoracle.oracle.declaration import (
     Call,
     Formula,
     Multilinear,
@@ -21,10 +20,10 @@ from oracle.declaration import (
     is_data,
     operands,
 )
-from oracle.expected.non_finite import with_finite
-from oracle.expected.truth import data_dtype, truth
-from oracle.float_formats import FORMATS
-from oracle.shapes import Array
+from gradoracle.oracle.expected.non_finite import with_finite
+from gradoracle.oracle.expected.truth import data_dtype, truth
+from gradoracle.oracle.float_formats import FORMATS
+from gradoracle.oracle.shapes import Array
 
 
 def _spreads(operator: Operator, formula: Formula) -> bool:

@@ -9,13 +9,12 @@ from itertools import islice
 from typing import Any
 
 import numpy as np
-
-from conformance.backends.backend import Backend, is_same
-from conformance.backends.mismatch import Declined, Mismatch
-from conformance.drawing.invalid_calls import bad_calls
-from conformance.drawing.memory_layouts import PLACES
-from conformance.operators.record import Operator
-from conformance.operators.variations import (
+from gradoracle.conformance.backends.backend import Backend, is_same
+from gradoracle.conformance.backends.mismatch import Declined, Mismatch
+from gradoracle.conformance.drawing.invalid_calls import bad_calls
+from gradoracle.conformance.drawing.memory_layouts import PLACES
+from gradoracle.conformance.operators.record import Operator
+from gradoracle.conformance.operators.variations import (
     AND,
     TRIED,
     in_dtype,
@@ -25,12 +24,12 @@ from conformance.operators.variations import (
     variations,
     without_images,
 )
-from conformance.properties.comparison import require_truth
-from conformance.properties.property import NotJudged, holds, is_function
-from oracle.declaration import Call, Formula, argument_names, images, is_data, output_of
-from oracle.expected.truth import data_dtype
-from oracle.float_formats import dtype_of
-from oracle.shapes import Array
+from gradoracle.conformance.properties.comparison import require_truth
+from gradoracle.conformance.properties.property import NotJudged, holds, is_function
+from gradoracle.oracle.declaration import Call, Formula, argument_names, images, is_data, output_of
+from gradoracle.oracle.expected.truth import data_dtype
+from gradoracle.oracle.float_formats import dtype_of
+from gradoracle.oracle.shapes import Array
 
 ELSEWHERE = ","  # a layout: as NumPy makes it, in fresh memory
 REPEATS = 3

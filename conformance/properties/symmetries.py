@@ -7,15 +7,14 @@ from math import prod
 from typing import Any, NamedTuple, TypeAlias
 
 import numpy as np
-
-from conformance.backends.backend import Backend
-from conformance.backends.mismatch import Declined, Mismatch
-from conformance.operators.linear import LINEAR
-from conformance.operators.record import Operator
-from conformance.properties.answers import Answered, answer, require_close
-from conformance.properties.comparison import require_truth
-from conformance.properties.property import NotJudged, holds, is_function
-from oracle import (
+from gradoracle.conformance.backends.backend import Backend
+from gradoracle.conformance.backends.mismatch import Declined, Mismatch
+from gradoracle.conformance.operators.linear import LINEAR
+from gradoracle.conformance.operators.record import Operator
+from gradoracle.conformance.properties.answers import Answered, answer, require_close
+from gradoracle.conformance.properties.comparison import require_truth
+from gradoracle.conformance.properties.property import NotJudged, holds, is_function
+from gradoracle.oracle import (
     conv2d,
     conv2d_grad_bias,
     conv2d_grad_input,
@@ -25,9 +24,9 @@ from oracle import (
     linear_grad_input,
     linear_grad_weight,
 )
-from oracle.declaration import Call, Formula
-from oracle.expected.truth import data_dtype
-from oracle.shapes import Array
+from gradoracle.oracle.declaration import Call, Formula
+from gradoracle.oracle.expected.truth import data_dtype
+from gradoracle.oracle.shapes import Array
 
 Pick: TypeAlias = Callable[[Array], Array]
 Axes: TypeAlias = Mapping[str, tuple[int, ...]]  # of a call's arrays, what lies along them

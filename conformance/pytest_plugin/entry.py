@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 
 NAME = "gradoracle-suite"
-SUITE = "conformance"
+SUITE = "gradoracle.conformance"
 BENCHMARKS = "gradoracle-benchmarks"
 
 
@@ -21,7 +21,7 @@ def activate(pluginmanager: pytest.PytestPluginManager) -> None:
     """Register the suite's options and hooks, once."""
     if pluginmanager.has_plugin(NAME):
         return
-    from conformance.pytest_plugin import hooks  # noqa: PLC0415 - only sessions that run the suite pay
+    from gradoracle.conformance.pytest_plugin import hooks  # noqa: PLC0415 - only sessions that run the suite pay
 
     pluginmanager.register(hooks, NAME)
 
@@ -30,7 +30,7 @@ def activate_benchmarks(pluginmanager: pytest.PytestPluginManager) -> None:
     """Register what times instead of judging, once."""
     if pluginmanager.has_plugin(BENCHMARKS):
         return
-    from conformance.benchmarks import hooks  # noqa: PLC0415 - only sessions that time pay
+    from gradoracle.conformance.benchmarks import hooks  # noqa: PLC0415 - only sessions that time pay
 
     pluginmanager.register(hooks, BENCHMARKS)
 
@@ -53,7 +53,7 @@ def _names(package: str, argument: str, *, packages: bool) -> bool:
     if packages and f"{name}.".startswith(f"{package}."):
         return True
     try:
-        folder = Path(__file__).parents[1].joinpath(*package.split(".")[1:])
+        folder = Path(__file__).parents[1].joinpath(*package.split(".")[2:])
         return Path(name).resolve().is_relative_to(folder)
     except (OSError, ValueError):
         return False

@@ -12,24 +12,28 @@ from typing import Any, TypeAlias
 
 import hypothesis
 import pytest
-
-from conformance.backends.backend import Backend
-from conformance.backends.interrupts import heeded
-from conformance.backends.isolation.isolated import GIB, Limits
-from conformance.backends.registry import SHIPPED, Confinement, UnknownBackend, UnusableBackend
-from conformance.backends.stops import new_file
-from conformance.checking.check_run import unclaimed
-from conformance.checking.checks import checks
-from conformance.drawing.profiles import PROFILES
-from conformance.operators import OPERATORS
-from conformance.pytest_plugin.entry import BENCHMARKS
-from conformance.reports import output
-from conformance.reports.certificate import Certificate, Outcome
-from conformance.reports.formats import own_file
-from conformance.runs.certify import certificate, credible, fresh_seed, run_check
-from conformance.runs.jobs import did_before, done_by
-from conformance.runs.journal import JournalError, Journals, settled
-from conformance.runs.loading import load
+from gradoracle.conformance.backends.backend import Backend
+from gradoracle.conformance.backends.interrupts import heeded
+from gradoracle.conformance.backends.isolation.isolated import GIB, Limits
+from gradoracle.conformance.backends.registry import (
+    SHIPPED,
+    Confinement,
+    UnknownBackend,
+    UnusableBackend,
+)
+from gradoracle.conformance.backends.stops import new_file
+from gradoracle.conformance.checking.check_run import unclaimed
+from gradoracle.conformance.checking.checks import checks
+from gradoracle.conformance.drawing.profiles import PROFILES
+from gradoracle.conformance.operators import OPERATORS
+from gradoracle.conformance.pytest_plugin.entry import BENCHMARKS
+from gradoracle.conformance.reports import output
+from gradoracle.conformance.reports.certificate import Certificate, Outcome
+from gradoracle.conformance.reports.formats import own_file
+from gradoracle.conformance.runs.certify import certificate, credible, fresh_seed, run_check
+from gradoracle.conformance.runs.jobs import did_before, done_by
+from gradoracle.conformance.runs.journal import JournalError, Journals, settled
+from gradoracle.conformance.runs.loading import load
 
 TESTS = Path(__file__).parents[1] / "test_certify.py"
 TIMED = Path(__file__).parents[1] / "benchmarks"

@@ -12,16 +12,16 @@ from math import floor
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from conformance.backends.contract import POLICIES
-from conformance.backends.declines import in_common, summed
-from conformance.drawing.coverage import Covered
-from conformance.drawing.profiles import PROFILES
-from conformance.reports.schema import Malformed, parsed, problem, require
-from oracle.expected.transform_bounds import DIRECT
-from oracle.float_formats import FORMATS
+from gradoracle.conformance.backends.contract import POLICIES
+from gradoracle.conformance.backends.declines import in_common, summed
+from gradoracle.conformance.drawing.coverage import Covered
+from gradoracle.conformance.drawing.profiles import PROFILES
+from gradoracle.conformance.reports.schema import Malformed, parsed, problem, require
+from gradoracle.oracle.expected.transform_bounds import DIRECT
+from gradoracle.oracle.float_formats import FORMATS
 
 if TYPE_CHECKING:
-    from conformance.reports.mismatch_text import MismatchReport
+    from gradoracle.conformance.reports.mismatch_text import MismatchReport
 
 UNCLAIMED = "not claimed"
 # The properties of plain answers, the first to be reported first.

@@ -13,16 +13,11 @@ from types import CodeType, FunctionType
 from typing import Any, NamedTuple
 
 import numpy as np
-from rich.console import Console
-from rich.rule import Rule
-from rich.syntax import Syntax
-from rich.text import Text
-
-from conformance.misconceptions import MISCONCEPTIONS
-from conformance.operators import OPERATORS
-from conformance.operators.record import Operator
-from conformance.properties import PROPERTIES, Property
-from oracle.declaration import (
+from gradoracle.conformance.misconceptions import MISCONCEPTIONS
+from gradoracle.conformance.operators import OPERATORS
+from gradoracle.conformance.operators.record import Operator
+from gradoracle.conformance.properties import PROPERTIES, Property
+from gradoracle.oracle.declaration import (
     Chained,
     Composed,
     Formula,
@@ -32,10 +27,14 @@ from oracle.declaration import (
     displayed,
     output_of,
 )
-from oracle.document_forms.forms import FORMS
-from oracle.errata import Erratum, errata_of
-from oracle.expected.transform_bounds import TRANSFORMABLE
-from oracle.numbers.high_precision import BITS
+from gradoracle.oracle.document_forms.forms import FORMS
+from gradoracle.oracle.errata import Erratum, errata_of
+from gradoracle.oracle.expected.transform_bounds import TRANSFORMABLE
+from gradoracle.oracle.numbers.high_precision import BITS
+from rich.console import Console
+from rich.rule import Rule
+from rich.syntax import Syntax
+from rich.text import Text
 
 INDENT = 2
 WIDE = 100  # columns from which a name and its sentence share a line
@@ -45,10 +44,10 @@ USUAL = {
 }  # fmt: skip
 # Modules that carry the formulas and are none themselves.
 CARRIERS = (
-    "oracle.numbers.elementary",
-    "oracle.declaration",
-    "oracle.shapes",
-    "oracle.compiled_loops",
+    "gradoracle.oracle.numbers.elementary",
+    "gradoracle.oracle.declaration",
+    "gradoracle.oracle.shapes",
+    "gradoracle.oracle.compiled_loops",
 )
 
 
@@ -397,7 +396,7 @@ def _hint(topic: Topic) -> list[str]:
     name, function = topic.formula.__name__, output_of(topic.formula).function
     where = f"the import path of a module that has {function}, such as mypkg.kernels"
     return [
-        f"pytest --pyargs conformance --backend NAME -k NAME-{name}-",
+        f"pytest --pyargs gradoracle.conformance --backend NAME -k NAME-{name}-",
         f"NAME is a registered backend or {where}.",
     ]
 

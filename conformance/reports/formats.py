@@ -6,7 +6,13 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from xml.etree import ElementTree as ET
 
-from conformance.reports.certificate import REPEATS, UNJUDGED, Certificate, FoundMismatch, Outcome
+from gradoracle.conformance.reports.certificate import (
+    REPEATS,
+    UNJUDGED,
+    Certificate,
+    FoundMismatch,
+    Outcome,
+)
 
 MOST = 3  # mismatches told in full on a screen
 SKIPPED = (

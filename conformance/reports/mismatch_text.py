@@ -11,20 +11,19 @@ from math import isfinite
 from typing import Any
 
 import numpy as np
-
-from conformance.backends.backend import Backend
-from conformance.backends.caller import describe
-from conformance.backends.mismatch import Answer, Mismatch
-from conformance.drawing.profiles import PROFILES
-from conformance.operators.record import Operator
-from conformance.properties import Property
-from conformance.properties.comparison import verdict, wanted
-from conformance.reports.reproducer import IN_SEQUENCE, script
-from conformance.scale.data import LayerCall
-from oracle.declaration import Call, Formula, argument_names, displayed
-from oracle.expected.truth import answer_dtype, answer_shape
-from oracle.float_formats import is_real
-from oracle.shapes import Array
+from gradoracle.conformance.backends.backend import Backend
+from gradoracle.conformance.backends.caller import describe
+from gradoracle.conformance.backends.mismatch import Answer, Mismatch
+from gradoracle.conformance.drawing.profiles import PROFILES
+from gradoracle.conformance.operators.record import Operator
+from gradoracle.conformance.properties import Property
+from gradoracle.conformance.properties.comparison import verdict, wanted
+from gradoracle.conformance.reports.reproducer import IN_SEQUENCE, script
+from gradoracle.conformance.scale.data import LayerCall
+from gradoracle.oracle.declaration import Call, Formula, argument_names, displayed
+from gradoracle.oracle.expected.truth import answer_dtype, answer_shape
+from gradoracle.oracle.float_formats import is_real
+from gradoracle.oracle.shapes import Array
 
 WIDTH = 100
 SHOWN = 4  # wrong elements listed
@@ -108,11 +107,11 @@ def _repro(finding: Finding) -> str:
     if profile is None or not finding.backend.path:
         backend = repr(name) if finding.backend.path else "backend"
         more = ", at_scale=True" if finding.at_scale else ""
-        call = f"conformance.check({backend}, seed={seed}, examples={examples}{more})"
-        return f'python -c "import conformance; print({call}.text())"'
+        call = f"gradoracle.check({backend}, seed={seed}, examples={examples}{more})"
+        return f'python -c "import gradoracle; print({call}.text())"'
     option = "" if profile == "certify" else f" --hypothesis-profile {profile}"
     option += " --at-scale" if finding.at_scale else ""
-    line = f"pytest --pyargs conformance --backend {name} --seed {seed}{option}"
+    line = f"pytest --pyargs gradoracle.conformance --backend {name} --seed {seed}{option}"
     if finding.history:  # what was asked before has a part in it
         return line
     return f"{line} -k {name}-{finding.formula.__name__}-{finding.property.name}"

@@ -14,16 +14,21 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
-
-from conformance.backends.backend import Backend
-from conformance.backends.caller import LONG_RING
-from conformance.backends.mismatch import NUMBERS, Answer, Mismatch, WrongElement
-from conformance.drawing.invalid_calls import bad_calls
-from conformance.drawing.memory_layouts import FUNCTIONS as LAYOUT_FUNCTIONS
-from conformance.drawing.memory_layouts import as_it_is, differs, filler, one_each, permuted
-from conformance.properties.comparison import truth_of
-from conformance.scale.data import LayerCall
-from oracle.declaration import (
+from gradoracle.conformance.backends.backend import Backend
+from gradoracle.conformance.backends.caller import LONG_RING
+from gradoracle.conformance.backends.mismatch import NUMBERS, Answer, Mismatch, WrongElement
+from gradoracle.conformance.drawing.invalid_calls import bad_calls
+from gradoracle.conformance.drawing.memory_layouts import FUNCTIONS as LAYOUT_FUNCTIONS
+from gradoracle.conformance.drawing.memory_layouts import (
+    as_it_is,
+    differs,
+    filler,
+    one_each,
+    permuted,
+)
+from gradoracle.conformance.properties.comparison import truth_of
+from gradoracle.conformance.scale.data import LayerCall
+from gradoracle.oracle.declaration import (
     Call,
     Chained,
     Formula,
@@ -33,9 +38,9 @@ from oracle.declaration import (
     is_place,
     output_of,
 )
-from oracle.expected.non_finite import NonFiniteTruth
-from oracle.expected.truth import answer_dtype, answer_shape, data_dtype
-from oracle.shapes import Array
+from gradoracle.oracle.expected.non_finite import NonFiniteTruth
+from gradoracle.oracle.expected.truth import answer_dtype, answer_shape, data_dtype
+from gradoracle.oracle.shapes import Array
 
 NO_LINK = """\
 # Every function answers its own call rightly: the fault shows in the chain only, where answers

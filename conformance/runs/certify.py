@@ -13,43 +13,43 @@ from functools import reduce
 from numbers import Integral
 from typing import Any
 
-from conformance.backends.backend import Backend
-from conformance.backends.caller import describe, one_line
-from conformance.backends.errors import OURS, UsageError
-from conformance.backends.interrupts import heeded
-from conformance.backends.isolation.audit import MOST
-from conformance.backends.registry import ISOLATED, Confinement
-from conformance.backends.single_thread import one_thread
-from conformance.checking.causes import folded
-from conformance.checking.check_run import can_be, examine
-from conformance.checking.checks import checks
-from conformance.drawing.profiles import FIRST_LOOK, PROFILES
-from conformance.operators import OPERATORS
-from conformance.operators.record import Operator
-from conformance.properties import Property
-from conformance.reports.certificate import Certificate, Outcome
-from conformance.runs.deviations import reviewed
-from conformance.runs.environment import environment
-from conformance.runs.fingerprint import files_of, suite
-from conformance.runs.loading import wrap
-from oracle.declaration import Formula
+from gradoracle.conformance.backends.backend import Backend
+from gradoracle.conformance.backends.caller import describe, one_line
+from gradoracle.conformance.backends.errors import OURS, UsageError
+from gradoracle.conformance.backends.interrupts import heeded
+from gradoracle.conformance.backends.isolation.audit import MOST
+from gradoracle.conformance.backends.registry import ISOLATED, Confinement
+from gradoracle.conformance.backends.single_thread import one_thread
+from gradoracle.conformance.checking.causes import folded
+from gradoracle.conformance.checking.check_run import can_be, examine
+from gradoracle.conformance.checking.checks import checks
+from gradoracle.conformance.drawing.profiles import FIRST_LOOK, PROFILES
+from gradoracle.conformance.operators import OPERATORS
+from gradoracle.conformance.operators.record import Operator
+from gradoracle.conformance.properties import Property
+from gradoracle.conformance.reports.certificate import Certificate, Outcome
+from gradoracle.conformance.runs.deviations import reviewed
+from gradoracle.conformance.runs.environment import environment
+from gradoracle.conformance.runs.fingerprint import files_of, suite
+from gradoracle.conformance.runs.loading import wrap
+from gradoracle.oracle.declaration import Formula
 
 OBJECT = "an import path, a module or an object with functions of the protocol such as relu"
 NO_TORCH = "PyTorch is not installed: pip install 'gradoracle[torch]'"
 
 
-def judged(
+def checked(
     backend: Any,
     *,
-    operators: Sequence[str] | None,
-    examples: int | None,
-    seed: int | None,
-    stop_at_first_mismatch: bool,
-    at_scale: bool,
-    progress: Callable[[Outcome], None] | None,
-    confinement: Confinement | None,
+    operators: Sequence[str] | None = None,
+    examples: int | None = None,
+    seed: int | None = None,
+    stop_at_first_mismatch: bool = False,
+    at_scale: bool = False,
+    progress: Callable[[Outcome], None] | None = None,
+    confinement: Confinement | None = None,
 ) -> Certificate:
-    """Judge a backend and return its certificate: `conformance.check`, which says what is what."""
+    """Check a backend and return its certificate: see `gradoracle.check`."""
     _require_kinds(backend, operators, examples=examples, seed=seed)
     examples = PROFILES["certify"] if examples is None else int(examples)
     if examples < 1:

@@ -7,20 +7,19 @@ from contextlib import closing
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from gradoracle.conformance.backends.backend import Backend
+from gradoracle.conformance.backends.isolation.isolated import Limits
+from gradoracle.conformance.backends.registry import ISOLATED, Confinement, path_of
+from gradoracle.conformance.checking.checks import checks
+from gradoracle.conformance.operators.record import Operator
+from gradoracle.conformance.reports.certificate import Certificate, JudgedShard, Outcome
+from gradoracle.conformance.runs.certify import certificate, credible, fresh_seed, operators_named
+from gradoracle.conformance.runs.fingerprint import files_of, suite
+from gradoracle.conformance.runs.jobs import did_before, done_by, judge, limit
+from gradoracle.conformance.runs.journal import Entry, Kept, acts_in, place, resumed, settled
+from gradoracle.conformance.runs.loading import load
+from gradoracle.conformance.runs.progress import Progress
 from rich.console import Console
-
-from conformance.backends.backend import Backend
-from conformance.backends.isolation.isolated import Limits
-from conformance.backends.registry import ISOLATED, Confinement, path_of
-from conformance.checking.checks import checks
-from conformance.operators.record import Operator
-from conformance.reports.certificate import Certificate, JudgedShard, Outcome
-from conformance.runs.certify import certificate, credible, fresh_seed, operators_named
-from conformance.runs.fingerprint import files_of, suite
-from conformance.runs.jobs import did_before, done_by, judge, limit
-from conformance.runs.journal import Entry, Kept, acts_in, place, resumed, settled
-from conformance.runs.loading import load
-from conformance.runs.progress import Progress
 
 CERTIFIED, MISMATCH, USAGE, COULD_NOT = 0, 1, 2, 3
 

@@ -10,13 +10,13 @@ import json
 from collections.abc import Iterator, Mapping, Sequence
 from typing import NamedTuple
 
-from conformance.backends.backend import FUNCTIONS, Backend
-from conformance.backends.contract import EVERY, Contract, Deviation, read_contract
-from conformance.backends.mismatch import Mismatch
-from conformance.checking.check_run import Examination
-from conformance.checking.checks import checks, properties_of
-from conformance.checking.recorded import restored
-from conformance.reports.certificate import UNCLAIMED, Outcome
+from gradoracle.conformance.backends.backend import FUNCTIONS, Backend
+from gradoracle.conformance.backends.contract import EVERY, Contract, Deviation, read_contract
+from gradoracle.conformance.backends.mismatch import Mismatch
+from gradoracle.conformance.checking.check_run import Examination
+from gradoracle.conformance.checking.checks import checks, properties_of
+from gradoracle.conformance.checking.recorded import restored
+from gradoracle.conformance.reports.certificate import UNCLAIMED, Outcome
 
 
 class Unmet(NamedTuple):

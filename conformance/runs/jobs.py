@@ -12,15 +12,15 @@ from multiprocessing.connection import Connection, wait
 from pathlib import Path
 from typing import Any
 
-from conformance.backends.backend import Backend
-from conformance.backends.errors import CouldNotRunError, UsageError
-from conformance.backends.isolation import audit
-from conformance.backends.isolation.isolated import Isolated
-from conformance.backends.registry import Confinement
-from conformance.checking.checks import checks
-from conformance.reports.certificate import Outcome
-from conformance.runs.certify import run_check
-from conformance.runs.loading import load
+from gradoracle.conformance.backends.backend import Backend
+from gradoracle.conformance.backends.errors import CouldNotRunError, UsageError
+from gradoracle.conformance.backends.isolation import audit
+from gradoracle.conformance.backends.isolation.isolated import Isolated
+from gradoracle.conformance.backends.registry import Confinement
+from gradoracle.conformance.checking.checks import checks
+from gradoracle.conformance.reports.certificate import Outcome
+from gradoracle.conformance.runs.certify import run_check
+from gradoracle.conformance.runs.loading import load
 
 Case = tuple[str, str]  # the names of a formula and a property
 

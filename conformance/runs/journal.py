@@ -22,19 +22,19 @@ from itertools import chain
 from pathlib import Path
 from typing import Any, TypeAlias, TypeVar
 
-from conformance.backends.backend import Backend
-from conformance.backends.caller import printable
-from conformance.backends.errors import UsageError
-from conformance.backends.registry import Confinement
-from conformance.backends.single_thread import one_thread
-from conformance.checking.checks import checks
-from conformance.operators import OPERATORS
-from conformance.operators.record import Operator
-from conformance.reports.certificate import Outcome, outcome_of
-from conformance.reports.output import CannotWrite
-from conformance.reports.schema import Malformed, parsed, require
-from conformance.runs.environment import environment
-from conformance.runs.fingerprint import files_of, suite
+from gradoracle.conformance.backends.backend import Backend
+from gradoracle.conformance.backends.caller import printable
+from gradoracle.conformance.backends.errors import UsageError
+from gradoracle.conformance.backends.registry import Confinement
+from gradoracle.conformance.backends.single_thread import one_thread
+from gradoracle.conformance.checking.checks import checks
+from gradoracle.conformance.operators import OPERATORS
+from gradoracle.conformance.operators.record import Operator
+from gradoracle.conformance.reports.certificate import Outcome, outcome_of
+from gradoracle.conformance.reports.output import CannotWrite
+from gradoracle.conformance.reports.schema import Malformed, parsed, require
+from gradoracle.conformance.runs.environment import environment
+from gradoracle.conformance.runs.fingerprint import files_of, suite
 
 FOLDER = Path(".gradoracle")  # where journals go
 FORMAT = "gradoracle journal 3"

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from typing import Any
 
-from conformance.backends import registry
-from conformance.backends.backend import Backend
-from conformance.backends.registry import ISOLATED, Confinement, UnusableBackend
-from conformance.runs.deviations import require_checks
+from gradoracle.conformance.backends import registry
+from gradoracle.conformance.backends.backend import Backend
+from gradoracle.conformance.backends.registry import ISOLATED, Confinement, UnusableBackend
+from gradoracle.conformance.runs.deviations import require_checks
 
 
 def load(name: str, confinement: Confinement = ISOLATED) -> Backend:

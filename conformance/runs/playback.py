@@ -15,22 +15,21 @@ from tempfile import TemporaryDirectory
 from typing import Any, Literal, NamedTuple, TypeAlias
 
 import numpy as np
-
-from conformance.backends.backend import Backend
-from conformance.backends.caller import Candidate, Request, one_line, printable
-from conformance.backends.interrupts import heeded
-from conformance.backends.isolation.isolated import Isolated, Unloadable
-from conformance.backends.mismatch import Declined, Mismatch
-from conformance.backends.registry import Confinement, UnknownBackend, UnusableBackend
-from conformance.backends.single_thread import one_thread
-from conformance.checking import counterexample
-from conformance.checking.check_run import unasked
-from conformance.checking.checks import checks
-from conformance.checking.counterexample import NoCall
-from conformance.properties import NotJudged
-from conformance.reports.certificate import Certificate, Outcome
-from conformance.runs.command import confinement_of
-from conformance.runs.loading import load
+from gradoracle.conformance.backends.backend import Backend
+from gradoracle.conformance.backends.caller import Candidate, Request, one_line, printable
+from gradoracle.conformance.backends.interrupts import heeded
+from gradoracle.conformance.backends.isolation.isolated import Isolated, Unloadable
+from gradoracle.conformance.backends.mismatch import Declined, Mismatch
+from gradoracle.conformance.backends.registry import Confinement, UnknownBackend, UnusableBackend
+from gradoracle.conformance.backends.single_thread import one_thread
+from gradoracle.conformance.checking import counterexample
+from gradoracle.conformance.checking.check_run import unasked
+from gradoracle.conformance.checking.checks import checks
+from gradoracle.conformance.checking.counterexample import NoCall
+from gradoracle.conformance.properties import NotJudged
+from gradoracle.conformance.reports.certificate import Certificate, Outcome
+from gradoracle.conformance.runs.command import confinement_of
+from gradoracle.conformance.runs.loading import load
 
 End: TypeAlias = Literal["there", "gone", "unshown", "undecided"]
 WORDS: dict[End, str] = {
@@ -39,7 +38,7 @@ WORDS: dict[End, str] = {
 }  # fmt: skip
 CODES: dict[End, int] = {"gone": 0, "there": 1, "unshown": 2, "undecided": 2}
 TRIES, MANY = 3, 50  # of a call that fails every time, and of one that does not
-ENTRY = "conformance.runs.playback:Script"
+ENTRY = "gradoracle.conformance.runs.playback:Script"
 # What a script raises that says nothing of the fault.
 CANNOT = ("FileNotFoundError", "ImportError", "ModuleNotFoundError", "NameError", "SystemExit")
 WAS_CUT = 4000  # characters of what a script prints

@@ -12,12 +12,12 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
-from conformance.backends.caller import printable
-from conformance.backends.isolation.isolated import GONE
-from conformance.campaigns.shards import seed_of
-from conformance.reports.certificate import Certificate, Outcome, scheme
-from conformance.reports.schema import problem
-from conformance.runs.command import other_verdicts
+from gradoracle.conformance.backends.caller import printable
+from gradoracle.conformance.backends.isolation.isolated import GONE
+from gradoracle.conformance.campaigns.shards import seed_of
+from gradoracle.conformance.reports.certificate import Certificate, Outcome, scheme
+from gradoracle.conformance.reports.schema import problem
+from gradoracle.conformance.runs.command import other_verdicts
 
 DERIVED = ("certified", "verdict", "why_not", "level", "witnesses")  # from the outcomes
 COMPARED = (  # one by one: the outcomes are, check by check

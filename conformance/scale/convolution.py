@@ -9,11 +9,10 @@ from __future__ import annotations
 from typing import Literal, NamedTuple, TypeAlias
 
 import numpy as np
-
-import oracle
-from oracle.declaration import Call, Formula
-from oracle.expected.random_projection import Options
-from oracle.shapes import Array, Shape
+from gradoracle import oracle
+from gradoracle.oracle.declaration import Call, Formula
+from gradoracle.oracle.expected.random_projection import Options
+from gradoracle.oracle.shapes import Array, Shape
 
 Part: TypeAlias = Literal["y", "dx", "dw", "db"]
 Pairs: TypeAlias = list[tuple[list[int], list[int]]]

@@ -16,14 +16,13 @@ from types import MappingProxyType
 from typing import Any, Literal, NamedTuple, TypeAlias
 
 import numpy as np
-
-from conformance.operators.record import Operator
-from conformance.scale.convolution import ROLES, Convolution, read
-from oracle.declaration import Formula, argument_names
-from oracle.expected.random_projection import LARGEST
-from oracle.expected.truth import answer_shape
-from oracle.float_formats import FORMATS
-from oracle.shapes import Array, Shape
+from gradoracle.conformance.operators.record import Operator
+from gradoracle.conformance.scale.convolution import ROLES, Convolution, read
+from gradoracle.oracle.declaration import Formula, argument_names
+from gradoracle.oracle.expected.random_projection import LARGEST
+from gradoracle.oracle.expected.truth import answer_shape
+from gradoracle.oracle.float_formats import FORMATS
+from gradoracle.oracle.shapes import Array, Shape
 
 Numbers: TypeAlias = Literal["whole numbers", "floats"]
 NUMBERS: tuple[Numbers, ...] = ("whole numbers", "floats")

@@ -7,12 +7,11 @@ from collections.abc import Iterator
 from itertools import product
 
 import numpy as np
-
-import oracle
-from conformance.scale.convolution import Convolution, terms
-from oracle.expected.exact import MultilinearTruth
-from oracle.float_formats import FORMATS
-from oracle.shapes import Array
+from gradoracle import oracle
+from gradoracle.conformance.scale.convolution import Convolution, terms
+from gradoracle.oracle.expected.exact import MultilinearTruth
+from gradoracle.oracle.float_formats import FORMATS
+from gradoracle.oracle.shapes import Array
 
 DRAWN = 16  # elements, beside those at the ends of all axes
 CLEAR = 2.0**-20  # of the bound: float64 decides what is farther from it than that

@@ -13,10 +13,9 @@ import secrets
 from typing import Any
 
 import numpy as np
-
-from conformance.scale.convolution import Convolution, column
-from oracle.expected import random_projection
-from oracle.shapes import Array
+from gradoracle.conformance.scale.convolution import Convolution, column
+from gradoracle.oracle.expected import random_projection
+from gradoracle.oracle.shapes import Array
 
 
 def fresh() -> np.random.Generator:

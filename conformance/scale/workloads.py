@@ -6,7 +6,7 @@ from collections.abc import Iterator, Mapping
 from math import prod
 from typing import NamedTuple
 
-from conformance.operators.record import Arguments, Operator
+from gradoracle.conformance.operators.record import Arguments, Operator
 
 SMALL = 400_000  # products of a call that every run makes, at most
 BATCHES = (1, 2, 4, 8, 16, 32)

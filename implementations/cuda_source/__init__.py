@@ -27,7 +27,7 @@ in float32, or in what `// gradoracle: dtypes = float64` says.  `// gradoracle: 
 float32: float64` claims sums in float64, `// gradoracle: algorithms = conv2d: winograd2` how they
 are made.
 
-The kernels run on a CUDA device where there is one, else on the CPU (`implementations.hostcuda`),
+The kernels run on a CUDA device where there is one, else on the CPU by `implementations.hostcuda`,
 where every access is looked at and every launch is run in three orders.  `kernel.cu@host` and
 `kernel.cu@device` choose.  Arrays reach the kernels in row-major order; results are what
 `cupy.empty` gives, not zeros; with an empty array nothing is launched, and the result is zeros.
@@ -40,16 +40,15 @@ from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
-
-from implementations import hostcuda
-from implementations.cuda_source.comments import C_TYPES, Plan, read
-from implementations.cuda_source.expressions import NUMBERS, SourceError, value
-from implementations.cuda_source.includes import whole
-from implementations.cuda_source.results import RESULTS, Names, Results
-from implementations.cupy_kernels import machine as machines
-from implementations.cupy_kernels.placement import place
-from implementations.cupy_kernels.probe import described
-from implementations.shapes import Array
+from gradoracle.implementations import hostcuda
+from gradoracle.implementations.cuda_source.comments import C_TYPES, Plan, read
+from gradoracle.implementations.cuda_source.expressions import NUMBERS, SourceError, value
+from gradoracle.implementations.cuda_source.includes import whole
+from gradoracle.implementations.cuda_source.results import RESULTS, Names, Results
+from gradoracle.implementations.cupy_kernels import machine as machines
+from gradoracle.implementations.cupy_kernels.placement import place
+from gradoracle.implementations.cupy_kernels.probe import described
+from gradoracle.implementations.shapes import Array
 
 __all__ = ["SourceError", "backend"]
 NULL = np.uint64(0)

@@ -5,8 +5,8 @@ import re
 from dataclasses import dataclass, field
 from typing import Any
 
-from implementations.cuda_source.expressions import NUMBERS, SourceError, parsed
-from implementations.cuda_source.results import RESULTS
+from gradoracle.implementations.cuda_source.expressions import NUMBERS, SourceError, parsed
+from gradoracle.implementations.cuda_source.results import RESULTS
 
 C_TYPES = {"float32": "float", "float64": "double"}
 _COMMENT = re.compile(r"^[^\"]*?//+\s*gradoracle\s*:(.*)", re.IGNORECASE)

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from functools import partial
 from typing import Any, TypeAlias
 
-from implementations import shapes
+from gradoracle.implementations import shapes
 
 Names: TypeAlias = Mapping[str, Any]
 SIZES = ("N", "C", "H", "W", "M", "OH", "OW", "KH", "KW", "SH", "SW", "PH", "PW", "DH", "DW")

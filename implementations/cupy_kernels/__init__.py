@@ -1,6 +1,6 @@
 """The whole protocol as CUDA C++ kernels; the arrays decide where they run: see `machine`."""
 
-from implementations.cupy_kernels.activations import (
+from gradoracle.implementations.cupy_kernels.activations import (
     leaky_relu,
     leaky_relu_grad,
     relu,
@@ -10,13 +10,13 @@ from implementations.cupy_kernels.activations import (
     tanh,
     tanh_grad,
 )
-from implementations.cupy_kernels.convolution import (
+from gradoracle.implementations.cupy_kernels.convolution import (
     conv2d,
     conv2d_grad_bias,
     conv2d_grad_input,
     conv2d_grad_weight,
 )
-from implementations.cupy_kernels.dense import (
+from gradoracle.implementations.cupy_kernels.dense import (
     batch_mean,
     linear,
     linear_grad_bias,
@@ -24,20 +24,20 @@ from implementations.cupy_kernels.dense import (
     linear_grad_weight,
     sgd_step,
 )
-from implementations.cupy_kernels.loss import (
+from gradoracle.implementations.cupy_kernels.loss import (
     cross_entropy,
     cross_entropy_grad,
     softmax,
     softmax_grad,
 )
-from implementations.cupy_kernels.pooling import (
+from gradoracle.implementations.cupy_kernels.pooling import (
     avg_pool2d,
     avg_pool2d_grad_input,
     max_pool2d,
     max_pool2d_grad_input,
     max_pool2d_vjp,
 )
-from implementations.cupy_kernels.transposed import (
+from gradoracle.implementations.cupy_kernels.transposed import (
     conv_transpose2d,
     conv_transpose2d_grad_bias,
     conv_transpose2d_grad_input,

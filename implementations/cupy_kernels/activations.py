@@ -2,9 +2,9 @@
 
 from typing import Any
 
-from implementations.cupy_kernels.machine import Source
-from implementations.cupy_kernels.placement import place
-from implementations.shapes import Array, check_same_shape
+from gradoracle.implementations.cupy_kernels.machine import Source
+from gradoracle.implementations.cupy_kernels.placement import place
+from gradoracle.implementations.shapes import Array, check_same_shape
 
 SOURCE = Source(
     "activations.cu",

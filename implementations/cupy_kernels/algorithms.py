@@ -11,10 +11,10 @@ from functools import wraps
 from types import ModuleType, SimpleNamespace
 from typing import Any
 
-from implementations.cupy_kernels import gemm
-from implementations.cupy_kernels.machine import Machine, Source
-from implementations.cupy_kernels.structs import Struct
-from implementations.shapes import Array
+from gradoracle.implementations.cupy_kernels import gemm
+from gradoracle.implementations.cupy_kernels.machine import Machine, Source
+from gradoracle.implementations.cupy_kernels.structs import Struct
+from gradoracle.implementations.shapes import Array
 
 DIRECT = Source(
     "conv2d.cu",

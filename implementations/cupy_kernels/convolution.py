@@ -1,8 +1,8 @@
 """The convolution and its gradients."""
 
-from implementations.cupy_kernels import algorithms, structs
-from implementations.cupy_kernels.placement import place
-from implementations.shapes import (
+from gradoracle.implementations.cupy_kernels import algorithms, structs
+from gradoracle.implementations.cupy_kernels.placement import place
+from gradoracle.implementations.shapes import (
     Array,
     Pair,
     Shape,

@@ -2,9 +2,9 @@
 
 from math import prod
 
-from implementations.cupy_kernels.machine import Source
-from implementations.cupy_kernels.placement import place
-from implementations.shapes import (
+from gradoracle.implementations.cupy_kernels.machine import Source
+from gradoracle.implementations.cupy_kernels.placement import place
+from gradoracle.implementations.shapes import (
     Array,
     check_axes,
     check_batch,

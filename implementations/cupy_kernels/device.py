@@ -1,19 +1,18 @@
 """The backend `cupy`: the kernels on CuPy's arrays, on a CUDA device.
 
 Needs CuPy and a device: pip install 'gradoracle[cupy]'.  What runs without one is `cupy@host`.
-`implementations.cupy_kernels.device:direct` computes convolutions by the readable kernels alone,
-`implementations.cupy_kernels.device:implicit` by those of conv2d_gemm.cu wherever they can.
+In `gradoracle.implementations.cupy_kernels`, `device:direct` computes convolutions by the readable
+kernels alone, `device:implicit` by those of conv2d_gemm.cu wherever they can.
 """
 
 import sys
 from typing import Any
 
 import numpy.typing as npt
-
-from implementations import cupy_kernels
-from implementations.cupy_kernels import *  # noqa: F403 - the same functions, under the same names
-from implementations.cupy_kernels import algorithms, machine
-from implementations.cupy_kernels.probe import cupy_with_device, described
+from gradoracle.implementations import cupy_kernels
+from gradoracle.implementations.cupy_kernels import *  # noqa: F403 - the same functions, under the same names
+from gradoracle.implementations.cupy_kernels import algorithms, machine
+from gradoracle.implementations.cupy_kernels.probe import cupy_with_device, described
 
 __all__ = [  # noqa: PLE0604
     *cupy_kernels.__all__, "contract", "from_numpy", "synchronize", "to_numpy",

@@ -10,10 +10,9 @@ from functools import lru_cache
 from typing import Any, TypeAlias
 
 import numpy as np
-
-from implementations.cupy_kernels import gemm_columns as columns
-from implementations.cupy_kernels import gemm_implicit as implicit
-from implementations.cupy_kernels.gemm_tables import Conv, conv_of
+from gradoracle.implementations.cupy_kernels import gemm_columns as columns
+from gradoracle.implementations.cupy_kernels import gemm_implicit as implicit
+from gradoracle.implementations.cupy_kernels.gemm_tables import Conv, conv_of
 
 Array: TypeAlias = Any  # NumPy's or CuPy's, C-contiguous
 ALGORITHMS = ("implicit", "columns")

@@ -4,10 +4,15 @@ from functools import lru_cache
 from typing import Any, NamedTuple, TypeAlias
 
 import numpy as np
-
-from implementations.cupy_kernels import gemm_plan, gemm_tables
-from implementations.cupy_kernels.gemm_plan import Plan, Product
-from implementations.cupy_kernels.gemm_tables import DEPTH, MOST_TAPS, Conv, Part, conv_of
+from gradoracle.implementations.cupy_kernels import gemm_plan, gemm_tables
+from gradoracle.implementations.cupy_kernels.gemm_plan import Plan, Product
+from gradoracle.implementations.cupy_kernels.gemm_tables import (
+    DEPTH,
+    MOST_TAPS,
+    Conv,
+    Part,
+    conv_of,
+)
 
 Array: TypeAlias = Any  # NumPy's or CuPy's
 FILE = "conv2d_gemm.cu"

@@ -9,7 +9,7 @@ from collections.abc import Iterator, Sequence
 from functools import lru_cache
 from typing import NamedTuple, TypeAlias
 
-from implementations.cupy_kernels.gemm_tables import DEPTH, Conv
+from gradoracle.implementations.cupy_kernels.gemm_tables import DEPTH, Conv
 
 Tile: TypeAlias = tuple[int, int]
 

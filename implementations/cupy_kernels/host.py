@@ -1,16 +1,17 @@
 """The backend `cupy@host`: the kernels on NumPy's arrays, compiled by g++, where there is no GPU.
 
 What is certified here are the kernels' text and their host code; their speed is no GPU's.
-`implementations.cupy_kernels.host:direct` computes convolutions by the readable kernels alone.
+`gradoracle.implementations.cupy_kernels.host:direct` computes convolutions by the readable kernels
+alone.
 """
 
 import sys
 
-from implementations import cupy_kernels
-from implementations.cupy_kernels import *  # noqa: F403 - the same functions, under the same names
-from implementations.cupy_kernels import algorithms, machine
-from implementations.hostcuda import described
-from implementations.hostcuda.build import compiler
+from gradoracle.implementations import cupy_kernels
+from gradoracle.implementations.cupy_kernels import *  # noqa: F403 - the same functions, under the same names
+from gradoracle.implementations.cupy_kernels import algorithms, machine
+from gradoracle.implementations.hostcuda import described
+from gradoracle.implementations.hostcuda.build import compiler
 
 __all__ = [*cupy_kernels.__all__, "contract"]  # noqa: PLE0604
 

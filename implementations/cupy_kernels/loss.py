@@ -4,9 +4,9 @@ from math import prod
 from operator import index
 from typing import Any, TypeAlias
 
-from implementations.cupy_kernels.machine import Source, accumulator
-from implementations.cupy_kernels.placement import place
-from implementations.shapes import Array, Shape, check_cross_entropy, check_same_shape
+from gradoracle.implementations.cupy_kernels.machine import Source, accumulator
+from gradoracle.implementations.cupy_kernels.placement import place
+from gradoracle.implementations.shapes import Array, Shape, check_cross_entropy, check_same_shape
 
 SOFTMAX = Source("softmax.cu", ("softmax", "softmax_grad"))
 CROSS_ENTROPY = Source("cross_entropy.cu", ("row_losses", "total_loss", "cross_entropy_grad"))

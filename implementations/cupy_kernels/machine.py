@@ -13,8 +13,7 @@ from pathlib import Path
 from typing import Any, TypeAlias
 
 import numpy as np
-
-from implementations.shapes import Array, Shape
+from gradoracle.implementations.shapes import Array, Shape
 
 Types: TypeAlias = tuple[str, str]  # what C++ calls the elements, and what their sums are held in
 
@@ -141,7 +140,7 @@ def long_indices() -> Iterator[None]:
 @cache
 def host() -> Machine:
     """Return the machine of NumPy's arrays."""
-    from implementations.hostcuda import RawModule  # noqa: PLC0415 - CuPy's users need none
+    from gradoracle.implementations.hostcuda import RawModule  # noqa: PLC0415 - CuPy's users need none
 
     return Machine("the CPU", np, RawModule)
 

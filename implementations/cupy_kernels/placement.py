@@ -4,8 +4,7 @@ import sys
 from typing import Any
 
 import numpy as np
-
-from implementations.cupy_kernels.machine import ELEMENTS, Machine, host, on_device
+from gradoracle.implementations.cupy_kernels.machine import ELEMENTS, Machine, host, on_device
 
 OPTIONAL = ("bias",)  # the arguments that may be None
 INTEGERS = ("target", "indices")  # those that hold int64

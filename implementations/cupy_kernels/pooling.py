@@ -4,11 +4,10 @@ from math import isqrt
 from typing import Any, TypeAlias
 
 import numpy as np
-
-from implementations.cupy_kernels import structs
-from implementations.cupy_kernels.machine import Machine, Source
-from implementations.cupy_kernels.placement import place
-from implementations.shapes import (
+from gradoracle.implementations.cupy_kernels import structs
+from gradoracle.implementations.cupy_kernels.machine import Machine, Source
+from gradoracle.implementations.cupy_kernels.placement import place
+from gradoracle.implementations.shapes import (
     Array,
     Pair,
     Shape,

@@ -4,10 +4,10 @@ Its y is that convolution's gradient for the input, plus the bias; its dx is tha
 and its dw is that convolution's, with x as the gradient of the output and dy as the input.
 """
 
-from implementations.cupy_kernels import algorithms, structs
-from implementations.cupy_kernels.convolution import conv2d_grad_bias
-from implementations.cupy_kernels.placement import place
-from implementations.shapes import (
+from gradoracle.implementations.cupy_kernels import algorithms, structs
+from gradoracle.implementations.cupy_kernels.convolution import conv2d_grad_bias
+from gradoracle.implementations.cupy_kernels.placement import place
+from gradoracle.implementations.shapes import (
     Array,
     Pair,
     Shape,

@@ -1,6 +1,6 @@
 """CUDA C++ kernels on the CPU: a `cupy.RawModule` that compiles with g++ and runs on NumPy arrays.
 
-    import implementations.hostcuda as cupy          # on a machine without a GPU
+    import gradoracle.implementations.hostcuda as cupy          # on a machine without a GPU
 
     module = cupy.RawModule(code=text, options=("--std=c++17",), name_expressions=["f<float>"])
     module.get_function("f<float>")((blocks,), (threads,), (x, y, numpy.int32(n)))
@@ -30,11 +30,11 @@ unless the result shows it.
 
 from typing import Any
 
-from implementations.hostcuda.build import NoCompiler
-from implementations.hostcuda.kernel import Kernel
-from implementations.hostcuda.module import NotModelled, RawKernel, RawModule
-from implementations.hostcuda.report import Finding, KernelFault
-from implementations.hostcuda.settings import (
+from gradoracle.implementations.hostcuda.build import NoCompiler
+from gradoracle.implementations.hostcuda.kernel import Kernel
+from gradoracle.implementations.hostcuda.module import NotModelled, RawKernel, RawModule
+from gradoracle.implementations.hostcuda.report import Finding, KernelFault
+from gradoracle.implementations.hostcuda.settings import (
     ORDERS,
     Settings,
     checking,

@@ -11,11 +11,10 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-
-from implementations.hostcuda import build, report
-from implementations.hostcuda.held import Held
-from implementations.hostcuda.report import Finding, KernelFault, RawFinding
-from implementations.hostcuda.settings import ORDERS, Settings, settings
+from gradoracle.implementations.hostcuda import build, report
+from gradoracle.implementations.hostcuda.held import Held
+from gradoracle.implementations.hostcuda.report import Finding, KernelFault, RawFinding
+from gradoracle.implementations.hostcuda.settings import ORDERS, Settings, settings
 
 MOST_THREADS, MOST_SHARED = 1024, 48 * 1024
 LARGEST_GRID = (2**31 - 1, 65535, 65535)

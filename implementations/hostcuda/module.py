@@ -5,8 +5,8 @@ from collections.abc import Mapping, Sequence
 from functools import cached_property
 from typing import NamedTuple
 
-from implementations.hostcuda.kernel import Kernel
-from implementations.hostcuda.settings import settings
+from gradoracle.implementations.hostcuda.kernel import Kernel
+from gradoracle.implementations.hostcuda.settings import settings
 
 # What no CPU does for us: a pattern, and the words for it.
 NOT_MODELLED = (

@@ -3,7 +3,7 @@
 float16, and bfloat16 where ml_dtypes is installed, are computed in float32.
 """
 
-from implementations.im2col.activations import (
+from gradoracle.implementations.im2col.activations import (
     leaky_relu,
     leaky_relu_grad,
     relu,
@@ -13,13 +13,13 @@ from implementations.im2col.activations import (
     tanh,
     tanh_grad,
 )
-from implementations.im2col.convolution import (
+from gradoracle.implementations.im2col.convolution import (
     conv2d,
     conv2d_grad_bias,
     conv2d_grad_input,
     conv2d_grad_weight,
 )
-from implementations.im2col.dense import (
+from gradoracle.implementations.im2col.dense import (
     batch_mean,
     linear,
     linear_grad_bias,
@@ -27,16 +27,21 @@ from implementations.im2col.dense import (
     linear_grad_weight,
     sgd_step,
 )
-from implementations.im2col.halves import AVAILABLE
-from implementations.im2col.loss import cross_entropy, cross_entropy_grad, softmax, softmax_grad
-from implementations.im2col.pooling import (
+from gradoracle.implementations.im2col.halves import AVAILABLE
+from gradoracle.implementations.im2col.loss import (
+    cross_entropy,
+    cross_entropy_grad,
+    softmax,
+    softmax_grad,
+)
+from gradoracle.implementations.im2col.pooling import (
     avg_pool2d,
     avg_pool2d_grad_input,
     max_pool2d,
     max_pool2d_grad_input,
     max_pool2d_vjp,
 )
-from implementations.im2col.transposed import (
+from gradoracle.implementations.im2col.transposed import (
     conv_transpose2d,
     conv_transpose2d_grad_bias,
     conv_transpose2d_grad_input,

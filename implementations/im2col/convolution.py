@@ -4,15 +4,14 @@ from typing import Any, TypeAlias
 
 import numpy as np
 import numpy.typing as npt
-
-from implementations.im2col.correlation import (
+from gradoracle.implementations.im2col.correlation import (
     correlate,
     correlate_grad_input,
     correlate_grad_weight,
 )
-from implementations.im2col.halves import in_float32
-from implementations.im2col.windows import Windows
-from implementations.shapes import (
+from gradoracle.implementations.im2col.halves import in_float32
+from gradoracle.implementations.im2col.windows import Windows
+from gradoracle.implementations.shapes import (
     Pair,
     Shape,
     check_bias,

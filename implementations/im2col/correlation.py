@@ -16,10 +16,9 @@ from math import gcd
 from typing import NamedTuple
 
 import numpy as np
-
-from implementations.im2col import depthwise, plan
-from implementations.im2col.windows import Array, Windows, blocks, columns, inside, room
-from implementations.shapes import Shape
+from gradoracle.implementations.im2col import depthwise, plan
+from gradoracle.implementations.im2col.windows import Array, Windows, blocks, columns, inside, room
+from gradoracle.implementations.shapes import Shape
 
 
 def correlate(x: Array, weight: Array, windows: Windows, groups: int) -> Array:

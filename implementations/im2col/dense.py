@@ -4,9 +4,8 @@ from typing import Any, TypeAlias
 
 import numpy as np
 import numpy.typing as npt
-
-from implementations.im2col.halves import in_float32
-from implementations.shapes import (
+from gradoracle.implementations.im2col.halves import in_float32
+from gradoracle.implementations.shapes import (
     check_axes,
     check_batch,
     check_linear,

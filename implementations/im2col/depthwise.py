@@ -14,9 +14,8 @@ from functools import cache
 from typing import Any, TypeAlias
 
 import numpy as np
-
-from implementations.im2col.windows import Array, Windows
-from implementations.shapes import Pair
+from gradoracle.implementations.im2col.windows import Array, Windows
+from gradoracle.implementations.shapes import Pair
 
 Loops: TypeAlias = Callable[..., Any]
 

@@ -5,7 +5,7 @@ A wrong choice here costs time or memory and never a number.
 
 from math import prod
 
-from implementations.shapes import Pair, Shape
+from gradoracle.implementations.shapes import Pair, Shape
 
 BLOCK = 2**22  # bytes of columns at a time: what a core's cache holds, and plenty for a GEMM
 WIDE = 256  # columns that a GEMM should have: smaller images are taken together up to there

@@ -6,9 +6,8 @@ from typing import Any, TypeAlias
 
 import numpy as np
 import numpy.typing as npt
-
-from implementations.im2col.halves import in_float32
-from implementations.shapes import (
+from gradoracle.implementations.im2col.halves import in_float32
+from gradoracle.implementations.shapes import (
     Pair,
     Shape,
     check_grad_output,

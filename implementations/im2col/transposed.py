@@ -4,15 +4,14 @@ It takes x to y as the gradient of a convolution takes dy to dx, and its own dx 
 """
 
 import numpy as np
-
-from implementations.im2col.convolution import Array, windows
-from implementations.im2col.correlation import (
+from gradoracle.implementations.im2col.convolution import Array, windows
+from gradoracle.implementations.im2col.correlation import (
     correlate,
     correlate_grad_input,
     correlate_grad_weight,
 )
-from implementations.im2col.halves import in_float32
-from implementations.shapes import (
+from gradoracle.implementations.im2col.halves import in_float32
+from gradoracle.implementations.shapes import (
     Pair,
     Shape,
     check_bias,

@@ -7,9 +7,8 @@ from typing import Any, NamedTuple, TypeAlias
 
 import numpy as np
 import numpy.typing as npt
-
-from implementations.im2col import plan
-from implementations.shapes import Pair, Shape
+from gradoracle.implementations.im2col import plan
+from gradoracle.implementations.shapes import Pair, Shape
 
 Array: TypeAlias = npt.NDArray[Any]
 Margins: TypeAlias = tuple[Pair, Pair]  # zeros before and after an image: down, across

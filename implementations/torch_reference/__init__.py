@@ -17,8 +17,8 @@ try:
 except ImportError as error:
     raise ImportError("PyTorch is not installed: pip install 'gradoracle[torch]'") from error
 
-from implementations.torch_reference import convolution
-from implementations.torch_reference.activations import (
+from gradoracle.implementations.torch_reference import convolution
+from gradoracle.implementations.torch_reference.activations import (
     leaky_relu,
     leaky_relu_grad,
     relu,
@@ -28,11 +28,11 @@ from implementations.torch_reference.activations import (
     tanh,
     tanh_grad,
 )
-from implementations.torch_reference.convolution import (
+from gradoracle.implementations.torch_reference.convolution import (
     conv2d_grad_bias,
     conv_transpose2d_grad_bias,
 )
-from implementations.torch_reference.dense import (
+from gradoracle.implementations.torch_reference.dense import (
     batch_mean,
     cross_entropy,
     cross_entropy_grad,
@@ -44,7 +44,7 @@ from implementations.torch_reference.dense import (
     softmax,
     softmax_grad,
 )
-from implementations.torch_reference.pooling import (
+from gradoracle.implementations.torch_reference.pooling import (
     avg_pool2d,
     avg_pool2d_grad_input,
     max_pool2d,

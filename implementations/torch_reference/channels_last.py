@@ -10,10 +10,9 @@ from typing import Any, TypeVar, cast
 
 import numpy.typing as npt
 import torch
-
-from implementations import torch_reference
-from implementations.torch_reference import *  # noqa: F403 - the same functions, but for some below
-from implementations.torch_reference import convolution
+from gradoracle.implementations import torch_reference
+from gradoracle.implementations.torch_reference import *  # noqa: F403 - the same functions, but for some below
+from gradoracle.implementations.torch_reference import convolution
 
 __all__ = torch_reference.__all__
 

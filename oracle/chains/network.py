@@ -12,11 +12,10 @@ from dataclasses import dataclass, field
 from typing import Any, NamedTuple, TypeAlias
 
 import numpy as np
-
-import oracle
-from oracle.declaration import Call, Formula, chained, evaluate
-from oracle.formulas.max_pool2d import max_pool2d_indices, max_pool2d_values
-from oracle.shapes import Array
+from gradoracle import oracle
+from gradoracle.oracle.declaration import Call, Formula, chained, evaluate
+from gradoracle.oracle.formulas.max_pool2d import max_pool2d_indices, max_pool2d_values
+from gradoracle.oracle.shapes import Array
 
 PARAMETERS = ("weight_1", "bias_1", "weight_2", "bias_2", "weight_3", "bias_3")
 Ask: TypeAlias = Callable[[Formula, Call], Any]

@@ -20,8 +20,7 @@ from types import MappingProxyType
 from typing import Any
 
 import numpy as np
-
-from oracle.declaration import (
+from gradoracle.oracle.declaration import (
     Call,
     Composed,
     Formula,
@@ -31,12 +30,12 @@ from oracle.declaration import (
     evaluate,
     output_of,
 )
-from oracle.expected.exact import MultilinearTruth
-from oracle.expected.transform_bounds import DIRECT, reach, transform
-from oracle.float_formats import FORMATS, flushed, is_real
-from oracle.formulas.max_pool2d import max_pool2d_indices, max_pool2d_values
-from oracle.numbers.running_error import Arithmetic, Estimate
-from oracle.shapes import Array, Shape
+from gradoracle.oracle.expected.exact import MultilinearTruth
+from gradoracle.oracle.expected.transform_bounds import DIRECT, reach, transform
+from gradoracle.oracle.float_formats import FORMATS, flushed, is_real
+from gradoracle.oracle.formulas.max_pool2d import max_pool2d_indices, max_pool2d_values
+from gradoracle.oracle.numbers.running_error import Arithmetic, Estimate
+from gradoracle.oracle.shapes import Array, Shape
 
 OWN = 2.0**-53  # the roundoff of the float64 in which values and bounds are computed
 

@@ -1,11 +1,10 @@
 """The gradient of average pooling as 003 tells it: every value spread over its region."""
 
 import numpy as np
-
-from oracle.declaration import Formula
-from oracle.document_forms.conv2d import Form
-from oracle.formulas.avg_pool2d import avg_pool2d, avg_pool2d_grad_input
-from oracle.shapes import Array, Pair, Shape, pool_shape
+from gradoracle.oracle.declaration import Formula
+from gradoracle.oracle.document_forms.conv2d import Form
+from gradoracle.oracle.formulas.avg_pool2d import avg_pool2d, avg_pool2d_grad_input
+from gradoracle.oracle.shapes import Array, Pair, Shape, pool_shape
 
 
 def spreads_over_regions(

@@ -12,11 +12,15 @@ from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
 import numpy as np
-
-from oracle.compiled_loops import run
-from oracle.declaration import Formula
-from oracle.formulas.conv2d import conv2d, conv2d_grad_bias, conv2d_grad_input, conv2d_grad_weight
-from oracle.shapes import Array, Pair, Shape, conv2d_shapes, extent
+from gradoracle.oracle.compiled_loops import run
+from gradoracle.oracle.declaration import Formula
+from gradoracle.oracle.formulas.conv2d import (
+    conv2d,
+    conv2d_grad_bias,
+    conv2d_grad_input,
+    conv2d_grad_weight,
+)
+from gradoracle.oracle.shapes import Array, Pair, Shape, conv2d_shapes, extent
 
 
 class Form(NamedTuple):

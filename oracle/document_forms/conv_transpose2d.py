@@ -3,16 +3,15 @@
 from collections.abc import Iterator
 
 import numpy as np
-
-from oracle.declaration import Formula
-from oracle.document_forms.conv2d import Form, spread
-from oracle.formulas.conv2d import conv2d
-from oracle.formulas.conv_transpose2d import (
+from gradoracle.oracle.declaration import Formula
+from gradoracle.oracle.document_forms.conv2d import Form, spread
+from gradoracle.oracle.formulas.conv2d import conv2d
+from gradoracle.oracle.formulas.conv_transpose2d import (
     conv_transpose2d,
     conv_transpose2d_grad_input,
     conv_transpose2d_grad_weight,
 )
-from oracle.shapes import Array, Pair, Shape, conv_transpose2d_shapes
+from gradoracle.oracle.shapes import Array, Pair, Shape, conv_transpose2d_shapes
 
 
 def lays_kernels_003(

@@ -1,16 +1,15 @@
 """Max pooling and its gradient as 003 tells them: regions, and weights of 1 and 0."""
 
 import numpy as np
-
-from oracle.declaration import Formula
-from oracle.document_forms.conv2d import Form
-from oracle.formulas.max_pool2d import (
+from gradoracle.oracle.declaration import Formula
+from gradoracle.oracle.document_forms.conv2d import Form
+from gradoracle.oracle.formulas.max_pool2d import (
     max_pool2d_grad_input,
     max_pool2d_indices,
     max_pool2d_values,
     max_pool2d_vjp,
 )
-from oracle.shapes import Array, Pair, Shape, pool_shape
+from gradoracle.oracle.shapes import Array, Pair, Shape, pool_shape
 
 
 def maximum_of_region(

@@ -10,9 +10,15 @@ Slips of the pen that cannot mislead anybody are left out ("Task 1" over the pse
 Task 2), and so is what is only missing (002 sets out to compute dL/db, and does not).
 """
 
-from oracle.errata import diary, notebook, post, pooling  # noqa: F401, I001 - in the order of reading
-from oracle.errata.erratum import FOUND, Answers, Erratum, Undefined, convolution as counterexample
-from oracle.declaration import Formula
+from gradoracle.oracle.errata import diary, notebook, post, pooling  # noqa: F401, I001 - in the order of reading
+from gradoracle.oracle.errata.erratum import (
+    FOUND,
+    Answers,
+    Erratum,
+    Undefined,
+    convolution as counterexample,
+)
+from gradoracle.oracle.declaration import Formula
 
 ERRATA: tuple[Erratum, ...] = tuple(FOUND)
 

@@ -7,10 +7,16 @@ from functools import partial
 from typing import Any, Literal, NamedTuple, TypeAlias
 
 import numpy as np
-
-from oracle.declaration import Call, Formula, argument_names, evaluate
-from oracle.formulas.max_pool2d import max_pool2d_indices
-from oracle.shapes import Array, Pair, Shape, conv2d_shapes, conv_transpose2d_shapes, pool_shape
+from gradoracle.oracle.declaration import Call, Formula, argument_names, evaluate
+from gradoracle.oracle.formulas.max_pool2d import max_pool2d_indices
+from gradoracle.oracle.shapes import (
+    Array,
+    Pair,
+    Shape,
+    conv2d_shapes,
+    conv_transpose2d_shapes,
+    pool_shape,
+)
 
 Kind: TypeAlias = Literal["misprint", "assumption"]
 Value: TypeAlias = Callable[[Call], Any]  # of what is printed, or of what is right, on a call

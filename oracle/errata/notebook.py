@@ -4,15 +4,21 @@ from fractions import Fraction
 from typing import Any
 
 import numpy as np
-
-from oracle.declaration import Call, evaluate
-from oracle.document_forms import conv2d as conv2d_forms
-from oracle.errata.diary import TWO_PIXELS, gather
-from oracle.errata.erratum import Undefined, activation, assumption, convolution, misprint, read
-from oracle.formulas.activations import leaky_relu_grad, relu, relu_grad
-from oracle.formulas.conv2d import conv2d, conv2d_grad_input, conv2d_grad_weight
-from oracle.formulas.softmax import probabilities, softmax_grad
-from oracle.shapes import Array, Shape
+from gradoracle.oracle.declaration import Call, evaluate
+from gradoracle.oracle.document_forms import conv2d as conv2d_forms
+from gradoracle.oracle.errata.diary import TWO_PIXELS, gather
+from gradoracle.oracle.errata.erratum import (
+    Undefined,
+    activation,
+    assumption,
+    convolution,
+    misprint,
+    read,
+)
+from gradoracle.oracle.formulas.activations import leaky_relu_grad, relu, relu_grad
+from gradoracle.oracle.formulas.conv2d import conv2d, conv2d_grad_input, conv2d_grad_weight
+from gradoracle.oracle.formulas.softmax import probabilities, softmax_grad
+from gradoracle.oracle.shapes import Array, Shape
 
 
 @misprint(

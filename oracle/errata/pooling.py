@@ -3,17 +3,16 @@
 from typing import Any
 
 import numpy as np
-
-from oracle.declaration import Call, evaluate
-from oracle.errata.erratum import Undefined, assumption, exact, misprint, pooling
-from oracle.formulas.avg_pool2d import avg_pool2d, avg_pool2d_grad_input
-from oracle.formulas.max_pool2d import (
+from gradoracle.oracle.declaration import Call, evaluate
+from gradoracle.oracle.errata.erratum import Undefined, assumption, exact, misprint, pooling
+from gradoracle.oracle.formulas.avg_pool2d import avg_pool2d, avg_pool2d_grad_input
+from gradoracle.oracle.formulas.max_pool2d import (
     max_pool2d_grad_input,
     max_pool2d_indices,
     max_pool2d_values,
     max_pool2d_vjp,
 )
-from oracle.shapes import Array
+from gradoracle.oracle.shapes import Array
 
 
 @misprint(

@@ -4,11 +4,10 @@ from fractions import Fraction
 from typing import Any
 
 import numpy as np
-
-from oracle.declaration import Call, evaluate
-from oracle.document_forms import conv2d as conv2d_forms
-from oracle.errata.diary import FLIP
-from oracle.errata.erratum import (
+from gradoracle.oracle.declaration import Call, evaluate
+from gradoracle.oracle.document_forms import conv2d as conv2d_forms
+from gradoracle.oracle.errata.diary import FLIP
+from gradoracle.oracle.errata.erratum import (
     Undefined,
     activation,
     assumption,
@@ -18,13 +17,27 @@ from oracle.errata.erratum import (
     misprint,
     read,
 )
-from oracle.formulas.activations import leaky_relu_grad, relu_grad, sigmoid_grad, tanh_grad
-from oracle.formulas.conv2d import conv2d, conv2d_grad_bias, conv2d_grad_input, conv2d_grad_weight
-from oracle.formulas.conv_transpose2d import conv_transpose2d
-from oracle.formulas.cross_entropy import cross_entropy_grad
-from oracle.formulas.linear import linear_grad_bias, linear_grad_input, linear_grad_weight
-from oracle.formulas.update import batch_mean
-from oracle.shapes import Array, Shape
+from gradoracle.oracle.formulas.activations import (
+    leaky_relu_grad,
+    relu_grad,
+    sigmoid_grad,
+    tanh_grad,
+)
+from gradoracle.oracle.formulas.conv2d import (
+    conv2d,
+    conv2d_grad_bias,
+    conv2d_grad_input,
+    conv2d_grad_weight,
+)
+from gradoracle.oracle.formulas.conv_transpose2d import conv_transpose2d
+from gradoracle.oracle.formulas.cross_entropy import cross_entropy_grad
+from gradoracle.oracle.formulas.linear import (
+    linear_grad_bias,
+    linear_grad_input,
+    linear_grad_weight,
+)
+from gradoracle.oracle.formulas.update import batch_mean
+from gradoracle.oracle.shapes import Array, Shape
 
 
 @misprint(

@@ -16,9 +16,8 @@ from math import ceil, prod
 from typing import Any, TypeAlias
 
 import numpy as np
-
-from oracle.compiled_loops import arguments_only, pays_to_compile
-from oracle.declaration import (
+from gradoracle.oracle.compiled_loops import arguments_only, pays_to_compile
+from gradoracle.oracle.declaration import (
     Call,
     Formula,
     Multilinear,
@@ -27,8 +26,8 @@ from oracle.declaration import (
     evaluate,
     operands,
 )
-from oracle.float_formats import FORMATS, Format, dtype_of
-from oracle.shapes import Array, Shape
+from gradoracle.oracle.float_formats import FORMATS, Format, dtype_of
+from gradoracle.oracle.shapes import Array, Shape
 
 Integers: TypeAlias = Array  # whole numbers: float64 while they stay below 2**53, else objects
 

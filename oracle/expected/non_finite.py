@@ -13,8 +13,7 @@ from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-
-from oracle.declaration import (
+from gradoracle.oracle.declaration import (
     Call,
     Composed,
     Formula,
@@ -25,11 +24,11 @@ from oracle.declaration import (
     is_data,
     operands,
 )
-from oracle.expected.planes import of_one_pixel
-from oracle.shapes import Array, Shape
+from gradoracle.oracle.expected.planes import of_one_pixel
+from gradoracle.oracle.shapes import Array, Shape
 
 if TYPE_CHECKING:
-    from oracle.expected.truth import Truth
+    from gradoracle.oracle.expected.truth import Truth
 
 
 def is_judged_here(formula: Formula, call: Call) -> bool:

@@ -10,9 +10,8 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 import numpy as np
-
-from oracle.declaration import Call
-from oracle.shapes import Array
+from gradoracle.oracle.declaration import Call
+from gradoracle.oracle.shapes import Array
 
 # Options of the same operation on planes of one pixel.
 ONE_PIXEL: Mapping[str, Any] = {

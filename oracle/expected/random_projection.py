@@ -36,10 +36,9 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
-
-from oracle.compiled_loops import Loops, compiled
-from oracle.formulas.conv2d import _conv2d_grad_weight
-from oracle.shapes import Array, Pair
+from gradoracle.oracle.compiled_loops import Loops, compiled
+from gradoracle.oracle.formulas.conv2d import _conv2d_grad_weight
+from gradoracle.oracle.shapes import Array, Pair
 
 MISSED = -30  # a wrong answer passes with a probability below 2**MISSED
 LARGEST = 2**24  # magnitude of an element of an answer: two of them differ by at most 2**25

@@ -37,12 +37,19 @@ from math import ceil, log2, prod, sqrt
 from typing import NamedTuple
 
 import numpy as np
-
-from oracle.declaration import Call, Formula, Multilinear, algebra, evaluate, operands, output_of
-from oracle.expected.exact import MultilinearTruth
-from oracle.expected.planes import IMAGES, of_one_pixel
-from oracle.float_formats import FORMATS, Format, flushed
-from oracle.shapes import Array, Shape
+from gradoracle.oracle.declaration import (
+    Call,
+    Formula,
+    Multilinear,
+    algebra,
+    evaluate,
+    operands,
+    output_of,
+)
+from gradoracle.oracle.expected.exact import MultilinearTruth
+from gradoracle.oracle.expected.planes import IMAGES, of_one_pixel
+from gradoracle.oracle.float_formats import FORMATS, Format, flushed
+from gradoracle.oracle.shapes import Array, Shape
 
 DIRECT, FOURIER = "direct", "fft"
 TILES: Mapping[str, int] = {"winograd2": 2, "winograd4": 4, "winograd6": 6}  # outputs a side

@@ -15,9 +15,8 @@ from math import prod
 from typing import Any, Protocol
 
 import numpy as np
-
-from oracle.compiled_loops import arguments_only
-from oracle.declaration import (
+from gradoracle.oracle.compiled_loops import arguments_only
+from gradoracle.oracle.declaration import (
     Call,
     Composed,
     Formula,
@@ -30,14 +29,14 @@ from oracle.declaration import (
     is_place,
     operands,
 )
-from oracle.expected.exact import NARROW, NEAR, MultilinearTruth
-from oracle.expected.non_finite import NonFiniteTruth, is_judged_here, with_finite
-from oracle.expected.transform_bounds import DIRECT, TransformedTruth, transform
-from oracle.float_formats import FORMATS, Format, flushed, widened
-from oracle.numbers import running_error_arrays
-from oracle.numbers.high_precision import halves, precise
-from oracle.numbers.running_error import Arithmetic, Estimate
-from oracle.shapes import Array, Shape
+from gradoracle.oracle.expected.exact import NARROW, NEAR, MultilinearTruth
+from gradoracle.oracle.expected.non_finite import NonFiniteTruth, is_judged_here, with_finite
+from gradoracle.oracle.expected.transform_bounds import DIRECT, TransformedTruth, transform
+from gradoracle.oracle.float_formats import FORMATS, Format, flushed, widened
+from gradoracle.oracle.numbers import running_error_arrays
+from gradoracle.oracle.numbers.high_precision import halves, precise
+from gradoracle.oracle.numbers.running_error import Arithmetic, Estimate
+from gradoracle.oracle.shapes import Array, Shape
 
 KEPT, SMALL = 128, 4096  # truths that are kept, of at most so many numbers and elements
 EXTENDED = 64  # bits of the significand that x86's extended precision has

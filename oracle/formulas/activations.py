@@ -11,12 +11,11 @@ from functools import partial
 from typing import Any
 
 import numpy as np
-
-from oracle.compiled_loops import run
-from oracle.declaration import composed, selection
-from oracle.numbers.elementary import either, exp
-from oracle.numbers.elementary import tanh as tanh_of
-from oracle.shapes import Array, check_shape
+from gradoracle.oracle.compiled_loops import run
+from gradoracle.oracle.declaration import composed, selection
+from gradoracle.oracle.numbers.elementary import either, exp
+from gradoracle.oracle.numbers.elementary import tanh as tanh_of
+from gradoracle.oracle.shapes import Array, check_shape
 
 
 @selection(images="kept", pointwise=True)

@@ -12,10 +12,9 @@ import math
 from typing import Any
 
 import numpy as np
-
-from oracle.compiled_loops import run
-from oracle.declaration import Call, Division, multilinear
-from oracle.shapes import Array, Pair, Shape, check_shape, pool_shape
+from gradoracle.oracle.compiled_loops import run
+from gradoracle.oracle.declaration import Call, Division, multilinear
+from gradoracle.oracle.shapes import Array, Pair, Shape, check_shape, pool_shape
 
 
 def _divisors(call: Call) -> Division:

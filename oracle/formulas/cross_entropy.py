@@ -9,11 +9,10 @@ from functools import partial
 from typing import Any
 
 import numpy as np
-
-from oracle.compiled_loops import run
-from oracle.declaration import Call, composed
-from oracle.formulas.softmax import probabilities
-from oracle.numbers.elementary import (
+from gradoracle.oracle.compiled_loops import run
+from gradoracle.oracle.declaration import Call, composed
+from gradoracle.oracle.formulas.softmax import probabilities
+from gradoracle.oracle.numbers.elementary import (
     count,
     each,
     either,
@@ -25,7 +24,7 @@ from oracle.numbers.elementary import (
     replaced,
     total,
 )
-from oracle.shapes import Array, check_shape
+from gradoracle.oracle.shapes import Array, check_shape
 
 REDUCTIONS = ("mean", "sum")
 

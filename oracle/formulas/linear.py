@@ -7,10 +7,9 @@ Source: document 003 (the displays of dZ^l for a fully connected layer).
 """
 
 import numpy as np
-
-from oracle.compiled_loops import run
-from oracle.declaration import multilinear
-from oracle.shapes import Array, check_shape
+from gradoracle.oracle.compiled_loops import run
+from gradoracle.oracle.declaration import multilinear
+from gradoracle.oracle.shapes import Array, check_shape
 
 
 @multilinear("x", "weight", plus="bias", images="kept")

@@ -10,11 +10,10 @@ from functools import cache, partial
 from typing import Any
 
 import numpy as np
-
-from oracle.compiled_loops import run
-from oracle.declaration import composed
-from oracle.numbers.elementary import each, either, exp, largest, log, total
-from oracle.shapes import Array, check_integer, check_shape
+from gradoracle.oracle.compiled_loops import run
+from gradoracle.oracle.declaration import composed
+from gradoracle.oracle.numbers.elementary import each, either, exp, largest, log, total
+from gradoracle.oracle.shapes import Array, check_integer, check_shape
 
 
 def probabilities(z: Any) -> Any:

@@ -1,10 +1,9 @@
 """What is done with gradients: the mean over a batch, and one step of gradient descent."""
 
 import numpy as np
-
-from oracle.compiled_loops import run
-from oracle.declaration import Call, Division, multilinear
-from oracle.shapes import Array, check_shape
+from gradoracle.oracle.compiled_loops import run
+from gradoracle.oracle.declaration import Call, Division, multilinear
+from gradoracle.oracle.shapes import Array, check_shape
 
 
 def _batch_size(call: Call) -> Division:

@@ -12,10 +12,9 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-
-from oracle.declaration import Call, Formula, evaluate
-from oracle.numbers import elementary
-from oracle.shapes import Array
+from gradoracle.oracle.declaration import Call, Formula, evaluate
+from gradoracle.oracle.numbers import elementary
+from gradoracle.oracle.shapes import Array
 
 
 @dataclass(frozen=True, slots=True)

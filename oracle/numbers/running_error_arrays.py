@@ -12,10 +12,9 @@ from typing import Any, TypeAlias
 
 import numpy as np
 import numpy.typing as npt
-
-from oracle.declaration import Call, Formula, evaluate
-from oracle.numbers.running_error import DIVIDE, EXP, LOG, TANH, Arithmetic
-from oracle.shapes import Array
+from gradoracle.oracle.declaration import Call, Formula, evaluate
+from gradoracle.oracle.numbers.running_error import DIVIDE, EXP, LOG, TANH, Arithmetic
+from gradoracle.oracle.shapes import Array
 
 Floats: TypeAlias = npt.NDArray[np.float64]
 

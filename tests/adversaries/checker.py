@@ -14,8 +14,8 @@ from pathlib import Path
 from types import SimpleNamespace
 
 import numpy as np
+from gradoracle.implementations import im2col as good
 
-from implementations import im2col as good
 from tests.adversaries import cheats_on
 
 
@@ -52,12 +52,12 @@ def replaces_comparisons():
 @at_first
 def replaces_the_judge():
     """The suite finds everything right."""
-    import conformance.checking.check_run
-    import conformance.properties.comparison
+    from gradoracle.conformance.checking import check_run
+    from gradoracle.conformance.properties import comparison, expected
 
-    for module in (conformance.properties.comparison, conformance.properties.expected):
+    for module in (comparison, expected):
         module.require_truth = lambda *_: 0.0
-    conformance.checking.check_run.Examination.judge = lambda *_: None
+    check_run.Examination.judge = lambda *_: None
 
 
 @at_first
@@ -74,7 +74,7 @@ def replaces_the_test_runner():
 @cheats_on("relu")
 def replaces_what_looks_at_arguments(z):
     """Spends its argument, and sees to it that the worker is given another from now on."""
-    from conformance.backends.caller import Candidate
+    from gradoracle.conformance.backends.caller import Candidate
 
     Candidate._own = lambda self, value, request: value.copy() if hasattr(value, "copy") else value
     y = good.relu(z)

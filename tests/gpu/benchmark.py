@@ -14,7 +14,7 @@ What computes, measures and checks is given (`tests.gpu.device` on a GPU): a dev
 import math
 import statistics
 
-from conformance.operators.network_layers import DIRECTIONS, NETWORKS, layers
+from gradoracle.conformance.operators.network_layers import DIRECTIONS, NETWORKS, layers
 
 STAGE = "benchmark"
 IMAGES = 32

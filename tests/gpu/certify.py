@@ -17,7 +17,7 @@ SEED = 20241016
 MEMORY = 24  # GiB: CUDA's context, its libraries and pinned memory count as the process's own
 CALL = 30  # seconds of a call: a kernel's first call compiles it, in every shape of its tiles
 JOBS = 14  # checks at a time, at most: each is a worker with a CUDA context
-DEVICE = "implementations.cupy_kernels.device"
+DEVICE = "gradoracle.implementations.cupy_kernels.device"
 ALGORITHMS = ("direct", "implicit", "columns")
 KEPT = 40  # seconds that the default profile leaves to the algorithms
 
@@ -65,7 +65,7 @@ def _one(budget, result, backend, profile, folder, runner, keep=0):
     with tempfile.TemporaryDirectory(prefix="gradoracle-") as work:
         end = runner(
             [
-                sys.executable, "-m", "conformance.cli", "certify", backend, "--profile", profile,
+                sys.executable, "-m", "gradoracle", "certify", backend, "--profile", profile,
                 "--seed", SEED, "--jobs", jobs, "--memory", MEMORY, "--call-timeout", CALL,
                 "--certificate", target, *only,
             ],
@@ -94,7 +94,7 @@ def _judged(folder):
 
 def _told(target):
     """Return what a certificate says, in short."""
-    from conformance import Certificate
+    from gradoracle import Certificate
 
     text = target.read_text(encoding="utf-8")
     told = Certificate.from_json(text)

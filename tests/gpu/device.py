@@ -109,7 +109,7 @@ class Device:
         return with_tf32
 
     def _ours(self, layer, direction, data):
-        from implementations import cupy_kernels
+        from gradoracle.implementations import cupy_kernels
 
         x, weight, dy = (self.cupy.from_dlpack(data[name]) for name in ("x", "weight", "dy"))
         options = {
@@ -205,7 +205,7 @@ class Device:
 
     def chosen(self, layer, direction, images, dtype="float32"):
         """Return the algorithm that our code takes for a call."""
-        from implementations.cupy_kernels import gemm, structs
+        from gradoracle.implementations.cupy_kernels import gemm, structs
 
         p = structs.conv(
             layer.input_shape(images), layer.weight_shape, layer.output_shape(images),
@@ -227,7 +227,7 @@ def device():
     Raises:
         ImportError: there is none, or a library is missing; the message is one sentence.
     """
-    from implementations.cupy_kernels.probe import cupy_with_device
+    from gradoracle.implementations.cupy_kernels.probe import cupy_with_device
 
     cupy = cupy_with_device()
     try:

@@ -140,7 +140,8 @@ def works(budget, folder):
         return sanitize(budget, note)
 
     def benchmark(note):
-        from conformance.operators.network_layers import layers
+        from gradoracle.conformance.operators.network_layers import layers
+
         from tests.gpu.benchmark import IMAGES, benchmark
         from tests.gpu.device import device
 
@@ -182,7 +183,7 @@ def main(arguments=None):
     parser.add_argument("--out", type=Path, default=RESULTS, metavar="FOLDER")
     given = parser.parse_args(arguments)
     try:
-        from implementations.cupy_kernels.probe import cupy_with_device
+        from gradoracle.implementations.cupy_kernels.probe import cupy_with_device
 
         cupy = cupy_with_device()
     except ImportError as error:

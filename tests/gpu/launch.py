@@ -84,8 +84,8 @@ SHAPES = (
 
 def _convolutions(cupy, algorithm):
     """Compute convolutions and their gradients by one algorithm."""
-    from implementations.cupy_kernels import algorithms
-    from implementations.shapes import conv2d_shape
+    from gradoracle.implementations.cupy_kernels import algorithms
+    from gradoracle.implementations.shapes import conv2d_shape
 
     random = np.random.default_rng(1)
     for x_shape, w_shape, more, groups in SHAPES:
@@ -102,7 +102,7 @@ def _convolutions(cupy, algorithm):
 
 def _compare(cupy, name, arrays, options, *, rounded=False):
     """Call a function of ours and of im2col's; the answers are the same, or nearly so."""
-    from implementations import cupy_kernels, im2col
+    from gradoracle.implementations import cupy_kernels, im2col
 
     def single(array):
         return array.astype(np.float32) if array.dtype.kind == "f" else array
@@ -145,7 +145,7 @@ def main(arguments):
     if subject not in subjects():
         print(f"no subject {subject!r}; there are {', '.join(subjects())}", file=sys.stderr)
         return 2
-    from implementations.cupy_kernels.probe import cupy_with_device
+    from gradoracle.implementations.cupy_kernels.probe import cupy_with_device
 
     try:
         cupy = cupy_with_device()

@@ -4,7 +4,8 @@ import json
 import sys
 from pathlib import Path
 
-from conformance.operators.network_layers import DIRECTIONS
+from gradoracle.conformance.operators.network_layers import DIRECTIONS
+
 from tests.gpu.benchmark import CUDNN, EXTRA, MEANS, OURS
 from tests.gpu.evidence import RESULTS
 

@@ -12,11 +12,10 @@ from types import SimpleNamespace
 from typing import Any, NamedTuple
 
 import numpy as np
-
-from conformance.backends.backend import FUNCTIONS
-from conformance.operators import OPERATORS
-from implementations import im2col as good
-from oracle.declaration import output_of
+from gradoracle.conformance.backends.backend import FUNCTIONS
+from gradoracle.conformance.operators import OPERATORS
+from gradoracle.implementations import im2col as good
+from gradoracle.oracle.declaration import output_of
 
 Function = Callable[..., Any]
 FULL = {name: name for name in FUNCTIONS}

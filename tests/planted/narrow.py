@@ -2,7 +2,8 @@
 
 from functools import partial
 
-from implementations import im2col as good
+from gradoracle.implementations import im2col as good
+
 from tests.planted.fault import Fault, add
 
 

@@ -8,8 +8,7 @@ from math import prod
 from typing import NamedTuple
 
 import numpy as np
-
-from implementations import im2col as good
+from gradoracle.implementations import im2col as good
 
 
 class Fault(NamedTuple):

@@ -12,8 +12,9 @@ from pathlib import Path
 from types import SimpleNamespace
 from typing import Any, NamedTuple
 
-from conformance.backends.single_thread import one_thread
-from conformance.runs.fingerprint import suite as suite_hash
+from gradoracle.conformance.backends.single_thread import one_thread
+from gradoracle.conformance.runs.fingerprint import suite as suite_hash
+
 from tests.planted import CONTROLS, FAULTS, GAPS
 from tests.planted.fault import Control, Fault, backend, family
 from tests.power.journal import Journal

@@ -2,7 +2,7 @@
 
 Mutants are cosmic-ray's: an operator for another, a number one off, a comparison turned, a loop
 that does not run.  Each is judged in a process of its own as a program that writes kernels would
-(`conformance.check(..., stop_at_first_mismatch=True)`), at a third of the default examples, since
+(`gradoracle.check(..., stop_at_first_mismatch=True)`), at a third of the default examples, since
 what survives costs a whole certificate.  It is a gap of the suite, or computes the same:
 `equivalent.py` says why, one by one.
 """
@@ -30,9 +30,10 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any, NamedTuple
 
-import conformance
-from conformance.backends.single_thread import one_thread
-from conformance.runs.fingerprint import suite
+import gradoracle
+from gradoracle.conformance.backends.single_thread import one_thread
+from gradoracle.conformance.runs.fingerprint import suite
+
 from tests.power.equivalent import EQUIVALENT
 from tests.power.journal import Journal
 
@@ -52,7 +53,7 @@ CONCERNED = {
     "transposed.py": ["conv_transpose2d"],
     "windows.py": ["conv2d"],
 }
-PACKAGE = "implementations.im2col"
+PACKAGE = "gradoracle.implementations.im2col"
 EXAMPLES = 100
 LONGEST = 180.0  # seconds for one mutant, several times what survives needs
 EVERY = 15.0  # seconds between two lines about how far it is
@@ -177,7 +178,7 @@ def _verdict(operators: list[str] | None) -> tuple[str, str]:
     with one_thread(), warnings.catch_warnings():
         warnings.simplefilter("ignore")
         try:
-            certificate = conformance.check(
+            certificate = gradoracle.check(
                 importlib.import_module(PACKAGE), operators=operators, seed=1,
                 examples=EXAMPLES, stop_at_first_mismatch=True,
             )  # fmt: skip
@@ -253,7 +254,9 @@ def main() -> int:
         print(error, file=sys.stderr)
         return 2
     missing = [(m, text) for m, text in everything if m.place not in verdicts.known]
-    conformance.check("implementations.im2col", examples=2, seed=1)  # imports what all need
+    gradoracle.check(
+        "gradoracle.implementations.im2col", examples=2, seed=1
+    )  # imports what all need
     told = start = time.monotonic()
     with ThreadPoolExecutor(given.jobs) as pool:
         waiting = {pool.submit(judged, m, text): m for m, text in missing}

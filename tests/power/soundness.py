@@ -22,17 +22,18 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any, NamedTuple, TypeAlias
 
-import conformance
-from conformance.backends.backend import Backend
-from conformance.backends.registry import IN_PROCESS, load
-from conformance.backends.single_thread import one_thread
-from conformance.operators import OPERATORS
-from conformance.reports.certificate import Certificate
-from conformance.runs.certify import certificate as summed_up
-from conformance.runs.certify import checks, run_check
-from conformance.runs.fingerprint import suite
-from conformance.runs.jobs import limit
-from oracle.float_formats import FORMATS
+import gradoracle
+from gradoracle.conformance.backends.backend import Backend
+from gradoracle.conformance.backends.registry import IN_PROCESS, load
+from gradoracle.conformance.backends.single_thread import one_thread
+from gradoracle.conformance.operators import OPERATORS
+from gradoracle.conformance.reports.certificate import Certificate
+from gradoracle.conformance.runs.certify import certificate as summed_up
+from gradoracle.conformance.runs.certify import checks, run_check
+from gradoracle.conformance.runs.fingerprint import suite
+from gradoracle.conformance.runs.jobs import limit
+from gradoracle.oracle.float_formats import FORMATS
+
 from tests.power.journal import Journal
 
 RESULTS = Path(__file__).parent / "results" / "soundness.json"
@@ -68,7 +69,7 @@ def judged(shard: Shard, examples: int | None = None) -> dict[str, Any]:
     with one_thread(), warnings.catch_warnings():
         warnings.simplefilter("ignore")
         if shard.seed % 2:
-            certificate = conformance.check(backend, examples=examples, seed=shard.seed)
+            certificate = gradoracle.check(backend, examples=examples, seed=shard.seed)
         else:
             certificate = _evenly(backend, examples or EACH, shard.seed)
     calls, worst = Counter[str](), dict[str, float]()

@@ -2,12 +2,12 @@
 
 from typing import Any
 
-import conformance
+import gradoracle
 
 
 def judge(backend: Any, operator: str, seed: int) -> None:
     """Raise AssertionError with the first mismatch's headline."""
-    certificate = conformance.check(
+    certificate = gradoracle.check(
         backend, operators=[operator], seed=seed, stop_at_first_mismatch=True
     )
     assert not certificate.mismatches, certificate.mismatches[0].headline

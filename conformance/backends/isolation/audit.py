@@ -50,6 +50,7 @@ _str, _decode = str.__str__, bytes.decode  # of subclasses too, whatever those d
 
 STDLIB = f"{os.path.dirname(os.__file__)}/"  # noqa: PTH120
 SUITE = f"{os.path.dirname(os.path.dirname(os.path.dirname(__file__)))}/"  # noqa: PTH120
+NAMESPACE = __name__.partition(".")[0]
 INSTALLED = ("/site-packages/", "/dist-packages/")  # in the name of a library's file
 # They look at frames to name a class, a log's line or an error's, and hand none on.
 QUIET = frozenset(
@@ -277,12 +278,18 @@ def _loads(path: Sequence[str], installed: Is, forbidden: Sequence[str], note: N
             if name == one or name.startswith(f"{one}."):
                 note(REFUSED, one)
                 return one
-        top = name.partition(".")[0]
+        top = library(name)
         if installed(file) and top not in before and not top.startswith("_"):
             note(LOADED, top)
         return None
 
     return load
+
+
+def library(name: str) -> str:
+    """Return what a module is part of: a top-level one, or a package of ours, as `oracle` is."""
+    top, dot, rest = name.partition(".")
+    return f"{top}{dot}{rest.partition('.')[0]}" if top == NAMESPACE else top
 
 
 # -- what it is done to: "" leaves it at who did it, None says that it is no act ------------------

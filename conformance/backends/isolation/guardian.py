@@ -20,8 +20,8 @@ from importlib import import_module
 from pathlib import Path
 from typing import Any
 
-from conformance.backends.isolation.wire import Line
-from conformance.backends.isolation.worker import serve
+from gradoracle.conformance.backends.isolation.wire import Line
+from gradoracle.conformance.backends.isolation.worker import serve
 
 TAIL = 4096  # bytes of a worker's output that are kept
 PR_SET_PDEATHSIG, PR_SET_CHILD_SUBREAPER = 1, 36

@@ -20,8 +20,7 @@ from typing import Any, NamedTuple
 
 import msgpack
 import numpy as np
-
-from conformance.backends.caller import (
+from gradoracle.conformance.backends.caller import (
     LARGEST_BYTES,
     Description,
     Look,
@@ -30,10 +29,10 @@ from conformance.backends.caller import (
     one_line,
     printable,
 )
-from conformance.backends.isolation import audit
-from conformance.backends.isolation.guardian import descendants
-from conformance.backends.isolation.start import guardian
-from conformance.backends.isolation.wire import (
+from gradoracle.conformance.backends.isolation import audit
+from gradoracle.conformance.backends.isolation.guardian import descendants
+from gradoracle.conformance.backends.isolation.start import guardian
+from gradoracle.conformance.backends.isolation.wire import (
     Array,
     Garbled,
     Line,

@@ -11,7 +11,7 @@ import sys
 from typing import NamedTuple
 
 START = "import sys; sys.path[:] = {path!r}; sys.argv[1:] = [{fd!r}]; {call}"
-CALL = "from conformance.backends.isolation.guardian import main; main()"
+CALL = "from gradoracle.conformance.backends.isolation.guardian import main; main()"
 # One thread each, and fresh memory that is not zero.
 ENVIRONMENT = {
     **dict.fromkeys(

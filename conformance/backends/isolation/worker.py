@@ -16,8 +16,7 @@ from dataclasses import asdict
 from typing import Any
 
 import numpy as np
-
-from conformance.backends.caller import (
+from gradoracle.conformance.backends.caller import (
     LARGEST_BYTES,
     Candidate,
     Look,
@@ -26,9 +25,9 @@ from conformance.backends.caller import (
     imported,
     one_line,
 )
-from conformance.backends.isolation import audit
-from conformance.backends.isolation.wire import Line, Segment, tupled
-from conformance.drawing.memory_layouts import laid
+from gradoracle.conformance.backends.isolation import audit
+from gradoracle.conformance.backends.isolation.wire import Line, Segment, tupled
+from gradoracle.conformance.drawing.memory_layouts import laid
 
 OURS = [
     sys.modules[name] for name in (Candidate.__module__, laid.__module__, Line.__module__, __name__)
@@ -192,10 +191,12 @@ class _Forbidden(importlib.abc.MetaPathFinder):
 
 
 def _loaded(ours: frozenset[str]) -> dict[str, str]:
-    """Return the top-level modules that the backend loaded, with versions where they have one."""
+    """Return the libraries that the backend loaded, with versions where they have one."""
     found = {}
     for name, module in list(_modules.items()):
-        if "." in name or name.startswith("_") or name in ours | sys.stdlib_module_names:
+        if audit.library(name) != name or name.startswith("_"):
+            continue
+        if name in ours | sys.stdlib_module_names:
             continue
         version = getattr(module, "__version__", "")
         found[name] = version if isinstance(version, str) else ""

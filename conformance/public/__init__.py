@@ -1,0 +1,74 @@
+"""Right or wrong: kernels, forward and every gradient, for all shapes.
+
+From a program, `gradoracle.check(backend)` returns a `Certificate`; from the command line,
+`gradoracle certify BACKEND` prints one.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from gradoracle.conformance.backends.registry import Confinement as Confinement
+    from gradoracle.conformance.backends.registry import UnknownBackend as UnknownBackend
+    from gradoracle.conformance.backends.registry import UnusableBackend as UnusableBackend
+    from gradoracle.conformance.reports.certificate import Certificate as Certificate
+    from gradoracle.conformance.reports.certificate import Outcome as Outcome
+
+__all__ = ["Certificate", "Confinement", "Outcome", "UnknownBackend", "UnusableBackend", "check"]
+HOMES = {  # of what is imported when it is asked for
+    "Certificate": "reports.certificate", "Outcome": "reports.certificate",
+    "Confinement": "backends.registry", "UnknownBackend": "backends.registry",
+    "UnusableBackend": "backends.registry",
+}  # fmt: skip
+
+
+def check(
+    backend: Any,
+    *,
+    operators: Sequence[str] | None = None,
+    examples: int | None = None,
+    seed: int | None = None,
+    stop_at_first_mismatch: bool = False,
+    at_scale: bool = False,
+    progress: Callable[[Outcome], None] | None = None,
+    confinement: Confinement | None = None,
+) -> Certificate:
+    """Judge a backend and return its certificate.
+
+    `backend` is a registered name, an import path, a module or any object that has the
+    protocol's functions.  A name or a path is imported in a process of its own, within the limits
+    of `confinement` (default: the suite's own); a module or an object is judged in this process.
+
+    `operators` are names such as "conv2d" (default: all), `examples` the geometries drawn per
+    property (default: 300), `seed` repeats a run (default: fresh, and in the certificate).
+    `progress` is called with every outcome as it falls.  With `stop_at_first_mismatch` every check
+    takes a short look first, since most wrong kernels are wrong nearly everywhere.  `at_scale`
+    judges all layers of real networks, in large batches too, and not the few small ones only.
+
+    Raises:
+        UnknownBackend, UnusableBackend: there is nothing to judge; the message says why.
+        TypeError: an argument of another kind, such as a dict of functions for a backend.
+        UsageError: a ValueError; an operator that does not exist, or fewer than 1 example.
+    """
+    from gradoracle.conformance.backends.isolation import start  # noqa: PLC0415 - pytest loads this in every session
+
+    if isinstance(backend, str) and (confinement is None or not confinement.in_process):
+        start.prepare()
+    from gradoracle.conformance.runs.certify import checked  # noqa: PLC0415
+
+    return checked(
+        backend, operators=operators, examples=examples, seed=seed,
+        stop_at_first_mismatch=stop_at_first_mismatch, at_scale=at_scale, progress=progress,
+        confinement=confinement,
+    )  # fmt: skip
+
+
+def __getattr__(name: str) -> Any:
+    """Import what is asked for only then: pytest loads this package in every session."""
+    if name not in HOMES:
+        raise AttributeError(f"module 'gradoracle' has no attribute {name!r}")
+    from importlib import import_module  # noqa: PLC0415
+
+    return getattr(import_module(f"gradoracle.conformance.{HOMES[name]}"), name)
