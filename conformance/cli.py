@@ -61,6 +61,9 @@ def main(
 @app.command()
 def backends() -> None:
     """List the registered backends: from where, with which functions, or why they cannot run."""
+    from rich.console import Console  # noqa: PLC0415 - --help stays quick
+    from rich.table import Table  # noqa: PLC0415
+
     from gradoracle.conformance.backends.backend import FUNCTIONS  # noqa: PLC0415
     from gradoracle.conformance.backends.registry import (  # noqa: PLC0415
         HOW_TO_REGISTER,
@@ -68,8 +71,6 @@ def backends() -> None:
         registered,
     )
     from gradoracle.conformance.runs.loading import load  # noqa: PLC0415
-    from rich.console import Console  # noqa: PLC0415 - --help stays quick
-    from rich.table import Table  # noqa: PLC0415
 
     table = Table(box=None, pad_edge=False)
     for title in ("backend", "from", "import path", "functions"):
@@ -152,10 +153,11 @@ def certify(
 
     if not in_process:
         start.prepare()
+    from rich.console import Console  # noqa: PLC0415
+
     from gradoracle.conformance.reports import formats  # noqa: PLC0415
     from gradoracle.conformance.runs import command  # noqa: PLC0415
     from gradoracle.conformance.runs.journal import place  # noqa: PLC0415
-    from rich.console import Console  # noqa: PLC0415
 
     if in_process and (forbid or jobs > 1):
         raise typer.BadParameter("--in-process goes with neither --forbid nor --jobs")
@@ -259,10 +261,11 @@ def campaign(
     resumed; 3: could not run, a shard could not be judged, or a file could not be
     written.
     """
+    from rich.console import Console  # noqa: PLC0415 - --help stays quick
+
     from gradoracle.conformance.reports import formats  # noqa: PLC0415
     from gradoracle.conformance.runs import command  # noqa: PLC0415
     from gradoracle.conformance.runs.journal import place  # noqa: PLC0415
-    from rich.console import Console  # noqa: PLC0415 - --help stays quick
 
     if scheduler and jobs is not None:
         raise typer.BadParameter("--jobs is of workers here: it goes without --scheduler")
@@ -466,8 +469,9 @@ def verify(
     Exit code 0: all of it is the same; 1: something differs; 2: no certificate;
     3: the backend cannot be loaded, or is another one, or the suite is.
     """
-    from gradoracle.conformance.runs import command, verification  # noqa: PLC0415
     from rich.console import Console  # noqa: PLC0415 - --help stays quick
+
+    from gradoracle.conformance.runs import command, verification  # noqa: PLC0415
 
     content, told = _read(file)
     try:
@@ -783,8 +787,9 @@ def explain(
     ] = None,
 ) -> None:
     """Show a formula: equation, loops, how it is judged, errata, and how it is misunderstood."""
-    from gradoracle.conformance.reports.explain import UnknownFormula, find, show, show_all  # noqa: PLC0415
     from rich.console import Console  # noqa: PLC0415 - --help stays quick
+
+    from gradoracle.conformance.reports.explain import UnknownFormula, find, show, show_all  # noqa: PLC0415
 
     console = Console(highlight=False, markup=False)
     if formula is None:

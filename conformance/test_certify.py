@@ -6,6 +6,7 @@ pytest conformance --backend mypkg.kernels -k "grad_weight and matches_oracle"
 from typing import Any
 
 import pytest
+
 from gradoracle.conformance.reports.certificate import Outcome
 from gradoracle.conformance.runs.deviations import reviewed
 

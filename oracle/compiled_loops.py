@@ -14,6 +14,7 @@ from time import perf_counter
 from typing import Any
 
 import numpy as np
+
 from gradoracle.oracle.shapes import Array
 
 Loops = Callable[..., None]

@@ -8,6 +8,7 @@ from textwrap import dedent
 from typing import Any, Literal, NamedTuple, TypeAlias, TypeVar
 
 import numpy as np
+
 from gradoracle.oracle.float_formats import is_real
 from gradoracle.oracle.shapes import Array
 

@@ -9,6 +9,7 @@ from itertools import product
 from typing import Any
 
 import numpy as np
+
 from gradoracle import oracle
 from gradoracle.oracle.declaration import Formula
 from gradoracle.oracle.formulas.max_pool2d import max_pool2d_indices, max_pool2d_values

@@ -3,6 +3,7 @@
 import zlib
 
 import pytest
+
 from gradoracle.conformance.backends.single_thread import one_thread
 
 SEEDS = (1, 2, 3, 4, 5)

@@ -18,7 +18,6 @@ from pathlib import Path
 
 from gradoracle.implementations import cupy_kernels
 from gradoracle.implementations.cupy_kernels import gemm_implicit
-
 from tests import cuda_limits
 from tests.cuda_compilers import NotRun, compiler, disassemble
 

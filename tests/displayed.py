@@ -12,6 +12,7 @@ from types import SimpleNamespace
 from typing import Any, NamedTuple
 
 import numpy as np
+
 from gradoracle import oracle
 from gradoracle.conformance.backends.backend import FUNCTIONS
 from gradoracle.conformance.operators import OPERATORS
@@ -24,7 +25,6 @@ from gradoracle.oracle.declaration import (
     output_of,
 )
 from gradoracle.oracle.float_formats import dtype_of
-
 from tests.orders import Sum, rounded, written
 
 

@@ -22,20 +22,21 @@ from pathlib import Path
 from types import SimpleNamespace
 from unittest import mock
 
+from rich.console import Console
+from typer.testing import CliRunner
+
 import gradoracle
 from gradoracle.conformance.backends.contract import read_contract
 from gradoracle.conformance.backends.registry import IN_PROCESS, UnusableBackend, load, wrap
 from gradoracle.conformance.campaigns import campaign
 from gradoracle.conformance.campaigns.shards import Shard, Tally, seed_of
+from gradoracle.conformance.campaigns.verification import OF_THE_RUN
 from gradoracle.conformance.cli import app
 from gradoracle.conformance.operators import OPERATORS
 from gradoracle.conformance.reports.certificate import Certificate, digest
 from gradoracle.conformance.runs import command, playback
 from gradoracle.conformance.runs.certify import certificate
 from gradoracle.conformance.runs.journal import Journal, JournalError, read, settled
-from gradoracle.conformance.runs.verification import OF_THE_RUN
-from rich.console import Console
-from typer.testing import CliRunner
 
 DEEP = 100_000
 NAME = "tests.fuzz:wrong"

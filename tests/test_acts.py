@@ -4,9 +4,10 @@ import sys
 from pathlib import Path
 from types import SimpleNamespace
 
-import gradoracle
 import numpy as np
 import pytest
+
+import gradoracle
 from gradoracle.conformance.backends.backend import FUNCTIONS
 from gradoracle.conformance.backends.caller import Request
 from gradoracle.conformance.backends.isolation import audit

@@ -15,16 +15,16 @@ from contextlib import contextmanager
 from pathlib import Path
 from types import SimpleNamespace
 
-import gradoracle
 import numpy as np
 import pytest
+from typer.testing import CliRunner
+
+import gradoracle
 from gradoracle.conformance.backends.backend import FUNCTIONS
 from gradoracle.conformance.backends.caller import Request
 from gradoracle.conformance.backends.isolation.isolated import Isolated, Limits
 from gradoracle.conformance.backends.registry import Confinement, UnusableBackend
 from gradoracle.conformance.cli import app
-from typer.testing import CliRunner
-
 from tests.conftest import SEEDS
 
 # By module and operator: each breaks a property within the default number of examples.

@@ -9,6 +9,7 @@ from fractions import Fraction
 
 import numpy as np
 import pytest
+
 from gradoracle import oracle
 from gradoracle.conformance.operators import OPERATORS
 from gradoracle.oracle.declaration import (
@@ -21,7 +22,6 @@ from gradoracle.oracle.declaration import (
 )
 from gradoracle.oracle.expected.truth import ComposedTruth, SelectionTruth, truth
 from gradoracle.oracle.formulas.max_pool2d import max_pool2d_indices, max_pool2d_values
-
 from tests.calls import CALLS, fractions, with_floats
 from tests.orders import orders, rounded, written
 

@@ -12,6 +12,8 @@ from types import SimpleNamespace
 
 import numpy as np
 import pytest
+from typer.testing import CliRunner
+
 from gradoracle.conformance.backends.mismatch import Mismatch
 from gradoracle.conformance.backends.registry import load, wrap
 from gradoracle.conformance.benchmarks import cases, history, pictures
@@ -29,8 +31,6 @@ from gradoracle.conformance.benchmarks.measure import LEAST, MOST, Product, Time
 from gradoracle.conformance.benchmarks.results import Timing, lines, timing
 from gradoracle.conformance.cli import app
 from gradoracle.implementations import im2col
-from typer.testing import CliRunner
-
 from tests import transformed
 
 ROOT = Path(__file__).parents[1]

@@ -19,9 +19,12 @@ from functools import cache
 from itertools import permutations
 from pathlib import Path
 
-import gradoracle
 import jsonschema
 import pytest
+from rich.console import Console
+from typer.testing import CliRunner
+
+import gradoracle
 from gradoracle.conformance.backends.isolation.guardian import descendants
 from gradoracle.conformance.backends.registry import ISOLATED
 from gradoracle.conformance.campaigns.shards import (
@@ -50,9 +53,6 @@ from gradoracle.conformance.reports.certificate import (
 from gradoracle.conformance.reports.formats import junit
 from gradoracle.conformance.runs.command import differences, exit_code
 from gradoracle.conformance.runs.journal import entries_of
-from rich.console import Console
-from typer.testing import CliRunner
-
 from tests.test_certificate_schema import OBJECTS, VALIDATOR, names
 from tests.test_isolation import ours
 

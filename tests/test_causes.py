@@ -5,9 +5,11 @@ import json
 from dataclasses import replace
 from types import SimpleNamespace
 
-import gradoracle
 import numpy as np
 import pytest
+from rich.console import Console
+
+import gradoracle
 from gradoracle.conformance.backends.backend import FUNCTIONS
 from gradoracle.conformance.backends.declines import in_common
 from gradoracle.conformance.backends.mismatch import Mismatch
@@ -19,8 +21,6 @@ from gradoracle.conformance.reports.certificate import Certificate, Outcome
 from gradoracle.conformance.runs.progress import Progress
 from gradoracle.implementations import im2col
 from gradoracle.oracle.declaration import optional
-from rich.console import Console
-
 from tests.test_true_reports import ORACLE, run
 
 RELU = {"relu": im2col.relu, "relu_grad": im2col.relu_grad}

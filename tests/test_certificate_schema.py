@@ -8,10 +8,12 @@ from functools import cache
 from pathlib import Path
 from types import SimpleNamespace
 
-import gradoracle
 import jsonschema
 import numpy as np
 import pytest
+from typer.testing import CliRunner
+
+import gradoracle
 from gradoracle.conformance.backends.contract import Contract, Deviation
 from gradoracle.conformance.backends.isolation.isolated import Limits
 from gradoracle.conformance.backends.registry import Confinement
@@ -19,7 +21,6 @@ from gradoracle.conformance.cli import app
 from gradoracle.conformance.reports.certificate import SCHEMA, SCHEMA_FILE, Certificate, Outcome
 from gradoracle.conformance.reports.mismatch_text import MismatchReport
 from gradoracle.implementations import im2col
-from typer.testing import CliRunner
 
 ROOT = Path(__file__).parent.parent
 SCHEME = json.loads(SCHEMA_FILE.read_text())

@@ -10,15 +10,15 @@ import time
 from pathlib import Path
 from xml.etree import ElementTree as ET
 
-import gradoracle
 import pytest
+from typer.testing import CliRunner
+
+import gradoracle
 from gradoracle.conformance.backends.errors import UsageError
 from gradoracle.conformance.cli import _names, app
 from gradoracle.conformance.reports.certificate import Certificate, digest
 from gradoracle.conformance.runs.command import exit_code
 from gradoracle.conformance.runs.journal import read
-from typer.testing import CliRunner
-
 from tests.test_isolation import ours
 
 ROOT = Path(__file__).parent.parent

@@ -3,15 +3,15 @@
 import json
 from types import SimpleNamespace
 
-import gradoracle
 import numpy as np
 import pytest
+
+import gradoracle
 from gradoracle.conformance.backends.backend import FUNCTIONS
 from gradoracle.conformance.operators import OPERATORS
 from gradoracle.conformance.reports.certificate import FOUND
 from gradoracle.conformance.runs.environment import environment
 from gradoracle.implementations import im2col
-
 from tests.planted.conv2d import FAULTS, backend
 
 EVERYTHING = {formula.__name__ for operator in OPERATORS for formula in operator.formulas}

@@ -5,9 +5,10 @@ import sys
 from pathlib import Path
 
 import pytest
+from typer.testing import CliRunner
+
 from gradoracle.conformance.backends.backend import FUNCTIONS
 from gradoracle.conformance.cli import app
-from typer.testing import CliRunner
 
 ROOT = Path(__file__).parent.parent
 

@@ -8,11 +8,11 @@ from math import prod
 
 import numpy as np
 import pytest
+
 from gradoracle.conformance.backends.registry import wrap
 from gradoracle.conformance.checking.check_run import examine
 from gradoracle.conformance.runs.certify import checks
 from gradoracle.implementations import im2col as good
-
 from tests.planted.fault import backend
 
 FAULTS = {}

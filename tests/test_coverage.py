@@ -8,6 +8,7 @@ from types import SimpleNamespace
 
 import numpy as np
 import pytest
+
 from gradoracle import oracle
 from gradoracle.conformance.backends.registry import wrap
 from gradoracle.conformance.checking.check_run import examine

@@ -8,9 +8,10 @@ import sys
 from itertools import takewhile
 from pathlib import Path
 
-import gradoracle
 import numpy as np
 import pytest
+
+import gradoracle
 from gradoracle.conformance.backends.isolation.isolated import Limits
 from gradoracle.conformance.backends.registry import (
     IN_PROCESS,

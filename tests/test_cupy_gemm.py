@@ -12,6 +12,7 @@ from types import SimpleNamespace
 
 import numpy as np
 import pytest
+
 from gradoracle.implementations import cupy_kernels, hostcuda, im2col
 from gradoracle.implementations.cupy_kernels import (
     algorithms,

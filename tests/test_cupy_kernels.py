@@ -7,6 +7,7 @@ from types import ModuleType, SimpleNamespace
 
 import numpy as np
 import pytest
+
 from gradoracle.conformance.backends.backend import FUNCTIONS
 from gradoracle.conformance.drawing.memory_layouts import LAYOUTS, laid
 from gradoracle.implementations import cupy_kernels, im2col

@@ -8,9 +8,11 @@ from pathlib import Path
 from types import SimpleNamespace
 from xml.etree import ElementTree as ET
 
-import gradoracle
 import numpy as np
 import pytest
+from typer.testing import CliRunner
+
+import gradoracle
 from gradoracle.conformance.backends.registry import UnusableBackend
 from gradoracle.conformance.checking.check_run import Examination
 from gradoracle.conformance.cli import app
@@ -18,7 +20,6 @@ from gradoracle.conformance.reports.certificate import Certificate
 from gradoracle.conformance.runs.command import exit_code
 from gradoracle.conformance.runs.loading import wrap
 from gradoracle.implementations import im2col
-from typer.testing import CliRunner
 
 ROOT = Path(__file__).parent.parent
 REASON = "relu'(0) is 1"

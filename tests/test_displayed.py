@@ -11,6 +11,7 @@ from itertools import product
 
 import numpy as np
 import pytest
+
 from gradoracle import oracle
 from gradoracle.conformance.backends.mismatch import Mismatch
 from gradoracle.conformance.backends.registry import wrap
@@ -20,7 +21,6 @@ from gradoracle.conformance.properties import PROPERTIES, NotJudged
 from gradoracle.oracle.declaration import Chained, Composed, Selection, algebra, displayed, is_place
 from gradoracle.oracle.expected.truth import truth
 from gradoracle.oracle.float_formats import HALVES
-
 from tests.displayed import EQUATIONS, How, backend
 from tests.orders import orders
 

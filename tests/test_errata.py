@@ -8,6 +8,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+
 from gradoracle import oracle
 from gradoracle.oracle.errata import ERRATA, errata_of
 from gradoracle.oracle.errata.erratum import (

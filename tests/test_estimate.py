@@ -6,6 +6,7 @@ from itertools import product
 
 import numpy as np
 import pytest
+
 from gradoracle import oracle
 from gradoracle.implementations import im2col
 from gradoracle.oracle.declaration import evaluate
@@ -13,7 +14,6 @@ from gradoracle.oracle.expected.truth import SMALL, truth
 from gradoracle.oracle.float_formats import FORMATS
 from gradoracle.oracle.numbers.high_precision import context
 from gradoracle.oracle.numbers.running_error import DIVIDE, EXP, LOG, TANH, Arithmetic, Estimate
-
 from tests.orders import orders
 
 DTYPES = ("float32", "float64")

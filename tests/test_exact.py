@@ -4,13 +4,13 @@ from fractions import Fraction
 
 import numpy as np
 import pytest
+
 from gradoracle import oracle
 from gradoracle.oracle.declaration import evaluate
 from gradoracle.oracle.expected import truth as truth_module
 from gradoracle.oracle.expected.exact import inner, scaled
 from gradoracle.oracle.expected.non_finite import NonFiniteTruth
 from gradoracle.oracle.expected.truth import truth
-
 from tests.calls import call, fractions, random_calls, with_floats
 
 FORMULAS = [

@@ -7,6 +7,9 @@ import sys
 from pathlib import Path
 
 import pytest
+from rich.console import Console
+from typer.testing import CliRunner
+
 from gradoracle import oracle
 from gradoracle.conformance.cli import app
 from gradoracle.conformance.misconceptions import MISCONCEPTIONS
@@ -23,8 +26,6 @@ from gradoracle.conformance.reports.explain import (
 from gradoracle.oracle.declaration import displayed
 from gradoracle.oracle.document_forms.forms import FORMS
 from gradoracle.oracle.errata import ERRATA, errata_of
-from rich.console import Console
-from typer.testing import CliRunner
 
 ROOT = Path(__file__).parent.parent
 NAMES = sorted(topics())

@@ -2,12 +2,12 @@
 
 import numpy as np
 import pytest
+
 from gradoracle.oracle.declaration import Multilinear, Selection, algebra
 from gradoracle.oracle.expected import exact as exact_module
 from gradoracle.oracle.expected import truth as truth_module
 from gradoracle.oracle.expected.truth import truth
 from gradoracle.oracle.float_formats import FORMATS
-
 from tests.calls import CALLS, with_floats
 
 COMPUTING = [formula for formula in CALLS if not isinstance(algebra(formula), Selection)]

@@ -4,6 +4,7 @@ from collections import Counter
 
 import numpy as np
 import pytest
+
 from gradoracle.conformance.checking.strategies import draw
 from gradoracle.conformance.drawing.values import EXACT, FLOATS
 from gradoracle.conformance.operators.conv2d import (

@@ -14,6 +14,7 @@ from math import comb, exp, lgamma, log, log1p, prod
 from types import SimpleNamespace
 
 import pytest
+
 from gradoracle.conformance.checking.strategies import draw
 from gradoracle.conformance.operators import OPERATORS
 from gradoracle.conformance.properties import PROPERTIES

@@ -10,6 +10,7 @@ from types import SimpleNamespace
 
 import numpy as np
 import pytest
+
 from gradoracle import oracle
 from gradoracle.conformance.backends.registry import wrap
 from gradoracle.conformance.checking.check_run import examine
@@ -22,7 +23,6 @@ from gradoracle.conformance.operators.update import RATES
 from gradoracle.conformance.properties import PROPERTIES
 from gradoracle.oracle.declaration import is_data
 from gradoracle.oracle.shapes import extent
-
 from tests.planted import FAULTS
 
 DRAWS = 1000

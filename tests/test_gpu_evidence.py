@@ -9,12 +9,12 @@ import subprocess
 import sys
 from types import SimpleNamespace
 
-import gradoracle
 import numpy as np
 import pytest
+
+import gradoracle
 from gradoracle.conformance.operators.network_layers import DIRECTIONS, NETWORKS, Layer, layers
 from gradoracle.implementations import hostcuda, im2col
-
 from tests.faults import CUDA, FAULTS
 from tests.gpu import benchmark as bench
 from tests.gpu import certify as certification

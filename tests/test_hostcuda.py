@@ -8,10 +8,10 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+
 from gradoracle.implementations import hostcuda
 from gradoracle.implementations.hostcuda import build
 from gradoracle.implementations.hostcuda.module import RawModule, _plain_kernels, _translated
-
 from tests import faults
 from tests.faults import FAULTS
 

@@ -6,6 +6,7 @@ from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 import pytest
+
 from gradoracle import oracle
 from gradoracle.implementations import im2col
 from gradoracle.implementations.im2col import depthwise, plan

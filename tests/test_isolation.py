@@ -8,9 +8,11 @@ import time
 from dataclasses import replace
 from pathlib import Path
 
-import gradoracle
 import numpy as np
 import pytest
+from rich.console import Console
+
+import gradoracle
 from gradoracle.conformance.backends.backend import FUNCTIONS
 from gradoracle.conformance.backends.caller import Look, Request
 from gradoracle.conformance.backends.isolation import start
@@ -20,7 +22,6 @@ from gradoracle.conformance.backends.registry import IN_PROCESS, Confinement, Un
 from gradoracle.conformance.backends.stops import Stops
 from gradoracle.conformance.checking.check_run import HITS
 from gradoracle.conformance.runs.command import Order, certify, other_verdicts
-from rich.console import Console
 
 TIGHT = Limits(call=1, first=8, start=20, memory=2**30, processes=32)
 UNHURRIED = replace(TIGHT, call=20, first=20)

@@ -5,6 +5,7 @@ from itertools import product
 
 import numpy as np
 import pytest
+
 from gradoracle import oracle
 from gradoracle.oracle.declaration import algebra
 from gradoracle.oracle.expected import truth as truth_module

@@ -5,9 +5,10 @@ import sys
 from pathlib import Path
 from types import SimpleNamespace
 
-import gradoracle
 import numpy as np
 import pytest
+
+import gradoracle
 from gradoracle.conformance.backends.registry import wrap
 from gradoracle.conformance.drawing.memory_layouts import (
     EXPANDED,

@@ -2,9 +2,10 @@
 
 from dataclasses import replace
 
-import gradoracle
 import numpy as np
 import pytest
+
+import gradoracle
 from gradoracle import oracle
 from gradoracle.conformance.backends.isolation.isolated import available
 from gradoracle.conformance.backends.registry import IN_PROCESS, ISOLATED, wrap

@@ -8,12 +8,12 @@ from types import SimpleNamespace
 
 import numpy as np
 import pytest
+
 from gradoracle.conformance.backends.registry import wrap
 from gradoracle.conformance.checking.check_run import examine
 from gradoracle.conformance.operators import OPERATORS
 from gradoracle.conformance.properties import PROPERTIES
 from gradoracle.implementations import im2col as good
-
 from tests.planted import FAULTS
 from tests.planted.fault import family
 

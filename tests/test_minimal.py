@@ -2,6 +2,7 @@
 
 import numpy as np
 import pytest
+
 from gradoracle.conformance.backends.mismatch import Mismatch
 from gradoracle.conformance.backends.registry import wrap
 from gradoracle.conformance.checking.check_run import Examination, examine
@@ -13,7 +14,6 @@ from gradoracle.conformance.properties import PROPERTIES
 from gradoracle.conformance.runs.certify import checks
 from gradoracle.implementations import im2col
 from gradoracle.oracle.formulas.conv2d import conv2d
-
 from tests.planted.conv2d import FAULTS
 
 PLAIN = {"stride": [1, 1], "padding": [0, 0], "dilation": [1, 1], "groups": 1}

@@ -4,6 +4,7 @@ import itertools
 
 import numpy as np
 import pytest
+
 from gradoracle import oracle
 from gradoracle.oracle.expected import random_projection
 from gradoracle.oracle.expected.random_projection import Options

@@ -3,9 +3,10 @@
 from collections import Counter
 from types import SimpleNamespace
 
-import gradoracle
 import numpy as np
 import pytest
+
+import gradoracle
 from gradoracle import oracle
 from gradoracle.conformance.checking.strategies import draw
 from gradoracle.conformance.operators.network import LAYERS, NETWORK

@@ -5,6 +5,7 @@ from types import SimpleNamespace
 
 import numpy as np
 import pytest
+
 from gradoracle.conformance.backends import backend as backends
 from gradoracle.conformance.backends import registry
 from gradoracle.conformance.backends.registry import wrap

@@ -5,6 +5,7 @@ from types import SimpleNamespace
 
 import numpy as np
 import pytest
+
 from gradoracle import oracle
 from gradoracle.conformance.backends.registry import wrap
 from gradoracle.conformance.checking.check_run import examine
@@ -15,7 +16,6 @@ from gradoracle.implementations import im2col
 from gradoracle.oracle.declaration import Multilinear, algebra, argument_names, ask
 from gradoracle.oracle.expected.non_finite import with_finite
 from gradoracle.oracle.expected.truth import truth
-
 from tests.planted import FAULTS
 
 CONVOLUTION = {"stride": (1, 1), "padding": (0, 0), "dilation": (1, 1), "groups": 1}

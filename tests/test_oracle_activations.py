@@ -4,6 +4,7 @@ import math
 
 import numpy as np
 import pytest
+
 from gradoracle import oracle
 from gradoracle.oracle.numbers.high_precision import context, precise
 

@@ -4,11 +4,11 @@ from fractions import Fraction
 
 import numpy as np
 import pytest
+
 from gradoracle import oracle
 from gradoracle.oracle import compiled_loops
 from gradoracle.oracle.declaration import algebra, displayed, evaluate
 from gradoracle.oracle.numbers import dual
-
 from tests.calls import call, random_calls
 
 FORMULAS = [

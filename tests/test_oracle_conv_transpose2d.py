@@ -4,9 +4,9 @@ import re
 
 import numpy as np
 import pytest
+
 from gradoracle import oracle
 from gradoracle.oracle.declaration import evaluate
-
 from tests.calls import conv_transpose2d_call, conv_transpose2d_calls
 
 PLAIN = {

@@ -7,6 +7,7 @@ from fractions import Fraction
 
 import numpy as np
 import pytest
+
 from gradoracle import oracle
 from gradoracle.oracle import compiled_loops
 from gradoracle.oracle.declaration import (
@@ -22,7 +23,6 @@ from gradoracle.oracle.expected.truth import answer_dtype, answer_shape, truth
 from gradoracle.oracle.formulas.max_pool2d import max_pool2d_indices, max_pool2d_values
 from gradoracle.oracle.numbers import dual
 from gradoracle.oracle.numbers.high_precision import precise
-
 from tests.calls import CALLS, POOLING, fractions, with_floats
 
 OTHERS = {f: c for f, c in CALLS.items() if not f.__name__.startswith("conv2d")}

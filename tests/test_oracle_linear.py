@@ -5,9 +5,9 @@ from fractions import Fraction
 
 import numpy as np
 import pytest
+
 from gradoracle import oracle
 from gradoracle.oracle.declaration import evaluate
-
 from tests.calls import linear_calls
 
 

@@ -6,10 +6,10 @@ from itertools import permutations
 
 import numpy as np
 import pytest
+
 from gradoracle import oracle
 from gradoracle.oracle.declaration import evaluate
 from gradoracle.oracle.numbers.high_precision import context, precise
-
 from tests.calls import cross_entropy_calls, softmax_calls
 
 INF = float("inf")

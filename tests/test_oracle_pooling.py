@@ -5,10 +5,10 @@ from fractions import Fraction
 
 import numpy as np
 import pytest
+
 from gradoracle import oracle
 from gradoracle.oracle.declaration import evaluate
 from gradoracle.oracle.formulas.max_pool2d import max_pool2d_indices, max_pool2d_values
-
 from tests.calls import pool_call
 
 NAN, INF = float("nan"), float("inf")

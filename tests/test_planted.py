@@ -8,13 +8,13 @@ fault.
 
 from collections import Counter
 
-import gradoracle
 import numpy as np
 import pytest
+
+import gradoracle
 from gradoracle.conformance.backends.backend import FUNCTIONS
 from gradoracle.conformance.reports.certificate import FoundMismatch
 from gradoracle.implementations import im2col
-
 from tests.planted import CONTROLS, FAULTS, GAPS
 from tests.planted.fault import family
 

@@ -3,11 +3,11 @@
 from collections import Counter
 from types import SimpleNamespace
 
-import gradoracle
 import pytest
+
+import gradoracle
 from gradoracle.implementations import cupy_kernels, hostcuda
 from gradoracle.implementations.cupy_kernels import algorithms, machine
-
 from tests.planted.cuda import FAULTS
 
 FUNCTIONS = {name: getattr(cupy_kernels, name) for name in cupy_kernels.__all__}

@@ -12,13 +12,13 @@ from itertools import product
 
 import numpy as np
 import pytest
+
 from gradoracle import oracle
 from gradoracle.implementations import im2col
 from gradoracle.oracle.declaration import ask, evaluate
 from gradoracle.oracle.document_forms.forms import FORMS
 from gradoracle.oracle.formulas.max_pool2d import max_pool2d_values
 from gradoracle.oracle.shapes import conv_transpose2d_shapes, pool_shape, pool_windows
-
 from tests.calls import POOLING
 
 ALONG = {"height": 0, "width": 1}

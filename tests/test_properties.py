@@ -5,6 +5,7 @@ from types import SimpleNamespace
 
 import numpy as np
 import pytest
+
 from gradoracle import oracle
 from gradoracle.conformance.backends.mismatch import Mismatch
 from gradoracle.conformance.backends.registry import wrap
@@ -24,7 +25,6 @@ from gradoracle.oracle.declaration import argument_names, evaluate
 from gradoracle.oracle.expected.exact import MultilinearTruth
 from gradoracle.oracle.expected.truth import truth
 from gradoracle.oracle.formulas.max_pool2d import max_pool2d_indices, max_pool2d_values
-
 from tests.calls import CALLS, random_calls
 from tests.planted import FAULTS
 from tests.planted.conv2d import backend

@@ -10,6 +10,7 @@ import time
 from pathlib import Path
 
 import pytest
+
 from gradoracle.conformance.backends.interrupts import heeded, noted
 from gradoracle.conformance.backends.registry import IN_PROCESS, ISOLATED, load
 from gradoracle.conformance.operators import OPERATORS
@@ -22,7 +23,6 @@ from gradoracle.conformance.runs.journal import (
     resumed,
     settled,
 )
-
 from tests.test_isolation import ours
 
 ROOT = Path(__file__).parent.parent

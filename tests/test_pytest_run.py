@@ -9,9 +9,9 @@ from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
+
 from gradoracle.conformance.pytest_plugin import hooks
 from gradoracle.conformance.runs.certify import checks
-
 from tests.plugin import PLUGIN
 
 ROOT = Path(__file__).parent.parent

@@ -4,8 +4,9 @@ import subprocess
 import sys
 from types import ModuleType, SimpleNamespace
 
-import gradoracle
 import pytest
+
+import gradoracle
 from gradoracle.conformance.backends import registry
 from gradoracle.conformance.backends.backend import FUNCTIONS
 from gradoracle.conformance.backends.registry import (

@@ -5,12 +5,12 @@ import sys
 import textwrap
 
 import pytest
+
 from gradoracle.conformance.backends.registry import wrap
 from gradoracle.conformance.checking.check_run import examine
 from gradoracle.conformance.misconceptions import MISCONCEPTIONS
 from gradoracle.conformance.operators import OPERATORS
 from gradoracle.conformance.runs.certify import checks
-
 from tests.planted.conv2d import FAULTS, backend
 
 FLIPPED = """\

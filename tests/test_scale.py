@@ -6,9 +6,10 @@ from dataclasses import replace
 from math import prod
 from pathlib import Path
 
-import gradoracle
 import numpy as np
 import pytest
+
+import gradoracle
 from gradoracle import oracle
 from gradoracle.conformance.backends.registry import wrap
 from gradoracle.conformance.checking.check_run import examine
@@ -25,7 +26,6 @@ from gradoracle.implementations import im2col
 from gradoracle.implementations.im2col import correlation, windows
 from gradoracle.oracle.declaration import ask, evaluate, operands
 from gradoracle.oracle.expected.exact import MultilinearTruth
-
 from tests.planted.fault import backend
 from tests.planted.scale import FAULTS
 

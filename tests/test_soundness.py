@@ -6,10 +6,10 @@ from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
+
 from gradoracle.conformance.backends.registry import wrap
 from gradoracle.implementations import im2col
 from gradoracle.oracle.float_formats import FORMATS
-
 from tests.power import soundness
 from tests.power.soundness import (
     Shard,

@@ -8,6 +8,7 @@ from types import SimpleNamespace
 
 import numpy as np
 import pytest
+
 from gradoracle.conformance.backends.mismatch import Mismatch
 from gradoracle.conformance.backends.registry import wrap
 from gradoracle.conformance.checking.check_run import examine
@@ -22,7 +23,6 @@ from gradoracle.conformance.reports.certificate import FoundMismatch
 from gradoracle.conformance.runs.certify import checks
 from gradoracle.implementations import im2col as good
 from gradoracle.oracle.declaration import Chained, algebra, argument_names, ask, output_of
-
 from tests.planted.fault import family
 
 

@@ -11,10 +11,12 @@ from functools import cache
 from pathlib import Path
 from types import SimpleNamespace
 
-import gradoracle
 import jsonschema
 import numpy as np
 import pytest
+from typer.testing import CliRunner
+
+import gradoracle
 from gradoracle.conformance.backends.registry import IN_PROCESS, ISOLATED, UnknownBackend, load
 from gradoracle.conformance.checking import counterexample
 from gradoracle.conformance.checking.checks import checks
@@ -31,8 +33,6 @@ from gradoracle.conformance.reports.certificate import (
 from gradoracle.conformance.runs import command, playback
 from gradoracle.conformance.runs.certify import certificate, run_check
 from gradoracle.conformance.runs.journal import Journal, JournalError, Journals, Kept, acts_in, read
-from typer.testing import CliRunner
-
 from tests.fuzz import NAME, changed
 
 ROOT = Path(__file__).parent.parent

@@ -4,16 +4,16 @@ import re
 from fractions import Fraction
 from types import SimpleNamespace
 
-import gradoracle
 import numpy as np
 import pytest
+
+import gradoracle
 from gradoracle import oracle
 from gradoracle.conformance.backends.contract import read_contract
 from gradoracle.conformance.reports import explain
 from gradoracle.implementations import cuda_source, im2col
 from gradoracle.oracle.expected.transform_bounds import TILES, transform, worst_side
 from gradoracle.oracle.expected.truth import truth
-
 from tests import transformed
 from tests.calls import call
 

@@ -8,10 +8,11 @@ import struct
 from copy import deepcopy
 from dataclasses import replace
 
-import gradoracle
 import msgpack
 import numpy as np
 import pytest
+
+import gradoracle
 from gradoracle.conformance.backends.backend import FUNCTIONS
 from gradoracle.conformance.backends.caller import Request
 from gradoracle.conformance.backends.isolation.isolated import (

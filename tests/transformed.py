@@ -9,8 +9,9 @@ from functools import cache, partial
 from types import SimpleNamespace
 
 import numpy as np
-from gradoracle.implementations import im2col
 from numpy.lib.stride_tricks import sliding_window_view
+
+from gradoracle.implementations import im2col
 
 POINTS = [*map(Fraction, ("0", "1", "-1", "2", "-2", "1/2", "-1/2"))]
 LARGEST = 8  # pixels of a tile, its margin among them

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from typing import Any, NamedTuple, TypeAlias
 
 import numpy as np
+
 from gradoracle.conformance.backends.caller import (
     Asked,
     Candidate,

@@ -17,6 +17,7 @@ from typing import Any, Literal, Protocol, TypeAlias
 
 import numpy as np
 import numpy.typing as npt
+
 from gradoracle.conformance.drawing.memory_layouts import laid, one_each
 
 Array: TypeAlias = npt.NDArray[Any]

@@ -9,6 +9,7 @@ from math import prod
 from typing import Any, NamedTuple, TypeAlias
 
 import numpy as np
+
 from gradoracle import oracle
 from gradoracle.conformance.backends.backend import Backend
 from gradoracle.conformance.benchmarks.measure import Sides

@@ -15,6 +15,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 import typer
+
 from gradoracle.conformance.backends.caller import printable
 from gradoracle.conformance.benchmarks.history import (
     HistoryError,

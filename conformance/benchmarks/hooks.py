@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+
 from gradoracle.conformance.backends.backend import Backend
 from gradoracle.conformance.backends.registry import (
     IN_PROCESS,

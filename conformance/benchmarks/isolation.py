@@ -12,6 +12,7 @@ import sys
 from time import perf_counter
 
 import numpy as np
+
 from gradoracle.conformance.backends.backend import FUNCTIONS
 from gradoracle.conformance.backends.caller import Request
 from gradoracle.conformance.backends.isolation.isolated import Isolated

@@ -9,6 +9,7 @@ from time import perf_counter, process_time
 from typing import Any, NamedTuple
 
 import numpy as np
+
 from gradoracle.conformance.backends.backend import Backend
 from gradoracle.conformance.backends.caller import Candidate
 from gradoracle.conformance.backends.mismatch import Mismatch

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 import pytest
+
 from gradoracle.conformance.backends.mismatch import Mismatch
 from gradoracle.conformance.backends.single_thread import one_thread
 from gradoracle.conformance.benchmarks.cases import Case, moved
@@ -12,8 +13,9 @@ from gradoracle.conformance.benchmarks.hooks import BENCH
 from gradoracle.conformance.benchmarks.measure import Product, Timed, rounds
 
 if TYPE_CHECKING:
-    from gradoracle.conformance.backends.backend import Backend
     from pytest_benchmark.fixture import BenchmarkFixture
+
+    from gradoracle.conformance.backends.backend import Backend
 
 
 def test_function(

@@ -10,6 +10,7 @@ from time import perf_counter, process_time
 from typing import TYPE_CHECKING, Any
 
 import pytest
+
 from gradoracle.conformance.backends.single_thread import one_thread
 from gradoracle.conformance.benchmarks import measure
 from gradoracle.conformance.benchmarks.hooks import BENCH
@@ -20,8 +21,9 @@ from gradoracle.conformance.runs.certify import run_check
 from gradoracle.oracle import conv2d
 
 if TYPE_CHECKING:
-    from gradoracle.conformance.backends.backend import Backend
     from pytest_benchmark.fixture import BenchmarkFixture
+
+    from gradoracle.conformance.backends.backend import Backend
 
 EXAMPLES = 60
 ROUNDS = measure.LEAST

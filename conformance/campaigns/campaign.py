@@ -24,6 +24,11 @@ from typing import Any, Self
 
 import dask
 from distributed import CancelledError, Client, Future, KilledWorker, LocalCluster, wait
+from rich.console import Console, Group
+from rich.live import Live
+from rich.table import Table
+from rich.text import Text
+
 from gradoracle.conformance.backends.caller import one_line
 from gradoracle.conformance.backends.interrupts import noted
 from gradoracle.conformance.backends.registry import UnknownBackend, UnusableBackend
@@ -42,10 +47,6 @@ from gradoracle.conformance.runs.certify import fresh_seed, operators_named
 from gradoracle.conformance.runs.command import Order
 from gradoracle.conformance.runs.fingerprint import suite
 from gradoracle.conformance.runs.journal import Kept, entries_of, place, require_same
-from rich.console import Console, Group
-from rich.live import Live
-from rich.table import Table
-from rich.text import Text
 
 FORMAT = "gradoracle campaign 2"
 AHEAD = 2  # shards that a worker has, the one that it is judging among them

@@ -14,6 +14,7 @@ from time import perf_counter
 from typing import Any, TypeAlias
 
 import numpy as np
+
 from gradoracle.conformance.backends.backend import Backend, How
 from gradoracle.conformance.backends.declines import Declines
 from gradoracle.conformance.backends.mismatch import ENDED, Answer, Declined, Ended, Mismatch

@@ -10,6 +10,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import suppress
 
 import numpy as np
+
 from gradoracle.conformance.backends.backend import Backend
 from gradoracle.conformance.backends.mismatch import MANNERS, NUMBERS, Answer, Declined, Mismatch
 from gradoracle.conformance.drawing.choices import ROW, Choices

@@ -7,6 +7,7 @@ from math import isfinite, prod
 from typing import Any
 
 import numpy as np
+
 from gradoracle.conformance.operators.record import Operator
 from gradoracle.oracle.declaration import argument_names
 from gradoracle.oracle.expected.truth import answer_shape

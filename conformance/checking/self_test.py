@@ -14,6 +14,7 @@ from math import prod
 from typing import Any, TypeAlias
 
 import numpy as np
+
 from gradoracle.conformance.backends.backend import Backend
 from gradoracle.conformance.backends.caller import Asked, Description, Look, Reply, Request
 from gradoracle.conformance.backends.mismatch import Declined, Mismatch

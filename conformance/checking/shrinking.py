@@ -12,6 +12,7 @@ from itertools import combinations, product
 from typing import Any
 
 import numpy as np
+
 from gradoracle.conformance.operators.arrays import AXES
 from gradoracle.oracle.declaration import Call, is_data
 from gradoracle.oracle.shapes import Array

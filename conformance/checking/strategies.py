@@ -11,10 +11,11 @@ from contextlib import suppress
 from hashlib import shake_128
 
 import hypothesis.strategies as st
-from gradoracle.conformance.drawing.choices import ROW, Choices
-from gradoracle.conformance.operators.record import Geometry, Operator, Size
 from hypothesis import HealthCheck, Phase, Verbosity, given, settings
 from hypothesis import seed as seeded
+
+from gradoracle.conformance.drawing.choices import ROW, Choices
+from gradoracle.conformance.operators.record import Geometry, Operator, Size
 
 AT_A_TIME = 32  # geometries that are drawn
 TOGETHER = 8  # of them, that are used

@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from typing import Any, NamedTuple
 
 import numpy as np
+
 from gradoracle.oracle.compiled_loops import arguments_only
 from gradoracle.oracle.declaration import Call, Formula, argument_names, evaluate
 

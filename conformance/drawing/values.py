@@ -14,6 +14,7 @@ from functools import lru_cache, partial
 from typing import NamedTuple, TypeAlias
 
 import numpy as np
+
 from gradoracle.oracle.float_formats import FORMATS, Format
 from gradoracle.oracle.shapes import Array, Shape
 

@@ -13,6 +13,8 @@ from typing import Annotated, Any, NamedTuple
 
 import numpy as np
 import typer
+from rich.console import Console
+
 from gradoracle import check, oracle
 from gradoracle.conformance.backends.backend import Backend
 from gradoracle.conformance.backends.registry import UnknownBackend, UnusableBackend
@@ -20,7 +22,6 @@ from gradoracle.conformance.backends.single_thread import one_thread
 from gradoracle.conformance.runs.loading import load
 from gradoracle.oracle.chains.network import Step, backward, forward
 from gradoracle.oracle.shapes import Array
-from rich.console import Console
 
 NO_SKLEARN = "scikit-learn is not installed: pip install 'gradoracle[examples]'"
 OPERATORS = ("conv2d", "tanh", "avg_pool2d", "linear", "cross_entropy", "sgd_step")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import numpy as np
+
 from gradoracle.conformance.backends.mismatch import Answer
 from gradoracle.conformance.misconceptions import (
     batch,

@@ -6,6 +6,7 @@ from collections.abc import Callable
 from typing import Any
 
 import numpy as np
+
 from gradoracle import oracle
 from gradoracle.conformance.misconceptions.misconception import (
     SIGN,

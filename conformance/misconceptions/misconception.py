@@ -16,6 +16,7 @@ from dataclasses import dataclass
 from typing import Any, NamedTuple, TypeAlias
 
 import numpy as np
+
 from gradoracle.oracle.declaration import Call, Formula, evaluate, is_data
 from gradoracle.oracle.float_formats import widened
 from gradoracle.oracle.shapes import Array

@@ -6,6 +6,7 @@ from collections.abc import Callable
 from typing import Any
 
 import numpy as np
+
 from gradoracle.conformance.misconceptions.misconception import (
     SIDES,
     SIGN,

@@ -11,6 +11,7 @@ from math import prod
 from typing import Any
 
 import numpy as np
+
 from gradoracle.conformance.misconceptions.misconception import Bend, Misconception, Wrong, bent
 from gradoracle.oracle.declaration import Formula
 from gradoracle.oracle.expected.truth import answer_shape

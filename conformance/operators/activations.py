@@ -6,6 +6,7 @@ from functools import partial
 from typing import Any
 
 import numpy as np
+
 from gradoracle import oracle
 from gradoracle.conformance.drawing.values import (
     Arrays,

@@ -5,6 +5,7 @@ from math import prod
 from typing import Any
 
 import numpy as np
+
 from gradoracle.conformance.drawing.choices import Choices
 from gradoracle.conformance.drawing.values import Arrays, Random, Shapes, small_integers, styles
 from gradoracle.conformance.operators.activations import SLOPES

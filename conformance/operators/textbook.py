@@ -10,6 +10,7 @@ from itertools import combinations
 from math import prod
 
 import numpy as np
+
 from gradoracle.conformance.operators.record import Arguments, Geometry, Operator
 from gradoracle.conformance.operators.variations import drawn
 from gradoracle.oracle.declaration import Chained, Formula, algebra

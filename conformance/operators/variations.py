@@ -16,6 +16,7 @@ from math import prod
 from typing import Any
 
 import numpy as np
+
 from gradoracle.conformance.drawing.choices import ROW, Choices
 from gradoracle.conformance.operators.record import Geometry, Operator, Size, rounded
 from gradoracle.oracle.compiled_loops import arguments_only

@@ -3,6 +3,7 @@
 import math
 
 import numpy as np
+
 from gradoracle.conformance.backends.backend import Backend
 from gradoracle.conformance.backends.mismatch import Mismatch
 from gradoracle.conformance.operators.record import Operator

@@ -7,6 +7,7 @@ from itertools import pairwise
 from typing import Any
 
 import numpy as np
+
 from gradoracle.conformance.backends.backend import Backend
 from gradoracle.conformance.backends.mismatch import Mismatch
 from gradoracle.conformance.operators.max_pool2d import maxima

@@ -8,6 +8,7 @@ from math import isqrt, prod
 from typing import Any
 
 import numpy as np
+
 from gradoracle.conformance.backends.backend import Backend, Reused, is_same
 from gradoracle.conformance.backends.caller import BESIDE, LONG_RING, describe
 from gradoracle.conformance.backends.mismatch import Declined, Mismatch

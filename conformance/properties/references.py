@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
+
 from gradoracle.conformance.backends.backend import Backend
 from gradoracle.conformance.operators.record import Operator
 from gradoracle.conformance.properties.answers import Answered, answer, require_close, with_bias

@@ -1,6 +1,7 @@
 """The answer on layers of real networks, where no formula is evaluated element by element."""
 
 import numpy as np
+
 from gradoracle.conformance.backends.backend import Backend
 from gradoracle.conformance.backends.mismatch import WrongElement
 from gradoracle.conformance.operators.record import Operator

@@ -9,6 +9,7 @@ from itertools import islice
 from typing import Any
 
 import numpy as np
+
 from gradoracle.conformance.backends.backend import Backend, is_same
 from gradoracle.conformance.backends.mismatch import Declined, Mismatch
 from gradoracle.conformance.drawing.invalid_calls import bad_calls

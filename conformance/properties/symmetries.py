@@ -7,6 +7,7 @@ from math import prod
 from typing import Any, NamedTuple, TypeAlias
 
 import numpy as np
+
 from gradoracle.conformance.backends.backend import Backend
 from gradoracle.conformance.backends.mismatch import Declined, Mismatch
 from gradoracle.conformance.operators.linear import LINEAR

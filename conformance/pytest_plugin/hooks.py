@@ -12,6 +12,7 @@ from typing import Any, TypeAlias
 
 import hypothesis
 import pytest
+
 from gradoracle.conformance.backends.backend import Backend
 from gradoracle.conformance.backends.interrupts import heeded
 from gradoracle.conformance.backends.isolation.isolated import GIB, Limits

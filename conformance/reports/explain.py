@@ -13,6 +13,11 @@ from types import CodeType, FunctionType
 from typing import Any, NamedTuple
 
 import numpy as np
+from rich.console import Console
+from rich.rule import Rule
+from rich.syntax import Syntax
+from rich.text import Text
+
 from gradoracle.conformance.misconceptions import MISCONCEPTIONS
 from gradoracle.conformance.operators import OPERATORS
 from gradoracle.conformance.operators.record import Operator
@@ -31,10 +36,6 @@ from gradoracle.oracle.document_forms.forms import FORMS
 from gradoracle.oracle.errata import Erratum, errata_of
 from gradoracle.oracle.expected.transform_bounds import TRANSFORMABLE
 from gradoracle.oracle.numbers.high_precision import BITS
-from rich.console import Console
-from rich.rule import Rule
-from rich.syntax import Syntax
-from rich.text import Text
 
 INDENT = 2
 WIDE = 100  # columns from which a name and its sentence share a line

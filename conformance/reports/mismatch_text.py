@@ -11,6 +11,7 @@ from math import isfinite
 from typing import Any
 
 import numpy as np
+
 from gradoracle.conformance.backends.backend import Backend
 from gradoracle.conformance.backends.caller import describe
 from gradoracle.conformance.backends.mismatch import Answer, Mismatch

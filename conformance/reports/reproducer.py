@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
+
 from gradoracle.conformance.backends.backend import Backend
 from gradoracle.conformance.backends.caller import LONG_RING
 from gradoracle.conformance.backends.mismatch import NUMBERS, Answer, Mismatch, WrongElement

@@ -7,6 +7,8 @@ from contextlib import closing
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from rich.console import Console
+
 from gradoracle.conformance.backends.backend import Backend
 from gradoracle.conformance.backends.isolation.isolated import Limits
 from gradoracle.conformance.backends.registry import ISOLATED, Confinement, path_of
@@ -19,7 +21,6 @@ from gradoracle.conformance.runs.jobs import did_before, done_by, judge, limit
 from gradoracle.conformance.runs.journal import Entry, Kept, acts_in, place, resumed, settled
 from gradoracle.conformance.runs.loading import load
 from gradoracle.conformance.runs.progress import Progress
-from rich.console import Console
 
 CERTIFIED, MISMATCH, USAGE, COULD_NOT = 0, 1, 2, 3
 

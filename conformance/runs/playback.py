@@ -15,6 +15,7 @@ from tempfile import TemporaryDirectory
 from typing import Any, Literal, NamedTuple, TypeAlias
 
 import numpy as np
+
 from gradoracle.conformance.backends.backend import Backend
 from gradoracle.conformance.backends.caller import Candidate, Request, one_line, printable
 from gradoracle.conformance.backends.interrupts import heeded

@@ -8,12 +8,13 @@ from time import monotonic
 from types import TracebackType
 from typing import Any, Self
 
-from gradoracle.conformance.checking.causes import folded
-from gradoracle.conformance.reports.certificate import REPEATS, UNCLAIMED, Outcome
 from rich.console import Console
 from rich.live import Live
 from rich.table import Table
 from rich.text import Text
+
+from gradoracle.conformance.checking.causes import folded
+from gradoracle.conformance.reports.certificate import REPEATS, UNCLAIMED, Outcome
 
 ENOUGH = 5  # checks that were run, to estimate how long the others take
 SHOWN = 3  # of what was found broken last

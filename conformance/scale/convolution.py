@@ -9,6 +9,7 @@ from __future__ import annotations
 from typing import Literal, NamedTuple, TypeAlias
 
 import numpy as np
+
 from gradoracle import oracle
 from gradoracle.oracle.declaration import Call, Formula
 from gradoracle.oracle.expected.random_projection import Options

@@ -16,6 +16,7 @@ from types import MappingProxyType
 from typing import Any, Literal, NamedTuple, TypeAlias
 
 import numpy as np
+
 from gradoracle.conformance.operators.record import Operator
 from gradoracle.conformance.scale.convolution import ROLES, Convolution, read
 from gradoracle.oracle.declaration import Formula, argument_names

@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from itertools import product
 
 import numpy as np
+
 from gradoracle import oracle
 from gradoracle.conformance.scale.convolution import Convolution, terms
 from gradoracle.oracle.expected.exact import MultilinearTruth

@@ -13,6 +13,7 @@ import secrets
 from typing import Any
 
 import numpy as np
+
 from gradoracle.conformance.scale.convolution import Convolution, column
 from gradoracle.oracle.expected import random_projection
 from gradoracle.oracle.shapes import Array

@@ -40,6 +40,7 @@ from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
+
 from gradoracle.implementations import hostcuda
 from gradoracle.implementations.cuda_source.comments import C_TYPES, Plan, read
 from gradoracle.implementations.cuda_source.expressions import NUMBERS, SourceError, value

@@ -8,6 +8,7 @@ from functools import partial
 from typing import Any
 
 import numpy as np
+
 from gradoracle.implementations.cuda_source.results import Names
 
 NUMBERS = {"float": np.float32, "double": np.float64, "int": np.int32, "long": np.int64}

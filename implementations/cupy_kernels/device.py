@@ -9,6 +9,7 @@ import sys
 from typing import Any
 
 import numpy.typing as npt
+
 from gradoracle.implementations import cupy_kernels
 from gradoracle.implementations.cupy_kernels import *  # noqa: F403 - the same functions, under the same names
 from gradoracle.implementations.cupy_kernels import algorithms, machine

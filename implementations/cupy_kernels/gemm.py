@@ -10,6 +10,7 @@ from functools import lru_cache
 from typing import Any, TypeAlias
 
 import numpy as np
+
 from gradoracle.implementations.cupy_kernels import gemm_columns as columns
 from gradoracle.implementations.cupy_kernels import gemm_implicit as implicit
 from gradoracle.implementations.cupy_kernels.gemm_tables import Conv, conv_of

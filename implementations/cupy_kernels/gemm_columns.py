@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from typing import Any, TypeAlias
 
 import numpy as np
+
 from gradoracle.implementations.cupy_kernels.gemm_tables import Conv, conv_of
 
 Array: TypeAlias = Any  # NumPy's or CuPy's

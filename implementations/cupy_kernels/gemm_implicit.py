@@ -4,6 +4,7 @@ from functools import lru_cache
 from typing import Any, NamedTuple, TypeAlias
 
 import numpy as np
+
 from gradoracle.implementations.cupy_kernels import gemm_plan, gemm_tables
 from gradoracle.implementations.cupy_kernels.gemm_plan import Plan, Product
 from gradoracle.implementations.cupy_kernels.gemm_tables import (

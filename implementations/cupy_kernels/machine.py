@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any, TypeAlias
 
 import numpy as np
+
 from gradoracle.implementations.shapes import Array, Shape
 
 Types: TypeAlias = tuple[str, str]  # what C++ calls the elements, and what their sums are held in

@@ -4,6 +4,7 @@ import sys
 from typing import Any
 
 import numpy as np
+
 from gradoracle.implementations.cupy_kernels.machine import ELEMENTS, Machine, host, on_device
 
 OPTIONAL = ("bias",)  # the arguments that may be None

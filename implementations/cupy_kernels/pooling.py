@@ -4,6 +4,7 @@ from math import isqrt
 from typing import Any, TypeAlias
 
 import numpy as np
+
 from gradoracle.implementations.cupy_kernels import structs
 from gradoracle.implementations.cupy_kernels.machine import Machine, Source
 from gradoracle.implementations.cupy_kernels.placement import place

@@ -5,6 +5,7 @@ from typing import Any, TypeAlias
 
 import numpy as np
 import numpy.typing as npt
+
 from gradoracle.implementations.shapes import Pair, Shape
 
 Struct: TypeAlias = npt.NDArray[Any]  # one element, without axes

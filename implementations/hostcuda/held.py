@@ -5,6 +5,7 @@ from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
+
 from gradoracle.implementations.hostcuda.report import Finding
 
 GUARD = 1 << 20  # bytes around each copy

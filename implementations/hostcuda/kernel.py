@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+
 from gradoracle.implementations.hostcuda import build, report
 from gradoracle.implementations.hostcuda.held import Held
 from gradoracle.implementations.hostcuda.report import Finding, KernelFault, RawFinding

@@ -4,6 +4,7 @@ from typing import Any, TypeAlias
 
 import numpy as np
 import numpy.typing as npt
+
 from gradoracle.implementations.im2col.correlation import (
     correlate,
     correlate_grad_input,

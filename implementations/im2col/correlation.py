@@ -16,6 +16,7 @@ from math import gcd
 from typing import NamedTuple
 
 import numpy as np
+
 from gradoracle.implementations.im2col import depthwise, plan
 from gradoracle.implementations.im2col.windows import Array, Windows, blocks, columns, inside, room
 from gradoracle.implementations.shapes import Shape

@@ -14,6 +14,7 @@ from functools import cache
 from typing import Any, TypeAlias
 
 import numpy as np
+
 from gradoracle.implementations.im2col.windows import Array, Windows
 from gradoracle.implementations.shapes import Pair
 

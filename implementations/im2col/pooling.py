@@ -6,6 +6,7 @@ from typing import Any, TypeAlias
 
 import numpy as np
 import numpy.typing as npt
+
 from gradoracle.implementations.im2col.halves import in_float32
 from gradoracle.implementations.shapes import (
     Pair,

@@ -4,6 +4,7 @@ It takes x to y as the gradient of a convolution takes dy to dx, and its own dx 
 """
 
 import numpy as np
+
 from gradoracle.implementations.im2col.convolution import Array, windows
 from gradoracle.implementations.im2col.correlation import (
     correlate,

@@ -7,6 +7,7 @@ from typing import Any, NamedTuple, TypeAlias
 
 import numpy as np
 import numpy.typing as npt
+
 from gradoracle.implementations.im2col import plan
 from gradoracle.implementations.shapes import Pair, Shape
 

@@ -10,6 +10,7 @@ from typing import Any, TypeVar, cast
 
 import numpy.typing as npt
 import torch
+
 from gradoracle.implementations import torch_reference
 from gradoracle.implementations.torch_reference import *  # noqa: F403 - the same functions, but for some below
 from gradoracle.implementations.torch_reference import convolution

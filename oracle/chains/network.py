@@ -12,6 +12,7 @@ from dataclasses import dataclass, field
 from typing import Any, NamedTuple, TypeAlias
 
 import numpy as np
+
 from gradoracle import oracle
 from gradoracle.oracle.declaration import Call, Formula, chained, evaluate
 from gradoracle.oracle.formulas.max_pool2d import max_pool2d_indices, max_pool2d_values

@@ -20,6 +20,7 @@ from types import MappingProxyType
 from typing import Any
 
 import numpy as np
+
 from gradoracle.oracle.declaration import (
     Call,
     Composed,

@@ -1,6 +1,7 @@
 """The gradient of average pooling as 003 tells it: every value spread over its region."""
 
 import numpy as np
+
 from gradoracle.oracle.declaration import Formula
 from gradoracle.oracle.document_forms.conv2d import Form
 from gradoracle.oracle.formulas.avg_pool2d import avg_pool2d, avg_pool2d_grad_input

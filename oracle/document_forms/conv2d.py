@@ -12,6 +12,7 @@ from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
 import numpy as np
+
 from gradoracle.oracle.compiled_loops import run
 from gradoracle.oracle.declaration import Formula
 from gradoracle.oracle.formulas.conv2d import (

@@ -3,6 +3,7 @@
 from collections.abc import Iterator
 
 import numpy as np
+
 from gradoracle.oracle.declaration import Formula
 from gradoracle.oracle.document_forms.conv2d import Form, spread
 from gradoracle.oracle.formulas.conv2d import conv2d

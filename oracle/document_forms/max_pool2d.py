@@ -1,6 +1,7 @@
 """Max pooling and its gradient as 003 tells them: regions, and weights of 1 and 0."""
 
 import numpy as np
+
 from gradoracle.oracle.declaration import Formula
 from gradoracle.oracle.document_forms.conv2d import Form
 from gradoracle.oracle.formulas.max_pool2d import (

@@ -3,6 +3,7 @@
 from collections.abc import Callable
 
 import numpy as np
+
 from gradoracle.oracle.declaration import Call, evaluate
 from gradoracle.oracle.document_forms import conv2d as conv2d_forms
 from gradoracle.oracle.errata.erratum import assumption, convolution, misprint, read

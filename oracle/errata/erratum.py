@@ -7,6 +7,7 @@ from functools import partial
 from typing import Any, Literal, NamedTuple, TypeAlias
 
 import numpy as np
+
 from gradoracle.oracle.declaration import Call, Formula, argument_names, evaluate
 from gradoracle.oracle.formulas.max_pool2d import max_pool2d_indices
 from gradoracle.oracle.shapes import (

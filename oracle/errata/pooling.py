@@ -3,6 +3,7 @@
 from typing import Any
 
 import numpy as np
+
 from gradoracle.oracle.declaration import Call, evaluate
 from gradoracle.oracle.errata.erratum import Undefined, assumption, exact, misprint, pooling
 from gradoracle.oracle.formulas.avg_pool2d import avg_pool2d, avg_pool2d_grad_input

@@ -4,6 +4,7 @@ from fractions import Fraction
 from typing import Any
 
 import numpy as np
+
 from gradoracle.oracle.declaration import Call, evaluate
 from gradoracle.oracle.document_forms import conv2d as conv2d_forms
 from gradoracle.oracle.errata.diary import FLIP

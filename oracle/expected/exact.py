@@ -16,6 +16,7 @@ from math import ceil, prod
 from typing import Any, TypeAlias
 
 import numpy as np
+
 from gradoracle.oracle.compiled_loops import arguments_only, pays_to_compile
 from gradoracle.oracle.declaration import (
     Call,

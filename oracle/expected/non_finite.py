@@ -13,6 +13,7 @@ from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+
 from gradoracle.oracle.declaration import (
     Call,
     Composed,

@@ -10,6 +10,7 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 import numpy as np
+
 from gradoracle.oracle.declaration import Call
 from gradoracle.oracle.shapes import Array
 

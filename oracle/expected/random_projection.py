@@ -36,6 +36,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
+
 from gradoracle.oracle.compiled_loops import Loops, compiled
 from gradoracle.oracle.formulas.conv2d import _conv2d_grad_weight
 from gradoracle.oracle.shapes import Array, Pair

@@ -37,6 +37,7 @@ from math import ceil, log2, prod, sqrt
 from typing import NamedTuple
 
 import numpy as np
+
 from gradoracle.oracle.declaration import (
     Call,
     Formula,

@@ -15,6 +15,7 @@ from math import prod
 from typing import Any, Protocol
 
 import numpy as np
+
 from gradoracle.oracle.compiled_loops import arguments_only
 from gradoracle.oracle.declaration import (
     Call,

@@ -12,6 +12,7 @@ import math
 from typing import Any
 
 import numpy as np
+
 from gradoracle.oracle.compiled_loops import run
 from gradoracle.oracle.declaration import Call, Division, multilinear
 from gradoracle.oracle.shapes import Array, Pair, Shape, check_shape, pool_shape

@@ -15,6 +15,7 @@ The documents have square kernels, one image and no groups; dilation and groups 
 import math
 
 import numpy as np
+
 from gradoracle.oracle.compiled_loops import run
 from gradoracle.oracle.declaration import multilinear
 from gradoracle.oracle.shapes import Array, Pair, Shape, check_shape, conv2d_shapes

@@ -13,6 +13,7 @@ are PyTorch's.
 import math
 
 import numpy as np
+
 from gradoracle.oracle.compiled_loops import run
 from gradoracle.oracle.declaration import multilinear
 from gradoracle.oracle.shapes import Array, Pair, Shape, check_shape, conv_transpose2d_shapes

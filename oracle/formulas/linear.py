@@ -7,6 +7,7 @@ Source: document 003 (the displays of dZ^l for a fully connected layer).
 """
 
 import numpy as np
+
 from gradoracle.oracle.compiled_loops import run
 from gradoracle.oracle.declaration import multilinear
 from gradoracle.oracle.shapes import Array, check_shape

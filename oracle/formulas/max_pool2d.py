@@ -12,6 +12,7 @@ windows that overlap may share a maximum, so what arrives is added; see `oracle.
 import math
 
 import numpy as np
+
 from gradoracle.oracle.compiled_loops import run
 from gradoracle.oracle.declaration import multilinear, output, selection
 from gradoracle.oracle.shapes import Array, Pair, Shape, check_shape, pool_shape

@@ -10,6 +10,7 @@ from functools import cache, partial
 from typing import Any
 
 import numpy as np
+
 from gradoracle.oracle.compiled_loops import run
 from gradoracle.oracle.declaration import composed
 from gradoracle.oracle.numbers.elementary import each, either, exp, largest, log, total

@@ -1,6 +1,7 @@
 """What is done with gradients: the mean over a batch, and one step of gradient descent."""
 
 import numpy as np
+
 from gradoracle.oracle.compiled_loops import run
 from gradoracle.oracle.declaration import Call, Division, multilinear
 from gradoracle.oracle.shapes import Array, check_shape

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
+
 from gradoracle.oracle.declaration import Call, Formula, evaluate
 from gradoracle.oracle.numbers import elementary
 from gradoracle.oracle.shapes import Array

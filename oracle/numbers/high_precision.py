@@ -9,6 +9,7 @@ from math import isfinite
 from typing import Any
 
 import numpy as np
+
 from gradoracle.oracle.shapes import Array
 
 BITS = 113

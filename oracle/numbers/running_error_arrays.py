@@ -12,6 +12,7 @@ from typing import Any, TypeAlias
 
 import numpy as np
 import numpy.typing as npt
+
 from gradoracle.oracle.declaration import Call, Formula, evaluate
 from gradoracle.oracle.numbers.running_error import DIVIDE, EXP, LOG, TANH, Arithmetic
 from gradoracle.oracle.shapes import Array

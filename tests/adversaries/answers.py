@@ -5,8 +5,8 @@ import time
 from types import SimpleNamespace
 
 import numpy as np
-from gradoracle.implementations import im2col as good
 
+from gradoracle.implementations import im2col as good
 from tests.adversaries import cheats_on
 
 # -- numbers --------------------------------------------------------------------------------------

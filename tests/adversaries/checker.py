@@ -14,8 +14,8 @@ from pathlib import Path
 from types import SimpleNamespace
 
 import numpy as np
-from gradoracle.implementations import im2col as good
 
+from gradoracle.implementations import im2col as good
 from tests.adversaries import cheats_on
 
 

@@ -4,8 +4,8 @@ import ctypes
 from types import SimpleNamespace
 
 import numpy as np
-from gradoracle.implementations import im2col as good
 
+from gradoracle.implementations import im2col as good
 from tests.adversaries import cheats_on
 
 # -- replayed -------------------------------------------------------------------------------------

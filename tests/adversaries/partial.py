@@ -6,9 +6,9 @@ import sys
 from types import SimpleNamespace
 
 import numpy as np
+
 from gradoracle.implementations import im2col as good
 from gradoracle.implementations.im2col.pooling import _taps
-
 from tests.adversaries import cheats_on
 
 # -- declined -------------------------------------------------------------------------------------

@@ -141,7 +141,6 @@ def works(budget, folder):
 
     def benchmark(note):
         from gradoracle.conformance.operators.network_layers import layers
-
         from tests.gpu.benchmark import IMAGES, benchmark
         from tests.gpu.device import device
 

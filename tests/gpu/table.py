@@ -5,7 +5,6 @@ import sys
 from pathlib import Path
 
 from gradoracle.conformance.operators.network_layers import DIRECTIONS
-
 from tests.gpu.benchmark import CUDNN, EXTRA, MEANS, OURS
 from tests.gpu.evidence import RESULTS
 

@@ -7,9 +7,9 @@ that is full beside an option, a deep layer, a layout beside a layer, a key that
 from typing import Any
 
 import numpy as np
-from gradoracle.implementations import im2col as good
 from numpy.lib.stride_tricks import as_strided
 
+from gradoracle.implementations import im2col as good
 from tests.planted.fault import fault
 
 ONE, NONE = (1, 1), (0, 0)

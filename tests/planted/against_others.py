@@ -7,8 +7,8 @@ are cut out of larger ones, and what an earlier call left behind.
 from collections import deque
 
 import numpy as np
-from gradoracle.implementations import im2col as good
 
+from gradoracle.implementations import im2col as good
 from tests.planted.fault import fault, gap
 
 ONE, NONE = (1, 1), (0, 0)

@@ -1,8 +1,8 @@
 """Planted faults and controls of average pooling."""
 
 import numpy as np
-from gradoracle.implementations import im2col as good
 
+from gradoracle.implementations import im2col as good
 from tests.planted.fault import (
     FAULTS,
     Fault,

@@ -8,8 +8,8 @@ from contextlib import suppress
 from functools import partial
 
 import numpy as np
-from gradoracle.implementations import im2col as good
 
+from gradoracle.implementations import im2col as good
 from tests.planted import fault as planting
 from tests.planted.fault import CONTROLS, FAULTS, Fault, exchanged, family, first_twice, with_option
 

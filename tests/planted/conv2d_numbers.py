@@ -4,8 +4,8 @@ from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
-from gradoracle.implementations import im2col as good
 
+from gradoracle.implementations import im2col as good
 from tests.planted.conv2d import SHORT, control, fault, rest
 from tests.planted.fault import FAULTS, Fault
 

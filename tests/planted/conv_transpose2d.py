@@ -3,8 +3,8 @@
 from contextlib import suppress
 
 import numpy as np
-from gradoracle.implementations import im2col as good
 
+from gradoracle.implementations import im2col as good
 from tests.planted.fault import (
     FAULTS,
     Fault,

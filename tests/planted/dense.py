@@ -1,8 +1,8 @@
 """Planted faults and controls of the fully connected layer, the batch mean and the step of SGD."""
 
 import numpy as np
-from gradoracle.implementations import im2col as good
 
+from gradoracle.implementations import im2col as good
 from tests.planted.fault import control, fault, half, remembered, single
 
 

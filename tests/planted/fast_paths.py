@@ -6,8 +6,8 @@ Each is wrong where two to four conditions come together, all of them plain.
 from typing import Any
 
 import numpy as np
-from gradoracle.implementations import im2col as good
 
+from gradoracle.implementations import im2col as good
 from tests.planted.fault import fault
 
 ONE, NONE = (1, 1), (0, 0)

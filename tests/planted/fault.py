@@ -12,6 +12,7 @@ from types import SimpleNamespace
 from typing import Any, NamedTuple
 
 import numpy as np
+
 from gradoracle.conformance.backends.backend import FUNCTIONS
 from gradoracle.conformance.operators import OPERATORS
 from gradoracle.implementations import im2col as good

@@ -3,9 +3,9 @@
 from functools import wraps
 
 import numpy as np
+
 from gradoracle.implementations import im2col as good
 from gradoracle.implementations.im2col.halves import HALVES
-
 from tests.planted.fault import control, fault, with_option
 
 CONTRACT = {

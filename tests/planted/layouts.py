@@ -1,9 +1,9 @@
 """Faults that show only when arrays lie in memory otherwise than NumPy makes them."""
 
 import numpy as np
-from gradoracle.implementations import im2col as good
 from numpy.lib.stride_tricks import as_strided
 
+from gradoracle.implementations import im2col as good
 from tests.planted.fault import control, fault
 
 

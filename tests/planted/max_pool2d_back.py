@@ -1,8 +1,8 @@
 """More planted faults of max pooling: the way back, tiles, numbers, manners; and its controls."""
 
 import numpy as np
-from gradoracle.implementations import im2col as good
 
+from gradoracle.implementations import im2col as good
 from tests.planted.fault import control, fault, half, remembered
 from tests.planted.max_pool2d import last_wins, to_all_maxima
 from tests.planted.windows import OPTIONS, scan, taps, unpooled

@@ -1,9 +1,9 @@
 """Faults in what lies around the numbers: memory, earlier calls, chance; and gaps of the suite."""
 
 import numpy as np
-from gradoracle.implementations import im2col as good
 from numpy.lib.stride_tricks import as_strided
 
+from gradoracle.implementations import im2col as good
 from tests.planted.conv2d import fault as conv2d_fault
 from tests.planted.conv2d import rest
 from tests.planted.fault import fault, gap

@@ -3,7 +3,6 @@
 from functools import partial
 
 from gradoracle.implementations import im2col as good
-
 from tests.planted.fault import Fault, add
 
 

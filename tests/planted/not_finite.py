@@ -1,8 +1,8 @@
 """Faults on NaN, infinities and subnormal numbers, and right ways to lose more to them."""
 
 import numpy as np
-from gradoracle.implementations import im2col as good
 
+from gradoracle.implementations import im2col as good
 from tests.planted.fault import control, fault
 
 WINDOW = {"policies": {"non_finite": "window"}}

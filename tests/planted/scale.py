@@ -8,6 +8,7 @@ from math import prod
 from typing import NamedTuple
 
 import numpy as np
+
 from gradoracle.implementations import im2col as good
 
 

@@ -9,8 +9,8 @@ from itertools import pairwise
 from typing import Any
 
 import numpy as np
-from gradoracle.implementations import im2col as good
 
+from gradoracle.implementations import im2col as good
 from tests.planted.against_convolutions import is_channels_last
 from tests.planted.fault import control, fault, gap
 from tests.planted.halves import CONTRACT

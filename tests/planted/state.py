@@ -3,8 +3,8 @@
 from itertools import count
 
 import numpy as np
-from gradoracle.implementations import im2col as good
 
+from gradoracle.implementations import im2col as good
 from tests.planted.fault import control, fault
 
 

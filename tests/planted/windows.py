@@ -4,6 +4,7 @@ from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
+
 from gradoracle.implementations import im2col as good
 
 OPTIONS = ("kernel_size", "stride", "padding", "dilation")

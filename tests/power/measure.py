@@ -14,7 +14,6 @@ from typing import Any, NamedTuple
 
 from gradoracle.conformance.backends.single_thread import one_thread
 from gradoracle.conformance.runs.fingerprint import suite as suite_hash
-
 from tests.planted import CONTROLS, FAULTS, GAPS
 from tests.planted.fault import Control, Fault, backend, family
 from tests.power.journal import Journal

@@ -33,7 +33,6 @@ from typing import Any, NamedTuple
 import gradoracle
 from gradoracle.conformance.backends.single_thread import one_thread
 from gradoracle.conformance.runs.fingerprint import suite
-
 from tests.power.equivalent import EQUIVALENT
 from tests.power.journal import Journal
 

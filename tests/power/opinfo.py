@@ -14,8 +14,8 @@ from importlib.util import find_spec
 from typing import Any
 
 import torch
-from gradoracle.implementations import im2col as right
 
+from gradoracle.implementations import im2col as right
 from tests.power.layers import Sample, forward, pairs, tensor
 
 DTYPES = (torch.float32, torch.float64)

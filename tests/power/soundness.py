@@ -33,7 +33,6 @@ from gradoracle.conformance.runs.certify import checks, run_check
 from gradoracle.conformance.runs.fingerprint import suite
 from gradoracle.conformance.runs.jobs import limit
 from gradoracle.oracle.float_formats import FORMATS
-
 from tests.power.journal import Journal
 
 RESULTS = Path(__file__).parent / "results" / "soundness.json"

@@ -10,7 +10,6 @@ from statistics import median, quantiles
 from typing import Any
 
 from gradoracle.conformance.runs.environment import environment
-
 from tests.planted import FAULTS, GAPS
 from tests.power.measure import CLOCK, KILLED, MISSED, SUBJECTS, UNSEEN, Case, Verdict, judges
 from tests.power.rivals import RIVALS

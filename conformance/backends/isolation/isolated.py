@@ -20,6 +20,7 @@ from typing import Any, NamedTuple
 
 import msgpack
 import numpy as np
+
 from gradoracle.conformance.backends.caller import (
     LARGEST_BYTES,
     Description,

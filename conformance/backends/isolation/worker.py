@@ -16,6 +16,7 @@ from dataclasses import asdict
 from typing import Any
 
 import numpy as np
+
 from gradoracle.conformance.backends.caller import (
     LARGEST_BYTES,
     Candidate,
