@@ -15,7 +15,8 @@ from typer.testing import CliRunner
 
 import gradoracle
 from gradoracle.conformance.backends.errors import UsageError
-from gradoracle.conformance.cli import _names, app
+from gradoracle.conformance.cli import app
+from gradoracle.conformance.cli.options import names_of
 from gradoracle.conformance.reports.certificate import Certificate, digest
 from gradoracle.conformance.runs.command import exit_code
 from gradoracle.conformance.runs.journal import read
@@ -229,8 +230,8 @@ def test_every_verdict_survives_a_torn_line(cli, folder):
 
 
 def test_names_are_given_at_once_or_one_by_one():
-    assert _names(["relu, linear", "conv2d", "relu"]) == ("relu", "linear", "conv2d")
-    assert _names([]) == _names([" ,"]) == ()
+    assert names_of(["relu, linear", "conv2d", "relu"]) == ("relu", "linear", "conv2d")
+    assert names_of([]) == names_of([" ,"]) == ()
 
 
 @pytest.mark.parametrize("isolates", [True, False])

@@ -68,7 +68,7 @@ def test_property(benchmark: BenchmarkFixture, backend: Backend, property_: Any)
 
 def _commands(backend: str) -> dict[str, list[str]]:
     python = sys.executable
-    gradoracle = [python, "-m", "gradoracle.conformance.cli"]
+    gradoracle = [python, "-m", "gradoracle"]
     return {
         "Python itself": [python, "-c", "pass"],
         "gradoracle --help": [*gradoracle, "--help"],

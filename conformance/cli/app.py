@@ -1,0 +1,38 @@
+"""The command itself: its help, `--version` and where backends are looked for."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+app = typer.Typer(
+    no_args_is_help=True,
+    add_completion=False,
+    help="Is this convolution right, forward and every gradient, for all shapes? "
+    "Certify a backend with:  gradoracle certify NAME  (or  pytest --pyargs gradoracle.conformance "
+    "--backend NAME)",
+)
+
+
+def _version(wanted: bool) -> None:  # noqa: FBT001 - typer's callback
+    if wanted:
+        from gradoracle.conformance.runs.environment import suite_version  # noqa: PLC0415 - --help stays quick
+
+        typer.echo(f"gradoracle {suite_version()}")
+        raise typer.Exit
+
+
+@app.callback()
+def main(
+    *,
+    version: Annotated[
+        bool, typer.Option("--version", callback=_version, is_eager=True, help="Show the version.")
+    ] = False,
+) -> None:
+    """Take the options of the command itself."""
+    del version
+    if str(Path.cwd()) not in sys.path:
+        sys.path.insert(0, str(Path.cwd()))  # as `python -m` does: a backend may lie right here

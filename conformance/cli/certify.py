@@ -1,0 +1,110 @@
+"""`gradoracle certify`."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import typer
+
+from gradoracle.conformance.cli.app import app
+from gradoracle.conformance.cli.options import (
+    CallTimeout,
+    CertificateFile,
+    Dtypes,
+    Forbid,
+    Github,
+    ImportTimeout,
+    Junit,
+    Memory,
+    Operators,
+    Verbose,
+    confinement_of,
+    examples_of,
+    names_of,
+)
+from gradoracle.conformance.cli.running import certified, ended, require_writable, written
+
+
+@app.command()
+def certify(
+    backend: Annotated[
+        list[str],
+        typer.Argument(
+            metavar="BACKEND...",
+            help="Registered names, import paths or files: ./kernels.py, kernel.cu.",
+        ),
+    ],
+    *,
+    operators: Operators = [],  # noqa: B006 - Typer reads it only
+    dtypes: Dtypes = [],  # noqa: B006
+    profile: Annotated[
+        str, typer.Option(metavar="NAME", help="How hard: quick, certify or deep.")
+    ] = "certify",
+    seed: Annotated[int | None, typer.Option(help="Repeat the run that printed it.")] = None,
+    jobs: Annotated[int, typer.Option("--jobs", "-j", min=1, help="Checks at a time.")] = 1,
+    file: CertificateFile = None,
+    junit: Junit = None,
+    github: Github = False,
+    resume: Annotated[
+        bool, typer.Option(help="Go on with the run that was interrupted in this folder.")
+    ] = False,
+    in_process: Annotated[
+        bool, typer.Option(help="Judge in this process, to debug; a crash ends the run.")
+    ] = False,
+    forbid: Forbid = [],  # noqa: B006
+    call_timeout: CallTimeout = 10.0,
+    import_timeout: ImportTimeout = 60.0,
+    memory: Memory = 8.0,
+    at_scale: Annotated[
+        bool,
+        typer.Option(
+            "--at-scale",
+            help="Judge all layers of LeNet, VGG-16, ResNet-50, MobileNet, U-Net and FCN-8s, in "
+            "batches of 1 and up to 32; without, the few small ones. A slow backend needs a longer "
+            "--call-timeout.",
+        ),
+    ] = False,
+    verbose: Verbose = False,
+) -> None:
+    """Judge backends: every function they have, on drawn shapes, in a process of their own.
+
+    Exit code 0: certified, or but for the known deviations that its contract lists, all printed;
+    1: a mismatch, or a listed deviation that holds; 2: usage, or a journal that cannot be resumed;
+    3: could not run, certifies nothing, or a file could not be written.
+    """
+    from gradoracle.conformance.backends.isolation import start  # noqa: PLC0415 - --help stays quick
+
+    if not in_process:
+        start.prepare()
+    from rich.console import Console  # noqa: PLC0415
+
+    from gradoracle.conformance.reports import formats  # noqa: PLC0415
+    from gradoracle.conformance.runs import command  # noqa: PLC0415
+    from gradoracle.conformance.runs.journal import place  # noqa: PLC0415
+
+    if in_process and (forbid or jobs > 1):
+        raise typer.BadParameter("--in-process goes with neither --forbid nor --jobs")
+    confinement = confinement_of(
+        call_timeout, import_timeout, memory, forbid, in_process=in_process
+    )
+    console = Console(highlight=False, markup=False)
+    certificates, troubles = [], list[str]()
+    alone = len(set(backend)) == 1
+    targets = {n: formats.own_file(file, n, alone=alone) for n in backend} if file else {}
+    require_writable([*targets.values()], junit, [place(name) for name in backend])
+    for name in dict.fromkeys(backend):
+        order = command.Order(
+            name, names_of(operators) or None, names_of(dtypes) or None, examples_of(profile), seed,
+            jobs, resume, confinement, at_scale,
+        )  # fmt: skip
+        one = certified(order, console, troubles)
+        certificates.append(one)
+        for line in formats.summary(one, whole=verbose):
+            console.print(line, soft_wrap=True)
+        if name in targets:
+            troubles += written("--certificate", targets[name], one.to_json())
+    if junit is not None:
+        troubles += written("--junit", junit, formats.junit(certificates))
+    for line in formats.workflow_commands(certificates) if github else ():
+        typer.echo(line)
+    raise typer.Exit(ended(command.exit_code(certificates), troubles))

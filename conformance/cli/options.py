@@ -1,0 +1,74 @@
+"""Options that several commands take, and what they mean."""
+
+from __future__ import annotations
+
+from math import inf
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+Operators = Annotated[
+    list[str], typer.Option(metavar="NAME,...", help="Only these operators, such as conv2d.")
+]
+Dtypes = Annotated[
+    list[str], typer.Option(metavar="NAME,...", help="Only these of the claimed dtypes.")
+]
+CertificateFile = Annotated[
+    Path | None, typer.Option("--certificate", help="Write the certificate here, as JSON.")
+]
+Junit = Annotated[Path | None, typer.Option(help="Write JUnit XML here.")]
+Github = Annotated[bool, typer.Option(help="Print annotations for GitHub Actions.")]
+Forbid = Annotated[
+    list[str], typer.Option(metavar="MODULE,...", help="Modules that it may not import.")
+]
+CallTimeout = Annotated[
+    float, typer.Option(help="Seconds of a call; a first one has at least 15, to compile.")
+]
+ImportTimeout = Annotated[float, typer.Option(help="Seconds of the backend's import.")]
+Memory = Annotated[float, typer.Option(help="GiB that its process may hold.")]
+Verbose = Annotated[bool, typer.Option(help="Print the whole certificate.")]
+# What `bench` and `history` both take.
+Fail = Annotated[bool, typer.Option("--fail", help="Exit with 1 where something became slower.")]
+Least = Annotated[float, typer.Option(help="The change of a time that is worth telling.")]
+AnyMachine = Annotated[
+    bool, typer.Option("--any-machine", help="Compare runs of different machines, too.")
+]
+Picture = Annotated[
+    Path | None, typer.Option(metavar="FILE", help="Draw history and roofline (PNG, SVG, PDF).")
+]
+Storage = Annotated[Path, typer.Option(metavar="FOLDER", help="Where runs are kept.")]
+
+
+def confinement_of(
+    call_timeout: float, import_timeout: float, memory: float, forbid: list[str], *,
+    in_process: bool = False,
+) -> Any:  # fmt: skip
+    """Return the limits of the backend's process; BadParameter where one is not above 0."""
+    from gradoracle.conformance.backends.isolation.isolated import GIB, Limits  # noqa: PLC0415 - --help stays quick
+    from gradoracle.conformance.backends.registry import Confinement  # noqa: PLC0415
+
+    given = {
+        "--call-timeout": call_timeout, "--import-timeout": import_timeout, "--memory": memory
+    }  # fmt: skip
+    for name, value in given.items():
+        if not 0 < value < inf:
+            raise typer.BadParameter(f"{name} must be above 0 and finite, got {value:g}")
+    first = max(call_timeout, Limits.first)
+    limits = Limits(call_timeout, first, import_timeout, int(memory * GIB))
+    return Confinement(in_process, limits, names_of(forbid))
+
+
+def examples_of(profile: str) -> int:
+    """Return the geometries a check of a profile; BadParameter where there is no such profile."""
+    from gradoracle.conformance.drawing.profiles import PROFILES  # noqa: PLC0415 - --help stays quick
+
+    if profile not in PROFILES:
+        raise typer.BadParameter(f"no profile {profile!r}; there are {', '.join(PROFILES)}")
+    return PROFILES[profile]
+
+
+def names_of(given: list[str]) -> tuple[str, ...]:
+    """Return what an option names, given once with commas or several times."""
+    names = (name.strip() for text in given for name in text.split(","))
+    return tuple(dict.fromkeys(filter(None, names)))

@@ -1,0 +1,35 @@
+"""Certificates from files, and their text on a terminal."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import typer
+
+
+def certificate_in(file: Path) -> Any:
+    """Return the certificate in a file; what is none is an exit code."""
+    return content_and_certificate(file)[1]
+
+
+def content_and_certificate(file: Path) -> tuple[Any, Any]:
+    """Return a certificate as plain data and as itself; what is none is an exit code."""
+    from gradoracle.conformance.reports.certificate import Certificate, content_of  # noqa: PLC0415 - --help stays quick
+
+    try:
+        content = content_of(file.read_bytes())
+    except OSError as error:
+        typer.echo(f"{file}: {error.strerror}", err=True)
+        raise typer.Exit(2) from error
+    except ValueError as error:
+        typer.echo(f"{file}: {error}", err=True)
+        raise typer.Exit(2) from error
+    return content, Certificate.of_content(content)
+
+
+def unpainted(text: str) -> str:
+    """Return lines without what moves a cursor or paints."""
+    from gradoracle.conformance.backends.caller import printable  # noqa: PLC0415 - --help stays quick
+
+    return "\n".join(map(printable, text.split("\n")))

@@ -1,0 +1,95 @@
+"""What commands that run checks have in common: files, errors and exit codes."""
+
+from __future__ import annotations
+
+import traceback
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+import typer
+
+
+def certified(order: Any, console: Any, troubles: list[str] | None = None) -> Any:
+    """Return the certificate of an order; what keeps it from being run is an exit code."""
+    from gradoracle.conformance.runs import command  # noqa: PLC0415 - --help stays quick
+
+    goes_on = f"{order.journal} has what was judged: --resume goes on"
+    return told(
+        lambda: command.certify(order, console, troubles),
+        goes_on if order.keeps else "nothing is kept",
+    )
+
+
+def told(run: Callable[[], Any], goes_on: str) -> Any:
+    """Return what a run does, or say why it cannot, or how one that was stopped goes on."""
+    from gradoracle.conformance.backends.errors import UsageError  # noqa: PLC0415
+    from gradoracle.conformance.backends.registry import UnknownBackend  # noqa: PLC0415
+    from gradoracle.conformance.runs import command  # noqa: PLC0415 - --help stays quick
+
+    try:
+        return reached(run, goes_on)
+    except (UnknownBackend, UsageError) as error:
+        typer.echo(str(error), err=True)
+        raise typer.Exit(command.USAGE) from error
+
+
+def reached(run: Callable[[], Any], goes_on: str) -> Any:
+    """Return what a run does, or say why this machine cannot; what was asked wrongly is raised."""
+    from gradoracle.conformance.backends.errors import OURS, CouldNotRunError, UsageError  # noqa: PLC0415
+    from gradoracle.conformance.backends.registry import UnknownBackend, UnusableBackend  # noqa: PLC0415
+    from gradoracle.conformance.reports.output import CannotWrite  # noqa: PLC0415
+    from gradoracle.conformance.runs import command  # noqa: PLC0415 - --help stays quick
+
+    try:
+        return run()
+    except (UnknownBackend, UsageError):
+        raise
+    except (UnusableBackend, CannotWrite, CouldNotRunError) as error:
+        typer.echo(str(error), err=True)
+        raise typer.Exit(command.COULD_NOT) from error
+    except KeyboardInterrupt:
+        typer.echo(f"stopped; {goes_on}", err=True)
+        raise typer.Exit(130) from None
+    except Exception as error:
+        if not hasattr(error, "__notes__"):
+            error.add_note(OURS)
+        typer.echo("".join(traceback.format_exception(error)), err=True)
+        raise typer.Exit(command.COULD_NOT) from error
+
+
+def require_writable(files: Sequence[Path], junit: Path | None, journals: Sequence[Path]) -> None:
+    """Say which file cannot be written, and end, before anything runs."""
+    from gradoracle.conformance.reports import output  # noqa: PLC0415 - --help stays quick
+    from gradoracle.conformance.runs import command  # noqa: PLC0415 - --help stays quick
+
+    try:
+        for path in files:
+            output.require_writable("--certificate", path)
+        if junit is not None:
+            output.require_writable("--junit", junit)
+        for path in journals:
+            output.require_folder("the journal's folder", path.parent)
+    except output.CannotWrite as error:
+        typer.echo(str(error), err=True)
+        raise typer.Exit(command.COULD_NOT) from error
+
+
+def written(what: str, path: Path, text: str) -> list[str]:
+    """Write a file; return why it cannot be written, if it cannot."""
+    from gradoracle.conformance.reports import output  # noqa: PLC0415 - --help stays quick
+
+    try:
+        output.write(what, path, text)
+    except output.CannotWrite as error:
+        return [str(error)]
+    return []
+
+
+def ended(code: int, troubles: Sequence[str]) -> int:
+    """Return the exit code of a run, after saying what could not be written."""
+    from gradoracle.conformance.runs import command  # noqa: PLC0415 - --help stays quick
+
+    for line in troubles:
+        typer.echo(line, err=True)
+    return command.COULD_NOT if troubles else code
