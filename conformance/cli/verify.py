@@ -54,7 +54,8 @@ def verify(
     """
     from rich.console import Console  # noqa: PLC0415 - --help stays quick
 
-    from gradoracle.conformance.runs import command, verification  # noqa: PLC0415
+    from gradoracle.conformance.campaigns import verification  # noqa: PLC0415 - --help stays quick
+    from gradoracle.conformance.runs import command  # noqa: PLC0415
 
     content, told = content_and_certificate(file)
     try:
@@ -102,7 +103,8 @@ def _differing(file: Path, backend: str, found: Any, *, any_machine: bool) -> in
 def _verified(content: Any, told: Any, jobs: int, console: Any) -> Any:
     """Run the checks of a certificate of one run again; return what it says differently."""
     from gradoracle.conformance.backends.registry import UnknownBackend  # noqa: PLC0415
-    from gradoracle.conformance.runs import command, verification  # noqa: PLC0415 - --help stays quick
+    from gradoracle.conformance.campaigns import verification  # noqa: PLC0415 - --help stays quick
+    from gradoracle.conformance.runs import command  # noqa: PLC0415
 
     found = verification.Differences(verification.contradictions(content, told))
     try:
@@ -128,8 +130,11 @@ def _replayed_shards(told: Any, which: str, jobs: int, console: Any) -> Any:
     """Run one shard of a campaign again, or all; return what they say differently."""
     import secrets  # noqa: PLC0415 - --help stays quick
 
-    from gradoracle.conformance.campaigns import shards  # noqa: PLC0415
-    from gradoracle.conformance.runs import command, verification  # noqa: PLC0415
+    from gradoracle.conformance.campaigns import (
+        shards,
+        verification,
+    )
+    from gradoracle.conformance.runs import command  # noqa: PLC0415
 
     judged = {str(one.number): one for one in told.campaign.shards if not one.lost}
     if not judged:
