@@ -1,0 +1,29 @@
+"""What an installed copy has: every package, and every file that is read beside its modules."""
+
+import tomllib
+from fnmatch import fnmatch
+from pathlib import Path
+
+ROOT = Path(__file__).parent.parent
+SETUPTOOLS = tomllib.loads((ROOT / "pyproject.toml").read_text())["tool"]["setuptools"]
+FOLDERS = ("oracle", "implementations", "conformance")
+
+
+def test_every_package_is_installed():
+    packages = {
+        ".".join(file.parent.relative_to(ROOT).parts)
+        for folder in FOLDERS
+        for file in (ROOT / folder).rglob("__init__.py")
+    }
+    assert {*SETUPTOOLS["packages"]} >= packages
+
+
+def test_every_file_that_is_no_module_is_installed():
+    installed = SETUPTOOLS["package-data"]
+    for folder in FOLDERS:
+        for file in (ROOT / folder).rglob("*.*"):
+            if file.suffix in (".py", ".md") or "__pycache__" in file.parts:
+                continue  # compiled code
+            package = ".".join(file.parent.relative_to(ROOT).parts)
+            globs = [*installed["*"], *installed.get(package, [])]
+            assert any(fnmatch(file.name, glob) for glob in globs), file
