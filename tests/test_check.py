@@ -106,7 +106,7 @@ def test_a_seed_may_be_any_integer():
 
 
 def test_seeds_are_fresh_and_differ():
-    some = ["linear", "relu"]
+    some = ["relu"]
     seeds = {conformance.check(im2col, operators=some, examples=1).seed for _ in range(3)}
     assert len(seeds) == 3
     one, two = (
@@ -346,7 +346,8 @@ def test_progress_hears_the_mismatch_that_stops_a_run():
 
 @pytest.mark.parametrize(("name", "seed"), [("torch", 2), ("oracle", 3)])
 def test_shipped_backends_are_certified(name, seed):
-    certificate = conformance.check(name, examples=3, seed=seed)
+    some = ["max_pool2d", "cross_entropy"]  # .ci/run certifies all of them
+    certificate = conformance.check(name, operators=some, examples=3, seed=seed)
     assert certificate.passed, certificate.mismatches[0].text
 
 
