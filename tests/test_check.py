@@ -1,6 +1,7 @@
 """The library call: results as data, the same verdicts as pytest, and errors that help."""
 
 import json
+import re
 from types import SimpleNamespace
 
 import numpy as np
@@ -393,3 +394,42 @@ def test_what_the_docstring_names_can_be_imported():
         conformance.nothing  # noqa: B018
     told = conformance.check(im2col, operators=("relu",), examples=np.int64(2), seed=np.uint8(1))
     assert json.loads(told.to_json())["examples"] == 2
+
+
+def softmax_grad_by_the_jacobian(error):
+    """A right one whose memory grows with the square of the axis, of which there are 2 GiB."""
+
+    def softmax_grad(grad_output, z, *, axis):
+        p = np.moveaxis(im2col.softmax(z, axis=axis), axis, -1)
+        if p.shape[-1] ** 2 * p.itemsize > 2**31:
+            raise error
+        return im2col.softmax_grad(grad_output, z, axis=axis)
+
+    return softmax_grad
+
+
+@pytest.mark.parametrize(
+    "error",
+    [
+        MemoryError("Unable to allocate 32.0 GiB"),
+        RuntimeError("DefaultCPUAllocator: can't allocate memory: you tried to allocate 34 bytes"),
+    ],
+    ids=["NumPy", "PyTorch"],
+)
+def test_what_has_no_memory_for_a_large_call_is_not_wrong(error):
+    right = SimpleNamespace(
+        softmax=im2col.softmax, softmax_grad=softmax_grad_by_the_jacobian(error)
+    )
+    certificate = conformance.check(right, operators=["softmax"], seed=1)
+    assert certificate.passed, certificate.mismatches[0].text
+    text = certificate.text()
+    assert "or needed more memory than there is" in " ".join(text.split())
+    assert re.search(r"softmax_grad declined \d+ with too little memory for a large array\n", text)
+
+
+def test_what_has_no_memory_for_a_small_call_is():
+    def relu(z):
+        raise MemoryError
+
+    certificate = conformance.check(SimpleNamespace(relu=relu), examples=5, seed=1)
+    assert "relu: raised MemoryError on a legal call" in certificate.mismatches[0].headline
