@@ -237,3 +237,22 @@ def test_nothing_is_said_of_what_the_contract_leaves_open():
     for property_name in ("propagates_non_finite", "keeps_subnormals"):
         case = next(c for c in checks() if (c[1].__name__, c[2].name) == ("linear", property_name))
         assert examine(wrap(any_), *case, examples=30, seed=1).status == "not claimed"
+
+
+@pytest.mark.parametrize(
+    ("logits", "target", "right"),
+    [
+        ([[np.inf, 0.0]], [1], (np.nan, np.inf)),
+        ([[np.inf, 0.0]], [0], (np.nan,)),
+        ([[np.inf, 0.0], [0.0, 1.0]], [1, 0], (np.nan, np.inf)),
+        ([[np.inf, 0.0], [0.0, np.nan]], [1, 0], (np.nan,)),
+        ([[-np.inf, 0.0]], [0], (np.inf,)),
+    ],
+)
+def test_a_loss_beside_an_infinite_logit_is_nan_or_infinity(logits, target, right):
+    """By the formula it is infinity less infinity; logsumexp of SciPy and JAX gives infinity."""
+    call = {"logits": np.array(logits, np.float32), "target": np.array(target), "reduction": "sum"}
+    expected = truth(oracle.cross_entropy, call)
+    for value in (np.nan, np.inf, -np.inf, 0.0, 1e30):
+        share = expected.error_over_bound(np.array(value, np.float32), "float32")
+        assert (share <= 1) == any(np.array_equal(value, one, equal_nan=True) for one in right)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple, TypeAlias
@@ -18,10 +19,19 @@ from gradoracle.conformance.backends.caller import (
     printable,
 )
 from gradoracle.conformance.backends.contract import Contract, read_contract
+from gradoracle.conformance.backends.declines import LARGE
 from gradoracle.conformance.backends.mismatch import Answer, Declined, Ended, Mismatch
 from gradoracle.conformance.backends.stops import Stops
 from gradoracle.conformance.operators import OPERATORS
-from gradoracle.oracle.declaration import Call, Chained, Formula, algebra, argument_names, output_of
+from gradoracle.oracle.declaration import (
+    Call,
+    Chained,
+    Formula,
+    algebra,
+    argument_names,
+    is_data,
+    output_of,
+)
 from gradoracle.oracle.shapes import Array
 
 FUNCTIONS = tuple(
@@ -45,6 +55,9 @@ WRONG: dict[Kind, str] = {
     "crashed": "{function}: {text}",
 }
 
+NO_MEMORY = re.compile(
+    r"\w*(MemoryError|OutOfMemory)|can't allocate memory|out of memory|RESOURCE_EXHAUSTED"
+)
 
 # How a call is asked: "", "arguments" if they are looked at afterwards, or how they are laid in
 # memory (`conformance.drawing.memory_layouts.one_each`).
@@ -70,7 +83,7 @@ class Backend:
     path: str = ""  # the import path that a script can use, where there is one
     contract: Contract = field(init=False)
     answers: list[Answer] = field(default_factory=list, repr=False)  # of the call being judged
-    declined: tuple[Formula, Call] | None = field(default=None, repr=False)  # last
+    declined: tuple[Formula, Call, bool] | None = field(default=None, repr=False)  # last
     # What it did in other processes that judged it, as `asked.kept()` tells it there.
     kept_elsewhere: list[dict[str, Any]] = field(default_factory=list, init=False)
     speaks_dlpack: bool = field(default=False, init=False)  # its results came through DLPack
@@ -129,7 +142,7 @@ class Backend:
         as `layout` says.
 
         Raises:
-            Declined: it raised NotImplementedError.
+            Declined: it raised NotImplementedError, or had no memory for a large call.
             Mismatch: it raised anything else, or what it returned is not an array.
         """
         return self._answered(formula, call, layout).arrays[0]
@@ -214,17 +227,19 @@ class Backend:
         record = Answer(formula, call, None)
         self.answers.append(record)
         try:
-            reply = self._legal(formula, self.asked.perform(request))
-        except Declined:  # neither right nor wrong
+            reply = self._legal(formula, self.asked.perform(request), call)
+        except Declined as why:  # neither right nor wrong
             self.answers.pop()
-            self.declined = formula, call
+            self.declined = formula, call, why.no_memory
             raise
         record.value = reply.arrays[0]
         return reply
 
-    def _legal(self, formula: Formula, reply: Reply) -> Reply:
+    def _legal(self, formula: Formula, reply: Reply, call: Call | None = None) -> Reply:
         if reply.kind == "declined":
             raise Declined(reply.text)
+        if call is not None and _has_no_memory(reply, call):
+            raise Declined(reply.text, no_memory=True)
         if reply.kind == "crashed":
             raise self._ended(formula, reply)
         if reply.kind != "answer":
@@ -239,6 +254,15 @@ class Backend:
         function = output_of(formula).function
         self.ended.add(function)
         return Ended(_said(formula, reply), function, reply.over, call)
+
+
+def _has_no_memory(reply: Reply, call: Call) -> bool:
+    """Return whether memory did not suffice for a call with a large array.
+
+    What takes memory that grows with the square of an axis, as a Jacobian does, is no wrong answer.
+    """
+    ran_out = reply.over == "memory" or (reply.kind == "raised" and NO_MEMORY.search(reply.text))
+    return bool(ran_out) and max(np.size(v) for v in call.values() if is_data(v)) > LARGE
 
 
 def _request(formula: Formula, call: Call, how: How = "") -> Request:

@@ -10,7 +10,8 @@ from typing import Any
 from gradoracle.oracle.declaration import Call, Formula, argument_names, is_data
 from gradoracle.oracle.expected.truth import data_dtype
 
-ALL, OTHERS = "all", "other options"
+LARGE = 8192  # elements of an array, beyond which memory may not suffice
+ALL, OTHERS, NO_MEMORY = "all", "other options", "too little memory for a large array"
 NEUTRAL = {"stride": 1, "dilation": 1, "groups": 1, "padding": 0, "output_padding": 0}
 
 
@@ -55,9 +56,10 @@ class Declines:
     declined: dict[str, Counter[str]] = field(default_factory=dict)
     answered: Counter[str] = field(default_factory=Counter)
 
-    def decline(self, formula: Formula, call: Call) -> None:
-        """Add a call that was declined."""
-        self.declined.setdefault(formula.__name__, Counter()).update([ALL, *classes(formula, call)])
+    def decline(self, formula: Formula, call: Call, no_memory: bool = False) -> None:  # noqa: FBT001, FBT002
+        """Add a call that was declined, perhaps since there was no memory for it."""
+        why = [NO_MEMORY] if no_memory else classes(formula, call)
+        self.declined.setdefault(formula.__name__, Counter()).update([ALL, *why])
 
     def answer(self, formula: Formula, call: Call) -> None:
         """Add a call of the check's own formula that was answered."""

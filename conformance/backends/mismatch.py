@@ -79,4 +79,9 @@ class Ended(Mismatch):
 
 
 class Declined(Exception):
-    """A backend raised NotImplementedError: it does not do this call, and says so."""
+    """A backend does not do this call, and says so: NotImplementedError, or no memory for it."""
+
+    def __init__(self, text: str = "", *, no_memory: bool = False) -> None:
+        """Remember what it said, and whether it had no memory."""
+        super().__init__(text)
+        self.no_memory = no_memory

@@ -130,10 +130,7 @@ def _replayed_shards(told: Any, which: str, jobs: int, console: Any) -> Any:
     """Run one shard of a campaign again, or all; return what they say differently."""
     import secrets  # noqa: PLC0415 - --help stays quick
 
-    from gradoracle.conformance.campaigns import (
-        shards,
-        verification,
-    )
+    from gradoracle.conformance.campaigns import shards, verification  # noqa: PLC0415
     from gradoracle.conformance.runs import command  # noqa: PLC0415
 
     judged = {str(one.number): one for one in told.campaign.shards if not one.lost}

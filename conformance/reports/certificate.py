@@ -536,7 +536,10 @@ def _summary(c: Certificate) -> Iterable[str]:
     yield f"  planted wrong answers: {sum(o.planted for o in c.outcomes)} rejected"
     declined = sum(o.declined for o in c.outcomes)
     if declined:
-        yield f"  declined: {declined} calls raised NotImplementedError (-n above); none was passed"
+        yield from _wrapped(
+            f"declined: {declined} calls raised NotImplementedError, or needed more memory than "
+            "there is (-n above); none was passed"
+        )
     yield from _declined_of(c)
     judged = {o.formula for o in c.outcomes if o.status != "not claimed"}
     skipped = sum(o.not_judged for o in c.outcomes)

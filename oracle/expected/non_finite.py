@@ -32,6 +32,9 @@ if TYPE_CHECKING:
     from gradoracle.oracle.expected.truth import Truth
 
 
+HUGE = 1e290  # what no loss of finite logits reaches, and that of the largest one does
+
+
 def is_judged_here(formula: Formula, call: Call) -> bool:
     """Return whether the formula sums a NaN, multiplies an infinity, or divides by a sum of one."""
     kind, given = algebra(formula), operands(formula, call)
@@ -113,6 +116,18 @@ class NonFiniteTruth:
         return np.asarray(beside | (np.isfinite(self.literal) & (with_0 != with_1)))
 
     @cached_property
+    def _beyond_all(self) -> Array:
+        """Which elements may be infinity for NaN: losses beside an infinite logit.
+
+        By the formula that is infinity less infinity; as the logit grows, the loss does, and that
+        is what a logarithm of a sum that takes infinities apart gives, as SciPy's and JAX's do.
+        """
+        if not _divides_by_a_sum(self.formula):
+            return np.zeros(self.shape, bool)
+        limit = _ieee(self.formula, _with_large(self.call))
+        return np.asarray(np.isnan(self.literal) & (limit > HUGE))
+
+    @cached_property
     def _without_infinities(self) -> Call:
         """The call with 0 in place of infinities only."""
         return {
@@ -151,10 +166,20 @@ class NonFiniteTruth:
         """Return infinity where an element is wrongly finite or wrongly not."""
         same = (got == self.literal) | (np.isnan(got) & np.isnan(self.literal))
         lost = same if self.strict else same | np.isnan(got)
+        lost |= self._beyond_all & np.isposinf(got)
         share = np.where(
             self.may & ~np.isfinite(got), 0, self.finite.error_over_bound(got, accumulator)
         )
         return np.where(self.must, np.where(lost, 0, np.inf), np.where(self.open, 0, share))
+
+
+def _with_large(call: Call) -> Call:
+    """Return the call in float64 with the largest number in place of every positive infinity."""
+    large = np.finfo(np.float64).max
+    return {
+        n: np.where(np.isposinf(v), large, np.asarray(v, np.float64)) if is_data(v) else v
+        for n, v in call.items()
+    }
 
 
 def _ieee(formula: Formula, call: Call) -> Array:
