@@ -18,9 +18,6 @@ Images: TypeAlias = Literal["kept", "summed", "mixed"]
 
 F = TypeVar("F", bound=Formula)
 
-# The arguments that have one entry per image, on axis 0.
-BATCHED = ("x", "z", "logits", "target", "indices", "grad_output")
-
 
 class Division(NamedTuple):
     """What the loops of a formula divide by, for one call."""
@@ -212,15 +209,3 @@ def displayed(formula: Formula) -> tuple[str, str]:
             break
         source += letter
     return dedent("\n".join(lines[start:end])), source
-
-
-def images(call: Call, chosen: slice) -> dict[str, Any]:
-    """Return the call on some of its images: arrays of the batch and shapes that count it."""
-    part: dict[str, Any] = dict(call)
-    for name in BATCHED:
-        if name in part and np.ndim(part[name]):
-            part[name] = part[name][chosen]
-    if "input_shape" in part:
-        batch, *rest = part["input_shape"]
-        part["input_shape"] = (len(range(batch)[chosen]), *rest)
-    return part

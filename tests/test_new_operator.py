@@ -12,6 +12,7 @@ from gradoracle.conformance.backends.registry import wrap
 from gradoracle.conformance.checking.check_run import examine
 from gradoracle.conformance.drawing.values import normal, small_integers, styles
 from gradoracle.conformance.operators import arrays
+from gradoracle.conformance.operators.axes import Axes
 from gradoracle.conformance.operators.record import Arguments, Operator, Styles
 from gradoracle.conformance.properties import PROPERTIES
 from gradoracle.oracle.compiled_loops import run
@@ -74,6 +75,7 @@ SOFTPLUS = Operator(
     gradients={softplus_grad: "z"},
     geometry=partial(arrays.array, options={}),
     arguments=arguments,
+    axes=Axes("z: n *; grad_output: n *"),
     witness=lambda torch: torch.nn.functional.softplus,
     styles=Styles(exact=(), floats=styles(normal, grid), slopes=styles(grid)),
     curvature=lambda _: 0.1,  # |sigmoid''| <= 1 / (6 sqrt 3)

@@ -8,6 +8,7 @@ from typing import Any, Literal, NamedTuple, TypeAlias
 from gradoracle.conformance.drawing.choices import FAR, PAST, SHORTER, TWO, Choices
 from gradoracle.conformance.drawing.coverage import Cover
 from gradoracle.conformance.drawing.values import EXACT, FLOATS, INTEGERS, NOT_FINITE, Style
+from gradoracle.conformance.operators.axes import Axes
 from gradoracle.oracle.declaration import Call, Formula, output_of
 from gradoracle.oracle.float_formats import FORMATS, DType, dtype_of
 from gradoracle.oracle.shapes import Shape
@@ -146,6 +147,7 @@ class Operator:
     gradients: Mapping[Formula, str]  # the formula of dE/d(argument) -> the argument
     geometry: Callable[[Choices, Size], Geometry]  # drawn; every choice of 0: the simplest
     arguments: Callable[[Mapping[str, int]], Arguments]  # of sizes; ValueError: no such call
+    axes: Axes
     witness: Callable[[Any], Callable[..., Any]]  # from the torch module, the same operator
     also: tuple[Formula, ...] = ()  # further results of the forward pass
     styles: Styles = Styles()

@@ -20,7 +20,7 @@ import numpy as np
 from gradoracle.conformance.drawing.choices import ROW, Choices
 from gradoracle.conformance.operators.record import Geometry, Operator, Size, rounded
 from gradoracle.oracle.compiled_loops import arguments_only
-from gradoracle.oracle.declaration import Call, Formula, argument_names, evaluate, images, is_data
+from gradoracle.oracle.declaration import Call, Formula, argument_names, evaluate, is_data
 from gradoracle.oracle.expected.truth import answer_shape, data_dtype, truth
 from gradoracle.oracle.shapes import Array
 
@@ -411,7 +411,7 @@ def _is_equal(formula: Formula, call: Call, other: Call) -> bool:
 
 def without_images(operator: Operator, formula: Formula, call: Call) -> Call | None:
     """Return the call of an empty batch, or None: there is none, or the formula refuses it."""
-    empty = images(call, slice(0, 0))
+    empty = operator.axes.images(call, slice(0, 0))
     if all(empty[n].size for n in argument_names(formula)[0] if is_array(empty[n])):
         return None
     complete = operator.complete(empty, 0)

@@ -12,7 +12,7 @@ from gradoracle.conformance.backends.mismatch import Mismatch
 from gradoracle.conformance.operators.record import Operator
 from gradoracle.conformance.properties.comparison import require_form, truth_of
 from gradoracle.conformance.properties.property import NotJudged
-from gradoracle.oracle.declaration import Call, Formula, images, is_place, operands
+from gradoracle.oracle.declaration import Call, Formula, is_data, is_place, operands
 from gradoracle.oracle.expected.truth import answer_dtype, answer_shape, data_dtype
 from gradoracle.oracle.shapes import Array
 
@@ -93,11 +93,16 @@ def exact(value: Array) -> Answered:
     return Answered(value, np.zeros(value.shape))
 
 
-def with_bias(call: Call) -> dict[str, Any]:
-    """Return the call with a bias of zeros where it has none, so that it can be moved."""
-    if "bias" not in call or call["bias"] is not None:
-        return dict(call)
-    return {**call, "bias": np.zeros(call["grad_output"].shape[1], data_dtype(call))}
+def with_optional(operator: Operator, call: Call) -> dict[str, Any]:
+    """Return the call with arrays of zeros, such as a bias, where it has None, to be moved."""
+    axes, dtype = operator.axes, data_dtype(call)
+    sizes = axes.sizes(call)
+    given = {
+        name: np.zeros([sizes[one] for one in axes.arrays[name]], dtype)
+        for name in axes.optional
+        if call[name] is None
+    }
+    return {**call, **given}
 
 
 def direction(array: Array, salt: str, values: tuple[int, ...] = (-1, 0, 1)) -> Array:
@@ -128,10 +133,10 @@ def two_images(operator: Operator, call: Call) -> dict[str, Any]:
         raise NotJudged("an empty batch has no images")
     if count > 1:
         return dict(call)
-    doubled = images(call, slice(None))
-    for name in ("x", "z", "grad_output"):
-        if name in doubled:
-            doubled[name] = np.concatenate([call[name], -call[name][..., ::-1]])
-    if "input_shape" in doubled:
-        doubled["input_shape"] = (2, *call["input_shape"][1:])
-    return operator.complete(doubled, 0)
+    axes = operator.axes
+    doubled = {
+        name: np.concatenate([call[name], -call[name][..., ::-1]])
+        for name in axes.batched
+        if is_data(call.get(name))
+    }
+    return operator.complete(axes.shaped({**call, **doubled}), 0)

@@ -37,7 +37,6 @@ from gradoracle.oracle.declaration import (
     Formula,
     Multilinear,
     algebra,
-    images,
     is_data,
     operands,
 )
@@ -91,7 +90,7 @@ def batch_independent(backend: Backend, operator: Operator, formula: Formula, ca
     batch, for its first and last ones and for parts of what is between.
     """  # noqa: D205 - one sentence
     call = two_images(operator, call)
-    apart = [images(call, part) for part in _parts(len(call["grad_output"]))]
+    apart = [operator.axes.images(call, part) for part in _parts(len(call["grad_output"]))]
     backend.foresee((formula, call), *((formula, one) for one in apart))
     whole = answer(backend, operator, formula, call)
     parts = [answer(backend, operator, formula, one) for one in apart]

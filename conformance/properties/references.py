@@ -8,7 +8,7 @@ import numpy as np
 
 from gradoracle.conformance.backends.backend import Backend
 from gradoracle.conformance.operators.record import Operator
-from gradoracle.conformance.properties.answers import Answered, answer, require_close, with_bias
+from gradoracle.conformance.properties.answers import Answered, answer, require_close, with_optional
 from gradoracle.conformance.properties.property import NotJudged, holds
 from gradoracle.oracle.declaration import Call, Formula, ask, is_data, output_of
 from gradoracle.oracle.document_forms.forms import FORMS
@@ -47,7 +47,7 @@ def _torch(operator: Operator, formula: Formula, call: Call) -> Answered:
     import torch  # noqa: PLC0415 - optional, and slow to import
 
     tensors: dict[str, Any] = {}
-    for name, value in with_bias(call).items():
+    for name, value in with_optional(operator, call).items():
         if is_data(value):
             tensors[name] = torch.tensor(value.astype(np.float64))
         else:

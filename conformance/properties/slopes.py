@@ -22,7 +22,7 @@ from gradoracle.conformance.properties.answers import (
     answer,
     direction,
     moved_by,
-    with_bias,
+    with_optional,
 )
 from gradoracle.conformance.properties.comparison import truth_of
 from gradoracle.conformance.properties.property import NotJudged, holds
@@ -64,7 +64,7 @@ def gradient_is_the_slope(
     """Moving one argument by v changes <dy, y> of the backend's own forward pass by <gradient, v>:
     exactly where y is affine in it and the data are integers, else within Taylor's remainder.
     """  # noqa: D205 - one sentence
-    argument, call = _argument(operator, formula), with_bias(call)
+    argument, call = _argument(operator, formula), with_optional(operator, call)
     smooth = operator.curvature(call) > 0
     v = direction(call[argument], formula.__name__, (0, 1) if smooth else (-1, 0, 1))
     move = _moves(operator, call, argument, v)
@@ -88,7 +88,7 @@ def finite_differences(backend: Backend, operator: Operator, formula: Formula, c
     unit of that element: exactly where y is affine in it and the data are integers, else within
     Taylor's remainder.
     """  # noqa: D205 - one sentence
-    argument, call = _argument(operator, formula), with_bias(call)
+    argument, call = _argument(operator, formula), with_optional(operator, call)
     smooth = operator.curvature(call) > 0
     moves: dict[tuple[int, ...], Moves] = {}
     for at in _some_elements(call[argument].shape, SMOOTH if smooth else ELEMENTS):

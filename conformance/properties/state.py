@@ -27,7 +27,7 @@ from gradoracle.conformance.operators.variations import (
 )
 from gradoracle.conformance.properties.comparison import require_truth
 from gradoracle.conformance.properties.property import NotJudged, holds, is_function
-from gradoracle.oracle.declaration import Call, Formula, argument_names, images, is_data, output_of
+from gradoracle.oracle.declaration import Call, Formula, argument_names, is_data, output_of
 from gradoracle.oracle.expected.truth import data_dtype
 from gradoracle.oracle.float_formats import dtype_of
 from gradoracle.oracle.shapes import Array
@@ -65,8 +65,8 @@ def is_stateless(backend: Backend, operator: Operator, formula: Formula, call: C
         asked.again("a call that is illegal")
         break
     asked.again("itself, in other memory", ELSEWHERE)
-    if _has_images(call):
-        alone_in_batch = operator.complete(images(call, slice(0, 1)), 0)
+    if _has_images(operator, call):
+        alone_in_batch = operator.complete(operator.axes.images(call, slice(0, 1)), 0)
         asked.between(alone_in_batch, "the call with one image", "the call with more images")
     _after_an_empty_batch(asked)
     return 0.0
@@ -263,8 +263,13 @@ def _flipped(formula: Formula, call: Call) -> dict[str, Any]:
     return {name: np.flip(call[name]).copy() for name in names if is_data(call[name])}
 
 
-def _has_images(call: Call) -> bool:
-    return "input_shape" in call and call["input_shape"][0] > 1
+def _has_images(operator: Operator, call: Call) -> bool:
+    """Return whether a shape that is an option says that there are several."""
+    return any(
+        call[option][0] > 1
+        for option, name in operator.axes.shapes.items()
+        if name in operator.axes.batched
+    )
 
 
 @holds(kind="floats", share=0.1, claim=("repeats", "bitwise"))

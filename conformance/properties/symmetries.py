@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Sequence
 from math import prod
 from typing import Any, NamedTuple, TypeAlias
 
@@ -10,56 +10,19 @@ import numpy as np
 
 from gradoracle.conformance.backends.backend import Backend
 from gradoracle.conformance.backends.mismatch import Declined, Mismatch
+from gradoracle.conformance.operators.axes import IMAGES, Axes, Places
 from gradoracle.conformance.operators.linear import LINEAR
 from gradoracle.conformance.operators.record import Operator
 from gradoracle.conformance.properties.answers import Answered, answer, require_close
 from gradoracle.conformance.properties.comparison import require_truth
 from gradoracle.conformance.properties.property import NotJudged, holds, is_function
-from gradoracle.oracle import (
-    conv2d,
-    conv2d_grad_bias,
-    conv2d_grad_input,
-    conv2d_grad_weight,
-    linear,
-    linear_grad_bias,
-    linear_grad_input,
-    linear_grad_weight,
-)
 from gradoracle.oracle.declaration import Call, Formula
 from gradoracle.oracle.expected.truth import data_dtype
 from gradoracle.oracle.shapes import Array
 
 Pick: TypeAlias = Callable[[Array], Array]
-Axes: TypeAlias = Mapping[str, tuple[int, ...]]  # of a call's arrays, what lies along them
 
-IMAGES: Axes = {"x": (0,), "grad_output": (0,), "indices": (0,)}
-PLANES: Axes = {"x": (1,), "grad_output": (1,), "indices": (1,)}
-# What can be put in the opposite order, with one group and with several.
-ONE_GROUP: Mapping[str, Mapping[str, Axes]] = {
-    "conv2d": {
-        "filters": {"weight": (0,), "bias": (0,), "grad_output": (1,)},
-        "channels": {"x": (1,), "weight": (1,)},
-    },
-    "conv_transpose2d": {
-        "filters": {"weight": (1,), "bias": (0,), "grad_output": (1,)},
-        "channels": {"x": (1,), "weight": (0,)},
-    },
-    "linear": {
-        "outputs": {"weight": (0,), "bias": (0,), "grad_output": (1,)},
-        "inputs": {"x": (1,), "weight": (1,)},
-    },
-    "max_pool2d": {"channels": PLANES},
-    "avg_pool2d": {"channels": PLANES},
-}
-MANY_GROUPS: Mapping[str, Axes] = {
-    "groups, filters and channels": {
-        "x": (1,), "weight": (0, 1), "bias": (0,), "grad_output": (1,),
-    }
-}  # fmt: skip
-AS_LINEAR: Mapping[Formula, Formula] = {
-    conv2d: linear, conv2d_grad_input: linear_grad_input, conv2d_grad_weight: linear_grad_weight,
-    conv2d_grad_bias: linear_grad_bias,
-}  # fmt: skip
+GROUPS = "groups, filters and channels"  # what is put in the opposite order where there are several
 MOST_SPREAD = 16  # times as many pixels as with the stride that is taken away
 
 
@@ -74,7 +37,7 @@ class Related(NamedTuple):
 
 
 def _has_symmetries(operator: Operator, formula: Formula) -> bool:
-    return is_function(formula) and operator.name in ONE_GROUP
+    return is_function(formula) and bool(operator.axes.words)
 
 
 @holds(where=_has_symmetries, share=0.15, asks="")
@@ -126,30 +89,34 @@ def _same(array: Array) -> Array:
 
 def related(operator: Operator, formula: Formula, call: Call, which: str) -> Iterator[Related]:
     """Yield the calls; the answer's axes are those of the argument `which`."""
-    groups = call.get("groups", 1)
-    moves = ONE_GROUP[operator.name] if groups == 1 else MANY_GROUPS
-    for what, axes in {"images": IMAGES, **moves}.items():
-        if any(call[n].shape[a] > 1 for n in axes if _is_array(call, n) for a in axes[n]):
-            yield _reversed(call, what, axes, which)
-    if operator.name not in ("conv2d", "conv_transpose2d"):
-        return
-    forwards = operator.name == "conv2d"
-    yield _shifted(call, which, forwards=forwards)
+    axes, groups = operator.axes, call.get("groups", 1)
+    moves = {words: axes.along(letter) for letter, words in axes.words.items()}
     if groups > 1:
-        yield from (_group(call, at, which) for at in (0, groups - 1))
-    if _can_be_spread(call):
-        yield _spread(call, which)
+        moves = {axes.words[IMAGES]: axes.along(IMAGES), GROUPS: axes.along(*axes.grouped)}
+    for what, places in moves.items():
+        if any(call[n].shape[a] > 1 for n in places if _is_array(call, n) for a in places[n]):
+            yield _reversed(axes, call, what, places, which)
+    if not axes.space.get("weight"):
+        return
+    forwards = axes.strided == "x"
+    yield _shifted(axes, call, which)
+    if groups > 1:
+        yield from (_group(axes, call, at, which) for at in (0, groups - 1))
+    if _can_be_spread(axes, call):
+        yield _spread(axes, call, which)
     if forwards and 1 < prod(call["stride"]) <= MOST_SPREAD:
-        yield _stride_1(call, which)
-    one_tap = call["weight"].shape[2:] == (1, 1) and not any(call["padding"])
-    if forwards and one_tap and call["stride"] == (1, 1) and groups == 1:
-        yield _product(formula, call)
+        yield _stride_1(axes, call, which)
+    taps = [call["weight"].shape[at] for at in axes.space["weight"]]
+    one_tap = prod(taps) == 1 and not any(call["padding"])
+    if forwards and one_tap and prod(call["stride"]) == 1 and groups == 1:
+        yield _product(operator, formula, call)
 
 
-def _can_be_spread(call: Call) -> bool:
+def _can_be_spread(axes: Axes, call: Call) -> bool:
     """Return whether there are taps apart, and the call is legal without its dilation."""
-    apart = zip(call["dilation"], call["weight"].shape[2:], strict=True)
-    over = zip(call.get("output_padding", (0, 0)), call["stride"], strict=True)
+    taps = [call["weight"].shape[at] for at in axes.space["weight"]]
+    apart = zip(call["dilation"], taps, strict=True)
+    over = zip(call.get("output_padding", [0] * len(taps)), call["stride"], strict=True)
     return any(d > 1 < k for d, k in apart) and all(extra < s for extra, s in over)
 
 
@@ -157,103 +124,117 @@ def _is_array(call: Call, name: str) -> bool:
     return isinstance(call.get(name), np.ndarray)
 
 
-def _shaped(call: Call, **arrays: Any) -> dict[str, Any]:
+def _changed(axes: Axes, call: Call, **arguments: Any) -> dict[str, Any]:
     """Return the call with other arrays or options, and the shapes that go with them."""
-    changed = {**call, **{n: np.ascontiguousarray(a) for n, a in arrays.items() if _is(a)}}
-    changed |= {name: value for name, value in arrays.items() if not _is(value)}
-    shapes = {"input_shape": "x", "weight_shape": "weight"}
-    return changed | {s: changed[n].shape for s, n in shapes.items() if s in call}
+    changed = {
+        n: np.ascontiguousarray(v) if isinstance(v, np.ndarray) else v for n, v in arguments.items()
+    }
+    return axes.shaped({**call, **changed})
 
 
-def _is(value: Any) -> bool:
-    return isinstance(value, np.ndarray)
+def _along(array: Array, axes: Sequence[int], parts: Sequence[slice]) -> Array:
+    """Return a part of an array: a slice along each of some axes."""
+    chosen = [slice(None)] * array.ndim
+    for axis, part in zip(axes, parts, strict=True):
+        chosen[axis] = part
+    return array[(*chosen,)]
 
 
-def _reversed(call: Call, what: str, axes: Axes, which: str) -> Related:
-    moved = {n: np.flip(call[n], at) for n, at in axes.items() if _is_array(call, n)}
-    back = axes.get(which, ())
+def _every(steps: Sequence[int]) -> list[slice]:
+    return [slice(None, None, step) for step in steps]
+
+
+def _reversed(axes: Axes, call: Call, what: str, places: Places, which: str) -> Related:
+    moved = {n: np.flip(call[n], at) for n, at in places.items() if _is_array(call, n)}
+    back = places.get(which, ())
     return Related(
-        f"with the {what} in the opposite order", _shaped(call, **moved),
+        f"with the {what} in the opposite order", _changed(axes, call, **moved),
         lambda array: np.flip(array, back), _same,
     )  # fmt: skip
 
 
-def _shifted(call: Call, which: str, *, forwards: bool) -> Related:
+def _shifted(axes: Axes, call: Call, which: str) -> Related:
     """Put the image further down and right by what moves the answer by whole pixels."""
-    steps = {"x": call["stride"], "grad_output": (1, 1)}
-    if not forwards:
-        steps = {"x": (1, 1), "grad_output": call["stride"]}
-    moved = {
-        name: np.pad(call[name], ((0, 0), (0, 0), (down, 0), (right, 0)))
-        for name, (down, right) in steps.items()
-    }
-    down, right = steps.get(which, (0, 0))
-    four = which in steps
+    pixels = ("x", "grad_output")
+    steps = {n: call["stride"] if n == axes.strided else [1] * len(axes.space[n]) for n in pixels}
+    moved = {}
+    for name, distances in steps.items():
+        margins = [(0, 0)] * call[name].ndim
+        for axis, distance in zip(axes.space[name], distances, strict=True):
+            margins[axis] = (distance, 0)
+        moved[name] = np.pad(call[name], margins)
+    there = [slice(distance, None) for distance in steps.get(which, ())]
     return Related(
-        "of the image moved by a stride", _shaped(call, **moved),
-        (lambda array: array[:, :, down:, right:]) if four else _same, _same,
+        "of the image moved by a stride", _changed(axes, call, **moved),
+        (lambda array: _along(array, axes.space[which], there)) if there else _same, _same,
     )  # fmt: skip
 
 
-def _group(call: Call, at: int, which: str) -> Related:
+def _group(axes: Axes, call: Call, at: int, which: str) -> Related:
     """Take one group alone."""
 
     def part(array: Array, axis: int) -> Array:
         size = array.shape[axis] // call["groups"]
-        return array[(slice(None),) * axis + (slice(at * size, (at + 1) * size),)]
+        return _along(array, [axis], [slice(at * size, (at + 1) * size)])
 
-    axes = {"x": 1, "grad_output": 1, "weight": 0, "bias": 0}
-    alone = {n: part(call[n], axis) for n, axis in axes.items() if _is_array(call, n)}
+    alone = {n: part(call[n], axis) for n, axis in axes.by_group.items() if _is_array(call, n)}
     return Related(
-        f"of group {at} alone", _shaped(call, groups=1, **alone),
-        _same, lambda array: part(array, axes[which]),
+        f"of group {at} alone", _changed(axes, call, groups=1, **alone),
+        _same, lambda array: part(array, axes.by_group[which]),
     )  # fmt: skip
 
 
-def _spread(call: Call, which: str) -> Related:
+def _spread(axes: Axes, call: Call, which: str) -> Related:
     """Put the zeros between the taps that the dilation stands for."""
-    weight, (down, right) = call["weight"], call["dilation"]
-    sides = ((k - 1) * d + 1 for k, d in zip(weight.shape[2:], (down, right), strict=True))
-    spread = np.zeros((*weight.shape[:2], *sides), weight.dtype)
-    spread[:, :, ::down, ::right] = weight
+    weight, dilation, space = call["weight"], call["dilation"], axes.space["weight"]
+    shape = [*weight.shape]
+    for axis, apart in zip(space, dilation, strict=True):
+        shape[axis] = (shape[axis] - 1) * apart + 1
+    spread = np.zeros(shape, weight.dtype)
+    _along(spread, space, _every(dilation))[...] = weight
     return Related(
         "with the dilation as zeros between the taps",
-        _shaped(call, weight=spread, dilation=(1, 1)),
-        (lambda array: array[:, :, ::down, ::right]) if which == "weight" else _same, _same,
+        _changed(axes, call, weight=spread, dilation=(1,) * len(space)),
+        (lambda array: _along(array, space, _every(dilation))) if which == "weight" else _same,
+        _same,
     )  # fmt: skip
 
 
-def _stride_1(call: Call, which: str) -> Related:
+def _stride_1(axes: Axes, call: Call, which: str) -> Related:
     """Take every pixel, and of them those that the stride takes."""
-    dy, (down, right) = call["grad_output"], call["stride"]
-    sides = (
-        n + 2 * p - d * (k - 1)
-        for n, p, d, k in zip(
-            call["x"].shape[2:], call["padding"], call["dilation"], call["weight"].shape[2:],
-            strict=True,
-        )
-    )  # fmt: skip
-    spread = np.zeros((*dy.shape[:2], *sides), dy.dtype)
-    spread[:, :, ::down, ::right] = dy
+    dy, stride, space = call["grad_output"], call["stride"], axes.space["grad_output"]
+    shape = [*dy.shape]
+    for at, axis in enumerate(space):
+        pixels = call["x"].shape[axes.space["x"][at]] + 2 * call["padding"][at]
+        taps = call["weight"].shape[axes.space["weight"][at]]
+        shape[axis] = pixels - call["dilation"][at] * (taps - 1)
+    spread = np.zeros(shape, dy.dtype)
+    _along(spread, space, _every(stride))[...] = dy
     return Related(
-        "with the stride taken afterwards", _shaped(call, grad_output=spread, stride=(1, 1)),
-        (lambda array: array[:, :, ::down, ::right]) if which == "grad_output" else _same, _same,
+        "with the stride taken afterwards",
+        _changed(axes, call, grad_output=spread, stride=(1,) * len(space)),
+        (lambda array: _along(array, space, _every(stride))) if which == "grad_output" else _same,
+        _same,
     )  # fmt: skip
 
 
-def _product(formula: Formula, call: Call) -> Related:
+def _product(operator: Operator, formula: Formula, call: Call) -> Related:
     """Take every pixel for an image of a fully connected layer."""
-    pixels = {n: np.moveaxis(call[n], 1, 3) for n in ("x", "grad_output")}
-    flat = {name: a.reshape(-1, a.shape[3]) for name, a in pixels.items()}
-    product = {**flat, "weight": call["weight"][:, :, 0, 0], "bias": call["bias"]}
-    same = AS_LINEAR[formula]
+    axes, argument = operator.axes, operator.argument_of(formula)
+    taps: tuple[Any, ...] = (..., *[0] * len(axes.space["weight"]))
+    rows = {n: np.moveaxis(call[n], 1, -1) for n in ("x", "grad_output")}
+    flat = {name: a.reshape(-1, a.shape[-1]) for name, a in rows.items()}
+    product = {**flat, "weight": call["weight"][taps], "bias": call["bias"]}
+    gradients = {of: one for one, of in LINEAR.gradients.items()}
+    same = LINEAR.formula if argument is None else gradients[argument]
 
     def as_pixels(array: Array) -> Array:
         """Return the plain answer as the layer's."""
         if array.ndim == 1:
             return array
-        if formula is conv2d_grad_weight:
-            return array[:, :, 0, 0]
-        return np.moveaxis(array, 1, 3).reshape(-1, array.shape[1])
+        if argument == "weight":
+            one_tap: Array = array[taps]
+            return one_tap
+        return np.moveaxis(array, 1, -1).reshape(-1, array.shape[1])
 
     return Related("as a product of matrices", product, _same, as_pixels, same)
