@@ -10,10 +10,9 @@ by nothing on data where rounding provably never acts: see `conformance.properti
 
 # The order is that of the certificate's columns.
 # isort: off
-from gradoracle.conformance.properties import slopes  # noqa: F401
-from gradoracle.conformance.properties import expected, references  # noqa: F401
-from gradoracle.conformance.properties import identities, symmetries, state, network, scale  # noqa: F401
-from gradoracle.conformance.properties import special_values, interface  # noqa: F401
+from gradoracle.conformance.properties import expected, slopes, references  # noqa: F401
+from gradoracle.conformance.properties import identities, symmetries, special_values  # noqa: F401
+from gradoracle.conformance.properties import interface, state, network, scale  # noqa: F401
 from gradoracle.conformance.properties.property import (
     PROPERTIES,
     NothingToJudge,
