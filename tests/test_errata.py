@@ -296,7 +296,7 @@ def row(erratum):
 
 
 def test_readme_lists_every_erratum():
-    readme = (ROOT / "README.md").read_text()
+    readme = (ROOT / "oracle" / "errata" / "README.md").read_text("utf-8")
     for kind, title in (("misprint", "**Misprints**"), ("assumption", "**Hidden assumptions**")):
         table = readme.split(title)[1].split("\n\n")[1].splitlines()
         assert table[2:] == [row(e) for e in ERRATA if e.kind == kind]

@@ -9,7 +9,7 @@ from tests.power import mutants
 from tests.power.equivalent import EQUIVALENT
 from tests.power.mutants import IM2COL, Mutant, judged, table
 
-README = (IM2COL.parent.parent / "README.md").read_text("utf-8")
+README = Path(mutants.__file__).with_name("README.md").read_text("utf-8")
 DENSE = IM2COL / "dense.py"
 
 

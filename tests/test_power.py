@@ -18,7 +18,8 @@ from tests.power.opinfo import samples
 from tests.power.rivals import RIVALS
 from tests.power.table import RESULTS, caption, content, kind_of, load, save, table
 
-README = Path(__file__).parents[1] / "README.md"
+ROOT = Path(__file__).parents[1]
+README = ROOT / "tests" / "power" / "README.md"
 OTHERS = [name for name in RIVALS if name != "suite"]
 
 
@@ -128,7 +129,7 @@ def test_the_one_who_never_calls_a_function_does_not_look():
 def command(*arguments):
     return subprocess.run(
         [sys.executable, "-m", "tests.power", *map(str, arguments)],
-        check=False, capture_output=True, text=True, cwd=README.parent,
+        check=False, capture_output=True, text=True, cwd=ROOT,
     )  # fmt: skip
 
 

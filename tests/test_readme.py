@@ -1,18 +1,177 @@
-"""What README.md shows is what there is."""
+"""What the README files show is what there is."""
 
+import importlib.util
 import re
+import shlex
 from pathlib import Path
 
-from gradoracle.conformance.backends.contract import POLICIES
-from gradoracle.conformance.properties import PROPERTIES
-from gradoracle.conformance.runs.certify import checks
+import pytest
+import typer
 
-README = (Path(__file__).parent.parent / "README.md").read_text("utf-8")
+from gradoracle.conformance.backends.contract import POLICIES
+from gradoracle.conformance.benchmarks import hooks as timing
+from gradoracle.conformance.checking.checks import checks
+from gradoracle.conformance.cli import app
+from gradoracle.conformance.properties import PROPERTIES
+from gradoracle.conformance.pytest_plugin import hooks
+from tests import conftest
+
+ROOT = Path(__file__).parent.parent
+FOLDERS = ("conformance", "oracle", "implementations", "tests")
+PACKAGES = sorted(
+    {file.parent for folder in FOLDERS for file in (ROOT / folder).rglob("__init__.py")}
+    - {ROOT / "tests" / "third_party" / "smallconv"}  # somebody else's
+)
+MOST_LINES = 140  # of the README at the top
+PAGES = {
+    str(file.relative_to(ROOT)): file.read_text("utf-8")
+    for file in (
+        ROOT / "README.md",
+        ROOT / ".github" / "CONTRIBUTING.md",
+        *(folder / "README.md" for folder in PACKAGES),
+    )
+    if file.is_file()
+}
+FENCE = re.compile(r"^( *)```(\S*)\n(.*?)^\1```$", re.MULTILINE | re.DOTALL)
+LINK = re.compile(r"\]\(([^)\s]+)\)")
+HEADING = re.compile(r"^#+ (.*)$", re.MULTILINE)
+FILE = re.compile(r"`((?:\w[\w.]*/)+[\w.]+\.(?:py|cuh?|cpp|h|json|toml|yml|md))`")
+MODULE = re.compile(r"\bpython3? -m ([\w.]+)")
+OPTION = re.compile(r"--[a-z][\w-]*")
+# pytest's own options that the pages show, and those of its plugins.
+OF_PYTEST = {"--pyargs", "--dist", "--hypothesis-profile"}
+COMMANDS = typer.main.get_command(app).commands
+
+
+def blocks(page, *languages):
+    """Return the fenced blocks of a page, of some languages or of all."""
+    found = ((language, text) for _, language, text in FENCE.findall(PAGES[page]))
+    return [text for language, text in found if not languages or language in languages]
+
+
+def prose(page):
+    """Return a page without its fenced blocks."""
+    return FENCE.sub("", PAGES[page])
+
+
+def commands(page, name):
+    """Return the arguments of every call of a command, in fenced blocks and in the text."""
+    spans = re.findall(r"`([^`]+)`", prose(page))
+    lines = [line for text in blocks(page) for line in text.splitlines()]
+    for line in (*spans, *lines):
+        for command in re.split(r"&&|;|\|(?!\w)", line.partition(" #")[0]):
+            words = re.split(rf"(?:^|[\s/]){name} ", command, maxsplit=1)
+            if len(words) == 2:
+                yield words[1].split()
+
+
+def anchors(page):
+    """Return what GitHub calls the headings of a page."""
+    titles = HEADING.findall(prose(page))
+    return {re.sub(r"[^\w\- ]", "", title.lower()).replace(" ", "-") for title in titles}
+
+
+class Options:
+    """Collects the names of options, as pytest's parser and as a group of it."""
+
+    def __init__(self):
+        self.names = set()
+
+    def getgroup(self, *_):
+        return self
+
+    def addoption(self, *names, **_):
+        self.names.update(names)
+
+
+def test_the_first_page_is_short():
+    assert len(PAGES["README.md"].splitlines()) <= MOST_LINES
+
+
+def test_every_package_has_a_page():
+    missing = [folder for folder in (*PACKAGES, ROOT) if not (folder / "README.md").is_file()]
+    assert not missing
+
+
+@pytest.mark.parametrize("page", PAGES)
+def test_links_lead_somewhere(page):
+    for link in LINK.findall(prose(page)):
+        if link.startswith("https://"):
+            continue
+        name, _, anchor = link.partition("#")
+        file = (ROOT / page).parent / name if name else ROOT / page
+        assert file.exists(), link
+        if anchor:
+            assert anchor in anchors(str(file.resolve().relative_to(ROOT))), link
+
+
+@pytest.mark.parametrize("page", PAGES)
+def test_files_that_are_named_exist(page):
+    for name in FILE.findall(prose(page)):
+        assert (ROOT / name).is_file(), name
+
+
+@pytest.mark.parametrize("folder", PACKAGES, ids=lambda folder: str(folder.relative_to(ROOT)))
+def test_a_page_names_the_modules_of_its_package(folder):
+    if folder == ROOT / "tests":
+        return  # it names folders
+    text = (folder / "README.md").read_text("utf-8")
+    for file in folder.glob("*.py"):
+        assert file.name == "__init__.py" or f"`{file.name}`" in text, file.name
+
+
+@pytest.mark.parametrize("page", PAGES)
+def test_options_of_gradoracle_exist(page):
+    for first, *rest in commands(page, "gradoracle"):
+        if first in COMMANDS:
+            known = {name for option in COMMANDS[first].params for name in option.opts}
+            assert {*OPTION.findall(" ".join(rest))} <= {*known, "--help"}, first
+
+
+@pytest.mark.parametrize("page", PAGES)
+def test_options_of_pytest_exist(page):
+    known = Options()
+    for module in (hooks, timing, conftest):
+        module.pytest_addoption(known)
+    for arguments in commands(page, "pytest"):
+        assert {*OPTION.findall(" ".join(arguments))} <= {*known.names, *OF_PYTEST}, arguments
+
+
+def test_commands_are_found():
+    (certify,) = (one for one in commands("README.md", "gradoracle") if "./my_kernels.py" in one)
+    assert certify[:2] == ["certify", "./my_kernels.py"]
+    assert ["tests", "-n", "3", "--dist", "worksteal"] in [*commands("README.md", "pytest")]
+    assert {"--certificate", "--github"} < {
+        word for one in commands("README.md", "gradoracle") for word in one
+    }
+
+
+@pytest.mark.parametrize("page", PAGES)
+def test_code_compiles(page):
+    for code in blocks(page, "python"):
+        compile(code, page, "exec")
+    for code in blocks(page, "sh"):
+        for line in code.splitlines():
+            shlex.split(line, comments=True)
+
+
+@pytest.mark.parametrize("page", PAGES)
+def test_modules_that_are_run_exist(page):
+    for name in MODULE.findall(PAGES[page]):
+        assert importlib.util.find_spec(name) is not None, name
+
+
+def test_the_worked_example_is_the_tested_one():
+    tested = (ROOT / "tests" / "test_new_operator.py").read_text("utf-8")
+    examples = blocks("conformance/operators/README.md", "python")
+    assert len(examples) == 2
+    assert all(example in tested for example in examples)
 
 
 def sample():
-    """Return the certificate that README.md shows."""
-    return README.partition("The certificate of <code>im2col</code>")[2].partition("</details>")[0]
+    """Return the certificate that the page of runs shows."""
+    text = PAGES["conformance/runs/README.md"]
+    return text.partition("The certificate of <code>im2col</code>")[2].partition("</details>")[0]
 
 
 def test_the_certificate_is_whole():
@@ -29,6 +188,6 @@ def test_the_certificate_is_whole():
 
 def test_every_property_and_policy_is_explained():
     for name in PROPERTIES:
-        assert f"\n| `{name}` |" in README
+        assert f"\n| `{name}` |" in PAGES["conformance/properties/README.md"]
     for policy in POLICIES:
-        assert re.search(rf"\n\| [^|]*`{policy}`[^|]*\|", README)
+        assert re.search(rf"\n\| [^|]*`{policy}`[^|]*\|", PAGES["conformance/backends/README.md"])
