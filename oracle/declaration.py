@@ -9,6 +9,7 @@ from typing import Any, Literal, NamedTuple, TypeAlias, TypeVar
 
 import numpy as np
 
+from gradoracle.oracle.axes import Axes
 from gradoracle.oracle.float_formats import is_real
 from gradoracle.oracle.shapes import Array
 
@@ -87,6 +88,7 @@ class Output(NamedTuple):
 
 _ALGEBRA: dict[Formula, Algebra] = {}
 _OUTPUT: dict[Formula, Output] = {}
+_AXES: dict[Formula, Axes] = {}
 
 
 def multilinear(
@@ -129,6 +131,16 @@ def output(function: str, place: int) -> Callable[[F], F]:
         return formula
 
     return declare
+
+
+def along(axes: Axes, *formulas: Formula) -> None:
+    """Declare the axes of the arguments of an operator's formulas, the forward one first."""
+    _AXES.update(dict.fromkeys(formulas, axes))
+
+
+def axes_of(formula: Formula) -> Axes:
+    """Return the declared axes of the arguments of a formula's operator."""
+    return _AXES[formula]
 
 
 def _declare(what: Algebra) -> Callable[[F], F]:

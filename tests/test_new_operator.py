@@ -12,11 +12,11 @@ from gradoracle.conformance.backends.registry import wrap
 from gradoracle.conformance.checking.check_run import examine
 from gradoracle.conformance.drawing.values import normal, small_integers, styles
 from gradoracle.conformance.operators import arrays
-from gradoracle.conformance.operators.axes import Axes
 from gradoracle.conformance.operators.record import Arguments, Operator, Styles
 from gradoracle.conformance.properties import PROPERTIES
+from gradoracle.oracle.axes import Axes
 from gradoracle.oracle.compiled_loops import run
-from gradoracle.oracle.declaration import composed
+from gradoracle.oracle.declaration import along, composed
 from gradoracle.oracle.numbers.elementary import exp, log
 
 
@@ -70,12 +70,12 @@ def arguments(sizes):
     return Arguments({"z": shape, "grad_output": shape}, {})
 
 
+along(Axes("z: n *; grad_output: n *"), softplus, softplus_grad)
 SOFTPLUS = Operator(
     formula=softplus,
     gradients={softplus_grad: "z"},
     geometry=partial(arrays.array, options={}),
     arguments=arguments,
-    axes=Axes("z: n *; grad_output: n *"),
     witness=lambda torch: torch.nn.functional.softplus,
     styles=Styles(exact=(), floats=styles(normal, grid), slopes=styles(grid)),
     curvature=lambda _: 0.1,  # |sigmoid''| <= 1 / (6 sqrt 3)

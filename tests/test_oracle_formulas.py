@@ -9,12 +9,12 @@ import numpy as np
 import pytest
 
 from gradoracle import oracle
-from gradoracle.conformance.misconceptions.batch import AXES
 from gradoracle.oracle import compiled_loops
 from gradoracle.oracle.declaration import (
     Multilinear,
     Selection,
     algebra,
+    axes_of,
     displayed,
     evaluate,
     is_data,
@@ -290,7 +290,7 @@ def test_a_batch_is_its_images_where_that_is_declared(formula):
         first = next(c[n] for n in ("grad_output", "x", "z") if n in c)
         if first.ndim == 0 or len(first) < 2:
             continue
-        alone = (AXES[formula].images(c, slice(n, n + 1)) for n in range(len(first)))
+        alone = (axes_of(formula).images(c, slice(n, n + 1)) for n in range(len(first)))
         parts = [evaluate(formula, one) for one in alone]
         whole = evaluate(formula, c)
         joined = np.concatenate(parts) if declared == "kept" else sum(parts)

@@ -147,7 +147,9 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from gradoracle.conformance.backends.caller import printable
-from gradoracle.oracle.expected.transform_bounds import ALGORITHMS, DIRECT, TRANSFORMABLE
+from gradoracle.conformance.operators import OPERATORS
+from gradoracle.oracle.declaration import output_of
+from gradoracle.oracle.expected.transform_bounds import ALGORITHMS, DIRECT, is_transformable
 from gradoracle.oracle.float_formats import FORMATS
 
 DTYPES = tuple(FORMATS)
@@ -162,6 +164,14 @@ POLICIES = {  # the default first
 }  # fmt: skip
 EVERY = "*"  # as a deviation's property: any of its formula's
 LONGEST = 200  # characters that are printed beside the verdict, and must not bury it
+TRANSFORMABLE = tuple(
+    dict.fromkeys(
+        output_of(formula).function
+        for operator in OPERATORS
+        for formula in operator.formulas
+        if is_transformable(formula)
+    )
+)
 DEVIATION = '{"formula": "conv2d", "property": "matches_oracle", "reason": "why"}'
 
 

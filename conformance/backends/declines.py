@@ -7,19 +7,19 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from gradoracle.oracle.declaration import Call, Formula, argument_names, is_data
+from gradoracle.oracle.axes import Axes
+from gradoracle.oracle.declaration import Call, Formula, argument_names, axes_of, is_data
 from gradoracle.oracle.expected.truth import data_dtype
 
 LARGE = 8192  # elements of an array, beyond which memory may not suffice
 ALL, OTHERS, NO_MEMORY = "all", "other options", "too little memory for a large array"
-NEUTRAL = {"stride": 1, "dilation": 1, "groups": 1, "padding": 0, "output_padding": 0}
 
 
 def classes(formula: Formula, call: Call) -> Iterator[str]:
     """Yield the classes of options that a call is in, those that say most first."""
-    arrays, options = argument_names(formula)
+    (arrays, options), axes = argument_names(formula), axes_of(formula)
     for name in options:
-        yield from _class_of(name, call[name], call)
+        yield from _class_of(axes, name, call[name], call)
     yield from (f"no {name}" for name in arrays if call[name] is None)
     yield data_dtype(call).name
     given = [call[name] for name in arrays if is_data(call[name])]
@@ -27,23 +27,24 @@ def classes(formula: Formula, call: Call) -> Iterator[str]:
         yield "an empty array"
     if given:
         yield f"{given[0].ndim} axes"
-    kernel = call.get("kernel_size")
+    kernel = call.get(axes.window)
     if kernel is None and is_data(call.get("weight")):
-        kernel = call["weight"].shape[2:]
+        kernel = [call["weight"].shape[at] for at in axes.space.get("weight", ())]
     if kernel:
         yield f"a {'x'.join(map(str, kernel))} kernel"
 
 
-def _class_of(name: str, value: Any, call: Call) -> Iterator[str]:
+def _class_of(axes: Axes, name: str, value: Any, call: Call) -> Iterator[str]:
     """Yield the classes of one option."""
-    if name in NEUTRAL:
+    if isinstance(value, (bool, str)):
+        yield f"{name}={value}"
+    elif name in axes.neutral:
+        neutral = axes.neutral[name]
         sides = value if isinstance(value, tuple) else (value,)
-        if any(side > NEUTRAL[name] for side in sides):
-            yield f"{name} > {NEUTRAL[name]}"
+        if any(side > neutral for side in sides):
+            yield f"{name} > {neutral}"
         if len({*sides}) > 1:
             yield f"a {name} that differs by axis"
-    elif isinstance(value, (bool, str)):
-        yield f"{name}={value}"
     elif name == "axis" and "z" in call:
         last = value % max(call["z"].ndim, 1) == call["z"].ndim - 1
         yield "the last axis" if last else "another axis than the last"

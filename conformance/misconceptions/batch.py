@@ -8,7 +8,7 @@ import numpy as np
 
 from gradoracle.conformance.misconceptions.misconception import Misconception, Wrong, right
 from gradoracle.conformance.operators import OPERATORS
-from gradoracle.oracle.declaration import Chained, Formula, algebra, evaluate
+from gradoracle.oracle.declaration import Chained, Formula, algebra, axes_of, evaluate
 from gradoracle.oracle.shapes import Array
 
 ROWS = ("softmax", "softmax_grad", "cross_entropy_grad")  # of which every image has its own
@@ -23,7 +23,6 @@ def _functions(kind: str) -> tuple[str, ...]:
     )
 
 
-AXES = {formula: operator.axes for operator in OPERATORS for formula in operator.formulas}
 KEPT = (*_functions("kept"), *ROWS)
 SUMMED = _functions("summed")
 GRADIENTS = tuple(name for name in KEPT if name.endswith(("_grad", "_grad_input", "_vjp")))
@@ -64,7 +63,7 @@ def _all_in_the_first(formula: Formula, call: dict[str, Any]) -> Array:
 
 def _summed_over(chosen: slice) -> Wrong:
     """Return a gradient summed over some of the images only."""
-    return lambda formula, call: evaluate(formula, AXES[formula].images(call, chosen))
+    return lambda formula, call: evaluate(formula, axes_of(formula).images(call, chosen))
 
 
 MISCONCEPTIONS = (

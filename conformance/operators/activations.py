@@ -27,7 +27,6 @@ from gradoracle.conformance.drawing.values import (
     wide_range,
 )
 from gradoracle.conformance.operators import arrays, shape_cover
-from gradoracle.conformance.operators.axes import Axes
 from gradoracle.conformance.operators.record import Arguments, Operator, Policies, Styles
 from gradoracle.oracle.declaration import Call, Formula
 from gradoracle.oracle.float_formats import Format
@@ -178,7 +177,6 @@ def _operator(
         gradients={gradient: "z"},
         geometry=partial(arrays.array, options=options),
         arguments=arguments,
-        axes=Axes("z: n *; grad_output: n *"),
         witness=of,
         styles=numbers,
         unsettled=_has_no_answer,

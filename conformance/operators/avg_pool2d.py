@@ -6,7 +6,6 @@ from typing import Any
 
 from gradoracle import oracle
 from gradoracle.conformance.operators import pooling, pooling_cover
-from gradoracle.conformance.operators.axes import Axes
 from gradoracle.conformance.operators.record import Arguments, Corner, Operator
 from gradoracle.oracle.shapes import pool_shape
 
@@ -45,12 +44,6 @@ AVG_POOL2D = Operator(
     gradients={oracle.avg_pool2d_grad_input: "x"},
     geometry=partial(pooling.geometry, dilated=False),
     arguments=arguments,
-    axes=Axes(
-        "x: n c (h w); grad_output: n c (i j)",
-        {"n": "images", "c": "channels"},
-        {"input_shape": "x"},
-        strided="x",
-    ),
     witness=_witness,
     share=0.4,
     covers=pooling_cover.covers(dilated=False),

@@ -19,7 +19,6 @@ from gradoracle.conformance.drawing.choices import (
 )
 from gradoracle.conformance.drawing.values import fractions_in, halves_that_cancel
 from gradoracle.conformance.operators import layer_options
-from gradoracle.conformance.operators.axes import Axes
 from gradoracle.conformance.operators.convolution_cover import COVERS
 from gradoracle.conformance.operators.network_layers import NETWORKS, layers
 from gradoracle.conformance.operators.record import (
@@ -520,12 +519,6 @@ CONV2D = Operator(
     },
     geometry=geometry,
     arguments=arguments,
-    axes=Axes(
-        "x: n c (h w); weight: m c/g (p q); bias?: m; grad_output: n m (i j)",
-        {"n": "images", "m": "filters", "c": "channels"},
-        {"input_shape": "x", "weight_shape": "weight"},
-        strided="x",
-    ),
     witness=_witness,
     covers=COVERS,
     variants=variants,

@@ -14,7 +14,6 @@ from gradoracle.conformance.drawing.choices import Choices
 from gradoracle.conformance.drawing.coverage import Cover
 from gradoracle.conformance.drawing.covering import Chosen
 from gradoracle.conformance.operators import conv2d, convolution_cover, layer_options
-from gradoracle.conformance.operators.axes import Axes
 from gradoracle.conformance.operators.network_layers import UP_CONVOLUTIONS
 from gradoracle.conformance.operators.record import (
     Arguments,
@@ -182,12 +181,6 @@ CONV_TRANSPOSE2D = Operator(
     },
     geometry=geometry,
     arguments=arguments,
-    axes=Axes(
-        "x: n c (h w); weight: c m/g (p q); bias?: m; grad_output: n m (i j)",
-        {"n": "images", "m": "filters", "c": "channels"},
-        {"input_shape": "x", "weight_shape": "weight"},
-        strided="grad_output",
-    ),
     witness=_witness,
     share=0.5,
     covers=COVERS,

@@ -8,7 +8,6 @@ from gradoracle import oracle
 from gradoracle.conformance.drawing.choices import LONG, LONGER, MANY, SHORTER
 from gradoracle.conformance.drawing.values import fractions_in, halves_that_cancel
 from gradoracle.conformance.operators import arrays, shape_cover
-from gradoracle.conformance.operators.axes import Axes
 from gradoracle.conformance.operators.network_layers import CLASSIFIERS
 from gradoracle.conformance.operators.record import (
     Arguments,
@@ -131,10 +130,6 @@ LINEAR = Operator(
         arrays.matrix, names=NAMES, options={"bias": (0, 1)}, layers=LAYERS, most=WORK
     ),
     arguments=arguments,
-    axes=Axes(
-        "x: n k; weight: m k; bias?: m; grad_output: n m",
-        {"n": "images", "m": "outputs", "k": "inputs"},
-    ),
     witness=_witness,
     share=0.4,
     covers=shape_cover.matrix(NAMES, {"bias": (0, 1)}, 3),

@@ -21,7 +21,6 @@ from gradoracle.conformance.drawing.values import (
     styles,
 )
 from gradoracle.conformance.operators import arrays, shape_cover
-from gradoracle.conformance.operators.axes import Axes
 from gradoracle.conformance.operators.record import (
     Arguments,
     Corner,
@@ -272,7 +271,6 @@ SOFTMAX = Operator(
     gradients={oracle.softmax_grad: "z"},
     geometry=partial(arrays.array, options={"axis": (0, 3), "from_end": (0, 1)}),
     arguments=_softmax_arguments,
-    axes=Axes("z: n *; grad_output: n *"),
     witness=_softmax_witness,
     styles=STYLES,
     complete=_some_class_is_possible,
@@ -353,7 +351,6 @@ CROSS_ENTROPY = Operator(
         arrays.matrix, names=NAMES, options={"mean": (0, 1)}, layers=LAYERS, most=LOGITS
     ),
     arguments=_loss_arguments,
-    axes=Axes("logits: n c; target: n"),
     witness=_loss_witness,
     styles=STYLES,
     complete=_with_targets,

@@ -22,7 +22,6 @@ from gradoracle.conformance.drawing.values import (
     styles,
 )
 from gradoracle.conformance.operators import pooling, pooling_cover
-from gradoracle.conformance.operators.axes import Axes
 from gradoracle.conformance.operators.record import Arguments, Operator, Policies, Styles
 from gradoracle.oracle.declaration import Call, Formula
 from gradoracle.oracle.float_formats import Format, widened
@@ -158,12 +157,6 @@ MAX_POOL2D = Operator(
     gradients={oracle.max_pool2d_grad_input: "x", oracle.max_pool2d_vjp: "x"},
     geometry=partial(pooling.geometry, dilated=True),
     arguments=arguments,
-    axes=Axes(
-        "x: n c (h w); indices: n c (i j); grad_output: n c (i j)",
-        {"n": "images", "c": "channels"},
-        {"input_shape": "x"},
-        strided="x",
-    ),
     witness=_witness,
     styles=STYLES,
     complete=complete,

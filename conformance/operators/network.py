@@ -9,7 +9,6 @@ import numpy as np
 from gradoracle.conformance.drawing.choices import Choices
 from gradoracle.conformance.drawing.values import Arrays, Random, Shapes, small_integers, styles
 from gradoracle.conformance.operators.activations import SLOPES
-from gradoracle.conformance.operators.axes import Axes
 from gradoracle.conformance.operators.record import (
     Arguments,
     Geometry,
@@ -223,7 +222,6 @@ NETWORK = Operator(
     gradients={},
     geometry=geometry,
     arguments=arguments,
-    axes=Axes("x: n c (h w); target: n"),
     witness=_witness,
     styles=Styles(exact=(), floats=styles(scaled_normal, integers), slopes=(), not_finite=()),
     complete=_complete,

@@ -8,8 +8,8 @@ from typing import Any, Literal, NamedTuple, TypeAlias
 from gradoracle.conformance.drawing.choices import FAR, PAST, SHORTER, TWO, Choices
 from gradoracle.conformance.drawing.coverage import Cover
 from gradoracle.conformance.drawing.values import EXACT, FLOATS, INTEGERS, NOT_FINITE, Style
-from gradoracle.conformance.operators.axes import Axes
-from gradoracle.oracle.declaration import Call, Formula, output_of
+from gradoracle.oracle.axes import Axes
+from gradoracle.oracle.declaration import Call, Formula, axes_of, output_of
 from gradoracle.oracle.float_formats import FORMATS, DType, dtype_of
 from gradoracle.oracle.shapes import Shape
 
@@ -147,7 +147,6 @@ class Operator:
     gradients: Mapping[Formula, str]  # the formula of dE/d(argument) -> the argument
     geometry: Callable[[Choices, Size], Geometry]  # drawn; every choice of 0: the simplest
     arguments: Callable[[Mapping[str, int]], Arguments]  # of sizes; ValueError: no such call
-    axes: Axes
     witness: Callable[[Any], Callable[..., Any]]  # from the torch module, the same operator
     also: tuple[Formula, ...] = ()  # further results of the forward pass
     styles: Styles = Styles()
@@ -171,6 +170,11 @@ class Operator:
     def name(self) -> str:
         """The name of the function that does the forward pass."""
         return output_of(self.formula).function
+
+    @property
+    def axes(self) -> Axes:
+        """The axes of the arrays of a call."""
+        return axes_of(self.formula)
 
     @property
     def formulas(self) -> tuple[Formula, ...]:

@@ -8,7 +8,6 @@ from gradoracle import oracle
 from gradoracle.conformance.drawing.choices import FAR, THREADS
 from gradoracle.conformance.drawing.values import FLOATS, large_mean, only_the_last, styles
 from gradoracle.conformance.operators import arrays, shape_cover
-from gradoracle.conformance.operators.axes import Axes
 from gradoracle.conformance.operators.record import Arguments, Corner, Operator, Styles
 
 RATES = (
@@ -64,7 +63,6 @@ BATCH_MEAN = Operator(
     gradients={},
     geometry=partial(arrays.array, options={}, empty=False, least=2),
     arguments=_mean_arguments,
-    axes=Axes("gradient_per_image: b *"),
     witness=_mean_witness,
     styles=Styles(floats=(*FLOATS, *styles(large_mean))),
     share=0.3,
@@ -82,7 +80,6 @@ SGD_STEP = Operator(
     gradients={},
     geometry=partial(arrays.array, options={"rate": (0, len(RATES) - 1)}),
     arguments=_step_arguments,
-    axes=Axes("parameter: *; gradient: *"),
     witness=_step_witness,
     share=0.3,
     covers=shape_cover.elementwise({"rate": range(len(RATES))}),

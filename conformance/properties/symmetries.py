@@ -10,12 +10,12 @@ import numpy as np
 
 from gradoracle.conformance.backends.backend import Backend
 from gradoracle.conformance.backends.mismatch import Declined, Mismatch
-from gradoracle.conformance.operators.axes import IMAGES, Axes, Places
 from gradoracle.conformance.operators.linear import LINEAR
 from gradoracle.conformance.operators.record import Operator
 from gradoracle.conformance.properties.answers import Answered, answer, require_close
 from gradoracle.conformance.properties.comparison import require_truth
 from gradoracle.conformance.properties.property import NotJudged, holds, is_function
+from gradoracle.oracle.axes import IMAGES, Axes, Places
 from gradoracle.oracle.declaration import Call, Formula
 from gradoracle.oracle.expected.truth import data_dtype
 from gradoracle.oracle.shapes import Array

@@ -29,20 +29,18 @@ from gradoracle.oracle.declaration import (
     Multilinear,
     Selection,
     algebra,
+    axes_of,
     displayed,
     output_of,
 )
 from gradoracle.oracle.document_forms.forms import FORMS
 from gradoracle.oracle.errata import Erratum, errata_of
-from gradoracle.oracle.expected.transform_bounds import TRANSFORMABLE
+from gradoracle.oracle.expected.transform_bounds import is_transformable
 from gradoracle.oracle.numbers.high_precision import BITS
 
 INDENT = 2
 WIDE = 100  # columns from which a name and its sentence share a line
-USUAL = {
-    "stride": (1, 1), "padding": (0, 0), "dilation": (1, 1), "output_padding": (0, 0), "groups": 1,
-    "ceil_mode": False, "count_include_pad": True,
-}  # fmt: skip
+ORACLE = "gradoracle.oracle."
 # Modules that carry the formulas and are none themselves.
 CARRIERS = (
     "gradoracle.oracle.numbers.elementary",
@@ -82,7 +80,9 @@ def find(name: str) -> Topic:
     """
     known = topics()
     known |= {o.name: Topic(o, o.formula) for o in OPERATORS if o.name not in known}
-    plain = name.strip().lower().replace("-", "_").removeprefix("oracle.")
+    plain = (
+        name.strip().lower().replace("-", "_").removeprefix("gradoracle.").removeprefix("oracle.")
+    )
     if plain not in known:
         raise UnknownFormula(name, difflib.get_close_matches(plain, known, n=3, cutoff=0.5))
     return known[plain]
@@ -160,7 +160,7 @@ def judged(formula: Formula) -> list[str]:
         )
         made = f"Multilinear: a sum of products, linear in {' and in '.join(kind.factors)}{plus}."
         sentences = [made, EXACT, BOUNDED, *([DIVIDED] if kind.over else [])]
-        if output_of(formula).function in TRANSFORMABLE:
+        if is_transformable(formula):
             sentences.append(TRANSFORMED)
     elif isinstance(kind, Selection):
         what = "a place in the plane" if kind.places else "one of the data, or 0"
@@ -194,7 +194,7 @@ def _reached(function: Any, seen: set[Any]) -> Iterator[FunctionType]:
         module = str(getattr(other, "__module__", ""))
         if not isinstance(other, FunctionType) or other in seen or "check" in name:
             continue
-        if not module.startswith("oracle.") or module in CARRIERS:
+        if not module.startswith(ORACLE) or module in CARRIERS:
             continue
         seen.add(other)
         if "run" not in other.__code__.co_names:
@@ -242,10 +242,11 @@ def properties(topic: Topic) -> list[Property]:
 
 def counterexample(erratum: Erratum) -> list[tuple[str, str]]:
     """Return the smallest call, and what the printed formula and the right one give on it."""
+    axes = axes_of(erratum.formula)
     arguments = [
         f"{name}={written(value)}"
         for name, value in erratum.arguments().items()
-        if not (name in USUAL and value == USUAL[name])
+        if not (name in axes.neutral and value == axes.neutral_of(name, value))
         and not (name == "bias" and not np.any(value))
     ]
     printed, right = erratum.shown()

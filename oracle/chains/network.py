@@ -14,7 +14,8 @@ from typing import Any, NamedTuple, TypeAlias
 import numpy as np
 
 from gradoracle import oracle
-from gradoracle.oracle.declaration import Call, Formula, chained, evaluate
+from gradoracle.oracle.axes import Axes
+from gradoracle.oracle.declaration import Call, Formula, along, chained, evaluate
 from gradoracle.oracle.formulas.max_pool2d import max_pool2d_indices, max_pool2d_values
 from gradoracle.oracle.shapes import Array
 
@@ -156,3 +157,6 @@ def network_backward(
         if given[name] is not None
     ]
     return np.concatenate(moved)
+
+
+along(Axes("x: n c (h w); target: n"), network_backward)

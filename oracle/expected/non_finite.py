@@ -21,6 +21,7 @@ from gradoracle.oracle.declaration import (
     Multilinear,
     Selection,
     algebra,
+    axes_of,
     evaluate,
     is_data,
     operands,
@@ -203,12 +204,12 @@ def _planes(formula: Formula, call: Call, shape: Shape) -> Array:
 
     That shows where every plane is one pixel: NaN, or 1.
     """
-    if "input_shape" not in call:
+    if not axes_of(formula).rank:
         return np.zeros(shape, bool)
-    small = of_one_pixel(call, _lost)
+    small = of_one_pixel(formula, call, _lost)
     return np.broadcast_to(~np.isfinite(_ieee(formula, small)), shape)
 
 
-def _lost(array: Array) -> Array:
-    lost = is_data(array) & ~np.isfinite(array).all(axis=(2, 3), keepdims=True)
+def _lost(array: Array, space: tuple[int, ...]) -> Array:
+    lost = is_data(array) & ~np.isfinite(array).all(axis=space, keepdims=True)
     return np.where(lost, np.nan, float(is_data(array))).astype(array.dtype)

@@ -6,28 +6,30 @@ those, over the same images, channels and groups.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
-from typing import Any
+from collections.abc import Callable
+from typing import Any, TypeAlias
 
 import numpy as np
 
-from gradoracle.oracle.declaration import Call
+from gradoracle.oracle.declaration import Call, Formula, axes_of
 from gradoracle.oracle.shapes import Array
 
-# Options of the same operation on planes of one pixel.
-ONE_PIXEL: Mapping[str, Any] = {
-    "kernel_size": (1, 1), "stride": (1, 1), "dilation": (1, 1), "padding": (0, 0),
-    "output_padding": (0, 0),
-}  # fmt: skip
-IMAGES = ("N", "C", "H", "W")  # the axes of what has planes
+# Of an array whose planes lie along some axes, one of planes [1, 1].
+Pixel: TypeAlias = Callable[[Array, tuple[int, ...]], Array]
 
 
-def of_one_pixel(call: Call, pixel: Callable[[Array], Array]) -> dict[str, Any]:
-    """Return the call with `pixel(array)`, of planes [1, 1], for every array that has planes."""
-    small = {**call, **{name: one for name, one in ONE_PIXEL.items() if name in call}}
-    for name, value in call.items():
-        if isinstance(value, np.ndarray) and value.ndim == len(IMAGES):
-            small[name] = pixel(value)
-        elif name.endswith("_shape"):
-            small[name] = (*value[:2], 1, 1)
+def of_one_pixel(formula: Formula, call: Call, pixel: Pixel) -> dict[str, Any]:
+    """Return the call with `pixel(array, axes)`, of planes of one pixel, for arrays with planes."""
+    axes = axes_of(formula)
+    apart = {n: v for n, v in call.items() if isinstance(v, tuple) and n in axes.neutral}
+    small = {**call, **axes.with_neutral(apart)}
+    if axes.window in call:
+        small[axes.window] = (1,) * axes.rank
+    for name, places in axes.space.items():
+        if places and isinstance(call.get(name), np.ndarray):
+            small[name] = pixel(call[name], places)
+    for option, name in axes.shapes.items():
+        if option in call:
+            one = [1 if at in axes.space[name] else n for at, n in enumerate(call[option])]
+            small[option] = (*one,)
     return small

@@ -43,23 +43,19 @@ from gradoracle.oracle.declaration import (
     Formula,
     Multilinear,
     algebra,
+    argument_names,
+    axes_of,
     evaluate,
     operands,
-    output_of,
 )
 from gradoracle.oracle.expected.exact import MultilinearTruth
-from gradoracle.oracle.expected.planes import IMAGES, of_one_pixel
+from gradoracle.oracle.expected.planes import of_one_pixel
 from gradoracle.oracle.float_formats import FORMATS, Format, flushed
 from gradoracle.oracle.shapes import Array, Shape
 
 DIRECT, FOURIER = "direct", "fft"
 TILES: Mapping[str, int] = {"winograd2": 2, "winograd4": 4, "winograd6": 6}  # outputs a side
 ALGORITHMS = (DIRECT, *TILES, FOURIER)  # the default first
-TRANSFORMABLE = (
-    "conv2d", "conv2d_grad_input", "conv2d_grad_weight",
-    "conv_transpose2d", "conv_transpose2d_grad_input", "conv_transpose2d_grad_weight",
-)  # fmt: skip
-SEEN = {"conv2d_grad_weight": "grad_output", "conv_transpose2d_grad_weight": "x"}
 LARGEST_TILE = 8  # inputs a side: more points than these make every answer worthless
 ALWAYS = (Fraction(0), Fraction(1), Fraction(-1))
 OTHERS = (Fraction(2), Fraction(-2), Fraction(1, 2), Fraction(-1, 2))
@@ -73,15 +69,30 @@ class Transform(NamedTuple):
     tiles: int  # partial sums of every pair of planes
     by_largest: bool  # p is infinity, else 2
 
-    def norm(self, array: Array) -> Array:
-        """Return the norms of planes, as planes of one pixel."""
+    def norm(self, array: Array, space: tuple[int, ...]) -> Array:
+        """Return the norms of planes, which lie along some axes, as planes of one pixel."""
         wide = abs(np.asarray(array, np.float64))
         if self.by_largest:
-            return np.asarray(wide.max(axis=(2, 3), keepdims=True, initial=0))
-        largest = wide.max(axis=(2, 3), keepdims=True, initial=0)
+            return np.asarray(wide.max(axis=space, keepdims=True, initial=0))
+        largest = wide.max(axis=space, keepdims=True, initial=0)
         with np.errstate(all="ignore"):  # scaled, so that no square overflows nor vanishes
             sizes = np.where(largest > 0, wide / largest, 0)
-        return np.asarray(largest * np.sqrt((sizes**2).sum(axis=(2, 3), keepdims=True)))
+        return np.asarray(largest * np.sqrt((sizes**2).sum(axis=space, keepdims=True)))
+
+
+def is_transformable(formula: Formula) -> bool:
+    """Return whether a formula multiplies planes with taps, or planes with planes."""
+    kind = algebra(formula)
+    taps = axes_of(formula).space.get("weight")
+    return bool(taps) and isinstance(kind, Multilinear) and len(kind.factors) > 1
+
+
+def _seen_by_taps(formula: Formula) -> str:
+    """Return the array whose pixels each tap meets, for a gradient by the taps; else ""."""
+    axes = axes_of(formula)
+    if not any(axes.shapes.get(option) == "weight" for option in argument_names(formula)[1]):
+        return ""
+    return "grad_output" if axes.strided == "x" else "x"
 
 
 def transform(formula: Formula, call: Call, algorithm: str) -> Transform | None:
@@ -90,17 +101,17 @@ def transform(formula: Formula, call: Call, algorithm: str) -> Transform | None:
     Winograd's is where stride and dilation are 1, a side of the kernel has several taps, and a
     tile with them has at most 8 pixels a side.
     """
-    if algorithm == DIRECT or output_of(formula).function not in TRANSFORMABLE:
+    if algorithm == DIRECT or not is_transformable(formula):
         return None
     kernel, steps = _kernel(formula, call), (*call["stride"], *call["dilation"])
     if algorithm == FOURIER:
         return _fourier(formula, call, kernel)
     tile = TILES[algorithm]
-    if steps != (1, 1, 1, 1) or kernel == (1, 1) or max(kernel) + tile - 1 > LARGEST_TILE:
+    if max(steps) > 1 or max(kernel) == 1 or max(kernel) + tile - 1 > LARGEST_TILE:
         return None
     tiles = 1
-    if formula.__name__ in SEEN:  # its taps are the tiles of what weights were seen by
-        seen = call[SEEN[formula.__name__]].shape[2:]
+    if name := _seen_by_taps(formula):  # its taps are the tiles of what the weights meet
+        seen = [call[name].shape[at] for at in axes_of(formula).space[name]]
         tiles = prod(ceil(side / tile) for side in seen)
         sides = [Side(tile, tile) if taps == 1 else worst_side(taps, tile) for taps in kernel]
     else:
@@ -161,8 +172,10 @@ def _size(roots: tuple[Fraction, ...]) -> Fraction:
 
 def _fourier(formula: Formula, call: Call, kernel: Shape) -> Transform:
     k = 0
-    sides = [v.shape[2:] for v in operands(formula, call).values() if v.ndim == len(IMAGES)]
-    sides += [call["input_shape"][2:]] if "input_shape" in call else []
+    axes = axes_of(formula)
+    shapes = [(n, v.shape) for n, v in operands(formula, call).items()]
+    shapes += [(n, call[o]) for o, n in axes.shapes.items() if n == "x" and o in call]
+    sides = [[shape[at] for at in axes.space[n]] for n, shape in shapes if axes.space[n]]
     for at, taps in enumerate(kernel):
         longest = max((side[at] for side in sides), default=1) * call["stride"][at]
         longest += 2 * call["padding"][at] + taps * call["dilation"][at]
@@ -172,8 +185,8 @@ def _fourier(formula: Formula, call: Call, kernel: Shape) -> Transform:
 
 def _kernel(formula: Formula, call: Call) -> Shape:
     """Return the sides of the kernel."""
-    of_weights = formula.__name__ in SEEN
-    return tuple(call["weight_shape"] if of_weights else call["weight"].shape)[2:]
+    shape = call["weight_shape"] if _seen_by_taps(formula) else call["weight"].shape
+    return tuple(shape[at] for at in axes_of(formula).space["weight"])
 
 
 def reach(
@@ -184,8 +197,8 @@ def reach(
     Both are planes of one pixel, infinite where the roundings are too many to be bounded.
     """
     factors = _factors(formula)
-    norms = of_one_pixel({**call, **{n: given[n] for n in factors}}, of.norm)
-    ones = of_one_pixel({**call, **{n: given[n] for n in factors}}, _one)
+    norms = of_one_pixel(formula, {**call, **{n: given[n] for n in factors}}, of.norm)
+    ones = of_one_pixel(formula, {**call, **{n: given[n] for n in factors}}, _one)
     plus = _plus(formula)
     if plus is not None:
         norms[plus] = ones[plus] = None
@@ -208,8 +221,8 @@ def _plus(formula: Formula) -> str | None:
     return kind.plus
 
 
-def _one(array: Array) -> Array:
-    return np.ones((*array.shape[:2], 1, 1))
+def _one(array: Array, space: tuple[int, ...]) -> Array:
+    return np.ones([1 if at in space else n for at, n in enumerate(array.shape)])
 
 
 class TransformedTruth:

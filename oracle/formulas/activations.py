@@ -12,8 +12,9 @@ from typing import Any
 
 import numpy as np
 
+from gradoracle.oracle.axes import Axes
 from gradoracle.oracle.compiled_loops import run
-from gradoracle.oracle.declaration import composed, selection
+from gradoracle.oracle.declaration import along, composed, selection
 from gradoracle.oracle.numbers.elementary import either, exp
 from gradoracle.oracle.numbers.elementary import tanh as tanh_of
 from gradoracle.oracle.shapes import Array, check_shape
@@ -194,3 +195,9 @@ def _each(function: Callable[..., Any], first: Array, *others: Array) -> Array:
 def _loop(result: Array, function: Callable[..., Any], *arrays: Array) -> None:
     for at in range(len(result)):
         result[at] = function(*(a[at] for a in arrays))
+
+
+along(
+    Axes("z: n *; grad_output: n *"),
+    relu, relu_grad, leaky_relu, leaky_relu_grad, sigmoid, sigmoid_grad, tanh, tanh_grad,
+)  # fmt: skip

@@ -13,8 +13,9 @@ from typing import Any
 
 import numpy as np
 
+from gradoracle.oracle.axes import Axes
 from gradoracle.oracle.compiled_loops import run
-from gradoracle.oracle.declaration import Call, Division, multilinear
+from gradoracle.oracle.declaration import Call, Division, along, multilinear
 from gradoracle.oracle.shapes import Array, Pair, Shape, check_shape, pool_shape
 
 
@@ -198,3 +199,22 @@ def _avg_pool2d_grad_input(
                                 left, right = max(left, 0), min(right, width)
                             total += dy[n, c, i, j] / ((bottom - top) * (right - left))
                     dx[n, c, h, w] = total
+
+
+along(
+    Axes(
+        "x: n c (h w); grad_output: n c (i j)",
+        {"n": "images", "c": "channels"},
+        {"input_shape": "x"},
+        strided="x",
+        window="kernel_size",
+        neutral={
+            "stride": 1,
+            "padding": 0,
+            "ceil_mode": False,
+            "count_include_pad": True,
+        },
+    ),
+    avg_pool2d,
+    avg_pool2d_grad_input,
+)

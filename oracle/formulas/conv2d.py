@@ -16,8 +16,9 @@ import math
 
 import numpy as np
 
+from gradoracle.oracle.axes import Axes
 from gradoracle.oracle.compiled_loops import run
-from gradoracle.oracle.declaration import multilinear
+from gradoracle.oracle.declaration import along, multilinear
 from gradoracle.oracle.shapes import Array, Pair, Shape, check_shape, conv2d_shapes
 
 
@@ -252,3 +253,18 @@ def _conv2d_grad_bias(db: Array, dy: Array) -> None:
                 for j in range(columns):
                     total += dy[n, m, i, j]
         db[m] = total
+
+
+along(
+    Axes(
+        "x: n c (h w); weight: m c/g (p q); bias?: m; grad_output: n m (i j)",
+        {"n": "images", "m": "filters", "c": "channels"},
+        {"input_shape": "x", "weight_shape": "weight"},
+        strided="x",
+        neutral={"stride": 1, "padding": 0, "dilation": 1, "groups": 1},
+    ),
+    conv2d,
+    conv2d_grad_input,
+    conv2d_grad_weight,
+    conv2d_grad_bias,
+)

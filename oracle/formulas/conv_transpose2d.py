@@ -14,8 +14,9 @@ import math
 
 import numpy as np
 
+from gradoracle.oracle.axes import Axes
 from gradoracle.oracle.compiled_loops import run
-from gradoracle.oracle.declaration import multilinear
+from gradoracle.oracle.declaration import along, multilinear
 from gradoracle.oracle.shapes import Array, Pair, Shape, check_shape, conv_transpose2d_shapes
 
 
@@ -284,3 +285,18 @@ def _conv_transpose2d_grad_bias(db: Array, dy: Array) -> None:
                 for w in range(width):
                     total += dy[n, m, h, w]
         db[m] = total
+
+
+along(
+    Axes(
+        "x: n c (h w); weight: c m/g (p q); bias?: m; grad_output: n m (i j)",
+        {"n": "images", "m": "filters", "c": "channels"},
+        {"input_shape": "x", "weight_shape": "weight"},
+        strided="grad_output",
+        neutral={"stride": 1, "padding": 0, "dilation": 1, "output_padding": 0, "groups": 1},
+    ),
+    conv_transpose2d,
+    conv_transpose2d_grad_input,
+    conv_transpose2d_grad_weight,
+    conv_transpose2d_grad_bias,
+)

@@ -10,8 +10,9 @@ from typing import Any
 
 import numpy as np
 
+from gradoracle.oracle.axes import Axes
 from gradoracle.oracle.compiled_loops import run
-from gradoracle.oracle.declaration import Call, composed
+from gradoracle.oracle.declaration import Call, along, composed
 from gradoracle.oracle.formulas.softmax import probabilities
 from gradoracle.oracle.numbers.elementary import (
     count,
@@ -132,3 +133,6 @@ def _check(logits: Array, target: Array, reduction: str) -> None:
         raise ValueError(f"reduction must be one of {[*REDUCTIONS]}, got {reduction!r}")
     if reduction == "mean" and not len(logits):
         raise ValueError("the mean over an empty batch is undefined; use reduction='sum'")
+
+
+along(Axes("logits: n c; target: n"), cross_entropy, cross_entropy_grad)

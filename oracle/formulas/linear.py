@@ -8,8 +8,9 @@ Source: document 003 (the displays of dZ^l for a fully connected layer).
 
 import numpy as np
 
+from gradoracle.oracle.axes import Axes
 from gradoracle.oracle.compiled_loops import run
-from gradoracle.oracle.declaration import multilinear
+from gradoracle.oracle.declaration import along, multilinear
 from gradoracle.oracle.shapes import Array, check_shape
 
 
@@ -133,3 +134,15 @@ def _check_matrix(name: str, array: Array, axes: str) -> None:
         raise ValueError(f"{name} must have 2 axes {axes}, got shape {[*array.shape]}")
     if axes != "[N, M]" and array.shape[1] < 1:
         raise ValueError(f"{name} {axes} must have at least one column, got {[*array.shape]}")
+
+
+along(
+    Axes(
+        "x: n k; weight: m k; bias?: m; grad_output: n m",
+        {"n": "images", "m": "outputs", "k": "inputs"},
+    ),
+    linear,
+    linear_grad_input,
+    linear_grad_weight,
+    linear_grad_bias,
+)

@@ -13,8 +13,9 @@ import math
 
 import numpy as np
 
+from gradoracle.oracle.axes import Axes
 from gradoracle.oracle.compiled_loops import run
-from gradoracle.oracle.declaration import multilinear, output, selection
+from gradoracle.oracle.declaration import along, multilinear, output, selection
 from gradoracle.oracle.shapes import Array, Pair, Shape, check_shape, pool_shape
 
 
@@ -219,3 +220,19 @@ def max_pool2d_vjp(
     check_shape("grad_output", grad_output.shape, places.shape, "the pooling's output has")
     dx = np.zeros(x.shape, grad_output.dtype)
     return run(_max_pool2d_grad_input, dx, grad_output, places, products=grad_output.size * 4)
+
+
+along(
+    Axes(
+        "x: n c (h w); indices: n c (i j); grad_output: n c (i j)",
+        {"n": "images", "c": "channels"},
+        {"input_shape": "x"},
+        strided="x",
+        window="kernel_size",
+        neutral={"stride": 1, "padding": 0, "dilation": 1, "ceil_mode": False},
+    ),
+    max_pool2d_values,
+    max_pool2d_indices,
+    max_pool2d_grad_input,
+    max_pool2d_vjp,
+)

@@ -11,8 +11,9 @@ from typing import Any
 
 import numpy as np
 
+from gradoracle.oracle.axes import Axes
 from gradoracle.oracle.compiled_loops import run
-from gradoracle.oracle.declaration import composed
+from gradoracle.oracle.declaration import along, composed
 from gradoracle.oracle.numbers.elementary import each, either, exp, largest, log, total
 from gradoracle.oracle.shapes import Array, check_integer, check_shape
 
@@ -95,3 +96,6 @@ def _rows(row: Any, axis: int, first: Array, *others: Array) -> Array:
 def _loop(result: Array, row: Any, *lines: Array) -> None:
     for at in range(len(result)):
         result[at] = row(*(line[at].tolist() for line in lines))
+
+
+along(Axes("z: n *; grad_output: n *"), softmax, softmax_grad)

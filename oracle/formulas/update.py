@@ -2,8 +2,9 @@
 
 import numpy as np
 
+from gradoracle.oracle.axes import Axes
 from gradoracle.oracle.compiled_loops import run
-from gradoracle.oracle.declaration import Call, Division, multilinear
+from gradoracle.oracle.declaration import Call, Division, along, multilinear
 from gradoracle.oracle.shapes import Array, check_shape
 
 
@@ -66,3 +67,7 @@ def sgd_step(parameter: Array, gradient: Array, *, learning_rate: float) -> Arra
 def _sgd_step(stepped: Array, parameter: Array, gradient: Array, learning_rate: float) -> None:
     for at in range(len(stepped)):
         stepped[at] = parameter[at] - learning_rate * gradient[at]
+
+
+along(Axes("gradient_per_image: b *"), batch_mean)
+along(Axes("parameter: *; gradient: *"), sgd_step)

@@ -1,4 +1,4 @@
-"""Named axes of an operator's arrays, from which properties know what lies along them.
+"""Named axes of the arrays of a formula, from which properties know what lies along them.
 
     Axes("x: n c (h w); weight: m c/g (p q); bias?: m; grad_output: n m (i j)")
 
@@ -12,24 +12,24 @@ import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
-from typing import Any
+from typing import Any, TypeAlias
 
 import numpy as np
-
-from gradoracle.oracle.declaration import Call
 
 IMAGES, OF_A_GROUP = "n", "/g"
 PART = re.compile(r"(\w+)(\??): ([\w/* ]*?)(?: ?\(([\w ]+)\))?")
 
-Places = Mapping[str, tuple[int, ...]]  # of arrays by name, some of their axes
+Places: TypeAlias = Mapping[str, tuple[int, ...]]  # of arrays by name, some of their axes
 
 
 @dataclass(frozen=True)
 class Axes:
     """The axes of a call's arrays, by the name of the argument.
 
-    `words` says what the letters of `movable` axes are.  `shapes` maps an option that is the shape
-    of an array to that array.  `strided` is the array whose pixels are a stride apart.
+    `words` says what lies along the axes that can be put in another order.  `shapes` maps an option
+    that is the shape of an array to that array.  `strided` is the array whose pixels are a stride
+    apart; `window` the option that is a window's size, where no array has it.  `neutral` is the
+    value with which an option changes nothing, one number for all spatial axes.
 
     Raises:
         ValueError: the text is not as above.
@@ -39,6 +39,8 @@ class Axes:
     words: Mapping[str, str] = field(default_factory=dict)
     shapes: Mapping[str, str] = field(default_factory=dict)
     strided: str = ""
+    window: str = ""
+    neutral: Mapping[str, Any] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         """Read the text."""
@@ -91,7 +93,7 @@ class Axes:
             if one in self.grouped
         }
 
-    def sizes(self, call: Call) -> dict[str, int]:
+    def sizes(self, call: Mapping[str, Any]) -> dict[str, int]:
         """Return how long the axes of a call's arrays are, by letter."""
         found: dict[str, int] = {}
         for name, of in self.arrays.items():
@@ -100,12 +102,12 @@ class Axes:
                     found.setdefault(one, size)
         return found
 
-    def shaped(self, call: Call) -> dict[str, Any]:
+    def shaped(self, call: Mapping[str, Any]) -> dict[str, Any]:
         """Return the call with the shapes among its options as its arrays are."""
         here = {option: name for option, name in self.shapes.items() if option in call}
         return {**call, **{option: call[name].shape for option, name in here.items()}}
 
-    def images(self, call: Call, chosen: slice) -> dict[str, Any]:
+    def images(self, call: Mapping[str, Any], chosen: slice) -> dict[str, Any]:
         """Return the call on some of its images: arrays of the batch and shapes that count it."""
         part = dict(call)
         for name in self.batched:
@@ -116,6 +118,20 @@ class Axes:
                 batch, *rest = part[option]
                 part[option] = (len(range(batch)[chosen]), *rest)
         return part
+
+    def with_neutral(self, call: Mapping[str, Any]) -> dict[str, Any]:
+        """Return the call with every option that has a neutral value at that value."""
+        return {**call, **{n: self.neutral_of(n, v) for n, v in call.items() if n in self.neutral}}
+
+    def neutral_of(self, name: str, like: Any) -> Any:
+        """Return an option's neutral value, for every axis where it has a number for each."""
+        value = self.neutral[name]
+        return (value,) * len(like) if isinstance(like, tuple) else value
+
+    @cached_property
+    def rank(self) -> int:
+        """The number of spatial axes."""
+        return max(map(len, self.space.values()))
 
     @cached_property
     def batched(self) -> tuple[str, ...]:
