@@ -330,7 +330,12 @@ def _looks(grad_output):
 
     modules = [
         m
-        for m in ("pytest", "hypothesis", "oracle", "gradoracle.conformance.properties.comparison")
+        for m in (
+            "pytest",
+            "hypothesis",
+            "gradoracle.oracle",
+            "gradoracle.conformance.properties.comparison",
+        )
         if m in sys.modules
     ]
     words = [word for word in sys.argv if "pytest" in word or "certify" in word]
@@ -338,7 +343,7 @@ def _looks(grad_output):
     stacked = []
     frame = sys._getframe()
     while frame is not None:
-        stacked += [frame] if "conformance/examine" in frame.f_code.co_filename else []
+        stacked += [frame] if "conformance/checking/check_run" in frame.f_code.co_filename else []
         frame = frame.f_back
     arrays = [o for o in gc.get_objects() if isinstance(o, np.ndarray) and o.shape == (3,)]
     found = len(modules) + len(words) + len(frames) + len(stacked) + len(arrays)

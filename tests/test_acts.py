@@ -23,7 +23,7 @@ from gradoracle.conformance.backends.isolation.isolated import MOST_ACTS, Isolat
 from gradoracle.conformance.backends.isolation.wire import Garbled
 
 FOLDER = "import os; os.chdir('/'); "
-HIDDEN = "import sys, conformance.backends.isolation.audit as audit\n"
+HIDDEN = "import sys, gradoracle.conformance.backends.isolation.audit as audit\n"
 BENT = "class Bent(str):\n    __eq__ = split = __str__ = lambda *_: False\n    __hash__ = None\n"
 
 # By what its function does: what is told of it.

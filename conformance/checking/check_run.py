@@ -906,7 +906,7 @@ def _fill(outcome: Outcome, exam: Examination, *, unsteady: bool) -> None:
 def _needed(operator: Operator, formula: Formula, property_: Property) -> tuple[Formula, ...]:
     """Return the formulas that a check asks the backend for."""
     forward = (operator.formula,) if property_.needs_forward else ()
-    return (formula, *forward, *property_.needs)
+    return (formula, *forward, *property_.needs(operator))
 
 
 def _absent(backend: Backend, formula: Formula) -> tuple[str, str]:

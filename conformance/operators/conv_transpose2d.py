@@ -179,6 +179,7 @@ CONV_TRANSPOSE2D = Operator(
         oracle.conv_transpose2d_grad_weight: "weight",
         oracle.conv_transpose2d_grad_bias: "bias",
     },
+    adjoint=oracle.conv2d,
     geometry=geometry,
     arguments=arguments,
     witness=_witness,

@@ -149,6 +149,7 @@ class Operator:
     arguments: Callable[[Mapping[str, int]], Arguments]  # of sizes; ValueError: no such call
     witness: Callable[[Any], Callable[..., Any]]  # from the torch module, the same operator
     also: tuple[Formula, ...] = ()  # further results of the forward pass
+    adjoint: Formula | None = None  # another forward formula, whose transpose this one is
     styles: Styles = Styles()
     # Adds to a call what follows from its arrays; called again when they change.
     complete: Callable[[dict[str, Any], int], dict[str, Any]] = _as_it_is

@@ -55,16 +55,18 @@ def points_at_the_maximum(
             f"{formula.__name__}: got {indices.dtype}{[*indices.shape]}, want integers "
             f"{[*values.shape]}"
         )
-    height, width = call["x"].shape[2:]
+    space = operator.axes.space["x"]
+    sides = [call["x"].shape[axis] for axis in space]
     for at in np.ndindex(indices.shape):
         place = int(indices[at])
         what = f"{formula.__name__}[{', '.join(map(str, at))}]: got {place}"
-        if not 0 <= place < height * width:
-            raise Mismatch(f"{what}, want an index of the {height}x{width} plane")
-        for axis, pixel in enumerate(divmod(place, width)):
-            if not _is_seen(call, at[2 + axis], pixel, axis):
-                raise Mismatch(f"{what}, which is pixel {divmod(place, width)}: not in the window")
-        there = call["x"][at[0], at[1], place // width, place % width]
+        if not 0 <= place < math.prod(sides):
+            raise Mismatch(f"{what}, want an index of the {'x'.join(map(str, sides))} plane")
+        pixels = tuple(map(int, np.unravel_index(place, sides)))
+        for side, (axis, pixel) in enumerate(zip(space, pixels, strict=True)):
+            if not _is_seen(call, at[axis], pixel, side):
+                raise Mismatch(f"{what}, which is pixel {pixels}: not in the window")
+        there = call["x"][(*at[: space[0]], *pixels)]
         if not (there == values[at] or (np.isnan(there) and np.isnan(values[at]))):
             raise Mismatch(f"{what}, where x is {there}, but the maximum is {values[at]}")
     return 0.0

@@ -25,19 +25,15 @@ from gradoracle.conformance.properties.answers import (
 )
 from gradoracle.conformance.properties.comparison import require_form
 from gradoracle.conformance.properties.property import NotJudged, holds
-from gradoracle.oracle import (
-    conv2d,
-    conv2d_grad_bias,
-    conv_transpose2d,
-    max_pool2d_grad_input,
-    max_pool2d_vjp,
-)
+from gradoracle.oracle import conv2d_grad_bias
 from gradoracle.oracle.declaration import (
     Call,
     Formula,
     Multilinear,
     algebra,
+    argument_names,
     is_data,
+    is_place,
     operands,
 )
 from gradoracle.oracle.expected.exact import inner
@@ -114,38 +110,40 @@ def _parts(count: int) -> list[slice]:
     return sorted([*single, *inner], key=lambda part: part.start)
 
 
-def _is_conv_transpose2d(operator: Operator, formula: Formula) -> bool:
-    del operator
-    return formula is conv_transpose2d
+def _is_transposed(operator: Operator, formula: Formula) -> bool:
+    return operator.adjoint is not None and formula is operator.formula
 
 
-@holds(where=_is_conv_transpose2d, share=0.4, needs=(conv2d,))
+def _adjoint(operator: Operator) -> tuple[Formula, ...]:
+    return () if operator.adjoint is None else (operator.adjoint,)
+
+
+@holds(where=_is_transposed, share=0.4, needs=_adjoint)
 def is_adjoint_to_conv2d(
     backend: Backend, operator: Operator, formula: Formula, call: Call
 ) -> float:
     """The transposed convolution is the transpose of the backend's own conv2d: <y(x), z> equals
     <x, conv2d(z)> for every z, no bias, the same weight and options.
     """  # noqa: D205 - one sentence
-    z, x = call["grad_output"], call["x"]
+    (adjoint,) = _adjoint(operator)
+    z, x, name = call["grad_output"], call["x"], adjoint.__name__
     there = answer(backend, operator, formula, {**call, "bias": None})
-    back = backend.ask(conv2d, {**call, "x": z, "bias": None})
-    if back.ndim != 4 or not (np.array(back.shape) >= x.shape).all():
-        raise Mismatch(f"conv2d: got shape {[*back.shape]}, want at least {[*x.shape]}")
-    # output_padding beyond the stride leaves conv2d more windows than x has pixels
-    back = back[:, :, : x.shape[2], : x.shape[3]]
-    require_form("conv2d", back, x.shape, data_dtype(call))
-    room = _sizes(z, there) + _sizes(x, _bounded(backend, call, z, back))
+    asked = {**call, "x": z, "bias": None}
+    back = backend.ask(adjoint, asked)
+    if back.ndim != x.ndim or not (np.array(back.shape) >= x.shape).all():
+        raise Mismatch(f"{name}: got shape {[*back.shape]}, want at least {[*x.shape]}")
+    # output_padding beyond the stride leaves the convolution more windows than x has pixels
+    pixels: tuple[Any, ...] = (..., *(slice(x.shape[at]) for at in operator.axes.space["x"]))
+    back = back[pixels]
+    require_form(name, back, x.shape, data_dtype(call))
+    bound = bound_of(backend, adjoint, asked)[pixels]
+    room = _sizes(z, there) + _sizes(x, Answered(back, bound))
     got, want = inner(there.value, z), inner(x, back)
     if not abs(float(got - want)) <= room * ROOM:
         raise Mismatch(
-            f"{formula.__name__}: <y, z> is {float(got):g}, but <x, conv2d(z)> is {float(want):g}"
+            f"{formula.__name__}: <y, z> is {float(got):g}, but <x, {name}(z)> is {float(want):g}"
         )
     return 0.0
-
-
-def _bounded(backend: Backend, call: Call, z: Array, back: Array) -> Answered:
-    bound = bound_of(backend, conv2d, {**call, "x": z, "bias": None})
-    return Answered(back, bound[:, :, : back.shape[2], : back.shape[3]])
 
 
 def _sizes(array: Array, answered: Answered) -> float:
@@ -153,8 +151,7 @@ def _sizes(array: Array, answered: Answered) -> float:
 
 
 def _is_max_pooling_back(operator: Operator, formula: Formula) -> bool:
-    del operator
-    return formula in (max_pool2d_grad_input, max_pool2d_vjp)
+    return formula in operator.gradients and any(map(is_place, operator.also))
 
 
 @holds(where=_is_max_pooling_back, share=0.4, asks="")
@@ -168,7 +165,7 @@ def passes_every_gradient_on_once(
     require_form(formula.__name__, dx, call["input_shape"], answer_dtype(formula, call))
     if not dy.size:
         return 0.0
-    astray = ~((dx == 0) | _reached(formula, call))
+    astray = ~((dx == 0) | _reached(operator, formula, call))
     if astray.any():
         at = tuple(np.argwhere(astray)[0].tolist())
         raise Mismatch(
@@ -184,13 +181,14 @@ def passes_every_gradient_on_once(
     return 0.0
 
 
-def _reached(formula: Formula, call: Call) -> Array:
+def _reached(operator: Operator, formula: Formula, call: Call) -> Array:
     """Return where a gradient that is not 0 may arrive."""
     dy, reached = call["grad_output"], np.zeros(call["input_shape"], bool)
-    if formula is max_pool2d_grad_input:
-        images, channels, _, _ = sent = np.nonzero(dy)
-        rows, columns = np.divmod(call["indices"][sent], call["input_shape"][3])
-        reached[images, channels, rows, columns] = True
+    if "indices" in argument_names(formula)[0]:
+        sides = [call["input_shape"][at] for at in operator.axes.space["x"]]
+        planes, *_ = sent = np.nonzero(dy)
+        pixels = np.unravel_index(call["indices"][sent], sides)
+        reached[(planes, sent[1], *pixels)] = True
     else:
         for window, pixel, wins in maxima(call):
             reached[:, :, *pixel] |= wins & (dy[:, :, *window] != 0)

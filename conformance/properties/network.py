@@ -33,12 +33,17 @@ NEEDS = (
 PIECEWISE = ("conv2d", "linear", "relu", "leaky_relu", "max_pool2d", "avg_pool2d")
 
 
+def _needs(operator: Operator) -> tuple[Formula, ...]:
+    del operator
+    return NEEDS
+
+
 def _is_network(operator: Operator, formula: Formula) -> bool:
     del operator
     return isinstance(algebra(formula), Chained)
 
 
-@holds(where=_is_network, kind="floats", share=0.2, needs=NEEDS)
+@holds(where=_is_network, kind="floats", share=0.2, needs=_needs)
 def network_backward(backend: Backend, operator: Operator, formula: Formula, call: Call) -> float:
     """In a network of the backend's own functions the gradient by every parameter and the input is
     what the chain of formulas gives, and the slope of the network's own loss; one step of gradient
@@ -62,7 +67,7 @@ def network_backward(backend: Backend, operator: Operator, formula: Formula, cal
     return worst
 
 
-@holds(where=_is_network, kind="floats", share=0.1, needs=NEEDS, needs_torch=True)
+@holds(where=_is_network, kind="floats", share=0.1, needs=_needs, needs_torch=True)
 def network_matches_torch(
     backend: Backend, operator: Operator, formula: Formula, call: Call
 ) -> float:

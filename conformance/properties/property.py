@@ -43,7 +43,7 @@ class Property:
     share: float  # of the profile's examples
     needs_torch: bool
     needs_forward: bool  # the backend's own forward pass is asked
-    needs: tuple[Formula, ...]  # and these
+    needs: Callable[[Operator], tuple[Formula, ...]]  # and these
     asks: How | None  # what it begins with, where that is the formula on the very call
     at_corners: bool  # what the operator lists is judged beside what is drawn
     at_ones: bool  # likewise where it lists axes of size 1
@@ -149,7 +149,8 @@ def holds(
     *, of: Literal["formulas", "gradients"] = "formulas", where: Where = _everywhere,
     kind: Kind = "exact", size: Size = "medium", styles_per_geometry: int = 1, share: float = 1.0,
     needs_torch: bool = False, needs_forward: bool = False,
-    needs: tuple[Formula, ...] = (), asks: How | None = None, at_corners: bool = False,
+    needs: Callable[[Operator], tuple[Formula, ...]] = lambda _: (),
+    asks: How | None = None, at_corners: bool = False,
     at_ones: bool = False,
     claim: tuple[str, ...] = (),
     on_layers: bool = False, needs_exact: bool = False, listed: Listed = _none,
