@@ -126,8 +126,10 @@ class Backend:
         if isinstance(algebra(formula), Chained):
             return True  # its links are asked for one by one
         function, place = output_of(formula)
-        if place and "max_pool2d_vjp" in self.functions:
-            return "max_pool2d_grad_input" in self.functions
+        if place:
+            taking, others = gradients_by(formula)
+            if {*others} & {*self.functions}:
+                return bool({*taking} & {*self.functions})
         return function in self.functions
 
     def claims(self, formula: Formula, dtype: str) -> bool:
@@ -263,6 +265,18 @@ def _has_no_memory(reply: Reply, call: Call) -> bool:
     """
     ran_out = reply.over == "memory" or (reply.kind == "raised" and NO_MEMORY.search(reply.text))
     return bool(ran_out) and max(np.size(v) for v in call.values() if is_data(v)) > LARGE
+
+
+def gradients_by(result: Formula) -> tuple[list[str], list[str]]:
+    """Return the functions of the gradients that are given a further result, and of the others."""
+    operator = next(one for one in OPERATORS if result in one.formulas)
+    argument = result.__name__.removeprefix(f"{operator.name}_")
+    taking: list[str] = []
+    others: list[str] = []
+    for gradient in operator.gradients:
+        given = argument in argument_names(gradient)[0]
+        (taking if given else others).append(output_of(gradient).function)
+    return taking, others
 
 
 def _request(formula: Formula, call: Call, how: How = "") -> Request:

@@ -9,11 +9,12 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from itertools import product
+from math import isqrt
 from typing import Any, TypeAlias
 
 from gradoracle.conformance.drawing.choices import Choices
 from gradoracle.conformance.operators.pooling_cover import is_legal
-from gradoracle.conformance.operators.record import Variant
+from gradoracle.conformance.operators.record import Geometry, Variant
 from gradoracle.oracle.shapes import Pair, extent
 
 SIDES = ("height", "width")
@@ -215,3 +216,21 @@ def window(kernel: Any, stride: int, padding: Any, dilation: int = 1) -> Window:
     """Return the windows of a layer whose sides are the same, or pairs."""
     kernel, padding = (v if isinstance(v, tuple) else both(v) for v in (kernel, padding))
     return Window(kernel, both(stride), padding, both(dilation))
+
+
+def of_many_channels(layer: Variant, draw: Choices, elements: int) -> Geometry | None:
+    """Return a layer with channels in eights and a kernel of more elements than these.
+
+    None: it has no kernel.  Channels in eights are what kernels of NHWC take.
+    """
+    sizes = dict(layer.sizes(draw))
+    if "depth" not in sizes:
+        return None
+    area = sizes["kernel_height"] * sizes["kernel_width"]
+    channels = 8 * (isqrt(elements // area) // 8 + 1)
+    if sizes["groups"] <= 2:
+        sizes["depth"] = sizes["multiplier"] = channels // sizes["groups"]
+    elif sizes["depth"] == 1:
+        sizes["groups"] = 128
+    sizes["images"] = 2
+    return Geometry("layers", layer.region, sizes, draw.seed())

@@ -173,6 +173,11 @@ class Operator:
         return output_of(self.formula).function
 
     @property
+    def is_piecewise_linear(self) -> bool:
+        """Whether the forward pass is linear wherever the styles for slopes go."""
+        return self.curvature is _straight
+
+    @property
     def axes(self) -> Axes:
         """The axes of the arrays of a call."""
         return axes_of(self.formula)

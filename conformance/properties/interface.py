@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from itertools import combinations
-from math import isqrt, prod
+from math import prod
 from typing import Any
 
 import numpy as np
@@ -22,6 +22,7 @@ from gradoracle.conformance.drawing.memory_layouts import (
     one_each,
     words,
 )
+from gradoracle.conformance.operators.layer_options import of_many_channels
 from gradoracle.conformance.operators.record import Geometry, Operator
 from gradoracle.conformance.operators.textbook import with_ones
 from gradoracle.conformance.properties.answers import Answered, require_close
@@ -162,21 +163,9 @@ def _in_eights(operator: Operator) -> tuple[Geometry, ...]:
     They have more elements than arrays that lie in all ways.
     """
     if operator.formula not in _known_layers:
-        found = []
-        for variant in operator.variants():
-            own = spread(variant.region)
-            sizes = dict(variant.sizes(own))
-            if variant.change or "depth" not in sizes:
-                continue
-            area = sizes["kernel_height"] * sizes["kernel_width"]
-            channels = 8 * (isqrt(LARGE // area) // 8 + 1)
-            if sizes["groups"] <= 2:
-                sizes["depth"] = sizes["multiplier"] = channels // sizes["groups"]
-            elif sizes["depth"] == 1:
-                sizes["groups"] = 128
-            sizes["images"] = 2
-            found.append(Geometry("layers", variant.region, sizes, own.seed()))
-        _known_layers[operator.formula] = tuple(found)
+        layers = [one for one in operator.variants() if not one.change]
+        found = (of_many_channels(one, spread(one.region), LARGE) for one in layers)
+        _known_layers[operator.formula] = tuple(one for one in found if one is not None)
     return _known_layers[operator.formula]
 
 

@@ -12,6 +12,7 @@ import numpy as np
 from gradoracle import oracle
 from gradoracle.conformance.backends.backend import Backend
 from gradoracle.conformance.backends.mismatch import Mismatch
+from gradoracle.conformance.operators import OPERATORS
 from gradoracle.conformance.operators.record import Operator
 from gradoracle.conformance.properties.answers import Answered, direction, exact, require_close
 from gradoracle.conformance.properties.comparison import require_form
@@ -30,7 +31,7 @@ NEEDS = (
     oracle.linear, oracle.linear_grad_input, oracle.linear_grad_weight, oracle.linear_grad_bias,
     oracle.cross_entropy, oracle.cross_entropy_grad, oracle.sgd_step,
 )  # fmt: skip
-PIECEWISE = ("conv2d", "linear", "relu", "leaky_relu", "max_pool2d", "avg_pool2d")
+PIECEWISE = frozenset(operator.name for operator in OPERATORS if operator.is_piecewise_linear)
 
 
 def _needs(operator: Operator) -> tuple[Formula, ...]:

@@ -18,6 +18,7 @@ from gradoracle.oracle.declaration import (
     Selection,
     algebra,
     argument_names,
+    axes_of,
     is_data,
     operands,
 )
@@ -64,7 +65,8 @@ def _poisoned(formula: Formula, call: Call) -> Iterator[Call]:
         finite |= {n: np.ones_like(finite[n]) for n in factors if _is_one_zero(finite[n])}
         yield {**call, **finite, name: array}
         # Where windows hang over an edge, a padding of 0 times another infinity may be NaN.
-        if factors and np.isinf(array).any() and "stride" not in argument_names(formula)[1]:
+        padded = any(name in axes_of(formula).neutral for name in argument_names(formula)[1])
+        if factors and np.isinf(array).any() and not padded:
             yield {**call, **finite, name: _of_both_signs(array)}
         others = {n: _with_zeros(finite[n]) for n in factors if n != name and finite[n].size > 1}
         if name in factors and others:
