@@ -129,6 +129,7 @@ def test_what_is_no_act_is_not_told(acts_of):
     assert acts_of("\n".join(NOTHING_TOLD)) == {}
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("name", "operators"),
     [("im2col", ["conv2d", "relu"]), ("oracle", ["linear", "relu"]), ("torch", ["linear", "relu"])],

@@ -27,6 +27,8 @@ from gradoracle.conformance.backends.registry import Confinement, UnusableBacken
 from gradoracle.conformance.cli import app
 from tests.conftest import SEEDS
 
+pytestmark = pytest.mark.slow
+
 # By module and operator: each breaks a property within the default number of examples.
 REJECTED = {
     "answers": {

@@ -33,6 +33,8 @@ from gradoracle.conformance.cli import app
 from gradoracle.implementations import im2col
 from tests import transformed
 
+pytestmark = pytest.mark.slow
+
 ROOT = Path(__file__).parents[1]
 QUICK = ("--networks=LeNet", "--images=1", "--dtypes=float32", "--seconds=0.02")
 

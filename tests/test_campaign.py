@@ -56,6 +56,8 @@ from gradoracle.conformance.runs.journal import entries_of
 from tests.test_certificate_schema import OBJECTS, VALIDATOR, names
 from tests.test_isolation import ours
 
+pytestmark = pytest.mark.slow
+
 ROOT = Path(__file__).parent.parent
 SEED = 5
 QUICK = ("--operators", "relu", "--profile", "quick", "--seed", SEED)

@@ -76,6 +76,7 @@ def test_witnesses_are_those_that_met_a_wrong_answer_too():
     ) in certificate.text()
 
 
+@pytest.mark.slow
 def test_a_wrong_forward_pass_is_the_cause_of_wrong_slopes():
     def conv2d(x, weight, bias=None, **options):
         return im2col.conv2d(x, weight, bias, **options) * 2

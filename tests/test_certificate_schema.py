@@ -159,6 +159,7 @@ def certificate_of(case):
     return CASES[case]()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("case", CASES)
 def test_certificates_fit_the_schema(case):
     certificate = certificate_of(case)

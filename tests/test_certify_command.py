@@ -22,6 +22,8 @@ from gradoracle.conformance.runs.command import exit_code
 from gradoracle.conformance.runs.journal import read
 from tests.test_isolation import ours
 
+pytestmark = pytest.mark.slow
+
 ROOT = Path(__file__).parent.parent
 QUICK = ("--profile", "quick", "--operators", "relu,linear", "--seed", "4")
 WRONG = """

@@ -15,6 +15,8 @@ from gradoracle.conformance.runs.environment import environment
 from gradoracle.implementations import im2col
 from tests.planted.conv2d import FAULTS, backend
 
+pytestmark = pytest.mark.slow
+
 EVERYTHING = {formula.__name__ for operator in OPERATORS for formula in operator.formulas}
 
 

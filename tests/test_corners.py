@@ -15,6 +15,8 @@ from gradoracle.conformance.runs.certify import checks
 from gradoracle.implementations import im2col as good
 from tests.planted.fault import backend
 
+pytestmark = pytest.mark.slow
+
 FAULTS = {}
 
 

@@ -197,6 +197,7 @@ def classes_of(arrays, o):
     return found
 
 
+@pytest.mark.slow
 def test_all_combinations_of_four_classes_are_in_the_calls_of_a_run():
     """Counted from what the backend was given, by the words of the classes alone."""
     outcome, calls = run("conv2d", "conv2d")

@@ -39,6 +39,7 @@ ptxas info    : Used 8 registers, used 0 barriers
 """
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("arch", ARCHITECTURES, ids="sm_{}".format)
 @pytest.mark.parametrize("unit", cuda_gate.units(), ids=str)
 def test_the_compiler_keeps_to_the_limits(unit, arch):

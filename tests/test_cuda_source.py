@@ -24,6 +24,8 @@ from gradoracle.implementations.cuda_source import SourceError, backend
 from gradoracle.implementations.cuda_source.results import RESULTS
 from gradoracle.implementations.hostcuda import KernelFault
 
+pytestmark = pytest.mark.slow
+
 ROOT = Path(__file__).parent.parent
 FOREIGN = ROOT / "tests" / "cuda" / "foreign.cu"
 WRONG = FOREIGN.read_text()

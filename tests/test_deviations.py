@@ -21,6 +21,8 @@ from gradoracle.conformance.runs.command import exit_code
 from gradoracle.conformance.runs.loading import wrap
 from gradoracle.implementations import im2col
 
+pytestmark = pytest.mark.slow
+
 ROOT = Path(__file__).parent.parent
 REASON = "relu'(0) is 1"
 EVERY = {"formula": "relu_grad", "reason": REASON}

@@ -24,6 +24,8 @@ from gradoracle.oracle.float_formats import HALVES
 from tests.displayed import EQUATIONS, How, backend
 from tests.orders import orders
 
+pytestmark = pytest.mark.slow
+
 ELEMENTS = 150  # of a call's arrays together
 # A format and what its sums are rounded to.
 FORMATS = (

@@ -217,6 +217,7 @@ def is_about_something(erratum, call):
     return erratum.name != "divides Z by Y" or call["x"].all()
 
 
+@pytest.mark.slow
 @EACH
 def test_nothing_smaller_tells_printed_and_right_apart(erratum):
     for call in smaller_calls(erratum):

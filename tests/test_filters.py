@@ -43,6 +43,7 @@ def cases(formula, dtype, accumulator, spread):
             yield data, broken
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("spread", [0, 7, 60])
 @pytest.mark.parametrize(
     ("dtype", "accumulator"),

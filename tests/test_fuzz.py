@@ -1,6 +1,10 @@
 """Stored results with something changed end no command in a traceback: see `tests.fuzz`."""
 
+import pytest
+
 from tests.fuzz import READERS, fuzzed
+
+pytestmark = pytest.mark.slow
 
 
 def test_changed_inputs_end_with_a_documented_exit_code():

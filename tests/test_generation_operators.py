@@ -176,6 +176,7 @@ def test_every_axis_of_every_array_is_of_size_one_beside_others_that_are_not(nam
     assert {*wanted} <= alone.keys()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("seed", [1, 2, 3, 4, 5])
 def test_strides_of_a_single_filter_are_not_taken_for_channels_last(seed):
     wrong = FAULTS["conv2d_takes_adjacent_channels_for_channels_last"].alone()

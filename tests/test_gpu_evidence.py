@@ -23,6 +23,8 @@ from tests.gpu.benchmark import CUDNN, OURS
 from tests.gpu.budget import SHARES, Budget
 from tests.gpu.processes import ROOT, Ended
 
+pytestmark = pytest.mark.slow
+
 
 class Clock:
     """Time that passes when it is told to."""

@@ -32,6 +32,8 @@ from gradoracle.oracle.expected.exact import MultilinearTruth
 from gradoracle.oracle.expected.truth import ComposedTruth, truth
 from gradoracle.oracle.float_formats import FORMATS, HALVES, dtype_of, is_real
 
+pytestmark = pytest.mark.slow
+
 BFLOAT16 = dtype_of("bfloat16")
 WIDE = dict.fromkeys(HALVES, "float32")
 

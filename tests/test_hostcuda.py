@@ -445,6 +445,7 @@ def test_blocks_are_whole():
 B = "(float *x) { x[threadIdx.x] = 1; }\n"
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("mode")
 @pytest.mark.parametrize(
     ("name", "text"),

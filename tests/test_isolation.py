@@ -23,6 +23,8 @@ from gradoracle.conformance.backends.stops import Stops
 from gradoracle.conformance.checking.check_run import HITS
 from gradoracle.conformance.runs.command import Order, certify, other_verdicts
 
+pytestmark = pytest.mark.slow
+
 TIGHT = Limits(call=1, first=8, start=20, memory=2**30, processes=32)
 UNHURRIED = replace(TIGHT, call=20, first=20)
 ONE, TWO = np.ones((1, 3, 2, 2), np.float32), np.ones((2, 3, 2, 2), np.float32)

@@ -19,6 +19,8 @@ from gradoracle.conformance.runs.certify import checks
 from gradoracle.implementations import im2col
 from gradoracle.oracle.expected.truth import truth
 
+pytestmark = pytest.mark.slow
+
 
 def accepts_everything(*arguments, **options):
     return 0.0

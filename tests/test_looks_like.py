@@ -266,6 +266,7 @@ def test_hand_written_backend_is_explained(name):
     assert sentence in found
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", PLANTED)
 def test_planted_fault_is_explained(name):
     (found,) = looks_like(FAULTS[name].backend(), FAULTS[name].function)

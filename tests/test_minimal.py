@@ -81,6 +81,7 @@ def transposed(shapes, options):
     )
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("seed", [1, 2, 3])
 @pytest.mark.parametrize("name", SMALLEST)
 def test_counterexample_is_the_smallest(name, seed):

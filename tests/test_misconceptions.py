@@ -13,6 +13,8 @@ from gradoracle.conformance.properties import PROPERTIES
 from gradoracle.implementations import im2col
 from gradoracle.oracle.declaration import argument_names, output_of
 
+pytestmark = pytest.mark.slow
+
 GOOD = {name: getattr(im2col, name) for name in im2col.__all__}
 FORMULAS = {f.__name__: (o, f) for o in OPERATORS for f in o.formulas}
 CASES = [

@@ -9,6 +9,8 @@ from tests.power import mutants
 from tests.power.equivalent import EQUIVALENT
 from tests.power.mutants import IM2COL, Mutant, judged, table
 
+pytestmark = pytest.mark.slow
+
 README = Path(mutants.__file__).with_name("README.md").read_text("utf-8")
 DENSE = IM2COL / "dense.py"
 

@@ -16,6 +16,8 @@ from gradoracle.oracle.chains.propagation import Bounded, Propagation, Undecided
 from gradoracle.oracle.declaration import evaluate, is_data
 from gradoracle.oracle.formulas.max_pool2d import max_pool2d_indices, max_pool2d_values
 
+pytestmark = pytest.mark.slow
+
 GOOD = {name: getattr(im2col, name) for name in im2col.__all__}
 STYLES = {style.name: style for style in NETWORK.styles.floats}
 

@@ -57,6 +57,7 @@ def test_every_formula_of_the_package_is_here():
     assert {f.__name__ for f in GRADIENTS} == {n for n in backwards if n[:7] != "conv2d_"}
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("formula", [f for f in GRADIENTS if f not in ELEMENTARY], **NAMED)
 def test_gradients_are_the_dual_numbers_of_the_forward_loops(formula):
     forward, argument = GRADIENTS[formula]
@@ -161,6 +162,7 @@ def ask_torch(torch, formula, c):
     return torch.autograd.grad(y, tensors[argument], tensors["grad_output"])[0].numpy()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("numbers", ["integers", "floats"])
 @pytest.mark.parametrize("formula", OTHERS, **NAMED)
 def test_oracle_equals_pytorch_in_float64(formula, numbers, torch):

@@ -18,6 +18,8 @@ from gradoracle.implementations import im2col
 from tests.planted import CONTROLS, FAULTS, GAPS
 from tests.planted.fault import family
 
+pytestmark = pytest.mark.slow
+
 
 def test_there_are_faults_of_every_class():
     assert len(FAULTS) >= 130

@@ -10,6 +10,8 @@ from gradoracle.implementations import cupy_kernels, hostcuda
 from gradoracle.implementations.cupy_kernels import algorithms, machine
 from tests.planted.cuda import FAULTS
 
+pytestmark = pytest.mark.slow
+
 FUNCTIONS = {name: getattr(cupy_kernels, name) for name in cupy_kernels.__all__}
 
 

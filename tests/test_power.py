@@ -18,6 +18,8 @@ from tests.power.opinfo import samples
 from tests.power.rivals import RIVALS
 from tests.power.table import RESULTS, caption, content, kind_of, load, save, table
 
+pytestmark = pytest.mark.slow
+
 ROOT = Path(__file__).parents[1]
 README = ROOT / "tests" / "power" / "README.md"
 OTHERS = [name for name in RIVALS if name != "suite"]

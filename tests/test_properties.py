@@ -31,6 +31,8 @@ from tests.planted.conv2d import backend
 from tests.planted.max_pool2d import to_all_maxima
 from tests.planted.state import linear_keeps_the_weight_of_a_shape
 
+pytestmark = pytest.mark.slow
+
 # property: planted faults of conv2d that it catches with no other property's help
 ALONE = {
     "matches_oracle": ["dx_flips_twice", "y_stops_at_the_grids_limit", "dw_has_a_nan"],

@@ -25,6 +25,8 @@ from gradoracle.conformance.runs.journal import (
 )
 from tests.test_isolation import ours
 
+pytestmark = pytest.mark.slow
+
 ROOT = Path(__file__).parent.parent
 WRONG = """
 import time

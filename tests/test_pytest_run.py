@@ -14,6 +14,8 @@ from gradoracle.conformance.pytest_plugin import hooks
 from gradoracle.conformance.runs.certify import checks
 from tests.plugin import PLUGIN
 
+pytestmark = pytest.mark.slow
+
 ROOT = Path(__file__).parent.parent
 
 # Backends of conv2d alone: what else there is, is not claimed.

@@ -13,6 +13,8 @@ from gradoracle.conformance.operators import OPERATORS
 from gradoracle.conformance.runs.certify import checks
 from tests.planted.conv2d import FAULTS, backend
 
+pytestmark = pytest.mark.slow
+
 FLIPPED = """\
 from gradoracle.implementations import im2col
 from gradoracle.implementations.im2col import conv2d, conv2d_grad_bias, conv2d_grad_weight

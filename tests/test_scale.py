@@ -29,6 +29,8 @@ from gradoracle.oracle.expected.exact import MultilinearTruth
 from tests.planted.fault import backend
 from tests.planted.scale import FAULTS
 
+pytestmark = pytest.mark.slow
+
 ROOT = Path(__file__).parent.parent
 WITH_LAYERS = [operator for operator in OPERATORS if operator.layers]
 FORMULAS = [(o, f) for o in WITH_LAYERS for f in o.formulas]

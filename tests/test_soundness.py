@@ -22,6 +22,8 @@ from tests.power.soundness import (
     table,
 )  # fmt: skip
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.fixture
 def narrow(monkeypatch):

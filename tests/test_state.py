@@ -25,6 +25,8 @@ from gradoracle.implementations import im2col as good
 from gradoracle.oracle.declaration import Chained, algebra, argument_names, ask, output_of
 from tests.planted.fault import family
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.fixture(autouse=True)
 def _verdicts_only(monkeypatch):

@@ -35,6 +35,8 @@ from gradoracle.conformance.runs.certify import certificate, run_check
 from gradoracle.conformance.runs.journal import Journal, JournalError, Journals, Kept, acts_in, read
 from tests.fuzz import NAME, changed
 
+pytestmark = pytest.mark.slow
+
 ROOT = Path(__file__).parent.parent
 QUICK = ("--profile", "quick", "--operators", "linear", "--seed", "4")
 WRONG = """

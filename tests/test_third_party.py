@@ -10,6 +10,8 @@ import pytest
 
 from tests.plugin import PLUGIN
 
+pytestmark = pytest.mark.slow
+
 ROOT = Path(__file__).parent.parent
 
 

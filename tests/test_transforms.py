@@ -17,6 +17,8 @@ from gradoracle.oracle.expected.truth import truth
 from tests import transformed
 from tests.calls import call
 
+pytestmark = pytest.mark.slow
+
 ALGORITHMS = (*TILES, "fft")
 FORMULAS = (oracle.conv2d, oracle.conv2d_grad_input, oracle.conv2d_grad_weight)
 

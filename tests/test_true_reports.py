@@ -19,6 +19,8 @@ from gradoracle.conformance.checking.checks import checks
 from gradoracle.implementations import im2col
 from gradoracle.oracle.declaration import Chained, algebra, output_of
 
+pytestmark = pytest.mark.slow
+
 ORACLE = {name: getattr(oracle, name) for name in FUNCTIONS}
 CASES = {}
 for _operator, _formula, _property in checks():
