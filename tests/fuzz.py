@@ -33,7 +33,8 @@ from gradoracle.conformance.campaigns.shards import Shard, Tally, seed_of
 from gradoracle.conformance.campaigns.verification import OF_THE_RUN
 from gradoracle.conformance.cli import app
 from gradoracle.conformance.operators import OPERATORS
-from gradoracle.conformance.reports.certificate import Certificate, digest
+from gradoracle.conformance.reports.certificate import Certificate
+from gradoracle.conformance.reports.certificate_json import digest
 from gradoracle.conformance.runs import command, playback
 from gradoracle.conformance.runs.certify import certificate
 from gradoracle.conformance.runs.journal import Journal, JournalError, read, settled

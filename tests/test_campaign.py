@@ -48,8 +48,8 @@ from gradoracle.conformance.reports.certificate import (
     JudgedShard,
     Outcome,
     Showed,
-    digest,
 )
+from gradoracle.conformance.reports.certificate_json import digest
 from gradoracle.conformance.reports.formats import junit
 from gradoracle.conformance.runs.command import differences, exit_code
 from gradoracle.conformance.runs.journal import entries_of

@@ -18,7 +18,8 @@ from gradoracle.conformance.backends.contract import Contract, Deviation
 from gradoracle.conformance.backends.isolation.isolated import Limits
 from gradoracle.conformance.backends.registry import Confinement
 from gradoracle.conformance.cli import app
-from gradoracle.conformance.reports.certificate import SCHEMA, SCHEMA_FILE, Certificate, Outcome
+from gradoracle.conformance.reports.certificate import Certificate, Outcome
+from gradoracle.conformance.reports.certificate_json import SCHEMA, SCHEMA_FILE
 from gradoracle.conformance.reports.mismatch_text import MismatchReport
 from gradoracle.implementations import im2col
 

@@ -17,7 +17,8 @@ import gradoracle
 from gradoracle.conformance.backends.errors import UsageError
 from gradoracle.conformance.cli import app
 from gradoracle.conformance.cli.options import names_of
-from gradoracle.conformance.reports.certificate import Certificate, digest
+from gradoracle.conformance.reports.certificate import Certificate
+from gradoracle.conformance.reports.certificate_json import digest
 from gradoracle.conformance.runs.command import exit_code
 from gradoracle.conformance.runs.journal import read
 from tests.test_isolation import ours

@@ -23,13 +23,8 @@ from gradoracle.conformance.checking.checks import checks
 from gradoracle.conformance.cli import app
 from gradoracle.conformance.operators import OPERATORS
 from gradoracle.conformance.reports import schema
-from gradoracle.conformance.reports.certificate import (
-    Certificate,
-    Outcome,
-    digest,
-    outcome_of,
-    scheme,
-)
+from gradoracle.conformance.reports.certificate import Certificate, Outcome, outcome_of
+from gradoracle.conformance.reports.certificate_json import digest, scheme
 from gradoracle.conformance.runs import command, playback
 from gradoracle.conformance.runs.certify import certificate, run_check
 from gradoracle.conformance.runs.journal import Journal, JournalError, Journals, Kept, acts_in, read

@@ -33,8 +33,8 @@ from gradoracle.conformance.reports.certificate import (
     Outcome,
     Showed,
     outcome_of,
-    scheme,
 )
+from gradoracle.conformance.reports.certificate_json import scheme
 from gradoracle.conformance.reports.schema import Malformed, require
 from gradoracle.conformance.runs.certify import certificate, checked, kept_in_both, operators_named
 from gradoracle.conformance.runs.command import other_verdicts

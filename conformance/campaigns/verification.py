@@ -15,7 +15,8 @@ from typing import Any
 from gradoracle.conformance.backends.caller import printable
 from gradoracle.conformance.backends.isolation.isolated import GONE
 from gradoracle.conformance.campaigns.shards import seed_of
-from gradoracle.conformance.reports.certificate import Certificate, Outcome, scheme
+from gradoracle.conformance.reports.certificate import Certificate, Outcome
+from gradoracle.conformance.reports.certificate_json import scheme
 from gradoracle.conformance.reports.schema import problem
 from gradoracle.conformance.runs.command import other_verdicts
 

@@ -15,7 +15,8 @@ def certificate_in(file: Path) -> Any:
 
 def content_and_certificate(file: Path) -> tuple[Any, Any]:
     """Return a certificate as plain data and as itself; what is none is an exit code."""
-    from gradoracle.conformance.reports.certificate import Certificate, content_of  # noqa: PLC0415 - --help stays quick
+    from gradoracle.conformance.reports.certificate import Certificate  # noqa: PLC0415 - --help stays quick
+    from gradoracle.conformance.reports.certificate_json import content_of  # noqa: PLC0415 - --help stays quick
 
     try:
         content = content_of(file.read_bytes())

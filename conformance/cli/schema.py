@@ -10,6 +10,6 @@ from gradoracle.conformance.cli.app import app
 @app.command()
 def schema() -> None:
     """Print the JSON Schema of certificates: every field, and what it means."""
-    from gradoracle.conformance.reports.certificate import SCHEMA_FILE  # noqa: PLC0415 - --help stays quick
+    from gradoracle.conformance.reports.certificate_json import SCHEMA_FILE  # noqa: PLC0415 - --help stays quick
 
     typer.echo(SCHEMA_FILE.read_text(encoding="utf-8"), nl=False)

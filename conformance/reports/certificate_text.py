@@ -1,0 +1,299 @@
+"""Certificates as text."""
+
+from __future__ import annotations
+
+import textwrap
+from collections.abc import Iterable, Sequence
+from math import floor
+from typing import Any
+
+from gradoracle.conformance.backends.contract import POLICIES
+from gradoracle.conformance.drawing.coverage import Covered
+from gradoracle.conformance.reports.certificate import (
+    ALSO_FAILS,
+    FEW,
+    FOUND,
+    NOT_CHECKED,
+    REPEATS,
+    UNCLAIMED,
+    WITNESSES,
+    Campaign,
+    Certificate,
+    Outcome,
+    Showed,
+    declines_of,
+    listed,
+)
+
+SHORT = {ALSO_FAILS: "also", NOT_CHECKED: "n/c"}  # in the table
+NOTHING = "-"  # in the table, where a claim is not made
+SHOUTED = {"mismatch": "WRONG", "deviation": "DEVIATES"}
+
+
+def lines(c: Certificate) -> Iterable[str]:
+    """Yield the lines of a certificate as it is printed."""
+    yield f"certificate of {c.backend} ({c.origin})"
+    yield f"  {c.verdict} ({c.level})"
+    yield from _deviations(c)
+    yield from _table(c.outcomes)
+    yield from _summary(c)
+
+
+def _deviations(c: Certificate) -> Iterable[str]:
+    """Yield what is known to be wrong, under its reason, and what is listed for nothing."""
+    reasons: dict[tuple[str, str], list[Outcome]] = {}
+    for one in c.deviations:
+        reasons.setdefault((one.formula, one.deviation), []).append(one)
+    for (formula, reason), found in reasons.items():
+        yield f"  KNOWN DEVIATION of {formula}: {reason}"
+        for one in found:
+            yield f"    breaks {one.property_name}: {one.reason}"
+            yield f"      on {one.drawn}"
+    for sentence in c.stale:
+        yield f"  STALE: {sentence}"
+    for sentence in c.unmet:
+        yield from _wrapped(f"not met: {sentence}")
+
+
+def _table(outcomes: Sequence[Outcome]) -> Iterable[str]:
+    """Yield the calls judged, a row per formula and a numbered column per property."""
+    properties = list(dict.fromkeys(o.property_name for o in outcomes))
+    cells = {(o.formula, o.property_name): _cell(o) for o in outcomes}
+    formulas = list(dict.fromkeys(o.formula for o in outcomes))
+    name = max((len(f) for f in formulas), default=0)
+    columns = [
+        max(len(str(number)), *(len(cells.get((f, p), "")) for f in formulas))
+        for number, p in enumerate(properties, 1)
+    ]
+    yield ""
+    yield "  calls judged".ljust(name + 4) + "  ".join(
+        f"{number:>{width}}" for number, width in enumerate(columns, 1)
+    )
+    for formula in formulas:
+        row = [cells.get((formula, p), "") for p in properties]
+        if set(row) - {""} == {NOTHING}:
+            yield f"  {formula:<{name}}  {UNCLAIMED}"
+            continue
+        filled = (f"{cell:>{width}}" for cell, width in zip(row, columns, strict=True))
+        yield f"  {formula:<{name}}  {'  '.join(filled)}".rstrip()
+    yield ""
+    legend = ", ".join(f"{number}\xa0{p}" for number, p in enumerate(properties, 1))
+    for line in textwrap.wrap(legend, 98):
+        yield "  " + line.replace("\xa0", " ")
+    found = {o.status for o in outcomes}
+    if ALSO_FAILS in found:
+        yield f"  {SHORT[ALSO_FAILS]}: fails on the same wrong answers"
+    if NOT_CHECKED in found:
+        yield f"  {SHORT[NOT_CHECKED]}: not checked, for it needs right plain answers"
+    yield ""
+
+
+def _cell(outcome: Outcome) -> str:
+    if outcome.status in SHOUTED:
+        return SHOUTED[outcome.status]
+    if outcome.status == UNCLAIMED:
+        return NOTHING
+    if outcome.status in REPEATS:
+        return SHORT[outcome.status]
+    if outcome.status != "passed":
+        return outcome.status
+    declined = f"-{outcome.declined}" if outcome.declined else ""
+    return f"{outcome.judged}{declined}"
+
+
+def _partly(c: Certificate) -> Iterable[str]:
+    """Yield which functions are not claimed in a dtype that others are."""
+    for dtype, names in c.contract.get("not_claimed", {}).items():
+        if dtype in c.contract["dtypes"] and names:
+            yield from _wrapped(f"not claimed in {dtype}: {', '.join(names)}")
+
+
+def _summary(c: Certificate) -> Iterable[str]:
+    strata: dict[str, int] = {}
+    dtypes: dict[str, int] = {}
+    for outcome in c.outcomes:
+        for dtype, counts in outcome.calls.items():
+            for stratum, count in counts.items():
+                strata[stratum] = strata.get(stratum, 0) + count
+                dtypes[dtype] = dtypes.get(dtype, 0) + count
+    total = sum(strata.values())
+    seconds = sum(o.seconds for o in c.outcomes)
+    yield f"  {total} calls in {seconds:.1f} s: {_counts(dtypes)}; strata {_counts(strata)}"
+    worst = max(c.outcomes, key=lambda o: o.worst_error_over_bound, default=None)
+    if worst is not None and worst.worst_error_over_bound:
+        share = floor(1000 * worst.worst_error_over_bound) / 1000
+        yield f"  largest rounding error {share} of the bound ({worst.formula})"
+    yield f"  planted wrong answers: {sum(o.planted for o in c.outcomes)} rejected"
+    declined = sum(o.declined for o in c.outcomes)
+    if declined:
+        yield from _wrapped(
+            f"declined: {declined} calls raised NotImplementedError, or needed more memory than "
+            "there is (-n above); none was passed"
+        )
+    yield from _declined_of(c)
+    judged = {o.formula for o in c.outcomes if o.status != "not claimed"}
+    skipped = sum(o.not_judged for o in c.outcomes)
+    if skipped:
+        yield f"  not applicable: {skipped} calls that a property says nothing about, not counted"
+    yield from _disputed(c)
+    unclaimed = sorted({o.formula for o in c.outcomes} - judged)
+    if unclaimed:
+        yield f"  not claimed: {', '.join(unclaimed)}"
+    yield from _partly(c)
+    yield from _claims(c)
+    asked = [f"{name}{_found_by(c, name)}" for name, was in c.witnesses.items() if was]
+    absent = [name for name, was in c.witnesses.items() if not was]
+    yield f"  witnesses: {', '.join(asked) or 'none'}" + (
+        f"; not run: {', '.join(absent)}" if absent else ""
+    )
+    yield from _reasons(c)
+    yield from _coverage(c)
+    yield from _scale(c)
+    if c.contract.get("runs_on"):
+        yield from _wrapped(f"runs, as it says, on {c.contract['runs_on']}")
+    yield from _kept(c)
+    yield f"  {_counts(c.environment, ' ')}"
+    yield from _campaign(c.campaign)
+    each = " and shard" if c.campaign is not None else ""
+    yield f"  seed {c.seed}, {c.examples} examples a check{each}"
+
+
+def _declined_of(c: Certificate) -> Iterable[str]:
+    for formula, counts in declines_of(c).items():
+        told = ", ".join(f"{count} with {what}" for what, count in counts.items())
+        yield from _wrapped(f"  {formula} declined {told}")
+
+
+def _disputed(c: Certificate) -> Iterable[str]:
+    disputed = sum(o.disputed for o in c.outcomes)
+    if disputed:
+        yield from _wrapped(
+            f"disputed: {disputed} calls on which the oracle fails the property, too, not counted: "
+            "a fault of gradoracle, please report it"
+        )
+
+
+def _found_by(c: Certificate, name: str) -> str:
+    """Return in how many checks a witness met a wrong answer."""
+    count = sum(o.status in FOUND and o.property_name in WITNESSES[name] for o in c.outcomes)
+    return f" (wrong answers in {count} check{'s' * (count > 1)})" if count else ""
+
+
+def _campaign(campaign: Campaign | None) -> Iterable[str]:
+    """Yield of how many shards it is, and in how many of them what is not right showed."""
+    if campaign is None:
+        return
+    yield f"  {campaign.text}"
+    count = len(campaign.counted)
+    seen: dict[tuple[str, str], list[Showed]] = {}
+    for one in campaign.showed:
+        seen.setdefault((one.formula, one.status), []).append(one)
+    for (formula, status), found in seen.items():
+        told = ", ".join(
+            f"{one.property_name} in {one.shards}"
+            + (f" with {one.different} counterexamples" if one.different > 1 else "")
+            for one in found
+        )
+        yield from _wrapped(f"{status} of {formula}, of {count} shards: {told}")
+    for shard in campaign.lost:
+        yield from _wrapped(f"shard {shard.number} could not be judged: {shard.lost}")
+    beyond = [str(one.number) for one in campaign.shards if not (one.counted or one.lost)]
+    if beyond:
+        yield from _wrapped(
+            f"beyond the calls asked for, told for what was found there: shard {listed(beyond)}"
+        )
+
+
+def _claims(c: Certificate) -> Iterable[str]:
+    """Yield what the contract says of rules, sums and algorithms."""
+    rules = {name: c.contract.get("policies", {}).get(name, of[0]) for name, of in POLICIES.items()}
+    yield from _wrapped(f"policies: {_counts(rules)}")
+    held = c.contract.get("accumulators", {})
+    wider = [f"{held[d]} of {d}" for d in c.contract["dtypes"] if held.get(d, d) != d]
+    if wider:
+        yield from _wrapped(f"accumulators: {', '.join(wider)}")
+    ways = c.contract.get("algorithms", {})
+    if ways:
+        told = [f"{way} of {name}" for name, way in ways.items()]
+        yield from _wrapped(
+            f"algorithms: {', '.join(told)}; bounded by norms, not element by element"
+        )
+
+
+def _coverage(c: Certificate) -> Iterable[str]:
+    """Yield which combinations of option classes the calls met, formula by formula."""
+    met: dict[tuple[str, ...], list[str]] = {}
+    others = {"whole": 0, "checks": 0}
+    for one in c.outcomes:
+        found = [Covered(**each) for each in one.covered]
+        if len(found) > 1:
+            met.setdefault(tuple(each.text for each in found), []).append(one.formula)
+        elif found:
+            others["checks"] += 1
+            others["whole"] += found[0].met == found[0].possible
+    for texts, formulas in met.items():
+        yield from _wrapped(f"options of {', '.join(formulas)}: {'; '.join(texts)}")
+    if others["checks"]:
+        checks = f"{others['whole']} of {others['checks']} other checks"
+        yield from _wrapped(f"all pairs of option classes: in {checks}")
+
+
+def _scale(c: Certificate) -> Iterable[str]:
+    """Yield which layers of real networks were judged, and that the others were not."""
+    told: dict[tuple[str, ...], list[Outcome]] = {}
+    for one in c.outcomes:
+        if one.layers:
+            told.setdefault((*one.layers,), []).append(one)
+    for layers, outcomes in told.items():
+        shown = f"{len(layers)} layers" if len(layers) > FEW else "; ".join(layers)
+        names = ", ".join(one.formula for one in outcomes)
+        yield from _wrapped(f"judged at scale, {names}: {shown}")
+    left = {one.formula: one.layers_left for one in c.outcomes if one.layers_left}
+    if left:
+        all_ = "" if c.at_scale else "; --at-scale judges them"
+        counts = ", ".join(f"{count} of {name}" for name, count in left.items())
+        yield from _wrapped(f"not judged at scale: layers {counts}{all_}")
+
+
+def _kept(c: Certificate) -> Iterable[str]:
+    """Yield where the backend ran, and what it did beside answering."""
+    kept = c.confinement
+    if not kept:
+        return
+    yield f"  judged in {kept['process']}"
+    for what, function in {n: f for o in c.outcomes for n, f in o.changed.items()}.items():
+        yield f"  it changed {what} of its process ({function})"
+    for act, subjects in kept.get("acts", {}).items():
+        yield from _wrapped(f"it {act} ({', '.join(subjects)})")
+    if kept.get("refused"):
+        yield f"  it asked for {', '.join(kept['refused'])}, which is forbidden, and got nothing"
+    if kept.get("modules"):
+        loaded = ", ".join(f"{name} {v}".strip() for name, v in kept["modules"].items())
+        yield from _wrapped(f"it loaded {loaded}")
+
+
+def _wrapped(text: str) -> list[str]:
+    return textwrap.wrap(
+        text, 98, initial_indent="  ", subsequent_indent="    ", break_on_hyphens=False
+    )
+
+
+def _reasons(c: Certificate) -> Iterable[str]:
+    """Yield what was not run and why: of which formulas, unless of none at all."""
+    reasons: dict[tuple[str, str], list[str]] = {}
+    stopped: dict[str, list[str]] = {}
+    for one in c.outcomes:
+        if one.ended and one.status in ("not run", "no call"):
+            stopped.setdefault(one.reason, []).append(f"{one.formula} {one.property_name}")
+        elif one.status == "not run":
+            reasons.setdefault((one.property_name, one.reason), []).append(one.formula)
+    for (name, reason), formulas in reasons.items():
+        run = any(o.property_name == name and o.status != "not run" for o in c.outcomes)
+        of = f" of {', '.join(formulas)}" if run else ""
+        yield from _wrapped(f"not run: {name}{of} ({reason})")
+    for reason, names in stopped.items():
+        yield from _wrapped(f"{reason}: {', '.join(names)}")
+
+
+def _counts(counts: dict[str, Any], between: str = " ") -> str:
+    return ", ".join(f"{name}{between}{value}" for name, value in counts.items())
