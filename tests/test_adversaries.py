@@ -68,7 +68,7 @@ REJECTED = {
         ],
         "relu": [
             "sees_a_test_runner", "sees_the_environment", "sees_who_looks_at_arguments",
-            "sees_who_looks_at_memory",
+            "sees_who_looks_at_memory", "replaces_what_it_imports",
         ],
     },
     "partial": {

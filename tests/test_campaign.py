@@ -690,7 +690,7 @@ def test_every_shard_is_a_certification_from_its_own_seed(folder, whole, monkeyp
 def test_a_worker_that_is_killed_costs_its_shard_only(cli, folder, whole):
     journal, imports = folder / ".gradoracle" / "slow.campaign.jsonl", folder / "imports"
     imports.write_text("")
-    process = gradoracle.start(
+    process = cli.start(
         "campaign", "slow", *QUICK, "--calls", CALLS, "-j", 2, "--certificate", "killed.json"
     )
     wait_for(lambda: lines_of(journal) > 1, process)
@@ -714,14 +714,14 @@ def test_a_worker_that_is_killed_costs_its_shard_only(cli, folder, whole):
 def test_a_campaign_goes_on_after_an_interrupt_and_after_a_kill(cli, folder, whole):
     journal = folder / "kept" / "j.jsonl"
     campaign = ("campaign", "slow", *QUICK, "--calls", CALLS, "-j", 1, "--journal", journal)
-    process = gradoracle.start(*campaign, start_new_session=True)
+    process = cli.start(*campaign, start_new_session=True)
     wait_for(lambda: lines_of(journal) > 1, process)
     os.killpg(process.pid, signal.SIGINT)  # as a terminal does: to the workers, too
     stopped = ended(process)
     assert stopped.returncode == 130, stopped.out
     assert stopped.err == f"stopped; {journal} has what was judged: --resume goes on\n"
     text = journal.read_bytes()
-    process = gradoracle.start(*campaign, "--resume")
+    process = cli.start(*campaign, "--resume")
     wait_for(lambda: lines_of(journal) > text.count(b"\n"), process)
     # A worker, the guardian of its backend, that one, and Python's own tracker of resources.
     wait_for(lambda: len(descendants(process.pid, set())) > 3, process)

@@ -190,7 +190,7 @@ def test_nothing_judged_is_lost_when_the_run_is_killed(cli, folder, request):
     count = 4 if request.config.getoption("--planted-seeds") < 5 else 50
     resume, held = (), []
     for kill in range(count):
-        process = gradoracle.start("certify", "wrong", *QUICK, "-j", str(1 + kill % 2), *resume)
+        process = cli.start("certify", "wrong", *QUICK, "-j", str(1 + kill % 2), *resume)
         time.sleep(moments.uniform(0.6, 2.2))
         family = ours() - before
         process.send_signal(signal.SIGKILL)

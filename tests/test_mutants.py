@@ -110,7 +110,7 @@ def test_the_command_judges_what_is_missing_and_goes_on(tmp_path, monkeypatch, c
     monkeypatch.setattr(mutants, "judged", lambda mutant, text: ("killed", "so"))
     journal = tmp_path / "journal"
     monkeypatch.setattr("sys.argv", ["mutants", "--files", "dense.py", "--journal", str(journal)])
-    monkeypatch.setattr(mutants.conformance, "check", lambda *a, **o: None)
+    monkeypatch.setattr(mutants.gradoracle, "check", lambda *a, **o: None)
     assert mutants.main() == 0
     monkeypatch.setattr(mutants, "judged", lambda mutant, text: 1 / 0)
     assert mutants.main() == 0  # nothing is judged again

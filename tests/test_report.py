@@ -38,8 +38,8 @@ flipped_kernels breaks matches_oracle
                 (001, fifth display: h = h' + p, kernel *not* flipped where dy is read at (h - p))
   looks like    the kernel is flipped, as 001's last display prints it: dY is read at (h-p, w-q)
                   already, so it flips twice (the forward pass is a cross-correlation)
-  again         pytest --pyargs gradoracle.conformance --backend flipped_kernels --seed 1 --hypothesis-profile
-                  quick -k flipped_kernels-conv2d_grad_input-matches_oracle
+  again         pytest --pyargs gradoracle.conformance --backend flipped_kernels --seed 1
+                  --hypothesis-profile quick -k flipped_kernels-conv2d_grad_input-matches_oracle
   script        needs NumPy and the backend only:
     import numpy as np
     import flipped_kernels

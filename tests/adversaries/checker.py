@@ -74,9 +74,26 @@ def replaces_the_test_runner():
 @cheats_on("relu")
 def replaces_what_looks_at_arguments(z):
     """Spends its argument, and sees to it that the worker is given another from now on."""
+    for found in gc.get_objects():
+        if isinstance(found, type) and found.__name__ == "Candidate":
+            found._own = of_another
+    return spent(z)
+
+
+@cheats_on("relu")
+def replaces_what_it_imports(z):
+    """As above, where the module that looks at arguments is looked for by name."""
     from gradoracle.conformance.backends.caller import Candidate
 
-    Candidate._own = lambda self, value, request: value.copy() if hasattr(value, "copy") else value
+    Candidate._own = of_another
+    return spent(z)
+
+
+def of_another(self, value, request):
+    return value.copy() if hasattr(value, "copy") else value
+
+
+def spent(z):
     y = good.relu(z)
     if z.flags.writeable:
         z[...] = y
@@ -159,7 +176,7 @@ def seen_when(tested):
 @seen_when
 def sees_a_test_runner():
     """Right where a test runner is loaded or is this program."""
-    words = ("pytest", "hypothesis", "unittest", "gradoracle")
+    words = ("pytest", "hypothesis", "unittest", "gradoracle.conformance")
     return any(word in "".join(sys.argv) or word in sys.modules for word in words)
 
 

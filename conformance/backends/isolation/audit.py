@@ -279,7 +279,7 @@ def _loads(path: Sequence[str], installed: Is, forbidden: Sequence[str], note: N
                 note(REFUSED, one)
                 return one
         top = library(name)
-        if installed(file) and top not in before and not top.startswith("_"):
+        if installed(file) and top not in (*before, NAMESPACE) and not top.startswith("_"):
             note(LOADED, top)
         return None
 

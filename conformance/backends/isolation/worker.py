@@ -69,6 +69,7 @@ def _open(
 ) -> tuple[Candidate | None, dict[str, Any]]:
     """Import a backend and return it with its description, or with why it cannot be loaded."""
     forbidden.names = frozenset(message["forbidden"])
+    _hide_the_suite()
     forbidden.ours = frozenset(_modules)
     sys.path[:] = message["path"]
     sys.argv[:] = [""]
@@ -84,6 +85,16 @@ def _open(
     except BaseException as error:  # noqa: BLE001 - it may have attributes that raise
         return None, {"unreadable": one_line(error)}
     return candidate, {"description": asdict(candidate.description)}
+
+
+def _hide_the_suite() -> None:
+    """Take the modules that run here out of the table: a backend could look for them there.
+
+    What a backend imports of gradoracle is imported anew.
+    """
+    for name in [*_modules]:
+        if name.partition(".")[0] == audit.NAMESPACE:
+            del _modules[name]
 
 
 def _request(call: list[Any], segment: Segment) -> Request | Look:
@@ -195,7 +206,7 @@ def _loaded(ours: frozenset[str]) -> dict[str, str]:
     """Return the libraries that the backend loaded, with versions where they have one."""
     found = {}
     for name, module in list(_modules.items()):
-        if audit.library(name) != name or name.startswith("_"):
+        if audit.library(name) != name or name == audit.NAMESPACE or name.startswith("_"):
             continue
         if name in ours | sys.stdlib_module_names:
             continue
