@@ -13,10 +13,11 @@ import pytest
 
 import gradoracle
 from gradoracle.conformance.backends.backend import FUNCTIONS
-from gradoracle.conformance.reports.certificate import FoundMismatch
+from gradoracle.conformance.checking.check_run import Examination
 from gradoracle.implementations import im2col
 from tests.planted import CONTROLS, FAULTS, GAPS
 from tests.planted.fault import family
+from tests.planted.killers import is_killed, no_report
 
 pytestmark = pytest.mark.slow
 
@@ -71,33 +72,27 @@ def test_every_function_has_faults_and_every_operator_controls():
 
 @pytest.fixture
 def verdicts_only(monkeypatch):
-    """Let no report be written: to make the counterexamples small takes most of the time."""
-
-    def reported(exam, *, unsteady):
-        del unsteady
-        return FoundMismatch("", "", exam.broken[1].headline, "")
-
-    monkeypatch.setattr("gradoracle.conformance.checking.check_run.Examination.reported", reported)
-
-
-def is_caught(fault, seed):
-    """Whether there is a mismatch at the default number of examples: alone, or else in company."""
-    for backend in (fault.alone(), fault.backend()):
-        certificate = gradoracle.check(
-            backend, operators=[family(fault.function)[0]], seed=seed, stop_at_first_mismatch=True
-        )
-        if certificate.mismatches:
-            return True
-    return False
+    monkeypatch.setattr(Examination, "reported", no_report)
 
 
 @pytest.mark.usefixtures("verdicts_only")
 def test_fault_is_caught_at_the_default_number_of_examples(planted):
     name, seed = planted
-    assert is_caught(FAULTS[name], seed)
+    assert is_killed(name, seed)
 
 
-@pytest.mark.parametrize("name", sorted(FAULTS)[::40])
+@pytest.mark.usefixtures("verdicts_only")
+def test_a_wrong_killer_costs_time_only(monkeypatch):
+    name = "relu_leaks"
+    for known in (["alone", "relu_grad", "linear"], ["alone", "relu", "matches_torch"], None):
+        monkeypatch.setattr("tests.planted.killers.KILLERS", {name: known} if known else {})
+        assert is_killed(name, 1)
+    monkeypatch.setitem(FAULTS, name, FAULTS[name]._replace(make=lambda: im2col.relu))
+    monkeypatch.setattr("tests.planted.killers.KILLERS", {name: ["alone", "relu", "linear"]})
+    assert not is_killed(name, 1)
+
+
+@pytest.mark.parametrize("name", sorted(FAULTS)[7::40])
 def test_report_is_written_whatever_the_fault(name):
     fault = FAULTS[name]
     certificate = gradoracle.check(fault.alone(), seed=6, stop_at_first_mismatch=True)

@@ -263,3 +263,11 @@ def test_the_script_of_an_object_that_cannot_be_imported_asks_for_it():
     from gradoracle.implementations import im2col
 
     assert wrap(im2col, "by another name").path == "gradoracle.implementations.im2col"
+
+
+def test_a_file_loads_nothing_of_the_suite(tmp_path):
+    file = tmp_path / "mine.py"
+    file.write_text("import numpy as np\n\ndef relu(z):\n    return np.maximum(z, 0)\n")
+    backend = load(str(file))
+    assert [*backend.asked.kept()["modules"]] == ["mine"]
+    backend.asked.close()

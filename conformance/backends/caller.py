@@ -50,6 +50,7 @@ _asarray, _copy, _from_dlpack, _shares_memory = (
 )  # fmt: skip
 _laid, _one_each = laid, one_each
 _errstate, _ndarray, _generic = np.errstate, np.ndarray, np.generic
+_itself = sys.modules[__name__]  # a worker takes it out of the table of modules
 
 
 @dataclass(slots=True)
@@ -142,7 +143,7 @@ def imported(path: str) -> Any:
     """
     importable, bang, file = path.partition("!")
     module, _, attribute = importable.partition(":")
-    source: Any = importlib.import_module(module)
+    source: Any = _itself if module == __name__ else importlib.import_module(module)
     for part in filter(None, attribute.split(".")):
         source = getattr(source, part)
     return source(file) if bang else source

@@ -12,9 +12,10 @@ from pathlib import Path
 
 import gradoracle
 from gradoracle.conformance.backends.registry import wrap
-from gradoracle.conformance.checking.check_run import examine
+from gradoracle.conformance.checking.check_run import Examination, examine
 from gradoracle.conformance.checking.checks import checks
 from gradoracle.conformance.drawing.profiles import PROFILES
+from gradoracle.conformance.reports.certificate import FoundMismatch
 from tests.planted import FAULTS
 from tests.planted.fault import family
 
@@ -57,7 +58,14 @@ def killer(name, seed):
 
 
 def _first(name):
+    Examination.reported = no_report
     return killer(name, 1)
+
+
+def no_report(exam, *, unsteady):
+    """Return a mismatch without its report: to make calls small takes most of the time."""
+    del unsteady
+    return FoundMismatch("", "", exam.broken[1].headline, "")
 
 
 def main():
