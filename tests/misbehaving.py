@@ -404,7 +404,12 @@ def _forges(*places, grow=0):
     """Make a backend whose process says that its answer lies at these places."""
 
     def relu(z):
-        worker = sys.modules["gradoracle.conformance.backends.isolation.worker"]
+        import gc
+        from types import ModuleType
+
+        name = "gradoracle.conformance.backends.isolation.worker"
+        held = (one for one in gc.get_objects() if isinstance(one, ModuleType))
+        worker = next(one for one in held if one.__name__ == name)
         worker._written = lambda reply, segment: {"kind": "answer", "arrays": [*places]}
         for link in Path("/proc/self/fd").iterdir() if grow else ():
             with suppress(OSError):

@@ -117,6 +117,7 @@ def acts_of(tmp_path, monkeypatch):
         one.close()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("text", TOLD)
 def test_an_act_is_told(acts_of, text):
     told = acts_of(text)

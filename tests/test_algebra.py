@@ -239,6 +239,7 @@ def sums(formula, data):
 DATA = {"normal": (0, 1.0), "wide": (8, 1.0), "subnormal": (3, 2.0**-70)}
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("numbers", DATA)
 @pytest.mark.parametrize("dtype", [np.float32, np.float64])
 @pytest.mark.parametrize("formula", MULTILINEAR, **NAMED)

@@ -239,6 +239,7 @@ def test_where_nan_is_right_it_is_what_is_wanted():
     assert "want 0.0 (" not in outcome.reason
 
 
+@pytest.mark.slow
 def test_the_certificate_says_what_was_declined():
     def guarded(name):
         def function(*arrays, **options):

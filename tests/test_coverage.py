@@ -118,6 +118,7 @@ def test_the_file_keeps_no_other_rows():
     assert set(KEPT) == keys
 
 
+@pytest.mark.slow
 def test_the_file_is_what_the_command_writes(monkeypatch):
     small = [OPERATOR[name] for name in ("relu", "batch_mean", "cross_entropy")]
     monkeypatch.setattr("gradoracle.conformance.operators.OPERATORS", small)
@@ -227,6 +228,7 @@ def test_all_combinations_of_four_classes_are_in_the_calls_of_a_run():
     assert possible > 34_325
 
 
+@pytest.mark.slow
 def test_what_is_declined_is_no_combination_met():
     def does(x, weight, bias=None, **o):
         if o["groups"] > 1:

@@ -136,6 +136,7 @@ def test_every_tile_and_split_gives_the_formulas_bits(machine, tile):
         check(implicit(machine, Plan(tile, i % 3 + 1)), random_conv(rng), rng)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("tile", TILES, ids=lambda tile: "x".join(map(str, tile)))
 def test_no_access_is_out_of_place(machine, tile):
     rng = np.random.default_rng(tile)

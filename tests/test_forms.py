@@ -23,6 +23,7 @@ def cases(forms_of):
 CASES = cases(FORMS)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("formula", "form"), cases(conv2d_forms.FORMS))
 def test_form_agrees_on_every_small_geometry(formula, form):
     count = 0
@@ -35,6 +36,7 @@ def test_form_agrees_on_every_small_geometry(formula, form):
     assert count == 42**2 + 237
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("formula", "form"), CASES)
 def test_form_agrees_on_random_geometries(formula, form):
     for drawn in CALLS[formula](60, seed=7):

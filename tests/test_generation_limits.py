@@ -539,6 +539,7 @@ def missed(stated, geometries):
     }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("size", SIZES)
 @pytest.mark.parametrize("name", BY_NAME)
 def test_everything_forced_is_drawn_as_often_as_stated(name, size):

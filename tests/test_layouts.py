@@ -157,6 +157,7 @@ def checked(backend):
     return gradoracle.check(backend, operators=["conv2d"], examples=60, seed=1)
 
 
+@pytest.mark.slow
 def test_arrays_of_its_own_kind_are_laid_so_too():
     assert not checked(own_kind()).mismatches
     (found,) = checked(own_kind(conv2d=reads_the_weight_as_it_lies)).mismatches

@@ -257,6 +257,7 @@ def looks_like(backend, function):
     raise AssertionError(f"{function} is not found to be wrong")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", HAND_WRITTEN)
 def test_hand_written_backend_is_explained(name):
     function, wrong, sentence = HAND_WRITTEN[name]

@@ -109,6 +109,7 @@ def outcomes(monkeypatch, **functions):
     return found
 
 
+@pytest.mark.slow
 def test_a_right_backend_of_a_new_operator_passes_everything(monkeypatch):
     pytest.importorskip("torch")
     found = outcomes(monkeypatch, softplus=right_forward, softplus_grad=right_gradient)
@@ -124,6 +125,7 @@ def test_a_right_backend_of_a_new_operator_passes_everything(monkeypatch):
     assert not any(name in ("linear", "forms_agree", "network_backward") for _, name in found)
 
 
+@pytest.mark.slow
 def test_a_wrong_gradient_of_a_new_operator_is_told_with_its_formula(monkeypatch):
     pytest.importorskip("torch")
     found = outcomes(

@@ -99,6 +99,7 @@ def exact_slope(forward, c, argument, at, step):
     return np.sum(c["grad_output"] * rise) / step
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("formula", [f for f in GRADIENTS if f not in ELEMENTARY], **NAMED)
 def test_gradients_are_exact_differences_of_the_forward_loops(formula):
     """Without dual numbers: away from ties and kinks everything is affine in a small step."""
@@ -240,6 +241,7 @@ COMPILABLE = [
 MIXED = [oracle.avg_pool2d, oracle.avg_pool2d_grad_input, oracle.batch_mean, oracle.sgd_step]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("dtype", [np.float32, np.float64])
 @pytest.mark.parametrize("formula", COMPILABLE, **NAMED)
 def test_compiled_loops_give_the_interpreted_bits(formula, dtype, monkeypatch):

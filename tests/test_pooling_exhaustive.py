@@ -231,6 +231,7 @@ def test_max_pooling_on_every_small_geometry(along, torch):
     assert min(ties, overlaps) > 300
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("include", [True, False], ids=["padding counts", "padding does not"])
 @pytest.mark.parametrize("along", ALONG)
 def test_average_pooling_on_every_small_geometry(along, include, torch):
@@ -318,6 +319,7 @@ FORMULAS = (
 )
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("along", ALONG)
 def test_transposed_convolution_on_every_small_geometry(along, torch):
     random = np.random.default_rng(63)

@@ -66,6 +66,7 @@ def test_rows_of_one_class_and_of_two_are_among_them():
     }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("examples", [2, 25])
 def test_every_check_meets_them_whatever_the_profile(examples):
     met = Counter()
