@@ -55,7 +55,7 @@ def bench(
     """Time a backend on layers of real networks, in turns with PyTorch, and judge the answers.
 
     With `--beside` it is another backend's turn: one of yours, or PyTorch on tensors whose channels
-    lie together, implementations.torch_reference.channels_last.
+    lie together, gradoracle.implementations.torch_reference.channels_last.
 
     `gradoracle bench im2col --networks ResNet-50 --images 1 --save` keeps a run, and with
     `--compare` the next one tells what is slower, faster or the same but for noise.  Exit code 0;
