@@ -133,7 +133,7 @@ def output(function: str, place: int) -> Callable[[F], F]:
     return declare
 
 
-def along(axes: Axes, *formulas: Formula) -> None:
+def declare_axes(axes: Axes, *formulas: Formula) -> None:
     """Declare the axes of the arguments of an operator's formulas, the forward one first."""
     _AXES.update(dict.fromkeys(formulas, axes))
 

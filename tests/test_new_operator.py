@@ -16,7 +16,7 @@ from gradoracle.conformance.operators.record import Arguments, Operator, Styles
 from gradoracle.conformance.properties import PROPERTIES
 from gradoracle.oracle.axes import Axes
 from gradoracle.oracle.compiled_loops import run
-from gradoracle.oracle.declaration import along, composed
+from gradoracle.oracle.declaration import composed, declare_axes
 from gradoracle.oracle.numbers.elementary import exp, log
 
 
@@ -70,7 +70,7 @@ def arguments(sizes):
     return Arguments({"z": shape, "grad_output": shape}, {})
 
 
-along(Axes("z: n *; grad_output: n *"), softplus, softplus_grad)
+declare_axes(Axes("z: n *; grad_output: n *"), softplus, softplus_grad)
 SOFTPLUS = Operator(
     formula=softplus,
     gradients={softplus_grad: "z"},

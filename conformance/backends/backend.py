@@ -264,7 +264,8 @@ def _has_no_memory(reply: Reply, call: Call) -> bool:
     What takes memory that grows with the square of an axis, as a Jacobian does, is no wrong answer.
     """
     ran_out = reply.over == "memory" or (reply.kind == "raised" and NO_MEMORY.search(reply.text))
-    return bool(ran_out) and max(np.size(v) for v in call.values() if is_data(v)) > LARGE
+    sizes = (np.size(value) for value in call.values() if is_data(value))
+    return bool(ran_out) and max(sizes, default=0) > LARGE
 
 
 def gradients_by(result: Formula) -> tuple[list[str], list[str]]:

@@ -77,7 +77,7 @@ What every backend promises:
   or dilation of 0, negative padding, shapes that do not fit each other) raise an exception, at
   the latest when the result is read;
 - what it cannot do raises NotImplementedError: it is counted as declined, never as passed; so is a
-  call with an array of more than 8192 elements for which it has not the memory.
+  call with an array of more than 8192 elements for which it runs out of memory.
 
 A backend with arrays of its own adds `from_numpy(array)` and `to_numpy(array)`, which reads results
 and what `from_numpy` made.  That is viewed (sliced, permuted), where arrays of that kind can be, so

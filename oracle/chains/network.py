@@ -15,7 +15,7 @@ import numpy as np
 
 from gradoracle import oracle
 from gradoracle.oracle.axes import Axes
-from gradoracle.oracle.declaration import Call, Formula, along, chained, evaluate
+from gradoracle.oracle.declaration import Call, Formula, chained, declare_axes, evaluate
 from gradoracle.oracle.formulas.max_pool2d import max_pool2d_indices, max_pool2d_values
 from gradoracle.oracle.shapes import Array
 
@@ -159,4 +159,4 @@ def network_backward(
     return np.concatenate(moved)
 
 
-along(Axes("x: n c (h w); target: n"), network_backward)
+declare_axes(Axes("x: n c (h w); target: n"), network_backward)

@@ -14,7 +14,7 @@ import numpy as np
 
 from gradoracle.oracle.axes import Axes
 from gradoracle.oracle.compiled_loops import run
-from gradoracle.oracle.declaration import along, composed, selection
+from gradoracle.oracle.declaration import composed, declare_axes, selection
 from gradoracle.oracle.numbers.elementary import either, exp
 from gradoracle.oracle.numbers.elementary import tanh as tanh_of
 from gradoracle.oracle.shapes import Array, check_shape
@@ -197,7 +197,7 @@ def _loop(result: Array, function: Callable[..., Any], *arrays: Array) -> None:
         result[at] = function(*(a[at] for a in arrays))
 
 
-along(
+declare_axes(
     Axes("z: n *; grad_output: n *"),
     relu, relu_grad, leaky_relu, leaky_relu_grad, sigmoid, sigmoid_grad, tanh, tanh_grad,
 )  # fmt: skip

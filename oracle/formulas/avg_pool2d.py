@@ -15,7 +15,7 @@ import numpy as np
 
 from gradoracle.oracle.axes import Axes
 from gradoracle.oracle.compiled_loops import run
-from gradoracle.oracle.declaration import Call, Division, along, multilinear
+from gradoracle.oracle.declaration import Call, Division, declare_axes, multilinear
 from gradoracle.oracle.shapes import Array, Pair, Shape, check_shape, pool_shape
 
 
@@ -201,7 +201,7 @@ def _avg_pool2d_grad_input(
                     dx[n, c, h, w] = total
 
 
-along(
+declare_axes(
     Axes(
         "x: n c (h w); grad_output: n c (i j)",
         {"n": "images", "c": "channels"},

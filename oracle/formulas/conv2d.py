@@ -18,7 +18,7 @@ import numpy as np
 
 from gradoracle.oracle.axes import Axes
 from gradoracle.oracle.compiled_loops import run
-from gradoracle.oracle.declaration import along, multilinear
+from gradoracle.oracle.declaration import declare_axes, multilinear
 from gradoracle.oracle.shapes import Array, Pair, Shape, check_shape, conv2d_shapes
 
 
@@ -255,7 +255,7 @@ def _conv2d_grad_bias(db: Array, dy: Array) -> None:
         db[m] = total
 
 
-along(
+declare_axes(
     Axes(
         "x: n c (h w); weight: m c/g (p q); bias?: m; grad_output: n m (i j)",
         {"n": "images", "m": "filters", "c": "channels"},

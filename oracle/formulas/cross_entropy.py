@@ -12,7 +12,7 @@ import numpy as np
 
 from gradoracle.oracle.axes import Axes
 from gradoracle.oracle.compiled_loops import run
-from gradoracle.oracle.declaration import Call, along, composed
+from gradoracle.oracle.declaration import Call, composed, declare_axes
 from gradoracle.oracle.formulas.softmax import probabilities
 from gradoracle.oracle.numbers.elementary import (
     count,
@@ -135,4 +135,4 @@ def _check(logits: Array, target: Array, reduction: str) -> None:
         raise ValueError("the mean over an empty batch is undefined; use reduction='sum'")
 
 
-along(Axes("logits: n c; target: n"), cross_entropy, cross_entropy_grad)
+declare_axes(Axes("logits: n c; target: n"), cross_entropy, cross_entropy_grad)

@@ -10,7 +10,7 @@ import numpy as np
 
 from gradoracle.oracle.axes import Axes
 from gradoracle.oracle.compiled_loops import run
-from gradoracle.oracle.declaration import along, multilinear
+from gradoracle.oracle.declaration import declare_axes, multilinear
 from gradoracle.oracle.shapes import Array, check_shape
 
 
@@ -136,7 +136,7 @@ def _check_matrix(name: str, array: Array, axes: str) -> None:
         raise ValueError(f"{name} {axes} must have at least one column, got {[*array.shape]}")
 
 
-along(
+declare_axes(
     Axes(
         "x: n k; weight: m k; bias?: m; grad_output: n m",
         {"n": "images", "m": "outputs", "k": "inputs"},

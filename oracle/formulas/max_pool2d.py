@@ -15,7 +15,7 @@ import numpy as np
 
 from gradoracle.oracle.axes import Axes
 from gradoracle.oracle.compiled_loops import run
-from gradoracle.oracle.declaration import along, multilinear, output, selection
+from gradoracle.oracle.declaration import declare_axes, multilinear, output, selection
 from gradoracle.oracle.shapes import Array, Pair, Shape, check_shape, pool_shape
 
 
@@ -222,7 +222,7 @@ def max_pool2d_vjp(
     return run(_max_pool2d_grad_input, dx, grad_output, places, products=grad_output.size * 4)
 
 
-along(
+declare_axes(
     Axes(
         "x: n c (h w); indices: n c (i j); grad_output: n c (i j)",
         {"n": "images", "c": "channels"},

@@ -13,7 +13,7 @@ import numpy as np
 
 from gradoracle.oracle.axes import Axes
 from gradoracle.oracle.compiled_loops import run
-from gradoracle.oracle.declaration import along, composed
+from gradoracle.oracle.declaration import composed, declare_axes
 from gradoracle.oracle.numbers.elementary import each, either, exp, largest, log, total
 from gradoracle.oracle.shapes import Array, check_integer, check_shape
 
@@ -98,4 +98,4 @@ def _loop(result: Array, row: Any, *lines: Array) -> None:
         result[at] = row(*(line[at].tolist() for line in lines))
 
 
-along(Axes("z: n *; grad_output: n *"), softmax, softmax_grad)
+declare_axes(Axes("z: n *; grad_output: n *"), softmax, softmax_grad)

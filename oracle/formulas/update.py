@@ -4,7 +4,7 @@ import numpy as np
 
 from gradoracle.oracle.axes import Axes
 from gradoracle.oracle.compiled_loops import run
-from gradoracle.oracle.declaration import Call, Division, along, multilinear
+from gradoracle.oracle.declaration import Call, Division, declare_axes, multilinear
 from gradoracle.oracle.shapes import Array, check_shape
 
 
@@ -69,5 +69,5 @@ def _sgd_step(stepped: Array, parameter: Array, gradient: Array, learning_rate: 
         stepped[at] = parameter[at] - learning_rate * gradient[at]
 
 
-along(Axes("gradient_per_image: b *"), batch_mean)
-along(Axes("parameter: *; gradient: *"), sgd_step)
+declare_axes(Axes("gradient_per_image: b *"), batch_mean)
+declare_axes(Axes("parameter: *; gradient: *"), sgd_step)
