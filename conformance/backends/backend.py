@@ -55,7 +55,7 @@ WRONG: dict[Kind, str] = {
     "crashed": "{function}: {text}",
 }
 
-NO_MEMORY = re.compile(
+OUT_OF_MEMORY = re.compile(
     r"\w*(MemoryError|OutOfMemory)|can't allocate memory|out of memory|RESOURCE_EXHAUSTED"
 )
 
@@ -263,7 +263,9 @@ def _has_no_memory(reply: Reply, call: Call) -> bool:
 
     What takes memory that grows with the square of an axis, as a Jacobian does, is no wrong answer.
     """
-    ran_out = reply.over == "memory" or (reply.kind == "raised" and NO_MEMORY.search(reply.text))
+    ran_out = reply.over == "memory" or (
+        reply.kind == "raised" and OUT_OF_MEMORY.search(reply.text)
+    )
     sizes = (np.size(value) for value in call.values() if is_data(value))
     return bool(ran_out) and max(sizes, default=0) > LARGE
 
