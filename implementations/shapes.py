@@ -4,21 +4,31 @@ The arrays may be NumPy's or any library's with its interface.  Each of these ra
 naming the value, where the arguments fit nothing.
 """
 
-from typing import Any, TypeAlias
+from collections.abc import Callable
+from math import prod
+from typing import Any, TypeAlias, TypeVar
 
 import numpy as np
 
 Array: TypeAlias = Any
 Pair: TypeAlias = tuple[int, int]
+Sides: TypeAlias = tuple[int, ...]  # one number per spatial axis
 Shape: TypeAlias = tuple[int, ...]
+F = TypeVar("F", bound=Callable[..., Any])
 
 
-def conv2d_shape(
-    x_shape: Shape, weight_shape: Shape, stride: Pair, padding: Pair, dilation: Pair, groups: int
+def conv_shape(
+    rank: int,
+    x_shape: Shape,
+    weight_shape: Shape,
+    stride: Sides,
+    padding: Sides,
+    dilation: Sides,
+    groups: int,
 ) -> Shape:
-    """Return y's shape [N, M, OH, OW] of a convolution."""
-    if len(x_shape) != 4 or len(weight_shape) != 4:
-        raise ValueError(f"x {x_shape} and weight {weight_shape} must have four axes each")
+    """Return y's shape [N, M, *windows] of a convolution of `rank` spatial axes."""
+    if len(x_shape) != rank + 2 or len(weight_shape) != rank + 2:
+        raise ValueError(f"x {x_shape} and weight {weight_shape} must have {rank + 2} axes each")
     if min(stride) < 1 or min(dilation) < 1 or min(padding) < 0:
         raise ValueError(
             f"stride {stride} and dilation {dilation} must be at least 1, padding {padding} at "
@@ -40,18 +50,19 @@ def conv2d_shape(
     return (images, filters, *sides)
 
 
-def conv_transpose2d_shape(
+def conv_transpose_shape(
+    rank: int,
     x_shape: Shape,
     weight_shape: Shape,
-    stride: Pair,
-    padding: Pair,
-    output_padding: Pair,
-    dilation: Pair,
+    stride: Sides,
+    padding: Sides,
+    output_padding: Sides,
+    dilation: Sides,
     groups: int,
 ) -> Shape:
-    """Return y's shape [N, M, OH, OW] of a transposed convolution."""
-    if len(x_shape) != 4 or len(weight_shape) != 4:
-        raise ValueError(f"x {x_shape} and weight {weight_shape} must have four axes each")
+    """Return y's shape [N, M, *pixels] of a transposed convolution of `rank` spatial axes."""
+    if len(x_shape) != rank + 2 or len(weight_shape) != rank + 2:
+        raise ValueError(f"x {x_shape} and weight {weight_shape} must have {rank + 2} axes each")
     if min(*stride, *dilation) < 1 or min(*padding, *output_padding) < 0:
         raise ValueError(
             f"stride {stride} and dilation {dilation} must be at least 1, padding {padding} and "
@@ -75,18 +86,19 @@ def conv_transpose2d_shape(
     return (x_shape[0], weight_shape[1] * groups, *sides)
 
 
-def pool2d_windows(
+def pool_windows(
+    rank: int,
     x_shape: Shape,
-    kernel_size: Pair,
-    stride: Pair,
-    padding: Pair,
-    dilation: Pair,
+    kernel_size: Sides,
+    stride: Sides,
+    padding: Sides,
+    dilation: Sides,
     *,
     ceil_mode: bool,
-) -> Pair:
-    """Return how many windows of a pooling there are down and across."""
-    if len(x_shape) != 4 or min(x_shape[1:]) < 1 or x_shape[0] < 0:
-        raise ValueError(f"x {x_shape} must have four axes, the last three of at least 1")
+) -> Sides:
+    """Return how many windows of a pooling there are along each of `rank` spatial axes."""
+    if len(x_shape) != rank + 2 or min(x_shape[1:]) < 1 or x_shape[0] < 0:
+        raise ValueError(f"x {x_shape} must have {rank + 2} axes, all but the first at least 1")
     if min(*kernel_size, *stride, *dilation) < 1 or min(padding) < 0:
         raise ValueError(
             f"kernel_size {kernel_size}, stride {stride} and dilation {dilation} must be at least "
@@ -110,7 +122,7 @@ def pool2d_windows(
         ):
             raise ValueError(f"{count} windows of {span} pixels on {size}: one holds no pixel")
         counts.append(count)
-    return counts[0], counts[1]
+    return tuple(counts)
 
 
 def check_bias(bias: Array | None, count: int, what: str) -> None:
@@ -125,10 +137,10 @@ def check_grad_output(grad_output: Array, shape: Shape) -> None:
         raise ValueError(f"grad_output has shape {grad_output.shape}, but the output has {shape}")
 
 
-def check_channels(grad_output: Array) -> None:
-    """Check that dy has the axes [N, M, OH, OW]."""
-    if grad_output.ndim != 4:
-        raise ValueError(f"grad_output must have axes [N, M, OH, OW], got {grad_output.shape}")
+def check_channels(rank: int, grad_output: Array) -> None:
+    """Check that dy has the axes [N, M, *windows]."""
+    if grad_output.ndim != rank + 2:
+        raise ValueError(f"grad_output must have {rank + 2} axes, got {grad_output.shape}")
 
 
 def check_same_shape(grad_output: Array, z: Array) -> None:
@@ -137,18 +149,19 @@ def check_same_shape(grad_output: Array, z: Array) -> None:
         raise ValueError(f"grad_output has shape {grad_output.shape}, but z has {z.shape}")
 
 
-def check_indices(grad_output: Array, indices: Array, input_shape: Shape) -> None:
-    """Check dy [N, C, OH, OW] and where it goes in planes of dx [N, C, H, W]."""
-    if len(input_shape) != 4 or grad_output.ndim != 4 or min(input_shape[1:]) < 1:
+def check_indices(rank: int, grad_output: Array, indices: Array, input_shape: Shape) -> None:
+    """Check dy [N, C, *windows] and where it goes in planes of dx [N, C, *pixels]."""
+    axes = rank + 2
+    if len(input_shape) != axes or grad_output.ndim != axes or min(input_shape[1:]) < 1:
         raise ValueError(
-            f"grad_output {grad_output.shape} and dx {input_shape} must have four axes"
+            f"grad_output {grad_output.shape} and dx {input_shape} must have {axes} axes"
         )
     if grad_output.shape != indices.shape or grad_output.shape[:2] != tuple(input_shape[:2]):
         raise ValueError(
             f"grad_output {grad_output.shape}, indices {indices.shape} and input_shape "
             f"{input_shape} do not fit"
         )
-    plane = input_shape[2] * input_shape[3]
+    plane = prod(input_shape[2:])
     if indices.size and not (indices.min() >= 0 and indices.max() < plane):
         raise ValueError(f"indices must lie in the plane of {plane} pixels")
 
@@ -201,3 +214,13 @@ def check_axes(count: int, **arrays: Array) -> None:
     for name, array in arrays.items():
         if array.ndim != count:
             raise ValueError(f"{name} must have {count} axes, got shape {array.shape}")
+
+
+def named(name: str) -> Callable[[F], F]:
+    """Give a function that a factory makes the protocol's name."""
+
+    def name_it(function: F) -> F:
+        function.__name__ = function.__qualname__ = name
+        return function
+
+    return name_it

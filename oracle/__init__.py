@@ -14,18 +14,41 @@ from gradoracle.oracle.formulas.activations import (
     tanh,
     tanh_grad,
 )
-from gradoracle.oracle.formulas.avg_pool2d import avg_pool2d, avg_pool2d_grad_input
-from gradoracle.oracle.formulas.conv2d import (
-    conv2d,
-    conv2d_grad_bias,
-    conv2d_grad_input,
-    conv2d_grad_weight,
+from gradoracle.oracle.formulas.avg_pool import (
+    avg_pool1d,
+    avg_pool1d_grad_input,
+    avg_pool2d,
+    avg_pool2d_grad_input,
+    avg_pool3d,
+    avg_pool3d_grad_input,
 )
-from gradoracle.oracle.formulas.conv_transpose2d import (
+from gradoracle.oracle.formulas.conv_transpose import (
+    conv_transpose1d,
+    conv_transpose1d_grad_bias,
+    conv_transpose1d_grad_input,
+    conv_transpose1d_grad_weight,
     conv_transpose2d,
     conv_transpose2d_grad_bias,
     conv_transpose2d_grad_input,
     conv_transpose2d_grad_weight,
+    conv_transpose3d,
+    conv_transpose3d_grad_bias,
+    conv_transpose3d_grad_input,
+    conv_transpose3d_grad_weight,
+)
+from gradoracle.oracle.formulas.convolution import (
+    conv1d,
+    conv1d_grad_bias,
+    conv1d_grad_input,
+    conv1d_grad_weight,
+    conv2d,
+    conv2d_grad_bias,
+    conv2d_grad_input,
+    conv2d_grad_weight,
+    conv3d,
+    conv3d_grad_bias,
+    conv3d_grad_input,
+    conv3d_grad_weight,
 )
 from gradoracle.oracle.formulas.cross_entropy import cross_entropy, cross_entropy_grad
 from gradoracle.oracle.formulas.linear import (
@@ -34,22 +57,52 @@ from gradoracle.oracle.formulas.linear import (
     linear_grad_input,
     linear_grad_weight,
 )
-from gradoracle.oracle.formulas.max_pool2d import max_pool2d, max_pool2d_grad_input, max_pool2d_vjp
+from gradoracle.oracle.formulas.max_pool import (
+    max_pool1d,
+    max_pool1d_grad_input,
+    max_pool1d_vjp,
+    max_pool2d,
+    max_pool2d_grad_input,
+    max_pool2d_vjp,
+    max_pool3d,
+    max_pool3d_grad_input,
+    max_pool3d_vjp,
+)
 from gradoracle.oracle.formulas.softmax import softmax, softmax_grad
 from gradoracle.oracle.formulas.update import batch_mean, sgd_step
 
 __all__ = [
+    "avg_pool1d",
+    "avg_pool1d_grad_input",
     "avg_pool2d",
     "avg_pool2d_grad_input",
+    "avg_pool3d",
+    "avg_pool3d_grad_input",
     "batch_mean",
+    "conv1d",
+    "conv1d_grad_bias",
+    "conv1d_grad_input",
+    "conv1d_grad_weight",
     "conv2d",
     "conv2d_grad_bias",
     "conv2d_grad_input",
     "conv2d_grad_weight",
+    "conv3d",
+    "conv3d_grad_bias",
+    "conv3d_grad_input",
+    "conv3d_grad_weight",
+    "conv_transpose1d",
+    "conv_transpose1d_grad_bias",
+    "conv_transpose1d_grad_input",
+    "conv_transpose1d_grad_weight",
     "conv_transpose2d",
     "conv_transpose2d_grad_bias",
     "conv_transpose2d_grad_input",
     "conv_transpose2d_grad_weight",
+    "conv_transpose3d",
+    "conv_transpose3d_grad_bias",
+    "conv_transpose3d_grad_input",
+    "conv_transpose3d_grad_weight",
     "cross_entropy",
     "cross_entropy_grad",
     "leaky_relu",
@@ -58,9 +111,15 @@ __all__ = [
     "linear_grad_bias",
     "linear_grad_input",
     "linear_grad_weight",
+    "max_pool1d",
+    "max_pool1d_grad_input",
+    "max_pool1d_vjp",
     "max_pool2d",
     "max_pool2d_grad_input",
     "max_pool2d_vjp",
+    "max_pool3d",
+    "max_pool3d_grad_input",
+    "max_pool3d_vjp",
     "relu",
     "relu_grad",
     "sgd_step",

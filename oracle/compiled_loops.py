@@ -16,6 +16,7 @@ from typing import Any
 import numpy as np
 
 from gradoracle.oracle.shapes import Array
+from gradoracle.oracle.windows import Table
 
 Loops = Callable[..., None]
 
@@ -63,7 +64,7 @@ def run(loops: Loops, out: Array, *arguments: Any, products: int, mixed: bool = 
             fast(out, *(_contiguous(a) for a in arguments))
             return out
     start = perf_counter()
-    loops(out, *arguments)
+    loops(out, *(a.rows if isinstance(a, Table) else a for a in arguments))
     _spent += perf_counter() - start
     return out
 
@@ -88,4 +89,6 @@ def _numbers(out: Array) -> tuple[Array, ...]:
 
 
 def _contiguous(argument: Any) -> Any:
+    if isinstance(argument, Table):
+        return argument.array
     return np.ascontiguousarray(argument) if isinstance(argument, np.ndarray) else argument

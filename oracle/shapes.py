@@ -1,10 +1,11 @@
 """Shapes of a convolution, and the errors for geometries that have none.
 
-Every pair is (height, width).  Sizes follow the documents: an image side of H pixels under P
-pixels of padding on each end, a kernel side of K taps D pixels apart, moved S pixels at a time.
+Every option is one number per spatial axis, such as (height, width).  Sizes follow the documents:
+an image side of H pixels under P pixels of padding on each end, a kernel side of K taps D pixels
+apart, moved S pixels at a time.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from operator import ge, index
 from typing import Any, NamedTuple, TypeAlias
 
@@ -12,17 +13,26 @@ import numpy.typing as npt
 
 Array: TypeAlias = npt.NDArray[Any]
 Pair: TypeAlias = tuple[int, int]
+Sides: TypeAlias = tuple[int, ...]  # one number per spatial axis
 Shape: TypeAlias = tuple[int, ...]
 
-SIDES = ("height", "width")
+# The spatial axes by their number, in words and in letters.
+SIDES: Mapping[int, tuple[str, ...]] = {
+    1: ("width",),
+    2: ("height", "width"),
+    3: ("depth", "height", "width"),
+}
+SPACE: Mapping[int, tuple[str, ...]] = {1: ("W",), 2: ("H", "W"), 3: ("T", "H", "W")}
 
 
-class Conv2dShapes(NamedTuple):
+class ConvShapes(NamedTuple):
     """The shapes of a legal convolution: x, weight, and y (which dy shares)."""
 
-    x: Shape  # [N, C, H, W]
-    weight: Shape  # [M, C/groups, KH, KW]
-    y: Shape  # [N, M, OH, OW]
+    x: Shape  # [N, C, *pixels]
+    weight: Shape  # [M, C/groups, *taps]
+    y: Shape  # [N, M, *windows]
+    # Pixels, taps, windows, stride, padding and dilation: how windows meet an image.
+    meeting: tuple[Shape, Shape, Shape, Sides, Sides, Sides]
 
 
 def extent(kernel: int, dilation: int) -> int:
@@ -36,15 +46,15 @@ def remainder(size: int, kernel: int, stride: int, padding: int, dilation: int) 
 
 
 def window_count(
-    size: Sequence[int], kernel: Sequence[int], stride: Pair, padding: Pair, dilation: Pair
-) -> Pair:
-    """Return how many windows fit down and across: (H + 2P - extent) // S + 1 for each side.
+    size: Sequence[int], kernel: Sequence[int], stride: Sides, padding: Sides, dilation: Sides
+) -> Sides:
+    """Return how many windows fit along each axis: (H + 2P - extent) // S + 1.
 
     Raises:
         ValueError: the dilated kernel is larger than the padded image.
     """
     counts = []
-    for axis, side in enumerate(SIDES):
+    for axis, side in enumerate(SIDES[len(size)]):
         span, padded = extent(kernel[axis], dilation[axis]), size[axis] + 2 * padding[axis]
         if span > padded:
             raise ValueError(
@@ -53,59 +63,61 @@ def window_count(
                 f"padding {padding[axis]} on each end); at most {padded} is legal"
             )
         counts.append((padded - span) // stride[axis] + 1)
-    return counts[0], counts[1]
+    return tuple(counts)
 
 
-def conv2d_shapes(
+def conv_shapes(
+    rank: int,
     x_shape: Sequence[int],
     weight_shape: Sequence[int],
-    *,
-    stride: Pair,
-    padding: Pair,
-    dilation: Pair,
+    stride: Sides,
+    padding: Sides,
+    dilation: Sides,
     groups: int,
-) -> Conv2dShapes:
+) -> ConvShapes:
     """Return the shapes of a convolution of an image batch with a filter bank.
 
+    `rank` is the number of spatial axes.
+
     Raises:
-        ValueError: ranks, channel counts or options fit no convolution; the message names the
+        ValueError: axes, channel counts or options fit no convolution; the message names the
             value and what would be legal.
     """
-    x = _sizes("x", x_shape, ("N", "C", "H", "W"), smallest=(0, 1, 1, 1))
-    weight = _sizes("weight", weight_shape, ("M", "C/groups", "KH", "KW"), smallest=(1, 1, 1, 1))
-    stride = check_pair("stride", stride, smallest=1)
-    padding = check_pair("padding", padding, smallest=0)
-    dilation = check_pair("dilation", dilation, smallest=1)
+    x = _images("x", x_shape, rank)
+    weight = _filters(weight_shape, ("M", "C/groups"), rank)
+    stride = check_sides("stride", stride, rank, smallest=1)
+    padding = check_sides("padding", padding, rank, smallest=0)
+    dilation = check_sides("dilation", dilation, rank, smallest=1)
     groups = check_integer("groups", groups, smallest=1)
     _check_groups(x[1], weight[0], weight[1], groups)
-    return Conv2dShapes(
-        x, weight, (x[0], weight[0], *window_count(x[2:], weight[2:], stride, padding, dilation))
-    )
+    windows = window_count(x[2:], weight[2:], stride, padding, dilation)
+    meeting = (x[2:], weight[2:], windows, stride, padding, dilation)
+    return ConvShapes(x, weight, (x[0], weight[0], *windows), meeting)
 
 
-def conv_transpose2d_shapes(
+def conv_transpose_shapes(
+    rank: int,
     x_shape: Sequence[int],
     weight_shape: Sequence[int],
-    *,
-    stride: Pair,
-    padding: Pair,
-    output_padding: Pair,
-    dilation: Pair,
+    stride: Sides,
+    padding: Sides,
+    dilation: Sides,
     groups: int,
-) -> Conv2dShapes:
-    """Return the shapes of a transposed convolution; its weight is [C, M/groups, KH, KW].
+    output_padding: Sides,
+) -> ConvShapes:
+    """Return the shapes of a transposed convolution; its weight is [C, M/groups, *taps].
 
     Each side of y has (H - 1)*S - 2P + D*(K - 1) + output_padding + 1 pixels.
 
     Raises:
-        ValueError: ranks, channel counts or options fit no transposed convolution.
+        ValueError: axes, channel counts or options fit no transposed convolution.
     """
-    x = _sizes("x", x_shape, ("N", "C", "H", "W"), smallest=(0, 1, 1, 1))
-    weight = _sizes("weight", weight_shape, ("C", "M/groups", "KH", "KW"), smallest=(1, 1, 1, 1))
-    stride = check_pair("stride", stride, smallest=1)
-    padding = check_pair("padding", padding, smallest=0)
-    output_padding = check_pair("output_padding", output_padding, smallest=0)
-    dilation = check_pair("dilation", dilation, smallest=1)
+    x = _images("x", x_shape, rank)
+    weight = _filters(weight_shape, ("C", "M/groups"), rank)
+    stride = check_sides("stride", stride, rank, smallest=1)
+    padding = check_sides("padding", padding, rank, smallest=0)
+    output_padding = check_sides("output_padding", output_padding, rank, smallest=0)
+    dilation = check_sides("dilation", dilation, rank, smallest=1)
     groups = check_integer("groups", groups, smallest=1)
     if x[1] != weight[0] or x[1] % groups:
         raise ValueError(
@@ -113,7 +125,7 @@ def conv_transpose2d_shapes(
             f"({weight[0]}), and the groups must divide them"
         )
     sides = []
-    for axis, side in enumerate(SIDES):
+    for axis, side in enumerate(SIDES[rank]):
         if output_padding[axis] >= max(stride[axis], dilation[axis]):
             raise ValueError(
                 f"output_padding's {side} must be below the stride ({stride[axis]}) or the "
@@ -126,19 +138,21 @@ def conv_transpose2d_shapes(
                 f"the output's {side} would have {sides[-1]} pixels: padding {padding[axis]} on "
                 f"each end takes more than the {span} that the kernel reaches"
             )
-    return Conv2dShapes(x, weight, (x[0], weight[1] * groups, *sides))
+    meeting = ((*sides,), weight[2:], x[2:], stride, padding, dilation)
+    return ConvShapes(x, weight, (x[0], weight[1] * groups, *sides), meeting)
 
 
 def pool_shape(
+    rank: int,
     x_shape: Sequence[int],
+    kernel_size: Sides,
+    stride: Sides,
+    padding: Sides,
+    dilation: Sides | None = None,
     *,
-    kernel_size: Pair,
-    stride: Pair,
-    padding: Pair,
-    dilation: Pair = (1, 1),
     ceil_mode: bool,
 ) -> Shape:
-    """Return y's shape [N, C, OH, OW] of a pooling of x [N, C, H, W].
+    """Return y's shape [N, C, *windows] of a pooling of x [N, C, *pixels].
 
     Each side has (H + 2P - extent) / S + 1 windows, rounded down, or with `ceil_mode` up: then the
     last window may hang over the end, but must start on the image or in the padding before it.
@@ -147,13 +161,13 @@ def pool_shape(
         ValueError: options that fit no pooling, padding of more than half the kernel's taps, or a
             window without a pixel.
     """
-    x = _sizes("x", x_shape, ("N", "C", "H", "W"), smallest=(0, 1, 1, 1))
-    kernel_size = check_pair("kernel_size", kernel_size, smallest=1)
-    stride = check_pair("stride", stride, smallest=1)
-    padding = check_pair("padding", padding, smallest=0)
-    dilation = check_pair("dilation", dilation, smallest=1)
+    x = _images("x", x_shape, rank)
+    kernel_size = check_sides("kernel_size", kernel_size, rank, smallest=1)
+    stride = check_sides("stride", stride, rank, smallest=1)
+    padding = check_sides("padding", padding, rank, smallest=0)
+    dilation = check_sides("dilation", dilation or (1,) * rank, rank, smallest=1)
     sides = []
-    for axis, side in enumerate(SIDES):
+    for axis, side in enumerate(SIDES[rank]):
         size, kernel, step = x[2 + axis], kernel_size[axis], stride[axis]
         pad, apart = padding[axis], dilation[axis]
         span = extent(kernel, apart)
@@ -174,7 +188,7 @@ def pool_shape(
             if first >= size or first > start + span - 1:
                 raise ValueError(f"window {i} of the {side} holds no pixel of the image")
         sides.append(count)
-    return (*x[:2], sides[0], sides[1])
+    return (*x[:2], *sides)
 
 
 def pool_windows(
@@ -193,29 +207,27 @@ def _check_groups(channels: int, filters: int, depth: int, groups: int) -> None:
         raise ValueError(f"groups={groups} does not divide the {filters} filters of weight")
     if channels != depth * groups:
         raise ValueError(
-            f"x has {channels} channels, but weight's depth {depth} times groups={groups} "
-            f"takes {depth * groups}"
+            f"x has {channels} channels, but weight's second axis of {depth} times "
+            f"groups={groups} takes {depth * groups}"
         )
 
 
-def check_pair(name: str, value: object, *, smallest: int) -> Pair:
-    """Return `value` as a (height, width) pair of ints.
+def check_sides(name: str, value: object, rank: int, *, smallest: int) -> Sides:
+    """Return `value` as ints, one per spatial axis.
 
     Raises:
-        ValueError: not two integers of at least `smallest`.
+        ValueError: not as many integers of at least `smallest` as there are spatial axes.
     """
     try:
-        down, across = map(index, value)  # type: ignore[call-overload]
-    except (TypeError, ValueError) as error:
-        raise _no_pair(name, value, smallest) from error
-    if down < smallest or across < smallest:
-        raise _no_pair(name, value, smallest)
-    return down, across
-
-
-def _no_pair(name: str, value: object, smallest: int) -> ValueError:
-    legal = f"{name} must be a pair (height, width) of integers of at least {smallest}"
-    return ValueError(f"{legal}, got {value!r}")
+        sides = tuple(map(index, value))  # type: ignore[call-overload]
+    except TypeError:
+        sides = ()
+    if len(sides) == rank and min(sides) >= smallest:
+        return sides
+    names = f"({', '.join(SIDES[rank])}{',' * (rank == 1)})"
+    what = "a pair" if rank == 2 else "a tuple"
+    legal = f"{name} must be {what} {names} of integers of at least {smallest}"
+    raise ValueError(f"{legal}, got {value!r}")
 
 
 def check_integer(name: str, value: object, *, smallest: int) -> int:
@@ -252,3 +264,12 @@ def _sizes(
     raise ValueError(
         f"{name} {layout} must have {axes[few]} of at least {smallest[few]}, got {sizes[few]}"
     )
+
+
+def _images(name: str, shape: Sequence[int], rank: int) -> Shape:
+    return _sizes(name, shape, ("N", "C", *SPACE[rank]), smallest=(0, *[1] * (rank + 1)))
+
+
+def _filters(shape: Sequence[int], channels: tuple[str, str], rank: int) -> Shape:
+    taps = (f"K{letter}" for letter in SPACE[rank])
+    return _sizes("weight", shape, (*channels, *taps), smallest=(1,) * (rank + 2))

@@ -5,6 +5,7 @@ A call has every argument of an operator's formulas by name; a formula reads wha
 
 from collections.abc import Callable, Iterator
 from fractions import Fraction
+from functools import partial
 from itertools import product
 from typing import Any
 
@@ -12,18 +13,26 @@ import numpy as np
 
 from gradoracle import oracle
 from gradoracle.oracle.declaration import Formula
-from gradoracle.oracle.formulas.max_pool2d import max_pool2d_indices, max_pool2d_values
-from gradoracle.oracle.shapes import conv2d_shapes, conv_transpose2d_shapes, pool_shape
+from gradoracle.oracle.formulas.avg_pool import AVERAGE_POOLINGS
+from gradoracle.oracle.formulas.conv_transpose import TRANSPOSED
+from gradoracle.oracle.formulas.convolution import CONVOLUTIONS
+from gradoracle.oracle.formulas.max_pool import MAX_POOLINGS
+from gradoracle.oracle.shapes import conv_shapes, conv_transpose_shapes, pool_shape
+
+LARGE = {1: 12, 2: 8, 3: 5}  # pixels of a side are fewer
 
 
 def call(
-    x: tuple[int, ...], weight: tuple[int, ...], *, stride=(1, 1), padding=(0, 0), dilation=(1, 1),
+    x: tuple[int, ...], weight: tuple[int, ...], *, stride=None, padding=None, dilation=None,
     groups=1, seed=0, dtype: Any = object, low=-4, high=5,
 ) -> dict[str, Any]:  # fmt: skip
-    """Return every argument of conv2d's formulas, filled with integers."""
-    random = np.random.default_rng(seed)
-    options = {"stride": stride, "padding": padding, "dilation": dilation, "groups": groups}
-    shapes = conv2d_shapes(x, weight, **options)
+    """Return every argument of a convolution's formulas, filled with integers."""
+    random, rank = np.random.default_rng(seed), len(x) - 2
+    options = {
+        "stride": stride or (1,) * rank, "padding": padding or (0,) * rank,
+        "dilation": dilation or (1,) * rank, "groups": groups,
+    }  # fmt: skip
+    shapes = conv_shapes(rank, x, weight, **options)
 
     def integers(shape: tuple[int, ...]) -> np.ndarray:
         return random.integers(low, high, shape).astype(dtype)
@@ -39,7 +48,9 @@ def call(
     }
 
 
-def random_calls(count: int, seed: int = 0, **data: Any) -> Iterator[dict[str, Any]]:
+def random_calls(
+    count: int, seed: int = 0, *, rank: int = 2, **data: Any
+) -> Iterator[dict[str, Any]]:
     """Yield legal calls of every kind: general in every option, non-square in everything."""
     random = np.random.default_rng(seed)
     made = 0
@@ -47,13 +58,17 @@ def random_calls(count: int, seed: int = 0, **data: Any) -> Iterator[dict[str, A
         groups = int(random.integers(1, 4))
         depth, multiplier = random.integers(1, 4, 2).tolist()
         options = {
-            "stride": tuple(random.integers(1, 4, 2).tolist()),
-            "padding": tuple(random.integers(0, 4, 2).tolist()),
-            "dilation": tuple(random.integers(1, 4, 2).tolist()),
+            "stride": tuple(random.integers(1, 4, rank).tolist()),
+            "padding": tuple(random.integers(0, 4, rank).tolist()),
+            "dilation": tuple(random.integers(1, 4, rank).tolist()),
             "groups": groups,
         }
-        x = (int(random.integers(0, 4)), groups * depth, *random.integers(1, 8, 2).tolist())
-        weight = (groups * multiplier, depth, *random.integers(1, 4, 2).tolist())
+        x = (
+            int(random.integers(0, 4)),
+            groups * depth,
+            *random.integers(1, LARGE[rank], rank).tolist(),
+        )
+        weight = (groups * multiplier, depth, *random.integers(1, 4, rank).tolist())
         try:
             yield call(x, weight, **options, seed=made, **data)
         except ValueError:
@@ -92,31 +107,37 @@ POOLING = ("kernel_size", "stride", "padding", "dilation", "ceil_mode")
 SLOPES = (0.25, 0.0, -0.5, 2.0)
 
 
-def conv_transpose2d_calls(count: int, seed: int = 0, **data: Any) -> Iterator[dict[str, Any]]:
-    """Yield legal calls of conv_transpose2d, general in every option, non-square in everything."""
+def conv_transpose_calls(
+    count: int, seed: int = 0, *, rank: int = 2, **data: Any
+) -> Iterator[dict[str, Any]]:
+    """Yield legal calls of a transposed convolution, general in every option."""
     random = np.random.default_rng(seed)
     made = 0
     while made < count:
         groups, depth, multiplier = random.integers(1, 4, 3).tolist()
         options = {
-            "stride": _pair(random, 1, 3), "padding": _pair(random, 0, 2),
-            "output_padding": _pair(random, 0, 2), "dilation": _pair(random, 1, 3),
+            "stride": _sides(random, 1, 3, rank), "padding": _sides(random, 0, 2, rank),
+            "output_padding": _sides(random, 0, 2, rank), "dilation": _sides(random, 1, 3, rank),
             "groups": groups,
         }  # fmt: skip
-        x = (int(random.integers(0, 4)), groups * depth, *_pair(random, 1, 5))
-        weight = (groups * depth, multiplier, *_pair(random, 1, 3))
+        x = (
+            int(random.integers(0, 4)),
+            groups * depth,
+            *_sides(random, 1, 5 if rank < 3 else 3, rank),
+        )
+        weight = (groups * depth, multiplier, *_sides(random, 1, 3 if rank < 3 else 2, rank))
         try:
-            yield conv_transpose2d_call(x, weight, options, seed=made, **data)
+            yield conv_transpose_call(x, weight, options, seed=made, **data)
         except ValueError:
             continue
         made += 1
 
 
-def conv_transpose2d_call(
+def conv_transpose_call(
     x: tuple[int, ...], weight: tuple[int, ...], options: dict[str, Any], **data: Any
 ) -> dict[str, Any]:
-    """Return every argument of conv_transpose2d's formulas, filled with integers."""
-    shapes = conv_transpose2d_shapes(x, weight, **options)
+    """Return every argument of a transposed convolution's formulas, filled with integers."""
+    shapes = conv_transpose_shapes(len(x) - 2, x, weight, **options)
     arrays = {
         "x": shapes.x,
         "weight": shapes.weight,
@@ -128,31 +149,40 @@ def conv_transpose2d_call(
     }  # fmt: skip
 
 
-def max_pool2d_calls(count: int, seed: int = 0, **data: Any) -> Iterator[dict[str, Any]]:
-    """Yield legal calls of max_pool2d with many ties, the indices of the maxima among them."""
-    for shape, options, number in _poolings(count, seed, dilated=True):
+def max_pool_calls(
+    count: int, seed: int = 0, *, rank: int = 2, **data: Any
+) -> Iterator[dict[str, Any]]:
+    """Yield legal calls of max pooling with many ties, the indices of the maxima among them."""
+    for shape, options, number in _poolings(count, seed, rank, dilated=True):
         yield pool_call(shape, options, seed=number, **{"low": -2, "high": 3, **data})
 
 
-def avg_pool2d_calls(count: int, seed: int = 0, **data: Any) -> Iterator[dict[str, Any]]:
-    """Yield legal calls of avg_pool2d, with both divisors."""
-    for shape, options, number in _poolings(count, seed, dilated=False):
+def avg_pool_calls(
+    count: int, seed: int = 0, *, rank: int = 2, **data: Any
+) -> Iterator[dict[str, Any]]:
+    """Yield legal calls of average pooling, with both divisors."""
+    for shape, options, number in _poolings(count, seed, rank, dilated=False):
         made = pool_call(shape, options, seed=number, **data)
         yield {**made, "count_include_pad": bool(number % 2)}
 
 
-def _poolings(count: int, seed: int, *, dilated: bool) -> Iterator[tuple[Any, Any, int]]:
+def _poolings(count: int, seed: int, rank: int, *, dilated: bool) -> Iterator[tuple[Any, Any, int]]:
     random = np.random.default_rng(seed)
     made = 0
     while made < count:
         options = {
-            "kernel_size": _pair(random, 1, 4), "stride": _pair(random, 1, 4),
-            "padding": _pair(random, 0, 2), "dilation": _pair(random, 1, 2 if dilated else 1),
+            "kernel_size": _sides(random, 1, 4, rank), "stride": _sides(random, 1, 4, rank),
+            "padding": _sides(random, 0, 2, rank), "dilation": _sides(random, 1,
+            2 if dilated else 1, rank),
             "ceil_mode": bool(random.integers(2)),
         }  # fmt: skip
-        shape = (int(random.integers(0, 3)), int(random.integers(1, 4)), *_pair(random, 1, 8))
+        shape = (
+            int(random.integers(0, 3)),
+            int(random.integers(1, 4)),
+            *_sides(random, 1, 8, rank),
+        )
         try:
-            pool_shape(shape, **options)
+            pool_shape(len(shape) - 2, shape, **options)
         except ValueError:
             continue
         yield shape, options, made
@@ -161,8 +191,10 @@ def _poolings(count: int, seed: int, *, dilated: bool) -> Iterator[tuple[Any, An
 
 def pool_call(shape: tuple[int, ...], options: dict[str, Any], **data: Any) -> dict[str, Any]:
     """Return every argument of a pooling's formulas, filled with integers."""
-    made = filled({"x": shape, "grad_output": pool_shape(shape, **options)}, **data)
-    indices = max_pool2d_indices(made["x"], **{name: options[name] for name in POOLING})
+    made = filled({"x": shape, "grad_output": pool_shape(len(shape) - 2, shape, **options)}, **data)
+    indices = MAX_POOLINGS[len(shape) - 2].indices(
+        made["x"], **{name: options[name] for name in POOLING}
+    )
     return {**made, "indices": indices, "input_shape": shape, **options}
 
 
@@ -205,7 +237,7 @@ def linear_calls(count: int, seed: int = 0, **data: Any) -> Iterator[dict[str, A
     """Yield calls of linear, empty batches among them."""
     random = np.random.default_rng(seed)
     for number in range(count):
-        rows, inputs, outputs = int(random.integers(0, 5)), *_pair(random, 1, 5)
+        rows, inputs, outputs = int(random.integers(0, 5)), *_sides(random, 1, 5, 2)
         shapes = {
             "x": (rows, inputs), "weight": (outputs, inputs), "bias": (outputs,),
             "grad_output": (rows, outputs),
@@ -241,9 +273,8 @@ def filled(
     }
 
 
-def _pair(random: Any, smallest: int, largest: int) -> tuple[int, int]:
-    down, across = random.integers(smallest, largest + 1, 2).tolist()
-    return down, across
+def _sides(random: Any, smallest: int, largest: int, rank: int) -> tuple[int, ...]:
+    return tuple(random.integers(smallest, largest + 1, rank).tolist())
 
 
 def fractions(made: dict[str, Any]) -> dict[str, Any]:
@@ -280,20 +311,17 @@ Calls = Callable[..., Iterator[dict[str, Any]]]
 
 # Every formula, and where its calls come from.
 CALLS: dict[Formula, Calls] = {
-    oracle.conv2d: random_calls,
-    oracle.conv2d_grad_input: random_calls,
-    oracle.conv2d_grad_weight: random_calls,
-    oracle.conv2d_grad_bias: random_calls,
-    oracle.conv_transpose2d: conv_transpose2d_calls,
-    oracle.conv_transpose2d_grad_input: conv_transpose2d_calls,
-    oracle.conv_transpose2d_grad_weight: conv_transpose2d_calls,
-    oracle.conv_transpose2d_grad_bias: conv_transpose2d_calls,
-    max_pool2d_values: max_pool2d_calls,
-    max_pool2d_indices: max_pool2d_calls,
-    oracle.max_pool2d_grad_input: max_pool2d_calls,
-    oracle.max_pool2d_vjp: max_pool2d_calls,
-    oracle.avg_pool2d: avg_pool2d_calls,
-    oracle.avg_pool2d_grad_input: avg_pool2d_calls,
+    **{
+        formula: calls if rank == 2 else partial(calls, rank=rank)
+        for of, calls in (
+            (CONVOLUTIONS, random_calls),
+            (TRANSPOSED, conv_transpose_calls),
+            ({rank: of[1:] for rank, of in MAX_POOLINGS.items()}, max_pool_calls),
+            (AVERAGE_POOLINGS, avg_pool_calls),
+        )
+        for rank, formulas in of.items()
+        for formula in formulas
+    },
     oracle.relu: activation_calls,
     oracle.relu_grad: activation_calls,
     oracle.leaky_relu: activation_calls,

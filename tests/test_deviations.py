@@ -57,10 +57,10 @@ def certified(*deviations, **more):
         ([{"formula": "relu", "reason": " \n"}], "needs a reason of 1 to 200 characters"),
         ([{"formula": "relu", "reason": "x" * 201}], "needs a reason of 1 to 200 characters"),
         ([{**EVERY, "name": "x"}], "key of a deviation 'name' is unknown; pick from ['formula'"),
-        ([{**EVERY, "formula": "conv3d"}], "formula 'conv3d' of a deviation is unknown; pick from"),
+        ([{**EVERY, "formula": "conv4d"}], "formula 'conv4d' of a deviation is unknown; pick from"),
         (
-            [{**EVERY, "property": "is_adjoint_to_conv2d"}],
-            "property 'is_adjoint_to_conv2d' is not checked of relu_grad, whose deviation it is "
+            [{**EVERY, "property": "is_adjoint"}],
+            "property 'is_adjoint' is not checked of relu_grad, whose deviation it is "
             "to be; pick from ['*', 'matches_oracle'",
         ),
         ([{**ONE, "call": 3}], "the call of the deviation of relu_grad must be a dict of its"),

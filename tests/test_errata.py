@@ -18,15 +18,15 @@ from gradoracle.oracle.errata.erratum import (
     fully_connected,
     pooling,
 )
-from gradoracle.oracle.formulas.conv2d import (
+from gradoracle.oracle.formulas.convolution import (
     conv2d,
     conv2d_grad_bias,
     conv2d_grad_input,
     conv2d_grad_weight,
 )
-from gradoracle.oracle.formulas.max_pool2d import max_pool2d_indices, max_pool2d_values
+from gradoracle.oracle.formulas.max_pool import max_pool2d_indices, max_pool2d_values
 from gradoracle.oracle.numbers import dual
-from gradoracle.oracle.shapes import conv2d_shapes, pool_shape
+from gradoracle.oracle.shapes import conv_shapes, pool_shape
 
 ROOT = Path(__file__).parent.parent
 BY_NAME = {erratum.name: erratum for erratum in ERRATA}
@@ -143,7 +143,7 @@ def convolutions(like):
             options = dict(zip(free, chosen, strict=True))
             x, weight = (n, depth * options["groups"], *image), (m * options["groups"], depth)
             try:
-                shapes = conv2d_shapes(x, weight + kernel, **options)
+                shapes = conv_shapes(2, x, weight + kernel, **options)
             except ValueError:
                 continue
             for style in STYLES:
@@ -163,7 +163,7 @@ def poolings(like):
         shape = (n, 1, *image)
         options = {"kernel_size": kernel, "stride": stride, "padding": padding}
         try:
-            y = pool_shape(shape, ceil_mode=False, **options)
+            y = pool_shape(2, shape, ceil_mode=False, **options)
         except ValueError:
             continue
         pixels = [numbers(shape, style) for style in STYLES]

@@ -8,7 +8,7 @@ import pytest
 from gradoracle.oracle.declaration import ask, evaluate
 from gradoracle.oracle.document_forms import conv2d as conv2d_forms
 from gradoracle.oracle.document_forms.forms import FORMS
-from gradoracle.oracle.formulas.max_pool2d import max_pool2d_indices
+from gradoracle.oracle.formulas.max_pool import max_pool2d_indices
 from tests.calls import CALLS, fractions, small_geometries
 
 

@@ -7,7 +7,7 @@ import pytest
 
 from gradoracle.conformance.checking.strategies import draw
 from gradoracle.conformance.drawing.values import EXACT, FLOATS
-from gradoracle.conformance.operators.conv2d import (
+from gradoracle.conformance.operators.convolution import (
     BOUNDARIES,
     CONV2D,
     LAYERS,
@@ -78,9 +78,9 @@ REACHED = {
         lambda s: any(s[f"stride_{a}"] > s[f"kernel_{a}"] for a in ("height", "width")),
     ),
     "groups unlike multiplier": (
-        100, lambda s: s["groups"] > 1 and s["depth"] != s["multiplier"],
+        100, lambda s: s["groups"] > 1 and s["group_channels"] != s["multiplier"],
     ),
-    "odd depth in groups": (50, lambda s: s["groups"] > 1 and s["depth"] in (3, 5, 7)),
+    "odd depth in groups": (50, lambda s: s["groups"] > 1 and s["group_channels"] in (3, 5, 7)),
     "groups with stride and dilation": (
         30,
         lambda s: s["groups"] > 1
@@ -103,9 +103,9 @@ REACHED = {
     "no bias": (300, lambda s: s["bias"] == 0),
     "depthwise with stride": (
         20,
-        lambda s: s["groups"] > 1 and s["depth"] == 1 and max(sides(s, "stride")) > 1,
+        lambda s: s["groups"] > 1 and s["group_channels"] == 1 and max(sides(s, "stride")) > 1,
     ),
-    "channels past a warp": (15, lambda s: s["depth"] > 32),
+    "channels past a warp": (15, lambda s: s["group_channels"] > 32),
     "filters past a warp": (15, lambda s: s["multiplier"] * s["groups"] > 32),
     "batch past 16": (5, lambda s: s["images"] > 16),
     "even kernel": (100, lambda s: any(k % 2 == 0 for k in sides(s, "kernel"))),

@@ -25,7 +25,8 @@ UNLUCKY = 1e-6
 SIZES = ("small", "medium", "large")
 SIDES = ("height", "width")
 AXES = ("images", "channels", "height", "width")
-BY_NAME = {operator.name: operator for operator in OPERATORS}
+# Calls of one and of three axes are made of these (`tests/test_ranks.py`).
+BY_NAME = {o.name: o for o in OPERATORS if not o.name.endswith(("1d", "3d"))}
 CONVOLUTIONS = ("conv2d", "conv_transpose2d")
 POOLINGS = ("max_pool2d", "avg_pool2d")
 ARRAYS = ("relu", "leaky_relu", "sigmoid", "tanh", "softmax", "batch_mean", "sgd_step")
@@ -91,7 +92,7 @@ CONVOLUTION_REGIONS = {
     "stride beyond the kernel": (
         1, lambda s: exceeds(sides(s, "stride"), sides(s, "kernel")),
     ),
-    "odd groups": (0.9, lambda s: s["groups"] > 1 and s["depth"] >= 3),
+    "odd groups": (0.9, lambda s: s["groups"] > 1 and s["group_channels"] >= 3),
     "groups, stride and dilation": (
         1,
         lambda s: min(s["groups"], *both(s, "stride", "dilation", "kernel")) > 1,
@@ -100,7 +101,7 @@ CONVOLUTION_REGIONS = {
     "one pixel": (0.5, lambda s: max(windows(s)) == 1),
     "empty batch": (1, lambda s: s["images"] == 0),
     "several images": (0.8, lambda s: s["images"] >= 3),
-    "depthwise": (1, lambda s: s["groups"] > 1 == s["depth"]),
+    "depthwise": (1, lambda s: s["groups"] > 1 == s["group_channels"]),
     "far apart": (1, lambda s: min(sides(s, "dilation")) >= 4 and min(sides(s, "kernel")) > 1),
     "far out": (1, lambda s: min(sides(s, "padding")) >= 4),
     "far strides": (1, lambda s: min(sides(s, "stride")) >= 4),
@@ -135,19 +136,19 @@ def windows(s):
 # by the work that a call may be, in small calls and beside other large sides.
 CONVOLUTION_AIMS = {
     "images": (lambda s: s["images"], {"small": 0.6}),
-    "depth": (lambda s: s["depth"], {"small": 0.7, "medium": 0.9}),
+    "group_channels": (lambda s: s["group_channels"], {"small": 0.7, "medium": 0.9}),
     "multiplier": (lambda s: s["multiplier"], {"small": 0.7, "medium": 0.9, "large": 0.9}),
     "groups": (lambda s: s["groups"], {}),
     "rows": (lambda s: windows(s)[0], {"small": 0.5, "medium": 0.8, "large": 0.9}),
     "columns": (lambda s: windows(s)[1], {"small": 0.4, "medium": 0.65, "large": 0.8}),
     "kernel": (lambda s: max(sides(s, "kernel")), {}),
     "pixels": (lambda s: prod(windows(s)), {"medium": 0.75, "large": 0.8}),
-    "taps": (lambda s: s["depth"] * prod(sides(s, "kernel")), {}),
-    "tile": (lambda s: s["depth"], {}),
+    "taps": (lambda s: s["group_channels"] * prod(sides(s, "kernel")), {}),
+    "tile": (lambda s: s["group_channels"], {}),
     "threads": (lambda s: prod(windows(s)), {}),
     "blocks": (lambda s: prod(windows(s)), {}),
 }
-IN_SMALL = ("images", "depth", "multiplier", "groups", "rows", "columns", "kernel")
+IN_SMALL = ("images", "group_channels", "multiplier", "groups", "rows", "columns", "kernel")
 BANDS = {"to 17": range(3, 18), "31 to 65": range(31, 66), "127 to 257": range(127, 258)}
 IN_BANDS = {"to 17": 9 / 21, "31 to 65": 6 / 21, "127 to 257": 6 / 21}  # of the limits
 
@@ -220,7 +221,7 @@ def convolutions(size):
     stated |= layers(CONVOLUTION_LAYERS) | options(bias=2)
     stated |= aims_of(aims, share, size)
     if size != "small":
-        for aim, band in product(("depth", "multiplier", "rows", "columns"), BANDS):
+        for aim, band in product(("group_channels", "multiplier", "rows", "columns"), BANDS):
             stated[f"aim {aim} {band}"] = share * IN_BANDS[band], in_band(aim, band)
     return stated
 

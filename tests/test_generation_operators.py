@@ -41,9 +41,8 @@ def drawn(name):
 
 
 def test_every_operator_is_drawn_here():
-    assert {*ARRAYS, *MATRICES, *POOLINGS, "conv2d", "conv_transpose2d", "network_backward"} == {
-        *BY_NAME
-    }
+    here = {*ARRAYS, *MATRICES, *POOLINGS, "conv2d", "conv_transpose2d", "network_backward"}
+    assert here == {name for name in BY_NAME if not name.endswith(("1d", "3d"))}
 
 
 @pytest.mark.parametrize("name", BY_NAME)
@@ -315,7 +314,8 @@ TRANSPOSED_REACHED = {
         320, either(lambda s, a: s[f"dilation_{a}"] > 1 and s[f"kernel_{a}"] > 1),
     ),
     "groups": (300, lambda s: s["groups"] > 1),
-    "groups unlike multiplier": (220, lambda s: s["groups"] > 1 and s["depth"] != s["multiplier"]),
+    "groups unlike multiplier": (220,
+    lambda s: s["groups"] > 1 and s["group_channels"] != s["multiplier"]),
     "empty batch": (25, lambda s: s["images"] == 0),
     "no bias": (300, lambda s: s["bias"] == 0),
     "one pixel": (30, lambda s: s["height"] == s["width"] == 1),

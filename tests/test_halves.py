@@ -293,7 +293,7 @@ def test_halves_are_claimed_only_by_name():
         (["conv2d"], "not_claimed must be a dict such as"),
         ({"float16": "conv2d"}, "not_claimed must be a dict such as"),
         ({"bfloat16": ["conv2d"]}, "claimed dtype 'bfloat16' is unknown; pick from"),
-        ({"float16": ["conv3d"]}, "function 'conv3d' is unknown"),
+        ({"float16": ["conv4d"]}, "function 'conv4d' is unknown"),
     ],
 )
 def test_a_contract_with_wrong_exceptions_says_why(not_claimed, reason):

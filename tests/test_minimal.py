@@ -8,12 +8,12 @@ from gradoracle.conformance.backends.registry import wrap
 from gradoracle.conformance.checking.check_run import Examination, examine
 from gradoracle.conformance.checking.shrinking import simplest_numbers, smallest_sizes
 from gradoracle.conformance.operators.arrays import shape_of
-from gradoracle.conformance.operators.conv2d import CONV2D
-from gradoracle.conformance.operators.conv2d import PLAIN as PLAIN_SIZES
+from gradoracle.conformance.operators.convolution import CONV2D
+from gradoracle.conformance.operators.convolution import PLAIN as PLAIN_SIZES
 from gradoracle.conformance.properties import PROPERTIES
 from gradoracle.conformance.runs.certify import checks
 from gradoracle.implementations import im2col
-from gradoracle.oracle.formulas.conv2d import conv2d
+from gradoracle.oracle.formulas.convolution import conv2d
 from tests.planted.conv2d import FAULTS
 
 PLAIN = {"stride": [1, 1], "padding": [0, 0], "dilation": [1, 1], "groups": 1}
@@ -131,11 +131,18 @@ def test_an_axis_that_does_not_matter_goes(side):
 
 
 def test_groups_that_only_add_up_channels_become_one():
-    start = {"images": 1, "groups": 16, "depth": 4, "multiplier": 3, "height": 1, "width": 1}
-    smallest = smallest_sizes(start, lambda s: s["groups"] * s["depth"] >= 32)
-    assert (smallest["groups"], smallest["depth"], smallest["multiplier"]) == (1, 32, 0)
+    start = {
+        "images": 1,
+        "groups": 16,
+        "group_channels": 4,
+        "multiplier": 3,
+        "height": 1,
+        "width": 1,
+    }
+    smallest = smallest_sizes(start, lambda s: s["groups"] * s["group_channels"] >= 32)
+    assert (smallest["groups"], smallest["group_channels"], smallest["multiplier"]) == (1, 32, 0)
     smallest = smallest_sizes(start, lambda s: s["groups"] >= 3)
-    assert (smallest["groups"], smallest["depth"], smallest["multiplier"]) == (3, 0, 0)
+    assert (smallest["groups"], smallest["group_channels"], smallest["multiplier"]) == (3, 0, 0)
 
 
 def test_counterexamples_lie_rather_than_stand():
@@ -185,12 +192,14 @@ def test_a_simpler_call_that_takes_gigabytes_is_not_tried():
     """Without its groups a weight of as many filters has them squared."""
     exam = Examination(wrap(im2col), CONV2D, conv2d, PROPERTIES["matches_oracle"], 1, 300)
     style = CONV2D.styles.exact[0]
-    sizes = {**PLAIN_SIZES, "groups": 300, "depth": 1, "multiplier": 1}
+    sizes = {**PLAIN_SIZES, "groups": 300, "group_channels": 1, "multiplier": 1}
     exam.broken = CONV2D.call(sizes, style, 1, "float32"), Mismatch("it is wrong")
     tried = []
     exam.fails = lambda call: tried.append(call) or True
-    assert not exam._fails_somehow({**sizes, "groups": 1, "depth": 300, "multiplier": 300},
+    assert not exam._fails_somehow({**sizes, "groups": 1, "group_channels": 300, "multiplier": 300},
                                    style, "float32")  # fmt: skip
     assert tried == []
-    exam._fails_somehow({**sizes, "groups": 1, "depth": 200, "multiplier": 200}, style, "float32")
+    exam._fails_somehow(
+        {**sizes, "groups": 1, "group_channels": 200, "multiplier": 200}, style, "float32"
+    )
     assert len(tried) == 1

@@ -8,7 +8,7 @@ import pytest
 from gradoracle import oracle
 from gradoracle.oracle.expected import random_projection
 from gradoracle.oracle.expected.random_projection import Options
-from gradoracle.oracle.shapes import conv2d_shapes
+from gradoracle.oracle.shapes import conv_shapes
 
 GEOMETRIES = [  # images, groups, depth, multiplier, sides, taps, stride, padding, dilation
     (1, 1, 1, 1, (1, 1), (1, 1), (1, 1), (0, 0), (1, 1)),
@@ -43,8 +43,8 @@ def wrapped(total):
 def drawn(geometry, dtype, seed):
     images, groups, depth, multiplier, sides, taps, stride, padding, dilation = geometry
     options = {"stride": stride, "padding": padding, "dilation": dilation, "groups": groups}
-    shapes = conv2d_shapes(
-        (images, groups * depth, *sides), (groups * multiplier, depth, *taps), **options
+    shapes = conv_shapes(
+        2, (images, groups * depth, *sides), (groups * multiplier, depth, *taps), **options
     )
     random = np.random.default_rng(seed)
     arrays = [
@@ -70,7 +70,7 @@ def test_weighted_sums_of_the_answer_are_those_of_the_literal_loops(geometry, dt
     a, b = random_projection.draw(random, n), random_projection.draw(random, m)
     y = oracle.conv2d(exact(x), exact(weight), **options._asdict())
     want = literal(np.einsum("n,m,nmij->ij", exact(a), exact(b), y))
-    got = random_projection.weighted_conv2d(x, weight, a, b, options)
+    got = random_projection.weighted_convolution(x, weight, a, b, options)
     assert np.array_equal(got, want)
     answer, whole = random_projection.weighted_maps(y.astype(dtype), a, b)
     assert whole

@@ -14,7 +14,7 @@ from gradoracle.implementations import im2col
 from gradoracle.oracle.chains.network import backward, forward
 from gradoracle.oracle.chains.propagation import Bounded, Propagation, Undecided
 from gradoracle.oracle.declaration import evaluate, is_data
-from gradoracle.oracle.formulas.max_pool2d import max_pool2d_indices, max_pool2d_values
+from gradoracle.oracle.formulas.max_pool import max_pool2d_indices, max_pool2d_values
 
 pytestmark = pytest.mark.slow
 

@@ -7,7 +7,7 @@ import pytest
 
 from gradoracle import oracle
 from gradoracle.oracle.declaration import evaluate
-from tests.calls import conv_transpose2d_call, conv_transpose2d_calls
+from tests.calls import conv_transpose_call, conv_transpose_calls
 
 PLAIN = {
     "stride": (1, 1), "padding": (0, 0), "output_padding": (0, 0), "dilation": (1, 1), "groups": 1,
@@ -94,7 +94,7 @@ def test_groups_write_their_own_channels():
 
 
 def test_empty_batch_gives_an_empty_result_and_zero_gradients():
-    empty = conv_transpose2d_call(
+    empty = conv_transpose_call(
         (0, 2, 3, 3), (2, 4, 2, 2), {**PLAIN, "output_padding": (0, 0)}, dtype=np.float32
     )
     assert evaluate(oracle.conv_transpose2d, empty).shape == (0, 4, 4, 4)
@@ -107,7 +107,7 @@ def test_empty_batch_gives_an_empty_result_and_zero_gradients():
 
 def test_it_goes_back_through_the_convolution_and_the_convolution_through_it():
     """003's claim, in exact numbers: y of one is dx of the other."""
-    for c in conv_transpose2d_calls(60, seed=5):
+    for c in conv_transpose_calls(60, seed=5):
         conv = {
             **c, "grad_output": c["x"], "x": c["grad_output"], "bias": None,
             "input_shape": c["grad_output"].shape,
@@ -152,7 +152,7 @@ LEGAL = ((2, 4, 3, 4), (4, 3, 3, 2), {
 )  # fmt: skip
 def test_illegal_arguments_name_the_value_and_what_is_legal(change, message):
     x, weight, options = LEGAL
-    bad = conv_transpose2d_call(x, weight, options, dtype=np.float64)
+    bad = conv_transpose_call(x, weight, options, dtype=np.float64)
     shapes = {"x": "input_shape", "weight": "weight_shape"}
     for name, value in change.items():
         bad[name] = np.zeros(value) if name in shapes else value
@@ -169,7 +169,7 @@ def test_illegal_arguments_name_the_value_and_what_is_legal(change, message):
 
 def test_arrays_that_do_not_fit_each_other_are_refused():
     x, weight, options = LEGAL
-    legal = conv_transpose2d_call(x, weight, options, dtype=np.float64)
+    legal = conv_transpose_call(x, weight, options, dtype=np.float64)
     short = {**legal, "grad_output": legal["grad_output"][:, :, :, :-1]}
     for formula in (oracle.conv_transpose2d_grad_input, oracle.conv_transpose2d_grad_weight):
         with pytest.raises(ValueError, match="grad_output has shape .* transposed convolution's"):

@@ -17,8 +17,8 @@ from gradoracle import oracle
 from gradoracle.implementations import im2col
 from gradoracle.oracle.declaration import ask, evaluate
 from gradoracle.oracle.document_forms.forms import FORMS
-from gradoracle.oracle.formulas.max_pool2d import max_pool2d_values
-from gradoracle.oracle.shapes import conv_transpose2d_shapes, pool_shape, pool_windows
+from gradoracle.oracle.formulas.max_pool import max_pool2d_values
+from gradoracle.oracle.shapes import conv_transpose_shapes, pool_shape, pool_windows
 from tests.calls import POOLING
 
 ALONG = {"height": 0, "width": 1}
@@ -85,7 +85,7 @@ def test_the_oracle_takes_exactly_what_the_protocol_says(along):
     counts = Counter()
     for i, side in enumerate(sides(MOST)):
         shape, options = pooling(side, along, MATES[i % len(MATES)])
-        legal = accepts(pool_shape, shape, **options)
+        legal = accepts(pool_shape, 2, shape, **options)
         assert (legal is not None) == is_legal(side), side
         if legal:
             axis = 2 + ALONG[along]
@@ -201,7 +201,7 @@ def test_max_pooling_on_every_small_geometry(along, torch):
     count, ties, overlaps = 0, 0, 0
     for i, shape, options in legal_poolings(along, MOST, MATES):
         x = random.integers(-2, 3, shape).astype(object)
-        dy = random.integers(-4, 5, pool_shape(shape, **options)).astype(object)
+        dy = random.integers(-4, 5, pool_shape(2, shape, **options)).astype(object)
         call = {"x": x, "grad_output": dy, "input_shape": shape, **options}
         y, indices = evaluate(oracle.max_pool2d, call)
         call["indices"] = indices
@@ -240,7 +240,7 @@ def test_average_pooling_on_every_small_geometry(along, include, torch):
     for i, shape, options in legal_poolings(along, 1, MATES_OF_AVERAGES):
         del options["dilation"]
         options["count_include_pad"] = include
-        y_shape = pool_shape(shape, **{n: options[n] for n in POOLING if n in options})
+        y_shape = pool_shape(2, shape, **{n: options[n] for n in POOLING if n in options})
         fractions = np.frompyfunc(lambda v: Fraction(int(v)), 1, 1)
         x = fractions(random.integers(-4, 5, shape) * WHOLE)
         dy = fractions(random.integers(-4, 5, y_shape) * WHOLE)
@@ -295,7 +295,7 @@ def is_laid(side):
 def test_who_accepts_which_transposed_convolution(along, torch):
     for i, side in enumerate(LAID):
         x, weight, options = transposed(side, along, LAID_BESIDE[i % 4], 1)
-        ours = accepts(conv_transpose2d_shapes, x, weight, **options)
+        ours = accepts(conv_transpose_shapes, 2, x, weight, **options)
         assert (ours is not None) == is_laid(side), side
         array = accepts(im2col.conv_transpose2d, np.zeros(x), np.zeros(weight), **options)
         assert (array is not None) == is_laid(side), side
@@ -325,7 +325,7 @@ def test_transposed_convolution_on_every_small_geometry(along, torch):
     random = np.random.default_rng(63)
     for i, side in enumerate(s for s in LAID if is_laid(s)):
         x, weight, options = transposed(side, along, LAID_BESIDE[i % 4], 1 + i % 2)
-        shapes = conv_transpose2d_shapes(x, weight, **options)
+        shapes = conv_transpose_shapes(2, x, weight, **options)
         arrays = {"x": x, "weight": weight, "bias": shapes.y[1:2], "grad_output": shapes.y}
         data = {n: random.integers(-4, 5, s).astype(float) for n, s in arrays.items()}
         call = {**data, "input_shape": x, "weight_shape": weight, **options}

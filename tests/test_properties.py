@@ -13,10 +13,10 @@ from gradoracle.conformance.checking.check_run import examine
 from gradoracle.conformance.drawing.invalid_calls import bad_calls
 from gradoracle.conformance.drawing.values import EXACT, FLOATS, INTEGERS
 from gradoracle.conformance.operators import OPERATORS
-from gradoracle.conformance.operators.conv2d import CONV2D
-from gradoracle.conformance.operators.conv_transpose2d import CONV_TRANSPOSE2D
+from gradoracle.conformance.operators.conv_transpose import CONV_TRANSPOSE2D
+from gradoracle.conformance.operators.convolution import CONV2D
 from gradoracle.conformance.operators.linear import LINEAR
-from gradoracle.conformance.operators.max_pool2d import MAX_POOL2D
+from gradoracle.conformance.operators.max_pool import MAX_POOL2D
 from gradoracle.conformance.properties import PROPERTIES, NotJudged, slopes, symmetries
 from gradoracle.conformance.reports import reproducer
 from gradoracle.conformance.runs.certify import checks
@@ -24,7 +24,7 @@ from gradoracle.implementations import im2col
 from gradoracle.oracle.declaration import argument_names, evaluate
 from gradoracle.oracle.expected.exact import MultilinearTruth
 from gradoracle.oracle.expected.truth import truth
-from gradoracle.oracle.formulas.max_pool2d import max_pool2d_indices, max_pool2d_values
+from gradoracle.oracle.formulas.max_pool import max_pool2d_indices, max_pool2d_values
 from tests.calls import CALLS, random_calls
 from tests.planted import FAULTS
 from tests.planted.conv2d import backend
@@ -177,7 +177,7 @@ OTHERS = {
         ("linear_grad_weight", "linear_grad_weight", _drops_the_last_input),
     ],
     "is_stateless": [("linear", "linear", linear_keeps_the_weight_of_a_shape())],
-    "is_adjoint_to_conv2d": [("conv_transpose2d", "conv_transpose2d", _flipped)],
+    "is_adjoint": [("conv_transpose2d", "conv_transpose2d", _flipped)],
     "points_at_the_maximum": [("max_pool2d_indices", "max_pool2d", _in_the_padded_plane)],
     "matches_oracle": [
         ("max_pool2d_grad_input", "max_pool2d_grad_input", _inserts),
@@ -319,7 +319,7 @@ def whole(**replaced):
     return SimpleNamespace(**{n: getattr(im2col, n) for n in im2col.__all__} | replaced)
 
 
-TILE = {"images": 2, "depth": 3, "multiplier": 2, "height": 7, "width": 6, "kernel": 2}
+TILE = {"images": 2, "group_channels": 3, "multiplier": 2, "height": 7, "width": 6, "kernel": 2}
 RELATED = {  # what is told of a conv2d that goes wrong there, and the call
     "with the images in the opposite order": {},
     "with the filters in the opposite order": {},
@@ -390,7 +390,8 @@ def test_no_array_is_all_zeros_or_not_finite(style, dtype):
 
 
 SIZES = [
-    "images", "groups", "depth", "multiplier", "height", "width", "kernel_height", "kernel_width",
+    "images", "groups", "group_channels", "multiplier", "height", "width", "kernel_height",
+    "kernel_width",
     "stride_height", "stride_width", "padding_height", "padding_width", "dilation_height",
     "dilation_width",
 ]  # fmt: skip

@@ -36,7 +36,7 @@ def test_shipped_backends_are_known_without_installation(monkeypatch):
     assert {"im2col", "torch", "oracle", "cupy", "cupy@host"} <= set(registered())
     for name in ("im2col", "torch", "oracle"):
         assert load(name).functions == FUNCTIONS
-    assert len(FUNCTIONS) == len(set(FUNCTIONS)) == 31
+    assert len(FUNCTIONS) == len(set(FUNCTIONS)) == 57
 
 
 def test_shipped_backends_export_the_protocol_and_their_arrays():
@@ -74,7 +74,7 @@ def test_unknown_name_lists_what_there_is_the_nearest_and_how_to_register():
             "contract = {'function': []}",
             "contract key 'function' is unknown; pick from ['functions'",
         ),
-        ("contract = {'functions': ['conv3d']}", "function 'conv3d' is unknown; pick from"),
+        ("contract = {'functions': ['conv4d']}", "function 'conv4d' is unknown; pick from"),
         ("contract = {'dtypes': []}", "contract claims no dtype"),
         ("contract = 3", "contract must be a dict"),
         ("contract = {'accumulators': {'float32': 'f99'}}", "accumulator of float32 'f99'"),

@@ -15,6 +15,7 @@ from gradoracle.conformance.backends.registry import wrap
 from gradoracle.conformance.checking.check_run import examine
 from gradoracle.conformance.operators import OPERATORS
 from gradoracle.conformance.operators.network_layers import NETWORKS, layers
+from gradoracle.conformance.operators.ranks import of_rank
 from gradoracle.conformance.properties.scale import require_layer
 from gradoracle.conformance.runs.certify import checks
 from gradoracle.conformance.scale import workloads
@@ -37,7 +38,8 @@ FORMULAS = [(o, f) for o in WITH_LAYERS for f in o.formulas]
 NAMES = [f.__name__ for _, f in FORMULAS]
 SIZES = {  # odd in every way, and small enough for the literal oracle
     "conv2d": {
-        "images": 3, "groups": 2, "depth": 3, "multiplier": 2, "height": 7, "width": 6, "bias": 1,
+        "images": 3, "groups": 2, "group_channels": 3, "multiplier": 2, "height": 7, "width": 6,
+        "bias": 1,
         "kernel_height": 3, "kernel_width": 2, "stride_height": 2, "stride_width": 1,
         "padding_height": 1, "padding_width": 2, "dilation_height": 1, "dilation_width": 2,
     },
@@ -46,6 +48,11 @@ SIZES = {  # odd in every way, and small enough for the literal oracle
 SIZES["conv_transpose2d"] = {
     **SIZES["conv2d"], "output_padding_height": 1, "output_padding_width": 0,
 }  # fmt: skip
+SIZES |= {
+    f"{kind}{rank}d": {**of_rank(SIZES[f"{kind}2d"], rank), **deep}
+    for kind in ("conv", "conv_transpose")
+    for rank, deep in ((1, {}), (3, {"depth": 3, "kernel_depth": 2, "padding_depth": 1}))
+}
 
 
 def call_of(operator, formula, numbers="whole numbers", dtype="float32", seed=4):
@@ -92,7 +99,7 @@ def test_every_run_judges_few_products():
         products = {one.layer: workloads.products(operator, one.sizes) for one in few}
         blocked = [layer for layer in products if layer.endswith("MiB of columns")]
         assert sum(products.pop(layer) for layer in blocked) <= 1_700_000
-        assert len(blocked) == (operator.name != "linear")
+        assert len(blocked) == operator.name.endswith("2d")
         assert sum(products.values()) <= 1_200_000
     few, _ = workloads.chosen(WITH_LAYERS[0], at_scale=False)
     assert {one.layer.split()[0] for one in few} == {"LeNet", "MobileNet", "4.2"}
@@ -123,7 +130,7 @@ def test_products_of_a_layer_are_those_of_the_formula():
             sizes, shapes = layer.sizes, operator.arguments(layer.sizes).shapes
             if operator.name == "linear":
                 want = sizes["inputs"] * sizes["outputs"]
-            elif operator.name == "conv2d":
+            elif operator.name in ("conv1d", "conv2d", "conv3d"):
                 want = prod(shapes["grad_output"]) * prod(shapes["weight"][1:])
             else:
                 want = prod(shapes["x"]) * prod(shapes["weight"][1:])
@@ -357,6 +364,9 @@ CONTROLS = {
                "MobileNet v1 512x14² 3x3 depthwise -> 512"],
     "conv_transpose2d": ["U-Net 1024x28² 2x2/2 -> 512"],
     "linear": ["ResNet-50 2048 -> 1000", "VGG-16 4096 -> 4096"],
+    "conv1d": ["wav2vec, 1 second", "TextCNN 100"], "conv3d": ["a small volume", "R(2+1)D"],
+    "conv_transpose1d": ["a short sequence", "HiFi-GAN, last"],
+    "conv_transpose3d": ["a small volume", "V-Net"],
 }  # fmt: skip
 
 

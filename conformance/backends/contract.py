@@ -1,7 +1,8 @@
 """What a backend is: the protocol, its contract, and the meaning of every argument.
 
 A backend is any module or object with some of these functions, under these names.  It needs no
-base class and imports nothing of ours.  Arrays are NCHW; every pair is (height, width).
+base class and imports nothing of ours.  Arrays are NCHW; every pair is
+(height, width).
 
     conv2d(x, weight, bias=None, *, stride, padding, dilation, groups) -> y
     conv2d_grad_input(grad_output, weight, *, input_shape, stride, padding, dilation, groups) -> dx
@@ -36,6 +37,10 @@ The divisor counts the window's taps in the padded image, or in the image withou
 count_include_pad; never what hangs over the end.  Padding of both poolings is at most half the
 kernel's taps.  With ceil_mode the last window may hang over the end, but starts on the image or
 in the padding before it.  A window that holds no pixel is illegal.
+
+All of these exist for sequences and volumes, too, with 1d or 3d in their names: arrays are
+[N, C, W] or [N, C, T, H, W], and an option has a number for every spatial axis: (width,) or
+(depth, height, width).  `indices` of volumes are (t*H + h)*W + w.
 
     relu(z) -> y                                relu_grad(grad_output, z) -> dz
     leaky_relu(z, *, negative_slope) -> y       leaky_relu_grad(grad_output, z, *, negative_slope)

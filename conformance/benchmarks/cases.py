@@ -13,8 +13,8 @@ import numpy as np
 from gradoracle import oracle
 from gradoracle.conformance.backends.backend import Backend
 from gradoracle.conformance.benchmarks.measure import Sides
-from gradoracle.conformance.operators.conv2d import CONV2D
-from gradoracle.conformance.operators.conv_transpose2d import CONV_TRANSPOSE2D
+from gradoracle.conformance.operators.conv_transpose import CONV_TRANSPOSE2D
+from gradoracle.conformance.operators.convolution import CONV2D
 from gradoracle.conformance.operators.linear import LINEAR
 from gradoracle.conformance.operators.network_layers import CLASSIFIERS, NETWORKS, UP_CONVOLUTIONS
 from gradoracle.conformance.operators.record import Operator
@@ -25,7 +25,7 @@ from gradoracle.conformance.scale.convolution import ROLES
 from gradoracle.conformance.scale.data import layer_call
 from gradoracle.oracle.declaration import Call, Formula, is_data, output_of
 from gradoracle.oracle.expected.transform_bounds import DIRECT
-from gradoracle.oracle.formulas.max_pool2d import max_pool2d_values
+from gradoracle.oracle.formulas.max_pool import max_pool2d_values
 from gradoracle.oracle.shapes import Array
 
 SUMS = (CONV2D, CONV_TRANSPOSE2D, LINEAR)

@@ -21,7 +21,7 @@ from typing import Any
 from gradoracle.conformance.backends.backend import Backend
 from gradoracle.conformance.backends.caller import Candidate
 from gradoracle.conformance.backends.single_thread import one_thread
-from gradoracle.conformance.operators.conv2d import CONV2D
+from gradoracle.conformance.operators.convolution import CONV2D
 from gradoracle.conformance.operators.network_layers import Layer, layers
 from gradoracle.conformance.properties.scale import require_layer
 from gradoracle.conformance.scale.data import LayerCall, Numbers, layer_call

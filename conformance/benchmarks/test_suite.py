@@ -16,7 +16,7 @@ from gradoracle.conformance.benchmarks import measure
 from gradoracle.conformance.benchmarks.hooks import BENCH
 from gradoracle.conformance.benchmarks.results import SUITE
 from gradoracle.conformance.checking.checks import checks
-from gradoracle.conformance.operators.conv2d import CONV2D
+from gradoracle.conformance.operators.convolution import CONV2D
 from gradoracle.conformance.runs.certify import run_check
 from gradoracle.oracle import conv2d
 

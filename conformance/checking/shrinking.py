@@ -15,14 +15,14 @@ import numpy as np
 
 from gradoracle.conformance.operators.arrays import AXES
 from gradoracle.oracle.declaration import Call, is_data
-from gradoracle.oracle.shapes import Array
+from gradoracle.oracle.shapes import SIDES, Array
 
 SMALLER = 200  # geometries in a row; each tries what is boldest first, so ten are many
 MOST_POWER = 1023  # of two, that a float64 holds
 LOW, STEPS = 2, 24  # elements up to LOW were tried; tries between two powers of two
 ATTEMPTS = 400  # calls that the numbers may cost; small counterexamples need about twenty
 
-IMAGE = ("height", "width")
+IMAGE = SIDES[3]
 COUNTED = ("images",)
 # How sizes begin that are 0 where they are as small as they get; others are 1.
 OPTIONS = (
@@ -125,20 +125,22 @@ def _lowered(sizes: Sizes) -> Iterator[dict[str, int]]:
 
 
 def _square(sizes: Sizes) -> Iterator[dict[str, int]]:
-    """Yield the sizes with both sides of an image, a kernel or an option lowered together."""
-    for one, size in sizes.items():
-        other = one.replace("height", "width")
+    """Yield the sizes with two sides of an image, a kernel or an option lowered together."""
+    for one, (side, another) in product(sizes, combinations(IMAGE, 2)):
+        other = one.replace(side, another)
         if other == one or other not in sizes:
             continue
-        for power in reversed(range(1, min(size, sizes[other]).bit_length())):
-            yield {**sizes, one: size - 2**power, other: sizes[other] - 2**power}
+        for power in reversed(range(1, min(sizes[one], sizes[other]).bit_length())):
+            yield {**sizes, one: sizes[one] - 2**power, other: sizes[other] - 2**power}
 
 
 def _in_one_group(sizes: Sizes) -> Iterator[dict[str, int]]:
     """Yield the sizes of a convolution in groups with as many channels and filters in one."""
     groups = sizes.get("groups", 1)
     if groups > 1:
-        more = {name: groups * sizes[name] for name in ("depth", "multiplier") if name in sizes}
+        more = {
+            name: groups * sizes[name] for name in ("group_channels", "multiplier") if name in sizes
+        }
         yield {**sizes, "groups": 1, **more}
 
 

@@ -1,12 +1,16 @@
 """Every operator of the suite.  To add one: write its module, then name it here."""
 
 from gradoracle.conformance.operators.activations import LEAKY_RELU, RELU, SIGMOID, TANH
-from gradoracle.conformance.operators.avg_pool2d import AVG_POOL2D
-from gradoracle.conformance.operators.conv2d import CONV2D
-from gradoracle.conformance.operators.conv_transpose2d import CONV_TRANSPOSE2D
+from gradoracle.conformance.operators.avg_pool import AVG_POOL1D, AVG_POOL2D, AVG_POOL3D
+from gradoracle.conformance.operators.conv_transpose import (
+    CONV_TRANSPOSE1D,
+    CONV_TRANSPOSE2D,
+    CONV_TRANSPOSE3D,
+)
+from gradoracle.conformance.operators.convolution import CONV1D, CONV2D, CONV3D
 from gradoracle.conformance.operators.linear import LINEAR
 from gradoracle.conformance.operators.loss import CROSS_ENTROPY, SOFTMAX
-from gradoracle.conformance.operators.max_pool2d import MAX_POOL2D
+from gradoracle.conformance.operators.max_pool import MAX_POOL1D, MAX_POOL2D, MAX_POOL3D
 from gradoracle.conformance.operators.network import NETWORK
 from gradoracle.conformance.operators.record import Operator
 from gradoracle.conformance.operators.update import BATCH_MEAN, SGD_STEP
@@ -26,4 +30,12 @@ OPERATORS: tuple[Operator, ...] = (
     BATCH_MEAN,
     SGD_STEP,
     NETWORK,
+    CONV1D,
+    CONV3D,
+    CONV_TRANSPOSE1D,
+    CONV_TRANSPOSE3D,
+    MAX_POOL1D,
+    MAX_POOL3D,
+    AVG_POOL1D,
+    AVG_POOL3D,
 )

@@ -12,9 +12,9 @@ from typing import Any
 from gradoracle.conformance.drawing.choices import Choices
 from gradoracle.conformance.drawing.coverage import Cover, excluding, with_dtype
 from gradoracle.conformance.drawing.covering import Chosen, Factors
-from gradoracle.oracle.shapes import extent
+from gradoracle.conformance.operators.ranks import sides_of
+from gradoracle.oracle.shapes import SIDES, extent
 
-SIDES = ("height", "width")
 MOST = 60_000  # products of a call, above which a class is its cheapest member
 TRIES = 6  # before that
 LITTLE = 3  # below what fills a vector
@@ -25,7 +25,7 @@ NUMBERS: Mapping[str, Sequence[tuple[int, ...]]] = {
     "kernel": ((1,), (2,), (3,), (4,), (5,), (7,), (6, 8, 9, 10, 11)),
     "stride": ((1,), (2,), (3,), (4,), (5, 6, 7, 8)),
     "dilation": ((1,), (2,), (3, 4, 6)),
-    "depth": ((1,), (2,), (3, 4, 5)),
+    "group_channels": ((1,), (2,), (3, 4, 5)),
     "filters": ((1,), (2,), (3, 4, 5)),
     "images": ((1,), (2,), (3, 4, 5)),
 }
@@ -38,28 +38,30 @@ FLAGS: Mapping[str, Sequence[Any]] = {
 }
 SYMMETRIC = with_dtype({
     **{name: NUMBERS[name] for name in ("kernel", "stride", "dilation")}, "padding": PADDING,
-    "groups": GROUPS, **{name: NUMBERS[name] for name in ("depth", "filters", "images")}, **FLAGS,
+    "groups": GROUPS, **{name: NUMBERS[name] for name in ("group_channels", "filters", "images")},
+    **FLAGS,
 })  # fmt: skip
 FEWER: Mapping[str, Sequence[Any]] = {
     "kernel": ((1,), (2,), (3,), (5, 4), (7, 6, 8)), "stride": ((1,), (2,), (3,), (4, 5)),
     "padding": ("0", "1", "2", "same", "full"), "dilation": ((1,), (2,), (3, 4)),
     "rest": (False, True), "rows": ("one", "more"),
 }  # fmt: skip
-EACH_AXIS = with_dtype({
-    **{f"{name}_{side}": classes for name, classes in FEWER.items() for side in SIDES},
+BESIDE: Mapping[str, Sequence[Any]] = {
     "groups": ("1", "2", "3 to 8", "depthwise"),
-    **{name: NUMBERS[name] for name in ("depth", "filters", "images")}, "bias": (False, True),
-})  # fmt: skip
+    **{name: NUMBERS[name] for name in ("group_channels", "filters", "images")},
+    "bias": (False, True),
+}
 # Sides that fill vectors and tiles, beside the options that fast paths forget.
 FILLED = with_dtype({
     "kernel": ((1,), (3,), (5,), (4,)), "stride": ((1,), (2,), (3, 4)), "padding": ("0", "1"),
     "dilation": ((1,), (2, 3)), "groups": ("1", "2", "many"), "bias": (False, True),
-    "depth": ((1, 2), (8, 16), (33, 34)), "filters": ((1, 2), (8, 16), (33, 34)),
+    "group_channels": ((1, 2), (8, 16), (33, 34)), "filters": ((1, 2), (8, 16), (33, 34)),
     "columns": ((2, 3), (16, 17), (33, 34)), "images": ((1, 2), (17, 18)), "rest": (False, True),
 })  # fmt: skip
 MANY_GROUPS = (65, 66)
 NEUTRAL = {
-    "kernel": (3,), "stride": (1,), "padding": "0", "dilation": (1,), "groups": "1", "depth": (2,),
+    "kernel": (3,), "stride": (1,), "padding": "0", "dilation": (1,), "groups": "1",
+    "group_channels": (2,),
     "filters": (2,), "images": (1,), "bias": True, "rest": False, "rows": "more",
 }  # fmt: skip
 
@@ -86,23 +88,23 @@ def _beside_one_output(name: str) -> list[dict[str, Any]]:
 
 
 _depthwise = [
-    {"groups": lambda g: g.startswith("depthwise"), "depth": lambda d: d != (1,)},
+    {"groups": lambda g: g.startswith("depthwise"), "group_channels": lambda d: d != (1,)},
     {"groups": lambda g: g == "depthwise", "filters": lambda f: f != (1,)},
     {"groups": lambda g: g == "depthwise with multiplier", "filters": lambda f: f == (1,)},
 ]
 
 
-def sizes(chosen: Chosen, draw: Choices) -> dict[str, int]:
+def sizes(chosen: Chosen, draw: Choices, *, rank: int) -> dict[str, int]:
     """Return the sizes of a convolution of these classes, `draw` picking what stands for them."""
-    tries = (_sizes(chosen, Choices(draw.bytes())) for _ in range(TRIES))
-    return next((one for one in tries if products(one) <= MOST), _sizes(chosen, None))
+    tries = (_sizes(chosen, Choices(draw.bytes()), SIDES[rank]) for _ in range(TRIES))
+    return next((one for one in tries if products(one) <= MOST), _sizes(chosen, None, SIDES[rank]))
 
 
 def _member(members: tuple[int, ...], draw: Choices | None) -> int:
     return members[0] if draw is None else draw.one_of(members)
 
 
-def _sizes(chosen: Chosen, draw: Choices | None) -> dict[str, int]:
+def _sizes(chosen: Chosen, draw: Choices | None, sides: Sequence[str]) -> dict[str, int]:
     groups = chosen["groups"]
     if groups.startswith("depthwise"):
         count = 3 if draw is None else draw.integer(2, 5)
@@ -110,19 +112,21 @@ def _sizes(chosen: Chosen, draw: Choices | None) -> dict[str, int]:
         count = int(groups) if groups.isdigit() else _member((3, 4, 5, 6, 7, 8), draw)
     found = {
         "images": _member(chosen["images"], draw), "groups": count,
-        "depth": _member(chosen["depth"], draw), "multiplier": _member(chosen["filters"], draw),
+        "group_channels": _member(chosen["group_channels"], draw),
+        "multiplier": _member(chosen["filters"], draw),
         "bias": int(chosen["bias"]),
     }  # fmt: skip
-    tall = _side(chosen, SIDES[0], draw)
-    if "kernel" in chosen:  # the options of both sides are the same
-        further = 0 if draw is None or chosen["rows"] == "one" else draw.integer(0, 1)
-        wide = {**tall, "": tall[""] + further * tall["stride"]}
-    else:
-        wide = _side(chosen, SIDES[1], draw)
-    return found | named(tall, wide)
+    each = [_side(chosen, sides[0], draw)]
+    for side in sides[1:]:
+        if "kernel" in chosen:  # the options of all sides are the same
+            further = 0 if draw is None or chosen["rows"] == "one" else draw.integer(0, 1)
+            each.append({**each[0], "": each[0][""] + further * each[0]["stride"]})
+        else:
+            each.append(_side(chosen, side, draw))
+    return found | named(each, sides)
 
 
-def filled(chosen: Chosen, draw: Choices) -> dict[str, int]:
+def filled(chosen: Chosen, draw: Choices, *, rank: int) -> dict[str, int]:
     """Return the sizes of a convolution of one row of outputs, or two, as wide as its class."""
     kernel, stride, dilation = (draw.one_of(chosen[n]) for n in ("kernel", "stride", "dilation"))
     groups, span, padding = chosen["groups"], extent(kernel, dilation), int(chosen["padding"])
@@ -131,23 +135,26 @@ def filled(chosen: Chosen, draw: Choices) -> dict[str, int]:
     options = {"kernel": kernel, "stride": stride, "dilation": dilation, "padding": padding}
     least = -((span - 2 * padding - 1) // stride) + 1  # the image has a pixel
     rows = 1 if max(columns, images) >= TILE else 2
-    sides = (
+    height, width = (
         span + stride * (max(n, least) - 1) - 2 * padding + r
         for n, r in ((rows, 0), (columns, rest))
     )
+    each = [{**options, "": height}, {**options, "": width}]
+    thin = {"kernel": 1, "stride": 1, "dilation": 1, "padding": 0, "": 2}
     return {
         "images": images, "bias": int(chosen["bias"]),
         "groups": draw.one_of(MANY_GROUPS) if groups == "many" else int(groups),
-        "depth": draw.one_of(chosen["depth"]), "multiplier": draw.one_of(chosen["filters"]),
-        **named(*({**options, "": side} for side in sides)),
+        "group_channels": draw.one_of(chosen["group_channels"]),
+        "multiplier": draw.one_of(chosen["filters"]),
+        **named([thin, *each][-rank:], SIDES[rank]),
     }  # fmt: skip
 
 
-def named(tall: Mapping[str, int], wide: Mapping[str, int]) -> dict[str, int]:
-    """Return the options of both sides by their names in sizes, and the pixels."""
+def named(each: Sequence[Mapping[str, int]], sides: Sequence[str]) -> dict[str, int]:
+    """Return the options of all sides by their names in sizes, and the pixels."""
     return {
         f"{name}_{side}" if name else side: size
-        for side, options in zip(SIDES, (tall, wide), strict=True)
+        for side, options in zip(sides, each, strict=True)
         for name, size in options.items()
     }
 
@@ -182,18 +189,24 @@ def products(sizes: Mapping[str, int]) -> int:
     outputs = (
         sizes[side] + 2 * sizes[f"padding_{side}"]
         - extent(sizes[f"kernel_{side}"], sizes[f"dilation_{side}"]) + 1
-        for side in SIDES
+        for side in sides_of(sizes)
     )  # fmt: skip
-    taps = prod(sizes[f"kernel_{side}"] for side in SIDES)
-    channels = sizes["groups"] * sizes["depth"] * sizes["multiplier"]
+    taps = prod(sizes[f"kernel_{side}"] for side in sides_of(sizes))
+    channels = sizes["groups"] * sizes["group_channels"] * sizes["multiplier"]
     return sizes["images"] * channels * taps * prod(outputs)
 
 
 _symmetric = Factors(SYMMETRIC, excluding(*_depthwise, *_beside_one_output("")))
-_each_axis = Factors(
-    EACH_AXIS,
-    excluding(*_depthwise[:2], *(c for side in SIDES for c in _beside_one_output(f"_{side}"))),
-)
+
+
+def _each_axis(rank: int) -> tuple[Factors, dict[str, Any]]:
+    """Return the classes of every axis apart, and the neutral ones."""
+    sides = SIDES[rank]
+    apart = {f"{name}_{side}": c for name, c in FEWER.items() for side in sides}
+    conditions = (c for side in sides for c in _beside_one_output(f"_{side}"))
+    factors = Factors(with_dtype({**apart, **BESIDE}), excluding(*_depthwise[:2], *conditions))
+    neutral = {f"{name}_{side}": NEUTRAL[name] for name in FEWER for side in sides}
+    return factors, {**neutral, **{name: NEUTRAL[name] for name in BESIDE}, "images": (1,)}
 
 
 def _without_dtype(factors: Factors) -> Factors:
@@ -209,30 +222,44 @@ _filled = Factors(
     FILLED,
     excluding(
         {"stride": lambda s: s == (1,), "rest": lambda r: r},
-        *({**_many_groups, name: lambda m: max(m) > LITTLE} for name in ("depth", "filters")),
+        *(
+            {**_many_groups, name: lambda m: max(m) > LITTLE}
+            for name in ("group_channels", "filters")
+        ),
         {**_many_groups, "columns": lambda m: max(m) > LITTLE, "images": lambda m: max(m) > LITTLE},
         *(
             {**_is_large(one), **_is_large(other), "images": lambda m: max(m) > LITTLE}
-            for one, other in combinations(("depth", "filters", "columns"), 2)
+            for one, other in combinations(("group_channels", "filters", "columns"), 2)
         ),
-        {**_is_large("depth"), **_is_large("filters"), "columns": lambda m: max(m) > LITTLE},
+        {
+            **_is_large("group_channels"),
+            **_is_large("filters"),
+            "columns": lambda m: max(m) > LITTLE,
+        },
     ),
 )
 
-COVERS = (
-    Cover("height = width", _symmetric, sizes, 4, work=products),
-    Cover("height and width apart", _each_axis, sizes, 3, work=products),
-    Cover("height = width", _without_dtype(_symmetric), sizes, 0, NEUTRAL),
-    Cover(
-        "height and width apart",
-        _without_dtype(_each_axis),
-        sizes,
-        0,
-        {
-            name: NEUTRAL[name.rpartition("_")[0] or name] if name != "images" else (1,)
-            for name in EACH_AXIS
-            if name != "dtype"
-        },
-    ),
-    Cover("tiles and vectors that are full", _filled, filled, 3, work=products),
-)
+# Combinations of so many classes, of axes that are alike, of each apart, and of full tiles.
+APART = {1: "", 2: "height and width apart", 3: "each side apart"}
+NAMES = {1: "one spatial axis", 2: "height = width", 3: "all sides alike"}
+STRENGTHS = {1: (3, 0, 2), 2: (4, 3, 3), 3: (2, 2, 2)}
+
+
+def covers(rank: int) -> tuple[Cover, ...]:
+    """Return the covering arrays of a convolution of `rank` spatial axes."""
+    some, many = partial(sizes, rank=rank), partial(filled, rank=rank)
+    alike, apart, full = STRENGTHS[rank]
+    each, neutral = _each_axis(rank)
+    name, names = NAMES[rank], APART[rank]
+    found = [
+        Cover(name, _symmetric, some, alike, work=products),
+        Cover(names, each, some, apart, work=products),
+        Cover(name, _without_dtype(_symmetric), some, 0, NEUTRAL),
+        Cover(names, _without_dtype(each), some, 0, neutral),
+        Cover("tiles and vectors that are full", _filled, many, full, work=products),
+    ]
+    return tuple(
+        cover
+        for cover in found
+        if rank == 2 or cover.name != names or (rank == 3 and cover.strength)
+    )

@@ -21,7 +21,7 @@ from gradoracle.conformance.operators.update import RATES
 from gradoracle.oracle.chains.network import ACTIVATIONS, Step, network_backward
 from gradoracle.oracle.declaration import Call
 from gradoracle.oracle.float_formats import Format
-from gradoracle.oracle.shapes import Pair, Shape, check_integer, conv2d_shapes, pool_shape
+from gradoracle.oracle.shapes import Pair, Shape, check_integer, conv_shapes, pool_shape
 
 FUNCTIONS = tuple(ACTIVATIONS)
 POOLS = ("none", "max_pool2d", "avg_pool2d")
@@ -106,9 +106,9 @@ def _block_shapes(sizes: Mapping[str, int], block: int, shape: Shape) -> list[Sh
     check_integer("groups", of["groups"], smallest=1)
     filters = of["filters"] * of["groups"]
     weight = (filters, shape[1] // of["groups"], of["kernel_height"], of["kernel_width"])
-    y = conv2d_shapes(shape, weight, **options).y
+    y = conv_shapes(2, shape, weight, **options).y
     pool = POOLS[of["pool"]]
-    return [weight, y if pool == "none" else pool_shape(y, **_window(of))]
+    return [weight, y if pool == "none" else pool_shape(2, y, **_window(of))]
 
 
 def _convolution(of: Mapping[str, int]) -> dict[str, Any]:

@@ -72,10 +72,10 @@ class Layer:
         }[direction]
 
     def sizes(self, images: int) -> dict[str, int]:
-        """Return the sizes by which `conformance.operators.conv2d` makes a call of the layer."""
+        """Return the sizes by which the record of the operator makes a call of the layer."""
         pairs = {"kernel": self.kernel, "stride": self.stride, "padding": self.padding}
         return {
-            "images": images, "groups": self.groups, "depth": self.channels // self.groups,
+            "images": images, "groups": self.groups, "group_channels": self.channels // self.groups,
             "multiplier": self.filters // self.groups, "height": self.size, "width": self.size,
             "bias": int(self.bias), "dilation_height": 1, "dilation_width": 1,
             **{f"{name}_{side}": n for name, n in pairs.items() for side in ("height", "width")},

@@ -1,6 +1,7 @@
 """Geometries of pooling, shared by max_pool2d and avg_pool2d."""
 
 from collections.abc import Mapping
+from functools import partial
 from typing import Any
 
 from gradoracle.conformance.drawing.choices import (
@@ -13,7 +14,13 @@ from gradoracle.conformance.drawing.choices import (
     Ranges,
 )
 from gradoracle.conformance.drawing.values import increasing, styles
-from gradoracle.conformance.operators import layer_options
+from gradoracle.conformance.operators import layer_options, pooling_cover
+from gradoracle.conformance.operators.ranks import (
+    corners_of_rank,
+    geometry_of_rank,
+    options_of,
+    pixels_of,
+)
 from gradoracle.conformance.operators.record import (
     Corner,
     Geometry,
@@ -23,9 +30,7 @@ from gradoracle.conformance.operators.record import (
     past_limits,
     two_large,
 )
-from gradoracle.oracle.shapes import Pair, Shape, extent, pool_shape
-
-SIDES = ("height", "width")
+from gradoracle.oracle.shapes import SIDES, Pair, Shape, extent
 
 # `rows` counts windows of a side; `rest` the pixels that no whole window reaches, which ceil_mode
 # covers with one that hangs over the end.
@@ -83,15 +88,17 @@ LATER_LAYERS: tuple[tuple[str, int, int, int, int], ...] = (
 )
 
 
-def variants(*, dilated: bool) -> tuple[Variant, ...]:
+def variants(rank: int, *, dilated: bool) -> tuple[Variant, ...]:
     """Return the poolings of networks, each with one option changed."""
     layers = [
-        (name, layer_options.window(kernel, stride, padding), bool(ceil))
+        (name, layer_options.window(kernel, stride, padding, rank=rank), bool(ceil))
         for name, kernel, stride, padding, ceil in (*LAYERS, *LATER_LAYERS)
+        if kernel**rank <= MOST_TAPS
     ]
     return layer_options.poolings(layers, dilated=dilated, include=not dilated)
 
 
+MOST_TAPS = 256  # of a window of which every change is met
 ROWS = (1, 2, 3, 4, 5, 6, 7, 8, 13, 14)
 
 BOUNDARIES: dict[str, tuple[int, ...]] = {
@@ -166,29 +173,18 @@ def _geometry(
     rows = (min(rows[0], max(1, WORK[size] // work)), rows[1])
     rows = (rows[0], min(rows[1], max(1, WORK[size] // (work * rows[0]))))
     sizes["channels"] = min(channels, max(1, WORK[size] // (work * rows[0] * rows[1])))
-    for at, axis in enumerate(SIDES):
+    for at, axis in enumerate(SIDES[2]):
         k, s, d = kernel[at], stride[at], dilation[at]
         p = min(padding[at], k // 2)
         left = draw.integer(min(rest[0], s - 1), min(rest[1], s - 1))
         whole = extent(k, d) + s * (rows[at] - 1) + left
-        if not _is_legal(whole - 2 * p, k, s, p, d, ceil):
+        if not pooling_cover.is_legal(whole - 2 * p, k, s, p, d, ceil=bool(ceil)):
             p = 0
         sizes |= {
             axis: whole - 2 * p, f"kernel_{axis}": k, f"stride_{axis}": s, f"padding_{axis}": p,
             f"dilation_{axis}": d,
         }  # fmt: skip
     return Geometry(stratum, region, sizes, draw.seed())
-
-
-def _is_legal(side: int, k: int, s: int, p: int, d: int, ceil: int) -> bool:
-    try:
-        pool_shape(
-            (1, 1, 1, side), kernel_size=(1, k), stride=(1, s), padding=(0, p), dilation=(1, d),
-            ceil_mode=bool(ceil),
-        )  # fmt: skip
-    except ValueError:
-        return False
-    return True
 
 
 TINY = {
@@ -200,7 +196,7 @@ TINY = {
 
 
 def _of_both(**options: int) -> dict[str, int]:
-    return {f"{name}_{side}": value for name, value in options.items() for side in SIDES}
+    return {f"{name}_{side}": value for name, value in options.items() for side in SIDES[2]}
 
 
 def _windows(columns: int, sizes: Mapping[str, int]) -> dict[str, int]:
@@ -269,12 +265,27 @@ ONES = of_size_one(
 
 def shape_and_options(sizes: Mapping[str, int]) -> tuple[Shape, dict[str, Any]]:
     """Return x's shape and the options that both poolings have."""
+    options: dict[str, Any] = {n: options_of(sizes, n) for n in ("stride", "padding")}
+    named = {"kernel_size": options_of(sizes, "kernel"), **options}
+    shape = (sizes["images"], sizes["channels"], *pixels_of(sizes))
+    return shape, {**named, "ceil_mode": bool(sizes["ceil"])}
 
-    def sides(name: str) -> Pair:
-        return sizes[f"{name}_height"], sizes[f"{name}_width"]
 
-    options = {
-        "kernel_size": sides("kernel"), "stride": sides("stride"), "padding": sides("padding"),
-        "ceil_mode": bool(sizes["ceil"]),
-    }  # fmt: skip
-    return (sizes["images"], sizes["channels"], sizes["height"], sizes["width"]), options
+def of_kind(rank: int, *, dilated: bool) -> dict[str, Any]:
+    """Return the fields of a record that say what is drawn, of max or of average pooling."""
+
+    def drawn(draw: Choices, size: Size) -> Geometry:
+        flat = geometry(draw, size, dilated=dilated)
+        return geometry_of_rank(flat, rank, is_legal=pooling_cover.is_legal, dilated=dilated)
+
+    return {
+        "geometry": drawn,
+        "share": SHARES[rank],
+        "covers": pooling_cover.covers(rank, dilated=dilated),
+        "variants": partial(variants, rank, dilated=dilated),
+        "corners": corners_of_rank(CORNERS, rank),
+        "ones": corners_of_rank(ONES, rank),
+    }
+
+
+SHARES = {1: 0.2, 2: 0.4, 3: 0.2}

@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from typing import Any
 
 from gradoracle.conformance.drawing.choices import Choices
 from gradoracle.conformance.drawing.coverage import Cover, excluding, with_dtype
 from gradoracle.conformance.drawing.covering import Chosen, Factors
-from gradoracle.conformance.operators.convolution_cover import named
-from gradoracle.oracle.shapes import extent, pool_shape
+from gradoracle.conformance.operators.convolution_cover import APART, NAMES, named
+from gradoracle.oracle.shapes import SIDES, extent, pool_shape
 
-SIDES = ("height", "width")
 KERNEL = "kernel"  # the stride that is the kernel's size
 NUMBERS: Mapping[str, Sequence[Any]] = {
     "kernel": ((1,), (2,), (3,), (4,), (5,), (6, 7), (8, 9, 13)),
@@ -27,14 +27,17 @@ BOTH: Mapping[str, Sequence[Any]] = {
 }  # fmt: skip
 INCLUDE: Mapping[str, Sequence[Any]] = {"include": (False, True)}
 # One side is past a vector, a tile or a block, and options beside it are not what is usual.
+MOST_TAPS = 512  # of a cube
 LONG = "long"
-SHORT: Mapping[str, int] = {"images": 1, "channels": 2, "height": 2, "width": 2}  # the others
+SHORT: Mapping[str, int] = {  # the others
+    "images": 1, "channels": 2, "depth": 2, "height": 2, "width": 2
+}  # fmt: skip
 PAST: Mapping[str, Sequence[int]] = {
-    "images": (9, 17, 33), "channels": (9, 17, 33, 65), "height": (33, 65, 129),
+    "images": (9, 17, 33), "channels": (9, 17, 33, 65), "depth": (17, 33), "height": (33, 65, 129),
     "width": (65, 129, 257, 258),
 }  # fmt: skip
 BESIDE: Mapping[str, Sequence[Any]] = {
-    LONG: (*PAST,), "kernel": ((2,), (3,), (4, 5)), "stride": ((1,), (2,), (3,)),
+    "kernel": ((2,), (3,), (4, 5)), "stride": ((1,), (2,), (3,)),
     "padding": ("0", "1"), "dilation": ((1,), (2,)), "rest": (False, True), "ceil": (False, True),
 }  # fmt: skip
 NEUTRAL: Mapping[str, Any] = {
@@ -66,24 +69,27 @@ def _impossible(name: str) -> list[dict[str, Callable[[Any], bool]]]:
     ]
 
 
-def sizes(chosen: Chosen, draw: Choices) -> dict[str, int]:
+def sizes(chosen: Chosen, draw: Choices, *, rank: int) -> dict[str, int]:
     """Return the sizes of a pooling of these classes, `draw` picking what stands for them."""
     ceil = bool(chosen["ceil"])
     found = {
         "images": draw.one_of(chosen["images"]), "channels": draw.one_of(chosen["channels"]),
         "ceil": int(ceil), "include": int(chosen.get("include", 0)),
     }  # fmt: skip
-    tall = _side(chosen, SIDES[0], draw, ceil=ceil)
-    if "kernel" in chosen:  # the options of both sides are the same
-        wider = tall[""] + tall["stride"] * (draw.integer(0, 1) if chosen["rows"] == "more" else 0)
-        k, s, p, d = (tall[name] for name in ("kernel", "stride", "padding", "dilation"))
-        wide = {**tall, "": wider} if is_legal(wider, k, s, p, d, ceil=ceil) else tall
-    else:
-        wide = _side(chosen, SIDES[1], draw, ceil=ceil)
-    return found | named(tall, wide)
+    first, *further = SIDES[rank]
+    each = [_side(chosen, first, draw, ceil=ceil)]
+    for side in further:
+        if "kernel" in chosen:  # the options of all sides are the same
+            k, s, p, d, size = (each[0][n] for n in ("kernel", "stride", "padding", "dilation", ""))
+            wider = size + s * (draw.integer(0, 1) if chosen["rows"] == "more" else 0)
+            is_wider = is_legal(wider, k, s, p, d, ceil=ceil)
+            each.append({**each[0], "": wider} if is_wider else each[0])
+        else:
+            each.append(_side(chosen, side, draw, ceil=ceil))
+    return found | named(each, SIDES[rank])
 
 
-def beside_a_long_side(chosen: Chosen, draw: Choices) -> dict[str, int]:
+def beside_a_long_side(chosen: Chosen, draw: Choices, *, rank: int) -> dict[str, int]:
     """Return the sizes of a pooling with one side that is long: windows, channels or images."""
     long = chosen[LONG]
     counts = {**SHORT, long: draw.one_of(PAST[long])}
@@ -92,8 +98,9 @@ def beside_a_long_side(chosen: Chosen, draw: Choices) -> dict[str, int]:
         "images": counts["images"], "channels": counts["channels"], "ceil": int(ceil),
         "include": int(chosen.get("include", 0)),
     }  # fmt: skip
-    tall, wide = (_side(chosen, s, draw, ceil=ceil, windows=counts[s]) for s in SIDES)
-    return found | named(tall, wide)
+    sides = SIDES[rank]
+    each = [_side(chosen, s, draw, ceil=ceil, windows=counts[s]) for s in sides]
+    return found | named(each, sides)
 
 
 def _side(
@@ -131,7 +138,7 @@ def is_legal(side: int, k: int, s: int, p: int, d: int, *, ceil: bool) -> bool:
     """Return whether a pooling of one side of these sizes is legal."""
     try:
         pool_shape(
-            (1, 1, 1, side), kernel_size=(1, k), stride=(1, s), padding=(0, p), dilation=(1, d),
+            2, (1, 1, 1, side), kernel_size=(1, k), stride=(1, s), padding=(0, p), dilation=(1, d),
             ceil_mode=ceil,
         )  # fmt: skip
     except ValueError:
@@ -139,22 +146,38 @@ def is_legal(side: int, k: int, s: int, p: int, d: int, *, ceil: bool) -> bool:
     return True
 
 
-def covers(*, dilated: bool) -> tuple[Cover, ...]:
+# Combinations of so many classes, of axes that are alike, of each apart, and beside a long one.
+STRENGTHS = {1: (3, 0, 2), 2: (4, 3, 4), 3: (2, 2, 2)}
+
+
+def covers(rank: int, *, dilated: bool) -> tuple[Cover, ...]:
     """Return the covering arrays of max pooling, or of average pooling, which has no dilation."""
+    sides = SIDES[rank]
     gone = () if dilated else ("dilation",)
     both = BOTH if dilated else {**BOTH, **INCLUDE}
     same = {n: c for n, c in NUMBERS.items() if n not in gone} | dict(both)
-    apart = {f"{n}_{s}": c for n, c in FEWER.items() if n not in gone for s in SIDES} | dict(both)
+    if rank == 3:
+        same["kernel"] = [k for k in NUMBERS["kernel"] if max(k) ** rank <= MOST_TAPS]
+    apart = {f"{n}_{s}": c for n, c in FEWER.items() if n not in gone for s in sides} | dict(both)
     symmetric = excluding(*_impossible(""))
-    each = excluding(*(one for side in SIDES for one in _impossible(f"_{side}")))
-    beside = {n: c for n, c in BESIDE.items() if n not in gone}
+    each = excluding(*(one for side in sides for one in _impossible(f"_{side}")))
+    long = tuple(n for n in PAST if n in ("images", "channels", *sides))
+    beside = {LONG: long, **{n: c for n, c in BESIDE.items() if n not in gone}}
     beside |= {} if dilated else dict(INCLUDE)
     alone = {n: NEUTRAL[n] for n in same}
     alone_apart = {n: NEUTRAL[n if n in both else n.rpartition("_")[0]] for n in apart}
-    return (
-        Cover("height = width", Factors(with_dtype(same), symmetric), sizes, 4),
-        Cover("height and width apart", Factors(with_dtype(apart), each), sizes, 3),
-        Cover("a long side", Factors(with_dtype(beside), symmetric), beside_a_long_side, 4),
-        Cover("height = width", Factors(same, symmetric), sizes, 0, alone),
-        Cover("height and width apart", Factors(apart, each), sizes, 0, alone_apart),
+    alike, separate, past = STRENGTHS[rank]
+    some, many = partial(sizes, rank=rank), partial(beside_a_long_side, rank=rank)
+    name, names = NAMES[rank], APART[rank]
+    found = [
+        Cover(name, Factors(with_dtype(same), symmetric), some, alike),
+        Cover(names, Factors(with_dtype(apart), each), some, separate),
+        Cover("a long side", Factors(with_dtype(beside), symmetric), many, past),
+        Cover(name, Factors(same, symmetric), some, 0, alone),
+        Cover(names, Factors(apart, each), some, 0, alone_apart),
+    ]
+    return tuple(
+        cover
+        for cover in found
+        if rank == 2 or cover.name != names or (rank == 3 and cover.strength)
     )

@@ -1,6 +1,6 @@
 """The smallest calls of an operator, derived from its record: sizes that are legal, lowest first.
 
-Sizes whose names end in _height and _width, and the image's height and width, go together here.
+Sizes whose names end in _depth, _height and _width go together here, and so do the image's sides.
 """
 
 from __future__ import annotations
@@ -15,6 +15,7 @@ from gradoracle.conformance.operators.record import Arguments, Geometry, Operato
 from gradoracle.conformance.operators.variations import drawn
 from gradoracle.oracle.declaration import Chained, Formula, algebra
 from gradoracle.oracle.expected.truth import truth
+from gradoracle.oracle.shapes import SIDES
 
 Sizes = Mapping[str, int]
 Names = tuple[str, ...]  # of sizes that are raised together
@@ -22,7 +23,6 @@ Names = tuple[str, ...]  # of sizes that are raised together
 STRATUM, REGION = "boundary", "textbook"
 SEED = 1
 MOST = 3  # sizes that are raised at once
-SIDES = ("height", "width")
 
 _known: dict[Formula, tuple[Geometry, ...]] = {}
 _known_ones: dict[Formula, tuple[Geometry, ...]] = {}
@@ -76,8 +76,14 @@ def _textbook(operator: Operator) -> list[dict[str, int]]:
         if found is None:
             continue
         chosen.append(found)
-        image = {side: found[side] + 1 for side in SIDES if found.get(side, 0) > base.get(side, 0)}
-        if image and names != SIDES and _elements({**found, **image}, operator):
+        image = {
+            side: found[side] + 1 for side in SIDES[3] if found.get(side, 0) > base.get(side, 0)
+        }
+        if (
+            image
+            and names != tuple(n for n in SIDES[3] if n in base)
+            and _elements({**found, **image}, operator)
+        ):
             chosen.append({**found, **image})
     return [dict(sizes) for sizes in dict.fromkeys(tuple(c.items()) for c in chosen)]
 
@@ -105,7 +111,7 @@ def _groups(sizes: Sizes) -> list[Names]:
     found: dict[str, list[str]] = {}
     for name in sizes:
         key = name
-        for side in SIDES:
+        for side in SIDES[3]:
             key = key.removesuffix(f"_{side}") if name != side else "image"
         found.setdefault(key, []).append(name)
     return [tuple(names) for names in found.values()]
@@ -192,7 +198,7 @@ def _with_tiles(operator: Operator, sizes: dict[str, int], lowered: Names) -> di
     tiles = [*TILES]
     for name in sizes:
         tile = {**sizes, name: tiles[0]}
-        if name in lowered or name in SIDES or not _elements(tile, operator):
+        if name in lowered or name in SIDES[3] or not _elements(tile, operator):
             continue
         if _options(tile, operator) != before or _elements(tile, operator) <= _elements(
             sizes, operator

@@ -342,7 +342,9 @@ def _turned(value: Any) -> Any:
     """Return an argument whose last two sides are exchanged, the bytes as they are."""
     if isinstance(value, np.ndarray):
         return _reshaped(value, -2, -1) if value.ndim > 2 else value
-    return (*value[:-2], value[-1], value[-2]) if isinstance(value, tuple) else value
+    if isinstance(value, tuple) and len(value) > 1:
+        return (*value[:-2], value[-1], value[-2])
+    return value
 
 
 _known_geometries: dict[Formula, tuple[Geometry, ...]] = {}

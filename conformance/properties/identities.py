@@ -10,7 +10,7 @@ import numpy as np
 
 from gradoracle.conformance.backends.backend import Backend
 from gradoracle.conformance.backends.mismatch import Mismatch
-from gradoracle.conformance.operators.max_pool2d import maxima
+from gradoracle.conformance.operators.max_pool import maxima
 from gradoracle.conformance.operators.record import Operator
 from gradoracle.conformance.properties.answers import (
     ROOM,
@@ -119,11 +119,9 @@ def _adjoint(operator: Operator) -> tuple[Formula, ...]:
 
 
 @holds(where=_is_transposed, share=0.4, needs=_adjoint)
-def is_adjoint_to_conv2d(
-    backend: Backend, operator: Operator, formula: Formula, call: Call
-) -> float:
-    """The transposed convolution is the transpose of the backend's own conv2d: <y(x), z> equals
-    <x, conv2d(z)> for every z, no bias, the same weight and options.
+def is_adjoint(backend: Backend, operator: Operator, formula: Formula, call: Call) -> float:
+    """A transposed convolution is the transpose of the backend's own convolution: <y(x), z> equals
+    <x, convolution(z)> for every z, no bias, the same weight and options.
     """  # noqa: D205 - one sentence
     (adjoint,) = _adjoint(operator)
     z, x, name = call["grad_output"], call["x"], adjoint.__name__
@@ -191,7 +189,9 @@ def _reached(operator: Operator, formula: Formula, call: Call) -> Array:
         reached[(planes, sent[1], *pixels)] = True
     else:
         for window, pixel, wins in maxima(call):
-            reached[:, :, *pixel] |= wins & (dy[:, :, *window] != 0)
+            at: Any = (..., *pixel)
+            sent_by: Any = (..., *window)
+            reached[at] |= wins & (dy[sent_by] != 0)
     return reached
 
 

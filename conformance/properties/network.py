@@ -23,7 +23,7 @@ from gradoracle.oracle.declaration import Call, Chained, Formula, algebra, is_da
 from gradoracle.oracle.expected.exact import inner
 from gradoracle.oracle.expected.truth import data_dtype
 from gradoracle.oracle.float_formats import FORMATS
-from gradoracle.oracle.formulas.max_pool2d import max_pool2d_indices, max_pool2d_values
+from gradoracle.oracle.formulas.max_pool import max_pool2d_indices, max_pool2d_values
 from gradoracle.oracle.shapes import Array
 
 NEEDS = (

@@ -55,7 +55,10 @@ def _torch(operator: Operator, formula: Formula, call: Call) -> Answered:
     argument = operator.argument_of(formula)
     if argument is not None:
         tensors[argument].requires_grad_()
-    results = ask(operator.witness(torch), operator.formula, tensors)
+    try:
+        results = ask(operator.witness(torch), operator.formula, tensors)
+    except RuntimeError as error:  # such as a window larger than the image, with ceil_mode
+        raise NotJudged(f"PyTorch declines the call: {str(error).splitlines()[0]}") from error
     if argument is None:
         place = output_of(formula).place
         answered: Array = (results if place is None else results[place]).numpy()

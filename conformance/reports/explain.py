@@ -190,7 +190,7 @@ def loops(formula: Formula) -> list[str]:
 def _reached(function: Any, seen: set[Any]) -> Iterator[FunctionType]:
     """Yield the oracle's own functions that `function` names, but not those that only carry."""
     for name in _names(function.__code__):
-        other = function.__globals__.get(name)
+        other = inspect.unwrap(function.__globals__.get(name))
         module = str(getattr(other, "__module__", ""))
         if not isinstance(other, FunctionType) or other in seen or "check" in name:
             continue

@@ -6,17 +6,22 @@ of a single pixel.
 
 from __future__ import annotations
 
-from typing import Literal, NamedTuple, TypeAlias
+from math import prod
+from typing import Any, Literal, NamedTuple, TypeAlias
 
 import numpy as np
 
 from gradoracle import oracle
 from gradoracle.oracle.declaration import Call, Formula
 from gradoracle.oracle.expected.random_projection import Options
+from gradoracle.oracle.formulas.conv_transpose import TRANSPOSED
+from gradoracle.oracle.formulas.convolution import CONVOLUTIONS
+from gradoracle.oracle.formulas.convolution import Convolution as Formulas
 from gradoracle.oracle.shapes import Array, Shape
 
 Part: TypeAlias = Literal["y", "dx", "dw", "db"]
 Pairs: TypeAlias = list[tuple[list[int], list[int]]]
+Places: TypeAlias = tuple[Any, ...]
 
 
 class Role(NamedTuple):
@@ -29,19 +34,35 @@ class Role(NamedTuple):
     bias: str = ""
 
 
+def _roles(of: Formulas) -> dict[Formula, Role]:
+    return {
+        of.forward: Role("y", x="x", weight="weight", bias="bias"),
+        of.grad_input: Role("dx", dy="grad_output", weight="weight"),
+        of.grad_weight: Role("dw", dy="grad_output", x="x"),
+        of.grad_bias: Role("db", dy="grad_output"),
+    }
+
+
+def _transposed_roles(of: Formulas) -> dict[Formula, Role]:
+    return {
+        of.forward: Role("dx", dy="x", weight="weight", bias="bias"),
+        of.grad_input: Role("y", x="grad_output", weight="weight"),
+        of.grad_weight: Role("dw", dy="x", x="grad_output"),
+        of.grad_bias: Role("db", dy="grad_output"),
+    }
+
+
+LINEAR = Formulas(
+    oracle.linear, oracle.linear_grad_input, oracle.linear_grad_weight, oracle.linear_grad_bias
+)
 ROLES: dict[Formula, Role] = {
-    oracle.conv2d: Role("y", x="x", weight="weight", bias="bias"),
-    oracle.conv2d_grad_input: Role("dx", dy="grad_output", weight="weight"),
-    oracle.conv2d_grad_weight: Role("dw", dy="grad_output", x="x"),
-    oracle.conv2d_grad_bias: Role("db", dy="grad_output"),
-    oracle.conv_transpose2d: Role("dx", dy="x", weight="weight", bias="bias"),
-    oracle.conv_transpose2d_grad_input: Role("y", x="grad_output", weight="weight"),
-    oracle.conv_transpose2d_grad_weight: Role("dw", dy="x", x="grad_output"),
-    oracle.conv_transpose2d_grad_bias: Role("db", dy="grad_output"),
-    oracle.linear: Role("y", x="x", weight="weight", bias="bias"),
-    oracle.linear_grad_input: Role("dx", dy="grad_output", weight="weight"),
-    oracle.linear_grad_weight: Role("dw", dy="grad_output", x="x"),
-    oracle.linear_grad_bias: Role("db", dy="grad_output"),
+    formula: role
+    for roles in (
+        *map(_roles, CONVOLUTIONS.values()),
+        *map(_transposed_roles, TRANSPOSED.values()),
+        _roles(LINEAR),
+    )
+    for formula, role in roles.items()
 }
 
 
@@ -49,10 +70,10 @@ class Convolution(NamedTuple):
     """A call of a formula, as a convolution of which one array is asked for."""
 
     gives: Part
-    shape: Shape  # of the answer, [., ., ., .] but for db
-    x: Array | None  # [N, C, H, W]
-    weight: Array | None  # [M, C/groups, KH, KW]
-    dy: Array | None  # [N, M, OH, OW]
+    shape: Shape  # of the answer, [., ., ...] but for db
+    x: Array | None  # [N, C, *pixels]
+    weight: Array | None  # [M, C/groups, *taps]
+    dy: Array | None  # [N, M, *windows]
     bias: Array | None  # one per channel of the answer
     options: Options
 
@@ -71,20 +92,20 @@ def read(formula: Formula, call: Call, shape: Shape) -> Convolution:
         if not name or call[name] is None:
             return None
         given: Array = call[name]
-        return given[:, :, None, None] if given.ndim == 2 else given
+        return given[:, :, None] if given.ndim == 2 else given
 
     options = Options(
-        call.get("stride", (1, 1)), call.get("padding", (0, 0)), call.get("dilation", (1, 1)),
+        call.get("stride", (1,)), call.get("padding", (0,)), call.get("dilation", (1,)),
         call.get("groups", 1),
     )  # fmt: skip
     return Convolution(
-        role.gives, (*shape, 1, 1) if len(shape) == 2 else shape, array(role.x), array(role.weight),
+        role.gives, (*shape, 1) if len(shape) == 2 else shape, array(role.x), array(role.weight),
         array(role.dy), None if not role.bias else call[role.bias], options,
     )  # fmt: skip
 
 
 def pairs(of: Convolution, place: tuple[int, ...]) -> Pairs:
-    """Return what meets in a place of the answer, down and across.
+    """Return what meets in a place of the answer, along every axis.
 
     In an output pixel (i, j) it is taps with pixels, in a pixel (h, w) taps with output pixels, in
     a tap (p, q) output pixels with pixels: those with i*S + p*D - P = h, by the definition.
@@ -111,6 +132,13 @@ def pairs(of: Convolution, place: tuple[int, ...]) -> Pairs:
     return found
 
 
+def met(of: Convolution, place: tuple[int, ...]) -> tuple[Places, Places]:
+    """Return `pairs` as indices of spatial axes: the first ones, and the others."""
+    found = pairs(of, place)
+    first, second = (np.ix_(*(pair[at] for pair in found)) for at in (0, 1))
+    return (..., *first), (..., *second)
+
+
 def column(of: Convolution, place: tuple[int, ...]) -> Array:
     """Return the right answer in one place, [N, M], [N, C] or [M, C/groups]: whole numbers.
 
@@ -118,16 +146,16 @@ def column(of: Convolution, place: tuple[int, ...]) -> Array:
     """
     first, second = of.factors
     assert second is not None, "db has no places"  # noqa: S101
-    (one, other), (left, right) = pairs(of, place)
+    these, those = met(of, place)
     groups = of.options.groups
     if of.gives == "dw":
-        dy, x = first[:, :, one][:, :, :, left], second[:, :, other][:, :, :, right]
+        dy, x = first[these], second[those]
         by_filter = _by_group(dy.swapaxes(0, 1), groups)
         by_channel = _by_group(x.swapaxes(0, 1), groups)
         return np.asarray(by_filter @ by_channel.swapaxes(1, 2)).reshape(of.shape[:2])
-    rows = first[:, :, other][:, :, :, right]  # [N, channels, taps, taps]
-    weight = second[:, :, one][:, :, :, left].astype(np.float64)
-    images, taps = len(rows), len(one) * len(left)
+    rows = first[those]  # [N, channels, *taps]
+    weight = second[these].astype(np.float64)
+    images, taps = len(rows), prod(rows.shape[2:])
     weight = weight.reshape(groups, -1, second.shape[1], taps)
     rows = rows.astype(np.float64).reshape(images, groups, -1, taps).swapaxes(0, 1)
     what = "gnct,gmct->gnm" if of.gives == "y" else "gnmt,gmct->gnc"
@@ -145,23 +173,20 @@ def terms(of: Convolution, at: tuple[int, ...]) -> tuple[Array, Array]:
     if second is None:
         dy = first[:, at[0]].ravel()
         return dy, np.ones_like(dy)
-    (one, other), (left, right) = pairs(of, at[2:])
+    these, those = met(of, at[2:])
     groups = of.options.groups
     if of.gives == "dw":
         m, c = at[:2]
         channel = m // (len(first[0]) // groups) * of.shape[1] + c
-        return (
-            first[:, m][:, one][:, :, left].ravel(),
-            second[:, channel][:, other][:, :, right].ravel(),
-        )
+        return first[:, m][these].ravel(), second[:, channel][those].ravel()
     n, channel = at[:2]
     members = len(second) // groups
-    depth = second.shape[1]
+    channels = second.shape[1]
     if of.gives == "y":
         group = channel // members
-        rows, taps = first[n, group * depth : (group + 1) * depth], second[channel]
+        rows, taps = first[n, group * channels : (group + 1) * channels], second[channel]
     else:
-        group = channel // depth
+        group = channel // channels
         some = slice(group * members, (group + 1) * members)
-        rows, taps = first[n, some], second[some, channel % depth]
-    return rows[:, other][:, :, right].ravel(), taps[:, one][:, :, left].ravel()
+        rows, taps = first[n, some], second[some, channel % channels]
+    return rows[those].ravel(), taps[these].ravel()

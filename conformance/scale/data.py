@@ -132,12 +132,12 @@ def largest_sum(of: Convolution) -> int:
     """
     first, second = of.factors
     if of.gives in ("dw", "db"):
-        rows = abs(first).sum((0, 2, 3), np.float64)
+        rows = abs(first).sum((0, *range(2, first.ndim)), np.float64)
         largest = 1.0 if second is None else float(abs(second).max(initial=0))
     else:
         assert second is not None, "the factors are x or dy, and weight"  # noqa: S101
         by_group = abs(second).reshape(of.options.groups, -1, *second.shape[1:])
-        reaching = (2, 3, 4) if of.gives == "y" else (1, 3, 4)
+        reaching = (2 if of.gives == "y" else 1, *range(3, by_group.ndim))
         rows = by_group.sum(reaching, np.float64)
         largest = float(max(first.max(initial=0), -first.min(initial=0)))
     plus = 0 if of.bias is None else int(abs(of.bias).max(initial=0))
@@ -179,10 +179,10 @@ def _terms(formula: Formula, shapes: Mapping[str, Shape], groups: int) -> tuple[
     if role.gives in ("dw", "db"):
         images, filters, *pixels = shapes[role.dy]
         return images * prod(pixels), filters
-    filters, depth, *taps = shapes[role.weight]
+    filters, channels, *taps = shapes[role.weight]
     if role.gives == "y":
-        return depth * prod(taps), filters
-    return filters // groups * prod(taps), depth * groups
+        return channels * prod(taps), filters
+    return filters // groups * prod(taps), channels * groups
 
 
 def _source(function: Callable[..., Any]) -> str:

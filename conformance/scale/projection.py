@@ -35,7 +35,7 @@ def wrong_element(
     """
     if of.gives == "db":
         dy, _ = of.factors
-        return _first(got, dy.sum((0, 2, 3), np.float64), ())
+        return _first(got, dy.sum((0, *range(2, dy.ndim)), np.float64), ())
     place = _wrong_place(of, got, random)
     if place is None:
         return None
@@ -63,7 +63,7 @@ def _wrong_place(
         want = random_projection.weighted_grad_input(first, second, a, b, of.shape[2:], options)
     else:
         sums, whole = random_projection.weighted_maps(got, a, b)
-        want = random_projection.weighted_conv2d(first, second, a, b, options)
+        want = random_projection.weighted_convolution(first, second, a, b, options)
     if of.bias is not None:
         by_channel = b.astype(np.int64) * of.bias.astype(np.int64)
         want = want + a.astype(np.int64).sum(keepdims=True) * by_channel.sum(keepdims=True)

@@ -47,11 +47,11 @@ def _conv(kind: str, *, transposed: bool = False) -> Callable[[Names], Names]:
         stride, padding, dilation = call["stride"], call["padding"], call["dilation"]
         if transposed:
             more = call["output_padding"]
-            y = shapes.conv_transpose2d_shape(
-                x, weight, stride, padding, more, dilation, call["groups"]
+            y = shapes.conv_transpose_shape(
+                2, x, weight, stride, padding, more, dilation, call["groups"]
             )
         else:
-            y = shapes.conv2d_shape(x, weight, stride, padding, dilation, call["groups"])
+            y = shapes.conv_shape(2, x, weight, stride, padding, dilation, call["groups"])
         if kind == "y":
             shapes.check_bias(call["bias"], y[1], "filters")
         else:
@@ -70,7 +70,7 @@ def _sizes(
 
 def _channels(call: Names) -> Names:
     dy = call["grad_output"]
-    shapes.check_channels(dy)
+    shapes.check_channels(2, dy)
     return {**dict(zip(("N", "M", "OH", "OW"), dy.shape, strict=True)), "shape": dy.shape[1:2]}
 
 
@@ -79,8 +79,8 @@ def _pool(kind: str) -> Callable[[Names], Names]:
         x = tuple(call["input_shape"]) if "input_shape" in call else call["x"].shape
         kernel, stride, padding = call["kernel_size"], call["stride"], call["padding"]
         dilation = call.get("dilation", (1, 1))
-        windows = shapes.pool2d_windows(
-            x, kernel, stride, padding, dilation, ceil_mode=call["ceil_mode"]
+        windows = shapes.pool_windows(
+            2, x, kernel, stride, padding, dilation, ceil_mode=call["ceil_mode"]
         )
         y = (*x[:2], *windows)
         if "grad_output" in call:
@@ -94,7 +94,7 @@ def _pool(kind: str) -> Callable[[Names], Names]:
 
 def _unpool(call: Names) -> Names:
     dy, shape = call["grad_output"], tuple(call["input_shape"])
-    shapes.check_indices(dy, call["indices"], shape)
+    shapes.check_indices(2, dy, call["indices"], shape)
     sizes = dict(zip(("N", "C", "H", "W", "OH", "OW"), (*shape, *dy.shape[2:]), strict=True))
     return {**sizes, "shape": shape}
 

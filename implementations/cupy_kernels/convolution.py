@@ -9,7 +9,7 @@ from gradoracle.implementations.shapes import (
     check_bias,
     check_channels,
     check_grad_output,
-    conv2d_shape,
+    conv_shape,
 )
 
 
@@ -30,7 +30,7 @@ def conv2d(
     """
     options = structs.options(stride, padding, dilation, groups)
     machine, (x, weight, bias) = place(x=x, weight=weight, bias=bias)
-    shape = conv2d_shape(x.shape, weight.shape, *options)
+    shape = conv_shape(2, x.shape, weight.shape, *options)
     check_bias(bias, len(weight), "filters")
     p = structs.conv(x.shape, weight.shape, shape, *options)
     y = machine.empty(shape, x.dtype)
@@ -56,7 +56,7 @@ def conv2d_grad_input(
     input_shape = structs.sizes("input_shape", input_shape)
     options = structs.options(stride, padding, dilation, groups)
     machine, (grad_output, weight) = place(grad_output=grad_output, weight=weight)
-    shape = conv2d_shape(input_shape, weight.shape, *options)
+    shape = conv_shape(2, input_shape, weight.shape, *options)
     check_grad_output(grad_output, shape)
     p = structs.conv(input_shape, weight.shape, shape, *options)
     dx = machine.empty(input_shape, grad_output.dtype)
@@ -82,7 +82,7 @@ def conv2d_grad_weight(
     weight_shape = structs.sizes("weight_shape", weight_shape)
     options = structs.options(stride, padding, dilation, groups)
     machine, (grad_output, x) = place(grad_output=grad_output, x=x)
-    shape = conv2d_shape(x.shape, weight_shape, *options)
+    shape = conv_shape(2, x.shape, weight_shape, *options)
     check_grad_output(grad_output, shape)
     p = structs.conv(x.shape, weight_shape, shape, *options)
     dw = machine.empty(weight_shape, grad_output.dtype)
@@ -97,5 +97,5 @@ def conv2d_grad_bias(grad_output: Array) -> Array:
         ValueError: grad_output does not have four axes.
     """
     machine, (grad_output,) = place(grad_output=grad_output)
-    check_channels(grad_output)
+    check_channels(2, grad_output)
     return algorithms.channel_sums(machine, grad_output)

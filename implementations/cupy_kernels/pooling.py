@@ -14,7 +14,7 @@ from gradoracle.implementations.shapes import (
     Shape,
     check_grad_output,
     check_indices,
-    pool2d_windows,
+    pool_windows,
 )
 
 SOURCE = Source(
@@ -46,7 +46,8 @@ def max_pool2d(
     """
     geometry = _geometry(kernel_size, stride, padding, dilation)
     machine, (x,) = place(x=x)
-    windows = pool2d_windows(x.shape, *geometry, ceil_mode=ceil_mode)
+    down, across = pool_windows(2, x.shape, *geometry, ceil_mode=ceil_mode)
+    windows = down, across
     return _maxima(machine, x, windows, structs.pool(x.shape, windows, *geometry))
 
 
@@ -59,7 +60,7 @@ def max_pool2d_grad_input(grad_output: Array, indices: Array, *, input_shape: Sh
     input_shape = structs.sizes("input_shape", input_shape)
     machine, (grad_output, indices) = place(grad_output=grad_output, indices=indices)
     with machine.active():  # it looks at the elements
-        check_indices(grad_output, indices, input_shape)
+        check_indices(2, grad_output, indices, input_shape)
     dtype = grad_output.dtype
     if not grad_output.size:
         return machine.zeros(input_shape, dtype)
@@ -99,7 +100,8 @@ def max_pool2d_vjp(
     """
     geometry = _geometry(kernel_size, stride, padding, dilation)
     machine, (grad_output, x) = place(grad_output=grad_output, x=x)
-    windows = pool2d_windows(x.shape, *geometry, ceil_mode=ceil_mode)
+    down, across = pool_windows(2, x.shape, *geometry, ceil_mode=ceil_mode)
+    windows = down, across
     check_grad_output(grad_output, (*x.shape[:2], *windows))
     p = structs.pool(x.shape, windows, *geometry)
     _, indices = _maxima(machine, x, windows, p)
@@ -125,7 +127,8 @@ def avg_pool2d(
     """
     geometry = _geometry(kernel_size, stride, padding, (1, 1))
     machine, (x,) = place(x=x)
-    windows = pool2d_windows(x.shape, *geometry, ceil_mode=ceil_mode)
+    down, across = pool_windows(2, x.shape, *geometry, ceil_mode=ceil_mode)
+    windows = down, across
     p = structs.pool(x.shape, windows, *geometry)
     y = machine.empty((*x.shape[:2], *windows), x.dtype)
     arguments = (x, y, p, np.int32(bool(count_include_pad)))
@@ -151,7 +154,8 @@ def avg_pool2d_grad_input(
     input_shape = structs.sizes("input_shape", input_shape)
     geometry = _geometry(kernel_size, stride, padding, (1, 1))
     machine, (grad_output,) = place(grad_output=grad_output)
-    windows = pool2d_windows(input_shape, *geometry, ceil_mode=ceil_mode)
+    down, across = pool_windows(2, input_shape, *geometry, ceil_mode=ceil_mode)
+    windows = down, across
     check_grad_output(grad_output, (*input_shape[:2], *windows))
     p = structs.pool(input_shape, windows, *geometry)
     dx = machine.empty(input_shape, grad_output.dtype)

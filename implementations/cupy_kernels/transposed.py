@@ -13,7 +13,7 @@ from gradoracle.implementations.shapes import (
     Shape,
     check_bias,
     check_grad_output,
-    conv_transpose2d_shape,
+    conv_transpose_shape,
 )
 
 
@@ -115,4 +115,4 @@ def _shape(
 ) -> Shape:
     """Return y's shape."""
     more = structs.pair("output_padding", output_padding)
-    return conv_transpose2d_shape(x, weight, stride, padding, more, dilation, groups)
+    return conv_transpose_shape(2, x, weight, stride, padding, more, dilation, groups)

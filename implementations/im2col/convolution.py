@@ -1,8 +1,8 @@
-"""Convolution and its gradients as products of matrices, by `correlation`."""
+"""Convolutions of one to three dimensions and their gradients, by `correlation`."""
 
+from collections.abc import Callable
 from typing import Any, TypeAlias
 
-import numpy as np
 import numpy.typing as npt
 
 from gradoracle.implementations.im2col.correlation import (
@@ -13,99 +13,121 @@ from gradoracle.implementations.im2col.correlation import (
 from gradoracle.implementations.im2col.halves import in_float32
 from gradoracle.implementations.im2col.windows import Windows
 from gradoracle.implementations.shapes import (
-    Pair,
     Shape,
+    Sides,
     check_bias,
     check_channels,
     check_grad_output,
-    conv2d_shape,
+    conv_shape,
+    named,
 )
 
 Array: TypeAlias = npt.NDArray[Any]
+Function: TypeAlias = Callable[..., Array]
 
 
-@in_float32
-def conv2d(
-    x: Array,
-    weight: Array,
-    bias: Array | None = None,
-    *,
-    stride: Pair,
-    padding: Pair,
-    dilation: Pair,
-    groups: int,
-) -> Array:
-    """Return y [N, M, OH, OW] from x [N, C, H, W], weight [M, C/groups, KH, KW] and bias [M].
+def convolution(rank: int) -> tuple[Function, Function, Function, Function]:
+    """Return a convolution of `rank` spatial axes and its gradients by x, weight and bias."""
+    name = f"conv{rank}d"
 
-    Raises:
-        ValueError: the shapes or options fit no convolution.
-    """
-    shape = conv2d_shape(x.shape, weight.shape, stride, padding, dilation, groups)
-    check_bias(bias, len(weight), "filters")
-    seen = windows(weight.shape[2:], shape[2:], stride, padding, dilation)
-    y = correlate(x, weight, seen, groups)
-    if bias is not None:
-        y += bias[:, np.newaxis, np.newaxis]
-    return y
+    @in_float32
+    @named(name)
+    def forward(
+        x: Array,
+        weight: Array,
+        bias: Array | None = None,
+        *,
+        stride: Sides,
+        padding: Sides,
+        dilation: Sides,
+        groups: int,
+    ) -> Array:
+        """Return y [N, M, *windows] from x [N, C, *pixels], weight [M, C/groups, *taps], bias [M].
 
+        Raises:
+            ValueError: the shapes or options fit no convolution.
+        """
+        shape = conv_shape(rank, x.shape, weight.shape, stride, padding, dilation, groups)
+        check_bias(bias, len(weight), "filters")
+        y = correlate(
+            x, weight, windows(weight.shape[2:], shape[2:], stride, padding, dilation), groups
+        )
+        if bias is not None:
+            y += bias.reshape(-1, *(1,) * rank)
+        return y
 
-@in_float32
-def conv2d_grad_input(
-    grad_output: Array,
-    weight: Array,
-    *,
-    input_shape: Shape,
-    stride: Pair,
-    padding: Pair,
-    dilation: Pair,
-    groups: int,
-) -> Array:
-    """Return dx of shape `input_shape` [N, C, H, W] from dy [N, M, OH, OW].
+    @in_float32
+    @named(f"{name}_grad_input")
+    def grad_input(
+        grad_output: Array,
+        weight: Array,
+        *,
+        input_shape: Shape,
+        stride: Sides,
+        padding: Sides,
+        dilation: Sides,
+        groups: int,
+    ) -> Array:
+        """Return dx of shape `input_shape` [N, C, *pixels] from dy [N, M, *windows].
 
-    Raises:
-        ValueError: the shapes or options fit no convolution.
-    """
-    shape = conv2d_shape(input_shape, weight.shape, stride, padding, dilation, groups)
-    check_grad_output(grad_output, shape)
-    seen = windows(weight.shape[2:], shape[2:], stride, padding, dilation)
-    return correlate_grad_input(grad_output, weight, seen, groups, input_shape[2:])
+        Raises:
+            ValueError: the shapes or options fit no convolution.
+        """
+        shape = conv_shape(rank, input_shape, weight.shape, stride, padding, dilation, groups)
+        check_grad_output(grad_output, shape)
+        seen = windows(weight.shape[2:], shape[2:], stride, padding, dilation)
+        return correlate_grad_input(grad_output, weight, seen, groups, input_shape[2:])
 
+    @in_float32
+    @named(f"{name}_grad_weight")
+    def grad_weight(
+        grad_output: Array,
+        x: Array,
+        *,
+        weight_shape: Shape,
+        stride: Sides,
+        padding: Sides,
+        dilation: Sides,
+        groups: int,
+    ) -> Array:
+        """Return dw of shape `weight_shape` [M, C/groups, *taps], summed over the images.
 
-@in_float32
-def conv2d_grad_weight(
-    grad_output: Array,
-    x: Array,
-    *,
-    weight_shape: Shape,
-    stride: Pair,
-    padding: Pair,
-    dilation: Pair,
-    groups: int,
-) -> Array:
-    """Return dw of shape `weight_shape` [M, C/groups, KH, KW], summed over the images.
+        Raises:
+            ValueError: the shapes or options fit no convolution.
+        """
+        shape = conv_shape(rank, x.shape, weight_shape, stride, padding, dilation, groups)
+        check_grad_output(grad_output, shape)
+        seen = windows(weight_shape[2:], shape[2:], stride, padding, dilation)
+        return correlate_grad_weight(grad_output, x, seen, groups)
 
-    Raises:
-        ValueError: the shapes or options fit no convolution.
-    """
-    shape = conv2d_shape(x.shape, weight_shape, stride, padding, dilation, groups)
-    check_grad_output(grad_output, shape)
-    seen = windows(weight_shape[2:], shape[2:], stride, padding, dilation)
-    return correlate_grad_weight(grad_output, x, seen, groups)
-
-
-@in_float32
-def conv2d_grad_bias(grad_output: Array) -> Array:
-    """Return db [M] from dy [N, M, OH, OW], summed over images and pixels.
-
-    Raises:
-        ValueError: grad_output does not have four axes.
-    """
-    check_channels(grad_output)
-    db: Array = grad_output.sum(axis=(0, 2, 3))
-    return db
+    return forward, grad_input, grad_weight, grad_bias(f"{name}_grad_bias", rank)
 
 
-def windows(kernel: Shape, size: Shape, stride: Pair, padding: Pair, dilation: Pair) -> Windows:
-    """Return the windows of a convolution whose output has a size [OH, OW]."""
-    before = (-padding[0], -padding[1])
-    return Windows((kernel[0], kernel[1]), (size[0], size[1]), before, stride, dilation)
+def grad_bias(name: str, rank: int) -> Function:
+    """Return the gradient by the bias, of a convolution or a transposed one."""
+
+    @in_float32
+    @named(name)
+    def gradient(grad_output: Array) -> Array:
+        """Return db [M] from dy [N, M, *windows], summed over images and pixels.
+
+        Raises:
+            ValueError: grad_output does not have as many axes.
+        """
+        check_channels(rank, grad_output)
+        db: Array = grad_output.sum(axis=(0, *range(2, rank + 2)))
+        return db
+
+    return gradient
+
+
+def windows(
+    kernel: Shape, counts: Shape, stride: Sides, padding: Sides, dilation: Sides
+) -> Windows:
+    """Return the windows of a convolution whose output has so many along every axis."""
+    return Windows(kernel, counts, tuple(-pad for pad in padding), stride, dilation)
+
+
+conv1d, conv1d_grad_input, conv1d_grad_weight, conv1d_grad_bias = convolution(1)
+conv2d, conv2d_grad_input, conv2d_grad_weight, conv2d_grad_bias = convolution(2)
+conv3d, conv3d_grad_input, conv3d_grad_weight, conv3d_grad_bias = convolution(3)

@@ -1,7 +1,7 @@
 """Correlation of images with filters and its two gradients, as products of matrices.
 
-The columns are a matrix [C*KH*KW, OH*OW] of each image: column (i, j) is the window of the output
-pixel (i, j).  With the filters as rows of a matrix, for each group,
+The columns are a matrix [C * taps, windows] of each image: a column is what a window sees.  With
+the filters as rows of a matrix, for each group,
 
     y = weight @ columns        dw = dy @ columns.T        d(columns) = weight.T @ dy
 
@@ -12,8 +12,8 @@ a correlation, of dy: a pixel sees the windows that saw it.
 from __future__ import annotations
 
 from itertools import product
-from math import gcd
-from typing import NamedTuple
+from math import gcd, prod
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -23,14 +23,14 @@ from gradoracle.implementations.shapes import Shape
 
 
 def correlate(x: Array, weight: Array, windows: Windows, groups: int) -> Array:
-    """Return y [N, M, OH, OW] of x [N, C, H, W] and weight [M, C/groups, KH, KW]."""
+    """Return y [N, M, *windows] of x [N, C, *pixels] and weight [M, C/groups, *taps]."""
     y = np.empty((len(x), len(weight), *windows.counts), x.dtype)
     _correlate(x, _of_groups(weight, groups), windows, y)
     return y
 
 
 def correlate_grad_weight(dy: Array, x: Array, windows: Windows, groups: int) -> Array:
-    """Return dw [M, C/groups, KH, KW] of dy [N, M, OH, OW] and x [N, C, H, W]."""
+    """Return dw [M, C/groups, *taps] of dy [N, M, *windows] and x [N, C, *pixels]."""
     if depthwise.fits(x, groups):
         return depthwise.correlate_grad_weight(dy, x, windows)
     shape = (dy.shape[1], x.shape[1] // groups, *windows.taps)
@@ -49,7 +49,7 @@ def correlate_grad_weight(dy: Array, x: Array, windows: Windows, groups: int) ->
 def correlate_grad_input(
     dy: Array, weight: Array, windows: Windows, groups: int, size: Shape
 ) -> Array:
-    """Return dx [N, C, *size] of dy [N, M, OH, OW] and weight [M, C/groups, KH, KW]."""
+    """Return dx [N, C, *size] of dy [N, M, *windows] and weight [M, C/groups, *taps]."""
     shape = (len(dy), weight.shape[1] * groups, *size)
     if plan.folds(dy.shape, weight.shape, groups) and not depthwise.fits(dy, groups):
         return _fold(dy, weight, windows, groups, shape)
@@ -57,7 +57,7 @@ def correlate_grad_input(
 
 
 def _correlate(x: Array, filters: Array, windows: Windows, y: Array) -> None:
-    """Fill y [N, M, OH, OW] from x [N, C, H, W] and filters [groups, M/groups, C/groups*KH*KW]."""
+    """Fill y [N, M, *windows] from x and filters [groups, M/groups, C/groups * taps]."""
     if depthwise.fits(x, len(filters)):
         depthwise.correlate(x, filters, windows, y)
         return
@@ -80,8 +80,8 @@ def _fold(dy: Array, weight: Array, windows: Windows, groups: int, shape: Shape)
             seen = windows.of(whole, margins)
         some = block.of(dy).swapaxes(0, 1)
         taps = (filters @ _of_groups(some, groups)).reshape(-1, *windows.taps, *some.shape[1:])
-        for p, q in np.ndindex(*windows.taps):
-            seen[:, p, q, :, block.rows] += taps[:, p, q]
+        for tap in np.ndindex(*windows.taps):
+            seen[(slice(None), *tap, slice(None), block.rows)] += taps[(slice(None), *tap)]
         if block.is_last:
             dx[block.images] = inside(whole, margins)
     return dx
@@ -89,24 +89,26 @@ def _fold(dy: Array, weight: Array, windows: Windows, groups: int, shape: Shape)
 
 def _gather(dy: Array, weight: Array, windows: Windows, groups: int, shape: Shape) -> Array:
     """Return dx as correlations of dy, one for the pixels of each phase of the step."""
-    down, across = (_phases(windows, axis, shape[2 + axis]) for axis in (0, 1))
+    axes = (_phases(windows, axis, size) for axis, size in enumerate(shape[2:]))
     dx = np.zeros(shape, dy.dtype)
-    for rows, each in product(down, across):
-        filters = weight[:, :, rows.taps, each.taps]
+    for phase in product(*axes):
+        taps: Any = (..., *(axis.taps for axis in phase))
+        pixels: Any = (..., *(axis.pixels for axis in phase))
+        filters = weight[taps]
         size = filters.shape[2:]
-        of_group = filters.reshape(groups, -1, weight.shape[1], size[0] * size[1]).swapaxes(1, 2)
-        phase = Windows(
-            (size[0], size[1]),
-            (rows.length, each.length),
-            (rows.start, each.start),
-            (1, 1),
-            (-rows.gap, -each.gap),
+        of_group = filters.reshape(groups, -1, weight.shape[1], prod(size)).swapaxes(1, 2)
+        seen = Windows(
+            size,
+            tuple(axis.length for axis in phase),
+            tuple(axis.start for axis in phase),
+            (1,) * len(phase),
+            tuple(-axis.gap for axis in phase),
         )
         _correlate(
             dy,
             of_group.reshape(groups, weight.shape[1], -1),
-            phase,
-            dx[:, :, rows.pixels, each.pixels],
+            seen,
+            dx[pixels],
         )
     return dx
 

@@ -26,7 +26,13 @@ CACHE = 2**18  # bytes of phases at a time
 
 def fits(x: Array, groups: int) -> bool:
     """Return whether x [N, C, H, W] in so many groups can be computed here."""
-    return x.shape[1] == groups > 1 and x.dtype.name in DTYPES and compiled(_lay_out) is not None
+    is_plane = x.ndim == 4
+    return (
+        is_plane
+        and x.shape[1] == groups > 1
+        and x.dtype.name in DTYPES
+        and compiled(_lay_out) is not None
+    )
 
 
 def correlate(x: Array, filters: Array, windows: Windows, y: Array) -> None:

@@ -5,7 +5,7 @@ A wrong choice here costs time or memory and never a number.
 
 from math import prod
 
-from gradoracle.implementations.shapes import Pair, Shape
+from gradoracle.implementations.shapes import Pair, Shape, Sides
 
 BLOCK = 2**22  # bytes of columns at a time: what a core's cache holds, and plenty for a GEMM
 WIDE = 256  # columns that a GEMM should have: smaller images are taken together up to there
@@ -13,19 +13,21 @@ NARROW = 64  # filters at most: dw is computed transposed, where that is the bet
 FOLD, COPY = 2, 2  # what adding a number to its pixel costs, and copying one of a weight
 
 
-def block(channels: int, taps: Pair, counts: Pair, itemsize: int) -> Pair:
-    """Return how many rows of windows [OH, OW] are columns at a time, and of how many images.
+def block(channels: int, taps: Sides, counts: Sides, itemsize: int) -> Pair:
+    """Return how many rows of windows are columns at a time, and of how many images.
 
-    The columns fill `BLOCK` bytes at most, but a row of windows is never divided.
+    A row is all windows at one place of the first axis.  The columns fill `BLOCK` bytes at most,
+    but
+    a row is never divided.
     """
-    down, across = counts
+    down, across = counts[0], prod(counts[1:])
     row = channels * prod(taps) * across * itemsize
     parts = -(-down // max(1, BLOCK // row))
     return -(-down // parts), max(1, min(WIDE // (down * across), BLOCK // (row * down)))
 
 
 def transposes(weight: Shape, groups: int) -> bool:
-    """Return whether dw, of a shape [M, C/groups, KH, KW], is computed as its transpose."""
+    """Return whether dw, of a shape [M, C/groups, *taps], is computed as its transpose."""
     return weight[0] // groups <= NARROW < prod(weight[1:])
 
 

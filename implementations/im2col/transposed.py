@@ -1,11 +1,10 @@
-"""Transposed convolution and its gradients: those of `correlation` with x and y exchanged.
+"""Transposed convolutions and their gradients: those of `correlation` with x and y exchanged.
 
-It takes x to y as the gradient of a convolution takes dy to dx, and its own dx is the convolution.
+They take x to y as the gradient of a convolution takes dy to dx, and their own dx is the
+convolution.
 """
 
-import numpy as np
-
-from gradoracle.implementations.im2col.convolution import Array, windows
+from gradoracle.implementations.im2col.convolution import Array, Function, grad_bias, windows
 from gradoracle.implementations.im2col.correlation import (
     correlate,
     correlate_grad_input,
@@ -13,96 +12,112 @@ from gradoracle.implementations.im2col.correlation import (
 )
 from gradoracle.implementations.im2col.halves import in_float32
 from gradoracle.implementations.shapes import (
-    Pair,
     Shape,
+    Sides,
     check_bias,
-    check_channels,
     check_grad_output,
-    conv_transpose2d_shape,
+    conv_transpose_shape,
+    named,
 )
 
 
-@in_float32
-def conv_transpose2d(
-    x: Array,
-    weight: Array,
-    bias: Array | None = None,
-    *,
-    stride: Pair,
-    padding: Pair,
-    output_padding: Pair,
-    dilation: Pair,
-    groups: int,
-) -> Array:
-    """Return y [N, M, OH, OW] from x [N, C, H, W], weight [C, M/groups, KH, KW] and bias [M].
+def transposed_convolution(rank: int) -> tuple[Function, Function, Function, Function]:
+    """Return a transposed convolution and its gradients by x, weight and bias."""
+    name = f"conv_transpose{rank}d"
 
-    Raises:
-        ValueError: the shapes or options fit no transposed convolution.
-    """
-    shape = conv_transpose2d_shape(
-        x.shape, weight.shape, stride, padding, output_padding, dilation, groups
-    )
-    check_bias(bias, shape[1], "output channels")
-    seen = windows(weight.shape[2:], x.shape[2:], stride, padding, dilation)
-    y = correlate_grad_input(x, weight, seen, groups, shape[2:])
-    if bias is not None:
-        y += bias[:, np.newaxis, np.newaxis]
-    return y
+    @in_float32
+    @named(name)
+    def forward(
+        x: Array,
+        weight: Array,
+        bias: Array | None = None,
+        *,
+        stride: Sides,
+        padding: Sides,
+        output_padding: Sides,
+        dilation: Sides,
+        groups: int,
+    ) -> Array:
+        """Return y [N, M, *windows] from x [N, C, *pixels], weight [C, M/groups, *taps], bias [M].
+
+        Raises:
+            ValueError: the shapes or options fit no transposed convolution.
+        """
+        options = (stride, padding, output_padding, dilation, groups)
+        shape = conv_transpose_shape(rank, x.shape, weight.shape, *options)
+        check_bias(bias, shape[1], "output channels")
+        seen = windows(weight.shape[2:], x.shape[2:], stride, padding, dilation)
+        y = correlate_grad_input(x, weight, seen, groups, shape[2:])
+        if bias is not None:
+            y += bias.reshape(-1, *(1,) * rank)
+        return y
+
+    @in_float32
+    @named(f"{name}_grad_input")
+    def grad_input(
+        grad_output: Array,
+        weight: Array,
+        *,
+        input_shape: Shape,
+        stride: Sides,
+        padding: Sides,
+        output_padding: Sides,
+        dilation: Sides,
+        groups: int,
+    ) -> Array:
+        """Return dx of shape `input_shape` [N, C, *pixels] from dy [N, M, *windows].
+
+        Raises:
+            ValueError: the shapes or options fit no transposed convolution.
+        """
+        options = (stride, padding, output_padding, dilation, groups)
+        shape = conv_transpose_shape(rank, input_shape, weight.shape, *options)
+        check_grad_output(grad_output, shape)
+        seen = windows(weight.shape[2:], input_shape[2:], stride, padding, dilation)
+        return correlate(grad_output, weight, seen, groups)
+
+    @in_float32
+    @named(f"{name}_grad_weight")
+    def grad_weight(
+        grad_output: Array,
+        x: Array,
+        *,
+        weight_shape: Shape,
+        stride: Sides,
+        padding: Sides,
+        output_padding: Sides,
+        dilation: Sides,
+        groups: int,
+    ) -> Array:
+        """Return dw of shape `weight_shape` [C, M/groups, *taps], summed over the images.
+
+        Raises:
+            ValueError: the shapes or options fit no transposed convolution.
+        """
+        options = (stride, padding, output_padding, dilation, groups)
+        shape = conv_transpose_shape(rank, x.shape, weight_shape, *options)
+        check_grad_output(grad_output, shape)
+        seen = windows(weight_shape[2:], x.shape[2:], stride, padding, dilation)
+        return correlate_grad_weight(x, grad_output, seen, groups)
+
+    return forward, grad_input, grad_weight, grad_bias(f"{name}_grad_bias", rank)
 
 
-@in_float32
-def conv_transpose2d_grad_input(
-    grad_output: Array,
-    weight: Array,
-    *,
-    input_shape: Shape,
-    stride: Pair,
-    padding: Pair,
-    output_padding: Pair,
-    dilation: Pair,
-    groups: int,
-) -> Array:
-    """Return dx of shape `input_shape` [N, C, H, W] from dy [N, M, OH, OW].
-
-    Raises:
-        ValueError: the shapes or options fit no transposed convolution.
-    """
-    options = (stride, padding, output_padding, dilation, groups)
-    check_grad_output(grad_output, conv_transpose2d_shape(input_shape, weight.shape, *options))
-    seen = windows(weight.shape[2:], input_shape[2:], stride, padding, dilation)
-    return correlate(grad_output, weight, seen, groups)
-
-
-@in_float32
-def conv_transpose2d_grad_weight(
-    grad_output: Array,
-    x: Array,
-    *,
-    weight_shape: Shape,
-    stride: Pair,
-    padding: Pair,
-    output_padding: Pair,
-    dilation: Pair,
-    groups: int,
-) -> Array:
-    """Return dw of shape `weight_shape` [C, M/groups, KH, KW], summed over the images.
-
-    Raises:
-        ValueError: the shapes or options fit no transposed convolution.
-    """
-    options = (stride, padding, output_padding, dilation, groups)
-    check_grad_output(grad_output, conv_transpose2d_shape(x.shape, weight_shape, *options))
-    seen = windows(weight_shape[2:], x.shape[2:], stride, padding, dilation)
-    return correlate_grad_weight(x, grad_output, seen, groups)
-
-
-@in_float32
-def conv_transpose2d_grad_bias(grad_output: Array) -> Array:
-    """Return db [M] from dy [N, M, OH, OW], summed over images and pixels.
-
-    Raises:
-        ValueError: grad_output does not have four axes.
-    """
-    check_channels(grad_output)
-    db: Array = grad_output.sum(axis=(0, 2, 3))
-    return db
+(
+    conv_transpose1d,
+    conv_transpose1d_grad_input,
+    conv_transpose1d_grad_weight,
+    conv_transpose1d_grad_bias,
+) = transposed_convolution(1)
+(
+    conv_transpose2d,
+    conv_transpose2d_grad_input,
+    conv_transpose2d_grad_weight,
+    conv_transpose2d_grad_bias,
+) = transposed_convolution(2)
+(
+    conv_transpose3d,
+    conv_transpose3d_grad_input,
+    conv_transpose3d_grad_weight,
+    conv_transpose3d_grad_bias,
+) = transposed_convolution(3)

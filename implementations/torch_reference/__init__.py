@@ -3,11 +3,9 @@
 Needs PyTorch: pip install 'gradoracle[torch]'.
 """
 
-from collections.abc import Callable
-from functools import wraps
 from importlib import import_module
 from importlib.util import find_spec
-from typing import Any, TypeVar, cast
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -17,7 +15,6 @@ try:
 except ImportError as error:
     raise ImportError("PyTorch is not installed: pip install 'gradoracle[torch]'") from error
 
-from gradoracle.implementations.torch_reference import convolution
 from gradoracle.implementations.torch_reference.activations import (
     leaky_relu,
     leaky_relu_grad,
@@ -29,8 +26,30 @@ from gradoracle.implementations.torch_reference.activations import (
     tanh_grad,
 )
 from gradoracle.implementations.torch_reference.convolution import (
+    conv1d,
+    conv1d_grad_bias,
+    conv1d_grad_input,
+    conv1d_grad_weight,
+    conv2d,
     conv2d_grad_bias,
+    conv2d_grad_input,
+    conv2d_grad_weight,
+    conv3d,
+    conv3d_grad_bias,
+    conv3d_grad_input,
+    conv3d_grad_weight,
+    conv_transpose1d,
+    conv_transpose1d_grad_bias,
+    conv_transpose1d_grad_input,
+    conv_transpose1d_grad_weight,
+    conv_transpose2d,
     conv_transpose2d_grad_bias,
+    conv_transpose2d_grad_input,
+    conv_transpose2d_grad_weight,
+    conv_transpose3d,
+    conv_transpose3d_grad_bias,
+    conv_transpose3d_grad_input,
+    conv_transpose3d_grad_weight,
 )
 from gradoracle.implementations.torch_reference.dense import (
     batch_mean,
@@ -45,26 +64,56 @@ from gradoracle.implementations.torch_reference.dense import (
     softmax_grad,
 )
 from gradoracle.implementations.torch_reference.pooling import (
+    avg_pool1d,
+    avg_pool1d_grad_input,
     avg_pool2d,
     avg_pool2d_grad_input,
+    avg_pool3d,
+    avg_pool3d_grad_input,
+    max_pool1d,
+    max_pool1d_grad_input,
+    max_pool1d_vjp,
     max_pool2d,
     max_pool2d_grad_input,
     max_pool2d_vjp,
+    max_pool3d,
+    max_pool3d_grad_input,
+    max_pool3d_vjp,
 )
 
 __all__ = [
+    "avg_pool1d",
+    "avg_pool1d_grad_input",
     "avg_pool2d",
     "avg_pool2d_grad_input",
+    "avg_pool3d",
+    "avg_pool3d_grad_input",
     "batch_mean",
     "contract",
+    "conv1d",
+    "conv1d_grad_bias",
+    "conv1d_grad_input",
+    "conv1d_grad_weight",
     "conv2d",
     "conv2d_grad_bias",
     "conv2d_grad_input",
     "conv2d_grad_weight",
+    "conv3d",
+    "conv3d_grad_bias",
+    "conv3d_grad_input",
+    "conv3d_grad_weight",
+    "conv_transpose1d",
+    "conv_transpose1d_grad_bias",
+    "conv_transpose1d_grad_input",
+    "conv_transpose1d_grad_weight",
     "conv_transpose2d",
     "conv_transpose2d_grad_bias",
     "conv_transpose2d_grad_input",
     "conv_transpose2d_grad_weight",
+    "conv_transpose3d",
+    "conv_transpose3d_grad_bias",
+    "conv_transpose3d_grad_input",
+    "conv_transpose3d_grad_weight",
     "cross_entropy",
     "cross_entropy_grad",
     "from_numpy",
@@ -74,9 +123,15 @@ __all__ = [
     "linear_grad_bias",
     "linear_grad_input",
     "linear_grad_weight",
+    "max_pool1d",
+    "max_pool1d_grad_input",
+    "max_pool1d_vjp",
     "max_pool2d",
     "max_pool2d_grad_input",
     "max_pool2d_vjp",
+    "max_pool3d",
+    "max_pool3d_grad_input",
+    "max_pool3d_vjp",
     "relu",
     "relu_grad",
     "sgd_step",
@@ -90,36 +145,20 @@ __all__ = [
 ]
 
 
-F = TypeVar("F", bound=Callable[..., torch.Tensor])
-
-
-def _in_order(function: F) -> F:
-    """Return the function on tensors whose elements lie in order.
-
-    Where channels lie together, PyTorch 2.13 reads address 0 if a stride is wider than the image.
-    """
-
-    @wraps(function)
-    def called(*arrays: torch.Tensor | None, **options: Any) -> torch.Tensor:
-        return function(*(a if a is None else a.contiguous() for a in arrays), **options)
-
-    return cast("F", called)
-
-
-conv2d = _in_order(convolution.conv2d)
-conv2d_grad_input = _in_order(convolution.conv2d_grad_input)
-conv2d_grad_weight = _in_order(convolution.conv2d_grad_weight)
-conv_transpose2d = _in_order(convolution.conv_transpose2d)
-conv_transpose2d_grad_input = _in_order(convolution.conv_transpose2d_grad_input)
-conv_transpose2d_grad_weight = _in_order(convolution.conv_transpose2d_grad_weight)
-
 HALVES = ("float16", "bfloat16") if find_spec("ml_dtypes") else ("float16",)
 # What PyTorch 2.13 does not compute in float32 and round once.  Its convolutions of halves are
 # oneDNN's: on a CPU with AMX they read memory that nobody wrote, and end the process at times.
 NOT_IN_HALVES = [
-    *(f"conv2d{name}" for name in ("", "_grad_input", "_grad_weight")),
-    *(f"conv_transpose2d{name}" for name in ("", "_grad_input", "_grad_weight")),
-    "max_pool2d_vjp", "avg_pool2d_grad_input",  # add up in half precision
+    *(
+        f"{kind}{rank}d{name}"
+        for rank in (1, 2, 3)
+        for kind in ("conv", "conv_transpose")
+        for name in ("", "_grad_input", "_grad_weight")
+    ),
+    # Add up in half precision.
+    *(f"max_pool{rank}d_vjp" for rank in (1, 2, 3)),
+    *(f"avg_pool{rank}d_grad_input" for rank in (1, 2, 3)),
+    "avg_pool3d",  # PyTorch has none
     "sigmoid_grad", "tanh_grad", "softmax_grad",  # go back from the rounded answer
     "softmax", "cross_entropy", "cross_entropy_grad", "sgd_step",  # round on the way
 ]  # fmt: skip

@@ -6,6 +6,7 @@ wider than the image.  In groups, where most did that were seen, they are declin
 
 from collections.abc import Callable
 from functools import wraps
+from inspect import unwrap
 from typing import Any, TypeVar, cast
 
 import numpy.typing as npt
@@ -30,12 +31,12 @@ def _of_one_group(function: F) -> F:
     return cast("F", called)
 
 
-conv2d = _of_one_group(convolution.conv2d)
-conv2d_grad_input = _of_one_group(convolution.conv2d_grad_input)
-conv2d_grad_weight = _of_one_group(convolution.conv2d_grad_weight)
-conv_transpose2d = _of_one_group(convolution.conv_transpose2d)
-conv_transpose2d_grad_input = _of_one_group(convolution.conv_transpose2d_grad_input)
-conv_transpose2d_grad_weight = _of_one_group(convolution.conv_transpose2d_grad_weight)
+conv2d = _of_one_group(unwrap(convolution.conv2d))
+conv2d_grad_input = _of_one_group(unwrap(convolution.conv2d_grad_input))
+conv2d_grad_weight = _of_one_group(unwrap(convolution.conv2d_grad_weight))
+conv_transpose2d = _of_one_group(unwrap(convolution.conv_transpose2d))
+conv_transpose2d_grad_input = _of_one_group(unwrap(convolution.conv_transpose2d_grad_input))
+conv_transpose2d_grad_weight = _of_one_group(unwrap(convolution.conv_transpose2d_grad_weight))
 
 
 def from_numpy(array: npt.NDArray[Any]) -> torch.Tensor:  # type: ignore[no-redef]

@@ -1,225 +1,241 @@
-"""PyTorch's convolution, transposed convolution and their gradients."""
+"""PyTorch's convolutions, transposed ones and their gradients, of one to three dimensions."""
 
-from typing import TypeAlias
+from collections.abc import Callable
+from functools import wraps
+from typing import Any, TypeAlias, TypeVar, cast
 
 import torch
 
-Pair: TypeAlias = tuple[int, int]
+from gradoracle.implementations.shapes import named
+
+Sides: TypeAlias = tuple[int, ...]  # one number per spatial axis
 Shape: TypeAlias = tuple[int, ...]
+Function: TypeAlias = Callable[..., torch.Tensor]
+F = TypeVar("F", bound=Function)
 
 
-def conv2d(
+def in_order(function: F) -> F:
+    """Return the function on tensors whose elements lie in order.
+
+    Where channels lie together, PyTorch 2.13 reads address 0 if a stride is wider than the image.
+    """
+
+    @wraps(function)
+    def called(*arrays: torch.Tensor | None, **options: Any) -> torch.Tensor:
+        return function(*(a if a is None else a.contiguous() for a in arrays), **options)
+
+    return cast("F", called)
+
+
+def convolution(rank: int) -> tuple[Function, Function, Function, Function]:
+    """Return a convolution of `rank` spatial axes and its gradients by x, weight and bias."""
+    name, torchs = f"conv{rank}d", getattr(torch.nn.functional, f"conv{rank}d")
+
+    @named(name)
+    def forward(
+        x: torch.Tensor,
+        weight: torch.Tensor,
+        bias: torch.Tensor | None = None,
+        *,
+        stride: Sides,
+        padding: Sides,
+        dilation: Sides,
+        groups: int,
+    ) -> torch.Tensor:
+        """Return PyTorch's convolution [N, M, *windows].
+
+        Raises:
+            ValueError, RuntimeError: the shapes or options fit no convolution.
+        """
+        _check(rank, x.shape, weight.shape, dilation)
+        return cast("torch.Tensor", torchs(x, weight, bias, stride, padding, dilation, groups))
+
+    @named(f"{name}_grad_input")
+    def grad_input(
+        grad_output: torch.Tensor,
+        weight: torch.Tensor,
+        *,
+        input_shape: Shape,
+        stride: Sides,
+        padding: Sides,
+        dilation: Sides,
+        groups: int,
+    ) -> torch.Tensor:
+        """Return PyTorch's dx, of shape `input_shape` [N, C, *pixels].
+
+        Raises:
+            ValueError, RuntimeError: the shapes or options fit no convolution.
+        """
+        x = grad_output.new_zeros(input_shape)
+        return backward(grad_output, x, weight, stride, padding, dilation, groups, which=0)
+
+    @named(f"{name}_grad_weight")
+    def grad_weight(
+        grad_output: torch.Tensor,
+        x: torch.Tensor,
+        *,
+        weight_shape: Shape,
+        stride: Sides,
+        padding: Sides,
+        dilation: Sides,
+        groups: int,
+    ) -> torch.Tensor:
+        """Return PyTorch's dw, of shape `weight_shape` [M, C/groups, *taps], of all images.
+
+        Raises:
+            ValueError, RuntimeError: the shapes or options fit no convolution.
+        """
+        weight = grad_output.new_zeros(weight_shape)
+        return backward(grad_output, x, weight, stride, padding, dilation, groups, which=1)
+
+    def backward(
+        grad_output: torch.Tensor,
+        x: torch.Tensor,
+        weight: torch.Tensor,
+        stride: Sides,
+        padding: Sides,
+        dilation: Sides,
+        groups: int,
+        *,
+        which: int,
+    ) -> torch.Tensor:
+        """Return one of PyTorch's gradients: 0 dx, 1 dw.
+
+        `convolution_backward` trusts its arguments, so the forward pass on shapes alone (the meta
+        device computes nothing) is asked first whether there is such a convolution.
+        """
+        _check(rank, x.shape, weight.shape, dilation)
+        y = torchs(x.to("meta"), weight.to("meta"), None, stride, padding, dilation, groups)
+        _check_grad_output(grad_output, y)
+        options = (stride, padding, dilation, False, (0,) * rank, groups)
+        return _gradient(grad_output, x, weight, options, which)
+
+    bias = grad_bias(f"{name}_grad_bias", rank)
+    return in_order(forward), in_order(grad_input), in_order(grad_weight), bias
+
+
+def transposed_convolution(rank: int) -> tuple[Function, Function, Function, Function]:
+    """Return a transposed convolution and its gradients by x, weight and bias."""
+    name = f"conv_transpose{rank}d"
+    torchs = getattr(torch.nn.functional, name)
+
+    @named(name)
+    def forward(
+        x: torch.Tensor,
+        weight: torch.Tensor,
+        bias: torch.Tensor | None = None,
+        *,
+        stride: Sides,
+        padding: Sides,
+        output_padding: Sides,
+        dilation: Sides,
+        groups: int,
+    ) -> torch.Tensor:
+        """Return PyTorch's transposed convolution [N, M, *pixels].
+
+        Raises:
+            ValueError, RuntimeError: the shapes or options fit no transposed convolution.
+        """
+        _check(rank, x.shape, weight.shape, dilation)
+        _check_output_padding(stride, output_padding, dilation)
+        y: torch.Tensor = torchs(x, weight, bias, stride, padding, output_padding, groups, dilation)
+        if min(y.shape[1:]) < 1:
+            raise ValueError(f"the output would have no pixel: {[*y.shape]}")
+        return y
+
+    @named(f"{name}_grad_input")
+    def grad_input(
+        grad_output: torch.Tensor,
+        weight: torch.Tensor,
+        *,
+        input_shape: Shape,
+        stride: Sides,
+        padding: Sides,
+        output_padding: Sides,
+        dilation: Sides,
+        groups: int,
+    ) -> torch.Tensor:
+        """Return PyTorch's dx, of shape `input_shape` [N, C, *pixels].
+
+        Raises:
+            ValueError, RuntimeError: the shapes or options fit no transposed convolution.
+        """
+        x = grad_output.new_zeros(input_shape)
+        options = (stride, padding, output_padding, dilation, groups)
+        return backward(grad_output, x, weight, *options, which=0)
+
+    @named(f"{name}_grad_weight")
+    def grad_weight(
+        grad_output: torch.Tensor,
+        x: torch.Tensor,
+        *,
+        weight_shape: Shape,
+        stride: Sides,
+        padding: Sides,
+        output_padding: Sides,
+        dilation: Sides,
+        groups: int,
+    ) -> torch.Tensor:
+        """Return PyTorch's dw, of shape `weight_shape` [C, M/groups, *taps], of all images.
+
+        Raises:
+            ValueError, RuntimeError: the shapes or options fit no transposed convolution.
+        """
+        weight = grad_output.new_zeros(weight_shape)
+        options = (stride, padding, output_padding, dilation, groups)
+        return backward(grad_output, x, weight, *options, which=1)
+
+    def backward(
+        grad_output: torch.Tensor,
+        x: torch.Tensor,
+        weight: torch.Tensor,
+        stride: Sides,
+        padding: Sides,
+        output_padding: Sides,
+        dilation: Sides,
+        groups: int,
+        *,
+        which: int,
+    ) -> torch.Tensor:
+        """Return one of PyTorch's gradients of the transposed convolution: 0 dx, 1 dw."""
+        _check(rank, x.shape, weight.shape, dilation)
+        _check_output_padding(stride, output_padding, dilation)
+        shapes = x.to("meta"), weight.to("meta"), None
+        y = torchs(*shapes, stride, padding, output_padding, groups, dilation)
+        _check_grad_output(grad_output, y)
+        options = (stride, padding, dilation, True, output_padding, groups)
+        return _gradient(grad_output, x, weight, options, which)
+
+    bias = grad_bias(f"{name}_grad_bias", rank)
+    return in_order(forward), in_order(grad_input), in_order(grad_weight), bias
+
+
+def grad_bias(name: str, rank: int) -> Function:
+    """Return the gradient by the bias, of a convolution or a transposed one."""
+
+    @named(name)
+    def gradient(grad_output: torch.Tensor) -> torch.Tensor:
+        """Return PyTorch's db [M] from dy [N, M, *windows].
+
+        Raises:
+            ValueError: grad_output does not have as many axes.
+        """
+        _check_axes(rank, grad_output.shape)
+        return grad_output.sum(dim=(0, *range(2, rank + 2)))
+
+    return gradient
+
+
+def _gradient(
+    grad_output: torch.Tensor,
     x: torch.Tensor,
     weight: torch.Tensor,
-    bias: torch.Tensor | None = None,
-    *,
-    stride: Pair,
-    padding: Pair,
-    dilation: Pair,
-    groups: int,
-) -> torch.Tensor:
-    """Return `torch.nn.functional.conv2d` [N, M, OH, OW].
-
-    Raises:
-        ValueError, RuntimeError: the shapes or options fit no convolution.
-    """
-    _check(x.shape, weight.shape, dilation)
-    return torch.nn.functional.conv2d(x, weight, bias, stride, padding, dilation, groups)
-
-
-def conv2d_grad_input(
-    grad_output: torch.Tensor,
-    weight: torch.Tensor,
-    *,
-    input_shape: Shape,
-    stride: Pair,
-    padding: Pair,
-    dilation: Pair,
-    groups: int,
-) -> torch.Tensor:
-    """Return PyTorch's dx, of shape `input_shape` [N, C, H, W].
-
-    Raises:
-        ValueError, RuntimeError: the shapes or options fit no convolution.
-    """
-    x = grad_output.new_zeros(input_shape)
-    return _backward(grad_output, x, weight, stride, padding, dilation, groups, 0)
-
-
-def conv2d_grad_weight(
-    grad_output: torch.Tensor,
-    x: torch.Tensor,
-    *,
-    weight_shape: Shape,
-    stride: Pair,
-    padding: Pair,
-    dilation: Pair,
-    groups: int,
-) -> torch.Tensor:
-    """Return PyTorch's dw, of shape `weight_shape` [M, C/groups, KH, KW], summed over the images.
-
-    Raises:
-        ValueError, RuntimeError: the shapes or options fit no convolution.
-    """
-    weight = grad_output.new_zeros(weight_shape)
-    return _backward(grad_output, x, weight, stride, padding, dilation, groups, 1)
-
-
-def conv2d_grad_bias(grad_output: torch.Tensor) -> torch.Tensor:
-    """Return PyTorch's db [M] from dy [N, M, OH, OW].
-
-    Raises:
-        ValueError: grad_output does not have four axes.
-    """
-    _check_four_axes(grad_output.shape)
-    return grad_output.sum(dim=(0, 2, 3))
-
-
-def _backward(
-    grad_output: torch.Tensor,
-    x: torch.Tensor,
-    weight: torch.Tensor,
-    stride: Pair,
-    padding: Pair,
-    dilation: Pair,
-    groups: int,
+    options: tuple[Any, ...],
     which: int,
 ) -> torch.Tensor:
-    """Return one of PyTorch's gradients: 0 dx, 1 dw.
-
-    `convolution_backward` trusts its arguments, so the forward pass on shapes alone (the meta
-    device computes nothing) is asked first whether there is such a convolution.
-    """
-    _check(x.shape, weight.shape, dilation)
-    y = torch.nn.functional.conv2d(
-        x.to("meta"), weight.to("meta"), None, stride, padding, dilation, groups
-    )
-    _check_grad_output(grad_output, y)
-    gradients = torch.ops.aten.convolution_backward(
-        grad_output,
-        x,
-        weight,
-        None,
-        stride,
-        padding,
-        dilation,
-        transposed=False,
-        output_padding=(0, 0),
-        groups=groups,
-        output_mask=(which == 0, which == 1, False),
-    )
-    result: torch.Tensor = gradients[which]
-    return result
-
-
-def conv_transpose2d(
-    x: torch.Tensor,
-    weight: torch.Tensor,
-    bias: torch.Tensor | None = None,
-    *,
-    stride: Pair,
-    padding: Pair,
-    output_padding: Pair,
-    dilation: Pair,
-    groups: int,
-) -> torch.Tensor:
-    """Return `torch.nn.functional.conv_transpose2d` [N, M, OH, OW].
-
-    Raises:
-        ValueError, RuntimeError: the shapes or options fit no transposed convolution.
-    """
-    _check_transposed(x.shape, weight.shape, stride, output_padding, dilation)
-    y = torch.nn.functional.conv_transpose2d(
-        x, weight, bias, stride, padding, output_padding, groups, dilation
-    )
-    if min(y.shape[1:]) < 1:
-        raise ValueError(f"the output would have no pixel: {[*y.shape]}")
-    return y
-
-
-def conv_transpose2d_grad_input(
-    grad_output: torch.Tensor,
-    weight: torch.Tensor,
-    *,
-    input_shape: Shape,
-    stride: Pair,
-    padding: Pair,
-    output_padding: Pair,
-    dilation: Pair,
-    groups: int,
-) -> torch.Tensor:
-    """Return PyTorch's dx, of shape `input_shape` [N, C, H, W].
-
-    Raises:
-        ValueError, RuntimeError: the shapes or options fit no transposed convolution.
-    """
-    x = grad_output.new_zeros(input_shape)
-    options = (stride, padding, output_padding, dilation, groups)
-    return _transposed_backward(grad_output, x, weight, *options, which=0)
-
-
-def conv_transpose2d_grad_weight(
-    grad_output: torch.Tensor,
-    x: torch.Tensor,
-    *,
-    weight_shape: Shape,
-    stride: Pair,
-    padding: Pair,
-    output_padding: Pair,
-    dilation: Pair,
-    groups: int,
-) -> torch.Tensor:
-    """Return PyTorch's dw, of shape `weight_shape` [C, M/groups, KH, KW], summed over the images.
-
-    Raises:
-        ValueError, RuntimeError: the shapes or options fit no transposed convolution.
-    """
-    weight = grad_output.new_zeros(weight_shape)
-    options = (stride, padding, output_padding, dilation, groups)
-    return _transposed_backward(grad_output, x, weight, *options, which=1)
-
-
-def conv_transpose2d_grad_bias(grad_output: torch.Tensor) -> torch.Tensor:
-    """Return PyTorch's db [M] from dy [N, M, OH, OW].
-
-    Raises:
-        ValueError: grad_output does not have four axes.
-    """
-    _check_four_axes(grad_output.shape)
-    return grad_output.sum(dim=(0, 2, 3))
-
-
-def _transposed_backward(
-    grad_output: torch.Tensor,
-    x: torch.Tensor,
-    weight: torch.Tensor,
-    stride: Pair,
-    padding: Pair,
-    output_padding: Pair,
-    dilation: Pair,
-    groups: int,
-    *,
-    which: int,
-) -> torch.Tensor:
-    """Return one of PyTorch's gradients of the transposed convolution: 0 dx, 1 dw."""
-    _check_transposed(x.shape, weight.shape, stride, output_padding, dilation)
-    y = torch.nn.functional.conv_transpose2d(
-        x.to("meta"), weight.to("meta"), None, stride, padding, output_padding, groups, dilation
-    )
-    _check_grad_output(grad_output, y)
-    gradients = torch.ops.aten.convolution_backward(
-        grad_output,
-        x,
-        weight,
-        None,
-        stride,
-        padding,
-        dilation,
-        transposed=True,
-        output_padding=output_padding,
-        groups=groups,
-        output_mask=(which == 0, which == 1, False),
-    )
+    """Return one of PyTorch's gradients: 0 dx, 1 dw."""
+    mask = (which == 0, which == 1, False)
+    gradients = torch.ops.aten.convolution_backward(grad_output, x, weight, None, *options, mask)
     result: torch.Tensor = gradients[which]
     return result
 
@@ -231,11 +247,8 @@ def _check_grad_output(grad_output: torch.Tensor, y: torch.Tensor) -> None:
         )
 
 
-def _check_transposed(
-    x_shape: Shape, weight_shape: Shape, stride: Pair, output_padding: Pair, dilation: Pair
-) -> None:
+def _check_output_padding(stride: Sides, output_padding: Sides, dilation: Sides) -> None:
     """Raise ValueError for what PyTorch takes and the protocol does not."""
-    _check(x_shape, weight_shape, dilation)
     for side, (extra, s, d) in enumerate(zip(output_padding, stride, dilation, strict=True)):
         if not 0 <= extra < max(s, d):
             raise ValueError(
@@ -244,16 +257,41 @@ def _check_transposed(
             )
 
 
-def _check(x_shape: Shape, weight_shape: Shape, dilation: Pair) -> None:
+def _check(rank: int, x_shape: Shape, weight_shape: Shape, dilation: Sides) -> None:
     """Raise ValueError for what PyTorch takes and the protocol does not."""
-    _check_four_axes(x_shape)
-    _check_four_axes(weight_shape)
+    _check_axes(rank, x_shape)
+    _check_axes(rank, weight_shape)
     if min(*x_shape[1:], *weight_shape) < 1:
         raise ValueError(f"sizes of x {[*x_shape]} and weight {[*weight_shape]} must be at least 1")
     if min(dilation) < 1:
         raise ValueError(f"dilation must be at least 1, got {dilation}")
 
 
-def _check_four_axes(shape: Shape) -> None:
-    if len(shape) != 4:
-        raise ValueError(f"a batch or a filter bank must have four axes, got shape {[*shape]}")
+def _check_axes(rank: int, shape: Shape) -> None:
+    if len(shape) != rank + 2:
+        raise ValueError(
+            f"a batch or a filter bank must have {rank + 2} axes, got shape {[*shape]}"
+        )
+
+
+conv1d, conv1d_grad_input, conv1d_grad_weight, conv1d_grad_bias = convolution(1)
+conv2d, conv2d_grad_input, conv2d_grad_weight, conv2d_grad_bias = convolution(2)
+conv3d, conv3d_grad_input, conv3d_grad_weight, conv3d_grad_bias = convolution(3)
+(
+    conv_transpose1d,
+    conv_transpose1d_grad_input,
+    conv_transpose1d_grad_weight,
+    conv_transpose1d_grad_bias,
+) = transposed_convolution(1)
+(
+    conv_transpose2d,
+    conv_transpose2d_grad_input,
+    conv_transpose2d_grad_weight,
+    conv_transpose2d_grad_bias,
+) = transposed_convolution(2)
+(
+    conv_transpose3d,
+    conv_transpose3d_grad_input,
+    conv_transpose3d_grad_weight,
+    conv_transpose3d_grad_bias,
+) = transposed_convolution(3)

@@ -1,152 +1,193 @@
-"""PyTorch's pooling and gradients."""
+"""PyTorch's pooling of one to three dimensions and its gradients."""
 
-from typing import TypeAlias
+from collections.abc import Callable
+from math import prod
+from typing import Any, TypeAlias
 
 import torch
 
-Pair: TypeAlias = tuple[int, int]
+from gradoracle.implementations.shapes import named
+
+Sides: TypeAlias = tuple[int, ...]  # one number per spatial axis
 Shape: TypeAlias = tuple[int, ...]
+Function: TypeAlias = Callable[..., Any]
 
 
-def max_pool2d(
-    x: torch.Tensor,
-    *,
-    kernel_size: Pair,
-    stride: Pair,
-    padding: Pair,
-    dilation: Pair,
-    ceil_mode: bool,
-) -> tuple[torch.Tensor, torch.Tensor]:
-    """Return `torch.nn.functional.max_pool2d`'s values and indices.
+def max_pooling(rank: int) -> tuple[Function, Function, Function]:
+    """Return a max pooling of `rank` spatial axes, its gradient by indices, and the one by x."""
+    name = f"max_pool{rank}d"
+    torchs = getattr(torch.nn.functional, name)
 
-    Raises:
-        ValueError, RuntimeError: the shapes or options fit no pooling.
-    """
-    _check(x.shape)
-    y, indices = torch.nn.functional.max_pool2d(
-        x, kernel_size, stride, padding, dilation, ceil_mode, return_indices=True
-    )
-    for size, count, k, s, p, d in zip(
-        x.shape[2:], y.shape[2:], kernel_size, stride, padding, dilation, strict=True
-    ):
-        starts = torch.arange(count) * s - p
-        first = starts + torch.clamp(-starts + d - 1, min=0) // d * d
-        if (first >= torch.clamp(starts + (k - 1) * d + 1, max=size)).any():
-            raise ValueError("a window holds no pixel: PyTorch's index of it is out of the plane")
-    return y, indices
+    @named(name)
+    def forward(
+        x: torch.Tensor,
+        *,
+        kernel_size: Sides,
+        stride: Sides,
+        padding: Sides,
+        dilation: Sides,
+        ceil_mode: bool,
+    ) -> tuple[torch.Tensor, torch.Tensor]:
+        """Return PyTorch's values and indices.
 
+        Raises:
+            ValueError, RuntimeError: the shapes or options fit no pooling.
+        """
+        _check(rank, x.shape)
+        options = (kernel_size, stride, padding, dilation)
+        y, indices = torchs(x, *options, ceil_mode, return_indices=True)
+        sizes = zip(x.shape[2:], y.shape[2:], *options, strict=True)
+        for size, count, k, s, p, d in sizes:
+            starts = torch.arange(count) * s - p
+            first = starts + torch.clamp(-starts + d - 1, min=0) // d * d
+            if (first >= torch.clamp(starts + (k - 1) * d + 1, max=size)).any():
+                raise ValueError("a window holds no pixel: PyTorch's index is out of the plane")
+        return y, indices
 
-def max_pool2d_grad_input(
-    grad_output: torch.Tensor, indices: torch.Tensor, *, input_shape: Shape
-) -> torch.Tensor:
-    """Return dx of shape `input_shape`: dy added up where `indices` point.
+    @named(f"{name}_grad_input")
+    def grad_input(
+        grad_output: torch.Tensor, indices: torch.Tensor, *, input_shape: Shape
+    ) -> torch.Tensor:
+        """Return dx of shape `input_shape`: dy added up where `indices` point.
 
-    Raises:
-        ValueError, RuntimeError: the shapes do not fit each other.
-    """
-    if len(input_shape) != 4 or min(input_shape[1:]) < 1 or grad_output.shape != indices.shape:
-        raise ValueError(
-            f"grad_output {[*grad_output.shape]}, indices {[*indices.shape]} and input_shape "
-            f"{input_shape} do not fit"
+        Raises:
+            ValueError, RuntimeError: the shapes do not fit each other.
+        """
+        dy, axes = grad_output, rank + 2
+        if len(input_shape) != axes or min(input_shape[1:]) < 1 or dy.shape != indices.shape:
+            raise ValueError(
+                f"grad_output {[*dy.shape]}, indices {[*indices.shape]} and input_shape "
+                f"{input_shape} do not fit"
+            )
+        if dy.dim() != axes or tuple(dy.shape[:2]) != tuple(input_shape[:2]):
+            raise ValueError(f"grad_output {[*dy.shape]} does not fit {input_shape}")
+        planes = dy.new_zeros((*input_shape[:2], prod(input_shape[2:])))
+        return planes.scatter_add(2, indices.flatten(2), dy.flatten(2)).reshape(input_shape)
+
+    @named(f"{name}_vjp")
+    def vjp(
+        grad_output: torch.Tensor,
+        x: torch.Tensor,
+        *,
+        kernel_size: Sides,
+        stride: Sides,
+        padding: Sides,
+        dilation: Sides,
+        ceil_mode: bool,
+    ) -> torch.Tensor:
+        """Return PyTorch's own gradient of its max pooling.
+
+        Raises:
+            ValueError, RuntimeError: the shapes or options fit no pooling.
+        """
+        options = (kernel_size, stride, padding, dilation)
+        named_options = dict(
+            zip(("kernel_size", "stride", "padding", "dilation"), options, strict=True)
         )
-    images, channels, height, width = input_shape
-    if grad_output.dim() != 4 or grad_output.shape[:2] != (images, channels):
-        raise ValueError(f"grad_output {[*grad_output.shape]} does not fit {input_shape}")
-    planes = grad_output.new_zeros((images, channels, height * width))
-    return planes.scatter_add(2, indices.flatten(2), grad_output.flatten(2)).reshape(input_shape)
+        y, indices = forward(x, **named_options, ceil_mode=ceil_mode)
+        if y.shape != grad_output.shape:
+            raise ValueError(f"grad_output {[*grad_output.shape]} does not fit {[*y.shape]}")
+        arrays, sides = _lifted(rank, (grad_output, x, indices), options, (1, 1, 0, 1))
+        dx: torch.Tensor = OF_MAXIMA[max(rank, 2)](*arrays[:2], *sides, ceil_mode, arrays[2])
+        return dx.reshape(x.shape)
+
+    return forward, grad_input, vjp
 
 
-def max_pool2d_vjp(
-    grad_output: torch.Tensor,
-    x: torch.Tensor,
-    *,
-    kernel_size: Pair,
-    stride: Pair,
-    padding: Pair,
-    dilation: Pair,
-    ceil_mode: bool,
-) -> torch.Tensor:
-    """Return PyTorch's own gradient of its max pooling.
+def average_pooling(rank: int) -> tuple[Function, Function]:
+    """Return an average pooling of `rank` spatial axes, and its gradient."""
+    name = f"avg_pool{rank}d"
+    torchs = getattr(torch.nn.functional, name)
 
-    Raises:
-        ValueError, RuntimeError: the shapes or options fit no pooling.
-    """
-    options = {
-        "kernel_size": kernel_size,
-        "stride": stride,
-        "padding": padding,
-        "dilation": dilation,
-        "ceil_mode": ceil_mode,
-    }
-    y, indices = max_pool2d(x, **options)  # type: ignore[arg-type]
-    if y.shape != grad_output.shape:
-        raise ValueError(f"grad_output {[*grad_output.shape]} does not fit {[*y.shape]}")
-    gradient: torch.Tensor = torch.ops.aten.max_pool2d_with_indices_backward(
-        grad_output, x, kernel_size, stride, padding, dilation, ceil_mode, indices
-    )
-    return gradient
+    @named(name)
+    def forward(
+        x: torch.Tensor,
+        *,
+        kernel_size: Sides,
+        stride: Sides,
+        padding: Sides,
+        ceil_mode: bool,
+        count_include_pad: bool,
+    ) -> torch.Tensor:
+        """Return PyTorch's average pooling.
 
+        Raises:
+            ValueError, RuntimeError: the shapes or options fit no pooling.
+        """
+        _check(rank, x.shape)
+        _decline_large_windows(rank, x.shape, kernel_size, padding)
+        y: torch.Tensor = torchs(x, kernel_size, stride, padding, ceil_mode, count_include_pad)
+        return y
 
-def avg_pool2d(
-    x: torch.Tensor,
-    *,
-    kernel_size: Pair,
-    stride: Pair,
-    padding: Pair,
-    ceil_mode: bool,
-    count_include_pad: bool,
-) -> torch.Tensor:
-    """Return `torch.nn.functional.avg_pool2d`.
+    @named(f"{name}_grad_input")
+    def grad_input(
+        grad_output: torch.Tensor,
+        *,
+        input_shape: Shape,
+        kernel_size: Sides,
+        stride: Sides,
+        padding: Sides,
+        ceil_mode: bool,
+        count_include_pad: bool,
+    ) -> torch.Tensor:
+        """Return PyTorch's gradient, of shape `input_shape`.
 
-    Raises:
-        ValueError, RuntimeError: the shapes or options fit no pooling.
-    """
-    _check(x.shape)
-    return torch.nn.functional.avg_pool2d(
-        x, kernel_size, stride, padding, ceil_mode, count_include_pad
-    )
+        Raises:
+            ValueError, RuntimeError: the shapes or options fit no pooling.
+        """
+        x = grad_output.new_zeros(input_shape)
+        _check(rank, x.shape)
+        _decline_large_windows(rank, x.shape, kernel_size, padding)
+        options = (kernel_size, stride, padding)
+        y = torchs(x.to("meta"), *options, ceil_mode, count_include_pad)
+        if y.shape != grad_output.shape:  # the backward pass trusts its arguments
+            raise ValueError(f"grad_output {[*grad_output.shape]} does not fit {[*y.shape]}")
+        arrays, sides = _lifted(rank, (grad_output, x), options, (1, 1, 0))
+        dx: torch.Tensor = OF_MEANS[max(rank, 2)](
+            *arrays, *sides, ceil_mode, count_include_pad, None
+        )
+        return dx.reshape(input_shape)
 
-
-def avg_pool2d_grad_input(
-    grad_output: torch.Tensor,
-    *,
-    input_shape: Shape,
-    kernel_size: Pair,
-    stride: Pair,
-    padding: Pair,
-    ceil_mode: bool,
-    count_include_pad: bool,
-) -> torch.Tensor:
-    """Return PyTorch's gradient of `avg_pool2d`, of shape `input_shape`.
-
-    Raises:
-        ValueError, RuntimeError: the shapes or options fit no pooling.
-    """
-    x = grad_output.new_zeros(input_shape)
-    options = {
-        "kernel_size": kernel_size,
-        "stride": stride,
-        "padding": padding,
-        "ceil_mode": ceil_mode,
-        "count_include_pad": count_include_pad,
-    }
-    y = avg_pool2d(x.to("meta"), **options)  # type: ignore[arg-type]  # the backward trusts its arguments
-    if y.shape != grad_output.shape:
-        raise ValueError(f"grad_output {[*grad_output.shape]} does not fit {[*y.shape]}")
-    gradient: torch.Tensor = torch.ops.aten.avg_pool2d_backward(
-        grad_output,
-        x,
-        kernel_size,
-        stride,
-        padding,
-        ceil_mode,
-        count_include_pad,
-        None,
-    )
-    return gradient
+    return forward, grad_input
 
 
-def _check(shape: Shape) -> None:
+# PyTorch has these gradients of two and of three dimensions.
+OF_MAXIMA: dict[int, Function] = {
+    2: torch.ops.aten.max_pool2d_with_indices_backward,
+    3: torch.ops.aten.max_pool3d_with_indices_backward,
+}
+OF_MEANS: dict[int, Function] = {
+    2: torch.ops.aten.avg_pool2d_backward,
+    3: torch.ops.aten.avg_pool3d_backward,
+}
+
+
+def _lifted(
+    rank: int, arrays: tuple[torch.Tensor, ...], options: tuple[Sides, ...], neutral: Sides
+) -> tuple[tuple[torch.Tensor, ...], tuple[Sides, ...]]:
+    """Return one axis as the second of two, with options that change nothing along the first."""
+    if rank > 1:
+        return arrays, options
+    sides = tuple((n, *sides) for n, sides in zip(neutral, options, strict=True))
+    return tuple(array.unsqueeze(2) for array in arrays), sides
+
+
+def _decline_large_windows(rank: int, shape: Shape, kernel: Sides, padding: Sides) -> None:
+    """Raise NotImplementedError for what PyTorch's avg_pool3d lacks."""
+    sides = zip(shape[2:], kernel, padding, strict=True)
+    if rank == 3 and any(size < taps and pad <= taps // 2 for size, taps, pad in sides):
+        raise NotImplementedError("PyTorch's avg_pool3d takes no window larger than the image")
+
+
+def _check(rank: int, shape: Shape) -> None:
     """Raise ValueError for what PyTorch takes and the protocol does not."""
-    if len(shape) != 4 or min(shape[1:]) < 1:
-        raise ValueError(f"an image batch must have four axes of at least 1, got {[*shape]}")
+    if len(shape) != rank + 2 or min(shape[1:]) < 1:
+        raise ValueError(f"an image batch must have {rank + 2} axes of at least 1, got {[*shape]}")
+
+
+max_pool1d, max_pool1d_grad_input, max_pool1d_vjp = max_pooling(1)
+max_pool2d, max_pool2d_grad_input, max_pool2d_vjp = max_pooling(2)
+max_pool3d, max_pool3d_grad_input, max_pool3d_vjp = max_pooling(3)
+avg_pool1d, avg_pool1d_grad_input = average_pooling(1)
+avg_pool2d, avg_pool2d_grad_input = average_pooling(2)
+avg_pool3d, avg_pool3d_grad_input = average_pooling(3)

@@ -16,7 +16,7 @@ import numpy as np
 from gradoracle import oracle
 from gradoracle.oracle.axes import Axes
 from gradoracle.oracle.declaration import Call, Formula, chained, declare_axes, evaluate
-from gradoracle.oracle.formulas.max_pool2d import max_pool2d_indices, max_pool2d_values
+from gradoracle.oracle.formulas.max_pool import max_pool2d_indices, max_pool2d_values
 from gradoracle.oracle.shapes import Array
 
 PARAMETERS = ("weight_1", "bias_1", "weight_2", "bias_2", "weight_3", "bias_3")

@@ -34,7 +34,7 @@ from gradoracle.oracle.declaration import (
 from gradoracle.oracle.expected.exact import MultilinearTruth
 from gradoracle.oracle.expected.transform_bounds import DIRECT, reach, transform
 from gradoracle.oracle.float_formats import FORMATS, flushed, is_real
-from gradoracle.oracle.formulas.max_pool2d import max_pool2d_indices, max_pool2d_values
+from gradoracle.oracle.formulas.max_pool import max_pool2d_indices, max_pool2d_values
 from gradoracle.oracle.numbers.running_error import Arithmetic, Estimate
 from gradoracle.oracle.shapes import Array, Shape
 

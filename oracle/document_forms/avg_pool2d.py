@@ -4,7 +4,7 @@ import numpy as np
 
 from gradoracle.oracle.declaration import Formula
 from gradoracle.oracle.document_forms.conv2d import Form
-from gradoracle.oracle.formulas.avg_pool2d import avg_pool2d, avg_pool2d_grad_input
+from gradoracle.oracle.formulas.avg_pool import avg_pool2d, avg_pool2d_grad_input
 from gradoracle.oracle.shapes import Array, Pair, Shape, pool_shape
 
 
@@ -51,7 +51,7 @@ def mean_of_region(
     """y = the sum over the region of the padded image, divided by its size    (003, r_size)."""
     y = np.zeros(
         pool_shape(
-            x.shape, kernel_size=kernel_size, stride=stride, padding=padding, ceil_mode=ceil_mode
+            2, x.shape, kernel_size=kernel_size, stride=stride, padding=padding, ceil_mode=ceil_mode
         ),
         x.dtype,
     )

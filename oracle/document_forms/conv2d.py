@@ -15,13 +15,13 @@ import numpy as np
 
 from gradoracle.oracle.compiled_loops import run
 from gradoracle.oracle.declaration import Formula
-from gradoracle.oracle.formulas.conv2d import (
+from gradoracle.oracle.formulas.convolution import (
     conv2d,
     conv2d_grad_bias,
     conv2d_grad_input,
     conv2d_grad_weight,
 )
-from gradoracle.oracle.shapes import Array, Pair, Shape, conv2d_shapes, extent
+from gradoracle.oracle.shapes import Array, Pair, Shape, conv_shapes, extent
 
 
 class Form(NamedTuple):
@@ -139,7 +139,8 @@ def _forward(one: Callable[[Array, Array], Array]) -> Formula:
         dilation: Pair,
         groups: int,
     ) -> Array:
-        shapes = conv2d_shapes(
+        shapes = conv_shapes(
+            2,
             x.shape,
             weight.shape,
             stride=stride,

@@ -6,13 +6,13 @@ import numpy as np
 
 from gradoracle.oracle.declaration import Formula
 from gradoracle.oracle.document_forms.conv2d import Form, spread
-from gradoracle.oracle.formulas.conv2d import conv2d
-from gradoracle.oracle.formulas.conv_transpose2d import (
+from gradoracle.oracle.formulas.conv_transpose import (
     conv_transpose2d,
     conv_transpose2d_grad_input,
     conv_transpose2d_grad_weight,
 )
-from gradoracle.oracle.shapes import Array, Pair, Shape, conv_transpose2d_shapes
+from gradoracle.oracle.formulas.convolution import conv2d
+from gradoracle.oracle.shapes import Array, Pair, Shape, conv_transpose_shapes
 
 
 def lays_kernels_003(
@@ -30,7 +30,8 @@ def lays_kernels_003(
 
     (003, "expanding values of Z back onto the same original positions".)
     """
-    shapes = conv_transpose2d_shapes(
+    shapes = conv_transpose_shapes(
+        2,
         x.shape,
         weight.shape,
         stride=stride,

@@ -4,7 +4,7 @@ import numpy as np
 
 from gradoracle.oracle.declaration import Formula
 from gradoracle.oracle.document_forms.conv2d import Form
-from gradoracle.oracle.formulas.max_pool2d import (
+from gradoracle.oracle.formulas.max_pool import (
     max_pool2d_grad_input,
     max_pool2d_indices,
     max_pool2d_values,
@@ -25,6 +25,7 @@ def maximum_of_region(
     """y = max(x in the region covered by the kernel)    (003, under "max-unpool")."""
     y = np.zeros(
         pool_shape(
+            2,
             x.shape,
             kernel_size=kernel_size,
             stride=stride,

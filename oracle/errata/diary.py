@@ -7,14 +7,14 @@ import numpy as np
 from gradoracle.oracle.declaration import Call, evaluate
 from gradoracle.oracle.document_forms import conv2d as conv2d_forms
 from gradoracle.oracle.errata.erratum import assumption, convolution, misprint, read
-from gradoracle.oracle.formulas.avg_pool2d import avg_pool2d_grad_input
-from gradoracle.oracle.formulas.conv2d import (
+from gradoracle.oracle.formulas.avg_pool import avg_pool2d_grad_input
+from gradoracle.oracle.formulas.convolution import (
     conv2d,
     conv2d_grad_bias,
     conv2d_grad_input,
     conv2d_grad_weight,
 )
-from gradoracle.oracle.formulas.max_pool2d import max_pool2d_grad_input
+from gradoracle.oracle.formulas.max_pool import max_pool2d_grad_input
 from gradoracle.oracle.shapes import Array, Shape
 
 FLIP = convolution([[[[1, 0]]]], grad_output=[1], x=[[[[0, 0]]]])

@@ -9,13 +9,13 @@ from typing import Any, Literal, NamedTuple, TypeAlias
 import numpy as np
 
 from gradoracle.oracle.declaration import Call, Formula, argument_names, evaluate
-from gradoracle.oracle.formulas.max_pool2d import max_pool2d_indices
+from gradoracle.oracle.formulas.max_pool import max_pool2d_indices
 from gradoracle.oracle.shapes import (
     Array,
     Pair,
     Shape,
-    conv2d_shapes,
-    conv_transpose2d_shapes,
+    conv_shapes,
+    conv_transpose_shapes,
     pool_shape,
 )
 
@@ -127,7 +127,7 @@ def convolution(
     """Return every argument of conv2d's formulas; without a bias it is 0."""
     arrays = {name: np.array(a, object) for name, a in (("x", x), ("weight", weight))}
     options = {"stride": stride, "padding": padding, "dilation": dilation, "groups": groups}
-    shapes = conv2d_shapes(arrays["x"].shape, arrays["weight"].shape, **options)  # type: ignore[arg-type]
+    shapes = conv_shapes(2, arrays["x"].shape, arrays["weight"].shape, **options)  # type: ignore[arg-type]
     return {
         **arrays,
         **options,
@@ -142,8 +142,8 @@ def back_to_an_image(x: object, weight: object, *, stride: Pair, image: Shape) -
     """Return the call of the transposed convolution that leads back to an image of this shape."""
     arrays = {name: np.array(a, object) for name, a in (("x", x), ("weight", weight))}
     options = {"stride": stride, "padding": (0, 0), "dilation": (1, 1), "groups": 1}
-    full = conv_transpose2d_shapes(
-        arrays["x"].shape, arrays["weight"].shape, output_padding=(0, 0), **options  # type: ignore[arg-type]
+    full = conv_transpose_shapes(
+        2, arrays["x"].shape, arrays["weight"].shape, output_padding=(0, 0), **options  # type: ignore[arg-type]
     ).y  # fmt: skip
     more = (image[2] - full[2], image[3] - full[3])
     return {**arrays, **options, "bias": None, "output_padding": more, "image": image}
@@ -161,7 +161,7 @@ def pooling(
     return {
         "x": image,
         "input_shape": image.shape,
-        "grad_output": exact(grad_output).reshape(pool_shape(image.shape, **options)),
+        "grad_output": exact(grad_output).reshape(pool_shape(2, image.shape, **options)),
         "indices": max_pool2d_indices(image, dilation=(1, 1), **options),
         "dilation": (1, 1),
         "count_include_pad": True,

@@ -17,7 +17,7 @@ from gradoracle.oracle.errata.erratum import (
     read,
 )
 from gradoracle.oracle.formulas.activations import leaky_relu_grad, relu, relu_grad
-from gradoracle.oracle.formulas.conv2d import conv2d, conv2d_grad_input, conv2d_grad_weight
+from gradoracle.oracle.formulas.convolution import conv2d, conv2d_grad_input, conv2d_grad_weight
 from gradoracle.oracle.formulas.softmax import probabilities, softmax_grad
 from gradoracle.oracle.shapes import Array, Shape
 

@@ -6,8 +6,8 @@ import numpy as np
 
 from gradoracle.oracle.declaration import Call, evaluate
 from gradoracle.oracle.errata.erratum import Undefined, assumption, exact, misprint, pooling
-from gradoracle.oracle.formulas.avg_pool2d import avg_pool2d, avg_pool2d_grad_input
-from gradoracle.oracle.formulas.max_pool2d import (
+from gradoracle.oracle.formulas.avg_pool import avg_pool2d, avg_pool2d_grad_input
+from gradoracle.oracle.formulas.max_pool import (
     max_pool2d_grad_input,
     max_pool2d_indices,
     max_pool2d_values,

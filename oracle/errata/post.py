@@ -24,13 +24,13 @@ from gradoracle.oracle.formulas.activations import (
     sigmoid_grad,
     tanh_grad,
 )
-from gradoracle.oracle.formulas.conv2d import (
+from gradoracle.oracle.formulas.conv_transpose import conv_transpose2d
+from gradoracle.oracle.formulas.convolution import (
     conv2d,
     conv2d_grad_bias,
     conv2d_grad_input,
     conv2d_grad_weight,
 )
-from gradoracle.oracle.formulas.conv_transpose2d import conv_transpose2d
 from gradoracle.oracle.formulas.cross_entropy import cross_entropy_grad
 from gradoracle.oracle.formulas.linear import (
     linear_grad_bias,

@@ -33,13 +33,15 @@ them.  Every repetition with fresh weights multiplies it by 2**-30.
 """
 
 from collections.abc import Iterator, Mapping, Sequence
+from math import prod
 from typing import Any, NamedTuple
 
 import numpy as np
 
 from gradoracle.oracle.compiled_loops import Loops, compiled
-from gradoracle.oracle.formulas.conv2d import _conv2d_grad_weight
-from gradoracle.oracle.shapes import Array, Pair
+from gradoracle.oracle.formulas.convolution import _meet
+from gradoracle.oracle.shapes import Array, Sides
+from gradoracle.oracle.windows import flat, pixels_read
 
 MISSED = -30  # a wrong answer passes with a probability below 2**MISSED
 LARGEST = 2**24  # magnitude of an element of an answer: two of them differ by at most 2**25
@@ -53,9 +55,9 @@ BLOCK = 1024  # elements of a row at a time, so that the sums stay in the fastes
 class Options(NamedTuple):
     """The options of a convolution."""
 
-    stride: Pair
-    padding: Pair
-    dilation: Pair
+    stride: Sides
+    padding: Sides
+    dilation: Sides
     groups: int
 
 
@@ -87,68 +89,68 @@ def weighted_filters(got: Array, a: Array, b: Array, *, groups: int) -> tuple[Ar
     return _sum(sums.reshape(len(b), -1), b).reshape(got.shape[2:]), whole
 
 
-def weighted_conv2d(x: Array, weight: Array, a: Array, b: Array, options: Options) -> Array:
-    """Return sum_{n,m} a[n] b[m] conv2d(x, weight)[n,m] modulo 2**64, [OH, OW]."""
+def weighted_convolution(x: Array, weight: Array, a: Array, b: Array, options: Options) -> Array:
+    """Return sum_{n,m} a[n] b[m] conv2d(x, weight)[n,m] modulo 2**64, [*windows]."""
     taps, sides = weight.shape[2:], x.shape[2:]
     filters = combined(
         weight.reshape(options.groups, len(b) // options.groups, -1),
         b.reshape(options.groups, 1, -1),
     ).reshape(x.shape[1], *taps)
-    outputs = tuple(_windows(sides[s], taps[s], options, s) for s in (0, 1))
-    if taps == (1, 1):
+    outputs = tuple(_windows(size, taps[s], options, s) for s, size in enumerate(sides))
+    if max(taps) == 1:
         y = np.zeros(outputs, np.int64)
-        inside, read = _reached((0, 0), sides, outputs, options)
-        y[inside] = _of_one_tap(x[:, :, read[0], read[1]], filters[:, 0, 0], a)
+        inside, read = _reached((0,) * len(taps), sides, outputs, options)
+        y[inside] = _of_one_tap(x[_spatial(read)], filters.reshape(-1), a)
         return y
     padded = _padded(x[0] if len(a) == 1 else _sum_images(x, a), options.padding)
     sums: dict[int, Array] = {}
     for phase, read_by in _by_phase(taps, options).items():
-        down, across = (slice(phase[s], None, options.stride[s]) for s in (0, 1))
-        image = padded[:, down, across]
-        by_tap = np.stack([filters[:, p, q] for p, q in read_by])
+        image = padded[_spatial(_every(phase, options))]
+        by_tap = np.stack([filters[_spatial(tap)] for tap in read_by])
         for shift, planes in _by_tap(image, by_tap):
             y = sums.setdefault(shift, np.zeros(outputs, planes.dtype))
             for tap, plane in zip(read_by, planes, strict=True):
-                i, j = (tap[s] * options.dilation[s] // options.stride[s] for s in (0, 1))
-                y += plane[i : i + outputs[0], j : j + outputs[1]]
+                each = zip(tap, options.dilation, options.stride, outputs, strict=True)
+                first = ((p * d // step, n) for p, d, step, n in each)
+                y += plane[tuple(slice(i, i + n) for i, n in first)]
     return np.zeros(outputs, np.int64) + _added_up(sums, a)
 
 
 def weighted_grad_input(
     dy: Array, weight: Array, a: Array, b: Array, sides: Sequence[int], options: Options
 ) -> Array:
-    """Return sum_{n,c} a[n] b[c] conv2d_grad_input(dy, weight)[n,c] modulo 2**64, [H, W]."""
-    depth, *taps = weight.shape[1:]
+    """Return sum_{n,c} a[n] b[c] conv2d_grad_input(dy, weight)[n,c] modulo 2**64, [*pixels]."""
+    channels, *taps = weight.shape[1:]
     filters = _over_channels(
-        weight.reshape(options.groups, -1, depth, taps[0] * taps[1]),
-        b.reshape(options.groups, depth),
+        weight.reshape(options.groups, -1, channels, prod(taps)),
+        b.reshape(options.groups, channels),
     ).reshape(dy.shape[1], *taps)
     outputs, dx = dy.shape[2:], np.zeros(tuple(sides), np.int64)
-    if taps == [1, 1]:
-        inside, reached = _reached((0, 0), sides, outputs, options)
-        dx[reached] = _of_one_tap(dy[:, :, inside[0], inside[1]], filters[:, 0, 0], a)
+    if max(taps) == 1:
+        inside, reached = _reached((0,) * len(taps), sides, outputs, options)
+        dx[reached] = _of_one_tap(dy[_spatial(inside)], filters.reshape(-1), a)
         return dx
-    step = options.stride
-    by_phase: dict[Pair, dict[int, Array]] = {}
+    by_phase: dict[Sides, dict[int, Array]] = {}
     by_tap = filters.reshape(dy.shape[1], -1).T
     for shift, planes in _by_tap(dy[0] if len(a) == 1 else _sum_images(dy, a), by_tap):
         for tap, plane in zip(np.ndindex(*taps), planes, strict=True):
             inside, reached = _reached(tap, sides, outputs, options)
-            (above, down), (left, across) = (divmod(reached[s].start, step[s]) for s in (0, 1))
-            part = by_phase.setdefault((down, across), {}).setdefault(
-                shift, np.zeros(dx[down :: step[0], across :: step[1]].shape, planes.dtype)
+            starts = [divmod(r.start, s) for r, s in zip(reached, options.stride, strict=True)]
+            phase, first = tuple(rest for _, rest in starts), [at for at, _ in starts]
+            part = by_phase.setdefault(phase, {}).setdefault(
+                shift, np.zeros(dx[_every(phase, options)].shape, planes.dtype)
             )
-            rows, columns = plane[inside].shape
-            part[above : above + rows, left : left + columns] += plane[inside]
-    for (down, across), sums in by_phase.items():
-        dx[down :: step[0], across :: step[1]] = _added_up(sums, a)
+            some = plane[inside]
+            part[tuple(slice(i, i + n) for i, n in zip(first, some.shape, strict=True))] += some
+    for phase, sums in by_phase.items():
+        dx[_every(phase, options)] = _added_up(sums, a)
     return dx
 
 
 def weighted_grad_weight(
     dy: Array, x: Array, a: Array, b: Array, taps: Sequence[int], options: Options
 ) -> Array:
-    """Return sum_{m,c} a[m] b[c] conv2d_grad_weight(dy, x)[m,c] modulo 2**64, [KH, KW].
+    """Return sum_{m,c} a[m] b[c] conv2d_grad_weight(dy, x)[m,c] modulo 2**64, [*taps].
 
     The images and the groups stay apart: each is an image of one channel of the literal loops.
     """
@@ -160,14 +162,15 @@ def weighted_grad_weight(
         for array, weights in ((dy, a), (x, b))
     ]
     dw = np.zeros((1, 1, *taps), np.int64)
-    loops = _compiled(_conv2d_grad_weight, parts[0].size * dw.size)
+    loops = _compiled(_meet, parts[0].size * dw.size)
     if loops is not None:
-        loops(dw, *parts, options.stride, options.padding, options.dilation, 1)
+        sides = options.stride, options.padding, options.dilation
+        pixel = pixels_read(x.shape[2:], tuple(taps), dy.shape[2:], *sides)
+        loops(flat(dw), *map(flat, parts), pixel.array, 1)
         return np.asarray(dw[0, 0])
     for at in np.ndindex(*taps):
         inside, read = _reached(at, x.shape[2:], dy.shape[2:], options)
-        read_by = parts[1][:, 0, read[0], read[1]]
-        dw[0, 0][at] = (parts[0][:, 0, inside[0], inside[1]] * read_by).sum()
+        dw[0, 0][at] = (parts[0][_spatial(inside)] * parts[1][_spatial(read)]).sum()
     return np.asarray(dw[0, 0])
 
 
@@ -331,24 +334,36 @@ def _sum(rows: Array, weights: Array) -> Array:
 # -- where the taps are ---------------------------------------------------------------------------
 
 
-def _padded(planes: Array, padding: Pair) -> Array:
-    """Return planes [C, H, W] with zeros around them: what has no product adds nothing."""
-    (above, left), (channels, height, width) = padding, planes.shape
-    whole = np.zeros((channels, height + 2 * above, width + 2 * left), planes.dtype)
-    whole[:, above : above + height, left : left + width] = planes
+def _padded(planes: Array, padding: Sides) -> Array:
+    """Return planes [C, *pixels] with zeros around them: what has no product adds nothing."""
+    channels, *sizes = planes.shape
+    around = [size + 2 * pad for size, pad in zip(sizes, padding, strict=True)]
+    whole = np.zeros((channels, *around), planes.dtype)
+    inner = tuple(slice(pad, pad + size) for size, pad in zip(sizes, padding, strict=True))
+    whole[_spatial(inner)] = planes
     return whole
 
 
-def _by_phase(taps: Sequence[int], options: Options) -> dict[Pair, list[Pair]]:
+def _by_phase(taps: Sequence[int], options: Options) -> dict[Sides, list[Sides]]:
     """Return the taps by the pixel of a stride from which they read.
 
     What the windows read through such taps are neighbours in every stride-th pixel.
     """
-    found: dict[Pair, list[Pair]] = {}
-    (down, across), (step, side) = options.stride, options.dilation
-    for p, q in np.ndindex(*taps):
-        found.setdefault((p * step % down, q * side % across), []).append((p, q))
+    found: dict[Sides, list[Sides]] = {}
+    for tap in np.ndindex(*taps):
+        reads = (p * d % s for p, d, s in zip(tap, options.dilation, options.stride, strict=True))
+        found.setdefault(tuple(reads), []).append(tap)
     return found
+
+
+def _spatial(places: tuple[Any, ...]) -> Any:
+    """Return an index of the spatial axes of an array."""
+    return (..., *places)
+
+
+def _every(phase: Sides, options: Options) -> tuple[slice, ...]:
+    """Return every stride-th pixel from a phase on."""
+    return tuple(slice(at, None, s) for at, s in zip(phase, options.stride, strict=True))
 
 
 def _windows(size: int, taps: int, options: Options, side: int) -> int:
@@ -362,7 +377,7 @@ def _reached(
 ) -> tuple[tuple[slice, ...], tuple[slice, ...]]:
     """Return which output pixels read the image through a tap, and which pixels they read."""
     inside, read = [], []
-    for s in (0, 1):
+    for s in range(len(tap)):
         step, start = options.stride[s], tap[s] * options.dilation[s] - options.padding[s]
         first = max(0, -(start // step))
         last = max(first, min(outputs[s], (sides[s] - 1 - start) // step + 1))

@@ -85,12 +85,12 @@ SHAPES = (
 def _convolutions(cupy, algorithm):
     """Compute convolutions and their gradients by one algorithm."""
     from gradoracle.implementations.cupy_kernels import algorithms
-    from gradoracle.implementations.shapes import conv2d_shape
+    from gradoracle.implementations.shapes import conv_shape
 
     random = np.random.default_rng(1)
     for x_shape, w_shape, more, groups in SHAPES:
         options = {**more, "groups": groups}
-        y_shape = conv2d_shape(x_shape, w_shape, *more.values(), groups)
+        y_shape = conv_shape(2, x_shape, w_shape, *more.values(), groups)
         x, w, dy = (
             random.integers(-4, 5, s).astype(np.float32) for s in (x_shape, w_shape, y_shape)
         )

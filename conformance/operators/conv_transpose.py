@@ -1,4 +1,4 @@
-"""The conv_transpose2d operator: its formulas, its geometries and its PyTorch witness.
+"""Transposed convolutions of one to three dimensions: formulas, geometries, PyTorch's counterpart.
 
 A transposed convolution is drawn as the convolution that it goes back through: what is the input
 there is the output here, and the pixels that no window reaches there are output_padding here.
@@ -9,12 +9,17 @@ from dataclasses import replace
 from functools import partial
 from typing import Any
 
-from gradoracle import oracle
 from gradoracle.conformance.drawing.choices import Choices
 from gradoracle.conformance.drawing.coverage import Cover
 from gradoracle.conformance.drawing.covering import Chosen
-from gradoracle.conformance.operators import conv2d, convolution_cover, layer_options
+from gradoracle.conformance.operators import convolution, convolution_cover, layer_options
 from gradoracle.conformance.operators.network_layers import UP_CONVOLUTIONS
+from gradoracle.conformance.operators.ranks import (
+    corners_of_rank,
+    options_of,
+    pixels_of,
+    sides_of,
+)
 from gradoracle.conformance.operators.record import (
     Arguments,
     Corner,
@@ -24,14 +29,9 @@ from gradoracle.conformance.operators.record import (
     Variant,
     Workload,
 )
-from gradoracle.oracle.shapes import Pair, conv_transpose2d_shapes, extent
-
-SIDES = ("height", "width")
-
-
-def geometry(draw: Choices, size: Size) -> Geometry:
-    """Return a geometry whose oracle costs what `size` allows."""
-    return _transposed(conv2d.geometry(draw, size))
+from gradoracle.oracle.formulas.conv_transpose import TRANSPOSED
+from gradoracle.oracle.formulas.convolution import CONVOLUTIONS
+from gradoracle.oracle.shapes import SIDES, conv_transpose_shapes, extent
 
 
 def _transposed(drawn: Geometry) -> Geometry:
@@ -41,7 +41,7 @@ def _transposed(drawn: Geometry) -> Geometry:
     one of four such draws it does.
     """
     sizes = dict(drawn.sizes)
-    for axis in SIDES:
+    for axis in sides_of(sizes):
         stride, dilation = sizes[f"stride_{axis}"], sizes[f"dilation_{axis}"]
         room = (
             sizes[axis] + 2 * sizes[f"padding_{axis}"] - extent(sizes[f"kernel_{axis}"], dilation)
@@ -57,23 +57,19 @@ def _transposed(drawn: Geometry) -> Geometry:
 def arguments(sizes: Mapping[str, int]) -> Arguments:
     """Return the shapes and options of a transposed convolution of these sizes.
 
-    `depth` is C/groups, `multiplier` M/groups, `bias` 0 or 1.
+    `group_channels` is C/groups, `multiplier` M/groups, `bias` 0 or 1.
 
     Raises:
         ValueError: there is no such transposed convolution.
     """
-
-    def sides(name: str) -> Pair:
-        return sizes[f"{name}_height"], sizes[f"{name}_width"]
-
-    groups = sizes["groups"]
-    options = {n: sides(n) for n in ("stride", "padding", "output_padding", "dilation")}
-    shapes = conv_transpose2d_shapes(
-        (sizes["images"], groups * sizes["depth"], sizes["height"], sizes["width"]),
-        (groups * sizes["depth"], sizes["multiplier"], *sides("kernel")),
-        groups=groups,
-        **options,
-    )
+    groups, pixels = sizes["groups"], pixels_of(sizes)
+    channels = groups * sizes["group_channels"]
+    names = ("stride", "padding", "output_padding", "dilation")
+    options = {n: options_of(sizes, n) for n in names}
+    shapes = conv_transpose_shapes(
+        len(pixels), (sizes["images"], channels, *pixels),
+        (channels, sizes["multiplier"], *options_of(sizes, "kernel")), groups=groups, **options,
+    )  # fmt: skip
     return Arguments(
         {
             "x": shapes.x,
@@ -90,7 +86,7 @@ PADDED = {"stride": 2, "padding": 1}
 
 
 def _both(**options: int) -> dict[str, int]:
-    return {f"{name}_{side}": value for name, value in options.items() for side in SIDES}
+    return {f"{name}_{side}": value for name, value in options.items() for side in SIDES[2]}
 
 
 def _cover_sizes(chosen: Chosen, draw: Choices, *, of: Cover) -> Mapping[str, int]:
@@ -98,9 +94,11 @@ def _cover_sizes(chosen: Chosen, draw: Choices, *, of: Cover) -> Mapping[str, in
     return _gone_back_through(of.sizes(chosen, draw))
 
 
-COVERS = tuple(
-    cover._replace(sizes=partial(_cover_sizes, of=cover)) for cover in convolution_cover.COVERS
-)
+def covers(rank: int) -> tuple[Cover, ...]:
+    """Return the covering arrays of the convolutions that are gone back through."""
+    of = convolution_cover.covers(rank)
+    return tuple(cover._replace(sizes=partial(_cover_sizes, of=cover)) for cover in of)
+
 
 # The up-convolutions of networks: kernel, stride, padding, output_padding, depthwise.
 UP_LAYERS = (
@@ -119,13 +117,19 @@ UP_LAYERS = (
     ("bilinear 8x8 stride 4", 8, 4, 2, 0, True),
     ("1x1", 1, 1, 0, 0, False),
 )
+MOST_TAPS = 256  # of a kernel of which every change is met
 
 
-def variants() -> tuple[Variant, ...]:
+def variants(rank: int) -> tuple[Variant, ...]:
     """Return the up-convolutions of networks, each with one option changed."""
     layers = [
-        (name, replace(layer_options.window(kernel, stride, padding), rest=extra), groups)
+        (
+            name,
+            replace(layer_options.window(kernel, stride, padding, rank=rank), rest=extra),
+            groups,
+        )
         for name, kernel, stride, padding, extra, depthwise in UP_LAYERS
+        if kernel**rank <= MOST_TAPS
         for groups in ([None] if depthwise else [1])
     ]
     return layer_options.convolutions(layers, _gone_back_through)
@@ -137,11 +141,17 @@ def _gone_back_through(sizes: Mapping[str, int]) -> Mapping[str, int]:
 
 # As the convolutions', gone back through: sums of pixels and of both kinds of channels.  Beside
 # them images of one pixel, and output_padding of the stride or more, which dilation allows.
-ONE_PIXEL = {**conv2d.PLAIN, **NO_OUTPUT_PADDING, "multiplier": 2, "depth": 2, "images": 17}
+ONE_PIXEL = {
+    **convolution.PLAIN,
+    **NO_OUTPUT_PADDING,
+    "multiplier": 2,
+    "group_channels": 2,
+    "images": 17,
+}
 CORNERS = (
     *(
         corner._replace(sizes=_transposed(Geometry("", "", corner.sizes, 1)).sizes)
-        for corner in conv2d.CORNERS
+        for corner in convolution.CORNERS
     ),
     *(
         Corner(f"17 images of one pixel, {what},", {**ONE_PIXEL, **_both(kernel=4, **more)})
@@ -161,38 +171,68 @@ CORNERS = (
 
 ONES = tuple(
     corner._replace(sizes=_transposed(Geometry("", "", corner.sizes, 1)).sizes)
-    for corner in conv2d.ONES
+    for corner in convolution.ONES
 )
 
 
-def _witness(torch: Any) -> Callable[..., Any]:
-    def conv_transpose2d(x: Any, weight: Any, bias: Any, **options: Any) -> Any:
-        return torch.nn.functional.conv_transpose2d(x, weight, bias, **options)
+def transposed_convolution(rank: int) -> Operator:
+    """Return the record of a transposed convolution of `rank` spatial axes."""
+    formulas, of = TRANSPOSED[rank], convolution.convolution(rank)
 
-    return conv_transpose2d
+    def geometry(draw: Choices, size: Size) -> Geometry:
+        return _transposed(of.geometry(draw, size))
+
+    def witness(torch: Any) -> Callable[..., Any]:
+        function: Callable[..., Any] = getattr(torch.nn.functional, f"conv_transpose{rank}d")
+        return function
+
+    return Operator(
+        formula=formulas.forward,
+        gradients={
+            formulas.grad_input: "x",
+            formulas.grad_weight: "weight",
+            formulas.grad_bias: "bias",
+        },
+        adjoint=CONVOLUTIONS[rank].forward,
+        geometry=geometry,
+        arguments=arguments,
+        witness=witness,
+        share=of.share / 2,
+        covers=covers(rank),
+        variants=partial(variants, rank),
+        corners=corners_of_rank(CORNERS, rank),
+        ones=corners_of_rank(ONES, rank),
+        layers=LAYERS[rank],
+    )
 
 
-CONV_TRANSPOSE2D = Operator(
-    formula=oracle.conv_transpose2d,
-    gradients={
-        oracle.conv_transpose2d_grad_input: "x",
-        oracle.conv_transpose2d_grad_weight: "weight",
-        oracle.conv_transpose2d_grad_bias: "bias",
-    },
-    adjoint=oracle.conv2d,
-    geometry=geometry,
-    arguments=arguments,
-    witness=_witness,
-    share=0.5,
-    covers=COVERS,
-    variants=variants,
-    corners=CORNERS,
-    ones=ONES,
-    layers=(
+def _workload(name: str, kernel: int, stride: int, padding: int, *sizes: int) -> Workload:
+    """Return a layer of real size: channels, filters and pixels."""
+    channels, filters, *pixels = sizes
+    window = layer_options.window(kernel, stride, padding, rank=len(pixels))
+    sides = dict(zip(window.names, pixels, strict=True))
+    none = {f"output_padding_{side}": 0 for side in sides}
+    whole = {"images": 1, "groups": 1, "group_channels": channels, "multiplier": filters, "bias": 1}
+    return Workload(name, {**whole, **sides, **window.sizes, **none})
+
+
+LAYERS = {
+    1: (
+        _workload("HiFi-GAN, first", 16, 8, 4, 512, 256, 32),
+        _workload("HiFi-GAN, last", 4, 2, 1, 64, 32, 2048),
+        _workload("a short sequence", 4, 2, 1, 4, 3, 40),
+    ),
+    2: (
         *(
             Workload(f"{layer.network} {layer.name}", {**layer.sizes(1), **NO_OUTPUT_PADDING})
             for layer in UP_CONVOLUTIONS
         ),
-        Workload("12.6 MiB of columns", {**conv2d.BLOCKED, **NO_OUTPUT_PADDING}, always=True),
+        Workload("12.6 MiB of columns", {**convolution.BLOCKED, **NO_OUTPUT_PADDING}, always=True),
     ),
-)
+    3: (
+        _workload("V-Net", 2, 2, 0, 256, 128, 8, 8, 8),
+        _workload("U-Net 3D", 2, 2, 0, 128, 128, 15, 15, 14),
+        _workload("a small volume", 3, 2, 1, 4, 3, 4, 5, 6),
+    ),
+}
+CONV_TRANSPOSE1D, CONV_TRANSPOSE2D, CONV_TRANSPOSE3D = map(transposed_convolution, (1, 2, 3))

@@ -1,10 +1,13 @@
-"""The conv2d operator: its formulas, its geometries and its PyTorch witness."""
+"""Convolutions of one to three dimensions: formulas, geometries and PyTorch's counterpart.
+
+Calls are drawn for two spatial axes; `ranks` makes those of one and three of them.
+"""
 
 from collections.abc import Callable, Mapping
+from functools import partial
 from math import prod
 from typing import Any, NamedTuple
 
-from gradoracle import oracle
 from gradoracle.conformance.drawing.choices import (
     BATCH_LIMITS,
     BLOCKS,
@@ -18,9 +21,15 @@ from gradoracle.conformance.drawing.choices import (
     Ranges,
 )
 from gradoracle.conformance.drawing.values import fractions_in, halves_that_cancel
-from gradoracle.conformance.operators import layer_options
-from gradoracle.conformance.operators.convolution_cover import COVERS
+from gradoracle.conformance.operators import convolution_cover, layer_options
 from gradoracle.conformance.operators.network_layers import NETWORKS, layers
+from gradoracle.conformance.operators.ranks import (
+    corners_of_rank,
+    geometry_of_rank,
+    of_rank,
+    options_of,
+    pixels_of,
+)
 from gradoracle.conformance.operators.record import (
     Arguments,
     Corner,
@@ -33,12 +42,13 @@ from gradoracle.conformance.operators.record import (
     past_limits,
     two_large,
 )
-from gradoracle.oracle.shapes import Pair, conv2d_shapes, extent
+from gradoracle.oracle.formulas.convolution import CONVOLUTIONS
+from gradoracle.oracle.shapes import Pair, Sides, conv_shapes, extent
 
 # What a free geometry draws from.  `rows` counts output pixels of a side and `rest` the pixels
 # that no window reaches, so the image is sized last and fits whatever was drawn.
 FREE: Ranges = {
-    "images": (1, 3), "groups": (1, 4), "depth": (1, 3), "multiplier": (1, 3),
+    "images": (1, 3), "groups": (1, 4), "group_channels": (1, 3), "multiplier": (1, 3),
     "kernel": (1, 3), "stride": (1, 3), "padding": (0, 2), "dilation": (1, 3),
     "rows": (1, 4), "rest": (0, 3), "different": (0, 1),
 }  # fmt: skip
@@ -50,7 +60,8 @@ REGIONS: dict[str, Ranges] = {
     "padding beyond the kernel": {"kernel": (1, 2), "dilation": (1, 1), "padding": (2, 3)},
     "remainder": {"stride": (2, 4), "rest": (1, 3)},
     "stride beyond the kernel": {"kernel": (1, 2), "stride": (3, 4), "dilation": (1, 1)},
-    "odd groups": {"groups": (2, 3), "depth": (3, 7), "multiplier": (1, 2), "kernel": (1, 2)},
+    "odd groups": {"groups": (2, 3), "group_channels": (3, 7), "multiplier": (1, 2), "kernel": (1,
+    2)},
     "groups, stride and dilation": {
         "groups": (2, 3), "stride": (2, 3), "dilation": (2, 3), "kernel": (2, 3),
     },
@@ -61,11 +72,11 @@ REGIONS: dict[str, Ranges] = {
     "one pixel": {"rows": (1, 1), "rest": (0, 0), "kernel": (1, 2), "padding": (0, 1)},
     "empty batch": {"images": (0, 0)},
     "several images": {"images": (3, 5), "rows": (1, 3)},
-    "depthwise": {"groups": (2, 5), "depth": (1, 1), "stride": (1, 3)},
+    "depthwise": {"groups": (2, 5), "group_channels": (1, 1), "stride": (1, 3)},
     "far apart": {"dilation": (4, 8), "kernel": (2, 3), "rows": (1, 2), "groups": (1, 2)},
     "far out": {"padding": (4, 7), "kernel": (1, 4), "rows": (1, 9), "groups": (1, 2)},
     "far strides": {"stride": (4, 8), "rest": (0, 7), "kernel": (1, 5), "rows": (1, 3)},
-    "long kernel": {"kernel": (3, 6), "rows": (1, 3), "depth": (1, 2), "groups": (1, 2)},
+    "long kernel": {"kernel": (3, 6), "rows": (1, 3), "group_channels": (1, 2), "groups": (1, 2)},
 }  # fmt: skip
 
 
@@ -73,9 +84,9 @@ class Layer(NamedTuple):
     """The options of a convolution that networks are made of."""
 
     name: str
-    kernel: Pair
-    stride: int
-    padding: Pair
+    kernel: Sides
+    stride: int | Sides  # a number: along every axis
+    padding: Sides
     dilation: int = 1
     groups: str = "one"  # "one", "two", "three", "32" or "depthwise"
 
@@ -126,6 +137,42 @@ LATER_LAYERS = (
     Layer("ShuffleNet 1x1 in three groups", (1, 1), 1, (0, 0), groups="three"),
     Layer("EfficientNet 5x5 depthwise", (5, 5), 1, (2, 2), groups="depthwise"),
 )
+# Layers over sequences and over videos.
+SEQUENCE_LAYERS = (
+    Layer("wav2vec 10 stride 5", (10,), 5, (0,)),
+    Layer("wav2vec 3 stride 2", (3,), 2, (0,)),
+    Layer("wav2vec 2 stride 2", (2,), 2, (0,)),
+    Layer("wav2vec positions 128 in groups", (16,), 1, (8,), groups="two"),
+    Layer("TextCNN 3", (3,), 1, (0,)),
+    Layer("TextCNN 4", (4,), 1, (0,)),
+    Layer("TextCNN 5", (5,), 1, (0,)),
+    Layer("Whisper 3 padded", (3,), 1, (1,)),
+    Layer("Whisper 3 stride 2 padded", (3,), 2, (1,)),
+    Layer("WaveNet 2 dilated 4", (2,), 1, (0,), dilation=4),
+    Layer("TCN 3 dilated 2 padded", (3,), 1, (4,), dilation=2),
+    Layer("Conformer 31 depthwise", (31,), 1, (15,), groups="depthwise"),
+    Layer("Mamba 4 depthwise", (4,), 1, (3,), groups="depthwise"),
+    Layer("pointwise", (1,), 1, (0,)),
+    Layer("M5 80 stride 4", (80,), 4, (38,)),
+    Layer("patches of 16", (16,), 16, (0,)),
+)
+VIDEO_LAYERS = (
+    Layer("C3D 3x3x3", (3, 3, 3), 1, (1, 1, 1)),
+    Layer("I3D 7x7x7 stride 2", (7, 7, 7), 2, (3, 3, 3)),
+    Layer("R(2+1)D 1x3x3", (1, 3, 3), 1, (0, 1, 1)),
+    Layer("R(2+1)D 3x1x1", (3, 1, 1), 1, (1, 0, 0)),
+    Layer("R(2+1)D 3x1x1 stride 2", (3, 1, 1), (2, 1, 1), (1, 0, 0)),
+    Layer("SlowFast 5x7x7 stride (1, 2, 2)", (5, 7, 7), (1, 2, 2), (2, 3, 3)),
+    Layer("X3D 3x3x3 depthwise", (3, 3, 3), 1, (1, 1, 1), groups="depthwise"),
+    Layer("V-Net 2x2x2 stride 2", (2, 2, 2), 2, (0, 0, 0)),
+    Layer("U-Net 3D 3x3x3 stride 2", (3, 3, 3), 2, (1, 1, 1)),
+    Layer("VideoMAE 2x8x8", (2, 8, 8), (2, 8, 8), (0, 0, 0)),
+    Layer("1x1x1", (1, 1, 1), 1, (0, 0, 0)),
+    Layer("3x3x3 dilated 2", (3, 3, 3), 1, (2, 2, 2), dilation=2),
+)
+LAYERS_OF = {1: SEQUENCE_LAYERS, 2: (*LAYERS, *LATER_LAYERS), 3: VIDEO_LAYERS}
+# Of the profile's examples: what draws of two axes have shown need not be drawn as often again.
+SHARES = {1: 0.3, 2: 1.0, 3: 0.3}
 GROUPS = {"one": 1, "two": 2, "three": 3, "32": 32}
 CHANNELS = (1, 2, 3, 4, 6, 8, 16, 17)
 ROWS = (1, 2, 3, 4, 5, 6, 7, 8, 9, 13, 14, 16, 17)
@@ -133,7 +180,7 @@ ROWS = (1, 2, 3, 4, 5, 6, 7, 8, 9, 13, 14, 16, 17)
 # Which side of a geometry is taken to a limit of the machine, and where those limits are.
 BOUNDARIES: dict[str, tuple[int, ...]] = {
     "images": BATCH_LIMITS,
-    "depth": LIMITS,
+    "group_channels": LIMITS,
     "multiplier": LIMITS,
     "groups": tuple(n for n in LIMITS if n <= 65),
     "rows": LIMITS,
@@ -146,7 +193,7 @@ BOUNDARIES: dict[str, tuple[int, ...]] = {
     "blocks": (BLOCKS - 1, BLOCKS, BLOCKS + 1, BLOCKS + 2),
 }
 # What may grow together with a side at its limit: faults of tiled kernels need two or three.
-MATES = ("nothing", "images", "groups", "depth", "multiplier", "rows", "columns")
+MATES = ("nothing", "images", "groups", "group_channels", "multiplier", "rows", "columns")
 MATE_LIMITS = (3, 4, 5, 7, 8, 9, 15, 16, 17)
 REGION_NAMES = tuple(REGIONS)
 STRATA = ("free", "free", "idiomatic", "boundary", "boundary")
@@ -159,7 +206,15 @@ WORK: dict[Size, int] = {"small": 5_000, "medium": 50_000, "large": 300_000}
 BOUNDARIES_OF: dict[Size, dict[str, tuple[int, ...]]] = {
     "small": {
         name: tuple(n for n in BOUNDARIES[name] if n <= 17)
-        for name in ("images", "depth", "multiplier", "groups", "rows", "columns", "kernel")
+        for name in (
+            "images",
+            "group_channels",
+            "multiplier",
+            "groups",
+            "rows",
+            "columns",
+            "kernel",
+        )
     },
     "medium": {name: limits for name, limits in BOUNDARIES.items() if name != "blocks"},
     "large": BOUNDARIES,
@@ -185,9 +240,14 @@ def _free(draw: Choices, size: Size) -> Geometry:
         return draw.integer(*ranges[name])
 
     unlike = bool(number("different"))
-    groups, depth, multiplier = number("groups"), number("depth"), number("multiplier")
+    groups, group_channels, multiplier = (
+        number("groups"),
+        number("group_channels"),
+        number("multiplier"),
+    )
     return _geometry(
-        "free", region, draw, size, images=number("images"), groups=groups, depth=depth,
+        "free", region, draw, size, images=number("images"), groups=groups,
+        group_channels=group_channels,
         multiplier=multiplier,
         kernel=draw.pair(ranges["kernel"], different=unlike),
         stride=draw.pair(ranges["stride"], different=unlike),
@@ -199,14 +259,15 @@ def _free(draw: Choices, size: Size) -> Geometry:
 
 def _idiomatic(draw: Choices, size: Size) -> Geometry:
     layer = draw.one_of(LAYERS)
-    depth, filters = draw.one_of(CHANNELS), draw.one_of(CHANNELS)
-    groups = {"one": 1, "two": 2, "depthwise": depth}[layer.groups]
+    window = layer_options.window(layer.kernel, layer.stride, layer.padding, layer.dilation)
+    group_channels, filters = draw.one_of(CHANNELS), draw.one_of(CHANNELS)
+    groups = {"one": 1, "two": 2, "depthwise": group_channels}[layer.groups]
     if layer.groups == "depthwise":
-        depth, filters = 1, draw.integer(1, 2)
+        group_channels, filters = 1, draw.integer(1, 2)
     return _geometry(
         "idiomatic", layer.name, draw, size, images=draw.integer(1, 2), groups=groups,
-        depth=depth, multiplier=filters, kernel=layer.kernel, stride=(layer.stride,) * 2,
-        padding=layer.padding, dilation=(layer.dilation,) * 2,
+        group_channels=group_channels, multiplier=filters, kernel=window.kernel,
+        stride=window.stride, padding=window.padding, dilation=window.dilation,
         rows=(draw.one_of(ROWS), draw.one_of(ROWS)), rest=(0, 1),
     )  # fmt: skip
 
@@ -216,7 +277,8 @@ def _boundary(draw: Choices, size: Size) -> Geometry:
     aim = draw.one_of(tuple(boundaries))
     limit = draw.one_of(boundaries[aim])
     sizes = {
-        "images": draw.one_of((1, 1, 1, 2, 2, 2, 0)), "groups": 1, "depth": draw.integer(1, 2),
+        "images": draw.one_of((1, 1, 1, 2, 2, 2, 0)), "groups": 1,
+        "group_channels": draw.integer(1, 2),
         "multiplier": draw.integer(1, 2), "rows": draw.integer(1, 3), "columns": draw.integer(1, 3),
     }  # fmt: skip
     kernel = draw.pair((1, 3))
@@ -230,17 +292,17 @@ def _boundary(draw: Choices, size: Size) -> Geometry:
     elif aim == "pixels":
         sizes["rows"], sizes["columns"] = _as_product(limit, draw.integer(1, 4))
     elif aim == "taps":
-        kernel, sizes["depth"] = _taps(limit, draw.integer(1, 3))
+        kernel, sizes["group_channels"] = _taps(limit, draw.integer(1, 3))
     elif aim == "tile":
         sizes |= {
             "images": 1,
             "groups": 1,
-            "depth": limit,
+            "group_channels": limit,
             "multiplier": draw.one_of(boundaries[aim]),
         }
         sizes["rows"], sizes["columns"] = _as_product(draw.one_of(boundaries[aim]), 4)
     else:  # threads, blocks
-        sizes |= {"images": 1, "groups": 1, "depth": 1, "multiplier": 1}
+        sizes |= {"images": 1, "groups": 1, "group_channels": 1, "multiplier": 1}
         kernel = (1, draw.integer(1, 2))
         sizes["rows"], sizes["columns"] = _as_product(limit, draw.one_of((1, 255, 256, 257)))
     rows = (sizes.pop("rows"), sizes.pop("columns"))
@@ -257,13 +319,14 @@ def _as_product(pixels: int, rows: int) -> Pair:
 
 
 def _taps(limit: int, side: int) -> tuple[Pair, int]:
-    """Return a kernel of `side` columns and a depth with C*KH*KW next to `limit`."""
+    """Return a kernel of `side` columns and a group_channels with C*KH*KW next to `limit`."""
     return (1, side), -(-limit // side)
 
 
 def _geometry(
-    stratum: str, region: str, draw: Choices, size: Size, *, images: int, groups: int, depth: int,
-    multiplier: int, kernel: Pair, stride: Pair, padding: Pair, dilation: Pair, rows: Pair,
+    stratum: str, region: str, draw: Choices, size: Size, *, images: int, groups: int,
+    group_channels: int,
+    multiplier: int, kernel: Sides, stride: Sides, padding: Sides, dilation: Sides, rows: Sides,
     rest: Range,
 ) -> Geometry:  # fmt: skip
     """Size the image so that the output has `rows` pixels (more, under much padding).
@@ -271,10 +334,16 @@ def _geometry(
     Fewer, if the call would otherwise be more work than its size allows.
     """
     spread = (*stride, *map(extent, kernel, dilation)) if size == "small" else kernel
-    while (a_pixel := max(images, 1) * groups * depth * multiplier * prod(spread)) > WORK[size]:
-        if max(images, depth, multiplier) == 1:
+    while (a_pixel := max(images, 1) * groups * group_channels * multiplier * prod(spread)) > WORK[
+        size
+    ]:
+        if max(images, group_channels, multiplier) == 1:
             break
-        images, depth, multiplier = -(-images // 2), -(-depth // 2), -(-multiplier // 2)
+        images, group_channels, multiplier = (
+            -(-images // 2),
+            -(-group_channels // 2),
+            -(-multiplier // 2),
+        )
     pixels = max(1, WORK[size] // a_pixel)
     rows = (min(rows[0], pixels), min(rows[1], max(1, pixels // min(rows[0], pixels))))
     height, width = (
@@ -282,7 +351,8 @@ def _geometry(
         for k, s, p, d, count in zip(kernel, stride, padding, dilation, rows, strict=True)
     )
     sizes = {
-        "images": images, "groups": groups, "depth": depth, "multiplier": multiplier,
+        "images": images, "groups": groups, "group_channels": group_channels,
+        "multiplier": multiplier,
         "height": height, "width": width, "bias": draw.integer(0, 1),
         "kernel_height": kernel[0], "kernel_width": kernel[1],
         "stride_height": stride[0], "stride_width": stride[1],
@@ -295,22 +365,18 @@ def _geometry(
 def arguments(sizes: Mapping[str, int]) -> Arguments:
     """Return the shapes and options of a convolution of these sizes.
 
-    `depth` is C/groups, `multiplier` M/groups, `bias` 0 or 1.
+    `group_channels` is C/groups, `multiplier` M/groups, `bias` 0 or 1.
 
     Raises:
         ValueError: there is no such convolution.
     """
-
-    def sides(name: str) -> Pair:
-        return sizes[f"{name}_height"], sizes[f"{name}_width"]
-
-    groups = sizes["groups"]
-    options = {n: sides(n) for n in ("stride", "padding", "dilation")} | {"groups": groups}
-    shapes = conv2d_shapes(
-        (sizes["images"], groups * sizes["depth"], sizes["height"], sizes["width"]),
-        (groups * sizes["multiplier"], sizes["depth"], *sides("kernel")),
-        **options,  # type: ignore[arg-type]
-    )
+    groups, pixels = sizes["groups"], pixels_of(sizes)
+    options = {n: options_of(sizes, n) for n in ("stride", "padding", "dilation")}
+    shapes = conv_shapes(
+        len(pixels), (sizes["images"], groups * sizes["group_channels"], *pixels),
+        (groups * sizes["multiplier"], sizes["group_channels"], *options_of(sizes, "kernel")),
+        groups=groups, **options,
+    )  # fmt: skip
     return Arguments(
         {
             "x": shapes.x,
@@ -318,7 +384,7 @@ def arguments(sizes: Mapping[str, int]) -> Arguments:
             "bias": shapes.weight[:1] if sizes["bias"] else None,
             "grad_output": shapes.y,
         },
-        {"input_shape": shapes.x, "weight_shape": shapes.weight, **options},
+        {"input_shape": shapes.x, "weight_shape": shapes.weight, **options, "groups": groups},
     )
 
 
@@ -328,11 +394,12 @@ def _rest(draw: Choices, rest: Range, stride: int) -> int:
 
 
 TINY = {
-    "images": 1, "groups": 1, "depth": 2, "multiplier": 2, "height": 1, "width": 2, "bias": 1,
+    "images": 1, "groups": 1, "group_channels": 2, "multiplier": 2, "height": 1, "width": 2,
+    "bias": 1,
     "kernel_height": 1, "kernel_width": 2, "stride_height": 1, "stride_width": 1,
     "padding_height": 0, "padding_width": 0, "dilation_height": 1, "dilation_width": 1,
 }  # fmt: skip
-PLAIN = {**TINY, "depth": 1, "multiplier": 1, "width": 1, "kernel_width": 1}
+PLAIN = {**TINY, "group_channels": 1, "multiplier": 1, "width": 1, "kernel_width": 1}
 
 
 def _both(name: str, height: int, width: int) -> dict[str, int]:
@@ -340,30 +407,31 @@ def _both(name: str, height: int, width: int) -> dict[str, int]:
 
 
 # One pixel and a 1x1 kernel: what is large alone, or beside one other.
-NAMES = ("images", "groups", "depth", "multiplier", "height", "width")
+NAMES = ("images", "groups", "group_channels", "multiplier", "height", "width")
 WHOLE = {"images": 3, "height": 2, "width": 3, **_both("kernel", 3, 3), **_both("padding", 1, 1)}
 PIXELS = dict(zip(("height", "width"), MANY, strict=True))
 # Deep and wide layers of networks, with options: a few pixels, or one row.
 DEEP = {"images": 2, "height": 3, "width": 4, **_both("kernel", 3, 3), **_both("padding", 1, 1)}
 DEEP_LAYERS = {
-    "513 channels, stride 2,": {"depth": 513, **_both("stride", 2, 2)},
+    "513 channels, stride 2,": {"group_channels": 513, **_both("stride", 2, 2)},
     "513 filters, stride 2,": {"multiplier": 513, **_both("stride", 2, 2)},
-    "514 channels, no bias,": {"depth": 514, "bias": 0},
+    "514 channels, no bias,": {"group_channels": 514, "bias": 0},
     "514 filters, dilation 2,": {
         "multiplier": 514, "bias": 0, **_both("dilation", 2, 2), **_both("padding", 2, 2),
     },
     "1025 channels, 1x1, stride 2,": {
-        "depth": 1025, **_both("kernel", 1, 1), **_both("stride", 2, 2), **_both("padding", 0, 0),
+        "group_channels": 1025, **_both("kernel", 1, 1), **_both("stride", 2, 2),
+        **_both("padding", 0, 0),
     },
     "257 groups, dilation 2,": {"groups": 257, **_both("dilation", 2, 2), **_both("padding", 2, 2)},
     "258 groups, stride 2,": {"groups": 258, **_both("stride", 2, 2), "bias": 0},
-    "86 channels and 87 filters": {"images": 1, "depth": 86, "multiplier": 87},
+    "86 channels and 87 filters": {"images": 1, "group_channels": 86, "multiplier": 87},
     "129 images of 3 groups, stride 2,": {"images": 129, "groups": 3, **_both("stride", 2, 2)},
     "1025 columns": {"images": 1, "height": 2, "width": 1025},
     "1026 columns, stride 2,": {"images": 1, "width": 1026, **_both("stride", 2, 2), "bias": 0},
     # Blocks of channels of a 3x3 kernel, as transforms and unrolled kernels take them.
     **{
-        f"24 channels and filters, {change}": {"depth": 24, "multiplier": 24, **of}
+        f"24 channels and filters, {change}": {"group_channels": 24, "multiplier": 24, **of}
         for change, of in (
             ("dilation 2,", {**_both("dilation", 2, 2), **_both("padding", 2, 2)}),
             ("dilation 2 across,", {**_both("dilation", 1, 2), "width": 6}),
@@ -417,13 +485,13 @@ BESIDE = (
             f"9 groups, {of}, {what},",
             _of_rows(2, 3, {"groups": 9, **channels}, **options), in_turn=True,
         )
-        for of, channels in (("one filter each", {"depth": 17}),
+        for of, channels in (("one filter each", {"group_channels": 17}),
                              ("one channel each", {"multiplier": 17}))
         for what, options in (("stride 2", STEM), ("dilation 2", {"dilation": 2}))
     ),
     *(
         Corner(f"a sequence, 18 channels and filters, {what},", {
-            **PLAIN, **ROW, "depth": 18, "multiplier": 18, "width": 9, **more,
+            **PLAIN, **ROW, "group_channels": 18, "multiplier": 18, "width": 9, **more,
         }, in_turn=True)
         for what, more in (
             ("dilation 4", {}), ("dilation 4, stride 2", _both("stride", 1, 2)),
@@ -432,26 +500,28 @@ BESIDE = (
     ),
 )  # fmt: skip
 CORNERS = (
-    *past_limits(TINY, ("images", "groups", "depth", "multiplier")),
+    *past_limits(TINY, ("images", "groups", "group_channels", "multiplier")),
     *past_limits(PLAIN, ("height", "width")),
     *two_large(PLAIN, NAMES),
     *RESTS,
     *BESIDE,
-    Corner("images, channels and filters", {**PLAIN, **WHOLE, "depth": 65, "multiplier": 65}),
+    Corner("images, channels and filters", {**PLAIN, **WHOLE, "group_channels": 65,
+    "multiplier": 65}),
     *(Corner(f"{name} of a layer", {**PLAIN, **DEEP, **of}) for name, of in DEEP_LAYERS.items()),
     Corner("images, groups and filters", {**PLAIN, **WHOLE, "groups": 65, "multiplier": 33}),
     Corner("pixels, channels and filters", {
-        **PLAIN, "depth": 33, "multiplier": 34, "height": 35, "width": 36,
+        **PLAIN, "group_channels": 33, "multiplier": 34, "height": 35, "width": 36,
     }),
     *(
         Corner(f"a sum of {LONGER} {n}", {**PLAIN, n: LONGER}, fractions_in(large), in_turn=True)
-        for n, large in (("depth", "x"), ("multiplier", "grad_output"), ("width", "x"))
+        for n, large in (("group_channels", "x"), ("multiplier", "grad_output"), ("width", "x"))
     ),
     Corner("many outputs", {**PLAIN, **PIXELS}),
     Corner("a long sum of pixels", {**PLAIN, "width": LONG}, fractions_in("grad_output")),
-    Corner("a long sum of channels", {**PLAIN, "depth": LONG}, fractions_in("x")),
+    Corner("a long sum of channels", {**PLAIN, "group_channels": LONG}, fractions_in("x")),
     Corner("a long sum of filters", {**PLAIN, "multiplier": LONG}, fractions_in("grad_output")),
-    Corner("channels that cancel", {**PLAIN, "images": 4, "depth": LONG}, halves_that_cancel("x")),
+    Corner("channels that cancel", {**PLAIN, "images": 4, "group_channels": LONG},
+    halves_that_cancel("x")),
     Corner(
         "filters that cancel", {**PLAIN, "images": 4, "multiplier": LONG},
         halves_that_cancel("grad_output"),
@@ -460,15 +530,16 @@ CORNERS = (
     *(
         Corner(
             f"full tiles, fractions in {name}",
-            {**PLAIN, "depth": 64, "multiplier": 64, "height": 8, "width": 8},
+            {**PLAIN, "group_channels": 64, "multiplier": 64, "height": 8, "width": 8},
             fractions_in(name),
         )
         for name in ("x", "weight", "grad_output")
     ),
-    Corner("many groups of many filters", {**PLAIN, "groups": 19, "depth": 2, "multiplier": 18}),
+    Corner("many groups of many filters", {**PLAIN, "groups": 19, "group_channels": 2,
+    "multiplier": 18}),
     Corner("many images, in groups, with a stride", {
         **PLAIN, **_both("kernel", 2, 3), **_both("stride", 2, 2), "images": 67, "groups": 2,
-        "depth": 2, "multiplier": 18, "height": 4, "width": 5,
+        "group_channels": 2, "multiplier": 18, "height": 4, "width": 5,
     }),
     Corner("many taps", {**PLAIN, **_both("kernel", 17, 18), "height": 17, "width": 19}),
     Corner("taps far apart", {
@@ -490,46 +561,88 @@ ONES = of_size_one(
     {
         **TINY, "images": 2, "height": 4, "width": 5, "kernel_height": 2, "kernel_width": 3
     },
-    "images", "depth", "multiplier", "kernel_height", "kernel_width", "images+multiplier",
-    "images+depth",
+    "images", "group_channels", "multiplier", "kernel_height", "kernel_width", "images+multiplier",
+    "images+group_channels",
 )  # fmt: skip
 
 
-def variants() -> tuple[Variant, ...]:
-    """Return the layers, each with one option changed."""
+def variants(rank: int) -> tuple[Variant, ...]:
+    """Return the layers of networks, each with one option changed."""
     windows = [
-        (x.name, layer_options.window(x.kernel, x.stride, x.padding, x.dilation),
+        (x.name, layer_options.window(x.kernel, x.stride, x.padding, x.dilation, rank=rank),
          GROUPS.get(x.groups))
-        for x in (*LAYERS, *LATER_LAYERS)
+        for x in LAYERS_OF[rank]
     ]  # fmt: skip
     return layer_options.convolutions(windows, dict)
 
 
-def _witness(torch: Any) -> Callable[..., Any]:
-    function: Callable[..., Any] = torch.nn.functional.conv2d
-    return function
+def convolution(rank: int) -> Operator:
+    """Return the record of a convolution of `rank` spatial axes."""
+    formulas = CONVOLUTIONS[rank]
+    third = past_limits(of_rank(PLAIN, 3), ("depth",)) if rank == 3 else ()
+
+    def drawn(draw: Choices, size: Size) -> Geometry:
+        return geometry_of_rank(geometry(draw, size), rank)
+
+    def witness(torch: Any) -> Callable[..., Any]:
+        function: Callable[..., Any] = getattr(torch.nn.functional, f"conv{rank}d")
+        return function
+
+    return Operator(
+        formula=formulas.forward,
+        gradients={
+            formulas.grad_input: "x",
+            formulas.grad_weight: "weight",
+            formulas.grad_bias: "bias",
+        },
+        geometry=drawn,
+        arguments=arguments,
+        witness=witness,
+        share=SHARES[rank],
+        covers=convolution_cover.covers(rank),
+        variants=partial(variants, rank),
+        corners=(*corners_of_rank(CORNERS, rank), *third),
+        ones=corners_of_rank(ONES, rank),
+        layers=workloads(rank),
+    )
 
 
-CONV2D = Operator(
-    formula=oracle.conv2d,
-    gradients={
-        oracle.conv2d_grad_input: "x",
-        oracle.conv2d_grad_weight: "weight",
-        oracle.conv2d_grad_bias: "bias",
-    },
-    geometry=geometry,
-    arguments=arguments,
-    witness=_witness,
-    covers=COVERS,
-    variants=variants,
-    corners=CORNERS,
-    ones=ONES,
-    layers=(
-        *(
+def _workload(name: str, layer: Layer, pixels: Sides, channels: int, filters: int) -> Workload:
+    """Return a layer of real size, without groups."""
+    window = layer_options.window(
+        layer.kernel, layer.stride, layer.padding, layer.dilation, rank=len(pixels)
+    )
+    sides = dict(zip(window.names, pixels, strict=True))
+    channel_sizes = {"group_channels": channels, "multiplier": filters, "bias": 1}
+    return Workload(name, {"images": 1, "groups": 1, **channel_sizes, **sides, **window.sizes})
+
+
+_SEQUENCE = {layer.name: layer for layer in SEQUENCE_LAYERS}
+_VIDEO = {layer.name: layer for layer in VIDEO_LAYERS}
+SEQUENCES = (
+    _workload("wav2vec, 1 second", _SEQUENCE["wav2vec 10 stride 5"], (16_000,), 1, 8),
+    _workload("wav2vec 512", _SEQUENCE["wav2vec 3 stride 2"], (3199,), 512, 512),
+    _workload("Whisper 80", _SEQUENCE["Whisper 3 padded"], (3000,), 80, 384),
+    _workload("TextCNN 100", _SEQUENCE["TextCNN 5"], (56,), 300, 100),
+)
+VIDEOS = (
+    _workload("C3D, first", _VIDEO["C3D 3x3x3"], (16, 112, 112), 3, 64),
+    _workload("I3D, first", _VIDEO["I3D 7x7x7 stride 2"], (16, 56, 56), 3, 64),
+    _workload("R(2+1)D", _VIDEO["R(2+1)D 3x1x1"], (8, 28, 28), 64, 64),
+    _workload("a small volume", _VIDEO["3x3x3 dilated 2"], (6, 9, 10), 3, 4),
+)
+
+
+def workloads(rank: int) -> tuple[Workload, ...]:
+    """Return the layers that are checked by random projection."""
+    if rank == 2:
+        real = (
             Workload(f"{layer.network} {layer.name}", layer.sizes(1))
             for network in NETWORKS
             for layer in layers(network)
-        ),
-        Workload("4.2 MiB of columns", BLOCKED, always=True),
-    ),
-)
+        )
+        return (*real, Workload("4.2 MiB of columns", BLOCKED, always=True))
+    return SEQUENCES if rank == 1 else VIDEOS
+
+
+CONV1D, CONV2D, CONV3D = map(convolution, (1, 2, 3))

@@ -1,4 +1,4 @@
-"""The max_pool2d operator: its formulas, its geometries, its numbers and its PyTorch witness."""
+"""Max pooling of one to three dimensions: formulas, geometries, numbers, PyTorch's counterpart."""
 
 from collections.abc import Callable, Iterator, Mapping
 from functools import partial
@@ -6,7 +6,6 @@ from typing import Any
 
 import numpy as np
 
-from gradoracle import oracle
 from gradoracle.conformance.drawing.values import (
     FLOATS,
     Arrays,
@@ -21,13 +20,17 @@ from gradoracle.conformance.drawing.values import (
     small_integers,
     styles,
 )
-from gradoracle.conformance.operators import pooling, pooling_cover
+from gradoracle.conformance.operators import pooling
+from gradoracle.conformance.operators.ranks import options_of
 from gradoracle.conformance.operators.record import Arguments, Operator, Policies, Styles
 from gradoracle.oracle.declaration import Call, Formula
 from gradoracle.oracle.float_formats import Format, widened
-from gradoracle.oracle.formulas.max_pool2d import max_pool2d_indices, max_pool2d_values
-from gradoracle.oracle.shapes import Array, Pair, Shape, pool_shape
+from gradoracle.oracle.formulas.max_pool import MAX_POOLINGS
+from gradoracle.oracle.shapes import Array, Sides, pool_shape
+from gradoracle.oracle.windows import flat, pixels_read
 
+# Formulas whose answer depends on which of several maxima wins.
+CHOOSING = frozenset(f for of in MAX_POOLINGS.values() for f in (of.indices, of.vjp))
 OPTIONS = ("kernel_size", "stride", "padding", "dilation", "ceil_mode")
 
 
@@ -38,8 +41,8 @@ def arguments(sizes: Mapping[str, int]) -> Arguments:
         ValueError: there is no such pooling.
     """
     shape, options = pooling.shape_and_options(sizes)
-    options["dilation"] = (sizes["dilation_height"], sizes["dilation_width"])
-    y = pool_shape(shape, **options)
+    options["dilation"] = options_of(sizes, "dilation")
+    y = pool_shape(len(shape) - 2, shape, **options)
     return Arguments({"x": shape, "grad_output": y}, {"input_shape": shape, **options})
 
 
@@ -47,7 +50,8 @@ def complete(call: dict[str, Any], seed: int) -> dict[str, Any]:
     """Add the indices of the maxima, which the gradient is given."""
     del seed
     x = widened(call["x"])
-    return {**call, "indices": max_pool2d_indices(x, **{n: call[n] for n in OPTIONS})}
+    indices = MAX_POOLINGS[x.ndim - 2].indices
+    return {**call, "indices": indices(x, **{n: call[n] for n in OPTIONS})}
 
 
 # -- the numbers ----------------------------------------------------------------------------------
@@ -103,7 +107,7 @@ STYLES = Styles(
 def unsettled(policies: Policies, formula: Formula, call: Call) -> bool:
     """Return whether a window's maximum is not unique where the contract leaves open who wins."""
     lenient = {name for name, rule in policies.items() if rule != "first"}
-    if formula not in (max_pool2d_indices, oracle.max_pool2d_vjp) or not lenient:
+    if formula not in CHOOSING or not lenient:
         return False
     winners, nans = _winners(call)
     several = winners > 1
@@ -112,58 +116,56 @@ def unsettled(policies: Policies, formula: Formula, call: Call) -> bool:
     )
 
 
-def maxima(call: Call) -> Iterator[tuple[Pair, Pair, Array]]:
+def maxima(call: Call) -> Iterator[tuple[Sides, Sides, Array]]:
     """Yield every window, each pixel that it sees, and where in the batch that is its maximum."""
-    x, options = widened(call["x"]), {n: call[n] for n in OPTIONS}
-    top = max_pool2d_values(x, **options)
-    for i, j in np.ndindex(top.shape[2:]):
-        for p, q in np.ndindex(call["kernel_size"]):
-            h = i * call["stride"][0] + p * call["dilation"][0] - call["padding"][0]
-            w = j * call["stride"][1] + q * call["dilation"][1] - call["padding"][1]
-            if 0 <= h < x.shape[2] and 0 <= w < x.shape[3]:
-                v, m = x[:, :, h, w], top[:, :, i, j]
-                yield (i, j), (h, w), (v == m) | (np.isnan(v) & np.isnan(m))
+    x, top, pixel = _seen(call)
+    for i, p in np.argwhere(pixel >= 0):
+        h = pixel[i, p]
+        v, m = flat(x)[:, :, h], flat(top)[:, :, i]
+        window, place = (
+            tuple(map(int, np.unravel_index(at, array.shape[2:])))
+            for at, array in ((i, top), (h, x))
+        )
+        yield window, place, (v == m) | (np.isnan(v) & np.isnan(m))
 
 
 def _winners(call: Call) -> tuple[Array, Array]:
     """Return how many pixels of every window equal its maximum, and whether that is a NaN."""
-    x = widened(call["x"])
-    top = max_pool2d_values(x, **{n: call[n] for n in OPTIONS})
-    counts = np.zeros(top.shape, int)
-    for tap in np.ndindex(call["kernel_size"]):
-        windows, pixels = zip(*(_seen(call, top.shape, tap, side) for side in (0, 1)), strict=True)
-        v, m = x[(..., *pixels)], top[(..., *windows)]
-        counts[(..., *windows)] += (v == m) | (np.isnan(v) & np.isnan(m))
-    return counts, np.isnan(top)
+    x, top, pixel = _seen(call)
+    counts = np.zeros(flat(top).shape, int)
+    for tap in pixel.T:
+        inside = tap >= 0
+        v, m = flat(x)[:, :, tap[inside]], flat(top)[:, :, inside]
+        counts[:, :, inside] += (v == m) | (np.isnan(v) & np.isnan(m))
+    return counts.reshape(top.shape), np.isnan(top)
 
 
-def _seen(call: Call, shape: Shape, tap: Pair, side: int) -> tuple[slice, slice]:
-    """Return the windows whose tap is on the image, along one side, and the pixels it is on."""
-    stride = call["stride"][side]
-    first = tap[side] * call["dilation"][side] - call["padding"][side]  # the first window's pixel
-    start = max(0, -(first // stride))
-    stop = max(start, min(shape[2 + side], -((first - call["x"].shape[2 + side]) // stride)))
-    pixel = first + start * stride
-    return slice(start, stop), slice(pixel, pixel + (stop - start) * stride, stride)
+def _seen(call: Call) -> tuple[Array, Array, Array]:
+    """Return x, the maxima of its windows, and the pixel that each tap of a window reads or -1."""
+    x, options = widened(call["x"]), {n: call[n] for n in OPTIONS}
+    top = MAX_POOLINGS[x.ndim - 2].values(x, **options)
+    sides = (call["kernel_size"], top.shape[2:], call["stride"], call["padding"], call["dilation"])
+    return x, top, pixels_read(x.shape[2:], *sides).array
 
 
-def _witness(torch: Any) -> Callable[..., Any]:
-    return partial(torch.nn.functional.max_pool2d, return_indices=True)
+def max_pooling(rank: int) -> Operator:
+    """Return the record of a max pooling of `rank` spatial axes."""
+    formulas = MAX_POOLINGS[rank]
+
+    def witness(torch: Any) -> Callable[..., Any]:
+        return partial(getattr(torch.nn.functional, f"max_pool{rank}d"), return_indices=True)
+
+    return Operator(
+        formula=formulas.values,
+        also=(formulas.indices,),
+        gradients={formulas.grad_input: "x", formulas.vjp: "x"},
+        arguments=arguments,
+        witness=witness,
+        styles=STYLES,
+        complete=complete,
+        unsettled=unsettled,
+        **pooling.of_kind(rank, dilated=True),
+    )
 
 
-MAX_POOL2D = Operator(
-    formula=max_pool2d_values,
-    also=(max_pool2d_indices,),
-    gradients={oracle.max_pool2d_grad_input: "x", oracle.max_pool2d_vjp: "x"},
-    geometry=partial(pooling.geometry, dilated=True),
-    arguments=arguments,
-    witness=_witness,
-    styles=STYLES,
-    complete=complete,
-    unsettled=unsettled,
-    share=0.4,
-    covers=pooling_cover.covers(dilated=True),
-    variants=partial(pooling.variants, dilated=True),
-    corners=pooling.CORNERS,
-    ones=pooling.ONES,
-)
+MAX_POOL1D, MAX_POOL2D, MAX_POOL3D = map(max_pooling, (1, 2, 3))
