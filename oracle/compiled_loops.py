@@ -16,7 +16,7 @@ from typing import Any
 import numpy as np
 
 from gradoracle.oracle.shapes import Array
-from gradoracle.oracle.windows import Table
+from gradoracle.oracle.windows import Indices
 
 Loops = Callable[..., None]
 
@@ -64,7 +64,7 @@ def run(loops: Loops, out: Array, *arguments: Any, products: int, mixed: bool = 
             fast(out, *(_contiguous(a) for a in arguments))
             return out
     start = perf_counter()
-    loops(out, *(a.rows if isinstance(a, Table) else a for a in arguments))
+    loops(out, *(a.list if isinstance(a, Indices) else a for a in arguments))
     _spent += perf_counter() - start
     return out
 
@@ -89,6 +89,6 @@ def _numbers(out: Array) -> tuple[Array, ...]:
 
 
 def _contiguous(argument: Any) -> Any:
-    if isinstance(argument, Table):
+    if isinstance(argument, Indices):
         return argument.array
     return np.ascontiguousarray(argument) if isinstance(argument, np.ndarray) else argument

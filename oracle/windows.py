@@ -1,13 +1,11 @@
-"""Where windows meet an image: the pixel that a tap of a window reads, and the way back.
+"""Where windows meet an image: every window i, tap p and pixel h with h = i*S + p*D - P.
 
-Along one axis, tap p of window i reads pixel h = i*S + p*D - P.  Of several axes the windows, the
-taps and the pixels are each counted row by row, the last axis fastest: so one loop serves any
-number of axes, and i, p and h are one number each.
+Of several axes the windows, the taps and the pixels are each counted row by row, the last axis
+fastest: so one loop serves any number of axes, and i, p and h are one number each.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from functools import cached_property, lru_cache
 from typing import TypeAlias
 
@@ -15,60 +13,88 @@ import numpy as np
 
 from gradoracle.oracle.shapes import Array, Shape, Sides
 
-KEPT = 32  # geometries whose tables are kept: the formulas of an operator ask one after another
+KEPT = 32  # geometries that are kept: the formulas of an operator ask for one after another
+NONE = -(2**40)  # below 0 whatever is added along the other axes
 
 
-Places: TypeAlias = Sequence[Sequence[int]]  # a table, as the loops read it
-
-
-class Table:
-    """Which place belongs to two others, [rows, columns]; -1: none."""
+class Indices:
+    """A row of indices for loops: a list for Python's, which it reads faster, else an array."""
 
     def __init__(self, array: Array) -> None:
-        """Keep int64 [rows, columns]."""
-        self.array = np.ascontiguousarray(array)
+        """Keep an int64 array."""
+        self.array = array
 
     @cached_property
-    def rows(self) -> list[list[int]]:
-        """The same as lists, which Python reads faster, element by element."""
-        found: list[list[int]] = self.array.tolist()
+    def list(self) -> list[int]:
+        """The same as a list."""
+        found: list[int] = self.array.tolist()
         return found
 
-    @classmethod
-    def of_axes(cls, places: Sequence[Array], sizes: Shape) -> Table:
-        """Return the table of all axes from one of each; a place beyond its axis' size is none."""
-        joined, inside = np.zeros((1, 1), np.int64), np.ones((1, 1), bool)
-        for here, size in zip(places, sizes, strict=True):
-            rows, columns = len(joined) * len(here), joined.shape[1] * here.shape[1]
-            is_in = (here >= 0) & (here < size)
-            place = joined[:, None, :, None] * size + here[None, :, None, :]
-            joined = place.reshape(rows, columns)
-            inside = (inside[:, None, :, None] & is_in[None, :, None, :]).reshape(rows, columns)
-        return cls(np.where(inside, joined, -1))
+
+# Where those of each number begin in the other two: of number n, start[n] to start[n + 1].
+Sorted: TypeAlias = tuple[Indices, Indices, Indices]
+
+
+class Meetings:
+    """All (window, tap, pixel) that meet, sorted by one of them; made when first asked for."""
+
+    def __init__(
+        self,
+        size: Shape,
+        kernel: Shape,
+        windows: Shape,
+        stride: Sides,
+        padding: Sides,
+        dilation: Sides,
+    ) -> None:
+        """Keep the geometry."""
+        self._geometry = size, kernel, windows, stride, padding, dilation
+
+    @cached_property
+    def _all(self) -> tuple[Array, Array, Array]:
+        """Windows, taps and pixels, window by window and tap by tap."""
+        joined: Array = np.zeros((1, 1), np.int64)
+        for h, p, i, s, pad, d in zip(*self._geometry, strict=True):
+            pixels = np.arange(i)[:, np.newaxis] * s + np.arange(p) * d - pad
+            inside = np.where((pixels >= 0) & (pixels < h), pixels, NONE)
+            rows, columns = len(joined) * i, joined.shape[1] * p
+            places = (joined * h)[:, None, :, None] + inside[None, :, None, :]
+            joined = places.reshape(rows, columns)
+        windows, taps = np.nonzero(joined >= 0)
+        return windows, taps, joined[windows, taps]
+
+    @cached_property
+    def by_window(self) -> Sorted:
+        """Return where each window's begin, their taps and their pixels."""
+        windows, taps, pixels = self._all
+        return _start(windows, self._geometry[2]), Indices(taps), Indices(pixels)
+
+    @cached_property
+    def by_tap(self) -> Sorted:
+        """Return where each tap's begin, their windows and their pixels."""
+        windows, taps, pixels = self._all
+        order = np.argsort(taps, kind="stable")
+        return _start(taps, self._geometry[1]), Indices(windows[order]), Indices(pixels[order])
+
+    @cached_property
+    def by_pixel(self) -> Sorted:
+        """Return where each pixel's begin, their taps and their windows."""
+        windows, taps, pixels = self._all
+        order = np.lexsort((taps, pixels))
+        return _start(pixels, self._geometry[0]), Indices(taps[order]), Indices(windows[order])
+
+
+def _start(numbers: Array, sizes: Shape) -> Indices:
+    counts = np.bincount(numbers, minlength=int(np.prod(sizes)))
+    return Indices(np.concatenate([[0], np.cumsum(counts)]))
 
 
 @lru_cache(KEPT)
-def pixels_read(
+def meetings(
     size: Shape, kernel: Shape, windows: Shape, stride: Sides, padding: Sides, dilation: Sides
-) -> Table:
-    """Return the pixel h that tap p of window i reads, [windows, taps]: h = i*S + p*D - P."""
-    each = [
-        np.arange(i)[:, np.newaxis] * s + np.arange(p) * d - pad
-        for i, p, s, pad, d in zip(windows, kernel, stride, padding, dilation, strict=True)
-    ]
-    return Table.of_axes(each, size)
-
-
-@lru_cache(KEPT)
-def windows_reading(
-    size: Shape, kernel: Shape, windows: Shape, stride: Sides, padding: Sides, dilation: Sides
-) -> Table:
-    """Return the window i whose tap p reads pixel h, [pixels, taps]: i = (h + P - p*D) / S."""
-    each = []
-    for h, p, s, pad, d in zip(size, kernel, stride, padding, dilation, strict=True):
-        i, between = np.divmod(np.arange(h)[:, np.newaxis] + pad - np.arange(p) * d, s)
-        each.append(np.where(between == 0, i, -1))
-    return Table.of_axes(each, windows)
+) -> Meetings:
+    """Return all (window, tap, pixel) with h = i*S + p*D - P along every axis."""
+    return Meetings(size, kernel, windows, stride, padding, dilation)
 
 
 def flat(array: Array) -> Array:

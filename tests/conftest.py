@@ -19,11 +19,11 @@ def pytest_addoption(parser):
 def pytest_generate_tests(metafunc):
     if "planted" not in metafunc.fixturenames:
         return
-    from tests.planted import FAULTS
+    from tests.planted import FAULTS, RANKED
 
     count = metafunc.config.getoption("--planted-seeds")
     cases = []
-    for name in FAULTS:
+    for name in [*FAULTS, *RANKED]:
         first = zlib.crc32(name.encode())
         seeds = sorted(SEEDS[(first + i) % len(SEEDS)] for i in range(count))
         cases += [pytest.param((name, seed), id=f"{name}-{seed}") for seed in seeds]

@@ -6,7 +6,9 @@ tries every fault from all five seeds; by default it is one of them, another one
 fault.
 """
 
+import re
 from collections import Counter
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -15,9 +17,10 @@ import gradoracle
 from gradoracle.conformance.backends.backend import FUNCTIONS
 from gradoracle.conformance.checking.check_run import Examination
 from gradoracle.implementations import im2col
-from tests.planted import CONTROLS, FAULTS, GAPS
+from tests.planted import CONTROLS, FAULTS, GAPS, RANKED
 from tests.planted.fault import family
-from tests.planted.killers import is_killed, no_report
+from tests.planted.killers import ALL, is_killed, no_report
+from tests.planted.ranks import RIGHT
 
 pytestmark = pytest.mark.slow
 
@@ -63,11 +66,12 @@ def test_what_is_listed_apart_is_wrong_all_the_same(name):
 
 
 def test_every_function_has_faults_and_every_operator_controls():
-    faults = Counter(fault.function for fault in FAULTS.values())
+    faults = Counter(fault.function for fault in [*FAULTS.values(), *RANKED.values()])
     assert all(faults[name] >= 2 for name in FUNCTIONS), faults
     controls = Counter(control.function.split("_grad")[0] for control in CONTROLS.values())
     operators = {name.split("_grad")[0].removesuffix("_vjp") for name in FUNCTIONS}
-    assert all(controls[name] >= 2 for name in operators), controls
+    assert all(controls[name] >= 2 for name in operators - {*RIGHT}), controls
+    assert {f.function for f in RANKED.values()} == {n for n in FUNCTIONS if re.search("[13]d", n)}
 
 
 @pytest.fixture
@@ -87,7 +91,7 @@ def test_a_wrong_killer_costs_time_only(monkeypatch):
     for known in (["alone", "relu_grad", "linear"], ["alone", "relu", "matches_torch"], None):
         monkeypatch.setattr("tests.planted.killers.KILLERS", {name: known} if known else {})
         assert is_killed(name, 1)
-    monkeypatch.setitem(FAULTS, name, FAULTS[name]._replace(make=lambda: im2col.relu))
+    monkeypatch.setitem(ALL, name, ALL[name]._replace(make=lambda: im2col.relu))
     monkeypatch.setattr("tests.planted.killers.KILLERS", {name: ["alone", "relu", "linear"]})
     assert not is_killed(name, 1)
 
@@ -107,6 +111,13 @@ def require_right(control, seed, examples):
     )
     assert not certificate.mismatches, certificate.mismatches[0].headline
     assert not [o.reason for o in certificate.outcomes if o.status == "no call"]
+
+
+@pytest.mark.parametrize("name", RIGHT)
+def test_other_right_ways_over_sequences_and_volumes_are_never_flagged(name):
+    backend = SimpleNamespace(**{name: RIGHT[name]})
+    certificate = gradoracle.check(backend, operators=[name], seed=1, examples=20)
+    assert not certificate.mismatches, certificate.text
 
 
 @pytest.mark.usefixtures("verdicts_only")

@@ -18,7 +18,7 @@ from gradoracle.implementations import im2col as good
 from gradoracle.oracle.declaration import axes_of, displayed, evaluate, output_of
 from gradoracle.oracle.ranks import RANKS, of_rank
 from gradoracle.oracle.shapes import SIDES
-from gradoracle.oracle.windows import pixels_read, windows_reading
+from gradoracle.oracle.windows import meetings
 
 OTHER = [o for o in OPERATORS if o.name.endswith(("1d", "3d"))]
 BY_NAME = {o.name: o for o in OPERATORS}
@@ -92,25 +92,32 @@ def test_texts_of_two_axes_become_those_of_one_and_three():
 
 
 @pytest.mark.parametrize("rank", RANKS)
-def test_tables_are_the_definition_read_both_ways(rank):
+def test_what_meets_is_the_definition(rank):
     random = np.random.default_rng(rank)
     for _ in range(40):
         kernel, stride, dilation = (tuple(random.integers(1, 4, rank).tolist()) for _ in range(3))
         padding = tuple(random.integers(0, 3, rank).tolist())
         counts, size = (tuple(random.integers(1, 4, rank).tolist()) for _ in range(2))
         options = (stride, padding, dilation)
-        there = pixels_read(size, kernel, counts, *options).array
-        back = windows_reading(size, kernel, counts, *options).array
+        want = set()
         for i, window in enumerate(np.ndindex(counts)):
             for p, tap in enumerate(np.ndindex(kernel)):
                 at = [a * s + b * d - pad for a, b, s, d, pad in
                       zip(window, tap, stride, dilation, padding, strict=True)]  # fmt: skip
-                inside = all(0 <= h < n for h, n in zip(at, size, strict=True))
-                place = np.ravel_multi_index(at, size) if inside else -1
-                assert there[i, p] == place
-                if inside:
-                    assert back[place, p] == i
-        assert (there >= 0).sum() == (back >= 0).sum()
+                if all(0 <= h < n for h, n in zip(at, size, strict=True)):
+                    want.add((i, p, int(np.ravel_multi_index(at, size))))
+        met = meetings(size, kernel, counts, *options)
+        for sorted_, order in (
+            (met.by_window, (0, 1, 2)), (met.by_tap, (1, 0, 2)), (met.by_pixel, (2, 1, 0)),
+        ):  # fmt: skip
+            start, *others = (one.list for one in sorted_)
+            found = [
+                [(n, *(other[k] for other in others))[at] for at in order]
+                for n in range(len(start) - 1)
+                for k in range(start[n], start[n + 1])
+            ]
+            assert len(found) == len(want)
+            assert {*map(tuple, found)} == want
 
 
 @pytest.mark.parametrize("operator", [o for o in OTHER if rank_of(o) == 1], **NAMED)

@@ -27,7 +27,7 @@ from gradoracle.oracle.declaration import Call, Formula
 from gradoracle.oracle.float_formats import Format, widened
 from gradoracle.oracle.formulas.max_pool import MAX_POOLINGS
 from gradoracle.oracle.shapes import Array, Sides, pool_shape
-from gradoracle.oracle.windows import flat, pixels_read
+from gradoracle.oracle.windows import flat, meetings
 
 # Formulas whose answer depends on which of several maxima wins.
 CHOOSING = frozenset(f for of in MAX_POOLINGS.values() for f in (of.indices, of.vjp))
@@ -118,34 +118,36 @@ def unsettled(policies: Policies, formula: Formula, call: Call) -> bool:
 
 def maxima(call: Call) -> Iterator[tuple[Sides, Sides, Array]]:
     """Yield every window, each pixel that it sees, and where in the batch that is its maximum."""
-    x, top, pixel = _seen(call)
-    for i, p in np.argwhere(pixel >= 0):
-        h = pixel[i, p]
-        v, m = flat(x)[:, :, h], flat(top)[:, :, i]
-        window, place = (
+    x, top, windows, pixels = _seen(call)
+    for i, h in zip(windows.tolist(), pixels.tolist(), strict=True):
+        window, pixel = (
             tuple(map(int, np.unravel_index(at, array.shape[2:])))
             for at, array in ((i, top), (h, x))
         )
-        yield window, place, (v == m) | (np.isnan(v) & np.isnan(m))
+        yield window, pixel, _is_maximum(flat(x)[:, :, h], flat(top)[:, :, i])
 
 
 def _winners(call: Call) -> tuple[Array, Array]:
     """Return how many pixels of every window equal its maximum, and whether that is a NaN."""
-    x, top, pixel = _seen(call)
-    counts = np.zeros(flat(top).shape, int)
-    for tap in pixel.T:
-        inside = tap >= 0
-        v, m = flat(x)[:, :, tap[inside]], flat(top)[:, :, inside]
-        counts[:, :, inside] += (v == m) | (np.isnan(v) & np.isnan(m))
+    x, top, windows, pixels = _seen(call)
+    wins = _is_maximum(flat(x)[:, :, pixels], flat(top)[:, :, windows])
+    first = np.searchsorted(windows, np.arange(flat(top).shape[2]))  # each window has a pixel
+    counts = np.add.reduceat(wins.astype(int), first, axis=2)
     return counts.reshape(top.shape), np.isnan(top)
 
 
-def _seen(call: Call) -> tuple[Array, Array, Array]:
-    """Return x, the maxima of its windows, and the pixel that each tap of a window reads or -1."""
+def _is_maximum(pixels: Array, tops: Array) -> Array:
+    return np.asarray((pixels == tops) | (np.isnan(pixels) & np.isnan(tops)))
+
+
+def _seen(call: Call) -> tuple[Array, Array, Array, Array]:
+    """Return x, the maxima of its windows, and each window beside each pixel that it sees."""
     x, options = widened(call["x"]), {n: call[n] for n in OPTIONS}
     top = MAX_POOLINGS[x.ndim - 2].values(x, **options)
     sides = (call["kernel_size"], top.shape[2:], call["stride"], call["padding"], call["dilation"])
-    return x, top, pixels_read(x.shape[2:], *sides).array
+    start, _, pixels = meetings(x.shape[2:], *sides).by_window
+    windows = np.repeat(np.arange(len(start.array) - 1), np.diff(start.array))
+    return x, top, windows, pixels.array
 
 
 def max_pooling(rank: int) -> Operator:

@@ -41,7 +41,7 @@ import numpy as np
 from gradoracle.oracle.compiled_loops import Loops, compiled
 from gradoracle.oracle.formulas.convolution import _meet
 from gradoracle.oracle.shapes import Array, Sides
-from gradoracle.oracle.windows import flat, pixels_read
+from gradoracle.oracle.windows import flat, meetings
 
 MISSED = -30  # a wrong answer passes with a probability below 2**MISSED
 LARGEST = 2**24  # magnitude of an element of an answer: two of them differ by at most 2**25
@@ -165,8 +165,8 @@ def weighted_grad_weight(
     loops = _compiled(_meet, parts[0].size * dw.size)
     if loops is not None:
         sides = options.stride, options.padding, options.dilation
-        pixel = pixels_read(x.shape[2:], tuple(taps), dy.shape[2:], *sides)
-        loops(flat(dw), *map(flat, parts), pixel.array, 1)
+        met = meetings(x.shape[2:], tuple(taps), dy.shape[2:], *sides)
+        loops(flat(dw), *map(flat, parts), 1, *(one.array for one in met.by_tap))
         return np.asarray(dw[0, 0])
     for at in np.ndindex(*taps):
         inside, read = _reached(at, x.shape[2:], dy.shape[2:], options)

@@ -8,9 +8,10 @@ Source: document 003 ("Backpropagation through Average-Pooling": divide by the r
 evenly, add where regions overlap); padding, ceil_mode and the divisor's rule are PyTorch's.
 """
 
+from collections.abc import Sequence
 from functools import lru_cache
 from math import lcm, prod
-from typing import NamedTuple
+from typing import NamedTuple, TypeAlias
 
 import numpy as np
 
@@ -18,7 +19,7 @@ from gradoracle.oracle.compiled_loops import run
 from gradoracle.oracle.declaration import Call, Division, Formula, declare_axes, multilinear
 from gradoracle.oracle.ranks import RANKS, axes_of_rank, named
 from gradoracle.oracle.shapes import Array, Shape, Sides, check_shape, pool_shape
-from gradoracle.oracle.windows import KEPT, Places, Table, flat, pixels_read, windows_reading
+from gradoracle.oracle.windows import KEPT, Indices, flat, meetings
 
 
 class AveragePooling(NamedTuple):
@@ -68,10 +69,10 @@ def average_pooling(rank: int) -> AveragePooling:
         shape = pool_shape(rank, x.shape, *options, apart, ceil_mode=ceil_mode)
         kernel, *sides = map(tuple, options)
         y = np.zeros(shape, x.dtype)
-        pixel = pixels_read(x.shape[2:], kernel, shape[2:], *sides, apart)
+        start, _, pixel = meetings(x.shape[2:], kernel, shape[2:], *sides, apart).by_window
         r = regions(x.shape[2:], kernel, shape[2:], *sides, count_include_pad)
         products = y.size * prod(kernel)
-        run(_average, flat(y), flat(x), pixel, r, products=products, mixed=True)
+        run(_average, flat(y), flat(x), r, start, pixel, products=products, mixed=True)
         return y
 
     @multilinear("grad_output", images="kept", over=divisors)
@@ -103,10 +104,10 @@ def average_pooling(rank: int) -> AveragePooling:
         check_shape("grad_output", grad_output.shape, shape, "the pooling's output has")
         size = tuple(input_shape[2:])
         dx = np.zeros(tuple(input_shape), grad_output.dtype)
-        window = windows_reading(size, kernel, shape[2:], *sides, apart)
+        start, _, window = meetings(size, kernel, shape[2:], *sides, apart).by_pixel
         r = regions(size, kernel, shape[2:], *sides, count_include_pad)
-        products = grad_output.size * prod(kernel)
-        run(_spread, flat(dx), flat(grad_output), window, r, products=products, mixed=True)
+        products, dy = grad_output.size * prod(kernel), flat(grad_output)
+        run(_spread, flat(dx), dy, r, start, window, products=products, mixed=True)
         return dx
 
     axes = axes_of_rank(
@@ -130,8 +131,8 @@ def regions(
     stride: Sides,
     padding: Sides,
     count_include_pad: bool,  # noqa: FBT001 - of an option's name
-) -> Table:
-    """Return how many taps of each window count, [windows, 1]."""
+) -> Indices:
+    """Return how many taps of each window count."""
     r: Array = np.ones(1, np.int64)
     for h, k, i, s, pad in zip(size, kernel, windows, stride, padding, strict=True):
         start = np.arange(i) * s - pad
@@ -139,34 +140,31 @@ def regions(
         if not count_include_pad:
             start, end = np.maximum(start, 0), np.minimum(end, h)
         r = (r[:, np.newaxis] * (end - start)).ravel()
-    return Table(r[:, np.newaxis])
+    return Indices(r)
 
 
-def _average(y: Array, x: Array, pixel: Places, r: Places) -> None:
+List: TypeAlias = Sequence[int]
+
+
+def _average(y: Array, x: Array, r: List, start: List, pixel: List) -> None:
     images, channels, windows = y.shape
-    taps = len(pixel[0])
     for n in range(images):
         for c in range(channels):
             for i in range(windows):
                 total = y[n, c, i]
-                for p in range(taps):
-                    h = pixel[i][p]
-                    if h >= 0:
-                        total += x[n, c, h]
-                y[n, c, i] = total / r[i][0]
+                for k in range(start[i], start[i + 1]):
+                    total += x[n, c, pixel[k]]
+                y[n, c, i] = total / r[i]
 
 
-def _spread(dx: Array, dy: Array, window: Places, r: Places) -> None:
+def _spread(dx: Array, dy: Array, r: List, start: List, window: List) -> None:
     images, channels, pixels = dx.shape
-    taps = len(window[0])
     for n in range(images):
         for c in range(channels):
             for h in range(pixels):
                 total = dx[n, c, h]
-                for p in range(taps):
-                    i = window[h][p]
-                    if i >= 0:
-                        total += dy[n, c, i] / r[i][0]
+                for k in range(start[h], start[h + 1]):
+                    total += dy[n, c, window[k]] / r[window[k]]
                 dx[n, c, h] = total
 
 

@@ -19,7 +19,7 @@ from gradoracle.oracle.declaration import declare_axes, multilinear
 from gradoracle.oracle.formulas.convolution import Convolution, _lay, _meet, _see, grad_bias
 from gradoracle.oracle.ranks import RANKS, axes_of_rank, named
 from gradoracle.oracle.shapes import Array, Shape, Sides, check_shape, conv_transpose_shapes
-from gradoracle.oracle.windows import flat, pixels_read, windows_reading
+from gradoracle.oracle.windows import flat, meetings
 
 OUTPUT = "the transposed convolution's output has"
 
@@ -59,9 +59,9 @@ def transposed_convolution(rank: int) -> Convolution:
             bias = np.zeros(shapes.y[1], x.dtype)
         check_shape("bias", bias.shape, shapes.y[1:2], "the number of output channels demands")
         y = np.zeros(shapes.y, x.dtype)
-        window = windows_reading(*shapes.meeting)
+        met = meetings(*shapes.meeting)
         products = y.size * math.prod(shapes.weight[2:]) * shapes.x[1] // groups
-        run(_lay, flat(y), flat(x), flat(weight), bias, window, groups, products=products)
+        run(_lay, flat(y), flat(x), flat(weight), bias, groups, *met.by_pixel, products=products)
         return y
 
     @multilinear("grad_output", "weight", images="kept")
@@ -93,11 +93,11 @@ def transposed_convolution(rank: int) -> Convolution:
         )
         check_shape("grad_output", grad_output.shape, shapes.y, OUTPUT)
         dx = np.zeros(shapes.x, grad_output.dtype)
-        pixel = pixels_read(*shapes.meeting)
+        met = meetings(*shapes.meeting)
         none = np.zeros(shapes.x[1], grad_output.dtype)
         products = dx.size * math.prod(shapes.weight[1:])
         dy = flat(grad_output)
-        run(_see, flat(dx), dy, flat(weight), none, pixel, groups, products=products)
+        run(_see, flat(dx), dy, flat(weight), none, groups, *met.by_window, products=products)
         return dx
 
     @multilinear("grad_output", "x", images="summed")
@@ -127,9 +127,9 @@ def transposed_convolution(rank: int) -> Convolution:
         )
         check_shape("grad_output", grad_output.shape, shapes.y, OUTPUT)
         dw = np.zeros(shapes.weight, grad_output.dtype)
-        pixel = pixels_read(*shapes.meeting)
+        met = meetings(*shapes.meeting)
         products = math.prod(shapes.x) * math.prod(shapes.weight[1:])
-        run(_meet, flat(dw), flat(x), flat(grad_output), pixel, groups, products=products)
+        run(_meet, flat(dw), flat(x), flat(grad_output), groups, *met.by_tap, products=products)
         return dw
 
     bias = grad_bias("conv_transpose2d_grad_bias", rank)

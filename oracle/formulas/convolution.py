@@ -2,8 +2,8 @@
 
 Index names, here and everywhere: n image, m output channel, c input channel within m's group,
 (i, j) output pixel, (h, w) input pixel, (p, q) kernel tap.  E is the loss, dy = dE/dy is given.
-The loops count pixels and taps row by row: there i, h and p stand for all spatial indices, and
-`oracle.windows` has the table of which pixel a tap of a window reads.
+In the loops i, h and p stand for all spatial indices, counted row by row, and walk over what meets:
+the windows, taps and pixels with h = i*S + p*D - P (`oracle.windows`).
 
 The formulas are written independently of each other: each walks the elements of its own result and
 sums the products that reach them.  They take floats, ints, Fractions and dual numbers (in object
@@ -15,7 +15,8 @@ The documents have two dimensions, square kernels, one image and no groups; the 
 """
 
 import math
-from typing import NamedTuple
+from collections.abc import Sequence
+from typing import NamedTuple, TypeAlias
 
 import numpy as np
 
@@ -23,7 +24,9 @@ from gradoracle.oracle.compiled_loops import run
 from gradoracle.oracle.declaration import Formula, declare_axes, multilinear
 from gradoracle.oracle.ranks import RANKS, axes_of_rank, named, of_pixels
 from gradoracle.oracle.shapes import Array, Shape, Sides, check_shape, conv_shapes
-from gradoracle.oracle.windows import Places, flat, pixels_read, windows_reading
+from gradoracle.oracle.windows import flat, meetings
+
+List: TypeAlias = Sequence[int]
 
 
 class Convolution(NamedTuple):
@@ -66,9 +69,9 @@ def convolution(rank: int) -> Convolution:
             bias = np.zeros(shapes.weight[0], x.dtype)
         check_shape("bias", bias.shape, shapes.weight[:1], "the number of filters demands")
         y = np.zeros(shapes.y, x.dtype)
-        pixel = pixels_read(*shapes.meeting)
+        met = meetings(*shapes.meeting)
         products = y.size * math.prod(shapes.weight[1:])
-        run(_see, flat(y), flat(x), flat(weight), bias, pixel, groups, products=products)
+        run(_see, flat(y), flat(x), flat(weight), bias, groups, *met.by_window, products=products)
         return y
 
     @multilinear("grad_output", "weight", images="kept")
@@ -98,11 +101,11 @@ def convolution(rank: int) -> Convolution:
         shapes = conv_shapes(rank, input_shape, weight.shape, stride, padding, dilation, groups)
         check_shape("grad_output", grad_output.shape, shapes.y, "the convolution's output has")
         dx = np.zeros(shapes.x, grad_output.dtype)
-        window = windows_reading(*shapes.meeting)
+        met = meetings(*shapes.meeting)
         none = np.zeros(shapes.x[1], grad_output.dtype)
         products = dx.size * math.prod(shapes.weight) // shapes.weight[1] // groups
         dy = flat(grad_output)
-        run(_lay, flat(dx), dy, flat(weight), none, window, groups, products=products)
+        run(_lay, flat(dx), dy, flat(weight), none, groups, *met.by_pixel, products=products)
         return dx
 
     @multilinear("grad_output", "x", images="summed")
@@ -131,9 +134,9 @@ def convolution(rank: int) -> Convolution:
         shapes = conv_shapes(rank, x.shape, weight_shape, stride, padding, dilation, groups)
         check_shape("grad_output", grad_output.shape, shapes.y, "the convolution's output has")
         dw = np.zeros(shapes.weight, grad_output.dtype)
-        pixel = pixels_read(*shapes.meeting)
+        met = meetings(*shapes.meeting)
         products = grad_output.size * math.prod(shapes.weight[1:])
-        run(_meet, flat(dw), flat(grad_output), flat(x), pixel, groups, products=products)
+        run(_meet, flat(dw), flat(grad_output), flat(x), groups, *met.by_tap, products=products)
         return dw
 
     formulas = Convolution(conv, grad_input, grad_weight, grad_bias("conv2d_grad_bias", rank))
@@ -181,52 +184,66 @@ def grad_bias(name: str, rank: int) -> Formula:
 # -- the loops: x [N, C, pixels], weight [M, C/groups, taps], y [N, M, windows] --------------------
 
 
-def _see(y: Array, x: Array, weight: Array, bias: Array, pixel: Places, groups: int) -> None:
+def _see(
+    y: Array,
+    x: Array,
+    weight: Array,
+    bias: Array,
+    groups: int,
+    start: List,
+    tap: List,
+    pixel: List,
+) -> None:
     images, filters, windows = y.shape
-    channels, taps = weight.shape[1:]
+    channels = weight.shape[1]
     for n in range(images):
         for m in range(filters):
             first = m // (filters // groups) * channels
             for i in range(windows):
                 total = bias[m]
                 for c in range(channels):
-                    for p in range(taps):
-                        h = pixel[i][p]
-                        if h >= 0:
-                            total += x[n, first + c, h] * weight[m, c, p]
+                    for k in range(start[i], start[i + 1]):
+                        total += x[n, first + c, pixel[k]] * weight[m, c, tap[k]]
                 y[n, m, i] = total
 
 
-def _lay(x: Array, y: Array, weight: Array, bias: Array, window: Places, groups: int) -> None:
+def _lay(
+    x: Array,
+    y: Array,
+    weight: Array,
+    bias: Array,
+    groups: int,
+    start: List,
+    tap: List,
+    window: List,
+) -> None:
     images, channels, pixels = x.shape
-    filters, depth, taps = weight.shape
+    filters, depth = weight.shape[:2]
     members = filters // groups
     for n in range(images):
         for channel in range(channels):
             group, c = channel // depth, channel % depth
             for h in range(pixels):
                 total = bias[channel]
-                for p in range(taps):
-                    i = window[h][p]
-                    if i >= 0:
-                        for m in range(group * members, (group + 1) * members):
-                            total += y[n, m, i] * weight[m, c, p]
+                for k in range(start[h], start[h + 1]):
+                    for m in range(group * members, (group + 1) * members):
+                        total += y[n, m, window[k]] * weight[m, c, tap[k]]
                 x[n, channel, h] = total
 
 
-def _meet(dw: Array, y: Array, x: Array, pixel: Places, groups: int) -> None:
+def _meet(
+    dw: Array, y: Array, x: Array, groups: int, start: List, window: List, pixel: List
+) -> None:
     filters, channels, taps = dw.shape
-    images, _, windows = y.shape
+    images = len(y)
     for m in range(filters):
         first = m // (filters // groups) * channels
         for c in range(channels):
             for p in range(taps):
                 total = dw[m, c, p]
                 for n in range(images):
-                    for i in range(windows):
-                        h = pixel[i][p]
-                        if h >= 0:
-                            total += y[n, m, i] * x[n, first + c, h]
+                    for k in range(start[p], start[p + 1]):
+                        total += y[n, m, window[k]] * x[n, first + c, pixel[k]]
                 dw[m, c, p] = total
 
 

@@ -10,7 +10,7 @@ kernel covers, cached indices, and an empty mask into which dZ is put.  Erratum:
 windows that overlap may share a maximum, so what arrives is added; see `oracle.errata`.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from math import prod
 from typing import NamedTuple
 
@@ -20,7 +20,7 @@ from gradoracle.oracle.compiled_loops import run
 from gradoracle.oracle.declaration import Formula, declare_axes, multilinear, output, selection
 from gradoracle.oracle.ranks import RANKS, axes_of_rank, named
 from gradoracle.oracle.shapes import SPACE, Array, Shape, Sides, check_shape, pool_shape
-from gradoracle.oracle.windows import Places, flat, pixels_read
+from gradoracle.oracle.windows import flat, meetings
 
 
 class MaxPooling(NamedTuple):
@@ -172,8 +172,8 @@ def _maxima(
     shape = pool_shape(rank, x.shape, *options, ceil_mode=ceil_mode)
     kernel, *sides = map(tuple, options)
     places = np.zeros(shape, np.int64)
-    pixel = pixels_read(x.shape[2:], kernel, shape[2:], *sides)
-    run(_find_maxima, flat(places), flat(x), pixel, products=places.size * prod(kernel))
+    start, _, pixel = meetings(x.shape[2:], kernel, shape[2:], *sides).by_window
+    run(_find_maxima, flat(places), flat(x), start, pixel, products=places.size * prod(kernel))
     return places
 
 
@@ -211,20 +211,18 @@ def _check_places(rank: int, grad_output: Array, indices: Array, input_shape: Sh
         )
 
 
-def _find_maxima(places: Array, x: Array, pixel: Places) -> None:
+def _find_maxima(places: Array, x: Array, start: Sequence[int], pixel: Sequence[int]) -> None:
     images, channels, windows = places.shape
-    taps = len(pixel[0])
     for n in range(images):
         for c in range(channels):
             for i in range(windows):
                 best = -1
-                for p in range(taps):
-                    h = pixel[i][p]
-                    if h >= 0:
-                        v, top = x[n, c, h], x[n, c, best]
-                        # not <= rather than >: a NaN wins, and nothing beats it
-                        if best < 0 or (top == top and not v <= top):  # noqa: PLR0124
-                            best = h
+                for k in range(start[i], start[i + 1]):
+                    h = pixel[k]
+                    v, top = x[n, c, h], x[n, c, best]
+                    # not <= rather than >: a NaN wins, and nothing beats it
+                    if best < 0 or (top == top and not v <= top):  # noqa: PLR0124
+                        best = h
                 places[n, c, i] = best
 
 

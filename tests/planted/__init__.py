@@ -23,5 +23,6 @@ from tests.planted import (  # noqa: F401
     state,
 )
 from tests.planted.fault import CONTROLS, FAULTS, GAPS
+from tests.planted.ranks import RANKED
 
-__all__ = ["CONTROLS", "FAULTS", "GAPS"]
+__all__ = ["CONTROLS", "FAULTS", "GAPS", "RANKED"]

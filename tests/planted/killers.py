@@ -1,12 +1,14 @@
 """Which check kills each planted fault: the tests try that one first, and all others after it.
 
-    python -m tests.planted.killers
+    python -m tests.planted.killers [--anew]
 
-writes `killers.json` anew.  A line that is missing, or no longer right, costs time only.
+adds to `killers.json` what is not in it, or writes it anew.  A line that is missing, or no longer
+right, costs time only.
 """
 
 import json
 import multiprocessing
+import sys
 from concurrent.futures import ProcessPoolExecutor
 from pathlib import Path
 
@@ -16,18 +18,19 @@ from gradoracle.conformance.checking.check_run import Examination, examine
 from gradoracle.conformance.checking.checks import checks
 from gradoracle.conformance.drawing.profiles import PROFILES
 from gradoracle.conformance.reports.certificate import FoundMismatch
-from tests.planted import FAULTS
+from tests.planted import FAULTS, RANKED
 from tests.planted.fault import family
 
 FILE = Path(__file__).with_name("killers.json")
 KILLERS = json.loads(FILE.read_text()) if FILE.is_file() else {}
+ALL = {**FAULTS, **RANKED}
 ALONE, BESIDE = "alone", "beside the operator's other functions"
 
 
 def backends(name):
     """Yield the fault by itself, then in company, each with the words for it."""
-    yield ALONE, FAULTS[name].alone()
-    yield BESIDE, FAULTS[name].backend()
+    yield ALONE, ALL[name].alone()
+    yield BESIDE, ALL[name].backend()
 
 
 def is_killed(name, seed):
@@ -47,7 +50,7 @@ def _by(name, seed, known):
 
 def killer(name, seed):
     """Return how, by which formula's check, and by which property a fault is found first."""
-    operators = [family(FAULTS[name].function)[0]]
+    operators = [family(ALL[name].function)[0]]
     for where, backend in backends(name):
         certificate = gradoracle.check(
             backend, operators=operators, seed=seed, stop_at_first_mismatch=True
@@ -71,8 +74,10 @@ def no_report(exam, *, unsteady):
 def main():
     """Write the file."""
     spawned = multiprocessing.get_context("spawn")
+    known = {} if "--anew" in sys.argv else {n: how for n, how in KILLERS.items() if n in ALL}
+    names = [name for name in ALL if name not in known]
     with ProcessPoolExecutor(2, mp_context=spawned) as pool:
-        found = dict(zip(FAULTS, pool.map(_first, FAULTS, chunksize=4), strict=True))
+        found = {**known, **dict(zip(names, pool.map(_first, names, chunksize=4), strict=True))}
     lines = (
         f" {json.dumps(name)}: {json.dumps(how)}" for name, how in sorted(found.items()) if how
     )
