@@ -15,7 +15,8 @@ from gradoracle.conformance.drawing.covering import Chosen, Factors
 from gradoracle.conformance.operators.ranks import sides_of
 from gradoracle.oracle.shapes import SIDES, extent
 
-MOST = 60_000  # products of a call, above which a class is its cheapest member
+# Products of a call of so many axes, above which a class is its cheapest member.
+MOST = {1: 60_000, 2: 60_000, 3: 10_000}
 TRIES = 6  # before that
 LITTLE = 3  # below what fills a vector
 TILE = 17  # past which a side fills a tile
@@ -97,7 +98,7 @@ _depthwise = [
 def sizes(chosen: Chosen, draw: Choices, *, rank: int) -> dict[str, int]:
     """Return the sizes of a convolution of these classes, `draw` picking what stands for them."""
     tries = (_sizes(chosen, Choices(draw.bytes()), SIDES[rank]) for _ in range(TRIES))
-    return next((one for one in tries if products(one) <= MOST), _sizes(chosen, None, SIDES[rank]))
+    return next((one for one in tries if products(one) <= MOST[rank]), _sizes(chosen, None, SIDES[rank]))
 
 
 def _member(members: tuple[int, ...], draw: Choices | None) -> int:
