@@ -13,6 +13,7 @@ from gradoracle.oracle.expected.truth import ComposedTruth
 from gradoracle.oracle.float_formats import FORMATS, dtype_of
 from gradoracle.oracle.numbers import running_error_arrays
 from gradoracle.oracle.numbers.elementary import largest, total
+from gradoracle.oracle.numbers.functions import CONSTANTS, FUNCTIONS
 from gradoracle.oracle.numbers.running_error import Arithmetic, Estimate
 from gradoracle.oracle.numbers.running_error_arrays import Apart, Lanes
 
@@ -24,13 +25,18 @@ ROWS = (oracle.softmax, oracle.softmax_grad)
 LOSSES = (oracle.cross_entropy, oracle.cross_entropy_grad)
 NUMBERS = (0.0, -0.0, 1.0, -1.0, 2.0, 0.3, -7.5, 1e-30, 700.0, -750.0, 60000.0, -np.inf)
 ERRORS = (0.0, 1e-9, 0.25, np.inf)
+# Where a function is defined, and finite; others are asked of sizes.
+DOMAINS = {
+    "exp": lambda a: -abs(a), "expm1": lambda a: -abs(a), "tanh": lambda a: a, "erf": lambda a: a,
+    "log": lambda a: abs(a) + 0.5, "rsqrt": lambda a: abs(a) + 0.5,
+}  # fmt: skip
 OPERATIONS = {
     "+": operator.add, "-": operator.sub, "*": operator.mul, "or else": lambda a, b: a.or_else(b),
     "negated": lambda a, _: -a, "size": lambda a, _: abs(a), "+ 1": lambda a, _: 1 + a,
     "1 -": lambda a, _: 1 - a, "* 0": lambda a, _: 0 * a,
-    "exp": lambda a, _: (-abs(a)).exp(), "tanh": lambda a, _: a.tanh(),
     "/": lambda a, b: a / (abs(b) + 0.5), "2 /": lambda a, _: 2 / (abs(a) + 0.5),
-    "log": lambda a, _: (abs(a) + 0.5).log(),
+    **{name: lambda a, _, f=f: f(DOMAINS.get(f.name, abs)(a)) for name, f in FUNCTIONS.items()},
+    **{name: lambda a, _, c=c: a + c(a) for name, c in CONSTANTS.items()},
 }  # fmt: skip
 
 

@@ -98,7 +98,8 @@ _depthwise = [
 def sizes(chosen: Chosen, draw: Choices, *, rank: int) -> dict[str, int]:
     """Return the sizes of a convolution of these classes, `draw` picking what stands for them."""
     tries = (_sizes(chosen, Choices(draw.bytes()), SIDES[rank]) for _ in range(TRIES))
-    return next((one for one in tries if products(one) <= MOST[rank]), _sizes(chosen, None, SIDES[rank]))
+    fitting = (one for one in tries if products(one) <= MOST[rank])
+    return next(fitting, _sizes(chosen, None, SIDES[rank]))
 
 
 def _member(members: tuple[int, ...], draw: Choices | None) -> int:

@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 
 from gradoracle.oracle.declaration import Call, Formula, evaluate
-from gradoracle.oracle.numbers import elementary
+from gradoracle.oracle.numbers.functions import Constant, Function
 from gradoracle.oracle.shapes import Array
 
 
@@ -72,19 +72,14 @@ class Dual:
     def __ge__(self, other: Any) -> bool:
         return bool(self.value >= (other.value if isinstance(other, Dual) else other))
 
-    def exp(self) -> Dual:
-        """Return e to this power."""
-        value = elementary.exp(self.value)
-        return Dual(value, value * self.slope)
+    def apply(self, function: Function) -> Dual:
+        """Return an elementary function of this number."""
+        value = function(self.value)
+        return Dual(value, function.derivative(self.value, value) * self.slope)
 
-    def log(self) -> Dual:
-        """Return the natural logarithm."""
-        return Dual(elementary.log(self.value), self.slope / self.value)
-
-    def tanh(self) -> Dual:
-        """Return the hyperbolic tangent."""
-        value = elementary.tanh(self.value)
-        return Dual(value, (1 - value * value) * self.slope)
+    def constant(self, number: Constant) -> Any:
+        """Return a constant of the kind of the numbers that this one is made of."""
+        return number(self.value)
 
 
 def directional_derivative(formula: Formula, call: Call, argument: str, direction: Array) -> Array:

@@ -1,47 +1,53 @@
-"""Elementary functions over every number system that the formulas are run in.
+"""What formulas do beside + - * /, over every kind of number that they are run in.
 
-Floats use `math`, mpmath's numbers the context that they belong to, and a number that has a method
-of the function's name (`oracle.numbers.dual.Dual`, `oracle.numbers.running_error.Estimate`,
-`oracle.numbers.running_error_arrays.Lanes`) that method. A logarithm of 0 is -infinity, and an
-exponential that leaves the range of floats is infinity, as IEEE 754 has it. A row is a list of
-numbers, or the `Lanes` of many rows.
+The elementary functions are rows of `oracle.numbers.functions`. A row of numbers here is a list of
+them, or the `Lanes` of many rows.
 """
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable, Sequence
 from typing import Any
 
+from gradoracle.oracle.numbers.functions import (
+    cos,
+    erf,
+    exp,
+    expm1,
+    log,
+    log1p,
+    pi,
+    rsqrt,
+    sin,
+    sqrt,
+    sqrt_2,
+    sqrt_pi,
+    tanh,
+)
 
-def exp(v: Any) -> Any:
-    """Return e**v."""
-    if hasattr(v, "context"):
-        return v.context.exp(v)
-    if hasattr(v, "exp"):
-        return v.exp()
-    try:
-        return math.exp(v)
-    except OverflowError:
-        return math.inf
-
-
-def log(v: Any) -> Any:
-    """Return the natural logarithm of v."""
-    if hasattr(v, "context"):
-        return v.context.log(v)
-    if hasattr(v, "log"):
-        return v.log()
-    return math.log(v) if v else -math.inf
-
-
-def tanh(v: Any) -> Any:
-    """Return the hyperbolic tangent of v."""
-    if hasattr(v, "context"):
-        return v.context.tanh(v)
-    if hasattr(v, "tanh"):
-        return v.tanh()
-    return math.tanh(v)
+__all__ = [
+    "cos",
+    "count",
+    "each",
+    "either",
+    "erf",
+    "exp",
+    "expm1",
+    "largest",
+    "log",
+    "log1p",
+    "others",
+    "pi",
+    "pick",
+    "replaced",
+    "rsqrt",
+    "sin",
+    "sqrt",
+    "sqrt_2",
+    "sqrt_pi",
+    "tanh",
+    "total",
+]
 
 
 def either(first: Any, other: Callable[[], Any]) -> Any:

@@ -2,10 +2,10 @@
 
 Fed to a formula in place of numbers, an `Estimate` walks the literal loops and comes out with a
 bound of the error of any backend that computes the same expression from operations of known
-accuracy (Wilkinson 1986; Higham 2002, section 3.3).  The accuracies are those that OpenCL 3.0
-demands of a full profile (section 7.4, "Relative Error as ULPs": +, -, * correctly rounded, x / y
-2.5 ulp, exp and log 3 ulp, tanh 5 ulp), and results below the smallest normal number may be
-flushed to zero.  One ulp is at most 2u relative to the value, u the unit roundoff.
+accuracy (Wilkinson 1986; Higham 2002, section 3.3).  The accuracies are those that OpenCL C 3.0
+demands of a full profile (section 7.4: +, -, * correctly rounded, x / y 2.5 ulp; elementary
+functions: `oracle.numbers.functions`), and results below the smallest normal number may be
+flushed to zero.
 
 A sum is charged for any order of its terms (`oracle.numbers.elementary.total`). Values and errors
 are Python floats: the bound itself is rounded by far less than what it leaves room for.
@@ -17,8 +17,9 @@ import math
 from collections.abc import Iterable
 from typing import Any
 
-# In units of u; a quotient may be a product with a reciprocal, which is rounded once more.
-DIVIDE, EXP, LOG, TANH = 6, 6, 6, 10
+from gradoracle.oracle.numbers.functions import FLOATS, Constant, Function
+
+DIVIDE = 6  # in units of u; it may be a product with a reciprocal, which is rounded once more
 SIGNS_AND_ZERO = (1.0, -1.0, 0.0)
 
 
@@ -119,21 +120,16 @@ class Estimate:
     def __ge__(self, other: Any) -> bool:
         return self.value >= (other.value if type(other) is Estimate else other)
 
-    def exp(self) -> Estimate:
-        """Return e to this power."""
-        value = math.exp(self.value)
-        error = value * math.expm1(min(self.error, 700.0))
-        return self.rounded(value, error + self.arithmetic.tiny, EXP)
+    def apply(self, function: Function) -> Estimate:
+        """Return an elementary function of this number."""
+        value = function(self.value)
+        error = function.moved(FLOATS, self.value, value, self.error)
+        return self.rounded(value, error + self.arithmetic.tiny, function.units)
 
-    def log(self) -> Estimate:
-        """Return the natural logarithm."""
-        room = self.value - self.error
-        error = self.error / room if room > 0 else math.inf
-        return self.rounded(math.log(self.value), error + self.arithmetic.tiny, LOG)
-
-    def tanh(self) -> Estimate:
-        """Return the hyperbolic tangent."""
-        return self.rounded(math.tanh(self.value), self.error + self.arithmetic.tiny, TANH)
+    def constant(self, number: Constant) -> Estimate:
+        """Return a constant that its format rounds."""
+        value = number.value
+        return Estimate(value, abs(value) * self.arithmetic.unit, self.arithmetic)
 
     def plus_all(self, others: list[Any]) -> Estimate:
         """Return the sum with `others`, whatever the order it is taken in."""

@@ -14,7 +14,8 @@ import numpy as np
 import numpy.typing as npt
 
 from gradoracle.oracle.declaration import Call, Formula, evaluate
-from gradoracle.oracle.numbers.running_error import DIVIDE, EXP, LOG, TANH, Arithmetic
+from gradoracle.oracle.numbers.functions import ARRAYS, Constant, Function
+from gradoracle.oracle.numbers.running_error import DIVIDE, Arithmetic
 from gradoracle.oracle.shapes import Array
 
 Floats: TypeAlias = npt.NDArray[np.float64]
@@ -131,21 +132,17 @@ class Lanes:
         value, error = (np.take_along_axis(a, at, -1) for a in (self.value, self.error))
         return Lanes(value, error, self.arithmetic)
 
-    def exp(self) -> Lanes:
-        """Return e to this power."""
-        value = np.exp(self.value)
-        error = value * np.expm1(np.minimum(self.error, 700.0))
-        return self.rounded(value, error + self.arithmetic.tiny, EXP)
+    def apply(self, function: Function) -> Lanes:
+        """Return an elementary function of these numbers."""
+        value = function.of_array(self.value)
+        error = function.moved(ARRAYS, self.value, value, self.error)
+        return self.rounded(value, error + self.arithmetic.tiny, function.units)
 
-    def log(self) -> Lanes:
-        """Return the natural logarithm."""
-        room = self.value - self.error
-        error = np.where(room > 0, self.error / room, np.inf)
-        return self.rounded(np.log(self.value), error + self.arithmetic.tiny, LOG)
-
-    def tanh(self) -> Lanes:
-        """Return the hyperbolic tangent."""
-        return self.rounded(np.tanh(self.value), self.error + self.arithmetic.tiny, TANH)
+    def constant(self, number: Constant) -> Lanes:
+        """Return a constant that its format rounds."""
+        value = number.value
+        error = np.asarray(abs(value) * self.arithmetic.unit)
+        return Lanes(np.asarray(value), error, self.arithmetic)
 
     def pick(self, at: Array) -> Lanes:
         """Return the number of every line at its place."""

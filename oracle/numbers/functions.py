@@ -1,0 +1,174 @@
+"""The table of elementary functions and constants, read by every kind of number.
+
+A row says what a function is of floats, of arrays of them and in high precision, its derivative,
+how far its value moves where its argument does, and how accurate an implementation may be.  Dual
+numbers, running errors and arrays of them have no function of their own: they read the table.
+
+The accuracies are those that OpenCL C 3.0 demands of a full profile in single precision (section
+7.4, "Relative Error as ULPs").  One ulp is at most 2u relative to the value, u the unit roundoff.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from dataclasses import dataclass
+from types import SimpleNamespace
+from typing import Any
+
+import numpy as np
+
+LARGEST_EXPONENT = 700.0  # e to more is no float
+
+
+@dataclass(frozen=True)
+class Function:
+    """An elementary function of one number."""
+
+    name: str  # in mpmath's context
+    of_float: Callable[[float], float]
+    of_array: Callable[[Any], Any]
+    derivative: Callable[[Any, Any], Any]  # of the argument x and the value y, in any numbers
+    # How far the value y is off where x is off by e, in the functions of FLOATS or of ARRAYS.
+    moved: Callable[[Any, Any, Any, Any], Any]
+    ulps: float  # that an implementation may be off by
+    precise: Callable[[Any, Any], Any] | None = None  # by mpmath's context, where it has no `name`
+
+    @property
+    def units(self) -> float:
+        """The same in units of u."""
+        return 2 * self.ulps
+
+    def __call__(self, v: Any) -> Any:
+        """Return the function of a number of any kind."""
+        if hasattr(v, "context"):
+            own = self.precise
+            return own(v.context, v) if own else getattr(v.context, self.name)(v)
+        if hasattr(v, "apply"):
+            return v.apply(self)
+        try:
+            return self.of_float(v)
+        except ValueError:  # as IEEE 754 has it
+            return math.nan
+
+
+def _over(e: float, room: float) -> float:
+    return e / room if room > 0 else math.inf
+
+
+def _arrays_over(e: Any, room: Any) -> Any:
+    return np.where(room > 0, e / room, np.inf)
+
+
+# What a row needs beside + - * /, of floats and of arrays; `over` is infinite without room.
+FLOATS = SimpleNamespace(least=min, most=max, over=_over, expm1=math.expm1, sqrt=math.sqrt)
+ARRAYS = SimpleNamespace(
+    least=np.minimum, most=np.maximum, over=_arrays_over, expm1=np.expm1, sqrt=np.sqrt
+)
+
+
+def _exp(v: float) -> float:
+    """Return e**v, infinity where it leaves the range of floats, as IEEE 754 has it."""
+    try:
+        return math.exp(v)
+    except OverflowError:
+        return math.inf
+
+
+def _expm1(v: float) -> float:
+    try:
+        return math.expm1(v)
+    except OverflowError:
+        return math.inf
+
+
+def _log(v: float) -> float:
+    """Return the natural logarithm, of 0 minus infinity."""
+    return math.log(v) if v else -math.inf
+
+
+def _log1p(v: float) -> float:
+    return math.log1p(v) if v != -1 else -math.inf
+
+
+def _rsqrt(v: float) -> float:
+    return 1 / math.sqrt(v) if v else math.inf
+
+
+def _array_erf(v: Any) -> Any:
+    from scipy.special import erf as of_array  # noqa: PLC0415 - half a second that few formulas pay
+
+    return of_array(v)
+
+
+def _growth(f: Any, e: Any) -> Any:
+    """Return e**e - 1 for an error e: how much e to a power may grow."""
+    return f.expm1(f.least(e, LARGEST_EXPONENT))
+
+
+def _of_rsqrt(f: Any, root: Any, least: Any, e: Any) -> Any:
+    """Return 1/least - 1/root, of the roots of numbers that are e apart, without cancellation."""
+    return f.over(e, root * least * (root + least))
+
+
+exp: Function = Function(
+    "exp", _exp, np.exp, lambda _x, y: y, lambda f, _x, y, e: y * _growth(f, e), ulps=3,
+)  # fmt: skip
+expm1 = Function(
+    "expm1", _expm1, np.expm1, lambda _x, y: y + 1,
+    lambda f, _x, y, e: (y + 1) * _growth(f, e), ulps=3,
+)  # fmt: skip
+log = Function(
+    "log", _log, np.log, lambda x, _y: 1 / x, lambda f, x, _y, e: f.over(e, x - e), ulps=3,
+)  # fmt: skip
+log1p = Function(
+    "log1p", _log1p, np.log1p, lambda x, _y: 1 / (1 + x),
+    lambda f, x, _y, e: f.over(e, 1 + x - e), ulps=2,
+)  # fmt: skip
+sqrt = Function(
+    "sqrt", math.sqrt, np.sqrt, lambda _x, y: 1 / (2 * y),
+    lambda f, x, y, e: f.least(f.over(e, y + f.sqrt(f.most(x - e, 0.0))), f.sqrt(e)), ulps=3,
+)  # fmt: skip
+rsqrt = Function(
+    "rsqrt", _rsqrt, lambda v: 1 / np.sqrt(v), lambda x, y: -y / (2 * x),
+    lambda f, x, _y, e: _of_rsqrt(f, f.sqrt(f.most(x, 0.0)), f.sqrt(f.most(x - e, 0.0)), e), ulps=2,
+    precise=lambda context, v: 1 / context.sqrt(v),
+)  # fmt: skip
+tanh = Function(
+    "tanh", math.tanh, np.tanh, lambda _x, y: 1 - y * y, lambda _f, _x, _y, e: e, ulps=5,
+)  # fmt: skip
+sin: Function = Function(
+    "sin", math.sin, np.sin, lambda x, _y: cos(x), lambda f, _x, _y, e: f.least(e, 2.0), ulps=4,
+)  # fmt: skip
+cos: Function = Function(
+    "cos", math.cos, np.cos, lambda x, _y: -sin(x), lambda f, _x, _y, e: f.least(e, 2.0), ulps=4,
+)  # fmt: skip
+erf = Function(
+    "erf", math.erf, _array_erf, lambda x, _y: 2 * exp(-x * x) / sqrt_pi(x),
+    lambda f, _x, _y, e: f.least(2 / math.sqrt(math.pi) * e, 2.0), ulps=16,
+)  # fmt: skip
+
+FUNCTIONS = {f.name: f for f in (exp, expm1, log, log1p, sqrt, rsqrt, tanh, sin, cos, erf)}
+
+
+@dataclass(frozen=True)
+class Constant:
+    """A number that no format holds: of the kind of the numbers it stands beside."""
+
+    name: str
+    value: float  # rounded to nearest
+    of: Callable[[Any], Any]  # of mpmath's context
+
+    def __call__(self, beside: Any) -> Any:
+        """Return the constant, rounded once where numbers carry their rounding error."""
+        if hasattr(beside, "context"):
+            return self.of(beside.context)
+        if hasattr(beside, "constant"):
+            return beside.constant(self)
+        return self.value
+
+
+pi = Constant("pi", math.pi, lambda context: +context.pi)
+sqrt_pi: Constant = Constant("sqrt_pi", 1.772453850905516, lambda context: context.sqrt(context.pi))
+sqrt_2 = Constant("sqrt_2", math.sqrt(2), lambda context: context.sqrt(2))
+CONSTANTS = {c.name: c for c in (pi, sqrt_pi, sqrt_2)}
