@@ -5,14 +5,18 @@ Each is im2col, wrong in one place, and is told by one check of a default run.
 
 from dataclasses import replace
 from math import prod
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
 
 from gradoracle.conformance.backends.registry import wrap
 from gradoracle.conformance.checking.check_run import examine
+from gradoracle.conformance.operators import OPERATORS
+from gradoracle.conformance.properties import PROPERTIES
 from gradoracle.conformance.runs.certify import checks
 from gradoracle.implementations import im2col as good
+from gradoracle.oracle.declaration import argument_names
 from tests.planted.fault import backend
 
 pytestmark = pytest.mark.slow
@@ -336,3 +340,22 @@ def test_what_declines_other_options_is_judged_all_the_same(function, legal):
     assert outcome.status == "passed", outcome.reason
     assert outcome.declined == seen.count(False) > 0
     assert outcome.judged > 0
+
+
+@pytest.mark.parametrize("name", ["conv2d", "avg_pool2d", "linear", "sigmoid_grad"])
+def test_every_array_is_once_not_finite_where_any_numbers_are_checked(name):
+    operator, formula = next((o, f) for o in OPERATORS for f in o.formulas if f.__name__ == name)
+    arrays = argument_names(formula)[0]
+    for seed in (1, 2, 3):
+        seen = set()
+
+        def watched(*given, seen=seen, **options):
+            seen |= {n for n, a in zip(arrays, given, strict=True)
+                     if a is not None and not np.isfinite(a).all()}  # fmt: skip
+            return getattr(good, name)(*given, **options)
+
+        backend = wrap(SimpleNamespace(**{name: watched}, contract={"dtypes": ["float32"]}))
+        property_ = PROPERTIES["leaves_inputs_unchanged"]
+        outcome = examine(backend, operator, formula, property_, examples=2, seed=seed)
+        assert outcome.status == "passed"
+        assert seen == {*arrays}

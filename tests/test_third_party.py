@@ -78,3 +78,50 @@ def test_its_wrong_sibling_is_not(environment):
     assert result.returncode == 1
     assert "averaged over the batch instead of summed" in " ".join(result.stdout.split())
     assert "NOT CERTIFIED" in result.stdout
+
+
+def test_an_operator_from_outside_is_checked_like_every_other(environment):
+    result = run(environment, "-m", "gradoracle", "certify", "smallconv-gelu",
+                 "--operators", "gelu", "--profile", "quick")  # fmt: skip
+    assert result.returncode == 0, result.stdout + result.stderr
+    assert "CERTIFIED (quick: 25 geometries a check; 2 of 2 formulas" in result.stdout
+    assert "operators from smallconv.gelu" in result.stdout
+    assert "exact oracle, finite differences" in result.stdout
+
+
+def test_a_wrong_gradient_of_it_is_told_with_its_formula(environment):
+    result = run(environment, "-m", "gradoracle", "certify", "smallconv-gelu-wrong",
+                 "--operators", "gelu", "--profile", "quick", "--seed", "1")  # fmt: skip
+    assert result.returncode == 1
+    assert "gelu_grad[0]: got" in result.stdout
+    assert "dz = dy ((1 + erf(z / sqrt(2))) / 2 + z e^(-z^2 / 2) / sqrt(2 pi))" in result.stdout
+
+
+def test_it_is_explained(environment):
+    result = run(environment, "-m", "gradoracle", "explain", "gelu_grad")
+    assert result.returncode == 0, result.stderr
+    assert "sqrt(2 pi)" in result.stdout
+    assert "def _normal(v)" in result.stdout
+
+
+@pytest.mark.parametrize(
+    ("module", "says"),
+    [
+        ("nowhere.at_all", "No module named 'nowhere'"),
+        ("smallconv.kernels", "has no attribute 'OPERATORS'"),
+        ("smallconv.gelu:right", "is no gradoracle.extend.Operator"),
+    ],
+)
+@pytest.mark.parametrize("way", ["certify", "pytest"])
+def test_what_brings_no_operators_is_named(environment, module, says, way):
+    arguments = {
+        "certify": ["-m", "gradoracle", "certify", "im2col", f"--operators-from={module}"],
+        "pytest": [*PYTEST, "--backend", "im2col", "--operators-from", module],
+    }[way]
+    result = run(environment, *arguments)
+    assert result.returncode in (2, 4)
+    told = " ".join((result.stdout + result.stderr).replace("\u2502", " ").split())
+    assert f"operators from '{module}'" in told
+    assert "Traceback" not in told
+    if module != "smallconv.gelu:right":
+        assert says in told

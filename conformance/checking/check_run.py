@@ -42,7 +42,7 @@ from gradoracle.conformance.drawing.profiles import PROFILES
 from gradoracle.conformance.drawing.values import Style, all_negative
 from gradoracle.conformance.misconceptions import is_evidence
 from gradoracle.conformance.operators.record import Geometry, Operator, Variant
-from gradoracle.conformance.operators.textbook import textbook
+from gradoracle.conformance.operators.textbook import textbook, with_ones
 from gradoracle.conformance.operators.variations import without_images
 from gradoracle.conformance.properties import PROPERTIES, NothingToJudge, NotJudged, Property
 from gradoracle.conformance.properties.property import FEWEST
@@ -51,7 +51,15 @@ from gradoracle.conformance.reports.mismatch_text import Finding, MismatchReport
 from gradoracle.conformance.scale import workloads
 from gradoracle.conformance.scale.data import NUMBERS, LayerCall, layer_call
 from gradoracle.oracle.chains.network import LINKS
-from gradoracle.oracle.declaration import Call, Chained, Formula, algebra, is_data, output_of
+from gradoracle.oracle.declaration import (
+    Call,
+    Chained,
+    Formula,
+    algebra,
+    argument_names,
+    is_data,
+    output_of,
+)
 from gradoracle.oracle.expected.transform_bounds import DIRECT
 from gradoracle.oracle.expected.truth import data_dtype
 from gradoracle.oracle.float_formats import HALVES
@@ -64,6 +72,7 @@ DRAWS = 4  # of other numbers, for a smaller geometry to fail on
 LARGER = 2**16  # elements that a simpler call may have, though the call that failed has fewer
 LITTLE = 5_000  # products of a call that Python's loops may take
 TOGETHER = 16  # rows of a covering array that are performed at once
+MOST_SEEDS = 20  # that a style gets to put NaN or infinities into every array
 ATTEMPTS = 4  # to draw calls that a property says something about
 REMEMBERED = 8  # calls on which wrong answers are planted, at most
 EVIDENCE = 20  # answers kept to tell misconceptions apart, at most
@@ -203,6 +212,25 @@ class Examination:
         """Check the property's own geometries; of layers, in a whole run only."""
         listed = self.property.listed(self.operator, self.formula)
         self._judge_in_turn([one for one in listed if whole or one.stratum != "layers"])
+
+    def judge_not_finite(self, seed: int) -> None:
+        """Check each array with NaN or infinities in it, where the property is about any numbers.
+
+        Which array a style puts them into is drawn, and a call that has none shows nothing.
+        """
+        if self.property.kind != "every":
+            return
+        geometry, dtypes = with_ones(self.operator, self.formula)[0], self._dtypes_in_turn()
+        for at, style in enumerate(self.operator.styles.not_finite):
+            dtype = dtypes[(at + seed) % len(dtypes)][0]
+            missing = {n for n in argument_names(self.formula)[0] if n in self.operator.axes.arrays}
+            for attempt in range(MOST_SEEDS):
+                one = replace(geometry, seed=(seed + attempt) % 2**32)
+                call = self.operator.call(one.sizes, style, one.seed, dtype)
+                found = {n for n in missing if is_data(call[n]) and not _is_finite(call[n])}
+                if found:
+                    self._judge_in([(one, style, dtype)])
+                missing -= found
 
     def _judge_in_turn(self, geometries: Sequence[Geometry], seed: int = 0) -> None:
         """Check geometries in the simplest style, each in one of the claimed dtypes in turn.
@@ -835,6 +863,10 @@ def _is_stopped(outcome: Outcome, exam: Examination) -> bool:
     return True
 
 
+def _is_finite(array: Array) -> bool:
+    return bool(np.isfinite(array.astype(np.float64)).all())
+
+
 def _is_tiny(call: Call) -> bool:
     """Return whether no array of a call has more than one element: nothing is smaller."""
     return all(value.size <= 1 for value in call.values() if isinstance(value, np.ndarray))
@@ -849,6 +881,7 @@ def _judge_drawn(exam: Examination) -> None:
         if exam.calls or exam.declined or not exam.not_judged:
             break  # else the few that were drawn happened to be not applicable
     exam.judge_textbook(_own_seed(exam))
+    exam.judge_not_finite(_own_seed(exam))
     whole = exam.examples >= PROFILES["certify"]  # fewer are a quick look
     exam.judge_listed(whole=whole)
     if whole:

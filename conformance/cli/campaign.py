@@ -19,6 +19,7 @@ from gradoracle.conformance.cli.options import (
     Junit,
     Memory,
     Operators,
+    OperatorsFrom,
     Verbose,
     confinement_of,
     examples_of,
@@ -51,6 +52,7 @@ def campaign(
         str, typer.Option(metavar="ADDRESS", help="Of a Dask scheduler whose workers are to judge.")
     ] = "",
     operators: Operators = [],  # noqa: B006 - Typer reads it only
+    operators_from: OperatorsFrom = [],  # noqa: B006
     dtypes: Dtypes = [],  # noqa: B006
     profile: Annotated[
         str, typer.Option(metavar="NAME", help="How hard a shard looks: quick, certify or deep.")
@@ -98,6 +100,7 @@ def campaign(
     resumed; 3: could not run, a shard could not be judged, or a file could not be
     written.
     """
+    del operators_from  # its callback has read it
     from rich.console import Console  # noqa: PLC0415 - --help stays quick
 
     from gradoracle.conformance.reports import formats  # noqa: PLC0415

@@ -17,6 +17,7 @@ from gradoracle.conformance.cli.options import (
     Junit,
     Memory,
     Operators,
+    OperatorsFrom,
     Verbose,
     confinement_of,
     examples_of,
@@ -36,6 +37,7 @@ def certify(
     ],
     *,
     operators: Operators = [],  # noqa: B006 - Typer reads it only
+    operators_from: OperatorsFrom = [],  # noqa: B006
     dtypes: Dtypes = [],  # noqa: B006
     profile: Annotated[
         str, typer.Option(metavar="NAME", help="How hard: quick, certify or deep.")
@@ -72,6 +74,7 @@ def certify(
     1: a mismatch, or a listed deviation that holds; 2: usage, or a journal that cannot be resumed;
     3: could not run, certifies nothing, or a file could not be written.
     """
+    del operators_from  # its callback has read it
     from gradoracle.conformance.backends.isolation import start  # noqa: PLC0415 - --help stays quick
 
     if not in_process:

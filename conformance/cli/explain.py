@@ -7,6 +7,7 @@ from typing import Annotated
 import typer
 
 from gradoracle.conformance.cli.app import app
+from gradoracle.conformance.cli.options import OperatorsFrom
 
 
 @app.command()
@@ -18,8 +19,11 @@ def explain(
             help="A formula or an operator, such as conv2d_grad_input; none: list all.",
         ),
     ] = None,
+    *,
+    operators_from: OperatorsFrom = [],  # noqa: B006 - Typer reads it only
 ) -> None:
     """Show a formula: equation, loops, how it is judged, errata, and how it is misunderstood."""
+    del operators_from  # its callback has read it
     from rich.console import Console  # noqa: PLC0415 - --help stays quick
 
     from gradoracle.conformance.reports.explain import UnknownFormula, find, show, show_all  # noqa: PLC0415

@@ -2,14 +2,41 @@
 
 from __future__ import annotations
 
+import os
 from math import inf
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 
+VARIABLE = "GRADORACLE_OPERATORS_FROM"  # which `conformance.operators` reads
+
 Operators = Annotated[
     list[str], typer.Option(metavar="NAME,...", help="Only these operators, such as conv2d.")
+]
+
+
+def _bring(modules: list[str]) -> list[str]:
+    """Name the modules to all processes of the run, before anything reads what operators are."""
+    if not modules:
+        return modules
+    os.environ[VARIABLE] = ",".join(names_of(modules))
+    try:
+        import gradoracle.conformance.operators  # noqa: F401, PLC0415 - it reads them
+    except ValueError as error:
+        raise typer.BadParameter(str(error)) from error
+    return modules
+
+
+OperatorsFrom = Annotated[
+    list[str],
+    typer.Option(
+        "--operators-from",
+        metavar="MODULE,...",
+        callback=_bring,
+        is_eager=True,
+        help="Modules that list more operators in OPERATORS: see gradoracle.extend.",
+    ),
 ]
 Dtypes = Annotated[
     list[str], typer.Option(metavar="NAME,...", help="Only these of the claimed dtypes.")

@@ -9,6 +9,7 @@ from typing import Annotated, Any
 import typer
 
 from gradoracle.conformance.cli.app import app
+from gradoracle.conformance.cli.options import OperatorsFrom
 from gradoracle.conformance.cli.reading import certificate_in, unpainted
 
 
@@ -25,6 +26,7 @@ def replay(
     yes: Annotated[
         bool, typer.Option("--yes", help="Run that Python, in an isolated process.")
     ] = False,
+    operators_from: OperatorsFrom = [],  # noqa: B006 - Typer reads it only
 ) -> None:
     """Check the counterexamples of a certificate again, on the backend as it is now.
 
@@ -37,6 +39,7 @@ def replay(
     as where the backend is not found, or came and went and does not show now, or
     there is no such mismatch; 130: stopped.
     """
+    del operators_from  # its callback has read it
     told = certificate_in(file)
     found = told.mismatches
     if not found or not 1 <= (1 if number is None else number) <= len(found):

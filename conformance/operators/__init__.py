@@ -1,4 +1,7 @@
-"""Every operator of the suite.  To add one: write its module, then name it here."""
+"""Every operator of the suite, and those that other packages bring.
+
+To add one: write its module, then name it here; or bring it from outside (`outside.py`).
+"""
 
 from gradoracle.conformance.operators.activations import LEAKY_RELU, RELU, SIGMOID, TANH
 from gradoracle.conformance.operators.avg_pool import AVG_POOL1D, AVG_POOL2D, AVG_POOL3D
@@ -12,10 +15,11 @@ from gradoracle.conformance.operators.linear import LINEAR
 from gradoracle.conformance.operators.loss import CROSS_ENTROPY, SOFTMAX
 from gradoracle.conformance.operators.max_pool import MAX_POOL1D, MAX_POOL2D, MAX_POOL3D
 from gradoracle.conformance.operators.network import NETWORK
+from gradoracle.conformance.operators.outside import from_outside
 from gradoracle.conformance.operators.record import Operator
 from gradoracle.conformance.operators.update import BATCH_MEAN, SGD_STEP
 
-OPERATORS: tuple[Operator, ...] = (
+SHIPPED: tuple[Operator, ...] = (
     CONV2D,
     CONV_TRANSPOSE2D,
     MAX_POOL2D,
@@ -39,3 +43,5 @@ OPERATORS: tuple[Operator, ...] = (
     AVG_POOL1D,
     AVG_POOL3D,
 )
+BROUGHT = from_outside(SHIPPED)
+OPERATORS: tuple[Operator, ...] = (*SHIPPED, *(one for of in BROUGHT for one in of.operators))

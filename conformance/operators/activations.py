@@ -164,11 +164,20 @@ def _has_no_answer(policies: Policies, formula: Formula, call: Call) -> bool:
     return formula in (oracle.relu_grad, oracle.leaky_relu_grad) and bool(np.isnan(call["z"]).any())
 
 
-def _operator(
-    formula: Any, gradient: Any, witness: str, numbers: Styles, *, curvature: float = 0.0,
+def elementwise(
+    formula: Formula, gradient: Formula, witness: str | Callable[[Any], Callable[..., Any]],
+    numbers: Styles = SMOOTH, *, curvature: float = 0.0,
     options: Mapping[str, tuple[int, int]] = {}, corner_style: Style | None = None,
 ) -> Operator:  # fmt: skip
+    """Return the record of a function of single numbers, of `formula(z)` and `gradient(dy, z)`.
+
+    `witness` is PyTorch's function: its name in torch.nn.functional, or what returns it from the
+    module `torch`.  `curvature` is the largest magnitude of the function's third derivative.
+    """
+
     def of(torch: Any) -> Callable[..., Any]:
+        if not isinstance(witness, str):
+            return witness(torch)
         function: Callable[..., Any] = getattr(torch.nn.functional, witness)
         return function
 
@@ -192,17 +201,17 @@ def _operator(
 RECTIFIED = replace(PIECEWISE, exact=(*PIECEWISE.exact, *styles(infinities_and_nans)))
 
 
-RELU = _operator(oracle.relu, oracle.relu_grad, "relu", RECTIFIED)
-LEAKY_RELU = _operator(
+RELU = elementwise(oracle.relu, oracle.relu_grad, "relu", RECTIFIED)
+LEAKY_RELU = elementwise(
     oracle.leaky_relu, oracle.leaky_relu_grad, "leaky_relu", PIECEWISE,
     options={"slope": (0, len(SLOPES) - 1)},
 )  # fmt: skip
 # |sigmoid'''| is largest at 0, where it is 1/8; |tanh'''| there is 2.
 (REPEATED,) = styles(few_numbers)
-SIGMOID = _operator(
+SIGMOID = elementwise(
     oracle.sigmoid, oracle.sigmoid_grad, "sigmoid", SMOOTH, curvature=1 / 8, corner_style=REPEATED
 )
-TANH = _operator(
+TANH = elementwise(
     oracle.tanh, oracle.tanh_grad, "tanh", SMOOTH, curvature=2.0, corner_style=REPEATED
 )
 

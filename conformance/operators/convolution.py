@@ -443,6 +443,21 @@ DEEP_LAYERS = {
 }  # fmt: skip
 
 
+# The first layers of networks take images of three channels, or of one; the last may give them.
+FIRST = {"images": 1, "group_channels": 3, "multiplier": 16}
+FIRST_LAYERS = {
+    "16 filters": {}, "33 filters, stride 2,": {"multiplier": 33, **_both("stride", 2, 2)},
+    "64 filters, no bias,": {"multiplier": 64, "bias": 0},
+    "8 filters, no padding,": {"multiplier": 8, **_both("padding", 0, 0)},
+    "24 filters, 7x7, stride 2,": {
+        "multiplier": 24, "height": 7, "width": 8, **_both("kernel", 7, 7), **_both("stride", 2, 2),
+        **_both("padding", 3, 3),
+    },
+    "32 filters of one channel": {"group_channels": 1, "multiplier": 32, "images": 2},
+    "3 filters of 24 channels": {"group_channels": 24, "multiplier": 3},
+}  # fmt: skip
+
+
 def _of_rows(rows: int, columns: int, more: Mapping[str, int], **both: int) -> dict[str, int]:
     """Return sizes with so many rows and columns of outputs; `both` are options of both sides."""
     options = {**_OPTIONS, **both}
@@ -508,6 +523,10 @@ CORNERS = (
     Corner("images, channels and filters", {**PLAIN, **WHOLE, "group_channels": 65,
     "multiplier": 65}),
     *(Corner(f"{name} of a layer", {**PLAIN, **DEEP, **of}) for name, of in DEEP_LAYERS.items()),
+    *(
+        Corner(f"{what} of a first layer", {**PLAIN, **DEEP, **FIRST, **of})
+        for what, of in FIRST_LAYERS.items()
+    ),
     Corner("images, groups and filters", {**PLAIN, **WHOLE, "groups": 65, "multiplier": 33}),
     Corner("pixels, channels and filters", {
         **PLAIN, "group_channels": 33, "multiplier": 34, "height": 35, "width": 36,

@@ -8,6 +8,7 @@ time.
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 import pytest
@@ -15,6 +16,7 @@ import pytest
 NAME = "gradoracle-suite"
 SUITE = "gradoracle.conformance"
 BENCHMARKS = "gradoracle-benchmarks"
+OPERATORS_FROM = "GRADORACLE_OPERATORS_FROM"  # which `conformance.operators` reads
 
 
 def activate(pluginmanager: pytest.PytestPluginManager) -> None:
@@ -40,9 +42,21 @@ def pytest_load_initial_conftests(early_config: pytest.Config, args: list[str]) 
     """Activate the suite where an argument names it: by path, or as a package with --pyargs."""
     packages = "--pyargs" in args or bool(getattr(early_config.option, "pyargs", False))
     if any(_names(SUITE, argument, packages=packages) for argument in args):
-        activate(early_config.pluginmanager)
+        _bring(args)
+        try:
+            activate(early_config.pluginmanager)
+        except ValueError as error:  # of operators from outside
+            raise pytest.UsageError(str(error)) from error
     if any(_names(f"{SUITE}.benchmarks", argument, packages=packages) for argument in args):
         activate_benchmarks(early_config.pluginmanager)
+
+
+def _bring(args: list[str]) -> None:
+    """Name the modules of `--operators-from` to all processes, before operators are read."""
+    for at, argument in enumerate(args):
+        option, equals, value = argument.partition("=")
+        if option == "--operators-from":
+            os.environ[OPERATORS_FROM] = value if equals else " ".join(args[at + 1 : at + 2])
 
 
 def _names(package: str, argument: str, *, packages: bool) -> bool:

@@ -225,6 +225,10 @@ def pytest_addoption(parser: pytest.Parser) -> None:
             "mypkg.kernels or mypkg.kernels:backend; may be repeated (default: every shipped one "
             "that can run)",
         },
+        "operators-from": {
+            "metavar": "MODULE,...", "default": "",
+            "help": "modules that list more operators in OPERATORS (see gradoracle.extend)",
+        },
         "seed": {
             "type": int, "metavar": "N", "default": None,
             "help": "repeat the run that printed this seed (default: a fresh one)",

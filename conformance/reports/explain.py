@@ -194,7 +194,8 @@ def _reached(function: Any, seen: set[Any]) -> Iterator[FunctionType]:
         module = str(getattr(other, "__module__", ""))
         if not isinstance(other, FunctionType) or other in seen or "check" in name:
             continue
-        if not module.startswith(ORACLE) or module in CARRIERS:
+        ours = module.startswith(ORACLE) or module == function.__module__
+        if not ours or module in CARRIERS:
             continue
         seen.add(other)
         if "run" not in other.__code__.co_names:

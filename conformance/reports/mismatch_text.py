@@ -5,6 +5,7 @@ The script needs nothing but NumPy and the backend: its arrays are written out.
 
 from __future__ import annotations
 
+import os
 import textwrap
 from dataclasses import dataclass, field
 from math import isfinite
@@ -16,6 +17,7 @@ from gradoracle.conformance.backends.backend import Backend
 from gradoracle.conformance.backends.caller import describe
 from gradoracle.conformance.backends.mismatch import Answer, Mismatch
 from gradoracle.conformance.drawing.profiles import PROFILES
+from gradoracle.conformance.operators.outside import VARIABLE
 from gradoracle.conformance.operators.record import Operator
 from gradoracle.conformance.properties import Property
 from gradoracle.conformance.properties.comparison import verdict, wanted
@@ -112,6 +114,8 @@ def _repro(finding: Finding) -> str:
         return f'python -c "import gradoracle; print({call}.text())"'
     option = "" if profile == "certify" else f" --hypothesis-profile {profile}"
     option += " --at-scale" if finding.at_scale else ""
+    if brought := os.environ.get(VARIABLE):
+        option += f" --operators-from {brought}"
     line = f"pytest --pyargs gradoracle.conformance --backend {name} --seed {seed}{option}"
     if finding.history:  # what was asked before has a part in it
         return line

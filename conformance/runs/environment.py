@@ -12,6 +12,8 @@ import hypothesis
 import numpy as np
 import threadpoolctl
 
+from gradoracle.conformance.operators import BROUGHT
+
 
 def suite_version() -> str:
     """Return the installed version of gradoracle, or "checkout" where nobody installed it."""
@@ -31,6 +33,8 @@ def environment() -> dict[str, Any]:
     }
     with suppress(PackageNotFoundError):
         found["PyTorch"] = version("torch")
+    if BROUGHT:
+        found["operators from"] = ", ".join(brought.module for brought in BROUGHT)
     return {**found, "machine": platform.machine(), "BLAS": _blas()}
 
 

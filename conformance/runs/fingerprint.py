@@ -15,6 +15,8 @@ from contextlib import suppress
 from functools import cache
 from pathlib import Path
 
+from gradoracle.conformance.operators import BROUGHT
+
 CODE = frozenset(
     {".py", ".pyx", ".so", ".pyd", ".dylib", ".c", ".cc", ".cpp", ".h", ".hpp", ".cu", ".cuh",
      ".ptx", ".cubin"}
@@ -86,9 +88,10 @@ def _with_imports(file: Path, known: set[Path]) -> set[Path]:
 
 @cache
 def suite() -> str:
-    """Return one SHA-256 of the suite's and the oracle's code."""
+    """Return one SHA-256 of the suite's and the oracle's code, and of operators from outside."""
     total = hashlib.sha256()
-    for package in ("gradoracle.conformance", "gradoracle.oracle"):
+    outside = (brought.module for brought in BROUGHT)
+    for package in ("gradoracle.conformance", "gradoracle.oracle", *outside):
         for name, one in files_of(package).items():
             total.update(f"{name} {one}\n".encode())
     return total.hexdigest()

@@ -28,7 +28,7 @@ def relu(z: Array) -> Array:
 
     (002, "Activation Layer": Y = f(Z), f the rectifier).  A NaN stays one.
     """
-    return _each(_relu, z)
+    return each_element(_relu, z)
 
 
 def _relu(z: Any) -> Any:
@@ -46,7 +46,7 @@ def relu_grad(grad_output: Array, z: Array) -> Array:
     Raises:
         ValueError: the shapes differ.
     """
-    return _each(lambda dy, v: dy if v > 0 else 0, grad_output, z)
+    return each_element(lambda dy, v: dy if v > 0 else 0, grad_output, z)
 
 
 @composed(images="kept", pointwise=True)
@@ -57,7 +57,7 @@ def leaky_relu(z: Array, *, negative_slope: float) -> Array:
 
     (002, "Activation Layer": Y = f(Z), f the leaky rectifier).
     """
-    return _each(lambda v: v if v > 0 else v * negative_slope, z)
+    return each_element(lambda v: v if v > 0 else v * negative_slope, z)
 
 
 @composed(images="kept", pointwise=True)
@@ -71,7 +71,7 @@ def leaky_relu_grad(grad_output: Array, z: Array, *, negative_slope: float) -> A
     Raises:
         ValueError: the shapes differ.
     """
-    return _each(lambda dy, v: dy if v > 0 else dy * negative_slope, grad_output, z)
+    return each_element(lambda dy, v: dy if v > 0 else dy * negative_slope, grad_output, z)
 
 
 @composed(images="kept", pointwise=True)
@@ -82,7 +82,7 @@ def sigmoid(z: Array) -> Array:
 
     (002, "Activation Layer": Y = f(Z), f the logistic function).
     """
-    return _each(_sigmoid, z)
+    return each_element(_sigmoid, z)
 
 
 def _sigmoid(z: Any) -> Any:
@@ -107,7 +107,7 @@ def sigmoid_grad(grad_output: Array, z: Array) -> Array:
     Raises:
         ValueError: the shapes differ.
     """
-    return _each(_sigmoid_grad, grad_output, z)
+    return each_element(_sigmoid_grad, grad_output, z)
 
 
 def _sigmoid_grad(dy: Any, z: Any) -> Any:
@@ -134,7 +134,7 @@ def tanh(z: Array) -> Array:
     last place of 1, not of y.  1 - 2 / (e^2z + 1), 2 sigmoid(2z) - 1 and (1 - e^-2z) / (1 + e^-2z)
     lose no more than that; where e^|z| overflows, y is still 1 or -1.
     """
-    return _each(_tanh, z)
+    return each_element(_tanh, z)
 
 
 def _tanh(z: Any) -> Any:
@@ -168,7 +168,7 @@ def tanh_grad(grad_output: Array, z: Array) -> Array:
     Raises:
         ValueError: the shapes differ.
     """
-    return _each(_tanh_grad, grad_output, z)
+    return each_element(_tanh_grad, grad_output, z)
 
 
 def _tanh_grad(dy: Any, z: Any) -> Any:
@@ -183,8 +183,12 @@ def _by_secants(dy: Any, z: Any) -> Any:
     return dy * (secant * secant)
 
 
-def _each(function: Callable[..., Any], first: Array, *others: Array) -> Array:
-    """Return `function` of every element, or of the elements in the same place."""
+def each_element(function: Callable[..., Any], first: Array, *others: Array) -> Array:
+    """Return `function` of every element, or of the elements in the same place.
+
+    Raises:
+        ValueError: the arrays' shapes differ.
+    """
     for other in others:
         check_shape("z", other.shape, first.shape, "grad_output has")
     result = np.zeros(first.size, first.dtype)

@@ -18,6 +18,8 @@ from typing import Any
 
 import numpy as np
 
+from gradoracle.oracle.numbers import high_precision
+
 LARGEST_EXPONENT = 700.0  # e to more is no float
 
 
@@ -96,9 +98,19 @@ def _rsqrt(v: float) -> float:
 
 
 def _array_erf(v: Any) -> Any:
-    from scipy.special import erf as of_array  # noqa: PLC0415 - half a second that few formulas pay
+    """Return erf of an array, element by element: NumPy has none."""
+    wide = np.asarray(v)
+    if wide.dtype != np.longdouble:
+        return np.asarray(np.frompyfunc(math.erf, 1, 1)(wide.astype(np.float64)), wide.dtype)
+    return np.asarray(np.frompyfunc(_long_erf, 1, 1)(wide), np.longdouble)
 
-    return of_array(v)
+
+def _long_erf(v: Any) -> Any:
+    """Return erf of a long double, to its own precision."""
+    context, high = high_precision.context(), float(v)
+    low = float(v - high) if math.isfinite(high) else 0.0
+    first, second = high_precision.halves(context.erf(context.mpf(high) + low))
+    return np.longdouble(first) + np.longdouble(second)
 
 
 def _growth(f: Any, e: Any) -> Any:

@@ -1,0 +1,93 @@
+"""Operators that other packages bring, beside those of this one.
+
+A module that lists them in OPERATORS is named by an entry point of the group
+`gradoracle.operators`, or by `--operators-from`, which is handed on in an environment variable:
+every process of a run reads it.
+"""
+
+from __future__ import annotations
+
+import os
+import warnings
+from collections.abc import Iterable, Iterator
+from importlib import import_module
+from importlib.metadata import entry_points
+from typing import Any, NamedTuple
+
+from gradoracle.conformance.operators.record import Operator
+from gradoracle.oracle.declaration import output_of
+
+GROUP = "gradoracle.operators"
+VARIABLE = "GRADORACLE_OPERATORS_FROM"
+
+
+class UnusableOperators(ValueError):
+    """A module brings no operators that can be checked; the message says why."""
+
+
+class Brought(NamedTuple):
+    """What a module brings."""
+
+    module: str
+    operators: tuple[Operator, ...]
+
+
+def from_outside(known: Iterable[Operator]) -> tuple[Brought, ...]:
+    """Return the operators of all modules that are named.
+
+    A module of an installed package that is of no use is told by a warning, and left out.
+
+    Raises:
+        UnusableOperators: one that `--operators-from` names cannot be used.
+    """
+    taken = {name for operator in known for name in _names(operator)}
+    found: dict[str, Brought] = {}
+    for path, is_installed in _paths():
+        try:
+            brought = _of_module(path, taken)
+        except UnusableOperators as error:
+            if not is_installed:
+                raise
+            warnings.warn(str(error), RuntimeWarning, stacklevel=2)
+            continue
+        if brought.module not in found:
+            found[brought.module] = brought
+            taken |= {name for one in brought.operators for name in _names(one)}
+    return tuple(found.values())
+
+
+def _paths() -> Iterator[tuple[str, bool]]:
+    """Yield where operators are said to be, and whether an installed package says so."""
+    for path in os.environ.get(VARIABLE, "").split(","):
+        if path.strip():
+            yield path.strip(), False
+    for point in entry_points(group=GROUP):
+        yield point.value, True
+
+
+def _of_module(path: str, taken: set[str]) -> Brought:
+    module, _, attribute = path.partition(":")
+    try:
+        value: Any = getattr(import_module(module), attribute or "OPERATORS")
+    except Exception as error:  # an import may raise anything
+        raise UnusableOperators(
+            f"operators from {path!r}: {type(error).__name__}: {error}; name a module that can be "
+            "imported and lists records in OPERATORS"
+        ) from error
+    operators = tuple(value) if isinstance(value, list | tuple) else (value,)
+    for one in operators:
+        if not isinstance(one, Operator):
+            raise UnusableOperators(
+                f"operators from {path!r}: {one!r} is no gradoracle.extend.Operator"
+            )
+        clash = taken & {*_names(one)}
+        if clash:
+            raise UnusableOperators(
+                f"operators from {path!r}: {min(clash)!r} is already an operator's function"
+            )
+    return Brought(module, operators)
+
+
+def _names(operator: Operator) -> Iterator[str]:
+    for formula in operator.formulas:
+        yield output_of(formula).function

@@ -1,0 +1,86 @@
+"""Operators of your own, checked as every other: `import gradoracle.extend`.
+
+An operator is its formulas and one record.  The formulas are functions of loops, the forward pass
+and one per gradient, with the displayed equation and its source in the docstring; `elementwise`
+makes the record of a function of single numbers, `convolution`, `transposed_convolution`,
+`max_pooling` and `average_pooling` those of windows of any number of axes, and `Operator` is any
+record.  A module that lists its records in OPERATORS is named by an entry point of the group
+`gradoracle.operators`, or on the command line by `--operators-from`.
+
+    from gradoracle.extend import composed, each_element, elementwise, erf, exp, sqrt_2
+"""
+
+from gradoracle.conformance.drawing.choices import Choices
+from gradoracle.conformance.drawing.values import Style, styles
+from gradoracle.conformance.operators.activations import PIECEWISE, SMOOTH, elementwise
+from gradoracle.conformance.operators.avg_pool import average_pooling
+from gradoracle.conformance.operators.convolution import convolution
+from gradoracle.conformance.operators.max_pool import max_pooling
+from gradoracle.conformance.operators.outside import UnusableOperators
+from gradoracle.conformance.operators.record import Arguments, Corner, Geometry, Operator, Styles
+from gradoracle.oracle.axes import Axes
+from gradoracle.oracle.compiled_loops import run
+from gradoracle.oracle.declaration import composed, declare_axes, multilinear, output, selection
+from gradoracle.oracle.formulas.activations import each_element
+from gradoracle.oracle.numbers.elementary import (
+    cos,
+    each,
+    either,
+    erf,
+    exp,
+    expm1,
+    largest,
+    log,
+    log1p,
+    pi,
+    rsqrt,
+    sin,
+    sqrt,
+    sqrt_2,
+    sqrt_pi,
+    tanh,
+    total,
+)
+
+__all__ = [
+    "PIECEWISE",
+    "SMOOTH",
+    "Arguments",
+    "Axes",
+    "Choices",
+    "Corner",
+    "Geometry",
+    "Operator",
+    "Style",
+    "Styles",
+    "UnusableOperators",
+    "average_pooling",
+    "composed",
+    "convolution",
+    "cos",
+    "declare_axes",
+    "each",
+    "each_element",
+    "either",
+    "elementwise",
+    "erf",
+    "exp",
+    "expm1",
+    "largest",
+    "log",
+    "log1p",
+    "max_pooling",
+    "multilinear",
+    "output",
+    "pi",
+    "rsqrt",
+    "run",
+    "selection",
+    "sin",
+    "sqrt",
+    "sqrt_2",
+    "sqrt_pi",
+    "styles",
+    "tanh",
+    "total",
+]
