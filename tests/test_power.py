@@ -59,20 +59,23 @@ def test_no_control_is_flagged_and_no_fault_is_missed():
     assert not [name for name in FAULTS if "m" in marks.get(name, "")]
 
 
+ONCE_MISSED = {  # from one of five seeds each, before calls that show them were in every run
+    "avg_pool2d_masks_nans_in_place", "y_off_by_one_in_a_network's_first_layer",
+}  # fmt: skip
+
+
 def test_every_fault_is_killed_from_five_seeds():
-    results, again = (load(RESULTS / f"{name}.json")["subjects"] for name in ("seeds", "layout"))
-    assert {*results} <= {*FAULTS}
-    assert {*again} <= {name for name, one in FAULTS.items() if one.kind == "layout"}
-    for name in ("seeds", "layout"):
+    results, again = (load(RESULTS / f"{name}.json")["subjects"] for name in ("seeds", "again"))
+    assert {*results} == {*FAULTS}
+    assert {*again} > ONCE_MISSED
+    for name in ("seeds", "again"):
         assert load(RESULTS / f"{name}.json")["seeds"] == [1, 2, 3, 4, 5]
-    marks = {name: again.get(name, one)["verdicts"]["suite"] for name, one in results.items()}
-    assert {*marks.values()} == {"k" * 5}
-    missed = [n for n, one in results.items() if one["verdicts"]["suite"] != "k" * 5]
-    assert missed == ["conv2d_takes_adjacent_channels_for_channels_last"]
+    assert {n for n, one in results.items() if one["verdicts"]["suite"] != "k" * 5} == ONCE_MISSED
+    assert all(one["verdicts"]["suite"] == "k" * 5 for one in again.values())
     text = " ".join(README.read_text("utf-8").split())
-    assert f"killed {len(results) - 1} of the {len(results)} faults" in text
-    assert f"{len(FAULTS) - len(results)} were planted since" in text
-    assert f"all {len(again)} faults of the class were judged again and killed from all" in text
+    assert f"killed {len(results) - len(ONCE_MISSED)} of the {len(results)} faults" in text
+    assert f"with {len(again) - len(ONCE_MISSED)} others like them" in text
+
 
 
 def test_table_in_the_readme_is_what_the_results_give():
