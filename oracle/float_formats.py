@@ -1,4 +1,4 @@
-"""The floating-point formats the suite judges: IEEE 754's, and bfloat16 beside its float16."""
+"""The floating-point formats the suite checks: IEEE 754's, and bfloat16 beside its float16."""
 
 from functools import cache
 from importlib import import_module

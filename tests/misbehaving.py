@@ -1,7 +1,7 @@
 """Backends that are right about db until a batch has two images, and then do their worst.
 
 Each is an attribute of this module, `tests.misbehaving:segmentation_fault`, so that it is imported
-where it is judged and nowhere else.
+where it is checked and nowhere else.
 """
 
 import ctypes

@@ -1,4 +1,4 @@
-"""Backends are timed beside PyTorch and judged; runs are compared without false alarm."""
+"""Backends are timed beside PyTorch and checked; runs are compared without false alarm."""
 
 import json
 import math
@@ -57,7 +57,7 @@ def test_every_function_of_a_network_is_timed_beside_pytorch_and_judged(tmp_path
     assert ran.returncode == 0, ran.stdout
     assert "in turns with torch; processor time, one thread" in ran.stdout
     assert re.search(r"matrix product: float32 \d+ GFLOP/s; copying: [\d.]+ GB/s", ran.stdout)
-    count = int(re.search(r"(\d+) of \1 answers judged right", ran.stdout)[1])
+    count = int(re.search(r"(\d+) of \1 answers found right", ran.stdout)[1])
     run = read(file)
     assert count == len(run.timings) > 30
     assert {t.function for t in run.timings} >= {
@@ -125,7 +125,7 @@ def test_wrong_answers_fail_and_what_is_declined_is_skipped(tmp_path):
     assert ran.returncode == 1, ran.stdout
     assert "1 failed, 1 passed, 1 skipped" in ran.stdout
     assert "wrong: relu[" in ran.stdout
-    assert "1 of 2 answers judged right" in ran.stdout
+    assert "1 of 2 answers found right" in ran.stdout
 
 
 @pytest.mark.parametrize(
@@ -296,7 +296,7 @@ def test_tables_show_ratios_means_and_what_was_wrong():
     assert re.search(r"LeNet a +1000.000 +0.50 +0.50 +0.0 +25%", text)
     assert re.search(r"geometric mean of LeNet, 2 layers +1.00 +1.00", text)
     assert re.search(r"relu LeNet c +1000.000 +0.0 +50%", text)
-    assert "2 of 3 answers judged right" in text
+    assert "2 of 3 answers found right" in text
     assert "mine c: wrong: c" in text
 
 

@@ -1,6 +1,6 @@
 """`gradoracle campaign`: shards from seed to seed, on workers that may be lost, in one certificate.
 
-PyTorch is not there in these processes: importing it takes longer than judging a shard.
+PyTorch is not there in these processes: importing it takes longer than checking a shard.
 """
 
 import io
@@ -70,7 +70,7 @@ from gradoracle.implementations import im2col
 def parent(pid):
     return int(Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[1])
 with open("imports", "a") as file:
-    print(parent(os.getppid()), file=file)  # the worker that judges, for which this is loaded
+    print(parent(os.getppid()), file=file)  # the worker that checks, for which this is loaded
 def relu(z):
     time.sleep(0.01)
     return im2col.relu(z)
@@ -248,13 +248,13 @@ def test_a_campaign_ends_where_no_call_is_judged():
     tally.take(shard(1, outcome(calls=20)))
     assert tally.enough
     told = tally.certificate()
-    assert told.why_not == "only 60 of 100 calls were judged"
+    assert told.why_not == "only 60 of 100 calls were checked"
     assert (len(told.campaign.counted), exit_code([told])) == (3, 3)
 
 
 def test_a_shard_that_cannot_be_judged_is_told_of():
     tally = Tally(empty(), 12)
-    tally.lose(1, "3 workers ended while they judged it")
+    tally.lose(1, "3 workers ended while they checked it")
     tally.take(shard(0, outcome(calls=7)))
     assert not tally.enough
     assert [tally.knows(n) for n in range(3)] == [True, True, False]
@@ -263,7 +263,7 @@ def test_a_shard_that_cannot_be_judged_is_told_of():
     assert tally.enough
     assert told.campaign.calls == 14
     assert told.why_not == (
-        "shard 1 of the campaign could not be judged: 3 workers ended while they judged it"
+        "shard 1 of the campaign could not be checked: 3 workers ended while they checked it"
     )
     assert exit_code([told]) == 3
     assert told.campaign.lost[0].verdicts == ""
@@ -313,7 +313,7 @@ def test_a_replayed_shard_contradicts_what_is_not_in_the_certificate():
         assert contradictions(told, one, found) == []
     assert other_sums(told, parts) == []
     right, wrong = told.campaign.shards
-    assert "judged 9 calls" in contradictions(told, right, again[1])[0]
+    assert "checked 9 calls" in contradictions(told, right, again[1])[0]
     hidden = replace(told, outcomes=[outcome(calls=14)])
     assert contradictions(hidden, wrong, again[1]) == [
         "relu linear: passed 14 calls; now WRONG (relu[1.0]: wrong)"
@@ -364,7 +364,7 @@ def test_progress_tells_what_is_new():
     assert lines[1].startswith("shard 0: 7 calls; 7 of 100, ")
     assert lines[2].startswith("shard 1: 8 calls; 15 of 100, ")
     assert lines[3:] == [
-        "shard 2 cannot be judged: gone", "no worker is there: waiting",
+        "shard 2 cannot be checked: gone", "no worker is there: waiting",
         "1 workers are there again",
     ]  # fmt: skip
     told = shown(terminal=True)
@@ -409,7 +409,7 @@ def test_what_is_no_certified_campaign_does_not_fit(field, entry):
         VALIDATOR.validate(whole)
 
 
-# -- who judges what ------------------------------------------------------------------------------
+# -- who checks what ------------------------------------------------------------------------------
 
 
 class Future:
@@ -428,7 +428,7 @@ class Future:
 
 
 class Workers:
-    """A client of two workers that judge nothing by themselves."""
+    """A client of two workers that check nothing by themselves."""
 
     def __init__(self):
         self.futures = []
@@ -507,7 +507,7 @@ def test_a_shard_is_not_blamed_for_the_company_it_was_in(crew):
     assert crew.end(3) == [3]
     assert crew.tally.losses == 1
     told = replace(crew.tally.certificate(), expected=[]).campaign
-    assert [one.lost for one in told.lost] == ["4 workers ended while they judged it"]
+    assert [one.lost for one in told.lost] == ["4 workers ended while they checked it"]
     assert crew.client.flying[:2] == [5, 6]
 
 
@@ -522,7 +522,7 @@ def test_a_shard_that_fails_is_tried_once_more(crew):
 @pytest.mark.parametrize(
     ("how", "said"),
     [
-        ({"refused": "its suite is x, not y"}, "tcp://a:1 judges something else: its suite is x"),
+        ({"refused": "its suite is x, not y"}, "tcp://a:1 checks something else: its suite is x"),
         (ModuleNotFoundError("No module named 'conformance'"), "cannot run this gradoracle"),
         (OSError("no route"), "the cluster is gone: OSError: no route"),
         (CancelledError("a task"), "the cluster is gone: "),
@@ -695,7 +695,7 @@ def test_a_worker_that_is_killed_costs_its_shard_only(cli, folder, whole):
     )
     wait_for(lambda: lines_of(journal) > 1, process)
     begun = imports.read_text().split()
-    victim = int(begun[-1])  # it loaded the backend last: it judges
+    victim = int(begun[-1])  # it loaded the backend last: it checks
     assert victim in descendants(process.pid, set())
     os.kill(victim, signal.SIGKILL)
     assert ended(process).returncode == 0
@@ -719,7 +719,7 @@ def test_a_campaign_goes_on_after_an_interrupt_and_after_a_kill(cli, folder, who
     os.killpg(process.pid, signal.SIGINT)  # as a terminal does: to the workers, too
     stopped = ended(process)
     assert stopped.returncode == 130, stopped.out
-    assert stopped.err == f"stopped; {journal} has what was judged: --resume goes on\n"
+    assert stopped.err == f"stopped; {journal} has what was checked: --resume goes on\n"
     text = journal.read_bytes()
     process = cli.start(*campaign, "--resume")
     wait_for(lambda: lines_of(journal) > text.count(b"\n"), process)
@@ -801,7 +801,7 @@ def test_counterexamples_of_all_shards_are_one(cli, folder, cluster, monkeypatch
     diff = command("diff", folder / "c.json", folder / "f.json")
     assert (diff.exit_code, "relu_grad matches_oracle: WRONG" in diff.output) == (1, True)
     missing = command("verify", folder / "c.json", "--shard", 99)
-    assert (missing.exit_code, "no shard '99' was judged" in missing.output) == (2, True)
+    assert (missing.exit_code, "no shard '99' was checked" in missing.output) == (2, True)
     one = replace(certificate, campaign=None)
     (folder / "one.json").write_text(one.to_json())
     none = command("verify", folder / "one.json", "--shard", 1)
@@ -817,10 +817,10 @@ def test_a_shard_that_ends_every_worker_is_told_of(cli, folder):
     told = json.loads((folder / "k.json").read_text())
     VALIDATOR.validate(told)
     lost, *rest = told["campaign"]["shards"]
-    assert lost["lost"] == "3 workers ended while they judged it"
+    assert lost["lost"] == "3 workers ended while they checked it"
     assert (lost["calls"], lost["verdicts"]) == (0, "")
     assert sum(one["calls"] for one in rest) >= 120
-    assert "shard 0 of the campaign could not be judged: 3 workers ended" in told["why_not"]
+    assert "shard 0 of the campaign could not be checked: 3 workers ended" in told["why_not"]
     assert not [o for o in told["outcomes"] if o["status"] == "mismatch"]
 
 
@@ -934,4 +934,4 @@ def test_a_worker_with_another_suite_is_refused(cli, folder, cluster, tmp_path):
         run = cli("campaign", "slow", *QUICK, "--calls", 5 * CALLS, "--scheduler", cluster,
                          "--journal", "o.jsonl")  # fmt: skip
     assert run.returncode == 3, run.out
-    assert "judges something else: its suite is" in run.err or "another gradoracle" in run.err
+    assert "checks something else: its suite is" in run.err or "another gradoracle" in run.err

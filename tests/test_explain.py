@@ -73,7 +73,7 @@ def test_every_formula_is_explained(name):
 @pytest.mark.parametrize("name", NAMES)
 def test_every_formula_has_its_loops_and_its_properties(name):
     text = explained(name, 200)
-    for heading in ("signature", "formula", "source", "meaning", "loops", "how it is judged",
+    for heading in ("signature", "formula", "source", "meaning", "loops", "how it is checked",
                     "properties that check it", "certify"):  # fmt: skip
         assert f"\n{heading}\n" in text
     for piece in loops(find(name).formula):
@@ -227,7 +227,7 @@ def test_an_output_without_these_letters_gets_question_marks():
 
 
 def test_how_it_is_judged_follows_the_algebra():
-    judged = {name: flat(explained(name)).split("how it is judged ")[1] for name in NAMES}
+    judged = {name: flat(explained(name)).split("how it is checked ")[1] for name in NAMES}
     assert judged["conv2d"].startswith(
         "Multilinear: a sum of products, linear in x and in weight, added to bias."
     )

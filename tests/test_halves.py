@@ -257,7 +257,7 @@ def test_halves_are_judged_in_turn_and_the_others_always():
     backend = wrap(SimpleNamespace(relu=im2col.relu, contract=im2col.contract))
     (operator,) = (o for o in OPERATORS if o.name == "relu")
     exam = Examination(backend, operator, oracle.relu, PROPERTIES["matches_oracle"], 1, 1)
-    assert set(exam._dtypes(0)) == set(FORMATS)  # nothing was judged yet
+    assert set(exam._dtypes(0)) == set(FORMATS)  # nothing was checked yet
     exam.calls.update(dict.fromkeys([(d, "free") for d in FORMATS], 1))
     random = np.random.default_rng(3)
     turns = Counter(d for _ in range(400) for d in exam._dtypes(int(random.integers(2**32))))

@@ -93,7 +93,7 @@ def test_a_formula_is_bounded_in_lanes_as_it_is_number_by_number(formula, dtype,
                 arithmetic = truth_module._arithmetic(FORMATS[accumulator])
                 got = [np.ravel(a) for a in right._in_lanes(arithmetic)]
                 value, error = map(np.ravel, right._one_by_one(arithmetic))
-                # Of narrow accumulators the value judges too: by far more than float64 loses.
+                # Of narrow accumulators the value checks too: by far more than float64 loses.
                 exact = 1e-14 * (1 + abs(value))
                 room = 2.0**-22 * error if accumulator != "float64" else exact
                 assert same(got[0], value, room).all()

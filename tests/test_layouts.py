@@ -1,4 +1,4 @@
-"""Every layout is an equal array that lies otherwise, and is judged: all arguments so, or one."""
+"""Every layout is an equal array that lies otherwise, and is checked: all arguments so, or one."""
 
 import subprocess
 import sys

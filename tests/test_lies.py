@@ -1,4 +1,4 @@
-"""A judge that is broken certifies nothing: wrong answers are planted in every run."""
+"""A check that is broken certifies nothing: wrong answers are planted in every run."""
 
 from dataclasses import replace
 

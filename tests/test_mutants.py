@@ -1,4 +1,4 @@
-"""Small changes of im2col are made, judged and counted."""
+"""Small changes of im2col are made, checked and counted."""
 
 import json
 from pathlib import Path
@@ -50,7 +50,7 @@ def test_most_of_im2col_is_mutated_and_readme_says_what_came_of_it():
 
 @pytest.fixture
 def few(monkeypatch):
-    """Judge by one operator: the others of the file are as they were."""
+    """Check by one operator: the others of the file are as they were."""
     monkeypatch.setitem(mutants.CONCERNED, "dense.py", ["sgd_step"])
 
 
@@ -113,6 +113,6 @@ def test_the_command_judges_what_is_missing_and_goes_on(tmp_path, monkeypatch, c
     monkeypatch.setattr(mutants.gradoracle, "check", lambda *a, **o: None)
     assert mutants.main() == 0
     monkeypatch.setattr(mutants, "judged", lambda mutant, text: 1 / 0)
-    assert mutants.main() == 0  # nothing is judged again
+    assert mutants.main() == 0  # nothing is checked again
     assert "dense.py               2       2" in capsys.readouterr().out
     assert len(Path(journal).read_text("utf-8").splitlines()) == 3

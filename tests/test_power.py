@@ -77,7 +77,6 @@ def test_every_fault_is_killed_from_five_seeds():
     assert f"with {len(again) - len(ONCE_MISSED)} others like them" in text
 
 
-
 def test_table_in_the_readme_is_what_the_results_give():
     _, after = README.read_text("utf-8").split("<!-- power -->\n")
     shown, _ = after.split("<!-- /power -->\n")

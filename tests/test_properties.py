@@ -1,4 +1,4 @@
-"""Each property does its work alone, and judges what it says it judges."""
+"""Each property does its work alone, and checks what it says it checks."""
 
 import re
 from types import SimpleNamespace

@@ -1,4 +1,4 @@
-"""`pytest conformance --resume`: what was judged is never lost, nor mixed with another run's."""
+"""`pytest conformance --resume`: what was checked is never lost, nor mixed with another run's."""
 
 import json
 import os
@@ -128,9 +128,9 @@ def test_nothing_judged_is_lost_when_the_run_is_killed(certify, folder, journal,
 
 def test_an_interrupted_run_says_how_to_go_on(certify, journal):
     out = killed_with(certify, journal, 5, *SOME, how=signal.SIGINT)
-    assert ".gradoracle/wrong.journal has what was judged: --resume goes on" in out
+    assert ".gradoracle/wrong.journal has what was checked: --resume goes on" in out
     first = certify(*SOME, "-x")
-    assert ".gradoracle/wrong.journal has what was judged: --resume goes on" in first.out
+    assert ".gradoracle/wrong.journal has what was checked: --resume goes on" in first.out
     assert read(journal)[1][-1].status == "mismatch"
 
 

@@ -1,4 +1,4 @@
-"""Operators of one and of three spatial axes: made of those of two, and judged as they are."""
+"""Operators of one and of three spatial axes: made of those of two, and checked as they are."""
 
 import inspect
 from collections import Counter

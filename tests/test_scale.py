@@ -1,4 +1,4 @@
-"""Layers of real networks: what is judged of them, what is caught, and how it is told."""
+"""Layers of real networks: what is checked of them, what is caught, and how it is told."""
 
 import subprocess
 import sys
@@ -403,10 +403,11 @@ def test_a_certificate_says_what_was_not_judged_at_scale():
     assert len(outcome.layers) == 5
     assert outcome.layers_left == 11
     text = " ".join(certificate.text().split())
-    assert "not judged at scale: layers 11 of linear, 11 of linear_grad_input" in text
-    assert "; --at-scale judges them" in text
+    assert "not checked at scale: layers 11 of linear, 11 of linear_grad_input" in text
+    assert "; --at-scale checks them" in text
     assert (
-        "judged at scale, linear, linear_grad_input, linear_grad_weight, linear_grad_bias: " in text
+        "checked at scale, linear, linear_grad_input, linear_grad_weight, linear_grad_bias: "
+        in text
     )
     again = type(certificate).from_json(certificate.to_json())
     assert again.outcomes[-1].layers == certificate.outcomes[-1].layers

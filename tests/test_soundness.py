@@ -1,4 +1,4 @@
-"""Right backends are judged again and again, and what is flagged is kept."""
+"""Right backends are checked again and again, and what is flagged is kept."""
 
 import json
 from itertools import islice
@@ -77,14 +77,14 @@ def test_the_results_are_of_a_million_calls_and_in_the_readme():
     assert results["calls"] == sum(results["by backend"].values())
     assert {*results["by backend"]} == {*soundness.BACKENDS}
     assert {*results["worst"]} == {*FORMATS}
-    assert results["seeds"] >= 2, "of every second seed the seldom checks are judged as often"
+    assert results["seeds"] >= 2, "of every second seed the seldom checks are checked as often"
     for dtype, worst in results["worst"].items():
         assert {*worst} == {*results["calls of"][dtype]}
         assert 0.5 < max(worst.values()) <= 1
     readme = Path(soundness.__file__).with_name("README.md").read_text("utf-8")
     shown = readme.split("<!-- soundness -->\n")[1].split("<!-- /soundness -->\n")[0]
     assert shown == f"{summary(results)}.\n\n{table(results)}\n"
-    assert f"{results['calls']:,} calls judged, 0 false alarms" in readme
+    assert f"{results['calls']:,} calls checked, 0 false alarms" in readme
 
 
 def entry(calls, worst, *flagged):
@@ -104,7 +104,7 @@ def test_a_journal_goes_on_and_results_keep_the_worst(tmp_path):
     assert results["worst"] == {"float32": {"relu": 0.5}}
     assert results["flagged"] == [["torch", "float32", 1, "relu linear: x"]]
     assert (
-        summary(results) == "40 calls judged (10 of im2col, 30 of torch), 1 certifications flagged"
+        summary(results) == "40 calls checked (10 of im2col, 30 of torch), 1 certifications flagged"
     )
     assert table(results).splitlines()[2] == "| `relu` | 0.500 |"
 
@@ -143,7 +143,7 @@ def test_the_command_stops_at_enough_calls(tmp_path, monkeypatch, capsys):
     command = ["soundness", "--backends", "right", "--journal", str(tmp_path / "j"), "--calls"]
     monkeypatch.setattr("sys.argv", [*command, "15"])
     assert soundness.main() == 0
-    assert "20 calls judged" in capsys.readouterr().out
+    assert "20 calls checked" in capsys.readouterr().out
     monkeypatch.setattr("sys.argv", [*command, "30"])
     assert soundness.main() == 1
-    assert "30 calls judged (30 of right), 1 certifications flagged" in capsys.readouterr().out
+    assert "30 calls checked (30 of right), 1 certifications flagged" in capsys.readouterr().out

@@ -1,4 +1,4 @@
-"""Winograd's and Fourier's convolutions are judged by bounds of their own, and by nothing else."""
+"""Winograd's and Fourier's convolutions are checked by bounds of their own, and by nothing else."""
 
 import re
 from fractions import Fraction

@@ -82,9 +82,9 @@ class Backend:
     origin: str = ""  # the distribution it came from, or "this process"
     path: str = ""  # the import path that a script can use, where there is one
     contract: Contract = field(init=False)
-    answers: list[Answer] = field(default_factory=list, repr=False)  # of the call being judged
+    answers: list[Answer] = field(default_factory=list, repr=False)  # of the call being checked
     declined: tuple[Formula, Call, bool] | None = field(default=None, repr=False)  # last
-    # What it did in other processes that judged it, as `asked.kept()` tells it there.
+    # What it did in other processes that checked it, as `asked.kept()` tells it there.
     kept_elsewhere: list[dict[str, Any]] = field(default_factory=list, init=False)
     speaks_dlpack: bool = field(default=False, init=False)  # its results came through DLPack
     # Functions a call of which ended the process; those that returned an element; and those whose
@@ -150,7 +150,7 @@ class Backend:
         return self._answered(formula, call, layout).arrays[0]
 
     def foresee(self, *asks: tuple[Formula, Call], how: Sequence[How] = ("",)) -> None:
-        """Have calls performed that are asked for next, in this order, while others are judged."""
+        """Have calls performed that are asked for next, in this order, while others are checked."""
         if "arguments" in how and self.asked.description.from_numpy:
             return  # the next call's arguments would be looked at
         fresh = [(f, call, one, _request(f, call, one)) for f, call in asks for one in how]
@@ -195,7 +195,7 @@ class Backend:
             answered = self.asked.perform(request)  # how it answers is not the question
             if answered.kind == "crashed" and other is formula:
                 raise self._ended(formula, answered)
-            if answered.kind == "crashed":  # for its own checks to judge; here the results are gone
+            if answered.kind == "crashed":  # for its own checks to check; here the results are gone
                 self.ended.add(request.function)
                 return self.reused(formula, call, [o for o in others if o[0] is formula])
         looks = [Look(function, len(between) + back) for back in (2, 1)]

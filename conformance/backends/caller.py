@@ -1,6 +1,6 @@
-"""What is judged, asked one call at a time; all that knows how a backend's functions are called.
+"""What is checked, asked one call at a time; all that knows how a backend's functions are called.
 
-Nothing here judges, and nothing but NumPy and `conformance.drawing.memory_layouts` is imported:
+Nothing here checks, and nothing but NumPy and `conformance.drawing.memory_layouts` is imported:
 this module runs beside the backend, in a worker process of its own or, on request, in the suite's.
 What it hands on are arrays that nobody else holds, and what went wrong in words.
 """

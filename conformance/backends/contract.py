@@ -50,7 +50,7 @@ All of these exist for sequences and volumes, too, with 1d or 3d in their names:
 
 of arrays of one to four axes, of which the first may be empty; relu'(0) = 0 and
 leaky_relu'(0) = negative_slope; relu of a NaN is NaN.  The slopes of relu and leaky_relu at a NaN
-are not defined, and not judged.
+are not defined, and not checked.
 
     linear(x, weight, bias=None) -> y           x [N, C], weight [M, C], bias [M] or None
     linear_grad_input(grad_output, weight) -> dx
@@ -118,14 +118,14 @@ every elementary function computed in, before the result is rounded once to its 
 it holds at least what the dtype does.
 The sums of n terms have no bound where n * 2**-bits reaches 1, bits being the significand's: 2048
 in float16 and 256 in bfloat16, as accumulators of their own.  There, and where a sum may overflow,
-only exact data judge.  Options that are numbers (negative_slope, learning_rate) are the dtype's.
+only exact data check.  Options that are numbers (negative_slope, learning_rate) are the dtype's.
 
 "direct" computes the formula's own sum, in any order: exact where whole numbers leave no rounding,
 and otherwise off by a share of each element's own terms. "winograd2", "winograd4" and "winograd6"
 (the sides of the tiles of outputs that are computed together) and "fft" transform planes: they are
 exact on no numbers, and their errors are bounded by norms of whole planes
 (`oracle.expected.transform_bounds`). Small errors beside large numbers then pass, and real layers
-are not judged. Convolutions and their gradients by input and weight may be so; by Winograd's where
+are not checked. Convolutions and their gradients by input and weight may be so; by Winograd's where
 stride and dilation are 1 and a tile, its kernel's margin included, has at most 8 pixels a side. The
 function is direct elsewhere.
 
@@ -158,7 +158,7 @@ from gradoracle.oracle.expected.transform_bounds import ALGORITHMS, DIRECT, is_t
 from gradoracle.oracle.float_formats import FORMATS
 
 DTYPES = tuple(FORMATS)
-DEFAULT = ("float32", "float64")  # halves are judged only where they are claimed
+DEFAULT = ("float32", "float64")  # halves are checked only where they are claimed
 KEYS = (
     "functions", "dtypes", "not_claimed", "accumulators", "algorithms", "policies", "deviations",
     "runs_on",

@@ -36,7 +36,7 @@ class Mismatch(AssertionError):
     """A backend breaks a property on one call.
 
     `headline` names the function, the first wrong element, got and want.  `call` is the one that
-    shows it, where that is not the call being judged (an illegal neighbour of it); its arrays lie
+    shows it, where that is not the call being checked (an illegal neighbour of it); its arrays lie
     in memory as `layout` says.
     """
 

@@ -1,4 +1,4 @@
-"""One thread for BLAS, OpenMP and PyTorch while something is judged.
+"""One thread for BLAS, OpenMP and PyTorch while something is checked.
 
 On products this small more threads only wait for each other, and two processes with two threads
 each on two cores are several times slower than two with one.

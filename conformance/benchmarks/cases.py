@@ -1,4 +1,4 @@
-"""What is timed: functions of the protocol on layers of real networks, and how it is judged."""
+"""What is timed: functions of the protocol on layers of real networks, and how it is checked."""
 
 from __future__ import annotations
 
@@ -31,9 +31,9 @@ from gradoracle.oracle.shapes import Array
 SUMS = (CONV2D, CONV_TRANSPOSE2D, LINEAR)
 BATCHES = (1, 8)
 DTYPES = ("float32", "float64")
-UNVERIFIED = "not judged: a transform is exact on no numbers"
+UNVERIFIED = "not checked: a transform is exact on no numbers"
 SEED = 20241016
-PLANES = 2  # of a pooling that are judged, element by element
+PLANES = 2  # of a pooling that are checked, element by element
 ELEMENTS = 256  # of an array that any formula is applied to one by one
 
 
@@ -69,7 +69,7 @@ class Case:
         return self.make(self.images, self.dtype)
 
     def verdict(self, backend: Backend, call: Call, got: Array) -> str:
-        """Return "right", or why an answer is wrong or was not judged."""
+        """Return "right", or why an answer is wrong or was not checked."""
         if self.formula in ROLES and backend.contract.algorithm(self.function) != DIRECT:
             return UNVERIFIED
         self.verify(backend, self.formula, call, got)
@@ -94,7 +94,7 @@ def all_networks() -> tuple[str, ...]:
 
 
 def _sums(network: str, images: int, dtype: str) -> Iterator[Case]:
-    """Yield convolutions and fully connected layers, each of whose answers is judged whole."""
+    """Yield convolutions and fully connected layers, each of whose answers is checked whole."""
     for operator in SUMS:
         for layer in operator.layers:
             if not layer.name.startswith(f"{network} "):
@@ -232,7 +232,7 @@ def _gradients(parameter: tuple[int, ...], images: int, dtype: str) -> dict[str,
 
 
 def _mean(backend: Backend, formula: Formula, call: Call, got: Array) -> object:
-    """Judge elements of a mean over images."""
+    """Check elements of a mean over images."""
     places = np.random.default_rng().integers(got.size, size=ELEMENTS)
     each = call["gradient_per_image"]
     part = {"gradient_per_image": each.reshape(len(each), -1)[:, places]}
@@ -240,14 +240,14 @@ def _mean(backend: Backend, formula: Formula, call: Call, got: Array) -> object:
 
 
 def _some(backend: Backend, formula: Formula, call: Call, got: Array) -> object:
-    """Judge elements of a formula that makes each of those in the same place."""
+    """Check elements of a formula that makes each of those in the same place."""
     places = np.random.default_rng().integers(got.size, size=ELEMENTS)
     part = {n: v.ravel()[places] if is_data(v) else v for n, v in call.items()}
     return require_truth(backend, formula, part, got.ravel()[places])
 
 
 def _planes(backend: Backend, formula: Formula, call: Call, got: Array) -> object:
-    """Judge a few planes of a pooling, which are made one by one."""
+    """Check a few planes of a pooling, which are made one by one."""
     image = int(np.random.default_rng().integers(len(got)))
     channel = int(np.random.default_rng().integers(max(1, got.shape[1] - PLANES)))
     at = np.s_[image : image + 1, channel : channel + PLANES]
@@ -259,7 +259,7 @@ def _planes(backend: Backend, formula: Formula, call: Call, got: Array) -> objec
 
 
 def _a_row(backend: Backend, formula: Formula, call: Call, got: Array) -> object:
-    """Judge one row, of which each is made by itself."""
+    """Check one row, of which each is made by itself."""
     row = int(np.random.default_rng().integers(len(got)))
     part = {n: v[row : row + 1] if is_data(v) else v for n, v in call.items()}
     return require_truth(backend, formula, part, got[row : row + 1])

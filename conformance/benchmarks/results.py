@@ -96,7 +96,7 @@ def timing(info: Mapping[str, Any]) -> Timing:
                 "products",
             )},
             bytes=info.get("bytes", 0),
-            verdict=info.get("verdict", "not judged"),
+            verdict=info.get("verdict", "not checked"),
             wall=tuple(info["wall"]), cpu=tuple(info["cpu"]),
             beside_wall=tuple(info.get("beside_wall", ())),
             beside_cpu=tuple(info.get("beside_cpu", ())),
@@ -146,7 +146,7 @@ def lines(
         return
     rest = [one for one in timed if one.verdict != "right"]
     right = len(timed) - len(rest)
-    yield f"{right} of {len(timed)} answers judged right after they were timed"
+    yield f"{right} of {len(timed)} answers found right after they were timed"
     yield from (f"  {one.backend} {one.case}: {one.verdict}" for one in rest)
 
 

@@ -2,9 +2,9 @@
 
     python -m gradoracle.conformance.benchmarks.scale [NETWORK] [IMAGES ...]
 
-Beside every layer the time that judging PyTorch's answers takes over the time that PyTorch takes to
-compute them, on one thread, in float32, the two in turns: below 1 the verdict is there before the
-answer would be.  Whole numbers by random weights; of floats some elements, and the making of
+Beside every layer the time that checking PyTorch's answers takes over the time that PyTorch takes
+to compute them, on one thread, in float32, the two in turns: below 1 the verdict is there before
+the answer would be.  Whole numbers by random weights; of floats some elements, and the making of
 the numbers, take as long for a small layer as for a large one, and are told at the end.
 """
 
@@ -39,7 +39,7 @@ def main(arguments: Sequence[str]) -> None:
     """Print a table per number of images."""
     network = arguments[0] if arguments else "ResNet-50"
     for images in map(int, arguments[1:] or ("1", "32")):
-        print(f"{network}, {images} image{'s' * (images > 1)}: ms PyTorch, ms judging, ratio")
+        print(f"{network}, {images} image{'s' * (images > 1)}: ms PyTorch, ms checking, ratio")
         print(HEAD)
         ratios: list[list[float]] = []
         for layer in layers(network):
@@ -52,11 +52,11 @@ def main(arguments: Sequence[str]) -> None:
         for name, row in {"geometric mean": means, "largest": most}.items():
             print(f"{name:26}" + "".join(f"{ratio:26.2f}" for ratio in row))
         over = sum(ratio >= 1 for row in ratios for ratio in row)
-        print(f"{over} of {prod((len(ratios), len(FORMULAS)))} take longer to judge\n", flush=True)
+        print(f"{over} of {prod((len(ratios), len(FORMULAS)))} take longer to check\n", flush=True)
 
 
 def _measured(layer: Layer, images: int, formula: Formula) -> tuple[float, float]:
-    """Return the seconds that PyTorch takes, and judging: the least of some turns."""
+    """Return the seconds that PyTorch takes, and checking: the least of some turns."""
     call = _call(layer, images, formula, "whole numbers")
     compute = _torch(call, formula)
     got = compute().numpy()

@@ -58,11 +58,11 @@ def test_property(benchmark: BenchmarkFixture, backend: Backend, property_: Any)
 
     judge()
     if calls == [1]:
-        pytest.skip("it judges nothing here")
+        pytest.skip("it checks nothing here")
     seconds.clear()
     benchmark.pedantic(judge, rounds=ROUNDS)  # type: ignore[no-untyped-call]
     each = [spent / calls[0] for spent in seconds]
-    told = _told(backend.name, property_.name, "a judged call of")
+    told = _told(backend.name, property_.name, "a checked call of")
     benchmark.extra_info.update(told | {"wall": each, "cpu": each, "calls": calls[0]})
 
 

@@ -1,8 +1,8 @@
 """What `gradoracle campaign` does: shards on the workers of a Dask cluster, until there are enough.
 
-A worker that is lost takes with it only what it was judging, which Dask gives to another.  A shard
-that was with several workers as they ended, or that fails, is judged once more with no other beside
-it: only if that ends in the same way is it to blame, and told of.
+A worker that is lost takes with it only what it was checking, which Dask gives to another.  A shard
+that was with several workers as they ended, or that fails, is checked once more with no other
+beside it: only if that ends in the same way is it to blame, and told of.
 """
 
 from __future__ import annotations
@@ -49,7 +49,7 @@ from gradoracle.conformance.runs.fingerprint import suite
 from gradoracle.conformance.runs.journal import Kept, entries_of, place, require_same
 
 FORMAT = "gradoracle campaign 2"
-AHEAD = 2  # shards that a worker has, the one that it is judging among them
+AHEAD = 2  # shards that a worker has, the one that it is checking among them
 # Of a cluster of our own: how many workers may end with a shard before the next one's end raises
 # doubts, and no profiles, which nobody reads.
 OURS = {"distributed.scheduler.allowed-failures": 2, "distributed.worker.profile.enabled": False}
@@ -89,13 +89,13 @@ class Plan:
 
 
 def run(plan: Plan, console: Console, troubles: list[str] | None = None) -> Certificate:
-    """Judge shards until their calls are as many as asked for; return the certificate of all.
+    """Check shards until their calls are as many as asked for; return the certificate of all.
 
     Where the journal cannot be written any more the campaign goes on, and `troubles` says why.
 
     Raises:
         UnknownBackend, UnusableBackend, ValueError, JournalError, CannotWrite: before anything is
-            judged.
+            checked.
         CampaignError: no worker can be had, one has another suite, or the cluster is gone.
     """
     operators_named(plan.order.operators)
@@ -119,7 +119,7 @@ def run(plan: Plan, console: Console, troubles: list[str] | None = None) -> Cert
 
 
 def _judge(crew: _Crew, tally: Tally, journal: Kept, progress: Progress) -> None:
-    """Have shards judged until no more count."""
+    """Have shards checked until no more count."""
     with noted() as heed:  # Dask has finalisers, in which Python would lose an interrupt
         while crew.begin():
             for number, told in crew.ended():
@@ -134,7 +134,7 @@ def _judge(crew: _Crew, tally: Tally, journal: Kept, progress: Progress) -> None
             heed()
 
 
-# -- what was judged before -----------------------------------------------------------------------
+# -- what was checked before -----------------------------------------------------------------------
 
 
 def _seed(plan: Plan, ours: dict[str, Any]) -> int:
@@ -254,7 +254,7 @@ def _survey(client: Client, work: str) -> tuple[dict[str, Any], Certificate]:
     """Return what all shards have in common, and a certificate without outcomes.
 
     Raises:
-        UnknownBackend, UnusableBackend: there is nothing to judge; the message says why.
+        UnknownBackend, UnusableBackend: there is nothing to check; the message says why.
         CampaignError: the workers have another suite than this one, or none.
     """
     future = client.submit(surveyed, work, pure=False)
@@ -290,7 +290,7 @@ class _Crew:
     """The shards that are with the workers of a cluster."""
 
     def __init__(self, client: Client, work: str, common: str, tally: Tally) -> None:
-        """Have none judged yet."""
+        """Have none checked yet."""
         self.client, self.tally = client, tally
         self.workers = len(client.nthreads())
         self._told = work, common
@@ -302,7 +302,7 @@ class _Crew:
         self._alone: int | None = None  # the one that no other is beside
 
     def begin(self) -> bool:
-        """Have as many shards judged as are needed and have room; return whether any is."""
+        """Have as many shards checked as are needed and have room; return whether any is."""
         if self.tally.enough:
             return False
         if self._doubted:
@@ -347,12 +347,12 @@ class _Crew:
                 yield number, told
 
     def _read(self, future: Future[Any], number: int) -> dict[str, Any] | None:
-        """Return what a shard that ended says; None where it is judged once more."""
+        """Return what a shard that ended says; None where it is checked once more."""
         alone, self._alone = number == self._alone, None
         try:
             told: dict[str, Any] = json.loads(future.result())
         except KilledWorker as error:
-            told = {"lost": f"{error.allowed_failures + 1} workers ended while they judged it"}
+            told = {"lost": f"{error.allowed_failures + 1} workers ended while they checked it"}
         except (CancelledError, OSError) as error:
             raise CampaignError(f"the cluster is gone: {one_line(error)}") from error
         except Exception as error:
@@ -360,7 +360,7 @@ class _Crew:
         if "refused" in told:
             holders = self.client.who_has([future]).values()
             where = ", ".join(address for found in holders for address in found)
-            raise CampaignError(f"the worker {where} judges something else: {told['refused']}")
+            raise CampaignError(f"the worker {where} checks something else: {told['refused']}")
         if "lost" in told and not alone:
             self._doubted.append(number)
             return None
@@ -400,7 +400,7 @@ class Progress:
             self._live.stop()
 
     def update(self, shard: Shard, new: list[str]) -> None:
-        """Tell of a shard that was judged, and of what is broken and was not known to be."""
+        """Tell of a shard that was checked, and of what is broken and was not known to be."""
         self.found += new
         if self._live is not None:
             return
@@ -413,8 +413,8 @@ class Progress:
         )
 
     def lost(self, number: int, reason: str) -> None:
-        """Tell of a shard that cannot be judged."""
-        text = f"shard {number} cannot be judged: {reason}"
+        """Tell of a shard that cannot be checked."""
+        text = f"shard {number} cannot be checked: {reason}"
         self.found.append(text)
         if self._live is None:
             self.console.print(text, style="red", soft_wrap=True)

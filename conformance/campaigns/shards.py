@@ -1,8 +1,8 @@
-"""The shards of a campaign: how one is judged, and what all of them come to.
+"""The shards of a campaign: how one is checked, and what all of them come to.
 
 A shard is one ordinary certification from a seed of its own.  A campaign is the shortest row of
-shards, in the order of their numbers, whose judged calls are as many as asked for: so which shards
-count depends on the campaign's seed only, and not on who judges them, how fast, and what happens
+shards, in the order of their numbers, whose checked calls are as many as asked for: so which shards
+count depends on the campaign's seed only, and not on who checks them, how fast, and what happens
 to him.
 """
 
@@ -44,7 +44,7 @@ from gradoracle.conformance.runs.jobs import limit
 from gradoracle.conformance.runs.journal import differences, settled
 from gradoracle.conformance.runs.loading import load
 
-LOST = 3  # shards that cannot be judged, after which a campaign ends
+LOST = 3  # shards that cannot be checked, after which a campaign ends
 BROKEN = ("mismatch", "deviation")
 TOLD = (*BROKEN, *UNJUDGED)  # of a shard, where others may have passed
 # How a check ended in all shards: as in the one of them that comes first here.
@@ -67,7 +67,7 @@ ENTRY = {  # of a journal: a shard, its outcomes without what is as in BLANK
 
 Case: TypeAlias = tuple[str, str]  # the names of a formula and a property
 
-_ALONE = threading.Lock()  # a worker of several threads judges one shard at a time
+_ALONE = threading.Lock()  # a worker of several threads checks one shard at a time
 
 
 class CampaignError(CouldNotRunError):
@@ -95,7 +95,7 @@ class Shard:
 
     @property
     def calls(self) -> int:
-        """How many calls were judged."""
+        """How many calls were checked."""
         return sum(outcome.judged for outcome in self.outcomes)
 
     @classmethod
@@ -156,7 +156,7 @@ class Work:
         """Return the backend, imported in a process of its own.
 
         Raises:
-            UnknownBackend, UnusableBackend, UsageError: it cannot be judged as asked for.
+            UnknownBackend, UnusableBackend, UsageError: it cannot be checked as asked for.
         """
         backend = load(self.name, self.confinement)
         try:
@@ -186,7 +186,7 @@ class Refused(Exception):
 def surveyed(work: str) -> str:
     """Return, as JSON, what all shards must have in common and a certificate without outcomes.
 
-    Or why there is nothing to judge: it is asked of a worker, for that may be another machine.
+    Or why there is nothing to check: it is asked of a worker, for that may be another machine.
     """
     order = Work(**json.loads(work))
     with _ALONE:
@@ -205,7 +205,7 @@ def surveyed(work: str) -> str:
 
 
 def judged(work: str, common: str, number: int, seed: int) -> str:
-    """Return, as JSON, what came of a shard, why it is refused, or why it cannot be judged.
+    """Return, as JSON, what came of a shard, why it is refused, or why it cannot be checked.
 
     `common` is what the shard must have in common with all others; whoever has something else is
     refused.
@@ -343,27 +343,27 @@ class Tally:
         return [f"{case[0]} breaks {case[1]}: {new[case]}" for case in fresh]
 
     def lose(self, number: int, reason: str) -> None:
-        """Remember why a shard cannot be judged; it counts, with no calls."""
+        """Remember why a shard cannot be checked; it counts, with no calls."""
         self.losses += 1
         self._waiting[number] = reason
         self._count()
 
     def knows(self, number: int) -> bool:
-        """Return whether a shard was judged, or cannot be."""
+        """Return whether a shard was checked, or cannot be."""
         return number < len(self._shards) or number in self._waiting
 
     @property
     def enough(self) -> bool:
         """Whether no more shards count.
 
-        There are enough calls, or never will be: shards judge none, or cannot be judged.
+        There are enough calls, or never will be: shards check none, or cannot be checked.
         """
         last = self._shards[-1] if self._shards else None
         barren = last is not None and not last.calls and not last.lost
         return self._calls >= self.asked or barren or self.losses >= LOST
 
     def expects(self, begun: int) -> int:
-        """Return how many calls there will be when the shards that were begun are judged."""
+        """Return how many calls there will be when the shards that were begun are checked."""
         return self.calls + begun * self.calls // max(self.judged, 1)
 
     def _count(self) -> None:
@@ -475,8 +475,8 @@ def contradictions(told: Certificate, shard: JudgedShard, again: Certificate) ->
     calls = sum(outcome.judged for outcome in again.outcomes)
     if now != shard.verdicts:
         lines.append(
-            f"shard {shard.number} (seed {shard.seed}) judged {shard.calls} calls and came to "
-            f"verdicts {shard.verdicts[:12]}; now it judges {calls} and comes to {now[:12]}"
+            f"shard {shard.number} (seed {shard.seed}) checked {shard.calls} calls and came to "
+            f"verdicts {shard.verdicts[:12]}; now it checks {calls} and comes to {now[:12]}"
         )
     merged = {(o.formula, o.property_name): o for o in told.outcomes}
     for outcome in again.outcomes:

@@ -128,7 +128,7 @@ class Examination:
     not_judged: int = 0
     worst: float = 0.0
     drawn: tuple[Geometry, Style, str] | None = None  # what the last call was made of
-    layer: Geometry | None = None  # the last one that was judged
+    layer: Geometry | None = None  # the last one that was checked
     broken: tuple[dict[str, Any], Mismatch] | None = None
     # The first call that failed in each way, and how many calls may follow the first of all.
     failures: dict[tuple[Any, ...], Failure] = field(default_factory=dict)
@@ -145,15 +145,15 @@ class Examination:
     shown: list[Answer] = field(default_factory=list)  # to that call
     hits: int = HITS  # left
     cut: bool = False  # it was stopped, and the call may not be the smallest
-    at_scale: bool = False  # all layers of real networks are judged, not the few small ones
-    layers: list[str] = field(default_factory=list)  # that were judged
+    at_scale: bool = False  # all layers of real networks are checked, not the few small ones
+    layers: list[str] = field(default_factory=list)  # that were checked
     layers_left: int = 0  # that were not
     covered: list[Covered] = field(default_factory=list)  # by covering arrays
     small_property: Property | None = (
         None  # what fails on the small call that shows a layer's fault
     )
     small: dict[str, list[str]] = field(default_factory=dict)  # how small calls fail, if one does
-    nothing: str = ""  # why there is nothing to judge
+    nothing: str = ""  # why there is nothing to check
 
     def dtypes(self) -> tuple[str, ...]:
         """Return the dtypes that all functions of the check are claimed in."""
@@ -163,11 +163,11 @@ class Examination:
         return self.backend.contract.dtypes_of([output_of(f).function for f in asked])
 
     def judged_dtypes(self) -> list[str]:
-        """Return those of them that are judged: of layers, half precision is not."""
+        """Return those of them that are checked: of layers, half precision is not."""
         return [d for d in self.dtypes() if not (self.property.on_layers and d in HALVES)]
 
     def judge(self, geometries: Sequence[Geometry]) -> None:
-        """Judge the calls that drawn geometries stand for.
+        """Check the calls that drawn geometries stand for.
 
         Every dtype of `_dtypes` gets the style that the seed picks and, where the property wants
         more of a geometry, the simplest one before it.
@@ -185,7 +185,7 @@ class Examination:
         return [(geometry, one, d) for d in self._dtypes(geometry.seed) for one in styles]
 
     def judge_corners(self, seed: int) -> None:
-        """Judge the operator's corners, each in one style and every dtype of `_dtypes`."""
+        """Check the operator's corners, each in one style and every dtype of `_dtypes`."""
         simplest = self.operator.styles.of(self.property.kind)[0]
         for at, corner in enumerate(self.property.corners(self.operator)):
             geometry = Geometry("boundary", corner.region, corner.sizes, (seed + at) % 2**32)
@@ -246,7 +246,7 @@ class Examination:
             self._judge_in([(geometry, style, of_class[geometry.seed % len(of_class)])])
 
     def _judge_in(self, drawn: Sequence[Drawn]) -> list[bool]:
-        """Judge calls and return which of them count."""
+        """Check calls and return which of them count."""
         calls = [(of, self.operator.call(of[0].sizes, of[1], of[0].seed, of[2])) for of in drawn]
         count: list[bool] = []
         if self.property.asks is not None:
@@ -324,7 +324,7 @@ class Examination:
         return classes[:2] if self.property.lists else classes
 
     def _dtypes(self, seed: int) -> list[str]:
-        """Return the claimed dtypes that a geometry is judged in.
+        """Return the claimed dtypes that a geometry is checked in.
 
         Half precision comes in turn, one format a geometry, and first what had no call yet: it
         takes the same code, and all formats of all geometries would take twice the time.
@@ -338,7 +338,7 @@ class Examination:
         return [d for d in claimed if d not in halves or d == turn or d not in judged]
 
     def judge_layers(self, seed: int) -> None:
-        """Judge layers of real networks, in whole numbers and in floats and every claimed dtype.
+        """Check layers of real networks, in whole numbers and in floats and every claimed dtype.
 
         Which ones is the operator's and `at_scale`'s; a call is made when its turn comes, since
         many together would take much memory.
@@ -368,10 +368,10 @@ class Examination:
         return judged
 
     def judge_call(self, call: dict[str, Any]) -> bool:
-        """Judge one call and return whether it counts.
+        """Check one call and return whether it counts.
 
         A broken property raises Mismatch, the gravest of what was met, once some more calls have
-        been judged: what is wrong with an empty batch or one dtype must not hide what is wrong
+        been checked: what is wrong with an empty batch or one dtype must not hide what is wrong
         with every other call.
         """
         if self.failures:
@@ -418,7 +418,7 @@ class Examination:
         return found
 
     def _judged(self, call: dict[str, Any]) -> bool:
-        """Judge one call and return whether it counts; what fails it raises Mismatch."""
+        """Check one call and return whether it counts; what fails it raises Mismatch."""
         self.backend.answers.clear()
         try:
             share = self.property.check(self.backend, self.operator, self.formula, call)
@@ -454,7 +454,7 @@ class Examination:
     def _remember(self, call: dict[str, Any]) -> None:
         """Keep a call with numbers, of another geometry and dtype than the last one.
 
-        One half is as good as the other: a geometry is judged in one of them.
+        One half is as good as the other: a geometry is checked in one of them.
         """
         geometry, dtype = self.drawn[0] if self.drawn else self.layer, data_dtype(call).name
         most = 1 if self.property.on_layers else REMEMBERED  # whose arrays may be large
@@ -483,7 +483,7 @@ class Examination:
         return self._judged(call)
 
     def _keeps(self, call: dict[str, Any]) -> bool:
-        """Return whether a call is judged and keeps the property."""
+        """Return whether a call is checked and keeps the property."""
         try:
             return self._judged(call)
         except Mismatch:
@@ -752,7 +752,7 @@ def examine(
     seed: int,
     at_scale: bool = False,
 ) -> Outcome:
-    """Judge `property_` of `formula` on fresh calls and return what came of it.
+    """Check `property_` of `formula` on fresh calls and return what came of it.
 
     The calls depend on `seed`, the formula and the property only: not on the backend, nor on
     what else is run, nor on the order.  From the default number of examples on, the operator's
@@ -840,7 +840,7 @@ def _unasked(exam: Examination) -> tuple[str, str]:
     if not exam.dtypes():
         return UNCLAIMED, "the contract claims it in no dtype"
     if not exam.judged_dtypes():
-        return "not run", "layers are judged in float32 and float64"
+        return "not run", "layers are checked in float32 and float64"
     return "not run", ""
 
 
@@ -873,7 +873,7 @@ def _is_tiny(call: Call) -> bool:
 
 
 def _judge_drawn(exam: Examination) -> None:
-    """Judge what Hypothesis draws, and then the operator's corners."""
+    """Check what Hypothesis draws, and then the operator's corners."""
     count = exam.property.examples(exam.operator, exam.examples)
     count = max(FEWEST, count - len(textbook(exam.operator)))  # which are checked beside them
     for attempt in range(ATTEMPTS):
@@ -925,7 +925,7 @@ def _fill(outcome: Outcome, exam: Examination, *, unsteady: bool) -> None:
     elif silent := [d for d in exam.judged_dtypes() if d not in outcome.calls]:
         outcome.status = "no call"
         outcome.reason = (
-            f"no call was judged in {', '.join(silent)}: {exam.declined} declined, "
+            f"no call was checked in {', '.join(silent)}: {exam.declined} declined, "
             f"{exam.not_judged} not applicable"
         )
     else:

@@ -1,6 +1,6 @@
 """What Hypothesis draws: a few bytes a geometry, spread to a row of `conformance.drawing.choices`.
 
-Its engine takes bytes one by one, and what it does beside drawing takes as long as judging a small
+Its engine takes bytes one by one, and what it does beside drawing takes as long as checking a small
 call: so few bytes are drawn, and several geometries at a time.
 """
 

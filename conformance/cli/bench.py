@@ -35,7 +35,7 @@ def bench(
         int, typer.Option(min=1, help="Time everything in so many: where memory lies matters.")
     ] = 3,
     suite: Annotated[
-        bool, typer.Option("--suite", help="Time the suite itself, judging this backend.")
+        bool, typer.Option("--suite", help="Time the suite itself, checking this backend.")
     ] = False,
     save: Annotated[
         bool, typer.Option("--save", help="Keep the run, in the folder below.")
@@ -52,7 +52,7 @@ def bench(
     picture: Picture = None,
     storage: Storage = Path(".gradoracle/benchmarks"),
 ) -> None:
-    """Time a backend on layers of real networks, in turns with PyTorch, and judge the answers.
+    """Time a backend on layers of real networks, in turns with PyTorch, and check the answers.
 
     With `--beside` it is another backend's turn: one of yours, or PyTorch on tensors whose channels
     lie together, gradoracle.implementations.torch_reference.channels_last.

@@ -43,13 +43,13 @@ def campaign(
     ],
     *,
     calls: Annotated[
-        int, typer.Option("--calls", min=1, metavar="N", help="How many to judge, at least.")
+        int, typer.Option("--calls", min=1, metavar="N", help="How many to check, at least.")
     ],
     jobs: Annotated[
         int | None, typer.Option("--jobs", "-j", min=1, help="Workers here; default: one a core.")
     ] = None,
     scheduler: Annotated[
-        str, typer.Option(metavar="ADDRESS", help="Of a Dask scheduler whose workers are to judge.")
+        str, typer.Option(metavar="ADDRESS", help="Of a Dask scheduler whose workers are to check.")
     ] = "",
     operators: Operators = [],  # noqa: B006 - Typer reads it only
     operators_from: OperatorsFrom = [],  # noqa: B006
@@ -73,16 +73,16 @@ def campaign(
     import_timeout: ImportTimeout = 60.0,
     memory: Memory = 8.0,
     at_scale: Annotated[
-        bool, typer.Option("--at-scale", help="Judge all layers of real networks in every shard.")
+        bool, typer.Option("--at-scale", help="Check all layers of real networks in every shard.")
     ] = False,
     verbose: Verbose = False,
 ) -> None:
-    """Certify a backend from seed to seed, on many workers, until N calls are judged.
+    """Certify a backend from seed to seed, on many workers, until N calls are checked.
 
     Every shard is a certification from a seed of its own. One certificate sums
     them up, with the smallest counterexample of every broken check. Which
     shards count depends on the seed and N only. A worker that is lost costs
-    the shard that it was judging, which another one repeats.
+    the shard that it was checking, which another one repeats.
 
     For example, a million calls on all cores, and further where that ended:
 
@@ -97,7 +97,7 @@ def campaign(
     gradoracle campaign im2col --calls 1000000 --scheduler tcp://HOST:8786
 
     Exit code 0: certified; 1: a mismatch; 2: usage, or a journal that cannot be
-    resumed; 3: could not run, a shard could not be judged, or a file could not be
+    resumed; 3: could not run, a shard could not be checked, or a file could not be
     written.
     """
     del operators_from  # its callback has read it
@@ -143,7 +143,7 @@ def _campaigned(
     plan = campaigns.Plan(order, calls, scheduler, journal)
     return told(
         lambda: campaigns.run(plan, console, troubles),
-        f"{plan.journal} has what was judged: --resume goes on",
+        f"{plan.journal} has what was checked: --resume goes on",
     )
 
 

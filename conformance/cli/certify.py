@@ -51,7 +51,7 @@ def certify(
         bool, typer.Option(help="Go on with the run that was interrupted in this folder.")
     ] = False,
     in_process: Annotated[
-        bool, typer.Option(help="Judge in this process, to debug; a crash ends the run.")
+        bool, typer.Option(help="Check in this process, to debug; a crash ends the run.")
     ] = False,
     forbid: Forbid = [],  # noqa: B006
     call_timeout: CallTimeout = 10.0,
@@ -61,14 +61,14 @@ def certify(
         bool,
         typer.Option(
             "--at-scale",
-            help="Judge all layers of LeNet, VGG-16, ResNet-50, MobileNet, U-Net and FCN-8s, in "
+            help="Check all layers of LeNet, VGG-16, ResNet-50, MobileNet, U-Net and FCN-8s, in "
             "batches of 1 and up to 32; without, the few small ones. A slow backend needs a longer "
             "--call-timeout.",
         ),
     ] = False,
     verbose: Verbose = False,
 ) -> None:
-    """Judge backends: every function they have, on drawn shapes, in a process of their own.
+    """Check backends: every function they have, on drawn shapes, in a process of their own.
 
     Exit code 0: certified, or but for the known deviations that its contract lists, all printed;
     1: a mismatch, or a listed deviation that holds; 2: usage, or a journal that cannot be resumed;

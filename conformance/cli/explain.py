@@ -22,7 +22,7 @@ def explain(
     *,
     operators_from: OperatorsFrom = [],  # noqa: B006 - Typer reads it only
 ) -> None:
-    """Show a formula: equation, loops, how it is judged, errata, and how it is misunderstood."""
+    """Show a formula: equation, loops, how it is checked, errata, and how it is misunderstood."""
     del operators_from  # its callback has read it
     from rich.console import Console  # noqa: PLC0415 - --help stays quick
 

@@ -14,7 +14,7 @@ def certified(order: Any, console: Any, troubles: list[str] | None = None) -> An
     """Return the certificate of an order; what keeps it from being run is an exit code."""
     from gradoracle.conformance.runs import command  # noqa: PLC0415 - --help stays quick
 
-    goes_on = f"{order.journal} has what was judged: --resume goes on"
+    goes_on = f"{order.journal} has what was checked: --resume goes on"
     return told(
         lambda: command.certify(order, console, troubles),
         goes_on if order.keeps else "nothing is kept",

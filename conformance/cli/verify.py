@@ -135,10 +135,10 @@ def _replayed_shards(told: Any, which: str, jobs: int, console: Any) -> Any:
 
     judged = {str(one.number): one for one in told.campaign.shards if not one.lost}
     if not judged:
-        typer.echo("none of its shards was judged: there is nothing to replay", err=True)
+        typer.echo("none of its shards was checked: there is nothing to replay", err=True)
         raise typer.Exit(command.COULD_NOT)
     if which not in ("", "all", *judged):
-        raise typer.BadParameter(f"no shard {which!r} was judged; pick from {', '.join(judged)}")
+        raise typer.BadParameter(f"no shard {which!r} was checked; pick from {', '.join(judged)}")
     found, replayed = verification.Differences(), []
     for number in judged if which == "all" else [which or secrets.choice([*judged])]:
         one = judged[number]

@@ -185,7 +185,7 @@ def _fractions(random: Random, shapes: Shapes, limits: Format, large: str) -> Ar
     return arrays
 
 
-# -- floats, which are judged by the rounding bound -----------------------------------------------
+# -- floats, which are checked by the rounding bound -----------------------------------------------
 
 
 def normal(random: Random, shapes: Shapes, limits: Format) -> Arrays:

@@ -2,7 +2,7 @@
 
     python -m gradoracle.conformance.examples.lenet --backend im2col
 
-The backend's functions are judged first; then the same chain that `network_backward` judges learns
+The backend's functions are checked first; then the same chain that `network_backward` checks learns
 to read digits from 8x8 pixels.  Needs scikit-learn: pip install 'gradoracle[examples]'.
 """
 
@@ -125,7 +125,7 @@ def main(
     learning_rate: Annotated[float, typer.Option(help="eta of the step")] = 1.0,
     examples: Annotated[int, typer.Option(min=1, help="of every check before training")] = 25,
 ) -> None:
-    """Judge a backend's functions, then train a small LeNet on handwritten digits with them."""
+    """Check a backend's functions, then train a small LeNet on handwritten digits with them."""
     console = Console(highlight=False)
     try:
         judged, (learned, tested) = load(backend), load_digits()
@@ -138,7 +138,7 @@ def main(
         raise typer.Exit(1)
     calls = sum(outcome.judged for outcome in certificate.outcomes)
     but = f" but for {certificate.why_not}" if certificate.deviations else ""
-    console.print(f"{backend}: {', '.join(OPERATORS)} judged right on {calls} calls{but}")
+    console.print(f"{backend}: {', '.join(OPERATORS)} found right on {calls} calls{but}")
     with one_thread():
         epochs_ = train(judged, learned, tested, epochs=epochs, learning_rate=learning_rate)
         for number, epoch in enumerate(epochs_, 1):

@@ -62,7 +62,7 @@ class Workload(NamedTuple):
 
     name: str
     sizes: Mapping[str, int]
-    always: bool = False  # judged in every run, however large
+    always: bool = False  # checked in every run, however large
 
 
 def past_limits(
@@ -101,7 +101,7 @@ def of_size_one(sizes: Mapping[str, int], *names: str) -> tuple[Corner, ...]:
 
 @dataclass(frozen=True)
 class Styles:
-    """The numbers an operator is judged on."""
+    """The numbers an operator is checked on."""
 
     exact: tuple[Style, ...] = EXACT  # nothing rounds
     floats: tuple[Style, ...] = FLOATS
@@ -159,11 +159,13 @@ class Operator:
     # 0: linear wherever the styles for slopes go.
     curvature: Callable[[Call], float] = _straight
     share: float = 1.0  # of the profile's examples: simple operators need fewer
-    layers: tuple[Workload, ...] = ()  # of real networks, judged by what judges at scale
+    layers: tuple[Workload, ...] = ()  # of real networks, checked by what checks at scale
     covers: tuple[Cover, ...] = ()  # combinations of options that every certification meets
     # Layers of real networks with one option changed, which every certification meets.
     variants: Callable[[], Sequence[Variant]] = tuple
-    corners: tuple[Corner, ...] = ()  # judged once by what judges the numbers, beside what is drawn
+    corners: tuple[
+        Corner, ...
+    ] = ()  # checked once by what checks the numbers, beside what is drawn
     # Likewise by what lays arrays otherwise: axes of size 1 have any stride, and are mistaken.
     ones: tuple[Corner, ...] = ()
 

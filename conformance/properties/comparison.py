@@ -37,7 +37,7 @@ class Verdict(NamedTuple):
 
 
 def truth_of(backend: Backend, formula: Formula, call: Call) -> Truth:
-    """Return the truth by which the backend is judged, as its contract has it."""
+    """Return the truth by which the backend is checked, as its contract has it."""
     return truth(
         formula,
         call,
@@ -47,7 +47,7 @@ def truth_of(backend: Backend, formula: Formula, call: Call) -> Truth:
 
 
 def verdict(backend: Backend, formula: Formula, call: Call, got: Array) -> Verdict:
-    """Judge an answer that has the right shape and dtype, element by element.
+    """Check an answer that has the right shape and dtype, element by element.
 
     Unless the contract says that subnormal numbers are kept, what is right where all of them are
     taken for 0, in the call or in the answer, is right: each element may have it one way or the

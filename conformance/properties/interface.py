@@ -186,7 +186,7 @@ def ignores_memory_layout(
     for layouts in ways:
         try:
             _require_the_same(backend, operator, formula, call, plain, layouts)
-        except Declined as one:  # the others are judged all the same
+        except Declined as one:  # the others are checked all the same
             declined.append(one)
     for name, at in _data(formula, call):
         for layout, axes in expansions(call[name].shape):

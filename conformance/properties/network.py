@@ -140,7 +140,7 @@ class _Chain:
 def _judge_step(
     backend: Backend, chain: _Chain, call: Call, name: str, gradient: Array, bounded: Bounded
 ) -> None:
-    """Judge one parameter after a step with the backend's own gradient."""
+    """Check one parameter after a step with the backend's own gradient."""
     given = {"parameter": call[name], "learning_rate": call["learning_rate"]}
     moved = backend.ask(oracle.sgd_step, {**given, "gradient": gradient})
     want = chain.propagation.ask(oracle.sgd_step, {**given, "gradient": bounded})

@@ -45,7 +45,7 @@ class Property:
     needs_forward: bool  # the backend's own forward pass is asked
     needs: Callable[[Operator], tuple[Formula, ...]]  # and these
     asks: How | None  # what it begins with, where that is the formula on the very call
-    at_corners: bool  # what the operator lists is judged beside what is drawn
+    at_corners: bool  # what the operator lists is checked beside what is drawn
     at_ones: bool  # likewise where it lists axes of size 1
     claim: tuple[str, ...]  # a policy and the rules under which it is asked for; none: always
     on_layers: bool  # of real networks, instead of on calls that are drawn
@@ -77,7 +77,7 @@ class Property:
         return tuple(f for f in all_ if self.where(operator, f) and (single or is_function(f)))
 
     def corners(self, operator: Operator) -> tuple[Corner, ...]:
-        """Return the corners of `operator` that are judged: on exact data, if it has any."""
+        """Return the corners of `operator` that are checked: on exact data, if it has any."""
         if self.at_ones:
             return operator.ones
         return operator.corners if self._has_corners(operator) else ()
@@ -103,7 +103,7 @@ class Property:
         return () if one_array or not self._has_corners(operator) else operator.variants()
 
     def _has_corners(self, operator: Operator) -> bool:
-        """Return whether this is what judges the operator's numbers: exactly, if it can be."""
+        """Return whether this is what checks the operator's numbers: exactly, if it can be."""
         return self.at_corners and (self.kind == "exact" or not operator.styles.exact)
 
     def examples(self, operator: Operator, profile: int) -> int:

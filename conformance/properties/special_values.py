@@ -29,7 +29,7 @@ from gradoracle.oracle.shapes import Array
 
 
 def _spreads(operator: Operator, formula: Formula) -> bool:
-    """Return whether NaN goes through sums; what is only picked is judged with NaN by others."""
+    """Return whether NaN goes through sums; what is only picked is checked with NaN by others."""
     return formula in operator.gradients or not isinstance(algebra(formula), Selection)
 
 

@@ -35,20 +35,20 @@ def check(
     progress: Callable[[Outcome], None] | None = None,
     confinement: Confinement | None = None,
 ) -> Certificate:
-    """Judge a backend and return its certificate.
+    """Check a backend and return its certificate.
 
     `backend` is a registered name, an import path, a module or any object that has the
     protocol's functions.  A name or a path is imported in a process of its own, within the limits
-    of `confinement` (default: the suite's own); a module or an object is judged in this process.
+    of `confinement` (default: the suite's own); a module or an object is checked in this process.
 
     `operators` are names such as "conv2d" (default: all), `examples` the geometries drawn per
     property (default: 300), `seed` repeats a run (default: fresh, and in the certificate).
     `progress` is called with every outcome as it falls.  With `stop_at_first_mismatch` every check
     takes a short look first, since most wrong kernels are wrong nearly everywhere.  `at_scale`
-    judges all layers of real networks, in large batches too, and not the few small ones only.
+    checks all layers of real networks, in large batches too, and not the few small ones only.
 
     Raises:
-        UnknownBackend, UnusableBackend: there is nothing to judge; the message says why.
+        UnknownBackend, UnusableBackend: there is nothing to check; the message says why.
         TypeError: an argument of another kind, such as a dict of functions for a backend.
         UsageError: a ValueError; an operator that does not exist, or fewer than 1 example.
     """

@@ -2,7 +2,7 @@
 
 So it imports nothing and adds nothing, unless the command line names the suite: then the options
 (`--backend`, `--seed`, `--certificate`) and hooks of `conformance.pytest_plugin.hooks` come in.
-Where it names `conformance/benchmarks`, nothing is judged: those of `conformance.benchmarks.hooks`
+Where it names `conformance/benchmarks`, nothing is checked: those of `conformance.benchmarks.hooks`
 time.
 """
 
@@ -29,7 +29,7 @@ def activate(pluginmanager: pytest.PytestPluginManager) -> None:
 
 
 def activate_benchmarks(pluginmanager: pytest.PytestPluginManager) -> None:
-    """Register what times instead of judging, once."""
+    """Register what times instead of checking, once."""
     if pluginmanager.has_plugin(BENCHMARKS):
         return
     from gradoracle.conformance.benchmarks import hooks  # noqa: PLC0415 - only sessions that time pay

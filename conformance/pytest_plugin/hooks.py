@@ -58,7 +58,7 @@ class Run:
         self.file: Path | None = config.getoption("gradoracle_certificate")
         self.backends: list[Backend] = []
         self.unusable: list[str] = []
-        self.before: dict[Check, Outcome] = {}  # what an interrupted run had judged
+        self.before: dict[Check, Outcome] = {}  # what an interrupted run had checked
         self.outcomes: list[Outcome] = []
         self.kept: list[str] = []  # the journals that an interrupted run leaves
         self.silent: list[str] = []  # checks that ended without an outcome
@@ -71,7 +71,7 @@ class Run:
                 if names:
                     raise pytest.UsageError(str(error)) from None
                 self.unusable.append(str(error))
-        # A worker of xdist has no journals: what it judges is reported to the session.
+        # A worker of xdist has no journals: what it checks is reported to the session.
         self.journals = None if inherited else self._journals(confinement)
         given, before = _seed(config), [Outcome(**o) for o in inherited.get("before", ())]
         if self.journals is not None and config.getoption(_dest("resume")):
@@ -240,17 +240,17 @@ def pytest_addoption(parser: pytest.Parser) -> None:
         "resume": {
             "action": "store_true",
             "help": "go on with the run of these backends that was interrupted in this folder, "
-            "from .gradoracle/NAME.journal: same seed, and what it judged is not judged again",
+            "from .gradoracle/NAME.journal: same seed, and what it checked is not checked again",
         },
         "at-scale": {
             "action": "store_true",
-            "help": "judge all layers of LeNet, VGG-16, ResNet-50, MobileNet, U-Net and FCN-8s, "
+            "help": "check all layers of LeNet, VGG-16, ResNet-50, MobileNet, U-Net and FCN-8s, "
             "one image and up to 32 (default: the few small ones); a slow backend needs a longer "
             "--call-timeout",
         },
         "in-process": {
             "action": "store_true",
-            "help": "judge in pytest's own process, to debug a backend: one that crashes or hangs "
+            "help": "check in pytest's own process, to debug a backend: one that crashes or hangs "
             "takes the run with it",
         },
         "forbid": {
@@ -297,12 +297,12 @@ def pytest_ignore_collect(collection_path: Path, config: pytest.Config) -> bool 
 
 
 def pytest_configure(config: pytest.Config) -> None:
-    """Load what is to be judged, so that a wrong name is told before anything runs."""
+    """Load what is to be checked, so that a wrong name is told before anything runs."""
     folder = str(config.invocation_params.dir)
     if folder not in sys.path:
         sys.path.insert(0, folder)  # as `python -m pytest` does: a backend may lie right here
     if config.pluginmanager.has_plugin(BENCHMARKS):
-        return  # nothing is judged
+        return  # nothing is checked
     run = config.stash[RUN] = Run(config)
     config.pluginmanager.register(run, "gradoracle-run")
     if hasattr(config, "workerinput"):
@@ -318,7 +318,7 @@ def pytest_configure(config: pytest.Config) -> None:
 
 @pytest.hookimpl(optionalhook=True)
 def pytest_configure_node(node: Any) -> None:
-    """Give every xdist worker the session's seed, and what was judged before it."""
+    """Give every xdist worker the session's seed, and what was checked before it."""
     run = node.config.stash.get(RUN, None)
     if run is None:
         return
@@ -329,7 +329,7 @@ def pytest_configure_node(node: Any) -> None:
 
 @pytest.hookimpl(optionalhook=True)
 def pytest_testnodedown(node: Any) -> None:
-    """Keep what the backends did where an xdist worker judged them."""
+    """Keep what the backends did where an xdist worker checked them."""
     run = node.config.stash.get(RUN, None)
     told = json.loads(getattr(node, "workeroutput", {}).get(PROPERTY, "{}"))
     for backend in run.backends if run is not None else ():
@@ -338,7 +338,7 @@ def pytest_testnodedown(node: Any) -> None:
 
 
 def pytest_report_header(config: pytest.Config) -> list[str]:
-    """Say what is judged, how hard, and with which seed."""
+    """Say what is checked, how hard, and with which seed."""
     run = config.stash.get(RUN, None)
     if run is None:
         return []
@@ -434,7 +434,7 @@ def pytest_terminal_summary(terminalreporter: Any, config: pytest.Config) -> Non
 
 def _tell_kept(run: Run, terminalreporter: Any) -> None:
     if run.kept and terminalreporter is not None:
-        told = f"{', '.join(run.kept)} has what was judged: --resume goes on"
+        told = f"{', '.join(run.kept)} has what was checked: --resume goes on"
         terminalreporter.write_line(told, yellow=True)
 
 

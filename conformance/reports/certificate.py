@@ -50,7 +50,7 @@ class Outcome:
     drawn: str = ""  # the call that a known deviation showed on; nobody made it small
     # The smallest call met on which a known deviation showed, for the entry to record.
     recorded: dict[str, Any] | None = None
-    calls: dict[str, dict[str, int]] = field(default_factory=dict)  # dtype -> stratum -> judged
+    calls: dict[str, dict[str, int]] = field(default_factory=dict)  # dtype -> stratum -> checked
     declined: int = 0
     # Calls that were declined and answered, by formula and class of options, of what was declined.
     declined_of: dict[str, dict[str, list[int]]] = field(default_factory=dict)
@@ -59,7 +59,7 @@ class Outcome:
     worst_error_over_bound: float = 0.0
     seconds: float = 0.0
     changed: dict[str, str] = field(default_factory=dict)  # of its process, beside answering
-    layers: list[str] = field(default_factory=list)  # of real networks, that were judged
+    layers: list[str] = field(default_factory=list)  # of real networks, that were checked
     layers_left: int = 0  # that were not
     # Combinations of option classes that were met, as `drawing.coverage.Covered` has them.
     covered: list[dict[str, Any]] = field(default_factory=list)
@@ -73,7 +73,7 @@ class Outcome:
 
     @property
     def judged(self) -> int:
-        """How many calls were judged."""
+        """How many calls were checked."""
         return sum(count for strata in self.calls.values() for count in strata.values())
 
     @property
@@ -113,8 +113,8 @@ class JudgedShard:
     number: int
     seed: int
     calls: int
-    verdicts: str  # SHA-256 of them; empty where it could not be judged
-    lost: str = ""  # why it could not be judged
+    verdicts: str  # SHA-256 of them; empty where it could not be checked
+    lost: str = ""  # why it could not be checked
     counted: bool = True  # else it is beyond the calls asked for, and told for what it found
 
 
@@ -145,12 +145,12 @@ class Campaign:
 
     @property
     def lost(self) -> list[JudgedShard]:
-        """The shards that could not be judged."""
+        """The shards that could not be checked."""
         return [one for one in self.shards if one.lost]
 
     @property
     def calls(self) -> int:
-        """How many calls the shards that count have judged."""
+        """How many calls the shards that count have checked."""
         return sum(one.calls for one in self.counted)
 
     @property
@@ -161,13 +161,13 @@ class Campaign:
 
     @property
     def unjudged(self) -> str:
-        """Return which shards could not be judged, and why the first could not, or ""."""
+        """Return which shards could not be checked, and why the first could not, or ""."""
         lost = self.lost
         if not lost:
             return ""
         numbers = listed([str(one.number) for one in lost])
         which = f"shard {numbers}" if len(lost) == 1 else f"shards {numbers}"
-        return f"{which} of the campaign could not be judged: {lost[0].lost}"
+        return f"{which} of the campaign could not be checked: {lost[0].lost}"
 
     @property
     def short(self) -> str:
@@ -207,7 +207,7 @@ class Certificate:
     confinement: dict[str, Any] = field(default_factory=dict)  # how it was kept, and what it did
     files: dict[str, str] = field(default_factory=dict)  # SHA-256 of the backend's code
     suite: str = ""  # SHA-256 of the suite's code
-    at_scale: bool = False  # all layers of real networks were to be judged
+    at_scale: bool = False  # all layers of real networks were to be checked
     stale: list[str] = field(
         default_factory=list
     )  # listed deviations that are none, a sentence each
@@ -284,9 +284,9 @@ class Certificate:
         if unsure:
             return unsure
         if self.deviations and not any(o.status == "passed" for o in claimed):
-            return "nothing holds: all that was judged is listed as known deviations"
+            return "nothing holds: all that was checked is listed as known deviations"
         short = self.campaign.short if self.campaign is not None else ""
-        return f"{short} were judged" if short else ""
+        return f"{short} were checked" if short else ""
 
     @property
     def whole(self) -> bool:
@@ -304,7 +304,7 @@ class Certificate:
 
     @property
     def level(self) -> str:
-        """Return what was judged of the protocol, whatever came of it."""
+        """Return what was checked of the protocol, whatever came of it."""
         judged = {o.formula for o in self.outcomes if o.judged}
         found = {dtype for o in self.outcomes for dtype in o.calls}
         dtypes = [dtype for dtype in FORMATS if dtype in found]

@@ -56,7 +56,7 @@ def _deviations(c: Certificate) -> Iterable[str]:
 
 
 def _table(outcomes: Sequence[Outcome]) -> Iterable[str]:
-    """Yield the calls judged, a row per formula and a numbered column per property."""
+    """Yield the calls checked, a row per formula and a numbered column per property."""
     properties = list(dict.fromkeys(o.property_name for o in outcomes))
     cells = {(o.formula, o.property_name): _cell(o) for o in outcomes}
     formulas = list(dict.fromkeys(o.formula for o in outcomes))
@@ -66,7 +66,7 @@ def _table(outcomes: Sequence[Outcome]) -> Iterable[str]:
         for number, p in enumerate(properties, 1)
     ]
     yield ""
-    yield "  calls judged".ljust(name + 4) + "  ".join(
+    yield "  calls checked".ljust(name + 4) + "  ".join(
         f"{number:>{width}}" for number, width in enumerate(columns, 1)
     )
     for formula in formulas:
@@ -196,7 +196,7 @@ def _campaign(campaign: Campaign | None) -> Iterable[str]:
         )
         yield from _wrapped(f"{status} of {formula}, of {count} shards: {told}")
     for shard in campaign.lost:
-        yield from _wrapped(f"shard {shard.number} could not be judged: {shard.lost}")
+        yield from _wrapped(f"shard {shard.number} could not be checked: {shard.lost}")
     beyond = [str(one.number) for one in campaign.shards if not (one.counted or one.lost)]
     if beyond:
         yield from _wrapped(
@@ -239,7 +239,7 @@ def _coverage(c: Certificate) -> Iterable[str]:
 
 
 def _scale(c: Certificate) -> Iterable[str]:
-    """Yield which layers of real networks were judged, and that the others were not."""
+    """Yield which layers of real networks were checked, and that the others were not."""
     told: dict[tuple[str, ...], list[Outcome]] = {}
     for one in c.outcomes:
         if one.layers:
@@ -247,12 +247,12 @@ def _scale(c: Certificate) -> Iterable[str]:
     for layers, outcomes in told.items():
         shown = f"{len(layers)} layers" if len(layers) > FEW else "; ".join(layers)
         names = ", ".join(one.formula for one in outcomes)
-        yield from _wrapped(f"judged at scale, {names}: {shown}")
+        yield from _wrapped(f"checked at scale, {names}: {shown}")
     left = {one.formula: one.layers_left for one in c.outcomes if one.layers_left}
     if left:
-        all_ = "" if c.at_scale else "; --at-scale judges them"
+        all_ = "" if c.at_scale else "; --at-scale checks them"
         counts = ", ".join(f"{count} of {name}" for name, count in left.items())
-        yield from _wrapped(f"not judged at scale: layers {counts}{all_}")
+        yield from _wrapped(f"not checked at scale: layers {counts}{all_}")
 
 
 def _kept(c: Certificate) -> Iterable[str]:
@@ -260,7 +260,7 @@ def _kept(c: Certificate) -> Iterable[str]:
     kept = c.confinement
     if not kept:
         return
-    yield f"  judged in {kept['process']}"
+    yield f"  checked in {kept['process']}"
     for what, function in {n: f for o in c.outcomes for n, f in o.changed.items()}.items():
         yield f"  it changed {what} of its process ({function})"
     for act, subjects in kept.get("acts", {}).items():

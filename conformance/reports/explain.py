@@ -152,7 +152,7 @@ CHAINED = """Running error bound: every answer may be off by its own bound, and 
 
 
 def judged(formula: Formula) -> list[str]:
-    """Return in words what the formula is made of and how an answer is judged."""
+    """Return in words what the formula is made of and how an answer is checked."""
     kind = algebra(formula)
     if isinstance(kind, Multilinear):
         plus = (
@@ -363,7 +363,7 @@ def show(console: Console, topic: Topic) -> None:
     page.section("meaning", [summary(formula), remarks(formula), raises(formula)])
     page.heading("loops")
     page.code("\n\n".join(loops(formula)))
-    page.section("how it is judged", judged(formula))
+    page.section("how it is checked", judged(formula))
     page.pairs("other forms", [(form.name, form.source) for form in FORMS.get(formula, ())])
     _errata(page, formula)
     page.bullets("what may be misunderstood", misconceptions(formula))

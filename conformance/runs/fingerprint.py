@@ -1,4 +1,4 @@
-"""What exactly was judged, and by what: hashes of the backend's files and of the suite's.
+"""What exactly was checked, and by what: hashes of the backend's files and of the suite's.
 
 Nothing is imported to find the files.  Paths are relative to where the package lies, so they tell
 no folder and no user.

@@ -75,7 +75,7 @@ def _spread(
                 try:
                     told = json.loads(line.recv())
                 except EOFError:
-                    raise JobEnded("a judging process ended in the middle of a check") from None
+                    raise JobEnded("a checking process ended in the middle of a check") from None
                 outcome = Outcome(**told["outcome"])
                 did_before(backend, told["acts"])
                 if ahead:
@@ -103,7 +103,7 @@ def did_before(backend: Backend, told: list[list[str]]) -> None:
 
 
 def limit(backend: Backend, dtypes: Sequence[str] | None) -> None:
-    """Have only some of a backend's dtypes judged.
+    """Have only some of a backend's dtypes checked.
 
     Raises:
         UsageError: one that it does not claim.
@@ -126,7 +126,7 @@ def _serve(
     line: Any, name: str, confinement: Confinement, stops: str, examples: int, seed: int,
     dtypes: Sequence[str] | None, at_scale: bool,  # noqa: FBT001 - of the call above
 ) -> None:  # fmt: skip
-    """Judge what comes until None does; end at once where the run that asked is gone."""
+    """Check what comes until None does; end at once where the run that asked is gone."""
     parent = mp.parent_process()
     assert parent is not None  # noqa: S101 - for the type checker
     threading.Thread(target=_end_with, args=(parent.sentinel,), daemon=True).start()

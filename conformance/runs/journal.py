@@ -1,6 +1,6 @@
 """Every verdict on disk as it falls, so that a run that is killed loses none and can go on.
 
-The first line says what is judged, by what, how hard and from which seed; every other is an
+The first line says what is checked, by what, how hard and from which seed; every other is an
 outcome.  A line is written at once; what a kill cuts short is left out when it is read.
 
 Every line begins with the SHA-256 of the line before it and of its own text.  A line that was

@@ -21,7 +21,7 @@ SHOWN = 3  # of what was found broken last
 
 
 class Progress:
-    """Checks done, calls judged and mismatches found, operator by operator."""
+    """Checks done, calls checked and mismatches found, operator by operator."""
 
     def __init__(self, console: Console, total: Sequence[tuple[str, str]]) -> None:
         """Show on `console`; `total` are the operator and formula of every check to come."""

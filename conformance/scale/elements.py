@@ -1,4 +1,4 @@
-"""Some elements of a layer's answer on floats, each judged by itself within its rounding bound."""
+"""Some elements of a layer's answer on floats, each checked by itself within its rounding bound."""
 
 from __future__ import annotations
 

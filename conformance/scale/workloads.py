@@ -1,4 +1,4 @@
-"""Which layers are judged: few in every run, all of them where that is asked for."""
+"""Which layers are checked: few in every run, all of them where that is asked for."""
 
 from __future__ import annotations
 
@@ -41,9 +41,9 @@ def batches(operator: Operator) -> Iterator[Batch]:
 
 
 def chosen(operator: Operator, *, at_scale: bool) -> tuple[list[Batch], int]:
-    """Return the layers that a run judges, and how many it leaves out.
+    """Return the layers that a run checks, and how many it leaves out.
 
-    Without `at_scale` they are those of at most SMALL products and those that are always judged.
+    Without `at_scale` they are those of at most SMALL products and those that are always checked.
     """
     all_ = [*batches(operator)]
     some = [one for one in all_ if at_scale or one.always or products(operator, one.sizes) <= SMALL]
@@ -58,7 +58,7 @@ def products(operator: Operator, sizes: Mapping[str, int]) -> int:
 
 
 def is_small(operator: Operator, sizes: Mapping[str, int], arguments: Arguments) -> bool:
-    """Return whether the oracle judges a call in no time, and a report can print it."""
+    """Return whether the oracle checks a call in no time, and a report can print it."""
     return products(operator, sizes) <= 2**20 and elements(arguments) <= SHOWN
 
 

@@ -22,7 +22,7 @@ What a launch can speak of:
                                   a number of that type; without, integers are int, others double
     workspace                     what `// gradoracle: conv2d: workspace = T[N * C * OH * OW]` says
 
-A kernel whose name has {T} in it, as in my_relu<{T}>, is judged in float32 and float64; any other
+A kernel whose name has {T} in it, as in my_relu<{T}>, is checked in float32 and float64; any other
 in float32, or in what `// gradoracle: dtypes = float64` says.  `// gradoracle: accumulators =
 float32: float64` claims sums in float64, `// gradoracle: algorithms = conv2d: winograd2` how they
 are made.

@@ -1,7 +1,7 @@
 """A file of CUDA C++ and what it includes of its neighbours, as one text.
 
 Compilers of CUDA remember what they compiled by its text; what a header beside it says must be in
-that text, or a changed header would be judged as it was.
+that text, or a changed header would be checked as it was.
 """
 
 import re

@@ -73,7 +73,7 @@ def _ours() -> str:
 
 @cache
 def runtime(mode: str) -> Path:
-    """Return the library that schedules, and in mode `check` judges, the threads of a block."""
+    """Return the library that schedules, and in mode `check` checks, the threads of a block."""
     text = "".join(f'#include "{HERE / name}"\n' for name in RUNTIME[mode])
     return _library(f"runtime-{mode}", text, RUNTIME_FLAGS[mode], ())
 

@@ -33,7 +33,9 @@ from gradoracle.oracle.shapes import Array, Shape
 Integers: TypeAlias = Array  # whole numbers: float64 while they stay below 2**53, else objects
 
 EXACT = 2**53  # float64 holds every integer up to here
-NARROW = 30  # bits of a significand: float64 computes what is judged as such to 2**-23 of its bound
+NARROW = (
+    30  # bits of a significand: float64 computes what is checked as such to 2**-23 of its bound
+)
 NEAR = 2.0**-20  # to 1: there integers decide, not float64
 LARGE, LARGE_COMPILED = 200_000, 4_000  # terms from which limbs beat Python's integers
 
@@ -447,7 +449,7 @@ class MultilinearTruth:
 def _count_terms(
     formula: Formula, shapes: tuple[tuple[str, Shape], ...], options: tuple[tuple[str, Any], ...]
 ) -> Array:
-    """Return the number of terms of every element; one geometry is judged with many numbers."""
+    """Return the number of terms of every element; one geometry is checked with many numbers."""
     call = dict(options)
     truth = MultilinearTruth(formula, {**call, **{n: np.ones(shape) for n, shape in shapes}})
     terms = truth._count({name: np.ones(shape) for name, shape in shapes})  # noqa: SLF001

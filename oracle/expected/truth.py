@@ -3,7 +3,7 @@
 One kind per algebra of `oracle.declaration`: exact integers where the formula is multilinear, the
 data themselves where it selects, and high precision with a running error bound where it is
 composed of elementary functions.  NaN and infinities among what is summed have a kind of their own,
-in `oracle.expected.non_finite`.  Everything that judges an answer asks one of these.
+in `oracle.expected.non_finite`.  Everything that checks an answer asks one of these.
 """
 
 from __future__ import annotations
@@ -85,7 +85,7 @@ _kept: dict[tuple[Any, ...], MultilinearTruth] = {}  # the one that was asked fo
 def _multilinear(formula: Formula, call: Call) -> MultilinearTruth:
     """Return the truth of a multilinear formula: of the same few numbers, again the same one.
 
-    It is exact whatever the dtype, and a geometry is judged in several, often on small integers.
+    It is exact whatever the dtype, and a geometry is checked in several, often on small integers.
     """
     given = {name: call[name] for names in argument_names(formula) for name in names}
     for name, value in given.items():

@@ -1,7 +1,7 @@
 """mpmath's numbers at the precision in which elementary formulas are evaluated.
 
 113 bits are those of IEEE 754's binary128: sixty more than float64 has, so what a sum of a
-thousand terms loses of them is nowhere near what is judged.
+thousand terms loses of them is nowhere near what is checked.
 """
 
 from functools import cache
@@ -18,7 +18,7 @@ BITS = 113
 @cache
 def context() -> Any:
     """Return mpmath's functions at that precision; sums and products never import it."""
-    import mpmath  # noqa: PLC0415 - it takes longer than to judge a convolution
+    import mpmath  # noqa: PLC0415 - it takes longer than to check a convolution
 
     own = mpmath.mp.clone()
     own.prec = BITS

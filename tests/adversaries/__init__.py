@@ -1,6 +1,6 @@
 """Backends that are wrong and cheat to hide it, each an attribute of a module here.
 
-`tests.adversaries.answers:zeros` is an import path, so that it is judged in a process of its own.
+`tests.adversaries.answers:zeros` is an import path, so that it is checked in a process of its own.
 Each cheats on a function or two of the protocol, and is wrong wherever the cheat does not work.
 """
 

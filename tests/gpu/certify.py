@@ -48,7 +48,7 @@ def _one(budget, result, backend, profile, folder, runner, keep=0):
     """Run one certification and add to the result what became of it."""
     jobs = max(1, min(JOBS, (os.cpu_count() or 2) - 2))
     folder.mkdir(parents=True, exist_ok=True)
-    # The contract's functions that no algorithm concerns are not judged again.
+    # The contract's functions that no algorithm concerns are not checked again.
     only = ["--operators", "conv2d,conv_transpose2d"] if ":" in backend else []
     target = folder / f"{backend.rpartition('.')[2].replace(':', '-')}-{profile}.json"
     target.unlink(missing_ok=True)
@@ -74,7 +74,7 @@ def _one(budget, result, backend, profile, folder, runner, keep=0):
         judged = _judged(Path(work))
     one |= {"exit_code": end.code, "seconds": round(end.seconds, 1)}
     if end.code is None:
-        one["verdict"] = f"not finished in {end.seconds:.0f} s: {judged} checks had been judged"
+        one["verdict"] = f"not finished in {end.seconds:.0f} s: {judged} checks had been checked"
     elif target.exists():
         one |= _told(target)
     else:

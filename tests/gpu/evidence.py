@@ -12,7 +12,7 @@ The file is one object:
 
     schema      1
     machine     gpu, driver, clocks before and after, versions of CUDA, CuPy, PyTorch, cuDNN
-    sources     SHA-256 of the code that was judged and of these scripts
+    sources     SHA-256 of the code that was checked and of these scripts
     minutes     that were allowed
     stages      by name, each an object with
         state       "done", "running" (it was killed there), "failed" or "stopped"

@@ -112,7 +112,7 @@ def _compare(cupy, name, arrays, options, *, rounded=False):
     want = getattr(im2col, name)(*given, **options)
     pairs = zip(got, want, strict=True) if isinstance(want, tuple) else [(got, want)]
     for ours, theirs in pairs:
-        # The suite judges rounding; what is looked at here is memory.
+        # The suite checks rounding; what is looked at here is memory.
         near = 1e-3 if rounded else 0
         np.testing.assert_allclose(cupy.asnumpy(ours), theirs, rtol=near, atol=near, err_msg=name)
 

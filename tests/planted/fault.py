@@ -64,7 +64,7 @@ class Control(NamedTuple):
 
 FAULTS: dict[str, Fault] = {}
 CONTROLS: dict[str, Control] = {}
-# What the suite does not judge as it should yet, and why; none of it is in the tables above.
+# What the suite does not check as it should yet, and why; none of it is in the tables above.
 GAPS: dict[str, tuple[Fault, str]] = {}
 DISPUTED: dict[str, tuple[Control, str]] = {}
 

@@ -1,4 +1,4 @@
-"""How much the usual checks see, measured: every planted fault, judged by each of them.
+"""How much the usual checks see, measured: every planted fault, checked by each of them.
 
     python -m tests.power
 

@@ -1,4 +1,4 @@
-"""`python -m tests.power`: judge every planted fault by every rival."""
+"""`python -m tests.power`: check every planted fault by every rival."""
 
 import argparse
 import sys
@@ -17,7 +17,7 @@ EVERY = 15.0  # seconds between two lines about how far it is
 def _arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(
         prog="python -m tests.power",
-        description="Judge every planted fault and every control by the usual checks and by this "
+        description="Check every planted fault and every control by the usual checks and by this "
         "suite, and print how many faults of a class each of them kills. It can be stopped at any "
         "time and goes on where it was.",
     )

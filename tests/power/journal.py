@@ -13,20 +13,20 @@ Result = TypeVar("Result")
 
 
 class Journal(Generic[Key, Result]):
-    """A JSON Lines file: the first line says who judges, each other one is a key and a result."""
+    """A JSON Lines file: the first line says who checks, each other one is a key and a result."""
 
     def __init__(
         self, path: Path, judges: str, read: Callable[[Any, Any], tuple[Key, Result]]
     ) -> None:
-        """Read what the same judges wrote before.
+        """Read what the same checks wrote before.
 
         Args:
             path: the file; it is made, with its folders, where it is not there.
-            judges: a hash of what must be the same for results to be comparable.
+            checks: a hash of what must be the same for results to be comparable.
             read: makes a key and a result of what JSON knows of them.
 
         Raises:
-            ValueError: others judged there, or it is no such file; it is left as it is.
+            ValueError: others checked there, or it is no such file; it is left as it is.
         """
         self.path, self.known = path, dict[Key, Result]()
         path.parent.mkdir(parents=True, exist_ok=True)

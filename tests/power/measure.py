@@ -54,7 +54,7 @@ def judges() -> str:
 
 
 def measured(case: Case) -> Verdict:
-    """Let a rival judge a fault that starts afresh, or a control."""
+    """Let a rival check a fault that starts afresh, or a control."""
     rival = RIVALS[case.rival]
     judged = SUBJECTS[case.subject]
     operator = family(judged.function)[0]
@@ -133,7 +133,7 @@ def journal(path: Path) -> Journal[Case, Verdict]:
     """Return the verdicts of this suite and these rivals that a file has.
 
     Raises:
-        ValueError: another suite or other rivals judged there.
+        ValueError: another suite or other rivals checked there.
     """
     return Journal(path, judges(), lambda case, verdict: (Case(*case), Verdict(*verdict)))
 

@@ -1,7 +1,7 @@
 """`python -m tests.power.mutants`: change im2col in every small way, and see what the suite says.
 
 Mutants are cosmic-ray's: an operator for another, a number one off, a comparison turned, a loop
-that does not run.  Each is judged in a process of its own as a program that writes kernels would
+that does not run.  Each is checked in a process of its own as a program that writes kernels would
 (`gradoracle.check(..., stop_at_first_mismatch=True)`), at a third of the default examples, since
 what survives costs a whole certificate.  It is a gap of the suite, or computes the same:
 `equivalent.py` says why, one by one.
@@ -39,8 +39,8 @@ from tests.power.journal import Journal
 IM2COL = Path(__file__).parent.parent.parent / "implementations" / "im2col"
 RESULTS = Path(__file__).parent / "results" / "mutants.json"
 JOURNAL = Path(".gradoracle") / "mutants.jsonl"
-# What is judged of a mutant, by the file that it is in.  Whatever plan.py chooses is right, and the
-# loops of depthwise.py would be compiled anew for every one.
+# What is checked of a mutant, by the file that it is in.  Whatever plan.py chooses is right, and
+# the loops of depthwise.py would be compiled anew for every one.
 CONCERNED = {
     "activations.py": ["relu", "leaky_relu", "sigmoid", "tanh"],
     "convolution.py": ["conv2d", "conv_transpose2d"],
@@ -191,7 +191,7 @@ def _verdict(operators: list[str] | None) -> tuple[str, str]:
 
 
 def fingerprint() -> str:
-    """Return one hash of what is mutated and of who judges it."""
+    """Return one hash of what is mutated and of who checks it."""
     total = hashlib.sha256(suite().encode())
     for file in sorted(IM2COL.glob("*.py")):
         total.update(file.read_bytes())
@@ -222,7 +222,7 @@ def journal(path: Path) -> Journal[str, tuple[str, str]]:
     """Return the verdicts of this suite about this code that a file has, by line and key.
 
     Raises:
-        ValueError: another suite judged there, or other code.
+        ValueError: another suite checked there, or other code.
     """
     return Journal(path, fingerprint(), lambda where, said: (where, (said[0], said[1])))
 
@@ -230,7 +230,7 @@ def journal(path: Path) -> Journal[str, tuple[str, str]]:
 def _arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(
         prog="python -m tests.power.mutants",
-        description="Judge every small change of im2col's code, and list what the suite does not "
+        description="Check every small change of im2col's code, and list what the suite does not "
         "tell from the right one. It can be stopped at any time and goes on where it was.",
     )
     add = parser.add_argument
@@ -244,7 +244,7 @@ def _arguments() -> argparse.Namespace:
 
 
 def main() -> int:
-    """Judge what is not judged yet, and print the table; 1 where a mutant survives unexplained."""
+    """Check what is not checked yet, and print the table; 1 where a mutant survives unexplained."""
     given = _arguments()
     try:
         everything = [found for name in given.files for found in mutants(IM2COL / name)]

@@ -1,6 +1,6 @@
-"""`python -m tests.power.soundness`: judge what is right, again and again, and count false alarms.
+"""`python -m tests.power.soundness`: check what is right, again and again, and count false alarms.
 
-Every shard judges one shipped backend in one dtype from a seed of its own: of odd seeds it is a
+Every shard checks one shipped backend in one dtype from a seed of its own: of odd seeds it is a
 certification; of even ones every check is given as many geometries, those too that a certificate
 asks a few times only, where a false alarm would stay rare and unseen.  A mismatch is a false alarm
 of the suite or a fault of the backend, and is kept with its headline.  The largest error over its
@@ -62,7 +62,7 @@ def shards(backends: list[str]) -> Iterator[Shard]:
 
 
 def judged(shard: Shard, examples: int | None = None) -> dict[str, Any]:
-    """Return the calls judged and the largest error of every formula, and what was flagged."""
+    """Return the calls checked and the largest error of every formula, and what was flagged."""
     backend = load(shard.backend, IN_PROCESS)
     limit(backend, [shard.dtype])
     with one_thread(), warnings.catch_warnings():
@@ -100,13 +100,13 @@ def journal(path: Path) -> Shards:
     """Return the shards of this suite that a file has.
 
     Raises:
-        ValueError: another suite judged there.
+        ValueError: another suite checked there.
     """
     return Journal(path, suite(), lambda shard, found: (Shard(*shard), found))
 
 
 def calls_of(found: Mapping[Shard, dict[str, Any]]) -> int:
-    """Return how many calls were judged."""
+    """Return how many calls were checked."""
     return sum(sum(one["calls"].values()) for one in found.values())
 
 
@@ -146,17 +146,17 @@ def table(results: dict[str, Any]) -> str:
 
 
 def summary(results: dict[str, Any]) -> str:
-    """Return how many calls were judged of whom, and how many shards were flagged."""
+    """Return how many calls were checked of whom, and how many shards were flagged."""
     of = ", ".join(f"{count:,} of {name}" for name, count in results["by backend"].items())
     flagged = len(results["flagged"])
-    return f"{results['calls']:,} calls judged ({of}), {flagged} certifications flagged"
+    return f"{results['calls']:,} calls checked ({of}), {flagged} certifications flagged"
 
 
 def _arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(
         prog="python -m tests.power.soundness",
         description="Certify the shipped backends from one seed after the other until enough calls "
-        "are judged, and print what was flagged and how near errors came to their bounds. It can "
+        "are checked, and print what was flagged and how near errors came to their bounds. It can "
         "be stopped at any time and goes on where it was.",
     )
     add = parser.add_argument
@@ -171,7 +171,7 @@ def _arguments() -> argparse.Namespace:
 
 
 def main() -> int:
-    """Judge until there are enough calls; 1 where something was flagged, 2 where none could be."""
+    """Check until there are enough calls; 1 where something was flagged, 2 where none could be."""
     given, start = _arguments(), time.monotonic()
     try:
         done, ahead = journal(given.journal), shards(given.backends)

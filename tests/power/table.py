@@ -141,7 +141,7 @@ def _flagged(controls: list[Any], rivals: Any) -> list[str]:
 
 
 def _seconds(results: Mapping[str, Any], rival: str) -> list[float]:
-    """Return the times of the faults that a rival judged."""
+    """Return the times of the faults that a rival checked."""
     return [
         seconds
         for one in results["subjects"].values()

@@ -1,4 +1,4 @@
-"""Judging a backend that is not trusted: it runs in a process of its own, which may do anything.
+"""Checking a backend that is not trusted: it runs in a process of its own, which may do anything.
 
 Three processes: the suite, which never imports the backend and makes every verdict; a worker, which
 imports it and answers requests; and between them a guardian, which starts workers, hears of their

@@ -168,7 +168,7 @@ class Isolated:
     def begin(self, requests: Iterable[Request | Look]) -> None:
         """Take requests to send along with the first of them that is asked for.
 
-        The worker performs them in this order, while the suite judges the replies before.
+        The worker performs them in this order, while the suite checks the replies before.
         """
         self._ahead += requests
 
