@@ -7,6 +7,7 @@ fastest: so one loop serves any number of axes, and i, p and h are one number ea
 from __future__ import annotations
 
 from functools import cached_property, lru_cache
+from math import prod
 from typing import TypeAlias
 
 import numpy as np
@@ -85,7 +86,7 @@ class Meetings:
 
 
 def _start(numbers: Array, sizes: Shape) -> Indices:
-    counts = np.bincount(numbers, minlength=int(np.prod(sizes)))
+    counts = np.bincount(numbers, minlength=prod(sizes))
     return Indices(np.concatenate([[0], np.cumsum(counts)]))
 
 
@@ -100,4 +101,4 @@ def meetings(
 def flat(array: Array) -> Array:
     """Return an array [., ., ...] with its spatial axes as one."""
     first, second, *space = array.shape
-    return array.reshape(first, second, int(np.prod(space)))
+    return array.reshape(first, second, prod(space))

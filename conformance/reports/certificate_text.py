@@ -134,7 +134,7 @@ def _summary(c: Certificate) -> Iterable[str]:
     judged = {o.formula for o in c.outcomes if o.status != "not claimed"}
     skipped = sum(o.not_judged for o in c.outcomes)
     if skipped:
-        yield f"  not applicable: {skipped} calls that a property says nothing about, not counted"
+        yield f"  skipped: {skipped} calls to which a property does not apply, not counted"
     yield from _disputed(c)
     unclaimed = sorted({o.formula for o in c.outcomes} - judged)
     if unclaimed:

@@ -194,6 +194,7 @@ def _see(
     tap: List,
     pixel: List,
 ) -> None:
+    """Add up x times weight over the taps and pixels that meet window i, start[i] to start[i+1]."""
     images, filters, windows = y.shape
     channels = weight.shape[1]
     for n in range(images):
@@ -217,6 +218,7 @@ def _lay(
     tap: List,
     window: List,
 ) -> None:
+    """Add up y times weight over the taps and windows that meet pixel h, start[h] to start[h+1]."""
     images, channels, pixels = x.shape
     filters, depth = weight.shape[:2]
     members = filters // groups
@@ -234,6 +236,7 @@ def _lay(
 def _meet(
     dw: Array, y: Array, x: Array, groups: int, start: List, window: List, pixel: List
 ) -> None:
+    """Add up y times x over the windows and pixels that meet tap p, start[p] to start[p+1]."""
     filters, channels, taps = dw.shape
     images = len(y)
     for m in range(filters):
