@@ -60,13 +60,16 @@ def call_of(operator, number, dtype="float32"):
 
 
 def numbers_of(name):
-    """Return all options of a function, and where they are pairs or shapes, each number of them."""
+    """Return all options of a function, and where they are pairs or shapes, each number of them.
+
+    Of volumes, whose options are as those of images but for one number more, that one.
+    """
     operator, formula = BY_NAME[name]
     call = call_of(operator, 1)
     for option in argument_names(formula)[1]:
         value = call[option]
         yield from (
-            ((option, at) for at in range(len(value)))
+            ((option, at) for at in range(len(value)) if "3d" not in name or at == len(value) - 3)
             if isinstance(value, tuple)
             else ((option, None),)
         )
@@ -203,8 +206,8 @@ def test_a_gradient_of_what_the_forward_pass_kept_is_caught(forward, back, array
 
 def test_every_operator_that_goes_back_by_what_it_was_given_is_among_them():
     assert {forward for forward, *_ in SHARED} == {
-        "conv2d", "conv_transpose2d", "linear", "max_pool2d", "relu", "leaky_relu", "sigmoid",
-        "tanh", "softmax", "cross_entropy",
+        *(f"{kind}{rank}d" for kind in ("conv", "conv_transpose", "max_pool") for rank in (1, 2, 3)),
+        "linear", "relu", "leaky_relu", "sigmoid", "tanh", "softmax", "cross_entropy",
     }  # fmt: skip
 
 
