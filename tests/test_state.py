@@ -206,7 +206,7 @@ def test_a_gradient_of_what_the_forward_pass_kept_is_caught(forward, back, array
 
 def test_every_operator_that_goes_back_by_what_it_was_given_is_among_them():
     assert {forward for forward, *_ in SHARED} == {
-        *(f"{kind}{rank}d" for kind in ("conv", "conv_transpose", "max_pool") for rank in (1, 2, 3)),
+        *(f"{kind}{n}d" for kind in ("conv", "conv_transpose", "max_pool") for n in (1, 2, 3)),
         "linear", "relu", "leaky_relu", "sigmoid", "tanh", "softmax", "cross_entropy",
     }  # fmt: skip
 
