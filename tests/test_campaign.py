@@ -234,7 +234,7 @@ def test_what_only_a_shard_beyond_broke_is_told_without_its_calls():
     ]
     (broken,) = told.outcomes
     assert (broken.status, broken.judged, told.campaign.calls) == ("mismatch", 9, 9)
-    assert "told for what was found there: shard 2" in told.text()
+    assert "listed for what was found there: shard 2" in told.text()
     assert exit_code([told]) == 1
 
 

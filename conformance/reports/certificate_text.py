@@ -200,7 +200,7 @@ def _campaign(campaign: Campaign | None) -> Iterable[str]:
     beyond = [str(one.number) for one in campaign.shards if not (one.counted or one.lost)]
     if beyond:
         yield from _wrapped(
-            f"beyond the calls asked for, told for what was found there: shard {listed(beyond)}"
+            f"beyond the calls asked for, listed for what was found there: shard {listed(beyond)}"
         )
 
 
