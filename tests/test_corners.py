@@ -16,7 +16,7 @@ from gradoracle.conformance.operators import OPERATORS
 from gradoracle.conformance.properties import PROPERTIES
 from gradoracle.conformance.runs.certify import checks
 from gradoracle.implementations import im2col as good
-from gradoracle.oracle.declaration import argument_names
+from gradoracle.oracle.declaration import argument_names, output_of
 from tests.planted.fault import backend
 
 pytestmark = pytest.mark.slow
@@ -342,20 +342,32 @@ def test_what_declines_other_options_is_judged_all_the_same(function, legal):
     assert outcome.judged > 0
 
 
-@pytest.mark.parametrize("name", ["conv2d", "avg_pool2d", "linear", "sigmoid_grad"])
-def test_every_array_is_once_not_finite_where_any_numbers_are_checked(name):
-    operator, formula = next((o, f) for o in OPERATORS for f in o.formulas if f.__name__ == name)
-    arrays = argument_names(formula)[0]
-    for seed in (1, 2, 3):
-        seen = set()
+ANY = PROPERTIES["leaves_inputs_unchanged"]
 
-        def watched(*given, seen=seen, **options):
-            seen |= {n for n, a in zip(arrays, given, strict=True)
-                     if a is not None and not np.isfinite(a).all()}  # fmt: skip
+
+@pytest.mark.parametrize(
+    ("operator", "formula"),
+    [
+        pytest.param(o, f, id=f.__name__)
+        for o in OPERATORS
+        for f in o.formulas
+        if f in ANY.formulas(o)
+    ],
+)
+def test_every_array_is_once_not_finite_where_any_numbers_are_checked(operator, formula):
+    name = output_of(formula).function
+    if not hasattr(good, name):
+        pytest.skip("a whole network is no function of a backend")
+    names, seen = argument_names(formula)[0], set()
+
+    def watched(*given, **options):
+        for argument, array in zip(names, given, strict=True):
+            if array is not None and array.dtype.kind == "f" and not np.isfinite(array).all():
+                seen.add(argument)
+        with np.errstate(all="ignore"):
             return getattr(good, name)(*given, **options)
 
-        backend = wrap(SimpleNamespace(**{name: watched}, contract={"dtypes": ["float32"]}))
-        property_ = PROPERTIES["leaves_inputs_unchanged"]
-        outcome = examine(backend, operator, formula, property_, examples=2, seed=seed)
-        assert outcome.status == "passed"
-        assert seen == {*arrays}
+    backend = wrap(SimpleNamespace(**{name: watched}, contract={"dtypes": ["float32"]}))
+    outcome = examine(backend, operator, formula, ANY, examples=2, seed=3)
+    assert outcome.status == "passed"
+    assert seen == {*names} - {"indices", "target"}

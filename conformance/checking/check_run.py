@@ -213,24 +213,29 @@ class Examination:
         listed = self.property.listed(self.operator, self.formula)
         self._judge_in_turn([one for one in listed if whole or one.stratum != "layers"])
 
-    def judge_not_finite(self, seed: int) -> None:
+    def check_not_finite(self, seed: int) -> None:
         """Check each array with NaN or infinities in it, where the property is about any numbers.
 
-        Which array a style puts them into is drawn, and a call that has none shows nothing.
+        Which array a style puts them into is drawn: seeds are tried until each has been met.  An
+        array that none of the styles for that reaches is met by any other style that does.
         """
         if self.property.kind != "every":
             return
-        geometry, dtypes = with_ones(self.operator, self.formula)[0], self._dtypes_in_turn()
-        for at, style in enumerate(self.operator.styles.not_finite):
+        styles, dtypes = self.operator.styles, self._dtypes_in_turn()
+        geometry = with_ones(self.operator, self.formula)[0]
+        unmet = {n for n in argument_names(self.formula)[0] if n in self.operator.axes.arrays}
+        for at, style in enumerate((*styles.not_finite, *styles.of("all"))):
             dtype = dtypes[(at + seed) % len(dtypes)][0]
-            missing = {n for n in argument_names(self.formula)[0] if n in self.operator.axes.arrays}
-            for attempt in range(MOST_SEEDS):
+            missing = {*unmet} if at >= len(styles.not_finite) else {*self.operator.axes.arrays}
+            for attempt in range(MOST_SEEDS if missing else 0):
                 one = replace(geometry, seed=(seed + attempt) % 2**32)
                 call = self.operator.call(one.sizes, style, one.seed, dtype)
-                found = {n for n in missing if is_data(call[n]) and not _is_finite(call[n])}
+                given = missing.intersection(argument_names(self.formula)[0])
+                found = {n for n in given if is_data(call[n]) and not _is_finite(call[n])}
                 if found:
                     self._judge_in([(one, style, dtype)])
                 missing -= found
+                unmet -= found
 
     def _judge_in_turn(self, geometries: Sequence[Geometry], seed: int = 0) -> None:
         """Check geometries in the simplest style, each in one of the claimed dtypes in turn.
@@ -881,7 +886,7 @@ def _judge_drawn(exam: Examination) -> None:
         if exam.calls or exam.declined or not exam.not_judged:
             break  # else the few that were drawn happened to be not applicable
     exam.judge_textbook(_own_seed(exam))
-    exam.judge_not_finite(_own_seed(exam))
+    exam.check_not_finite(_own_seed(exam))
     whole = exam.examples >= PROFILES["certify"]  # fewer are a quick look
     exam.judge_listed(whole=whole)
     if whole:

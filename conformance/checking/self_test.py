@@ -1,6 +1,6 @@
 """Wrong answers that are planted in every run, and that the suite must reject.
 
-Whoever checks may be broken, too: replaced by a backend in the same process, by another version of
+The checker itself may be broken: replaced by a backend in the same process, by another version of
 a library, by ourselves.  So each check, once it has passed, is asked again about a call that it
 checked, with answers that are certainly wrong in place of the backend's.  A check that lets them
 pass is blind, and certifies nothing.
@@ -38,7 +38,7 @@ def blindness(
 ) -> tuple[int, str]:  # fmt: skip
     """Return how many planted wrong answers were rejected, and what is said if the check is blind.
 
-    What checks values must reject, on a few calls, an answer that is only just wrong.  Every other
+    Checks of values must reject, on a few calls, an answer that is only just wrong.  Every other
     check must reject one of several lies on one of many calls: on a single one a lie may happen to
     fit, so of fewer nothing is said.  No lie fits a layer, and hardly any what a formula says.
     """
