@@ -7,7 +7,7 @@ from gradoracle.conformance.operators import pooling
 from gradoracle.conformance.operators.ranks import corners_of_rank
 from gradoracle.conformance.operators.record import Arguments, Corner, Operator
 from gradoracle.oracle.formulas.avg_pool import AVERAGE_POOLINGS
-from gradoracle.oracle.shapes import pool_shape
+from gradoracle.oracle.shapes import Sides, pool_shape
 
 # More pixels than 15 bits count, as the global pooling of an image has.
 MANY_PIXELS = Corner(
@@ -34,13 +34,24 @@ def arguments(sizes: Mapping[str, int]) -> Arguments:
     )
 
 
+def _within_the_image(function: Callable[..., Any]) -> Callable[..., Any]:
+    """Return PyTorch's avg_pool3d, which takes no window larger than the image, as it raises."""
+
+    def avg_pool3d(x: Any, *, kernel_size: Sides, **options: Any) -> Any:
+        if any(size < taps for size, taps in zip(x.shape[2:], kernel_size, strict=True)):
+            raise NotImplementedError("PyTorch's avg_pool3d takes no window larger than the image")
+        return function(x, kernel_size=kernel_size, **options)
+
+    return avg_pool3d
+
+
 def average_pooling(rank: int) -> Operator:
     """Return the record of an average pooling of `rank` spatial axes."""
     formulas = AVERAGE_POOLINGS[rank]
 
     def witness(torch: Any) -> Callable[..., Any]:
         function: Callable[..., Any] = getattr(torch.nn.functional, f"avg_pool{rank}d")
-        return function
+        return _within_the_image(function) if rank == 3 else function
 
     fields = pooling.of_kind(rank, dilated=False)
     corners = (*fields.pop("corners"), *corners_of_rank([MANY_PIXELS], rank))

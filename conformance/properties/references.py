@@ -57,8 +57,8 @@ def _torch(operator: Operator, formula: Formula, call: Call) -> Answered:
         tensors[argument].requires_grad_()
     try:
         results = ask(operator.witness(torch), operator.formula, tensors)
-    except RuntimeError as error:  # such as a window larger than the image, with ceil_mode
-        raise NotJudged(f"PyTorch declines the call: {str(error).splitlines()[0]}") from error
+    except NotImplementedError as error:  # the record says what PyTorch lacks
+        raise NotJudged(str(error)) from error
     if argument is None:
         place = output_of(formula).place
         answered: Array = (results if place is None else results[place]).numpy()

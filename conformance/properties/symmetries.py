@@ -70,7 +70,7 @@ def equivariant(backend: Backend, operator: Operator, formula: Formula, call: Ca
 
 
 def _as_it_should_be(backend: Backend, formula: Formula, call: Call) -> Answered | None:
-    """Return another operator's answer, or None where it is not right: its own checks check it."""
+    """Return another operator's answer, or None where it is wrong: its own checks report that."""
     try:
         got = answer(backend, LINEAR, formula, call)
         require_truth(backend, formula, call, got.value)
