@@ -21,12 +21,12 @@ PIXELS = {1: "h", 2: "h w", 3: "t h w"}
 TEXTS = (
     (r"\b([OK]?)H, \1W\b", r"\1W", r"\1T, \1H, \1W"),
     *(
-        (rf"\({'(,?)( ?)'.join(PAIR)}\)", PAIR[0], rf"({THIRD}\1\2{PAIR[0]}\1\2{PAIR[1]})")
-        for PAIR, THIRD in (("ij", "k"), ("pq", "l"), ("hw", "t"))
+        (rf"\({'(,?)( ?)'.join(pair)}\)", pair[0], rf"({third}\1\2{pair[0]}\1\2{pair[1]})")
+        for pair, third in (("ij", "k"), ("pq", "l"), ("hw", "t"))
     ),
     *(
-        (rf"\b{','.join(PAIR)}\b", PAIR[0], rf"{THIRD},{','.join(PAIR)}")
-        for PAIR, THIRD in (("ij", "k"), ("pq", "l"), ("hw", "t"))
+        (rf"\b{','.join(pair)}\b", pair[0], rf"{third},{','.join(pair)}")
+        for pair, third in (("ij", "k"), ("pq", "l"), ("hw", "t"))
     ),
     (r"i\*S(\S*)-P, j\*S\S*-P", r"i*S\1-P", None),
     (r"with i\*S( ?.*) = h\s+and j\*S.* = w", r"with i*S\1 = h", None),
@@ -38,7 +38,7 @@ ERRATA = re.compile(r"\n *Erratum:.*?(?=\n\n|$)", re.DOTALL)  # of formulas of t
 F = TypeVar("F", bound=Callable[..., Any])
 
 
-def of_rank(rank: int, text: str) -> str:
+def text_of_rank(rank: int, text: str) -> str:
     """Return a text that is written for two spatial axes, for `rank` of them."""
     if rank == 2:
         return text
@@ -73,7 +73,7 @@ def named(name: str, rank: int) -> Callable[[F], F]:
 
     def name_it(function: F) -> F:
         function.__name__ = function.__qualname__ = name.replace("2d", f"{rank}d")
-        function.__doc__ = of_rank(rank, function.__doc__ or "")
+        function.__doc__ = text_of_rank(rank, function.__doc__ or "")
         return function
 
     return name_it

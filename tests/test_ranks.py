@@ -1,6 +1,7 @@
 """Operators of one and of three spatial axes: made of those of two, and checked as they are."""
 
 import inspect
+import re
 from collections import Counter
 from types import SimpleNamespace
 
@@ -16,7 +17,7 @@ from gradoracle.conformance.operators import OPERATORS, ranks
 from gradoracle.conformance.properties import PROPERTIES
 from gradoracle.implementations import im2col as good
 from gradoracle.oracle.declaration import axes_of, displayed, evaluate, output_of
-from gradoracle.oracle.ranks import RANKS, of_rank
+from gradoracle.oracle.ranks import RANKS, text_of_rank
 from gradoracle.oracle.shapes import SIDES
 from gradoracle.oracle.windows import meetings
 
@@ -44,7 +45,7 @@ def test_there_are_four_kinds_of_one_and_three_axes():
 @pytest.mark.parametrize("operator", OTHER, **NAMED)
 def test_every_property_of_two_axes_is_checked_but_for_the_documents_forms(operator):
     for formula, other in zip(operator.formulas, planar(operator).formulas, strict=True):
-        assert of_rank(rank_of(operator), other.__name__) == formula.__name__
+        assert text_of_rank(rank_of(operator), other.__name__) == formula.__name__
         here, there = (
             {p.name for p in PROPERTIES.values() if f in p.formulas(o)}
             for o, f in ((operator, formula), (planar(operator), other))
@@ -62,13 +63,14 @@ def test_formulas_say_what_they_are_of(operator):
         assert formula.__name__.startswith(operator.name)
         signature = inspect.signature(formula)
         twin = next(f for f in planar(operator).formulas
-                    if of_rank(rank, f.__name__) == formula.__name__)  # fmt: skip
+                    if text_of_rank(rank, f.__name__) == formula.__name__)  # fmt: skip
         assert signature == inspect.signature(twin)
         equation, source = displayed(formula)
-        assert source == of_rank(rank, displayed(twin)[1])
-        letters = {1: "i", 3: "k,i,j"}[rank]
-        if "bias" not in formula.__name__:
-            assert letters in equation or letters.replace("k,i,j", "k*S") in equation
+        assert source == text_of_rank(rank, displayed(twin)[1])
+        indices = {*re.findall(r"\b[ijkhtwpql]\b", equation)}
+        assert indices <= {1: {*"ihp"}, 3: {*"kijthwlpq"}}[rank], equation
+        if rank == 3:  # each index beside those of its kind
+            assert all({*kind} <= indices for kind in ("kij", "thw", "lpq") if {*kind} & indices)
         assert "2d" not in formula.__doc__
         assert "Erratum" not in formula.__doc__
         assert output_of(formula).function in oracle.__all__
@@ -79,13 +81,13 @@ def test_texts_of_two_axes_become_those_of_one_and_three():
     text = (
         "x [N, C, H, W], weight [M, KH, KW] with i*S + p*D - P = h and j*S + q*D - P = w, h*W + w"
     )
-    one, three = (of_rank(rank, text) for rank in (1, 3))
+    one, three = (text_of_rank(rank, text) for rank in (1, 3))
     assert one == "x [N, C, W], weight [M, KW] with i*S + p*D - P = h, h"
     assert three == (
         "x [N, C, T, H, W], weight [M, KT, KH, KW] with k*S + l*D - P = t, i*S + p*D - P = h and "
         "j*S + q*D - P = w, (t*H + h)*W + w"
     )
-    assert of_rank(2, text) == text
+    assert text_of_rank(2, text) == text
 
 
 # -- where windows meet an image ------------------------------------------------------------------

@@ -37,20 +37,18 @@ def pixels_of(sizes: Mapping[str, int]) -> tuple[int, ...]:
     return tuple(sizes[side] for side in sides_of(sizes))
 
 
-def _any_is_legal(size: int, k: int, s: int, p: int, d: int, *, ceil: bool) -> bool:
-    del s, ceil
-    return size + 2 * p >= extent(k, d)
-
-
 def of_rank(
     sizes: Mapping[str, int],
     rank: int,
     seed: int = 0,
     *,
-    is_legal: IsLegal = _any_is_legal,
+    is_legal: IsLegal | None = None,
     dilated: bool = True,
 ) -> dict[str, int]:
-    """Return the sizes of a call of `rank` spatial axes; with a seed of 0 the third is neutral."""
+    """Return the sizes of a call of `rank` spatial axes; with a seed of 0 the third is neutral.
+
+    `is_legal` says what more than a pixel an axis must have, `dilated` whether windows may be.
+    """
     if rank == 1:
         return {name: size for name, size in sizes.items() if not name.endswith(HEIGHT)}
     if rank == 2:
@@ -69,7 +67,7 @@ def _laid(options: Mapping[str, int], size: int, sizes: Mapping[str, int]) -> di
 
 
 def _third(
-    sizes: Mapping[str, int], draw: Choices, is_legal: IsLegal, *, dilated: bool
+    sizes: Mapping[str, int], draw: Choices, is_legal: IsLegal | None, *, dilated: bool
 ) -> dict[str, int]:
     """Draw a third axis: neutral, as the height, or with options of its own."""
     how, size = draw.integer(0, 3), draw.integer(1, 2)
@@ -85,7 +83,8 @@ def _third(
     }  # fmt: skip
     k, s, p, d = options.values()
     size = extent(k, d) + s * draw.integer(0, 2) + draw.integer(0, s - 1) - 2 * p
-    if size < 1 or not is_legal(size, k, s, p, d, ceil=bool(sizes.get("ceil", 0))):
+    ceil = bool(sizes.get("ceil", 0))
+    if size < 1 or (is_legal is not None and not is_legal(size, k, s, p, d, ceil=ceil)):
         options["padding"], size = 0, extent(k, d) + s
     return _laid(options, size, sizes)
 
@@ -102,7 +101,7 @@ def _exchanged(sizes: Mapping[str, int]) -> dict[str, int]:
 
 
 def geometry_of_rank(
-    drawn: Geometry, rank: int, *, is_legal: IsLegal = _any_is_legal, dilated: bool = True
+    drawn: Geometry, rank: int, *, is_legal: IsLegal | None = None, dilated: bool = True
 ) -> Geometry:
     """Return a drawn geometry of two axes as one of `rank`."""
     if rank == 2:

@@ -39,7 +39,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from gradoracle.oracle.compiled_loops import Loops, compiled
-from gradoracle.oracle.formulas.convolution import _meet
+from gradoracle.oracle.formulas.convolution import _sum_by_tap
 from gradoracle.oracle.shapes import Array, Sides
 from gradoracle.oracle.windows import flat, meetings
 
@@ -162,7 +162,7 @@ def weighted_grad_weight(
         for array, weights in ((dy, a), (x, b))
     ]
     dw = np.zeros((1, 1, *taps), np.int64)
-    loops = _compiled(_meet, parts[0].size * dw.size)
+    loops = _compiled(_sum_by_tap, parts[0].size * dw.size)
     if loops is not None:
         sides = options.stride, options.padding, options.dilation
         met = meetings(x.shape[2:], tuple(taps), dy.shape[2:], *sides)

@@ -16,7 +16,13 @@ import numpy as np
 
 from gradoracle.oracle.compiled_loops import run
 from gradoracle.oracle.declaration import declare_axes, multilinear
-from gradoracle.oracle.formulas.convolution import Convolution, _lay, _meet, _see, grad_bias
+from gradoracle.oracle.formulas.convolution import (
+    Convolution,
+    _sum_by_pixel,
+    _sum_by_tap,
+    _sum_by_window,
+    grad_bias,
+)
 from gradoracle.oracle.ranks import RANKS, axes_of_rank, named
 from gradoracle.oracle.shapes import Array, Shape, Sides, check_shape, conv_transpose_shapes
 from gradoracle.oracle.windows import flat, meetings
@@ -61,7 +67,16 @@ def transposed_convolution(rank: int) -> Convolution:
         y = np.zeros(shapes.y, x.dtype)
         met = meetings(*shapes.meeting)
         products = y.size * math.prod(shapes.weight[2:]) * shapes.x[1] // groups
-        run(_lay, flat(y), flat(x), flat(weight), bias, groups, *met.by_pixel, products=products)
+        run(
+            _sum_by_pixel,
+            flat(y),
+            flat(x),
+            flat(weight),
+            bias,
+            groups,
+            *met.by_pixel,
+            products=products,
+        )
         return y
 
     @multilinear("grad_output", "weight", images="kept")
@@ -97,7 +112,16 @@ def transposed_convolution(rank: int) -> Convolution:
         none = np.zeros(shapes.x[1], grad_output.dtype)
         products = dx.size * math.prod(shapes.weight[1:])
         dy = flat(grad_output)
-        run(_see, flat(dx), dy, flat(weight), none, groups, *met.by_window, products=products)
+        run(
+            _sum_by_window,
+            flat(dx),
+            dy,
+            flat(weight),
+            none,
+            groups,
+            *met.by_window,
+            products=products,
+        )
         return dx
 
     @multilinear("grad_output", "x", images="summed")
@@ -129,7 +153,15 @@ def transposed_convolution(rank: int) -> Convolution:
         dw = np.zeros(shapes.weight, grad_output.dtype)
         met = meetings(*shapes.meeting)
         products = math.prod(shapes.x) * math.prod(shapes.weight[1:])
-        run(_meet, flat(dw), flat(x), flat(grad_output), groups, *met.by_tap, products=products)
+        run(
+            _sum_by_tap,
+            flat(dw),
+            flat(x),
+            flat(grad_output),
+            groups,
+            *met.by_tap,
+            products=products,
+        )
         return dw
 
     bias = grad_bias("conv_transpose2d_grad_bias", rank)

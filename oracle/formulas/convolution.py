@@ -71,7 +71,16 @@ def convolution(rank: int) -> Convolution:
         y = np.zeros(shapes.y, x.dtype)
         met = meetings(*shapes.meeting)
         products = y.size * math.prod(shapes.weight[1:])
-        run(_see, flat(y), flat(x), flat(weight), bias, groups, *met.by_window, products=products)
+        run(
+            _sum_by_window,
+            flat(y),
+            flat(x),
+            flat(weight),
+            bias,
+            groups,
+            *met.by_window,
+            products=products,
+        )
         return y
 
     @multilinear("grad_output", "weight", images="kept")
@@ -105,7 +114,16 @@ def convolution(rank: int) -> Convolution:
         none = np.zeros(shapes.x[1], grad_output.dtype)
         products = dx.size * math.prod(shapes.weight) // shapes.weight[1] // groups
         dy = flat(grad_output)
-        run(_lay, flat(dx), dy, flat(weight), none, groups, *met.by_pixel, products=products)
+        run(
+            _sum_by_pixel,
+            flat(dx),
+            dy,
+            flat(weight),
+            none,
+            groups,
+            *met.by_pixel,
+            products=products,
+        )
         return dx
 
     @multilinear("grad_output", "x", images="summed")
@@ -136,7 +154,15 @@ def convolution(rank: int) -> Convolution:
         dw = np.zeros(shapes.weight, grad_output.dtype)
         met = meetings(*shapes.meeting)
         products = grad_output.size * math.prod(shapes.weight[1:])
-        run(_meet, flat(dw), flat(grad_output), flat(x), groups, *met.by_tap, products=products)
+        run(
+            _sum_by_tap,
+            flat(dw),
+            flat(grad_output),
+            flat(x),
+            groups,
+            *met.by_tap,
+            products=products,
+        )
         return dw
 
     formulas = Convolution(conv, grad_input, grad_weight, grad_bias("conv2d_grad_bias", rank))
@@ -174,7 +200,7 @@ def grad_bias(name: str, rank: int) -> Formula:
                 f"grad_output must have {rank + 2} axes {layout}, got {grad_output.shape}"
             )
         db = np.zeros(grad_output.shape[1], grad_output.dtype)
-        return run(_add_pixels, db, flat(grad_output), products=grad_output.size)
+        return run(_sum_pixels, db, flat(grad_output), products=grad_output.size)
 
     if not name.startswith("conv2d"):  # there (i, j) is an input pixel, and 003 is about the other
         gradient.__doc__ = of_pixels(gradient.__doc__ or "")
@@ -184,7 +210,7 @@ def grad_bias(name: str, rank: int) -> Formula:
 # -- the loops: x [N, C, pixels], weight [M, C/groups, taps], y [N, M, windows] --------------------
 
 
-def _see(
+def _sum_by_window(
     y: Array,
     x: Array,
     weight: Array,
@@ -208,7 +234,7 @@ def _see(
                 y[n, m, i] = total
 
 
-def _lay(
+def _sum_by_pixel(
     x: Array,
     y: Array,
     weight: Array,
@@ -233,7 +259,7 @@ def _lay(
                 x[n, channel, h] = total
 
 
-def _meet(
+def _sum_by_tap(
     dw: Array, y: Array, x: Array, groups: int, start: List, window: List, pixel: List
 ) -> None:
     """Add up y times x over the windows and pixels that meet tap p, start[p] to start[p+1]."""
@@ -250,7 +276,7 @@ def _meet(
                 dw[m, c, p] = total
 
 
-def _add_pixels(db: Array, dy: Array) -> None:
+def _sum_pixels(db: Array, dy: Array) -> None:
     images, filters, pixels = dy.shape
     for m in range(filters):
         total = db[m]

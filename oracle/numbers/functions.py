@@ -114,7 +114,7 @@ def _long_erf(v: Any) -> Any:
 
 
 def _growth(f: Any, e: Any) -> Any:
-    """Return e**e - 1 for an error e: how much e to a power may grow."""
+    """Return exp(e) - 1: the share by which exp(x) may grow where x is off by e."""
     return f.expm1(f.least(e, LARGEST_EXPONENT))
 
 
