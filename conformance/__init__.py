@@ -2,3 +2,5 @@
 
 From the command line: `pytest conformance --backend NAME`.
 """
+
+OPERATORS_FROM = "GRADORACLE_OPERATORS_FROM"  # the variable that names modules with more operators

@@ -85,7 +85,7 @@ def test_an_operator_from_outside_is_checked_like_every_other(environment):
                  "--operators", "gelu", "--profile", "quick")  # fmt: skip
     assert result.returncode == 0, result.stdout + result.stderr
     assert "CERTIFIED (quick: 25 geometries a check; 2 of 2 formulas" in result.stdout
-    assert "operators from smallconv.gelu" in result.stdout
+    assert "operators from smallconv.gelu, whose code ran in the checking process" in result.stdout
     assert "exact oracle, finite differences" in result.stdout
 
 
@@ -120,8 +120,31 @@ def test_what_brings_no_operators_is_named(environment, module, says, way):
     }[way]
     result = run(environment, *arguments)
     assert result.returncode in (2, 4)
-    told = " ".join((result.stdout + result.stderr).replace("\u2502", " ").split())
-    assert f"operators from '{module}'" in told
-    assert "Traceback" not in told
-    if module != "smallconv.gelu:right":
-        assert says in told
+    shown = " ".join((result.stdout + result.stderr).replace("\u2502", " ").split())
+    assert f"operators from '{module}': " in shown
+    assert says in shown
+    assert "Traceback" not in shown
+
+
+def test_a_module_that_is_named_twice_is_taken_once(environment):
+    result = run(environment, "-W", "error", "-m", "gradoracle", "explain", "gelu",
+                 "--operators-from", "smallconv.gelu")  # fmt: skip
+    assert result.returncode == 0, result.stderr
+
+
+def test_the_hash_of_the_suite_covers_the_record_and_the_formulas(environment):
+    _, folder = environment
+    program = (
+        "from gradoracle.conformance.operators import BROUGHT;"
+        "from gradoracle.conformance.runs.fingerprint import suite;"
+        "print(BROUGHT[0].modules, suite())"
+    )
+    before = run(environment, "-c", program).stdout
+    assert "('smallconv.gelu', 'smallconv.gelu_formulas')" in before
+    (file,) = folder.rglob("site-packages/smallconv/gelu_formulas.py")
+    text = file.read_text()
+    try:
+        file.write_text(text + "\n")
+        assert run(environment, "-c", program).stdout != before
+    finally:
+        file.write_text(text)

@@ -136,7 +136,7 @@ def pytest_ignore_collect(collection_path: Path, config: pytest.Config) -> bool 
 
 @pytest.hookimpl(tryfirst=True)
 def pytest_configure(config: pytest.Config) -> None:
-    """Load what is timed, so that a wrong name is told before anything runs."""
+    """Load what is timed, so that a wrong name is reported before anything runs."""
     if not config.pluginmanager.hasplugin("benchmark"):
         raise pytest.UsageError(NO_PLUGIN)
     if hasattr(config, "workerinput") or getattr(config.option, "numprocesses", None):

@@ -2,7 +2,7 @@
 
 A worker that is lost takes with it only what it was checking, which Dask gives to another.  A shard
 that was with several workers as they ended, or that fails, is checked once more with no other
-beside it: only if that ends in the same way is it to blame, and told of.
+beside it: only if that ends in the same way is it to blame, and reported.
 """
 
 from __future__ import annotations

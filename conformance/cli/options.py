@@ -9,7 +9,7 @@ from typing import Annotated, Any
 
 import typer
 
-VARIABLE = "GRADORACLE_OPERATORS_FROM"  # which `conformance.operators` reads
+from gradoracle.conformance import OPERATORS_FROM
 
 Operators = Annotated[
     list[str], typer.Option(metavar="NAME,...", help="Only these operators, such as conv2d.")
@@ -20,7 +20,7 @@ def _bring(modules: list[str]) -> list[str]:
     """Name the modules to all processes of the run, before anything reads what operators are."""
     if not modules:
         return modules
-    os.environ[VARIABLE] = ",".join(names_of(modules))
+    os.environ[OPERATORS_FROM] = ",".join(names_of(modules))
     try:
         import gradoracle.conformance.operators  # noqa: F401, PLC0415 - it reads them
     except ValueError as error:

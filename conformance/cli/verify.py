@@ -8,6 +8,7 @@ from typing import Annotated, Any
 import typer
 
 from gradoracle.conformance.cli.app import app
+from gradoracle.conformance.cli.options import OperatorsFrom
 from gradoracle.conformance.cli.reading import content_and_certificate, unpainted
 from gradoracle.conformance.cli.running import certified, reached
 
@@ -25,6 +26,7 @@ def verify(
         bool,
         typer.Option("--any-machine", help="Only list versions and processors that differ."),
     ] = False,
+    operators_from: OperatorsFrom = [],  # noqa: B006 - Typer reads it only
 ) -> None:
     """Run a certificate's checks again, and compare all that it says with what comes of them.
 
@@ -52,6 +54,7 @@ def verify(
     Exit code 0: all of it is the same; 1: something differs; 2: no certificate;
     3: the backend cannot be loaded, or is another one, or the suite is.
     """
+    del operators_from  # its callback has read it
     from rich.console import Console  # noqa: PLC0415 - --help stays quick
 
     from gradoracle.conformance.campaigns import verification  # noqa: PLC0415 - --help stays quick

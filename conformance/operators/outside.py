@@ -14,11 +14,11 @@ from importlib import import_module
 from importlib.metadata import entry_points
 from typing import Any, NamedTuple
 
+from gradoracle.conformance import OPERATORS_FROM
 from gradoracle.conformance.operators.record import Operator
 from gradoracle.oracle.declaration import output_of
 
 GROUP = "gradoracle.operators"
-VARIABLE = "GRADORACLE_OPERATORS_FROM"
 
 
 class UnusableOperators(ValueError):
@@ -31,11 +31,17 @@ class Brought(NamedTuple):
     module: str
     operators: tuple[Operator, ...]
 
+    @property
+    def modules(self) -> tuple[str, ...]:
+        """The module and those that its formulas stand in."""
+        formulas = (f.__module__ for one in self.operators for f in one.formulas)
+        return tuple(dict.fromkeys((self.module, *formulas)))
+
 
 def from_outside(known: Iterable[Operator]) -> tuple[Brought, ...]:
     """Return the operators of all modules that are named.
 
-    A module of an installed package that is of no use is told by a warning, and left out.
+    A module of an installed package that cannot be used leads to a warning, and is left out.
 
     Raises:
         UnusableOperators: one that `--operators-from` names cannot be used.
@@ -43,6 +49,8 @@ def from_outside(known: Iterable[Operator]) -> tuple[Brought, ...]:
     taken = {name for operator in known for name in _names(operator)}
     found: dict[str, Brought] = {}
     for path, is_installed in _paths():
+        if path.partition(":")[0] in found:
+            continue
         try:
             brought = _of_module(path, taken)
         except UnusableOperators as error:
@@ -50,15 +58,14 @@ def from_outside(known: Iterable[Operator]) -> tuple[Brought, ...]:
                 raise
             warnings.warn(str(error), RuntimeWarning, stacklevel=2)
             continue
-        if brought.module not in found:
-            found[brought.module] = brought
-            taken |= {name for one in brought.operators for name in _names(one)}
+        found[brought.module] = brought
+        taken |= {name for one in brought.operators for name in _names(one)}
     return tuple(found.values())
 
 
 def _paths() -> Iterator[tuple[str, bool]]:
     """Yield where operators are said to be, and whether an installed package says so."""
-    for path in os.environ.get(VARIABLE, "").split(","):
+    for path in os.environ.get(OPERATORS_FROM, "").split(","):
         if path.strip():
             yield path.strip(), False
     for point in entry_points(group=GROUP):
@@ -78,7 +85,7 @@ def _of_module(path: str, taken: set[str]) -> Brought:
     for one in operators:
         if not isinstance(one, Operator):
             raise UnusableOperators(
-                f"operators from {path!r}: {one!r} is no gradoracle.extend.Operator"
+                f"operators from {path!r}: a {type(one).__name__} is no gradoracle.extend.Operator"
             )
         clash = taken & {*_names(one)}
         if clash:

@@ -1,11 +1,16 @@
 """Operators of your own, checked as every other: `import gradoracle.extend`.
 
-An operator is its formulas and one record.  The formulas are functions of loops, the forward pass
-and one per gradient, with the displayed equation and its source in the docstring; `elementwise`
-makes the record of a function of single numbers, `convolution`, `transposed_convolution`,
-`max_pooling` and `average_pooling` those of windows of any number of axes, and `Operator` is any
-record.  A module that lists its records in OPERATORS is named by an entry point of the group
-`gradoracle.operators`, or on the command line by `--operators-from`.
+An operator is its formulas and one record, an `Operator`.  The formulas are functions of loops, the
+forward pass and one per gradient, with the displayed equation and its source in the docstring.
+`elementwise` makes the record of a function of single numbers.  An operator over windows takes what
+is drawn for one of ours, of one to three spatial axes:
+
+    dataclasses.replace(convolution(2), formula=mine, gradients={mine_grad_input: "x"}, ...)
+
+`transposed_convolution`, `max_pooling` and `average_pooling` likewise.  A module that lists its
+records in OPERATORS is named by an entry point of the group `gradoracle.operators`, or on the
+command line by `--operators-from`.  Its code runs in the process that checks: name only what you
+trust.
 
     from gradoracle.extend import composed, each_element, elementwise, erf, exp, sqrt_2
 """
@@ -14,6 +19,7 @@ from gradoracle.conformance.drawing.choices import Choices
 from gradoracle.conformance.drawing.values import Style, styles
 from gradoracle.conformance.operators.activations import PIECEWISE, SMOOTH, elementwise
 from gradoracle.conformance.operators.avg_pool import average_pooling
+from gradoracle.conformance.operators.conv_transpose import transposed_convolution
 from gradoracle.conformance.operators.convolution import convolution
 from gradoracle.conformance.operators.max_pool import max_pooling
 from gradoracle.conformance.operators.outside import UnusableOperators
@@ -83,4 +89,5 @@ __all__ = [
     "styles",
     "tanh",
     "total",
+    "transposed_convolution",
 ]

@@ -13,10 +13,11 @@ from pathlib import Path
 
 import pytest
 
+from gradoracle.conformance import OPERATORS_FROM
+
 NAME = "gradoracle-suite"
 SUITE = "gradoracle.conformance"
 BENCHMARKS = "gradoracle-benchmarks"
-OPERATORS_FROM = "GRADORACLE_OPERATORS_FROM"  # which `conformance.operators` reads
 
 
 def activate(pluginmanager: pytest.PytestPluginManager) -> None:

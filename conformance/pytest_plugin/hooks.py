@@ -297,7 +297,7 @@ def pytest_ignore_collect(collection_path: Path, config: pytest.Config) -> bool 
 
 
 def pytest_configure(config: pytest.Config) -> None:
-    """Load what is to be checked, so that a wrong name is told before anything runs."""
+    """Load what is to be checked, so that a wrong name is reported before anything runs."""
     folder = str(config.invocation_params.dir)
     if folder not in sys.path:
         sys.path.insert(0, folder)  # as `python -m pytest` does: a backend may lie right here

@@ -152,7 +152,10 @@ def _summary(c: Certificate) -> Iterable[str]:
     if c.contract.get("runs_on"):
         yield from _wrapped(f"runs, as it says, on {c.contract['runs_on']}")
     yield from _kept(c)
-    yield f"  {_counts(c.environment, ' ')}"
+    if brought := c.environment.get("operators from"):
+        yield from _wrapped(f"operators from {brought}, whose code ran in the checking process")
+    others = {name: what for name, what in c.environment.items() if name != "operators from"}
+    yield f"  {_counts(others, ' ')}"
     yield from _campaign(c.campaign)
     each = " and shard" if c.campaign is not None else ""
     yield f"  seed {c.seed}, {c.examples} examples a check{each}"

@@ -13,11 +13,11 @@ from typing import Any
 
 import numpy as np
 
+from gradoracle.conformance import OPERATORS_FROM
 from gradoracle.conformance.backends.backend import Backend
 from gradoracle.conformance.backends.caller import describe
 from gradoracle.conformance.backends.mismatch import Answer, Mismatch
 from gradoracle.conformance.drawing.profiles import PROFILES
-from gradoracle.conformance.operators.outside import VARIABLE
 from gradoracle.conformance.operators.record import Operator
 from gradoracle.conformance.properties import Property
 from gradoracle.conformance.properties.comparison import verdict, wanted
@@ -114,7 +114,7 @@ def _repro(finding: Finding) -> str:
         return f'python -c "import gradoracle; print({call}.text())"'
     option = "" if profile == "certify" else f" --hypothesis-profile {profile}"
     option += " --at-scale" if finding.at_scale else ""
-    if brought := os.environ.get(VARIABLE):
+    if brought := os.environ.get(OPERATORS_FROM):
         option += f" --operators-from {brought}"
     line = f"pytest --pyargs gradoracle.conformance --backend {name} --seed {seed}{option}"
     if finding.history:  # what was asked before has a part in it

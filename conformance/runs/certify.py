@@ -241,5 +241,7 @@ def operators_named(names: Sequence[str] | None) -> tuple[Operator, ...]:
         raise UsageError(f"operators names none; there are {', '.join(known)}")
     for name in names:
         if name not in known:
-            raise UsageError(f"no operator {name!r}; there are {', '.join(known)}")
+            raise UsageError(
+                f"no operator {name!r}; there are {', '.join(known)} (more with --operators-from)"
+            )
     return tuple(known[name] for name in names)

@@ -90,7 +90,7 @@ def _with_imports(file: Path, known: set[Path]) -> set[Path]:
 def suite() -> str:
     """Return one SHA-256 of the suite's and the oracle's code, and of operators from outside."""
     total = hashlib.sha256()
-    outside = (brought.module for brought in BROUGHT)
+    outside = (module for brought in BROUGHT for module in brought.modules)
     for package in ("gradoracle.conformance", "gradoracle.oracle", *outside):
         for name, one in files_of(package).items():
             total.update(f"{name} {one}\n".encode())
