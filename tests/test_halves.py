@@ -301,7 +301,7 @@ def test_a_contract_with_wrong_exceptions_says_why(not_claimed, reason):
         read_contract({"dtypes": ["float32", "float16"], "not_claimed": not_claimed}, FUNCTIONS)
 
 
-@pytest.mark.parametrize("operator", [o.name for o in OPERATORS if "3d" not in o.name])
+@pytest.mark.parametrize("operator", [o.name for o in OPERATORS if not o.name.endswith(("1d", "3d"))])
 def test_what_is_not_claimed_in_a_dtype_is_never_asked_for_there(operator):
     """Asking may end the process, where a library has no such kernel."""
     every = [name for name in FUNCTIONS if hasattr(im2col, name)]
@@ -320,7 +320,7 @@ def test_what_is_not_claimed_in_a_dtype_is_never_asked_for_there(operator):
             "dtypes": ["float32", "float16"], "not_claimed": {"float16": left},
             "accumulators": {"float16": "float32"},
         }  # fmt: skip
-        gradoracle.check(candidate, operators=[operator], examples=12, seed=1)
+        gradoracle.check(candidate, operators=[operator], examples=3, seed=1)
         assert asked
         unclaimed = {(name, "float16") for name in left} & asked
         assert not unclaimed

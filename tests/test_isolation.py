@@ -425,7 +425,7 @@ def _runs(pid):
 
 @pytest.mark.parametrize("name", ["im2col", "oracle"])
 def test_the_verdicts_are_those_of_this_process(name):
-    options = {"operators": ["linear", "max_pool2d"], "examples": 12, "seed": 5}
+    options = {"operators": ["linear", "avg_pool1d"], "examples": 12, "seed": 5}
     here = gradoracle.check(name, confinement=IN_PROCESS, **options)
     apart = gradoracle.check(name, **options)
     for certificate in (here, apart):

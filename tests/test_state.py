@@ -62,8 +62,11 @@ def call_of(operator, number, dtype="float32"):
 def numbers_of(name):
     """Return all options of a function, and where they are pairs or shapes, each number of them.
 
-    Of volumes, whose options are as those of images but for one number more, that one.
+    Of volumes, whose options are as those of images but for one number more, that one, of forward
+    functions: a gradient's options are its forward function's.
     """
+    if "3d_" in name:
+        return
     operator, formula = BY_NAME[name]
     call = call_of(operator, 1)
     for option in argument_names(formula)[1]:

@@ -24,7 +24,8 @@ pytestmark = pytest.mark.slow
 ORACLE = {name: getattr(oracle, name) for name in FUNCTIONS}
 CASES = {}
 for _operator, _formula, _property in checks():
-    CASES.setdefault((_property.name, _operator.name), (_operator, _formula, _property))
+    if not _operator.name.endswith("1d"):  # their code is that of 2 and 3 axes
+        CASES.setdefault((_property.name, _operator.name), (_operator, _formula, _property))
 
 
 def both(results, change):
