@@ -4,11 +4,11 @@ Comparisons are written so that a NaN is wrong.
 """
 
 import math
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, Protocol
 
 import numpy as np
 
-from gradoracle.conformance.backends.backend import Backend
+from gradoracle.conformance.backends.contract import Contract
 from gradoracle.conformance.backends.mismatch import Mismatch
 from gradoracle.oracle.declaration import Call, Formula, is_place, output_of
 from gradoracle.oracle.expected.non_finite import NonFiniteTruth
@@ -27,6 +27,14 @@ def require_form(
         raise Mismatch(f"{what}: got dtype {got.dtype}, want {dtype}")
 
 
+class Claimant(Protocol):
+    """What an answer comes from, as far as the verdict depends on it: a backend, or its claims."""
+
+    @property
+    def contract(self) -> Contract:
+        """The accumulators, algorithms and policies that are claimed."""
+
+
 class Verdict(NamedTuple):
     """What an answer of the right form is worth."""
 
@@ -36,7 +44,7 @@ class Verdict(NamedTuple):
     right: Truth
 
 
-def truth_of(backend: Backend, formula: Formula, call: Call) -> Truth:
+def truth_of(backend: Claimant, formula: Formula, call: Call) -> Truth:
     """Return the truth by which the backend is checked, as its contract has it."""
     return truth(
         formula,
@@ -46,7 +54,7 @@ def truth_of(backend: Backend, formula: Formula, call: Call) -> Truth:
     )
 
 
-def verdict(backend: Backend, formula: Formula, call: Call, got: Array) -> Verdict:
+def verdict(backend: Claimant, formula: Formula, call: Call, got: Array) -> Verdict:
     """Check an answer that has the right shape and dtype, element by element.
 
     Unless the contract says that subnormal numbers are kept, what is right where all of them are
@@ -79,7 +87,7 @@ def _without_subnormals(call: Call) -> Call | None:
     return {**call, **changed} if changed else None
 
 
-def _verdict(backend: Backend, formula: Formula, call: Call, got: Array) -> Verdict:
+def _verdict(backend: Claimant, formula: Formula, call: Call, got: Array) -> Verdict:
     right, dtype = truth_of(backend, formula, call), data_dtype(call)
     accumulator = backend.contract.accumulator(dtype.name)
     numbers = not is_place(formula)
@@ -91,7 +99,7 @@ def _verdict(backend: Backend, formula: Formula, call: Call, got: Array) -> Verd
     return Verdict(~(share <= 1), not numbers, share, right)
 
 
-def require_truth(backend: Backend, formula: Formula, call: Call, got: Array) -> float:
+def require_truth(backend: Claimant, formula: Formula, call: Call, got: Array) -> float:
     """Raise Mismatch unless `got` is what `formula` gives on `call`, and return its largest error.
 
     Equality is demanded where it is proved that rounding never acts; elsewhere the error is a
@@ -99,20 +107,14 @@ def require_truth(backend: Backend, formula: Formula, call: Call, got: Array) ->
     """
     shape = answer_shape(formula, call)
     require_form(formula.__name__, got, shape, answer_dtype(formula, call))
-    wrong, exact, share, right = verdict(backend, formula, call, got)
-    if wrong.any():
-        at = tuple(np.argwhere(wrong)[0].tolist())
-        accumulator = backend.contract.accumulator(data_dtype(call).name)
-        reason = explained(float(share[at]), accumulator)
-        want = wanted(right, at, got.dtype if exact else np.dtype(np.float64))
-        raise Mismatch(
-            _first_wrong(
-                formula.__name__, got, want, wrong, "the data are exact" if exact else reason
-            )
-        )
+    judged = verdict(backend, formula, call, got)
     name = data_dtype(call).name
-    if got.size and not exact and not share.any():
-        bound = right.bound(name, backend.contract.accumulator(name))
+    accumulator = backend.contract.accumulator(name)
+    if judged.wrong.any():
+        raise Mismatch(headline(formula, got, judged, accumulator))
+    share = judged.share
+    if got.size and not judged.exact and not share.any():
+        bound = judged.right.bound(name, accumulator)
         return math.nan if np.isinf(bound).all() else 0.0
     return float(share.max(initial=0.0))
 
@@ -133,9 +135,14 @@ def wanted(right: Truth, at: tuple[int, ...], dtype: np.dtype[np.generic]) -> st
     return f"{want}"
 
 
-def _first_wrong(what: str, got: Array, want: str, wrong: Array, reason: str) -> str:
-    at = tuple(np.argwhere(wrong)[0].tolist())
+def headline(formula: Formula, got: Array, judged: Verdict, accumulator: str) -> str:
+    """Return in a sentence which element is the first wrong one, got and want, and how far off."""
+    at = tuple(np.argwhere(judged.wrong)[0].tolist())
+    reason = "the data are exact"
+    if not judged.exact:
+        reason = explained(float(judged.share[at]), accumulator)
+    want = wanted(judged.right, at, got.dtype if judged.exact else np.dtype(np.float64))
     return (
-        f"{what}[{', '.join(map(str, at))}]: got {got[at]}, want {want} ({reason}); "
-        f"{int(wrong.sum())} of {wrong.size} elements wrong"
+        f"{formula.__name__}[{', '.join(map(str, at))}]: got {got[at]}, want {want} ({reason}); "
+        f"{int(judged.wrong.sum())} of {judged.wrong.size} elements wrong"
     )

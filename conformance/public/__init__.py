@@ -1,7 +1,9 @@
 """Right or wrong: kernels, forward and every gradient, for all shapes.
 
 From a program, `gradoracle.check(backend)` returns a `Certificate`; from the command line,
-`gradoracle certify BACKEND` prints one.
+`gradoracle certify BACKEND` prints one.  In a test of your own, `gradoracle.assert_within_bound`
+checks one answer; `gradoracle.expected` and `gradoracle.exact_inputs` are what it takes to assert
+more.
 """
 
 from __future__ import annotations
@@ -10,17 +12,34 @@ from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from gradoracle.conformance.assertions.bound import Expected as Expected
+    from gradoracle.conformance.assertions.bound import assert_within_bound as assert_within_bound
+    from gradoracle.conformance.assertions.bound import expected as expected
+    from gradoracle.conformance.assertions.exact_inputs import exact_inputs as exact_inputs
     from gradoracle.conformance.backends.registry import Confinement as Confinement
     from gradoracle.conformance.backends.registry import UnknownBackend as UnknownBackend
     from gradoracle.conformance.backends.registry import UnusableBackend as UnusableBackend
     from gradoracle.conformance.reports.certificate import Certificate as Certificate
     from gradoracle.conformance.reports.certificate import Outcome as Outcome
 
-__all__ = ["Certificate", "Confinement", "Outcome", "UnknownBackend", "UnusableBackend", "check"]
+__all__ = [
+    "Certificate",
+    "Confinement",
+    "Expected",
+    "Outcome",
+    "UnknownBackend",
+    "UnusableBackend",
+    "assert_within_bound",
+    "check",
+    "exact_inputs",
+    "expected",
+]
 HOMES = {  # of what is imported when it is asked for
     "Certificate": "reports.certificate", "Outcome": "reports.certificate",
     "Confinement": "backends.registry", "UnknownBackend": "backends.registry",
     "UnusableBackend": "backends.registry",
+    "Expected": "assertions.bound", "expected": "assertions.bound",
+    "assert_within_bound": "assertions.bound", "exact_inputs": "assertions.exact_inputs",
 }  # fmt: skip
 
 

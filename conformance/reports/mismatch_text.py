@@ -20,7 +20,7 @@ from gradoracle.conformance.backends.mismatch import Answer, Mismatch
 from gradoracle.conformance.drawing.profiles import PROFILES
 from gradoracle.conformance.operators.record import Operator
 from gradoracle.conformance.properties import Property
-from gradoracle.conformance.properties.comparison import verdict, wanted
+from gradoracle.conformance.properties.comparison import Verdict, verdict, wanted
 from gradoracle.conformance.reports.reproducer import IN_SEQUENCE, script
 from gradoracle.conformance.scale.data import LayerCall
 from gradoracle.oracle.declaration import Call, Formula, argument_names, displayed
@@ -138,7 +138,7 @@ def _text(finding: Finding, result: MismatchReport, call: Call, blamed: list[Ans
     lines = [
         f"{finding.backend.name} breaks {finding.property.name}",
         f"  {result.headline}",
-        *(line for title, content in rows for line in _row(title, content)),
+        *(line for title, content in rows for line in row(title, content)),
         "  script        needs NumPy and the backend only:",
         textwrap.indent(result.script.rstrip(), "    "),
     ]
@@ -159,7 +159,7 @@ HISTORY = (
 )
 
 
-def _row(title: str, content: list[str]) -> list[str]:
+def row(title: str, content: list[str]) -> list[str]:
     """Return lines under a title in the margin, long ones wrapped."""
     lines = []
     for text in content:
@@ -214,14 +214,21 @@ def _wrong_lines(backend: Backend, answer: Answer) -> list[str]:
         return [f"{name}: got shape {[*got.shape]}, want {[*shape]}"]
     if got.dtype.kind not in "iub" and not is_real(got.dtype):
         return [f"{name}: got {got.dtype.name} elements, not numbers"]
-    wrong, exact, _, right = verdict(backend, formula, answer.call, got)
-    given = got.dtype if exact and got.dtype == dtype else np.dtype(np.float64)
-    places = np.argwhere(wrong)
+    judged = verdict(backend, formula, answer.call, got)
+    return wrong_elements(formula, got, judged, dtype)
+
+
+def wrong_elements(
+    formula: Formula, got: Array, judged: Verdict, dtype: np.dtype[np.generic]
+) -> list[str]:
+    """Return the first wrong elements of an answer, which should be of `dtype`: got and want."""
+    given = got.dtype if judged.exact and got.dtype == dtype else np.dtype(np.float64)
+    places = np.argwhere(judged.wrong)
     lines = []
     for at in places[:SHOWN]:
         place = tuple(at.tolist())
-        want = wanted(right, place, given)
-        lines.append(f"{name}[{', '.join(map(str, place))}]: got {got[place]}, want {want}")
+        want, where = wanted(judged.right, place, given), ", ".join(map(str, place))
+        lines.append(f"{formula.__name__}[{where}]: got {got[place]}, want {want}")
     more = len(places) - SHOWN
     return [*lines, f"and {more} more"] if more > 0 else lines
 

@@ -1,0 +1,1 @@
+"""The rounding bound in anybody's own test: one answer is checked, without a backend or a run."""
