@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import difflib
 from collections.abc import Callable, Mapping, Sequence
 from inspect import Parameter, Signature
 from types import SimpleNamespace
@@ -25,9 +26,10 @@ Shape: TypeAlias = tuple[int, ...]
 GRADIENT = "grad_output"
 KNOWN = {o.name: o for o in OPERATORS if not isinstance(algebra(o.formula), Chained)}
 # Of every function of the protocol: its operator, and the formula that says its arguments.
-FORMULAS: dict[str, tuple[Operator, Formula]] = {
-    output_of(f).function: (o, f) for o in KNOWN.values() for f in reversed(o.formulas)
-}
+FORMULAS: dict[str, tuple[Operator, Formula]] = {}
+for _operator in KNOWN.values():
+    for _formula in _operator.formulas:
+        FORMULAS.setdefault(output_of(_formula).function, (_operator, _formula))
 
 
 class Engine(Protocol):
@@ -67,7 +69,12 @@ def require_known(names: Mapping[str, Any], adapter: str) -> None:
         )
     for name, function in names.items():
         if name not in FORMULAS:
-            raise ValueError(f"the protocol has no function {name!r}; it has {', '.join(FORMULAS)}")
+            near = difflib.get_close_matches(name, FORMULAS, n=1, cutoff=0.8)
+            guess = f" (did you mean {near[0]!r}?)" if near else ""
+            raise ValueError(
+                f"the protocol has no function {name!r}{guess}; `gradoracle explain` lists them, "
+                f"and conv2d={name} gives yours such a name"
+            )
         if not callable(function):
             raise ValueError(f"{name} must be a callable, got {function!r}")
 

@@ -71,9 +71,14 @@ def files_of(text: str) -> list[Path]:
 
 def absolute(text: str) -> str:
     """Return the text with its files named from the root, for a process in another folder."""
-    for file in files_of(text):
-        text = text.replace(str(file), str(file.resolve()))
-    return text
+    return ",".join(map(_absolute, text.split(",")))
+
+
+def _absolute(item: str) -> str:
+    name, equals, path = item.rpartition("=")
+    file, attribute = _file(path)
+    whole = f"{Path(file).resolve()}{':' * bool(attribute)}{attribute}" if file else path
+    return f"{name}{equals}{whole}"
 
 
 def _file(path: str) -> tuple[str, str]:

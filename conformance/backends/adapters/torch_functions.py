@@ -217,6 +217,11 @@ def _torch() -> Any:
 
 def _require_device(torch: Any, device: str) -> None:
     """Raise ImportError, in one sentence, where PyTorch cannot compute on a device here."""
+    kind = device.partition(":")[0]
+    for holder in (torch.backends, torch):
+        available = getattr(getattr(holder, kind, None), "is_available", None)
+        if available is not None and not available():
+            raise ImportError(f"PyTorch {torch.__version__} finds no device {device!r} here")
     try:
         (torch.zeros(1, device=device) + 1).cpu()
     except Exception as error:
