@@ -5,6 +5,7 @@ import json
 import re
 import subprocess
 import sys
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -210,6 +211,29 @@ def test_halves_come_and_go():
     certificate = certified(backend, "relu")
     assert certificate.passed
     assert all(o.calls["bfloat16"] and o.calls["float16"] for o in certificate.outcomes if o.calls)
+
+
+def test_compiled_functions_never_fall_back_to_the_plain_one(monkeypatch):
+    counters = pytest.importorskip("torch._dynamo.utils").counters
+    traced = partial(torch.compile, backend="eager")  # the graphs of Dynamo without a compiler
+    monkeypatch.setattr(torch, "compile", traced)
+    made, calls = adapt.torch(softmax=torch.nn.functional.softmax, compile=True), 0
+    counters.clear()
+    for axes in range(1, 6):
+        for axis in range(axes):
+            made.softmax(torch.ones((2, 3, 4, 5, 6)[:axes]), axis=axis)
+            calls += 1
+    assert counters["stats"]["unique_graphs"] == calls == 15
+
+
+def test_indices_come_from_what_names_them():
+    def anything(x, **options):
+        return torch.nn.functional.max_pool2d(x, **options)
+
+    assert hasattr(adapt.torch(max_pool2d=torch.nn.functional.max_pool2d), "max_pool2d_grad_input")
+    made = wrap(adapt.torch(max_pool2d=anything))
+    assert made.functions == ("max_pool2d", "max_pool2d_vjp")
+    assert outcome(made, "max_pool2d_values").status == "passed"
 
 
 # What a callable takes

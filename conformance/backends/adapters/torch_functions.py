@@ -34,6 +34,10 @@ BFLOAT16, INDICES = "bfloat16", "indices"
 RETURN_INDICES = "return_indices"
 NAN = {"nan": "any"}  # PyTorch's max pooling takes the last NaN of a window on a CPU
 COMPILERS = (os.environ.get("CXX", "g++"), "g++", "clang++")
+LIMITS = (
+    "recompile_limit", "accumulated_recompile_limit",  # of PyTorch 2.6 and newer
+    "cache_size_limit", "accumulated_cache_size_limit",
+)  # fmt: skip
 GRAPHS = 2**20  # that torch.compile keeps of a function before it gives up and runs it as it is
 
 
@@ -139,7 +143,7 @@ def _taken(name: str, function: Function, torch: Any) -> Taken:
     if isinstance(function, torch.nn.Module):
         return of(function, label=label, written=function.forward)
     found = of(function, label=label)
-    if not parameters_of(function):  # whatever options it takes, it need not take this one
+    if RETURN_INDICES not in {p.name for p in parameters_of(function) or ()}:
         kept = {n: own for n, own in found.options.items() if n != RETURN_INDICES}
         return Taken(function, label, found.parameters, found.arrays, kept, found.needed)
     return found
@@ -201,8 +205,9 @@ def _compiled(torch: Any, it: Taken) -> Taken:
     function = torch.compile(it.function, dynamic=True)
 
     def run(*arrays: Any, **options: Any) -> Any:
-        limits = {"recompile_limit": GRAPHS, "accumulated_recompile_limit": GRAPHS}
-        with import_module("torch._dynamo").config.patch(limits):
+        config = import_module("torch._dynamo").config
+        limits = {name: GRAPHS for name in LIMITS if hasattr(config, name)}
+        with config.patch(limits):
             return function(*arrays, **options)
 
     return Taken(run, it.label, it.parameters, it.arrays, it.options, it.needed, it.by_place)
