@@ -16,6 +16,7 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any
 
+from gradoracle.conformance.backends.adapters import named
 from gradoracle.conformance.backends.backend import FUNCTIONS, Backend
 from gradoracle.conformance.backends.caller import Asked, Candidate, imported, one_line
 from gradoracle.conformance.backends.isolation.isolated import (
@@ -28,6 +29,7 @@ from gradoracle.oracle.float_formats import dtype_of
 
 GROUP = "gradoracle.backends"
 INTERPRETED = 60.0  # seconds of a call, where a loader may interpret the file
+COMPILED = 300.0  # where torch.compile may have to compile for it
 
 # The shipped backends, known even in a checkout that nobody installed.
 SHIPPED = {
@@ -37,6 +39,18 @@ SHIPPED = {
     "cupy": "gradoracle.implementations.cupy_kernels.device",
     "cupy@host": "gradoracle.implementations.cupy_kernels.host",
 }
+
+# What makes a backend of functions: it is given what stands after the `!` of a name.
+ADAPTERS = {name: f"{named.__name__}:{name}" for name in named.ADAPTERS}
+COMPILING = "compile=yes"
+# torch.nn.functional on other devices, and through Inductor; only what is asked for is loaded.
+DEVICES = {
+    f"torch@{name}": f"{ADAPTERS['torch']}!torch.nn.functional,{how}"
+    for name, how in {
+        "inductor": COMPILING, "cuda": "device=cuda",
+        "mps": "device=mps,dtypes=float32", "xpu": "device=xpu",
+    }.items()
+}  # fmt: skip
 
 PYTHON = "gradoracle.conformance.backends.caller:from_file"
 # What makes a backend of a file of these: it is given the file's name.
@@ -49,7 +63,8 @@ LOADERS = {
 HOW_TO_REGISTER = (
     f'register one with  [project.entry-points."{GROUP}"]  mine = "mypkg.kernels"  in your '
     "pyproject.toml, or pass an import path such as mypkg.kernels or mypkg.kernels:backend, or a "
-    "file such as ./kernels.py, ./kernels.py:backend or kernel.cu"
+    "file such as ./kernels.py, ./kernels.py:backend or kernel.cu, or functions such as "
+    "--torch conv2d=mypkg.ops:my_conv"
 )
 
 
@@ -74,7 +89,7 @@ class Registered:
     def distribution(self) -> str:
         """Its name and version: read only here, for that takes longer than to find all names."""
         if self.source is None:
-            return "gradoracle" if SHIPPED.get(self.name) == self.path else "unknown"
+            return "gradoracle" if (SHIPPED | DEVICES).get(self.name) == self.path else "unknown"
         return f"{self.source.name} {self.source.version}"
 
 
@@ -83,7 +98,7 @@ def registered() -> dict[str, Registered]:
 
     A name that several distributions take is nobody's, and ours stay ours: `conflict` says so.
     """
-    found = {name: Registered(name, path) for name, path in SHIPPED.items()}
+    found = {name: Registered(name, path) for name, path in (SHIPPED | DEVICES).items()}
     for entry in entry_points(group=GROUP):
         one, other = Registered(entry.name, entry.value, entry.dist), found.get(entry.name)
         if other is None or (other.path == one.path and not other.conflict):
@@ -112,12 +127,18 @@ ISOLATED, IN_PROCESS = Confinement(), Confinement(in_process=True)
 
 
 def path_of(name: str) -> str:
-    """Return the import path of a registered name or of a file; any other is its own."""
+    """Return the import path of a registered name, of a file or of what an adapter takes.
+
+    Any other is its own.
+    """
     known = registered()
     return known[name].path if name in known else _unregistered(name)
 
 
 def _unregistered(name: str) -> str:
+    adapter, bang, text = name.partition("!")
+    if bang and adapter in ADAPTERS:
+        return f"{ADAPTERS[adapter]}!{named.absolute(text)}"
     file, where = _file_and_rest(name)
     loader = LOADERS.get(Path(file).suffix)
     return f"{loader}!{Path(file).resolve()}{where}" if loader is not None else name
@@ -144,14 +165,17 @@ def load(name: str, confinement: Confinement = ISOLATED) -> Backend:
         entry = known[name]
         if entry.conflict:
             raise UnusableBackend(f"backend {name!r}: {entry.conflict}")
-        return _open(name, entry.path, entry.distribution, confinement)
+        return _open(name, entry.path, entry.distribution, _patient(confinement, entry.path))
     path = _unregistered(name)
+    if path.partition("!")[0] in ADAPTERS.values():
+        _require_targets(name)
+        return _open(name, path, "functions", _patient(confinement, path))
     if path != name:
         file, _ = _file_and_rest(name)
         if not Path(file).is_file():
             raise UnknownBackend(f"there is no file {file!r}")
         if not path.startswith(PYTHON):
-            return _open(name, path, "file", _patient(confinement))
+            return _open(name, path, "file", _patient(confinement, path))
         return _with_functions(_open(name, path, "file", confinement), file)
     if not _looks_importable(name):
         raise UnknownBackend(_unknown(name, list(known)))
@@ -181,11 +205,34 @@ def _with_functions(backend: Backend, file: str) -> Backend:
     )
 
 
-def _patient(confinement: Confinement) -> Confinement:
-    """Return the same, with more time for a call than the default: files may be interpreted."""
-    if confinement.limits.call != Limits.call:
+def _require_targets(name: str) -> None:
+    """Raise UnknownBackend unless a name says functions that can be looked for."""
+    adapter, _, text = name.partition("!")
+    try:
+        paths = [path for _, path in named.split(adapter, text).paths]
+    except ValueError as error:
+        raise UnknownBackend(f"{name!r}: {error}") from error
+    files = named.files_of(text)
+    absent = [str(file) for file in files if not file.is_file()]
+    if absent:
+        raise UnknownBackend(f"there is no file {absent[0]!r}")
+    for path in paths:
+        if not named.files_of(path) and not _looks_importable(path):
+            raise UnknownBackend(
+                f"no module for {path!r}; name a function as in conv2d=mypkg.ops:my_conv, "
+                "conv2d=./ops.py:my_conv or torch.nn.functional"
+            )
+
+
+def _patient(confinement: Confinement, path: str) -> Confinement:
+    """Return the same, with more time for a call than the default where code is made for it."""
+    adapter, _, text = path.partition("!")
+    compiles = adapter == ADAPTERS["torch"] and COMPILING in text.split(",")
+    interprets = adapter in LOADERS.values() and adapter != PYTHON
+    if confinement.limits.call != Limits.call or not (compiles or interprets):
         return confinement
-    return replace(confinement, limits=replace(confinement.limits, call=INTERPRETED))
+    call = COMPILED if compiles else INTERPRETED
+    return replace(confinement, limits=replace(confinement.limits, call=call))
 
 
 def wrap(backend: Any, name: str | None = None, confinement: Confinement = ISOLATED) -> Backend:

@@ -6,6 +6,20 @@ from typing import Annotated
 
 import typer
 
+from gradoracle.conformance.cli.adapted import (
+    Compile,
+    Device,
+    Flipped,
+    Jax,
+    LayoutOption,
+    NoBatch,
+    NoJit,
+    NoPairs,
+    Numpy,
+    Torch,
+    Weights,
+    adapted,
+)
 from gradoracle.conformance.cli.app import app
 from gradoracle.conformance.cli.options import (
     CallTimeout,
@@ -29,13 +43,24 @@ from gradoracle.conformance.cli.running import certified, ended, require_writabl
 @app.command()
 def certify(
     backend: Annotated[
-        list[str],
+        list[str] | None,
         typer.Argument(
             metavar="BACKEND...",
             help="Registered names, import paths or files: ./kernels.py, kernel.cu.",
         ),
-    ],
+    ] = None,
     *,
+    torch: Torch = [],  # noqa: B006 - Typer reads it only
+    jax: Jax = [],  # noqa: B006
+    numpy: Numpy = [],  # noqa: B006
+    device: Device = None,
+    compile: Compile = False,  # noqa: A002 - the option's name
+    no_jit: NoJit = False,
+    layout: LayoutOption = None,
+    weights: Weights = None,
+    no_batch: NoBatch = False,
+    flipped: Flipped = False,
+    no_pairs: NoPairs = False,
     operators: Operators = [],  # noqa: B006 - Typer reads it only
     operators_from: OperatorsFrom = [],  # noqa: B006
     dtypes: Dtypes = [],  # noqa: B006
@@ -87,6 +112,18 @@ def certify(
 
     if in_process and (forbid or jobs > 1):
         raise typer.BadParameter("--in-process goes with neither --forbid nor --jobs")
+    options: dict[str, dict[str, str | bool | None]] = {
+        "torch": {"--device": device, "--compile": compile},
+        "jax": {"--no-jit": no_jit},
+        "numpy": {
+            "--layout": layout, "--weights": weights, "--no-batch": no_batch,
+            "--flipped": flipped, "--no-pairs": no_pairs,
+        },
+    }  # fmt: skip
+    given = {"torch": torch, "jax": jax, "numpy": numpy}
+    backend = [*(backend or []), *adapted(given, options, dtypes)]
+    if not backend:
+        raise typer.BadParameter("name a backend, or functions by --torch, --jax or --numpy")
     confinement = confinement_of(
         call_timeout, import_timeout, memory, forbid, in_process=in_process
     )

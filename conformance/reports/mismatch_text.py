@@ -6,6 +6,8 @@ The script needs nothing but NumPy and the backend: its arrays are written out.
 from __future__ import annotations
 
 import os
+import re
+import shlex
 import textwrap
 from dataclasses import dataclass, field
 from math import isfinite
@@ -30,6 +32,7 @@ from gradoracle.oracle.shapes import Array
 
 WIDTH = 100
 SHOWN = 4  # wrong elements listed
+SELECTABLE = re.compile(r"[\w:+\-.\[\]\\/@]+")  # names that pytest's -k can have
 LITERAL = 24  # elements written out in a report
 
 
@@ -116,10 +119,12 @@ def _repro(finding: Finding) -> str:
     option += " --at-scale" if finding.at_scale else ""
     if brought := os.environ.get(OPERATORS_FROM):
         option += f" --operators-from {brought}"
-    line = f"pytest --pyargs gradoracle.conformance --backend {name} --seed {seed}{option}"
+    quoted = shlex.quote(name)
+    line = f"pytest --pyargs gradoracle.conformance --backend {quoted} --seed {seed}{option}"
     if finding.history:  # what was asked before has a part in it
         return line
-    return f"{line} -k {name}-{finding.formula.__name__}-{finding.property.name}"
+    of_one = f"{name}-" if SELECTABLE.fullmatch(name) else ""
+    return f"{line} -k {of_one}{finding.formula.__name__}-{finding.property.name}"
 
 
 def _text(finding: Finding, result: MismatchReport, call: Call, blamed: list[Answer]) -> str:

@@ -18,6 +18,7 @@ import numpy as np
 from gradoracle.conformance.backends.backend import Backend
 from gradoracle.conformance.backends.caller import LONG_RING
 from gradoracle.conformance.backends.mismatch import NUMBERS, Answer, Mismatch, WrongElement
+from gradoracle.conformance.backends.registry import ADAPTERS
 from gradoracle.conformance.drawing.invalid_calls import bad_calls
 from gradoracle.conformance.drawing.memory_layouts import FUNCTIONS as LAYOUT_FUNCTIONS
 from gradoracle.conformance.drawing.memory_layouts import (
@@ -215,7 +216,8 @@ def _imports(backend: Backend, call: Call) -> list[str]:
         if file and attribute == FROM_FILE:
             return [*lines[:-1], *_from_file(backend.name, file)]
         if file:
-            of = f"{module}.{attribute}({backend.name!r})"
+            given = file if path in ADAPTERS.values() else backend.name
+            of = f"{module}.{attribute}({given!r})"
             return [*lines[:-1], f"import {module}", f"backend = {of}", ""]
         return [
             *lines[:-1],

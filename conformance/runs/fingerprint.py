@@ -15,6 +15,8 @@ from contextlib import suppress
 from functools import cache
 from pathlib import Path
 
+from gradoracle.conformance.backends.adapters.named import split
+from gradoracle.conformance.backends.registry import ADAPTERS, path_of
 from gradoracle.conformance.operators import BROUGHT
 
 CODE = frozenset(
@@ -30,9 +32,13 @@ def files_of(path: str) -> dict[str, str]:
     """Return the SHA-256 of every file of code beside the module at an import path.
 
     A module of a package is all of the package that it lies in; a file that a loader reads is that
-    file and what it includes; empty where nothing is found.
+    file and what it includes; what an adapter is given, all modules of its functions; empty where
+    nothing is found.
     """
     path, _, given = path.partition("!")
+    if path in ADAPTERS.values():
+        targets = [path_of(target) for _, target in split(path.rpartition(":")[2], given).paths]
+        return {name: one for target in targets for name, one in files_of(target).items()}
     if given:
         source = Path(given.partition("@")[0]).resolve()
         reached = _with_imports if source.suffix == ".py" else _with_includes

@@ -51,6 +51,7 @@ _str, _decode = str.__str__, bytes.decode  # of subclasses too, whatever those d
 STDLIB = f"{os.path.dirname(os.__file__)}/"  # noqa: PTH120
 SUITE = f"{os.path.dirname(os.path.dirname(os.path.dirname(__file__)))}/"  # noqa: PTH120
 NAMESPACE = __name__.partition(".")[0]
+SOURCES = (".py", ".cu", ".cuh")
 INSTALLED = ("/site-packages/", "/dist-packages/")  # in the name of a library's file
 # They look at frames to name a class, a log's line or an error's, and hand none on.
 QUIET = frozenset(
@@ -190,7 +191,12 @@ def _who(source: str, path: Sequence[str], installed: Is) -> Who:
     module, file = source.partition(":")[0], source.partition("!")[2].partition("@")[0]
     if file.endswith(".py"):
         module = file.rpartition("/")[2].removesuffix(".py")
-    top, dotted = module.partition(".")[0], _names(path)
+    # Of functions that an adapter is given, all modules are the backend's own.
+    given = [item.rpartition("=")[2] for item in source.partition("!")[2].split(",")]
+    own = [item.partition(":")[0] for item in given if item[:1] not in ("/", "")]
+    if own and not file.endswith(SOURCES):
+        module = own[0]
+    tops, dotted = {one.partition(".")[0] for one in (module, *own)}, _names(path)
 
     def who(frame: FrameType | None, event: str, args: Args) -> str:
         if frame is not None and _is_quiet(frame, event, args):
@@ -200,7 +206,7 @@ def _who(source: str, path: Sequence[str], installed: Is) -> Who:
             name = dotted(file)
             if file.startswith(SUITE):
                 return module
-            if name.partition(".")[0] == top:
+            if name.partition(".")[0] in tops:
                 return name
             if installed(file):
                 return ""

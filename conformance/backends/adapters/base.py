@@ -1,0 +1,225 @@
+"""What all adapters share: the protocol's functions over callables that take a part of it."""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Callable, Mapping, Sequence
+from inspect import Parameter, Signature
+from types import SimpleNamespace
+from typing import Any, Protocol, TypeAlias
+
+from gradoracle.conformance.backends.adapters.parameters import Taken
+from gradoracle.conformance.operators import OPERATORS
+from gradoracle.conformance.operators.record import Operator
+from gradoracle.oracle.axes import OF_A_GROUP
+from gradoracle.oracle.declaration import (
+    Chained,
+    Formula,
+    algebra,
+    argument_names,
+    optional,
+    output_of,
+)
+
+Function: TypeAlias = Callable[..., Any]
+Shape: TypeAlias = tuple[int, ...]
+GRADIENT = "grad_output"
+KNOWN = {o.name: o for o in OPERATORS if not isinstance(algebra(o.formula), Chained)}
+# Of every function of the protocol: its operator, and the formula that says its arguments.
+FORMULAS: dict[str, tuple[Operator, Formula]] = {}
+for _operator in KNOWN.values():
+    for _formula in _operator.formulas:
+        FORMULAS.setdefault(output_of(_formula).function, (_operator, _formula))
+
+
+class Engine(Protocol):
+    """A library that differentiates its own functions."""
+
+    def zeros(self, shape: Shape, like: Any) -> Any:
+        """Return an array of zeros in the dtype and on the device of another."""
+
+    def vjp(self, function: Function, at: Any, grad_output: Any | None) -> Any:
+        """Return dE/d(at) where dE/d(function(at)) is `grad_output`, or 1 if that is None."""
+
+
+def backend(
+    adapter: str, functions: Mapping[str, Function], *, dtypes: Sequence[str] | None = None,
+    contract: Mapping[str, Any] | None = None, policies: Mapping[str, str] | None = None,
+    **more: Any,
+) -> SimpleNamespace:  # fmt: skip
+    """Return the backend of some functions; `contract` adds to what `dtypes` and `policies` say.
+
+    It is called after its adapter where no other name is known.
+    """
+    claims: dict[str, Any] = {
+        "policies": {**(policies or {}), **(contract or {}).get("policies", {})}
+    }
+    if dtypes is not None:
+        claims["dtypes"] = [*dtypes]
+    named = type(f"adapt.{adapter}", (SimpleNamespace,), {})
+    made: SimpleNamespace = named(contract={**(contract or {}), **claims}, **functions, **more)
+    return made
+
+
+def require_known(names: Mapping[str, Any], adapter: str) -> None:
+    """Raise ValueError where there is nothing, or a name that the protocol does not have."""
+    if not names:
+        raise ValueError(
+            f"adapt.{adapter} needs a function by the protocol's name, such as conv2d=my_conv"
+        )
+    for name, function in names.items():
+        if name not in FORMULAS:
+            near = difflib.get_close_matches(name, FORMULAS, n=1, cutoff=0.8)
+            guess = f" (did you mean {near[0]!r}?)" if near else ""
+            raise ValueError(
+                f"the protocol has no function {name!r}{guess}; `gradoracle explain` lists them, "
+                f"and conv2d={name} gives yours such a name"
+            )
+        if not callable(function):
+            raise ValueError(f"{name} must be a callable, got {function!r}")
+
+
+def among(namespaces: Sequence[Any], functions: Mapping[str, Function]) -> dict[str, Function]:
+    """Return the callables that some modules have under the protocol's names, and those given."""
+    found = {
+        name: getattr(one, name)
+        for one in namespaces
+        for name in FORMULAS
+        if callable(getattr(one, name, None))
+    }
+    return found | dict(functions)
+
+
+def arguments_of(name: str) -> tuple[tuple[str, ...], tuple[str, ...], tuple[str, ...]]:
+    """Return the arrays of a function of the protocol, those that may be None, and its options."""
+    _, formula = FORMULAS[name]
+    positional, options = argument_names(formula)
+    return positional, optional(formula), options
+
+
+def require_options(name: str, it: Taken) -> None:
+    """Raise ValueError unless a callable takes every option without a neutral value."""
+    axes = FORMULAS[name][0].axes
+    for option in arguments_of(name)[2]:
+        if option not in it.options and option not in axes.neutral and option not in axes.shapes:
+            raise ValueError(f"{name}: {it.label} must take {option!r}, which has no neutral value")
+
+
+def forward(name: str, it: Taken, call: Callable[[Mapping[str, Any]], Any]) -> Function:
+    """Return a callable as the protocol's function `name`; `call` takes arguments by name."""
+    require_options(name, it)
+    positional = arguments_of(name)[0]
+
+    def function(*arrays: Any, **options: Any) -> Any:
+        given = _named(name, positional, arrays)
+        for one, value in given.items():
+            if one not in it.arrays and value is not None:
+                raise NotImplementedError(f"{it.label} takes no {one}")
+        return call({**given, **only_taken(name, it, options)})
+
+    return described(name, function, it)
+
+
+def gradient(name: str, by: str, it: Taken, engine: Engine) -> Function:
+    """Return the protocol's gradient `name` by an argument, of a callable that does the forward."""
+    operator, formula = FORMULAS[name]
+    positional, wanted = argument_names(formula)
+
+    def function(*arrays: Any, **options: Any) -> Any:
+        given = _named(name, positional, arrays)
+        taken = only_taken(name, it, options)
+        grad_output = given.pop(GRADIENT, None)
+        like = next(v for v in (grad_output, *given.values()) if v is not None)
+        known = {**given, **({} if grad_output is None else {GRADIENT: grad_output})}
+        full = dict(given)
+        for one in it.arrays:
+            if one not in full and (
+                one == by or one not in operator.axes.optional or one in it.needed
+            ):
+                full[one] = engine.zeros(_shape(operator, one, known, options), like)
+        ranks = (0,) * operator.axes.rank
+        for option in it.options:
+            if option not in wanted and option in operator.axes.neutral:
+                taken[option] = _neutral(operator, option, ranks)
+        values = {**full, **taken}
+        return engine.vjp(lambda at: it({**values, by: at}), full[by], grad_output)
+
+    return described(name, function, it)
+
+
+def _neutral(operator: Operator, option: str, ranks: tuple[int, ...]) -> Any:
+    """Return an option's neutral value, as a call would give it."""
+    value = operator.axes.neutral[option]
+    alone = isinstance(value, bool) or option == "groups"
+    return value if alone else operator.axes.neutral_of(option, ranks)
+
+
+def _named(name: str, positional: Sequence[str], arrays: Sequence[Any]) -> dict[str, Any]:
+    if len(arrays) > len(positional):
+        raise TypeError(f"{name} takes the arrays {', '.join(positional)}, got {len(arrays)}")
+    return dict(zip(positional, arrays, strict=False))
+
+
+def _shape(
+    operator: Operator, name: str, given: Mapping[str, Any], options: Mapping[str, Any]
+) -> Shape:
+    """Return the shape of an array that a gradient is not given.
+
+    An option says it, or the axes that it shares with the arrays that are given.  All others are 1
+    long: a bias is added alike to any sum of zeros.
+    """
+    axes = operator.axes
+    for option, array in axes.shapes.items():
+        if array == name and option in options:
+            return tuple(options[option])
+    sizes: dict[str, int] = {}
+    for array, letters in axes.arrays.items():
+        if given.get(array) is not None:
+            sizes |= dict(zip(letters, given[array].shape, strict=True))
+    if name in axes.batched:
+        pixels = (axes.arrays[name][at] for at in axes.space[name])
+        windows = (axes.arrays[GRADIENT][at] for at in axes.space[GRADIENT])
+        sizes |= {pixel: sizes[window] for pixel, window in zip(pixels, windows, strict=True)}
+    return tuple(
+        sizes.get(one, sizes.get(one.removesuffix(OF_A_GROUP), 1)) for one in axes.arrays[name]
+    )
+
+
+def only_taken(name: str, it: Taken, options: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the options that a callable takes.
+
+    Raises:
+        NotImplementedError: another one has more than its neutral value.
+    """
+    axes = FORMULAS[name][0].axes
+    for option, value in options.items():
+        if option in it.options or option in axes.shapes:
+            continue
+        if option not in axes.neutral:
+            raise TypeError(f"{name} has no option {option!r}")
+        if value != axes.neutral_of(option, value):
+            raise NotImplementedError(f"{option}={value}: {it.label} takes no {option}")
+    return {option: value for option, value in options.items() if option in it.options}
+
+
+def described(name: str, function: Function, it: Taken) -> Function:
+    """Return the function with its name, and the protocol's signature without what it lacks."""
+    positional, may_be_none, options = arguments_of(name)
+    forward_arrays = {*it.arrays, GRADIENT}
+    parameters = [
+        Parameter(
+            one, Parameter.POSITIONAL_OR_KEYWORD,
+            default=None if one in may_be_none and one not in it.needed else Parameter.empty,
+        )
+        for one in positional
+        if one in forward_arrays or one not in may_be_none
+    ]  # fmt: skip
+    shapes = FORMULAS[name][0].axes.shapes
+    parameters += [
+        Parameter(one, Parameter.KEYWORD_ONLY)
+        for one in options
+        if one in it.options or one in shapes
+    ]
+    function.__name__ = function.__qualname__ = name
+    function.__signature__ = Signature(parameters)  # type: ignore[attr-defined]
+    return function

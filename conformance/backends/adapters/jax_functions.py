@@ -1,0 +1,102 @@
+"""Functions on JAX arrays as a backend: gradients by `jax.vjp`."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from functools import cache, partial, wraps
+from importlib import import_module
+from types import SimpleNamespace
+from typing import Any
+
+import numpy as np
+
+from gradoracle.conformance.backends.adapters.base import (
+    KNOWN,
+    Function,
+    Shape,
+    among,
+    arguments_of,
+    backend,
+    forward,
+    gradient,
+    require_known,
+)
+from gradoracle.conformance.backends.adapters.parameters import taken
+from gradoracle.oracle.declaration import argument_names, output_of
+
+FLOAT64 = "float64"
+
+
+def adapt(
+    *namespaces: Any, jit: bool = True, dtypes: Sequence[str] = ("float32",),
+    contract: Mapping[str, Any] | None = None, **functions: Function,
+) -> SimpleNamespace:  # fmt: skip
+    """Return the backend of some functions on JAX arrays, with all their gradients by `jax.vjp`.
+
+    With `jit`, each is compiled for its options and every shape.  If `dtypes` has float64, JAX is
+    run with 64-bit numbers.
+
+    Raises:
+        ImportError: there is no JAX.
+        ValueError: a name or a signature that the protocol does not have.
+    """
+    try:
+        jax = import_module("jax")
+    except ImportError as error:
+        raise ImportError("JAX is not installed: pip install 'gradoracle[jax]'") from error
+    given = among(namespaces, functions)
+    require_known(given, "jax")
+    engine, made = Vjp(jax), dict[str, Function]()
+    for name, function in given.items():
+        it = taken(function, *arguments_of(name))
+        made[name] = forward(name, it, it)
+        gradients = KNOWN[name].gradients if name in KNOWN else {}
+        for formula, by in gradients.items():
+            one = output_of(formula).function
+            if by in it.arrays and "indices" not in argument_names(formula)[0]:
+                made.setdefault(one, gradient(one, by, it, engine))
+    wide = FLOAT64 in dtypes
+    shown = {name: _on_numpy(jax, one, jit=jit, wide=wide) for name, one in made.items()}
+    return backend("jax", shown, dtypes=dtypes, contract=contract, policies={"nan": "any"})
+
+
+class Vjp:
+    """JAX as what differentiates."""
+
+    def __init__(self, jax: Any) -> None:
+        """Keep the module, which is imported only where it is used."""
+        self.jax = jax
+
+    def zeros(self, shape: Shape, like: Any) -> Any:
+        """Return an array of zeros in the dtype of another."""
+        return self.jax.numpy.zeros(shape, like.dtype)
+
+    def vjp(self, function: Callable[[Any], Any], at: Any, grad_output: Any | None) -> Any:
+        """Return dE/d(at); of several results, the first is differentiated."""
+
+        def first(value: Any) -> Any:
+            y = function(value)
+            return y[0] if isinstance(y, (tuple, list)) else y
+
+        y, back = self.jax.vjp(first, at)
+        return back(self.jax.numpy.ones_like(y) if grad_output is None else grad_output)[0]
+
+
+def _on_numpy(jax: Any, function: Function, *, jit: bool, wide: bool) -> Function:
+    """Return a function of JAX arrays as one of NumPy's, compiled once for its options."""
+
+    @cache
+    def of(options: tuple[tuple[str, Any], ...]) -> Function:
+        chosen = partial(function, **dict(options))
+        return jax.jit(chosen) if jit else chosen
+
+    @wraps(function)
+    def run(*arrays: Any, **options: Any) -> Any:
+        with jax.enable_x64(wide):
+            given = [a if a is None else jax.numpy.asarray(a) for a in arrays]
+            result = of(tuple(sorted(options.items())))(*given)
+            if isinstance(result, (tuple, list)):
+                return tuple(np.array(one) for one in result)
+            return np.array(result)
+
+    return run
