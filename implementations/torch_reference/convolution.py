@@ -2,14 +2,18 @@
 
 from collections.abc import Callable
 from functools import wraps
-from typing import Any, TypeAlias, TypeVar, cast
+from typing import Any, TypeAlias, TypeVar, Unpack, cast
 
 import torch
 
-from gradoracle.implementations.shapes import named
+from gradoracle.implementations.shapes import (
+    ConvOptions,
+    ConvTransposeOptions,
+    Shape,
+    Sides,
+    named,
+)
 
-Sides: TypeAlias = tuple[int, ...]  # one number per spatial axis
-Shape: TypeAlias = tuple[int, ...]
 Function: TypeAlias = Callable[..., torch.Tensor]
 F = TypeVar("F", bound=Function)
 
@@ -36,19 +40,15 @@ def convolution(rank: int) -> tuple[Function, Function, Function, Function]:
         x: torch.Tensor,
         weight: torch.Tensor,
         bias: torch.Tensor | None = None,
-        *,
-        stride: Sides,
-        padding: Sides,
-        dilation: Sides,
-        groups: int,
+        **options: Unpack[ConvOptions],
     ) -> torch.Tensor:
         """Return PyTorch's convolution [N, M, *windows].
 
         Raises:
             ValueError, RuntimeError: the shapes or options fit no convolution.
         """
-        _check(rank, x.shape, weight.shape, dilation)
-        return cast("torch.Tensor", torchs(x, weight, bias, stride, padding, dilation, groups))
+        _check(rank, x.shape, weight.shape, options["dilation"])
+        return cast("torch.Tensor", torchs(x, weight, bias, **options))
 
     @named(f"{name}_grad_input")
     def grad_input(
@@ -56,10 +56,7 @@ def convolution(rank: int) -> tuple[Function, Function, Function, Function]:
         weight: torch.Tensor,
         *,
         input_shape: Shape,
-        stride: Sides,
-        padding: Sides,
-        dilation: Sides,
-        groups: int,
+        **options: Unpack[ConvOptions],
     ) -> torch.Tensor:
         """Return PyTorch's dx, of shape `input_shape` [N, C, *pixels].
 
@@ -67,7 +64,7 @@ def convolution(rank: int) -> tuple[Function, Function, Function, Function]:
             ValueError, RuntimeError: the shapes or options fit no convolution.
         """
         x = grad_output.new_zeros(input_shape)
-        return backward(grad_output, x, weight, stride, padding, dilation, groups, which=0)
+        return backward(0, grad_output, x, weight, **options)
 
     @named(f"{name}_grad_weight")
     def grad_weight(
@@ -75,10 +72,7 @@ def convolution(rank: int) -> tuple[Function, Function, Function, Function]:
         x: torch.Tensor,
         *,
         weight_shape: Shape,
-        stride: Sides,
-        padding: Sides,
-        dilation: Sides,
-        groups: int,
+        **options: Unpack[ConvOptions],
     ) -> torch.Tensor:
         """Return PyTorch's dw, of shape `weight_shape` [M, C/groups, *taps], of all images.
 
@@ -86,29 +80,25 @@ def convolution(rank: int) -> tuple[Function, Function, Function, Function]:
             ValueError, RuntimeError: the shapes or options fit no convolution.
         """
         weight = grad_output.new_zeros(weight_shape)
-        return backward(grad_output, x, weight, stride, padding, dilation, groups, which=1)
+        return backward(1, grad_output, x, weight, **options)
 
     def backward(
+        which: int,
         grad_output: torch.Tensor,
         x: torch.Tensor,
         weight: torch.Tensor,
-        stride: Sides,
-        padding: Sides,
-        dilation: Sides,
-        groups: int,
-        *,
-        which: int,
+        **options: Unpack[ConvOptions],
     ) -> torch.Tensor:
         """Return one of PyTorch's gradients: 0 dx, 1 dw.
 
         `convolution_backward` trusts its arguments, so the forward pass on shapes alone (the meta
         device computes nothing) is asked first whether there is such a convolution.
         """
-        _check(rank, x.shape, weight.shape, dilation)
-        y = torchs(x.to("meta"), weight.to("meta"), None, stride, padding, dilation, groups)
+        _check(rank, x.shape, weight.shape, options["dilation"])
+        y = torchs(x.to("meta"), weight.to("meta"), None, **options)
         _check_grad_output(grad_output, y)
-        options = (stride, padding, dilation, False, (0,) * rank, groups)
-        return _gradient(grad_output, x, weight, options, which)
+        whole: ConvTransposeOptions = {**options, "output_padding": (0,) * rank}
+        return _gradient(which, grad_output, x, weight, whole, transposed=False)
 
     bias = grad_bias(f"{name}_grad_bias", rank)
     return in_order(forward), in_order(grad_input), in_order(grad_weight), bias
@@ -124,21 +114,16 @@ def transposed_convolution(rank: int) -> tuple[Function, Function, Function, Fun
         x: torch.Tensor,
         weight: torch.Tensor,
         bias: torch.Tensor | None = None,
-        *,
-        stride: Sides,
-        padding: Sides,
-        output_padding: Sides,
-        dilation: Sides,
-        groups: int,
+        **options: Unpack[ConvTransposeOptions],
     ) -> torch.Tensor:
         """Return PyTorch's transposed convolution [N, M, *pixels].
 
         Raises:
             ValueError, RuntimeError: the shapes or options fit no transposed convolution.
         """
-        _check(rank, x.shape, weight.shape, dilation)
-        _check_output_padding(stride, output_padding, dilation)
-        y: torch.Tensor = torchs(x, weight, bias, stride, padding, output_padding, groups, dilation)
+        _check(rank, x.shape, weight.shape, options["dilation"])
+        _check_output_padding(options)
+        y: torch.Tensor = torchs(x, weight, bias, **options)
         if min(y.shape[1:]) < 1:
             raise ValueError(f"the output would have no pixel: {[*y.shape]}")
         return y
@@ -149,11 +134,7 @@ def transposed_convolution(rank: int) -> tuple[Function, Function, Function, Fun
         weight: torch.Tensor,
         *,
         input_shape: Shape,
-        stride: Sides,
-        padding: Sides,
-        output_padding: Sides,
-        dilation: Sides,
-        groups: int,
+        **options: Unpack[ConvTransposeOptions],
     ) -> torch.Tensor:
         """Return PyTorch's dx, of shape `input_shape` [N, C, *pixels].
 
@@ -161,8 +142,7 @@ def transposed_convolution(rank: int) -> tuple[Function, Function, Function, Fun
             ValueError, RuntimeError: the shapes or options fit no transposed convolution.
         """
         x = grad_output.new_zeros(input_shape)
-        options = (stride, padding, output_padding, dilation, groups)
-        return backward(grad_output, x, weight, *options, which=0)
+        return backward(0, grad_output, x, weight, **options)
 
     @named(f"{name}_grad_weight")
     def grad_weight(
@@ -170,11 +150,7 @@ def transposed_convolution(rank: int) -> tuple[Function, Function, Function, Fun
         x: torch.Tensor,
         *,
         weight_shape: Shape,
-        stride: Sides,
-        padding: Sides,
-        output_padding: Sides,
-        dilation: Sides,
-        groups: int,
+        **options: Unpack[ConvTransposeOptions],
     ) -> torch.Tensor:
         """Return PyTorch's dw, of shape `weight_shape` [C, M/groups, *taps], of all images.
 
@@ -182,29 +158,21 @@ def transposed_convolution(rank: int) -> tuple[Function, Function, Function, Fun
             ValueError, RuntimeError: the shapes or options fit no transposed convolution.
         """
         weight = grad_output.new_zeros(weight_shape)
-        options = (stride, padding, output_padding, dilation, groups)
-        return backward(grad_output, x, weight, *options, which=1)
+        return backward(1, grad_output, x, weight, **options)
 
     def backward(
+        which: int,
         grad_output: torch.Tensor,
         x: torch.Tensor,
         weight: torch.Tensor,
-        stride: Sides,
-        padding: Sides,
-        output_padding: Sides,
-        dilation: Sides,
-        groups: int,
-        *,
-        which: int,
+        **options: Unpack[ConvTransposeOptions],
     ) -> torch.Tensor:
         """Return one of PyTorch's gradients of the transposed convolution: 0 dx, 1 dw."""
-        _check(rank, x.shape, weight.shape, dilation)
-        _check_output_padding(stride, output_padding, dilation)
-        shapes = x.to("meta"), weight.to("meta"), None
-        y = torchs(*shapes, stride, padding, output_padding, groups, dilation)
+        _check(rank, x.shape, weight.shape, options["dilation"])
+        _check_output_padding(options)
+        y = torchs(x.to("meta"), weight.to("meta"), None, **options)
         _check_grad_output(grad_output, y)
-        options = (stride, padding, dilation, True, output_padding, groups)
-        return _gradient(grad_output, x, weight, options, which)
+        return _gradient(which, grad_output, x, weight, options, transposed=True)
 
     bias = grad_bias(f"{name}_grad_bias", rank)
     return in_order(forward), in_order(grad_input), in_order(grad_weight), bias
@@ -227,15 +195,19 @@ def grad_bias(name: str, rank: int) -> Function:
 
 
 def _gradient(
+    which: int,
     grad_output: torch.Tensor,
     x: torch.Tensor,
     weight: torch.Tensor,
-    options: tuple[Any, ...],
-    which: int,
+    options: ConvTransposeOptions,
+    *,
+    transposed: bool,
 ) -> torch.Tensor:
     """Return one of PyTorch's gradients: 0 dx, 1 dw."""
-    mask = (which == 0, which == 1, False)
-    gradients = torch.ops.aten.convolution_backward(grad_output, x, weight, None, *options, mask)
+    names = {**options, "transposed": transposed, "output_mask": (which == 0, which == 1, False)}
+    gradients = torch.ops.aten.convolution_backward(
+        grad_output, x, weight, bias_sizes=None, **names
+    )
     result: torch.Tensor = gradients[which]
     return result
 
@@ -247,8 +219,10 @@ def _check_grad_output(grad_output: torch.Tensor, y: torch.Tensor) -> None:
         )
 
 
-def _check_output_padding(stride: Sides, output_padding: Sides, dilation: Sides) -> None:
+def _check_output_padding(options: ConvTransposeOptions) -> None:
     """Raise ValueError for what PyTorch takes and the protocol does not."""
+    stride, dilation = options["stride"], options["dilation"]
+    output_padding = options["output_padding"]
     for side, (extra, s, d) in enumerate(zip(output_padding, stride, dilation, strict=True)):
         if not 0 <= extra < max(s, d):
             raise ValueError(
