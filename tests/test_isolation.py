@@ -20,7 +20,7 @@ from gradoracle.conformance.backends.isolation.guardian import descendants
 from gradoracle.conformance.backends.isolation.isolated import Isolated, Limits, Unloadable, _ends
 from gradoracle.conformance.backends.registry import IN_PROCESS, Confinement, UnusableBackend, load
 from gradoracle.conformance.backends.stops import Stops
-from gradoracle.conformance.checking.check_run import HITS
+from gradoracle.conformance.checking.minimising import HITS
 from gradoracle.conformance.runs.command import Order, certify, other_verdicts
 
 pytestmark = pytest.mark.slow
@@ -231,7 +231,7 @@ def test_a_call_is_made_smaller_under_the_limit_that_the_user_gave():
 
 
 def test_a_report_says_that_there_was_no_time_to_make_a_call_smaller(monkeypatch):
-    monkeypatch.setattr("gradoracle.conformance.checking.check_run.PATIENCE", 0.0)
+    monkeypatch.setattr("gradoracle.conformance.checking.minimising.PATIENCE", 0.0)
     certificate, ends = checked_within(BRIEF, "slow_beyond_40")
     (found,) = certificate.mismatches
     assert "  small call " in found.text
