@@ -17,7 +17,9 @@ from gradoracle.conformance.backends.backend import FUNCTIONS
 from gradoracle.conformance.backends.caller import Look, Request
 from gradoracle.conformance.backends.isolation import start
 from gradoracle.conformance.backends.isolation.guardian import descendants
-from gradoracle.conformance.backends.isolation.isolated import Isolated, Limits, Unloadable, _ends
+from gradoracle.conformance.backends.isolation.isolated import Isolated, Unloadable
+from gradoracle.conformance.backends.isolation.limits import Limits
+from gradoracle.conformance.backends.isolation.processes import ends
 from gradoracle.conformance.backends.registry import IN_PROCESS, Confinement, UnusableBackend, load
 from gradoracle.conformance.backends.stops import Stops
 from gradoracle.conformance.checking.minimising import HITS
@@ -401,7 +403,7 @@ from gradoracle.conformance.backends.backend import FUNCTIONS
 from gradoracle.conformance.backends.isolation.isolated import Isolated
 backend = Isolated("gradoracle.implementations.im2col", FUNCTIONS)
 backend.description
-print(os.getpid(), backend._guardian.pid, backend._worker.pid or 0, flush=True)
+print(os.getpid(), backend._workers.guardian.pid, backend._worker.pid or 0, flush=True)
 time.sleep(100)
 """
     suite = subprocess.Popen([sys.executable, "-c", script], stdout=subprocess.PIPE, text=True)
@@ -510,9 +512,9 @@ def test_the_end_of_a_process_is_waited_for_and_no_longer_than_asked(monkeypatch
     if not descriptors:
         monkeypatch.delattr(os, "pidfd_open", raising=False)
     with subprocess.Popen([sys.executable, "-c", "pass"]) as short:
-        assert _ends(short, 60)
+        assert ends(short, 60)
     with subprocess.Popen([sys.executable, "-c", "import time; time.sleep(60)"]) as long:
-        assert not _ends(long, 0.1)
+        assert not ends(long, 0.1)
         long.kill()
 
 

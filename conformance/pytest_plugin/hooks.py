@@ -15,7 +15,7 @@ import pytest
 
 from gradoracle.conformance.backends.backend import Backend
 from gradoracle.conformance.backends.interrupts import heeded
-from gradoracle.conformance.backends.isolation.isolated import GIB, Limits
+from gradoracle.conformance.backends.isolation.limits import GIB, Limits
 from gradoracle.conformance.backends.registry import (
     SHIPPED,
     Confinement,
