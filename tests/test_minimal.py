@@ -11,7 +11,7 @@ from gradoracle.conformance.checking.minimising import Minimiser
 from gradoracle.conformance.checking.shrinking import simplest_numbers, smallest_sizes
 from gradoracle.conformance.operators.arrays import shape_of
 from gradoracle.conformance.operators.convolution import CONV2D
-from gradoracle.conformance.operators.convolution import PLAIN as PLAIN_SIZES
+from gradoracle.conformance.operators.convolution_corners import PLAIN as PLAIN_SIZES
 from gradoracle.conformance.properties import PROPERTIES
 from gradoracle.conformance.runs.certify import checks
 from gradoracle.implementations import im2col
