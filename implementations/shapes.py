@@ -256,24 +256,27 @@ def check_axes(count: int, **arrays: Array) -> None:
             raise ValueError(f"{name} must have {count} axes, got shape {array.shape}")
 
 
-def named(name: str) -> Callable[[F], F]:
-    """Give a function that a factory makes the protocol's name, and its options as keywords."""
+def named(name: str, kind: type | None = None) -> Callable[[F], F]:
+    """Give a function that a factory makes the protocol's name, and its options as keywords.
+
+    `kind` says what the options are of a function that takes those of several operators.
+    """
 
     def name_it(function: F) -> F:
-        function.__signature__ = _written_out(function)  # type: ignore[attr-defined]
+        function.__signature__ = _written_out(function, kind)  # type: ignore[attr-defined]
         function.__name__ = function.__qualname__ = name
         return function
 
     return name_it
 
 
-def _written_out(function: Callable[..., Any]) -> Signature:
+def _written_out(function: Callable[..., Any], kind: type | None) -> Signature:
     """Return a signature with each of the options that `**options: Unpack[...]` stands for."""
     short = signature(function)
     *arguments, last = short.parameters.values()
     if last.kind is not Parameter.VAR_KEYWORD:
         return short
-    (options,) = get_args(last.annotation)
+    options = kind or get_args(last.annotation)[0]
     keywords = [
         Parameter(name, Parameter.KEYWORD_ONLY, annotation=kind)
         for name, kind in get_type_hints(options).items()

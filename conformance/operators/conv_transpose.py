@@ -140,13 +140,7 @@ def _gone_back_through(sizes: Mapping[str, int]) -> Mapping[str, int]:
 
 # As the convolutions', gone back through: sums of pixels and of both kinds of channels.  Beside
 # them images of one pixel, and output_padding of the stride or more, which dilation allows.
-ONE_PIXEL = {
-    **PLAIN,
-    **NO_OUTPUT_PADDING,
-    "multiplier": 2,
-    "group_channels": 2,
-    "images": 17,
-}
+ONE_PIXEL = {**PLAIN, **NO_OUTPUT_PADDING, "multiplier": 2, "group_channels": 2, "images": 17}
 CORNERS = (
     *(
         corner._replace(sizes=_transposed(Geometry("", "", corner.sizes, 1)).sizes)

@@ -253,13 +253,7 @@ CORNERS = (
     ),
     Corner(
         "17 planes of 64x64, 2x2 stride 2",
-        {
-            **TINY,
-            "channels": 17,
-            "height": 64,
-            "width": 64,
-            **_of_both(kernel=2, stride=2),
-        },
+        {**TINY, "channels": 17, "height": 64, "width": 64, **_of_both(kernel=2, stride=2)},
         in_turn=True,
     ),
     Corner(

@@ -166,14 +166,7 @@ def grad_bias(name: str, rank: int) -> Formula:
 
 
 def _sum_by_window(
-    y: Array,
-    x: Array,
-    weight: Array,
-    bias: Array,
-    groups: int,
-    start: List,
-    tap: List,
-    pixel: List,
+    y: Array, x: Array, weight: Array, bias: Array, groups: int, start: List, tap: List, pixel: List
 ) -> None:
     """Add up x times weight over the taps and pixels that meet window i, start[i] to start[i+1]."""
     images, filters, windows = y.shape

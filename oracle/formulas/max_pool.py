@@ -19,14 +19,7 @@ import numpy as np
 from gradoracle.oracle.compiled_loops import run
 from gradoracle.oracle.declaration import Formula, declare_axes, multilinear, output, selection
 from gradoracle.oracle.ranks import RANKS, axes_of_rank, named
-from gradoracle.oracle.shapes import (
-    SPACE,
-    Array,
-    MaxPoolOptions,
-    Shape,
-    check_shape,
-    pool_shape,
-)
+from gradoracle.oracle.shapes import SPACE, Array, MaxPoolOptions, Shape, check_shape, pool_shape
 from gradoracle.oracle.windows import flat, meetings
 
 
