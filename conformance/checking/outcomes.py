@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from gradoracle.conformance.backends.mismatch import Ended
+from typing import Any
+
+from gradoracle.conformance.backends.mismatch import Ended, Mismatch
 from gradoracle.conformance.checking.examination import Examination
 from gradoracle.conformance.checking.failures import size_of
 from gradoracle.conformance.checking.finding import reported
@@ -27,17 +29,19 @@ def fill(outcome: Outcome, exam: Examination, *, unsteady: bool) -> None:
     known = exam.backend.contract.deviation(outcome.formula, outcome.property_name)
     if exam.broken is None:
         _without_mismatch(outcome, exam)
-    elif known is None:
-        _mismatch(outcome, exam, unsteady=unsteady)
-    else:
-        _deviation(outcome, exam, known.reason)
-
-
-def _deviation(outcome: Outcome, exam: Examination, reason: str) -> None:
-    """Say of a mismatch that the contract lists how it shows, but make nothing smaller."""
-    assert exam.broken is not None, "a call failed"  # noqa: S101
+        return
     call, mismatch = exam.broken
-    outcome.status, outcome.deviation = "deviation", reason
+    if known is None:
+        _mismatch(outcome, exam, mismatch, unsteady=unsteady)
+    else:
+        outcome.status, outcome.deviation = "deviation", known.reason
+        _deviation(outcome, exam, call, mismatch)
+
+
+def _deviation(
+    outcome: Outcome, exam: Examination, call: dict[str, Any], mismatch: Mismatch
+) -> None:
+    """Say of a mismatch that the contract lists how it shows, but make nothing smaller."""
     outcome.reason = mismatch.headline
     outcome.drawn = in_a_line(exam.formula, mismatch.call or call)
     outcome.also_seen = exam.also_seen()
@@ -48,10 +52,8 @@ def _deviation(outcome: Outcome, exam: Examination, reason: str) -> None:
         outcome.ended = mismatch.function
 
 
-def _mismatch(outcome: Outcome, exam: Examination, *, unsteady: bool) -> None:
+def _mismatch(outcome: Outcome, exam: Examination, end: Mismatch, *, unsteady: bool) -> None:
     """Report a mismatch, its call as small as it gets."""
-    assert exam.broken is not None, "a call failed"  # noqa: S101
-    end = exam.broken[1]
     outcome.status = "mismatch"
     outcome.mismatch = reported(exam, unsteady=unsteady)
     outcome.plain, outcome.also_seen = exam.plain(), exam.also_seen()
