@@ -5,8 +5,9 @@ naming the value, where the arguments fit nothing.
 """
 
 from collections.abc import Callable
+from inspect import Parameter, Signature, signature
 from math import prod
-from typing import Any, TypeAlias, TypeVar
+from typing import Any, TypeAlias, TypedDict, TypeVar, get_args, get_type_hints
 
 import numpy as np
 
@@ -15,6 +16,45 @@ Pair: TypeAlias = tuple[int, int]
 Sides: TypeAlias = tuple[int, ...]  # one number per spatial axis
 Shape: TypeAlias = tuple[int, ...]
 F = TypeVar("F", bound=Callable[..., Any])
+
+
+class ConvOptions(TypedDict):
+    """The options of a convolution: its functions take them as keywords."""
+
+    stride: Sides
+    padding: Sides
+    dilation: Sides
+    groups: int
+
+
+class ConvTransposeOptions(TypedDict):
+    """The options of a transposed convolution."""
+
+    stride: Sides
+    padding: Sides
+    output_padding: Sides
+    dilation: Sides
+    groups: int
+
+
+class MaxPoolOptions(TypedDict):
+    """The options of a max pooling."""
+
+    kernel_size: Sides
+    stride: Sides
+    padding: Sides
+    dilation: Sides
+    ceil_mode: bool
+
+
+class AvgPoolOptions(TypedDict):
+    """The options of an average pooling."""
+
+    kernel_size: Sides
+    stride: Sides
+    padding: Sides
+    ceil_mode: bool
+    count_include_pad: bool
 
 
 def conv_shape(
@@ -216,11 +256,29 @@ def check_axes(count: int, **arrays: Array) -> None:
             raise ValueError(f"{name} must have {count} axes, got shape {array.shape}")
 
 
-def named(name: str) -> Callable[[F], F]:
-    """Give a function that a factory makes the protocol's name."""
+def named(name: str, kind: type | None = None) -> Callable[[F], F]:
+    """Give a function that a factory makes the protocol's name, and its options as keywords.
+
+    `kind` says what the options are of a function that takes those of several operators.
+    """
 
     def name_it(function: F) -> F:
+        function.__signature__ = _written_out(function, kind)  # type: ignore[attr-defined]
         function.__name__ = function.__qualname__ = name
         return function
 
     return name_it
+
+
+def _written_out(function: Callable[..., Any], kind: type | None) -> Signature:
+    """Return a signature with each of the options that `**options: Unpack[...]` stands for."""
+    short = signature(function)
+    *arguments, last = short.parameters.values()
+    if last.kind is not Parameter.VAR_KEYWORD:
+        return short
+    options = kind or get_args(last.annotation)[0]
+    keywords = [
+        Parameter(name, Parameter.KEYWORD_ONLY, annotation=kind)
+        for name, kind in get_type_hints(options).items()
+    ]
+    return short.replace(parameters=[*arguments, *keywords])

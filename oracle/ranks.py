@@ -7,7 +7,8 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable
-from typing import Any, TypeVar
+from inspect import Parameter, Signature, signature
+from typing import Any, TypeVar, get_args, get_type_hints
 
 from gradoracle.oracle.axes import Axes
 
@@ -69,14 +70,29 @@ def of_pixels(text: str) -> str:
 
 
 def named(name: str, rank: int) -> Callable[[F], F]:
-    """Give a formula its name, and its docstring the letters of `rank` axes."""
+    """Give a formula its name, its options as keywords, and its docstring `rank` axes' letters."""
 
     def name_it(function: F) -> F:
+        function.__signature__ = _written_out(function)  # type: ignore[attr-defined]
         function.__name__ = function.__qualname__ = name.replace("2d", f"{rank}d")
         function.__doc__ = text_of_rank(rank, function.__doc__ or "")
         return function
 
     return name_it
+
+
+def _written_out(function: Callable[..., Any]) -> Signature:
+    """Return a signature with each of the options that `**options: Unpack[...]` stands for."""
+    short = signature(function)
+    *arguments, last = short.parameters.values()
+    if last.kind is not Parameter.VAR_KEYWORD:
+        return short
+    (options,) = get_args(last.annotation)
+    keywords = [
+        Parameter(name, Parameter.KEYWORD_ONLY, annotation=kind)
+        for name, kind in get_type_hints(options).items()
+    ]
+    return short.replace(parameters=[*arguments, *keywords])
 
 
 def axes_of_rank(rank: int, text: str, *more: Any, **options: Any) -> Axes:

@@ -7,7 +7,7 @@ apart, moved S pixels at a time.
 
 from collections.abc import Mapping, Sequence
 from operator import ge, index
-from typing import Any, NamedTuple, TypeAlias
+from typing import Any, NamedTuple, TypeAlias, TypedDict
 
 import numpy.typing as npt
 
@@ -23,6 +23,45 @@ SIDES: Mapping[int, tuple[str, ...]] = {
     3: ("depth", "height", "width"),
 }
 SPACE: Mapping[int, tuple[str, ...]] = {1: ("W",), 2: ("H", "W"), 3: ("T", "H", "W")}
+
+
+class ConvOptions(TypedDict):
+    """The options of a convolution: its formulas take them as keywords."""
+
+    stride: Sides
+    padding: Sides
+    dilation: Sides
+    groups: int
+
+
+class ConvTransposeOptions(TypedDict):
+    """The options of a transposed convolution."""
+
+    stride: Sides
+    padding: Sides
+    output_padding: Sides
+    dilation: Sides
+    groups: int
+
+
+class MaxPoolOptions(TypedDict):
+    """The options of a max pooling."""
+
+    kernel_size: Sides
+    stride: Sides
+    padding: Sides
+    dilation: Sides
+    ceil_mode: bool
+
+
+class AvgPoolOptions(TypedDict):
+    """The options of an average pooling."""
+
+    kernel_size: Sides
+    stride: Sides
+    padding: Sides
+    ceil_mode: bool
+    count_include_pad: bool
 
 
 class ConvShapes(NamedTuple):

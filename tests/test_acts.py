@@ -19,8 +19,9 @@ from gradoracle.conformance.backends.isolation.audit import (
     OTHERS,
     STARTED,
 )
-from gradoracle.conformance.backends.isolation.isolated import MOST_ACTS, Isolated
+from gradoracle.conformance.backends.isolation.isolated import Isolated
 from gradoracle.conformance.backends.isolation.wire import Garbled
+from gradoracle.conformance.backends.isolation.workers import MOST_ACTS
 
 FOLDER = "import os; os.chdir('/'); "
 HIDDEN = "import sys, gradoracle.conformance.backends.isolation.audit as audit\n"
@@ -166,9 +167,9 @@ def test_acts_without_end_are_no_acts():
     backend = Isolated("watched", FUNCTIONS)
     worker = SimpleNamespace(told=0)
     for _ in range(MOST_ACTS):
-        backend._note(worker, {"did": [CALLERS, "me"]})
+        backend._workers._note(worker, {"did": [CALLERS, "me"]})
     with pytest.raises(Garbled, match="more acts than there are"):
-        backend._note(worker, {"did": [CALLERS, "me"]})
+        backend._workers._note(worker, {"did": [CALLERS, "me"]})
 
 
 def test_a_module_s_copy_is_its_own():

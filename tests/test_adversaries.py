@@ -22,7 +22,8 @@ from typer.testing import CliRunner
 import gradoracle
 from gradoracle.conformance.backends.backend import FUNCTIONS
 from gradoracle.conformance.backends.caller import Request
-from gradoracle.conformance.backends.isolation.isolated import Isolated, Limits
+from gradoracle.conformance.backends.isolation.isolated import Isolated
+from gradoracle.conformance.backends.isolation.limits import Limits
 from gradoracle.conformance.backends.registry import Confinement, UnusableBackend
 from gradoracle.conformance.cli import app
 from tests.conftest import SEEDS
@@ -272,8 +273,8 @@ def isolated():
 
     yield make
     for one in made:
-        if one._guardian is not None:
-            os.kill(one._guardian.pid, signal.SIGCONT)
+        if one._workers.guardian is not None:
+            os.kill(one._workers.guardian.pid, signal.SIGCONT)
         one.close()
 
 

@@ -15,7 +15,7 @@ from typer.testing import CliRunner
 
 import gradoracle
 from gradoracle.conformance.backends.contract import Contract, Deviation
-from gradoracle.conformance.backends.isolation.isolated import Limits
+from gradoracle.conformance.backends.isolation.limits import Limits
 from gradoracle.conformance.backends.registry import Confinement
 from gradoracle.conformance.cli import app
 from gradoracle.conformance.reports.certificate import Certificate, Outcome

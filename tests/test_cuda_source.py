@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 
 import gradoracle
-from gradoracle.conformance.backends.isolation.isolated import Limits
+from gradoracle.conformance.backends.isolation.limits import Limits
 from gradoracle.conformance.backends.registry import (
     IN_PROCESS,
     Confinement,

@@ -7,13 +7,9 @@ import pytest
 
 from gradoracle.conformance.checking.strategies import draw
 from gradoracle.conformance.drawing.values import EXACT, FLOATS
-from gradoracle.conformance.operators.convolution import (
-    BOUNDARIES,
-    CONV2D,
-    LAYERS,
-    REGIONS,
-    arguments,
-)
+from gradoracle.conformance.operators.convolution import CONV2D, arguments
+from gradoracle.conformance.operators.convolution_geometry import BOUNDARIES, REGIONS
+from gradoracle.conformance.operators.convolution_layers import LAYERS
 from gradoracle.oracle.float_formats import FORMATS
 from gradoracle.oracle.shapes import remainder
 

@@ -17,7 +17,7 @@ from gradoracle.conformance.backends.contract import read_contract
 from gradoracle.conformance.backends.isolation.wire import Garbled, Segment
 from gradoracle.conformance.backends.mismatch import Mismatch
 from gradoracle.conformance.backends.registry import IN_PROCESS, UnusableBackend, load, wrap
-from gradoracle.conformance.checking.check_run import Examination
+from gradoracle.conformance.checking.examination import Examination
 from gradoracle.conformance.checking.strategies import draw
 from gradoracle.conformance.drawing.memory_layouts import LAYOUTS, laid
 from gradoracle.conformance.operators import OPERATORS
@@ -257,14 +257,14 @@ def test_halves_are_judged_in_turn_and_the_others_always():
     backend = wrap(SimpleNamespace(relu=im2col.relu, contract=im2col.contract))
     (operator,) = (o for o in OPERATORS if o.name == "relu")
     exam = Examination(backend, operator, oracle.relu, PROPERTIES["matches_oracle"], 1, 1)
-    assert set(exam._dtypes(0)) == set(FORMATS)  # nothing was checked yet
+    assert set(exam.dtypes_for(0)) == set(FORMATS)  # nothing was checked yet
     exam.calls.update(dict.fromkeys([(d, "free") for d in FORMATS], 1))
     random = np.random.default_rng(3)
-    turns = Counter(d for _ in range(400) for d in exam._dtypes(int(random.integers(2**32))))
+    turns = Counter(d for _ in range(400) for d in exam.dtypes_for(int(random.integers(2**32))))
     assert turns["float32"] == turns["float64"] == 400
     assert turns["float16"] + turns["bfloat16"] == 400
     assert 150 < turns["float16"] < 250
-    corners = Counter(d for at in range(10) for d in exam._dtypes(2**20 + at))
+    corners = Counter(d for at in range(10) for d in exam.dtypes_for(2**20 + at))
     assert corners["float16"] == corners["bfloat16"] == 5
 
 

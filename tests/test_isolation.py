@@ -17,10 +17,12 @@ from gradoracle.conformance.backends.backend import FUNCTIONS
 from gradoracle.conformance.backends.caller import Look, Request
 from gradoracle.conformance.backends.isolation import start
 from gradoracle.conformance.backends.isolation.guardian import descendants
-from gradoracle.conformance.backends.isolation.isolated import Isolated, Limits, Unloadable, _ends
+from gradoracle.conformance.backends.isolation.isolated import Isolated, Unloadable
+from gradoracle.conformance.backends.isolation.limits import Limits
+from gradoracle.conformance.backends.isolation.processes import ends
 from gradoracle.conformance.backends.registry import IN_PROCESS, Confinement, UnusableBackend, load
 from gradoracle.conformance.backends.stops import Stops
-from gradoracle.conformance.checking.check_run import HITS
+from gradoracle.conformance.checking.minimising import HITS
 from gradoracle.conformance.runs.command import Order, certify, other_verdicts
 
 pytestmark = pytest.mark.slow
@@ -231,7 +233,7 @@ def test_a_call_is_made_smaller_under_the_limit_that_the_user_gave():
 
 
 def test_a_report_says_that_there_was_no_time_to_make_a_call_smaller(monkeypatch):
-    monkeypatch.setattr("gradoracle.conformance.checking.check_run.PATIENCE", 0.0)
+    monkeypatch.setattr("gradoracle.conformance.checking.minimising.PATIENCE", 0.0)
     certificate, ends = checked_within(BRIEF, "slow_beyond_40")
     (found,) = certificate.mismatches
     assert "  small call " in found.text
@@ -401,7 +403,7 @@ from gradoracle.conformance.backends.backend import FUNCTIONS
 from gradoracle.conformance.backends.isolation.isolated import Isolated
 backend = Isolated("gradoracle.implementations.im2col", FUNCTIONS)
 backend.description
-print(os.getpid(), backend._guardian.pid, backend._worker.pid or 0, flush=True)
+print(os.getpid(), backend._workers.guardian.pid, backend._worker.pid or 0, flush=True)
 time.sleep(100)
 """
     suite = subprocess.Popen([sys.executable, "-c", script], stdout=subprocess.PIPE, text=True)
@@ -510,9 +512,9 @@ def test_the_end_of_a_process_is_waited_for_and_no_longer_than_asked(monkeypatch
     if not descriptors:
         monkeypatch.delattr(os, "pidfd_open", raising=False)
     with subprocess.Popen([sys.executable, "-c", "pass"]) as short:
-        assert _ends(short, 60)
+        assert ends(short, 60)
     with subprocess.Popen([sys.executable, "-c", "import time; time.sleep(60)"]) as long:
-        assert not _ends(long, 0.1)
+        assert not ends(long, 0.1)
         long.kill()
 
 

@@ -7,7 +7,7 @@ import pytest
 
 import gradoracle
 from gradoracle import oracle
-from gradoracle.conformance.backends.isolation.isolated import available
+from gradoracle.conformance.backends.isolation.workers import available
 from gradoracle.conformance.backends.registry import IN_PROCESS, ISOLATED, wrap
 from gradoracle.conformance.checking.check_run import examine
 from gradoracle.conformance.checking.self_test import MANY, blindness

@@ -237,9 +237,11 @@ UNEXPLAINED = (
 @pytest.fixture(autouse=True)
 def not_minimised(monkeypatch):
     """Let no counterexample be made small, which takes longer than to name what explains it."""
-    monkeypatch.setattr("gradoracle.conformance.checking.check_run.smallest_sizes", lambda *_: None)
     monkeypatch.setattr(
-        "gradoracle.conformance.checking.check_run.simplest_numbers", lambda *_: None
+        "gradoracle.conformance.checking.minimising.smallest_sizes", lambda *_: None
+    )
+    monkeypatch.setattr(
+        "gradoracle.conformance.checking.minimising.simplest_numbers", lambda *_: None
     )
 
 

@@ -15,7 +15,7 @@ import pytest
 
 import gradoracle
 from gradoracle.conformance.backends.backend import FUNCTIONS
-from gradoracle.conformance.checking.check_run import Examination
+from gradoracle.conformance.checking import outcomes
 from gradoracle.implementations import im2col
 from tests.planted import CONTROLS, FAULTS, GAPS, RANKED
 from tests.planted.fault import family
@@ -76,7 +76,7 @@ def test_every_function_has_faults_and_every_operator_controls():
 
 @pytest.fixture
 def verdicts_only(monkeypatch):
-    monkeypatch.setattr(Examination, "reported", no_report)
+    monkeypatch.setattr(outcomes, "reported", no_report)
 
 
 @pytest.mark.usefixtures("verdicts_only")

@@ -56,6 +56,31 @@ def test_every_property_of_two_axes_is_checked_but_for_the_documents_forms(opera
             assert there - here <= {"forms_agree"}
 
 
+def parameters(function):
+    return [(p.name, p.kind, p.default) for p in inspect.signature(function).parameters.values()]
+
+
+@pytest.mark.parametrize("name", oracle.__all__)
+def test_every_backend_has_the_signature_of_the_formula_with_each_option_by_its_name(name):
+    torch_reference = pytest.importorskip("gradoracle.implementations.torch_reference")
+    want = parameters(getattr(oracle, name))
+    assert inspect.Parameter.VAR_KEYWORD not in {kind for _, kind, _ in want}
+    for backend in (good, torch_reference):
+        assert parameters(getattr(backend, name)) == want
+
+
+@pytest.mark.parametrize("backend", [oracle, good], ids=["oracle", "im2col"])
+def test_an_option_that_is_missing_or_unknown_is_an_error(backend):
+    x, w = np.ones((1, 1, 2, 2)), np.ones((1, 1, 1, 1))
+    options = {"stride": (1, 1), "padding": (0, 0), "dilation": (1, 1), "groups": 1}
+    assert (backend.conv2d(x, w, **options) == x).all()
+    with pytest.raises(TypeError, match="ceil_mode"):
+        backend.conv2d(x, w, **options, ceil_mode=True)
+    del options["padding"]
+    with pytest.raises(TypeError, match="padding"):
+        backend.conv2d(x, w, **options)
+
+
 @pytest.mark.parametrize("operator", OTHER, **NAMED)
 def test_formulas_say_what_they_are_of(operator):
     rank = rank_of(operator)

@@ -108,7 +108,7 @@ def test_every_run_judges_few_products():
 @pytest.mark.parametrize("function", ["conv2d", "conv2d_grad_input", "conv2d_grad_weight"])
 def test_every_run_sees_columns_of_more_than_four_mib(function, monkeypatch):
     """Im2col, wrong where an image has several blocks: all but the first lie a row too high."""
-    monkeypatch.setattr("gradoracle.conformance.checking.check_run.PATIENCE", 5)
+    monkeypatch.setattr("gradoracle.conformance.checking.minimising.PATIENCE", 5)
 
     def wrong(*asked):
         for block in blocks(*asked):
@@ -314,7 +314,7 @@ def test_faults_of_large_layers_are_caught_and_shown(name, monkeypatch):
     planted = FAULTS[name]
     if not planted.small:
         monkeypatch.setattr(
-            "gradoracle.conformance.checking.check_run.PATIENCE", 15
+            "gradoracle.conformance.checking.minimising.PATIENCE", 15
         )  # seconds to look for a small call
     candidate = backend((planted.function,), **{planted.function: planted.wrong})
     judged = case(planted.function, planted.layer)

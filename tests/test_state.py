@@ -36,7 +36,7 @@ def _verdicts_only(monkeypatch):
         del unsteady
         return FoundMismatch("", "", exam.broken[1].headline, "")
 
-    monkeypatch.setattr("gradoracle.conformance.checking.check_run.Examination.reported", reported)
+    monkeypatch.setattr("gradoracle.conformance.checking.outcomes.reported", reported)
 
 
 def functions():

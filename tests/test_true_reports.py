@@ -14,7 +14,8 @@ import pytest
 from gradoracle import oracle
 from gradoracle.conformance.backends.backend import FUNCTIONS
 from gradoracle.conformance.backends.registry import wrap
-from gradoracle.conformance.checking.check_run import Examination, examine
+from gradoracle.conformance.checking import finding as finding_module
+from gradoracle.conformance.checking.check_run import examine
 from gradoracle.conformance.checking.checks import checks
 from gradoracle.implementations import im2col
 from gradoracle.oracle.declaration import Chained, algebra, output_of
@@ -164,19 +165,19 @@ def run(script, functions):
 @pytest.fixture
 def quick(monkeypatch):
     """Look for no wrong formula that explains a fault, and for few other faults: both take time."""
-    monkeypatch.setattr("gradoracle.conformance.checking.check_run.FURTHER", 2)
-    monkeypatch.setattr("gradoracle.conformance.checking.check_run.explanations", lambda *_: [])
+    monkeypatch.setattr("gradoracle.conformance.checking.examination.FURTHER", 2)
+    monkeypatch.setattr("gradoracle.conformance.checking.finding.explanations", lambda *_: [])
 
 
 def require_true(functions, case, script_backend, contract, monkeypatch):
     """Require that a check finds a mismatch whose call and script are true."""
     operator, formula, property_ = case
     found = []
-    real = Examination.finding
+    real = finding_module.finding
     monkeypatch.setattr(
-        Examination,
+        finding_module,
         "finding",
-        lambda exam, **o: found.append((exam, real(exam, **o))) or found[-1][1],
+        lambda m, **o: found.append((m.exam, real(m, **o))) or found[-1][1],
     )
     backend = wrap(SimpleNamespace(contract=contract, **functions))
     outcome = examine(backend, operator, formula, property_, examples=300, seed=1)

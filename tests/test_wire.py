@@ -15,14 +15,10 @@ import pytest
 import gradoracle
 from gradoracle.conformance.backends.backend import FUNCTIONS
 from gradoracle.conformance.backends.caller import Request
-from gradoracle.conformance.backends.isolation.isolated import (
-    Isolated,
-    Limits,
-    Unloadable,
-    _memory,
-    _Worker,
-)
+from gradoracle.conformance.backends.isolation.isolated import Isolated, Unloadable
+from gradoracle.conformance.backends.isolation.limits import Limits
 from gradoracle.conformance.backends.isolation.wire import Garbled, Line, Segment
+from gradoracle.conformance.backends.isolation.workers import Worker, Workers, memory
 from gradoracle.conformance.backends.registry import IN_PROCESS, Confinement
 
 LIMITS = Limits(call=5, first=20, start=20, memory=2**29, processes=32)
@@ -36,18 +32,32 @@ MISCHIEF = (
 )  # fmt: skip
 
 
+class NoProcesses(Workers):
+    """Workers that are this process."""
+
+    def start(self, opening):
+        del opening
+        ours, self.theirs = socket.socketpair()
+        ours.settimeout(0.02)
+        worker = Worker(next(self.numbers), Line(ours), Segment(memory(1 << 16)))
+        self.running[worker.number] = worker
+        return worker
+
+    def kill(self, worker):
+        worker.ended = {"code": 0, "output": ""}
+
+
 class Forged(Isolated):
     """A backend whose worker is this process: `say` gives the bytes that answer a message."""
 
     say = staticmethod(lambda number: b"")
     alone = False  # nothing is asked of it
 
+    def __post_init__(self):
+        self._workers = NoProcesses(self.limits, self.acts)
+
     def _start(self):
-        ours, self.theirs = socket.socketpair()
-        ours.settimeout(0.02)
-        self._asked += 1
-        worker = _Worker(self._asked, Line(ours), Segment(_memory(1 << 16)))
-        self._workers[worker.number] = worker
+        worker = super()._start()
         self._say(worker.number)
         return worker
 
@@ -56,12 +66,9 @@ class Forged(Isolated):
         self._say(worker.number + 1)
 
     def _say(self, number):
-        self.theirs.sendall(self.say(number))
+        self._workers.theirs.sendall(self.say(number))
         if number > 1 or self.alone:
-            self.theirs.close()
-
-    def _kill(self, worker):
-        worker.ended = {"code": 0, "output": ""}
+            self._workers.theirs.close()
 
 
 def framed(message):
@@ -169,7 +176,7 @@ def test_no_bytes_of_a_worker_end_in_a_traceback_or_take_memory(part):
     ],
 )
 def test_an_array_that_cannot_be_there_takes_nothing(name, shape, start, said):
-    segment = Segment(_memory(1 << 16))
+    segment = Segment(memory(1 << 16))
     with pytest.raises(Garbled, match=said.replace("|", r"\|")):
         segment.read([[name, shape, start]], 1, 2**28)
     assert os.fstat(segment.descriptor).st_size == 1 << 16
@@ -177,7 +184,7 @@ def test_an_array_that_cannot_be_there_takes_nothing(name, shape, start, said):
 
 
 def test_the_bytes_of_all_arrays_of_a_reply_are_limited_together():
-    segment = Segment(_memory(1 << 16))
+    segment = Segment(memory(1 << 16))
     place = ["<f4", [100], 0]
     assert len(segment.read([place] * 3, 3, 1200)) == 3
     with pytest.raises(Garbled, match="an array of 400 bytes"):
@@ -233,8 +240,8 @@ def test_a_worker_that_does_not_understand_a_request_ends_and_the_next_one_answe
     assert backend.perform(request).kind == "answer"
     for mischief in ([], ["relu"], [1, 2, 3, 4, 5, 6, 7], {"a": 1}, None):
         worker = backend._worker
-        backend._asked += 1
-        worker.line.send({"do": "call", "n": backend._asked, "calls": [mischief], "top": 0})
+        number = next(backend._workers.numbers)
+        worker.line.send({"do": "call", "n": number, "calls": [mischief], "top": 0})
         reply = backend.perform(replace(request))
         assert reply.kind in ("answer", "crashed"), reply
         if reply.kind == "crashed":

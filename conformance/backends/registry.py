@@ -19,12 +19,9 @@ from typing import Any
 from gradoracle.conformance.backends.adapters import named
 from gradoracle.conformance.backends.backend import FUNCTIONS, Backend
 from gradoracle.conformance.backends.caller import Asked, Candidate, imported, one_line
-from gradoracle.conformance.backends.isolation.isolated import (
-    Isolated,
-    Limits,
-    Unloadable,
-    available,
-)
+from gradoracle.conformance.backends.isolation.isolated import Isolated, Unloadable
+from gradoracle.conformance.backends.isolation.limits import Limits
+from gradoracle.conformance.backends.isolation.workers import available
 from gradoracle.oracle.float_formats import dtype_of
 
 GROUP = "gradoracle.backends"

@@ -19,7 +19,6 @@ from itertools import count
 from multiprocessing import resource_tracker
 from pathlib import Path
 from time import monotonic
-from types import TracebackType
 from typing import Any, Self
 
 import dask
@@ -47,6 +46,7 @@ from gradoracle.conformance.runs.certify import fresh_seed, operators_named
 from gradoracle.conformance.runs.command import Order
 from gradoracle.conformance.runs.fingerprint import suite
 from gradoracle.conformance.runs.journal import Kept, entries_of, place, require_same
+from gradoracle.conformance.runs.progress import Shown
 
 FORMAT = "gradoracle campaign 2"
 AHEAD = 2  # shards that a worker has, the one that it is checking among them
@@ -370,7 +370,7 @@ class _Crew:
 # -- how it shows itself --------------------------------------------------------------------------
 
 
-class Progress:
+class Progress(Shown):
     """Shards, calls and what was found: a line that changes in a terminal, else one a shard."""
 
     def __init__(self, console: Console, tally: Tally) -> None:
@@ -388,16 +388,6 @@ class Progress:
         if self._live is not None:
             self._live.start(refresh=True)
         return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        """Leave the last state on the screen."""
-        if self._live is not None:
-            self._live.stop()
 
     def update(self, shard: Shard, new: list[str]) -> None:
         """Tell of a shard that was checked, and of what is broken and was not known to be."""

@@ -21,7 +21,7 @@ from gradoracle.conformance.backends.caller import one_line
 from gradoracle.conformance.backends.contract import Deviation
 from gradoracle.conformance.backends.declines import summed
 from gradoracle.conformance.backends.errors import CouldNotRunError, UsageError
-from gradoracle.conformance.backends.isolation.isolated import Limits
+from gradoracle.conformance.backends.isolation.limits import Limits
 from gradoracle.conformance.backends.registry import Confinement, UnknownBackend, UnusableBackend
 from gradoracle.conformance.reports.certificate import (
     REPEATS,

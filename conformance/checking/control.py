@@ -50,15 +50,22 @@ def holds_for_the_oracle(
     if property_.on_layers or property_.name in OF_THE_ORACLE:
         return True
     oracles.answers.clear()
+    return not is_rejected(oracles, operator, formula, property_, call)
+
+
+def is_rejected(
+    backend: Backend, operator: Operator, formula: Formula, property_: Property, call: Call
+) -> bool:
+    """Return whether a property finds a mismatch in a call of the backend."""
     try:
-        property_.check(oracles, operator, formula, call)
+        property_.check(backend, operator, formula, call)
     except Mismatch:
-        return False
-    except (Declined, NotJudged):
         return True
+    except (Declined, NotJudged):
+        return False
     finally:
-        oracles.forget()
-    return True
+        backend.forget()
+    return False
 
 
 def _functions(names: Sequence[str], operator: Operator) -> SimpleNamespace:

@@ -17,9 +17,9 @@ import numpy as np
 
 from gradoracle.conformance.backends.backend import Backend
 from gradoracle.conformance.backends.caller import Asked, Description, Look, Reply, Request
-from gradoracle.conformance.backends.mismatch import Declined, Mismatch
+from gradoracle.conformance.checking.control import is_rejected
 from gradoracle.conformance.operators.record import Operator
-from gradoracle.conformance.properties import NotJudged, Property
+from gradoracle.conformance.properties import Property
 from gradoracle.conformance.properties.comparison import verdict
 from gradoracle.oracle.declaration import Call, Formula
 from gradoracle.oracle.expected.truth import answer_shape, data_dtype
@@ -75,15 +75,7 @@ def _is_rejected(
     call: dict[str, Any], lie: Lie,
 ) -> bool:  # fmt: skip
     lying = replace(backend, asked=_Lying(backend.asked, lie), answers=[])
-    try:
-        property_.check(lying, operator, formula, call)
-    except Mismatch:
-        return True
-    except (Declined, NotJudged):
-        return False
-    finally:
-        lying.forget()
-    return False
+    return is_rejected(lying, operator, formula, property_, call)
 
 
 @dataclass

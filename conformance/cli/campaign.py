@@ -25,7 +25,7 @@ from gradoracle.conformance.cli.options import (
     examples_of,
     names_of,
 )
-from gradoracle.conformance.cli.running import ended, require_writable, told, written
+from gradoracle.conformance.cli.running import finish, require_writable, show, told
 
 NO_DASK = (
     "a campaign needs Dask's distributed, which cannot be imported: "
@@ -103,7 +103,6 @@ def campaign(
     del operators_from  # its callback has read it
     from rich.console import Console  # noqa: PLC0415 - --help stays quick
 
-    from gradoracle.conformance.reports import formats  # noqa: PLC0415
     from gradoracle.conformance.runs import command  # noqa: PLC0415
     from gradoracle.conformance.runs.journal import place  # noqa: PLC0415
 
@@ -118,15 +117,8 @@ def campaign(
     console = Console(highlight=False, markup=False)
     troubles: list[str] = []
     merged = _campaigned(order, calls, scheduler, journal, console, troubles)
-    for line in formats.summary(merged, whole=verbose):
-        console.print(line, soft_wrap=True)
-    if file is not None:
-        troubles += written("--certificate", file, merged.to_json())
-    if junit is not None:
-        troubles += written("--junit", junit, formats.junit([merged]))
-    for line in formats.workflow_commands([merged]) if github else ():
-        typer.echo(line)
-    raise typer.Exit(ended(command.exit_code([merged]), troubles))
+    show(merged, console, file, troubles, whole=verbose)
+    finish([merged], junit, troubles, github=github)
 
 
 def _campaigned(

@@ -37,7 +37,7 @@ from gradoracle.conformance.cli.options import (
     examples_of,
     names_of,
 )
-from gradoracle.conformance.cli.running import certified, ended, require_writable, written
+from gradoracle.conformance.cli.running import certified, finish, require_writable, show
 
 
 @app.command()
@@ -137,14 +137,6 @@ def certify(
             name, names_of(operators) or None, names_of(dtypes) or None, examples_of(profile), seed,
             jobs, resume, confinement, at_scale,
         )  # fmt: skip
-        one = certified(order, console, troubles)
-        certificates.append(one)
-        for line in formats.summary(one, whole=verbose):
-            console.print(line, soft_wrap=True)
-        if name in targets:
-            troubles += written("--certificate", targets[name], one.to_json())
-    if junit is not None:
-        troubles += written("--junit", junit, formats.junit(certificates))
-    for line in formats.workflow_commands(certificates) if github else ():
-        typer.echo(line)
-    raise typer.Exit(ended(command.exit_code(certificates), troubles))
+        certificates.append(certified(order, console, troubles))
+        show(certificates[-1], console, targets.get(name), troubles, whole=verbose)
+    finish(certificates, junit, troubles, github=github)

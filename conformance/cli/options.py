@@ -72,7 +72,7 @@ def confinement_of(
     in_process: bool = False,
 ) -> Any:  # fmt: skip
     """Return the limits of the backend's process; BadParameter where one is not above 0."""
-    from gradoracle.conformance.backends.isolation.isolated import GIB, Limits  # noqa: PLC0415 - --help stays quick
+    from gradoracle.conformance.backends.isolation.limits import GIB, Limits  # noqa: PLC0415 - --help stays quick
     from gradoracle.conformance.backends.registry import Confinement  # noqa: PLC0415
 
     given = {

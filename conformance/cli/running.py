@@ -5,7 +5,7 @@ from __future__ import annotations
 import traceback
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, NoReturn
 
 import typer
 
@@ -86,7 +86,33 @@ def written(what: str, path: Path, text: str) -> list[str]:
     return []
 
 
-def ended(code: int, troubles: Sequence[str]) -> int:
+def show(
+    certificate: Any, console: Any, file: Path | None, troubles: list[str], *, whole: bool
+) -> None:
+    """Print a certificate and write it to its file, if it has one."""
+    from gradoracle.conformance.reports import formats  # noqa: PLC0415 - --help stays quick
+
+    for line in formats.summary(certificate, whole=whole):
+        console.print(line, soft_wrap=True)
+    if file is not None:
+        troubles += written("--certificate", file, certificate.to_json())
+
+
+def finish(
+    certificates: Sequence[Any], junit: Path | None, troubles: list[str], *, github: bool
+) -> NoReturn:
+    """Write what tells of all certificates, and end with their exit code."""
+    from gradoracle.conformance.reports import formats  # noqa: PLC0415 - --help stays quick
+    from gradoracle.conformance.runs import command  # noqa: PLC0415
+
+    if junit is not None:
+        troubles += written("--junit", junit, formats.junit(certificates))
+    for line in formats.workflow_commands(certificates) if github else ():
+        typer.echo(line)
+    raise typer.Exit(_ended(command.exit_code(certificates), troubles))
+
+
+def _ended(code: int, troubles: Sequence[str]) -> int:
     """Return the exit code of a run, after saying what could not be written."""
     from gradoracle.conformance.runs import command  # noqa: PLC0415 - --help stays quick
 

@@ -57,18 +57,10 @@ def verify(
     del operators_from  # its callback has read it
     from rich.console import Console  # noqa: PLC0415 - --help stays quick
 
-    from gradoracle.conformance.campaigns import verification  # noqa: PLC0415 - --help stays quick
-    from gradoracle.conformance.runs import command  # noqa: PLC0415
+    from gradoracle.conformance.campaigns import verification  # noqa: PLC0415
 
     content, told = content_and_certificate(file)
-    try:
-        others = command.others(told)
-    except (OSError, ValueError) as error:  # of a name that no file can have
-        others = [f"{told.backend!r} cannot be a backend: {error}"]
-    for line in others:
-        typer.echo(unpainted(line), err=True)
-    if others:
-        raise typer.Exit(command.COULD_NOT)
+    _require_same_backend(told)
     if shard and told.campaign is None:
         raise typer.BadParameter(f"{file} is of one run, not of a campaign: it has no shards")
     console = Console(highlight=False, markup=False)
@@ -79,6 +71,20 @@ def verify(
     else:
         found.take(_verified(content, told, jobs, console))
     raise typer.Exit(_differing(file, told.backend, found, any_machine=any_machine))
+
+
+def _require_same_backend(told: Any) -> None:
+    """Say what is another backend or suite here than a certificate's, and end."""
+    from gradoracle.conformance.runs import command  # noqa: PLC0415 - --help stays quick
+
+    try:
+        others = command.others(told)
+    except (OSError, ValueError) as error:  # of a name that no file can have
+        others = [f"{told.backend!r} cannot be a backend: {error}"]
+    for line in others:
+        typer.echo(unpainted(line), err=True)
+    if others:
+        raise typer.Exit(command.COULD_NOT)
 
 
 def _differing(file: Path, backend: str, found: Any, *, any_machine: bool) -> int:

@@ -274,6 +274,8 @@ def laid(array: Array, layout: str, own: Own = as_it_is) -> Any:
         view = _lay[layout](array, own)
         if type(view) is not type(array) and (*view.shape,) == array.shape:
             return view
-    except Exception:  # noqa: BLE001, S110 - arrays that are not NumPy's may raise anything
+    # Arrays that are not NumPy's may raise anything where they are viewed so; then it is NumPy's
+    # that is laid so, and what the backend raises of that is told.
+    except Exception:  # noqa: BLE001, S110
         pass
     return own(_lay[layout](array))

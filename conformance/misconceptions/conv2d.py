@@ -12,7 +12,9 @@ from gradoracle.conformance.misconceptions.misconception import (
     ZEROS,
     Misconception,
     bent,
+    bias_twice,
     divided,
+    minus_bias,
     negated,
     nothing,
     ones,
@@ -59,15 +61,15 @@ def _shifts_by_remainder(formula: Formula, call: dict[str, Any]) -> Array:
     return dx
 
 
-def _first_group(call: dict[str, Any]) -> dict[str, Any]:
-    """Every group uses the filters of the first."""
+def first_group(call: dict[str, Any]) -> dict[str, Any]:
+    """Return a call in which every group has the filters of the first."""
     weight = call["weight"]
     members = len(weight) // call["groups"]
     return {**call, "weight": np.concatenate([weight[:members]] * call["groups"])}
 
 
-def _first_channels(call: dict[str, Any]) -> dict[str, Any]:
-    """Every group reads the input channels of the first."""
+def first_channels(call: dict[str, Any]) -> dict[str, Any]:
+    """Return a call in which every group has the input channels of the first."""
     x = call["x"]
     depth = x.shape[1] // call["groups"]
     return {**call, "x": np.concatenate([x[:, :depth]] * call["groups"], axis=1)}
@@ -81,12 +83,8 @@ def _first_bias(call: dict[str, Any]) -> dict[str, Any]:
     return {**call, "bias": np.resize(bias[: len(bias) // call["groups"]], bias.shape)}
 
 
-def _bias_twice(call: dict[str, Any]) -> dict[str, Any]:
-    return call if call["bias"] is None else {**call, "bias": 2 * call["bias"]}
-
-
-def _exchanged_channels(formula: Formula, call: dict[str, Any]) -> Array:
-    """A filter's axes [M, C] are read as [C, M]: where there are as many, the shape is right."""
+def exchanged_channels(formula: Formula, call: dict[str, Any]) -> Array:
+    """Read the first two axes of weight as one another: right unless there are as many."""
     weight = call["weight"]
     if weight.shape[0] != weight.shape[1]:
         return right(formula, call)
@@ -173,13 +171,13 @@ MISCONCEPTIONS = (
     Misconception("the rows and columns that no window reaches are put in front instead of at "
                   "the end", (DX,), _shifts_by_remainder),
     Misconception("the groups are ignored: every group uses the filters of the first",
-                  (FORWARD, DX), bent(_first_group)),
+                  (FORWARD, DX), bent(first_group)),
     Misconception("the groups are ignored: every group reads the input channels of the first",
-                  (FORWARD, DW), bent(_first_channels)),
+                  (FORWARD, DW), bent(first_channels)),
     Misconception("the groups take the filters in turn, m % groups, instead of one block each",
                   (FORWARD, DX), bent(_interleaved)),
     Misconception("the weight's axes of filters and channels are exchanged", (FORWARD, DX),
-                  _exchanged_channels),
+                  exchanged_channels),
     Misconception("overlapping windows overwrite each other instead of adding up", (DX,),
                   _overwrites),
     Misconception("windows that reach into the padding are skipped", (FORWARD,), _skips_edge),
@@ -187,9 +185,8 @@ MISCONCEPTIONS = (
     Misconception("the bias is left out where there are groups", (FORWARD,),
                   bent(lambda c: c if c["groups"] == 1 else {**c, "bias": None})),
     Misconception("every group adds the bias of the first", (FORWARD,), bent(_first_bias)),
-    Misconception("the bias is added twice", (FORWARD,), bent(_bias_twice)),
-    Misconception("the bias is subtracted", (FORWARD,),
-                  bent(lambda c: {**c, "bias": None if c["bias"] is None else -c["bias"]})),
+    Misconception("the bias is added twice", (FORWARD,), bent(bias_twice)),
+    Misconception("the bias is subtracted", (FORWARD,), bent(minus_bias)),
     Misconception("the sum over output pixels stops at the filter's size, as 002 prints it", (DW,),
                   _over_filter_size),
     Misconception("the gradient is averaged over the batch instead of summed (003 divides by the "

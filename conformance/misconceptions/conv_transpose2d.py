@@ -6,19 +6,25 @@ from typing import Any
 
 import numpy as np
 
+from gradoracle.conformance.misconceptions.conv2d import (
+    exchanged_channels,
+    first_channels,
+    first_group,
+)
 from gradoracle.conformance.misconceptions.misconception import (
     SIDES,
     SIGN,
     ZEROS,
     Misconception,
     bent,
+    bias_twice,
     divided,
+    minus_bias,
     negated,
     nothing,
     ones,
     option,
     reversed_axes,
-    right,
     without,
     zeros,
 )
@@ -59,30 +65,6 @@ def _without_extra(formula: Formula, call: dict[str, Any]) -> Array:
     return y[:, :, : y.shape[2] - down, : y.shape[3] - across]
 
 
-def _first_group(call: dict[str, Any]) -> dict[str, Any]:
-    weight = call["weight"]
-    members = len(weight) // call["groups"]
-    return {**call, "weight": np.concatenate([weight[:members]] * call["groups"])}
-
-
-def _first_channels(call: dict[str, Any]) -> dict[str, Any]:
-    x = call["x"]
-    depth = x.shape[1] // call["groups"]
-    return {**call, "x": np.concatenate([x[:, :depth]] * call["groups"], axis=1)}
-
-
-def _bias_twice(call: dict[str, Any]) -> dict[str, Any]:
-    return call if call["bias"] is None else {**call, "bias": 2 * call["bias"]}
-
-
-def _exchanged_channels(formula: Formula, call: dict[str, Any]) -> Array:
-    """The weight's axes [C, M] are read as [M, C]: where there are as many, the shape is right."""
-    weight = call["weight"]
-    if weight.shape[0] != weight.shape[1]:
-        return right(formula, call)
-    return evaluate(formula, {**call, "weight": weight.swapaxes(0, 1)})
-
-
 MISCONCEPTIONS = (
     Misconception(
         "the kernel is flipped, as 003 prints it: the transposed convolution lays down the kernel "
@@ -112,15 +94,14 @@ MISCONCEPTIONS = (
     Misconception("output_padding's rows and columns are zeros: they get what the kernel lays "
                   "there, and the bias", (FORWARD,), _extra_without_bias),
     Misconception("the groups are ignored: every group uses the kernels of the first",
-                  (FORWARD, DX), bent(_first_group)),
+                  (FORWARD, DX), bent(first_group)),
     Misconception("the groups are ignored: every group reads the input channels of the first",
-                  (FORWARD, DW), bent(_first_channels)),
+                  (FORWARD, DW), bent(first_channels)),
     Misconception("the weight's axes of input channels and filters are exchanged", (FORWARD, DX),
-                  _exchanged_channels),
+                  exchanged_channels),
     Misconception("the bias is left out", (FORWARD,), bent(without("bias"))),
-    Misconception("the bias is added twice", (FORWARD,), bent(_bias_twice)),
-    Misconception("the bias is subtracted", (FORWARD,),
-                  bent(lambda c: {**c, "bias": None if c["bias"] is None else -c["bias"]})),
+    Misconception("the bias is added twice", (FORWARD,), bent(bias_twice)),
+    Misconception("the bias is subtracted", (FORWARD,), bent(minus_bias)),
     Misconception("the result is flipped in both kernel axes", (DW,),
                   lambda f, c: evaluate(f, c)[:, :, ::-1, ::-1]),
     Misconception("the result is flipped in its kernel height only", (DW,),

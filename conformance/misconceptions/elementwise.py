@@ -16,7 +16,9 @@ from gradoracle.conformance.misconceptions.misconception import (
     Misconception,
     Wrong,
     bent,
+    bias_twice,
     divided,
+    minus_bias,
     negated,
     right,
     without,
@@ -208,14 +210,6 @@ def _rows(chosen: slice) -> Bend:
     return bend
 
 
-def _bias_twice(call: dict[str, Any]) -> dict[str, Any]:
-    return call if call["bias"] is None else {**call, "bias": 2 * call["bias"]}
-
-
-def _minus_bias(call: dict[str, Any]) -> dict[str, Any]:
-    return call if call["bias"] is None else {**call, "bias": -call["bias"]}
-
-
 def _turned(formula: Formula, call: dict[str, Any]) -> Array:
     """The answer is transposed: where it is square, its shape is right."""
     turned: Array = right(formula, call).T
@@ -372,8 +366,8 @@ MISCONCEPTIONS = (
     Misconception("the weight is transposed", ("linear", "linear_grad_input"), _transposed),
     Misconception("the answer is transposed", LINEAR[:3], _turned),
     Misconception("the bias is left out", ("linear",), bent(without("bias"))),
-    Misconception("the bias is added twice", ("linear",), bent(_bias_twice)),
-    Misconception("the bias is subtracted", ("linear",), bent(_minus_bias)),
+    Misconception("the bias is added twice", ("linear",), bent(bias_twice)),
+    Misconception("the bias is subtracted", ("linear",), bent(minus_bias)),
     Misconception("averaged over the output features instead of summed", ("linear_grad_input",),
                   divided(lambda c: c["grad_output"].shape[1])),
     Misconception("the gradient is averaged over the batch instead of summed",

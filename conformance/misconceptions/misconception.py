@@ -156,6 +156,16 @@ def without(name: str) -> Bend:
     return lambda call: {**call, name: None}
 
 
+def bias_twice(call: dict[str, Any]) -> dict[str, Any]:
+    """Return a call whose bias, if it has one, is doubled."""
+    return call if call["bias"] is None else {**call, "bias": 2 * call["bias"]}
+
+
+def minus_bias(call: dict[str, Any]) -> dict[str, Any]:
+    """Return a call whose bias, if it has one, is negated."""
+    return call if call["bias"] is None else {**call, "bias": -call["bias"]}
+
+
 SIGN = "the sign is wrong"
 ZEROS = "the answer is all zeros"
 

@@ -12,14 +12,13 @@ from typing import Any
 from gradoracle.conformance.drawing.choices import Choices
 from gradoracle.conformance.drawing.coverage import Cover
 from gradoracle.conformance.drawing.covering import Chosen
-from gradoracle.conformance.operators import convolution, convolution_cover, layer_options
+from gradoracle.conformance.operators import convolution_cover, layer_options
+from gradoracle.conformance.operators.convolution import convolution
+from gradoracle.conformance.operators.convolution_corners import BLOCKED, PLAIN
+from gradoracle.conformance.operators.convolution_corners import CORNERS as CONVOLUTION_CORNERS
+from gradoracle.conformance.operators.convolution_corners import ONES as CONVOLUTION_ONES
 from gradoracle.conformance.operators.network_layers import UP_CONVOLUTIONS
-from gradoracle.conformance.operators.ranks import (
-    corners_of_rank,
-    options_of,
-    pixels_of,
-    sides_of,
-)
+from gradoracle.conformance.operators.ranks import corners_of_rank, options_of, pixels_of, sides_of
 from gradoracle.conformance.operators.record import (
     Arguments,
     Corner,
@@ -141,17 +140,11 @@ def _gone_back_through(sizes: Mapping[str, int]) -> Mapping[str, int]:
 
 # As the convolutions', gone back through: sums of pixels and of both kinds of channels.  Beside
 # them images of one pixel, and output_padding of the stride or more, which dilation allows.
-ONE_PIXEL = {
-    **convolution.PLAIN,
-    **NO_OUTPUT_PADDING,
-    "multiplier": 2,
-    "group_channels": 2,
-    "images": 17,
-}
+ONE_PIXEL = {**PLAIN, **NO_OUTPUT_PADDING, "multiplier": 2, "group_channels": 2, "images": 17}
 CORNERS = (
     *(
         corner._replace(sizes=_transposed(Geometry("", "", corner.sizes, 1)).sizes)
-        for corner in convolution.CORNERS
+        for corner in CONVOLUTION_CORNERS
     ),
     *(
         Corner(f"17 images of one pixel, {what},", {**ONE_PIXEL, **_both(kernel=4, **more)})
@@ -171,13 +164,13 @@ CORNERS = (
 
 ONES = tuple(
     corner._replace(sizes=_transposed(Geometry("", "", corner.sizes, 1)).sizes)
-    for corner in convolution.ONES
+    for corner in CONVOLUTION_ONES
 )
 
 
 def transposed_convolution(rank: int) -> Operator:
     """Return the record of a transposed convolution of `rank` spatial axes."""
-    formulas, of = TRANSPOSED[rank], convolution.convolution(rank)
+    formulas, of = TRANSPOSED[rank], convolution(rank)
 
     def geometry(draw: Choices, size: Size) -> Geometry:
         return _transposed(of.geometry(draw, size))
@@ -227,7 +220,7 @@ LAYERS = {
             Workload(f"{layer.network} {layer.name}", {**layer.sizes(1), **NO_OUTPUT_PADDING})
             for layer in UP_CONVOLUTIONS
         ),
-        Workload("12.6 MiB of columns", {**convolution.BLOCKED, **NO_OUTPUT_PADDING}, always=True),
+        Workload("12.6 MiB of columns", {**BLOCKED, **NO_OUTPUT_PADDING}, always=True),
     ),
     3: (
         _workload("V-Net", 2, 2, 0, 256, 128, 8, 8, 8),

@@ -376,11 +376,7 @@ CROSS_ENTROPY = Operator(
         *(
             Corner(
                 f"{rows} rows of {classes} classes",
-                {
-                    "images": rows,
-                    "classes": classes,
-                    "mean": mean,
-                },
+                {"images": rows, "classes": classes, "mean": mean},
                 FEW_LOGITS,
             )
             for rows, classes, mean in ((3, 70, 1), (4, 130, 0), (515, 18, 1))

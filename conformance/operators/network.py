@@ -151,15 +151,7 @@ def arguments(sizes: Mapping[str, int]) -> Arguments:
         weight, shape = _block_shapes(sizes, block, shape)
         shapes[f"weight_{block}"] = weight
         shapes[f"bias_{block}"] = weight[:1] if of["bias"] else None
-        steps.append(Step("conv2d", block, _convolution(of)))
-        activation = FUNCTIONS[of["activation"]]
-        slope = {"negative_slope": SLOPES[of["slope"]]} if activation == "leaky_relu" else {}
-        steps.append(Step(activation, 0, slope))
-        pool = POOLS[of["pool"]]
-        if pool == "max_pool2d":
-            steps.append(Step(pool, 0, {**_window(of), "dilation": (1, 1)}))
-        elif pool == "avg_pool2d":
-            steps.append(Step(pool, 0, {**_window(of), "count_include_pad": bool(of["include"])}))
+        steps += _block_steps(of, block)
     steps.append(Step("linear", 3, {}))
     shapes["weight_3"] = (sizes["classes"], prod(shape[1:]))
     shapes["bias_3"] = (sizes["classes"],) if sizes["bias_3"] else None
@@ -171,6 +163,18 @@ def arguments(sizes: Mapping[str, int]) -> Arguments:
             "learning_rate": RATES[sizes["rate"]],
         },
     )
+
+
+def _block_steps(of: Mapping[str, int], block: int) -> list[Step]:
+    """Return a convolution, an activation and, if the block's sizes `of` say so, a pooling."""
+    activation, pool = FUNCTIONS[of["activation"]], POOLS[of["pool"]]
+    slope = {"negative_slope": SLOPES[of["slope"]]} if activation == "leaky_relu" else {}
+    steps = [Step("conv2d", block, _convolution(of)), Step(activation, 0, slope)]
+    if pool == "max_pool2d":
+        steps.append(Step(pool, 0, {**_window(of), "dilation": (1, 1)}))
+    elif pool == "avg_pool2d":
+        steps.append(Step(pool, 0, {**_window(of), "count_include_pad": bool(of["include"])}))
+    return steps
 
 
 def scaled_normal(random: Random, shapes: Shapes, limits: Format) -> Arrays:

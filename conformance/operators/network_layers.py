@@ -3,8 +3,6 @@
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 
-DIRECTIONS = ("forward", "grad_input", "grad_weight")
-
 
 @dataclass(frozen=True)
 class Layer:
@@ -30,29 +28,6 @@ class Layer:
             object.__setattr__(self, "padding", self.kernel // 2)
 
     @property
-    def output(self) -> int:
-        """The side of what comes out."""
-        return (self.size + 2 * self.padding - self.kernel) // self.stride + 1
-
-    @property
-    def weight_shape(self) -> tuple[int, int, int, int]:
-        """[M, C/groups, KH, KW]."""
-        return (self.filters, self.channels // self.groups, self.kernel, self.kernel)
-
-    def input_shape(self, images: int) -> tuple[int, int, int, int]:
-        """[N, C, H, W]."""
-        return (images, self.channels, self.size, self.size)
-
-    def output_shape(self, images: int) -> tuple[int, int, int, int]:
-        """[N, M, OH, OW]."""
-        return (images, self.filters, self.output, self.output)
-
-    @property
-    def macs(self) -> int:
-        """Products of an image; in either gradient they are as many, but for those with padding."""
-        return self.output**2 * self.filters * self.channels // self.groups * self.kernel**2
-
-    @property
     def name(self) -> str:
         """Its shape in short, such as `64x56² 3x3 -> 64`."""
         how = f"/{self.stride}" if self.stride > 1 else ""
@@ -61,15 +36,6 @@ class Layer:
             f"{self.channels}x{self.size}² {self.kernel}x{self.kernel}{how}{depthwise}"
             f" -> {self.filters}"
         )
-
-    def terms(self, direction: str, images: int) -> int:
-        """Return how many products a number of the result is the sum of, at most."""
-        taps = self.kernel**2
-        return {
-            "forward": self.channels // self.groups * taps,
-            "grad_input": self.filters // self.groups * taps,
-            "grad_weight": images * self.output**2,
-        }[direction]
 
     def sizes(self, images: int) -> dict[str, int]:
         """Return the sizes by which the record of the operator makes a call of the layer."""

@@ -116,28 +116,37 @@ WORK: dict[Size, int] = {"small": 4_000, "medium": 12_000, "large": 40_000}  # t
 def geometry(draw: Choices, size: Size, *, dilated: bool) -> Geometry:
     """Return a geometry that looks at no more pixels than `size` allows."""
     stratum = draw.one_of(STRATA)
-    if stratum == "free":
-        region = draw.one_of(tuple(REGIONS))
-        ranges = {**FREE, **REGIONS[region]}
-        different = bool(draw.integer(*ranges["different"]))
+    if stratum == "boundary":
+        return _boundary(draw, size, dilated=dilated)
+    return _free(draw, size, dilated=dilated) if stratum == "free" else _idiomatic(draw, size)
 
-        def pair(name: str) -> Pair:
-            return draw.pair(ranges[name], different=different)
 
-        return _geometry(
-            stratum, region, draw, size, images=draw.integer(*ranges["images"]),
-            channels=draw.integer(*ranges["channels"]), kernel=pair("kernel"),
-            stride=pair("stride"), padding=pair("padding"),
-            dilation=pair("dilation") if dilated else (1, 1), rows=pair("rows"),
-            rest=ranges["rest"], ceil=draw.integer(*ranges["ceil"]),
-        )  # fmt: skip
-    if stratum == "idiomatic":
-        name, kernel, step, pad, ceil = draw.one_of(LAYERS)
-        return _geometry(
-            stratum, name, draw, size, images=draw.integer(1, 3), channels=draw.one_of(ROWS),
-            kernel=(kernel, kernel), stride=(step, step), padding=(pad, pad), dilation=(1, 1),
-            rows=(draw.one_of(ROWS), draw.one_of(ROWS)), rest=(0, 1), ceil=ceil,
-        )  # fmt: skip
+def _free(draw: Choices, size: Size, *, dilated: bool) -> Geometry:
+    region = draw.one_of(tuple(REGIONS))
+    ranges = {**FREE, **REGIONS[region]}
+    different = bool(draw.integer(*ranges["different"]))
+
+    def pair(name: str) -> Pair:
+        return draw.pair(ranges[name], different=different)
+
+    return _geometry(
+        "free", region, draw, size, images=draw.integer(*ranges["images"]),
+        channels=draw.integer(*ranges["channels"]), kernel=pair("kernel"), stride=pair("stride"),
+        padding=pair("padding"), dilation=pair("dilation") if dilated else (1, 1),
+        rows=pair("rows"), rest=ranges["rest"], ceil=draw.integer(*ranges["ceil"]),
+    )  # fmt: skip
+
+
+def _idiomatic(draw: Choices, size: Size) -> Geometry:
+    name, kernel, step, pad, ceil = draw.one_of(LAYERS)
+    return _geometry(
+        "idiomatic", name, draw, size, images=draw.integer(1, 3), channels=draw.one_of(ROWS),
+        kernel=(kernel, kernel), stride=(step, step), padding=(pad, pad), dilation=(1, 1),
+        rows=(draw.one_of(ROWS), draw.one_of(ROWS)), rest=(0, 1), ceil=ceil,
+    )  # fmt: skip
+
+
+def _boundary(draw: Choices, size: Size, *, dilated: bool) -> Geometry:
     aim = draw.one_of(tuple(BOUNDARIES))
     limit = draw.one_of(BOUNDARIES[aim])
     if size == "small":
@@ -156,7 +165,7 @@ def geometry(draw: Choices, size: Size, *, dilated: bool) -> Geometry:
         sizes["rows"], sizes["columns"] = draw.one_of(((1, limit), (4, -(-limit // 4))))
     rows = (sizes.pop("rows"), sizes.pop("columns"))
     return _geometry(
-        stratum, f"{aim} {limit}", draw, size, **sizes, kernel=kernel_sides,
+        "boundary", f"{aim} {limit}", draw, size, **sizes, kernel=kernel_sides,
         stride=draw.pair((1, 2)), padding=draw.pair((0, 1)),
         dilation=draw.pair((1, 2)) if dilated else (1, 1), rows=rows, rest=(0, 1),
         ceil=draw.integer(0, 1),
@@ -244,13 +253,7 @@ CORNERS = (
     ),
     Corner(
         "17 planes of 64x64, 2x2 stride 2",
-        {
-            **TINY,
-            "channels": 17,
-            "height": 64,
-            "width": 64,
-            **_of_both(kernel=2, stride=2),
-        },
+        {**TINY, "channels": 17, "height": 64, "width": 64, **_of_both(kernel=2, stride=2)},
         in_turn=True,
     ),
     Corner(

@@ -15,7 +15,7 @@ import pytest
 
 from gradoracle.conformance.backends.backend import Backend
 from gradoracle.conformance.backends.interrupts import heeded
-from gradoracle.conformance.backends.isolation.isolated import GIB, Limits
+from gradoracle.conformance.backends.isolation.limits import GIB, Limits
 from gradoracle.conformance.backends.registry import (
     SHIPPED,
     Confinement,
@@ -63,14 +63,8 @@ class Run:
         self.kept: list[str] = []  # the journals that an interrupted run leaves
         self.silent: list[str] = []  # checks that ended without an outcome
         self.unwritten: list[str] = []  # certificates that could not be written, and why
-        names, confinement = _names(config), _confinement(config)
-        for name in names or SHIPPED:
-            try:
-                self.backends.append(load(name, confinement))
-            except (UnknownBackend, UnusableBackend) as error:
-                if names:
-                    raise pytest.UsageError(str(error)) from None
-                self.unusable.append(str(error))
+        confinement = _confinement(config)
+        self._load(_names(config), confinement)
         # A worker of xdist has no journals: what it checks is reported to the session.
         self.journals = None if inherited else self._journals(confinement)
         given, before = _seed(config), [Outcome(**o) for o in inherited.get("before", ())]
@@ -90,13 +84,21 @@ class Run:
             for outcome in before:
                 backend.stops.note(outcome)
             backend.stops.file = self.stops
-        self.unseen = set(self.before)  # where only some checks are run, others than before
         self.unclaimed = {_check(o): o for backend in self.backends for o in _unclaimed(backend)}
         self._certificates: list[Certificate] | None = None
-        self.unseen = {*self.before} - {
-            *self.unclaimed
-        }  # where only some checks are run, others than before
+        # Where only some checks are run, others than before.
+        self.unseen = {*self.before} - {*self.unclaimed}
         self.outcomes = [*before]
+
+    def _load(self, names: Sequence[str], confinement: Confinement) -> None:
+        """Load these backends, or every shipped one that can run."""
+        for name in names or SHIPPED:
+            try:
+                self.backends.append(load(name, confinement))
+            except (UnknownBackend, UnusableBackend) as error:
+                if names:
+                    raise pytest.UsageError(str(error)) from None
+                self.unusable.append(str(error))
 
     def _journals(self, confinement: Confinement) -> Journals:
         return Journals(
@@ -215,63 +217,66 @@ def _check(outcome: Outcome) -> Check:
     return outcome.backend, outcome.formula, outcome.property_name
 
 
+# The command line's options, but for Hypothesis's own --hypothesis-profile.
+OPTIONS: dict[str, dict[str, Any]] = {
+    "backend": {
+        "action": "append", "metavar": "NAME", "default": [],
+        "help": "backend to certify: a registered name or an import path such as "
+        "mypkg.kernels or mypkg.kernels:backend; may be repeated (default: every shipped one "
+        "that can run)",
+    },
+    "operators-from": {
+        "metavar": "MODULE,...", "default": "",
+        "help": "modules that list more operators in OPERATORS (see gradoracle.extend)",
+    },
+    "seed": {
+        "type": int, "metavar": "N", "default": None,
+        "help": "repeat the run that printed this seed (default: a fresh one)",
+    },
+    "certificate": {
+        "type": Path, "metavar": "FILE", "default": None,
+        "help": "write the certificate as JSON; with several backends, FILE gets their names",
+    },
+    "resume": {
+        "action": "store_true",
+        "help": "go on with the run of these backends that was interrupted in this folder, "
+        "from .gradoracle/NAME.journal: same seed, and what it checked is not checked again",
+    },
+    "at-scale": {
+        "action": "store_true",
+        "help": "check all layers of LeNet, VGG-16, ResNet-50, MobileNet, U-Net and FCN-8s, "
+        "one image and up to 32 (default: the few small ones); a slow backend needs a longer "
+        "--call-timeout",
+    },
+    "in-process": {
+        "action": "store_true",
+        "help": "check in pytest's own process, to debug a backend: one that crashes or hangs "
+        "takes the run with it",
+    },
+    "forbid": {
+        "action": "append", "metavar": "MODULE", "default": [],
+        "help": "refuse to import MODULE (a comma between several) in the backend's process",
+    },
+    "call-timeout": {
+        "type": float, "metavar": "SECONDS", "default": Limits.call,
+        "help": f"of a call (default: {Limits.call:g}); a function's first has at least "
+        f"{Limits.first:g}, to compile",
+    },
+    "import-timeout": {
+        "type": float, "metavar": "SECONDS", "default": Limits.start,
+        "help": f"of a backend's import (default: {Limits.start:g})",
+    },
+    "memory": {
+        "type": float, "metavar": "GIB", "default": Limits.memory / GIB,
+        "help": f"that the backend's process may hold (default: {Limits.memory / GIB:g})",
+    },
+}  # fmt: skip
+
+
 def pytest_addoption(parser: pytest.Parser) -> None:
     """Add the suite's options; how hard it looks is Hypothesis's own --hypothesis-profile."""
     group = parser.getgroup("gradoracle", "certify a backend (see also --hypothesis-profile)")
-    described: dict[str, dict[str, Any]] = {
-        "backend": {
-            "action": "append", "metavar": "NAME", "default": [],
-            "help": "backend to certify: a registered name or an import path such as "
-            "mypkg.kernels or mypkg.kernels:backend; may be repeated (default: every shipped one "
-            "that can run)",
-        },
-        "operators-from": {
-            "metavar": "MODULE,...", "default": "",
-            "help": "modules that list more operators in OPERATORS (see gradoracle.extend)",
-        },
-        "seed": {
-            "type": int, "metavar": "N", "default": None,
-            "help": "repeat the run that printed this seed (default: a fresh one)",
-        },
-        "certificate": {
-            "type": Path, "metavar": "FILE", "default": None,
-            "help": "write the certificate as JSON; with several backends, FILE gets their names",
-        },
-        "resume": {
-            "action": "store_true",
-            "help": "go on with the run of these backends that was interrupted in this folder, "
-            "from .gradoracle/NAME.journal: same seed, and what it checked is not checked again",
-        },
-        "at-scale": {
-            "action": "store_true",
-            "help": "check all layers of LeNet, VGG-16, ResNet-50, MobileNet, U-Net and FCN-8s, "
-            "one image and up to 32 (default: the few small ones); a slow backend needs a longer "
-            "--call-timeout",
-        },
-        "in-process": {
-            "action": "store_true",
-            "help": "check in pytest's own process, to debug a backend: one that crashes or hangs "
-            "takes the run with it",
-        },
-        "forbid": {
-            "action": "append", "metavar": "MODULE", "default": [],
-            "help": "refuse to import MODULE (a comma between several) in the backend's process",
-        },
-        "call-timeout": {
-            "type": float, "metavar": "SECONDS", "default": Limits.call,
-            "help": f"of a call (default: {Limits.call:g}); a function's first has at least "
-            f"{Limits.first:g}, to compile",
-        },
-        "import-timeout": {
-            "type": float, "metavar": "SECONDS", "default": Limits.start,
-            "help": f"of a backend's import (default: {Limits.start:g})",
-        },
-        "memory": {
-            "type": float, "metavar": "GIB", "default": Limits.memory / GIB,
-            "help": f"that the backend's process may hold (default: {Limits.memory / GIB:g})",
-        },
-    }  # fmt: skip
-    for name, options in described.items():
+    for name, options in OPTIONS.items():
         names = (f"--{name}", f"--gradoracle-{name}")
         try:
             group.addoption(*names, dest=_dest(name), **options)

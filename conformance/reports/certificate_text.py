@@ -124,6 +124,24 @@ def _summary(c: Certificate) -> Iterable[str]:
         share = floor(1000 * worst.worst_error_over_bound) / 1000
         yield f"  largest rounding error {share} of the bound ({worst.formula})"
     yield f"  planted wrong answers: {sum(o.planted for o in c.outcomes)} rejected"
+    yield from _not_checked(c)
+    yield from _claims(c)
+    asked = [f"{name}{_found_by(c, name)}" for name, was in c.witnesses.items() if was]
+    absent = [name for name, was in c.witnesses.items() if not was]
+    yield f"  witnesses: {', '.join(asked) or 'none'}" + (
+        f"; not run: {', '.join(absent)}" if absent else ""
+    )
+    yield from _reasons(c)
+    yield from _coverage(c)
+    yield from _scale(c)
+    yield from _circumstances(c)
+    yield from _campaign(c.campaign)
+    each = " and shard" if c.campaign is not None else ""
+    yield f"  seed {c.seed}, {c.examples} examples a check{each}"
+
+
+def _not_checked(c: Certificate) -> Iterable[str]:
+    """Yield what was declined, skipped, disputed, not claimed or claimed in part."""
     declined = sum(o.declined for o in c.outcomes)
     if declined:
         yield from _wrapped(
@@ -140,15 +158,10 @@ def _summary(c: Certificate) -> Iterable[str]:
     if unclaimed:
         yield f"  not claimed: {', '.join(unclaimed)}"
     yield from _partly(c)
-    yield from _claims(c)
-    asked = [f"{name}{_found_by(c, name)}" for name, was in c.witnesses.items() if was]
-    absent = [name for name, was in c.witnesses.items() if not was]
-    yield f"  witnesses: {', '.join(asked) or 'none'}" + (
-        f"; not run: {', '.join(absent)}" if absent else ""
-    )
-    yield from _reasons(c)
-    yield from _coverage(c)
-    yield from _scale(c)
+
+
+def _circumstances(c: Certificate) -> Iterable[str]:
+    """Yield where and with what it ran."""
     if c.contract.get("runs_on"):
         yield from _wrapped(f"runs, as it says, on {c.contract['runs_on']}")
     yield from _kept(c)
@@ -156,9 +169,6 @@ def _summary(c: Certificate) -> Iterable[str]:
         yield from _wrapped(f"operators from {brought}, whose code ran in the checking process")
     others = {name: what for name, what in c.environment.items() if name != "operators from"}
     yield f"  {_counts(others, ' ')}"
-    yield from _campaign(c.campaign)
-    each = " and shard" if c.campaign is not None else ""
-    yield f"  seed {c.seed}, {c.examples} examples a check{each}"
 
 
 def _declined_of(c: Certificate) -> Iterable[str]:

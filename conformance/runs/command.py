@@ -10,7 +10,7 @@ from pathlib import Path
 from rich.console import Console
 
 from gradoracle.conformance.backends.backend import Backend
-from gradoracle.conformance.backends.isolation.isolated import Limits
+from gradoracle.conformance.backends.isolation.limits import Limits
 from gradoracle.conformance.backends.registry import ISOLATED, Confinement, path_of
 from gradoracle.conformance.checking.checks import checks
 from gradoracle.conformance.operators.record import Operator

@@ -13,8 +13,8 @@ from typing import NamedTuple
 from gradoracle.conformance.backends.backend import FUNCTIONS, Backend
 from gradoracle.conformance.backends.contract import EVERY, Contract, Deviation, read_contract
 from gradoracle.conformance.backends.mismatch import Mismatch
-from gradoracle.conformance.checking.check_run import Examination
 from gradoracle.conformance.checking.checks import checks, properties_of
+from gradoracle.conformance.checking.examination import Examination
 from gradoracle.conformance.checking.recorded import restored
 from gradoracle.conformance.reports.certificate import UNCLAIMED, Outcome
 

@@ -20,7 +20,23 @@ ENOUGH = 5  # checks that were run, to estimate how long the others take
 SHOWN = 3  # of what was found broken last
 
 
-class Progress:
+class Shown:
+    """What a terminal shows while it changes, if it is one."""
+
+    _live: Live | None
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        """Leave the last state on the screen."""
+        if self._live is not None:
+            self._live.stop()
+
+
+class Progress(Shown):
     """Checks done, calls checked and mismatches found, operator by operator."""
 
     def __init__(self, console: Console, total: Sequence[tuple[str, str]]) -> None:
@@ -48,16 +64,6 @@ class Progress:
             self._live.start()
             self._live.update(self.table())
         return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        """Leave the last state on the screen."""
-        if self._live is not None:
-            self._live.stop()
 
     def update(self, outcome: Outcome) -> None:
         """Take an outcome in."""

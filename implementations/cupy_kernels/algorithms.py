@@ -17,8 +17,7 @@ from gradoracle.implementations.cupy_kernels.structs import Struct
 from gradoracle.implementations.shapes import Array
 
 DIRECT = Source(
-    "conv2d.cu",
-    ("conv2d", "conv2d_grad_input", "conv2d_grad_weight", "channel_sums", "add_bias"),
+    "conv2d.cu", ("conv2d", "conv2d_grad_input", "conv2d_grad_weight", "channel_sums", "add_bias")
 )
 
 # Modules with forward(machine, x, weight, bias, p, y), grad_input(machine, dy, weight, p, dx) and

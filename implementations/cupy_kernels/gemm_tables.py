@@ -179,9 +179,7 @@ def _walk(
         )
         at += (steps + AHEAD) * DEPTH
     return Walk(
-        parts,
-        np.concatenate(lanes).astype(np.int32),
-        np.concatenate(origins).astype(np.int32),
+        parts, np.concatenate(lanes).astype(np.int32), np.concatenate(origins).astype(np.int32)
     )
 
 

@@ -29,13 +29,7 @@ Geometry: TypeAlias = tuple[Pair, Pair, Pair, Pair]  # kernel_size, stride, padd
 
 
 def max_pool2d(
-    x: Array,
-    *,
-    kernel_size: Pair,
-    stride: Pair,
-    padding: Pair,
-    dilation: Pair,
-    ceil_mode: bool,
+    x: Array, *, kernel_size: Pair, stride: Pair, padding: Pair, dilation: Pair, ceil_mode: bool
 ) -> tuple[Array, Array]:
     """Return (y, indices) [N, C, OH, OW]: every window's maximum, and its h*W + w.
 

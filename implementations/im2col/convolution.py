@@ -1,7 +1,7 @@
 """Convolutions of one to three dimensions and their gradients, by `correlation`."""
 
 from collections.abc import Callable
-from typing import Any, TypeAlias
+from typing import Any, TypeAlias, Unpack
 
 import numpy.typing as npt
 
@@ -13,8 +13,9 @@ from gradoracle.implementations.im2col.correlation import (
 from gradoracle.implementations.im2col.halves import in_float32
 from gradoracle.implementations.im2col.windows import Windows
 from gradoracle.implementations.shapes import (
+    ConvOptions,
+    ConvTransposeOptions,
     Shape,
-    Sides,
     check_bias,
     check_channels,
     check_grad_output,
@@ -33,25 +34,17 @@ def convolution(rank: int) -> tuple[Function, Function, Function, Function]:
     @in_float32
     @named(name)
     def forward(
-        x: Array,
-        weight: Array,
-        bias: Array | None = None,
-        *,
-        stride: Sides,
-        padding: Sides,
-        dilation: Sides,
-        groups: int,
+        x: Array, weight: Array, bias: Array | None = None, **options: Unpack[ConvOptions]
     ) -> Array:
         """Return y [N, M, *windows] from x [N, C, *pixels], weight [M, C/groups, *taps], bias [M].
 
         Raises:
             ValueError: the shapes or options fit no convolution.
         """
-        shape = conv_shape(rank, x.shape, weight.shape, stride, padding, dilation, groups)
+        shape = conv_shape(rank, x.shape, weight.shape, **options)
         check_bias(bias, len(weight), "filters")
-        y = correlate(
-            x, weight, windows(weight.shape[2:], shape[2:], stride, padding, dilation), groups
-        )
+        seen = windows(weight.shape[2:], shape[2:], options)
+        y = correlate(x, weight, seen, options["groups"])
         if bias is not None:
             y += bias.reshape(-1, *(1,) * rank)
         return y
@@ -59,46 +52,32 @@ def convolution(rank: int) -> tuple[Function, Function, Function, Function]:
     @in_float32
     @named(f"{name}_grad_input")
     def grad_input(
-        grad_output: Array,
-        weight: Array,
-        *,
-        input_shape: Shape,
-        stride: Sides,
-        padding: Sides,
-        dilation: Sides,
-        groups: int,
+        grad_output: Array, weight: Array, *, input_shape: Shape, **options: Unpack[ConvOptions]
     ) -> Array:
         """Return dx of shape `input_shape` [N, C, *pixels] from dy [N, M, *windows].
 
         Raises:
             ValueError: the shapes or options fit no convolution.
         """
-        shape = conv_shape(rank, input_shape, weight.shape, stride, padding, dilation, groups)
+        shape = conv_shape(rank, input_shape, weight.shape, **options)
         check_grad_output(grad_output, shape)
-        seen = windows(weight.shape[2:], shape[2:], stride, padding, dilation)
-        return correlate_grad_input(grad_output, weight, seen, groups, input_shape[2:])
+        seen = windows(weight.shape[2:], shape[2:], options)
+        return correlate_grad_input(grad_output, weight, seen, options["groups"], input_shape[2:])
 
     @in_float32
     @named(f"{name}_grad_weight")
     def grad_weight(
-        grad_output: Array,
-        x: Array,
-        *,
-        weight_shape: Shape,
-        stride: Sides,
-        padding: Sides,
-        dilation: Sides,
-        groups: int,
+        grad_output: Array, x: Array, *, weight_shape: Shape, **options: Unpack[ConvOptions]
     ) -> Array:
         """Return dw of shape `weight_shape` [M, C/groups, *taps], summed over the images.
 
         Raises:
             ValueError: the shapes or options fit no convolution.
         """
-        shape = conv_shape(rank, x.shape, weight_shape, stride, padding, dilation, groups)
+        shape = conv_shape(rank, x.shape, weight_shape, **options)
         check_grad_output(grad_output, shape)
-        seen = windows(weight_shape[2:], shape[2:], stride, padding, dilation)
-        return correlate_grad_weight(grad_output, x, seen, groups)
+        seen = windows(weight_shape[2:], shape[2:], options)
+        return correlate_grad_weight(grad_output, x, seen, options["groups"])
 
     return forward, grad_input, grad_weight, grad_bias(f"{name}_grad_bias", rank)
 
@@ -121,11 +100,10 @@ def grad_bias(name: str, rank: int) -> Function:
     return gradient
 
 
-def windows(
-    kernel: Shape, counts: Shape, stride: Sides, padding: Sides, dilation: Sides
-) -> Windows:
+def windows(kernel: Shape, counts: Shape, options: ConvOptions | ConvTransposeOptions) -> Windows:
     """Return the windows of a convolution whose output has so many along every axis."""
-    return Windows(kernel, counts, tuple(-pad for pad in padding), stride, dilation)
+    start = tuple(-pad for pad in options["padding"])
+    return Windows(kernel, counts, start, options["stride"], options["dilation"])
 
 
 conv1d, conv1d_grad_input, conv1d_grad_weight, conv1d_grad_bias = convolution(1)

@@ -104,12 +104,7 @@ def _gather(dy: Array, weight: Array, windows: Windows, groups: int, shape: Shap
             (1,) * len(phase),
             tuple(-axis.gap for axis in phase),
         )
-        _correlate(
-            dy,
-            of_group.reshape(groups, weight.shape[1], -1),
-            seen,
-            dx[pixels],
-        )
+        _correlate(dy, of_group.reshape(groups, weight.shape[1], -1), seen, dx[pixels])
     return dx
 
 

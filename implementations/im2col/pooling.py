@@ -3,13 +3,15 @@
 from collections.abc import Callable, Iterator
 from itertools import product
 from math import prod
-from typing import Any, NamedTuple, TypeAlias
+from typing import Any, NamedTuple, TypeAlias, Unpack
 
 import numpy as np
 import numpy.typing as npt
 
 from gradoracle.implementations.im2col.halves import in_float32
 from gradoracle.implementations.shapes import (
+    AvgPoolOptions,
+    MaxPoolOptions,
     Shape,
     Sides,
     check_grad_output,
@@ -40,24 +42,14 @@ def max_pooling(rank: int) -> tuple[Function, Function, Function]:
 
     @in_float32
     @named(name)
-    def forward(
-        x: Array,
-        *,
-        kernel_size: Sides,
-        stride: Sides,
-        padding: Sides,
-        dilation: Sides,
-        ceil_mode: bool,
-    ) -> tuple[Array, Array]:
+    def forward(x: Array, **options: Unpack[MaxPoolOptions]) -> tuple[Array, Array]:
         """Return (y, indices): every window's maximum, and its place; ties go to the first.
 
         Raises:
             ValueError: the shapes or options fit no pooling, or a window holds no pixel.
         """
-        options = (kernel_size, stride, padding, dilation)
-        counts = pool_windows(rank, x.shape, *options, ceil_mode=ceil_mode)
-        windows = Windows(x.shape[2:], counts, *options)
-        y = np.full((*x.shape[:2], *counts), -np.inf, x.dtype)
+        windows = _windows(rank, x.shape, **options)
+        y = np.full((*x.shape[:2], *windows.counts), -np.inf, x.dtype)
         indices = np.empty(y.shape, np.int64)
         indices[...] = _first_pixels(windows)
         plane = np.arange(prod(windows.pixels)).reshape(windows.pixels)
@@ -85,29 +77,13 @@ def max_pooling(rank: int) -> tuple[Function, Function, Function]:
 
     @in_float32
     @named(f"{name}_vjp")
-    def vjp(
-        grad_output: Array,
-        x: Array,
-        *,
-        kernel_size: Sides,
-        stride: Sides,
-        padding: Sides,
-        dilation: Sides,
-        ceil_mode: bool,
-    ) -> Array:
+    def vjp(grad_output: Array, x: Array, **options: Unpack[MaxPoolOptions]) -> Array:
         """Return dx [N, C, *pixels] of dy and x.
 
         Raises:
             ValueError: the shapes or options fit no pooling, or a window holds no pixel.
         """
-        _, indices = forward(
-            x,
-            kernel_size=kernel_size,
-            stride=stride,
-            padding=padding,
-            dilation=dilation,
-            ceil_mode=ceil_mode,
-        )
+        _, indices = forward(x, **options)
         return np.asarray(grad_input(grad_output, indices, input_shape=x.shape))
 
     return forward, grad_input, vjp
@@ -115,58 +91,38 @@ def max_pooling(rank: int) -> tuple[Function, Function, Function]:
 
 def average_pooling(rank: int) -> tuple[Function, Function]:
     """Return an average pooling of `rank` spatial axes, and its gradient."""
-    name, apart = f"avg_pool{rank}d", (1,) * rank
+    name = f"avg_pool{rank}d"
 
     @in_float32
     @named(name)
-    def forward(
-        x: Array,
-        *,
-        kernel_size: Sides,
-        stride: Sides,
-        padding: Sides,
-        ceil_mode: bool,
-        count_include_pad: bool,
-    ) -> Array:
+    def forward(x: Array, **options: Unpack[AvgPoolOptions]) -> Array:
         """Return every window's mean; what hangs over the end never counts.
 
         Raises:
             ValueError: the shapes or options fit no pooling.
         """
-        options = (kernel_size, stride, padding, apart)
-        counts = pool_windows(rank, x.shape, *options, ceil_mode=ceil_mode)
-        windows = Windows(x.shape[2:], counts, *options)
+        windows, divisors = _averaged(rank, x.shape, **options)
         y = x
         for axis, taps in enumerate(_axes(windows)):
-            sums = np.zeros(_with_side(y.shape, axis, counts[axis]), x.dtype)
+            sums = np.zeros(_with_side(y.shape, axis, windows.counts[axis]), x.dtype)
             for those, pixels in taps:
                 sums[_along(axis, those)] += y[_along(axis, pixels)]
             y = sums
-        y /= _divisors(windows, count_include_pad=count_include_pad)
+        y /= divisors
         return y
 
     @in_float32
     @named(f"{name}_grad_input")
     def grad_input(
-        grad_output: Array,
-        *,
-        input_shape: Shape,
-        kernel_size: Sides,
-        stride: Sides,
-        padding: Sides,
-        ceil_mode: bool,
-        count_include_pad: bool,
+        grad_output: Array, *, input_shape: Shape, **options: Unpack[AvgPoolOptions]
     ) -> Array:
         """Return dx of shape `input_shape`: every dy, divided as forward, spread and added.
 
         Raises:
             ValueError: the shapes or options fit no pooling.
         """
-        options = (kernel_size, stride, padding, apart)
-        counts = pool_windows(rank, input_shape, *options, ceil_mode=ceil_mode)
-        check_grad_output(grad_output, (*input_shape[:2], *counts))
-        windows = Windows(input_shape[2:], counts, *options)
-        divisors = _divisors(windows, count_include_pad=count_include_pad)
+        windows, divisors = _averaged(rank, input_shape, **options)
+        check_grad_output(grad_output, (*input_shape[:2], *windows.counts))
         dx: Array = grad_output / divisors.astype(grad_output.dtype)
         for axis, taps in [*enumerate(_axes(windows))][::-1]:
             sums = np.zeros(_with_side(dx.shape, axis, windows.pixels[axis]), dx.dtype)
@@ -176,6 +132,21 @@ def average_pooling(rank: int) -> tuple[Function, Function]:
         return dx
 
     return forward, grad_input
+
+
+def _windows(rank: int, shape: Shape, **options: Unpack[MaxPoolOptions]) -> Windows:
+    """Return the windows of a pooling of x [N, C, *pixels]; ValueError where there are none."""
+    counts = pool_windows(rank, shape, **options)
+    kernel, stride = options["kernel_size"], options["stride"]
+    return Windows(shape[2:], counts, kernel, stride, options["padding"], options["dilation"])
+
+
+def _averaged(
+    rank: int, shape: Shape, *, count_include_pad: bool, **options: Any
+) -> tuple[Windows, Array]:
+    """Return the windows of an average pooling, and how many pixels count in each."""
+    windows = _windows(rank, shape, dilation=(1,) * rank, **options)
+    return windows, _divisors(windows, count_include_pad=count_include_pad)
 
 
 def _along(axis: int, part: slice) -> Slices:

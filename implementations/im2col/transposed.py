@@ -4,6 +4,8 @@ They take x to y as the gradient of a convolution takes dy to dx, and their own 
 convolution.
 """
 
+from typing import Unpack
+
 from gradoracle.implementations.im2col.convolution import Array, Function, grad_bias, windows
 from gradoracle.implementations.im2col.correlation import (
     correlate,
@@ -12,8 +14,8 @@ from gradoracle.implementations.im2col.correlation import (
 )
 from gradoracle.implementations.im2col.halves import in_float32
 from gradoracle.implementations.shapes import (
+    ConvTransposeOptions,
     Shape,
-    Sides,
     check_bias,
     check_grad_output,
     conv_transpose_shape,
@@ -28,26 +30,17 @@ def transposed_convolution(rank: int) -> tuple[Function, Function, Function, Fun
     @in_float32
     @named(name)
     def forward(
-        x: Array,
-        weight: Array,
-        bias: Array | None = None,
-        *,
-        stride: Sides,
-        padding: Sides,
-        output_padding: Sides,
-        dilation: Sides,
-        groups: int,
+        x: Array, weight: Array, bias: Array | None = None, **options: Unpack[ConvTransposeOptions]
     ) -> Array:
         """Return y [N, M, *windows] from x [N, C, *pixels], weight [C, M/groups, *taps], bias [M].
 
         Raises:
             ValueError: the shapes or options fit no transposed convolution.
         """
-        options = (stride, padding, output_padding, dilation, groups)
-        shape = conv_transpose_shape(rank, x.shape, weight.shape, *options)
+        shape = conv_transpose_shape(rank, x.shape, weight.shape, **options)
         check_bias(bias, shape[1], "output channels")
-        seen = windows(weight.shape[2:], x.shape[2:], stride, padding, dilation)
-        y = correlate_grad_input(x, weight, seen, groups, shape[2:])
+        seen = windows(weight.shape[2:], x.shape[2:], options)
+        y = correlate_grad_input(x, weight, seen, options["groups"], shape[2:])
         if bias is not None:
             y += bias.reshape(-1, *(1,) * rank)
         return y
@@ -59,22 +52,17 @@ def transposed_convolution(rank: int) -> tuple[Function, Function, Function, Fun
         weight: Array,
         *,
         input_shape: Shape,
-        stride: Sides,
-        padding: Sides,
-        output_padding: Sides,
-        dilation: Sides,
-        groups: int,
+        **options: Unpack[ConvTransposeOptions],
     ) -> Array:
         """Return dx of shape `input_shape` [N, C, *pixels] from dy [N, M, *windows].
 
         Raises:
             ValueError: the shapes or options fit no transposed convolution.
         """
-        options = (stride, padding, output_padding, dilation, groups)
-        shape = conv_transpose_shape(rank, input_shape, weight.shape, *options)
+        shape = conv_transpose_shape(rank, input_shape, weight.shape, **options)
         check_grad_output(grad_output, shape)
-        seen = windows(weight.shape[2:], input_shape[2:], stride, padding, dilation)
-        return correlate(grad_output, weight, seen, groups)
+        seen = windows(weight.shape[2:], input_shape[2:], options)
+        return correlate(grad_output, weight, seen, options["groups"])
 
     @in_float32
     @named(f"{name}_grad_weight")
@@ -83,22 +71,17 @@ def transposed_convolution(rank: int) -> tuple[Function, Function, Function, Fun
         x: Array,
         *,
         weight_shape: Shape,
-        stride: Sides,
-        padding: Sides,
-        output_padding: Sides,
-        dilation: Sides,
-        groups: int,
+        **options: Unpack[ConvTransposeOptions],
     ) -> Array:
         """Return dw of shape `weight_shape` [C, M/groups, *taps], summed over the images.
 
         Raises:
             ValueError: the shapes or options fit no transposed convolution.
         """
-        options = (stride, padding, output_padding, dilation, groups)
-        shape = conv_transpose_shape(rank, x.shape, weight_shape, *options)
+        shape = conv_transpose_shape(rank, x.shape, weight_shape, **options)
         check_grad_output(grad_output, shape)
-        seen = windows(weight_shape[2:], x.shape[2:], stride, padding, dilation)
-        return correlate_grad_weight(x, grad_output, seen, groups)
+        seen = windows(weight_shape[2:], x.shape[2:], options)
+        return correlate_grad_weight(x, grad_output, seen, options["groups"])
 
     return forward, grad_input, grad_weight, grad_bias(f"{name}_grad_bias", rank)
 

@@ -6,10 +6,8 @@ from typing import Any, TypeAlias, TypeVar, cast
 
 import torch
 
-from gradoracle.implementations.shapes import named
+from gradoracle.implementations.shapes import ConvOptions, ConvTransposeOptions, Shape, Sides, named
 
-Sides: TypeAlias = tuple[int, ...]  # one number per spatial axis
-Shape: TypeAlias = tuple[int, ...]
 Function: TypeAlias = Callable[..., torch.Tensor]
 F = TypeVar("F", bound=Function)
 
@@ -27,187 +25,83 @@ def in_order(function: F) -> F:
     return cast("F", called)
 
 
-def convolution(rank: int) -> tuple[Function, Function, Function, Function]:
-    """Return a convolution of `rank` spatial axes and its gradients by x, weight and bias."""
-    name, torchs = f"conv{rank}d", getattr(torch.nn.functional, f"conv{rank}d")
+def convolution(
+    rank: int, *, transposed: bool = False
+) -> tuple[Function, Function, Function, Function]:
+    """Return a convolution, or a transposed one, and its gradients by x, weight and bias."""
+    name = f"conv_transpose{rank}d" if transposed else f"conv{rank}d"
+    torchs = getattr(torch.nn.functional, name)
+    kind = ConvTransposeOptions if transposed else ConvOptions
 
-    @named(name)
+    @in_order
+    @named(name, kind)
     def forward(
-        x: torch.Tensor,
-        weight: torch.Tensor,
-        bias: torch.Tensor | None = None,
-        *,
-        stride: Sides,
-        padding: Sides,
-        dilation: Sides,
-        groups: int,
+        x: torch.Tensor, weight: torch.Tensor, bias: torch.Tensor | None = None, **options: Any
     ) -> torch.Tensor:
-        """Return PyTorch's convolution [N, M, *windows].
+        """Return PyTorch's convolution, or transposed one, [N, M, *windows].
 
         Raises:
-            ValueError, RuntimeError: the shapes or options fit no convolution.
+            ValueError, RuntimeError: the shapes or options fit none.
         """
-        _check(rank, x.shape, weight.shape, dilation)
-        return cast("torch.Tensor", torchs(x, weight, bias, stride, padding, dilation, groups))
+        _check(rank, x.shape, weight.shape, options)
+        y: torch.Tensor = torchs(x, weight, bias, **options)
+        if min(y.shape[1:]) < 1:
+            raise ValueError(f"the output would have no pixel: {[*y.shape]}")
+        return y
 
-    @named(f"{name}_grad_input")
+    @in_order
+    @named(f"{name}_grad_input", kind)
     def grad_input(
-        grad_output: torch.Tensor,
-        weight: torch.Tensor,
-        *,
-        input_shape: Shape,
-        stride: Sides,
-        padding: Sides,
-        dilation: Sides,
-        groups: int,
+        grad_output: torch.Tensor, weight: torch.Tensor, *, input_shape: Shape, **options: Any
     ) -> torch.Tensor:
         """Return PyTorch's dx, of shape `input_shape` [N, C, *pixels].
 
         Raises:
-            ValueError, RuntimeError: the shapes or options fit no convolution.
+            ValueError, RuntimeError: the shapes or options fit no convolution, or transposed one.
         """
         x = grad_output.new_zeros(input_shape)
-        return backward(grad_output, x, weight, stride, padding, dilation, groups, which=0)
+        return backward(0, grad_output, x, weight, options)
 
-    @named(f"{name}_grad_weight")
+    @in_order
+    @named(f"{name}_grad_weight", kind)
     def grad_weight(
-        grad_output: torch.Tensor,
-        x: torch.Tensor,
-        *,
-        weight_shape: Shape,
-        stride: Sides,
-        padding: Sides,
-        dilation: Sides,
-        groups: int,
+        grad_output: torch.Tensor, x: torch.Tensor, *, weight_shape: Shape, **options: Any
     ) -> torch.Tensor:
-        """Return PyTorch's dw, of shape `weight_shape` [M, C/groups, *taps], of all images.
+        """Return PyTorch's dw, of the shape `weight_shape` of a filter bank, of all images.
 
         Raises:
-            ValueError, RuntimeError: the shapes or options fit no convolution.
+            ValueError, RuntimeError: the shapes or options fit no convolution, or transposed one.
         """
         weight = grad_output.new_zeros(weight_shape)
-        return backward(grad_output, x, weight, stride, padding, dilation, groups, which=1)
+        return backward(1, grad_output, x, weight, options)
 
     def backward(
+        which: int,
         grad_output: torch.Tensor,
         x: torch.Tensor,
         weight: torch.Tensor,
-        stride: Sides,
-        padding: Sides,
-        dilation: Sides,
-        groups: int,
-        *,
-        which: int,
+        options: dict[str, Any],
     ) -> torch.Tensor:
         """Return one of PyTorch's gradients: 0 dx, 1 dw.
 
         `convolution_backward` trusts its arguments, so the forward pass on shapes alone (the meta
         device computes nothing) is asked first whether there is such a convolution.
         """
-        _check(rank, x.shape, weight.shape, dilation)
-        y = torchs(x.to("meta"), weight.to("meta"), None, stride, padding, dilation, groups)
-        _check_grad_output(grad_output, y)
-        options = (stride, padding, dilation, False, (0,) * rank, groups)
-        return _gradient(grad_output, x, weight, options, which)
+        _check(rank, x.shape, weight.shape, options)
+        y = torchs(x.to("meta"), weight.to("meta"), None, **options)
+        if y.shape != grad_output.shape:
+            raise ValueError(
+                f"grad_output has shape {[*grad_output.shape]}, but the output has {[*y.shape]}"
+            )
+        whole = {"output_padding": (0,) * rank, **options, "transposed": transposed}
+        mask = (which == 0, which == 1, False)
+        gradients = torch.ops.aten.convolution_backward(
+            grad_output, x, weight, bias_sizes=None, **whole, output_mask=mask
+        )
+        result: torch.Tensor = gradients[which]
+        return result
 
-    bias = grad_bias(f"{name}_grad_bias", rank)
-    return in_order(forward), in_order(grad_input), in_order(grad_weight), bias
-
-
-def transposed_convolution(rank: int) -> tuple[Function, Function, Function, Function]:
-    """Return a transposed convolution and its gradients by x, weight and bias."""
-    name = f"conv_transpose{rank}d"
-    torchs = getattr(torch.nn.functional, name)
-
-    @named(name)
-    def forward(
-        x: torch.Tensor,
-        weight: torch.Tensor,
-        bias: torch.Tensor | None = None,
-        *,
-        stride: Sides,
-        padding: Sides,
-        output_padding: Sides,
-        dilation: Sides,
-        groups: int,
-    ) -> torch.Tensor:
-        """Return PyTorch's transposed convolution [N, M, *pixels].
-
-        Raises:
-            ValueError, RuntimeError: the shapes or options fit no transposed convolution.
-        """
-        _check(rank, x.shape, weight.shape, dilation)
-        _check_output_padding(stride, output_padding, dilation)
-        y: torch.Tensor = torchs(x, weight, bias, stride, padding, output_padding, groups, dilation)
-        if min(y.shape[1:]) < 1:
-            raise ValueError(f"the output would have no pixel: {[*y.shape]}")
-        return y
-
-    @named(f"{name}_grad_input")
-    def grad_input(
-        grad_output: torch.Tensor,
-        weight: torch.Tensor,
-        *,
-        input_shape: Shape,
-        stride: Sides,
-        padding: Sides,
-        output_padding: Sides,
-        dilation: Sides,
-        groups: int,
-    ) -> torch.Tensor:
-        """Return PyTorch's dx, of shape `input_shape` [N, C, *pixels].
-
-        Raises:
-            ValueError, RuntimeError: the shapes or options fit no transposed convolution.
-        """
-        x = grad_output.new_zeros(input_shape)
-        options = (stride, padding, output_padding, dilation, groups)
-        return backward(grad_output, x, weight, *options, which=0)
-
-    @named(f"{name}_grad_weight")
-    def grad_weight(
-        grad_output: torch.Tensor,
-        x: torch.Tensor,
-        *,
-        weight_shape: Shape,
-        stride: Sides,
-        padding: Sides,
-        output_padding: Sides,
-        dilation: Sides,
-        groups: int,
-    ) -> torch.Tensor:
-        """Return PyTorch's dw, of shape `weight_shape` [C, M/groups, *taps], of all images.
-
-        Raises:
-            ValueError, RuntimeError: the shapes or options fit no transposed convolution.
-        """
-        weight = grad_output.new_zeros(weight_shape)
-        options = (stride, padding, output_padding, dilation, groups)
-        return backward(grad_output, x, weight, *options, which=1)
-
-    def backward(
-        grad_output: torch.Tensor,
-        x: torch.Tensor,
-        weight: torch.Tensor,
-        stride: Sides,
-        padding: Sides,
-        output_padding: Sides,
-        dilation: Sides,
-        groups: int,
-        *,
-        which: int,
-    ) -> torch.Tensor:
-        """Return one of PyTorch's gradients of the transposed convolution: 0 dx, 1 dw."""
-        _check(rank, x.shape, weight.shape, dilation)
-        _check_output_padding(stride, output_padding, dilation)
-        shapes = x.to("meta"), weight.to("meta"), None
-        y = torchs(*shapes, stride, padding, output_padding, groups, dilation)
-        _check_grad_output(grad_output, y)
-        options = (stride, padding, dilation, True, output_padding, groups)
-        return _gradient(grad_output, x, weight, options, which)
-
-    bias = grad_bias(f"{name}_grad_bias", rank)
-    return in_order(forward), in_order(grad_input), in_order(grad_weight), bias
+    return forward, grad_input, grad_weight, grad_bias(f"{name}_grad_bias", rank)
 
 
 def grad_bias(name: str, rank: int) -> Function:
@@ -226,45 +120,25 @@ def grad_bias(name: str, rank: int) -> Function:
     return gradient
 
 
-def _gradient(
-    grad_output: torch.Tensor,
-    x: torch.Tensor,
-    weight: torch.Tensor,
-    options: tuple[Any, ...],
-    which: int,
-) -> torch.Tensor:
-    """Return one of PyTorch's gradients: 0 dx, 1 dw."""
-    mask = (which == 0, which == 1, False)
-    gradients = torch.ops.aten.convolution_backward(grad_output, x, weight, None, *options, mask)
-    result: torch.Tensor = gradients[which]
-    return result
-
-
-def _check_grad_output(grad_output: torch.Tensor, y: torch.Tensor) -> None:
-    if y.shape != grad_output.shape:
-        raise ValueError(
-            f"grad_output has shape {[*grad_output.shape]}, but the output has {[*y.shape]}"
-        )
+def _check(rank: int, x_shape: Shape, weight_shape: Shape, options: dict[str, Any]) -> None:
+    """Raise ValueError for what PyTorch takes and the protocol does not."""
+    _check_axes(rank, x_shape)
+    _check_axes(rank, weight_shape)
+    if min(*x_shape[1:], *weight_shape) < 1:
+        raise ValueError(f"sizes of x {[*x_shape]} and weight {[*weight_shape]} must be at least 1")
+    if min(options["dilation"]) < 1:
+        raise ValueError(f"dilation must be at least 1, got {options['dilation']}")
+    if "output_padding" in options:
+        _check_output_padding(options["stride"], options["output_padding"], options["dilation"])
 
 
 def _check_output_padding(stride: Sides, output_padding: Sides, dilation: Sides) -> None:
-    """Raise ValueError for what PyTorch takes and the protocol does not."""
     for side, (extra, s, d) in enumerate(zip(output_padding, stride, dilation, strict=True)):
         if not 0 <= extra < max(s, d):
             raise ValueError(
                 f"output_padding {output_padding} must be below stride {stride} or dilation "
                 f"{dilation} on axis {side}"
             )
-
-
-def _check(rank: int, x_shape: Shape, weight_shape: Shape, dilation: Sides) -> None:
-    """Raise ValueError for what PyTorch takes and the protocol does not."""
-    _check_axes(rank, x_shape)
-    _check_axes(rank, weight_shape)
-    if min(*x_shape[1:], *weight_shape) < 1:
-        raise ValueError(f"sizes of x {[*x_shape]} and weight {[*weight_shape]} must be at least 1")
-    if min(dilation) < 1:
-        raise ValueError(f"dilation must be at least 1, got {dilation}")
 
 
 def _check_axes(rank: int, shape: Shape) -> None:
@@ -282,16 +156,16 @@ conv3d, conv3d_grad_input, conv3d_grad_weight, conv3d_grad_bias = convolution(3)
     conv_transpose1d_grad_input,
     conv_transpose1d_grad_weight,
     conv_transpose1d_grad_bias,
-) = transposed_convolution(1)
+) = convolution(1, transposed=True)
 (
     conv_transpose2d,
     conv_transpose2d_grad_input,
     conv_transpose2d_grad_weight,
     conv_transpose2d_grad_bias,
-) = transposed_convolution(2)
+) = convolution(2, transposed=True)
 (
     conv_transpose3d,
     conv_transpose3d_grad_input,
     conv_transpose3d_grad_weight,
     conv_transpose3d_grad_bias,
-) = transposed_convolution(3)
+) = convolution(3, transposed=True)

@@ -2,14 +2,12 @@
 
 from collections.abc import Callable
 from math import prod
-from typing import Any, TypeAlias
+from typing import Any, TypeAlias, Unpack
 
 import torch
 
-from gradoracle.implementations.shapes import named
+from gradoracle.implementations.shapes import AvgPoolOptions, MaxPoolOptions, Shape, named
 
-Sides: TypeAlias = tuple[int, ...]  # one number per spatial axis
-Shape: TypeAlias = tuple[int, ...]
 Function: TypeAlias = Callable[..., Any]
 
 
@@ -20,13 +18,7 @@ def max_pooling(rank: int) -> tuple[Function, Function, Function]:
 
     @named(name)
     def forward(
-        x: torch.Tensor,
-        *,
-        kernel_size: Sides,
-        stride: Sides,
-        padding: Sides,
-        dilation: Sides,
-        ceil_mode: bool,
+        x: torch.Tensor, **options: Unpack[MaxPoolOptions]
     ) -> tuple[torch.Tensor, torch.Tensor]:
         """Return PyTorch's values and indices.
 
@@ -34,10 +26,9 @@ def max_pooling(rank: int) -> tuple[Function, Function, Function]:
             ValueError, RuntimeError: the shapes or options fit no pooling.
         """
         _check(rank, x.shape)
-        options = (kernel_size, stride, padding, dilation)
-        y, indices = torchs(x, *options, ceil_mode, return_indices=True)
-        sizes = zip(x.shape[2:], y.shape[2:], *options, strict=True)
-        for size, count, k, s, p, d in sizes:
+        y, indices = torchs(x, **options, return_indices=True)
+        sides = (options["kernel_size"], options["stride"], options["padding"], options["dilation"])
+        for size, count, k, s, p, d in zip(x.shape[2:], y.shape[2:], *sides, strict=True):
             starts = torch.arange(count) * s - p
             first = starts + torch.clamp(-starts + d - 1, min=0) // d * d
             if (first >= torch.clamp(starts + (k - 1) * d + 1, max=size)).any():
@@ -66,29 +57,19 @@ def max_pooling(rank: int) -> tuple[Function, Function, Function]:
 
     @named(f"{name}_vjp")
     def vjp(
-        grad_output: torch.Tensor,
-        x: torch.Tensor,
-        *,
-        kernel_size: Sides,
-        stride: Sides,
-        padding: Sides,
-        dilation: Sides,
-        ceil_mode: bool,
+        grad_output: torch.Tensor, x: torch.Tensor, **options: Unpack[MaxPoolOptions]
     ) -> torch.Tensor:
         """Return PyTorch's own gradient of its max pooling.
 
         Raises:
             ValueError, RuntimeError: the shapes or options fit no pooling.
         """
-        options = (kernel_size, stride, padding, dilation)
-        named_options = dict(
-            zip(("kernel_size", "stride", "padding", "dilation"), options, strict=True)
-        )
-        y, indices = forward(x, **named_options, ceil_mode=ceil_mode)
+        y, indices = forward(x, **options)
         if y.shape != grad_output.shape:
             raise ValueError(f"grad_output {[*grad_output.shape]} does not fit {[*y.shape]}")
-        arrays, sides = _lifted(rank, (grad_output, x, indices), options, (1, 1, 0, 1))
-        dx: torch.Tensor = OF_MAXIMA[max(rank, 2)](*arrays[:2], *sides, ceil_mode, arrays[2])
+        *arrays, places = _lifted(rank, grad_output, x, indices)
+        of_two = _with_two_axes(rank, options)
+        dx: torch.Tensor = OF_MAXIMA[max(rank, 2)](*arrays, **of_two, indices=places)
         return dx.reshape(x.shape)
 
     return forward, grad_input, vjp
@@ -100,35 +81,20 @@ def average_pooling(rank: int) -> tuple[Function, Function]:
     torchs = getattr(torch.nn.functional, name)
 
     @named(name)
-    def forward(
-        x: torch.Tensor,
-        *,
-        kernel_size: Sides,
-        stride: Sides,
-        padding: Sides,
-        ceil_mode: bool,
-        count_include_pad: bool,
-    ) -> torch.Tensor:
+    def forward(x: torch.Tensor, **options: Unpack[AvgPoolOptions]) -> torch.Tensor:
         """Return PyTorch's average pooling.
 
         Raises:
             ValueError, RuntimeError: the shapes or options fit no pooling.
         """
         _check(rank, x.shape)
-        _decline_large_windows(rank, x.shape, kernel_size, padding)
-        y: torch.Tensor = torchs(x, kernel_size, stride, padding, ceil_mode, count_include_pad)
+        _decline_large_windows(rank, x.shape, options)
+        y: torch.Tensor = torchs(x, **options)
         return y
 
     @named(f"{name}_grad_input")
     def grad_input(
-        grad_output: torch.Tensor,
-        *,
-        input_shape: Shape,
-        kernel_size: Sides,
-        stride: Sides,
-        padding: Sides,
-        ceil_mode: bool,
-        count_include_pad: bool,
+        grad_output: torch.Tensor, *, input_shape: Shape, **options: Unpack[AvgPoolOptions]
     ) -> torch.Tensor:
         """Return PyTorch's gradient, of shape `input_shape`.
 
@@ -137,15 +103,12 @@ def average_pooling(rank: int) -> tuple[Function, Function]:
         """
         x = grad_output.new_zeros(input_shape)
         _check(rank, x.shape)
-        _decline_large_windows(rank, x.shape, kernel_size, padding)
-        options = (kernel_size, stride, padding)
-        y = torchs(x.to("meta"), *options, ceil_mode, count_include_pad)
+        _decline_large_windows(rank, x.shape, options)
+        y = torchs(x.to("meta"), **options)
         if y.shape != grad_output.shape:  # the backward pass trusts its arguments
             raise ValueError(f"grad_output {[*grad_output.shape]} does not fit {[*y.shape]}")
-        arrays, sides = _lifted(rank, (grad_output, x), options, (1, 1, 0))
-        dx: torch.Tensor = OF_MEANS[max(rank, 2)](
-            *arrays, *sides, ceil_mode, count_include_pad, None
-        )
+        arrays, of_two = _lifted(rank, grad_output, x), _with_two_axes(rank, options)
+        dx: torch.Tensor = OF_MEANS[max(rank, 2)](*arrays, **of_two, divisor_override=None)
         return dx.reshape(input_shape)
 
     return forward, grad_input
@@ -162,19 +125,23 @@ OF_MEANS: dict[int, Function] = {
 }
 
 
-def _lifted(
-    rank: int, arrays: tuple[torch.Tensor, ...], options: tuple[Sides, ...], neutral: Sides
-) -> tuple[tuple[torch.Tensor, ...], tuple[Sides, ...]]:
-    """Return one axis as the second of two, with options that change nothing along the first."""
-    if rank > 1:
-        return arrays, options
-    sides = tuple((n, *sides) for n, sides in zip(neutral, options, strict=True))
-    return tuple(array.unsqueeze(2) for array in arrays), sides
+def _lifted(rank: int, *arrays: torch.Tensor) -> tuple[torch.Tensor, ...]:
+    """Return arrays of one spatial axis with that axis as the second of two."""
+    return arrays if rank > 1 else tuple(array.unsqueeze(2) for array in arrays)
 
 
-def _decline_large_windows(rank: int, shape: Shape, kernel: Sides, padding: Sides) -> None:
+def _with_two_axes(rank: int, options: MaxPoolOptions | AvgPoolOptions) -> dict[str, Any]:
+    """Return options of one axis with some before them that change nothing along the first."""
+    found: dict[str, Any] = {**options}
+    neutral = {"kernel_size": 1, "stride": 1, "padding": 0, "dilation": 1}
+    for name in neutral.keys() & found.keys() if rank == 1 else ():
+        found[name] = neutral[name], *found[name]
+    return found
+
+
+def _decline_large_windows(rank: int, shape: Shape, options: AvgPoolOptions) -> None:
     """Raise NotImplementedError for what PyTorch's avg_pool3d lacks."""
-    sides = zip(shape[2:], kernel, padding, strict=True)
+    sides = zip(shape[2:], options["kernel_size"], options["padding"], strict=True)
     if rank == 3 and any(size < taps and pad <= taps // 2 for size, taps, pad in sides):
         raise NotImplementedError("PyTorch's avg_pool3d takes no window larger than the image")
 

@@ -14,13 +14,7 @@ from gradoracle.oracle.shapes import Array, Pair, Shape, pool_shape
 
 
 def maximum_of_region(
-    x: Array,
-    *,
-    kernel_size: Pair,
-    stride: Pair,
-    padding: Pair,
-    dilation: Pair,
-    ceil_mode: bool,
+    x: Array, *, kernel_size: Pair, stride: Pair, padding: Pair, dilation: Pair, ceil_mode: bool
 ) -> Array:
     """y = max(x in the region covered by the kernel)    (003, under "max-unpool")."""
     y = np.zeros(

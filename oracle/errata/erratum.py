@@ -177,8 +177,4 @@ def fully_connected(weight: object, *, grad_output: object, x: object) -> dict[s
 
 def activation(z: object, *, grad_output: object) -> dict[str, Any]:
     """Return every argument of the activations' and softmax's formulas, on one row."""
-    return {
-        "z": np.array(z, object),
-        "grad_output": np.array(grad_output, object),
-        "axis": 0,
-    }
+    return {"z": np.array(z, object), "grad_output": np.array(grad_output, object), "axis": 0}

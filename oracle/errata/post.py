@@ -160,13 +160,7 @@ def _image(call: Call, n: int) -> dict[str, Array]:
     printed="average all our gradients over the batch size",
     right="once: not again where the loss is a mean over the batch, whose dZ has the 1/beta in it",
     formula=conv2d_grad_weight,
-    also=(
-        conv2d_grad_bias,
-        linear_grad_weight,
-        linear_grad_bias,
-        batch_mean,
-        cross_entropy_grad,
-    ),
+    also=(conv2d_grad_bias, linear_grad_weight, linear_grad_bias, batch_mean, cross_entropy_grad),
     corrected=_averages_once,
     call=convolution([[[[0]]]], grad_output=[1, 0], x=[[[[1]]], [[[0]]]]),
 )

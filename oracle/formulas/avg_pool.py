@@ -11,15 +11,15 @@ evenly, add where regions overlap); padding, ceil_mode and the divisor's rule ar
 from collections.abc import Sequence
 from functools import lru_cache
 from math import lcm, prod
-from typing import NamedTuple, TypeAlias
+from typing import NamedTuple, TypeAlias, Unpack
 
 import numpy as np
 
 from gradoracle.oracle.compiled_loops import run
 from gradoracle.oracle.declaration import Call, Division, Formula, declare_axes, multilinear
 from gradoracle.oracle.ranks import RANKS, axes_of_rank, named
-from gradoracle.oracle.shapes import Array, Shape, Sides, check_shape, pool_shape
-from gradoracle.oracle.windows import KEPT, Indices, flat, meetings
+from gradoracle.oracle.shapes import Array, AvgPoolOptions, Shape, Sides, check_shape, pool_shape
+from gradoracle.oracle.windows import KEPT, Indices, Meetings, flat, meetings
 
 
 class AveragePooling(NamedTuple):
@@ -31,29 +31,17 @@ class AveragePooling(NamedTuple):
 
 def average_pooling(rank: int) -> AveragePooling:
     """Return the formulas of an average pooling of `rank` spatial axes."""
-    apart = (1,) * rank
 
     def divisors(call: Call) -> Division:
         """Return what all windows' divisors divide, and how many taps a window has."""
-        size = (call["x"].shape if "x" in call else call["input_shape"])[2:]
-        kernel, stride, padding = (tuple(call[n]) for n in ("kernel_size", "stride", "padding"))
-        windows = pool_shape(
-            rank, (1, 1, *size), kernel, stride, padding, apart, ceil_mode=call["ceil_mode"]
-        )[2:]
-        counted = regions(size, kernel, windows, stride, padding, call["count_include_pad"])
-        return Division(lcm(*np.unique(counted.array).tolist()), prod(kernel))
+        shape = call["x"].shape if "x" in call else call["input_shape"]
+        options = {name: call[name] for name in AvgPoolOptions.__annotations__}
+        counted = _windows(rank, (1, 1, *shape[2:]), **options).regions
+        return Division(lcm(*np.unique(counted.array).tolist()), prod(options["kernel_size"]))
 
     @multilinear("x", images="kept", over=divisors)
     @named("avg_pool2d", rank)
-    def avg_pool(
-        x: Array,
-        *,
-        kernel_size: Sides,
-        stride: Sides,
-        padding: Sides,
-        ceil_mode: bool,
-        count_include_pad: bool,
-    ) -> Array:
+    def avg_pool(x: Array, **options: Unpack[AvgPoolOptions]) -> Array:
         """Return y [N, C, OH, OW], the mean of every window of x [N, C, H, W].
 
             y[n,c,i,j] = sum of x[n,c, i*S+p-P, j*S+q-P] over its taps (p, q) on the image, / r[i,j]
@@ -65,27 +53,17 @@ def average_pooling(rank: int) -> AveragePooling:
         Raises:
             ValueError: the shapes or options fit no pooling.
         """
-        options = (kernel_size, stride, padding)
-        shape = pool_shape(rank, x.shape, *options, apart, ceil_mode=ceil_mode)
-        kernel, *sides = map(tuple, options)
+        shape, met, r = _windows(rank, x.shape, **options)
         y = np.zeros(shape, x.dtype)
-        start, _, pixel = meetings(x.shape[2:], kernel, shape[2:], *sides, apart).by_window
-        r = regions(x.shape[2:], kernel, shape[2:], *sides, count_include_pad)
-        products = y.size * prod(kernel)
+        start, _, pixel = met.by_window
+        products = y.size * prod(options["kernel_size"])
         run(_average, flat(y), flat(x), r, start, pixel, products=products, mixed=True)
         return y
 
     @multilinear("grad_output", images="kept", over=divisors)
     @named("avg_pool2d_grad_input", rank)
     def grad_input(
-        grad_output: Array,
-        *,
-        input_shape: Shape,
-        kernel_size: Sides,
-        stride: Sides,
-        padding: Sides,
-        ceil_mode: bool,
-        count_include_pad: bool,
+        grad_output: Array, *, input_shape: Shape, **options: Unpack[AvgPoolOptions]
     ) -> Array:
         """Return dx = dE/dx, of shape `input_shape` [N, C, H, W], from dy [N, C, OH, OW].
 
@@ -98,15 +76,11 @@ def average_pooling(rank: int) -> AveragePooling:
         Raises:
             ValueError: the shapes or options fit no pooling.
         """
-        options = (kernel_size, stride, padding)
-        shape = pool_shape(rank, input_shape, *options, apart, ceil_mode=ceil_mode)
-        kernel, *sides = map(tuple, options)
+        shape, met, r = _windows(rank, input_shape, **options)
         check_shape("grad_output", grad_output.shape, shape, "the pooling's output has")
-        size = tuple(input_shape[2:])
-        dx = np.zeros(tuple(input_shape), grad_output.dtype)
-        start, _, window = meetings(size, kernel, shape[2:], *sides, apart).by_pixel
-        r = regions(size, kernel, shape[2:], *sides, count_include_pad)
-        products, dy = grad_output.size * prod(kernel), flat(grad_output)
+        dx, dy = np.zeros(tuple(input_shape), grad_output.dtype), flat(grad_output)
+        start, _, window = met.by_pixel
+        products = grad_output.size * prod(options["kernel_size"])
         run(_spread, flat(dx), dy, r, start, window, products=products, mixed=True)
         return dx
 
@@ -121,6 +95,25 @@ def average_pooling(rank: int) -> AveragePooling:
     )
     declare_axes(axes, avg_pool, grad_input)
     return AveragePooling(avg_pool, grad_input)
+
+
+class Windows(NamedTuple):
+    """The windows of an average pooling: y's shape, what meets, and how many taps count."""
+
+    shape: Shape
+    met: Meetings
+    regions: Indices
+
+
+def _windows(
+    rank: int, x_shape: Shape, *, count_include_pad: bool, ceil_mode: bool, **sides: Sides
+) -> Windows:
+    """Return the windows of a pooling of x [N, C, *pixels]; ValueError where there are none."""
+    shape = pool_shape(rank, x_shape, **sides, ceil_mode=ceil_mode)
+    kernel, stride, padding = (tuple(sides[n]) for n in ("kernel_size", "stride", "padding"))
+    size, windows = tuple(x_shape[2:]), shape[2:]
+    met = meetings(size, kernel, windows, stride, padding, (1,) * rank)
+    return Windows(shape, met, regions(size, kernel, windows, stride, padding, count_include_pad))
 
 
 @lru_cache(KEPT)

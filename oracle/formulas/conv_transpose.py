@@ -11,6 +11,7 @@ are PyTorch's.
 """
 
 import math
+from typing import Unpack
 
 import numpy as np
 
@@ -24,7 +25,13 @@ from gradoracle.oracle.formulas.convolution import (
     grad_bias,
 )
 from gradoracle.oracle.ranks import RANKS, axes_of_rank, named
-from gradoracle.oracle.shapes import Array, Shape, Sides, check_shape, conv_transpose_shapes
+from gradoracle.oracle.shapes import (
+    Array,
+    ConvTransposeOptions,
+    Shape,
+    check_shape,
+    conv_transpose_shapes,
+)
 from gradoracle.oracle.windows import flat, meetings
 
 OUTPUT = "the transposed convolution's output has"
@@ -36,15 +43,7 @@ def transposed_convolution(rank: int) -> Convolution:
     @multilinear("x", "weight", plus="bias", images="kept")
     @named("conv_transpose2d", rank)
     def conv_transpose(
-        x: Array,
-        weight: Array,
-        bias: Array | None = None,
-        *,
-        stride: Sides,
-        padding: Sides,
-        output_padding: Sides,
-        dilation: Sides,
-        groups: int,
+        x: Array, weight: Array, bias: Array | None = None, **options: Unpack[ConvTransposeOptions]
     ) -> Array:
         """Return y [N, M, OH, OW] from x [N, C, H, W], weight [C, M/groups, KH, KW] and bias [M].
 
@@ -58,25 +57,15 @@ def transposed_convolution(rank: int) -> Convolution:
         Raises:
             ValueError: the shapes or options fit no transposed convolution.
         """
-        shapes = conv_transpose_shapes(
-            rank, x.shape, weight.shape, stride, padding, dilation, groups, output_padding
-        )
+        shapes = conv_transpose_shapes(rank, x.shape, weight.shape, **options)
         if bias is None:
             bias = np.zeros(shapes.y[1], x.dtype)
         check_shape("bias", bias.shape, shapes.y[1:2], "the number of output channels demands")
         y = np.zeros(shapes.y, x.dtype)
-        met = meetings(*shapes.meeting)
+        met, groups = meetings(*shapes.meeting), options["groups"]
         products = y.size * math.prod(shapes.weight[2:]) * shapes.x[1] // groups
-        run(
-            _sum_by_pixel,
-            flat(y),
-            flat(x),
-            flat(weight),
-            bias,
-            groups,
-            *met.by_pixel,
-            products=products,
-        )
+        arrays = flat(x), flat(weight), bias
+        run(_sum_by_pixel, flat(y), *arrays, groups, *met.by_pixel, products=products)
         return y
 
     @multilinear("grad_output", "weight", images="kept")
@@ -86,11 +75,7 @@ def transposed_convolution(rank: int) -> Convolution:
         weight: Array,
         *,
         input_shape: Shape,
-        stride: Sides,
-        padding: Sides,
-        output_padding: Sides,
-        dilation: Sides,
-        groups: int,
+        **options: Unpack[ConvTransposeOptions],
     ) -> Array:
         """Return dx = dE/dx, of shape `input_shape` [N, C, H, W], from dy [N, M, OH, OW].
 
@@ -103,25 +88,14 @@ def transposed_convolution(rank: int) -> Convolution:
         Raises:
             ValueError: the shapes or options fit no transposed convolution.
         """
-        shapes = conv_transpose_shapes(
-            rank, input_shape, weight.shape, stride, padding, dilation, groups, output_padding
-        )
+        shapes = conv_transpose_shapes(rank, input_shape, weight.shape, **options)
         check_shape("grad_output", grad_output.shape, shapes.y, OUTPUT)
         dx = np.zeros(shapes.x, grad_output.dtype)
-        met = meetings(*shapes.meeting)
-        none = np.zeros(shapes.x[1], grad_output.dtype)
+        met, groups = meetings(*shapes.meeting), options["groups"]
         products = dx.size * math.prod(shapes.weight[1:])
-        dy = flat(grad_output)
-        run(
-            _sum_by_window,
-            flat(dx),
-            dy,
-            flat(weight),
-            none,
-            groups,
-            *met.by_window,
-            products=products,
-        )
+        no_bias = np.zeros(shapes.x[1], grad_output.dtype)
+        arrays = flat(grad_output), flat(weight), no_bias
+        run(_sum_by_window, flat(dx), *arrays, groups, *met.by_window, products=products)
         return dx
 
     @multilinear("grad_output", "x", images="summed")
@@ -131,11 +105,7 @@ def transposed_convolution(rank: int) -> Convolution:
         x: Array,
         *,
         weight_shape: Shape,
-        stride: Sides,
-        padding: Sides,
-        output_padding: Sides,
-        dilation: Sides,
-        groups: int,
+        **options: Unpack[ConvTransposeOptions],
     ) -> Array:
         """Return dw = dE/dweight, of shape `weight_shape` [C, M/groups, KH, KW], of all images.
 
@@ -146,22 +116,13 @@ def transposed_convolution(rank: int) -> Convolution:
         Raises:
             ValueError: the shapes or options fit no transposed convolution.
         """
-        shapes = conv_transpose_shapes(
-            rank, x.shape, weight_shape, stride, padding, dilation, groups, output_padding
-        )
+        shapes = conv_transpose_shapes(rank, x.shape, weight_shape, **options)
         check_shape("grad_output", grad_output.shape, shapes.y, OUTPUT)
         dw = np.zeros(shapes.weight, grad_output.dtype)
-        met = meetings(*shapes.meeting)
+        met, groups = meetings(*shapes.meeting), options["groups"]
         products = math.prod(shapes.x) * math.prod(shapes.weight[1:])
-        run(
-            _sum_by_tap,
-            flat(dw),
-            flat(x),
-            flat(grad_output),
-            groups,
-            *met.by_tap,
-            products=products,
-        )
+        arrays = flat(x), flat(grad_output)
+        run(_sum_by_tap, flat(dw), *arrays, groups, *met.by_tap, products=products)
         return dw
 
     bias = grad_bias("conv_transpose2d_grad_bias", rank)

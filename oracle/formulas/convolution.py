@@ -16,14 +16,14 @@ The documents have two dimensions, square kernels, one image and no groups; the 
 
 import math
 from collections.abc import Sequence
-from typing import NamedTuple, TypeAlias
+from typing import NamedTuple, TypeAlias, Unpack
 
 import numpy as np
 
 from gradoracle.oracle.compiled_loops import run
 from gradoracle.oracle.declaration import Formula, declare_axes, multilinear
 from gradoracle.oracle.ranks import RANKS, axes_of_rank, named, of_pixels
-from gradoracle.oracle.shapes import Array, Shape, Sides, check_shape, conv_shapes
+from gradoracle.oracle.shapes import Array, ConvOptions, Shape, check_shape, conv_shapes
 from gradoracle.oracle.windows import flat, meetings
 
 List: TypeAlias = Sequence[int]
@@ -44,14 +44,7 @@ def convolution(rank: int) -> Convolution:
     @multilinear("x", "weight", plus="bias", images="kept")
     @named("conv2d", rank)
     def conv(
-        x: Array,
-        weight: Array,
-        bias: Array | None = None,
-        *,
-        stride: Sides,
-        padding: Sides,
-        dilation: Sides,
-        groups: int,
+        x: Array, weight: Array, bias: Array | None = None, **options: Unpack[ConvOptions]
     ) -> Array:
         """Return y [N, M, OH, OW] from x [N, C, H, W], weight [M, C/groups, KH, KW] and bias [M].
 
@@ -64,36 +57,21 @@ def convolution(rank: int) -> Convolution:
         Raises:
             ValueError: the shapes or options fit no convolution.
         """
-        shapes = conv_shapes(rank, x.shape, weight.shape, stride, padding, dilation, groups)
+        shapes = conv_shapes(rank, x.shape, weight.shape, **options)
         if bias is None:
             bias = np.zeros(shapes.weight[0], x.dtype)
         check_shape("bias", bias.shape, shapes.weight[:1], "the number of filters demands")
         y = np.zeros(shapes.y, x.dtype)
-        met = meetings(*shapes.meeting)
+        met, groups = meetings(*shapes.meeting), options["groups"]
         products = y.size * math.prod(shapes.weight[1:])
-        run(
-            _sum_by_window,
-            flat(y),
-            flat(x),
-            flat(weight),
-            bias,
-            groups,
-            *met.by_window,
-            products=products,
-        )
+        arrays = flat(x), flat(weight), bias
+        run(_sum_by_window, flat(y), *arrays, groups, *met.by_window, products=products)
         return y
 
     @multilinear("grad_output", "weight", images="kept")
     @named("conv2d_grad_input", rank)
     def grad_input(
-        grad_output: Array,
-        weight: Array,
-        *,
-        input_shape: Shape,
-        stride: Sides,
-        padding: Sides,
-        dilation: Sides,
-        groups: int,
+        grad_output: Array, weight: Array, *, input_shape: Shape, **options: Unpack[ConvOptions]
     ) -> Array:
         """Return dx = dE/dx, of shape `input_shape` [N, C, H, W], from dy [N, M, OH, OW].
 
@@ -107,36 +85,20 @@ def convolution(rank: int) -> Convolution:
         Raises:
             ValueError: the shapes or options fit no convolution.
         """
-        shapes = conv_shapes(rank, input_shape, weight.shape, stride, padding, dilation, groups)
+        shapes = conv_shapes(rank, input_shape, weight.shape, **options)
         check_shape("grad_output", grad_output.shape, shapes.y, "the convolution's output has")
         dx = np.zeros(shapes.x, grad_output.dtype)
-        met = meetings(*shapes.meeting)
-        none = np.zeros(shapes.x[1], grad_output.dtype)
+        met, groups = meetings(*shapes.meeting), options["groups"]
         products = dx.size * math.prod(shapes.weight) // shapes.weight[1] // groups
-        dy = flat(grad_output)
-        run(
-            _sum_by_pixel,
-            flat(dx),
-            dy,
-            flat(weight),
-            none,
-            groups,
-            *met.by_pixel,
-            products=products,
-        )
+        no_bias = np.zeros(shapes.x[1], grad_output.dtype)
+        arrays = flat(grad_output), flat(weight), no_bias
+        run(_sum_by_pixel, flat(dx), *arrays, groups, *met.by_pixel, products=products)
         return dx
 
     @multilinear("grad_output", "x", images="summed")
     @named("conv2d_grad_weight", rank)
     def grad_weight(
-        grad_output: Array,
-        x: Array,
-        *,
-        weight_shape: Shape,
-        stride: Sides,
-        padding: Sides,
-        dilation: Sides,
-        groups: int,
+        grad_output: Array, x: Array, *, weight_shape: Shape, **options: Unpack[ConvOptions]
     ) -> Array:
         """Return dw = dE/dweight, of shape `weight_shape` [M, C/groups, KH, KW], of all images.
 
@@ -149,20 +111,13 @@ def convolution(rank: int) -> Convolution:
         Raises:
             ValueError: the shapes or options fit no convolution.
         """
-        shapes = conv_shapes(rank, x.shape, weight_shape, stride, padding, dilation, groups)
+        shapes = conv_shapes(rank, x.shape, weight_shape, **options)
         check_shape("grad_output", grad_output.shape, shapes.y, "the convolution's output has")
         dw = np.zeros(shapes.weight, grad_output.dtype)
-        met = meetings(*shapes.meeting)
+        met, groups = meetings(*shapes.meeting), options["groups"]
         products = grad_output.size * math.prod(shapes.weight[1:])
-        run(
-            _sum_by_tap,
-            flat(dw),
-            flat(grad_output),
-            flat(x),
-            groups,
-            *met.by_tap,
-            products=products,
-        )
+        arrays = flat(grad_output), flat(x)
+        run(_sum_by_tap, flat(dw), *arrays, groups, *met.by_tap, products=products)
         return dw
 
     formulas = Convolution(conv, grad_input, grad_weight, grad_bias("conv2d_grad_bias", rank))
@@ -211,14 +166,7 @@ def grad_bias(name: str, rank: int) -> Formula:
 
 
 def _sum_by_window(
-    y: Array,
-    x: Array,
-    weight: Array,
-    bias: Array,
-    groups: int,
-    start: List,
-    tap: List,
-    pixel: List,
+    y: Array, x: Array, weight: Array, bias: Array, groups: int, start: List, tap: List, pixel: List
 ) -> None:
     """Add up x times weight over the taps and pixels that meet window i, start[i] to start[i+1]."""
     images, filters, windows = y.shape

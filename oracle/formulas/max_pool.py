@@ -12,14 +12,14 @@ windows that overlap may share a maximum, so what arrives is added; see `oracle.
 
 from collections.abc import Callable, Sequence
 from math import prod
-from typing import NamedTuple
+from typing import NamedTuple, Unpack
 
 import numpy as np
 
 from gradoracle.oracle.compiled_loops import run
 from gradoracle.oracle.declaration import Formula, declare_axes, multilinear, output, selection
 from gradoracle.oracle.ranks import RANKS, axes_of_rank, named
-from gradoracle.oracle.shapes import SPACE, Array, Shape, Sides, check_shape, pool_shape
+from gradoracle.oracle.shapes import SPACE, Array, MaxPoolOptions, Shape, check_shape, pool_shape
 from gradoracle.oracle.windows import flat, meetings
 
 
@@ -38,35 +38,19 @@ def max_pooling(rank: int) -> MaxPooling:
     function = f"max_pool{rank}d"
 
     @named("max_pool2d", rank)
-    def max_pool(
-        x: Array,
-        *,
-        kernel_size: Sides,
-        stride: Sides,
-        padding: Sides,
-        dilation: Sides,
-        ceil_mode: bool,
-    ) -> tuple[Array, Array]:
+    def max_pool(x: Array, **options: Unpack[MaxPoolOptions]) -> tuple[Array, Array]:
         """Return `max_pool2d_values` and `max_pool2d_indices` of x [N, C, H, W]: (y, indices).
 
         Raises:
             ValueError: the shapes or options fit no pooling, or a window holds no pixel.
         """
-        places = _maxima(rank, x, kernel_size, stride, padding, dilation, ceil_mode=ceil_mode)
+        places = _maxima(rank, x, **options)
         return _taken(x, places), places
 
     @output(function, 0)
     @selection(images="kept")
     @named("max_pool2d_values", rank)
-    def values(
-        x: Array,
-        *,
-        kernel_size: Sides,
-        stride: Sides,
-        padding: Sides,
-        dilation: Sides,
-        ceil_mode: bool,
-    ) -> Array:
+    def values(x: Array, **options: Unpack[MaxPoolOptions]) -> Array:
         """Return y [N, C, OH, OW], the maximum of every window of x [N, C, H, W].
 
             y[n,c,i,j] = max of x[n,c, i*S+p*D-P, j*S+q*D-P] over the taps (p, q) inside the image
@@ -76,21 +60,13 @@ def max_pooling(rank: int) -> MaxPooling:
         Raises:
             ValueError: the shapes or options fit no pooling, or a window holds no pixel.
         """
-        places = _maxima(rank, x, kernel_size, stride, padding, dilation, ceil_mode=ceil_mode)
+        places = _maxima(rank, x, **options)
         return _taken(x, places)
 
     @output(function, 1)
     @selection(images="kept", places=True)
     @named("max_pool2d_indices", rank)
-    def indices(
-        x: Array,
-        *,
-        kernel_size: Sides,
-        stride: Sides,
-        padding: Sides,
-        dilation: Sides,
-        ceil_mode: bool,
-    ) -> Array:
+    def indices(x: Array, **options: Unpack[MaxPoolOptions]) -> Array:
         """Return where every maximum is: int64 [N, C, OH, OW], h*W + w within its plane.
 
             indices[n,c,i,j] = the first h*W + w, row by row, with x[n,c,h,w] = y[n,c,i,j]
@@ -100,7 +76,7 @@ def max_pooling(rank: int) -> MaxPooling:
         Raises:
             ValueError: the shapes or options fit no pooling, or a window holds no pixel.
         """
-        return _maxima(rank, x, kernel_size, stride, padding, dilation, ceil_mode=ceil_mode)
+        return _maxima(rank, x, **options)
 
     @multilinear("grad_output", images="kept")
     @named("max_pool2d_grad_input", rank)
@@ -121,16 +97,7 @@ def max_pooling(rank: int) -> MaxPooling:
 
     @multilinear("grad_output", images="kept")
     @named("max_pool2d_vjp", rank)
-    def vjp(
-        grad_output: Array,
-        x: Array,
-        *,
-        kernel_size: Sides,
-        stride: Sides,
-        padding: Sides,
-        dilation: Sides,
-        ceil_mode: bool,
-    ) -> Array:
+    def vjp(grad_output: Array, x: Array, **options: Unpack[MaxPoolOptions]) -> Array:
         """Return dx = dE/dx [N, C, H, W] from dy [N, C, OH, OW] and x, for want of cached indices.
 
             dx[n,c,h,w] = sum of dy[n,c,i,j] over the windows whose first maximum is x[n,c,h,w]
@@ -140,7 +107,7 @@ def max_pooling(rank: int) -> MaxPooling:
         Raises:
             ValueError: the shapes or options fit no pooling, or a window holds no pixel.
         """
-        places = _maxima(rank, x, kernel_size, stride, padding, dilation, ceil_mode=ceil_mode)
+        places = _maxima(rank, x, **options)
         check_shape("grad_output", grad_output.shape, places.shape, "the pooling's output has")
         return _sent_back(grad_output, places, x.shape)
 
@@ -157,20 +124,11 @@ def max_pooling(rank: int) -> MaxPooling:
     return MaxPooling(max_pool, values, indices, grad_input, vjp)
 
 
-def _maxima(
-    rank: int,
-    x: Array,
-    kernel_size: Sides,
-    stride: Sides,
-    padding: Sides,
-    dilation: Sides,
-    *,
-    ceil_mode: bool,
-) -> Array:
+def _maxima(rank: int, x: Array, **options: Unpack[MaxPoolOptions]) -> Array:
     """Return the place of every window's maximum, int64."""
-    options = (kernel_size, stride, padding, dilation)
-    shape = pool_shape(rank, x.shape, *options, ceil_mode=ceil_mode)
-    kernel, *sides = map(tuple, options)
+    shape = pool_shape(rank, x.shape, **options)
+    kernel = tuple(options["kernel_size"])
+    sides = (tuple(options[name]) for name in ("stride", "padding", "dilation"))
     places = np.zeros(shape, np.int64)
     start, _, pixel = meetings(x.shape[2:], kernel, shape[2:], *sides).by_window
     run(_find_maxima, flat(places), flat(x), start, pixel, products=places.size * prod(kernel))

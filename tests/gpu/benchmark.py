@@ -14,7 +14,8 @@ What computes, measures and checks is given (`tests.gpu.device` on a GPU): a dev
 import math
 import statistics
 
-from gradoracle.conformance.operators.network_layers import DIRECTIONS, NETWORKS, layers
+from gradoracle.conformance.operators.network_layers import NETWORKS, layers
+from tests.gpu.layers import DIRECTIONS, input_shape, macs, weight_shape
 
 STAGE = "benchmark"
 IMAGES = 32
@@ -50,8 +51,8 @@ def benchmark(budget, note, device, *, networks=NETWORKS, images=IMAGES):
 
 def _described(layer, images):
     return {
-        "network": layer.network, "layer": layer.name, "times": layer.times, "macs": layer.macs,
-        "x": layer.input_shape(images), "weight": layer.weight_shape, "stride": layer.stride,
+        "network": layer.network, "layer": layer.name, "times": layer.times, "macs": macs(layer),
+        "x": input_shape(layer, images), "weight": weight_shape(layer), "stride": layer.stride,
         "padding": layer.padding, "groups": layer.groups,
         "directions": {direction: {} for direction in DIRECTIONS},
     }  # fmt: skip
@@ -93,7 +94,7 @@ def _direction(device, layer, images, direction, data, columns, entry):
         median = statistics.median(times)
         entry.setdefault("columns", {})[name] = {
             "ms": median * 1e3, "spread_ms": [min(times) * 1e3, max(times) * 1e3],
-            "runs": len(times), "tflops": 2 * layer.macs * images / median / 1e12,
+            "runs": len(times), "tflops": 2 * macs(layer) * images / median / 1e12,
         }  # fmt: skip
     for name, call in calls.items():
         try:

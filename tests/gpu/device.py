@@ -10,6 +10,7 @@ import contextlib
 
 from tests.gpu import rounding
 from tests.gpu.benchmark import CUDNN, OURS, TF32
+from tests.gpu.layers import input_shape, macs, most_terms, output_shape, weight_shape
 
 ROOM = 1 << 30  # bytes that are overwritten before each run, at least
 CACHES = 8  # times the level-2 cache, at least
@@ -74,8 +75,8 @@ class Device:
         """Return x, weight and dy as PyTorch's tensors."""
         random = self.torch.Generator(device="cuda").manual_seed(1)
         shapes = {
-            "x": layer.input_shape(images), "weight": layer.weight_shape,
-            "dy": layer.output_shape(images),
+            "x": input_shape(layer, images), "weight": weight_shape(layer),
+            "dy": output_shape(layer, images),
         }  # fmt: skip
         return {
             name: self.torch.randn(shape, generator=random, device="cuda")
@@ -92,7 +93,7 @@ class Device:
             if half is not data:
                 images = data["x"].shape[0]
                 by = self.chosen(layer, direction, images, "float16")
-                if by == "direct" and layer.macs * images > MUCH:
+                if by == "direct" and macs(layer) * images > MUCH:
                     return "only the formula's loops take float16, and this is too much for them"
             return self._ours(layer, direction, half)
         if half is not data:
@@ -180,8 +181,8 @@ class Device:
         torch, half = self.torch, column.endswith("float16")
         got = torch.from_dlpack(answer) if column.startswith(OURS) else answer
         images = data["x"].shape[0]
-        terms, said = layer.terms(direction, images), "all images"
-        if direction != "grad_weight" and layer.macs * images > MUCH and images > len(SOME):
+        terms, said = most_terms(layer, direction, images), "all images"
+        if direction != "grad_weight" and macs(layer) * images > MUCH and images > len(SOME):
             data = {k: v if k == "weight" else v[list(SOME)] for k, v in data.items()}
             got, said = got[list(SOME)], "the first two images and the last two"
         key = (layer, direction, half)
@@ -208,7 +209,7 @@ class Device:
         from gradoracle.implementations.cupy_kernels import gemm, structs
 
         p = structs.conv(
-            layer.input_shape(images), layer.weight_shape, layer.output_shape(images),
+            input_shape(layer, images), weight_shape(layer), output_shape(layer, images),
             (layer.stride,) * 2, (layer.padding,) * 2, (1, 1), layer.groups,
         )  # fmt: skip
         return gemm.algorithm(p, dtype, direction) or "direct"

@@ -4,9 +4,9 @@ import json
 import sys
 from pathlib import Path
 
-from gradoracle.conformance.operators.network_layers import DIRECTIONS
 from tests.gpu.benchmark import CUDNN, EXTRA, MEANS, OURS
 from tests.gpu.evidence import RESULTS
+from tests.gpu.layers import DIRECTIONS
 
 NONE_YET = "no result yet"
 SHORT = {"forward": "forward", "grad_input": "dX", "grad_weight": "dW"}

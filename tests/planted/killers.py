@@ -14,7 +14,8 @@ from pathlib import Path
 
 import gradoracle
 from gradoracle.conformance.backends.registry import wrap
-from gradoracle.conformance.checking.check_run import Examination, examine
+from gradoracle.conformance.checking import outcomes
+from gradoracle.conformance.checking.check_run import examine
 from gradoracle.conformance.checking.checks import checks
 from gradoracle.conformance.drawing.profiles import PROFILES
 from gradoracle.conformance.reports.certificate import FoundMismatch
@@ -61,7 +62,7 @@ def killer(name, seed):
 
 
 def _first(name):
-    Examination.reported = no_report
+    outcomes.reported = no_report
     return killer(name, 1)
 
 

@@ -1,0 +1,64 @@
+"""Requests as messages to a worker: plain data, and arrays by their place in shared memory."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+
+from gradoracle.conformance.backends.caller import Look, Request
+from gradoracle.conformance.backends.isolation.wire import Array, Segment
+
+
+def key_of(request: Request | Look) -> tuple[str, str]:
+    """Return what tells a first call from others: the function and the dtype."""
+    return request.function, next((array.dtype.char for array in _arrays(request)), "")
+
+
+def wanted(request: Request | Look) -> int:
+    """Return how many arrays an answer has."""
+    if isinstance(request, Look):
+        return request.count
+    return 0 if request.late else 1
+
+
+def laid(
+    requests: Sequence[Request | Look], segment: Segment
+) -> tuple[list[list[Any]], list[list[Any]]]:
+    """Lay the requests' arrays into the segment and return the rest of them as plain data.
+
+    With each request go the places of its arrays that are looked at afterwards.
+    """
+    segment.top = 0
+    calls: list[list[Any]] = []
+    looked_at: list[list[Any]] = []
+    for one in requests:
+        places: list[Any] = []
+        if isinstance(one, Look):
+            calls.append([one.function, one.back])
+        else:
+            given = [_plain(value, segment, places) for value in one.positional]
+            how = [one.place, one.results, one.late, one.layout]
+            calls.append([one.function, given, one.options, *how])
+        looked_at.append(places if isinstance(one, Request) and one.arguments else [])
+    return calls, looked_at
+
+
+def _plain(value: Any, segment: Segment, places: list[Any]) -> Any:
+    """Return a positional argument as plain data, an array by its place."""
+    if not isinstance(value, np.ndarray):
+        return value
+    dtype, shape, start = segment.lay(value)
+    places.append([dtype, [*shape], start])
+    return {"array": places[-1]}
+
+
+def _arrays(request: Request | Look) -> list[Array]:
+    positional = request.positional if isinstance(request, Request) else ()
+    return [value for value in positional if isinstance(value, np.ndarray)]
+
+
+def bytes_of(request: Request | Look) -> int:
+    """Return how much room a request's arrays take."""
+    return sum(array.nbytes for array in _arrays(request))

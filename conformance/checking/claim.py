@@ -1,0 +1,82 @@
+"""What a check needs of a backend, and what of that the backend claims."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from gradoracle.conformance.backends.backend import Backend
+from gradoracle.conformance.operators.record import Operator
+from gradoracle.conformance.properties import Property
+from gradoracle.conformance.reports.certificate import UNCLAIMED
+from gradoracle.oracle.chains.network import LINKS
+from gradoracle.oracle.declaration import Chained, Formula, algebra, output_of
+from gradoracle.oracle.expected.transform_bounds import DIRECT
+from gradoracle.oracle.float_formats import HALVES
+
+
+@dataclass
+class Claim:
+    """One property of one formula of one backend."""
+
+    backend: Backend
+    operator: Operator
+    formula: Formula
+    property: Property
+
+    def needed(self) -> tuple[Formula, ...]:
+        """Return the formulas that the check asks the backend for."""
+        forward = (self.operator.formula,) if self.property.needs_forward else ()
+        return (self.formula, *forward, *self.property.needs(self.operator))
+
+    def functions(self) -> list[str]:
+        """Return the names of the protocol's functions that the check calls."""
+        links = LINKS if isinstance(algebra(self.formula), Chained) else ()
+        return [output_of(one).function for one in (*self.needed(), *links)]
+
+    def dtypes(self) -> tuple[str, ...]:
+        """Return the dtypes that all functions of the check are claimed in."""
+        return self.backend.contract.dtypes_of(self.functions())
+
+    def judged_dtypes(self) -> list[str]:
+        """Return those of them that are checked: of layers, half precision is not."""
+        return [d for d in self.dtypes() if not (self.property.on_layers and d in HALVES)]
+
+    def classes_of_dtypes(self) -> list[list[str]]:
+        """Return the claimed dtypes: each by itself, but half precision together."""
+        claimed = self.judged_dtypes()
+        halves = [d for d in claimed if d in HALVES]
+        return [*([d] for d in claimed if d not in HALVES), *([halves] if halves else [])]
+
+    def dtypes_in_turn(self) -> list[list[str]]:
+        """Return what geometries that are checked in one dtype each take in turn.
+
+        The first two dtypes are enough where a property makes many calls of each.
+        """
+        classes = self.classes_of_dtypes()
+        return classes[:2] if self.property.lists else classes
+
+    def unasked(self) -> tuple[str, str]:
+        """Return the status of a check that nothing is asked for, and why; no reason: it is."""
+        backend, property_ = self.backend, self.property
+        for one in self.needed():
+            if not backend.has(one):
+                return _absent(backend, one)
+        if property_.claim:
+            policy, *rules = property_.claim
+            if backend.contract.rule(policy) not in rules:
+                return UNCLAIMED, f"the contract's policies do not claim {policy!r}: {rules[0]!r}"
+        algorithm = backend.contract.algorithm(output_of(self.formula).function)
+        if property_.needs_exact and algorithm != DIRECT:
+            return UNCLAIMED, f"the contract's algorithm is {algorithm}, whose sums are never exact"
+        if not self.dtypes():
+            return UNCLAIMED, "the contract claims it in no dtype"
+        if not self.judged_dtypes():
+            return "not run", "layers are checked in float32 and float64"
+        return "not run", ""
+
+
+def _absent(backend: Backend, formula: Formula) -> tuple[str, str]:
+    name = output_of(formula).function
+    if name in backend.missing:
+        return "mismatch", f"{name} is claimed by the contract, but there is no such function"
+    return "not claimed", f"the backend has no {name}, or does not claim it"

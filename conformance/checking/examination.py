@@ -1,0 +1,202 @@
+"""The calls of one check that were made, and how they failed."""
+
+from __future__ import annotations
+
+from collections import Counter
+from dataclasses import dataclass, field
+from typing import Any
+
+from gradoracle.conformance.backends.backend import Backend
+from gradoracle.conformance.backends.declines import Declines
+from gradoracle.conformance.backends.mismatch import ENDED, Answer, Declined, Ended, Mismatch
+from gradoracle.conformance.checking.claim import Claim
+from gradoracle.conformance.checking.control import control, holds_for_the_oracle
+from gradoracle.conformance.checking.diagnosis import NO_ANSWER, kind_of, plainly_wrong
+from gradoracle.conformance.checking.failures import Drawn, Failure, size_of
+from gradoracle.conformance.drawing.coverage import Covered
+from gradoracle.conformance.misconceptions import is_evidence
+from gradoracle.conformance.operators.record import Geometry
+from gradoracle.conformance.properties import NothingToJudge, NotJudged, Property
+from gradoracle.conformance.reports.certificate import PLAIN
+from gradoracle.conformance.reports.mismatch_text import in_a_line
+from gradoracle.oracle.declaration import is_data
+from gradoracle.oracle.expected.truth import data_dtype
+from gradoracle.oracle.float_formats import HALVES
+
+REMEMBERED = 8  # calls on which wrong answers are planted, at most
+EVIDENCE = 20  # answers kept to tell misconceptions apart, at most
+# Calls that follow the first failing one: another fault may show there, and a graver one.
+FURTHER, FURTHER_IF_LIGHT = 24, 100
+
+
+@dataclass
+class Examination(Claim):
+    """What was asked so far, and the last call that broke the property."""
+
+    seed: int
+    examples: int
+    calls: Counter[tuple[str, str]] = field(default_factory=Counter)  # (dtype, stratum)
+    declined: int = 0
+    declines: Declines = field(default_factory=Declines)  # what the declined calls are
+    not_judged: int = 0
+    worst: float = 0.0
+    drawn: Drawn | None = None  # what the last call was made of
+    layer: Geometry | None = None  # the last one that was checked
+    broken: tuple[dict[str, Any], Mismatch] | None = None
+    # The first call that failed in each way, and how many calls may follow the first of all.
+    failures: dict[tuple[Any, ...], Failure] = field(default_factory=dict)
+    smallest: dict[tuple[Any, ...], dict[str, Any]] = field(default_factory=dict)
+    further: int = 0
+    alike: tuple[Any, ...] | None = None  # how a smaller call must fail
+    disputed: int = 0  # calls on which the property fails for the oracle, too
+    oracles: Backend | None = None  # its functions under the backend's contract
+    evidence: list[Answer] = field(default_factory=list)
+    # Calls on which wrong answers are planted, by geometry.
+    remembered: dict[int, dict[str, Any]] = field(default_factory=dict)
+    shown: list[Answer] = field(default_factory=list)  # to the call that broke it
+    at_scale: bool = False  # all layers of real networks are checked, not the few small ones
+    layers: list[str] = field(default_factory=list)  # that were checked
+    layers_left: int = 0  # that were not
+    covered: list[Covered] = field(default_factory=list)  # by covering arrays
+    # What fails on the small call that shows a layer's fault, and how it does.
+    small_property: Property | None = None
+    small: dict[str, list[str]] = field(default_factory=dict)
+    nothing: str = ""  # why there is nothing to check
+
+    def dtypes_for(self, seed: int) -> list[str]:
+        """Return the claimed dtypes that a geometry is checked in.
+
+        Half precision comes in turn, one format a geometry, and first what had no call yet: it
+        takes the same code, and all formats of all geometries would take twice the time.
+        """
+        claimed = self.dtypes()
+        halves = [d for d in claimed if d in HALVES]
+        if len(halves) < 2:
+            return [*claimed]
+        turn = halves[(seed ^ seed >> 16) % len(halves)]
+        judged = {dtype for dtype, _ in self.calls}
+        return [d for d in claimed if d not in halves or d == turn or d not in judged]
+
+    def judge_call(self, call: dict[str, Any]) -> bool:
+        """Check one call and return whether it counts.
+
+        A broken property raises Mismatch, the gravest of what was met, once some more calls have
+        been checked: what is wrong with an empty batch or one dtype must not hide what is wrong
+        with every other call.
+        """
+        if self.failures:
+            self.further -= 1
+            if self.further < 0:
+                self.settle()
+        try:
+            return self.passes(call)
+        except Mismatch as mismatch:
+            failure = Failure(call, mismatch, self.drawn, self.wrong_in(call, mismatch))
+            limit = FURTHER_IF_LIGHT if failure.weight(self.property) else FURTHER
+            self.further = min(self.further, limit) if self.failures else limit
+            way = self.way(failure)
+            self.failures.setdefault(way, failure)
+            if size_of(call) < size_of(self.smallest.get(way, self.failures[way].call)):
+                self.smallest[way] = call
+            if self.property.on_layers or mismatch.kind in ENDED:
+                self.settle()
+            return False
+
+    def settle(self) -> None:
+        """Raise the gravest Mismatch that was met, the first of several."""
+        if self.failures:
+            worst = min(self.failures.values(), key=lambda one: one.weight(self.property))
+            self.broken, self.drawn = (worst.call, worst.mismatch), worst.drawn
+            self.shown = list(self.backend.answers)
+            self.alike = self.way(worst)
+            raise worst.mismatch
+
+    def way(self, failure: Failure) -> tuple[Any, ...]:
+        """Return how a call fails: two calls that fail alike may show the same fault."""
+        repeats = bool(failure.plain) and self.property.name not in PLAIN
+        return failure.mismatch.kind, repeats, failure.is_empty
+
+    def wrong_in(self, call: dict[str, Any], mismatch: Mismatch) -> dict[str, tuple[str, ...]]:
+        """Return the formulas whose plain answers are wrong in a failing call, and how."""
+        if self.property.on_layers:
+            return {}
+        found: dict[str, tuple[str, ...]] = {}
+        for answer in plainly_wrong(self.backend, self.property, call, mismatch):
+            kind = kind_of(self.backend, answer)
+            name, kind = answer.formula.__name__, mismatch.kind if kind == NO_ANSWER else kind
+            found[name] = tuple(dict.fromkeys((*found.get(name, ()), kind)))
+        return found
+
+    def passes(self, call: dict[str, Any]) -> bool:
+        """Return whether a call counts and passes; one that fails raises Mismatch."""
+        self.backend.answers.clear()
+        try:
+            share = self.property.check(self.backend, self.operator, self.formula, call)
+        except Declined:
+            self.declined += 1
+            self.declines.decline(*(self.backend.declined or (self.formula, call)))
+            return False
+        except NotJudged as reason:
+            self.not_judged += 1
+            if isinstance(reason, NothingToJudge):
+                self.nothing = str(reason)
+            return False
+        except Mismatch as mismatch:
+            if not (isinstance(mismatch, Ended) or self._holds_for_the_oracle(call)):
+                # Our fault, not the backend's.
+                self.disputed += 1
+                return False
+            raise
+        self.declines.answer(self.formula, call)
+        self.worst = max(self.worst, share)
+        self._remember(call)
+        if not self.property.on_layers:  # whose answers are too many numbers to keep
+            room = EVIDENCE - len(self.evidence)
+            self.evidence += [a for a in self.backend.answers[:room] if is_evidence(a)]
+        return True
+
+    def _holds_for_the_oracle(self, call: dict[str, Any]) -> bool:
+        if self.oracles is None:
+            self.oracles = control(self.backend, self.operator)
+        return holds_for_the_oracle(self.oracles, self.operator, self.formula, self.property, call)
+
+    def _remember(self, call: dict[str, Any]) -> None:
+        """Keep a call with numbers, of another geometry and dtype than the last one.
+
+        One half is as good as the other: a geometry is checked in one of them.
+        """
+        geometry, dtype = self.drawn[0] if self.drawn else self.layer, data_dtype(call).name
+        most = 1 if self.property.on_layers else REMEMBERED  # whose arrays may be large
+        if geometry is None or len(self.remembered) == most:
+            return
+        turns = self.dtypes_in_turn()
+        turn = turns[len(self.remembered) % len(turns)]
+        if dtype in turn and all(v.size for v in call.values() if is_data(v)):
+            self.remembered.setdefault(geometry.seed, call)
+
+    def over(self) -> bool:
+        """Return whether it is at a limit that the call which broke the property was ended."""
+        mismatch = self.broken[1] if self.broken is not None else None
+        return isinstance(mismatch, Ended) and bool(mismatch.over)
+
+    def also_seen(self) -> list[str]:
+        """Return what else was wrong on the calls of the check, each with the call it showed on.
+
+        That the same is wrong with empty arrays, too, adds nothing.
+        """
+        known = None if self.alike is None else self.alike[:2]
+        also: dict[tuple[Any, ...], str] = {}
+        for (*way, _), one in self.failures.items():
+            if (*way,) != known:
+                on = in_a_line(self.formula, one.mismatch.call or one.call)
+                also.setdefault((*way,), f"{one.mismatch.headline} (on {on})")
+        return [*also.values()]
+
+    def plain(self) -> dict[str, list[str]]:
+        """Return the formulas whose plain answers the check failed on, and how they are wrong."""
+        found: dict[str, list[str]] = {**self.small}
+        for way, one in self.failures.items():
+            if way == self.alike or self.property.name in PLAIN:
+                for name, kinds in one.plain.items():
+                    found[name] = list(dict.fromkeys((*found.get(name, ()), *kinds)))
+        return found
