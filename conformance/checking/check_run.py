@@ -17,7 +17,14 @@ import numpy as np
 
 from gradoracle.conformance.backends.backend import Backend, How
 from gradoracle.conformance.backends.declines import Declines
-from gradoracle.conformance.backends.mismatch import ENDED, Answer, Declined, Ended, Mismatch
+from gradoracle.conformance.backends.mismatch import (
+    ENDED,
+    Answer,
+    Declined,
+    Ended,
+    Mismatch,
+    Outside,
+)
 from gradoracle.conformance.checking import counterexample
 from gradoracle.conformance.checking.control import control, holds_for_the_oracle
 from gradoracle.conformance.checking.diagnosis import (
@@ -31,6 +38,7 @@ from gradoracle.conformance.checking.diagnosis import (
     with_other_numbers,
     wrong_answers,
 )
+from gradoracle.conformance.checking.found_domain import found_domain
 from gradoracle.conformance.checking.recorded import recorded
 from gradoracle.conformance.checking.self_test import blindness
 from gradoracle.conformance.checking.shrinking import boldest, simplest_numbers, smallest_sizes
@@ -62,8 +70,8 @@ from gradoracle.oracle.declaration import (
 )
 from gradoracle.oracle.expected.transform_bounds import DIRECT
 from gradoracle.oracle.expected.truth import data_dtype
-from gradoracle.oracle.float_formats import HALVES
-from gradoracle.oracle.shapes import Array, Shape
+from gradoracle.oracle.float_formats import HALVES, dtype_of
+from gradoracle.oracle.shapes import SIDES, Array, Shape
 
 PATIENCE = 60.0  # seconds to make a counterexample smaller: one that crashes may be slow to repeat
 HITS = 6  # calls over a limit, at most, to make one smaller: each costs as long as the limit
@@ -126,6 +134,7 @@ class Examination:
     declined: int = 0
     declines: Declines = field(default_factory=Declines)  # what the declined calls are
     not_judged: int = 0
+    outside: int = 0  # of the domain: a property asks for what is there not asked
     worst: float = 0.0
     drawn: tuple[Geometry, Style, str] | None = None  # what the last call was made of
     layer: Geometry | None = None  # the last one that was checked
@@ -252,7 +261,10 @@ class Examination:
 
     def _judge_in(self, drawn: Sequence[Drawn]) -> list[bool]:
         """Check calls and return which of them count."""
-        calls = [(of, self.operator.call(of[0].sizes, of[1], of[0].seed, of[2])) for of in drawn]
+        calls = [
+            (of, self.operator.call(of[0].sizes, of[1], of[0].seed, of[2]))
+            for of in map(self._inside, drawn)
+        ]
         count: list[bool] = []
         if self.property.asks is not None:
             asks = [(self.formula, call) for _, call in calls]
@@ -267,6 +279,17 @@ class Examination:
             self.backend.forget()
         return count
 
+    def _inside(self, drawn: Drawn) -> Drawn:
+        """Return what a call is made of, moved inside the domain."""
+        geometry, style, dtype = drawn
+        sizes = self.operator.inside(geometry.sizes)
+        return (geometry if sizes is None else replace(geometry, sizes=sizes)), style, dtype
+
+    def _is_inside(self, sizes: Mapping[str, int]) -> bool:
+        """Return whether sizes, but those of an image, are inside the domain as they are."""
+        inside = self.operator.inside(sizes)
+        return inside is not None and all(inside[n] == sizes[n] for n in sizes if n not in SIDES[3])
+
     def check_covers(self, seed: int) -> None:
         """Check the calls of the operator's covering arrays, each in one style and one dtype."""
         for cover, strength in self.property.covers(self.operator, self.formula):
@@ -280,7 +303,11 @@ class Examination:
             for start in range(0, len(drawn), TOGETHER):
                 some = drawn[start : start + TOGETHER]
                 judged = self._judge_in([one for _, one in some])
-                counted += [row for (row, _), counts in zip(some, judged, strict=True) if counts]
+                counted += [
+                    row
+                    for (row, (of, *_)), counts in zip(some, judged, strict=True)
+                    if counts and self._is_inside(of.sizes)
+                ]
             self.covered.append(cover.covered(counted, strength))
 
     def check_variants(self, seed: int) -> None:
@@ -427,6 +454,9 @@ class Examination:
         self.backend.answers.clear()
         try:
             share = self.property.check(self.backend, self.operator, self.formula, call)
+        except Outside:
+            self.outside += 1
+            return False
         except Declined:
             self.declined += 1
             self.declines.decline(*(self.backend.declined or (self.formula, call)))
@@ -482,6 +512,23 @@ class Examination:
         if isinstance(one, Ended) and isinstance(other, Ended):
             return (one.function, one.over) == (other.function, other.over)
         return isinstance(one, Ended) == isinstance(other, Ended)
+
+    def tried(self, call: Call) -> bool | None:
+        """Return whether a call keeps the property, counting nothing; None: it does not apply.
+
+        One that is declined does not.
+        """
+        dtype = self.judged_dtypes()[0]
+        given = {n: v.astype(dtype_of(dtype)) if is_data(v) else v for n, v in call.items()}
+        try:
+            self.property.check(self.backend, self.operator, self.formula, given)
+        except (Outside, NotJudged):
+            return None
+        except (Declined, Mismatch):
+            return False
+        finally:
+            self.backend.answers.clear()
+        return True
 
     def passes(self, call: dict[str, Any]) -> bool:
         """Return whether a call counts and passes; one that fails raises Mismatch."""
@@ -765,6 +812,7 @@ def examine(
     """
     start = perf_counter()
     outcome = Outcome(backend.name, formula.__name__, property_.name)
+    operator = backend.inside(operator, _domain_of(backend, operator, formula, property_))
     exam = Examination(backend, operator, formula, property_, seed, examples, at_scale=at_scale)
     outcome.status, outcome.reason = _unasked(exam)
     if outcome.reason:
@@ -788,6 +836,7 @@ def examine(
         if exam._over() and _is_stopped(outcome, exam):  # noqa: SLF001 - by another process meanwhile
             return outcome
     _fill(outcome, exam, unsteady=unsteady)
+    outcome.domain_hint = _domain_hint(outcome, exam)
     outcome.seconds = perf_counter() - start
     return outcome
 
@@ -923,10 +972,8 @@ def _fill(outcome: Outcome, exam: Examination, *, unsteady: bool) -> None:
         outcome.reason = outcome.mismatch.headline
         if isinstance(end, Ended) and (end.over or end.function not in exam.backend.answered):
             outcome.ended = end.function
-    elif exam.property.on_layers and not (exam.calls or exam.declined):
-        outcome.status, outcome.reason = "not run", workloads.TOO_LARGE
-    elif exam.nothing and not (exam.calls or exam.declined):
-        outcome.status, outcome.reason = "not run", exam.nothing
+    elif not (exam.calls or exam.declined) and (reason := _why_nothing(exam)):
+        outcome.status, outcome.reason = "not run", reason
     elif silent := [d for d in exam.judged_dtypes() if d not in outcome.calls]:
         outcome.status = "no call"
         outcome.reason = (
@@ -941,10 +988,47 @@ def _fill(outcome: Outcome, exam: Examination, *, unsteady: bool) -> None:
         outcome.status = "blind" if outcome.reason else "passed"
 
 
+def _domain_hint(outcome: Outcome, exam: Examination) -> str:
+    """Return which domain the function seems to be made for, as a declaration, or "".
+
+    It is looked for where plain answers fail, or calls are declined.
+    """
+    ended = exam.broken is not None and isinstance(exam.broken[1], Ended)
+    fails = outcome.status == "mismatch" or exam.declined
+    if exam.property.name not in PLAIN[:2] or not fails or ended:
+        return ""
+    backend = exam.backend
+    found = found_domain(exam.operator, backend.domain(exam.formula), exam.tried)
+    if found is None:
+        return ""
+    function = output_of(exam.formula).function
+    return (
+        f"fails in all of {found.outside} calls outside of it and holds in all of {found.inside} "
+        f'inside: declare it by contract["domain"] = {{"{function}": "{found.text}"}} or '
+        f'--domain "{function}: {found.text}", or mend the others'
+    )
+
+
+def _why_nothing(exam: Examination) -> str:
+    """Return why a check has no call, or "" where it should have had some."""
+    if exam.property.on_layers:
+        return workloads.TOO_LARGE
+    words = exam.backend.domain_words(exam.formula)
+    return exam.nothing or (f"it does not apply where {words}" if words else "")
+
+
 def _needed(operator: Operator, formula: Formula, property_: Property) -> tuple[Formula, ...]:
     """Return the formulas that a check asks the backend for."""
     forward = (operator.formula,) if property_.needs_forward else ()
     return (formula, *forward, *property_.needs(operator))
+
+
+def _domain_of(
+    backend: Backend, operator: Operator, formula: Formula, property_: Property
+) -> list[Formula]:
+    """Return the formulas of a check that have a domain of their own."""
+    needed = _needed(operator, formula, property_)
+    return [f for f in needed if not isinstance(algebra(f), Chained) and backend.has(f)]
 
 
 def _absent(backend: Backend, formula: Formula) -> tuple[str, str]:

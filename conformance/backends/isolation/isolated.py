@@ -41,6 +41,7 @@ from gradoracle.conformance.backends.isolation.wire import (
     framed,
     is_plain,
     names,
+    takes_of,
 )
 
 SLICE = 0.02  # seconds between two looks at what a worker takes
@@ -314,6 +315,7 @@ class Isolated:
                 told.get("contract"),
                 told.get("from_numpy") is True,
                 told.get("to_numpy") is True,
+                takes_of(told.get("takes"), has),
             )
 
     def _start(self) -> _Worker:
