@@ -32,7 +32,7 @@ from gradoracle.conformance.operators.domain import (
     implied,
     joined,
 )
-from gradoracle.conformance.operators.inside import restricted
+from gradoracle.conformance.operators.inside import Inside, restricted
 from gradoracle.conformance.operators.record import Operator
 from gradoracle.oracle.declaration import (
     Call,
@@ -145,6 +145,13 @@ class Backend:
             lacks = (n for n in self._lacks(formula) if n not in known)
             self._domains[function] = (*declared, *(implied(formula, name) for name in lacks))
         return self._domains[function]
+
+    def require_calls(self) -> None:
+        """Raise ValueError where a declared domain has no call."""
+        for operator in OPERATORS if self.contract.domain else ():
+            for formula in operator.formulas:
+                if not isinstance(algebra(formula), Chained) and self.has(formula):
+                    Inside(operator, self.domain(formula)).require_call()
 
     def domain_words(self, formula: Formula) -> str:
         """Return the domain of a formula's function in words, or ""."""

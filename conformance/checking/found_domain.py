@@ -29,6 +29,7 @@ from gradoracle.oracle.declaration import Call
 
 Holds: TypeAlias = Callable[[Call], bool | None]  # None: nothing can be said of the call
 INSIDE, OUTSIDE = 12, 10  # calls that are asked of a domain, and of what breaks one condition
+MANY = 60  # calls that are asked where some hold
 DRAWN = 160  # geometries that are looked at for them
 SURE = 6  # of those calls, at least
 SIDES = (2, 3, 5)  # of windows
@@ -69,6 +70,7 @@ def found_domain(operator: Operator, known: Domain, check: Holds) -> FoundDomain
             needed.append(condition)
             outside += len(seen)
             continue
+        seen = search.breaking(others, condition, MANY)
         allowed = _values(condition, seen)
         if allowed is None:
             return None
@@ -91,7 +93,7 @@ def _values(condition: Condition, seen: Sequence[tuple[Facts, bool]]) -> Conditi
         return None
     broken = [facts for facts, holds_ in seen if not holds_]
     explained = all(set(_each(facts[condition.name])) - values for facts in broken)
-    if not explained or not wrong - values:
+    if not explained or len(broken) < SURE // 2 or not wrong - values:
         return None
     least, most = min(values), max(values)
     whole = all(isinstance(v, int) and not isinstance(v, bool) for v in values)
@@ -174,13 +176,15 @@ class _Search:
             self.last += 1
         return self.last >= SURE
 
-    def breaking(self, others: Domain, condition: Condition) -> list[tuple[Facts, bool]]:
+    def breaking(
+        self, others: Domain, condition: Condition, count: int = OUTSIDE
+    ) -> list[tuple[Facts, bool]]:
         """Return what came of calls that break a condition and no other one."""
 
         def wanted(facts: Facts) -> bool:
             return holds(others, facts) and not condition.holds(facts)
 
-        return [*self._asked(others, OUTSIDE, wanted)]
+        return [*self._asked(others, count, wanted)]
 
     def _asked(
         self, domain: Domain, count: int, wanted: Callable[[Facts], bool]

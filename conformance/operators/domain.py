@@ -168,13 +168,13 @@ def domains_in(text: str) -> dict[str, str]:
     return found
 
 
-def conditions_in(text: str, of: str) -> dict[str, Any]:
-    """Return the conditions of a text, by name.
+def conditions_in(text: str, of: str) -> list[tuple[str, Any]]:
+    """Return the conditions of a text, each with the name that it is about.
 
     Raises:
         ValueError: one of them cannot be understood.
     """
-    found: dict[str, Any] = {}
+    found: list[tuple[str, Any]] = []
     for part in filter(None, map(str.strip, BETWEEN.split(text))):
         said = CONDITION.fullmatch(part)
         if said is None:
@@ -185,11 +185,11 @@ def conditions_in(text: str, of: str) -> dict[str, Any]:
         name, sign, value, word = said.groups()
         several = [one.strip() for one in re.split(r" or |\|", value or "")]
         if word is not None:
-            found[name] = word
+            found.append((name, word))
         elif sign != "=":
-            found[name] = f"{sign} {value}"
+            found.append((name, f"{sign} {value}"))
         else:
-            found[name] = several if len(several) > 1 else value.strip()
+            found.append((name, several if len(several) > 1 else value.strip()))
     return found
 
 
@@ -200,8 +200,8 @@ def read(entry: Mapping[str, Any] | str, known: Sequence[str], of: str) -> Domai
         ValueError: a name is none of `known`, or a value says nothing.
     """
     found = []
-    given = conditions_in(entry, of) if isinstance(entry, str) else entry
-    for name, value in given.items():
+    given = conditions_in(entry, of) if isinstance(entry, str) else entry.items()
+    for name, value in given:
         if name not in known:
             raise ValueError(
                 f"domain of {of}: {name!r} is no option, axis or optional argument of it; pick "

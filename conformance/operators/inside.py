@@ -87,6 +87,11 @@ class Inside:
             raise ValueError(f"domain of {self.operator.name}: no call has {words}")
         return first
 
+    def require_call(self) -> None:
+        """Raise ValueError where there is no call inside."""
+        if self.domain:
+            self.any  # noqa: B018 - that is what looks
+
     def facts(self, sizes: Sizes) -> dict[str, Any] | None:
         """Return what is known of a call of these sizes, None where there is none."""
         try:
@@ -122,7 +127,7 @@ class Inside:
                     continue
                 facts = {f for f in {*before} | {*after} if before.get(f) != after.get(f)}
                 changed.setdefault(name, set()).update(facts)
-                differ = {f for f in after if int(after[f]) != sizes[name] + step}
+                differ = {f for f, value in after.items() if not _is(value, sizes[name] + step)}
                 unequal.setdefault(name, set()).update(differ)
         return {
             name: Decided(frozenset(facts), frozenset(facts - unequal[name]))
@@ -137,7 +142,7 @@ class Inside:
         found: dict[Fact, int] = {}
         for name, value in facts.items():
             for at, one in enumerate(value) if isinstance(value, tuple) else ((None, value),):
-                if isinstance(one, int):
+                if isinstance(one, int):  # a flag, too
                     found[name, at] = one
         return found
 
@@ -201,6 +206,10 @@ class Inside:
             for want in rule.nearest(now, facts, at):
                 if slope and (want - now) % slope == 0:
                     yield {**sizes, size: sizes[size] + (want - now) // slope}
+            if rule.other and (of_other := dict(self._deciding(rule.other, equal=True))):
+                place = (rule.other, at if (rule.other, at) in of_other else None)
+                if place in of_other:
+                    yield {**sizes, of_other[place]: now}
             if not slope or rule.modulus > 1:
                 yield from ({**sizes, size: sizes[size] + n} for n in range(1, rule.modulus))
         if "groups" in sizes:
@@ -385,6 +394,11 @@ class _Moved:
     def __call__(self, *of: Any) -> Mapping[str, int]:
         drawn_sizes = self.sizes(*of)
         return self.inside(drawn_sizes) or self.inside.any
+
+
+def _is(value: int, size: int) -> bool:
+    """Return whether a size is what a fact says; of a flag, whether it is set."""
+    return value is bool(size) if isinstance(value, bool) else value == size
 
 
 def restricted(operator: Operator, domain: Domain) -> Operator:
