@@ -1,5 +1,8 @@
 """A domain restricts what is drawn, nothing else: what is right inside is certified."""
 
+import os
+import subprocess
+import sys
 from types import SimpleNamespace
 
 import numpy as np
@@ -249,7 +252,44 @@ def test_the_domain_of_an_undeclared_kernel_is_found():
     outcome = plain_check(course, "conv2d", examples=25)
     assert outcome.status == "mismatch"
     assert f'contract["domain"] = {{"conv2d": "{COURSE}"}}' in outcome.domain_hint
-    assert f'--domain "conv2d: {COURSE}"' in outcome.domain_hint
+    assert f'--domain "conv2d: {COURSE}" declares that' in outcome.domain_hint
+
+
+WRITTEN = """
+import numpy as np
+
+def relu(z):
+    if z.ndim and z.shape[0] > 1:
+        raise NotImplementedError("one image")
+    return np.maximum(z, 0)
+"""
+
+
+@pytest.mark.slow
+def test_a_domain_is_told_and_given_on_the_command_line(tmp_path):
+    (tmp_path / "one.py").write_text(WRITTEN)
+
+    def certify(*more):
+        return subprocess.run(
+            [sys.executable, "-m", "gradoracle", "certify", "./one.py", "--operators", "relu",
+             "--profile", "quick", "--seed", "1", "--certificate", "c.json", *more],
+            cwd=tmp_path, capture_output=True, text=True, check=False,
+            env=os.environ | {"COLUMNS": "200"},
+        )  # fmt: skip
+
+    told = " ".join(certify().stdout.split())
+    assert 'or --domain "relu: n = 1" declares that' in told
+    inside = certify("--domain", "relu: n = 1")
+    assert inside.returncode == 0, inside.stdout + inside.stderr
+    assert "CERTIFIED for relu: n = 1" in " ".join(inside.stdout.split())
+    same = subprocess.run(
+        [sys.executable, "-m", "gradoracle", "verify", "c.json"],
+        cwd=tmp_path, capture_output=True, text=True, check=False,
+    )  # fmt: skip
+    assert same.returncode == 0, same.stdout + same.stderr
+    wrong = certify("--domain", "relu: rows = 1")
+    assert wrong.returncode == 3
+    assert "'rows' is no option, axis or optional argument of it; pick from n" in wrong.stderr
 
 
 def pooled(x, kernel_size):

@@ -1003,9 +1003,9 @@ def _domain_hint(outcome: Outcome, exam: Examination) -> str:
         return ""
     function = output_of(exam.formula).function
     return (
-        f"fails in all of {found.outside} calls outside of it and holds in all of {found.inside} "
-        f'inside: declare it by contract["domain"] = {{"{function}": "{found.text}"}} or '
-        f'--domain "{function}: {found.text}", or mend the others'
+        f"fails or is declined in all of {found.outside} calls outside of {found.text}, and holds "
+        f'in all of {found.inside} inside; contract["domain"] = {{"{function}": "{found.text}"}} '
+        f'or --domain "{function}: {found.text}" declares that'
     )
 
 

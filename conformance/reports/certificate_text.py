@@ -47,7 +47,7 @@ def _hints(c: Certificate) -> Iterable[str]:
         if one.domain_hint:
             found.setdefault(one.formula, one.domain_hint)
     for formula, hint in found.items():
-        yield from _wrapped(f"{formula} seems to be made for a part: it {hint}")
+        yield from _wrapped(f"{formula} {hint}")
 
 
 def _deviations(c: Certificate) -> Iterable[str]:
