@@ -287,7 +287,7 @@ def test_gradients_of_what_takes_a_part():
         ({"conv2d": 3}, "conv2d must be a callable, got 3"),
         ({"conv2d": lambda x: x}, "must take the arrays x, weight; it takes (x)"),
         ({"relu": lambda z, scale: z}, "needs an argument 'scale'"),
-        ({"softmax": lambda z: z}, "must take 'axis', which has no neutral value"),
+        ({"max_pool2d": lambda x: x}, "must take 'kernel_size', which has no neutral value"),
     ],
 )
 def test_what_does_not_fit_is_said(functions, reason):

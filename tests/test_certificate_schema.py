@@ -79,7 +79,7 @@ def test_the_schema_is_one():
         ),
         ("outcome", names(Outcome)),
         ("mismatch", names(MismatchReport)),
-        ("contract", names(Contract) | {"has"}),
+        ("contract", names(Contract) | {"has", "inside"}),
         ("deviation", names(Deviation)),
         ("confinement/limits", names(Limits)),
     ],

@@ -31,9 +31,7 @@ def stripped(certificate):
 def test_right_backend_is_certified():
     flat = [o for o in OPERATORS if o.axes.rank < 3]
     everything = {formula.__name__ for operator in flat for formula in operator.formulas}
-    certificate = gradoracle.check(
-        im2col, operators=[o.name for o in flat], examples=10, seed=1
-    )
+    certificate = gradoracle.check(im2col, operators=[o.name for o in flat], examples=10, seed=1)
     assert certificate.passed
     assert certificate.why_not == ""
     assert certificate.mismatches == []

@@ -301,7 +301,9 @@ def test_a_contract_with_wrong_exceptions_says_why(not_claimed, reason):
         read_contract({"dtypes": ["float32", "float16"], "not_claimed": not_claimed}, FUNCTIONS)
 
 
-@pytest.mark.parametrize("operator", [o.name for o in OPERATORS if not o.name.endswith(("1d", "3d"))])
+@pytest.mark.parametrize(
+    "operator", [o.name for o in OPERATORS if not o.name.endswith(("1d", "3d"))]
+)
 def test_what_is_not_claimed_in_a_dtype_is_never_asked_for_there(operator):
     """Asking may end the process, where a library has no such kernel."""
     every = [name for name in FUNCTIONS if hasattr(im2col, name)]

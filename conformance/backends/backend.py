@@ -10,6 +10,8 @@ from typing import Any, NamedTuple, TypeAlias
 import numpy as np
 
 from gradoracle.conformance.backends.caller import (
+    ANY,
+    MANY,
     Asked,
     Candidate,
     Kind,
@@ -20,15 +22,25 @@ from gradoracle.conformance.backends.caller import (
 )
 from gradoracle.conformance.backends.contract import Contract, read_contract
 from gradoracle.conformance.backends.declines import LARGE
-from gradoracle.conformance.backends.mismatch import Answer, Declined, Ended, Mismatch
+from gradoracle.conformance.backends.mismatch import Answer, Declined, Ended, Mismatch, Outside
 from gradoracle.conformance.backends.stops import Stops
 from gradoracle.conformance.operators import OPERATORS
+from gradoracle.conformance.operators.domain import (
+    Domain,
+    facts_of_call,
+    has_neutral,
+    implied,
+    joined,
+)
+from gradoracle.conformance.operators.inside import Inside, restricted
+from gradoracle.conformance.operators.record import Operator
 from gradoracle.oracle.declaration import (
     Call,
     Chained,
     Formula,
     algebra,
     argument_names,
+    axes_of,
     is_data,
     output_of,
 )
@@ -92,6 +104,10 @@ class Backend:
     ended: set[str] = field(default_factory=set, init=False)
     answered: set[str] = field(default_factory=set, init=False)
     stops: Stops = field(default_factory=Stops, init=False)
+    _domains: dict[str, Domain] = field(default_factory=dict, init=False, repr=False)
+    _restricted: dict[tuple[Operator, Domain], Operator] = field(
+        default_factory=dict, init=False, repr=False
+    )
     _foreseen: dict[tuple[Formula, int, How], tuple[Call, Request]] = field(
         default_factory=dict, init=False, repr=False
     )
@@ -117,6 +133,53 @@ class Backend:
         """The functions that the contract claims and the backend does not have."""
         claimed = self.contract.functions or ()
         return tuple(name for name in claimed if name not in self.functions)
+
+    def domain(self, formula: Formula) -> Domain:
+        """Return the conditions on the calls of a formula's function: the contract's, and what
+        follows from options that its signature lacks.
+        """  # noqa: D205 - one sentence
+        function = output_of(formula).function
+        if function not in self._domains:
+            declared = self.contract.domain_of(function)
+            known = {condition.name for condition in declared}
+            lacks = (n for n in self._lacks(formula) if n not in known)
+            self._domains[function] = (*declared, *(implied(formula, name) for name in lacks))
+        return self._domains[function]
+
+    def require_calls(self) -> None:
+        """Raise ValueError where a declared domain has no call."""
+        for operator in OPERATORS if self.contract.domain else ():
+            for formula in operator.formulas:
+                if not isinstance(algebra(formula), Chained) and self.has(formula):
+                    Inside(operator, self.domain(formula)).require_call()
+
+    def domain_words(self, formula: Formula) -> str:
+        """Return the domain of a formula's function in words, or ""."""
+        if isinstance(algebra(formula), Chained):
+            return ""
+        return ", ".join(condition.text for condition in self.domain(formula))
+
+    def _lacks(self, formula: Formula) -> list[str]:
+        """Return the options and optional arguments that a function's signature does not have."""
+        by_name, placed = self.asked.description.takes.get(
+            output_of(formula).function, ((ANY,), MANY)
+        )
+        positional, options = argument_names(formula)
+        without = [n for n in options if not {n, ANY} & {*by_name}]
+        named = [n for n in by_name if n in options]
+        given = max(placed - len(named), 0)
+        optional = axes_of(formula).optional
+        return [n for n in without if has_neutral(formula, n)] + [
+            n for n in positional[given:] if n in optional and not {n, ANY} & {*by_name}
+        ]
+
+    def inside(self, operator: Operator, formulas: Sequence[Formula]) -> Operator:
+        """Return the operator, its calls inside the domains of these formulas' functions."""
+        domain = joined(self.domain(formula) for formula in formulas)
+        key = operator, domain
+        if key not in self._restricted:
+            self._restricted[key] = restricted(operator, domain)
+        return self._restricted[key]
 
     def has(self, formula: Formula) -> bool:
         """Return whether the backend has and claims what gives the formula's answer.
@@ -153,7 +216,12 @@ class Backend:
         """Have calls performed that are asked for next, in this order, while others are checked."""
         if "arguments" in how and self.asked.description.from_numpy:
             return  # the next call's arguments would be looked at
-        fresh = [(f, call, one, _request(f, call, one)) for f, call in asks for one in how]
+        fresh = [
+            (f, call, one, self._request(f, call, one))
+            for f, call in asks
+            if self.is_inside(f, call)
+            for one in how
+        ]
         self._foreseen |= {(f, id(call), one): (call, request) for f, call, one, request in fresh}
         self.asked.begin([request for *_, request in fresh])
 
@@ -181,12 +249,15 @@ class Backend:
         Raises as `ask` does.
         """
         function = output_of(formula).function
-        first, late = _request(formula, call), _request(formula, call)
+        first, late = self._request(formula, call), self._request(formula, call)
         late.late = True
         others = [
-            o for o in others if o[0] is formula or output_of(o[0]).function not in self.ended
+            o
+            for o in others
+            if (o[0] is formula or output_of(o[0]).function not in self.ended)
+            and self.is_inside(*o)
         ]
-        between = [_request(*other) for other in others]
+        between = [self._request(*other) for other in others]
         reply = self._recorded(formula, call, first)  # alone: it does not know what will follow
         answer, shares = reply.arrays[0], _shares(formula, reply)
         self._legal(formula, self.asked.perform(late))
@@ -212,16 +283,54 @@ class Backend:
             Mismatch: it neither refused nor answered; its process crashed.
         """
         foreseen = self._foreseen.pop((formula, id(call), layout), None)
-        reply = self.asked.perform(foreseen[1] if foreseen else _request(formula, call, layout))
+        reply = self.asked.perform(
+            foreseen[1] if foreseen else self._request(formula, call, layout)
+        )
         if reply.kind == "crashed":
             raise self._ended(formula, reply, call)
         if reply.kind == "answer":
             return False, reply.arrays[0]
         return reply.kind != "returned", reply.text
 
+    def is_inside(self, formula: Formula, call: Call) -> bool:
+        """Return whether a call is inside the domain of the formula's function.
+
+        Of a call that is illegal, whether its options are.
+        """
+        domain = self.domain(formula)
+        if not domain:
+            return True
+        facts = facts_of_call(axes_of(formula), call)
+        return all(condition.holds(facts) for condition in domain)
+
+    def _request(self, formula: Formula, call: Call, how: How = "") -> Request:
+        """Return a call as the backend's function takes it.
+
+        Raises:
+            Outside: it is outside the function's domain.
+        """
+        if not self.is_inside(formula, call):
+            raise Outside(f"{formula.__name__} is not made for this call")
+        function, place = output_of(formula)
+        positional, options = argument_names(formula)
+        left = {one.name for one in self.domain(formula) if one.implied}
+        left |= {*self._lacks(formula)} if self.domain(formula) else set()
+        request = Request(
+            function,
+            [call[name] for name in positional if name not in left],
+            {name: call[name] for name in options if name not in left},
+            place,
+            OUTPUTS.get(function, 1),
+        )
+        if how == "arguments":
+            request.arguments = True
+        else:
+            request.layout = how
+        return request
+
     def _answered(self, formula: Formula, call: Call, how: How = "") -> Reply:
         foreseen = self._foreseen.pop((formula, id(call), how), None)
-        request = foreseen[1] if foreseen else _request(formula, call, how)
+        request = foreseen[1] if foreseen else self._request(formula, call, how)
         return self._recorded(formula, call, request)
 
     def _recorded(self, formula: Formula, call: Call, request: Request) -> Reply:
@@ -282,16 +391,6 @@ def gradients_by(result: Formula) -> tuple[list[str], list[str]]:
     return taking, others
 
 
-def _request(formula: Formula, call: Call, how: How = "") -> Request:
-    function, place = output_of(formula)
-    request = Request(function, *_arguments(formula, call), place, OUTPUTS.get(function, 1))
-    if how == "arguments":
-        request.arguments = True
-    else:
-        request.layout = how
-    return request
-
-
 def _shares(formula: Formula, reply: Reply) -> str:
     """Return the name of the argument that an answer shares memory with, or ""."""
     names = argument_names(formula)[0]
@@ -304,12 +403,6 @@ def _said(formula: Formula, reply: Reply) -> str:
     for name, value in {"function": function, "formula": formula.__name__}.items():
         text = text.replace(f"{{{name}}}", value)
     return text.replace("{text}", printable(reply.text))
-
-
-def _arguments(formula: Formula, call: Call) -> tuple[list[Any], dict[str, Any]]:
-    """Return the positional arguments and the options that `formula` takes from a call."""
-    positional, options = argument_names(formula)
-    return [call[name] for name in positional], {name: call[name] for name in options}
 
 
 def is_same(one: Array, other: Array) -> bool:

@@ -13,6 +13,7 @@ from collections import deque
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from importlib.util import module_from_spec, spec_from_file_location
+from inspect import Parameter, signature
 from typing import Any, Literal, Protocol, TypeAlias
 
 import numpy as np
@@ -41,6 +42,9 @@ NO_EXCHANGE = (
 )
 LONG_RING = 17  # calls after which a backend with some buffers in turn is back at the first
 BESIDE = 6  # calls of other functions, at most, among them
+DOMAIN_KEY = "domain"  # of a contract
+ANY, MANY = "*", 99  # names, arguments by position
+PLACED = (Parameter.POSITIONAL_ONLY, Parameter.POSITIONAL_OR_KEYWORD)
 HELD = LONG_RING + BESIDE + 2  # results that can be shown again: two before all of those
 
 # Bound before any backend is imported, so that one that replaces NumPy's functions replaces nothing
@@ -106,6 +110,9 @@ class Description:
     contract: Any
     from_numpy: bool
     to_numpy: bool
+    # What each function takes, as far as its signature says: the names that it takes by name (ANY:
+    # every name), and how many arguments by position.
+    takes: Mapping[str, tuple[tuple[str, ...], int]] = field(default_factory=dict)
 
 
 class Asked(Protocol):
@@ -189,6 +196,7 @@ class Candidate:
             _plain(getattr(source, "contract", None)),
             hasattr(source, "from_numpy"),
             hasattr(source, "to_numpy"),
+            _takes(source, functions),
         )
 
     def kept(self) -> dict[str, Any]:
@@ -322,6 +330,25 @@ class Candidate:
         return result
 
 
+def _takes(source: Any, functions: Sequence[str]) -> dict[str, tuple[tuple[str, ...], int]]:
+    """Return what each function of a backend takes; of those without a signature nothing is said.
+
+    A parameter that can be given by name is counted among those by position, too.
+    """
+    found = {}
+    for name in functions:
+        try:
+            parameters = signature(getattr(source, name)).parameters.values()
+        except Exception:  # noqa: BLE001, S112 - it has none, or raises anything at all
+            continue
+        kinds = [one.kind for one in parameters]
+        named = [p.name for p in parameters if p.kind not in (p.POSITIONAL_ONLY, p.VAR_POSITIONAL)]
+        by_name = (ANY,) if Parameter.VAR_KEYWORD in kinds else tuple(map(str, named))
+        placed = sum(kind in PLACED for kind in kinds)
+        found[name] = (by_name, MANY if Parameter.VAR_POSITIONAL in kinds else placed)
+    return found
+
+
 def _exchanged(result: Any) -> Array:
     """Return what came through DLPack, in which NumPy reads no bfloat16."""
     try:
@@ -375,6 +402,15 @@ def _kind(value: Any) -> str:
     return f"{article} {type(value).__name__} ({describe(value)})"
 
 
+def _paired(value: Any) -> Any:
+    """Return a domain with its pairs as texts: as lists they would be several values."""
+    if isinstance(value, Mapping):
+        return {key: _paired(v) for key, v in value.items()}
+    if isinstance(value, list):
+        return [_paired(v) for v in value]
+    return str(value) if isinstance(value, tuple) else value
+
+
 def _plain(value: Any) -> Any:
     """Return a contract as what JSON can hold; what it cannot, as its repr."""
     if value is None or isinstance(value, (bool, float, str)):
@@ -382,7 +418,12 @@ def _plain(value: Any) -> Any:
     if isinstance(value, int) and abs(value) < 2**63:
         return value
     if isinstance(value, Mapping):
-        return {key if isinstance(key, str) else repr(key): _plain(v) for key, v in value.items()}
+        return {
+            key if isinstance(key, str) else repr(key): _plain(
+                _paired(v) if key == DOMAIN_KEY else v
+            )
+            for key, v in value.items()
+        }
     if isinstance(value, (list, tuple, set, frozenset)):
         return [_plain(v) for v in value]
     return describe(value)

@@ -111,7 +111,18 @@ DLPack.
             {"formula": "relu_grad", "reason": "relu'(0) is 1"},  # any of relu_grad's properties
         ],
         "runs_on": "NVIDIA H200, CUDA 12.8",            # printed beside the verdict
+        "domain": {"conv2d": {"stride": 1, "padding": [0, 1], "p": "== q", "c": "% 4 == 0",
+                              "bias": "required"}},     # what it is made for: see below
     }
+
+A domain says which calls a function is made for, and no others are made: what is drawn is drawn
+inside.  Keys are options, optional arguments and letters of axes (`gradoracle explain conv2d` lists
+them); an operator's entry is also its gradients', unless a function has an entry of its own.  A
+value is a number, a list of numbers or names, a pair as "(3, 1)", a range "1..8", a remainder
+"% 4 == 0", another size "== q", and of arrays "required" or "absent"; or the whole entry is a text,
+"stride = 1, p == q, bias required".  An option that the signature of a function lacks has its
+neutral value and is not passed; without `stride` a pooling's is its kernel_size, without `axis` a
+softmax is along the last.
 
 What is not claimed is printed as not claimed.  An accumulator is what every sum is held in, and
 every elementary function computed in, before the result is rounded once to its dtype, to nearest:
@@ -147,12 +158,15 @@ the run fails: remove the entry.  Without a recorded call the certificate says t
 """
 
 import json
+import os
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
+from gradoracle.conformance import DOMAIN
 from gradoracle.conformance.backends.caller import printable
 from gradoracle.conformance.operators import OPERATORS
+from gradoracle.conformance.operators.domain import Domain, domains_in, names_of, read
 from gradoracle.oracle.declaration import output_of
 from gradoracle.oracle.expected.transform_bounds import ALGORITHMS, DIRECT, is_transformable
 from gradoracle.oracle.float_formats import FORMATS
@@ -161,7 +175,7 @@ DTYPES = tuple(FORMATS)
 DEFAULT = ("float32", "float64")  # halves are checked only where they are claimed
 KEYS = (
     "functions", "dtypes", "not_claimed", "accumulators", "algorithms", "policies", "deviations",
-    "runs_on",
+    "runs_on", "domain",
 )  # fmt: skip
 POLICIES = {  # the default first
     "ties": ("first", "any-subgradient"), "nan": ("first", "any"), "repeats": ("any", "bitwise"),
@@ -177,6 +191,8 @@ TRANSFORMABLE = tuple(
         if is_transformable(formula)
     )
 )
+OF_FUNCTION = {output_of(f).function: one for one in OPERATORS for f in one.formulas}
+LIKE = '{"stride": 1, "p": "== q", "c": "% 4 == 0", "bias": "required"}'
 DEVIATION = '{"formula": "conv2d", "property": "matches_oracle", "reason": "why"}'
 
 
@@ -206,6 +222,13 @@ class Contract:
     policies: Mapping[str, str] = field(default_factory=dict)
     deviations: tuple[Deviation, ...] = ()
     runs_on: str = ""  # in the backend's own words; nobody checks it
+    domain: Mapping[str, str] = field(default_factory=dict)  # of operators and functions
+
+    def domain_of(self, function: str) -> Domain:
+        """Return the declared conditions on a function's calls: its own, or its operator's."""
+        operator = OF_FUNCTION[function]
+        of = function if function in self.domain else operator.name
+        return read(self.domain.get(of, ""), names_of(operator.formulas), of)
 
     def deviation(self, formula: str, property_name: str) -> Deviation | None:
         """Return the entry that says why a check need not hold, if there is one."""
@@ -241,7 +264,7 @@ def read_contract(value: object, known_functions: Sequence[str]) -> Contract:
             not have, or a deviation without a reason.
     """
     if value is None:
-        return Contract()
+        return Contract(domain=_domain({}))
     if not isinstance(value, Mapping):
         raise ValueError(f"contract must be a dict with keys among {[*KEYS]}, got {value!r}")
     for key in value:
@@ -272,8 +295,22 @@ def read_contract(value: object, known_functions: Sequence[str]) -> Contract:
     where = value.get("runs_on")
     runs_on = "" if where is None else _words("runs_on needs a text", where)
     return Contract(
-        functions, dtypes, not_claimed, accumulators, algorithms, policies, deviations, runs_on
-    )
+        functions, dtypes, not_claimed, accumulators, algorithms, policies, deviations, runs_on,
+        _domain(_choices(value, "domain")),
+    )  # fmt: skip
+
+
+def _domain(value: Mapping[str, Any]) -> dict[str, str]:
+    """Return the domains of a contract in words, and those of the run, which rule."""
+    known = {operator.name: operator for operator in OPERATORS} | OF_FUNCTION
+    found = {}
+    for name, entry in {**value, **domains_in(os.environ.get(DOMAIN, ""))}.items():
+        operator = known[_require("operator or function with a domain", name, (*known,))]
+        if not isinstance(entry, Mapping | str):
+            raise ValueError(f"domain of {name} must be a dict such as {LIKE}, got {entry!r:.60}")
+        conditions = read(entry, names_of(operator.formulas), name)
+        found[name] = ", ".join(condition.text for condition in conditions)
+    return found
 
 
 def _not_claimed(

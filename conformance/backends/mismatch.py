@@ -85,3 +85,7 @@ class Declined(Exception):
         """Remember what it said, and whether it had no memory."""
         super().__init__(text)
         self.no_memory = no_memory
+
+
+class Outside(Declined):
+    """A call is outside the domain that the backend's function is made for: it is not asked."""

@@ -291,6 +291,7 @@ def _judgeable(name: str, asked: Callable[[], Asked], origin: str, path: str) ->
         backend = Backend(name, asked(), origin, path)
         for dtype in backend.contract.dtypes:
             dtype_of(dtype)
+        backend.require_calls()
     except UnusableBackend:
         raise
     except ImportError as error:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from functools import partial
 from typing import Any
@@ -18,13 +18,13 @@ from gradoracle.conformance.drawing.coverage import CHANGED, DTYPE, DTYPES, Cove
 from gradoracle.conformance.drawing.covering import Row
 from gradoracle.conformance.drawing.profiles import PROFILES
 from gradoracle.conformance.drawing.values import Style, all_negative
-from gradoracle.conformance.operators.record import Geometry, Variant
+from gradoracle.conformance.operators.record import Geometry, Operator, Variant
 from gradoracle.conformance.operators.textbook import textbook, with_ones
 from gradoracle.conformance.properties.property import FEWEST
 from gradoracle.conformance.scale import workloads
 from gradoracle.conformance.scale.data import NUMBERS, layer_call
 from gradoracle.oracle.declaration import argument_names, is_data
-from gradoracle.oracle.shapes import Array
+from gradoracle.oracle.shapes import SIDES, Array
 
 LITTLE = 5_000  # products of a call that Python's loops may take
 TOGETHER = 16  # rows of a covering array that are performed at once
@@ -144,7 +144,10 @@ def _judge_in_turn(exam: Examination, geometries: Sequence[Geometry], seed: int 
 
 def _judge_in(exam: Examination, drawn: Sequence[Drawn]) -> list[bool]:
     """Check calls and return which of them count."""
-    calls = [(of, exam.operator.call(of[0].sizes, of[1], of[0].seed, of[2])) for of in drawn]
+    calls = [
+        (of, exam.operator.call(of[0].sizes, of[1], of[0].seed, of[2]))
+        for of in (_inside(exam.operator, one) for one in drawn)
+    ]
     count: list[bool] = []
     if exam.property.asks is not None:
         asks = [(exam.formula, call) for _, call in calls]
@@ -160,6 +163,19 @@ def _judge_in(exam: Examination, drawn: Sequence[Drawn]) -> list[bool]:
     return count
 
 
+def _inside(operator: Operator, drawn: Drawn) -> Drawn:
+    """Return what a call is made of, moved inside the operator's domain."""
+    geometry, style, dtype = drawn
+    sizes = operator.inside(geometry.sizes)
+    return (geometry if sizes is None else replace(geometry, sizes=sizes)), style, dtype
+
+
+def _is_inside(operator: Operator, sizes: Mapping[str, int]) -> bool:
+    """Return whether sizes, but those of an image, are inside the domain as they are."""
+    inside = operator.inside(sizes)
+    return inside is not None and all(inside[n] == sizes[n] for n in sizes if n not in SIDES[3])
+
+
 def check_covers(exam: Examination, seed: int) -> None:
     """Check the calls of the operator's covering arrays, each in one style and one dtype."""
     for cover, strength in exam.property.covers(exam.operator, exam.formula):
@@ -173,7 +189,11 @@ def check_covers(exam: Examination, seed: int) -> None:
         for start in range(0, len(drawn), TOGETHER):
             some = drawn[start : start + TOGETHER]
             judged = _judge_in(exam, [one for _, one in some])
-            counted += [row for (row, _), counts in zip(some, judged, strict=True) if counts]
+            counted += [
+                row
+                for (row, (of, *_)), counts in zip(some, judged, strict=True)
+                if counts and _is_inside(exam.operator, of.sizes)
+            ]
         exam.covered.append(cover.covered(counted, strength))
 
 

@@ -13,7 +13,7 @@ from gradoracle.conformance.checking.call_list import judge_drawn, judge_layers,
 from gradoracle.conformance.checking.claim import Claim
 from gradoracle.conformance.checking.examination import Examination
 from gradoracle.conformance.checking.minimising import Minimiser
-from gradoracle.conformance.checking.outcomes import fill
+from gradoracle.conformance.checking.outcomes import domain_hint, fill
 from gradoracle.conformance.operators.record import Operator
 from gradoracle.conformance.properties import Property
 from gradoracle.conformance.reports.certificate import ABSENT, UNCLAIMED, UNJUDGED, Outcome
@@ -38,6 +38,8 @@ def examine(
     """
     start = perf_counter()
     outcome = Outcome(backend.name, formula.__name__, property_.name)
+    with_domains = Claim(backend, operator, formula, property_).with_domains()
+    operator = backend.inside(operator, with_domains)
     exam = Examination(backend, operator, formula, property_, seed, examples, at_scale=at_scale)
     outcome.status, outcome.reason = exam.unasked()
     if outcome.status == "mismatch":  # what is claimed is not there
@@ -49,6 +51,7 @@ def examine(
     if exam.over() and _is_stopped(outcome, exam):  # by another process meanwhile
         return outcome
     fill(outcome, exam, unsteady=unsteady)
+    outcome.domain_hint = domain_hint(outcome, exam)
     outcome.seconds = perf_counter() - start
     return outcome
 

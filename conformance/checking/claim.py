@@ -28,6 +28,11 @@ class Claim:
         forward = (self.operator.formula,) if self.property.needs_forward else ()
         return (self.formula, *forward, *self.property.needs(self.operator))
 
+    def with_domains(self) -> list[Formula]:
+        """Return the formulas of the check that the backend has; chained ones have no domain."""
+        needed = (one for one in self.needed() if not isinstance(algebra(one), Chained))
+        return [one for one in needed if self.backend.has(one)]
+
     def functions(self) -> list[str]:
         """Return the names of the protocol's functions that the check calls."""
         links = LINKS if isinstance(algebra(self.formula), Chained) else ()

@@ -31,7 +31,7 @@ class _Control(Candidate):
 
     def __init__(self, description: Description, operator: Operator) -> None:
         super().__init__(_functions(description.functions, operator), description.functions)
-        self.description = replace(description, from_numpy=False, to_numpy=False)
+        self.description = replace(description, from_numpy=False, to_numpy=False, takes={})
 
 
 def control(backend: Backend, operator: Operator) -> Backend:

@@ -8,7 +8,14 @@ from typing import Any
 
 from gradoracle.conformance.backends.backend import Backend
 from gradoracle.conformance.backends.declines import Declines
-from gradoracle.conformance.backends.mismatch import ENDED, Answer, Declined, Ended, Mismatch
+from gradoracle.conformance.backends.mismatch import (
+    ENDED,
+    Answer,
+    Declined,
+    Ended,
+    Mismatch,
+    Outside,
+)
 from gradoracle.conformance.checking.claim import Claim
 from gradoracle.conformance.checking.control import control, holds_for_the_oracle
 from gradoracle.conformance.checking.diagnosis import NO_ANSWER, kind_of, plainly_wrong
@@ -19,9 +26,9 @@ from gradoracle.conformance.operators.record import Geometry
 from gradoracle.conformance.properties import NothingToJudge, NotJudged, Property
 from gradoracle.conformance.reports.certificate import PLAIN
 from gradoracle.conformance.reports.mismatch_text import in_a_line
-from gradoracle.oracle.declaration import is_data
+from gradoracle.oracle.declaration import Call, is_data
 from gradoracle.oracle.expected.truth import data_dtype
-from gradoracle.oracle.float_formats import HALVES
+from gradoracle.oracle.float_formats import HALVES, dtype_of
 
 REMEMBERED = 8  # calls on which wrong answers are planted, at most
 EVIDENCE = 20  # answers kept to tell misconceptions apart, at most
@@ -39,6 +46,7 @@ class Examination(Claim):
     declined: int = 0
     declines: Declines = field(default_factory=Declines)  # what the declined calls are
     not_judged: int = 0
+    outside: int = 0  # of the domain: a property asks for what is there not asked
     worst: float = 0.0
     drawn: Drawn | None = None  # what the last call was made of
     layer: Geometry | None = None  # the last one that was checked
@@ -132,6 +140,9 @@ class Examination(Claim):
         self.backend.answers.clear()
         try:
             share = self.property.check(self.backend, self.operator, self.formula, call)
+        except Outside:
+            self.outside += 1
+            return False
         except Declined:
             self.declined += 1
             self.declines.decline(*(self.backend.declined or (self.formula, call)))
@@ -153,6 +164,23 @@ class Examination(Claim):
         if not self.property.on_layers:  # whose answers are too many numbers to keep
             room = EVIDENCE - len(self.evidence)
             self.evidence += [a for a in self.backend.answers[:room] if is_evidence(a)]
+        return True
+
+    def tried(self, call: Call) -> bool | None:
+        """Return whether a call keeps the property, counting nothing; None: it does not apply.
+
+        One that is declined does not keep it.
+        """
+        dtype = dtype_of(self.judged_dtypes()[0])
+        given = {n: v.astype(dtype) if is_data(v) else v for n, v in call.items()}
+        try:
+            self.property.check(self.backend, self.operator, self.formula, given)
+        except (Outside, NotJudged):
+            return None
+        except (Declined, Mismatch):
+            return False
+        finally:
+            self.backend.answers.clear()
         return True
 
     def _holds_for_the_oracle(self, call: dict[str, Any]) -> bool:

@@ -8,11 +8,13 @@ from gradoracle.conformance.backends.mismatch import Ended, Mismatch
 from gradoracle.conformance.checking.examination import Examination
 from gradoracle.conformance.checking.failures import size_of
 from gradoracle.conformance.checking.finding import reported
+from gradoracle.conformance.checking.found_domain import found_domain
 from gradoracle.conformance.checking.recorded import recorded
 from gradoracle.conformance.checking.self_test import blindness
-from gradoracle.conformance.reports.certificate import Outcome
+from gradoracle.conformance.reports.certificate import PLAIN, Outcome
 from gradoracle.conformance.reports.mismatch_text import in_a_line
 from gradoracle.conformance.scale import workloads
+from gradoracle.oracle.declaration import output_of
 
 RECORDED = 1000  # elements of a call, at most, that a known deviation records
 
@@ -64,11 +66,10 @@ def _mismatch(outcome: Outcome, exam: Examination, end: Mismatch, *, unsteady: b
 
 def _without_mismatch(outcome: Outcome, exam: Examination) -> None:
     """Say whether the check passed, or why it says nothing."""
-    none = not (exam.calls or exam.declined)
+    none = "" if exam.calls or exam.declined else _why_nothing(exam)
     silent = [d for d in exam.judged_dtypes() if d not in outcome.calls]
-    if none and (exam.property.on_layers or exam.nothing):
-        reason = workloads.TOO_LARGE if exam.property.on_layers else exam.nothing
-        outcome.status, outcome.reason = "not run", reason
+    if none:
+        outcome.status, outcome.reason = "not run", none
     elif silent:
         outcome.status = "no call"
         outcome.reason = (
@@ -81,3 +82,31 @@ def _without_mismatch(outcome: Outcome, exam: Examination) -> None:
             exam.backend, exam.operator, exam.formula, exam.property, calls
         )
         outcome.status = "blind" if outcome.reason else "passed"
+
+
+def _why_nothing(exam: Examination) -> str:
+    """Return why a check has no call, or "" where it should have had some."""
+    if exam.property.on_layers:
+        return workloads.TOO_LARGE
+    words = exam.backend.domain_words(exam.formula)
+    return exam.nothing or (f"it does not apply where {words}" if words else "")
+
+
+def domain_hint(outcome: Outcome, exam: Examination) -> str:
+    """Return which domain the function seems to be made for, as a declaration, or "".
+
+    It is looked for where plain answers fail, or calls are declined.
+    """
+    ended = exam.broken is not None and isinstance(exam.broken[1], Ended)
+    fails = outcome.status == "mismatch" or exam.declined
+    if exam.property.name not in PLAIN[:2] or not fails or ended:
+        return ""
+    found = found_domain(exam.operator, exam.backend.domain(exam.formula), exam.tried)
+    if found is None:
+        return ""
+    function = output_of(exam.formula).function
+    return (
+        f"fails or is declined in all of {found.outside} calls outside of {found.text}, and holds "
+        f'in all of {found.inside} inside; contract["domain"] = {{"{function}": "{found.text}"}} '
+        f'or --domain "{function}: {found.text}" declares that'
+    )

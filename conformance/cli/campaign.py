@@ -12,6 +12,7 @@ from gradoracle.conformance.cli.app import app
 from gradoracle.conformance.cli.options import (
     CallTimeout,
     CertificateFile,
+    Domain,
     Dtypes,
     Forbid,
     Github,
@@ -54,6 +55,7 @@ def campaign(
     operators: Operators = [],  # noqa: B006 - Typer reads it only
     operators_from: OperatorsFrom = [],  # noqa: B006
     dtypes: Dtypes = [],  # noqa: B006
+    domain: Domain = [],  # noqa: B006
     profile: Annotated[
         str, typer.Option(metavar="NAME", help="How hard a shard looks: quick, certify or deep.")
     ] = "certify",
@@ -100,7 +102,7 @@ def campaign(
     resumed; 3: could not run, a shard could not be checked, or a file could not be
     written.
     """
-    del operators_from  # its callback has read it
+    del operators_from, domain  # their callbacks have read them
     from rich.console import Console  # noqa: PLC0415 - --help stays quick
 
     from gradoracle.conformance.runs import command  # noqa: PLC0415

@@ -24,6 +24,7 @@ from gradoracle.conformance.cli.app import app
 from gradoracle.conformance.cli.options import (
     CallTimeout,
     CertificateFile,
+    Domain,
     Dtypes,
     Forbid,
     Github,
@@ -64,6 +65,7 @@ def certify(
     operators: Operators = [],  # noqa: B006 - Typer reads it only
     operators_from: OperatorsFrom = [],  # noqa: B006
     dtypes: Dtypes = [],  # noqa: B006
+    domain: Domain = [],  # noqa: B006
     profile: Annotated[
         str, typer.Option(metavar="NAME", help="How hard: quick, certify or deep.")
     ] = "certify",
@@ -99,7 +101,7 @@ def certify(
     1: a mismatch, or a listed deviation that holds; 2: usage, or a journal that cannot be resumed;
     3: could not run, certifies nothing, or a file could not be written.
     """
-    del operators_from  # its callback has read it
+    del operators_from, domain  # their callbacks have read them
     from gradoracle.conformance.backends.isolation import start  # noqa: PLC0415 - --help stays quick
 
     if not in_process:

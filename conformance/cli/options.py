@@ -9,7 +9,7 @@ from typing import Annotated, Any
 
 import typer
 
-from gradoracle.conformance import OPERATORS_FROM
+from gradoracle.conformance import DOMAIN, OPERATORS_FROM
 
 Operators = Annotated[
     list[str], typer.Option(metavar="NAME,...", help="Only these operators, such as conv2d.")
@@ -36,6 +36,24 @@ OperatorsFrom = Annotated[
         callback=_bring,
         is_eager=True,
         help="Modules that list more operators in OPERATORS: see gradoracle.extend.",
+    ),
+]
+
+
+def _restrict(domains: list[str]) -> list[str]:
+    """Tell all processes of the run what every backend is restricted to."""
+    if domains:
+        os.environ[DOMAIN] = "; ".join(domains)
+    return domains
+
+
+Domain = Annotated[
+    list[str],
+    typer.Option(
+        "--domain",
+        metavar="TEXT",
+        callback=_restrict,
+        help='Calls that it is made for: "conv2d: stride = 1, padding = 0 or 1, bias required".',
     ),
 ]
 Dtypes = Annotated[

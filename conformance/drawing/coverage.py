@@ -35,19 +35,50 @@ class Cover(NamedTuple):
     strength: int = 0  # combinations of so many classes; 0: of two, all others neutral
     neutral: Mapping[str, Any] = {}
     work: Callable[[Mapping[str, int]], int] = len  # products of a call of these sizes, or few
+    kept: Mapping[str, Sequence[Any]] | None = None  # the classes inside a domain; None: all
 
     def rows(self, strength: int | None = None) -> list[Row]:
-        """Return its rows, or those of its factors at another strength."""
-        return _rows_of(self, self.strength if strength is None else strength)[0]
+        """Return its rows, or those of its factors at another strength.
+
+        Inside a domain a class that is outside is replaced by one that is inside, in turn.
+        """
+        rows = _rows_of(self, self.strength if strength is None else strength)[0]
+        return rows if self.kept is None else self._inside(rows, self.kept)
+
+    def _inside(self, rows: Sequence[Row], kept: Mapping[str, Sequence[Any]]) -> list[Row]:
+        """Return the rows with classes that are kept, each once."""
+        factors, found = self.factors, dict[Row, None]()
+        places = [[*map([*factors.classes[n]].index, kept[n])] for n in factors.names]
+        for at, row in enumerate(rows):
+            moved = tuple(
+                one if one in of else of[at % len(of)] for one, of in zip(row, places, strict=True)
+            )
+            if factors.allows(factors.chosen(moved)):
+                found[moved] = None
+        return [*found]
 
     def covered(self, rows: Sequence[Row], strength: int | None = None) -> Covered:
         """Return which combinations some of its rows meet."""
         strength = self.strength if strength is None else strength
+        if self.kept is not None:
+            return self._covered_inside(rows, strength or PAIRS, self.kept)
         if not strength:
             pairs = len(self.rows())
             return Covered(self.name, PAIRS, len(rows), len(rows), pairs, beside_neutral=True)
         whole, possible = _rows_of(self, strength)
         met = possible if len(rows) == len(whole) else count(self.factors, strength, rows)[0]
+        return Covered(self.name, strength, len(rows), met, possible)
+
+    def _covered_inside(
+        self, rows: Sequence[Row], strength: int, kept: Mapping[str, Sequence[Any]]
+    ) -> Covered:
+        """Return which combinations of the classes that are kept some rows meet."""
+        inside = Factors(kept, self.factors.allows)
+        places = [[*map([*self.factors.classes[n]].index, kept[n])] for n in inside.names]
+        renamed = [
+            tuple(of.index(one) for one, of in zip(row, places, strict=True)) for row in rows
+        ]
+        met, possible = count(inside, strength, renamed)
         return Covered(self.name, strength, len(rows), met, possible)
 
 

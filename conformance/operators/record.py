@@ -120,6 +120,15 @@ class Styles:
         return styles
 
 
+def _anywhere(sizes: Mapping[str, int]) -> dict[str, int] | None:
+    return dict(sizes)
+
+
+def _any_call(call: Call) -> bool:
+    del call
+    return True
+
+
 def _as_it_is(call: dict[str, Any], seed: int) -> dict[str, Any]:
     del seed
     return call
@@ -135,7 +144,7 @@ def _straight(call: Call) -> float:
     return 0.0
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Operator:
     """One operator of the protocol: facts about it, none about a backend or a test.
 
@@ -168,6 +177,10 @@ class Operator:
     ] = ()  # checked once by what checks the numbers, beside what is drawn
     # Likewise by what lays arrays otherwise: axes of size 1 have any stride, and are mistaken.
     ones: tuple[Corner, ...] = ()
+    # Of an operator that is restricted to a domain (`inside.restricted`): the nearest sizes inside,
+    # None where there are none, and whether a call is inside.
+    inside: Callable[[Mapping[str, int]], dict[str, int] | None] = _anywhere
+    allows: Callable[[Call], bool] = _any_call
 
     @property
     def name(self) -> str:

@@ -24,8 +24,8 @@ STRATUM, REGION = "boundary", "textbook"
 SEED = 1
 MOST = 3  # sizes that are raised at once
 
-_known: dict[Formula, tuple[Geometry, ...]] = {}
-_known_ones: dict[Formula, tuple[Geometry, ...]] = {}
+_known: dict[Operator, tuple[Geometry, ...]] = {}
+_known_ones: dict[Operator, tuple[Geometry, ...]] = {}
 
 
 def textbook(operator: Operator) -> tuple[Geometry, ...]:
@@ -35,10 +35,10 @@ def textbook(operator: Operator) -> tuple[Geometry, ...]:
     others only, as `count_include_pad` does with padding.  Where an image had to grow, the next
     larger one is among them: a kernel of 2 on an image of 3.
     """
-    if operator.formula not in _known:
+    if operator not in _known:
         found = [Geometry(STRATUM, REGION, sizes, SEED) for sizes in _textbook(operator)]
-        _known[operator.formula] = tuple(found)
-    return _known[operator.formula]
+        _known[operator] = tuple(found)
+    return _known[operator]
 
 
 def with_ones(operator: Operator, formula: Formula) -> tuple[Geometry, ...]:
@@ -47,22 +47,23 @@ def with_ones(operator: Operator, formula: Formula) -> tuple[Geometry, ...]:
     Beside them with an option raised; and the same with so many entries that tiles are full.
     """
     del formula
-    if operator.formula not in _known_ones:
+    if operator not in _known_ones:
         found = [
             Geometry(STRATUM, what, sizes, SEED + at)
             for at, (what, sizes) in enumerate(_with_ones(operator))
         ]
-        _known_ones[operator.formula] = tuple(found)
-    return _known_ones[operator.formula]
+        _known_ones[operator] = tuple(found)
+    return _known_ones[operator]
 
 
 def smallest(operator: Operator) -> dict[str, int]:
     """Return sizes of which none can be lower, and every array has an element."""
-    sizes = {name: min(size, 1) for name, size in drawn(operator, 0).sizes.items()}
-    while not _elements(sizes, operator):
-        ways = (_raised(sizes, names) for count in (1, 2) for names in combinations(sizes, count))
-        sizes = next(one for one in ways if _elements(one, operator))
-    return sizes
+    start = {name: min(size, 1) for name, size in drawn(operator, 0).sizes.items()}
+    ways = (
+        _raised(start, names) for count in range(MOST + 1) for names in combinations(start, count)
+    )
+    found = (operator.inside(sizes) for sizes in ways)
+    return next(one for one in found if one is not None and _elements(one, operator))
 
 
 def _textbook(operator: Operator) -> list[dict[str, int]]:
@@ -95,8 +96,10 @@ def _showing(
     others = [group for group in groups if group != names]
     for count in range(MOST):
         for more in combinations(others, count):
-            without = _raised(base, *more)
-            sizes = _raised(without, names)
+            without = operator.inside(_raised(base, *more))
+            sizes = operator.inside(_raised(without or base, names))
+            if without is None or sizes is None:
+                continue
             if _elements(sizes, operator) and not _is_same(operator, without, sizes):
                 yield sizes
 

@@ -232,7 +232,7 @@ def legal(operator: Operator, formula: Formula, call: Mapping[str, Any]) -> dict
             answer = evaluate(formula, complete)
     except (ValueError, IndexError):
         return None
-    return complete if answer.size else None
+    return complete if answer.size and operator.allows(complete) else None
 
 
 def drawn(operator: Operator, number: int, size: Size = "small") -> Geometry:
@@ -261,12 +261,12 @@ def _others(operator: Operator, place: Place, call: Call) -> list[Any]:
     return []
 
 
-_known_names: dict[tuple[Formula, str], tuple[str, ...]] = {}
+_known_names: dict[tuple[Operator, str], tuple[str, ...]] = {}
 
 
 def _names(operator: Operator, option: str) -> tuple[str, ...]:
     """Return the names that an option has in the operator's own calls."""
-    key = operator.formula, option
+    key = operator, option
     if key not in _known_names:
         found: dict[str, None] = {}
         for number in range(DRAWN):
@@ -347,7 +347,7 @@ def _turned(value: Any) -> Any:
     return value
 
 
-_known_geometries: dict[Formula, tuple[Geometry, ...]] = {}
+_known_geometries: dict[tuple[Operator, Formula], tuple[Geometry, ...]] = {}
 
 
 def that_vary(operator: Operator, formula: Formula) -> tuple[Geometry, ...]:
@@ -356,9 +356,10 @@ def that_vary(operator: Operator, formula: Formula) -> tuple[Geometry, ...]:
     A gradient is given dy: another padding alone is legal only where the windows leave pixels over.
     The other value must give another answer, or what mistakes one for the other would be right.
     """
-    if formula not in _known_geometries:
-        _known_geometries[formula] = tuple(_covering(operator, formula))
-    return _known_geometries[formula]
+    key = operator, formula
+    if key not in _known_geometries:
+        _known_geometries[key] = tuple(_covering(operator, formula))
+    return _known_geometries[key]
 
 
 def _covering(operator: Operator, formula: Formula) -> list[Geometry]:
@@ -422,4 +423,4 @@ def without_images(operator: Operator, formula: Formula, call: Call) -> Call | N
             evaluate(formula, complete)
     except ValueError:
         return None
-    return complete
+    return complete if operator.allows(complete) else None

@@ -70,7 +70,7 @@ def returns_what_the_protocol_says(
     the inputs are, with and without optional arguments; no later call changes it.
     """  # noqa: D205 - one sentence
     absent = [{**call, name: None} for name in optional(formula) if call[name] is not None]
-    for one in [call, *absent]:
+    for one in [call, *(one for one in absent if backend.is_inside(formula, one))]:
         got = backend.reused(formula, one, _others(backend, operator, formula, one))
         if got.shares:
             raise Mismatch(
@@ -143,18 +143,18 @@ def _listed(operator: Operator, formula: Formula) -> Sequence[Geometry]:
     return (*with_ones(operator, formula), *layers)
 
 
-_known_layers: dict[Formula, tuple[Geometry, ...]] = {}
+_known_layers: dict[Operator, tuple[Geometry, ...]] = {}
 
 
 def _as_they_are(operator: Operator) -> tuple[Geometry, ...]:
     """Return the poolings of networks: fast paths know them."""
-    if operator.formula not in _known_layers:
+    if operator not in _known_layers:
         layers = [one for one in operator.variants() if not one.change]
-        _known_layers[operator.formula] = tuple(
+        _known_layers[operator] = tuple(
             Geometry("layers", layer.region, layer.sizes(spread(layer.region)), at)
             for at, layer in enumerate(layers)
         )
-    return _known_layers[operator.formula]
+    return _known_layers[operator]
 
 
 def _in_eights(operator: Operator) -> tuple[Geometry, ...]:
@@ -162,11 +162,11 @@ def _in_eights(operator: Operator) -> tuple[Geometry, ...]:
 
     They have more elements than arrays that lie in all ways.
     """
-    if operator.formula not in _known_layers:
+    if operator not in _known_layers:
         layers = [one for one in operator.variants() if not one.change]
         found = (of_many_channels(one, spread(one.region), LARGE) for one in layers)
-        _known_layers[operator.formula] = tuple(one for one in found if one is not None)
-    return _known_layers[operator.formula]
+        _known_layers[operator] = tuple(one for one in found if one is not None)
+    return _known_layers[operator]
 
 
 @holds(kind="any", share=0.03, at_ones=True, listed=_listed)
@@ -301,7 +301,7 @@ def rejects_bad_arguments(
 ) -> float:
     """Arguments that fit no such operation raise an exception instead of giving numbers."""
     del operator
-    spoilt = list(bad_calls(formula, call))
+    spoilt = [bad for bad in bad_calls(formula, call) if backend.is_inside(formula, bad.call)]
     if not spoilt:
         raise NothingToJudge("nothing about its calls can be spoilt")
     backend.foresee((formula, call), *((formula, bad.call) for bad in spoilt))

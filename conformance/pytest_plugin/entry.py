@@ -13,7 +13,7 @@ from pathlib import Path
 
 import pytest
 
-from gradoracle.conformance import OPERATORS_FROM
+from gradoracle.conformance import DOMAIN, OPERATORS_FROM
 
 NAME = "gradoracle-suite"
 SUITE = "gradoracle.conformance"
@@ -53,11 +53,12 @@ def pytest_load_initial_conftests(early_config: pytest.Config, args: list[str]) 
 
 
 def _bring(args: list[str]) -> None:
-    """Name the modules of `--operators-from` to all processes, before operators are read."""
+    """Tell all processes what operators and contracts are to be read with, before they are."""
     for at, argument in enumerate(args):
         option, equals, value = argument.partition("=")
-        if option == "--operators-from":
-            os.environ[OPERATORS_FROM] = value if equals else " ".join(args[at + 1 : at + 2])
+        variable = {"--operators-from": OPERATORS_FROM, "--domain": DOMAIN}.get(option)
+        if variable is not None:
+            os.environ[variable] = value if equals else " ".join(args[at + 1 : at + 2])
 
 
 def _names(package: str, argument: str, *, packages: bool) -> bool:

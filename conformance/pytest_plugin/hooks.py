@@ -229,6 +229,10 @@ OPTIONS: dict[str, dict[str, Any]] = {
         "metavar": "MODULE,...", "default": "",
         "help": "modules that list more operators in OPERATORS (see gradoracle.extend)",
     },
+    "domain": {
+        "metavar": "TEXT", "default": "",
+        "help": 'calls that backends are made for: "conv2d: stride = 1, bias required"',
+    },
     "seed": {
         "type": int, "metavar": "N", "default": None,
         "help": "repeat the run that printed this seed (default: a fresh one)",

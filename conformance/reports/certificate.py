@@ -32,6 +32,7 @@ WITNESSES = {
     "PyTorch": ("matches_torch",),
 }
 FOUND = ("mismatch", "deviation", ALSO_FAILS)  # the check met a wrong answer
+ENOUGH = 30  # calls inside a domain, below which nothing is certified
 FEW = 4  # layers that are named where a certificate is printed; its JSON names all
 UNJUDGED = ("no call", "blind")
 STATUSES = ("passed", "mismatch", "deviation", *UNJUDGED, *REPEATS, UNCLAIMED, "not run")
@@ -70,6 +71,7 @@ class Outcome:
     also: list[str] = field(default_factory=list)  # checks that fail on the same wrong answers
     also_seen: list[str] = field(default_factory=list)  # what else was wrong, of other kinds
     mismatch: MismatchReport | dict[str, Any] | None = None
+    domain_hint: str = ""  # which calls it seems to be made for
 
     @property
     def judged(self) -> int:
@@ -251,10 +253,19 @@ class Certificate:
     def verdict(self) -> str:
         """Return the verdict in words; known deviations never go without saying."""
         if self.passed:
-            return "CERTIFIED"
+            return f"CERTIFIED{self.domain}"
         if self.as_claimed:
-            return f"CERTIFIED BUT FOR {self._known.upper()}"
+            return f"CERTIFIED BUT FOR {self._known.upper()}{self.domain}"
         return f"NOT CERTIFIED: {self.why_not}"
+
+    @property
+    def domain(self) -> str:
+        """Return what the functions were checked for where that is not every call, or ""."""
+        names: dict[str, list[str]] = {}
+        for name, words in self.contract.get("inside", {}).items():
+            names.setdefault(words, []).append(name)
+        told = [f"{', '.join(of)}: {words}" for words, of in names.items()]
+        return f" for {'; '.join(told)}" if told else ""
 
     @property
     def _known(self) -> str:
@@ -280,13 +291,27 @@ class Certificate:
         claimed = [o for o in self.outcomes if o.status not in (UNCLAIMED, "not run")]
         if not claimed:
             return "the backend claims no function of the protocol"
-        unsure = next(filter(None, map(_unsure, claimed)), "")
+        unsure = next(filter(None, map(_unsure, claimed)), "") or self._too_few()
         if unsure:
             return unsure
         if self.deviations and not any(o.status == "passed" for o in claimed):
             return "nothing holds: all that was checked is listed as known deviations"
         short = self.campaign.short if self.campaign is not None else ""
         return f"{short} were checked" if short else ""
+
+    def _too_few(self) -> str:
+        """Return which formula was hardly checked, since its domain has few calls, or ""."""
+        calls: dict[str, int] = {}
+        for one in self.outcomes:
+            if one.status != UNCLAIMED:
+                calls[one.formula] = calls.get(one.formula, 0) + one.judged
+        few = next((name for name, count in calls.items() if count < ENOUGH), None)
+        if few is None or not self.contract.get("inside"):
+            return ""
+        return (
+            f"{few} was checked on {calls[few]} calls only: widen its domain, or leave out "
+            "the function"
+        )
 
     @property
     def whole(self) -> bool:

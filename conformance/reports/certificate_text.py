@@ -33,10 +33,21 @@ SHOUTED = {"mismatch": "WRONG", "deviation": "DEVIATES"}
 def lines(c: Certificate) -> Iterable[str]:
     """Yield the lines of a certificate as it is printed."""
     yield f"certificate of {c.backend} ({c.origin})"
-    yield f"  {c.verdict} ({c.level})"
+    yield from _wrapped(f"{c.verdict} ({c.level})")
+    yield from _hints(c)
     yield from _deviations(c)
     yield from _table(c.outcomes)
     yield from _summary(c)
+
+
+def _hints(c: Certificate) -> Iterable[str]:
+    """Yield which domains functions seem to be made for, the widest check's of each."""
+    found: dict[str, str] = {}
+    for one in c.outcomes:
+        if one.domain_hint:
+            found.setdefault(one.formula, one.domain_hint)
+    for formula, hint in found.items():
+        yield from _wrapped(f"{formula} {hint}")
 
 
 def _deviations(c: Certificate) -> Iterable[str]:

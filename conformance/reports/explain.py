@@ -20,6 +20,7 @@ from rich.text import Text
 
 from gradoracle.conformance.misconceptions import MISCONCEPTIONS
 from gradoracle.conformance.operators import OPERATORS
+from gradoracle.conformance.operators.domain import names_of
 from gradoracle.conformance.operators.record import Operator
 from gradoracle.conformance.properties import PROPERTIES, Property
 from gradoracle.oracle.declaration import (
@@ -363,6 +364,7 @@ def show(console: Console, topic: Topic) -> None:
     page.equation(equation)
     page.section("source", [_plain(source)])
     page.section("meaning", [summary(formula), remarks(formula), raises(formula)])
+    page.section("domain", _domain(topic))
     page.heading("loops")
     page.code("\n\n".join(loops(formula)))
     page.section("how it is checked", judged(formula))
@@ -374,6 +376,16 @@ def show(console: Console, topic: Topic) -> None:
     more = [f.__name__ for f in (operator.formula, *operator.also) if f is not formula]
     if operator.also and formula in (operator.formula, *operator.also):
         page.section("see also", [f"gradoracle explain {name}" for name in more])
+
+
+def _domain(topic: Topic) -> list[str]:
+    """Return what the conditions of a domain can be about, and which letter is which axis."""
+    operator, formula = topic
+    if isinstance(algebra(formula), Chained):
+        return []
+    names = ", ".join(names_of(operator.formulas))
+    arrays = [f"{n} [{', '.join(of)}]" for n, of in operator.axes.arrays.items() if of]
+    return [f"Conditions on {names}; axes: {', '.join(arrays)}."]
 
 
 def show_all(console: Console) -> None:

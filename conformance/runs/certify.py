@@ -32,7 +32,7 @@ from gradoracle.conformance.runs.deviations import reviewed
 from gradoracle.conformance.runs.environment import environment
 from gradoracle.conformance.runs.fingerprint import files_of, suite
 from gradoracle.conformance.runs.loading import wrap
-from gradoracle.oracle.declaration import Formula
+from gradoracle.oracle.declaration import Formula, output_of
 
 OBJECT = "an import path, a module or an object with functions of the protocol such as relu"
 NO_TORCH = "PyTorch is not installed: pip install 'gradoracle[torch]'"
@@ -194,7 +194,11 @@ def certificate(
     return Certificate(
         backend=backend.name,
         origin=backend.origin,
-        contract={**asdict(backend.contract), "has": [*backend.functions]},
+        contract={
+            **asdict(backend.contract),
+            "has": [*backend.functions],
+            "inside": inside(backend),
+        },
         seed=seed,
         examples=examples,
         environment=circumstances,
@@ -207,6 +211,21 @@ def certificate(
         suite=suite(),
         at_scale=at_scale,
     )
+
+
+def inside(backend: Backend) -> dict[str, str]:
+    """Return what each function is made for, in words, where that is not everything."""
+    found = {}
+    for operator in OPERATORS:
+        layers = [one.region for one in operator.variants() if not one.change]
+        for formula in operator.formulas:
+            if not backend.has(formula) or not (words := backend.domain_words(formula)):
+                continue
+            kept = backend.inside(operator, [formula]).variants()
+            covered = sum(not one.change for one in kept)
+            usual = f" ({covered} of {len(layers)} usual layers)" if layers else ""
+            found[output_of(formula).function] = f"{words}{usual}"
+    return found
 
 
 def kept_in_both(was: Mapping[str, Any], now: Mapping[str, Any]) -> dict[str, Any]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from math import prod
+from math import inf, prod
 from typing import NamedTuple
 
 from gradoracle.conformance.operators.record import Arguments, Operator
@@ -67,5 +67,9 @@ def elements(arguments: Arguments) -> int:
     return max(prod(shape) for shape in arguments.shapes.values() if shape is not None)
 
 
-def _largest(operator: Operator, sizes: Mapping[str, int], images: int) -> int:
-    return elements(operator.arguments({**sizes, "images": images}))
+def _largest(operator: Operator, sizes: Mapping[str, int], images: int) -> float:
+    """Return the elements of the largest array for so many images, inf where they are illegal."""
+    try:
+        return elements(operator.arguments({**sizes, "images": images}))
+    except ValueError:  # so many are outside a domain
+        return inf

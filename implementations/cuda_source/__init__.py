@@ -23,7 +23,8 @@ What a launch can speak of:
     workspace                     what `// gradoracle: conv2d: workspace = T[N * C * OH * OW]` says
 
 A kernel whose name has {T} in it, as in my_relu<{T}>, is checked in float32 and float64; any other
-in float32, or in what `// gradoracle: dtypes = float64` says.  `// gradoracle: accumulators =
+in float32, or in what `// gradoracle: dtypes = float64` says, and of all calls, or of those that
+`// gradoracle: domain conv2d: stride = 1, c % 4 == 0` says.  `// gradoracle: accumulators =
 float32: float64` claims sums in float64, `// gradoracle: algorithms = conv2d: winograd2` how they
 are made.
 
@@ -82,7 +83,7 @@ def backend(given: str) -> SimpleNamespace:
     contract: dict[str, Any] = {"functions": [*plans], "dtypes": dtypes}
     with hostcuda.checking():
         contract["runs_on"] = hostcuda.described() if on_host else _device()
-    contract |= {n: settings[n] for n in ("accumulators", "algorithms") if n in settings}
+    contract |= {n: settings[n] for n in ("accumulators", "algorithms", "domain") if n in settings}
     if not on_host:
         made |= {"from_numpy": machines.on_device(0).xp.asarray, "to_numpy": _to_numpy}
     return SimpleNamespace(contract=contract, **made)

@@ -14,6 +14,7 @@ _BLOCK = re.compile(r"/\*[\s*]*gradoracle\s*:", re.IGNORECASE)
 _CONTINUED = re.compile(r"\s*//+\s?(?!\s*gradoracle\s*:)(.*)")
 _LAUNCH = re.compile(r"(\w+)\s*=\s*([\w:<>{},\s*]+?)\s*<<<(.+?)>>>\s*\((.*)\)\s*;?\s*$", re.DOTALL)
 _WORKSPACE = re.compile(r"(\w+)\s*:\s*workspace\s*=\s*(\w+)\s*\[(.+)\]\s*$", re.DOTALL)
+_DOMAIN = re.compile(r"domain\s+(\w+)\s*:\s*(.+)$", re.DOTALL)
 _SETTING = re.compile(r"(dtypes|accumulators|algorithms)\s*=\s*(.+)$", re.DOTALL)
 
 
@@ -45,8 +46,12 @@ def read(text: str, file: str) -> tuple[dict[str, Plan], dict[str, Any]]:
     settings: dict[str, Any] = {}
     for line, said in _comments(text):
         where = f"{file}:{line}"
-        launch, workspace, setting = (p.match(said) for p in (_LAUNCH, _WORKSPACE, _SETTING))
-        if setting:
+        launch, workspace, setting, domain = (
+            p.match(said) for p in (_LAUNCH, _WORKSPACE, _SETTING, _DOMAIN)
+        )
+        if domain:
+            settings.setdefault("domain", {})[domain[1]] = domain[2]
+        elif setting:
             settings[setting[1]] = _setting(setting[1], setting[2], where)
         elif workspace:
             kind = workspace[2]

@@ -10,6 +10,7 @@ from typing import Any, Protocol, TypeAlias
 
 from gradoracle.conformance.backends.adapters.parameters import Taken
 from gradoracle.conformance.operators import OPERATORS
+from gradoracle.conformance.operators.domain import has_neutral
 from gradoracle.conformance.operators.record import Operator
 from gradoracle.oracle.axes import OF_A_GROUP
 from gradoracle.oracle.declaration import (
@@ -99,9 +100,10 @@ def arguments_of(name: str) -> tuple[tuple[str, ...], tuple[str, ...], tuple[str
 
 def require_options(name: str, it: Taken) -> None:
     """Raise ValueError unless a callable takes every option without a neutral value."""
-    axes = FORMULAS[name][0].axes
+    operator, formula = FORMULAS[name]
     for option in arguments_of(name)[2]:
-        if option not in it.options and option not in axes.neutral and option not in axes.shapes:
+        known = option in it.options or option in operator.axes.shapes
+        if not (known or has_neutral(formula, option)):
             raise ValueError(f"{name}: {it.label} must take {option!r}, which has no neutral value")
 
 

@@ -21,7 +21,7 @@ from gradoracle.conformance.backends.caller import (
 from gradoracle.conformance.backends.isolation import audit
 from gradoracle.conformance.backends.isolation.limits import Limits
 from gradoracle.conformance.backends.isolation.requests import bytes_of, key_of, laid, wanted
-from gradoracle.conformance.backends.isolation.wire import Garbled, is_plain, names
+from gradoracle.conformance.backends.isolation.wire import Garbled, is_plain, names, takes_of
 from gradoracle.conformance.backends.isolation.workers import Worker, WorkerEnded, Workers
 
 TOGETHER, ROOM = 64, 1 << 20  # requests in a message at most, and about the bytes of their arrays
@@ -236,6 +236,7 @@ class Isolated:
                 told.get("contract"),
                 told.get("from_numpy") is True,
                 told.get("to_numpy") is True,
+                takes_of(told.get("takes"), has),
             )
 
     def _start(self) -> Worker:

@@ -12,6 +12,7 @@ import os
 import re
 import socket
 import struct
+from collections.abc import Sequence
 from contextlib import suppress
 from functools import lru_cache
 from importlib import import_module
@@ -235,6 +236,25 @@ def names(value: Any, most: int) -> list[str]:
     if not all(isinstance(name, str) for name in value):
         raise Garbled("no list of names")
     return value
+
+
+def takes_of(value: Any, functions: Sequence[str]) -> dict[str, tuple[tuple[str, ...], int]]:
+    """Return what functions take: names, and how many arguments by position.
+
+    Raises:
+        Garbled: it is something else.
+    """
+    if not isinstance(value, dict):
+        raise Garbled("no signatures")
+    found = {}
+    for name in functions:
+        told = value.get(name)
+        if told is None:
+            continue
+        if not (isinstance(told, list | tuple) and len(told) == 2 and _is_size(told[1])):
+            raise Garbled("no signature")
+        found[name] = (tuple(names([*told[0]], 64)), told[1])
+    return found
 
 
 def _is_size(value: Any) -> bool:

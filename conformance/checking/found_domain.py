@@ -1,0 +1,206 @@
+"""The domain that a function seems to be made for, found by asking: what fails outside of it.
+
+The narrowest domain comes first: every option at its neutral value, one image, a square window.
+If calls inside hold, each condition is dropped in turn and calls that break it are asked: where
+all hold it is not needed, where none does it is, and where some values hold the domain lists them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Collection, Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any, TypeAlias
+
+from gradoracle.conformance.operators.domain import (
+    ABSENT,
+    LAST,
+    REQUIRED,
+    Condition,
+    Domain,
+    Facts,
+    Rule,
+    facts_of_call,
+    holds,
+)
+from gradoracle.conformance.operators.inside import Inside
+from gradoracle.conformance.operators.record import Operator
+from gradoracle.conformance.operators.variations import drawn
+from gradoracle.oracle.declaration import Call
+
+Holds: TypeAlias = Callable[[Call], bool | None]  # None: nothing can be said of the call
+INSIDE, OUTSIDE = 12, 10  # calls that are asked of a domain, and of what breaks one condition
+MANY = 60  # calls that are asked where some hold
+DRAWN = 160  # geometries that are looked at for them
+SURE = 6  # of those calls, at least
+SIDES = (2, 3, 5)  # of windows
+DIVISORS = (2, 4, 8, 16)  # by which sizes may have to be divisible
+
+
+@dataclass(frozen=True)
+class FoundDomain:
+    """A domain in which all calls hold, and outside of which none does."""
+
+    domain: Domain
+    inside: int  # calls
+    outside: int
+
+    @property
+    def text(self) -> str:
+        """The conditions, as a contract takes them."""
+        return ", ".join(condition.text for condition in self.domain)
+
+
+def found_domain(operator: Operator, known: Domain, check: Holds) -> FoundDomain | None:
+    """Return the domain that a function is made for, None where nothing can be said.
+
+    `known` is what it is restricted to already; `check` says whether a call holds.
+    """
+    search = _Search(operator, known, check)
+    narrow = next((d for d in _narrowest(operator) if search.all_hold(d)), None)
+    if narrow is None:
+        return None
+    needed: list[Condition] = []
+    outside = 0
+    for at, condition in enumerate(narrow):
+        others = (*needed, *narrow[at + 1 :])
+        seen = search.breaking(others, condition)
+        if len(seen) < SURE or all(right for _, right in seen):
+            continue  # as well without it, or none of its calls can be made
+        if not any(right for _, right in seen):
+            needed.append(condition)
+            outside += len(seen)
+            continue
+        seen = search.breaking(others, condition, MANY)
+        allowed = _values(condition, seen)
+        if allowed is None:
+            return None
+        needed.append(allowed)
+        outside += sum(not right for _, right in seen)
+    domain = tuple(needed)
+    if not domain or not search.all_hold(domain):
+        return None
+    return FoundDomain(domain, search.last, outside)
+
+
+def _values(condition: Condition, seen: Sequence[tuple[Facts, bool]]) -> Condition | None:
+    """Return the condition that lists the values of which all calls hold, if that explains all."""
+    right, wrong = (
+        {one for facts, holds_ in seen if holds_ is which for one in _each(facts[condition.name])}
+        for which in (True, False)
+    )
+    values = {*condition.rule.values} | right
+    if condition.rule.other or condition.rule.word or not condition.rule.values:
+        return None
+    broken = [facts for facts, holds_ in seen if not holds_]
+    explained = all(set(_each(facts[condition.name])) - values for facts in broken)
+    if not explained or len(broken) < SURE // 2 or not wrong - values:
+        return None
+    least, most = min(values), max(values)
+    whole = all(isinstance(v, int) and not isinstance(v, bool) for v in values)
+    if whole and len(values) > 2 and not any(least <= v <= most for v in wrong - values):
+        return Condition(condition.name, Rule(least=least, most=most))
+    return Condition(condition.name, Rule(values=(*sorted(values),)))
+
+
+def _each(value: Any) -> tuple[Any, ...]:
+    return value if isinstance(value, tuple) else (value,)
+
+
+def _narrowest(operator: Operator) -> Iterator[Domain]:
+    """Yield the narrowest domains that functions are made for, the plainest first."""
+    axes = operator.axes
+    letters = {a for of in axes.arrays.values() for a in of}
+    known = _facts(operator)
+    options = _plain_options(operator)
+    one = [Condition("n", Rule(values=(1,)))] if "n" in letters else []
+    square = [Condition("p", Rule(other="q"))] if {"p", "q"} <= letters else []
+    for given in (REQUIRED, ABSENT)[: 1 + bool(axes.optional)]:
+        bias = [Condition(name, Rule(word=given)) for name in axes.optional]
+        for others in _special(letters, known):
+            yield (*options, *bias, *one, *square, *others)
+    for name, value in (("stride", 2), ("reduction", "sum")):
+        if name in known:
+            rest = [condition for condition in options if condition.name != name]
+            yield (*rest, Condition(name, Rule(values=(value,))), *one)
+
+
+def _plain_options(operator: Operator) -> list[Condition]:
+    """Return the conditions that options are what they are where nobody says anything."""
+    axes, known = operator.axes, _facts(operator)
+    found = [
+        Condition(name, Rule(values=(value,)))
+        for name, value in axes.neutral.items()
+        if not (name == "stride" and axes.window)
+    ]
+    if axes.window:
+        found.append(Condition("stride", Rule(other=axes.window)))
+    if "axis" in known:
+        found.append(Condition("axis", Rule(word=LAST)))
+    if "reduction" in known:
+        found.append(Condition("reduction", Rule(values=("mean",))))
+    return found
+
+
+def _special(letters: Collection[str], known: Facts) -> Iterator[list[Condition]]:
+    """Yield none, and then conditions on the sizes of windows, channels and images."""
+    yield []
+    taps = [name for name in ("l", "p", "q", "kernel_size") if name in {*letters, *known}]
+    for side in SIDES if taps else ():
+        yield [Condition(name, Rule(values=(side,))) for name in taps]
+    for names in (("c", "m"), ("t", "h", "w")):
+        some = [name for name in names if name in letters]
+        for size in DIVISORS if some else ():
+            yield [Condition(name, Rule(modulus=size)) for name in some]
+
+
+def _facts(operator: Operator) -> Facts:
+    sizes = drawn(operator, 0).sizes
+    return Inside(operator, ()).facts(sizes) or {}
+
+
+@dataclass
+class _Search:
+    """Calls that are asked of domains."""
+
+    operator: Operator
+    known: Domain
+    check: Holds
+    last: int = 0  # calls asked of the last domain that held
+
+    def all_hold(self, domain: Domain) -> bool:
+        """Return whether all of some calls inside a domain hold."""
+        self.last = 0
+        for _, right in self._asked(domain, INSIDE, lambda facts: holds(domain, facts)):
+            if not right:
+                return False
+            self.last += 1
+        return self.last >= SURE
+
+    def breaking(
+        self, others: Domain, condition: Condition, count: int = OUTSIDE
+    ) -> list[tuple[Facts, bool]]:
+        """Return what came of calls that break a condition and no other one."""
+
+        def wanted(facts: Facts) -> bool:
+            return holds(others, facts) and not condition.holds(facts)
+
+        return [*self._asked(others, count, wanted)]
+
+    def _asked(
+        self, domain: Domain, count: int, wanted: Callable[[Facts], bool]
+    ) -> Iterator[tuple[Facts, bool]]:
+        """Yield the facts of some calls, and whether each holds."""
+        inside = Inside(self.operator, (*self.known, *domain))
+        style, left = self.operator.styles.of("any")[0], count
+        for number in range(DRAWN):
+            sizes = inside(drawn(self.operator, number).sizes)
+            if sizes is None or not left:
+                continue
+            call = self.operator.call(sizes, style, number, "float32")
+            facts = facts_of_call(self.operator.axes, call)
+            if not wanted(facts) or not all(v.size for v in call.values() if hasattr(v, "size")):
+                continue
+            right = self.check(call)
+            if right is not None:
+                left -= 1
+                yield facts, right

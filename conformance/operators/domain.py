@@ -1,0 +1,316 @@
+"""Domains: which calls a function is made for, as conditions on sizes and options.
+
+    {"stride": 1, "p": "== q", "c": "% 4 == 0", "bias": "required"}
+    "stride = 1, p == q, c % 4 == 0, bias required"
+
+Keys are options, letters of axes and optional arguments of an operator's record.  A value is a
+number, a list of numbers or names, or one of the texts of `KINDS`.
+"""
+
+from __future__ import annotations
+
+import ast
+import re
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from math import inf
+from typing import Any, TypeAlias
+
+import numpy as np
+
+from gradoracle.oracle.axes import Axes
+from gradoracle.oracle.declaration import Formula, argument_names, axes_of
+
+# What is known of a call by name: the lengths of axes, options, and whether arrays are given.
+Facts: TypeAlias = Mapping[str, Any]
+
+KINDS = (
+    "1", "[1, 2]", '"(3, 1)"', '"1..8"', '"% 4 == 0"', '"== q"', '"required"', '"absent"', '"last"'
+)  # fmt: skip
+REQUIRED, ABSENT, LAST = "required", "absent", "last"
+MODULO = re.compile(r"% *(\d+) *== *(\d+)")
+EQUAL = re.compile(r"== *([a-z_]\w*)")
+RANGE = re.compile(r"(-?\d+) *\.\. *(-?\d+)?")
+BETWEEN = re.compile(r",(?![^(]*\))")  # the commas that are in no pair
+CONDITION = re.compile(r"(\w+)(?: *(=(?!=)|==|%) *(.+)| +(required|absent|last))")
+
+
+@dataclass(frozen=True)
+class Rule:
+    """What is asked of one option, axis or array; of a pair, of each of its numbers."""
+
+    values: tuple[Any, ...] = ()  # one of these
+    least: float = -inf
+    most: float = inf
+    modulus: int = 1
+    rest: int = 0
+    other: str = ""  # as large as this option or axis
+    word: str = ""  # REQUIRED, ABSENT or LAST
+
+    def allows(self, value: Any, facts: Facts, at: int | None = None) -> bool:
+        """Return whether a value is one; `at` is its place in an option of several."""
+        if self.word == LAST:
+            return bool(value in (-1, facts["axes"] - 1))
+        if self.word:
+            return bool(value) == (self.word == REQUIRED)
+        if self.other:
+            return bool(value == _entry(facts[self.other], at))
+        if self.values:
+            return any(_is(value, one) for one in self.values)
+        return bool(self.least <= value <= self.most and value % self.modulus == self.rest)
+
+    def nearest(self, value: int, facts: Facts, at: int | None = None) -> Iterator[int]:
+        """Yield the numbers that are allowed, from the nearest of `value` on, a few of them."""
+        if self.word:
+            yield int(self.word == REQUIRED)
+        elif self.other:
+            yield int(_entry(facts[self.other], at))
+        elif self.values:
+            numbers = [int(v) for v in self.values if isinstance(v, int)]
+            yield from sorted(numbers, key=lambda n: abs(n - value))
+        else:
+            start = int(min(max(value, self.least), self.most))
+            start += (self.rest - start) % self.modulus
+            steps = (0, -1, 1, 2)
+            near = (start + step * self.modulus for step in steps)
+            yield from (n for n in near if self.least <= n <= self.most)
+
+    def text(self, name: str) -> str:
+        """Return the condition as `conditions_in` reads it."""
+        if self.word:
+            return f"{name} {self.word}"
+        if self.other:
+            return f"{name} == {self.other}"
+        if self.values:
+            return f"{name} = {' or '.join(map(_shown, self.values))}"
+        if self.modulus > 1:
+            return f"{name} % {self.modulus} == {self.rest}"
+        return f"{name} = {_bound(self.least)}..{_bound(self.most)}"
+
+
+@dataclass(frozen=True)
+class Condition:
+    """A rule of one option, axis or optional array; `implied` by a signature that lacks it."""
+
+    name: str
+    rule: Rule
+    implied: bool = False
+
+    def holds(self, facts: Facts) -> bool:
+        """Return whether a call of these facts fulfils it; one that lacks the name does."""
+        if self.name not in facts or (self.rule.other and self.rule.other not in facts):
+            return True
+        value = facts[self.name]
+        if not isinstance(value, tuple) or value in self.rule.values:
+            return self.rule.allows(value, facts)
+        return all(self.rule.allows(v, facts, at) for at, v in enumerate(value))
+
+    @property
+    def text(self) -> str:
+        """The condition in words."""
+        return self.rule.text(self.name)
+
+
+Domain: TypeAlias = tuple[Condition, ...]
+
+# What PyTorch takes where nothing is given, of options without a neutral value.
+DEFAULTS: Mapping[str, Any] = {"negative_slope": 0.01, "reduction": "mean"}
+
+
+def facts_of(axes: Axes, shapes: Mapping[str, Any], options: Mapping[str, Any]) -> dict[str, Any]:
+    """Return what is known of a call of these shapes (None: not given) and options."""
+    found: dict[str, Any] = {
+        "axes": max((len(shape) for shape in shapes.values() if shape is not None), default=0)
+    }
+    for name, letters in axes.arrays.items():
+        shape = shapes.get(name)
+        for letter, size in zip(letters, shape or (), strict=False):
+            found.setdefault(letter, size)
+    found |= {name: shapes.get(name) is not None for name in axes.optional if name in shapes}
+    return {**found, **{n: v for n, v in options.items() if n not in axes.shapes}}
+
+
+def facts_of_call(axes: Axes, call: Mapping[str, Any]) -> dict[str, Any]:
+    """Return what is known of a call."""
+    arrays = {n: call[n] for n in axes.arrays if n in call}
+    shapes = {n: np.shape(a) if isinstance(a, np.ndarray) else None for n, a in arrays.items()}
+    options = {n: v for n, v in call.items() if not isinstance(v, np.ndarray) and n not in arrays}
+    return facts_of(axes, shapes, options)
+
+
+def holds(domain: Domain, facts: Facts) -> bool:
+    """Return whether a call of these facts is inside."""
+    return all(condition.holds(facts) for condition in domain)
+
+
+def names_of(formulas: Sequence[Formula]) -> tuple[str, ...]:
+    """Return what conditions of an operator with these formulas can be about."""
+    axes = axes_of(formulas[0])
+    letters = [a for of in axes.arrays.values() for a in of if a.isalpha()]
+    options = [n for f in formulas for n in argument_names(f)[1] if n not in axes.shapes]
+    return tuple(dict.fromkeys((*options, *axes.optional, *letters)))
+
+
+def domains_in(text: str) -> dict[str, str]:
+    """Return what a text such as "conv2d: stride = 1, p == q; relu: n = 1" says, by name.
+
+    Raises:
+        ValueError: a part of it names nothing.
+    """
+    found = {}
+    for part in filter(str.strip, text.split(";")):
+        name, colon, conditions = part.partition(":")
+        if not (colon and name.strip().isidentifier() and conditions.strip()):
+            raise ValueError(
+                f"{part.strip()!r} is no domain; write one like  conv2d: stride = 1, p == q"
+            )
+        found[name.strip()] = conditions.strip()
+    return found
+
+
+def conditions_in(text: str, of: str) -> list[tuple[str, Any]]:
+    """Return the conditions of a text, each with the name that it is about.
+
+    Raises:
+        ValueError: one of them cannot be understood.
+    """
+    found: list[tuple[str, Any]] = []
+    for part in filter(None, map(str.strip, BETWEEN.split(text))):
+        said = CONDITION.fullmatch(part)
+        if said is None:
+            raise ValueError(
+                f"domain of {of}: {part!r} is no condition; write one like  stride = 1, "
+                "padding = 0 or 1, c % 4 == 0, p == q, h = 1..64, bias required"
+            )
+        name, sign, value, word = said.groups()
+        several = [one.strip() for one in re.split(r" or |\|", value or "")]
+        if word is not None:
+            found.append((name, word))
+        elif sign != "=":
+            found.append((name, f"{sign} {value}"))
+        else:
+            found.append((name, several if len(several) > 1 else value.strip()))
+    return found
+
+
+def read(entry: Mapping[str, Any] | str, known: Sequence[str], of: str) -> Domain:
+    """Return the conditions that a contract gives for an operator or function `of`.
+
+    Raises:
+        ValueError: a name is none of `known`, or a value says nothing.
+    """
+    found = []
+    given = conditions_in(entry, of) if isinstance(entry, str) else entry.items()
+    for name, value in given:
+        if name not in known:
+            raise ValueError(
+                f"domain of {of}: {name!r} is no option, axis or optional argument of it; pick "
+                f"from {', '.join(known)}"
+            )
+        rule = _rule(value, name, of)
+        if rule.other and rule.other not in known:
+            raise ValueError(
+                f"domain of {of}: {name} == {rule.other}: there is no {rule.other!r}; pick from "
+                f"{', '.join(known)}"
+            )
+        found.append(Condition(name, rule))
+    return tuple(found)
+
+
+def _rule(value: Any, name: str, of: str) -> Rule:
+    if isinstance(value, str):
+        return _of_text(value.strip(), name, of)
+    if isinstance(value, bool | int | float):
+        return Rule(values=(value,))
+    if isinstance(value, list | tuple) and value:
+        return Rule(values=tuple(_member(one, name, of) for one in value))
+    raise _wrong(value, name, of)
+
+
+def _of_text(text: str, name: str, of: str) -> Rule:
+    if text in (REQUIRED, ABSENT, LAST):
+        return Rule(word=text)
+    if found := MODULO.fullmatch(text):
+        modulus, rest = map(int, found.groups())
+        if not 0 <= rest < modulus:
+            raise _wrong(text, name, of)
+        return Rule(modulus=modulus, rest=rest)
+    if found := EQUAL.fullmatch(text):
+        return Rule(other=found[1])
+    if found := RANGE.fullmatch(text):
+        least, most = int(found[1]), inf if found[2] is None else int(found[2])
+        if least > most:
+            raise _wrong(text, name, of)
+        return Rule(least=least, most=most)
+    if re.search(r"[%=<>.]{2}|^%", text) or not text:
+        raise _wrong(text, name, of)
+    return Rule(values=(_member(text, name, of),))
+
+
+def _member(value: Any, name: str, of: str) -> Any:
+    """Return one of several values: a number, a name, or a pair of numbers."""
+    if isinstance(value, list | tuple):
+        return tuple(_member(one, name, of) for one in value)
+    if not isinstance(value, str):
+        if not isinstance(value, bool | int | float):
+            raise _wrong(value, name, of)
+        return value
+    with_numbers = re.fullmatch(r"[-+\d.,()e ]+|True|False", value.strip())
+    try:
+        return ast.literal_eval(value.strip()) if with_numbers else value
+    except (ValueError, SyntaxError):
+        raise _wrong(value, name, of) from None
+
+
+def _wrong(value: Any, name: str, of: str) -> ValueError:
+    return ValueError(
+        f"domain of {of}: {name} cannot be {value!r:.60}; write one like {', '.join(KINDS)}"
+    )
+
+
+def _is(value: Any, allowed: Any) -> bool:
+    """Return whether a value is the one allowed; a factor may be rounded to a call's dtype."""
+    if isinstance(value, float) or isinstance(allowed, float):
+        return bool(abs(value - allowed) <= abs(allowed) / 128)
+    return bool(value == allowed) and isinstance(value, str) == isinstance(allowed, str)
+
+
+def _entry(value: Any, at: int | None) -> Any:
+    return value[at] if isinstance(value, tuple) and at is not None else value
+
+
+def _shown(value: Any) -> str:
+    return repr(value) if isinstance(value, tuple) else str(value)
+
+
+def _bound(number: float) -> str:
+    return "" if abs(number) == inf else str(int(number))
+
+
+def implied(formula: Formula, name: str) -> Condition:
+    """Return the condition that a signature without this option or optional argument makes.
+
+    The option has its neutral value, or the default that PyTorch gives it.
+
+    Raises:
+        KeyError: it has neither: a signature must have it.
+    """
+    axes = axes_of(formula)
+    if name in axes.optional:
+        return Condition(name, Rule(word=ABSENT), implied=True)
+    if name == "stride" and axes.window:
+        return Condition(name, Rule(other=axes.window), implied=True)
+    if name == "axis":
+        return Condition(name, Rule(word=LAST), implied=True)
+    value = {**axes.neutral, **DEFAULTS}[name]
+    return Condition(name, Rule(values=(value,)), implied=True)
+
+
+def has_neutral(formula: Formula, name: str) -> bool:
+    """Return whether a signature may lack an option: it then has one value."""
+    return name in {**axes_of(formula).neutral, **DEFAULTS} or name == "axis"
+
+
+def joined(domains: Iterable[Domain]) -> Domain:
+    """Return the conditions of several domains, each once."""
+    return tuple(dict.fromkeys(condition for domain in domains for condition in domain))

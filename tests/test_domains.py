@@ -1,0 +1,378 @@
+"""A domain restricts what is drawn, nothing else: what is right inside is certified."""
+
+import os
+import subprocess
+import sys
+from types import SimpleNamespace
+
+import numpy as np
+import pytest
+
+import gradoracle
+from gradoracle.conformance import DOMAIN
+from gradoracle.conformance.backends.backend import FUNCTIONS
+from gradoracle.conformance.backends.contract import read_contract
+from gradoracle.conformance.backends.registry import UnusableBackend, wrap
+from gradoracle.conformance.checking.check_run import examine
+from gradoracle.conformance.checking.checks import checks
+from gradoracle.conformance.operators import OPERATORS
+from gradoracle.conformance.operators.domain import (
+    conditions_in,
+    facts_of_call,
+    holds,
+    names_of,
+    read,
+)
+from gradoracle.conformance.operators.inside import Inside, restricted
+from gradoracle.conformance.operators.variations import drawn
+from gradoracle.implementations import im2col
+from gradoracle.oracle.declaration import argument_names, axes_of, output_of
+
+BY_FUNCTION = {output_of(f).function: (o, f) for o in OPERATORS for f in o.formulas}
+# What published kernels are made for.
+DOMAINS = {
+    "plain": ("conv2d", "stride = 1, padding = 0, dilation = 1, groups = 1"),
+    "square windows": ("conv2d", "p == q"),
+    "square images": ("conv2d", "h == w"),
+    "channels in fours": ("conv2d", "c % 4 == 0, m % 4 == 0"),
+    "3x3": ("conv2d", "p = 3, q = 3"),
+    "one image": ("conv2d", "n = 1"),
+    "even images": ("conv2d", "h % 2 == 0, w % 2 == 0"),
+    "stride 1 or 2": ("conv2d", "stride = 1 or 2"),
+    "a pair": ("conv2d", "stride = (1, 2)"),
+    "without bias": ("conv2d", "bias absent"),
+    "with bias": ("conv2d", "bias required"),
+    "tiles": (
+        "conv2d",
+        "h = 8..32, w = 8..32, stride = 1, padding = 1, p = 3, q = 3, c % 8 == 0, groups = 1",
+    ),
+    "halving": ("max_pool2d", "kernel_size = 2, stride = 2, padding = 0, ceil_mode = False"),
+    "windows beside each other": ("max_pool2d", "stride == kernel_size"),
+    "average of all": ("avg_pool2d", "count_include_pad = True, padding = 0"),
+    "short windows": ("conv1d", "p = 1..3, stride = 1"),
+    "doubling": ("conv_transpose2d", "output_padding = 0, groups = 1, stride = 2"),
+    "volumes": ("conv3d", "dilation = 1, groups = 1"),
+    "the last axis": ("softmax", "axis last"),
+    "one slope": ("leaky_relu", "negative_slope = 0.2"),
+    "sums": ("cross_entropy", "reduction = sum"),
+    "few rows": ("linear", "n = 1..8, bias required"),
+}
+
+
+class AskedOutside(Exception):
+    """A function was given a call that it says it is not made for."""
+
+
+def strict(name, text, wrong=None):
+    """Return a function that raises outside of its domain, and may be `wrong` inside."""
+    operator, formula = BY_FUNCTION[name]
+    conditions = read(text, names_of(operator.formulas), name)
+    names = argument_names(formula)[0]
+    function = wrong or getattr(im2col, name)
+
+    def call(*arrays, **options):
+        given = dict(zip(names, arrays, strict=False)) | options
+        facts = facts_of_call(axes_of(formula), given)
+        if not holds(conditions, facts):
+            raise AskedOutside(text)
+        return function(*arrays, **options)
+
+    return call
+
+
+def backend(name, text, wrong=None, *, declared=True):
+    functions = {name: strict(name, text, wrong)}
+    contract = {"dtypes": ["float32"]} | ({"domain": {name: text}} if declared else {})
+    return SimpleNamespace(contract=contract, **functions)
+
+
+def plain_check(candidate, name, examples=300):
+    operator, formula, property_ = next(
+        (o, f, p)
+        for o, f, p in checks()
+        if output_of(f).function == name and p.name in ("matches_oracle", "within_rounding_bound")
+    )
+    return examine(wrap(candidate), operator, formula, property_, examples=examples, seed=1)
+
+
+# -- what a domain says ---------------------------------------------------------------------------
+
+
+def test_texts_and_dicts_say_the_same():
+    names = names_of(BY_FUNCTION["conv2d"][0].formulas)
+    text = (
+        "stride = 1, padding = 0 or 1, dilation = (1, 2), p == q, c % 4 == 0, h = 1..64, "
+        "bias required"
+    )
+    entry = {
+        "stride": 1, "padding": [0, 1], "dilation": "(1, 2)", "p": "== q", "c": "% 4 == 0",
+        "h": "1..64", "bias": "required",
+    }  # fmt: skip
+    read_entry = read(entry, names, "conv2d")
+    assert read(text, names, "conv2d") == read_entry
+    assert ", ".join(one.text for one in read_entry) == text
+
+
+@pytest.mark.parametrize("text", [text for _, text in DOMAINS.values()])
+def test_a_printed_domain_is_read_again(text):
+    assert conditions_in(text, "conv2d")
+    name = next(name for name, other in DOMAINS.values() if other == text)
+    conditions = read(text, names_of(BY_FUNCTION[name][0].formulas), name)
+    again = ", ".join(one.text for one in conditions)
+    assert read(again, names_of(BY_FUNCTION[name][0].formulas), name) == conditions
+
+
+@pytest.mark.parametrize(
+    ("domain", "said"),
+    [
+        ({"conv9d": {"stride": 1}}, "operator or function with a domain 'conv9d' is unknown"),
+        ({"conv2d": 3}, "domain of conv2d must be a dict such as"),
+        (
+            {"conv2d": {"strides": 1}},
+            "'strides' is no option, axis or optional argument of it; pick",
+        ),
+        ({"conv2d": {"stride": "% 4 == 7"}}, "stride cannot be '% 4 == 7'; write one like"),
+        ({"conv2d": {"stride": "3..1"}}, "stride cannot be '3..1'"),
+        ({"conv2d": {"stride": None}}, "stride cannot be None"),
+        ({"conv2d": {"p": "== r"}}, "p == r: there is no 'r'; pick from"),
+        ({"conv2d": "stride"}, "'stride' is no condition; write one like"),
+    ],
+)
+def test_a_wrong_domain_says_what_would_be_valid(domain, said):
+    with pytest.raises(ValueError, match="domain") as error:
+        read_contract({"domain": domain}, FUNCTIONS)
+    assert said in str(error.value)
+
+
+def test_a_domain_without_a_call_is_told_before_anything_is_checked():
+    empty = backend("conv2d", "n = 7..7, n % 2 == 0")
+    with pytest.raises(UnusableBackend, match="no call has n = 7..7, n % 2 == 0"):
+        gradoracle.check(empty, operators=["conv2d"], seed=1)
+
+
+# -- what is drawn --------------------------------------------------------------------------------
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("kind", DOMAINS)
+def test_what_is_drawn_is_moved_inside(kind):
+    """Nothing is thrown away: where there is a call at all, the nearest one inside is made."""
+    name, text = DOMAINS[kind]
+    operator, _ = BY_FUNCTION[name]
+    conditions = read(text, names_of(operator.formulas), name)
+    inside = Inside(operator, conditions)
+    found = [inside(drawn(operator, number).sizes) for number in range(60)]
+    assert sum(one is None for one in found) <= 6
+    for sizes in filter(None, found):
+        assert holds(conditions, inside.facts(sizes))
+        assert inside(sizes) == sizes
+    part = restricted(operator, conditions)
+    for corner in part.corners:
+        assert holds(conditions, inside.facts(corner.sizes))
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("kind", DOMAINS)
+def test_a_kernel_for_a_part_is_certified_for_it(kind):
+    name, text = DOMAINS[kind]
+    certificate = gradoracle.check(
+        backend(name, text), operators=[BY_FUNCTION[name][0].name], examples=6, seed=1
+    )
+    assert certificate.passed, certificate.text()
+    assert certificate.verdict.startswith(f"CERTIFIED for {name}: ")
+    assert "declined" not in certificate.text()
+
+
+def off_by_one(right, fails):
+    def wrong(*arrays, **options):
+        y = right(*arrays, **options)
+        if fails(arrays, options):
+            y = np.array(y)
+            y.ravel()[-1:] += 1
+        return y
+
+    return wrong
+
+
+# Inside the domain, and only where several things come together.
+FAULTS = {
+    "square windows": lambda arrays, o: o["stride"] == (2, 2) and arrays[1].shape[2] == 3,
+    "channels in fours": lambda arrays, o: arrays[0].shape[1] == 8 and o["padding"][0] == 1,
+    "3x3": lambda arrays, o: o["dilation"][1] == 2 and o["groups"] > 1,
+    "one image": lambda arrays, o: o["groups"] == arrays[0].shape[1] > 1 and o["stride"][0] > 1,
+    "stride 1 or 2": lambda arrays, o: o["stride"] == (2, 1),
+    "plain": lambda arrays, o: arrays[1].shape[2:] == (5, 5) and arrays[0].shape[0] > 2,
+    "volumes": lambda arrays, o: o["stride"][0] == 2 and o["padding"][2] == 1,
+    "short windows": lambda arrays, o: o["groups"] == 2 and o["dilation"] == (2,),
+}
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("kind", FAULTS)
+def test_a_fault_inside_is_caught(kind):
+    name, text = DOMAINS[kind]
+    wrong = off_by_one(getattr(im2col, name), FAULTS[kind])
+    outcome = plain_check(backend(name, text, wrong), name)
+    assert outcome.status == "mismatch", outcome.reason
+    assert "AskedOutside" not in outcome.reason
+
+
+# -- what a signature says ------------------------------------------------------------------------
+
+
+def course_conv2d(x, weight, bias):
+    """Stride 1, no padding, square windows, one image: as a course has it."""
+    (_, _, h, w), (m, _, k, _) = x.shape, weight.shape
+    y = np.zeros((1, m, h - k + 1, w - k + 1), x.dtype)
+    for i in range(h - k + 1):
+        for j in range(w - k + 1):
+            window = x[0, :, i : i + k, j : j + k]
+            y[0, :, i, j] = (weight * window).sum(axis=(1, 2, 3)) + bias
+    return y
+
+
+COURSE = "bias required, n = 1, p == q"
+
+
+@pytest.mark.slow
+def test_options_that_a_signature_lacks_have_their_neutral_value():
+    course = SimpleNamespace(
+        contract={"dtypes": ["float64"], "domain": {"conv2d": COURSE}}, conv2d=course_conv2d
+    )
+    outcome = plain_check(course, "conv2d", examples=25)
+    assert outcome.status == "passed"
+    assert outcome.judged > 40
+    words = wrap(course).domain_words(BY_FUNCTION["conv2d"][1])
+    assert words == f"{COURSE}, stride = 1, padding = 0, dilation = 1, groups = 1"
+
+
+@pytest.mark.slow
+def test_the_domain_of_an_undeclared_kernel_is_found():
+    course = SimpleNamespace(contract={"dtypes": ["float64"]}, conv2d=course_conv2d)
+    outcome = plain_check(course, "conv2d", examples=25)
+    assert outcome.status == "mismatch"
+    assert f'contract["domain"] = {{"conv2d": "{COURSE}"}}' in outcome.domain_hint
+    assert f'--domain "conv2d: {COURSE}" declares that' in outcome.domain_hint
+
+
+WRITTEN = """
+import numpy as np
+
+def relu(z):
+    if z.ndim and z.shape[0] > 1:
+        raise NotImplementedError("one image")
+    return np.maximum(z, 0)
+"""
+
+
+@pytest.mark.slow
+def test_a_domain_is_told_and_given_on_the_command_line(tmp_path):
+    (tmp_path / "one.py").write_text(WRITTEN)
+
+    def certify(*more):
+        return subprocess.run(
+            [sys.executable, "-m", "gradoracle", "certify", "./one.py", "--operators", "relu",
+             "--profile", "quick", "--seed", "1", "--certificate", "c.json", *more],
+            cwd=tmp_path, capture_output=True, text=True, check=False,
+            env=os.environ | {"COLUMNS": "200"},
+        )  # fmt: skip
+
+    told = " ".join(certify().stdout.split())
+    assert 'or --domain "relu: n = 1" declares that' in told
+    inside = certify("--domain", "relu: n = 1")
+    assert inside.returncode == 0, inside.stdout + inside.stderr
+    assert "CERTIFIED for relu: n = 1" in " ".join(inside.stdout.split())
+    same = subprocess.run(
+        [sys.executable, "-m", "gradoracle", "verify", "c.json"],
+        cwd=tmp_path, capture_output=True, text=True, check=False,
+    )  # fmt: skip
+    assert same.returncode == 0, same.stdout + same.stderr
+    wrong = certify("--domain", "relu: rows = 1")
+    assert wrong.returncode == 3
+    assert "'rows' is no option, axis or optional argument of it; pick from n" in wrong.stderr
+
+
+def pooled(x, kernel_size):
+    return im2col.max_pool2d(
+        x, kernel_size=kernel_size, stride=kernel_size, padding=(0, 0), dilation=(1, 1),
+        ceil_mode=False,
+    )[0]  # fmt: skip
+
+
+def test_a_pooling_without_stride_has_windows_beside_each_other():
+    words = wrap(SimpleNamespace(max_pool2d=pooled)).domain_words(BY_FUNCTION["max_pool2d"][1])
+    assert words.startswith("padding = 0, dilation = 1, ceil_mode = False") or "stride ==" in words
+    assert "stride == kernel_size" in words
+
+
+def test_a_softmax_without_axis_is_along_the_last():
+    last = SimpleNamespace(softmax=lambda z: im2col.softmax(z, axis=-1))
+    outcome = plain_check(last, "softmax", examples=25)
+    assert outcome.status == "passed"
+    assert wrap(last).domain_words(BY_FUNCTION["softmax"][1]) == "axis last"
+
+
+# -- which domain it is ---------------------------------------------------------------------------
+
+FOUND = {
+    kind: text
+    for kind, (_, text) in DOMAINS.items()
+    if kind not in ("a pair", "tiles", "one slope", "halving", "square images", "few rows")
+}
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("kind", FOUND)
+def test_the_domain_that_explains_all_failures_is_told(kind):
+    name, text = DOMAINS[kind]
+    outcome = plain_check(backend(name, text, declared=False), name, examples=25)
+    assert outcome.status == "mismatch"
+    told = outcome.domain_hint.partition(f'"{name}": "')[2].partition('"')[0]
+    known = names_of(BY_FUNCTION[name][0].formulas)
+    assert {*read(told, known, name)} == {*read(text, known, name)}, outcome.domain_hint
+
+
+SCATTERED = {
+    "conv2d": (
+        lambda arrays, o: arrays[0].size % 3 == 0,
+        lambda arrays, o: float(arrays[0].ravel()[0]) > 0,
+        lambda arrays, o: o["stride"] == (2, 2) and o["padding"] == (1, 1),
+        lambda arrays, o: arrays[1].shape[0] == 7,
+        lambda arrays, o: True,
+    ),
+    "max_pool2d": (
+        lambda arrays, o: arrays[0].size % 2 == 1,
+        lambda arrays, o: o["padding"][0] == 1 and o["stride"][0] == 1,
+    ),
+    "linear": (
+        lambda arrays, o: arrays[0].shape[1] > 3 and arrays[0].shape[0] == 2,
+        lambda arrays, o: arrays[0].size % 2 == 0,
+    ),
+    "conv1d": (lambda arrays, o: o["groups"] == 2 and o["dilation"] == (2,),),
+}
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("name", "number"), [(n, k) for n, of in SCATTERED.items() for k in range(len(of))]
+)
+def test_of_a_fault_that_no_domain_explains_none_is_told(name, number):
+    def wrong(*arrays, **options):
+        result = getattr(im2col, name)(*arrays, **options)
+        if not SCATTERED[name][number](arrays, options):
+            return result
+        return (result[0] + 1, result[1]) if isinstance(result, tuple) else result + 1
+
+    candidate = SimpleNamespace(contract={"dtypes": ["float32"]}, **{name: wrong})
+    outcome = plain_check(candidate, name)
+    assert outcome.status == "mismatch"
+    assert outcome.domain_hint == ""
+
+
+def test_the_run_can_restrict_every_backend(monkeypatch):
+    monkeypatch.setenv(DOMAIN, "relu: n = 1; conv2d: stride = 1")
+    contract = read_contract(None, FUNCTIONS)
+    assert contract.domain == {"relu": "n = 1", "conv2d": "stride = 1"}
+    monkeypatch.setenv(DOMAIN, "stride = 1")
+    with pytest.raises(ValueError, match="is no domain; write one like"):
+        read_contract(None, FUNCTIONS)
