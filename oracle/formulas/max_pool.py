@@ -20,7 +20,7 @@ from gradoracle.oracle.compiled_loops import run
 from gradoracle.oracle.declaration import Formula, declare_axes, multilinear, output, selection
 from gradoracle.oracle.ranks import RANKS, axes_of_rank, named
 from gradoracle.oracle.shapes import SPACE, Array, Shape, Sides, check_shape, pool_shape
-from gradoracle.oracle.windows import flat, meetings
+from gradoracle.oracle.windows import Indices, flat, meetings
 
 
 class MaxPooling(NamedTuple):
@@ -175,6 +175,23 @@ def _maxima(
     start, _, pixel = meetings(x.shape[2:], kernel, shape[2:], *sides).by_window
     run(_find_maxima, flat(places), flat(x), start, pixel, products=places.size * prod(kernel))
     return places
+
+
+def vjp_windows(
+    rank: int, x: Array, *, ceil_mode: bool, like: Array | None = None, **options: Sides
+) -> tuple[Array, Indices, Indices]:
+    """Return the place of every window's maximum, where its pixels begin, and the pixels.
+
+    Raises:
+        ValueError: the shapes or options fit no pooling, or `like` is not of its output's shape.
+    """
+    sides = [tuple(options[n]) for n in ("kernel_size", "stride", "padding", "dilation")]
+    kernel, stride, padding, dilation = sides
+    places = _maxima(rank, x, kernel, stride, padding, dilation, ceil_mode=ceil_mode)
+    if like is not None:
+        check_shape("grad_output", like.shape, places.shape, "the pooling's output has")
+    met = meetings(x.shape[2:], kernel, places.shape[2:], stride, padding, dilation).by_window
+    return places, met[0], met[2]
 
 
 def _taken(x: Array, places: Array) -> Array:
