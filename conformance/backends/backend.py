@@ -19,6 +19,7 @@ from gradoracle.conformance.backends.caller import (
     printable,
 )
 from gradoracle.conformance.backends.contract import Contract, read_contract
+from gradoracle.conformance.backends.conventions import as_given, as_here
 from gradoracle.conformance.backends.declines import LARGE
 from gradoracle.conformance.backends.mismatch import Answer, Declined, Ended, Mismatch
 from gradoracle.conformance.backends.stops import Stops
@@ -59,6 +60,9 @@ OUT_OF_MEMORY = re.compile(
     r"\w*(MemoryError|OutOfMemory)|can't allocate memory|out of memory|RESOURCE_EXHAUSTED"
 )
 
+# What is said of one result where there should be several.
+ALONE = re.compile(r"an? (?!tuple |list )\w+ \(.*\), want \d+ results", re.DOTALL)
+
 # How a call is asked: "", "arguments" if they are looked at afterwards, or how they are laid in
 # memory (`conformance.drawing.memory_layouts.one_each`).
 How: TypeAlias = str
@@ -92,6 +96,10 @@ class Backend:
     ended: set[str] = field(default_factory=set, init=False)
     answered: set[str] = field(default_factory=set, init=False)
     stops: Stops = field(default_factory=Stops, init=False)
+    # Whether functions returned their first result alone where no gradient needs the others.
+    alone: dict[str, bool] = field(default_factory=dict, init=False, repr=False)
+    # Of the check that runs: bad calls accepted and made, by what is wrong with their arguments.
+    bad_calls: dict[str, list[int]] = field(default_factory=dict, init=False, repr=False)
     _foreseen: dict[tuple[Formula, int, How], tuple[Call, Request]] = field(
         default_factory=dict, init=False, repr=False
     )
@@ -153,7 +161,7 @@ class Backend:
         """Have calls performed that are asked for next, in this order, while others are checked."""
         if "arguments" in how and self.asked.description.from_numpy:
             return  # the next call's arguments would be looked at
-        fresh = [(f, call, one, _request(f, call, one)) for f, call in asks for one in how]
+        fresh = [(f, call, one, self._request(f, call, one)) for f, call in asks for one in how]
         self._foreseen |= {(f, id(call), one): (call, request) for f, call, one, request in fresh}
         self.asked.begin([request for *_, request in fresh])
 
@@ -166,12 +174,13 @@ class Backend:
         """Return the names of the arguments that the backend changes."""
         names = [n for n in argument_names(formula)[0] if isinstance(call[n], np.ndarray)]
         _, *left = self._answered(formula, call, "arguments").arrays
-        changed = [n for n, now in zip(names, left, strict=True) if not is_same(call[n], now)]
+        given = as_given(self.contract.policies, call)
+        changed = [n for n, now in zip(names, left, strict=True) if not is_same(given[n], now)]
         if changed or not self.asked.description.from_numpy:
             return changed
         look = Look(output_of(formula).function, 0, len(names))
         left = self._legal(formula, self.asked.perform(look)).arrays
-        return [n for n, now in zip(names, left, strict=True) if not is_same(call[n], now)]
+        return [n for n, now in zip(names, left, strict=True) if not is_same(given[n], now)]
 
     def reused(
         self, formula: Formula, call: Call, others: Sequence[tuple[Formula, Call]]
@@ -181,12 +190,12 @@ class Backend:
         Raises as `ask` does.
         """
         function = output_of(formula).function
-        first, late = _request(formula, call), _request(formula, call)
+        first, late = self._request(formula, call), self._request(formula, call)
         late.late = True
         others = [
             o for o in others if o[0] is formula or output_of(o[0]).function not in self.ended
         ]
-        between = [_request(*other) for other in others]
+        between = [self._request(*other) for other in others]
         reply = self._recorded(formula, call, first)  # alone: it does not know what will follow
         answer, shares = reply.arrays[0], _shares(formula, reply)
         self._legal(formula, self.asked.perform(late))
@@ -200,8 +209,9 @@ class Backend:
                 return self.reused(formula, call, [o for o in others if o[0] is formula])
         looks = [Look(function, len(between) + back) for back in (2, 1)]
         self.asked.begin(looks)
-        again, last = [self._legal(formula, self.asked.perform(look)) for look in looks]
-        return Reused(answer, again.arrays[0], last.arrays[0], shares)
+        read = [self._legal(formula, self.asked.perform(look)).arrays[0] for look in looks]
+        again, last = [as_here(self.contract.policies, formula, call, array) for array in read]
+        return Reused(answer, again, last, shares)
 
     def refuses(self, formula: Formula, call: Call, layout: str = "") -> tuple[bool, Any]:
         """Return whether the backend raises on this call, and what it returned if it does not.
@@ -212,17 +222,35 @@ class Backend:
             Mismatch: it neither refused nor answered; its process crashed.
         """
         foreseen = self._foreseen.pop((formula, id(call), layout), None)
-        reply = self.asked.perform(foreseen[1] if foreseen else _request(formula, call, layout))
+        reply = self.asked.perform(
+            foreseen[1] if foreseen else self._request(formula, call, layout)
+        )
         if reply.kind == "crashed":
             raise self._ended(formula, reply, call)
         if reply.kind == "answer":
             return False, reply.arrays[0]
         return reply.kind != "returned", reply.text
 
+    def note_bad_call(self, kind: str, *, accepted: bool) -> None:
+        """Count a bad call that the contract does not claim to refuse."""
+        counts = self.bad_calls.setdefault(kind, [0, 0])
+        counts[0] += accepted
+        counts[1] += 1
+
     def _answered(self, formula: Formula, call: Call, how: How = "") -> Reply:
         foreseen = self._foreseen.pop((formula, id(call), how), None)
-        request = foreseen[1] if foreseen else _request(formula, call, how)
+        request = foreseen[1] if foreseen else self._request(formula, call, how)
         return self._recorded(formula, call, request)
+
+    def _request(self, formula: Formula, call: Call, how: How = "") -> Request:
+        function, place = output_of(formula)
+        positional, options = _arguments(formula, as_given(self.contract.policies, call))
+        request = Request(function, positional, options, place, OUTPUTS.get(function, 1))
+        if how == "arguments":
+            request.arguments = True
+        else:
+            request.layout = how
+        return request
 
     def _recorded(self, formula: Formula, call: Call, request: Request) -> Reply:
         """Return the reply to a legal call; where there is no answer that is a verdict."""
@@ -234,6 +262,7 @@ class Backend:
             self.answers.pop()
             self.declined = formula, call, why.no_memory
             raise
+        reply.arrays[0] = as_here(self.contract.policies, formula, call, reply.arrays[0])
         record.value = reply.arrays[0]
         return reply
 
@@ -244,12 +273,28 @@ class Backend:
             raise Declined(reply.text, no_memory=True)
         if reply.kind == "crashed":
             raise self._ended(formula, reply)
+        if self._is_alone(formula, reply):
+            raise Declined(reply.text, alone=True)
         if reply.kind != "answer":
             raise Mismatch(_said(formula, reply))
         self.speaks_dlpack |= reply.dlpack
         if any(array.size for array in reply.arrays):
             self.answered.add(output_of(formula).function)
         return reply
+
+    def _is_alone(self, formula: Formula, reply: Reply) -> bool:
+        """Return whether a function left out the result asked for, and no gradient needs it.
+
+        Raises:
+            Mismatch: it did not leave it out on another call.
+        """
+        function, place = output_of(formula)
+        if not place or {*gradients_by(formula)[0]} & {*self.functions}:
+            return False
+        alone = reply.kind == "returned" and ALONE.fullmatch(reply.text) is not None
+        if (alone or reply.kind == "answer") and self.alone.setdefault(function, alone) != alone:
+            raise Mismatch(f"{function}: returned one result on one call and several on another")
+        return alone
 
     def _ended(self, formula: Formula, reply: Reply, call: Call | None = None) -> Ended:
         """Return what is raised where a call ended the process, and remember the function."""
@@ -280,16 +325,6 @@ def gradients_by(result: Formula) -> tuple[list[str], list[str]]:
         given = argument in argument_names(gradient)[0]
         (taking if given else others).append(output_of(gradient).function)
     return taking, others
-
-
-def _request(formula: Formula, call: Call, how: How = "") -> Request:
-    function, place = output_of(formula)
-    request = Request(function, *_arguments(formula, call), place, OUTPUTS.get(function, 1))
-    if how == "arguments":
-        request.arguments = True
-    else:
-        request.layout = how
-    return request
 
 
 def _shares(formula: Formula, reply: Reply) -> str:

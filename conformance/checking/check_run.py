@@ -46,7 +46,13 @@ from gradoracle.conformance.operators.textbook import textbook, with_ones
 from gradoracle.conformance.operators.variations import without_images
 from gradoracle.conformance.properties import PROPERTIES, NothingToJudge, NotJudged, Property
 from gradoracle.conformance.properties.property import FEWEST
-from gradoracle.conformance.reports.certificate import ABSENT, PLAIN, UNCLAIMED, UNJUDGED, Outcome
+from gradoracle.conformance.reports.certificate import (
+    ABSENT,
+    PLAIN,
+    UNCLAIMED,
+    UNJUDGED,
+    Outcome,
+)
 from gradoracle.conformance.reports.mismatch_text import Finding, MismatchReport, in_a_line, report
 from gradoracle.conformance.scale import workloads
 from gradoracle.conformance.scale.data import NUMBERS, LayerCall, layer_call
@@ -125,6 +131,7 @@ class Examination:
     calls: Counter[tuple[str, str]] = field(default_factory=Counter)  # (dtype, stratum)
     declined: int = 0
     declines: Declines = field(default_factory=Declines)  # what the declined calls are
+    alone: bool = False  # the function returns another result alone, as it may
     not_judged: int = 0
     worst: float = 0.0
     drawn: tuple[Geometry, Style, str] | None = None  # what the last call was made of
@@ -427,7 +434,10 @@ class Examination:
         self.backend.answers.clear()
         try:
             share = self.property.check(self.backend, self.operator, self.formula, call)
-        except Declined:
+        except Declined as why:
+            self.alone |= why.alone
+            if why.alone:
+                return False
             self.declined += 1
             self.declines.decline(*(self.backend.declined or (self.formula, call)))
             return False
@@ -764,6 +774,7 @@ def examine(
     corners are among them.
     """
     start = perf_counter()
+    backend.bad_calls.clear()
     outcome = Outcome(backend.name, formula.__name__, property_.name)
     exam = Examination(backend, operator, formula, property_, seed, examples, at_scale=at_scale)
     outcome.status, outcome.reason = _unasked(exam)
@@ -885,6 +896,8 @@ def _judge_drawn(exam: Examination) -> None:
         draw(exam.operator, exam.property.size, count, _own_seed(exam) + attempt, exam.judge)
         if exam.calls or exam.declined or not exam.not_judged:
             break  # else the few that were drawn happened to be not applicable
+    if exam.alone:
+        return
     exam.judge_textbook(_own_seed(exam))
     exam.check_not_finite(_own_seed(exam))
     whole = exam.examples >= PROFILES["certify"]  # fewer are a quick look
@@ -897,6 +910,7 @@ def _judge_drawn(exam: Examination) -> None:
 
 def _fill(outcome: Outcome, exam: Examination, *, unsteady: bool) -> None:
     outcome.declined, outcome.not_judged = exam.declined, exam.not_judged
+    outcome.accepted = {k: [*counts] for k, counts in exam.backend.bad_calls.items() if counts[0]}
     for (dtype, stratum), count in sorted(exam.calls.items()):
         outcome.calls.setdefault(dtype, {})[stratum] = count
     outcome.worst_error_over_bound = exam.worst
@@ -923,10 +937,8 @@ def _fill(outcome: Outcome, exam: Examination, *, unsteady: bool) -> None:
         outcome.reason = outcome.mismatch.headline
         if isinstance(end, Ended) and (end.over or end.function not in exam.backend.answered):
             outcome.ended = end.function
-    elif exam.property.on_layers and not (exam.calls or exam.declined):
-        outcome.status, outcome.reason = "not run", workloads.TOO_LARGE
-    elif exam.nothing and not (exam.calls or exam.declined):
-        outcome.status, outcome.reason = "not run", exam.nothing
+    elif not (exam.calls or exam.declined) and (idle := _idle(exam)) is not None:
+        outcome.status, outcome.reason = idle
     elif silent := [d for d in exam.judged_dtypes() if d not in outcome.calls]:
         outcome.status = "no call"
         outcome.reason = (
@@ -939,6 +951,16 @@ def _fill(outcome: Outcome, exam: Examination, *, unsteady: bool) -> None:
             backend, operator, exam.formula, exam.property, [*exam.remembered.values()]
         )
         outcome.status = "blind" if outcome.reason else "passed"
+
+
+def _idle(exam: Examination) -> tuple[str, str] | None:
+    """Return the status of a check that no call belongs to, and why; None where some should."""
+    if exam.alone:
+        name = output_of(exam.formula).function
+        return UNCLAIMED, f"{name} returns its values alone, and no gradient needs more"
+    if exam.property.on_layers:
+        return "not run", workloads.TOO_LARGE
+    return ("not run", exam.nothing) if exam.nothing else None
 
 
 def _needed(operator: Operator, formula: Formula, property_: Property) -> tuple[Formula, ...]:
