@@ -31,6 +31,7 @@ from gradoracle.conformance.checking.diagnosis import (
     with_other_numbers,
     wrong_answers,
 )
+from gradoracle.conformance.checking.recognised import recognised
 from gradoracle.conformance.checking.recorded import recorded
 from gradoracle.conformance.checking.self_test import blindness
 from gradoracle.conformance.checking.shrinking import boldest, simplest_numbers, smallest_sizes
@@ -48,6 +49,7 @@ from gradoracle.conformance.properties import PROPERTIES, NothingToJudge, NotJud
 from gradoracle.conformance.properties.property import FEWEST
 from gradoracle.conformance.reports.certificate import (
     ABSENT,
+    CONVENTION,
     PLAIN,
     UNCLAIMED,
     UNJUDGED,
@@ -159,6 +161,7 @@ class Examination:
     small_property: Property | None = (
         None  # what fails on the small call that shows a layer's fault
     )
+    recognised: str = ""  # which other convention explains the mismatch
     small: dict[str, list[str]] = field(default_factory=dict)  # how small calls fail, if one does
     nothing: str = ""  # why there is nothing to check
 
@@ -652,7 +655,8 @@ class Examination:
     def reported(self, *, unsteady: bool) -> MismatchReport:
         """Return the report of the finding, with the call as data that can be replayed."""
         finding = self.finding(unsteady=unsteady)
-        written = report(finding)
+        self.recognised = self._recognised(finding)
+        written = report(replace(finding, recognised=self.recognised))
         written.replay = counterexample.written(
             self.operator,
             self.small_property or self.property,
@@ -660,6 +664,14 @@ class Examination:
             steady=self.backend.isolated and not (finding.unsteady or finding.history),
         )
         return written
+
+    def _recognised(self, finding: Finding) -> str:
+        """Return the line that says which other convention explains wrong plain answers, or ""."""
+        if self.property.name not in PLAIN or finding.mismatch.kind in ENDED or finding.unsteady:
+            return ""
+        formula = finding.blamed[0].formula if finding.blamed else self.formula
+        dtype = data_dtype(finding.call).name
+        return recognised(self.backend, self.operator, formula, finding.mismatch, dtype, self.seed)
 
     def also_seen(self) -> list[str]:
         """Return what else was wrong on the calls of the check, each with the call it showed on.
@@ -935,6 +947,8 @@ def _fill(outcome: Outcome, exam: Examination, *, unsteady: bool) -> None:
         outcome.mismatch = exam.reported(unsteady=unsteady)
         outcome.plain, outcome.also_seen = exam.plain(), exam.also_seen()
         outcome.reason = outcome.mismatch.headline
+        if exam.recognised:
+            outcome.plain.setdefault(outcome.mismatch.formula, []).append(CONVENTION)
         if isinstance(end, Ended) and (end.over or end.function not in exam.backend.answered):
             outcome.ended = end.function
     elif not (exam.calls or exam.declined) and (idle := _idle(exam)) is not None:

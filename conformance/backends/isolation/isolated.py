@@ -23,6 +23,7 @@ import numpy as np
 
 from gradoracle.conformance.backends.caller import (
     LARGEST_BYTES,
+    LONGEST_SIGNATURE,
     Description,
     Look,
     Reply,
@@ -314,6 +315,7 @@ class Isolated:
                 told.get("contract"),
                 told.get("from_numpy") is True,
                 told.get("to_numpy") is True,
+                _signatures(told.get("signatures"), self.functions),
             )
 
     def _start(self) -> _Worker:
@@ -631,6 +633,17 @@ def _is_of_guardian(said: dict[str, Any]) -> bool:
     kinds = {"started": int, "pid": int, "ended": int, "code": int, "output": str, "left": int}
     whole = {"started", "pid"} <= said.keys() or {"ended", "code", "output"} <= said.keys()
     return whole and all(isinstance(one, kinds.get(name, int)) for name, one in said.items())
+
+
+def _signatures(told: Any, functions: Sequence[str]) -> dict[str, str]:
+    """Return the signatures that a worker tells of the protocol's functions; no others."""
+    if not isinstance(told, dict):
+        return {}
+    return {
+        name: printable(told[name])
+        for name in functions
+        if isinstance(told.get(name), str) and len(told[name]) <= LONGEST_SIGNATURE
+    }
 
 
 def _key(request: Request | Look) -> tuple[str, str]:
