@@ -137,7 +137,9 @@ WRONG = {
     "propagates_non_finite": drops_what_is_not_finite,
     "keeps_subnormals": flushes,
 }
-CONTRACT = {"policies": {"repeats": "bitwise", "subnormals": "kept"}}
+CONTRACT = {
+    "policies": {"repeats": "bitwise", "subnormals": "kept", "bad_arguments": "raise"},
+}
 
 
 def planted(formula, property_name):

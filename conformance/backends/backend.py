@@ -21,6 +21,7 @@ from gradoracle.conformance.backends.caller import (
     printable,
 )
 from gradoracle.conformance.backends.contract import Contract, read_contract
+from gradoracle.conformance.backends.conventions import as_given, as_here
 from gradoracle.conformance.backends.declines import LARGE
 from gradoracle.conformance.backends.mismatch import Answer, Declined, Ended, Mismatch, Outside
 from gradoracle.conformance.backends.stops import Stops
@@ -71,6 +72,9 @@ OUT_OF_MEMORY = re.compile(
     r"\w*(MemoryError|OutOfMemory)|can't allocate memory|out of memory|RESOURCE_EXHAUSTED"
 )
 
+# What is said of one result where there should be several.
+ALONE = re.compile(r"an? (?!tuple |list )\w+ \(.*\), want \d+ results", re.DOTALL)
+
 # How a call is asked: "", "arguments" if they are looked at afterwards, or how they are laid in
 # memory (`conformance.drawing.memory_layouts.one_each`).
 How: TypeAlias = str
@@ -108,6 +112,10 @@ class Backend:
     _restricted: dict[tuple[Operator, Domain], Operator] = field(
         default_factory=dict, init=False, repr=False
     )
+    # Whether functions returned their first result alone where no gradient needs the others.
+    alone: dict[str, bool] = field(default_factory=dict, init=False, repr=False)
+    # Of the check that runs: bad calls accepted and made, by what is wrong with their arguments.
+    bad_calls: dict[str, list[int]] = field(default_factory=dict, init=False, repr=False)
     _foreseen: dict[tuple[Formula, int, How], tuple[Call, Request]] = field(
         default_factory=dict, init=False, repr=False
     )
@@ -234,12 +242,13 @@ class Backend:
         """Return the names of the arguments that the backend changes."""
         names = [n for n in argument_names(formula)[0] if isinstance(call[n], np.ndarray)]
         _, *left = self._answered(formula, call, "arguments").arrays
-        changed = [n for n, now in zip(names, left, strict=True) if not is_same(call[n], now)]
+        given = as_given(self.contract.policies, call)
+        changed = [n for n, now in zip(names, left, strict=True) if not is_same(given[n], now)]
         if changed or not self.asked.description.from_numpy:
             return changed
         look = Look(output_of(formula).function, 0, len(names))
         left = self._legal(formula, self.asked.perform(look)).arrays
-        return [n for n, now in zip(names, left, strict=True) if not is_same(call[n], now)]
+        return [n for n, now in zip(names, left, strict=True) if not is_same(given[n], now)]
 
     def reused(
         self, formula: Formula, call: Call, others: Sequence[tuple[Formula, Call]]
@@ -271,8 +280,9 @@ class Backend:
                 return self.reused(formula, call, [o for o in others if o[0] is formula])
         looks = [Look(function, len(between) + back) for back in (2, 1)]
         self.asked.begin(looks)
-        again, last = [self._legal(formula, self.asked.perform(look)) for look in looks]
-        return Reused(answer, again.arrays[0], last.arrays[0], shares)
+        read = [self._legal(formula, self.asked.perform(look)).arrays[0] for look in looks]
+        again, last = [as_here(self.contract.policies, formula, call, array) for array in read]
+        return Reused(answer, again, last, shares)
 
     def refuses(self, formula: Formula, call: Call, layout: str = "") -> tuple[bool, Any]:
         """Return whether the backend raises on this call, and what it returned if it does not.
@@ -313,12 +323,13 @@ class Backend:
             raise Outside(f"{formula.__name__} is not made for this call")
         function, place = output_of(formula)
         positional, options = argument_names(formula)
+        given = as_given(self.contract.policies, call)
         left = {one.name for one in self.domain(formula) if one.implied}
         left |= {*self._lacks(formula)} if self.domain(formula) else set()
         request = Request(
             function,
-            [call[name] for name in positional if name not in left],
-            {name: call[name] for name in options if name not in left},
+            [given[name] for name in positional if name not in left],
+            {name: given[name] for name in options if name not in left},
             place,
             OUTPUTS.get(function, 1),
         )
@@ -327,6 +338,12 @@ class Backend:
         else:
             request.layout = how
         return request
+
+    def note_bad_call(self, kind: str, *, accepted: bool) -> None:
+        """Count a bad call that the contract does not claim to refuse."""
+        counts = self.bad_calls.setdefault(kind, [0, 0])
+        counts[0] += accepted
+        counts[1] += 1
 
     def _answered(self, formula: Formula, call: Call, how: How = "") -> Reply:
         foreseen = self._foreseen.pop((formula, id(call), how), None)
@@ -343,6 +360,7 @@ class Backend:
             self.answers.pop()
             self.declined = formula, call, why.no_memory
             raise
+        reply.arrays[0] = as_here(self.contract.policies, formula, call, reply.arrays[0])
         record.value = reply.arrays[0]
         return reply
 
@@ -353,12 +371,28 @@ class Backend:
             raise Declined(reply.text, no_memory=True)
         if reply.kind == "crashed":
             raise self._ended(formula, reply)
+        if self._is_alone(formula, reply):
+            raise Declined(reply.text, alone=True)
         if reply.kind != "answer":
             raise Mismatch(_said(formula, reply))
         self.speaks_dlpack |= reply.dlpack
         if any(array.size for array in reply.arrays):
             self.answered.add(output_of(formula).function)
         return reply
+
+    def _is_alone(self, formula: Formula, reply: Reply) -> bool:
+        """Return whether a function left out the result asked for, and no gradient needs it.
+
+        Raises:
+            Mismatch: it did not leave it out on another call.
+        """
+        function, place = output_of(formula)
+        if not place or {*gradients_by(formula)[0]} & {*self.functions}:
+            return False
+        alone = reply.kind == "returned" and ALONE.fullmatch(reply.text) is not None
+        if (alone or reply.kind == "answer") and self.alone.setdefault(function, alone) != alone:
+            raise Mismatch(f"{function}: returned one result on one call and several on another")
+        return alone
 
     def _ended(self, formula: Formula, reply: Reply, call: Call | None = None) -> Ended:
         """Return what is raised where a call ended the process, and remember the function."""

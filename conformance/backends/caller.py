@@ -13,7 +13,7 @@ from collections import deque
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from importlib.util import module_from_spec, spec_from_file_location
-from inspect import Parameter, signature
+from inspect import Parameter, Signature, signature
 from typing import Any, Literal, Protocol, TypeAlias
 
 import numpy as np
@@ -34,6 +34,7 @@ Kind: TypeAlias = Literal[
 ]
 LARGEST = 2**26  # elements of a result that are looked at; no call of ours has more than half
 LARGEST_BYTES = 2**28  # of a result; no call of ours has more
+LONGEST_SIGNATURE = 400  # characters
 NUMBERS = frozenset("biufc")  # kinds of dtypes that are looked at, beside bfloat16
 BFLOAT16 = "bfloat16"
 NO_EXCHANGE = (
@@ -113,6 +114,8 @@ class Description:
     # What each function takes, as far as its signature says: the names that it takes by name (ANY:
     # every name), and how many arguments by position.
     takes: Mapping[str, tuple[tuple[str, ...], int]] = field(default_factory=dict)
+    # The parameters of the functions that show them, as in "x, weight, bias=None, *, stride".
+    signatures: Mapping[str, str] = field(default_factory=dict)
 
 
 class Asked(Protocol):
@@ -197,6 +200,7 @@ class Candidate:
             hasattr(source, "from_numpy"),
             hasattr(source, "to_numpy"),
             _takes(source, functions),
+            {name: text for name in functions if (text := _parameters(source, name))},
         )
 
     def kept(self) -> dict[str, Any]:
@@ -349,6 +353,22 @@ def _takes(source: Any, functions: Sequence[str]) -> dict[str, tuple[tuple[str, 
     return found
 
 
+def _parameters(source: Any, name: str) -> str:
+    """Return the parameters of a function without their annotations; "" if it shows none."""
+    try:
+        parameters = signature(getattr(source, name)).parameters.values()
+    except Exception:  # noqa: BLE001 - it may be any object, and have none
+        return ""
+    plain = (p.replace(annotation=p.empty, default=_default(p.default)) for p in parameters)
+    text = str(Signature([*plain])).replace("Ellipsis", "...")[1:-1]
+    return text if len(text) <= LONGEST_SIGNATURE else ""
+
+
+def _default(value: Any) -> Any:
+    plain = value is Parameter.empty or value is None or type(value) in (bool, int, float)
+    return value if plain else ...
+
+
 def _exchanged(result: Any) -> Array:
     """Return what came through DLPack, in which NumPy reads no bfloat16."""
     try:
@@ -399,6 +419,9 @@ def describe(value: Any) -> str:
 def _kind(value: Any) -> str:
     """Return what a result is, in words: its type, and dtype and shape or a short repr."""
     article = "an" if type(value).__name__[:1] in "aeiouAEIOU" else "a"
+    if type(value) is tuple:
+        held = ", ".join(describe(one) for one in value[:3]) + ", ..." * (len(value) > 3)
+        return f"a tuple of {len(value)} ({held})"
     return f"{article} {type(value).__name__} ({describe(value)})"
 
 

@@ -28,7 +28,8 @@ output_padding is below the stride or the dilation.
 `indices` are int64, h*W + w within the plane.  The first maximum in row-major order wins a tie, and
 the first NaN wins over everything; padding is minus infinity and never wins over a real pixel that
 is.  Windows that share a maximum add up.  Where a framework has no indices, offer `max_pool2d_vjp`
-instead of `max_pool2d_grad_input`; `max_pool2d` may then return y alone.
+instead of `max_pool2d_grad_input`; `max_pool2d` may then return y alone, as it may where there is
+no gradient at all.
 
     avg_pool2d(x, *, kernel_size, stride, padding, ceil_mode, count_include_pad) -> y
     avg_pool2d_grad_input(grad_output, *, input_shape, <the same options>) -> dx
@@ -79,8 +80,9 @@ What every backend promises:
 - gradients are summed over the batch, never averaged; pixels that no window reaches get 0;
 - padding adds no term; an empty batch is legal and gives an empty result and zero dw and db;
 - illegal arguments (a kernel larger than the padded image, groups that do not divide, a stride
-  or dilation of 0, negative padding, shapes that do not fit each other) raise an exception, at
-  the latest when the result is read;
+  or dilation of 0, negative padding, shapes that do not fit each other) end in no crash and no
+  hang; with the policy "bad_arguments": "raise" they raise an exception, at the latest when the
+  result is read;
 - what it cannot do raises NotImplementedError: it is counted as declined, never as passed; so is a
   call with an array of more than 8192 elements for which it runs out of memory.
 
@@ -104,11 +106,14 @@ DLPack.
                      "nan": "any",                      # and any NaN; default of both: "first"
                      "repeats": "bitwise",              # the same bits every time; default: "any"
                      "non_finite": "window",            # see below; default: "plane"
-                     "subnormals": "kept"},             # not taken for 0; default: "any"
+                     "subnormals": "kept",              # not taken for 0; default: "any"
+                     "bad_arguments": "raise",          # refused, see below; default: "any"
+                     "labels": "int32",                 # conventions, see below
+                     "indices": "int32"},
         "deviations": [                                 # what it is known to do otherwise
             {"formula": "conv2d", "property": "rejects_bad_arguments",
              "reason": "a stride of 0 hangs"},
-            {"formula": "relu_grad", "reason": "relu'(0) is 1"},  # any of relu_grad's properties
+            {"formula": "relu_grad", "reason": "drops a NaN"},    # any of relu_grad's properties
         ],
         "runs_on": "NVIDIA H200, CUDA 12.8",            # printed beside the verdict
         "domain": {"conv2d": {"stride": 1, "padding": [0, 1], "p": "== q", "c": "% 4 == 0",
@@ -151,6 +156,24 @@ elsewhere in the planes [H, W] of the same images and channels too, and an infin
 "window": nowhere else and with their signs, but for weights, their gradients and dilations, where
 padding and gaps are unavoidable.  "any": nothing is claimed.
 
+"bad_arguments": "raise" claims that whatever the protocol's formulas refuse is refused, also what
+a library may document as more than the protocol (unbatched input, one number for a pair,
+broadcasting): a backend that takes more does not claim it.  Without the claim, bad arguments are
+given all the same: what is accepted is a note in the certificate, a crash or a hang a mismatch.
+
+Where libraries have other conventions, policies name them (the default in parentheses):
+
+- "ties": "split" ("first"): max_pool2d_vjp shares a gradient equally among equal maxima; which of
+  them the indices name is open, and how several NaN share.
+- "nan": "dropped" ("first"): a NaN is never a maximum; of a window of NaN alone, NaN or minus
+  infinity.
+- "labels": "int32" or "one-hot" ("int64"): `target` is int32 [N], or 1 at the class and else 0, in
+  the logits' dtype [N, C]; the loss of an impossible class is then open (0 times infinity).
+- "indices": "int32" ("int64"): of max pooling, returned and taken.
+- "index_origin": "global" ("plane"): they count in the whole array, ((n*C + c)*H + h)*W + w.
+- "relu_at_zero", "leaky_relu_at_zero": 0.5 or 1 (0): the derivative at 0 is that share of the way
+  from the negative side's slope to the positive side's, 1.
+
 A deviation is checked all the same: where it shows, it is printed with its reason and is no
 mismatch.  An entry can record the call that shows it ("call": the outcome's `recorded` in the
 certificate's JSON).  Where no check meets the deviation, that call is made again; if it is right,
@@ -177,9 +200,14 @@ KEYS = (
     "functions", "dtypes", "not_claimed", "accumulators", "algorithms", "policies", "deviations",
     "runs_on", "domain",
 )  # fmt: skip
-POLICIES = {  # the default first
-    "ties": ("first", "any-subgradient"), "nan": ("first", "any"), "repeats": ("any", "bitwise"),
+POLICIES: dict[str, tuple[str | float, ...]] = {  # the default first
+    "ties": ("first", "any-subgradient", "split"), "nan": ("first", "any", "dropped"),
+    "repeats": ("any", "bitwise"),
     "non_finite": ("plane", "window", "any"), "subnormals": ("any", "kept"),
+    "bad_arguments": ("any", "raise"),
+    "labels": ("int64", "int32", "one-hot"),
+    "indices": ("int64", "int32"), "index_origin": ("plane", "global"),
+    "relu_at_zero": (0, 0.5, 1), "leaky_relu_at_zero": (0, 0.5, 1),
 }  # fmt: skip
 EVERY = "*"  # as a deviation's property: any of its formula's
 LONGEST = 200  # characters that are printed beside the verdict, and must not bury it
@@ -219,7 +247,7 @@ class Contract:
     not_claimed: Mapping[str, tuple[str, ...]] = field(default_factory=dict)  # dtype -> functions
     accumulators: Mapping[str, str] = field(default_factory=dict)
     algorithms: Mapping[str, str] = field(default_factory=dict)  # of functions
-    policies: Mapping[str, str] = field(default_factory=dict)
+    policies: Mapping[str, str | float] = field(default_factory=dict)
     deviations: tuple[Deviation, ...] = ()
     runs_on: str = ""  # in the backend's own words; nobody checks it
     domain: Mapping[str, str] = field(default_factory=dict)  # of operators and functions
@@ -243,7 +271,7 @@ class Contract:
             if not any(name in self.not_claimed.get(dtype, ()) for name in functions)
         )
 
-    def rule(self, policy: str) -> str:
+    def rule(self, policy: str) -> str | float:
         """Return the rule that the backend follows, the default if it names none."""
         return self.policies.get(policy, POLICIES[policy][0])
 
@@ -288,9 +316,7 @@ def read_contract(value: object, known_functions: Sequence[str]) -> Contract:
     for function, algorithm in algorithms.items():
         _require("function with a choice of algorithms", function, TRANSFORMABLE)
         _require(f"algorithm of {function}", algorithm, ALGORITHMS)
-    policies = _choices(value, "policies")
-    for policy, rule in policies.items():
-        _require(f"rule of {_require('policy', policy, tuple(POLICIES))}", rule, POLICIES[policy])
+    policies = _policies(_choices(value, "policies"))
     deviations = _deviations(_given(value, "deviations", ()))
     where = value.get("runs_on")
     runs_on = "" if where is None else _words("runs_on needs a text", where)
@@ -329,6 +355,19 @@ def _not_claimed(
         )
         for dtype, names in value.items()
     }
+
+
+def _policies(given: Mapping[Any, Any]) -> dict[str, str | float]:
+    """Return the rules as `POLICIES` has them: 1.0 is 1 there."""
+    rules: dict[str, str | float] = {}
+    for policy, rule in given.items():
+        legal = POLICIES[_require("policy", policy, tuple(POLICIES))]
+        known = (one for one in legal if one == rule and not isinstance(rule, bool))
+        found = next(known, None)
+        if found is None:
+            raise ValueError(f"rule of {policy} {rule!r} is unknown; pick from {[*legal]}")
+        rules[policy] = found
+    return rules
 
 
 def _deviations(value: object) -> tuple[Deviation, ...]:

@@ -81,10 +81,10 @@ class Ended(Mismatch):
 class Declined(Exception):
     """A backend does not do this call, and says so: NotImplementedError, or no memory for it."""
 
-    def __init__(self, text: str = "", *, no_memory: bool = False) -> None:
-        """Remember what it said, and whether it had no memory."""
+    def __init__(self, text: str = "", *, no_memory: bool = False, alone: bool = False) -> None:
+        """Remember what it said, whether it had no memory, or left out a result that it may."""
         super().__init__(text)
-        self.no_memory = no_memory
+        self.no_memory, self.alone = no_memory, alone
 
 
 class Outside(Declined):

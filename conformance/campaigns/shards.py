@@ -257,6 +257,7 @@ def both(was: Outcome, now: Outcome) -> Outcome:
         calls=calls,
         declined=was.declined + now.declined,
         declined_of=summed((was.declined_of, now.declined_of)),
+        accepted=summed(({"": was.accepted}, {"": now.accepted}))[""],
         disputed=was.disputed + now.disputed,
         not_judged=was.not_judged + now.not_judged,
         planted=was.planted + now.planted,

@@ -41,6 +41,8 @@ def judge_drawn(exam: Examination) -> None:
         draw(exam.operator, exam.property.size, count, own_seed(exam) + attempt, use)
         if exam.calls or exam.declined or not exam.not_judged:
             break  # else the few that were drawn happened to be not applicable
+    if exam.alone:
+        return
     judge_textbook(exam, own_seed(exam))
     check_not_finite(exam, own_seed(exam))
     whole = exam.examples >= PROFILES["certify"]  # fewer are a quick look

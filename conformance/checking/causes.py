@@ -10,7 +10,13 @@ from collections.abc import Iterator, Sequence
 from dataclasses import replace
 
 from gradoracle.conformance.checking.diagnosis import APART
-from gradoracle.conformance.reports.certificate import ALSO_FAILS, NOT_CHECKED, PLAIN, Outcome
+from gradoracle.conformance.reports.certificate import (
+    ALSO_FAILS,
+    CONVENTION,
+    NOT_CHECKED,
+    PLAIN,
+    Outcome,
+)
 
 
 def folded(outcomes: Sequence[Outcome]) -> list[Outcome]:
@@ -48,12 +54,16 @@ def _causes(outcomes: Sequence[Outcome]) -> Iterator[Outcome]:
 
 
 def _cause(one: Outcome, causes: dict[str, Outcome]) -> Outcome | None:
-    """Return the mismatch that a mismatch repeats: wrong in the same way, of the same function."""
+    """Return the mismatch that a mismatch repeats: wrong in the same way, of the same function.
+
+    Where a function follows another convention, it is wrong in many ways.
+    """
     if one.status != "mismatch":
         return None
     for formula, kinds in one.plain.items():
         cause = causes.get(formula)
-        if cause is not None and {*kinds} <= {*cause.plain[formula]}:
+        known = set() if cause is None else {*cause.plain[formula]}
+        if CONVENTION in known or (known and {*kinds} <= known):
             return cause
     return None
 

@@ -37,6 +37,7 @@ def examine(
     corners are among them.
     """
     start = perf_counter()
+    backend.bad_calls.clear()
     outcome = Outcome(backend.name, formula.__name__, property_.name)
     with_domains = Claim(backend, operator, formula, property_).with_domains()
     operator = backend.inside(operator, with_domains)

@@ -7,7 +7,7 @@ So a failing call counts only if the property holds there for answers that are c
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from types import SimpleNamespace
 from typing import Any
@@ -17,10 +17,12 @@ import numpy as np
 from gradoracle import oracle
 from gradoracle.conformance.backends.backend import Backend
 from gradoracle.conformance.backends.caller import Candidate, Description
+from gradoracle.conformance.backends.conventions import INTERFACE
 from gradoracle.conformance.backends.mismatch import Declined, Mismatch
 from gradoracle.conformance.operators.record import Operator
 from gradoracle.conformance.properties import NotJudged, Property
 from gradoracle.oracle.declaration import Call, Formula, is_data, output_of
+from gradoracle.oracle.formulas.conventions import function_under
 
 # They compare with the oracle itself, which has nothing to add.
 OF_THE_ORACLE = ("matches_oracle", "within_rounding_bound")
@@ -30,8 +32,18 @@ class _Control(Candidate):
     """The oracle under the contract of a backend, with the functions that the backend has."""
 
     def __init__(self, description: Description, operator: Operator) -> None:
-        super().__init__(_functions(description.functions, operator), description.functions)
-        self.description = replace(description, from_numpy=False, to_numpy=False, takes={})
+        contract = description.contract if isinstance(description.contract, dict) else {}
+        policies = {**(contract.get("policies") or {})}
+        functions = _functions(description.functions, operator, policies)
+        super().__init__(functions, description.functions)
+        kept = {name: rule for name, rule in policies.items() if name not in INTERFACE}
+        self.description = replace(
+            description,
+            contract={**contract, "policies": kept},
+            from_numpy=False,
+            to_numpy=False,
+            takes={},
+        )
 
 
 def control(backend: Backend, operator: Operator) -> Backend:
@@ -68,11 +80,15 @@ def is_rejected(
     return False
 
 
-def _functions(names: Sequence[str], operator: Operator) -> SimpleNamespace:
+def _functions(
+    names: Sequence[str], operator: Operator, policies: Mapping[str, Any]
+) -> SimpleNamespace:
     """Return the oracle's functions of these names; those of a new operator are its formulas."""
     own = {output_of(f).function: f for f in operator.formulas}
     found = {name: getattr(oracle, name, own.get(name)) for name in names}
-    return SimpleNamespace(**{n: _rounded_once(f) for n, f in found.items() if f is not None})
+    return SimpleNamespace(
+        **{n: _rounded_once(function_under(policies, f)) for n, f in found.items() if f is not None}
+    )
 
 
 def _rounded_once(function: Callable[..., Any]) -> Callable[..., Any]:

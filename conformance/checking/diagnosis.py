@@ -40,7 +40,7 @@ def explanations(
     backend: Backend, formula: Formula, known: Sequence[Answer], seed: int
 ) -> list[str]:
     """Return the sentences of the misconceptions that explain all answers to `formula`."""
-    suspects = Suspects(formula)
+    suspects = Suspects(formula, backend.contract.policies)
     for answer in known:
         if sum(np.size(value) for value in answer.call.values() if is_data(value)) <= LARGE:
             suspects.see(answer)

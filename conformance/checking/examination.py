@@ -45,6 +45,7 @@ class Examination(Claim):
     calls: Counter[tuple[str, str]] = field(default_factory=Counter)  # (dtype, stratum)
     declined: int = 0
     declines: Declines = field(default_factory=Declines)  # what the declined calls are
+    alone: bool = False  # the function returns another result alone, as it may
     not_judged: int = 0
     outside: int = 0  # of the domain: a property asks for what is there not asked
     worst: float = 0.0
@@ -68,6 +69,7 @@ class Examination(Claim):
     covered: list[Covered] = field(default_factory=list)  # by covering arrays
     # What fails on the small call that shows a layer's fault, and how it does.
     small_property: Property | None = None
+    recognised: str = ""  # which other convention explains the mismatch
     small: dict[str, list[str]] = field(default_factory=dict)
     nothing: str = ""  # why there is nothing to check
 
@@ -143,7 +145,10 @@ class Examination(Claim):
         except Outside:
             self.outside += 1
             return False
-        except Declined:
+        except Declined as why:
+            self.alone |= why.alone
+            if why.alone:
+                return False
             self.declined += 1
             self.declines.decline(*(self.backend.declined or (self.formula, call)))
             return False

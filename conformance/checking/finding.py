@@ -8,7 +8,7 @@ from math import inf
 from time import perf_counter
 from typing import Any
 
-from gradoracle.conformance.backends.mismatch import Answer, Mismatch
+from gradoracle.conformance.backends.mismatch import ENDED, Answer, Mismatch
 from gradoracle.conformance.checking import counterexample, minimising
 from gradoracle.conformance.checking.diagnosis import (
     APART,
@@ -21,13 +21,16 @@ from gradoracle.conformance.checking.diagnosis import (
 )
 from gradoracle.conformance.checking.examination import Examination
 from gradoracle.conformance.checking.minimising import Minimiser
+from gradoracle.conformance.checking.recognised import recognised
 from gradoracle.conformance.checking.shrinking import smallest_sizes
 from gradoracle.conformance.operators.record import Geometry
 from gradoracle.conformance.operators.variations import without_images
 from gradoracle.conformance.properties import PROPERTIES
+from gradoracle.conformance.reports.certificate import PLAIN
 from gradoracle.conformance.reports.mismatch_text import Finding, MismatchReport, report
 from gradoracle.conformance.scale import workloads
 from gradoracle.conformance.scale.data import LayerCall, layer_call
+from gradoracle.oracle.expected.truth import data_dtype
 
 
 def finding(minimiser: Minimiser, *, unsteady: bool) -> Finding:
@@ -149,7 +152,8 @@ def _keeps(exam: Examination, call: dict[str, Any]) -> bool:
 def reported(exam: Examination, *, unsteady: bool) -> MismatchReport:
     """Return the report of the finding, with the call as data that can be replayed."""
     found = finding(Minimiser(exam), unsteady=unsteady)
-    written = report(found)
+    exam.recognised = _recognised(exam, found)
+    written = report(replace(found, recognised=exam.recognised))
     written.replay = counterexample.written(
         exam.operator,
         exam.small_property or exam.property,
@@ -157,3 +161,12 @@ def reported(exam: Examination, *, unsteady: bool) -> MismatchReport:
         steady=exam.backend.isolated and not (found.unsteady or found.history),
     )
     return written
+
+
+def _recognised(exam: Examination, found: Finding) -> str:
+    """Return the line that says which other convention explains wrong plain answers, or ""."""
+    if exam.property.name not in PLAIN or found.mismatch.kind in ENDED or found.unsteady:
+        return ""
+    formula = found.blamed[0].formula if found.blamed else exam.formula
+    dtype = data_dtype(found.call).name
+    return recognised(exam.backend, exam.operator, formula, found.mismatch, dtype, exam.seed)

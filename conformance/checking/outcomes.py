@@ -11,7 +11,7 @@ from gradoracle.conformance.checking.finding import reported
 from gradoracle.conformance.checking.found_domain import found_domain
 from gradoracle.conformance.checking.recorded import recorded
 from gradoracle.conformance.checking.self_test import blindness
-from gradoracle.conformance.reports.certificate import PLAIN, Outcome
+from gradoracle.conformance.reports.certificate import CONVENTION, PLAIN, UNCLAIMED, Outcome
 from gradoracle.conformance.reports.mismatch_text import in_a_line
 from gradoracle.conformance.scale import workloads
 from gradoracle.oracle.declaration import output_of
@@ -22,6 +22,7 @@ RECORDED = 1000  # elements of a call, at most, that a known deviation records
 def fill(outcome: Outcome, exam: Examination, *, unsteady: bool) -> None:
     """Say in the outcome what the calls of a check came to."""
     outcome.declined, outcome.not_judged = exam.declined, exam.not_judged
+    outcome.accepted = {k: [*counts] for k, counts in exam.backend.bad_calls.items() if counts[0]}
     for (dtype, stratum), count in sorted(exam.calls.items()):
         outcome.calls.setdefault(dtype, {})[stratum] = count
     outcome.worst_error_over_bound = exam.worst
@@ -60,16 +61,18 @@ def _mismatch(outcome: Outcome, exam: Examination, end: Mismatch, *, unsteady: b
     outcome.mismatch = reported(exam, unsteady=unsteady)
     outcome.plain, outcome.also_seen = exam.plain(), exam.also_seen()
     outcome.reason = outcome.mismatch.headline
+    if exam.recognised:
+        outcome.plain.setdefault(outcome.mismatch.formula, []).append(CONVENTION)
     if isinstance(end, Ended) and (end.over or end.function not in exam.backend.answered):
         outcome.ended = end.function
 
 
 def _without_mismatch(outcome: Outcome, exam: Examination) -> None:
     """Say whether the check passed, or why it says nothing."""
-    none = "" if exam.calls or exam.declined else _why_nothing(exam)
+    idle = None if exam.calls or exam.declined else _idle(exam)
     silent = [d for d in exam.judged_dtypes() if d not in outcome.calls]
-    if none:
-        outcome.status, outcome.reason = "not run", none
+    if idle is not None:
+        outcome.status, outcome.reason = idle
     elif silent:
         outcome.status = "no call"
         outcome.reason = (
@@ -84,12 +87,16 @@ def _without_mismatch(outcome: Outcome, exam: Examination) -> None:
         outcome.status = "blind" if outcome.reason else "passed"
 
 
-def _why_nothing(exam: Examination) -> str:
-    """Return why a check has no call, or "" where it should have had some."""
+def _idle(exam: Examination) -> tuple[str, str] | None:
+    """Return the status of a check that no call belongs to, and why; None where some should."""
+    if exam.alone:
+        name = output_of(exam.formula).function
+        return UNCLAIMED, f"{name} returns its values alone, and no gradient needs more"
     if exam.property.on_layers:
-        return workloads.TOO_LARGE
+        return "not run", workloads.TOO_LARGE
     words = exam.backend.domain_words(exam.formula)
-    return exam.nothing or (f"it does not apply where {words}" if words else "")
+    reason = exam.nothing or (f"it does not apply where {words}" if words else "")
+    return ("not run", reason) if reason else None
 
 
 def domain_hint(outcome: Outcome, exam: Examination) -> str:

@@ -29,6 +29,7 @@ from gradoracle.oracle.shapes import Array
 Lie: TypeAlias = Callable[[int, Reply], Reply]  # from what was answered, and how many were before
 FEW, MANY = 3, 8  # calls
 TRUTH = ("matches_oracle", "within_rounding_bound")
+REFUSALS = "rejects_bad_arguments"
 VALUES = ("propagates_non_finite", "keeps_subnormals")  # on numbers that they change before
 
 
@@ -55,8 +56,11 @@ def blindness(
         enough = 1
     elif property_.name in VALUES:
         enough, calls = FEW, [call for call in calls if prod(answer_shape(formula, call))]
+    # Where bad arguments may be accepted, only a call that ends the process is wrong.
+    may_accept = backend.contract.rule("bad_arguments") != "raise"
+    lies = (_crash,) if property_.name == REFUSALS and may_accept else LIES
     for call in calls:
-        for lie in LIES:
+        for lie in lies:
             planted += 1
             if _is_rejected(backend, operator, formula, property_, call, lie):
                 return 1, ""
@@ -148,6 +152,10 @@ def _every(number: int, reply: Reply) -> Reply:
 def _anything_but_a_refusal(number: int, reply: Reply) -> Reply:
     del number
     return reply if reply.kind == "answer" else Reply("answer", arrays=[np.zeros(1)])
+
+
+def _crash(number: int, reply: Reply) -> Reply:
+    return Reply("crashed", "crashed") if number else reply
 
 
 LIES: tuple[Lie, ...] = (_first, _others, _every, _anything_but_a_refusal)

@@ -14,44 +14,57 @@ from gradoracle.oracle.declaration import Call, Formula, argument_names, evaluat
 
 
 class BadCall(NamedTuple):
-    """An illegal call, what was changed, and why the oracle refuses it."""
+    """An illegal call, what was changed, and why the oracle refuses it.
+
+    `kind` is what is wrong with the argument in general, as in "stride = 0".
+    """
 
     call: Call
     change: str
     reason: str
+    kind: str
 
 
 def bad_calls(formula: Formula, call: Call) -> Iterator[BadCall]:
     """Yield every illegal call that differs from `call` in one argument of `formula`."""
     positional, options = argument_names(formula)
     for name in (*positional, *options):
-        for spoilt in _spoilt(call[name]):
+        for spoilt, kind in _spoilt(call[name]):
             bad = {**call, name: spoilt}
             reason = _refusal(formula, bad)
             if reason is not None:
                 shown = [*spoilt.shape] if isinstance(spoilt, np.ndarray) else spoilt
-                kind = " of shape" if isinstance(spoilt, np.ndarray) else ""
-                yield BadCall(bad, f"{name}{kind} {shown}", reason)
+                of_shape = " of shape" if isinstance(spoilt, np.ndarray) else ""
+                yield BadCall(bad, f"{name}{of_shape} {shown}", reason, kind.format(name))
 
 
-def _spoilt(value: Any) -> Iterator[Any]:
+BELOW, ZERO, UNFIT = "a negative {}", "{} = 0", "{} not fitting the other arguments"
+MORE, FEWER = "{} with an axis more", "{} with an axis fewer"
+
+
+def _spoilt(value: Any) -> Iterator[tuple[Any, str]]:
     """Yield illegal-looking neighbours of an argument; the oracle decides which of them are."""
     if isinstance(value, np.ndarray):
-        yield np.zeros((1, *value.shape), value.dtype)
+        yield np.zeros((1, *value.shape), value.dtype), MORE
         if value.ndim > 1:
-            yield np.zeros(value.shape[1:], value.dtype)
+            yield np.zeros(value.shape[1:], value.dtype), FEWER
         for axis in range(value.ndim):
-            yield np.concatenate([value, value.take([0], axis)], axis) if value.size else value
+            longer = np.concatenate([value, value.take([0], axis)], axis) if value.size else value
+            yield longer, UNFIT
     elif isinstance(value, tuple):
         for axis in range(len(value)):
-            for number in (-1, 0, value[axis] + 1, value[axis] + 1000):
-                yield (*value[:axis], number, *value[axis + 1 :])
+            for number, kind in _numbers(value[axis], 1000 + value[axis]):
+                yield (*value[:axis], number, *value[axis + 1 :]), kind
         if len(value) > 2:  # a shape; a pair of one number may stand for both sides
-            yield value[1:]
+            yield value[1:], FEWER
     elif isinstance(value, str):
-        yield value + "s"
+        yield value + "s", "an unknown {}"
     elif isinstance(value, int) and not isinstance(value, bool):
-        yield from (-1, 0, value + 1, 1000 * value)
+        yield from _numbers(value, 1000 * value)
+
+
+def _numbers(value: int, large: int) -> tuple[tuple[int, str], ...]:
+    return (-1, BELOW), (0, ZERO), (value + 1, UNFIT), (large, UNFIT)
 
 
 def _refusal(formula: Formula, call: Call) -> str | None:

@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from types import MappingProxyType
+from typing import Any
+
 import numpy as np
 
 from gradoracle.conformance.backends.mismatch import Answer
@@ -24,6 +28,7 @@ from gradoracle.oracle.declaration import (
 )
 from gradoracle.oracle.expected.truth import data_dtype, truth
 from gradoracle.oracle.float_formats import FORMATS, HALVES
+from gradoracle.oracle.formulas.conventions import under
 from gradoracle.oracle.shapes import Array
 
 MISCONCEPTIONS: tuple[Misconception, ...] = (
@@ -33,6 +38,7 @@ MISCONCEPTIONS: tuple[Misconception, ...] = (
     *elementwise.MISCONCEPTIONS,
     *batch.MISCONCEPTIONS,
 )
+NONE: Mapping[str, Any] = MappingProxyType({})
 __all__ = ["MISCONCEPTIONS", "Misconception", "Suspects", "is_evidence"]
 
 
@@ -43,9 +49,9 @@ class Suspects:
     (somebody may catch that), but no other numbers.
     """
 
-    def __init__(self, formula: Formula) -> None:
-        """Suspect all that are about the formula."""
-        self.formula = formula
+    def __init__(self, formula: Formula, policies: Mapping[str, Any] = NONE) -> None:
+        """Suspect all that are about the formula; policies are the contract's."""
+        self.formula, self._policies = formula, policies
         self.left = [
             (m, wrong)
             for m in MISCONCEPTIONS
@@ -57,7 +63,7 @@ class Suspects:
     def see(self, answer: Answer) -> None:
         """Drop those that do not go together with an answer; to another formula it says nothing."""
         if self.left and answer.formula is self.formula and answer.value is not None:
-            evidence = _Evidence(answer)
+            evidence = _Evidence(answer, self._policies)
             self.explained += not evidence.is_right
             self.left = [(m, wrong) for m, wrong in self.left if evidence.fits(m, wrong)]
 
@@ -70,8 +76,8 @@ class Suspects:
 class _Evidence:
     """An answer, what is right, and how far two right answers may differ."""
 
-    def __init__(self, answer: Answer) -> None:
-        self._answer, right = answer, truth(answer.formula, answer.call)
+    def __init__(self, answer: Answer, policies: Mapping[str, Any]) -> None:
+        self._answer, right = answer, truth(*under(policies, answer.formula, answer.call))
         self._right = right.as_float(np.dtype(np.float64))
         self._room: Array | float = 0.0
         got = answer.value

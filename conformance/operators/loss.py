@@ -25,11 +25,13 @@ from gradoracle.conformance.operators.record import (
     Arguments,
     Corner,
     Operator,
+    Policies,
     Size,
     Styles,
     past_limits,
     two_large,
 )
+from gradoracle.oracle.declaration import Call, Formula
 from gradoracle.oracle.float_formats import Format
 from gradoracle.oracle.shapes import Array
 
@@ -337,6 +339,12 @@ def _targets(random: Random, rows: int, classes: int) -> Array:
     return random.permutation(rows) % classes
 
 
+def _is_open(policies: Policies, formula: Formula, call: Call) -> bool:
+    """Return whether the loss multiplies a 0 of one-hot labels by minus infinity, or leaves it."""
+    one_hot = policies.get("labels") == "one-hot"
+    return one_hot and formula is oracle.cross_entropy and bool(np.isinf(call["logits"]).any())
+
+
 def _loss_witness(torch: Any) -> Callable[..., Any]:
     function: Callable[..., Any] = torch.nn.functional.cross_entropy
     return function
@@ -354,6 +362,7 @@ CROSS_ENTROPY = Operator(
     witness=_loss_witness,
     styles=STYLES,
     complete=_with_targets,
+    unsettled=_is_open,
     curvature=lambda call: (len(call["logits"]) if call["reduction"] == "sum" else 1) / 8,
     share=0.3,
     covers=shape_cover.matrix(NAMES, {"mean": (0, 1)}, 3),

@@ -25,12 +25,14 @@ from gradoracle.conformance.operators.ranks import options_of
 from gradoracle.conformance.operators.record import Arguments, Operator, Policies, Styles
 from gradoracle.oracle.declaration import Call, Formula
 from gradoracle.oracle.float_formats import Format, widened
+from gradoracle.oracle.formulas.conventions import without_nan
 from gradoracle.oracle.formulas.max_pool import MAX_POOLINGS
 from gradoracle.oracle.shapes import Array, Sides, pool_shape
 from gradoracle.oracle.windows import flat, meetings
 
 # Formulas whose answer depends on which of several maxima wins.
-CHOOSING = frozenset(f for of in MAX_POOLINGS.values() for f in (of.indices, of.vjp))
+VJPS = frozenset(of.vjp for of in MAX_POOLINGS.values())
+CHOOSING = VJPS | {of.indices for of in MAX_POOLINGS.values()}
 OPTIONS = ("kernel_size", "stride", "padding", "dilation", "ceil_mode")
 
 
@@ -105,15 +107,25 @@ STYLES = Styles(
 
 
 def unsettled(policies: Policies, formula: Formula, call: Call) -> bool:
-    """Return whether a window's maximum is not unique where the contract leaves open who wins."""
-    lenient = {name for name, rule in policies.items() if rule != "first"}
-    if formula not in CHOOSING or not lenient:
+    """Return whether a window's maximum is not unique where the contract leaves open who wins.
+
+    Nor is it anything where NaN is dropped and nothing but minus infinity is left beside one.
+    """
+    nan, ties = policies.get("nan", "first"), policies.get("ties", "first")
+    shares = ties == "split" and formula in VJPS
+    any_maximum = ties != "first" and not shares
+    if formula not in CHOOSING or (ties == nan == "first"):
         return False
-    winners, nans = _winners(call)
-    several = winners > 1
-    return bool((several & (nans if "nan" in lenient else False)).any()) or bool(
-        (several & (~nans if "ties" in lenient else False)).any()
-    )
+    winners, top = _winners(call)
+    nans = np.isnan(top)
+    if (nan == "any" or shares) and (nans & (winners > 1)).any():
+        return True
+    if nan == "dropped" and nans.any():
+        winners, top = _winners({**call, "x": without_nan(call["x"])})
+        if (nans & np.isneginf(top)).any():
+            return True
+        nans = np.zeros_like(nans)
+    return any_maximum and bool((~nans & (winners > 1)).any())
 
 
 def maxima(call: Call) -> Iterator[tuple[Sides, Sides, Array]]:
@@ -128,12 +140,12 @@ def maxima(call: Call) -> Iterator[tuple[Sides, Sides, Array]]:
 
 
 def _winners(call: Call) -> tuple[Array, Array]:
-    """Return how many pixels of every window equal its maximum, and whether that is a NaN."""
+    """Return how many pixels of every window equal its maximum, and that."""
     x, top, windows, pixels = _seen(call)
     wins = _is_maximum(flat(x)[:, :, pixels], flat(top)[:, :, windows])
     first = np.searchsorted(windows, np.arange(flat(top).shape[2]))  # each window has a pixel
     counts = np.add.reduceat(wins.astype(int), first, axis=2)
-    return counts.reshape(top.shape), np.isnan(top)
+    return counts.reshape(top.shape), top
 
 
 def _is_maximum(pixels: Array, tops: Array) -> Array:

@@ -15,7 +15,7 @@ from gradoracle.oracle.shapes import Shape
 
 Size: TypeAlias = Literal["small", "medium", "large"]
 Kind: TypeAlias = Literal["exact", "floats", "slopes", "not finite", "any", "all", "every"]
-Policies: TypeAlias = Mapping[str, str]
+Policies: TypeAlias = Mapping[str, str | float]
 
 
 class Arguments(NamedTuple):

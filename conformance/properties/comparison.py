@@ -14,6 +14,7 @@ from gradoracle.oracle.declaration import Call, Formula, is_place, output_of
 from gradoracle.oracle.expected.non_finite import NonFiniteTruth
 from gradoracle.oracle.expected.truth import Truth, answer_dtype, answer_shape, data_dtype, truth
 from gradoracle.oracle.float_formats import flushed, is_real
+from gradoracle.oracle.formulas.conventions import VALUES, are_all_nan, under
 from gradoracle.oracle.shapes import Array
 
 
@@ -46,9 +47,10 @@ class Verdict(NamedTuple):
 
 def truth_of(backend: Claimant, formula: Formula, call: Call) -> Truth:
     """Return the truth by which the backend is checked, as its contract has it."""
+    of, by = under(backend.contract.policies, formula, call)
     return truth(
-        formula,
-        call,
+        of,
+        by,
         strict=backend.contract.rule("non_finite") == "window",
         algorithm=backend.contract.algorithm(output_of(formula).function),
     )
@@ -62,6 +64,8 @@ def verdict(backend: Claimant, formula: Formula, call: Call, got: Array) -> Verd
     other.  (Sums in which some are and others are not would need a bound; nothing draws such.)
     """
     judged = _verdict(backend, formula, call, got)
+    if backend.contract.rule("nan") == "dropped" and formula in VALUES and np.isnan(got).any():
+        judged = judged._replace(wrong=judged.wrong & ~(np.isnan(got) & are_all_nan(formula, call)))
     if backend.contract.rule("subnormals") == "kept" or not judged.wrong.any():
         return judged
     wrong, share = judged.wrong, judged.share

@@ -50,6 +50,8 @@ def points_at_the_maximum(
     values = backend.ask(operator.formula, call)
     indices = backend.ask(formula, call)
     require_truth(backend, operator.formula, call, values)
+    if backend.contract.rule("nan") == "dropped" and np.isnan(call["x"]).any():
+        raise NotJudged("the contract leaves open where windows of NaN have their maximum")
     if indices.shape != values.shape or indices.dtype.kind not in "iu":
         raise Mismatch(
             f"{formula.__name__}: got {indices.dtype}{[*indices.shape]}, want integers "

@@ -163,6 +163,9 @@ def passes_every_gradient_on_once(
     require_form(formula.__name__, dx, call["input_shape"], answer_dtype(formula, call))
     if not dy.size:
         return 0.0
+    rule = backend.contract.rule
+    if rule("nan") == "dropped" and "indices" not in _arrays_of(formula) and _has_nan(call["x"]):
+        raise NotJudged("the contract drops NaN: a window of nothing else may drop its gradient")
     astray = ~((dx == 0) | _reached(operator, formula, call))
     if astray.any():
         at = tuple(np.argwhere(astray)[0].tolist())
@@ -170,7 +173,7 @@ def passes_every_gradient_on_once(
             f"{formula.__name__}[{', '.join(map(str, at))}]: got {dx[at]}, want 0, for no window "
             f"with a dy has its maximum there; {int(astray.sum())} of {dx.size} elements wrong"
         )
-    shared = operator.unsettled(backend.contract.policies, formula, call)
+    shared = rule("ties") == "split" or operator.unsettled(backend.contract.policies, formula, call)
     require_close(
         f"{formula.__name__}, the sum of dx over a plane",
         exact(_plane_sums(dx)),
@@ -182,7 +185,7 @@ def passes_every_gradient_on_once(
 def _reached(operator: Operator, formula: Formula, call: Call) -> Array:
     """Return where a gradient that is not 0 may arrive."""
     dy, reached = call["grad_output"], np.zeros(call["input_shape"], bool)
-    if "indices" in argument_names(formula)[0]:
+    if "indices" in _arrays_of(formula):
         sides = [call["input_shape"][at] for at in operator.axes.space["x"]]
         planes, *_ = sent = np.nonzero(dy)
         pixels = np.unravel_index(call["indices"][sent], sides)
@@ -193,6 +196,14 @@ def _reached(operator: Operator, formula: Formula, call: Call) -> Array:
             sent_by: Any = (..., *window)
             reached[at] |= wins & (dy[sent_by] != 0)
     return reached
+
+
+def _arrays_of(formula: Formula) -> tuple[str, ...]:
+    return argument_names(formula)[0]
+
+
+def _has_nan(array: Array) -> bool:
+    return bool(np.isnan(array).any())
 
 
 def _plane_sums(array: Array) -> Array:

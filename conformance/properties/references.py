@@ -13,6 +13,7 @@ from gradoracle.conformance.properties.property import NotJudged, holds
 from gradoracle.oracle.declaration import Call, Formula, ask, is_data, output_of
 from gradoracle.oracle.document_forms.forms import FORMS
 from gradoracle.oracle.expected.truth import truth
+from gradoracle.oracle.formulas.conventions import under
 from gradoracle.oracle.shapes import Array
 
 
@@ -23,8 +24,23 @@ def matches_torch(backend: Backend, operator: Operator, formula: Formula, call: 
     places = () if formula is operator.formula else (formula, *operator.gradients)
     if any(operator.unsettled(TORCH_POLICIES, one, call) for one in places):
         raise NotJudged("PyTorch takes another of several NaNs")
-    require_close(f"{formula.__name__}, beside PyTorch", got, _torch(operator, formula, call))
+    want = _torch(operator, formula, call)
+    same = _as_always(backend, formula, call)
+    if not same.any() and same.size:
+        raise NotJudged("the contract has another convention than PyTorch")
+    alike = got._replace(value=np.where(same, got.value, want.value))
+    require_close(f"{formula.__name__}, beside PyTorch", alike, want)
     return 0.0
+
+
+def _as_always(backend: Backend, formula: Formula, call: Call) -> Array:
+    """Return which elements the contract's conventions leave as they are without them."""
+    of, by = under(backend.contract.policies, formula, call)
+    if of is formula and by is call:
+        return np.ones((), bool)
+    wide = np.dtype(np.float64)
+    one, other = (truth(*both).as_float(wide) for both in ((formula, call), (of, by)))
+    return np.asarray((one == other) | ((one != one) & (other != other)))  # noqa: PLR0124
 
 
 TORCH_POLICIES = {"nan": "any"}  # the last NaN of a window wins there
@@ -34,6 +50,8 @@ TORCH_POLICIES = {"nan": "any"}  # the last NaN of a window wins there
 def forms_agree(backend: Backend, operator: Operator, formula: Formula, call: Call) -> float:
     """The answer equals every other way in which the documents write the formula."""
     got = answer(backend, operator, formula, call)
+    if not _as_always(backend, formula, call).all():
+        raise NotJudged("the documents have another convention than the contract")
     wide = {n: a.astype(np.float64) if is_data(a) else a for n, a in call.items()}
     bound = truth(formula, call).bound("float64", "float64")
     for form in FORMS[formula]:

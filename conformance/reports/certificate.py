@@ -23,6 +23,7 @@ UNCLAIMED = "not claimed"
 PLAIN = ("matches_oracle", "within_rounding_bound", "returns_what_the_protocol_says")
 
 ABSENT = "absent"  # how a function is wrong that is claimed and is not there
+CONVENTION = "another convention"  # how answers are wrong that one is recognised in
 # What repeats the mismatch of the plain answers: it fails on them, or needs right ones.
 ALSO_FAILS, NOT_CHECKED = "also fails", "not checked"
 REPEATS = (ALSO_FAILS, NOT_CHECKED)
@@ -55,6 +56,8 @@ class Outcome:
     declined: int = 0
     # Calls that were declined and answered, by formula and class of options, of what was declined.
     declined_of: dict[str, dict[str, list[int]]] = field(default_factory=dict)
+    # Bad calls that were accepted and made, by what is wrong: only where refusing is not claimed.
+    accepted: dict[str, list[int]] = field(default_factory=dict)
     not_judged: int = 0
     planted: int = 0  # wrong answers that were planted in the backend's place, and rejected
     worst_error_over_bound: float = 0.0
@@ -88,6 +91,12 @@ class Outcome:
         row = "\n".join(f"  {'' if n else 'also fails':<14}{line}" for n, line in enumerate(lines))
         before, script, after = text.partition("\n  script  ")
         return f"{before}\n{row}{script}{after}"
+
+    @property
+    def note(self) -> str:
+        """Which bad arguments were accepted, where the contract does not claim to refuse them."""
+        told = [f"{what} ({took} of {made})" for what, (took, made) in self.accepted.items()]
+        return f"{self.formula} accepts {', '.join(told)}" if told else ""
 
     @property
     def verdict(self) -> str:

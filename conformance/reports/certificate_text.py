@@ -27,6 +27,7 @@ from gradoracle.conformance.reports.certificate import (
 
 SHORT = {ALSO_FAILS: "also", NOT_CHECKED: "n/c"}  # in the table
 NOTHING = "-"  # in the table, where a claim is not made
+ALWAYS_TOLD = ("ties", "nan", "repeats", "non_finite", "subnormals")  # policies
 SHOUTED = {"mismatch": "WRONG", "deviation": "DEVIATES"}
 
 
@@ -160,6 +161,7 @@ def _not_checked(c: Certificate) -> Iterable[str]:
             "there is (-n above); none was passed"
         )
     yield from _declined_of(c)
+    yield from _notes(c)
     judged = {o.formula for o in c.outcomes if o.status != "not claimed"}
     skipped = sum(o.not_judged for o in c.outcomes)
     if skipped:
@@ -186,6 +188,18 @@ def _declined_of(c: Certificate) -> Iterable[str]:
     for formula, counts in declines_of(c).items():
         told = ", ".join(f"{count} with {what}" for what, count in counts.items())
         yield from _wrapped(f"  {formula} declined {told}")
+
+
+def _notes(c: Certificate) -> Iterable[str]:
+    """Yield which bad arguments are accepted, function by function."""
+    notes = [one.note for one in c.outcomes if one.note]
+    for note in notes:
+        yield from _wrapped(f"note: {note}")
+    if notes:
+        yield from _wrapped(
+            'the formulas refuse these; the policy "bad_arguments": "raise" has it checked '
+            "that the backend does, too"
+        )
 
 
 def _disputed(c: Certificate) -> Iterable[str]:
@@ -230,7 +244,8 @@ def _campaign(campaign: Campaign | None) -> Iterable[str]:
 
 def _claims(c: Certificate) -> Iterable[str]:
     """Yield what the contract says of rules, sums and algorithms."""
-    rules = {name: c.contract.get("policies", {}).get(name, of[0]) for name, of in POLICIES.items()}
+    given = c.contract.get("policies", {})
+    rules = {n: given.get(n, of[0]) for n, of in POLICIES.items() if n in (*ALWAYS_TOLD, *given)}
     yield from _wrapped(f"policies: {_counts(rules)}")
     held = c.contract.get("accumulators", {})
     wider = [f"{held[d]} of {d}" for d in c.contract["dtypes"] if held.get(d, d) != d]

@@ -18,6 +18,7 @@ import numpy as np
 from gradoracle.conformance import OPERATORS_FROM
 from gradoracle.conformance.backends.backend import Backend
 from gradoracle.conformance.backends.caller import describe
+from gradoracle.conformance.backends.conventions import as_given
 from gradoracle.conformance.backends.mismatch import Answer, Mismatch
 from gradoracle.conformance.drawing.profiles import PROFILES
 from gradoracle.conformance.operators.record import Operator
@@ -28,6 +29,7 @@ from gradoracle.conformance.scale.data import LayerCall
 from gradoracle.oracle.declaration import Call, Formula, argument_names, displayed
 from gradoracle.oracle.expected.truth import answer_dtype, answer_shape
 from gradoracle.oracle.float_formats import is_real
+from gradoracle.oracle.formulas.conventions import under
 from gradoracle.oracle.shapes import Array
 
 WIDTH = 100
@@ -57,6 +59,7 @@ class Finding:
     cut: bool = False  # there was no time to make the call as small as it gets
     plain: bool = False  # the plain answer is wrong, whatever the property is about
     also_seen: list[str] = field(default_factory=list)  # headlines of other kinds
+    recognised: str = ""  # the line that says which other convention explains it
 
 
 @dataclass
@@ -82,17 +85,19 @@ def report(finding: Finding) -> MismatchReport:
     blamed = finding.blamed
     formula = blamed[0].formula if blamed else finding.formula
     call = finding.mismatch.call or (blamed[0].call if blamed else finding.call)
-    equation, source = displayed(formula)
+    policies = finding.backend.contract.policies
+    equation, source = displayed(under(policies, formula, call)[0])
+    shown = as_given(policies, call)
     names = [name for part in argument_names(formula) for name in part]
-    arrays = {n: call[n] for n in names if isinstance(call[n], np.ndarray)}
+    arrays = {n: shown[n] for n in names if isinstance(shown[n], np.ndarray)}
     in_sequence = finding.property.name in IN_SEQUENCE and not finding.plain
     result = MismatchReport(
-        headline=finding.mismatch.headline,
+        headline=finding.recognised or finding.mismatch.headline,
         formula=formula.__name__,
         equation=equation,
         source=source,
         sentence=finding.property.sentence,
-        arguments={n: _plain(call[n], seeded=isinstance(call, LayerCall)) for n in names},
+        arguments={n: _plain(shown[n], seeded=isinstance(call, LayerCall)) for n in names},
         nonzeros={n: int(np.count_nonzero(a)) for n, a in arrays.items()},
         looks_like=finding.looks_like,
         repro=_repro(finding),
@@ -102,7 +107,7 @@ def report(finding: Finding) -> MismatchReport:
             finding.answers if in_sequence else blamed or finding.answers, finding.mismatch,
         ),
     )  # fmt: skip
-    result.text = _text(finding, result, call, blamed)
+    result.text = _text(finding, result, shown, blamed)
     return result
 
 
@@ -129,6 +134,7 @@ def _repro(finding: Finding) -> str:
 
 def _text(finding: Finding, result: MismatchReport, call: Call, blamed: list[Answer]) -> str:
     rows = [
+        ("on this call", [finding.mismatch.headline] if finding.recognised else []),
         ("small call" if finding.cut else "minimal call", _call_lines(result, call)),
         ("not minimal", [CUT] if finding.cut else []),
         ("wrong", _wrong_lines(finding.backend, blamed[0]) if blamed else []),

@@ -17,6 +17,7 @@ import numpy as np
 
 from gradoracle.conformance.backends.backend import Backend
 from gradoracle.conformance.backends.caller import LONG_RING
+from gradoracle.conformance.backends.conventions import as_given, as_returned
 from gradoracle.conformance.backends.mismatch import NUMBERS, Answer, Mismatch, WrongElement
 from gradoracle.conformance.backends.registry import ADAPTERS
 from gradoracle.conformance.drawing.invalid_calls import bad_calls
@@ -102,7 +103,7 @@ def script(
             ]
         )
     laid = _laid(backend, formula, call, mismatch.layout)
-    arrays = [*_arrays(formula, call), *_laying(laid)]
+    arrays = [*_arrays(backend, formula, call), *_laying(laid)]
     lines = [*_imports(backend, call), *arrays, "", *_ask(backend, formula, call, laid)]
     last = {
         "changed argument": _unchanged, "shared memory": _shared, "changed result": _read_again,
@@ -120,16 +121,16 @@ def _in_sequence(backend: Backend, answers: Sequence[Answer], mismatch: Mismatch
     *before, wrong = answers
     lines, there = _imports(backend, wrong.call), dict[str, Array]()
     for one in _once_in_a_row(before):
-        lines += [*_refilled(one, there), "", *_ask(backend, one.formula, one.call), ""]
+        lines += [*_refilled(backend, one, there), "", *_ask(backend, one.formula, one.call), ""]
     if mismatch.headline.endswith("illegal"):
         bad = next(iter(bad_calls(wrong.formula, wrong.call)))
-        lines += [*_arrays(wrong.formula, bad.call), "", "try:"]
+        lines += [*_arrays(backend, wrong.formula, bad.call), "", "try:"]
         lines += [f"    {line}" for line in _ask(backend, wrong.formula, bad.call)]
         lines += ["except Exception as error:", '    print("refused:", error)', ""]
         there = {}
     if mismatch.headline.endswith("in other memory"):
         there = {}
-    lines += [*_refilled(wrong, there), "", *_ask(backend, wrong.formula, wrong.call)]
+    lines += [*_refilled(backend, wrong, there), "", *_ask(backend, wrong.formula, wrong.call)]
     return _text([*lines, *_verdict(backend, wrong.formula, wrong.call)])
 
 
@@ -144,11 +145,11 @@ def _once_in_a_row(answers: Sequence[Answer]) -> list[Answer]:
     ]
 
 
-def _refilled(answer: Answer, there: dict[str, Array]) -> list[str]:
+def _refilled(backend: Backend, answer: Answer, there: dict[str, Array]) -> list[str]:
     """Return what makes the arrays of a call, in those that are `there` where they fit."""
-    lines = []
+    lines, call = [], as_given(backend.contract.policies, answer.call)
     for name in argument_names(answer.formula)[0]:
-        array = answer.call[name]
+        array = call[name]
         if not isinstance(array, np.ndarray):
             lines.append(f"{name} = {array!r}")
             there.pop(name, None)
@@ -243,8 +244,8 @@ def _from_file(name: str, path: str) -> list[str]:
     ]  # fmt: skip
 
 
-def _arrays(formula: Formula, call: Call) -> list[str]:
-    lines = []
+def _arrays(backend: Backend, formula: Formula, call: Call) -> list[str]:
+    lines, call = [], as_given(backend.contract.policies, call)
     for part in argument_names(formula):
         for name in part:
             if isinstance(call[name], np.ndarray):
@@ -330,10 +331,12 @@ def _verdict(backend: Backend, formula: Formula, call: Call) -> list[str]:
     accumulator = backend.contract.accumulator(dtype.name)
     exact = right.is_exact(dtype.name, accumulator)
     want = right.as_float(dtype if exact else np.dtype(np.float64))
+    want = as_returned(backend.contract.policies, formula, call, want)
+    kind = want.dtype if is_place(formula) else answer_dtype(formula, call)
     lines = [
         *_array("want", want),
         'print("got", got.dtype, got.shape, got, "\\nwant", want.dtype, want.shape, want)',
-        f'assert (got.shape, got.dtype) == ({want.shape}, "{answer_dtype(formula, call).name}")',
+        f'assert (got.shape, got.dtype) == ({want.shape}, "{kind.name}")',
     ]
     if exact:
         if is_place(formula) or np.isfinite(want).all():
@@ -363,9 +366,9 @@ def _not_finite(right: NonFiniteTruth) -> list[str]:
 
 def _unchanged(backend: Backend, formula: Formula, call: Call) -> list[str]:
     names = [n for n in argument_names(formula)[0] if isinstance(call[n], np.ndarray)]
-    lines = []
+    lines, given = [], as_given(backend.contract.policies, call)
     for name in names:
-        lines += [*_array(f"given_{name}", call[name])]
+        lines += [*_array(f"given_{name}", given[name])]
         lines.append(f"assert {name}.tobytes() == given_{name}.tobytes(), {name}")
     note = "  # arrays of its own: look at what from_numpy made of them"
     return [*lines, note] if backend.asked.description.from_numpy else lines
@@ -395,7 +398,7 @@ def _read_again(backend: Backend, formula: Formula, call: Call) -> list[str]:
 
 
 def _bad_arguments(backend: Backend, formula: Formula, call: Call) -> str:
-    lines = [*_imports(backend, call), *_arrays(formula, call), "", "try:"]
+    lines = [*_imports(backend, call), *_arrays(backend, formula, call), "", "try:"]
     lines += [f"    {line}" for line in _ask(backend, formula, call)]
     lines += [
         "except Exception as error:",

@@ -27,7 +27,8 @@ ELEMENTS: dict[str, Types] = {
 }
 # NumPy has bfloat16 from ml_dtypes only.
 HALVES = ("float16", "bfloat16") if find_spec("ml_dtypes") else ("float16",)
-POLICIES = {"repeats": "bitwise"}  # no sum depends on the order of threads
+# No sum depends on the order of threads.
+POLICIES = {"repeats": "bitwise", "bad_arguments": "raise"}
 HEADERS = {"float16": ("-DWITH_FLOAT16",), "bfloat16": ("-DWITH_BFLOAT16",)}
 THREADS = 256  # of a block, at most: common.cuh's MOST_THREADS
 BLOCKS = 2**16  # enough to fill every device; then threads take several elements each

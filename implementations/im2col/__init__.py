@@ -138,5 +138,5 @@ __all__ = [
 contract = {
     "dtypes": ["float32", "float64", *AVAILABLE],
     "accumulators": dict.fromkeys(AVAILABLE, "float32"),
-    "policies": {"non_finite": "window", "subnormals": "kept"},
+    "policies": {"non_finite": "window", "subnormals": "kept", "bad_arguments": "raise"},
 }

@@ -164,7 +164,8 @@ NOT_IN_HALVES = [
 ]  # fmt: skip
 
 contract = {
-    "policies": {"nan": "any"},  # PyTorch's CPU kernel takes the last NaN of a window
+    # PyTorch's CPU kernel takes the last NaN of a window
+    "policies": {"nan": "any", "bad_arguments": "raise"},
     "dtypes": ["float32", "float64", *HALVES],
     "not_claimed": dict.fromkeys(HALVES, NOT_IN_HALVES),
     "accumulators": dict.fromkeys(HALVES, "float32"),

@@ -401,7 +401,8 @@ class MultilinearTruth:
         whole = all(a.dtype != object for a in arrays.values())
         if whole and self._is_below(EXACT):
             return self._run(arrays)
-        if int(self.terms.sum()) > (LARGE_COMPILED if pays_to_compile() else LARGE):
+        large = int(self.terms.sum()) > (LARGE_COMPILED if pays_to_compile() else LARGE)
+        if large and self._bits_of_limbs > 0:
             return self._in_limbs(arrays)
         return self._run({name: integers(a) for name, a in arrays.items()})
 
@@ -422,15 +423,19 @@ class MultilinearTruth:
             answer = np.asarray(np.frompyfunc(int, 1, 1)(answer), object).reshape(answer.shape)
         return answer
 
+    @property
+    def _bits_of_limbs(self) -> int:
+        """How many bits a digit of a factor may have; none are left where `over` is large."""
+        room = 52 - int(self.terms.max(initial=1)).bit_length() - self._over.bit_length()
+        return room // len(self._algebra.factors)
+
     def _in_limbs(self, arrays: dict[str, Integers]) -> Integers:
         """Split every factor into digits short enough for float64 and add the partial results.
 
         The formula is linear in each factor, so its value is the sum over one digit of each,
         times their weights.
         """
-        factors = self._algebra.factors
-        room = 52 - int(self.terms.max(initial=1)).bit_length() - self._over.bit_length()
-        bits = room // len(factors)
+        factors, bits = self._algebra.factors, self._bits_of_limbs
         split = {name: _limbs(integers(a), bits) for name, a in arrays.items()}
         blank = {name: np.zeros(a.shape) for name, a in arrays.items()}
         total: Array = np.zeros(self.shape, object)

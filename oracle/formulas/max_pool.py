@@ -19,8 +19,15 @@ import numpy as np
 from gradoracle.oracle.compiled_loops import run
 from gradoracle.oracle.declaration import Formula, declare_axes, multilinear, output, selection
 from gradoracle.oracle.ranks import RANKS, axes_of_rank, named
-from gradoracle.oracle.shapes import SPACE, Array, MaxPoolOptions, Shape, check_shape, pool_shape
-from gradoracle.oracle.windows import flat, meetings
+from gradoracle.oracle.shapes import (
+    SPACE,
+    Array,
+    MaxPoolOptions,
+    Shape,
+    check_shape,
+    pool_shape,
+)
+from gradoracle.oracle.windows import Indices, flat, meetings
 
 
 class MaxPooling(NamedTuple):
@@ -133,6 +140,23 @@ def _maxima(rank: int, x: Array, **options: Unpack[MaxPoolOptions]) -> Array:
     start, _, pixel = meetings(x.shape[2:], kernel, shape[2:], *sides).by_window
     run(_find_maxima, flat(places), flat(x), start, pixel, products=places.size * prod(kernel))
     return places
+
+
+def vjp_windows(
+    rank: int, x: Array, *, like: Array | None = None, **options: Unpack[MaxPoolOptions]
+) -> tuple[Array, Indices, Indices]:
+    """Return the place of every window's maximum, where its pixels begin, and the pixels.
+
+    Raises:
+        ValueError: the shapes or options fit no pooling, or `like` is not of its output's shape.
+    """
+    kernel = tuple(options["kernel_size"])
+    sides = [tuple(options[name]) for name in ("stride", "padding", "dilation")]
+    places = _maxima(rank, x, **options)
+    if like is not None:
+        check_shape("grad_output", like.shape, places.shape, "the pooling's output has")
+    met = meetings(x.shape[2:], kernel, places.shape[2:], *sides).by_window
+    return places, met[0], met[2]
 
 
 def _taken(x: Array, places: Array) -> Array:

@@ -45,7 +45,7 @@ class Fault(NamedTuple):
 
     def _among(self, names: tuple[str, ...]) -> SimpleNamespace:
         built = backend(names, **{self.function: self.make()})
-        built.contract = self.contract
+        built.contract = refusing(self.contract)
         return built
 
 
@@ -58,7 +58,7 @@ class Control(NamedTuple):
         """The function beside the forward pass, or alone if it has a contract of its own."""
         forward = family(self.function)[:1] if self.contract is None else ()
         built = backend((*forward, self.function), **{self.function: self.replaced})
-        built.contract = self.contract
+        built.contract = refusing(self.contract)
         return built
 
 
@@ -71,6 +71,12 @@ DISPUTED: dict[str, tuple[Control, str]] = {}
 
 def backend(names: tuple[str, ...], **replaced: Function) -> SimpleNamespace:
     return SimpleNamespace(**{n: replaced.get(n, getattr(good, n)) for n in names})
+
+
+def refusing(contract: Mapping[str, Any] | None) -> dict[str, Any]:
+    """A contract that claims, too, that bad arguments are refused, as im2col does."""
+    claimed = contract or {}
+    return {**claimed, "policies": {"bad_arguments": "raise", **claimed.get("policies", {})}}
 
 
 def target(planted: str, names: Mapping[str, str]) -> str:

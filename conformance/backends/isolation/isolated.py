@@ -11,6 +11,7 @@ from typing import Any, NamedTuple
 
 from gradoracle.conformance.backends.caller import (
     LARGEST_BYTES,
+    LONGEST_SIGNATURE,
     Description,
     Look,
     Reply,
@@ -237,6 +238,7 @@ class Isolated:
                 told.get("from_numpy") is True,
                 told.get("to_numpy") is True,
                 takes_of(told.get("takes"), has),
+                _signatures(told.get("signatures"), self.functions),
             )
 
     def _start(self) -> Worker:
@@ -373,3 +375,14 @@ class Isolated:
                 self.changed.setdefault(printable(name)[:60], sent.request.function)
         arrays += worker.segment.read(sent.places, len(sent.places), LARGEST_BYTES * MOST_ARGUMENTS)
         return Reply(kind, text, [a.copy() for a in arrays], shares, message.get("dlpack") is True)
+
+
+def _signatures(told: Any, functions: Sequence[str]) -> dict[str, str]:
+    """Return the signatures that a worker tells of the protocol's functions; no others."""
+    if not isinstance(told, dict):
+        return {}
+    return {
+        name: printable(told[name])
+        for name in functions
+        if isinstance(told.get(name), str) and len(told[name]) <= LONGEST_SIGNATURE
+    }

@@ -1,0 +1,327 @@
+"""Answers that follow another convention than the protocol's, told in one line.
+
+A mismatch of a function's plain answers is looked at once more: whether the function has other
+parameters, returns its result in a container, in a wider dtype, with channels last or without the
+axis of images, or takes its arguments so.  What is recognised is what small calls confirm: given
+and read in the other convention, every answer is right that was wrong.
+"""
+
+from __future__ import annotations
+
+import ast
+import re
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from functools import partial
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from gradoracle.conformance.backends.backend import Backend
+from gradoracle.conformance.backends.mismatch import RAISED, Declined, Mismatch
+from gradoracle.conformance.drawing.choices import ROW, Choices
+from gradoracle.conformance.operators.record import Operator
+from gradoracle.conformance.properties.comparison import verdict
+from gradoracle.oracle.axes import IMAGES, Axes
+from gradoracle.oracle.declaration import (
+    Call,
+    Formula,
+    algebra,
+    argument_names,
+    is_data,
+    optional,
+    output_of,
+)
+from gradoracle.oracle.expected.truth import answer_dtype, answer_shape
+from gradoracle.oracle.float_formats import FORMATS, is_real
+from gradoracle.oracle.shapes import Array
+
+MOST, ENOUGH, FEWEST = 24, 4, 2  # small calls: made, and wrong ones that a reading explains
+CONTAINER = re.compile(r"returned an? (\w+)(?: of \d+)? \(")
+TUPLE = "return one array: what the gradient needs again it is given by its own arguments"
+NONE = "is a return statement missing?"
+
+
+class Plain(NamedTuple):
+    """A call, and what the function itself made of it: None if it refused."""
+
+    formula: Formula
+    call: Call
+    got: Array | None
+
+
+@dataclass(frozen=True)
+class Reading:
+    """Another convention: a sentence, how calls are given in it and how answers are read.
+
+    `give` returns None for calls that have no such form.
+    """
+
+    sentence: str
+    read: Callable[[Plain, Array], Array]
+    give: Callable[[Call], Call | None] | None = None  # None: as they are
+
+
+def recognised(
+    backend: Backend,
+    operator: Operator,
+    formula: Formula,
+    mismatch: Mismatch,
+    dtype: str,
+    seed: int,
+) -> str:
+    """Return the line that says which other convention explains a mismatch, or "".
+
+    `formula` is the one whose plain answer is wrong, `dtype` the one that it is wrong in.
+    """
+    line = _of_signature(backend, formula, mismatch) or _of_container(formula, mismatch)
+    if line:
+        return line
+    ended = {*backend.ended}
+    try:
+        found = _of_values(backend, operator, formula, _dtypes(mismatch, dtype), seed)
+    except Mismatch:  # it ended on arguments in another form
+        return ""
+    finally:
+        backend.ended &= ended
+    return f"{formula.__name__}: {found}" if found else ""
+
+
+def _dtypes(mismatch: Mismatch, dtype: str) -> str:
+    """Return the dtype to look at: what is wrong with a wider answer shows in a narrow one."""
+    return "float32" if mismatch.kind == "dtype" and dtype == "float64" else dtype
+
+
+# -- parameters -----------------------------------------------------------------------------------
+
+
+def _of_signature(backend: Backend, formula: Formula, mismatch: Mismatch) -> str:
+    """Return what is to be changed about a function's parameters, if a call does not fit them."""
+    name = output_of(formula).function
+    own = backend.asked.description.signatures.get(name)
+    if own is None or not mismatch.kind.startswith(f"{RAISED}TypeError"):
+        return ""
+    wrong = "; ".join(_unlike(formula, own))
+    return f"{name}: takes ({parameters(formula)}); yours is ({own}): {wrong}" if wrong else ""
+
+
+def parameters(formula: Formula) -> str:
+    """Return the protocol's parameters of a formula's function, as Python writes them."""
+    arrays, options = argument_names(formula)
+    given = [f"{name}=None" if name in optional(formula) else name for name in arrays]
+    return ", ".join([*given, *(["*"] if options else []), *options])
+
+
+def _unlike(formula: Formula, own: str) -> Iterator[str]:
+    """Yield what must change about parameters, so that the protocol's call fits them."""
+    try:
+        (function,) = ast.parse(f"def function({own}): pass").body
+    except (SyntaxError, ValueError):
+        return
+    assert isinstance(function, ast.FunctionDef)  # noqa: S101 - for the type checker
+    given, (arrays, options) = function.args, argument_names(formula)
+    places = [one.arg for one in (*given.posonlyargs, *given.args)]
+    by_name = {one.arg for one in (*given.args[max(0, len(arrays) - len(given.posonlyargs)) :],
+                                   *given.kwonlyargs)}  # fmt: skip
+    if len(places) < len(arrays) and given.vararg is None:
+        yield f"add {', '.join(arrays[len(places) :])}"
+    missing = [name for name in options if name not in by_name]
+    if missing and given.kwarg is None:
+        yield f"add {', '.join(missing)} by name"
+    needed = places[len(arrays) : len(places) - len(given.defaults)]
+    needed += [k.arg for k, d in zip(given.kwonlyargs, given.kw_defaults, strict=True) if d is None]
+    extra = [name for name in needed if name not in options]
+    if extra:
+        yield f"give {', '.join(extra)} a default, for nothing is passed there"
+
+
+# -- containers -----------------------------------------------------------------------------------
+
+
+def _of_container(formula: Formula, mismatch: Mismatch) -> str:
+    """Return what to return instead of a result that is no array."""
+    said = mismatch.headline.partition(": ")[2]
+    found = CONTAINER.match(said)
+    if found is None or ", want a NumPy array" not in said:
+        return ""
+    kind = found[1]
+    first = next((n for n in argument_names(formula)[0]), "x")
+    advice = {"tuple": TUPLE, "NoneType": NONE}.get(kind, f"return np.asarray(y, {first}.dtype)")
+    return f"{mismatch.headline}: {advice}"
+
+
+# -- values ---------------------------------------------------------------------------------------
+
+
+def _of_values(
+    backend: Backend, operator: Operator, formula: Formula, dtype: str, seed: int
+) -> str:
+    """Return the sentence of the reading by which all wrong answers to small calls are right."""
+    wrong = [*_wrong(backend, operator, formula, dtype, seed)]
+    if len(wrong) < FEWEST:
+        return ""
+    for reading in _readings(operator, formula, wrong):
+        if _explains(backend, reading, wrong):
+            return reading.sentence
+    return ""
+
+
+def _wrong(
+    backend: Backend, operator: Operator, formula: Formula, dtype: str, seed: int
+) -> Iterator[Plain]:
+    """Yield small calls with plain answers that are wrong; declined ones are left out."""
+    random, style = np.random.default_rng(seed % 2**64), operator.styles.of("any")[0]
+    for _ in range(MOST):
+        drawn = operator.geometry(Choices(random.bytes(ROW)), "small")
+        call = operator.call(drawn.sizes, style, drawn.seed, dtype)
+        if not all(array.size for array in call.values() if is_data(array)):
+            continue
+        try:
+            got: Array | None = backend.ask(formula, call)
+        except Declined:
+            continue
+        except Mismatch:
+            got = None
+        one = Plain(formula, call, got)
+        settled = not operator.unsettled(backend.contract.policies, formula, call)
+        if settled and (got is None or not _is_right(backend, one, got)):
+            yield one
+
+
+def _explains(backend: Backend, reading: Reading, wrong: Sequence[Plain]) -> bool:
+    """Return whether every wrong answer that a reading is about is right by it, and some are."""
+    right = 0
+    for one in wrong:
+        got = one.got
+        if reading.give is not None:
+            given = reading.give(one.call)
+            if given is None:
+                continue
+            refused, got = backend.refuses(one.formula, given)
+            got = None if refused or not isinstance(got, np.ndarray) else got
+        if got is None:
+            continue
+        try:
+            read = reading.read(one, got)
+        except (ValueError, IndexError):  # of another number of axes
+            return False
+        if not _is_right(backend, one, read):
+            return False
+        right += 1
+        if right == ENOUGH:
+            return True
+    return right >= FEWEST
+
+
+def _is_right(backend: Backend, one: Plain, got: Array) -> bool:
+    formula, call = one.formula, one.call
+    if got.shape != answer_shape(formula, call) or got.dtype != answer_dtype(formula, call):
+        return False
+    return not verdict(backend, formula, call, got).wrong.any()
+
+
+def _readings(operator: Operator, formula: Formula, wrong: Sequence[Plain]) -> Iterator[Reading]:
+    """Yield the conventions that are looked for, those of answers alone first."""
+    axes, (first, *_) = operator.axes, argument_names(formula)[0]
+    want = answer_dtype(formula, wrong[0].call)
+    found = {one.got.dtype.name for one in wrong if one.got is not None}
+    if len(found) == 1 and is_real(want):
+        yield Reading(
+            f"the values are right; the dtype is {min(found)} where {want} was given: return "
+            f"y.astype({first}.dtype)",
+            lambda _, got: _narrowed(got, want),
+        )
+    yield from _channels_last(operator, formula)
+    if axes.rank and axes.batched:
+        yield Reading(
+            "the values are right, the axis of images is missing: return y[np.newaxis], or better "
+            "take batches",
+            lambda _, got: got[np.newaxis],
+            lambda call: call if axes.sizes(call).get(IMAGES) == 1 else None,
+        )
+        yield Reading(
+            "takes one image [C, ...] without the axis of images; the protocol gives a batch "
+            "[N, C, ...]: call it for every image and stack the results",
+            lambda _, got: got[np.newaxis] if algebra(formula).images == "kept" else got,
+            lambda call: _one_image(axes, call),
+        )
+
+
+def _narrowed(got: Array, dtype: np.dtype[Any]) -> Array:
+    """Return an answer in a narrower dtype.
+
+    Raises:
+        ValueError: it is not wider.
+    """
+    if not (is_real(got.dtype) and FORMATS[got.dtype.name].bits > FORMATS[dtype.name].bits):
+        raise ValueError("it is not wider")
+    with np.errstate(all="ignore"):
+        return got.astype(dtype)
+
+
+def _channels_last(operator: Operator, formula: Formula) -> Iterator[Reading]:
+    """Yield the readings with channels as the last axis, and the ways a weight then has."""
+    axes, rank = operator.axes, operator.axes.rank
+    if not rank:
+        return
+    letters = {1: "NWC", 2: "NHWC", 3: "NTHWC"}[rank]
+    last, first = (0, *range(2, rank + 2), 1), (0, rank + 1, *range(1, rank + 1))
+    space = {n for n, of in axes.space.items() if of and n != "weight"}
+    back = ", ".join(map(str, first))
+    yield Reading(
+        f"the values agree with channels last ({letters}): return y.transpose({back})",
+        lambda _, got: np.transpose(got, first),
+    )
+    spatial = (*range(2, rank + 2),)
+    of_weights = {"": (*range(rank + 2),)}
+    if "weight" in argument_names(formula)[0] or "weight_shape" in argument_names(formula)[1]:
+        of_weights = {
+            " and weights as they are": (*range(rank + 2),),
+            " and weights [M, ..., C]": (0, *spatial, 1),
+            " and weights [..., C, M]": (*spatial, 1, 0),
+        }
+    for words, order in of_weights.items():
+        orders = {**dict.fromkeys(space, last), "weight": order}
+        of_weight = operator.argument_of(formula) == "weight"
+        result = (*np.argsort(order).tolist(),) if of_weight else first
+        yield Reading(
+            f"the values agree with channels last ({letters}{words}): the protocol's arrays are "
+            f"[N, C, ...]; transpose the arguments, and the result back by y.transpose({back})",
+            partial(_put_back, result),
+            partial(_transposed, axes, orders),
+        )
+
+
+def _put_back(order: Sequence[int], one: Plain, got: Array) -> Array:
+    del one
+    return np.transpose(got, order) if got.ndim > 1 else got
+
+
+def _transposed(axes: Axes, orders: Mapping[str, Sequence[int]], call: Call) -> Call:
+    """Return a call with its arrays, and the shapes among its options, in other orders."""
+    changed: dict[str, Any] = {
+        name: np.ascontiguousarray(np.transpose(call[name], order))
+        for name, order in orders.items()
+        if isinstance(call.get(name), np.ndarray) and call[name].ndim == len(order)
+    }
+    for option, name in axes.shapes.items():
+        if option in call and name in orders:
+            changed[option] = tuple(call[option][at] for at in orders[name])
+    return {**call, **changed}
+
+
+def _one_image(axes: Axes, call: Call) -> Call | None:
+    """Return a call for one image without the axis of images; None where it has several."""
+    sizes = axes.sizes(call)
+    if sizes.get(IMAGES) != 1:
+        return None
+    changed: dict[str, Any] = {name: call[name][0] for name in axes.batched if is_given(call, name)}
+    for option, name in axes.shapes.items():
+        if option in call and name in axes.batched:
+            changed[option] = call[option][1:]
+    return {**call, **changed}
+
+
+def is_given(call: Call, name: str) -> bool:
+    """Return whether a call has an array of this name."""
+    return isinstance(call.get(name), np.ndarray)
