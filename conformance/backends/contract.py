@@ -254,7 +254,9 @@ class Contract:
 
     def domain_of(self, function: str) -> Domain:
         """Return the declared conditions on a function's calls: its own, or its operator's."""
-        operator = OF_FUNCTION[function]
+        operator = OF_FUNCTION.get(function)
+        if operator is None:  # of a record that is not among the operators
+            return ()
         of = function if function in self.domain else operator.name
         return read(self.domain.get(of, ""), names_of(operator.formulas), of)
 

@@ -86,7 +86,8 @@ class Property:
         """Return the covering arrays of a formula, each with its strength (None: its own).
 
         The property that corners are for meets all of them; any other, the first at strength 2,
-        or 1 where it makes many calls of each. A formula of one array has no options to combine.
+        or 1 where it makes many calls of each, and of one and three spatial axes.  A formula of one
+        array has no options to combine.
         """
         if self.on_layers or not operator.covers:
             return []
@@ -94,7 +95,8 @@ class Property:
             return [(operator.covers[0], EACH)]
         one_array = sum(map(len, argument_names(formula))) == 1
         if one_array or not self._has_corners(operator):
-            return [(operator.covers[0], PAIRS)]
+            flat = operator.axes.rank in (0, 2)
+            return [(operator.covers[0], PAIRS if flat else EACH)]
         return [(cover, None) for cover in operator.covers]
 
     def variants(self, operator: Operator, formula: Formula) -> Sequence[Variant]:

@@ -274,7 +274,7 @@ def _coverage(c: Certificate) -> Iterable[str]:
         yield from _wrapped(f"options of {', '.join(formulas)}: {'; '.join(texts)}")
     if others["checks"]:
         checks = f"{others['whole']} of {others['checks']} other checks"
-        yield from _wrapped(f"all pairs of option classes: in {checks}")
+        yield from _wrapped(f"option classes, all of them or all pairs: in {checks}")
 
 
 def _scale(c: Certificate) -> Iterable[str]:

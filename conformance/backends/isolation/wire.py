@@ -244,6 +244,8 @@ def takes_of(value: Any, functions: Sequence[str]) -> dict[str, tuple[tuple[str,
     Raises:
         Garbled: it is something else.
     """
+    if value is None:
+        return {}
     if not isinstance(value, dict):
         raise Garbled("no signatures")
     found = {}
