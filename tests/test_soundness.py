@@ -75,7 +75,7 @@ def test_the_results_are_of_a_million_calls_and_in_the_readme():
     assert results["flagged"] == []
     assert results["calls"] >= soundness.MILLION
     assert results["calls"] == sum(results["by backend"].values())
-    assert {*results["by backend"]} == {*soundness.BACKENDS}
+    assert {*results["by backend"]} >= {*soundness.BACKENDS}
     assert {*results["worst"]} == {*FORMATS}
     assert results["seeds"] >= 2, "of every second seed the seldom checks are checked as often"
     for dtype, worst in results["worst"].items():
