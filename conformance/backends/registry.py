@@ -243,11 +243,11 @@ def wrap(backend: Any, name: str | None = None, confinement: Confinement = ISOLA
         return load(backend, confinement)
     module = isinstance(backend, ModuleType)
     label = name or (backend.__name__ if module else type(backend).__name__)
-    path = backend.__name__ if module and _is_imported(backend) else ""
+    path = backend.__name__ if module and is_importable(backend) else ""
     return _judgeable(label, lambda: Candidate(backend, FUNCTIONS), "this process", path)
 
 
-def _is_imported(module: ModuleType) -> bool:
+def is_importable(module: ModuleType) -> bool:
     """Return whether another process can import a module by its name.
 
     One that was made by hand, or is the program that runs, it cannot.

@@ -36,11 +36,16 @@ from gradoracle.conformance.reports.certificate import (
 )
 from gradoracle.conformance.reports.certificate_json import scheme
 from gradoracle.conformance.reports.schema import Malformed, require
-from gradoracle.conformance.runs.certify import certificate, checked, kept_in_both, operators_named
+from gradoracle.conformance.runs.certify import (
+    certificate,
+    checked,
+    kept_in_both,
+    limit,
+    operators_named,
+)
 from gradoracle.conformance.runs.command import other_verdicts
 from gradoracle.conformance.runs.deviations import noted, stale, unmet
 from gradoracle.conformance.runs.fingerprint import suite
-from gradoracle.conformance.runs.jobs import limit
 from gradoracle.conformance.runs.journal import differences, settled
 from gradoracle.conformance.runs.loading import load
 

@@ -9,6 +9,7 @@ more.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from os import PathLike
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
@@ -53,35 +54,48 @@ def check(
     at_scale: bool = False,
     progress: Callable[[Outcome], None] | None = None,
     confinement: Confinement | None = None,
+    dtypes: Sequence[str] | None = None,
+    profile: str | None = None,
+    isolate: bool = False,
+    time_limit: float | None = None,
 ) -> Certificate:
     """Check a backend and return its certificate.
 
-    `backend` is a registered name, an import path, a module or any object that has the
-    protocol's functions.  A name or a path is imported in a process of its own, within the limits
-    of `confinement` (default: the suite's own); a module or an object is checked in this process.
+    `backend` is a registered name, an import path, a file (its path, or a `pathlib.Path`), the
+    text of a Python module, a module, or any object that has the protocol's functions.  A name, a
+    file or a text is imported in a process of its own, within the limits of `confinement`
+    (default: the suite's own), and a call may take `time_limit` seconds (default: 10).  A module
+    or an object is checked in this process, unless `isolate` is true: then it is imported in
+    another one, by its name.
 
-    `operators` are names such as "conv2d" (default: all), `examples` the geometries drawn per
-    property (default: 300), `seed` repeats a run (default: fresh, and in the certificate).
-    `progress` is called with every outcome as it falls.  With `stop_at_first_mismatch` every check
-    takes a short look first, since most wrong kernels are wrong nearly everywhere.  `at_scale`
-    checks all layers of real networks, in large batches too, and not the few small ones only.
+    `operators` are names such as "conv2d" (default: all), `dtypes` some of those that the backend
+    claims (default: all of them).  `profile` is "quick", "certify" (the default) or "deep", or
+    `examples` is the number of geometries drawn per property.  `seed` repeats a run (default:
+    fresh, and in the certificate).  `progress` is called with every outcome as it falls.  With
+    `stop_at_first_mismatch` every check takes a short look first, since most wrong kernels are
+    wrong nearly everywhere.  `at_scale` checks all layers of real networks, in large batches too,
+    and not the few small ones only.
 
     Raises:
         UnknownBackend, UnusableBackend: there is nothing to check; the message says why.
         TypeError: an argument of another kind, such as a dict of functions for a backend.
-        UsageError: a ValueError; an operator that does not exist, or fewer than 1 example.
+        UsageError: a ValueError; an operator, dtype or profile that does not exist, fewer than 1
+            example, a time limit of 0, or an object that no other process can import.
     """
     from gradoracle.conformance.backends.isolation import start  # noqa: PLC0415 - pytest loads this in every session
 
-    if isinstance(backend, str) and (confinement is None or not confinement.in_process):
+    apart = isolate or isinstance(backend, str | PathLike)
+    if apart and (confinement is None or not confinement.in_process):
         start.prepare()
+    from gradoracle.conformance.runs.asked_for import asked_for  # noqa: PLC0415
     from gradoracle.conformance.runs.certify import checked  # noqa: PLC0415
 
-    return checked(
-        backend, operators=operators, examples=examples, seed=seed,
-        stop_at_first_mismatch=stop_at_first_mismatch, at_scale=at_scale, progress=progress,
-        confinement=confinement,
-    )  # fmt: skip
+    with asked_for(backend, isolate=isolate) as given:
+        return checked(
+            given, operators=operators, examples=examples, seed=seed,
+            stop_at_first_mismatch=stop_at_first_mismatch, at_scale=at_scale, progress=progress,
+            confinement=confinement, dtypes=dtypes, profile=profile, time_limit=time_limit,
+        )  # fmt: skip
 
 
 def __getattr__(name: str) -> Any:

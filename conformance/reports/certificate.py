@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import textwrap
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field, fields
@@ -194,13 +195,41 @@ class Campaign:
 
 @dataclass
 class FoundMismatch:
-    """A mismatch with the outcome it belongs to, as `Certificate.mismatches` lists them."""
+    """A mismatch with the outcome it belongs to, as `Certificate.mismatches` lists them.
+
+    Of the first wrong element of the smallest call: `function` of the protocol, `index` in its
+    answer, what was `got` and is the `want`ed number, and how far off it is `allowed` to be (0: the
+    data are exact).  Where nothing of that can be said, since the answer has another shape or there
+    is none, `index` is None and the numbers are NaN.
+    """
 
     formula: str
     property_name: str
     headline: str
     text: str
     script: str = ""
+    function: str = ""
+    index: tuple[int, ...] | None = None
+    got: float = math.nan
+    want: float = math.nan
+    allowed: float = math.nan
+    arguments: dict[str, Any] = field(default_factory=dict)  # of the call, arrays as data
+    looks_like: list[str] = field(default_factory=list)  # known wrong formulas that give the same
+    domain_hint: str = ""  # which calls the function seems to be made for
+
+    @classmethod
+    def of(cls, outcome: Outcome) -> FoundMismatch:
+        """Return the mismatch of an outcome."""
+        told = _mismatch(outcome)
+        element = told.get("element") or {}
+        numbers = {n: float(element[n]) for n in ("got", "want", "allowed") if n in element}
+        return cls(
+            outcome.formula, outcome.property_name, outcome.reason, outcome.text,
+            told.get("script", ""), element.get("function", ""),
+            tuple(element["index"]) if element else None, **numbers,
+            arguments=told.get("arguments", {}), looks_like=told.get("looks_like", []),
+            domain_hint=outcome.domain_hint,
+        )  # fmt: skip
 
 
 @dataclass
@@ -230,13 +259,7 @@ class Certificate:
     @property
     def mismatches(self) -> list[FoundMismatch]:
         """Every broken property, with its report."""
-        return [
-            FoundMismatch(
-                o.formula, o.property_name, o.reason, o.text, _mismatch(o).get("script", "")
-            )
-            for o in self.outcomes
-            if o.status == "mismatch"
-        ]
+        return [FoundMismatch.of(one) for one in self.outcomes if one.status == "mismatch"]
 
     @property
     def deviations(self) -> list[Outcome]:

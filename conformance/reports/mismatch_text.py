@@ -26,8 +26,14 @@ from gradoracle.conformance.properties import Property
 from gradoracle.conformance.properties.comparison import Verdict, verdict, wanted
 from gradoracle.conformance.reports.reproducer import IN_SEQUENCE, script
 from gradoracle.conformance.scale.data import LayerCall
-from gradoracle.oracle.declaration import Call, Formula, argument_names, displayed
-from gradoracle.oracle.expected.truth import answer_dtype, answer_shape
+from gradoracle.oracle.declaration import (
+    Call,
+    Formula,
+    argument_names,
+    displayed,
+    output_of,
+)
+from gradoracle.oracle.expected.truth import answer_dtype, answer_shape, data_dtype
 from gradoracle.oracle.float_formats import is_real
 from gradoracle.oracle.formulas.conventions import under
 from gradoracle.oracle.shapes import Array
@@ -78,6 +84,7 @@ class MismatchReport:
     script: str = ""
     text: str = ""
     replay: dict[str, Any] | None = None  # the check and its call, as `counterexample` writes them
+    element: dict[str, Any] | None = None  # the first wrong one, where an answer has some
 
 
 def report(finding: Finding) -> MismatchReport:
@@ -108,6 +115,7 @@ def report(finding: Finding) -> MismatchReport:
         ),
     )  # fmt: skip
     result.text = _text(finding, result, shown, blamed)
+    result.element = _element(finding.backend, blamed[0]) if blamed else None
     return result
 
 
@@ -223,10 +231,39 @@ def _wrong_lines(backend: Backend, answer: Answer) -> list[str]:
     shape, dtype = answer_shape(formula, answer.call), answer_dtype(formula, answer.call)
     if got.shape != shape:
         return [f"{name}: got shape {[*got.shape]}, want {[*shape]}"]
-    if got.dtype.kind not in "iub" and not is_real(got.dtype):
+    if not _is_numbers(got):
         return [f"{name}: got {got.dtype.name} elements, not numbers"]
     judged = verdict(backend, formula, answer.call, got)
     return wrong_elements(formula, got, judged, dtype)
+
+
+def _is_numbers(got: Array) -> bool:
+    return got.dtype.kind in "iub" or is_real(got.dtype)
+
+
+def _element(backend: Backend, answer: Answer) -> dict[str, Any] | None:
+    """Return the first wrong element of an answer: its place, got, want and how far off it may be.
+
+    None where the answer has another shape, or none of its elements is wrong by itself.
+    """
+    formula, got = answer.formula, answer.value
+    if got is None or got.shape != answer_shape(formula, answer.call) or not _is_numbers(got):
+        return None
+    judged = verdict(backend, formula, answer.call, got)
+    places = np.argwhere(judged.wrong)
+    if not places.size and not judged.wrong.any():
+        return None
+    place, name = tuple(places[0].tolist()), data_dtype(answer.call).name
+    want = judged.right.as_float(np.dtype(np.float64))[place]
+    bound = 0.0
+    if not judged.exact:
+        bound = judged.right.bound(name, backend.contract.accumulator(name))[place]
+    numbers = {"got": got[place], "want": want, "allowed": bound}
+    return {
+        "function": output_of(formula).function,
+        "index": [*place],
+        **{n: float(v) if isfinite(v) else str(float(v)) for n, v in numbers.items()},
+    }
 
 
 def wrong_elements(

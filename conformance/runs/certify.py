@@ -5,6 +5,7 @@ from __future__ import annotations
 import importlib
 import importlib.util
 import inspect
+import math
 import secrets
 import warnings
 from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -48,16 +49,20 @@ def checked(
     at_scale: bool = False,
     progress: Callable[[Outcome], None] | None = None,
     confinement: Confinement | None = None,
+    dtypes: Sequence[str] | None = None,
+    profile: str | None = None,
+    time_limit: float | None = None,
 ) -> Certificate:
     """Check a backend and return its certificate: see `gradoracle.check`."""
-    _require_kinds(backend, operators, examples=examples, seed=seed)
-    examples = PROFILES["certify"] if examples is None else int(examples)
-    if examples < 1:
-        raise UsageError(f"examples must be at least 1, got {examples}")
+    _require_kinds(
+        backend, {"operators": operators, "dtypes": dtypes}, examples=examples, seed=seed
+    )
+    examples = _examples(examples, profile)
     seed = fresh_seed() if seed is None else int(seed)
     chosen = operators_named(operators)
-    wrapped = wrap(backend, confinement=confinement or ISOLATED)
+    wrapped = wrap(backend, confinement=_limited(confinement or ISOLATED, time_limit))
     try:
+        limit(wrapped, dtypes)
         return _certified(
             wrapped,
             chosen,
@@ -72,7 +77,50 @@ def checked(
             wrapped.asked.close()
 
 
-def _require_kinds(backend: Any, operators: Any, **numbers: Any) -> None:
+def _examples(examples: int | None, profile: str | None) -> int:
+    """Return the geometries of a check, from their number or from a profile."""
+    if profile is not None and examples is not None:
+        raise UsageError(f"give profile={profile!r} or examples={examples}, not both")
+    if examples is None:
+        name = "certify" if profile is None else profile
+        if name not in PROFILES:
+            raise UsageError(f"no profile {name!r}; there are {', '.join(PROFILES)}")
+        return PROFILES[name]
+    if examples < 1:
+        raise UsageError(f"examples must be at least 1, got {examples}")
+    return int(examples)
+
+
+def _limited(confinement: Confinement, time_limit: float | None) -> Confinement:
+    """Return the same with another limit of a call's time, in seconds."""
+    if time_limit is None:
+        return confinement
+    if isinstance(time_limit, bool) or not isinstance(time_limit, int | float):
+        raise TypeError(f"time_limit must be a number of seconds, got {describe(time_limit)}")
+    if not 0 < time_limit < math.inf:
+        raise UsageError(f"time_limit must be above 0 and finite, got {time_limit:g}")
+    limits = confinement.limits
+    first = max(float(time_limit), limits.first)
+    return replace(confinement, limits=replace(limits, call=float(time_limit), first=first))
+
+
+def limit(backend: Backend, dtypes: Sequence[str] | None) -> None:
+    """Have only some of a backend's dtypes checked.
+
+    Raises:
+        UsageError: one that it does not claim.
+    """
+    claimed = backend.contract.dtypes
+    for dtype in dtypes or ():
+        if dtype not in claimed:
+            raise UsageError(
+                f"{backend.name} does not claim dtype {dtype!r}; it claims {', '.join(claimed)}"
+            )
+    if dtypes:
+        backend.contract = replace(backend.contract, dtypes=tuple(dict.fromkeys(dtypes)))
+
+
+def _require_kinds(backend: Any, names: Mapping[str, Any], **numbers: Any) -> None:
     """Raise TypeError, with what would be valid, for arguments of another kind."""
     if backend is None or isinstance(backend, (Mapping, list, tuple, set, int, float, bytes)):
         hint = ""
@@ -85,10 +133,12 @@ def _require_kinds(backend: Any, operators: Any, **numbers: Any) -> None:
             f"a backend is a name, {OBJECT}, got the function {name}; give an object that has it: "
             f"types.SimpleNamespace({name}={name})"
         )
-    if isinstance(operators, str) or not isinstance(operators, (Iterable, type(None))):
-        raise TypeError(
-            f"operators must be a list of names such as ['relu'], got {describe(operators)}"
-        )
+    for name, value in names.items():
+        if isinstance(value, str) or not isinstance(value, Iterable | None):
+            like = "relu" if name == "operators" else "float32"
+            raise TypeError(
+                f"{name} must be a list of names such as ['{like}'], got {describe(value)}"
+            )
     for name, value in numbers.items():
         if value is not None and (isinstance(value, bool) or not isinstance(value, Integral)):
             raise TypeError(f"{name} must be an integer or None, got {describe(value)}")

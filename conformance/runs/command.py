@@ -17,9 +17,15 @@ from gradoracle.conformance.backends.registry import ISOLATED, Confinement, path
 from gradoracle.conformance.checking.checks import checks
 from gradoracle.conformance.operators.record import Operator
 from gradoracle.conformance.reports.certificate import Certificate, JudgedShard, Outcome
-from gradoracle.conformance.runs.certify import certificate, credible, fresh_seed, operators_named
+from gradoracle.conformance.runs.certify import (
+    certificate,
+    credible,
+    fresh_seed,
+    limit,
+    operators_named,
+)
 from gradoracle.conformance.runs.fingerprint import files_of, suite
-from gradoracle.conformance.runs.jobs import did_before, done_by, judge, limit
+from gradoracle.conformance.runs.jobs import did_before, done_by, judge
 from gradoracle.conformance.runs.journal import Entry, Kept, acts_in, place, resumed, settled
 from gradoracle.conformance.runs.loading import load
 from gradoracle.conformance.runs.progress import Progress

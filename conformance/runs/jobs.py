@@ -7,19 +7,19 @@ import multiprocessing as mp
 import os
 import threading
 from collections.abc import Iterator, Sequence
-from dataclasses import asdict, replace
+from dataclasses import asdict
 from multiprocessing.connection import Connection, wait
 from pathlib import Path
 from typing import Any
 
 from gradoracle.conformance.backends.backend import Backend
-from gradoracle.conformance.backends.errors import CouldNotRunError, UsageError
+from gradoracle.conformance.backends.errors import CouldNotRunError
 from gradoracle.conformance.backends.isolation import audit
 from gradoracle.conformance.backends.isolation.isolated import Isolated
 from gradoracle.conformance.backends.registry import Confinement
 from gradoracle.conformance.checking.checks import checks
 from gradoracle.conformance.reports.certificate import Outcome
-from gradoracle.conformance.runs.certify import run_check
+from gradoracle.conformance.runs.certify import limit, run_check
 from gradoracle.conformance.runs.loading import load
 
 Case = tuple[str, str]  # the names of a formula and a property
@@ -100,22 +100,6 @@ def did_before(backend: Backend, told: list[list[str]]) -> None:
     """Note what a backend did beside answering in another process, or before an interruption."""
     if isinstance(backend.asked, Isolated):
         audit.add(backend.asked.acts, told)
-
-
-def limit(backend: Backend, dtypes: Sequence[str] | None) -> None:
-    """Have only some of a backend's dtypes checked.
-
-    Raises:
-        UsageError: one that it does not claim.
-    """
-    claimed = backend.contract.dtypes
-    for dtype in dtypes or ():
-        if dtype not in claimed:
-            raise UsageError(
-                f"{backend.name} does not claim dtype {dtype!r}; it claims {', '.join(claimed)}"
-            )
-    if dtypes:
-        backend.contract = replace(backend.contract, dtypes=tuple(dict.fromkeys(dtypes)))
 
 
 def _known() -> dict[Case, Any]:
