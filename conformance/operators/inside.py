@@ -49,6 +49,9 @@ class Decided(NamedTuple):
     equal: frozenset[Fact]
 
 
+_DECIDED: dict[Operator, dict[str, Decided]] = {}
+
+
 @dataclass(frozen=True, eq=False)
 class Inside:
     """The sizes of an operator's calls that are inside a domain."""
@@ -113,9 +116,14 @@ class Inside:
                 options[condition.name] = allowed[len(str(value)) % len(allowed)]
         return arguments._replace(options=options)
 
-    @cached_property
+    @property
     def decides(self) -> dict[str, Decided]:
         """What each size of the operator decides, learned from drawn geometries."""
+        if self.operator not in _DECIDED:
+            _DECIDED[self.operator] = self._learned()
+        return _DECIDED[self.operator]
+
+    def _learned(self) -> dict[str, Decided]:
         changed: dict[str, set[Fact]] = {}
         unequal: dict[str, set[Fact]] = {}
         for number in range(PROBED):
