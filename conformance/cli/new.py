@@ -1,0 +1,92 @@
+"""`gradoracle new`."""
+
+from __future__ import annotations
+
+from importlib.resources import files
+from pathlib import Path
+from typing import Annotated, NamedTuple
+
+import typer
+
+from gradoracle.conformance.cli.app import app
+
+SKELETON = "gradoracle.conformance.cli.skeleton"
+
+
+class Kind(NamedTuple):
+    """What a kind of kernels needs beside what all have: its files, entry point and packages."""
+
+    sources: dict[str, str]  # of the package, by the name of the template
+    entry: str
+    filled: str  # the file that has the functions
+    dependencies: str
+
+
+KINDS = {
+    "numpy": Kind({"numpy.py": "kernels.py"}, "NAME.kernels", "NAME/kernels.py", '"numpy"'),
+    "torch": Kind(
+        {"torch.py": "kernels.py"}, "NAME.kernels:backend", "NAME/kernels.py",
+        '"gradoracle", "torch"',
+    ),
+    "cuda": Kind(
+        {"cuda.py": "kernels.py", "kernels.cu": "kernels.cu"}, "NAME.kernels:backend",
+        "NAME/kernels.cu", '"gradoracle", "numpy"',
+    ),
+}  # fmt: skip
+OF_ALL = {
+    "pyproject.toml": "pyproject.toml", "README.md": "README.md",
+    "test_kernels.py": "tests/test_kernels.py", "workflow.yml": ".github/workflows/kernels.yml",
+}  # fmt: skip
+
+
+@app.command()
+def new(
+    name: Annotated[str, typer.Argument(metavar="NAME", help="Of the package and its folder.")],
+    *,
+    torch: Annotated[
+        bool, typer.Option("--torch", help="Functions on tensors, gradients by autograd.")
+    ] = False,
+    cuda: Annotated[bool, typer.Option("--cuda", help="Kernels in a file of CUDA C++.")] = False,
+    numpy: Annotated[bool, typer.Option("--numpy", help="Functions on arrays (default).")] = False,
+) -> None:
+    """Write a package of kernels that can be certified: functions to go on from.
+
+    It has the entry point that gives the backend its name, a test and a workflow
+    for CI. What it is written with is right; put your kernels in its place.
+    """
+    chosen = [
+        kind for kind, wanted in {"torch": torch, "cuda": cuda, "numpy": numpy}.items() if wanted
+    ]
+    if len(chosen) > 1:
+        raise typer.BadParameter(f"--{chosen[0]} and --{chosen[1]}: one of them")
+    if not (name.isidentifier() and name.islower()):
+        raise typer.BadParameter(f"{name!r} must be a name in small letters, such as mykernels")
+    folder = Path(name)
+    if folder.exists():
+        raise typer.BadParameter(f"there is a {name!r} here already; nothing was written")
+    kind = KINDS[chosen[0] if chosen else "numpy"]
+    for path in _written(folder, name, kind):
+        typer.echo(f"  {path}")
+    typer.echo(
+        f"Now: cd {name} && pip install -e '.[test]' && gradoracle certify {name}\n"
+        f"The functions are in {kind.filled.replace('NAME', name)}."
+    )
+
+
+def _written(folder: Path, name: str, kind: Kind) -> list[Path]:
+    """Write the files of a package and return their paths."""
+    entry, filled = (text.replace("NAME", name) for text in (kind.entry, kind.filled))
+    named = {"NAME": name, "ENTRY": entry, "FILLED": filled, "DEPENDENCIES": kind.dependencies}
+    places = {**OF_ALL, **{one: f"{name}/{file}" for one, file in kind.sources.items()}}
+    paths = []
+    for template, place in places.items():
+        text = files(SKELETON).joinpath(f"{template}.txt").read_text("utf-8")
+        for word, value in named.items():
+            text = text.replace(word, value)
+        path = folder / place
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(text, encoding="utf-8")
+        paths.append(path)
+    init = folder / name / "__init__.py"
+    init.write_text(f'"""The kernels of {name}."""\n', encoding="utf-8")
+    return [*paths, init]

@@ -1,0 +1,1 @@
+"""What `gradoracle new` writes: files in which NAME stands for the package's name."""
