@@ -292,6 +292,26 @@ def test_a_domain_is_told_and_given_on_the_command_line(tmp_path):
     assert "'rows' is no option, axis or optional argument of it; pick from n" in wrong.stderr
 
 
+def test_the_script_gives_a_function_what_it_takes():
+    def one_too_many(x, weight):
+        options = {"stride": (1, 1), "padding": (0, 0), "dilation": (1, 1), "groups": 1}
+        y = np.array(im2col.conv2d(x, weight, None, **options))
+        return y + (y.shape[1] == 2)
+
+    candidate = SimpleNamespace(contract={"dtypes": ["float32"]}, conv2d=one_too_many)
+    outcome = plain_check(candidate, "conv2d", examples=25)
+    script = outcome.mismatch.script.replace("backend = ...  #", "#", 1)
+    assert "got = backend.conv2d(x, weight)\n" in script
+    right = SimpleNamespace(conv2d=lambda x, weight: one_too_many(x, weight) - 1)
+    for functions, fails in ((candidate, True), (right, False)):
+        try:
+            exec(compile(script, "script", "exec"), {"backend": functions})  # noqa: S102
+        except AssertionError:
+            assert fails
+        else:
+            assert not fails
+
+
 def pooled(x, kernel_size):
     return im2col.max_pool2d(
         x, kernel_size=kernel_size, stride=kernel_size, padding=(0, 0), dilation=(1, 1),

@@ -181,6 +181,10 @@ class Backend:
             n for n in positional[given:] if n in optional and not {n, ANY} & {*by_name}
         ]
 
+    def left_out(self, formula: Formula) -> set[str]:
+        """Return the arguments that a formula's function is not given: its signature lacks them."""
+        return {*self._lacks(formula)} if self.domain(formula) else set()
+
     def inside(self, operator: Operator, formulas: Sequence[Formula]) -> Operator:
         """Return the operator, its calls inside the domains of these formulas' functions."""
         domain = joined(self.domain(formula) for formula in formulas)
@@ -324,8 +328,7 @@ class Backend:
         function, place = output_of(formula)
         positional, options = argument_names(formula)
         given = as_given(self.contract.policies, call)
-        left = {one.name for one in self.domain(formula) if one.implied}
-        left |= {*self._lacks(formula)} if self.domain(formula) else set()
+        left = self.left_out(formula)
         request = Request(
             function,
             [given[name] for name in positional if name not in left],

@@ -307,7 +307,8 @@ def _array(name: str, array: Array) -> list[str]:
 def _ask(backend: Backend, formula: Formula, call: Call, made: Collection[str] = ()) -> list[str]:
     """Return what asks the backend; `made` arguments are of its kind already."""
     own = backend.asked.description.from_numpy
-    positional, options = argument_names(formula)
+    left = backend.left_out(formula)
+    positional, options = ([n for n in names if n not in left] for names in argument_names(formula))
     arguments = []
     for name in positional:
         given = isinstance(call[name], np.ndarray) and name not in made
