@@ -47,6 +47,7 @@ def explanations(
     operator = operator_of(formula)
     if operator is None:
         return suspects.sentences
+    operator = backend.inside(operator, [formula])
     random = np.random.default_rng(seed % 2**64)
     dtype = data_dtype(known[0].call).name if known else _dtype(backend, formula)
     for _ in range(MOST // TOGETHER):

@@ -56,6 +56,7 @@ class Examination(Claim):
     failures: dict[tuple[Any, ...], Failure] = field(default_factory=dict)
     smallest: dict[tuple[Any, ...], dict[str, Any]] = field(default_factory=dict)
     further: int = 0
+    failing: int = 0  # calls that failed, before and after the first
     alike: tuple[Any, ...] | None = None  # how a smaller call must fail
     disputed: int = 0  # calls on which the property fails for the oracle, too
     oracles: Backend | None = None  # its functions under the backend's contract
@@ -101,6 +102,7 @@ class Examination(Claim):
         try:
             return self.passes(call)
         except Mismatch as mismatch:
+            self.failing += 1
             failure = Failure(call, mismatch, self.drawn, self.wrong_in(call, mismatch))
             limit = FURTHER_IF_LIGHT if failure.weight(self.property) else FURTHER
             self.further = min(self.further, limit) if self.failures else limit

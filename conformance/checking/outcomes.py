@@ -16,6 +16,7 @@ from gradoracle.conformance.reports.mismatch_text import in_a_line
 from gradoracle.conformance.scale import workloads
 from gradoracle.oracle.declaration import output_of
 
+SEVERAL = 2  # failing calls, below which no domain is looked for
 RECORDED = 1000  # elements of a call, at most, that a known deviation records
 
 
@@ -102,11 +103,12 @@ def _idle(exam: Examination) -> tuple[str, str] | None:
 def domain_hint(outcome: Outcome, exam: Examination) -> str:
     """Return which domain the function seems to be made for, as a declaration, or "".
 
-    It is looked for where plain answers fail, or calls are declined.
+    It is looked for where several plain answers fail, or calls are declined: a function that is
+    made for a part fails on many.
     """
     ended = exam.broken is not None and isinstance(exam.broken[1], Ended)
-    fails = outcome.status == "mismatch" or exam.declined
-    if exam.property.name not in PLAIN[:2] or not fails or ended:
+    fails = outcome.status == "mismatch" and exam.failing >= SEVERAL
+    if exam.property.name not in PLAIN[:2] or ended or not (fails or exam.declined):
         return ""
     found = found_domain(exam.operator, exam.backend.domain(exam.formula), exam.tried)
     if found is None:

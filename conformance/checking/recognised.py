@@ -195,7 +195,7 @@ def _explains(backend: Backend, reading: Reading, wrong: Sequence[Plain]) -> boo
         got = one.got
         if reading.give is not None:
             given = reading.give(one.call)
-            if given is None:
+            if given is None or not backend.is_inside(one.formula, given):
                 continue
             refused, got = backend.refuses(one.formula, given)
             got = None if refused or not isinstance(got, np.ndarray) else got

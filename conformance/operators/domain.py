@@ -31,6 +31,7 @@ REQUIRED, ABSENT, LAST = "required", "absent", "last"
 MODULO = re.compile(r"% *(\d+) *== *(\d+)")
 EQUAL = re.compile(r"== *([a-z_]\w*)")
 RANGE = re.compile(r"(-?\d+) *\.\. *(-?\d+)?")
+FAR = 63  # beyond an end of a range, at most, for what is outside of it
 BETWEEN = re.compile(r",(?![^(]*\))")  # the commas that are in no pair
 CONDITION = re.compile(r"(\w+)(?: *(=(?!=)|==|%) *(.+)| +(required|absent|last))")
 
@@ -60,7 +61,7 @@ class Rule:
         return bool(self.least <= value <= self.most and value % self.modulus == self.rest)
 
     def nearest(self, value: int, facts: Facts, at: int | None = None) -> Iterator[int]:
-        """Yield the numbers that are allowed, from the nearest of `value` on, a few of them."""
+        """Yield some of the numbers that are allowed, the one to be taken for `value` first."""
         if self.word:
             yield int(self.word == REQUIRED)
         elif self.other:
@@ -69,11 +70,22 @@ class Rule:
             numbers = [int(v) for v in self.values if isinstance(v, int)]
             yield from sorted(numbers, key=lambda n: abs(n - value))
         else:
-            start = int(min(max(value, self.least), self.most))
-            start += (self.rest - start) % self.modulus
-            steps = (0, -1, 1, 2)
-            near = (start + step * self.modulus for step in steps)
-            yield from (n for n in near if self.least <= n <= self.most)
+            for start in dict.fromkeys((self._spread(value), self._clipped(value))):
+                first = start + (self.rest - start) % self.modulus
+                near = (first + step * self.modulus for step in (0, -1, 1, 2))
+                yield from (n for n in near if self.least <= n <= self.most)
+
+    def _clipped(self, value: int) -> int:
+        return int(min(max(value, self.least), self.most))
+
+    def _spread(self, value: int) -> int:
+        """Return a number of the range: different ones for different values that are outside."""
+        if self.least <= value <= self.most:
+            return value
+        span = int(min(self.most - self.least, FAR)) + 1
+        return (
+            int(self.least) + value % span if value < self.least else int(self.most) - value % span
+        )
 
     def text(self, name: str) -> str:
         """Return the condition as `conditions_in` reads it."""

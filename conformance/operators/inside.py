@@ -176,7 +176,8 @@ class Inside:
             if condition.holds(facts):
                 continue
             others = dict(self._deciding(condition.rule.other, equal=True))
-            whole = next((v for v in condition.rule.values if isinstance(v, tuple)), None)
+            pairs = [v for v in condition.rule.values if isinstance(v, tuple)]
+            whole = pairs[sum(sizes.values()) % len(pairs)] if pairs else None
             for (_, at), size in dict(self._deciding(condition.name, equal=True)).items():
                 if whole is not None and at is not None:
                     moved[size] = whole[at]
