@@ -12,7 +12,8 @@ from gradoracle import oracle
 from gradoracle.conformance.backends.backend import FUNCTIONS
 from gradoracle.conformance.backends.contract import POLICIES, read_contract
 from gradoracle.conformance.backends.registry import IN_PROCESS, load
-from gradoracle.conformance.checking.check_run import Examination, examine
+from gradoracle.conformance.checking import outcomes
+from gradoracle.conformance.checking.check_run import examine
 from gradoracle.conformance.operators import OPERATORS
 from gradoracle.conformance.properties import PROPERTIES
 from gradoracle.conformance.reports.certificate import Certificate
@@ -215,7 +216,8 @@ def mismatches(functions, policies, *, seed=1, examples=150, among=ORACLES):
 
 @pytest.fixture
 def verdicts_only(monkeypatch):
-    monkeypatch.setattr(Examination, "reported", no_report)
+    monkeypatch.setattr(outcomes, "reported", no_report)
+    monkeypatch.setattr("gradoracle.conformance.checking.check_run.domain_hint", lambda *_: "")
 
 
 @pytest.mark.parametrize("name", RIGHT)

@@ -67,6 +67,7 @@ def not_minimised(monkeypatch):
     monkeypatch.setattr(
         "gradoracle.conformance.checking.minimising.simplest_numbers", lambda *_: None
     )
+    monkeypatch.setattr("gradoracle.conformance.checking.check_run.domain_hint", lambda *_: "")
 
 
 @pytest.mark.usefixtures("not_minimised")

@@ -77,6 +77,7 @@ def test_every_function_has_faults_and_every_operator_controls():
 @pytest.fixture
 def verdicts_only(monkeypatch):
     monkeypatch.setattr(outcomes, "reported", no_report)
+    monkeypatch.setattr("gradoracle.conformance.checking.check_run.domain_hint", lambda *_: "")
 
 
 @pytest.mark.usefixtures("verdicts_only")

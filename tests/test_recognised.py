@@ -35,9 +35,14 @@ def one_image(x, **options):
 # The operator, the function, what is returned, and what the one line says.
 SEEN = {
     "parameters": (
-        "conv2d", lambda a, b, s: 0,
+        "conv2d", lambda a, b, c, s, pad: 0,
         "conv2d: takes (x, weight, bias=None, *, stride, padding, dilation, groups); yours is "
-        "(a, b, s): add stride, padding, dilation, groups by name",
+        "(a, b, c, s, pad): give s, pad a default, for nothing is passed there",
+    ),
+    "an option fewer": (
+        "conv2d_grad_input", lambda dy, w: 0,
+        "conv2d_grad_input: takes (grad_output, weight, *, input_shape, stride, padding, dilation, "
+        "groups); yours is (dy, w): add input_shape by name",
     ),
     "an argument fewer": (
         "relu_grad", lambda z: z, "relu_grad: takes (grad_output, z); yours is (z): add z",
@@ -84,7 +89,7 @@ SEEN = {
 
 def check(function, made):
     backend = SimpleNamespace(**{function: made}, contract=NARROW)
-    operator = function.removesuffix("_grad")
+    operator = function.partition("_grad")[0]
     return gradoracle.check(backend, operators=[operator], seed=1, examples=6)
 
 

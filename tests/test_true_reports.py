@@ -169,6 +169,7 @@ def quick(monkeypatch):
     """Look for no wrong formula that explains a fault, and for few other faults: both take time."""
     monkeypatch.setattr("gradoracle.conformance.checking.examination.FURTHER", 2)
     monkeypatch.setattr("gradoracle.conformance.checking.finding.explanations", lambda *_: [])
+    monkeypatch.setattr("gradoracle.conformance.checking.check_run.domain_hint", lambda *_: "")
 
 
 def require_true(functions, case, script_backend, contract, monkeypatch):

@@ -20,6 +20,7 @@ import numpy as np
 from gradoracle.conformance.backends.backend import Backend
 from gradoracle.conformance.backends.mismatch import RAISED, Declined, Mismatch
 from gradoracle.conformance.drawing.choices import ROW, Choices
+from gradoracle.conformance.operators.domain import has_neutral
 from gradoracle.conformance.operators.record import Operator
 from gradoracle.conformance.properties.comparison import verdict
 from gradoracle.oracle.axes import IMAGES, Axes
@@ -123,9 +124,10 @@ def _unlike(formula: Formula, own: str) -> Iterator[str]:
     places = [one.arg for one in (*given.posonlyargs, *given.args)]
     by_name = {one.arg for one in (*given.args[max(0, len(arrays) - len(given.posonlyargs)) :],
                                    *given.kwonlyargs)}  # fmt: skip
-    if len(places) < len(arrays) and given.vararg is None:
-        yield f"add {', '.join(arrays[len(places) :])}"
-    missing = [name for name in options if name not in by_name]
+    absent = [name for name in arrays[len(places) :] if name not in optional(formula)]
+    if absent and given.vararg is None:
+        yield f"add {', '.join(absent)}"
+    missing = [n for n in options if n not in by_name and not has_neutral(formula, n)]
     if missing and given.kwarg is None:
         yield f"add {', '.join(missing)} by name"
     needed = places[len(arrays) : len(places) - len(given.defaults)]
