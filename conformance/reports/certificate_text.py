@@ -34,7 +34,8 @@ SHOUTED = {"mismatch": "WRONG", "deviation": "DEVIATES"}
 def lines(c: Certificate) -> Iterable[str]:
     """Yield the lines of a certificate as it is printed."""
     yield f"certificate of {c.backend} ({c.origin})"
-    yield from _wrapped(f"{c.verdict} ({c.level})")
+    verdict = f"{c.verdict} ({c.level})"
+    yield from _wrapped(verdict) if c.domain else [f"  {verdict}"]
     yield from _hints(c)
     yield from _deviations(c)
     yield from _table(c.outcomes)
