@@ -116,6 +116,7 @@ def report(z, text="a report"):
         "headline": "relu is wrong",
         "looks_like": [],
         "replay": None,
+        "element": None,
         "formula": "relu",
         "arguments": {"z": {"dtype": "float32", "shape": [len(z)], "data": z}},
         "nonzeros": {"z": sum(v != 0 for v in z)},

@@ -10,7 +10,14 @@ import contextlib
 
 from tests.gpu import rounding
 from tests.gpu.benchmark import CUDNN, OURS, TF32
-from tests.gpu.layers import input_shape, macs, most_terms, output_shape, weight_shape
+from tests.gpu.layers import (
+    input_shape,
+    macs,
+    most_terms,
+    output_shape,
+    side,
+    weight_shape,
+)
 
 ROOM = 1 << 30  # bytes that are overwritten before each run, at least
 CACHES = 8  # times the level-2 cache, at least
@@ -66,7 +73,7 @@ class Device:
         for name, call in self.contenders(layer, "forward", data, (OURS, CUDNN, TF32)).items():
             answer = call()
             answer = self.torch.from_dlpack(answer) if name == OURS else answer
-            inner = answer[:, :, middle : layer.output - middle, middle : layer.output - middle]
+            inner = answer[:, :, middle : side(layer) - middle, middle : side(layer) - middle]
             found[name] = [float(inner.min()), float(inner.max())]
         self.release()
         return {"layer": layer.name, "answers": found}

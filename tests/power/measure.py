@@ -15,7 +15,7 @@ from typing import Any, NamedTuple
 from gradoracle.conformance.backends.single_thread import one_thread
 from gradoracle.conformance.runs.fingerprint import suite as suite_hash
 from tests.planted import CONTROLS, FAULTS, GAPS
-from tests.planted.fault import Control, Fault, backend, family
+from tests.planted.fault import Control, Fault, backend, family, refusing
 from tests.power.journal import Journal
 from tests.power.rivals import RIVALS
 
@@ -87,7 +87,7 @@ def _whole(judged: Any, made: Any, *, suite: bool) -> SimpleNamespace:
         setattr(whole, judged.function, made)
         return whole
     whole = backend(family(judged.function), **{judged.function: made})
-    whole.contract = judged.contract
+    whole.contract = refusing(judged.contract)
     return whole
 
 
