@@ -21,7 +21,15 @@ from tests.gpu import certify as certification
 from tests.gpu import evidence, launch, machine, processes, rounding, sanitize, sanitizer, table
 from tests.gpu.benchmark import CUDNN, OURS
 from tests.gpu.budget import SHARES, Budget
-from tests.gpu.layers import DIRECTIONS, input_shape, macs, most_terms, output_shape, weight_shape
+from tests.gpu.layers import (
+    DIRECTIONS,
+    input_shape,
+    macs,
+    most_terms,
+    output_shape,
+    side,
+    weight_shape,
+)
 from tests.gpu.processes import ROOT, Ended
 
 pytestmark = pytest.mark.slow
@@ -399,10 +407,10 @@ def test_layers_are_those_of_the_papers(network, different, count, gmacs):
 def test_layers_of_a_network_follow_from_each_other():
     for network in NETWORKS:
         for layer in layers(network):
-            assert layer.output >= 1
+            assert side(layer) >= 1
             assert layer.channels % layer.groups == layer.filters % layer.groups == 0
     assert layers("ResNet-50")[0].name == "3x224² 7x7/2 -> 64"
-    assert [layers(name)[-1].output for name in NETWORKS] == [7, 14, 10, 7, 7]
+    assert [side(layers(name)[-1]) for name in NETWORKS] == [7, 14, 10, 7, 7]
     dw = layers("MobileNet v1")[1]
     assert (dw.name, weight_shape(dw)) == ("32x112² 3x3 depthwise -> 32", (32, 1, 3, 3))
     assert [most_terms(dw, direction, 4) for direction in DIRECTIONS] == [9, 9, 4 * 112 * 112]
