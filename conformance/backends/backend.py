@@ -108,6 +108,8 @@ class Backend:
     ended: set[str] = field(default_factory=set, init=False)
     answered: set[str] = field(default_factory=set, init=False)
     stops: Stops = field(default_factory=Stops, init=False)
+    # Whether the domain that explains failures is looked for, which takes up to some seconds.
+    finds_domains: bool = field(default=True, init=False)
     _domains: dict[str, Domain] = field(default_factory=dict, init=False, repr=False)
     _restricted: dict[tuple[Operator, Domain], Operator] = field(
         default_factory=dict, init=False, repr=False

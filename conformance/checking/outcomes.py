@@ -110,6 +110,8 @@ def domain_hint(outcome: Outcome, exam: Examination) -> str:
     fails = outcome.status == "mismatch" and exam.failing >= SEVERAL
     if exam.property.name not in PLAIN[:2] or ended or not (fails or exam.declined):
         return ""
+    if not exam.backend.finds_domains:
+        return ""
     found = found_domain(exam.operator, exam.backend.domain(exam.formula), exam.tried)
     if found is None:
         return ""

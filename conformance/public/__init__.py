@@ -73,8 +73,8 @@ def check(
     `examples` is the number of geometries drawn per property.  `seed` repeats a run (default:
     fresh, and in the certificate).  `progress` is called with every outcome as it falls.  With
     `stop_at_first_mismatch` every check takes a short look first, since most wrong kernels are
-    wrong nearly everywhere.  `at_scale` checks all layers of real networks, in large batches too,
-    and not the few small ones only.
+    wrong nearly everywhere, and no domain is looked for.  `at_scale` checks all layers of real
+    networks, in large batches too, and not the few small ones only.
 
     Raises:
         UnknownBackend, UnusableBackend: there is nothing to check; the message says why.

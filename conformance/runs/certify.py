@@ -63,6 +63,7 @@ def checked(
     wrapped = wrap(backend, confinement=_limited(confinement or ISOLATED, time_limit))
     try:
         limit(wrapped, dtypes)
+        wrapped.finds_domains = not stop_at_first_mismatch
         return _certified(
             wrapped,
             chosen,
