@@ -312,6 +312,21 @@ def test_the_script_gives_a_function_what_it_takes():
             assert not fails
 
 
+@pytest.mark.slow
+def test_what_is_not_claimed_is_not_missed_where_pytorch_is_absent(monkeypatch):
+    monkeypatch.setattr(
+        "gradoracle.conformance.runs.certify._why_no_torch", lambda: "PyTorch is not installed"
+    )
+    first = SimpleNamespace(conv2d_grad_bias=im2col.conv2d_grad_bias, contract={
+        "dtypes": ["float32"], "domain": {"conv2d_grad_bias": "n = 1"},
+    })  # fmt: skip
+    certificate = gradoracle.check(first, operators=["conv2d"], examples=25, seed=1)
+    assert certificate.passed, certificate.text()
+    monkeypatch.setattr("gradoracle.conformance.reports.certificate.ENOUGH", 10**6)
+    assert certificate.why_not.startswith("conv2d_grad_bias was checked on ")
+    assert certificate.why_not.endswith(" calls only: widen its domain, or leave out the function")
+
+
 def pooled(x, kernel_size):
     return im2col.max_pool2d(
         x, kernel_size=kernel_size, stride=kernel_size, padding=(0, 0), dilation=(1, 1),

@@ -333,10 +333,11 @@ class Certificate:
 
     def _too_few(self) -> str:
         """Return which formula was hardly checked, since its domain has few calls, or ""."""
-        calls: dict[str, int] = {}
+        plain = (o for o in self.outcomes if o.property_name in PLAIN and o.status != UNCLAIMED)
+        calls = dict.fromkeys((one.formula for one in plain), 0)
         for one in self.outcomes:
-            if one.status != UNCLAIMED:
-                calls[one.formula] = calls.get(one.formula, 0) + one.judged
+            if one.formula in calls:
+                calls[one.formula] += one.judged
         few = next((name for name, count in calls.items() if count < ENOUGH), None)
         if few is None or not self.contract.get("inside"):
             return ""
