@@ -146,16 +146,21 @@ def _judge_in_turn(exam: Examination, geometries: Sequence[Geometry], seed: int 
 
 def _judge_in(exam: Examination, drawn: Sequence[Drawn]) -> list[bool]:
     """Check calls and return which of them count."""
+    moved = [_inside(exam.operator, one) for one in drawn]
     calls = [
-        (of, exam.operator.call(of[0].sizes, of[1], of[0].seed, of[2]))
-        for of in (_inside(exam.operator, one) for one in drawn)
+        (of, exam.operator.call(of[0].sizes, of[1], of[0].seed, of[2])) if of is not None else None
+        for of in moved
     ]
     count: list[bool] = []
     if exam.property.asks is not None:
-        asks = [(exam.formula, call) for _, call in calls]
+        asks = [(exam.formula, one[1]) for one in calls if one is not None]
         exam.backend.foresee(*asks, how=[exam.property.asks])
     try:
-        for drawn_of, call in calls:
+        for one in calls:
+            if one is None:
+                count.append(False)
+                continue
+            drawn_of, call = one
             exam.drawn = geometry, _, dtype = drawn_of
             count.append(exam.judge_call(call))
             if count[-1]:
@@ -165,11 +170,11 @@ def _judge_in(exam: Examination, drawn: Sequence[Drawn]) -> list[bool]:
     return count
 
 
-def _inside(operator: Operator, drawn: Drawn) -> Drawn:
-    """Return what a call is made of, moved inside the operator's domain."""
+def _inside(operator: Operator, drawn: Drawn) -> Drawn | None:
+    """Return what a call is made of, moved inside the operator's domain; None: it has no place."""
     geometry, style, dtype = drawn
     sizes = operator.inside(geometry.sizes)
-    return (geometry if sizes is None else replace(geometry, sizes=sizes)), style, dtype
+    return None if sizes is None else (replace(geometry, sizes=sizes), style, dtype)
 
 
 def _is_inside(operator: Operator, sizes: Mapping[str, int]) -> bool:

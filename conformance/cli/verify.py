@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 
+from gradoracle.conformance import DOMAIN
 from gradoracle.conformance.cli.app import app
 from gradoracle.conformance.cli.options import OperatorsFrom
 from gradoracle.conformance.cli.reading import content_and_certificate, unpainted
@@ -60,6 +62,7 @@ def verify(
     from gradoracle.conformance.campaigns import verification  # noqa: PLC0415
 
     content, told = content_and_certificate(file)
+    os.environ[DOMAIN] = told.environment.get("restricted to", "")  # as the run was
     _require_same_backend(told)
     if shard and told.campaign is None:
         raise typer.BadParameter(f"{file} is of one run, not of a campaign: it has no shards")

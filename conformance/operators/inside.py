@@ -10,6 +10,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from functools import cached_property
+from math import prod
 from typing import Any, NamedTuple, TypeAlias
 
 from gradoracle.conformance.drawing.choices import Choices, spread
@@ -38,6 +39,7 @@ Sizes: TypeAlias = Mapping[str, int]
 Fact: TypeAlias = tuple[str, int | None]  # a name, and the place in an option of several
 PROBED = 48  # drawn geometries from which is learned what each size decides
 SAMPLED = 150  # rows of a covering array from which is learned which classes are inside
+LARGE = 2**17  # elements of a call, above which sizes are not moved to a larger one
 GROWN = 14  # powers of two by which an image may have to grow
 PLACES = ("axis", "from_end", "axes")  # sizes that together say which axis
 
@@ -74,7 +76,18 @@ class Inside:
         if legal is None:
             return None
         found = self.facts(legal)
-        return legal if found is not None and holds(self.domain, found) else None
+        inside = found is not None and holds(self.domain, found)
+        return legal if inside and self._elements(legal) <= self._most(sizes) else None
+
+    def _most(self, before: Sizes) -> int:
+        """Return how many elements a call may have that was moved: sides may become as long as the
+        longest one, and a plane of them takes gigabytes.
+        """  # noqa: D205 - one sentence
+        return max(LARGE, 4 * self._elements(before))
+
+    def _elements(self, sizes: Sizes) -> int:
+        shapes = self.operator.arguments(sizes).shapes.values()
+        return sum(prod(shape) for shape in shapes if shape is not None)
 
     @cached_property
     def any(self) -> dict[str, int]:
@@ -113,7 +126,8 @@ class Inside:
             allowed = condition.rule.values
             value = options.get(condition.name)
             if isinstance(value, float | str) and allowed and value not in allowed:
-                options[condition.name] = allowed[len(str(value)) % len(allowed)]
+                turn = len(repr(value))  # another value for some other drawn ones
+                options[condition.name] = allowed[turn % len(allowed)]
         return arguments._replace(options=options)
 
     @property

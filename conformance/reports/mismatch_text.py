@@ -15,7 +15,7 @@ from typing import Any
 
 import numpy as np
 
-from gradoracle.conformance import OPERATORS_FROM
+from gradoracle.conformance import DOMAIN, OPERATORS_FROM
 from gradoracle.conformance.backends.backend import Backend
 from gradoracle.conformance.backends.caller import describe
 from gradoracle.conformance.backends.conventions import as_given
@@ -132,6 +132,8 @@ def _repro(finding: Finding) -> str:
     option += " --at-scale" if finding.at_scale else ""
     if brought := os.environ.get(OPERATORS_FROM):
         option += f" --operators-from {brought}"
+    if restricted := os.environ.get(DOMAIN):
+        option += f" --domain {shlex.quote(restricted)}"
     quoted = shlex.quote(name)
     line = f"pytest --pyargs gradoracle.conformance --backend {quoted} --seed {seed}{option}"
     if finding.history:  # what was asked before has a part in it

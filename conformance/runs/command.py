@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Sequence
 from contextlib import closing
 from dataclasses import dataclass, field
@@ -10,7 +9,6 @@ from pathlib import Path
 
 from rich.console import Console
 
-from gradoracle.conformance import DOMAIN
 from gradoracle.conformance.backends.backend import Backend
 from gradoracle.conformance.backends.isolation.limits import Limits
 from gradoracle.conformance.backends.registry import ISOLATED, Confinement, path_of
@@ -186,8 +184,6 @@ def confinement_of(told: Certificate) -> Confinement:
 def order_of(told: Certificate, jobs: int, shard: JudgedShard | None = None) -> Order:
     """Return the order that a certificate came of, or one shard of a campaign's; no journal."""
     formulas = {formula for formula, _ in told.expected}
-    domains = told.contract.get("domain", {})
-    os.environ[DOMAIN] = "; ".join(f"{name}: {text}" for name, text in domains.items() if text)
     return Order(
         told.backend,
         [o.name for o in operators_named(None) if formulas & {f.__name__ for f in o.formulas}],

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import platform
 from contextlib import suppress
 from importlib.metadata import PackageNotFoundError, version
@@ -12,7 +13,10 @@ import hypothesis
 import numpy as np
 import threadpoolctl
 
+from gradoracle.conformance import DOMAIN
 from gradoracle.conformance.operators import BROUGHT
+
+RESTRICTED = "restricted to"  # the domain of the whole run, where it was given one
 
 
 def suite_version() -> str:
@@ -35,6 +39,8 @@ def environment() -> dict[str, Any]:
         found["PyTorch"] = version("torch")
     if BROUGHT:
         found["operators from"] = ", ".join(brought.module for brought in BROUGHT)
+    if restricted := os.environ.get(DOMAIN):
+        found[RESTRICTED] = restricted
     return {**found, "machine": platform.machine(), "BLAS": _blas()}
 
 
