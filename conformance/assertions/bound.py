@@ -79,7 +79,7 @@ def expected(
         abs(got.astype(float64) - value) <= allowed
 
     holds for every answer within the bound.  Three things that `assert_within_bound` accepts, it
-    does not say: NaN in the plane of one, subnormal numbers taken for 0, and infinity where an
+    does not say: NaN in the plane of one, subnormal numbers flushed to zero, and infinity where an
     overflow may be right, which is an infinite `allowed`.
 
     Raises:
@@ -130,7 +130,7 @@ def assert_within_bound(
 
     Where no sum of the call can round, in any order, the answer must be equal.  NaN and infinities
     must be where the formula has them and may spread over that plane; subnormal numbers may be
-    taken for 0.  The first of several maxima wins.
+    flushed to zero.  The first of several maxima wins.
 
     Raises:
         AssertionError: an element is wrong, or the shape, or the dtype.  The message names the

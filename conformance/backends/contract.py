@@ -106,7 +106,7 @@ DLPack.
                      "nan": "any",                      # and any NaN; default of both: "first"
                      "repeats": "bitwise",              # the same bits every time; default: "any"
                      "non_finite": "window",            # see below; default: "plane"
-                     "subnormals": "kept",              # not taken for 0; default: "any"
+                     "subnormals": "kept",              # not flushed to zero; default: "any"
                      "bad_arguments": "raise",          # refused, see below; default: "any"
                      "labels": "int32",                 # conventions, see below
                      "indices": "int32"},

@@ -87,10 +87,10 @@ def check(
     apart = isolate or isinstance(backend, str | PathLike)
     if apart and (confinement is None or not confinement.in_process):
         start.prepare()
-    from gradoracle.conformance.runs.asked_for import asked_for  # noqa: PLC0415
+    from gradoracle.conformance.runs.backend_argument import backend_argument  # noqa: PLC0415
     from gradoracle.conformance.runs.certify import checked  # noqa: PLC0415
 
-    with asked_for(backend, isolate=isolate) as given:
+    with backend_argument(backend, isolate=isolate) as given:
         return checked(
             given, operators=operators, examples=examples, seed=seed,
             stop_at_first_mismatch=stop_at_first_mismatch, at_scale=at_scale, progress=progress,

@@ -17,7 +17,7 @@ WRITTEN = "given.py"  # what the text of a module is written to
 
 
 @contextmanager
-def asked_for(backend: Any, *, isolate: bool) -> Iterator[Any]:
+def backend_argument(backend: Any, *, isolate: bool) -> Iterator[Any]:
     """Yield the backend as `checked` takes it: texts are in a file meanwhile.
 
     Raises:

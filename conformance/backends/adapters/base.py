@@ -143,6 +143,8 @@ def gradient(name: str, by: str, it: Taken, engine: Engine) -> Function:
         for option in it.options:
             if option not in wanted and option in operator.axes.neutral:
                 taken[option] = _neutral(operator, option, ranks)
+        if grad_output is not None and by not in given and 0 in grad_output.shape:
+            return full[by]  # zeros: libraries refuse images without pixels
         values = {**full, **taken}
         return engine.vjp(lambda at: it({**values, by: at}), full[by], grad_output)
 

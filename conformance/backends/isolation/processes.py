@@ -32,7 +32,7 @@ def ends(process: subprocess.Popen[bytes], seconds: float) -> bool:
 
 
 def held(pid: int) -> int:
-    """Return the bytes of memory that a process holds, 0 where that cannot be told."""
+    """Return the bytes of memory that a process holds, 0 where that is unknown."""
     try:
         pages = Path(f"/proc/{pid}/statm").read_text(encoding="ascii").split()[1]
     except (OSError, IndexError):
