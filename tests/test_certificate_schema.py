@@ -57,7 +57,8 @@ def objects(schema, at=""):
             yield from objects(schema[name], f"{at}/{name}")
 
 
-NOTES = {"outcome": {"accepted"}}  # which certificates of the same schema may be without
+# Fields that certificates of the same schema may be without.
+NOTES = {"outcome": {"accepted", "supported"}}
 OBJECTS = dict(
     pair for name, one in {"": SCHEME, **DEFS}.items() for pair in objects(one, name)
 )  # fmt: skip

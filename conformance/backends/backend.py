@@ -32,6 +32,7 @@ from gradoracle.conformance.operators.domain import (
     has_neutral,
     implied,
     joined,
+    letters_of,
 )
 from gradoracle.conformance.operators.inside import Inside, restricted
 from gradoracle.conformance.operators.record import Operator
@@ -65,6 +66,7 @@ WRONG: dict[Kind, str] = {
     "unread": "{formula}: its result cannot be read as an array: {text}",
     "unlooked": "{formula}: to_numpy does not read what from_numpy made: {text}",
     "returned": "{function}: returned {text}",
+    "undecided": "{function}: its supports raised {text}",
     "crashed": "{function}: {text}",
 }
 
@@ -118,6 +120,8 @@ class Backend:
     alone: dict[str, bool] = field(default_factory=dict, init=False, repr=False)
     # Of the check that runs: bad calls accepted and made, by what is wrong with their arguments.
     bad_calls: dict[str, list[int]] = field(default_factory=dict, init=False, repr=False)
+    # Of the check that runs: calls that `supports` takes and all it was asked of, by function.
+    supported: dict[str, list[int]] = field(default_factory=dict, init=False, repr=False)
     _foreseen: dict[tuple[Formula, int, How], tuple[Call, Request]] = field(
         default_factory=dict, init=False, repr=False
     )
@@ -306,7 +310,7 @@ class Backend:
             raise self._ended(formula, reply, call)
         if reply.kind == "answer":
             return False, reply.arrays[0]
-        return reply.kind != "returned", reply.text
+        return reply.kind != "returned", reply.text  # not taken by `supports` is refused
 
     def is_inside(self, formula: Formula, call: Call) -> bool:
         """Return whether a call is inside the domain of the formula's function.
@@ -337,12 +341,23 @@ class Backend:
             {name: given[name] for name in options if name not in left},
             place,
             OUTPUTS.get(function, 1),
+            facts=self._asked_of(formula, call),
         )
         if how == "arguments":
             request.arguments = True
         else:
             request.layout = how
         return request
+
+    def _asked_of(
+        self, formula: Formula, call: Call
+    ) -> tuple[dict[str, int], dict[str, Any]] | None:
+        """Return the lengths of axes and the options of a call, where a predicate decides on it."""
+        if not self.asked.description.supports:
+            return None
+        facts = facts_of_call(axes_of(formula), call)
+        sizes = {n: facts.pop(n) for n in letters_of(axes_of(formula)) if n in facts}
+        return sizes, facts
 
     def note_bad_call(self, kind: str, *, accepted: bool) -> None:
         """Count a bad call that the contract does not claim to refuse."""
@@ -359,8 +374,13 @@ class Backend:
         """Return the reply to a legal call; where there is no answer that is a verdict."""
         record = Answer(formula, call, None)
         self.answers.append(record)
+        reply = self.asked.perform(request)
+        if request.facts is not None:
+            counts = self.supported.setdefault(request.function, [0, 0])
+            counts[0] += reply.kind != "unsupported"
+            counts[1] += 1
         try:
-            reply = self._legal(formula, self.asked.perform(request), call)
+            reply = self._legal(formula, reply, call)
         except Declined as why:  # neither right nor wrong
             self.answers.pop()
             self.declined = formula, call, why.no_memory
@@ -370,6 +390,8 @@ class Backend:
         return reply
 
     def _legal(self, formula: Formula, reply: Reply, call: Call | None = None) -> Reply:
+        if reply.kind == "unsupported":
+            raise Outside(f"supports does not take this call of {formula.__name__}")
         if reply.kind == "declined":
             raise Declined(reply.text)
         if call is not None and _has_no_memory(reply, call):

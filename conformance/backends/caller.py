@@ -25,6 +25,8 @@ Array: TypeAlias = npt.NDArray[Any]
 Kind: TypeAlias = Literal[
     "answer",  # arrays
     "declined",  # it raised NotImplementedError
+    "unsupported",  # its `supports` says that it is not made for the call
+    "undecided",  # its `supports` raised
     "raised",  # it raised anything else
     "converted",  # its from_numpy raised
     "unread",  # its result raised when it was read
@@ -72,6 +74,8 @@ class Request:
         ""  # of the arguments in memory, see `conformance.drawing.memory_layouts.one_each`
     )
     arguments: bool = False  # whoever asks looks at them after the call; the backend is not told
+    # What `supports` is asked: the lengths of axes, and the options; None: it is not asked.
+    facts: tuple[Mapping[str, int], Mapping[str, Any]] | None = None
 
 
 @dataclass(slots=True)
@@ -116,6 +120,7 @@ class Description:
     takes: Mapping[str, tuple[tuple[str, ...], int]] = field(default_factory=dict)
     # The parameters of the functions that show them, as in "x, weight, bias=None, *, stride".
     signatures: Mapping[str, str] = field(default_factory=dict)
+    supports: bool = False  # whether it has a predicate that says which calls it is made for
 
 
 class Asked(Protocol):
@@ -201,6 +206,7 @@ class Candidate:
             hasattr(source, "to_numpy"),
             _takes(source, functions),
             {name: text for name in functions if (text := _parameters(source, name))},
+            callable(getattr(source, "supports", None)),
         )
 
     def kept(self) -> dict[str, Any]:
@@ -237,10 +243,18 @@ class Candidate:
         except NotImplementedError as error:
             return Reply("declined", one_line(error))
         except BaseException as error:  # noqa: BLE001 - that is what backends raise
-            return Reply(self._doing, one_line(error))
+            given = ""
+            if self._doing == "undecided" and isinstance(request, Request) and request.facts:
+                given = ", given sizes {} and options {}".format(*map(dict, request.facts))
+            return Reply(self._doing, one_line(error) + given)
 
     def _called(self, request: Request) -> Reply:
         self._held.append(None)
+        if request.facts is not None:
+            self._doing = "undecided"
+            sizes, options = (dict(one) for one in request.facts)
+            if not self.source.supports(request.function, sizes, options):
+                return Reply("unsupported")
         arrays = [self._own(v, request) for v in request.positional]
         given = self._given(arrays, request.layout)
         result = self._call(request, given)

@@ -129,6 +129,11 @@ value is a number, a list of numbers or names, a pair as "(3, 1)", a range "1..8
 neutral value and is not passed; without `stride` a pooling's is its kernel_size, without `axis` a
 softmax is along the last.
 
+Where no conditions say it, a function `supports(function, sizes, options) -> bool` beside the
+others is asked before each call: of the function's name, the lengths of axes by letter, and the
+options, with True or False for each optional array ("bias").  Calls that it does not take are not
+made, more are drawn in their place, and the verdict has its share of them.
+
 What is not claimed is printed as not claimed.  An accumulator is what every sum is held in, and
 every elementary function computed in, before the result is rounded once to its dtype, to nearest:
 it holds at least what the dtype does.

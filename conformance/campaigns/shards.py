@@ -263,6 +263,7 @@ def both(was: Outcome, now: Outcome) -> Outcome:
         declined=was.declined + now.declined,
         declined_of=summed((was.declined_of, now.declined_of)),
         accepted=summed(({"": was.accepted}, {"": now.accepted}))[""],
+        supported=summed(({"": was.supported}, {"": now.supported}))[""],
         disputed=was.disputed + now.disputed,
         not_judged=was.not_judged + now.not_judged,
         planted=was.planted + now.planted,

@@ -30,6 +30,7 @@ LITTLE = 5_000  # products of a call that Python's loops may take
 TOGETHER = 16  # rows of a covering array that are performed at once
 MOST_SEEDS = 20  # that a style gets to put NaN or infinities into every array
 ATTEMPTS = 4  # to draw calls that a property says something about
+ATTEMPTS_OF_SOME = 10  # where the backend's `supports` leaves some out
 
 
 def judge_drawn(exam: Examination) -> None:
@@ -37,8 +38,13 @@ def judge_drawn(exam: Examination) -> None:
     count = exam.property.examples(exam.operator, exam.examples)
     count = max(FEWEST, count - len(textbook(exam.operator)))  # which are checked beside them
     use = partial(judge, exam)
-    for attempt in range(ATTEMPTS):
+    asked = 0  # calls that one drawing makes, and those it would
+    for attempt in range(ATTEMPTS_OF_SOME if exam.filters else ATTEMPTS):
         draw(exam.operator, exam.property.size, count, own_seed(exam) + attempt, use)
+        made = exam.calls.total() + exam.declined + exam.not_judged
+        asked = asked or made + exam.outside
+        if exam.filters and made < asked:
+            continue
         if exam.calls or exam.declined or not exam.not_judged:
             break  # else the few that were drawn happened to be not applicable
     if exam.alone:

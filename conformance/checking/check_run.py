@@ -38,6 +38,7 @@ def examine(
     """
     start = perf_counter()
     backend.bad_calls.clear()
+    backend.supported.clear()
     outcome = Outcome(backend.name, formula.__name__, property_.name)
     with_domains = Claim(backend, operator, formula, property_).with_domains()
     operator = backend.inside(operator, with_domains)

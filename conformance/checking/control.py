@@ -43,6 +43,7 @@ class _Control(Candidate):
             from_numpy=False,
             to_numpy=False,
             takes={},
+            supports=False,
         )
 
 

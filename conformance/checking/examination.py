@@ -88,6 +88,11 @@ class Examination(Claim):
         judged = {dtype for dtype, _ in self.calls}
         return [d for d in claimed if d not in halves or d == turn or d not in judged]
 
+    @property
+    def filters(self) -> bool:
+        """Whether the backend decides call by call which ones it is made for."""
+        return self.backend.asked.description.supports
+
     def judge_call(self, call: dict[str, Any]) -> bool:
         """Check one call and return whether it counts.
 

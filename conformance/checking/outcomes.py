@@ -26,6 +26,7 @@ def fill(outcome: Outcome, exam: Examination, *, unsteady: bool) -> None:
     outcome.accepted = {k: [*counts] for k, counts in exam.backend.bad_calls.items() if counts[0]}
     for (dtype, stratum), count in sorted(exam.calls.items()):
         outcome.calls.setdefault(dtype, {})[stratum] = count
+    outcome.supported = {name: [*counts] for name, counts in exam.backend.supported.items()}
     outcome.worst_error_over_bound = exam.worst
     outcome.covered = [one._asdict() for one in exam.covered]
     outcome.layers, outcome.layers_left = exam.layers, exam.layers_left
@@ -96,6 +97,8 @@ def _idle(exam: Examination) -> tuple[str, str] | None:
     if exam.property.on_layers:
         return "not run", workloads.TOO_LARGE
     words = exam.backend.domain_words(exam.formula)
+    if exam.filters and exam.outside:
+        return "not run", f"supports takes none of the {exam.outside} calls that were drawn"
     reason = exam.nothing or (f"it does not apply where {words}" if words else "")
     return ("not run", reason) if reason else None
 

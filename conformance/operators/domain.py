@@ -155,10 +155,15 @@ def holds(domain: Domain, facts: Facts) -> bool:
     return all(condition.holds(facts) for condition in domain)
 
 
+def letters_of(axes: Axes) -> list[str]:
+    """Return the letters of the axes of an operator's arrays."""
+    return [a for of in axes.arrays.values() for a in of if a.isalpha()]
+
+
 def names_of(formulas: Sequence[Formula]) -> tuple[str, ...]:
     """Return what conditions of an operator with these formulas can be about."""
     axes = axes_of(formulas[0])
-    letters = [a for of in axes.arrays.values() for a in of if a.isalpha()]
+    letters = letters_of(axes)
     options = [n for f in formulas for n in argument_names(f)[1] if n not in axes.shapes]
     return tuple(dict.fromkeys((*options, *axes.optional, *letters)))
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import math
 import textwrap
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field, fields
 from typing import TYPE_CHECKING, Any
@@ -59,6 +60,8 @@ class Outcome:
     declined_of: dict[str, dict[str, list[int]]] = field(default_factory=dict)
     # Bad calls that were accepted and made, by what is wrong: only where refusing is not claimed.
     accepted: dict[str, list[int]] = field(default_factory=dict)
+    # Calls that the backend's `supports` takes, and all it was asked of, by function.
+    supported: dict[str, list[int]] = field(default_factory=dict)
     not_judged: int = 0
     planted: int = 0  # wrong answers that were planted in the backend's place, and rejected
     worst_error_over_bound: float = 0.0
@@ -296,8 +299,21 @@ class Certificate:
         names: dict[str, list[str]] = {}
         for name, words in self.contract.get("inside", {}).items():
             names.setdefault(words, []).append(name)
+        for name, (took, asked) in self.supported.items():
+            words = f"what its supports takes ({took} of {asked} calls)"
+            names.setdefault(words, []).append(name)
         told = [f"{', '.join(of)}: {words}" for words, of in names.items()]
         return f" for {'; '.join(told)}" if told else ""
+
+    @property
+    def supported(self) -> dict[str, tuple[int, int]]:
+        """Return how many calls `supports` takes, and of how many, of functions it restricts."""
+        total: dict[str, Counter[str]] = {}
+        for one in self.outcomes:
+            for name, (took, asked) in one.supported.items():
+                total.setdefault(name, Counter()).update(took=took, asked=asked)
+        shares = {name: (count["took"], count["asked"]) for name, count in total.items()}
+        return {name: share for name, share in shares.items() if share[0] < share[1]}
 
     @property
     def _known(self) -> str:
@@ -322,7 +338,8 @@ class Certificate:
         # What cannot be run here is so whether or not it is claimed.
         claimed = [o for o in self.outcomes if o.status not in (UNCLAIMED, "not run")]
         if not claimed:
-            return "the backend claims no function of the protocol"
+            none = "supports takes no call of any function"
+            return none if self.supported else "the backend claims no function of the protocol"
         unsure = next(filter(None, map(_unsure, claimed)), "") or self._too_few()
         if unsure:
             return unsure
@@ -339,7 +356,7 @@ class Certificate:
             if one.formula in calls:
                 calls[one.formula] += one.judged
         few = next((name for name, count in calls.items() if count < ENOUGH), None)
-        if few is None or not self.contract.get("inside"):
+        if few is None or not self.domain:
             return ""
         return (
             f"{few} was checked on {calls[few]} calls only: widen its domain, or leave out "

@@ -26,6 +26,7 @@ from gradoracle.conformance.reports.certificate import (
 )
 
 SHORT = {ALSO_FAILS: "also", NOT_CHECKED: "n/c"}  # in the table
+LITTLE_TAKEN = 0.2  # share of calls, below which a declared domain would serve better
 NOTHING = "-"  # in the table, where a claim is not made
 ALWAYS_TOLD = ("ties", "nan", "repeats", "non_finite", "subnormals")  # policies
 SHOUTED = {"mismatch": "WRONG", "deviation": "DEVIATES"}
@@ -50,6 +51,12 @@ def _hints(c: Certificate) -> Iterable[str]:
             found.setdefault(one.formula, one.domain_hint)
     for formula, hint in found.items():
         yield from _wrapped(f"{formula} {hint}")
+    few = [name for name, (took, asked) in c.supported.items() if took < LITTLE_TAKEN * asked]
+    if few:
+        yield from _wrapped(
+            f"supports leaves out most calls of {', '.join(few)}: what of it can be said as "
+            'contract["domain"] has calls drawn inside'
+        )
 
 
 def _deviations(c: Certificate) -> Iterable[str]:

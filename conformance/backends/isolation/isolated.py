@@ -30,7 +30,10 @@ MOST_ARGUMENTS = 64  # more than any function of the protocol has
 NEARLY_FRESH = 0  # answers of a worker: after one already, a fresh one may know less
 MOST_CHANGES = 16  # of its surroundings that a worker tells of at a time
 GONE = "(no longer loaded)"  # in a version's place
-KINDS = ("answer", "declined", "raised", "converted", "unread", "unlooked", "returned")
+KINDS = (
+    "answer", "declined", "unsupported", "undecided", "raised", "converted", "unread", "unlooked",
+    "returned",
+)  # fmt: skip
 
 
 class Unloadable(Exception):
@@ -239,6 +242,7 @@ class Isolated:
                 told.get("to_numpy") is True,
                 takes_of(told.get("takes"), has),
                 _signatures(told.get("signatures"), self.functions),
+                told.get("supports") is True,
             )
 
     def _start(self) -> Worker:

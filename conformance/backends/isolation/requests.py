@@ -39,7 +39,7 @@ def laid(
             calls.append([one.function, one.back])
         else:
             given = [_plain(value, segment, places) for value in one.positional]
-            how = [one.place, one.results, one.late, one.layout]
+            how = [one.place, one.results, one.late, one.layout, one.facts]
             calls.append([one.function, given, one.options, *how])
         looked_at.append(places if isinstance(one, Request) and one.arguments else [])
     return calls, looked_at
