@@ -61,12 +61,13 @@ class Composed:
 
     `pointwise` formulas make every element of the elements in the same place. `lanes` gives the
     answer of others from a call whose operands are `oracle.numbers.running_error_arrays.Lanes`, all
-    lines at once.
+    lines at once; formulas `of_arrays` are never walked one number at a time.
     """
 
     images: Images
     pointwise: bool = False
     lanes: Callable[[Call], Any] | None = None
+    of_arrays: bool = False
 
 
 @dataclass(frozen=True)
@@ -112,10 +113,11 @@ def selection(*, images: Images, places: bool = False, pointwise: bool = False) 
 
 
 def composed(
-    *, images: Images, pointwise: bool = False, lanes: Callable[[Call], Any] | None = None
-) -> Callable[[F], F]:
+    *, images: Images, pointwise: bool = False, lanes: Callable[[Call], Any] | None = None,
+    of_arrays: bool = False,
+) -> Callable[[F], F]:  # fmt: skip
     """Declare that a formula is evaluated in high precision and bounded by running errors."""
-    return _declare(Composed(images, pointwise, lanes))
+    return _declare(Composed(images, pointwise, lanes, of_arrays))
 
 
 def chained(formula: F) -> F:

@@ -243,8 +243,8 @@ class Candidate:
         except NotImplementedError as error:
             return Reply("declined", one_line(error))
         except BaseException as error:  # noqa: BLE001 - that is what backends raise
-            given = ""
-            if self._doing == "undecided" and isinstance(request, Request) and request.facts:
+            given, doing = "", str(self._doing)
+            if doing == "undecided" and isinstance(request, Request) and request.facts:
                 given = ", given sizes {} and options {}".format(*map(dict, request.facts))
             return Reply(self._doing, one_line(error) + given)
 

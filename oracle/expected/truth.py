@@ -306,7 +306,7 @@ class ComposedTruth(_Lazy):
         """Return the same of enough numbers at once, where the formula allows it."""
         kind, (given, places) = algebra(self.formula), self._given
         assert isinstance(kind, Composed)  # noqa: S101 - for the type checker
-        if next(iter(given.values())).size < LANES:
+        if next(iter(given.values())).size < LANES and not kind.of_arrays:
             return None
         if places is not None:
             return running_error_arrays.pointwise(self.formula, self.call, given, arithmetic, dtype)

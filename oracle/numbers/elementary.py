@@ -11,6 +11,7 @@ from typing import Any
 
 from gradoracle.oracle.numbers.functions import (
     cos,
+    decimal,
     erf,
     exp,
     expm1,
@@ -18,6 +19,7 @@ from gradoracle.oracle.numbers.functions import (
     log1p,
     pi,
     rsqrt,
+    sigmoid,
     sin,
     sqrt,
     sqrt_2,
@@ -28,6 +30,8 @@ from gradoracle.oracle.numbers.functions import (
 __all__ = [
     "cos",
     "count",
+    "decimal",
+    "detached",
     "each",
     "either",
     "erf",
@@ -41,6 +45,7 @@ __all__ = [
     "pick",
     "replaced",
     "rsqrt",
+    "sigmoid",
     "sin",
     "sqrt",
     "sqrt_2",
@@ -48,6 +53,11 @@ __all__ = [
     "tanh",
     "total",
 ]
+
+
+def detached(number: Any) -> Any:
+    """Return a number as a constant, through which no gradient goes back."""
+    return number.detached() if hasattr(number, "detached") else number
 
 
 def either(first: Any, other: Callable[[], Any]) -> Any:

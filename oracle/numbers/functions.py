@@ -42,7 +42,9 @@ class Function:
         return 2 * self.ulps
 
     def __call__(self, v: Any) -> Any:
-        """Return the function of a number of any kind."""
+        """Return the function of a number of any kind, or of every number of an array."""
+        if isinstance(v, np.ndarray):
+            return np.frompyfunc(self, 1, 1)(v) if v.dtype == object else self.of_array(v)
         if hasattr(v, "context"):
             own = self.precise
             return own(v.context, v) if own else getattr(v.context, self.name)(v)
@@ -97,6 +99,17 @@ def _rsqrt(v: float) -> float:
     return 1 / math.sqrt(v) if v else math.inf
 
 
+def _sigmoid(v: float) -> float:
+    """Return 1 / (1 + e**-v), written with e**v where v is negative."""
+    e = _exp(-abs(v))
+    return 1 / (1 + e) if v >= 0 else e / (1 + e)
+
+
+def _array_sigmoid(v: Any) -> Any:
+    e = np.exp(-abs(v))
+    return np.where(v >= 0, 1 / (1 + e), e / (1 + e))
+
+
 def _array_erf(v: Any) -> Any:
     """Return erf of an array, element by element: NumPy has none."""
     wide = np.asarray(v)
@@ -149,6 +162,12 @@ rsqrt = Function(
 tanh = Function(
     "tanh", math.tanh, np.tanh, lambda _x, y: 1 - y * y, lambda _f, _x, _y, e: e, ulps=5,
 )  # fmt: skip
+# 1 / (1 + e^-x): the exponential, a sum and a quotient, each as accurate as it must be.
+sigmoid = Function(
+    "sigmoid", _sigmoid, _array_sigmoid, lambda _x, y: y * (1 - y),
+    lambda f, _x, _y, e: f.least(e / 4, 1.0), ulps=6.5,
+    precise=lambda context, v: 1 / (1 + context.exp(-v)),
+)  # fmt: skip
 sin: Function = Function(
     "sin", math.sin, np.sin, lambda x, _y: cos(x), lambda f, _x, _y, e: f.least(e, 2.0), ulps=4,
 )  # fmt: skip
@@ -160,7 +179,9 @@ erf = Function(
     lambda f, _x, _y, e: f.least(2 / math.sqrt(math.pi) * e, 2.0), ulps=16,
 )  # fmt: skip
 
-FUNCTIONS = {f.name: f for f in (exp, expm1, log, log1p, sqrt, rsqrt, tanh, sin, cos, erf)}
+FUNCTIONS = {f.name: f for f in (
+    exp, expm1, log, log1p, sqrt, rsqrt, tanh, sigmoid, sin, cos, erf,
+)}  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -173,6 +194,8 @@ class Constant:
 
     def __call__(self, beside: Any) -> Any:
         """Return the constant, rounded once where numbers carry their rounding error."""
+        if isinstance(beside, np.ndarray) and beside.dtype == object and beside.size:
+            return self(beside.flat[0])
         if hasattr(beside, "context"):
             return self.of(beside.context)
         if hasattr(beside, "constant"):
@@ -183,4 +206,11 @@ class Constant:
 pi = Constant("pi", math.pi, lambda context: +context.pi)
 sqrt_pi: Constant = Constant("sqrt_pi", 1.772453850905516, lambda context: context.sqrt(context.pi))
 sqrt_2 = Constant("sqrt_2", math.sqrt(2), lambda context: context.sqrt(2))
+
+
+def decimal(text: str) -> Constant:
+    """Return the constant that a decimal fraction writes, such as "0.044715"."""
+    return Constant(text, float(text), lambda context: context.mpf(text))
+
+
 CONSTANTS = {c.name: c for c in (pi, sqrt_pi, sqrt_2)}

@@ -120,6 +120,9 @@ class Estimate:
     def __ge__(self, other: Any) -> bool:
         return self.value >= (other.value if type(other) is Estimate else other)
 
+    def __le__(self, other: Any) -> bool:
+        return self.value <= (other.value if type(other) is Estimate else other)
+
     def apply(self, function: Function) -> Estimate:
         """Return an elementary function of this number."""
         value = function(self.value)

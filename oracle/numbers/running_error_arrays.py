@@ -126,6 +126,14 @@ class Lanes:
     def __ge__(self, other: Any) -> bool:
         return _unanimous(self.value >= self._like(other).value)
 
+    def __le__(self, other: Any) -> bool:
+        return _unanimous(self.value <= self._like(other).value)
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """The lengths of the axes."""
+        return np.shape(self.value)
+
     def largest(self) -> Lanes:
         """Return the largest number of every line, the first of those that are equal."""
         at = np.argmax(self.value, -1)[..., np.newaxis]

@@ -1,0 +1,232 @@
+"""Gradient formulas derived from a forward formula: what it declares is all that is written.
+
+`derived` makes a formula of a function of whole arrays, and one more of each gradient, by reverse
+mode (`oracle.numbers.reverse`).  `derived_pointwise` does so for a function of single numbers.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from functools import partial
+from inspect import Parameter, Signature, signature
+from typing import Any, NamedTuple, TypeAlias
+
+import numpy as np
+
+from gradoracle.oracle.axes import IMAGES, Axes
+from gradoracle.oracle.declaration import (
+    Formula,
+    Images,
+    composed,
+    declare_axes,
+    displayed,
+    evaluate,
+    is_data,
+)
+from gradoracle.oracle.numbers.elementary import either
+from gradoracle.oracle.numbers.many import Held
+from gradoracle.oracle.numbers.reverse import Traced, TracedArray, gradient, stacked
+from gradoracle.oracle.numbers.running_error_arrays import Lanes
+from gradoracle.oracle.shapes import Array, check_shape
+
+GRAD_OUTPUT = "grad_output"
+ANY_MORE = "*"
+
+
+class Derived(NamedTuple):
+    """A forward formula and those of its gradients, each with the argument it is by."""
+
+    forward: Formula
+    gradients: Mapping[Formula, str]
+
+    @property
+    def formulas(self) -> tuple[Formula, ...]:
+        """The forward formula, then the gradients."""
+        return (self.forward, *self.gradients)
+
+
+Body: TypeAlias = Callable[..., Any]
+
+
+def derived(
+    axes: str, by: Sequence[str], *, images: Images = "mixed", **more: Any
+) -> Callable[[Body], Derived]:
+    """Return what makes formulas of a function of arrays.
+
+    The function takes the arrays that `axes` names, as `Axes` does, and options by keyword, and
+    returns the result; its docstring has the equation and its source.  Data come as `TracedArray`,
+    labels as they are.  It raises ValueError where there is no such call; that shapes fit the axes
+    is checked before.  `by` names the arguments that gradients are by; `more` is that of `Axes`.
+    """
+    return lambda body: _of_arrays(body, Axes(axes, **more), by, images)
+
+
+def _of_arrays(body: Body, axes: Axes, by: Sequence[str], images: Images) -> Derived:
+    names = [n for n in signature(body).parameters if n in axes.arrays]
+
+    def run(given: Mapping[str, Any]) -> TracedArray:
+        _check_axes(axes, given, names)
+        with np.errstate(all="ignore"):
+            result = body(**given)
+        found: TracedArray = result if isinstance(result, TracedArray) else stacked(result)
+        return found
+
+    def forward(*arrays: Any, **options: Any) -> Any:
+        given = _traced(dict(zip(names, arrays, strict=False)) | options)
+        return _as_given(run(given).held, arrays)
+
+    def by_argument(argument: str) -> Formula:
+        def backward(grad_output: Any, *arrays: Any, **options: Any) -> Any:
+            given = _traced(dict(zip(names, arrays, strict=False)) | options)
+            if given.get(argument) is None:
+                raise ValueError(f"there is no gradient by {argument}, which is None")
+            result = run(given)
+            check_shape(GRAD_OUTPUT, grad_output.shape, result.shape, "the result has")
+            with np.errstate(all="ignore"):
+                found = gradient(result, _held(grad_output), given[argument])
+            return _as_given(found, (grad_output,))
+
+        return backward
+
+    return _declared(body, forward, by_argument, axes, by, images)
+
+
+def derived_pointwise(body: Body) -> Derived:
+    """Return the formulas of a function of single numbers, of every element of an array z.
+
+    It takes a number of any kind and options by keyword; its docstring has the equation.
+    """
+    axes = Axes("z: n *; grad_output: n *")
+    names = [n for n in signature(body).parameters if n in axes.arrays]
+
+    def each(function: Callable[..., Any], arrays: Sequence[Array], shape_of: str) -> Array:
+        first = arrays[0]
+        for array in arrays[1:]:
+            check_shape(shape_of, array.shape, first.shape, "grad_output has")
+        columns = (array.ravel().tolist() for array in arrays)
+        found = np.empty(first.size, object)
+        found[:] = [function(*numbers) for numbers in zip(*columns, strict=True)]
+        return found.astype(first.dtype).reshape(first.shape)
+
+    def forward(*arrays: Any, **options: Any) -> Any:
+        return each(lambda *v: _plain(body(*v, **options)), arrays, names[-1])
+
+    def by_argument(argument: str) -> Formula:
+        at = names.index(argument)
+
+        def slope(dy: Any, *numbers: Any, **options: Any) -> Any:
+            given = [Traced(v) for v in numbers]
+            result = body(*given, **options)
+            if not isinstance(result, Traced):
+                return dy * 0
+            times = partial(gradient, result, dy, given[at])  # dy first, or the slope
+            return either(dy * gradient(result, dy * 0 + 1, given[at]), times)
+
+        def backward(grad_output: Any, *arrays: Any, **options: Any) -> Any:
+            both = (grad_output, *arrays)
+            return each(lambda *v: slope(*v, **options), both, names[-1])
+
+        return backward
+
+    return _declared(body, forward, by_argument, axes, names[:1], "kept", pointwise=True)
+
+
+def _declared(
+    body: Body, forward: Formula, by_argument: Callable[[str], Formula], axes: Axes,
+    by: Sequence[str], images: Images, *, pointwise: bool = False,
+) -> Derived:  # fmt: skip
+    """Return the formulas with their names, signatures, docstrings, algebra and axes."""
+    own = signature(body)
+    _named(forward, body.__name__, own, body.__doc__ or "", body)
+    gradients: dict[Formula, str] = {}
+    for argument in by:
+        one = by_argument(argument)
+        short = f"{body.__name__}_grad"
+        name = short if len(by) == 1 else f"{short}_{argument}"
+        dy = Parameter(GRAD_OUTPUT, Parameter.POSITIONAL_OR_KEYWORD)
+        _named(one, name, own.replace(parameters=[dy, *own.parameters.values()]), "", body)
+        one.__doc__ = _gradient_doc(body, forward, argument)
+        gradients[one] = argument
+    for formula in (forward, *gradients):
+        lanes = None if pointwise else _in_lanes(formula)
+        composed(images=images, pointwise=pointwise, lanes=lanes, of_arrays=not pointwise)(formula)
+    declare_axes(axes, forward, *gradients)
+    return Derived(forward, gradients)
+
+
+def _in_lanes(formula: Formula) -> Callable[[Mapping[str, Any]], Any]:
+    return lambda call: evaluate(formula, call)
+
+
+def _named(formula: Any, name: str, own: Signature, doc: str, body: Body) -> None:
+    formula.__name__ = formula.__qualname__ = name
+    formula.__signature__, formula.__doc__, formula.__module__ = own, doc, body.__module__
+    formula.__wrapped_body__ = body
+
+
+def _gradient_doc(body: Body, forward: Formula, argument: str) -> str:
+    """Return the docstring of a derived gradient: the chain rule over the forward equation."""
+    equation, source = displayed(forward)
+    indented = "\n".join(f"    {line}" if line else "" for line in equation.splitlines())
+    return (
+        f"Return d{argument} = dE/d{argument}, of its shape and dtype, from dy and the "
+        f"arguments of `{body.__name__}`.\n\n"
+        f"    d{argument}[k] = sum_i dy[i] (d y[i] / d {argument}[k]),  for\n{indented}\n\n"
+        f"({source}, differentiated by reverse mode).\n\n"
+        f"Raises:\n    ValueError: as `{body.__name__}`, or dy has another shape than y.\n"
+    )
+
+
+def _traced(given: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the arguments with data as arrays that remember how they are used."""
+    return {
+        n: TracedArray(_held(v)) if isinstance(v, Lanes) or is_data(v) else v
+        for n, v in given.items()
+    }
+
+
+def _held(array: Any) -> Held:
+    """Return numbers in which is computed: floats as float64."""
+    if isinstance(array, np.ndarray) and array.dtype != object:
+        return array.astype(np.float64)
+    return array
+
+
+def _as_given(held: Held, arrays: Sequence[Any]) -> Any:
+    """Return a result in the dtype of the arguments."""
+    first = next(a for a in arrays if isinstance(a, Lanes) or is_data(a))
+    if isinstance(first, Lanes) or isinstance(held, Lanes):
+        return held
+    with np.errstate(all="ignore"):
+        return np.asarray(held, first.dtype)
+
+
+def _plain(result: Any) -> Any:
+    return result.held if isinstance(result, Traced) else result
+
+
+def _check_axes(axes: Axes, given: Mapping[str, Any], names: Sequence[str]) -> None:
+    """Raise ValueError unless arrays have the axes that are declared, of fitting lengths."""
+    sizes: dict[str, int] = {}
+    for name in names:
+        array = given.get(name)
+        if array is None:
+            if name not in axes.optional:
+                raise ValueError(f"{name} must be an array, got None")
+            continue
+        letters = axes.arrays[name]
+        if ANY_MORE not in letters and len(array.shape) != len(letters):
+            raise ValueError(
+                f"{name} must have {len(letters)} axes, [{', '.join(letters)}], got shape "
+                f"{[*array.shape]}"
+            )
+        for letter, side in zip(letters, array.shape, strict=False):
+            if letter == ANY_MORE:
+                continue
+            if sizes.setdefault(letter, side) != side:
+                raise ValueError(
+                    f"{name} must be {sizes[letter]} long along {letter}, got shape "
+                    f"{[*array.shape]}"
+                )
+            if side < 1 and letter != IMAGES:
+                raise ValueError(f"{name} is empty along {letter}: shape {[*array.shape]}")

@@ -1,0 +1,235 @@
+"""Losses with PyTorch's names and options, and what stands beside them: log_softmax, glu, prelu.
+
+`reduction` is "none" (one number per element, or per row), "mean" or "sum".
+"""
+
+from __future__ import annotations
+
+from functools import partial
+from typing import Any
+
+import numpy as np
+
+from gradoracle.oracle.derive import derived
+from gradoracle.oracle.numbers.elementary import detached, either, exp, log, log1p, sigmoid
+from gradoracle.oracle.numbers.reverse import maximum, where
+from gradoracle.oracle.shapes import check_integer
+
+REDUCTIONS = ("none", "mean", "sum")
+PAIRS = "input: n c; target: n c; grad_output: n c"
+LINES = "z: n *; grad_output: n *"
+
+
+def _reduced(terms: Any, reduction: str) -> Any:
+    """Return all terms, their mean or their sum.
+
+    Raises:
+        ValueError: `reduction` is unknown, or the mean is over nothing.
+    """
+    if reduction not in REDUCTIONS:
+        raise ValueError(f"reduction must be one of {[*REDUCTIONS]}, got {reduction!r}")
+    if reduction == "none":
+        return terms
+    if reduction == "mean" and not terms.size:
+        raise ValueError("the mean over nothing is undefined; use reduction='sum'")
+    return terms.mean() if reduction == "mean" else terms.sum()
+
+
+@derived(PAIRS, ("input", "target"))
+def mse_loss(input: Any, target: Any, *, reduction: str) -> Any:
+    """Return the squared error of input [N, C] and target [N, C]: [N, C], or one number.
+
+        l[n,c] = (input[n,c] - target[n,c])^2,  their mean or sum
+
+    (the mean squared error, as PyTorch's `mse_loss` has it).
+
+    Raises:
+        ValueError: `reduction` is unknown, or the mean is over nothing.
+    """
+    apart = input - target
+    return _reduced(apart * apart, reduction)
+
+
+@derived(PAIRS, ("input", "target"))
+def l1_loss(input: Any, target: Any, *, reduction: str) -> Any:
+    """Return the absolute error of input [N, C] and target [N, C]: [N, C], or one number.
+
+        l[n,c] = |input[n,c] - target[n,c]|,  their mean or sum;  the slope at 0 is 0
+
+    (the mean absolute error, as PyTorch's `l1_loss` has it).
+
+    Raises:
+        ValueError: as `mse_loss`.
+    """
+    return _reduced(abs(input - target), reduction)
+
+
+@derived(PAIRS, ("input", "target"))
+def huber_loss(input: Any, target: Any, *, reduction: str, delta: float) -> Any:
+    """Return the Huber loss of input [N, C] and target [N, C]: [N, C], or one number.
+
+        l[n,c] = d^2 / 2 where |d| <= delta, else delta (|d| - delta / 2)
+        d = input[n,c] - target[n,c],  their mean or sum
+
+    (Huber 1964, "Robust Estimation of a Location Parameter").
+
+    Raises:
+        ValueError: as `mse_loss`, or delta is not positive.
+    """
+    if not delta > 0:
+        raise ValueError(f"delta must be positive, got {delta}")
+    apart = input - target
+    size = abs(apart)
+    return _reduced(where(size <= delta, apart * apart / 2, (size - delta / 2) * delta), reduction)
+
+
+@derived("input: n c; target: n c; pos_weight?: c; grad_output: n c", ("input",))
+def binary_cross_entropy_with_logits(
+    input: Any,
+    target: Any,
+    pos_weight: Any = None,
+    *,
+    reduction: str,
+) -> Any:
+    """Return the loss of logits [N, C], target [N, C] in 0 to 1 and pos_weight [C].
+
+        l[n,c] = -(p t log s(x) + (1 - t) log(1 - s(x))),  s(x) = 1 / (1 + e^-x),  their mean or sum
+
+    with x = input[n,c], t = target[n,c] and p = pos_weight[c], 1 without it
+    (the binary cross-entropy of logits, as PyTorch's function of this name has it).
+
+    Raises:
+        ValueError: as `mse_loss`.
+    """
+    below = log1p(exp(-abs(input))) + maximum(-input, 0)  # -log s(x)
+    on = target if pos_weight is None else 1 + (pos_weight - 1) * target
+    if pos_weight is None:
+        losses = (1 - target) * input + below
+    else:
+        losses = (1 - target) * input + on * below
+    return _reduced(either(losses, partial(_by_logistic, input, target, pos_weight)), reduction)
+
+
+def _by_logistic(x: Any, t: Any, weight: Any) -> Any:
+    """Return the same with slopes by the logistic function, s(x) - t."""
+    below = log1p(exp(-abs(x))) + maximum(-x, 0)
+    s = detached(sigmoid(x))
+    factor = t if weight is None else weight * t
+    slope = s * (1 - t) - factor * (1 - s)
+    value = detached((1 - t) * x + (below if weight is None else (1 + (weight - 1) * t) * below))
+    return value + (x - detached(x)) * slope
+
+
+@derived(PAIRS, ("input",))
+def kl_div(input: Any, target: Any, *, reduction: str, log_target: bool) -> Any:
+    """Return the divergence of log-probabilities [N, C] from target [N, C]: [N, C], or one number.
+
+        l[n,c] = t (log t - input[n,c]),  0 where t = 0,  their mean or sum
+        t = target[n,c], or e^target[n,c] with log_target
+
+    (Kullback and Leibler 1951, "On Information and Sufficiency", as PyTorch's `kl_div` has it).
+
+    Raises:
+        ValueError: as `mse_loss`.
+    """
+    if log_target:
+        return _reduced(exp(target) * (target - input), reduction)
+    some = where(target > 0, target, 1)
+    losses = either(some * (log(some) - input), lambda: some * log(some) - some * input)
+    return _reduced(where(target > 0, losses, 0 * target), reduction)
+
+
+@derived("input: n c; target: n; weight?: c; grad_output: n", ("input",))
+def nll_loss(
+    input: Any,
+    target: Any,
+    weight: Any = None,
+    *,
+    ignore_index: int,
+    reduction: str,
+) -> Any:
+    """Return the loss of log-probabilities [N, C], classes [N] and weights of classes [C].
+
+        l[n] = -w[t_n] input[n,t_n],  0 where t_n = ignore_index
+        their sum, or their mean: the sum over that of w[t_n] of what is not ignored
+
+    (the negative log-likelihood, as PyTorch's `nll_loss` has it).  Without weight, w is 1.
+
+    Raises:
+        ValueError: a target is no class and not ignored, `reduction` is unknown, or the mean is
+            over nothing.
+    """
+    rows, taken, weights = _of_targets(input, target, weight, ignore_index)
+    terms = -input[rows, taken] * weights
+    if reduction != "mean":
+        return _reduced(terms, reduction)
+    if not np.any(target != ignore_index):
+        raise ValueError("the mean over nothing is undefined; use reduction='sum'")
+    return terms.sum() / weights.sum()
+
+
+def _of_targets(x: Any, target: Any, weight: Any, ignore_index: int) -> tuple[Any, Any, Any]:
+    """Return rows, their classes (0 where ignored), and their weights (0 where ignored)."""
+    check_integer("ignore_index", ignore_index, smallest=-(2**31))
+    counts = target != ignore_index
+    taken = np.where(counts, target, 0)
+    if target.dtype.kind not in "iu" or np.any((taken < 0) | (taken >= x.shape[1])):
+        raise ValueError(
+            f"target must hold classes 0 to {x.shape[1] - 1} or {ignore_index}, got "
+            f"{target.dtype} {target.min() if target.size else ''}"
+        )
+    if weight is None:
+        return np.arange(len(target)), taken, x.ones_like(counts)
+    return np.arange(len(target)), taken, where(counts, weight[taken], 0)
+
+
+@derived(LINES, ("z",))
+def log_softmax(z: Any, *, axis: int) -> Any:
+    """Return y, of z's shape and dtype.
+
+        y_i = z_i - m - log sum_j e^(z_j - m),  m = max_j z_j,  along `axis`
+
+    (the logarithm of the softmax, as PyTorch's `log_softmax` has it).
+
+    Raises:
+        ValueError: there is no such axis, or it is empty.
+    """
+    place = check_integer("axis", axis, smallest=-z.ndim)
+    if place >= z.ndim or z.shape[place] < 1:
+        raise ValueError(f"axis must name an axis with elements of shape {[*z.shape]}, got {axis}")
+    shifted = z - detached(z.max(place, keepdims=True))
+    return shifted - log(exp(shifted).sum(place, keepdims=True))
+
+
+@derived("z: n k; grad_output: n m", ("z",))
+def glu(z: Any) -> Any:
+    """Return y [N, K/2] from z [N, K].
+
+        y[n,k] = z[n,k] / (1 + e^-z[n,k+K/2])
+
+    (Dauphin and others 2016, "Language Modeling with Gated Convolutional Networks", equation 1).
+
+    Raises:
+        ValueError: K is odd.
+    """
+    half, odd = divmod(z.shape[1], 2)
+    if odd:
+        raise ValueError(f"z must have an even number of columns, got shape {[*z.shape]}")
+    return z[:, :half] * sigmoid(z[:, half:])
+
+
+@derived("x: n c (h w); weight: c; grad_output: n c (h w)", ("x", "weight"))
+def prelu(x: Any, weight: Any) -> Any:
+    """Return y, of x's shape and dtype, from x [N, C, H, W] and weight [C].
+
+        y[n,c,h,w] = x[n,c,h,w] where it is > 0, else weight[c] x[n,c,h,w]
+
+    (He and others 2015, "Delving Deep into Rectifiers", equation 1).
+    """
+    return where(x > 0, x, x * weight.reshape((1, -1, 1, 1)))
+
+
+DERIVED = (
+    binary_cross_entropy_with_logits, glu, huber_loss, kl_div, l1_loss, log_softmax, mse_loss,
+    nll_loss, prelu,
+)  # fmt: skip

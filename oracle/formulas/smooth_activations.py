@@ -1,0 +1,191 @@
+"""Activations beyond the documents' four, element by element, with PyTorch's names and options.
+
+Each is a function of one number; its slope follows by reverse mode.  At a kink the slope is that of
+the side which the equation names.  Nothing overflows: exponentials are taken of numbers that are
+not positive.
+"""
+
+from __future__ import annotations
+
+from functools import partial
+from typing import Any
+
+from gradoracle.oracle.derive import derived_pointwise
+from gradoracle.oracle.numbers.elementary import (
+    decimal,
+    either,
+    erf,
+    exp,
+    expm1,
+    log1p,
+    pi,
+    sigmoid,
+    sqrt,
+    sqrt_2,
+    tanh,
+)
+
+CUBE = decimal("0.044715")
+APPROXIMATIONS = ("none", "tanh")
+
+
+def _logistic(z: Any) -> Any:
+    """Return 1 / (1 + e^-z), written with e^z where z is negative."""
+    if z >= 0:
+        return 1 / (1 + exp(-z))
+    e = exp(z)
+    return e / (1 + e)
+
+
+def _log_of_one_plus(z: Any) -> Any:
+    """Return log(1 + e^z)."""
+    if z > 0:
+        return z + log1p(exp(-z))
+    return log1p(exp(z))
+
+
+@derived_pointwise
+def gelu(z: Any, *, approximate: str) -> Any:
+    """Return y, of z's shape and dtype.
+
+        y = z (1 + erf(z / sqrt(2))) / 2
+        or, approximate = "tanh", y = z (1 + tanh(sqrt(2/pi) (z + 0.044715 z^3))) / 2
+
+    (Hendrycks and Gimpel 2016, "Gaussian Error Linear Units", section 2).
+
+    Raises:
+        ValueError: `approximate` is neither "none" nor "tanh".
+    """
+    if approximate not in APPROXIMATIONS:
+        raise ValueError(f"approximate must be one of {[*APPROXIMATIONS]}, got {approximate!r}")
+    if approximate == "none":
+        return z * (1 + erf(z / sqrt_2(z))) / 2
+    inner = sqrt_2(z) / sqrt(pi(z)) * (z + CUBE(z) * (z * z * z))
+    return z * (1 + tanh(inner)) / 2
+
+
+@derived_pointwise
+def silu(z: Any) -> Any:
+    """Return y, of z's shape and dtype.
+
+        y = z / (1 + e^-z)
+
+    (Elfwing, Uchibe and Doya 2017, "Sigmoid-Weighted Linear Units", equation 6).
+    """
+    return z * either(_logistic(z), partial(sigmoid, z))
+
+
+@derived_pointwise
+def elu(z: Any, *, alpha: float) -> Any:
+    """Return y, of z's shape and dtype.
+
+        y = z where z > 0, else alpha (e^z - 1)
+
+    (Clevert, Unterthiner and Hochreiter 2015, "Exponential Linear Units", equation 15).
+    """
+    if z > 0:
+        return z
+    return either(expm1(z), partial(_less_one, z)) * alpha
+
+
+def _less_one(z: Any) -> Any:
+    return exp(z) - 1
+
+
+@derived_pointwise
+def softplus(z: Any, *, beta: float, threshold: float) -> Any:
+    """Return y, of z's shape and dtype.
+
+        y = z where beta z > threshold, else log(1 + e^(beta z)) / beta
+
+    (Dugas and others 2000, "Incorporating Second-Order Functional Knowledge", equation 3; the
+    threshold is PyTorch's).
+    """
+    scaled = z * beta
+    if scaled > threshold:
+        return z
+    return _log_of_one_plus(scaled) / beta
+
+
+@derived_pointwise
+def mish(z: Any) -> Any:
+    """Return y, of z's shape and dtype.
+
+        y = z tanh(log(1 + e^z))
+
+    (Misra 2019, "Mish: A Self Regularized Non-Monotonic Activation Function", equation 1).
+    """
+    return z * tanh(_log_of_one_plus(z))
+
+
+@derived_pointwise
+def logsigmoid(z: Any) -> Any:
+    """Return y, of z's shape and dtype.
+
+        y = log(1 / (1 + e^-z))
+
+    (the logarithm of the logistic function, PyTorch's `logsigmoid`).
+    """
+    return -_log_of_one_plus(-z)
+
+
+@derived_pointwise
+def hardtanh(z: Any, *, min_val: float, max_val: float) -> Any:
+    """Return y, of z's shape and dtype.
+
+        y = min_val where z <= min_val, max_val where z >= max_val, else z
+
+    (Collobert 2004, "Large Scale Machine Learning", the hard hyperbolic tangent).
+
+    Raises:
+        ValueError: min_val is not below max_val.
+    """
+    if not min_val < max_val:
+        raise ValueError(f"min_val must be below max_val, got {min_val} and {max_val}")
+    if z <= min_val:
+        return min_val
+    return max_val if z >= max_val else z  # noqa: FURB136 - min(max_val, z) drops a NaN
+
+
+@derived_pointwise
+def relu6(z: Any) -> Any:
+    """Return y, of z's shape and dtype.
+
+        y = 0 where z <= 0, 6 where z >= 6, else z
+
+    (Krizhevsky 2010, "Convolutional Deep Belief Networks on CIFAR-10", ReLU-6).
+    """
+    if z <= 0:
+        return 0
+    return 6 if z >= 6 else z  # noqa: FURB136
+
+
+@derived_pointwise
+def hardsigmoid(z: Any) -> Any:
+    """Return y, of z's shape and dtype.
+
+        y = 0 where z <= -3, 1 where z >= 3, else (z + 3) / 6
+
+    (Howard and others 2019, "Searching for MobileNetV3", section 5.2).
+    """
+    if z <= -3:
+        return 0
+    return 1 if z >= 3 else (z + 3) / 6
+
+
+@derived_pointwise
+def hardswish(z: Any) -> Any:
+    """Return y, of z's shape and dtype.
+
+        y = z h / 6,  h = 0 where z <= -3, 6 where z >= 3, else z + 3
+
+    (Howard and others 2019, "Searching for MobileNetV3", section 5.2).
+    """
+    if z <= -3:
+        return z * 0
+    return z * 6 / 6 if z >= 3 else z * (z + 3) / 6
+
+
+DERIVED = (
+    elu, gelu, hardsigmoid, hardswish, hardtanh, logsigmoid, mish, relu6, silu, softplus,
+)  # fmt: skip

@@ -1,0 +1,188 @@
+"""Arrays of numbers of any kind, with one set of operations for all.
+
+NumPy arrays of floats or of objects (mpmath's numbers, fractions, estimates), and `Lanes`, which
+carry their rounding error: a formula of whole arrays runs on each of them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any, TypeAlias
+
+import numpy as np
+
+from gradoracle.oracle.numbers import elementary
+from gradoracle.oracle.numbers.running_error import Arithmetic, Estimate
+from gradoracle.oracle.numbers.running_error_arrays import Lanes
+from gradoracle.oracle.shapes import Array, Shape
+
+Held: TypeAlias = Any  # a NumPy array of floats or objects, Lanes, or one number
+Axes: TypeAlias = int | Sequence[int] | None
+
+FEW_BITS = 8  # of the significand of the coarsest format: what fits is exact in all of them
+
+
+def shape_of(held: Held) -> Shape:
+    """Return the shape; of one number, no axes."""
+    if isinstance(held, Lanes):
+        return np.shape(held.value)
+    return np.shape(held) if isinstance(held, np.ndarray) else ()
+
+
+def each_part(held: Held, change: Callable[[Array], Array]) -> Held:
+    """Return an array with its elements moved, repeated or left out."""
+    if isinstance(held, Lanes):
+        return Lanes(change(held.value), change(held.error), held.arithmetic)
+    return change(held)
+
+
+def like(held: Held, other: Any) -> Held:
+    """Return a constant, a number or an array of them, of the kind of what it stands beside.
+
+    Beside numbers with errors, one that a format may have to round is charged for that.
+    """
+    arithmetic = _arithmetic_of(held)
+    if arithmetic is None or not isinstance(other, int | float | np.ndarray | np.generic):
+        return other
+    value = np.asarray(other, held.value.dtype if isinstance(held, Lanes) else np.float64)
+    short = np.ldexp(np.frexp(value)[0], FEW_BITS)
+    error = np.where(short == np.rint(short), 0.0, abs(value) * arithmetic.unit)
+    if isinstance(held, Lanes):
+        return Lanes(value, error, arithmetic)
+    numbers = np.frompyfunc(lambda v, e: Estimate(float(v), float(e), arithmetic), 2, 1)
+    found = numbers(value, error)
+    return np.asarray(found, object) if isinstance(held, np.ndarray) else found
+
+
+def _arithmetic_of(held: Held) -> Arithmetic | None:
+    """Return the arithmetic of numbers that carry their errors, of others None."""
+    if isinstance(held, np.ndarray):
+        held = held.flat[0] if held.dtype == object and held.size else None
+    return getattr(held, "arithmetic", None)
+
+
+def axes_of(axes: Axes, ndim: int) -> tuple[int, ...]:
+    """Return axes counted from the first, in order; None: all of them."""
+    if axes is None:
+        return tuple(range(ndim))
+    several = (axes,) if isinstance(axes, int) else axes
+    return tuple(sorted(axis % ndim for axis in several))
+
+
+def total(held: Held, axes: tuple[int, ...]) -> Held:
+    """Return the sums along axes, which are kept with one element, whatever their order."""
+    shape = shape_of(held)
+    if all(shape[axis] == 1 for axis in axes):
+        return held
+    kept = tuple(1 if axis in axes else side for axis, side in enumerate(shape))
+    if isinstance(held, np.ndarray) and held.dtype != object:
+        return held.sum(axes, keepdims=True)
+    rest = [axis for axis in range(len(shape)) if axis not in axes]
+    lines = [shape[axis] for axis in rest]
+    terms = int(np.prod([shape[axis] for axis in axes]))
+    rows = each_part(held, lambda a: a.transpose(*rest, *axes).reshape(*lines, terms))
+    if isinstance(rows, Lanes):
+        sums = rows.total() if terms else Lanes(*(np.zeros((*lines, 1)),) * 2, rows.arithmetic)
+        return each_part(sums, lambda a: a.reshape(kept))
+    found = np.empty(lines, object)
+    for at in np.ndindex(*lines):
+        found[at] = elementary.total([*rows[at]]) if terms else 0
+    return found.reshape(kept)
+
+
+def folded(held: Held, shape: Shape) -> Held:
+    """Return what numbers that were repeated to a shape receive together."""
+    wide = shape_of(held)
+    if wide == shape:
+        return held
+    front = len(wide) - len(shape)
+    axes = [*range(front)]
+    axes += [front + at for at, n in enumerate(shape) if n == 1 and wide[front + at] != 1]
+    return each_part(total(held, tuple(axes)), lambda a: a.reshape(shape))
+
+
+def summed(parts: Sequence[Held]) -> Held:
+    """Return the sum of some arrays of one shape, whatever the order."""
+    if len(parts) == 1:
+        return parts[0]
+    shape = np.broadcast_shapes(*map(shape_of, parts))
+    if not shape:
+        return elementary.total([*parts])
+    first = next((one for one in parts if isinstance(one, Lanes)), None)
+    if first is None:
+        return sum(parts[1:], parts[0])
+    spread = [each_part(like(first, p) if not isinstance(p, Lanes) else p,
+                        lambda a: np.broadcast_to(a, shape)) for p in parts]  # fmt: skip
+    rows = Lanes(
+        np.stack([one.value for one in spread], -1), np.stack([one.error for one in spread], -1),
+        first.arithmetic,
+    )  # fmt: skip
+    return each_part(rows.total(), lambda a: a[..., 0])
+
+
+def scattered(held: Held, index: Any, shape: Shape) -> Held:
+    """Return zeros of a shape, to whose elements at an index these are added."""
+    if isinstance(held, Lanes):
+        parts = (held.value, held.error, abs(held.value) + held.error, np.ones_like(held.error))
+        value, error, size, count = (_scattered(part, index, shape) for part in parts)
+        gamma = np.maximum(count - 1, 0) * held.arithmetic.unit
+        with np.errstate(all="ignore"):
+            error = error + np.where(gamma < 1, gamma / (1 - gamma) * size, np.inf)
+        return Lanes(value, error, held.arithmetic)
+    return _scattered(held, index, shape)
+
+
+def _scattered(array: Array, index: Any, shape: Shape) -> Array:
+    result = np.zeros(shape, array.dtype)
+    if array.dtype == object:
+        result.fill(0)
+    np.add.at(result, index, array)
+    return result
+
+
+def chosen(holds: Array, one: Held, other: Held) -> Held:
+    """Return the numbers of one array where `holds` says so, those of another elsewhere."""
+    first = next((h for h in (one, other) if isinstance(h, Lanes)), None)
+    if first is None:
+        return np.where(holds, one, other)
+    a, b = (h if isinstance(h, Lanes) else like(first, h) for h in (one, other))
+    return a.where(holds, b)
+
+
+def values_and_errors(held: Held) -> tuple[Array, Array]:
+    """Return the numbers, and how far they may be off, as arrays."""
+    if isinstance(held, Lanes):
+        return held.value, held.error
+    array = np.asarray(held)
+    if array.dtype != object:
+        return array, np.zeros(array.shape)
+    value = np.frompyfunc(lambda v: getattr(v, "value", v), 1, 1)(array)
+    error = np.frompyfunc(lambda v: getattr(v, "error", 0.0), 1, 1)(array)
+    return np.asarray(value, object), np.asarray(error, np.float64)
+
+
+def less_certain(held: Held, more: Array) -> Held:
+    """Return numbers that may be off by so much more."""
+    if isinstance(held, Lanes):
+        return Lanes(held.value, held.error + more, held.arithmetic)
+    array = np.asarray(held)
+    if array.dtype != object or not np.any(more):
+        return held
+
+    def one(number: Any, by: float) -> Any:
+        if not hasattr(number, "error"):
+            return number
+        return type(number)(number.value, number.error + by, number.arithmetic)
+
+    return np.frompyfunc(one, 2, 1)(array, more)
+
+
+def product(one: Held, other: Held) -> Held:
+    """Return the matrix products of the last two axes, sums in any order."""
+    first = next((h for h in (one, other) if isinstance(h, Lanes)), None)
+    if first is None:
+        return one @ other
+    a, b = (h if isinstance(h, Lanes) else like(first, h) for h in (one, other))
+    rows = each_part(a, lambda v: v[..., :, np.newaxis, :])
+    columns = each_part(b, lambda v: np.swapaxes(v, -1, -2)[..., np.newaxis, :, :])
+    return each_part((rows * columns).total(), lambda v: v[..., 0])

@@ -1,0 +1,540 @@
+"""Reverse mode: every gradient of a formula, from its forward pass alone.
+
+A formula is run on numbers that remember the operation they came of (Linnainmaa 1970; Griewank and
+Walther 2008, chapter 3).  From the result back to the arguments, each operation hands on what it
+received times its derivative, in the numbers that the formula was run in: floats, mpmath's numbers,
+or numbers with their rounding error, whose gradients come out with a bound.  Where operands meet in
+several results, what they receive is a sum in any order.
+
+Selections go back to what was selected: `where` to the side that its condition chose, `max` and
+`maximum` to the first of equal numbers.  Where rounding may decide otherwise, both are allowed.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterable, Sequence
+from typing import Any, TypeAlias
+
+import numpy as np
+
+from gradoracle.oracle.numbers import many
+from gradoracle.oracle.numbers.functions import FUNCTIONS, Constant, Function
+from gradoracle.oracle.numbers.many import Axes, Held, each_part, folded, shape_of, total
+from gradoracle.oracle.numbers.running_error_arrays import Lanes
+from gradoracle.oracle.shapes import Array, Shape
+
+Back: TypeAlias = Callable[[Held], Held]  # from what a result receives to what an operand does
+
+
+class Undecided(Exception):
+    """A comparison of single numbers may be decided either way by rounding."""
+
+
+class Traced:
+    """One number, and the operands that it came of.  Comparisons look at the number."""
+
+    __slots__ = ("held", "is_either", "operands")
+
+    def __init__(self, held: Held, operands: Iterable[tuple[Traced, Back]] = ()) -> None:
+        """Keep the number and its operands, each with what it receives of what this one does."""
+        self.held, self.operands = held, (*operands,)
+        self.is_either = False  # whether the operands are two ways to compute this number
+
+    def _kind(self, held: Held, *operands: tuple[Any, Back]) -> Any:
+        """Return a result of this kind; operands that are constants receive nothing."""
+        return type(self)(held, [(o, back) for o, back in operands if isinstance(o, Traced)])
+
+    def _other(self, other: Any) -> Held:
+        return other.held if isinstance(other, Traced) else many.like(self.held, other)
+
+    def __add__(self, other: Any) -> Any:
+        return self._kind(self.held + self._other(other), (self, _same), (other, _same))
+
+    __radd__ = __add__
+
+    def __neg__(self) -> Any:
+        return self._kind(-self.held, (self, _negative))
+
+    def __sub__(self, other: Any) -> Any:
+        return self._kind(self.held - self._other(other), (self, _same), (other, _negative))
+
+    def __rsub__(self, other: Any) -> Any:
+        return self._kind(self._other(other) - self.held, (self, _negative))
+
+    def __mul__(self, other: Any) -> Any:
+        a, b = self.held, self._other(other)
+        return self._kind(a * b, (self, lambda g: g * b), (other, lambda g: g * a))
+
+    __rmul__ = __mul__
+
+    def __truediv__(self, other: Any) -> Any:
+        b = self._other(other)
+        quotient = self.held / b
+        return self._kind(quotient, (self, lambda g: g / b), (other, lambda g: -(g * quotient) / b))
+
+    def __rtruediv__(self, other: Any) -> Any:
+        quotient = self._other(other) / self.held
+        return self._kind(quotient, (self, lambda g: -(g * quotient) / self.held))
+
+    def __pow__(self, power: int) -> Any:
+        if not (isinstance(power, int) and power > 0):
+            raise TypeError(f"a power must be a positive whole number, got {power!r}; take sqrt")
+        result = self
+        for _ in range(power - 1):
+            result = result * self
+        return result
+
+    def __abs__(self) -> Any:
+        value, error = many.values_and_errors(self.held)
+        sign = np.sign(value.astype(np.float64))
+        either = abs(sign) if not error.any() else np.where(abs(value) <= error, 1.0, abs(sign))
+
+        def back(g: Held) -> Held:
+            return _perhaps(_masked(g, sign), g, either > abs(sign))
+
+        return self._kind(abs(self.held), (self, back))
+
+    def __gt__(self, other: Any) -> Any:
+        return bool(self.held > self._other(other))
+
+    def __lt__(self, other: Any) -> Any:
+        return bool(self.held < self._other(other))
+
+    def __ge__(self, other: Any) -> Any:
+        return bool(self.held >= self._other(other))
+
+    def __le__(self, other: Any) -> Any:
+        return bool(self.held <= self._other(other))
+
+    def apply(self, function: Function) -> Any:
+        """Return an elementary function."""
+        value = function(self.held)
+        return self._kind(value, (self, lambda g: g * function.derivative(self.held, value)))
+
+    def constant(self, number: Constant) -> Any:
+        """Return a constant of the kind of the numbers that this one is made of."""
+        return type(self)(number(self.held))
+
+    def detached(self) -> Any:
+        """Return the number as a constant: no gradient goes back through it."""
+        return type(self)(self.held)
+
+    def or_else(self, other: Traced) -> Any:
+        """Return the less certain of two ways to compute the same; gradients go either way."""
+        held = self.held
+        if hasattr(held, "or_else"):
+            held = held.or_else(other.held)
+        found = self._kind(held, (self, _same), (other, _same))
+        found.is_either = True
+        return found
+
+    def plus_all(self, others: Sequence[Any]) -> Any:
+        """Return the sum with others, whatever the order it is taken in."""
+        held = many.summed([self.held, *map(self._other, others)])
+        return self._kind(held, *((one, _same) for one in (self, *others)))
+
+
+class Condition:
+    """What a comparison says element by element, and where rounding may decide otherwise."""
+
+    def __init__(self, holds: Array, unsure: Array) -> None:
+        """Keep both."""
+        self.holds, self.unsure = np.asarray(holds, bool), unsure
+
+    def __bool__(self) -> bool:
+        if self.unsure.any():
+            raise Undecided("an `if` on a computed number: take where(condition, one, other)")
+        return bool(self.holds)
+
+    def __invert__(self) -> Condition:
+        return Condition(~self.holds, self.unsure)
+
+    def __and__(self, other: Condition | Array) -> Condition:
+        b = _condition(other)
+        sure = (~self.holds & ~self.unsure) | (~b.holds & ~b.unsure)
+        return Condition(self.holds & b.holds, (self.unsure | b.unsure) & ~sure)
+
+    __rand__ = __and__
+
+    def __or__(self, other: Condition | Array) -> Condition:
+        return ~(~self & ~_condition(other))
+
+    __ror__ = __or__
+
+
+class TracedArray(Traced):
+    """An array of numbers, with the operations of NumPy's arrays that a formula is made of.
+
+    `numpy.exp`, `numpy.where`, `numpy.sum` and others take it, too.
+    """
+
+    __slots__ = ()
+
+    @property
+    def shape(self) -> Shape:
+        """The lengths of the axes."""
+        return shape_of(self.held)
+
+    @property
+    def ndim(self) -> int:
+        """The number of axes."""
+        return len(self.shape)
+
+    @property
+    def size(self) -> int:
+        """The number of elements."""
+        return math.prod(self.shape)
+
+    def __len__(self) -> int:
+        return self.shape[0]
+
+    def __iter__(self) -> Any:
+        return (self[at] for at in range(len(self)))
+
+    def __getitem__(self, index: Any) -> TracedArray:
+        shape = self.shape
+        taken = each_part(self.held, lambda a: a[index])
+        return TracedArray(taken, [(self, lambda g: many.scattered(g, index, shape))])
+
+    def ones_like(self, holds: Array) -> TracedArray:
+        """Return ones where `holds` says so and zeros elsewhere, as constants of this kind."""
+        return self._kind(many.like(self.held, np.asarray(holds, np.float64)))  # type: ignore[no-any-return]
+
+    def reshape(self, *shape: Any) -> TracedArray:
+        """Return the elements in another shape."""
+        wanted = shape[0] if len(shape) == 1 and not isinstance(shape[0], int) else shape
+        before = self.shape
+        return self._kind(  # type: ignore[no-any-return]
+            each_part(self.held, lambda a: a.reshape(wanted)),
+            (self, lambda g: each_part(g, lambda a: a.reshape(before))),
+        )
+
+    def transpose(self, *axes: int) -> TracedArray:
+        """Return the array with its axes in another order; without one, the opposite."""
+        order = axes or tuple(reversed(range(self.ndim)))
+        return self._kind(  # type: ignore[no-any-return]
+            each_part(self.held, lambda a: a.transpose(order)),
+            (self, lambda g: each_part(g, lambda a: a.transpose(np.argsort(order)))),
+        )
+
+    def swapaxes(self, one: int, other: int) -> TracedArray:
+        """Return the array with two axes exchanged."""
+        order = [*range(self.ndim)]
+        order[one], order[other] = order[other], order[one]
+        return self.transpose(*order)
+
+    @property
+    def T(self) -> TracedArray:  # noqa: N802 - NumPy's name
+        """The array with its axes in the opposite order."""
+        return self.transpose()
+
+    def sum(self, axis: Axes = None, *, keepdims: bool = False) -> TracedArray:
+        """Return the sum along axes, whatever the order it is taken in."""
+        axes, shape = many.axes_of(axis, self.ndim), self.shape
+        kept = total(self.held, axes)
+        summed = self._kind(kept, (self, lambda g: _spread(g, shape)))
+        return summed if keepdims else summed._without(axes)  # type: ignore[no-any-return] # noqa: SLF001
+
+    def mean(self, axis: Axes = None, *, keepdims: bool = False) -> TracedArray:
+        """Return the sum along axes over the number of elements."""
+        count = math.prod(self.shape[a] for a in many.axes_of(axis, self.ndim))
+        return self.sum(axis, keepdims=keepdims) / count  # type: ignore[no-any-return]
+
+    def max(self, axis: Axes = None, *, keepdims: bool = False) -> TracedArray:
+        """Return the largest elements along axes; gradients go to the first of equal ones."""
+        axes = many.axes_of(axis, self.ndim)
+        found = self._max(axes)
+        return found if keepdims else found._without(axes)  # noqa: SLF001
+
+    def min(self, axis: Axes = None, *, keepdims: bool = False) -> TracedArray:
+        """Return the smallest elements along axes; gradients go to the first of equal ones."""
+        return -((-self).max(axis, keepdims=keepdims))  # type: ignore[no-any-return]
+
+    def _max(self, axes: tuple[int, ...]) -> TracedArray:
+        value, error = many.values_and_errors(self.held)
+        first = _first_largest(value, axes)
+        top = value.max(axes, keepdims=True)
+        rivals = value + error >= (value - error).max(axes, keepdims=True)
+        unsure = (
+            rivals & (rivals.sum(axes, keepdims=True) > 1) & (error.max(axes, keepdims=True) > 0)
+        )
+        most = error.max(axes, keepdims=True)
+        held = each_part(_masked(self.held, first), lambda a: a.sum(axes, keepdims=True))
+        if isinstance(held, Lanes):
+            held = Lanes(top, most, held.arithmetic)
+
+        def back(g: Held) -> Held:
+            return _perhaps(_masked(_spread(g, self.shape), first), _spread(g, self.shape), unsure)
+
+        return self._kind(held, (self, back))  # type: ignore[no-any-return]
+
+    def _without(self, axes: tuple[int, ...]) -> TracedArray:
+        """Return the array without these axes, of one element each."""
+        return self.reshape(tuple(n for at, n in enumerate(self.shape) if at not in axes))
+
+    def __matmul__(self, other: TracedArray) -> TracedArray:
+        a, b = self.held, self._other(other)
+        return self._kind(  # type: ignore[no-any-return]
+            many.product(a, b),
+            (self, lambda g: many.product(g, _turned(b))),
+            (other, lambda g: many.product(_turned(a), g)),
+        )
+
+    def __gt__(self, other: Any) -> Condition:
+        return self._compared(np.greater, other)
+
+    def __lt__(self, other: Any) -> Condition:
+        return self._compared(np.less, other)
+
+    def __ge__(self, other: Any) -> Condition:
+        return self._compared(np.greater_equal, other)
+
+    def __le__(self, other: Any) -> Condition:
+        return self._compared(np.less_equal, other)
+
+    def _compared(self, compare: Any, other: Any) -> Condition:
+        value, error = many.values_and_errors(self.held)
+        limit, its_error = many.values_and_errors(self._other(other))
+        may_be_off = error + its_error
+        near = abs(value - limit).astype(np.float64) <= may_be_off
+        return Condition(compare(value, limit), near & (may_be_off > 0))
+
+    def __array_ufunc__(self, ufunc: Any, method: str, *inputs: Any, **options: Any) -> Any:
+        """Return NumPy's function of traced arrays, where it is one that formulas may take."""
+        ours = UFUNCS.get(ufunc)
+        if method != "__call__" or options or ours is None:
+            raise TypeError(
+                f"numpy.{ufunc.__name__} of a formula's numbers is not known; take one of "
+                f"{', '.join(sorted(one.__name__ for one in UFUNCS))}, or loops"
+            )
+        return ours(*inputs)
+
+    def __array_function__(self, function: Any, types: Any, inputs: Any, options: Any) -> Any:
+        """Return NumPy's function of traced arrays, where it is one that formulas may take."""
+        del types
+        ours = ARRAY_FUNCTIONS.get(function)
+        if ours is None:
+            raise TypeError(
+                f"numpy.{function.__name__} of a formula's numbers is not known; take one of "
+                f"{', '.join(sorted(one.__name__ for one in ARRAY_FUNCTIONS))}, or loops"
+            )
+        return ours(*inputs, **options)
+
+
+def where(condition: Any, one: Any, other: Any) -> Any:
+    """Return the elements of one array where a condition holds, those of another elsewhere."""
+    known = _condition(condition)
+    traced = next((v for v in (one, other) if isinstance(v, Traced)), None)
+    if traced is None:
+        return np.where(known.holds, one, other)
+    a, b = traced._other(one), traced._other(other)  # noqa: SLF001 - our own
+    held = many.chosen(known.holds, a, b)
+    if known.unsure.any():
+        (va, ea), (vb, eb) = map(many.values_and_errors, (a, b))
+        apart = abs(va - vb).astype(np.float64) + ea + eb
+        held = many.less_certain(held, np.where(known.unsure, apart, 0.0))
+
+    def side(holds: Array) -> Back:
+        return lambda g: _perhaps(_masked(g, holds), g, known.unsure)
+
+    return traced._kind(  # noqa: SLF001
+        held, (one, side(known.holds)), (other, side(~known.holds))
+    )
+
+
+def maximum(one: Any, other: Any) -> Any:
+    """Return the larger elements; gradients of equal ones go to the first."""
+    return where(_traced_first(one, other, ">="), one, other)
+
+
+def minimum(one: Any, other: Any) -> Any:
+    """Return the smaller elements; gradients of equal ones go to the first."""
+    return where(_traced_first(one, other, "<="), one, other)
+
+
+def stacked(parts: Any) -> Any:
+    """Return nested sequences of numbers, as loops make them, as one array."""
+    array = np.asarray(parts, object) if not isinstance(parts, np.ndarray) else parts
+    flat = [v if isinstance(v, Traced) else None for v in array.ravel()]
+    traced = next((v for v in flat if v is not None), None)
+    if traced is None:
+        return np.asarray(array)
+    numbers = [traced._other(v) if not isinstance(v, Traced) else v.held for v in array.ravel()]  # noqa: SLF001
+    operands = [
+        (v, lambda g, at=at: each_part(g, lambda a: a.reshape(-1)[at]))
+        for at, v in enumerate(flat) if v is not None
+    ]  # fmt: skip
+    return TracedArray(_stacked(numbers, array.shape), operands)
+
+
+def _stacked(numbers: Sequence[Held], shape: Shape) -> Held:
+    first = next((n for n in numbers if isinstance(n, Lanes)), None)
+    if first is not None:
+        value = np.stack([np.asarray(n.value) for n in numbers]).reshape(shape)
+        error = np.stack([np.asarray(n.error) for n in numbers]).reshape(shape)
+        return Lanes(value, error, first.arithmetic)
+    plain = [n.item() if isinstance(n, np.ndarray) else n for n in numbers]
+    floats = all(isinstance(n, (int, float, np.floating)) for n in plain)
+    array = np.empty(len(plain), np.float64 if floats else object)
+    array[:] = plain
+    return array.reshape(shape)
+
+
+def gradient(result: Traced, received: Held, argument: Traced) -> Held:
+    """Return what an argument receives where the result receives dE/dresult.
+
+    One that the result does not depend on receives zeros.  Where the formula says `either`, all
+    numbers go back the first way and all go back the other, and the less certain gradient is taken.
+    """
+    if result is argument:
+        return received
+    order = _towards(result, argument, 0)
+    found = _swept(order, result, received, argument, 0)
+    if any(node.is_either for node in order) and hasattr(found, "or_else"):
+        other = _swept(_towards(result, argument, 1), result, received, argument, 1)
+        found = found.or_else(other)
+    return found
+
+
+def _swept(order: _Order, result: Traced, received: Held, argument: Traced, way: int) -> Held:
+    shares: dict[int, list[Held]] = {id(result): [received]}
+    for node in reversed(order):
+        parts = shares.pop(id(node), None)
+        if parts is None:
+            continue
+        g = many.summed(parts)
+        if node is argument:
+            return g
+        for operand, back in _operands(node, way):
+            if id(operand) in order.known:
+                share = folded(back(g), shape_of(operand.held))
+                shares.setdefault(id(operand), []).append(share)
+    return argument.held * 0
+
+
+def _operands(node: Traced, way: int) -> Sequence[tuple[Traced, Back]]:
+    return node.operands[way : way + 1] if node.is_either else node.operands
+
+
+class _Order(list[Traced]):
+    """Nodes from which others come, each after its operands, of those that lead somewhere."""
+
+    known: set[int]
+
+
+def _towards(result: Traced, argument: Traced, way: int) -> _Order:
+    """Return what comes of the argument on the way to the result, each after its operands."""
+    order, leads = _Order([argument]), {id(argument): True}
+    stack: list[tuple[Traced, bool]] = [(result, False)]
+    while stack:
+        node, seen = stack.pop()
+        operands = [operand for operand, _ in _operands(node, way)]
+        if seen:
+            leads[id(node)] = any(leads[id(operand)] for operand in operands)
+            if leads[id(node)]:
+                order.append(node)
+        elif id(node) not in leads:
+            leads[id(node)] = False
+            stack.append((node, True))
+            stack += [(operand, False) for operand in operands if id(operand) not in leads]
+    order.known = {id(node) for node in order}
+    return order
+
+
+def _same(g: Held) -> Held:
+    return g
+
+
+def _negative(g: Held) -> Held:
+    return -g
+
+
+def _turned(held: Held) -> Held:
+    return each_part(held, lambda a: np.swapaxes(a, -1, -2))
+
+
+def _spread(held: Held, shape: Shape) -> Held:
+    return each_part(held, lambda a: np.broadcast_to(a, shape))
+
+
+def _masked(held: Held, factors: Array) -> Held:
+    """Return numbers times exactly 1, 0 or -1 each; of 0 nothing is left, not even a NaN."""
+    if isinstance(held, np.ndarray) or shape_of(held):
+        zero = each_part(held, np.zeros_like)
+        if isinstance(zero, np.ndarray) and zero.dtype == object:
+            zero = 0
+        kept = many.chosen(factors < 0, -held, held) if np.any(np.asarray(factors) < 0) else held
+        return many.chosen(np.asarray(factors) != 0, kept, zero)
+    sign = int(np.asarray(factors))
+    return held * sign
+
+
+def _perhaps(held: Held, whole: Held, unsure: Array) -> Held:
+    """Return numbers that may also be those of `whole`, or minus them, in unsure places."""
+    if not np.any(unsure):
+        return held
+    value, error = many.values_and_errors(whole)
+    more = np.where(unsure, 2 * (abs(value).astype(np.float64) + error), 0.0)
+    return many.less_certain(held, more)
+
+
+def _first_largest(value: Array, axes: tuple[int, ...]) -> Array:
+    """Return where along axes the first of the largest elements stands."""
+    rest = [axis for axis in range(value.ndim) if axis not in axes]
+    moved = value.transpose(*rest, *axes)
+    rows = moved.reshape(*moved.shape[: len(rest)], -1)
+    first = np.zeros(rows.shape, bool)
+    np.put_along_axis(first, rows.argmax(-1)[..., np.newaxis], 1, -1)
+    return first.reshape(moved.shape).transpose(np.argsort([*rest, *axes]))
+
+
+def _condition(condition: Any) -> Condition:
+    if isinstance(condition, Condition):
+        return condition
+    return Condition(np.asarray(condition), np.zeros(np.shape(condition), bool))
+
+
+def _traced_first(one: Any, other: Any, sign: str) -> Any:
+    if isinstance(one, Traced):
+        return one >= other if sign == ">=" else one <= other
+    return other <= one if sign == ">=" else other >= one
+
+
+def _clip(array: Any, least: Any, most: Any) -> Any:
+    return minimum(maximum(array, least), most)
+
+
+def _of(function: Function) -> Callable[[Any], Any]:
+    return lambda array: array.apply(function)
+
+
+UFUNCS: dict[Any, Callable[..., Any]] = {
+    np.add: lambda a, b: b + a if isinstance(b, Traced) else a + b,
+    np.subtract: lambda a, b: a - b if isinstance(a, Traced) else -(b - a),
+    np.multiply: lambda a, b: b * a if isinstance(b, Traced) else a * b,
+    np.true_divide: lambda a, b: a / b if isinstance(a, Traced) else b.__rtruediv__(a),
+    np.matmul: lambda a, b: a @ b if isinstance(a, Traced) else TracedArray(b._other(a)) @ b,  # noqa: SLF001
+    np.negative: lambda a: -a,
+    np.absolute: abs,
+    np.square: lambda a: a * a,
+    np.maximum: maximum,
+    np.minimum: minimum,
+    np.greater: lambda a, b: a > b if isinstance(a, Traced) else b < a,
+    np.greater_equal: lambda a, b: a >= b if isinstance(a, Traced) else b <= a,
+    np.less: lambda a, b: a < b if isinstance(a, Traced) else b > a,
+    np.less_equal: lambda a, b: a <= b if isinstance(a, Traced) else b >= a,
+    **{getattr(np, n): _of(f) for n, f in FUNCTIONS.items() if hasattr(np, n)},
+}
+ARRAY_FUNCTIONS: dict[Any, Callable[..., Any]] = {
+    np.sum: TracedArray.sum,
+    np.mean: TracedArray.mean,
+    np.max: TracedArray.max,
+    np.min: TracedArray.min,
+    np.where: where,
+    np.clip: _clip,
+    np.reshape: TracedArray.reshape,
+    np.swapaxes: TracedArray.swapaxes,
+    np.transpose: lambda a, axes=None: a.transpose(*(axes or ())),
+    np.stack: lambda parts: stacked([[*part] for part in parts]),
+}
