@@ -4,6 +4,7 @@ Every function has the name, the arguments and the meaning that the protocol giv
 package is a backend as well: slow, and right.
 """
 
+from gradoracle.oracle.formulas import losses, normalisation, smooth_activations
 from gradoracle.oracle.formulas.activations import (
     leaky_relu,
     leaky_relu_grad,
@@ -70,6 +71,9 @@ from gradoracle.oracle.formulas.max_pool import (
 )
 from gradoracle.oracle.formulas.softmax import softmax, softmax_grad
 from gradoracle.oracle.formulas.update import batch_mean, sgd_step
+
+DERIVED = (*normalisation.DERIVED, *smooth_activations.DERIVED, *losses.DERIVED)
+globals().update({formula.__name__: formula for of in DERIVED for formula in of.formulas})
 
 contract = {"policies": {"bad_arguments": "raise"}}  # as a backend
 

@@ -29,7 +29,8 @@ class Axes:
     `words` says what lies along the axes that can be put in another order.  `shapes` maps an option
     that is the shape of an array to that array.  `strided` is the array whose pixels are a stride
     apart; `window` the option that is a window's size, where no array has it.  `neutral` is the
-    value with which an option changes nothing, one number for all spatial axes.
+    value with which an option changes nothing, one number for all spatial axes.  `absent` is what
+    the elements of an array that may be None are then, if not 0.
 
     Raises:
         ValueError: the text is not as above.
@@ -41,6 +42,7 @@ class Axes:
     strided: str = ""
     window: str = ""
     neutral: Mapping[str, Any] = field(default_factory=dict)
+    absent: Mapping[str, float] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         """Read the text."""

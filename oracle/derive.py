@@ -46,22 +46,27 @@ class Derived(NamedTuple):
 
 
 Body: TypeAlias = Callable[..., Any]
+By: TypeAlias = Sequence[str] | Mapping[str, Sequence[str]]
 
 
 def derived(
-    axes: str, by: Sequence[str], *, images: Images = "mixed", **more: Any
+    axes: str, by: By, *, images: Images = "mixed", **more: Any
 ) -> Callable[[Body], Derived]:
     """Return what makes formulas of a function of arrays.
 
     The function takes the arrays that `axes` names, as `Axes` does, and options by keyword, and
     returns the result; its docstring has the equation and its source.  Data come as `TracedArray`,
     labels as they are.  It raises ValueError where there is no such call; that shapes fit the axes
-    is checked before.  `by` names the arguments that gradients are by; `more` is that of `Axes`.
+    is checked before.
+
+    `by` names the arguments that gradients are by.  A gradient is given dy, all arrays and all
+    options; where `by` is a mapping, dy and the arguments that it lists.  Those which it does not
+    list must not matter: an array is 1 then, and so is an option.  `more` is that of `Axes`.
     """
     return lambda body: _of_arrays(body, Axes(axes, **more), by, images)
 
 
-def _of_arrays(body: Body, axes: Axes, by: Sequence[str], images: Images) -> Derived:
+def _of_arrays(body: Body, axes: Axes, by: By, images: Images) -> Derived:
     names = [n for n in signature(body).parameters if n in axes.arrays]
 
     def run(given: Mapping[str, Any]) -> TracedArray:
@@ -75,9 +80,17 @@ def _of_arrays(body: Body, axes: Axes, by: Sequence[str], images: Images) -> Der
         given = _traced(dict(zip(names, arrays, strict=False)) | options)
         return _as_given(run(given).held, arrays)
 
+    every = [*signature(body).parameters]
+
     def by_argument(argument: str) -> Formula:
+        takes = every if not isinstance(by, Mapping) else by[argument]
+        ones = dict.fromkeys((n for n in every if n not in (*names, *takes)), 1)
+        arrays_taken = [n for n in names if n in takes]
+
         def backward(grad_output: Any, *arrays: Any, **options: Any) -> Any:
-            given = _traced(dict(zip(names, arrays, strict=False)) | options)
+            taken = dict(zip(arrays_taken, arrays, strict=False))
+            whole = _of_ones(axes, names, taken, grad_output, argument)
+            given = _traced({**whole, **ones, **options})
             if given.get(argument) is None:
                 raise ValueError(f"there is no gradient by {argument}, which is None")
             result = run(given)
@@ -133,7 +146,7 @@ def derived_pointwise(body: Body) -> Derived:
 
 def _declared(
     body: Body, forward: Formula, by_argument: Callable[[str], Formula], axes: Axes,
-    by: Sequence[str], images: Images, *, pointwise: bool = False,
+    by: By, images: Images, *, pointwise: bool = False,
 ) -> Derived:  # fmt: skip
     """Return the formulas with their names, signatures, docstrings, algebra and axes."""
     own = signature(body)
@@ -144,7 +157,9 @@ def _declared(
         short = f"{body.__name__}_grad"
         name = short if len(by) == 1 else f"{short}_{argument}"
         dy = Parameter(GRAD_OUTPUT, Parameter.POSITIONAL_OR_KEYWORD)
-        _named(one, name, own.replace(parameters=[dy, *own.parameters.values()]), "", body)
+        takes = by[argument] if isinstance(by, Mapping) else [*own.parameters]
+        kept = [p for n, p in own.parameters.items() if n in takes]
+        _named(one, name, own.replace(parameters=[dy, *kept]), "", body)
         one.__doc__ = _gradient_doc(body, forward, argument)
         gradients[one] = argument
     for formula in (forward, *gradients):
@@ -183,6 +198,38 @@ def _traced(given: Mapping[str, Any]) -> dict[str, Any]:
         n: TracedArray(_held(v)) if isinstance(v, Lanes) or is_data(v) else v
         for n, v in given.items()
     }
+
+
+def _of_ones(
+    axes: Axes, names: Sequence[str], taken: Mapping[str, Any], grad_output: Any, argument: str
+) -> dict[str, Any]:
+    """Return the arrays of a forward pass, ones for those that its gradient is not given."""
+    sizes: dict[str, int] = {}
+    for name, array in {**taken, GRAD_OUTPUT: grad_output}.items():
+        if array is not None and len(array.shape) == len(axes.arrays.get(name, ())):
+            sizes.update(zip(axes.arrays[name], array.shape, strict=True))
+    given: dict[str, Any] = {}
+    for name in names:
+        if name in taken:
+            given[name] = taken[name]
+        elif name in axes.optional and name != argument:
+            given[name] = None
+        else:
+            letters = axes.arrays[name]
+            if not sizes.keys() >= {*letters}:
+                raise ValueError(
+                    f"grad_output must have the axes [{', '.join(axes.arrays[GRAD_OUTPUT])}], got "
+                    f"shape {[*grad_output.shape]}"
+                )
+            given[name] = _ones(tuple(sizes[one] for one in letters), grad_output)
+    return given
+
+
+def _ones(shape: tuple[int, ...], beside: Any) -> Any:
+    """Return ones in the numbers of another array."""
+    if isinstance(beside, Lanes):
+        return Lanes(np.ones(shape, beside.value.dtype), np.zeros(shape), beside.arithmetic)
+    return np.ones(shape, beside.dtype)
 
 
 def _held(array: Any) -> Held:

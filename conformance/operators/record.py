@@ -1,5 +1,6 @@
 """What the suite knows of an operator: one record, read by every property."""
 
+import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import combinations
@@ -129,7 +130,8 @@ def _any_call(call: Call) -> bool:
     return True
 
 
-def _as_it_is(call: dict[str, Any], seed: int) -> dict[str, Any]:
+def as_it_is(call: dict[str, Any], seed: int) -> dict[str, Any]:
+    """Return a call to which nothing is to be added."""
     del seed
     return call
 
@@ -142,6 +144,12 @@ def _settled(policies: Policies, formula: Formula, call: Call) -> bool:
 def _straight(call: Call) -> float:
     del call
     return 0.0
+
+
+def MEASURED(call: Call) -> float:  # noqa: N802 - a mark
+    """Stand for a bound that nobody derived: the oracle says what a step leaves."""
+    del call
+    return math.inf
 
 
 @dataclass(frozen=True, eq=False)
@@ -161,11 +169,11 @@ class Operator:
     adjoint: Formula | None = None  # another forward formula, whose transpose this one is
     styles: Styles = Styles()
     # Adds to a call what follows from its arrays; called again when they change.
-    complete: Callable[[dict[str, Any], int], dict[str, Any]] = _as_it_is
+    complete: Callable[[dict[str, Any], int], dict[str, Any]] = as_it_is
     # Whether a backend's policies leave the answer to a call open.
     unsettled: Callable[[Policies, Formula, Call], bool] = _settled
     # A bound of the third derivative of every output element along a direction of zeros and ones;
-    # 0: linear wherever the styles for slopes go.
+    # 0: linear wherever the styles for slopes go; MEASURED: nobody derived one.
     curvature: Callable[[Call], float] = _straight
     share: float = 1.0  # of the profile's examples: simple operators need fewer
     layers: tuple[Workload, ...] = ()  # of real networks, checked by what checks at scale

@@ -94,11 +94,11 @@ def exact(value: Array) -> Answered:
 
 
 def with_optional(operator: Operator, call: Call) -> dict[str, Any]:
-    """Return the call with arrays of zeros, such as a bias, where it has None, to be moved."""
+    """Return the call with arrays to be moved where it has None, such as a bias of zeros."""
     axes, dtype = operator.axes, data_dtype(call)
     sizes = axes.sizes(call)
     given = {
-        name: np.zeros([sizes[one] for one in axes.arrays[name]], dtype)
+        name: np.full([sizes[one] for one in axes.arrays[name]], axes.absent.get(name, 0), dtype)
         for name in axes.optional
         if call[name] is None
     }

@@ -3,6 +3,7 @@
 Where y is affine in the moved argument (convolution, pooling on data away from ties, relu away from
 0) a step of 1 is exact.  Elsewhere a central difference with step h is off by at most
 h**2 / 6 * max|f'''|, Taylor's remainder, and by what rounding leaves of the two answers over 2h.
+Where the record has no bound of f''', the remainder is that of right answers in high precision.
 """
 
 from __future__ import annotations
@@ -15,7 +16,7 @@ import numpy as np
 
 from gradoracle.conformance.backends.backend import Backend
 from gradoracle.conformance.backends.mismatch import Mismatch
-from gradoracle.conformance.operators.record import Operator
+from gradoracle.conformance.operators.record import MEASURED, Operator
 from gradoracle.conformance.properties.answers import (
     ROOM,
     Answered,
@@ -28,7 +29,7 @@ from gradoracle.conformance.properties.comparison import truth_of
 from gradoracle.conformance.properties.property import NotJudged, holds
 from gradoracle.oracle.declaration import Call, Formula, is_data
 from gradoracle.oracle.expected.exact import inner
-from gradoracle.oracle.expected.truth import data_dtype
+from gradoracle.oracle.expected.truth import ComposedTruth, data_dtype, truth
 from gradoracle.oracle.float_formats import FORMATS
 from gradoracle.oracle.shapes import Array
 
@@ -74,6 +75,7 @@ def gradient_is_the_slope(
     rise = _rise(backend, operator, call, move, here)
     got = inner(slope.value, v)
     room = rise.room + float((abs(v) * slope.bound).sum())
+    room += _measured(operator, formula, call, move, v)
     if not abs(got - rise.value) <= room * ROOM:
         raise Mismatch(
             f"{formula.__name__}: <gradient, v> is {_short(got)}, but <dy, y> moves by "
@@ -101,7 +103,9 @@ def finite_differences(backend: Backend, operator: Operator, formula: Formula, c
     is_exact = not smooth and _all_exact(backend, operator, call, argument)
     for at, move in moves.items():
         rise = _rise(backend, operator, call, move, here, is_exact=is_exact)
-        room = rise.room + float(slope.bound[at])
+        v = np.zeros_like(call[argument])
+        v[at] = 1
+        room = rise.room + float(slope.bound[at]) + _measured(operator, formula, call, move, v)
         if not abs(inner(slope.value[at].reshape(1), np.ones(1)) - rise.value) <= room * ROOM:
             raise Mismatch(
                 f"{formula.__name__}[{', '.join(map(str, at))}]: got {slope.value[at]}, but "
@@ -161,10 +165,27 @@ def _rise(
     before = here or Here(back[0], inner(dy, back[0].value))
     size = abs(dy).astype(np.float64)
     room = float((size * (there.bound + before.answered.bound)).sum()) / move.steps
-    if curvature:
+    if curvature and operator.curvature is not MEASURED:
         room += move.steps**2 / 24 * curvature * float(size.sum())
     rise = inner(dy, there.value) - before.inner
     return Rise(rise / type(rise)(move.steps), room)
+
+
+def _measured(operator: Operator, formula: Formula, call: Call, move: Moves, v: Array) -> float:
+    """Return what a step leaves of the right answers, where the record has no bound of it."""
+    if operator.curvature is not MEASURED:
+        return 0.0
+    there, back = (_inner_of_truth(operator.formula, c, call["grad_output"]) for c in move.calls)
+    slope = _inner_of_truth(formula, call, v)
+    return float(abs((there - back) / type(there)(move.steps) - slope))
+
+
+def _inner_of_truth(formula: Formula, call: Call, other: Array) -> Any:
+    """Return <answer, other> of the right answer, in twice float64's precision."""
+    right = truth(formula, call)
+    if isinstance(right, ComposedTruth):
+        return sum(inner(part, other) for part in right.value)
+    return inner(right.as_float(np.dtype(np.float64)), other)
 
 
 def _argument(operator: Operator, formula: Formula) -> str:

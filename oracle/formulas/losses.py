@@ -83,7 +83,11 @@ def huber_loss(input: Any, target: Any, *, reduction: str, delta: float) -> Any:
     return _reduced(where(size <= delta, apart * apart / 2, (size - delta / 2) * delta), reduction)
 
 
-@derived("input: n c; target: n c; pos_weight?: c; grad_output: n c", ("input",))
+@derived(
+    "input: n c; target: n c; pos_weight?: c; grad_output: n c",
+    ("input",),
+    absent={"pos_weight": 1.0},
+)
 def binary_cross_entropy_with_logits(
     input: Any,
     target: Any,
@@ -139,7 +143,7 @@ def kl_div(input: Any, target: Any, *, reduction: str, log_target: bool) -> Any:
     return _reduced(where(target > 0, losses, 0 * target), reduction)
 
 
-@derived("input: n c; target: n; weight?: c; grad_output: n", ("input",))
+@derived("input: n c; target: n; weight?: c; grad_output: n", ("input",), absent={"weight": 1.0})
 def nll_loss(
     input: Any,
     target: Any,

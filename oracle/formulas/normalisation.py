@@ -15,7 +15,9 @@ from gradoracle.oracle.derive import derived
 from gradoracle.oracle.numbers.elementary import either, sqrt
 
 IMAGES_OF_A_PLANE = "x: n c (h w); weight?: c; bias?: c; grad_output: n c (h w)"
-BY = ("x", "weight", "bias")
+ONES = {"weight": 1.0}
+BY = {"x": ("x", "weight", "eps"), "weight": ("x", "eps"), "bias": ()}
+BY_GROUPS = {n: (*takes, "num_groups") if takes else () for n, takes in BY.items()}
 
 
 def _moments(x: Any, axes: tuple[int, ...]) -> tuple[Any, Any]:
@@ -30,9 +32,20 @@ def _moments(x: Any, axes: tuple[int, ...]) -> tuple[Any, Any]:
     return mean, ((x - mean) * (x - mean)).mean(axes, keepdims=True)
 
 
+def _root(variance: Any, eps: float) -> Any:
+    """Return sqrt(variance + eps).
+
+    Raises:
+        ValueError: eps is negative.
+    """
+    if eps < 0:
+        raise ValueError(f"eps must not be negative, got {eps}")
+    return sqrt(variance + eps)
+
+
 def _affine(x: Any, mean: Any, root: Any, weight: Any, bias: Any) -> Any:
     """Return (x - mean) / root * weight + bias, all with the axes of x."""
-    plain = (x - mean) / root
+    plain = either((x - mean) / root, lambda: x / root - mean / root)
     plain = plain if weight is None else plain * weight
     plain = plain if bias is None else plain + bias
     return either(plain, partial(_folded, x, mean, root, weight, bias))
@@ -52,7 +65,7 @@ def _shaped(shape: tuple[int, ...], *arrays: Any) -> Iterator[Any]:
     return (None if one is None else one.reshape(shape) for one in arrays)
 
 
-@derived("x: n t c; weight?: c; bias?: c; grad_output: n t c", BY, images="mixed")
+@derived("x: n t c; weight?: c; bias?: c; grad_output: n t c", BY, absent=ONES)
 def layer_norm(x: Any, weight: Any = None, bias: Any = None, *, eps: float) -> Any:
     """Return y, of x's shape and dtype, from x [N, T, C], weight [C] and bias [C].
 
@@ -62,10 +75,14 @@ def layer_norm(x: Any, weight: Any = None, bias: Any = None, *, eps: float) -> A
     (Ba, Kiros and Hinton 2016, "Layer Normalization", equation 4).
     """
     mean, variance = _moments(x, (2,))
-    return _affine(x, mean, sqrt(variance + eps), *_shaped((1, 1, -1), weight, bias))
+    return _affine(x, mean, _root(variance, eps), *_shaped((1, 1, -1), weight, bias))
 
 
-@derived("x: n t c; weight?: c; grad_output: n t c", BY[:2])
+@derived(
+    "x: n t c; weight?: c; grad_output: n t c",
+    {"x": BY["x"], "weight": BY["weight"]},
+    absent=ONES,
+)
 def rms_norm(x: Any, weight: Any = None, *, eps: float) -> Any:
     """Return y, of x's shape and dtype, from x [N, T, C] and weight [C].
 
@@ -73,13 +90,18 @@ def rms_norm(x: Any, weight: Any = None, *, eps: float) -> Any:
 
     (Zhang and Sennrich 2019, "Root Mean Square Layer Normalization", equation 4).
     """
-    y = x / sqrt((x * x).mean(2, keepdims=True) + eps)
+    y = x / _root((x * x).mean(2, keepdims=True), eps)
     return y if weight is None else y * weight.reshape((1, 1, -1))
 
 
 @derived(
     "x: n c (h w); running_mean: c; running_var: c; weight?: c; bias?: c; grad_output: n c (h w)",
-    BY,
+    {
+        "x": ("x", "running_mean", "running_var", "weight", "training", "eps"),
+        "weight": ("x", "running_mean", "running_var", "training", "eps"),
+        "bias": (),
+    },
+    absent=ONES,
 )
 def batch_norm(
     x: Any, running_mean: Any, running_var: Any, weight: Any = None, bias: Any = None, *,
@@ -100,10 +122,10 @@ def batch_norm(
         mean, variance = _moments(x, (0, 2, 3))
     else:
         mean, variance = (of.reshape((1, -1, 1, 1)) for of in (running_mean, running_var))
-    return _affine(x, mean, sqrt(variance + eps), *_shaped((1, -1, 1, 1), weight, bias))
+    return _affine(x, mean, _root(variance, eps), *_shaped((1, -1, 1, 1), weight, bias))
 
 
-@derived(IMAGES_OF_A_PLANE, BY)
+@derived(IMAGES_OF_A_PLANE, BY, absent=ONES)
 def instance_norm(x: Any, weight: Any = None, bias: Any = None, *, eps: float) -> Any:
     """Return y, of x's shape and dtype, from x [N, C, H, W], weight [C] and bias [C].
 
@@ -113,10 +135,10 @@ def instance_norm(x: Any, weight: Any = None, bias: Any = None, *, eps: float) -
     (Ulyanov, Vedaldi and Lempitsky 2016, "Instance Normalization", equation 4).
     """
     mean, variance = _moments(x, (2, 3))
-    return _affine(x, mean, sqrt(variance + eps), *_shaped((1, -1, 1, 1), weight, bias))
+    return _affine(x, mean, _root(variance, eps), *_shaped((1, -1, 1, 1), weight, bias))
 
 
-@derived(IMAGES_OF_A_PLANE, BY)
+@derived(IMAGES_OF_A_PLANE, BY_GROUPS, absent=ONES)
 def group_norm(x: Any, weight: Any = None, bias: Any = None, *, num_groups: int, eps: float) -> Any:
     """Return y, of x's shape and dtype, from x [N, C, H, W], weight [C] and bias [C].
 
@@ -135,7 +157,7 @@ def group_norm(x: Any, weight: Any = None, bias: Any = None, *, num_groups: int,
     groups = x.reshape((images, num_groups, channels // num_groups, *plane))
     mean, variance = _moments(groups, (2, 3, 4))
     each = _shaped((1, num_groups, -1, 1, 1), weight, bias)
-    return _affine(groups, mean, sqrt(variance + eps), *each).reshape(x.shape)
+    return _affine(groups, mean, _root(variance, eps), *each).reshape(x.shape)
 
 
 DERIVED = (batch_norm, group_norm, instance_norm, layer_norm, rms_norm)

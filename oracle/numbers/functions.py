@@ -47,7 +47,8 @@ class Function:
             return np.frompyfunc(self, 1, 1)(v) if v.dtype == object else self.of_array(v)
         if hasattr(v, "context"):
             own = self.precise
-            return own(v.context, v) if own else getattr(v.context, self.name)(v)
+            found = own(v.context, v) if own else getattr(v.context, self.name)(v)
+            return v.context.nan if isinstance(found, v.context.mpc) else found
         if hasattr(v, "apply"):
             return v.apply(self)
         try:
