@@ -17,6 +17,7 @@ from gradoracle.oracle.axes import IMAGES, Axes
 from gradoracle.oracle.declaration import (
     Formula,
     Images,
+    argument_names,
     composed,
     declare_axes,
     displayed,
@@ -26,11 +27,14 @@ from gradoracle.oracle.declaration import (
 from gradoracle.oracle.numbers.elementary import either
 from gradoracle.oracle.numbers.many import Held
 from gradoracle.oracle.numbers.reverse import Traced, TracedArray, gradient, stacked
-from gradoracle.oracle.numbers.running_error_arrays import Lanes
+from gradoracle.oracle.numbers.running_error import Arithmetic
+from gradoracle.oracle.numbers.running_error_arrays import Lanes, pointwise
 from gradoracle.oracle.shapes import Array, check_shape
 
 GRAD_OUTPUT = "grad_output"
 ANY_MORE = "*"
+AT_ONCE = 12  # numbers from which walking for all of them at once takes less than one by one
+NO_ROUNDING = Arithmetic(0.0, 0.0)
 
 
 class Derived(NamedTuple):
@@ -112,36 +116,48 @@ def derived_pointwise(body: Body) -> Derived:
     axes = Axes("z: n *; grad_output: n *")
     names = [n for n in signature(body).parameters if n in axes.arrays]
 
-    def each(function: Callable[..., Any], arrays: Sequence[Array], shape_of: str) -> Array:
-        first = arrays[0]
-        for array in arrays[1:]:
-            check_shape(shape_of, array.shape, first.shape, "grad_output has")
-        columns = (array.ravel().tolist() for array in arrays)
+    def each(formula: Formula, function: Body, options: Mapping[str, Any], *arrays: Array) -> Array:
+        first, last = arrays[0], arrays[-1]
+        check_shape(names[-1], last.shape, first.shape, f"{GRAD_OUTPUT} has")
+        if first.dtype != object and first.size >= AT_ONCE:
+            return _all_at_once(formula, options, arrays)
         found = np.empty(first.size, object)
-        found[:] = [function(*numbers) for numbers in zip(*columns, strict=True)]
+        columns = (array.ravel().tolist() for array in arrays)
+        found[:] = [function(*numbers, **options) for numbers in zip(*columns, strict=True)]
         return found.astype(first.dtype).reshape(first.shape)
 
-    def forward(*arrays: Any, **options: Any) -> Any:
-        return each(lambda *v: _plain(body(*v, **options)), arrays, names[-1])
+    def value(number: Any, **options: Any) -> Any:
+        result = body(number, **options)
+        return result.held if isinstance(result, Traced) else result
+
+    def slope(dy: Any, number: Any, **options: Any) -> Any:
+        given = Traced(number)
+        result = body(given, **options)
+        if not isinstance(result, Traced):
+            return 0
+        times = partial(gradient, result, dy, given)  # dy first, or the slope
+        return either(dy * gradient(result, 1, given), times)
+
+    def forward(z: Array, **options: Any) -> Array:
+        return each(forward, value, options, z)
 
     def by_argument(argument: str) -> Formula:
-        at = names.index(argument)
+        del argument
 
-        def slope(dy: Any, *numbers: Any, **options: Any) -> Any:
-            given = [Traced(v) for v in numbers]
-            result = body(*given, **options)
-            if not isinstance(result, Traced):
-                return dy * 0
-            times = partial(gradient, result, dy, given[at])  # dy first, or the slope
-            return either(dy * gradient(result, dy * 0 + 1, given[at]), times)
-
-        def backward(grad_output: Any, *arrays: Any, **options: Any) -> Any:
-            both = (grad_output, *arrays)
-            return each(lambda *v: slope(*v, **options), both, names[-1])
+        def backward(grad_output: Array, z: Array, **options: Any) -> Array:
+            return each(backward, slope, options, grad_output, z)
 
         return backward
 
     return _declared(body, forward, by_argument, axes, names[:1], "kept", pointwise=True)
+
+
+def _all_at_once(formula: Formula, options: Mapping[str, Any], arrays: Sequence[Array]) -> Array:
+    """Return what a formula makes of floats, walked once for all that take the same branches."""
+    given = {n: a.ravel() for n, a in zip(argument_names(formula)[0], arrays, strict=True)}
+    found, _ = pointwise(formula, {**given, **options}, given, NO_ROUNDING)
+    with np.errstate(all="ignore"):
+        return np.asarray(found.astype(arrays[0].dtype).reshape(arrays[0].shape))
 
 
 def _declared(
@@ -246,10 +262,6 @@ def _as_given(held: Held, arrays: Sequence[Any]) -> Any:
         return held
     with np.errstate(all="ignore"):
         return np.asarray(held, first.dtype)
-
-
-def _plain(result: Any) -> Any:
-    return result.held if isinstance(result, Traced) else result
 
 
 def _check_axes(axes: Axes, given: Mapping[str, Any], names: Sequence[str]) -> None:

@@ -357,7 +357,7 @@ def test_softmax_goes_along_every_axis_from_both_ends():
 
 
 def test_slopes_and_rates_are_all_drawn():
-    slopes = Counter(SLOPES[g.sizes["slope"]] for g in drawn("leaky_relu"))
+    slopes = Counter(SLOPES[g.sizes["pick_negative_slope"]] for g in drawn("leaky_relu"))
     rates = Counter(RATES[g.sizes["rate"]] for g in drawn("sgd_step"))
     assert {*slopes} == {*SLOPES}
     assert {*rates} == {*RATES}

@@ -13,7 +13,7 @@ from typing import Any
 
 import numpy as np
 
-from gradoracle.conformance.operators.arrays import AXES
+from gradoracle.conformance.operators.arrays import AXES, GIVEN, PICKED
 from gradoracle.oracle.declaration import Call, is_data
 from gradoracle.oracle.shapes import SIDES, Array
 
@@ -27,7 +27,7 @@ COUNTED = ("images",)
 # How sizes begin that are 0 where they are as small as they get; others are 1.
 OPTIONS = (
     "padding", "output_padding", "bias", "mean", "rate", "slope", "axis", "from_end", "ceil",
-    "include",
+    "include", PICKED, GIVEN,
 )  # fmt: skip
 
 Sizes = Mapping[str, int]

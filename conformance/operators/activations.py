@@ -1,6 +1,6 @@
 """The activations: their formulas, their shapes, their numbers and their PyTorch witnesses."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from functools import partial
 from typing import Any
@@ -142,37 +142,47 @@ SMOOTH = Styles(
 SPECIAL = few(tails, one_nan_among_floats, infinities)
 
 
-def arguments(sizes: Mapping[str, int]) -> Arguments:
-    """Return the shapes and options of an activation; `slope` picks one of SLOPES.
+def arguments(sizes: Mapping[str, int], values: Mapping[str, Sequence[Any]] = {}) -> Arguments:
+    """Return the shapes and options of an activation; each size of an option picks a value.
 
     Raises:
         ValueError: there is no such shape.
     """
     shape = arrays.shape_of(sizes)
-    options = {"negative_slope": SLOPES[sizes["slope"]]} if "slope" in sizes else {}
+    options = {name: of[sizes[arrays.PICKED + name]] for name, of in values.items()}
     return Arguments({"z": shape, "grad_output": shape}, options)
 
 
-def _has_no_answer(policies: Policies, formula: Formula, call: Call) -> bool:
-    """Return whether a slope is asked for at a NaN, or no slope at all of minus infinity.
+def _has_no_answer(
+    kinked: Formula | None, policies: Policies, formula: Formula, call: Call
+) -> bool:
+    """Return whether the slope of what has a kink is asked for at a NaN.
 
-    Neither is defined: rectifiers without a slope may be selections, or products with 0.
+    It is not defined: the slope may be selected, or a product with 0.
     """
     del policies
+    return formula is kinked and bool(np.isnan(call["z"]).any())
+
+
+def _leaky_has_no_answer(policies: Policies, formula: Formula, call: Call) -> bool:
+    """Return whether no slope at all of minus infinity is asked for, or a slope at a NaN."""
     if formula is oracle.leaky_relu:
         return call["negative_slope"] == 0 and bool(np.isneginf(call["z"]).any())
-    return formula in (oracle.relu_grad, oracle.leaky_relu_grad) and bool(np.isnan(call["z"]).any())
+    return _has_no_answer(oracle.leaky_relu_grad, policies, formula, call)
 
 
 def elementwise(
     formula: Formula, gradient: Formula, witness: str | Callable[[Any], Callable[..., Any]],
-    numbers: Styles = SMOOTH, *, curvature: float = 0.0,
-    options: Mapping[str, tuple[int, int]] = {}, corner_style: Style | None = None,
+    numbers: Styles = SMOOTH, *, curvature: float | Callable[[Call], float] = 0.0,
+    values: Mapping[str, Sequence[Any]] = {}, corner_style: Style | None = None,
+    kinked: bool = False,
 ) -> Operator:  # fmt: skip
     """Return the record of a function of single numbers, of `formula(z)` and `gradient(dy, z)`.
 
     `witness` is PyTorch's function: its name in torch.nn.functional, or what returns it from the
-    module `torch`.  `curvature` is the largest magnitude of the function's third derivative.
+    module `torch`.  `curvature` is the largest magnitude of the function's third derivative, or
+    MEASURED.  `values` lists what each option may be.  The slope of one that is `kinked` is not
+    checked at a NaN.
     """
 
     def of(torch: Any) -> Callable[..., Any]:
@@ -181,15 +191,16 @@ def elementwise(
         function: Callable[..., Any] = getattr(torch.nn.functional, witness)
         return function
 
+    options = {arrays.PICKED + name: (0, len(of) - 1) for name, of in values.items()}
     return Operator(
         formula=formula,
         gradients={gradient: "z"},
         geometry=partial(arrays.array, options=options),
-        arguments=arguments,
+        arguments=partial(arguments, values=values),
         witness=of,
         styles=numbers,
-        unsettled=_has_no_answer,
-        curvature=lambda _: curvature,
+        unsettled=partial(_has_no_answer, gradient if kinked else None),
+        curvature=curvature if callable(curvature) else partial(_constant, curvature),
         share=0.3,
         covers=shape_cover.elementwise({n: range(a, b + 1) for n, (a, b) in options.items()}),
         corners=arrays.corners(
@@ -198,13 +209,21 @@ def elementwise(
     )
 
 
+def _constant(number: float, call: Call) -> float:
+    del call
+    return number
+
+
 RECTIFIED = replace(PIECEWISE, exact=(*PIECEWISE.exact, *styles(infinities_and_nans)))
 
 
-RELU = elementwise(oracle.relu, oracle.relu_grad, "relu", RECTIFIED)
-LEAKY_RELU = elementwise(
-    oracle.leaky_relu, oracle.leaky_relu_grad, "leaky_relu", PIECEWISE,
-    options={"slope": (0, len(SLOPES) - 1)},
+RELU = elementwise(oracle.relu, oracle.relu_grad, "relu", RECTIFIED, kinked=True)
+LEAKY_RELU = replace(
+    elementwise(
+        oracle.leaky_relu, oracle.leaky_relu_grad, "leaky_relu", PIECEWISE,
+        values={"negative_slope": SLOPES},
+    ),
+    unsettled=_leaky_has_no_answer,
 )  # fmt: skip
 # |sigmoid'''| is largest at 0, where it is 1/8; |tanh'''| there is 2.
 (REPEATED,) = styles(few_numbers)

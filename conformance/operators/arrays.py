@@ -15,6 +15,8 @@ from gradoracle.conformance.drawing.values import Style
 from gradoracle.conformance.operators.record import Corner, Geometry, Size, past_limits, two_large
 from gradoracle.oracle.shapes import Shape
 
+# How sizes begin that pick a value of an option, or say whether an optional array is given.
+PICKED, GIVEN = "pick_", "given_"
 AXES = ("images", "channels", "height", "width")
 # Shapes that layers of real networks hand to each other.
 LAYERS = (

@@ -7,8 +7,8 @@ limit of machines.  Options are listed with the values that they take.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import replace
-from functools import partial
+from dataclasses import dataclass, replace
+from functools import cached_property, partial
 from itertools import combinations
 from types import MappingProxyType
 from typing import Any, TypeAlias
@@ -40,7 +40,7 @@ from gradoracle.conformance.operators.record import (
     past_limits,
 )
 from gradoracle.oracle.axes import IMAGES, Axes
-from gradoracle.oracle.declaration import Call, axes_of
+from gradoracle.oracle.declaration import axes_of
 from gradoracle.oracle.derive import ANY_MORE, GRAD_OUTPUT, Derived
 from gradoracle.oracle.float_formats import Format
 from gradoracle.oracle.shapes import Shape
@@ -53,7 +53,9 @@ Complete: TypeAlias = Callable[[dict[str, Any], int], dict[str, Any]]
 MOST: dict[Size, int] = {"small": 60, "medium": 300, "large": 900}  # product of all sides
 SPAN = 60  # what indices of options are drawn from: the least common multiple of most lists
 NOTHING: Sizes = MappingProxyType({})
+NO_VALUES: Mapping[str, Values] = MappingProxyType({})
 PAIR = 70  # sides that are long at once
+FIRST = 4  # values of each option that every certification meets
 
 
 def equal_rows(random: Random, shapes: Shapes, limits: Format) -> Arrays:
@@ -74,85 +76,123 @@ NUMBERS = Styles(
 )
 
 
+@dataclass(frozen=True)
+class _Calls:
+    """Which calls of derived formulas there are, by the lengths of axes and picked options."""
+
+    derived: Derived
+    options: Mapping[str, Values]
+    result: Callable[[Mapping[str, Any], Mapping[str, Shape | None]], Shape] | None
+    least: Sizes
+    even: Sequence[str]
+
+    @cached_property
+    def axes(self) -> Axes:
+        """The axes of the arrays."""
+        return axes_of(self.derived.forward)
+
+    @cached_property
+    def letters(self) -> list[str]:
+        """The letters of the arguments, images first."""
+        of = [letters for name, letters in self.axes.arrays.items() if name != GRAD_OUTPUT]
+        found = dict.fromkeys(one for letters in of for one in letters if one != ANY_MORE)
+        return sorted(found, key=lambda letter: letter != IMAGES)
+
+    @cached_property
+    def picks(self) -> dict[str, tuple[int, int]]:
+        """The sizes beside lengths, each with the least and the largest."""
+        return {
+            **{arrays.PICKED + name: (0, SPAN - 1) for name in self.options},
+            **{arrays.GIVEN + name: (0, 1) for name in self.axes.optional},
+        }
+
+    def legal(self, sizes: Sizes) -> dict[str, int]:
+        """Return sizes with axes as long as they must be."""
+        found = {n: max(side, self.least.get(n, 0)) for n, side in sizes.items()}
+        return found | {n: found[n] + found[n] % 2 for n in self.even}
+
+    def geometry(self, draw: Choices, size: Size, **how: Any) -> Geometry:
+        """Return a geometry."""
+        found = arrays.matrix(draw, size, names=self.letters, options=self.picks, **how)
+        return replace(found, sizes=self.legal(found.sizes))
+
+    def arguments(self, sizes: Sizes) -> Arguments:
+        """Return the shapes and options of a call.
+
+        Raises:
+            ValueError: there is no such call.
+        """
+        short = next((n for n in self.letters if sizes[n] < (n != IMAGES)), None)
+        if short is not None:
+            raise ValueError(f"{short} must be 1 at least, got {sizes[short]}")
+        sizes = self.legal(sizes)
+        chosen: dict[str, Any] = {}
+        for name, values in self.options.items():
+            listed = values(sizes) if callable(values) else values
+            chosen[name] = listed[sizes[arrays.PICKED + name] % len(listed)]
+        shapes: dict[str, Shape | None] = {}
+        for name, letters in self.axes.arrays.items():
+            absent = name in self.axes.optional and not sizes[arrays.GIVEN + name]
+            known = all(one in sizes for one in letters)
+            shapes[name] = tuple(sizes[n] for n in letters) if known and not absent else None
+        if self.result is not None:
+            shapes[GRAD_OUTPUT] = self.result(chosen, shapes)
+        return Arguments(shapes, chosen)
+
+    def corners(self) -> tuple[Corner, ...]:
+        """Return long axes, two at once, first values of options, and no optional arrays."""
+        given = dict.fromkeys((arrays.GIVEN + name for name in self.axes.optional), 1)
+        whole = {**dict.fromkeys(self.letters, 2), **dict.fromkeys(self.picks, 0), **given}
+        several = {self.letters[0]: 3, self.letters[-1]: 6}
+        return (
+            *past_limits(whole, self.letters),
+            *(
+                Corner(f"{one} and {other} {PAIR}", {**whole, one: PAIR, other: PAIR + 1})
+                for one, other in combinations(self.letters, 2)
+            ),
+            *(
+                Corner(f"{name} {at}", {**whole, **several, arrays.PICKED + name: at})
+                for name in self.options
+                for at in range(FIRST)
+            ),
+            *(
+                Corner(f"without {name}", {**whole, **several, arrays.GIVEN + name: 0})
+                for name in self.axes.optional
+            ),
+        )
+
+
 def of_formula(
     derived: Derived, witness: str | Callable[[Any], Callable[..., Any]], *,
-    options: Mapping[str, Values] = {}, result: Callable[[Call, Shape], Shape] | None = None,
+    options: Mapping[str, Values] = NO_VALUES,
+    result: Callable[[Mapping[str, Any], Mapping[str, Shape | None]], Shape] | None = None,
     complete: Complete = as_it_is, numbers: Styles = NUMBERS, least: Sizes = NOTHING,
-    most: Mapping[Size, int] = MOST, share: float = 0.3,
+    even: Sequence[str] = (), most: Mapping[Size, int] = MOST, share: float = 0.3,
     layers: Sequence[tuple[str, tuple[int, ...]]] = (),
 ) -> Operator:  # fmt: skip
     """Return the record of derived formulas.
 
     `witness` is PyTorch's function: its name in torch.nn.functional, taken with the same arguments
     by name, or what returns it from the module `torch`.  `options` lists the values of each option,
-    or is a function of the sizes that does.  `result` gives the shape of the result from options
-    and the shape that the axes say.  `complete` adds to a call what follows from its arrays, such
-    as labels, and makes numbers legal.  `least` says how long an axis must be at least.
+    or is a function of the sizes that does.  `result` gives the shape of the result, where the axes
+    do not say it, from the options and the shapes of the arguments.  `complete` adds to a call what
+    follows from its arrays, such as labels, and makes numbers legal.  `least` says how long an axis
+    must be at least, and `even` which ones are even.
     """
-    axes, own = axes_of(derived.forward), partial(_arguments, derived, options, result, least)
-    letters = _letters(axes)
-    indices = dict.fromkeys(options, (0, SPAN - 1)) | dict.fromkeys(axes.optional, (0, 1))
-    named = layers or (("eight of all", (8,) * (len(letters) - 1)),)
-    tiny = {n: least.get(n, 2) for n in letters} | dict.fromkeys(indices, 0)
+    calls = _Calls(derived, options, result, least, even)
+    named = layers or (("eight of all", (8,) * (len(calls.letters) - 1)),)
     return Operator(
         formula=derived.forward,
         gradients=derived.gradients,
-        geometry=partial(
-            _geometry, least, names=letters, options=indices, layers=named, most=most,
-            empty=IMAGES in letters,
-        ),
-        arguments=own,
+        geometry=partial(calls.geometry, layers=named, most=most, empty=IMAGES in calls.letters),
+        arguments=calls.arguments,
         witness=partial(_witness, witness),
         styles=numbers,
         complete=complete,
         curvature=MEASURED,
         share=share,
-        corners=_corners(tiny, letters, [*options], [*axes.optional]),
-    )  # fmt: skip
-
-
-def _geometry(least: Sizes, draw: Choices, size: Size, **how: Any) -> Geometry:
-    """Return sides, each as long as it must be at least."""
-    found = arrays.matrix(draw, size, **how)
-    longer = {name: max(side, least.get(name, 0)) for name, side in found.sizes.items()}
-    return replace(found, sizes=longer)
-
-
-def _letters(axes: Axes) -> list[str]:
-    """Return the letters of the arguments, images first."""
-    found = dict.fromkeys(
-        letter
-        for name, of in axes.arrays.items()
-        if name != GRAD_OUTPUT
-        for letter in of
-        if letter != ANY_MORE
+        corners=calls.corners(),
     )
-    return sorted(found, key=lambda letter: letter != IMAGES)
-
-
-def _arguments(
-    derived: Derived, options: Mapping[str, Values], result: Any, least: Sizes, sizes: Sizes
-) -> Arguments:
-    """Return the shapes and options of a call.
-
-    Raises:
-        ValueError: there is no such call.
-    """
-    axes = axes_of(derived.forward)
-    short = next((n for n in _letters(axes) if sizes[n] < least.get(n, n != IMAGES)), None)
-    if short is not None:
-        raise ValueError(f"{short} must be {least.get(short, 1)} at least, got {sizes[short]}")
-    chosen: dict[str, Any] = {}
-    for name, values in options.items():
-        listed = values(sizes) if callable(values) else values
-        chosen[name] = listed[sizes[name] % len(listed)]
-    shapes: dict[str, Shape | None] = {}
-    for name, letters in axes.arrays.items():
-        absent = name in axes.optional and not sizes[name]
-        shapes[name] = None if absent else tuple(sizes[one] for one in letters)
-    if result is not None:
-        shapes[GRAD_OUTPUT] = result(chosen, shapes[GRAD_OUTPUT])
-    return Arguments(shapes, chosen)
 
 
 def _witness(witness: str | Callable[[Any], Callable[..., Any]], torch: Any) -> Callable[..., Any]:
@@ -160,26 +200,3 @@ def _witness(witness: str | Callable[[Any], Callable[..., Any]], torch: Any) -> 
         return witness(torch)
     function: Callable[..., Any] = getattr(torch.nn.functional, witness)
     return function
-
-
-def _corners(
-    tiny: Sizes, letters: Sequence[str], options: Sequence[str], optional: Sequence[str]
-) -> tuple[Corner, ...]:
-    """Return long axes, two at once, each option's first values, and without optional arrays."""
-    whole = {**tiny, **dict.fromkeys(optional, 1)}
-    return (
-        *past_limits(whole, letters),
-        *(
-            Corner(f"{one} and {other} {PAIR}", {**whole, one: PAIR, other: PAIR + 1})
-            for one, other in combinations(letters, 2)
-        ),
-        *(
-            Corner(f"{name} {at}", {**whole, name: at, letters[-1]: 5})
-            for name in options
-            for at in range(4)
-        ),
-        *(
-            Corner(f"without {name}", {**whole, name: 0, letters[0]: 3, letters[-1]: 5})
-            for name in optional
-        ),
-    )

@@ -222,8 +222,9 @@ class Operator:
         """
         arguments = self.arguments(sizes)
         shapes = {name: shape for name, shape in arguments.shapes.items() if shape is not None}
-        arrays = style.numbers(seed, shapes, FORMATS[dtype])
-        given = {name: array.astype(dtype_of(dtype)) for name, array in arrays.items()}
+        # of no axes: filled as one of one element
+        arrays = style.numbers(seed, {n: s or (1,) for n, s in shapes.items()}, FORMATS[dtype])
+        given = {n: a.astype(dtype_of(dtype)).reshape(shapes[n]) for n, a in arrays.items()}
         absent = {name: None for name, shape in arguments.shapes.items() if shape is None}
         options = rounded(arguments.options, dtype_of(dtype))
         return self.complete({**given, **absent, **options}, seed)

@@ -109,7 +109,7 @@ def _others(
     """
     first = next(iter(operands(formula, call)))
     names = dict.fromkeys((first, *optional(formula)))
-    changed = {n: -call[n] for n in names if is_data(call.get(n))}
+    changed = {n: np.asarray(-call[n]) for n in names if is_data(call.get(n))}
     own = output_of(formula).function
     others = {output_of(f).function: f for f in operator.formulas if is_function(f)}
     dtype = data_dtype(call).name

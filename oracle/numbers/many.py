@@ -6,6 +6,7 @@ carry their rounding error: a formula of whole arrays runs on each of them.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Sequence
 from typing import Any, TypeAlias
 
@@ -33,6 +34,8 @@ def each_part(held: Held, change: Callable[[Array], Array]) -> Held:
     """Return an array with its elements moved, repeated or left out."""
     if isinstance(held, Lanes):
         return Lanes(change(held.value), change(held.error), held.arithmetic)
+    if not isinstance(held, np.ndarray | np.generic):
+        held = np.asarray(held, object)  # NumPy takes the array off an object without axes
     return change(held)
 
 
@@ -59,6 +62,16 @@ def _arithmetic_of(held: Held) -> Arithmetic | None:
     if isinstance(held, np.ndarray):
         held = held.flat[0] if held.dtype == object and held.size else None
     return getattr(held, "arithmetic", None)
+
+
+def zeros(held: Held) -> Held:
+    """Return zeros in the place of numbers, whatever they are."""
+    if not shape_of(held):
+        return 0
+    found = each_part(held, np.zeros_like)
+    if isinstance(found, np.ndarray) and found.dtype == object:
+        found.fill(0)
+    return found
 
 
 def axes_of(axes: Axes, ndim: int) -> tuple[int, ...]:
@@ -93,7 +106,7 @@ def total(held: Held, axes: tuple[int, ...]) -> Held:
 def folded(held: Held, shape: Shape) -> Held:
     """Return what numbers that were repeated to a shape receive together."""
     wide = shape_of(held)
-    if wide == shape:
+    if wide == shape or len(wide) < len(shape):  # one number stands for each
         return held
     front = len(wide) - len(shape)
     axes = [*range(front)]
@@ -175,6 +188,24 @@ def less_certain(held: Held, more: Array) -> Held:
         return type(number)(number.value, number.error + by, number.arithmetic)
 
     return np.frompyfunc(one, 2, 1)(array, more)
+
+
+def quotient(one: Held, other: Held) -> Held:
+    """Return quotients; by 0, as IEEE 754 has them."""
+    try:
+        return one / other
+    except ZeroDivisionError:
+        found = np.frompyfunc(_quotient, 2, 1)(one, other)
+        return found if isinstance(found, np.ndarray) else np.asarray(found, object)[()]
+
+
+def _quotient(one: Any, other: Any) -> Any:
+    try:
+        return one / other
+    except ZeroDivisionError:
+        context = getattr(one, "context", None) or getattr(other, "context", None)
+        value = math.copysign(math.inf, one) if one else math.nan
+        return value if context is None else context.mpf(value)
 
 
 def product(one: Held, other: Held) -> Held:

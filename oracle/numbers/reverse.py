@@ -20,7 +20,7 @@ import numpy as np
 
 from gradoracle.oracle.numbers import many
 from gradoracle.oracle.numbers.functions import FUNCTIONS, Constant, Function
-from gradoracle.oracle.numbers.many import Axes, Held, each_part, folded, shape_of, total
+from gradoracle.oracle.numbers.many import Axes, Held, each_part, folded, quotient, shape_of, total
 from gradoracle.oracle.numbers.running_error_arrays import Lanes
 from gradoracle.oracle.shapes import Array, Shape
 
@@ -70,12 +70,16 @@ class Traced:
 
     def __truediv__(self, other: Any) -> Any:
         b = self._other(other)
-        quotient = self.held / b
-        return self._kind(quotient, (self, lambda g: g / b), (other, lambda g: -(g * quotient) / b))
+        found = quotient(self.held, b)
+        return self._kind(
+            found,
+            (self, lambda g: quotient(g, b)),
+            (other, lambda g: quotient(-(g * found), b)),
+        )
 
     def __rtruediv__(self, other: Any) -> Any:
-        quotient = self._other(other) / self.held
-        return self._kind(quotient, (self, lambda g: -(g * quotient) / self.held))
+        found = quotient(self._other(other), self.held)
+        return self._kind(found, (self, lambda g: quotient(-(g * found), self.held)))
 
     def __pow__(self, power: int) -> Any:
         if not (isinstance(power, int) and power > 0):
@@ -410,7 +414,7 @@ def _swept(order: _Order, result: Traced, received: Held, argument: Traced, way:
             if id(operand) in order.known:
                 share = folded(back(g), shape_of(operand.held))
                 shares.setdefault(id(operand), []).append(share)
-    return argument.held * 0
+    return many.zeros(argument.held)
 
 
 def _operands(node: Traced, way: int) -> Sequence[tuple[Traced, Back]]:
@@ -461,9 +465,7 @@ def _spread(held: Held, shape: Shape) -> Held:
 def _masked(held: Held, factors: Array) -> Held:
     """Return numbers times exactly 1, 0 or -1 each; of 0 nothing is left, not even a NaN."""
     if isinstance(held, np.ndarray) or shape_of(held):
-        zero = each_part(held, np.zeros_like)
-        if isinstance(zero, np.ndarray) and zero.dtype == object:
-            zero = 0
+        zero = many.zeros(held)
         kept = many.chosen(factors < 0, -held, held) if np.any(np.asarray(factors) < 0) else held
         return many.chosen(np.asarray(factors) != 0, kept, zero)
     sign = int(np.asarray(factors))

@@ -1,0 +1,140 @@
+"""The further losses and their company: their records, with PyTorch's functions as witnesses."""
+
+from collections.abc import Callable, Mapping
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+
+from gradoracle.conformance.operators.loss import SOFTMAX
+from gradoracle.conformance.operators.of_formula import of_formula
+from gradoracle.conformance.operators.record import MEASURED, Operator, Policies
+from gradoracle.oracle.declaration import Call, Formula
+from gradoracle.oracle.derive import GRAD_OUTPUT, Derived
+from gradoracle.oracle.formulas import losses
+from gradoracle.oracle.shapes import Shape
+
+REDUCTIONS = ("mean", "sum", "none")
+IGNORED = (-100, 0, 1, 2)
+ROWS = (("ten classes", (10,)), ("ImageNet classes", (100,)), ("one number", (1,)))
+
+
+def _reduced(options: Mapping[str, Any], shapes: Mapping[str, Shape | None]) -> Shape:
+    """Return the shape of a loss: of every element or row, or of one number."""
+    return (shapes[GRAD_OUTPUT] or ()) if options["reduction"] == "none" else ()
+
+
+def _loss(derived: Derived, **how: Any) -> Any:
+    options = {"reduction": REDUCTIONS, **how.pop("options", {})}
+    return of_formula(
+        derived, derived.forward.__name__, options=options, result=_reduced, layers=ROWS,
+        least={"n": 1}, **how,
+    )  # fmt: skip
+
+
+def _probabilities(call: dict[str, Any], seed: int) -> dict[str, Any]:
+    """Return the call with a target between 0 and 1, and weights that are not negative."""
+    del seed
+    target = call["target"]
+    with np.errstate(all="ignore"):
+        size = abs(target)
+        inside = np.where(size > 1, 1 / size, size).astype(target.dtype)
+    weight = call["pos_weight"]
+    return {**call, "target": inside, "pos_weight": None if weight is None else abs(weight)}
+
+
+def _distribution(call: dict[str, Any], seed: int) -> dict[str, Any]:
+    """Return the call with a target that is not negative, or small if it is a logarithm."""
+    del seed
+    target = call["target"]
+    if call["log_target"]:
+        return {**call, "target": np.clip(target, -64, 3).astype(target.dtype)}
+    return {**call, "target": abs(target)}
+
+
+def _classes(call: dict[str, Any], seed: int) -> dict[str, Any]:
+    """Return the call with classes as targets, of which one at least counts, and their weights."""
+    rows, classes = call["input"].shape
+    ignored = call["ignore_index"]
+    target = call.get("target")
+    if target is None or target.dtype != np.int64 or target.shape != (rows,):
+        random = np.random.default_rng(seed)
+        target = random.permutation(max(rows, classes))[:rows] % classes
+        target[random.integers(0, 4, rows) == 0] = ignored
+    others = [n for n in range(classes) if n != ignored]
+    if not others:  # the only class there is
+        call, others = {**call, "ignore_index": -100}, [0]
+    target = np.where((target >= classes) | (target < 0), call["ignore_index"], target)
+    if not (target != call["ignore_index"]).any():
+        target = np.where(np.arange(rows) == 0, others[0], target)
+    weight = call["weight"]
+    if weight is not None:  # of no class is it 0, or the mean may be over nothing
+        weight = np.where(weight == 0, weight.dtype.type(1), abs(weight))
+    return {**call, "target": target.astype(np.int64), "weight": weight}
+
+
+def _nll(torch: Any) -> Callable[..., Any]:
+    def nll_loss(input: Any, target: Any, weight: Any, *, ignore_index: int, reduction: str) -> Any:
+        return torch.nn.functional.nll_loss(
+            input, target, weight, ignore_index=ignore_index, reduction=reduction
+        )
+
+    return nll_loss
+
+
+def _bce(torch: Any) -> Callable[..., Any]:
+    def binary_cross_entropy_with_logits(
+        input: Any, target: Any, pos_weight: Any, *, reduction: str
+    ) -> Any:
+        return torch.nn.functional.binary_cross_entropy_with_logits(
+            input, target, pos_weight=pos_weight, reduction=reduction
+        )
+
+    return binary_cross_entropy_with_logits
+
+
+def _along(torch: Any) -> Callable[..., Any]:
+    def log_softmax(z: Any, *, axis: int) -> Any:
+        return torch.log_softmax(z, axis)
+
+    return log_softmax
+
+
+def _kinked(operator: Operator, *names: str) -> Operator:
+    """Return the record, whose slopes are not checked where one of these arrays has a NaN."""
+
+    def unsettled(policies: Policies, formula: Formula, call: Call) -> bool:
+        del policies
+        return formula in operator.gradients and any(np.isnan(call[n]).any() for n in names)
+
+    return replace(operator, unsettled=unsettled)
+
+
+def _half(options: Mapping[str, Any], shapes: Mapping[str, Shape | None]) -> Shape:
+    del options
+    rows, columns = shapes["z"] or (0, 0)
+    return (rows, columns // 2)
+
+
+MSE_LOSS = _loss(losses.mse_loss)
+L1_LOSS = _kinked(_loss(losses.l1_loss), "input", "target")
+HUBER_LOSS = _kinked(
+    _loss(losses.huber_loss, options={"delta": (1.0, 0.5, 3.0)}), "input", "target"
+)
+KL_DIV = _loss(losses.kl_div, options={"log_target": (False, True)}, complete=_distribution)
+BCE_WITH_LOGITS = replace(
+    _loss(losses.binary_cross_entropy_with_logits, complete=_probabilities), witness=_bce
+)
+NLL_LOSS = replace(
+    _loss(losses.nll_loss, options={"ignore_index": IGNORED}, complete=_classes), witness=_nll
+)
+LOG_SOFTMAX = replace(
+    SOFTMAX, formula=losses.log_softmax.forward, gradients=losses.log_softmax.gradients,
+    witness=_along, curvature=MEASURED,
+)  # fmt: skip
+GLU = of_formula(losses.glu, "glu", result=_half, even=("k",))
+PRELU = _kinked(of_formula(losses.prelu, "prelu", layers=(("one plane", (3, 5, 5)),)), "x")
+
+LOSSES = (
+    BCE_WITH_LOGITS, GLU, HUBER_LOSS, KL_DIV, L1_LOSS, LOG_SOFTMAX, MSE_LOSS, NLL_LOSS, PRELU,
+)  # fmt: skip
