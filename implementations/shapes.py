@@ -4,7 +4,7 @@ The arrays may be NumPy's or any library's with its interface.  Each of these ra
 naming the value, where the arguments fit nothing.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from inspect import Parameter, Signature, signature
 from math import prod
 from typing import Any, TypeAlias, TypedDict, TypeVar, get_args, get_type_hints
@@ -254,6 +254,25 @@ def check_axes(count: int, **arrays: Array) -> None:
     for name, array in arrays.items():
         if array.ndim != count:
             raise ValueError(f"{name} must have {count} axes, got shape {array.shape}")
+
+
+def check_letters(arrays: Mapping[str, tuple[Array | None, str]]) -> None:
+    """Check that arrays have an axis for every letter, and that a letter is one length.
+
+    Arrays that are None are left out; only along n may there be nothing.
+
+    Raises:
+        ValueError: an array has other axes.
+    """
+    sides: dict[str, int] = {}
+    for name, (array, letters) in arrays.items():
+        if array is None:
+            continue
+        if array.ndim != len(letters):
+            raise ValueError(f"{name} must have {len(letters)} axes, got shape {array.shape}")
+        for letter, side in zip(letters, array.shape, strict=True):
+            if sides.setdefault(letter, side) != side or (side < 1 and letter != "n"):
+                raise ValueError(f"{name} of shape {array.shape} does not fit the other arrays")
 
 
 def named(name: str, kind: type | None = None) -> Callable[[F], F]:

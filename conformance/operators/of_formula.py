@@ -66,12 +66,18 @@ def equal_rows(random: Random, shapes: Shapes, limits: Format) -> Arrays:
     return found
 
 
+def sixteenths(random: Random, shapes: Shapes, limits: Format) -> Arrays:
+    """Multiples of 1/16 up to 4 in absolute value: steps of a power of two stay exact."""
+    del limits
+    return {name: random.integers(-64, 65, shape) / 16 for name, shape in shapes.items()}
+
+
 NUMBERS = Styles(
     exact=(),
     floats=styles(
         normal, wide_range, far_from_one, nearly_cancelling, large_mean, equal_rows, small_integers
     ),
-    slopes=styles(normal),
+    slopes=styles(sixteenths),
     not_finite=styles(one_nan_among_floats),
 )
 

@@ -21,6 +21,7 @@ from gradoracle.oracle.declaration import (
     Multilinear,
     Selection,
     algebra,
+    argument_names,
     axes_of,
     evaluate,
     is_data,
@@ -143,9 +144,13 @@ class NonFiniteTruth:
         `strict`: of what the formula does not sum, only what meets zeros in every implementation
         that pads its arrays or fills their gaps.
         """
-        lost = ~np.isfinite(self.literal)
-        if isinstance(algebra(self.formula), Selection):  # by a mask of zeros and ones, maybe
+        lost, kind = ~np.isfinite(self.literal), algebra(self.formula)
+        if isinstance(kind, Selection):  # by a mask of zeros and ones, maybe
             return np.asarray(lost | ~np.isfinite(self.call["grad_output"]))
+        if isinstance(kind, Composed) and kind.of_arrays:
+            dy = self.call["grad_output"] if "grad_output" in argument_names(self.formula)[0] else 0
+            selected = np.ndim(dy) == 0 or np.shape(dy) == self.shape
+            return np.asarray(lost | ~np.isfinite(dy)) if selected else lost
         if self.strict and not _meets_zeros(self.formula, self.call):
             return lost
         return np.asarray(lost | _planes(self.formula, self.call, self.shape))

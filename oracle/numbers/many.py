@@ -8,11 +8,13 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Sequence
+from functools import partial
 from typing import Any, TypeAlias
 
 import numpy as np
 
 from gradoracle.oracle.numbers import elementary
+from gradoracle.oracle.numbers.functions import Function
 from gradoracle.oracle.numbers.running_error import Arithmetic, Estimate
 from gradoracle.oracle.numbers.running_error_arrays import Lanes
 from gradoracle.oracle.shapes import Array, Shape
@@ -197,6 +199,23 @@ def quotient(one: Held, other: Held) -> Held:
     except ZeroDivisionError:
         found = np.frompyfunc(_quotient, 2, 1)(one, other)
         return found if isinstance(found, np.ndarray) else np.asarray(found, object)[()]
+
+
+def derivative(function: Function, held: Held, value: Held) -> Held:
+    """Return the slopes of a function whose values are known; infinite where it divides by 0."""
+    try:
+        return function.derivative(held, value)
+    except ZeroDivisionError:
+        found = np.frompyfunc(partial(_derivative, function), 2, 1)(held, value)
+        return found if isinstance(found, np.ndarray) else np.asarray(found, object)[()]
+
+
+def _derivative(function: Function, number: Any, value: Any) -> Any:
+    try:
+        return function.derivative(number, value)
+    except ZeroDivisionError:
+        context = getattr(value, "context", None)
+        return math.inf if context is None else context.inf
 
 
 def _quotient(one: Any, other: Any) -> Any:

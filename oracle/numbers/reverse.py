@@ -114,7 +114,7 @@ class Traced:
     def apply(self, function: Function) -> Any:
         """Return an elementary function."""
         value = function(self.held)
-        return self._kind(value, (self, lambda g: g * function.derivative(self.held, value)))
+        return self._kind(value, (self, lambda g: g * many.derivative(function, self.held, value)))
 
     def constant(self, number: Constant) -> Any:
         """Return a constant of the kind of the numbers that this one is made of."""

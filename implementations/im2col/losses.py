@@ -1,0 +1,411 @@
+"""Further losses, log_softmax, glu and prelu, with their gradients, vectorised."""
+
+from typing import Any, TypeAlias
+
+import numpy as np
+import numpy.typing as npt
+
+from gradoracle.implementations.im2col.activations import sigmoid
+from gradoracle.implementations.im2col.halves import in_float32
+from gradoracle.implementations.shapes import check_letters, check_same_shape
+
+Array: TypeAlias = npt.NDArray[Any]
+
+REDUCTIONS = ("none", "mean", "sum")
+PER_PLANE = (1, -1, 1, 1)
+
+
+def _reduced(terms: Array, reduction: str) -> Array:
+    """Return all terms, their mean or their sum.
+
+    Raises:
+        ValueError: `reduction` is unknown, or the mean is over nothing.
+    """
+    if reduction not in REDUCTIONS:
+        raise ValueError(f"reduction must be one of {REDUCTIONS}, got {reduction!r}")
+    if reduction == "none":
+        return terms
+    if reduction == "mean" and not terms.size:
+        raise ValueError("there is no mean of nothing")
+    return np.asarray(terms.mean() if reduction == "mean" else terms.sum(), terms.dtype)
+
+
+def _spread(grad_output: Array, reduction: str, like: Array) -> Array:
+    """Return dE/d(term) of every term.
+
+    Raises:
+        ValueError: as `_reduced`, or dy does not have the shape of the loss.
+    """
+    shape = _reduced(like, reduction).shape
+    if grad_output.shape != shape:
+        raise ValueError(f"grad_output has shape {[*grad_output.shape]}, the loss {[*shape]}")
+    share = grad_output / like.dtype.type(like.size) if reduction == "mean" else grad_output
+    return np.broadcast_to(share, like.shape)
+
+
+def _pair(one: Array, other: Array) -> None:
+    check_letters({"input": (one, "nc"), "target": (other, "nc")})
+
+
+@in_float32
+def mse_loss(input: Array, target: Array, *, reduction: str) -> Array:
+    """Return (input - target)^2 [N, C], their mean or their sum.
+
+    Raises:
+        ValueError: the shapes differ, `reduction` is unknown, or the mean is over nothing.
+    """
+    _pair(input, target)
+    return _reduced(np.square(input - target), reduction)
+
+
+@in_float32
+def mse_loss_grad_input(
+    grad_output: Array, input: Array, target: Array, *, reduction: str
+) -> Array:
+    """Return 2 dy (input - target).
+
+    Raises:
+        ValueError: as `mse_loss`, or dy does not have the shape of the loss.
+    """
+    _pair(input, target)
+    apart = input - target
+    return 2 * _spread(grad_output, reduction, apart) * apart
+
+
+@in_float32
+def mse_loss_grad_target(
+    grad_output: Array, input: Array, target: Array, *, reduction: str
+) -> Array:
+    """Return 2 dy (target - input).
+
+    Raises:
+        ValueError: as `mse_loss_grad_input`.
+    """
+    return -mse_loss_grad_input(grad_output, input, target, reduction=reduction)
+
+
+@in_float32
+def l1_loss(input: Array, target: Array, *, reduction: str) -> Array:
+    """Return |input - target| [N, C], their mean or their sum.
+
+    Raises:
+        ValueError: as `mse_loss`.
+    """
+    _pair(input, target)
+    return _reduced(abs(input - target), reduction)
+
+
+@in_float32
+def l1_loss_grad_input(grad_output: Array, input: Array, target: Array, *, reduction: str) -> Array:
+    """Return dy sign(input - target).
+
+    Raises:
+        ValueError: as `mse_loss_grad_input`.
+    """
+    _pair(input, target)
+    apart = input - target
+    return _spread(grad_output, reduction, apart) * np.sign(apart)
+
+
+@in_float32
+def l1_loss_grad_target(
+    grad_output: Array, input: Array, target: Array, *, reduction: str
+) -> Array:
+    """Return dy sign(target - input).
+
+    Raises:
+        ValueError: as `mse_loss_grad_input`.
+    """
+    return -l1_loss_grad_input(grad_output, input, target, reduction=reduction)
+
+
+def _huber(input: Array, target: Array, delta: float) -> tuple[Array, Any]:
+    """Return input - target, and delta in its dtype.
+
+    Raises:
+        ValueError: the shapes differ, or delta is not positive.
+    """
+    _pair(input, target)
+    if not delta > 0:
+        raise ValueError(f"delta must be positive, got {delta}")
+    return input - target, input.dtype.type(delta)
+
+
+@in_float32
+def huber_loss(input: Array, target: Array, *, reduction: str, delta: float) -> Array:
+    """Return d^2 / 2 where |d| <= delta, else delta (|d| - delta / 2), d = input - target.
+
+    Raises:
+        ValueError: as `mse_loss`, or delta is not positive.
+    """
+    apart, limit = _huber(input, target, delta)
+    size = abs(apart)
+    return _reduced(
+        np.where(size <= limit, np.square(apart) / 2, limit * (size - limit / 2)), reduction
+    )
+
+
+@in_float32
+def huber_loss_grad_input(
+    grad_output: Array, input: Array, target: Array, *, reduction: str, delta: float
+) -> Array:
+    """Return dy d, d = input - target cut off at delta on either side.
+
+    Raises:
+        ValueError: as `huber_loss`, or dy does not have the shape of the loss.
+    """
+    apart, limit = _huber(input, target, delta)
+    return _spread(grad_output, reduction, apart) * np.clip(apart, -limit, limit)
+
+
+@in_float32
+def huber_loss_grad_target(
+    grad_output: Array, input: Array, target: Array, *, reduction: str, delta: float
+) -> Array:
+    """Return minus the gradient by the input.
+
+    Raises:
+        ValueError: as `huber_loss_grad_input`.
+    """
+    return -huber_loss_grad_input(grad_output, input, target, reduction=reduction, delta=delta)
+
+
+def _logits(input: Array, target: Array, pos_weight: Array | None) -> None:
+    arrays = {"input": (input, "nc"), "target": (target, "nc"), "pos_weight": (pos_weight, "c")}
+    check_letters(arrays)
+
+
+@in_float32
+def binary_cross_entropy_with_logits(
+    input: Array, target: Array, pos_weight: Array | None = None, *, reduction: str
+) -> Array:
+    """Return the binary cross-entropy of logits [N, C], target [N, C] and pos_weight [C].
+
+    Raises:
+        ValueError: as `mse_loss`.
+    """
+    _logits(input, target, pos_weight)
+    below = np.log1p(np.exp(-abs(input))) + np.maximum(-input, 0)
+    factor = 1 if pos_weight is None else 1 + (pos_weight - 1) * target
+    return _reduced((1 - target) * input + factor * below, reduction)
+
+
+@in_float32
+def binary_cross_entropy_with_logits_grad(
+    grad_output: Array, input: Array, target: Array, pos_weight: Array | None = None, *,
+    reduction: str,
+) -> Array:  # fmt: skip
+    """Return dy (s (1 - t) - p t (1 - s)), s the logistic function of the logits.
+
+    Raises:
+        ValueError: as `mse_loss_grad_input`.
+    """
+    _logits(input, target, pos_weight)
+    share = _spread(grad_output, reduction, input)
+    on = target if pos_weight is None else pos_weight * target
+    return share * (sigmoid(input) * (1 - target) - on * sigmoid(-input))
+
+
+@in_float32
+def kl_div(input: Array, target: Array, *, reduction: str, log_target: bool) -> Array:
+    """Return t (log t - input) [N, C], 0 where t = 0, their mean or their sum.
+
+    Raises:
+        ValueError: as `mse_loss`.
+    """
+    _pair(input, target)
+    if log_target:
+        return _reduced(np.exp(target) * (target - input), reduction)
+    some = np.where(target > 0, target, target.dtype.type(1))
+    terms = some * (np.log(some) - input)
+    return _reduced(np.where(target > 0, terms, 0 * target), reduction)
+
+
+@in_float32
+def kl_div_grad(
+    grad_output: Array, input: Array, target: Array, *, reduction: str, log_target: bool
+) -> Array:
+    """Return -dy t.
+
+    Raises:
+        ValueError: as `mse_loss_grad_input`.
+    """
+    _pair(input, target)
+    share = _spread(grad_output, reduction, input)
+    if log_target:
+        return -(share * np.exp(target))
+    return np.where(target > 0, -(share * target), share.dtype.type(0))
+
+
+def _classes(
+    input: Array, target: Array, weight: Array | None, ignore_index: int
+) -> tuple[Array, Array]:
+    """Return the class of each row, and its weight: 0 of what is ignored.
+
+    Raises:
+        ValueError: the shapes do not fit, or a target is no class and not ignored.
+    """
+    check_letters({"input": (input, "nc"), "target": (target, "n"), "weight": (weight, "c")})
+    counts = target != ignore_index
+    taken = np.where(counts, target, 0)
+    if target.dtype.kind not in "iu" or np.any((taken < 0) | (taken >= input.shape[1])):
+        raise ValueError("target must hold classes or ignore_index")
+    of_class = np.ones(input.shape[1], input.dtype) if weight is None else weight
+    return taken, np.where(counts, of_class[taken], input.dtype.type(0))
+
+
+def _mean_over(weights: Array, target: Array, ignore_index: int) -> Array:
+    if not np.any(target != ignore_index):
+        raise ValueError("there is no mean of nothing")
+    total: Array = weights.sum()
+    return total
+
+
+@in_float32
+def nll_loss(
+    input: Array, target: Array, weight: Array | None = None, *, ignore_index: int, reduction: str
+) -> Array:
+    """Return -w[t] input[n, t] [N], their sum, or that over the sum of the weights.
+
+    Raises:
+        ValueError: the shapes do not fit, a target is no class and not ignored, `reduction` is
+            unknown, or the mean is over nothing.
+    """
+    taken, weights = _classes(input, target, weight, ignore_index)
+    terms = -input[np.arange(len(target)), taken] * weights
+    if reduction != "mean":
+        return _reduced(terms, reduction)
+    return np.asarray(terms.sum() / _mean_over(weights, target, ignore_index), input.dtype)
+
+
+@in_float32
+def nll_loss_grad(
+    grad_output: Array, input: Array, target: Array, weight: Array | None = None, *,
+    ignore_index: int, reduction: str,
+) -> Array:  # fmt: skip
+    """Return -dy w[t] at the target of each row, else 0.
+
+    Raises:
+        ValueError: as `nll_loss`, or dy does not have the shape of the loss.
+    """
+    taken, weights = _classes(input, target, weight, ignore_index)
+    share = _spread(grad_output, "sum" if reduction == "mean" else reduction, weights)
+    if reduction == "mean":
+        share = share / _mean_over(weights, target, ignore_index)
+    dx = np.zeros(input.shape, input.dtype)
+    dx[np.arange(len(target)), taken] = -(share * weights)
+    return dx
+
+
+def _shifted(z: Array, axis: int) -> Array:
+    """Return z less its largest number along an axis.
+
+    Raises:
+        ValueError: there is no such axis, or nothing on it.
+    """
+    shifted: Array = z - z.max(axis=axis, keepdims=True)
+    return shifted
+
+
+@in_float32
+def log_softmax(z: Array, *, axis: int) -> Array:
+    """Return z - log sum e^z along `axis`.
+
+    Raises:
+        ValueError: there is no such axis, or nothing on it.
+    """
+    shifted = _shifted(z, axis)
+    y: Array = shifted - np.log(np.exp(shifted).sum(axis=axis, keepdims=True))
+    return y
+
+
+@in_float32
+def log_softmax_grad(grad_output: Array, z: Array, *, axis: int) -> Array:
+    """Return dy - softmax(z) sum dy along `axis`.
+
+    Raises:
+        ValueError: as `log_softmax`, or the shapes differ.
+    """
+    check_same_shape(grad_output, z)
+    powers = np.exp(_shifted(z, axis))
+    p = powers / powers.sum(axis=axis, keepdims=True)
+    dz: Array = grad_output - p * grad_output.sum(axis=axis, keepdims=True)
+    return dz
+
+
+def _halves(z: Array) -> tuple[Array, Array]:
+    """Return the left and the right columns.
+
+    Raises:
+        ValueError: z does not have two axes, or an odd number of columns.
+    """
+    check_letters({"z": (z, "nk")})
+    half, odd = divmod(z.shape[1], 2)
+    if odd:
+        raise ValueError(f"z must have an even number of columns, got {z.shape[1]}")
+    return z[:, :half], z[:, half:]
+
+
+@in_float32
+def glu(z: Array) -> Array:
+    """Return the left columns times the logistic function of the right ones.
+
+    Raises:
+        ValueError: z does not have two axes, or an odd number of columns.
+    """
+    left, right = _halves(z)
+    return left * sigmoid(right)
+
+
+@in_float32
+def glu_grad(grad_output: Array, z: Array) -> Array:
+    """Return [dy s, dy left s (1 - s)], s the logistic function of the right columns.
+
+    Raises:
+        ValueError: as `glu`, or dy does not have its shape.
+    """
+    left, right = _halves(z)
+    check_same_shape(grad_output, left)
+    s = sigmoid(right)
+    return np.concatenate([grad_output * s, grad_output * left * (s * (1 - s))], 1)
+
+
+def _planes(x: Array, weight: Array, grad_output: Array | None = None) -> Array:
+    arrays = {"x": (x, "nchw"), "weight": (weight, "c"), "grad_output": (grad_output, "nchw")}
+    check_letters(arrays)
+    if weight is None:
+        raise ValueError("there must be a weight")
+    return weight.reshape(PER_PLANE)
+
+
+@in_float32
+def prelu(x: Array, weight: Array) -> Array:
+    """Return x where x > 0, else weight x, by channels of x [N, C, H, W].
+
+    Raises:
+        ValueError: the shapes do not fit.
+    """
+    return np.where(x > 0, x, x * _planes(x, weight))
+
+
+@in_float32
+def prelu_grad_x(grad_output: Array, x: Array, weight: Array) -> Array:
+    """Return dy where x > 0, else weight dy.
+
+    Raises:
+        ValueError: the shapes do not fit.
+    """
+    return np.where(x > 0, grad_output, grad_output * _planes(x, weight, grad_output))
+
+
+@in_float32
+def prelu_grad_weight(grad_output: Array, x: Array, weight: Array) -> Array:
+    """Return the sum of dy x over what is not positive [C].
+
+    Raises:
+        ValueError: the shapes do not fit.
+    """
+    _planes(x, weight, grad_output)
+    terms = np.where(x > 0, grad_output.dtype.type(0), grad_output * x)
+    dw: Array = terms.sum((0, 2, 3))
+    return dw
