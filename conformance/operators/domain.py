@@ -126,7 +126,11 @@ class Condition:
 Domain: TypeAlias = tuple[Condition, ...]
 
 # What PyTorch takes where nothing is given, of options without a neutral value.
-DEFAULTS: Mapping[str, Any] = {"negative_slope": 0.01, "reduction": "mean"}
+DEFAULTS: Mapping[str, Any] = {
+    "negative_slope": 0.01, "reduction": "mean", "eps": 1e-5, "training": True, "num_groups": 1,
+    "alpha": 1.0, "approximate": "none", "beta": 1.0, "threshold": 20.0, "min_val": -1.0,
+    "max_val": 1.0, "delta": 1.0, "ignore_index": -100, "log_target": False,
+}  # fmt: skip
 
 
 def facts_of(axes: Axes, shapes: Mapping[str, Any], options: Mapping[str, Any]) -> dict[str, Any]:

@@ -74,7 +74,9 @@ def _classes(call: dict[str, Any], seed: int) -> dict[str, Any]:
 
 
 def _nll(torch: Any) -> Callable[..., Any]:
-    def nll_loss(input: Any, target: Any, weight: Any, *, ignore_index: int, reduction: str) -> Any:
+    def nll_loss(
+        input: Any, target: Any, weight: Any = None, *, ignore_index: int, reduction: str
+    ) -> Any:
         return torch.nn.functional.nll_loss(
             input, target, weight, ignore_index=ignore_index, reduction=reduction
         )
@@ -84,7 +86,7 @@ def _nll(torch: Any) -> Callable[..., Any]:
 
 def _bce(torch: Any) -> Callable[..., Any]:
     def binary_cross_entropy_with_logits(
-        input: Any, target: Any, pos_weight: Any, *, reduction: str
+        input: Any, target: Any, pos_weight: Any = None, *, reduction: str
     ) -> Any:
         return torch.nn.functional.binary_cross_entropy_with_logits(
             input, target, pos_weight=pos_weight, reduction=reduction

@@ -24,14 +24,14 @@ def _positive_variance(call: dict[str, Any], seed: int) -> dict[str, Any]:
 
 
 def _layer_norm(torch: Any) -> Callable[..., Any]:
-    def layer_norm(x: Any, weight: Any, bias: Any, *, eps: float) -> Any:
+    def layer_norm(x: Any, weight: Any = None, bias: Any = None, *, eps: float) -> Any:
         return torch.nn.functional.layer_norm(x, x.shape[2:], weight, bias, eps)
 
     return layer_norm
 
 
 def _rms_norm(torch: Any) -> Callable[..., Any]:
-    def rms_norm(x: Any, weight: Any, *, eps: float) -> Any:
+    def rms_norm(x: Any, weight: Any = None, *, eps: float) -> Any:
         return torch.nn.functional.rms_norm(x, x.shape[2:], weight, eps)
 
     return rms_norm
@@ -39,8 +39,8 @@ def _rms_norm(torch: Any) -> Callable[..., Any]:
 
 def _batch_norm(torch: Any) -> Callable[..., Any]:
     def batch_norm(
-        x: Any, running_mean: Any, running_var: Any, weight: Any, bias: Any, *, training: bool,
-        eps: float,
+        x: Any, running_mean: Any, running_var: Any, weight: Any = None, bias: Any = None, *,
+        training: bool, eps: float,
     ) -> Any:  # fmt: skip
         if training:  # else it would change them, and refuse one number for each channel
             found, *_ = torch.native_batch_norm(x, weight, bias, None, None, training, 0.0, eps)
@@ -53,7 +53,7 @@ def _batch_norm(torch: Any) -> Callable[..., Any]:
 
 
 def _instance_norm(torch: Any) -> Callable[..., Any]:
-    def instance_norm(x: Any, weight: Any, bias: Any, *, eps: float) -> Any:
+    def instance_norm(x: Any, weight: Any = None, bias: Any = None, *, eps: float) -> Any:
         # of x.shape[1] groups: PyTorch's own refuses planes of one pixel
         return _group_norm(torch)(x, weight, bias, num_groups=x.shape[1], eps=eps)
 
@@ -61,7 +61,9 @@ def _instance_norm(torch: Any) -> Callable[..., Any]:
 
 
 def _group_norm(torch: Any) -> Callable[..., Any]:
-    def group_norm(x: Any, weight: Any, bias: Any, *, num_groups: int, eps: float) -> Any:
+    def group_norm(
+        x: Any, weight: Any = None, bias: Any = None, *, num_groups: int, eps: float
+    ) -> Any:
         if bias is not None and weight is None:  # an error of PyTorch's, going back
             weight = torch.ones_like(bias)
         return torch.group_norm(x, num_groups, weight, bias, eps)

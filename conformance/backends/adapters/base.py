@@ -10,7 +10,7 @@ from typing import Any, Protocol, TypeAlias
 
 from gradoracle.conformance.backends.adapters.parameters import Taken
 from gradoracle.conformance.operators import OPERATORS
-from gradoracle.conformance.operators.domain import has_neutral
+from gradoracle.conformance.operators.domain import DEFAULTS, has_neutral
 from gradoracle.conformance.operators.record import Operator
 from gradoracle.oracle.axes import OF_A_GROUP
 from gradoracle.oracle.declaration import (
@@ -143,6 +143,8 @@ def gradient(name: str, by: str, it: Taken, engine: Engine) -> Function:
         for option in it.options:
             if option not in wanted and option in operator.axes.neutral:
                 taken[option] = _neutral(operator, option, ranks)
+            elif option not in wanted and option in DEFAULTS:
+                taken[option] = DEFAULTS[option]
         if grad_output is not None and by not in given and 0 in grad_output.shape:
             return full[by]  # zeros: libraries refuse images without pixels
         values = {**full, **taken}
@@ -178,7 +180,7 @@ def _shape(
             return tuple(options[option])
     sizes: dict[str, int] = {}
     for array, letters in axes.arrays.items():
-        if given.get(array) is not None:
+        if given.get(array) is not None and len(given[array].shape) == len(letters):
             sizes |= dict(zip(letters, given[array].shape, strict=True))
     if name in axes.batched:
         pixels = (axes.arrays[name][at] for at in axes.space[name])

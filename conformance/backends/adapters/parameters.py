@@ -85,7 +85,7 @@ def taken(
     named = dict(zip(needs, (p.name for p in places), strict=False))
     rest = places[len(needs) :]
     for name in optional:
-        if rest and (rest[0].default is Parameter.empty or BIAS.fullmatch(rest[0].name)):
+        if rest and _is_for(name, rest[0]):
             named[name] = rest.pop(0).name
     used = {*named.values(), *own.values()}
     for one in found:
@@ -96,6 +96,13 @@ def taken(
     empty = {p.name for p in found if p.default is Parameter.empty}
     needed = tuple(n for n in optional if named.get(n) in empty)
     return Taken(function, label, found, named, own, needed, by_place)
+
+
+def _is_for(name: str, parameter: Parameter) -> bool:
+    """Return whether a parameter takes an optional array: by its place, or by what it is called."""
+    if parameter.default is Parameter.empty or parameter.name == name:
+        return True
+    return name == "bias" and BIAS.fullmatch(parameter.name) is not None
 
 
 def _everything(arrays: Sequence[str], optional: Sequence[str]) -> tuple[Parameter, ...]:

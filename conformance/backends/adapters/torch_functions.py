@@ -25,7 +25,7 @@ from gradoracle.conformance.backends.adapters.base import (
     require_known,
 )
 from gradoracle.conformance.backends.adapters.parameters import Taken, parameters_of, taken
-from gradoracle.oracle.declaration import argument_names, output_of
+from gradoracle.oracle.declaration import Composed, algebra, argument_names, output_of
 
 if TYPE_CHECKING:
     import torch
@@ -57,6 +57,8 @@ def adapt(
     if compile and device == "cpu" and not any(map(shutil.which, COMPILERS)):
         raise ImportError("torch.compile needs a C++ compiler here: there is no g++ and no clang++")
     given = among(namespaces, functions)
+    if torch.nn.functional in namespaces:
+        given = _by_name(given, torch) | functions
     require_known(given, "torch")
     engine, made = Autograd(torch), dict[str, Function]()
     for name in (n for n in given if n in KNOWN):
@@ -68,6 +70,19 @@ def adapt(
         "torch", made, dtypes=dtypes, contract=contract, policies=NAN,
         from_numpy=partial(_from_numpy, torch, device), to_numpy=partial(_to_numpy, torch),
     )  # fmt: skip
+
+
+def _by_name(given: Mapping[str, Function], torch: Any) -> dict[str, Function]:
+    """Return PyTorch's functions, those with other arguments than the protocol's by its own.
+
+    Those are what their records compare with: `layer_norm` is given the shape of its weight.
+    """
+    found = dict(given)
+    for name, operator in KNOWN.items():
+        kind = algebra(operator.formula)
+        if name in given and isinstance(kind, Composed) and kind.of_arrays:
+            found[name] = operator.witness(torch)
+    return found
 
 
 def _differentiated(
