@@ -179,8 +179,11 @@ def _declared(
         one.__doc__ = _gradient_doc(body, forward, argument)
         gradients[one] = argument
     for formula in (forward, *gradients):
+        argument = gradients.get(formula)
+        summed = images == "kept" and argument is not None and argument not in axes.batched
+        of = "summed" if summed else images
         lanes = None if pointwise else _in_lanes(formula)
-        composed(images=images, pointwise=pointwise, lanes=lanes, of_arrays=not pointwise)(formula)
+        composed(images=of, pointwise=pointwise, lanes=lanes, of_arrays=not pointwise)(formula)
     declare_axes(axes, forward, *gradients)
     return Derived(forward, gradients)
 

@@ -171,6 +171,12 @@ def _leaky_has_no_answer(policies: Policies, formula: Formula, call: Call) -> bo
     return _has_no_answer(oracle.leaky_relu_grad, policies, formula, call)
 
 
+def named_function(name: str, torch: Any) -> Callable[..., Any]:
+    """Return the function of torch.nn.functional with a name."""
+    function: Callable[..., Any] = getattr(torch.nn.functional, name)
+    return function
+
+
 def elementwise(
     formula: Formula, gradient: Formula, witness: str | Callable[[Any], Callable[..., Any]],
     numbers: Styles = SMOOTH, *, curvature: float | Callable[[Call], float] = 0.0,
@@ -184,20 +190,13 @@ def elementwise(
     MEASURED.  `values` lists what each option may be.  The slope of one that is `kinked` is not
     checked at a NaN.
     """
-
-    def of(torch: Any) -> Callable[..., Any]:
-        if not isinstance(witness, str):
-            return witness(torch)
-        function: Callable[..., Any] = getattr(torch.nn.functional, witness)
-        return function
-
     options = {arrays.PICKED + name: (0, len(of) - 1) for name, of in values.items()}
     return Operator(
         formula=formula,
         gradients={gradient: "z"},
         geometry=partial(arrays.array, options=options),
         arguments=partial(arguments, values=values),
-        witness=of,
+        witness=partial(named_function, witness) if isinstance(witness, str) else witness,
         styles=numbers,
         unsettled=partial(_has_no_answer, gradient if kinked else None),
         curvature=curvature if callable(curvature) else partial(_constant, curvature),

@@ -13,6 +13,8 @@ from itertools import combinations
 from types import MappingProxyType
 from typing import Any, TypeAlias
 
+import numpy as np
+
 from gradoracle.conformance.drawing.choices import Choices
 from gradoracle.conformance.drawing.values import (
     Arrays,
@@ -37,17 +39,21 @@ from gradoracle.conformance.operators.record import (
     Size,
     Styles,
     as_it_is,
+    no_witness,
     past_limits,
 )
 from gradoracle.oracle.axes import IMAGES, Axes
 from gradoracle.oracle.declaration import axes_of
 from gradoracle.oracle.derive import ANY_MORE, GRAD_OUTPUT, Derived
+from gradoracle.oracle.expected.truth import answer_shape
 from gradoracle.oracle.float_formats import Format
 from gradoracle.oracle.shapes import Shape
 
 Sizes: TypeAlias = Mapping[str, int]
 # The values of an option; some depend on how long axes are.
 Values: TypeAlias = Sequence[Any] | Callable[[Sizes], Sequence[Any]]
+# The shape of a result, from the options and the shapes of the arguments.
+Result: TypeAlias = Callable[[Mapping[str, Any], Mapping[str, Shape | None]], Shape]
 Complete: TypeAlias = Callable[[dict[str, Any], int], dict[str, Any]]
 
 MOST: dict[Size, int] = {"small": 60, "medium": 300, "large": 900}  # product of all sides
@@ -88,9 +94,10 @@ class _Calls:
 
     derived: Derived
     options: Mapping[str, Values]
-    result: Callable[[Mapping[str, Any], Mapping[str, Shape | None]], Shape] | None
+    result: Result | None
     least: Sizes
     even: Sequence[str]
+    complete: Complete
 
     @cached_property
     def axes(self) -> Axes:
@@ -143,7 +150,15 @@ class _Calls:
             shapes[name] = tuple(sizes[n] for n in letters) if known and not absent else None
         if self.result is not None:
             shapes[GRAD_OUTPUT] = self.result(chosen, shapes)
+        elif GRAD_OUTPUT not in shapes:
+            shapes[GRAD_OUTPUT] = self._asked(shapes, chosen)
         return Arguments(shapes, chosen)
+
+    def _asked(self, shapes: Mapping[str, Shape | None], options: Mapping[str, Any]) -> Shape:
+        """Return the shape of what the formula makes of ones."""
+        ones = {n: None if s is None else np.ones(s) for n, s in shapes.items()}
+        call = self.complete({**ones, **options}, 0)
+        return answer_shape(self.derived.forward, call)
 
     def corners(self) -> tuple[Corner, ...]:
         """Return long axes, two at once, first values of options, and no optional arrays."""
@@ -171,7 +186,7 @@ class _Calls:
 def of_formula(
     derived: Derived, witness: str | Callable[[Any], Callable[..., Any]], *,
     options: Mapping[str, Values] = NO_VALUES,
-    result: Callable[[Mapping[str, Any], Mapping[str, Shape | None]], Shape] | None = None,
+    result: Result | None = None,
     complete: Complete = as_it_is, numbers: Styles = NUMBERS, least: Sizes = NOTHING,
     even: Sequence[str] = (), most: Mapping[Size, int] = MOST, share: float = 0.3,
     layers: Sequence[tuple[str, tuple[int, ...]]] = (),
@@ -185,14 +200,14 @@ def of_formula(
     follows from its arrays, such as labels, and makes numbers legal.  `least` says how long an axis
     must be at least, and `even` which ones are even.
     """
-    calls = _Calls(derived, options, result, least, even)
+    calls = _Calls(derived, options, result, least, even, complete)
     named = layers or (("eight of all", (8,) * (len(calls.letters) - 1)),)
     return Operator(
         formula=derived.forward,
         gradients=derived.gradients,
         geometry=partial(calls.geometry, layers=named, most=most, empty=IMAGES in calls.letters),
         arguments=calls.arguments,
-        witness=partial(_witness, witness),
+        witness=witness if witness is no_witness else partial(_witness, witness),
         styles=numbers,
         complete=complete,
         curvature=MEASURED,

@@ -75,13 +75,21 @@ def _paths() -> Iterator[tuple[str, bool]]:
 def _of_module(path: str, taken: set[str]) -> Brought:
     module, _, attribute = path.partition(":")
     try:
-        value: Any = getattr(import_module(module), attribute or "OPERATORS")
+        home = import_module(module)
+        value: Any = getattr(home, attribute or "OPERATORS", None)
+        if value is None and not attribute:
+            value = [one for one in vars(home).values() if isinstance(one, Operator)]
     except Exception as error:  # an import may raise anything
         raise UnusableOperators(
             f"operators from {path!r}: {type(error).__name__}: {error}; name a module that can be "
             "imported and lists records in OPERATORS"
         ) from error
     operators = tuple(value) if isinstance(value, list | tuple) else (value,)
+    if not operators or value is None:
+        raise UnusableOperators(
+            f"operators from {path!r}: there are none; decorate a formula with "
+            "gradoracle.operator, or list records in OPERATORS"
+        )
     for one in operators:
         if not isinstance(one, Operator):
             raise UnusableOperators(

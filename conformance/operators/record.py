@@ -146,6 +146,11 @@ def _straight(call: Call) -> float:
     return 0.0
 
 
+def no_witness(torch: Any) -> Callable[..., Any]:
+    """Stand for an operator that PyTorch does not have."""
+    raise NotImplementedError(f"PyTorch {torch.__version__} has no such operator")
+
+
 def MEASURED(call: Call) -> float:  # noqa: N802 - a mark
     """Stand for a bound that nobody derived: the oracle says what a step leaves."""
     del call

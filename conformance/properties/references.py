@@ -7,9 +7,9 @@ from typing import Any
 import numpy as np
 
 from gradoracle.conformance.backends.backend import Backend
-from gradoracle.conformance.operators.record import Operator
+from gradoracle.conformance.operators.record import Operator, no_witness
 from gradoracle.conformance.properties.answers import Answered, answer, require_close, with_optional
-from gradoracle.conformance.properties.property import NotJudged, holds
+from gradoracle.conformance.properties.property import NotJudged, holds, is_function
 from gradoracle.oracle.declaration import Call, Formula, ask, is_data, output_of
 from gradoracle.oracle.document_forms.forms import FORMS
 from gradoracle.oracle.expected.truth import truth
@@ -17,7 +17,11 @@ from gradoracle.oracle.formulas.conventions import under
 from gradoracle.oracle.shapes import Array
 
 
-@holds(kind="any", needs_torch=True, share=0.2, asks="")
+def _is_pytorchs(operator: Operator, formula: Formula) -> bool:
+    return operator.witness is not no_witness and is_function(formula)
+
+
+@holds(kind="any", needs_torch=True, share=0.2, asks="", where=_is_pytorchs)
 def matches_torch(backend: Backend, operator: Operator, formula: Formula, call: Call) -> float:
     """The answer equals PyTorch's, computed by its forward pass or its autograd in float64."""
     got = answer(backend, operator, formula, call)

@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from gradoracle.conformance.backends.registry import Confinement as Confinement
     from gradoracle.conformance.backends.registry import UnknownBackend as UnknownBackend
     from gradoracle.conformance.backends.registry import UnusableBackend as UnusableBackend
+    from gradoracle.conformance.operators.declared import operator as operator
     from gradoracle.conformance.reports.certificate import Certificate as Certificate
     from gradoracle.conformance.reports.certificate import Outcome as Outcome
 
@@ -34,12 +35,14 @@ __all__ = [
     "check",
     "exact_inputs",
     "expected",
+    "operator",
 ]
 HOMES = {  # of what is imported when it is asked for
     "Certificate": "reports.certificate", "Outcome": "reports.certificate",
     "Confinement": "backends.registry", "UnknownBackend": "backends.registry",
     "UnusableBackend": "backends.registry",
     "Expected": "assertions.bound", "expected": "assertions.bound",
+    "operator": "operators.declared",
     "assert_within_bound": "assertions.bound", "exact_inputs": "assertions.exact_inputs",
 }  # fmt: skip
 
