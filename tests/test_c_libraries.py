@@ -166,6 +166,21 @@ def test_a_library_is_certified_with_a_header_given_or_beside_it(library, tmp_pa
     assert certificate.files.keys() == {"libmine.so", "mine.h"}
 
 
+def test_the_script_of_a_mismatch_names_the_header(library, source, tmp_path, monkeypatch):
+    source(MINE_C.replace("<= 0 ? 0", "<= 0 ? 1"), "wrong.c")
+    command = ["cc", "-shared", "-fPIC", "-o", library, tmp_path / "wrong.c"]
+    subprocess.run(command, check=True)
+    shutil.copy(tmp_path / "mine.h", library.with_name("mine.h"))
+    monkeypatch.chdir(library.parent)
+    (found,) = checked("./libmine.so", ["relu"], stop_at_first_mismatch=True).mismatches
+    assert "c_source.backend('./libmine.so@mine.h')" in found.script
+    done = subprocess.run(
+        [sys.executable, "-c", found.script], capture_output=True, text=True, check=False,
+        env=os.environ | {"PYTHONPATH": str(ROOT)},
+    )  # fmt: skip
+    assert "AssertionError" in done.stderr
+
+
 def test_a_header_that_is_not_there_or_of_no_library_is_an_error(library):
     with pytest.raises(UnknownBackend, match=r"there is no file '.*absent.h'"):
         load(f"{library}@absent.h", IN_PROCESS)
@@ -289,6 +304,12 @@ def test_an_array_of_another_dtype_is_an_error_and_so_is_a_status(source):
         backend(source(LINE.format(said, "void", ""))).relu(np.ones(3))
     of = backend(source(LINE.format("relu = k(z, y, 1)", "int", "return 7;")))
     with pytest.raises(ValueError, match="k returned 7, and 0 means that all went well"):
+        of.relu(np.ones(3, np.float32))
+
+
+def test_a_number_in_place_of_an_array_is_an_error(source):
+    of = backend(source(LINE.format("relu = k(z, y, 1)", "float", "return 7;")))
+    with pytest.raises(SourceError, match=r"k returns a number, and the result is an array of sh"):
         of.relu(np.ones(3, np.float32))
 
 

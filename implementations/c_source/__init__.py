@@ -58,7 +58,7 @@ def backend(given: str) -> SimpleNamespace:
         OSError: the library cannot be loaded.
     """
     name, _, header = given.partition("@")
-    file = Path(name)
+    file = Path(name).absolute()
     source = file if file.suffix in COMPILED else file.parent / header
     if source is not file and not header:
         raise SourceError(f"{file.name} {HEADER}")
@@ -87,6 +87,11 @@ def _call(called: dict[str, Function], launch: Launch, names: Names, dtype: obje
     function = called[launch.kernel.replace("{T}", C_TYPES[str(dtype)])]
     returned = function(values)
     if function.gives_result:
+        if names["out"].ndim:
+            raise SourceError(
+                f"{launch.where}: {function.name} returns a number, and the result is an array of "
+                f"shape {names['out'].shape}: pass it a pointer"
+            )
         names["out"][...] = returned
     elif returned:
         raise ValueError(f"{function.name} returned {returned}, and 0 means that all went well")
