@@ -59,7 +59,7 @@ def checked(file, operators, **more):
 
 def test_a_file_of_c_is_certified_by_its_own_conventions(source):
     operators = ["relu", "conv2d", "max_pool2d", "cross_entropy"]
-    certificate = checked(source(IMAGE), operators)
+    certificate = checked(source(IMAGE), operators, examples=10)
     assert certificate.passed, certificate.text()
     text = " ".join(certificate.text().split())
     assert "CERTIFIED for conv2d: groups = 1, dilation = 1" in text
