@@ -189,8 +189,10 @@ def check_same_shape(grad_output: Array, z: Array) -> None:
         raise ValueError(f"grad_output has shape {grad_output.shape}, but z has {z.shape}")
 
 
-def check_indices(rank: int, grad_output: Array, indices: Array, input_shape: Shape) -> None:
-    """Check dy [N, C, *windows] and where it goes in planes of dx [N, C, *pixels]."""
+def check_indices(
+    rank: int, grad_output: Array, indices: Array, input_shape: Shape, *, of_plane: bool = True
+) -> None:
+    """Check dy [N, C, *windows] and where it goes in dx [N, C, *pixels], or in planes of that."""
     axes = rank + 2
     if len(input_shape) != axes or grad_output.ndim != axes or min(input_shape[1:]) < 1:
         raise ValueError(
@@ -201,9 +203,10 @@ def check_indices(rank: int, grad_output: Array, indices: Array, input_shape: Sh
             f"grad_output {grad_output.shape}, indices {indices.shape} and input_shape "
             f"{input_shape} do not fit"
         )
-    plane = prod(input_shape[2:])
-    if indices.size and not (indices.min() >= 0 and indices.max() < plane):
-        raise ValueError(f"indices must lie in the plane of {plane} pixels")
+    pixels = prod(input_shape[2:] if of_plane else input_shape)
+    if indices.size and not (indices.min() >= 0 and indices.max() < pixels):
+        where = "plane" if of_plane else "array"
+        raise ValueError(f"indices must lie in the {where} of {pixels} pixels")
 
 
 def check_cross_entropy(logits: Array, target: Array, reduction: str) -> None:

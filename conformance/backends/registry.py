@@ -7,6 +7,7 @@ import difflib
 import importlib
 import importlib.machinery
 import importlib.util
+import os
 import sys
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
@@ -49,18 +50,22 @@ DEVICES = {
     }.items()
 }  # fmt: skip
 
+C = "gradoracle.implementations.c_source:backend"
+LIBRARIES = (".so", ".dylib")  # which need a header
 PYTHON = "gradoracle.conformance.backends.caller:from_file"
 # What makes a backend of a file of these: it is given the file's name.
 LOADERS = {
     ".cu": "gradoracle.implementations.cuda_source:backend",
     ".cuh": "gradoracle.implementations.cuda_source:backend",
+    **dict.fromkeys((".c", ".cc", ".cpp", ".cxx", *LIBRARIES), C),
     ".py": PYTHON,
 }
 
 HOW_TO_REGISTER = (
     f'register one with  [project.entry-points."{GROUP}"]  mine = "mypkg.kernels"  in your '
     "pyproject.toml, or pass an import path such as mypkg.kernels or mypkg.kernels:backend, or a "
-    "file such as ./kernels.py, ./kernels.py:backend or kernel.cu, or functions such as "
+    "file such as ./kernels.py, ./kernels.py:backend, kernel.cu, kernel.c or libmine.so, or "
+    "functions such as "
     "--torch conv2d=mypkg.ops:my_conv"
 )
 
@@ -142,12 +147,30 @@ def _unregistered(name: str) -> str:
 
 
 def _file_and_rest(name: str) -> tuple[str, str]:
-    """Return a file's name, and where its backend is as loaders take it: `@host`, `@object`."""
+    """Return a file's name, and what loaders take beside it: `@host`, `@object`, `@header.h`."""
     file, colon, attribute = name.partition(".py:")
     if colon:
         return f"{file}.py", f"@{attribute}"
     file, at, where = name.partition("@")
+    if Path(file).suffix in LIBRARIES and not at:
+        beside = [Path(file).with_suffix(".h"), Path(file).with_suffix(".hpp")]
+        beside += [one.with_name(one.name.removeprefix("lib")) for one in beside]
+        return file, next((f"@{one.name}" for one in beside if one.is_file()), "")
     return file, f"{at}{where}"
+
+
+def with_header(name: str, header: str) -> str:
+    """Return the name of a library's backend that is declared in the file `header`.
+
+    Raises:
+        UnknownBackend: it is no library.
+    """
+    library = Path(name)
+    if library.suffix not in LIBRARIES or "@" in name:
+        raise UnknownBackend(
+            f"a header goes with a library such as ./libmine.so, not with {name!r}"
+        )
+    return f"{name}@{os.path.relpath(header, library.parent)}"
 
 
 def load(name: str, confinement: Confinement = ISOLATED) -> Backend:
@@ -168,9 +191,13 @@ def load(name: str, confinement: Confinement = ISOLATED) -> Backend:
         _require_targets(name)
         return _open(name, path, "functions", _patient(confinement, path))
     if path != name:
-        file, _ = _file_and_rest(name)
-        if not Path(file).is_file():
-            raise UnknownBackend(f"there is no file {file!r}")
+        file, rest = _file_and_rest(name)
+        needed = [Path(file)]
+        if Path(file).suffix in LIBRARIES and rest:
+            needed.append(Path(file).parent / rest[1:])
+        for one in needed:
+            if not one.is_file():
+                raise UnknownBackend(f"there is no file {str(one)!r}")
         if not path.startswith(PYTHON):
             return _open(name, path, "file", _patient(confinement, path))
         return _with_functions(_open(name, path, "file", confinement), file)
@@ -225,7 +252,7 @@ def _patient(confinement: Confinement, path: str) -> Confinement:
     """Return the same, with more time for a call than the default where code is made for it."""
     adapter, _, text = path.partition("!")
     compiles = adapter == ADAPTERS["torch"] and COMPILING in text.split(",")
-    interprets = adapter in LOADERS.values() and adapter != PYTHON
+    interprets = adapter == LOADERS[".cu"]
     if confinement.limits.call != Limits.call or not (compiles or interprets):
         return confinement
     call = COMPILED if compiles else INTERPRETED

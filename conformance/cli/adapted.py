@@ -1,7 +1,8 @@
-"""Options that name functions in place of a backend: `--torch conv2d=mypkg.ops:my_conv`."""
+"""Options that say what a backend is made of: `--torch conv2d=mypkg.ops:my_conv`, `--header`."""
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Annotated
 
 import typer
@@ -47,6 +48,25 @@ Flipped = Annotated[
     bool, _option("Of --numpy: the kernel is turned round, a true convolution.", "--flipped")
 ]
 NoPairs = Annotated[bool, _option("Of --numpy: one number in place of a pair.", "--no-pairs")]
+Header = Annotated[
+    Path | None,
+    typer.Option(metavar="FILE", help="Of a library, ./libmine.so: declarations and comments."),
+]
+
+
+def declared(backends: list[str], header: Path | None) -> list[str]:
+    """Return the names of backends, of libraries with the header that declares them."""
+    if header is None:
+        return backends
+    from gradoracle.conformance.backends.registry import (  # noqa: PLC0415 - --help stays quick
+        UnknownBackend,
+        with_header,
+    )
+
+    try:
+        return [with_header(name, str(header)) for name in backends]
+    except UnknownBackend as error:
+        raise typer.BadParameter(str(error)) from error
 
 
 def adapted(

@@ -39,7 +39,7 @@ def campaign(
     backend: Annotated[
         str,
         typer.Argument(
-            metavar="BACKEND", help="A registered name, an import path or a file, .py or .cu."
+            metavar="BACKEND", help="A registered name, an import path or a file: .py, .cu, .c."
         ),
     ],
     *,

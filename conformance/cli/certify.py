@@ -10,6 +10,7 @@ from gradoracle.conformance.cli.adapted import (
     Compile,
     Device,
     Flipped,
+    Header,
     Jax,
     LayoutOption,
     NoBatch,
@@ -19,6 +20,7 @@ from gradoracle.conformance.cli.adapted import (
     Torch,
     Weights,
     adapted,
+    declared,
 )
 from gradoracle.conformance.cli.app import app
 from gradoracle.conformance.cli.options import (
@@ -47,7 +49,7 @@ def certify(
         list[str] | None,
         typer.Argument(
             metavar="BACKEND...",
-            help="Registered names, import paths or files: ./kernels.py, kernel.cu.",
+            help="Registered names, import paths or files: ./kernels.py, kernel.cu, kernel.c.",
         ),
     ] = None,
     *,
@@ -62,6 +64,7 @@ def certify(
     no_batch: NoBatch = False,
     flipped: Flipped = False,
     no_pairs: NoPairs = False,
+    header: Header = None,
     operators: Operators = [],  # noqa: B006 - Typer reads it only
     operators_from: OperatorsFrom = [],  # noqa: B006
     dtypes: Dtypes = [],  # noqa: B006
@@ -123,7 +126,7 @@ def certify(
         },
     }  # fmt: skip
     given = {"torch": torch, "jax": jax, "numpy": numpy}
-    backend = [*(backend or []), *adapted(given, options, dtypes)]
+    backend = [*declared(backend or [], header), *adapted(given, options, dtypes)]
     if not backend:
         raise typer.BadParameter("name a backend, or functions by --torch, --jax or --numpy")
     confinement = confinement_of(

@@ -1,1 +1,1 @@
-"""Examples that run with any backend: python -m gradoracle.conformance.examples.lenet --help."""
+"""Examples: a network that any backend can train, and backends of kernels in Triton and Numba."""

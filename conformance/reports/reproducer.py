@@ -217,7 +217,8 @@ def _imports(backend: Backend, call: Call) -> list[str]:
         if file and attribute == FROM_FILE:
             return [*lines[:-1], *_from_file(backend.name, file)]
         if file:
-            given = file if path in ADAPTERS.values() else backend.name
+            rest = "" if "@" in backend.name else file[len(file.partition("@")[0]) :]
+            given = file if path in ADAPTERS.values() else f"{backend.name}{rest}"
             of = f"{module}.{attribute}({given!r})"
             return [*lines[:-1], f"import {module}", f"backend = {of}", ""]
         return [

@@ -16,7 +16,7 @@ from functools import cache
 from pathlib import Path
 
 from gradoracle.conformance.backends.adapters.named import split
-from gradoracle.conformance.backends.registry import ADAPTERS, path_of
+from gradoracle.conformance.backends.registry import ADAPTERS, LIBRARIES, path_of
 from gradoracle.conformance.operators import BROUGHT
 
 CODE = frozenset(
@@ -32,18 +32,15 @@ def files_of(path: str) -> dict[str, str]:
     """Return the SHA-256 of every file of code beside the module at an import path.
 
     A module of a package is all of the package that it lies in; a file that a loader reads is that
-    file and what it includes; what an adapter is given, all modules of its functions; empty where
-    nothing is found.
+    file and what it includes, with the header of a library; what an adapter is given, all modules
+    of its functions; empty where nothing is found.
     """
     path, _, given = path.partition("!")
     if path in ADAPTERS.values():
         targets = [path_of(target) for _, target in split(path.rpartition(":")[2], given).paths]
         return {name: one for target in targets for name, one in files_of(target).items()}
     if given:
-        source = Path(given.partition("@")[0]).resolve()
-        reached = _with_imports if source.suffix == ".py" else _with_includes
-        found = sorted(reached(source, set())) if source.is_file() else []
-        return {os.path.relpath(f, source.parent): _hash(f) for f in found}
+        return _of_file(given)
     top, *below = path.partition(":")[0].split(".")
     if top == NAMESPACE and below:  # whose packages are several folders
         top = f"{top}.{below.pop(0)}"
@@ -63,6 +60,18 @@ def files_of(path: str) -> dict[str, str]:
         folder /= part
     found = sorted(f for f in folder.rglob("*") if f.suffix in CODE and f.is_file())
     return {str(f.relative_to(root.parent)): _hash(f) for f in found[:MOST]}
+
+
+def _of_file(given: str) -> dict[str, str]:
+    """Return the hashes of a file that a loader is given, `kernel.cu@host` or `lib.so@mine.h`."""
+    name, _, rest = given.partition("@")
+    source = Path(name).resolve()
+    reached = _with_imports if source.suffix == ".py" else _with_includes
+    found = reached(source, set()) if source.is_file() else set()
+    header = (source.parent / rest).resolve()
+    if source.suffix in LIBRARIES and header.is_file():
+        found |= _with_includes(header, set())
+    return {os.path.relpath(f, source.parent): _hash(f) for f in sorted(found)}
 
 
 def _with_includes(file: Path, known: set[Path]) -> set[Path]:

@@ -24,9 +24,16 @@ What a launch can speak of:
 
 A kernel whose name has {T} in it, as in my_relu<{T}>, is checked in float32 and float64; any other
 in float32, or in what `// gradoracle: dtypes = float64` says, and of all calls, or of those that
-`// gradoracle: domain conv2d: stride = 1, c % 4 == 0` says.  `// gradoracle: accumulators =
-float32: float64` claims sums in float64, `// gradoracle: algorithms = conv2d: winograd2` how they
-are made.
+`// gradoracle: domain conv2d: stride = 1, c % 4 == 0` says.  What else a contract can claim:
+
+    // gradoracle: contract ties = split, nan = dropped, bad_arguments = raise
+    // gradoracle: contract labels = int32, index_origin = global, relu_at_zero = 0.5
+    // gradoracle: contract dtypes = float32, float64, not_claimed = float64: softmax
+    // gradoracle: contract accumulators = float32: float64, algorithms = conv2d: winograd2
+    // gradoracle: deviation conv2d rejects_bad_arguments: a stride of 0 hangs
+
+A kernel whose parameter for `target` or `indices` is an `int *` is given int32 (`labels = int32`,
+`indices = int32`), one with a `long long *` or an `int64_t *` int64.
 
 The kernels run on a CUDA device where there is one, else on the CPU by `implementations.hostcuda`,
 where every access is looked at and every launch is run in three orders.  `kernel.cu@host` and
@@ -35,6 +42,7 @@ where every access is looked at and every launch is run in three orders.  `kerne
 """
 
 from collections.abc import Mapping, Sequence
+from contextlib import nullcontext
 from functools import partial
 from pathlib import Path
 from types import SimpleNamespace
@@ -43,12 +51,18 @@ from typing import Any
 import numpy as np
 
 from gradoracle.implementations import hostcuda
-from gradoracle.implementations.cuda_source.comments import C_TYPES, Plan, read
-from gradoracle.implementations.cuda_source.expressions import NUMBERS, SourceError, value
+from gradoracle.implementations.cuda_source.comments import C_TYPES, Launch, Plan, read
+from gradoracle.implementations.cuda_source.expressions import SourceError
 from gradoracle.implementations.cuda_source.includes import whole
-from gradoracle.implementations.cuda_source.results import RESULTS, Names, Results
+from gradoracle.implementations.cuda_source.results import Names
+from gradoracle.implementations.cuda_source.running import evaluated, functions
+from gradoracle.implementations.cuda_source.signatures import (
+    Signature,
+    integer_policies,
+    plain,
+    signature,
+)
 from gradoracle.implementations.cupy_kernels import machine as machines
-from gradoracle.implementations.cupy_kernels.placement import place
 from gradoracle.implementations.cupy_kernels.probe import described
 from gradoracle.implementations.shapes import Array
 
@@ -67,26 +81,31 @@ def backend(given: str) -> SimpleNamespace:
     name, _, where = given.partition("@")
     file = Path(name)
     text = file.read_text(encoding="utf-8")
-    plans, settings = read(text, file.name)
+    plans, contract = read(text, file.name)
     on_host = where == "host" or (where != "device" and not _has_device())
     if where not in ("", "host", "device"):
         raise SourceError(f"{given}: a kernel runs @host or @device, not @{where}")
-    dtypes = settings.get("dtypes") or (
-        [*C_TYPES] if any("{T}" in x.kernel for p in plans.values() for x in p.launches)
-        else ["float32"]
-    )  # fmt: skip
-    module = _module(file, plans, dtypes, on_host=on_host)
-    made: dict[str, Any] = {
-        name: partial(_run, RESULTS[name], plan, module, on_host=on_host)
-        for name, plan in plans.items()
-    }
-    contract: dict[str, Any] = {"functions": [*plans], "dtypes": dtypes}
+    dtypes = dtypes_of(plans, contract)
+    declared = partial(_declared, plain(whole(file)), C_TYPES[dtypes[0]])
+    policies = integer_policies(plans, declared, contract.get("policies", {}))
+    launch = partial(_launch, _module(file, plans, dtypes, on_host=on_host), on_host=on_host)
+    made: dict[str, Any] = {**functions(plans, launch, policies, on_host=on_host)}
+    contract |= {"functions": [*plans], "dtypes": dtypes, "policies": policies}
     with hostcuda.checking():
         contract["runs_on"] = hostcuda.described() if on_host else _device()
-    contract |= {n: settings[n] for n in ("accumulators", "algorithms", "domain") if n in settings}
     if not on_host:
         made |= {"from_numpy": machines.on_device(0).xp.asarray, "to_numpy": _to_numpy}
     return SimpleNamespace(contract=contract, **made)
+
+
+def dtypes_of(plans: Mapping[str, Plan], contract: Mapping[str, Any]) -> list[str]:
+    """Return the dtypes that a file is checked in: those it claims, else what its names say."""
+    templates = any("{T}" in x.kernel for plan in plans.values() for x in plan.launches)
+    return contract.get("dtypes") or ([*C_TYPES] if templates else ["float32"])
+
+
+def _declared(text: str, element: str, kernel: str) -> Signature | None:
+    return signature(text, kernel.replace("{T}", element))
 
 
 def _has_device() -> bool:
@@ -116,48 +135,12 @@ def _module(file: Path, plans: Mapping[str, Plan], dtypes: Sequence[str], *, on_
     return module
 
 
-def _run(
-    results: Results, plan: Plan, module: Any, *given: Any, on_host: bool, **options: Any
-) -> Any:
-    """Perform one call: check the shapes, allocate the results, launch."""
-    arrays = dict(zip(results.arguments, (*given, *[None] * 9), strict=False))
-    machine, placed = place(**arrays)
-    called = {**dict(zip(arrays, placed, strict=True)), **options}
-    sizes = dict(results.of(called))
-    shape = sizes.pop("shape")
-    dtype = next(a.dtype for a in placed if a is not None and a.dtype.kind == "f")
-    kinds = [np.dtype(np.int64) if name == "indices" else dtype for name in results.names]
-    empty = any(a is not None and not a.size for a in placed)
-    make = machine.zeros if empty else hostcuda.empty if on_host else machine.empty
-    made = [make(shape, kind) for kind in kinds]
-    if not empty and made[0].size:
-        names = {
-            **sizes, **called, **dict(zip(results.names, made, strict=True)), "out": made[0],
-        }  # fmt: skip
-        if plan.workspace is not None:
-            kind, count = plan.workspace
-            held = dtype if kind == "T" else np.dtype(NUMBERS[kind])
-            make = hostcuda.empty if on_host else machine.empty
-            names["workspace"] = make((int(value(count, names, dtype)),), held)
-        _launch_all(plan, module, names, dtype, on_host=on_host)
-    return tuple(made) if len(made) > 1 else made[0]
-
-
-def _launch_all(plan: Plan, module: Any, names: Names, dtype: Any, *, on_host: bool) -> None:
-    for launch in plan.launches:
-        kernel = module.get_function(launch.kernel.replace("{T}", C_TYPES[dtype.name]))
-        try:
-            blocks, threads, *shared = (value(size, names, dtype) for size in launch.sizes)
-            arguments = tuple(_passed(value(a, names, dtype)) for a in launch.arguments)
-        except (ArithmeticError, LookupError, TypeError, SourceError) as error:
-            raise SourceError(f"{launch.where}: {error}") from error
-        grid, block = (x if isinstance(x, tuple) else (x,) for x in (blocks, threads))
-        memory = int(shared[0]) if shared else 0
-        if on_host:
-            with hostcuda.checking():
-                kernel(grid, block, arguments, shared_mem=memory)
-        else:
-            kernel(grid, block, arguments, shared_mem=memory)
+def _launch(module: Any, launch: Launch, names: Names, dtype: Any, *, on_host: bool) -> None:
+    kernel = module.get_function(launch.kernel.replace("{T}", C_TYPES[dtype.name]))
+    (blocks, threads, *shared), values = evaluated(launch, names, dtype)
+    grid, block = (x if isinstance(x, tuple) else (x,) for x in (blocks, threads))
+    with hostcuda.checking() if on_host else nullcontext():
+        kernel(grid, block, tuple(map(_passed, values)), shared_mem=int(shared[0]) if shared else 0)
 
 
 def _passed(value: Any) -> Any:

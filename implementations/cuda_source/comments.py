@@ -1,4 +1,4 @@
-"""Reading the `gradoracle:` comments of a file of CUDA C++."""
+"""Reading the `gradoracle:` comments of a file of CUDA C++, C or C++."""
 
 import ast
 import re
@@ -13,9 +13,19 @@ _COMMENT = re.compile(r"^[^\"]*?//+\s*gradoracle\s*:(.*)", re.IGNORECASE)
 _BLOCK = re.compile(r"/\*[\s*]*gradoracle\s*:", re.IGNORECASE)
 _CONTINUED = re.compile(r"\s*//+\s?(?!\s*gradoracle\s*:)(.*)")
 _LAUNCH = re.compile(r"(\w+)\s*=\s*([\w:<>{},\s*]+?)\s*<<<(.+?)>>>\s*\((.*)\)\s*;?\s*$", re.DOTALL)
+_CALL = re.compile(r"(\w+)\s*=\s*([\w:]+(?:\s*<[\w:{},\s*]*>)?)\s*()\((.*)\)\s*;?\s*$", re.DOTALL)
 _WORKSPACE = re.compile(r"(\w+)\s*:\s*workspace\s*=\s*(\w+)\s*\[(.+)\]\s*$", re.DOTALL)
 _DOMAIN = re.compile(r"domain\s+(\w+)\s*:\s*(.+)$", re.DOTALL)
-_SETTING = re.compile(r"(dtypes|accumulators|algorithms)\s*=\s*(.+)$", re.DOTALL)
+_DEVIATION = re.compile(r"deviation\s+(\w+)(?:\s+(\w+))?\s*:\s*(.+)$", re.DOTALL)
+SETTINGS = ("dtypes", "not_claimed", "accumulators", "algorithms")
+_SETTING = re.compile(rf"(?:contract\s+)?((?:{'|'.join(SETTINGS)})\s*=.+)$", re.DOTALL)
+_CONTRACT = re.compile(r"contract\b\s*:?\s*(.*)$", re.DOTALL)
+POLICIES = (
+    "ties", "nan", "repeats", "non_finite", "subnormals", "bad_arguments", "labels", "indices",
+    "index_origin", "relu_at_zero", "leaky_relu_at_zero",
+)  # fmt: skip
+LAUNCH_LIKE = "relu = kernel<<<(z.size + 255) / 256, 256>>>(z, y, z.size)"
+CALL_LIKE = "relu = my_relu(z, y, z.size)"
 
 
 @dataclass(frozen=True)
@@ -36,47 +46,88 @@ class Plan:
     workspace: tuple[str, ast.expr] | None = None
 
 
-def read(text: str, file: str) -> tuple[dict[str, Plan], dict[str, Any]]:
-    """Return what the comments of a text say: a plan of every function, and the settings."""
+def read(text: str, file: str, *, calls: bool = False) -> tuple[dict[str, Plan], dict[str, Any]]:
+    """Return what the comments of a text say: a plan of every function, and the contract.
+
+    A plan is of launches, or of plain `calls`.
+    """
     plans: dict[str, Plan] = {}
     block = _BLOCK.search(text)
     if block:
         line = text.count("\n", 0, block.start()) + 1
         raise SourceError(f"{file}:{line}: a gradoracle: comment begins with //, not with /*")
-    settings: dict[str, Any] = {}
+    contract: dict[str, Any] = {}
     for line, said in _comments(text):
         where = f"{file}:{line}"
-        launch, workspace, setting, domain = (
-            p.match(said) for p in (_LAUNCH, _WORKSPACE, _SETTING, _DOMAIN)
-        )
-        if domain:
-            settings.setdefault("domain", {})[domain[1]] = domain[2]
-        elif setting:
-            settings[setting[1]] = _setting(setting[1], setting[2], where)
-        elif workspace:
-            kind = workspace[2]
-            if kind not in (*NUMBERS, "T"):
-                raise SourceError(f"{where}: a workspace holds T, {', '.join(NUMBERS)}, not {kind}")
-            plan = plans.setdefault(_function(workspace[1], where), Plan())
-            plan.workspace = kind, parsed(workspace[3], where)[0]
-        elif launch:
-            plan = plans.setdefault(_function(launch[1], where), Plan())
-            sizes = parsed(launch[3], where)
-            if not 2 <= len(sizes) <= 3:
-                raise SourceError(f"{where}: <<<blocks, threads, shared memory>>>, got {launch[3]}")
-            arguments = parsed(launch[4], where) if launch[4].strip() else ()
-            plan.launches.append(Launch(launch[2].strip(), sizes, arguments, where))
-        else:
-            raise SourceError(
-                f"{where}: {said!r} is no launch such as  relu = kernel<<<(z.size + 255) / 256, "
-                "256>>>(z, y, z.size)"
-            )
+        if not (_read_contract(said, contract, where) or _read_workspace(said, plans, where)):
+            function, launch = _launch(said, where, calls=calls)
+            plans.setdefault(function, Plan()).launches.append(launch)
     if not any(plan.launches for plan in plans.values()):
-        raise SourceError(
-            f"{file}: no comment says how its kernels are launched; write  // gradoracle: relu = "
-            "kernel<<<(z.size + 255) / 256, 256>>>(z, y, z.size)"
-        )
-    return plans, settings
+        how, like = ("functions are called", CALL_LIKE) if calls else (
+            "kernels are launched", LAUNCH_LIKE
+        )  # fmt: skip
+        raise SourceError(f"{file}: no comment says how its {how}; write  // gradoracle: {like}")
+    return plans, contract
+
+
+def _read_contract(said: str, contract: dict[str, Any], where: str) -> bool:
+    """Add what a comment claims to a contract; return False if it claims nothing."""
+    if found := _DOMAIN.match(said):
+        contract.setdefault("domain", {})[found[1]] = found[2]
+    elif found := _DEVIATION.match(said):
+        entry = {"formula": found[1], "property": found[2], "reason": found[3]}
+        contract.setdefault("deviations", []).append(entry)
+    elif found := _SETTING.match(said) or _CONTRACT.match(said):
+        for name, rule in _entries(found[1], where):
+            if name in SETTINGS:
+                contract[name] = _setting(name, rule, where)
+            elif name in POLICIES:
+                number = re.fullmatch(r"\d*\.?\d+", rule)
+                contract.setdefault("policies", {})[name] = float(rule) if number else rule
+            else:
+                raise SourceError(
+                    f"{where}: a contract has no {name!r}; there are {', '.join(SETTINGS)}, "
+                    f"{', '.join(POLICIES)}"
+                )
+    return found is not None
+
+
+def _entries(text: str, where: str) -> list[tuple[str, str]]:
+    """Return the names and values of a list such as `ties = split, dtypes = float32, float64`."""
+    found: list[tuple[str, str]] = []
+    for part in (one.strip() for one in text.split(",")):
+        name, equals, rule = (word.strip() for word in part.partition("="))
+        if equals and name and rule:
+            found.append((name, rule))
+        elif found and part and not equals:
+            found[-1] = found[-1][0], f"{found[-1][1]}, {part}"
+        else:
+            raise SourceError(f"{where}: write  contract labels = int32, ties = split, got {text}")
+    return found
+
+
+def _read_workspace(said: str, plans: dict[str, Plan], where: str) -> bool:
+    found = _WORKSPACE.match(said)
+    if found:
+        kind = found[2]
+        if kind not in (*NUMBERS, "T"):
+            raise SourceError(f"{where}: a workspace holds T, {', '.join(NUMBERS)}, not {kind}")
+        plan = plans.setdefault(_function(found[1], where), Plan())
+        plan.workspace = kind, parsed(found[3], where)[0]
+    return found is not None
+
+
+def _launch(said: str, where: str, *, calls: bool) -> tuple[str, Launch]:
+    found = (_CALL if calls else _LAUNCH).match(said)
+    if not found:
+        what = f"call such as  {CALL_LIKE}" if calls else f"launch such as  {LAUNCH_LIKE}"
+        raise SourceError(f"{where}: {said!r} is no {what}")
+    function = _function(found[1], where)
+    sizes = parsed(found[3], where) if found[3] else ()
+    if not calls and not 2 <= len(sizes) <= 3:
+        raise SourceError(f"{where}: <<<blocks, threads, shared memory>>>, got {found[3]}")
+    arguments = parsed(found[4], where) if found[4].strip() else ()
+    return function, Launch(found[2].strip(), sizes, arguments, where)
 
 
 def _comments(text: str) -> list[tuple[int, str]]:
@@ -100,7 +151,7 @@ def _comments(text: str) -> list[tuple[int, str]]:
 def _goes_on(said: str) -> bool:
     return (
         said.count("(") > said.count(")")
-        or said.endswith("=")
+        or said.endswith(("=", ","))
         or ("<<<" in said and not re.search(r">>>\s*\(", said))
     )
 
@@ -120,6 +171,10 @@ def _setting(name: str, text: str, where: str) -> Any:
         if any(len(pair) != 2 for pair in pairs):
             raise SourceError(f"{where}: write  algorithms = conv2d: winograd2, got {text}")
         return {_function(pair[0], where): pair[1] for pair in pairs}
+    if name == "not_claimed":
+        if any(len(pair) != 2 for pair in pairs):
+            raise SourceError(f"{where}: write  not_claimed = float64: softmax, got {text}")
+        return {dtype: [f for d, f in pairs if d == dtype] for dtype, _ in pairs}
     if any(dtype not in C_TYPES for pair in pairs for dtype in pair):
         raise SourceError(f"{where}: {name} are of {', '.join(C_TYPES)}, got {text}")
     if name == "dtypes":

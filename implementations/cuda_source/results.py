@@ -94,7 +94,8 @@ def _pool(kind: str) -> Callable[[Names], Names]:
 
 def _unpool(call: Names) -> Names:
     dy, shape = call["grad_output"], tuple(call["input_shape"])
-    shapes.check_indices(2, dy, call["indices"], shape)
+    origin = call["policies"].get("index_origin", "plane")
+    shapes.check_indices(2, dy, call["indices"], shape, of_plane=origin == "plane")
     sizes = dict(zip(("N", "C", "H", "W", "OH", "OW"), (*shape, *dy.shape[2:]), strict=True))
     return {**sizes, "shape": shape}
 
@@ -127,8 +128,12 @@ def _linear_db(call: Names) -> Names:
 
 def _loss(kind: str) -> Callable[[Names], Names]:
     def of(call: Names) -> Names:
-        logits = call["logits"]
-        shapes.check_cross_entropy(logits, call["target"], call["reduction"])
+        logits, target = call["logits"], call["target"]
+        if call["policies"].get("labels") == "one-hot":
+            if target.shape != logits.shape:
+                raise ValueError(f"one-hot target {target.shape} must be as logits {logits.shape}")
+            target = target.argmax(axis=1)
+        shapes.check_cross_entropy(logits, target, call["reduction"])
         sizes = {"N": len(logits), "C": logits.shape[1], "mean": call["reduction"] == "mean"}
         return {**sizes, "shape": logits.shape if kind == "dlogits" else ()}
 

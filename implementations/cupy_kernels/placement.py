@@ -1,6 +1,7 @@
 """Arguments: the machine that arrays lie on, and the arrays as its library has them."""
 
 import sys
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
@@ -8,15 +9,15 @@ import numpy as np
 from gradoracle.implementations.cupy_kernels.machine import ELEMENTS, Machine, host, on_device
 
 OPTIONAL = ("bias",)  # the arguments that may be None
-INTEGERS = ("target", "indices")  # those that hold int64
+INTEGERS = {"target": "int64", "indices": "int64"}  # those that hold integers, and their dtypes
 ON_CPU, ON_CUDA = (1, 3), (2, 13)  # DLPack's kinds of memory that NumPy and CuPy read
 
 
-def place(**arrays: Any) -> tuple[Machine, list[Any]]:
+def place(*, integers: Mapping[str, str] = INTEGERS, **arrays: Any) -> tuple[Machine, list[Any]]:
     """Return the machine that arrays lie on, and the arrays as its library has them, in order.
 
     NumPy's and CuPy's arrays are what they are; any other comes through DLPack, without a copy.
-    A bias of None stays None.
+    A bias of None stays None.  The `integers` are of the dtypes that stand beside them.
 
     Raises:
         TypeError: one is no array, or of a dtype that no kernel takes beside the others'.
@@ -26,11 +27,11 @@ def place(**arrays: Any) -> tuple[Machine, list[Any]]:
         name: _taken(name, a) for name, a in arrays.items() if a is not None or name not in OPTIONAL
     }
     (first, (machine, one)), *others = found.items()
-    _check_dtype(first, one, one, first)
+    _check_dtype(first, one, one, first, integers)
     for name, (where, array) in others:
         if where != machine:
             raise ValueError(f"{name} lies on {where.name}, but {first} on {machine.name}")
-        _check_dtype(name, array, one, first)
+        _check_dtype(name, array, one, first, integers)
     return machine, [machine.in_order(found[name][1]) if name in found else None for name in arrays]
 
 
@@ -54,10 +55,12 @@ def _taken(name: str, value: Any) -> tuple[Machine, Any]:
     )
 
 
-def _check_dtype(name: str, array: Any, other: Any, other_name: str) -> None:
-    if name in INTEGERS:
-        if array.dtype != np.int64:
-            raise TypeError(f"{name} must be int64, got {array.dtype}")
+def _check_dtype(
+    name: str, array: Any, other: Any, other_name: str, integers: Mapping[str, str]
+) -> None:
+    if name in integers:
+        if array.dtype != integers[name]:
+            raise TypeError(f"{name} must be {integers[name]}, got {array.dtype}")
     elif array.dtype.name not in ELEMENTS or not array.dtype.isnative:
         raise TypeError(f"{name} must be one of {', '.join(ELEMENTS)}, got {array.dtype}")
     elif array.dtype != other.dtype:

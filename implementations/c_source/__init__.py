@@ -1,0 +1,97 @@
+"""A file of C or C++, or a shared library with its header, as a backend.
+
+    // gradoracle: relu = my_relu(z, y, z.size)
+    void my_relu(const float *z, float *y, int n) { ... }
+
+The comments are those of `implementations.cuda_source`, whose docstring lists what they can say,
+with a call in place of a launch.  Several calls of one function are made one after the other.  A
+function is declared in the file as C has it; it takes numbers and pointers to numbers, and the
+arrays that it gets are in row-major order.  It returns nothing, or an integer, which must be 0, or
+where a result has no axes, as a loss, that number:
+
+    // gradoracle: cross_entropy = my_loss(logits, target, N, C, mean)
+    float my_loss(const float *logits, const int *target, int N, int C, bool mean) { ... }
+
+`kernel.c` is compiled by CC (default cc) with -O2 and CFLAGS, `kernel.cpp` by CXX (default c++)
+with -O2 and CXXFLAGS.  Functions of a C++ file may be templates, as in my_relu<{T}>, or lie in
+namespaces.  A library is taken as it is; the comments and declarations are in a header:
+`libmine.so@mine.h`, where the header's name is relative to the library's folder.
+
+Every array lies between margins of NaN (of integers, below 0), and results are NaN before the
+call.  A function that writes to a margin, or to an array that cannot be written, raises
+`StrayWrite`.
+"""
+
+from functools import partial
+from pathlib import Path
+from types import SimpleNamespace
+
+from gradoracle.implementations.c_source.function import Function, StrayWrite
+from gradoracle.implementations.c_source.library import (
+    COMPILED,
+    CompileError,
+    NoCompiler,
+    compiled,
+    opened,
+)
+from gradoracle.implementations.cuda_source import dtypes_of
+from gradoracle.implementations.cuda_source.comments import C_TYPES, Launch, read
+from gradoracle.implementations.cuda_source.expressions import SourceError
+from gradoracle.implementations.cuda_source.results import Names
+from gradoracle.implementations.cuda_source.running import evaluated, functions
+from gradoracle.implementations.cuda_source.signatures import integer_policies
+
+__all__ = ["CompileError", "NoCompiler", "SourceError", "StrayWrite", "backend"]
+HEADER = (
+    "needs a header with declarations and gradoracle: comments: a file of its name that ends in .h "
+    "beside it, or --header FILE"
+)
+
+
+def backend(given: str) -> SimpleNamespace:
+    """Return the backend that a file of C or C++ is, or a library and a header, `lib.so@mine.h`.
+
+    Raises:
+        SourceError: a comment or a declaration cannot be understood, or there is none.
+        NoCompiler: the file must be compiled, and there is no compiler.
+        CompileError: the compiler refuses the file.
+        OSError: the library cannot be loaded.
+    """
+    name, _, header = given.partition("@")
+    file = Path(name).absolute()
+    source = file if file.suffix in COMPILED else file.parent / header
+    if source is not file and not header:
+        raise SourceError(f"{file.name} {HEADER}")
+    plans, contract = read(source.read_text(encoding="utf-8"), source.name, calls=True)
+    dtypes = dtypes_of(plans, contract)
+    launches = {
+        launch.kernel.replace("{T}", C_TYPES[d]): launch
+        for plan in plans.values() for launch in plan.launches for d in dtypes
+    }  # fmt: skip
+    library = (compiled if source is file else partial(opened, header=source))(file, launches)
+    called = {name: Function(name, launches[name].where, library) for name in launches}
+    first = C_TYPES[dtypes[0]]
+    policies = integer_policies(
+        plans, lambda name: called[name.replace("{T}", first)].signature,
+        contract.get("policies", {}),
+    )  # fmt: skip
+    made = functions(plans, partial(_call, called), policies, on_host=True)
+    contract |= {
+        "functions": [*plans], "dtypes": dtypes, "policies": policies, "runs_on": library.runs_on
+    }  # fmt: skip
+    return SimpleNamespace(contract=contract, **made)
+
+
+def _call(called: dict[str, Function], launch: Launch, names: Names, dtype: object) -> None:
+    _, values = evaluated(launch, names, dtype)
+    function = called[launch.kernel.replace("{T}", C_TYPES[str(dtype)])]
+    returned = function(values)
+    if function.gives_result:
+        if names["out"].ndim:
+            raise SourceError(
+                f"{launch.where}: {function.name} returns a number, and the result is an array of "
+                f"shape {names['out'].shape}: pass it a pointer"
+            )
+        names["out"][...] = returned
+    elif returned:
+        raise ValueError(f"{function.name} returned {returned}, and 0 means that all went well")

@@ -1,0 +1,74 @@
+"""One call of a function that comments plan: check the shapes, allocate the results, launch."""
+
+from collections.abc import Callable, Mapping
+from functools import partial
+from typing import Any, TypeAlias
+
+import numpy as np
+
+from gradoracle.implementations import hostcuda
+from gradoracle.implementations.cuda_source.comments import Launch, Plan
+from gradoracle.implementations.cuda_source.expressions import NUMBERS, SourceError, value
+from gradoracle.implementations.cuda_source.results import RESULTS, Names, Results
+from gradoracle.implementations.cupy_kernels.placement import INTEGERS, place
+
+Launcher: TypeAlias = Callable[[Launch, Names, Any], None]  # with the dtype of the call
+ONE_HOT = "one-hot"
+
+
+def functions(
+    plans: Mapping[str, Plan], launch: Launcher, policies: Mapping[str, Any], *, on_host: bool
+) -> dict[str, Callable[..., Any]]:
+    """Return the functions of the protocol that plans are of, launched by `launch`."""
+    return {
+        name: partial(_run, RESULTS[name], plan, launch, policies, on_host=on_host)
+        for name, plan in plans.items()
+    }
+
+
+def _integers(policies: Mapping[str, Any]) -> dict[str, str]:
+    """Return the dtypes of the arguments that hold integers."""
+    found = {**INTEGERS, "indices": policies.get("indices", "int64")}
+    labels = policies.get("labels", "int64")
+    return {n: d for n, d in (found | {"target": labels}).items() if d != ONE_HOT}
+
+
+def _run(
+    results: Results, plan: Plan, launch: Launcher, policies: Mapping[str, Any], *given: Any,
+    on_host: bool, **options: Any,
+) -> Any:  # fmt: skip
+    arrays = dict(zip(results.arguments, (*given, *[None] * 9), strict=False))
+    integers = _integers(policies)
+    machine, placed = place(integers=integers, **arrays)
+    called = {**dict(zip(arrays, placed, strict=True)), **options}
+    sizes = dict(results.of({**called, "policies": policies}))
+    shape = sizes.pop("shape")
+    dtype = next(a.dtype for a in placed if a is not None and a.dtype.kind == "f")
+    kinds = [np.dtype(integers[n]) if n == "indices" else dtype for n in results.names]
+    empty = any(a is not None and not a.size for a in placed)
+    uninitialised = hostcuda.empty if on_host else machine.empty
+    made = [(machine.zeros if empty else uninitialised)(shape, kind) for kind in kinds]
+    if not empty and made[0].size:
+        names = {
+            **sizes, **called, **dict(zip(results.names, made, strict=True)), "out": made[0],
+        }  # fmt: skip
+        if plan.workspace is not None:
+            kind, count = plan.workspace
+            held = dtype if kind == "T" else np.dtype(NUMBERS[kind])
+            names["workspace"] = uninitialised((int(value(count, names, dtype)),), held)
+        for one in plan.launches:
+            launch(one, names, dtype)
+    return tuple(made) if len(made) > 1 else made[0]
+
+
+def evaluated(launch: Launch, names: Names, dtype: Any) -> tuple[list[Any], list[Any]]:
+    """Return the sizes and the arguments of a launch.
+
+    Raises:
+        SourceError: one of them means nothing; the message names the file and line.
+    """
+    try:
+        sizes = [value(size, names, dtype) for size in launch.sizes]
+        return sizes, [value(argument, names, dtype) for argument in launch.arguments]
+    except (ArithmeticError, LookupError, TypeError, SourceError) as error:
+        raise SourceError(f"{launch.where}: {error}") from error

@@ -1,0 +1,174 @@
+"""What parameters a function of C, C++ or CUDA has, read from its declaration."""
+
+import ast
+import re
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass
+from typing import Any, TypeAlias
+
+import numpy as np
+
+from gradoracle.implementations.cuda_source.comments import Plan
+from gradoracle.implementations.cuda_source.expressions import SourceError
+
+Aliases: TypeAlias = Mapping[str, list[str]]
+VOID = "void"
+QUALIFIERS = frozenset(
+    ("const", "volatile", "restrict", "__restrict", "__restrict__", "register", "struct", "enum")
+)
+_INTEGERS = {"char": "b", "short": "h", "int": "i", "long": "l", "long long": "q"}
+_TYPES = {
+    "float": "f", "double": "d", "bool": "?", "_Bool": "?", "size_t": "P", "uintptr_t": "P",
+    "ssize_t": "p", "ptrdiff_t": "p", "intptr_t": "p",
+    **{f"{sign}int{bits}_t": f"{sign}int{bits}" for sign in ("", "u") for bits in (8, 16, 32, 64)},
+}  # fmt: skip
+_IGNORED = re.compile(
+    r"""//[^\n]*|/\*.*?\*/|"(?:\\.|[^"\\\n])*"|^[ \t]*#(?:[^\\\n]|\\.)*""", re.DOTALL | re.MULTILINE
+)
+_TYPEDEF = re.compile(r"\btypedef\s+([\w:][\w\s:]*?)\s+(\w+)\s*;")
+_USING = re.compile(r"\busing\s+(\w+)\s*=\s*([\w:][\w\s:]*?)\s*;")
+_TEMPLATE = re.compile(r"\btemplate\s*<([^<>]*)>")
+_BODY = re.compile(r"\s*(?:noexcept\s*)?(?:__attribute__\s*\(\(.*?\)\)\s*)?[{;]")
+POLICY_OF = {"target": "labels", "indices": "indices"}  # arguments that hold integers
+
+
+@dataclass(frozen=True)
+class Parameter:
+    """A number, or a pointer to numbers; `dtype` is None for types that are not NumPy's."""
+
+    text: str
+    dtype: np.dtype[Any] | None
+    pointer: bool
+
+
+@dataclass(frozen=True)
+class Signature:
+    """The parameters of a function; `returns` is None for void."""
+
+    parameters: tuple[Parameter, ...]
+    returns: Parameter | None
+
+
+def plain(text: str) -> str:
+    """Return a text without comments, strings and what is for the preprocessor."""
+    return _IGNORED.sub(" ", text)
+
+
+def signature(text: str, name: str) -> Signature | None:
+    """Return the signature of the function `name`, such as `scaled<float>`, in a plain text.
+
+    None: the text does not declare it.
+    """
+    simple, _, given = name.rstrip("> ").partition("<")
+    aliases = {alias: words.split() for words, alias in _TYPEDEF.findall(text)}
+    aliases |= {alias: words.split() for alias, words in _USING.findall(text)}
+    for found in re.finditer(rf"\b{simple.rpartition('::')[2]}\s*\(", text):
+        end = _closing(text, found.end())
+        before = re.split(r"[;{}]", text[max(0, found.start() - 400) : found.start()])[-1]
+        if not _BODY.match(text, end) or re.search(r"\breturn\b", before):
+            continue
+        template = _TEMPLATE.search(before)
+        bound = _bound(template[1] if template else "", given)
+        returns = _returned(_TEMPLATE.sub(" ", before), {**aliases, **bound})
+        if returns is None:
+            continue
+        parameters = _split(text[found.end() : end - 1])
+        return Signature(
+            tuple(_parameter(p, {**aliases, **bound}) for p in parameters),
+            None if returns.text == VOID else returns,
+        )
+    return None
+
+
+def _closing(text: str, at: int) -> int:
+    """Return where the parenthesis that is open at `at` has been closed."""
+    depth = 1
+    while depth and at < len(text):
+        depth += {"(": 1, ")": -1}.get(text[at], 0)
+        at += 1
+    return at
+
+
+def _split(text: str) -> list[str]:
+    parts = [" ".join(part.partition("=")[0].split()) for part in text.split(",")]
+    return [] if parts in ([""], [VOID]) else parts
+
+
+def _bound(template: str, given: str) -> dict[str, list[str]]:
+    """Return what the parameters of a template stand for."""
+    names = [part.partition("=")[0].split()[-1:] for part in template.split(",")]
+    values = [value.split() for value in given.split(",")]
+    return {name[0]: value for name, value in zip(names, values, strict=False) if name and value}
+
+
+def _returned(before: str, aliases: Aliases) -> Parameter | None:
+    """Return what a function gives, or None where the text before its name is no type."""
+    if "=" in before:
+        return None
+    pointer = before.rstrip().endswith("*")
+    words = re.findall(r"[\w:]+", before)
+    if VOID in words and not pointer:
+        return Parameter(VOID, None, pointer=False)
+    last = (words[i:] for i in range(len(words)))  # what precedes the type are macros and linkage
+    dtype = next((found for one in last if (found := _dtype(one, aliases)) is not None), None)
+    if dtype is None and not pointer:
+        return None
+    return Parameter(" ".join(before.split()), dtype, pointer)
+
+
+def _parameter(text: str, aliases: Aliases) -> Parameter:
+    kind = text.partition("[")[0]
+    pointer = kind.count("*") + ("[" in text)
+    words = re.findall(r"[\w:]+", kind.partition("*")[0])
+    dtype = None
+    if pointer <= 1 and "&" not in kind:
+        dtype = _dtype(words, aliases) or _dtype(words[:-1], aliases)
+    return Parameter(text, dtype, pointer > 0)
+
+
+def _dtype(words: Iterable[str], aliases: Aliases) -> np.dtype[Any] | None:
+    """Return the dtype that the words of a type stand for, if there is one."""
+    for _ in range(9):  # a typedef of a typedef
+        words = [
+            one.removeprefix("std::")
+            for word in words
+            for one in ([word] if word in _TYPES else aliases.get(word, [word]))
+        ]
+    words = [word for word in words if word not in QUALIFIERS]
+    known = " ".join(words)
+    if known in _TYPES:
+        return np.dtype(_TYPES[known])
+    signs = [word for word in words if word in ("signed", "unsigned")]
+    integer = " ".join(word for word in words if word not in signs)
+    if integer != "int":
+        integer = integer.removesuffix(" int") or ("int" if signs else "")
+    if integer not in _INTEGERS:
+        return None
+    letter = _INTEGERS[integer]
+    return np.dtype(letter.upper() if "unsigned" in signs else letter)
+
+
+def integer_policies(
+    plans: Mapping[str, Plan], found: Callable[[str], Signature | None], said: Mapping[str, Any]
+) -> dict[str, Any]:
+    """Return the policies `said`, and those that parameters for labels and indices imply.
+
+    Raises:
+        SourceError: a parameter is of another integer type than what was said.
+    """
+    policies = dict(said)
+    for launch in (launch for plan in plans.values() for launch in plan.launches):
+        of = found(launch.kernel)
+        for node, parameter in zip(launch.arguments, of.parameters if of else (), strict=False):
+            if not (isinstance(node, ast.Name) and node.id in POLICY_OF and parameter.pointer):
+                continue
+            name = parameter.dtype.name if parameter.dtype else ""
+            if name not in ("int32", "int64"):
+                continue
+            rule = policies.setdefault(POLICY_OF[node.id], name)
+            if rule != name:
+                raise SourceError(
+                    f"{launch.where}: {launch.kernel} takes {node.id} as {parameter.text!r}, "
+                    f"{name}, but the contract says {POLICY_OF[node.id]} = {rule}"
+                )
+    return policies
