@@ -15,11 +15,10 @@ import pytest
 
 import gradoracle
 from gradoracle.conformance.backends.backend import FUNCTIONS
-from gradoracle.conformance.checking import outcomes
 from gradoracle.implementations import im2col
 from tests.planted import CONTROLS, FAULTS, GAPS, RANKED
 from tests.planted.fault import family
-from tests.planted.killers import ALL, is_killed, no_report
+from tests.planted.killers import ALL, is_killed
 from tests.planted.ranks import RIGHT
 
 pytestmark = pytest.mark.slow
@@ -72,12 +71,6 @@ def test_every_function_has_faults_and_every_operator_controls():
     operators = {name.split("_grad")[0].removesuffix("_vjp") for name in FUNCTIONS}
     assert all(controls[name] >= 2 for name in operators - {*RIGHT}), controls
     assert {f.function for f in RANKED.values()} == {n for n in FUNCTIONS if re.search("[13]d", n)}
-
-
-@pytest.fixture
-def verdicts_only(monkeypatch):
-    monkeypatch.setattr(outcomes, "reported", no_report)
-    monkeypatch.setattr("gradoracle.conformance.checking.check_run.domain_hint", lambda *_: "")
 
 
 @pytest.mark.usefixtures("verdicts_only")
