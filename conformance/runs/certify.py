@@ -268,13 +268,13 @@ def inside(backend: Backend) -> dict[str, str]:
     """Return what each function is made for, in words, where that is not everything."""
     found = {}
     for operator in OPERATORS:
-        layers = [one.region for one in operator.variants() if not one.change]
         for formula in operator.formulas:
             if not backend.has(formula) or not (words := backend.domain_words(formula)):
                 continue
+            layers = sum(not one.change for one in operator.variants())
             kept = backend.inside(operator, [formula]).variants()
             covered = sum(not one.change for one in kept)
-            usual = f" ({covered} of {len(layers)} usual layers)" if layers else ""
+            usual = f" ({covered} of {layers} usual layers)" if layers else ""
             found[output_of(formula).function] = f"{words}{usual}"
     return found
 

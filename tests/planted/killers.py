@@ -73,9 +73,7 @@ def _by_a_part(name, seed, where, case, part, cover=None):
     operator = backend.inside(operator, Claim(backend, *case).with_domains())
     if cover is not None:
         operator = replace(operator, covers=tuple(c for c in operator.covers if c.name == cover))
-    exam = examination.Examination(
-        backend, operator, formula, property_, seed, PROFILES["certify"]
-    )
+    exam = examination.Examination(backend, operator, formula, property_, seed, PROFILES["certify"])
     try:
         PARTS[part](exam, call_list.own_seed(exam))
         exam.settle()
