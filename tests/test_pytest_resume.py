@@ -24,6 +24,7 @@ from gradoracle.conformance.runs.journal import (
     settled,
 )
 from tests.test_isolation import ours
+from tests.torchless import without_torch
 
 pytestmark = pytest.mark.slow
 
@@ -47,15 +48,21 @@ def folder(tmp_path):
     return tmp_path
 
 
+def environment(folder, *, torch=False):
+    hidden = [] if torch else [without_torch(folder)]
+    path = [str(folder), *hidden, str(ROOT)]
+    return os.environ | {"PYTHONPATH": os.pathsep.join(path)}
+
+
 @pytest.fixture
 def certify(folder):
-    def start(*arguments, profile="quick"):
+    def start(*arguments, profile="quick", torch=False):
         return subprocess.Popen(
             [sys.executable, "-m", "pytest", ROOT / "conformance", "-p", "no:cacheprovider",
              "--rootdir", ROOT, "-c", ROOT / "pyproject.toml", "--hypothesis-profile", profile,
              "--backend", "wrong", *map(str, arguments)],
             cwd=folder, text=True, stdout=subprocess.PIPE, stderr=subprocess.PIPE,
-            env=os.environ | {"PYTHONPATH": os.pathsep.join([str(folder), str(ROOT)])},
+            env=environment(folder, torch=torch),
         )  # fmt: skip
 
     def run(*arguments, **more):
@@ -220,14 +227,13 @@ def test_what_is_settled_must_be_the_same(tmp_path, name, change, said):
 
 def test_what_certify_began_pytest_ends(certify, folder, journal):
     arguments = ("certify", "wrong", "--profile", "quick", "--seed", "4", "--certificate")
-    environment = os.environ | {"PYTHONPATH": str(ROOT)}
     subprocess.run(
         [sys.executable, "-m", "gradoracle", *arguments, "whole.json"],
-        cwd=folder, check=False, env=environment, capture_output=True,
+        cwd=folder, check=False, env=environment(folder, torch=True), capture_output=True,
     )  # fmt: skip
     text = journal.read_bytes()
     journal.write_bytes(text[: len(text) // 2])
-    ended = certify("--resume", "--certificate", "ended.json")
+    ended = certify("--resume", "--certificate", "ended.json", torch=True)
     assert (ended.returncode, "seed 4" in ended.out) == (1, True)
     assert content(folder / "ended.json") == content(folder / "whole.json")
 

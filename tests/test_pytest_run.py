@@ -13,6 +13,7 @@ import pytest
 from gradoracle.conformance.pytest_plugin import hooks
 from gradoracle.conformance.runs.certify import checks
 from tests.plugin import PLUGIN
+from tests.torchless import without_torch
 
 pytestmark = pytest.mark.slow
 
@@ -50,10 +51,11 @@ importlib.util.find_spec = lambda name, *rest: None if name == "torch" else _fin
 
 @pytest.fixture
 def run(tmp_path):
-    def run(*arguments, path="conformance", **modules):
+    def run(*arguments, path="conformance", torch=False, **modules):
         for name, text in modules.items():
             (tmp_path / f"{name}.py").write_text(text)
-        variables = {"PYTHONPATH": os.pathsep.join([str(tmp_path), str(ROOT)])}
+        hidden = [] if torch else [without_torch(tmp_path)]
+        variables = {"PYTHONPATH": os.pathsep.join([str(tmp_path), *hidden, str(ROOT)])}
         return subprocess.run(
             [sys.executable, "-m", "pytest", path, "-p", "no:cacheprovider", *arguments],
             cwd=ROOT, env=os.environ | variables, capture_output=True, text=True, check=False,
@@ -138,7 +140,7 @@ def test_several_backends_and_selection_by_name(run, tmp_path):
 
 
 def test_missing_functions_make_no_tests_and_are_said(run):
-    result = run("--backend", "forward", *QUICK, forward=FORWARD_ONLY)
+    result = run("--backend", "forward", *QUICK, torch=True, forward=FORWARD_ONLY)
     assert result.returncode == 0
     passed = sum(formula == "relu" and p not in POLICIES for formula, p in CASES)
     absent = {formula for formula, _ in CASES} - {"relu"}
@@ -177,7 +179,7 @@ def test_a_seed_that_is_no_number_is_a_usage_error(run):
 
 
 def test_without_torch_the_default_run_certifies_what_can_run(run):
-    result = run(*QUICK, "-k", "relu or softmax", sitecustomize=NO_TORCH)
+    result = run(*QUICK, "-k", "relu or softmax", torch=True, sitecustomize=NO_TORCH)
     assert result.returncode == 0, result.stdout
     assert "gradoracle: certifying im2col, oracle, cupy@host;" in result.stdout
     assert "gradoracle: left out: backend 'torch'" in result.stdout
