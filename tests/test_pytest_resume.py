@@ -48,21 +48,20 @@ def folder(tmp_path):
     return tmp_path
 
 
-def environment(folder, *, torch=False):
-    hidden = [] if torch else [without_torch(folder)]
-    path = [str(folder), *hidden, str(ROOT)]
+def environment(folder):
+    path = [str(folder), without_torch(folder), str(ROOT)]
     return os.environ | {"PYTHONPATH": os.pathsep.join(path)}
 
 
 @pytest.fixture
 def certify(folder):
-    def start(*arguments, profile="quick", torch=False):
+    def start(*arguments, profile="quick"):
         return subprocess.Popen(
             [sys.executable, "-m", "pytest", ROOT / "conformance", "-p", "no:cacheprovider",
              "--rootdir", ROOT, "-c", ROOT / "pyproject.toml", "--hypothesis-profile", profile,
              "--backend", "wrong", *map(str, arguments)],
             cwd=folder, text=True, stdout=subprocess.PIPE, stderr=subprocess.PIPE,
-            env=environment(folder, torch=torch),
+            env=environment(folder),
         )  # fmt: skip
 
     def run(*arguments, **more):
@@ -229,11 +228,11 @@ def test_what_certify_began_pytest_ends(certify, folder, journal):
     arguments = ("certify", "wrong", "--profile", "quick", "--seed", "4", "--certificate")
     subprocess.run(
         [sys.executable, "-m", "gradoracle", *arguments, "whole.json"],
-        cwd=folder, check=False, env=environment(folder, torch=True), capture_output=True,
+        cwd=folder, check=False, env=environment(folder), capture_output=True,
     )  # fmt: skip
     text = journal.read_bytes()
     journal.write_bytes(text[: len(text) // 2])
-    ended = certify("--resume", "--certificate", "ended.json", torch=True)
+    ended = certify("--resume", "--certificate", "ended.json")
     assert (ended.returncode, "seed 4" in ended.out) == (1, True)
     assert content(folder / "ended.json") == content(folder / "whole.json")
 
