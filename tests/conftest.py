@@ -1,4 +1,4 @@
-"""How many seeds the planted faults are tried from, and PyTorch for the tests that ask it."""
+"""How many seeds planted faults are tried from, checks without reports, and PyTorch for tests."""
 
 import zlib
 
@@ -36,3 +36,11 @@ def torch():
     module = pytest.importorskip("torch")
     with one_thread():
         yield module
+
+
+@pytest.fixture
+def verdicts_only(monkeypatch):
+    """Let a check end with its first mismatch and write no report, which takes most of the time."""
+    from tests.planted.killers import verdicts_only
+
+    verdicts_only(monkeypatch.setattr)

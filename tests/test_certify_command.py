@@ -22,6 +22,7 @@ from gradoracle.conformance.reports.certificate_json import digest
 from gradoracle.conformance.runs.command import exit_code
 from gradoracle.conformance.runs.journal import read
 from tests.test_isolation import ours
+from tests.torchless import without_torch
 
 pytestmark = pytest.mark.slow
 
@@ -44,11 +45,12 @@ def folder(tmp_path):
 
 @pytest.fixture
 def cli(folder):
-    def start(*arguments, **variables):
+    def start(*arguments, torch=False, **variables):
         environment = {
             k: v for k, v in os.environ.items() if k not in ("FORCE_COLOR", "NO_COLOR", "COLUMNS")
         }
-        environment |= {"PYTHONPATH": str(ROOT), **variables}
+        path = [str(ROOT)] if torch else [without_torch(folder), str(ROOT)]
+        environment |= {"PYTHONPATH": os.pathsep.join(path), **variables}
         return subprocess.Popen(
             [sys.executable, "-m", "gradoracle", *map(str, arguments)],
             cwd=folder, env=environment, text=True, stdout=subprocess.PIPE, stderr=subprocess.PIPE,
@@ -97,7 +99,8 @@ def content(file):
     ],
 )
 def test_exit_codes_and_what_is_said(cli, arguments, code, said):
-    run = cli("certify", *arguments, COLUMNS="200")
+    torch = arguments in (("im2col", *QUICK), ("torch", "--forbid", "torch"))
+    run = cli("certify", *arguments, torch=torch, COLUMNS="200")
     assert run.returncode == code, (run.out, run.err)
     assert said in run.out + run.err
     assert "\x1b" not in run.out

@@ -12,7 +12,6 @@ from gradoracle import oracle
 from gradoracle.conformance.backends.backend import FUNCTIONS
 from gradoracle.conformance.backends.contract import POLICIES, read_contract
 from gradoracle.conformance.backends.registry import IN_PROCESS, load
-from gradoracle.conformance.checking import outcomes
 from gradoracle.conformance.checking.check_run import examine
 from gradoracle.conformance.operators import OPERATORS
 from gradoracle.conformance.properties import PROPERTIES
@@ -23,7 +22,6 @@ from gradoracle.implementations import im2col as good
 from gradoracle.oracle.declaration import output_of
 from gradoracle.oracle.expected.truth import truth
 from gradoracle.oracle.formulas.conventions import VARIANTS
-from tests.planted.killers import no_report
 from tests.planted.max_pool2d import scan
 from tests.planted.max_pool2d_back import to_all_maxima
 
@@ -212,12 +210,6 @@ def mismatches(functions, policies, *, seed=1, examples=150, among=ORACLES):
     ]
     assert found
     return [one for one in found if one.status == "mismatch"]
-
-
-@pytest.fixture
-def verdicts_only(monkeypatch):
-    monkeypatch.setattr(outcomes, "reported", no_report)
-    monkeypatch.setattr("gradoracle.conformance.checking.check_run.domain_hint", lambda *_: "")
 
 
 @pytest.mark.parametrize("name", RIGHT)

@@ -24,6 +24,7 @@ from gradoracle.conformance.runs.journal import (
     settled,
 )
 from tests.test_isolation import ours
+from tests.torchless import without_torch
 
 pytestmark = pytest.mark.slow
 
@@ -47,6 +48,11 @@ def folder(tmp_path):
     return tmp_path
 
 
+def environment(folder):
+    path = [str(folder), without_torch(folder), str(ROOT)]
+    return os.environ | {"PYTHONPATH": os.pathsep.join(path)}
+
+
 @pytest.fixture
 def certify(folder):
     def start(*arguments, profile="quick"):
@@ -55,7 +61,7 @@ def certify(folder):
              "--rootdir", ROOT, "-c", ROOT / "pyproject.toml", "--hypothesis-profile", profile,
              "--backend", "wrong", *map(str, arguments)],
             cwd=folder, text=True, stdout=subprocess.PIPE, stderr=subprocess.PIPE,
-            env=os.environ | {"PYTHONPATH": os.pathsep.join([str(folder), str(ROOT)])},
+            env=environment(folder),
         )  # fmt: skip
 
     def run(*arguments, **more):
@@ -220,10 +226,9 @@ def test_what_is_settled_must_be_the_same(tmp_path, name, change, said):
 
 def test_what_certify_began_pytest_ends(certify, folder, journal):
     arguments = ("certify", "wrong", "--profile", "quick", "--seed", "4", "--certificate")
-    environment = os.environ | {"PYTHONPATH": str(ROOT)}
     subprocess.run(
         [sys.executable, "-m", "gradoracle", *arguments, "whole.json"],
-        cwd=folder, check=False, env=environment, capture_output=True,
+        cwd=folder, check=False, env=environment(folder), capture_output=True,
     )  # fmt: skip
     text = journal.read_bytes()
     journal.write_bytes(text[: len(text) // 2])

@@ -19,25 +19,12 @@ from gradoracle.conformance.operators.variations import (
     places,
 )
 from gradoracle.conformance.properties import PROPERTIES
-from gradoracle.conformance.reports.certificate import FoundMismatch
 from gradoracle.conformance.runs.certify import checks
 from gradoracle.implementations import im2col as good
 from gradoracle.oracle.declaration import Chained, algebra, argument_names, ask, output_of
 from tests.planted.fault import family
 
-pytestmark = pytest.mark.slow
-
-
-@pytest.fixture(autouse=True)
-def _verdicts_only(monkeypatch):
-    """Let no report be written: to make the counterexamples small takes most of the time."""
-
-    def reported(exam, *, unsteady):
-        del unsteady
-        return FoundMismatch("", "", exam.broken[1].headline, "")
-
-    monkeypatch.setattr("gradoracle.conformance.checking.outcomes.reported", reported)
-    monkeypatch.setattr("gradoracle.conformance.checking.check_run.domain_hint", lambda *_: "")
+pytestmark = [pytest.mark.slow, pytest.mark.usefixtures("verdicts_only")]
 
 
 def functions():

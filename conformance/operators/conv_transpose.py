@@ -6,7 +6,7 @@ there is the output here, and the pixels that no window reaches there are output
 
 from collections.abc import Callable, Mapping
 from dataclasses import replace
-from functools import partial
+from functools import cache, partial
 from typing import Any
 
 from gradoracle.conformance.drawing.choices import Choices
@@ -119,6 +119,7 @@ UP_LAYERS = (
 MOST_TAPS = 256  # of a kernel of which every change is met
 
 
+@cache
 def variants(rank: int) -> tuple[Variant, ...]:
     """Return the up-convolutions of networks, each with one option changed."""
     layers = [

@@ -1,5 +1,6 @@
 """Convolutions that networks are made of: their options, changed ones, and layers of real size."""
 
+from functools import cache
 from typing import NamedTuple
 
 from gradoracle.conformance.operators import layer_options
@@ -103,6 +104,7 @@ LAYERS_OF = {1: SEQUENCE_LAYERS, 2: (*LAYERS, *LATER_LAYERS), 3: VIDEO_LAYERS}
 GROUPS = {"one": 1, "two": 2, "three": 3, "32": 32}
 
 
+@cache
 def variants(rank: int) -> tuple[Variant, ...]:
     """Return the layers of networks, each with one option changed."""
     windows = [

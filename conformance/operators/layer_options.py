@@ -244,10 +244,10 @@ def _pooling(name: str, change: str, window: Window, more: Mapping[str, int]) ->
     for side, (k, s, p, d, rows, rest) in zip(window.names, window.sides(), strict=True):
         pixels = (extent(k, d) + s * (n - 1) + rest - 2 * p for n in range(rows, rows + 8))
         ceil = bool(more["ceil"])
-        legal = [h for h in pixels if h > 0 and is_legal(h, k, s, p, d, ceil=ceil)]
-        if not legal:
+        legal = next((h for h in pixels if h > 0 and is_legal(h, k, s, p, d, ceil=ceil)), None)
+        if legal is None:
             return []
-        sizes[side] = legal[0]
+        sizes[side] = legal
     return [Variant(name, change, _Pooling(tuple(sizes.items())))]
 
 

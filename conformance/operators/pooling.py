@@ -1,7 +1,7 @@
 """Geometries of pooling, shared by max_pool2d and avg_pool2d."""
 
 from collections.abc import Mapping
-from functools import partial
+from functools import cache, partial
 from typing import Any
 
 from gradoracle.conformance.drawing.choices import (
@@ -88,6 +88,7 @@ LATER_LAYERS: tuple[tuple[str, int, int, int, int], ...] = (
 )
 
 
+@cache
 def variants(rank: int, *, dilated: bool) -> tuple[Variant, ...]:
     """Return the poolings of networks, each with one option changed."""
     layers = [

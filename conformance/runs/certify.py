@@ -22,7 +22,7 @@ from gradoracle.conformance.backends.isolation.audit import MOST
 from gradoracle.conformance.backends.registry import ISOLATED, Confinement
 from gradoracle.conformance.backends.single_thread import one_thread
 from gradoracle.conformance.checking.causes import folded
-from gradoracle.conformance.checking.check_run import can_be, examine
+from gradoracle.conformance.checking.check_run import can_be, examine, unclaimed
 from gradoracle.conformance.checking.checks import checks
 from gradoracle.conformance.drawing.profiles import FIRST_LOOK, PROFILES
 from gradoracle.conformance.operators import OPERATORS
@@ -180,6 +180,9 @@ def run_check(
     at_scale: bool = False,
 ) -> Outcome:
     """Run one check, or say why it cannot be run here."""
+    unasked = unclaimed(backend, operator, formula, property_)
+    if unasked is not None:
+        return unasked
     absent = _why_no_torch() if property_.needs_torch else ""
     if absent:
         name = formula.__name__
@@ -209,7 +212,8 @@ def credible(backend: Backend, outcomes: Sequence[Outcome]) -> list[Outcome]:
     found = []
     for outcome in outcomes:
         case = known[outcome.formula, outcome.property_name]
-        absent = _why_no_torch() if case[2].needs_torch else ""
+        asked = case[2].needs_torch and unclaimed(backend, *case) is None
+        absent = _why_no_torch() if asked else ""
         if (outcome.status == "not run") == bool(absent) and (
             outcome.reason == absent if absent else can_be(backend, *case, outcome)
         ):
@@ -268,13 +272,13 @@ def inside(backend: Backend) -> dict[str, str]:
     """Return what each function is made for, in words, where that is not everything."""
     found = {}
     for operator in OPERATORS:
-        layers = [one.region for one in operator.variants() if not one.change]
         for formula in operator.formulas:
             if not backend.has(formula) or not (words := backend.domain_words(formula)):
                 continue
+            layers = sum(not one.change for one in operator.variants())
             kept = backend.inside(operator, [formula]).variants()
             covered = sum(not one.change for one in kept)
-            usual = f" ({covered} of {len(layers)} usual layers)" if layers else ""
+            usual = f" ({covered} of {layers} usual layers)" if layers else ""
             found[output_of(formula).function] = f"{words}{usual}"
     return found
 

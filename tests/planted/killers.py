@@ -3,20 +3,24 @@
     python -m tests.planted.killers [--anew]
 
 adds to `killers.json` what is not in it, or writes it anew.  A line that is missing, or no longer
-right, costs time only.
+right, costs time only.  Where none of the check's drawn calls kills a fault that remembers nothing,
+the line says which of its other calls do: they depend on the seed alone, not on those before them.
 """
 
 import json
 import multiprocessing
 import sys
 from concurrent.futures import ProcessPoolExecutor
+from dataclasses import replace
 from pathlib import Path
 
 import gradoracle
+from gradoracle.conformance.backends.mismatch import Mismatch
 from gradoracle.conformance.backends.registry import wrap
-from gradoracle.conformance.checking import outcomes
+from gradoracle.conformance.checking import call_list, check_run, examination, outcomes
 from gradoracle.conformance.checking.check_run import examine
 from gradoracle.conformance.checking.checks import checks
+from gradoracle.conformance.checking.claim import Claim
 from gradoracle.conformance.drawing.profiles import PROFILES
 from gradoracle.conformance.reports.certificate import FoundMismatch
 from tests.planted import FAULTS, RANKED
@@ -26,6 +30,14 @@ FILE = Path(__file__).with_name("killers.json")
 KILLERS = json.loads(FILE.read_text()) if FILE.is_file() else {}
 ALL = {**FAULTS, **RANKED}
 ALONE, BESIDE = "alone", "beside the operator's other functions"
+PARTS = {
+    "smallest": call_list.judge_textbook,
+    "combinations": call_list.check_covers,
+    "changed layers": call_list.check_variants,
+    "corners": call_list.judge_corners,
+}
+# To these, what was called before matters.
+REMEMBER = {"state", "purity", "aliasing", "nondeterminism", "unwritten memory"}
 
 
 def backends(name):
@@ -40,13 +52,34 @@ def is_killed(name, seed):
 
 
 def _by(name, seed, known):
-    where, formula, property_ = known
-    case = next((c for c in checks() if (c[1].__name__, c[2].name) == (formula, property_)), None)
+    where, formula, property_, *part = known
+    case = _case(formula, property_)
     if case is None:
         return False
+    if part and _by_a_part(name, seed, where, case, *part):
+        return True
     backend = wrap(dict(backends(name))[where])
     outcome = examine(backend, *case, examples=PROFILES["certify"], seed=seed)
     return outcome.status == "mismatch"
+
+
+def _case(formula, property_):
+    return next((c for c in checks() if (c[1].__name__, c[2].name) == (formula, property_)), None)
+
+
+def _by_a_part(name, seed, where, case, part, cover=None):
+    """Return whether these of a check's calls fail; of a covering array, if it is named."""
+    backend, (operator, formula, property_) = wrap(dict(backends(name))[where]), case
+    operator = backend.inside(operator, Claim(backend, *case).with_domains())
+    if cover is not None:
+        operator = replace(operator, covers=tuple(c for c in operator.covers if c.name == cover))
+    exam = examination.Examination(backend, operator, formula, property_, seed, PROFILES["certify"])
+    try:
+        PARTS[part](exam, call_list.own_seed(exam))
+        exam.settle()
+    except Mismatch:
+        return True
+    return False
 
 
 def killer(name, seed):
@@ -62,8 +95,39 @@ def killer(name, seed):
 
 
 def _first(name):
-    outcomes.reported = no_report
-    return killer(name, 1)
+    verdicts_only(setattr)
+    known = killer(name, 1)
+    return known and [*known, *_part(name, known)]
+
+
+def _part(name, known):
+    """Return which part of the check kills a fault that none of its drawn calls kills."""
+    met = []
+    outcomes.reported = lambda exam, **_: met.append(exam) or no_report(exam, unsteady=False)
+    if ALL[name].kind in REMEMBER or not _by(name, 1, known[:3]) or met[0].drawn is None:
+        return []
+    geometry = met[0].drawn[0]
+    stratum, region = geometry.stratum, geometry.region
+    covered = any(of == "combinations" for _, of in met[0].calls)
+    part = {
+        stratum == "combinations": ["combinations", region],
+        stratum == "layers": ["changed layers"],
+        stratum == "boundary" and covered: ["corners"],
+        region == "textbook": ["smallest"],
+    }.get(True, [])
+    case = _case(*known[1:3])
+    return part if part and _by_a_part(name, 1, known[0], case, *part) else []
+
+
+def verdicts_only(patch):
+    """Have checks end with the first call that fails, and nothing made small, named or explained.
+
+    The verdict is the same: the calls that follow may only fail in a graver way.
+    """
+    for name in ("FURTHER", "FURTHER_IF_LIGHT"):
+        patch(examination, name, 0)
+    patch(outcomes, "reported", no_report)
+    patch(check_run, "domain_hint", lambda *_: "")
 
 
 def no_report(exam, *, unsteady):
