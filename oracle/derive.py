@@ -179,8 +179,8 @@ def _declared(
         one.__doc__ = _gradient_doc(body, forward, argument)
         gradients[one] = argument
     for formula in (forward, *gradients):
-        argument = gradients.get(formula)
-        summed = images == "kept" and argument is not None and argument not in axes.batched
+        differentiated = gradients.get(formula)
+        summed = images == "kept" and differentiated not in (None, *axes.batched)
         of = "summed" if summed else images
         lanes = None if pointwise else _in_lanes(formula)
         composed(images=of, pointwise=pointwise, lanes=lanes, of_arrays=not pointwise)(formula)

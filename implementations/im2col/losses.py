@@ -69,7 +69,8 @@ def mse_loss_grad_input(
     """
     _pair(input, target)
     apart = input - target
-    return 2 * _spread(grad_output, reduction, apart) * apart
+    dx: Array = 2 * _spread(grad_output, reduction, apart) * apart
+    return dx
 
 
 @in_float32
@@ -104,7 +105,8 @@ def l1_loss_grad_input(grad_output: Array, input: Array, target: Array, *, reduc
     """
     _pair(input, target)
     apart = input - target
-    return _spread(grad_output, reduction, apart) * np.sign(apart)
+    dx: Array = _spread(grad_output, reduction, apart) * np.sign(apart)
+    return dx
 
 
 @in_float32
@@ -155,7 +157,8 @@ def huber_loss_grad_input(
         ValueError: as `huber_loss`, or dy does not have the shape of the loss.
     """
     apart, limit = _huber(input, target, delta)
-    return _spread(grad_output, reduction, apart) * np.clip(apart, -limit, limit)
+    dx: Array = _spread(grad_output, reduction, apart) * np.clip(apart, -limit, limit)
+    return dx
 
 
 @in_float32
@@ -203,7 +206,8 @@ def binary_cross_entropy_with_logits_grad(
     _logits(input, target, pos_weight)
     share = _spread(grad_output, reduction, input)
     on = target if pos_weight is None else pos_weight * target
-    return share * (sigmoid(input) * (1 - target) - on * sigmoid(-input))
+    dx: Array = share * (sigmoid(input) * (1 - target) - on * sigmoid(-input))
+    return dx
 
 
 @in_float32

@@ -60,7 +60,7 @@ def gelu_grad(grad_output: Array, z: Array, *, approximate: str) -> Array:
     if approximate == "none":
         density = np.exp(-(z * z) / 2) / sqrt(2 * pi)
         slope = (1 + _erf(z * sqrt(0.5))) / 2 + z * density
-        return grad_output * slope
+        return np.asarray(grad_output * slope)
     square = z * z
     t = np.tanh(ROOT * (z + CUBE * (square * z)))
     slope = (1 + t) / 2 + z * (1 - t * t) / 2 * (ROOT * (1 + 3 * CUBE * square))
@@ -82,7 +82,8 @@ def silu_grad(grad_output: Array, z: Array) -> Array:
     """
     check_same_shape(grad_output, z)
     s = sigmoid(z)
-    return grad_output * (s * (1 + z * (1 - s)))
+    dz: Array = grad_output * (s * (1 + z * (1 - s)))
+    return dz
 
 
 @in_float32
@@ -137,7 +138,8 @@ def mish_grad(grad_output: Array, z: Array) -> Array:
     """
     check_same_shape(grad_output, z)
     t = np.tanh(_softplus(z))
-    return grad_output * (t + z * ((1 - t * t) * sigmoid(z)))
+    dz: Array = grad_output * (t + z * ((1 - t * t) * sigmoid(z)))
+    return dz
 
 
 @in_float32
