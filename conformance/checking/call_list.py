@@ -10,6 +10,7 @@ from typing import Any
 
 import numpy as np
 
+from gradoracle.conformance.backends.contract import EXPENSIVE
 from gradoracle.conformance.checking.examination import Examination
 from gradoracle.conformance.checking.failures import Drawn
 from gradoracle.conformance.checking.strategies import draw
@@ -34,8 +35,9 @@ ATTEMPTS = 4  # to draw calls that a property says something about
 
 def judge_drawn(exam: Examination) -> None:
     """Check what Hypothesis draws, and then the operator's corners."""
-    count = exam.property.examples(exam.operator, exam.examples)
-    count = max(FEWEST, count - len(textbook(exam.operator)))  # which are checked beside them
+    few = exam.backend.contract.shapes == EXPENSIVE
+    beside = [] if few and not exam.property.at_corners else textbook(exam.operator)
+    count = max(FEWEST, exam.property.examples(exam.operator, exam.examples) - len(beside))
     use = partial(judge, exam)
     for attempt in range(ATTEMPTS):
         draw(exam.operator, exam.property.size, count, own_seed(exam) + attempt, use)
@@ -43,8 +45,10 @@ def judge_drawn(exam: Examination) -> None:
             break  # else the few that were drawn happened to be not applicable
     if exam.alone:
         return
-    judge_textbook(exam, own_seed(exam))
+    judge_textbook(exam, beside, own_seed(exam))
     check_not_finite(exam, own_seed(exam))
+    if few:
+        return  # what else is listed has a shape each
     whole = exam.examples >= PROFILES["certify"]  # fewer are a quick look
     judge_listed(exam, whole=whole)
     if whole:
@@ -84,14 +88,13 @@ def judge_corners(exam: Examination, seed: int) -> None:
         _judge_in(exam, drawn)
 
 
-def judge_textbook(exam: Examination, seed: int) -> None:
+def judge_textbook(exam: Examination, smallest: Sequence[Geometry], seed: int) -> None:
     """Check the operator's smallest calls, on the seed's numbers.
 
     In every dtype of `dtypes_for` where the numbers are what is checked, else in one in turn.
     """
     geometries = [
-        replace(geometry, seed=(seed + at) % 2**32)
-        for at, geometry in enumerate(textbook(exam.operator))
+        replace(geometry, seed=(seed + at) % 2**32) for at, geometry in enumerate(smallest)
     ]
     if exam.property.at_corners:
         judge(exam, geometries)
@@ -165,6 +168,7 @@ def _judge_in(exam: Examination, drawn: Sequence[Drawn]) -> list[bool]:
             count.append(exam.judge_call(call))
             if count[-1]:
                 exam.calls[dtype, geometry.stratum] += 1
+                exam.shapes.add(tuple(geometry.sizes.items()))
     finally:
         exam.backend.forget()
     return count
@@ -268,6 +272,7 @@ def _judge_layer(exam: Examination, geometry: Geometry, dtype: str, numbers: Any
     judged = exam.judge_call(call)
     if judged:
         exam.calls[dtype, geometry.stratum] += 1
+        exam.shapes.add(tuple(geometry.sizes.items()))
     return judged
 
 

@@ -68,6 +68,7 @@ class Examination(Claim):
     layers: list[str] = field(default_factory=list)  # that were checked
     layers_left: int = 0  # that were not
     covered: list[Covered] = field(default_factory=list)  # by covering arrays
+    shapes: set[tuple[tuple[str, int], ...]] = field(default_factory=set)  # sizes of the calls
     # What fails on the small call that shows a layer's fault, and how it does.
     small_property: Property | None = None
     recognised: str = ""  # which other convention explains the mismatch
