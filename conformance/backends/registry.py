@@ -16,7 +16,7 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any
 
-from gradoracle.conformance.backends.adapters import named
+from gradoracle.conformance.backends.adapters import jax_library, named, onnx_models
 from gradoracle.conformance.backends.backend import FUNCTIONS, Backend
 from gradoracle.conformance.backends.caller import Asked, Candidate, imported, one_line
 from gradoracle.conformance.backends.isolation.isolated import Isolated, Unloadable
@@ -48,6 +48,11 @@ DEVICES = {
         "mps": "device=mps,dtypes=float32", "xpu": "device=xpu",
     }.items()
 }  # fmt: skip
+# Libraries whose operators an adapter names; each is loaded only where it is asked for.
+LIBRARIES = {
+    "jax": f"{jax_library.__name__}:jax!", "onnxruntime": f"{onnx_models.__name__}:onnxruntime!"
+}  # fmt: skip
+KNOWN = SHIPPED | DEVICES | LIBRARIES
 
 PYTHON = "gradoracle.conformance.backends.caller:from_file"
 # What makes a backend of a file of these: it is given the file's name.
@@ -86,7 +91,7 @@ class Registered:
     def distribution(self) -> str:
         """Its name and version: read only here, for that takes longer than to find all names."""
         if self.source is None:
-            return "gradoracle" if (SHIPPED | DEVICES).get(self.name) == self.path else "unknown"
+            return "gradoracle" if KNOWN.get(self.name) == self.path else "unknown"
         return f"{self.source.name} {self.source.version}"
 
 
@@ -95,7 +100,7 @@ def registered() -> dict[str, Registered]:
 
     A name that several distributions take is nobody's, and ours stay ours: `conflict` says so.
     """
-    found = {name: Registered(name, path) for name, path in (SHIPPED | DEVICES).items()}
+    found = {name: Registered(name, path) for name, path in KNOWN.items()}
     for entry in entry_points(group=GROUP):
         one, other = Registered(entry.name, entry.value, entry.dist), found.get(entry.name)
         if other is None or (other.path == one.path and not other.conflict):

@@ -40,10 +40,7 @@ def adapt(
         ImportError: there is no JAX.
         ValueError: a name or a signature that the protocol does not have.
     """
-    try:
-        jax = import_module("jax")
-    except ImportError as error:
-        raise ImportError("JAX is not installed: pip install 'gradoracle[jax]'") from error
+    jax = imported()
     given = among(namespaces, functions)
     require_known(given, "jax")
     engine, made = Vjp(jax), dict[str, Function]()
@@ -58,6 +55,18 @@ def adapt(
     wide = FLOAT64 in dtypes
     shown = {name: _on_numpy(jax, one, jit=jit, wide=wide) for name, one in made.items()}
     return backend("jax", shown, dtypes=dtypes, contract=contract, policies={"nan": "any"})
+
+
+def imported() -> Any:
+    """Return the module of JAX.
+
+    Raises:
+        ImportError: there is none; the message says what to install.
+    """
+    try:
+        return import_module("jax")
+    except ImportError as error:
+        raise ImportError("JAX is not installed: pip install 'gradoracle[jax]'") from error
 
 
 class Vjp:
