@@ -428,3 +428,17 @@ def test_the_run_can_restrict_every_backend(monkeypatch):
     monkeypatch.setenv(DOMAIN, "stride = 1")
     with pytest.raises(ValueError, match="is no domain; write one like"):
         read_contract(None, FUNCTIONS)
+
+
+def test_an_illegal_call_outside_a_domain_costs_no_call_of_is_stateless():
+    def softmax(z):
+        return im2col.softmax(z, axis=-1)
+
+    def softmax_grad(grad_output, z):
+        return im2col.softmax_grad(grad_output, z, axis=-1)
+
+    made = SimpleNamespace(softmax=softmax, softmax_grad=softmax_grad)
+    named = {(f.__name__, p.name): (o, f, p) for o, f, p in checks(OPERATORS)}
+    found = examine(wrap(made), *named["softmax_grad", "is_stateless"], examples=25, seed=1)
+    assert found.status == "passed", found.text
+    assert {*found.calls} == {"float32", "float64"}
