@@ -5,6 +5,8 @@ from __future__ import annotations
 from types import SimpleNamespace
 from typing import Any, TypeAlias
 
+import numpy as np
+
 from gradoracle.conformance.backends.adapters.jax_functions import adapt, imported
 
 Options: TypeAlias = tuple[int, ...]
@@ -89,7 +91,7 @@ class Functions:
     ) -> Any:  # fmt: skip
         """Return the maxima of windows, without indices."""
         pads = self._pads(x.shape[2:], kernel_size, stride, padding, dilation, ceil_mode=ceil_mode)
-        start = self.numpy.asarray(-self.numpy.inf, x.dtype)[()]
+        start = np.asarray(-np.inf, x.dtype)  # known to JAX: there is a rule for its gradient
         return self._windows(x, start, self.lax.max, kernel_size, stride, pads, dilation)
 
     def avg_pool(
@@ -101,7 +103,7 @@ class Functions:
             x.shape[2:], kernel_size, stride, padding, (1,) * len(stride), ceil_mode=ceil_mode
         )
         given = (self.lax.add, kernel_size, stride)
-        zero = self.numpy.zeros((), x.dtype)
+        zero = np.zeros((), x.dtype)
         ones = self.numpy.ones((1, 1, *x.shape[2:]), x.dtype)
         if count_include_pad:
             edges = [(0, 0), (0, 0), *((p, p) for p in padding)]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from functools import cache, partial
+from functools import cache
 from importlib import import_module
 from types import SimpleNamespace
 from typing import Any, NamedTuple, TypeAlias
@@ -89,28 +89,28 @@ def onnxruntime(_: str = "") -> SimpleNamespace:
         ImportError: there is no onnx or no ONNX Runtime.
     """
     runtime = _imported("onnxruntime")
-    refused = runtime.capi.onnxruntime_pybind11_state.NotImplemented
     singles = [name for name in NODES if not name.startswith(DOUBLE)]
     claims = {
         "not_claimed": {"float64": singles},
         "runs_on": f"ONNX Runtime {runtime.__version__}, CPU, opset {OPSET}",
     }
-    session = partial(_of_runtime, runtime, refused)
-    return adapt(session, dtypes=("float32", "float64"), contract=claims)
+    return adapt(in_onnx_runtime, dtypes=("float32", "float64"), contract=claims)
 
 
-def _of_runtime(runtime: Any, refused: type[Exception], model: bytes) -> Callable[[Arrays], Any]:
-    """Return what runs a model in ONNX Runtime, on one thread.
+def in_onnx_runtime(model: bytes) -> Callable[[Arrays], Sequence[Any]]:
+    """Return what runs a model in ONNX Runtime on a CPU, on one thread.
 
     Raises:
+        ImportError: there is no ONNX Runtime.
         NotImplementedError: it has no such kernel.
     """
+    runtime = _imported("onnxruntime")
     options = runtime.SessionOptions()
     options.intra_op_num_threads = options.inter_op_num_threads = 1
     options.log_severity_level = 4  # errors are raised, too
     try:
         made = runtime.InferenceSession(model, options, providers=["CPUExecutionProvider"])
-    except refused as error:
+    except runtime.capi.onnxruntime_pybind11_state.NotImplemented as error:
         raise NotImplementedError(str(error)) from error
     names = [one.name for one in made.get_inputs()]
     return lambda arrays: made.run(None, dict(zip(names, arrays, strict=True)))
