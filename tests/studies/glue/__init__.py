@@ -1,0 +1,1 @@
+"""One module per library: what it takes to check that library's functions."""
