@@ -53,6 +53,8 @@ DOMAINS = {
     "doubling": ("conv_transpose2d", "output_padding = 0, groups = 1, stride = 2"),
     "volumes": ("conv3d", "dilation = 1, groups = 1"),
     "the last axis": ("softmax", "axis last"),
+    "rows": ("softmax", "axes = 2, axis last"),
+    "vectors": ("relu", "axes = 1"),
     "one slope": ("leaky_relu", "negative_slope = 0.2"),
     "sums": ("cross_entropy", "reduction = sum"),
     "few rows": ("linear", "n = 1..8, bias required"),
@@ -369,7 +371,17 @@ def test_a_softmax_without_axis_is_along_the_last():
 FOUND = {
     kind: text
     for kind, (_, text) in DOMAINS.items()
-    if kind not in ("a pair", "tiles", "one slope", "halving", "square images", "few rows")
+    if kind
+    not in (
+        "a pair",
+        "tiles",
+        "one slope",
+        "halving",
+        "square images",
+        "few rows",
+        "rows",
+        "vectors",
+    )
 }
 
 

@@ -122,13 +122,13 @@ DLPack.
     }
 
 A domain says which calls a function is made for, and no others are made: what is drawn is drawn
-inside.  Keys are options, optional arguments and letters of axes (`gradoracle explain conv2d` lists
-them); an operator's entry is also its gradients', unless a function has an entry of its own.  A
-value is a number, a list of numbers or names, a pair as "(3, 1)", a range "1..8", a remainder
-"% 4 == 0", another size "== q", and of arrays "required" or "absent"; or the whole entry is a text,
-"stride = 1, p == q, bias required".  An option that the signature of a function lacks has its
-neutral value and is not passed; without `stride` a pooling's is its kernel_size, without `axis` a
-softmax is along the last.
+inside.  Keys are options, optional arguments, letters of axes, and of operators that take any
+number of axes "axes" (`gradoracle explain conv2d` lists them); an operator's entry is also its
+gradients', unless a function has an entry of its own.  A value is a number, a list of numbers or
+names, a pair as "(3, 1)", a range "1..8", a remainder "% 4 == 0", another size "== q", and of
+arrays "required" or "absent"; or the whole entry is a text, "stride = 1, p == q, bias required".
+An option that the signature of a function lacks has its neutral value and is not passed; without
+`stride` a pooling's is its kernel_size, without `axis` a softmax is along the last.
 
 With "shapes": "expensive", all checks of a function share a few geometries, drawn from the run's
 seed, and each of them is checked with many values.  Corners, combinations of options and layers of
