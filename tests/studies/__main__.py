@@ -15,9 +15,7 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
-from gradoracle.conformance.backends.registry import load
 from gradoracle.conformance.operators import OPERATORS
-from gradoracle.oracle.declaration import output_of
 from tests.studies.libraries import HERE, LIBRARIES, Library
 from tests.studies.table import write
 
@@ -41,12 +39,11 @@ def main() -> None:
 
 
 def study(library: Library, only: list[str], profile: str) -> None:
-    """Check a library's operators and store what comes after each."""
+    """Check a library's operators and store what comes."""
     path = RESULTS / f"{library.name}.json"
     kept = json.loads(path.read_text())["operators"] if path.exists() and only else {}
-    for operator in only or operators_of(library):
-        kept[operator] = checked(library, operator, profile)
-        print(library.name, operator, json.dumps(kept[operator])[:300], flush=True)
+    for operators in [[one] for one in only] if library.one_by_one else [only]:
+        kept |= checked(library, operators, profile)
         found = {
             "library": library.name,
             "versions": {name: version(name) for name in library.distributions},
@@ -55,22 +52,15 @@ def study(library: Library, only: list[str], profile: str) -> None:
         path.write_text(json.dumps(found, indent=1) + "\n")
 
 
-def operators_of(library: Library) -> list[str]:
-    """Return the operators that a library has a function for."""
-    backend = load(library.backend)
-    has = {*backend.functions}
-    backend.asked.close()
-    return [one.name for one in OPERATORS if has & {output_of(f).function for f in one.formulas}]
-
-
-def checked(library: Library, operator: str, profile: str) -> dict[str, Any]:
-    """Return what `gradoracle certify` says of one operator of a library."""
+def checked(library: Library, only: list[str], profile: str) -> dict[str, dict[str, Any]]:
+    """Return what `gradoracle certify` says of a library, by operator."""
     start = time.monotonic()
     with tempfile.TemporaryDirectory() as folder:
         certificate = Path(folder, "certificate.json")
         command = [
-            sys.executable, "-m", "gradoracle", "certify", library.backend, "--operators", operator,
-            "--profile", profile, "--seed", str(SEED), "--certificate", str(certificate),
+            sys.executable, "-m", "gradoracle", "certify", library.backend, "--profile", profile,
+            "--seed", str(SEED), "--certificate", str(certificate),
+            *(["--operators", ",".join(only)] if only else []),
         ]  # fmt: skip
         try:
             done = subprocess.run(
@@ -78,25 +68,38 @@ def checked(library: Library, operator: str, profile: str) -> dict[str, Any]:
                 capture_output=True, check=False,
             )  # fmt: skip
         except subprocess.TimeoutExpired:
-            return {"verdict": f"not finished in {library.seconds} s", "profile": profile}
+            return {name: {"verdict": f"not finished in {library.seconds} s"} for name in only}
         if not certificate.exists():
-            lines = (done.stderr or done.stdout).strip().splitlines()
-            return {"verdict": "not run", "why": lines[-1][:300] if lines else ""}
-        found = json.loads(certificate.read_text())
-    return {**summary(found), "profile": profile, "seconds": round(time.monotonic() - start)}
-
-
-def summary(certificate: dict[str, Any]) -> dict[str, Any]:
-    """Return what is kept of a certificate: the verdict, how many calls, and the mismatches."""
-    outcomes = certificate["outcomes"]
-    ran = [one for one in outcomes if one["calls"]]
+            sys.exit(f"{library.name}: {(done.stderr or done.stdout).strip()[-500:]}")
+        outcomes = json.loads(certificate.read_text())["outcomes"]
+    print(f"{library.name}: {time.monotonic() - start:.0f} s", flush=True)
+    by_operator = {
+        one.name: [of for of in outcomes if of["formula"] in {f.__name__ for f in one.formulas}]
+        for one in OPERATORS
+    }
     return {
-        "verdict": "certified" if certificate["certified"] else certificate["verdict"],
+        name: {**summary(of), "profile": profile}
+        for name, of in by_operator.items()
+        if any(one["calls"] or one["mismatch"] for one in of)
+    }
+
+
+def summary(outcomes: list[dict[str, Any]]) -> dict[str, Any]:
+    """Return what is kept of an operator's outcomes: verdict, number of calls, mismatches."""
+    ran = [one for one in outcomes if one["calls"]]
+    open_ = [one for one in outcomes if one["status"] in ("no call", "blind")]
+    mismatches = [one for one in outcomes if one["mismatch"]]
+    verdict = "not certified" if mismatches or not ran else "certified"
+    if open_ and not mismatches:
+        verdict = "; ".join(f"{one['property_name']}: {one['reason']}" for one in open_)
+    return {
+        "verdict": verdict,
         "formulas": sorted({one["formula"] for one in ran}),
         "calls": sum(
             count for one in ran for of in one["calls"].values() for count in of.values()
         ),
         "declined": sum(one["declined"] for one in outcomes),
+        "seconds": round(sum(one["seconds"] for one in outcomes)),
         "mismatches": [
             {
                 "formula": one["formula"],
@@ -104,8 +107,7 @@ def summary(certificate: dict[str, Any]) -> dict[str, Any]:
                 "says": one["mismatch"]["text"].splitlines()[1].strip(),
                 "call": call_of(one["mismatch"]["text"]),
             }
-            for one in outcomes
-            if one["mismatch"]
+            for one in mismatches
         ],
     }  # fmt: skip
 

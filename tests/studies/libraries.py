@@ -17,7 +17,8 @@ class Library(NamedTuple):
     distributions: tuple[str, ...]
     glue: str = ""  # a module of `glue`
     registered: str = ""  # or a registered name
-    seconds: int = 150  # that one operator may take
+    one_by_one: bool = False  # whether each operator is checked in a run of its own
+    seconds: int = 1500  # that a run may take
 
     @property
     def backend(self) -> str:
@@ -47,8 +48,8 @@ LIBRARIES = {
     one.name: one
     for one in (
         Library("torch", ("torch",), glue="pytorch"),
-        Library("torch@inductor", ("torch",), registered="torch@inductor", seconds=280),
-        Library("jax", ("jax", "jaxlib"), registered="jax", seconds=280),
+        Library("torch@inductor", ("torch",), registered="torch@inductor", one_by_one=True),
+        Library("jax", ("jax", "jaxlib"), registered="jax", one_by_one=True),
         Library("onnxruntime", ("onnxruntime", "onnx"), registered="onnxruntime"),
         Library("onnx", ("onnx",), glue="onnx_reference"),
         Library("openvino", ("openvino", "onnx"), glue="openvino_models"),

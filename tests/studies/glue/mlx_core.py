@@ -103,4 +103,5 @@ for name, function in {
     "softmax": mx.softmax,
 }.items():  # fmt: skip
     made |= elementwise(name, function)
-backend = adapt.numpy(**made, dtypes=["float32"])
+at_zero = {"policies": {"leaky_relu_at_zero": 1}}
+backend = adapt.numpy(**made, dtypes=["float32"], contract=at_zero)

@@ -2,6 +2,7 @@
 
 import cv2
 import numpy as np
+import onnx
 
 from gradoracle import adapt
 
@@ -9,7 +10,8 @@ cv2.setNumThreads(1)
 
 
 def session(model):
-    net = cv2.dnn.readNetFromONNX(np.frombuffer(model, np.uint8))
+    shaped = onnx.shape_inference.infer_shapes(model).SerializeToString()
+    net = cv2.dnn.readNetFromONNX(np.frombuffer(shaped, np.uint8))
     names = net.getUnconnectedOutLayersNames()
 
     def run(arrays):

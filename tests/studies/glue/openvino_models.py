@@ -9,8 +9,8 @@ SETTINGS = {"INFERENCE_PRECISION_HINT": "f32", "INFERENCE_NUM_THREADS": 1}
 
 
 def session(model):
-    compiled = core.compile_model(model, "CPU", SETTINGS)
+    compiled = core.compile_model(core.read_model(model), "CPU", SETTINGS)
     return lambda arrays: [value.copy() for value in compiled(arrays).values()]
 
 
-backend = adapt.onnx(session)
+backend = adapt.onnx(session, static=True)
