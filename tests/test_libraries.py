@@ -133,3 +133,59 @@ def test_jax_is_right(formula, property_name):
 
     found = run_check(wrap(jax()), *CHECKS[formula, property_name], examples=2, seed=1)
     assert found.status == "passed", found.text
+
+
+# Other libraries that differentiate
+
+
+class Boxed(list):
+    """An array in a box, as libraries have arrays of their own."""
+
+    @property
+    def shape(self):
+        return self[0].shape
+
+
+class Tape:
+    """A library's gradient of relu, whose slope at 0 is 0 or 1."""
+
+    def __init__(self, at_zero):
+        self.at_zero = at_zero
+
+    def from_numpy(self, array):
+        return Boxed([np.array(array)])
+
+    def to_numpy(self, boxed):
+        return boxed[0]
+
+    def zeros(self, shape, like):
+        return Boxed([np.zeros(shape, like[0].dtype)])
+
+    def vjp(self, function, at, grad_output):
+        assert isinstance(function(at), Boxed)
+        positive = at[0] >= 0 if self.at_zero else at[0] > 0
+        return Boxed([grad_output[0] * positive])
+
+
+@pytest.mark.parametrize(("at_zero", "status"), [(False, "passed"), (True, "mismatch")])
+def test_an_engine_of_another_library_takes_the_gradients(at_zero, status):
+    def relu(z):
+        return Boxed([np.maximum(z[0], 0)])
+
+    made = gradoracle.adapt.autodiff(Tape(at_zero), relu=relu, dtypes=["float32"])
+    assert outcome(made, "relu").status == "passed"
+    assert outcome(made, "relu_grad").status == status
+
+
+def test_an_engine_without_arrays_of_its_own_is_given_numpys():
+    class Engine:
+        def zeros(self, shape, like):
+            return np.zeros(shape, like.dtype)
+
+        def vjp(self, function, at, grad_output):
+            return im2col.tanh_grad(grad_output, at)
+
+    made = gradoracle.adapt.autodiff(Engine(), tanh=im2col.tanh)
+    assert outcome(made, "tanh_grad", "within_rounding_bound").status == "passed"
+    with pytest.raises(ValueError, match=r"adapt\.autodiff needs a function"):
+        gradoracle.adapt.autodiff(Engine())
