@@ -19,6 +19,7 @@ from gradoracle.conformance.drawing.coverage import CHANGED, DTYPE, DTYPES, Cove
 from gradoracle.conformance.drawing.covering import Row
 from gradoracle.conformance.drawing.profiles import PROFILES
 from gradoracle.conformance.drawing.values import Style, all_negative
+from gradoracle.conformance.operators.few_shapes import POOL
 from gradoracle.conformance.operators.record import Geometry, Operator, Variant
 from gradoracle.conformance.operators.textbook import textbook, with_ones
 from gradoracle.conformance.properties.property import FEWEST
@@ -30,14 +31,17 @@ from gradoracle.oracle.shapes import SIDES, Array
 LITTLE = 5_000  # products of a call that Python's loops may take
 TOGETHER = 16  # rows of a covering array that are performed at once
 MOST_SEEDS = 20  # that a style gets to put NaN or infinities into every array
+AGAIN = 2  # times as many draws as shapes, where these are few and the values matter little
 ATTEMPTS = 4  # to draw calls that a property says something about
 
 
 def judge_drawn(exam: Examination) -> None:
     """Check what Hypothesis draws, and then the operator's corners."""
     few = exam.backend.contract.shapes == EXPENSIVE
-    beside = [] if few and not exam.property.at_corners else textbook(exam.operator)
-    count = max(FEWEST, exam.property.examples(exam.operator, exam.examples) - len(beside))
+    once = few and not exam.property.at_corners  # other values of a shape show little more
+    beside = [] if once else textbook(exam.operator)
+    count = exam.property.examples(exam.operator, exam.examples)
+    count = max(FEWEST, min(count, AGAIN * POOL if once else count) - len(beside))
     use = partial(judge, exam)
     for attempt in range(ATTEMPTS):
         draw(exam.operator, exam.property.size, count, own_seed(exam) + attempt, use)

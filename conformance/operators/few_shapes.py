@@ -13,7 +13,7 @@ from functools import cache
 from gradoracle.conformance.drawing.choices import Choices, spread
 from gradoracle.conformance.operators.record import Geometry, Operator, Size
 
-POOL = 16  # geometries of each size of calls
+POOL = 8  # geometries of each size of calls
 
 
 @cache

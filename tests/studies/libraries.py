@@ -63,6 +63,8 @@ LIBRARIES = {
         Library("scikit-learn", ("scikit-learn",), glue="sklearn_functions"),
         Library("micrograd", ("micrograd",), glue="micrograd_values"),
         Library("keras", ("keras", "jax"), glue="keras_numpy"),
+        Library("paddle", ("paddlepaddle",), glue="paddle_functional"),
+        Library("tensorflow", ("tensorflow-cpu",), glue="tensorflow_nn"),
         Library("optax", ("optax", "jax"), glue="optax_losses"),
         Library("equinox", ("equinox", "jax"), glue="equinox_layers"),
         Library("flax", ("flax", "jax"), glue="flax_layers"),
@@ -84,9 +86,12 @@ FAULTS: dict[str, tuple[str, tuple[str, ...], tuple[str, ...]]] = {
     "opencv_filter2d_zero_weight": ("opencv-filter2D", (), ("propagates_non_finite",)),
     "opencv_filter2d_strides": ("opencv-filter2D", (), ("ignores_memory_layout",)),
     "neuralnetlib_sigmoid": ("neuralnetlib", ("sigmoid", "sigmoid_grad"), ()),
+    "neuralnetlib_cross_entropy": ("neuralnetlib", ("cross_entropy",), ()),
     "neuralnetlib_max_pool_nan": ("neuralnetlib", ("max_pool2d_vjp",), ()),
     "numpy_ml_cross_entropy": (
         "numpy-ml", ("cross_entropy",), ("within_rounding_bound", "is_stateless"),
     ),
+    "opencv_dnn_nan": ("opencv-dnn", (), ("propagates_non_finite", "points_at_the_maximum")),
+    "paddle_avg_pool": ("paddle", (), ()),
     "numpy_ml_max_pool_padding": ("numpy-ml", ("max_pool2d_vjp",), ()),
 }  # fmt: skip

@@ -1,1 +1,0 @@
-"""One module per library: what it takes to check that library's functions."""
