@@ -91,7 +91,18 @@ FAULTS: dict[str, tuple[str, tuple[str, ...], tuple[str, ...]]] = {
     "numpy_ml_cross_entropy": (
         "numpy-ml", ("cross_entropy",), ("within_rounding_bound", "is_stateless"),
     ),
-    "opencv_dnn_nan": ("opencv-dnn", (), ("propagates_non_finite", "points_at_the_maximum")),
-    "paddle_avg_pool": ("paddle", (), ()),
+    "opencv_dnn_nan": (
+        "opencv-dnn", ("conv1d", "conv2d", "conv3d"), ("propagates_non_finite",),
+    ),
+    "opencv_dnn_tanh": ("opencv-dnn", ("tanh",), ()),
+    "openvino_softmax_nan": ("openvino", ("softmax",), ("propagates_non_finite",)),
+    "paddle_avg_pool": (
+        "paddle", tuple(f"avg_pool{rank}d_grad_input" for rank in (1, 2, 3)), (),
+    ),
+    "tensorflow_nn": (
+        "tensorflow", ("leaky_relu", "leaky_relu_grad", "softmax", "max_pool2d_values"),
+        ("matches_oracle", "propagates_non_finite"),
+    ),
+    "inductor_avg_pool": ("torch@inductor", ("avg_pool2d_grad_input",), ()),
     "numpy_ml_max_pool_padding": ("numpy-ml", ("max_pool2d_vjp",), ()),
 }  # fmt: skip
