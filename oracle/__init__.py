@@ -136,3 +136,5 @@ __all__ = [
     "tanh",
     "tanh_grad",
 ]
+__all__ += [formula.__name__ for of in DERIVED for formula in of.formulas]
+__all__.sort()

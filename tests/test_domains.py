@@ -53,6 +53,8 @@ DOMAINS = {
     "doubling": ("conv_transpose2d", "output_padding = 0, groups = 1, stride = 2"),
     "volumes": ("conv3d", "dilation = 1, groups = 1"),
     "the last axis": ("softmax", "axis last"),
+    "rows": ("softmax", "axes = 2, axis last"),
+    "vectors": ("relu", "axes = 1"),
     "one slope": ("leaky_relu", "negative_slope = 0.2"),
     "sums": ("cross_entropy", "reduction = sum"),
     "few rows": ("linear", "n = 1..8, bias required"),
@@ -369,7 +371,17 @@ def test_a_softmax_without_axis_is_along_the_last():
 FOUND = {
     kind: text
     for kind, (_, text) in DOMAINS.items()
-    if kind not in ("a pair", "tiles", "one slope", "halving", "square images", "few rows")
+    if kind
+    not in (
+        "a pair",
+        "tiles",
+        "one slope",
+        "halving",
+        "square images",
+        "few rows",
+        "rows",
+        "vectors",
+    )
 }
 
 
@@ -428,3 +440,17 @@ def test_the_run_can_restrict_every_backend(monkeypatch):
     monkeypatch.setenv(DOMAIN, "stride = 1")
     with pytest.raises(ValueError, match="is no domain; write one like"):
         read_contract(None, FUNCTIONS)
+
+
+def test_an_illegal_call_outside_a_domain_costs_no_call_of_is_stateless():
+    def softmax(z):
+        return im2col.softmax(z, axis=-1)
+
+    def softmax_grad(grad_output, z):
+        return im2col.softmax_grad(grad_output, z, axis=-1)
+
+    made = SimpleNamespace(softmax=softmax, softmax_grad=softmax_grad)
+    named = {(f.__name__, p.name): (o, f, p) for o, f, p in checks(OPERATORS)}
+    found = examine(wrap(made), *named["softmax_grad", "is_stateless"], examples=25, seed=1)
+    assert found.status == "passed", found.text
+    assert {*found.calls} == {"float32", "float64"}

@@ -36,7 +36,7 @@ def test_shipped_backends_are_known_without_installation(monkeypatch):
     assert {"im2col", "torch", "oracle", "cupy", "cupy@host"} <= set(registered())
     for name in ("im2col", "torch", "oracle"):
         assert load(name).functions == FUNCTIONS
-    assert len(FUNCTIONS) == len(set(FUNCTIONS)) == 57
+    assert len(FUNCTIONS) == len(set(FUNCTIONS)) == 118
 
 
 def test_shipped_backends_export_the_protocol_and_their_arrays():

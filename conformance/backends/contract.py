@@ -118,16 +118,21 @@ DLPack.
         "runs_on": "NVIDIA H200, CUDA 12.8",            # printed beside the verdict
         "domain": {"conv2d": {"stride": 1, "padding": [0, 1], "p": "== q", "c": "% 4 == 0",
                               "bias": "required"}},     # what it is made for: see below
+        "shapes": "expensive",                          # each costs much: see below
     }
 
 A domain says which calls a function is made for, and no others are made: what is drawn is drawn
-inside.  Keys are options, optional arguments and letters of axes (`gradoracle explain conv2d` lists
-them); an operator's entry is also its gradients', unless a function has an entry of its own.  A
-value is a number, a list of numbers or names, a pair as "(3, 1)", a range "1..8", a remainder
-"% 4 == 0", another size "== q", and of arrays "required" or "absent"; or the whole entry is a text,
-"stride = 1, p == q, bias required".  An option that the signature of a function lacks has its
-neutral value and is not passed; without `stride` a pooling's is its kernel_size, without `axis` a
-softmax is along the last.
+inside.  Keys are options, optional arguments, letters of axes, and of operators that take any
+number of axes "axes" (`gradoracle explain conv2d` lists them); an operator's entry is also its
+gradients', unless a function has an entry of its own.  A value is a number, a list of numbers or
+names, a pair as "(3, 1)", a range "1..8", a remainder "% 4 == 0", another size "== q", and of
+arrays "required" or "absent"; or the whole entry is a text, "stride = 1, p == q, bias required".
+An option that the signature of a function lacks has its neutral value and is not passed; without
+`stride` a pooling's is its kernel_size, without `axis` a softmax is along the last.
+
+With "shapes": "expensive", all checks of a function share a few geometries, drawn from the run's
+seed, and each of them is checked with many values.  Corners, combinations of options and layers of
+networks with one option changed, which have a shape each, are left out; the certificate says so.
 
 Where no conditions say it, a function `supports(function, sizes, options) -> bool` beside the
 others is asked before each call: of the function's name, the lengths of axes by letter, and the
@@ -203,7 +208,7 @@ DTYPES = tuple(FORMATS)
 DEFAULT = ("float32", "float64")  # halves are checked only where they are claimed
 KEYS = (
     "functions", "dtypes", "not_claimed", "accumulators", "algorithms", "policies", "deviations",
-    "runs_on", "domain",
+    "runs_on", "domain", "shapes",
 )  # fmt: skip
 POLICIES: dict[str, tuple[str | float, ...]] = {  # the default first
     "ties": ("first", "any-subgradient", "split"), "nan": ("first", "any", "dropped"),
@@ -214,6 +219,8 @@ POLICIES: dict[str, tuple[str | float, ...]] = {  # the default first
     "indices": ("int64", "int32"), "index_origin": ("plane", "global"),
     "relu_at_zero": (0, 0.5, 1), "leaky_relu_at_zero": (0, 0.5, 1),
 }  # fmt: skip
+SHAPES = ("any", "expensive")  # the default first
+EXPENSIVE = SHAPES[1]
 EVERY = "*"  # as a deviation's property: any of its formula's
 LONGEST = 200  # characters that are printed beside the verdict, and must not bury it
 TRANSFORMABLE = tuple(
@@ -256,6 +263,7 @@ class Contract:
     deviations: tuple[Deviation, ...] = ()
     runs_on: str = ""  # in the backend's own words; nobody checks it
     domain: Mapping[str, str] = field(default_factory=dict)  # of operators and functions
+    shapes: str = SHAPES[0]  # whether each costs much
 
     def domain_of(self, function: str) -> Domain:
         """Return the declared conditions on a function's calls: its own, or its operator's."""
@@ -330,6 +338,7 @@ def read_contract(value: object, known_functions: Sequence[str]) -> Contract:
     return Contract(
         functions, dtypes, not_claimed, accumulators, algorithms, policies, deviations, runs_on,
         _domain(_choices(value, "domain")),
+        _require("shapes", _given(value, "shapes", SHAPES[0]), SHAPES),
     )  # fmt: skip
 
 

@@ -17,7 +17,7 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any
 
-from gradoracle.conformance.backends.adapters import named
+from gradoracle.conformance.backends.adapters import jax_library, named, onnx_models
 from gradoracle.conformance.backends.backend import FUNCTIONS, Backend
 from gradoracle.conformance.backends.caller import Asked, Candidate, imported, one_line
 from gradoracle.conformance.backends.isolation.isolated import Isolated, Unloadable
@@ -49,15 +49,20 @@ DEVICES = {
         "mps": "device=mps,dtypes=float32", "xpu": "device=xpu",
     }.items()
 }  # fmt: skip
+# Libraries whose operators an adapter names; each is loaded only where it is asked for.
+LIBRARIES = {
+    "jax": f"{jax_library.__name__}:jax!", "onnxruntime": f"{onnx_models.__name__}:onnxruntime!"
+}  # fmt: skip
+KNOWN = SHIPPED | DEVICES | LIBRARIES
 
 C = "gradoracle.implementations.c_source:backend"
-LIBRARIES = (".so", ".dylib")  # which need a header
+SHARED = (".so", ".dylib")  # libraries, which need a header
 PYTHON = "gradoracle.conformance.backends.caller:from_file"
 # What makes a backend of a file of these: it is given the file's name.
 LOADERS = {
     ".cu": "gradoracle.implementations.cuda_source:backend",
     ".cuh": "gradoracle.implementations.cuda_source:backend",
-    **dict.fromkeys((".c", ".cc", ".cpp", ".cxx", *LIBRARIES), C),
+    **dict.fromkeys((".c", ".cc", ".cpp", ".cxx", *SHARED), C),
     ".py": PYTHON,
 }
 
@@ -91,7 +96,7 @@ class Registered:
     def distribution(self) -> str:
         """Its name and version: read only here, for that takes longer than to find all names."""
         if self.source is None:
-            return "gradoracle" if (SHIPPED | DEVICES).get(self.name) == self.path else "unknown"
+            return "gradoracle" if KNOWN.get(self.name) == self.path else "unknown"
         return f"{self.source.name} {self.source.version}"
 
 
@@ -100,7 +105,7 @@ def registered() -> dict[str, Registered]:
 
     A name that several distributions take is nobody's, and ours stay ours: `conflict` says so.
     """
-    found = {name: Registered(name, path) for name, path in (SHIPPED | DEVICES).items()}
+    found = {name: Registered(name, path) for name, path in KNOWN.items()}
     for entry in entry_points(group=GROUP):
         one, other = Registered(entry.name, entry.value, entry.dist), found.get(entry.name)
         if other is None or (other.path == one.path and not other.conflict):
@@ -152,7 +157,7 @@ def _file_and_rest(name: str) -> tuple[str, str]:
     if colon:
         return f"{file}.py", f"@{attribute}"
     file, at, where = name.partition("@")
-    if Path(file).suffix in LIBRARIES and not at:
+    if Path(file).suffix in SHARED and not at:
         beside = [Path(file).with_suffix(".h"), Path(file).with_suffix(".hpp")]
         beside += [one.with_name(one.name.removeprefix("lib")) for one in beside]
         return file, next((f"@{one.name}" for one in beside if one.is_file()), "")
@@ -166,7 +171,7 @@ def with_header(name: str, header: str) -> str:
         UnknownBackend: it is no library.
     """
     library = Path(name)
-    if library.suffix not in LIBRARIES or "@" in name:
+    if library.suffix not in SHARED or "@" in name:
         raise UnknownBackend(
             f"a header goes with a library such as ./libmine.so, not with {name!r}"
         )
@@ -193,7 +198,7 @@ def load(name: str, confinement: Confinement = ISOLATED) -> Backend:
     if path != name:
         file, rest = _file_and_rest(name)
         needed = [Path(file)]
-        if Path(file).suffix in LIBRARIES and rest:
+        if Path(file).suffix in SHARED and rest:
             needed.append(Path(file).parent / rest[1:])
         for one in needed:
             if not one.is_file():
@@ -217,7 +222,7 @@ def _with_functions(backend: Backend, file: str) -> Backend:
     backend.asked.close()
     tree = ast.parse(Path(file).read_bytes())
     names = [one.name for one in tree.body if isinstance(one, ast.FunctionDef | ast.ClassDef)]
-    near = {name: difflib.get_close_matches(name, FUNCTIONS, n=1) for name in names}
+    near = {name: difflib.get_close_matches(name.lower(), FUNCTIONS, n=1) for name in names}
     meant = [f"{name} (did you mean {known[0]}?)" for name, known in near.items() if known]
     if meant:
         has = f"it has {', '.join(meant)}"

@@ -10,6 +10,7 @@ from typing import Any
 
 import numpy as np
 
+from gradoracle.conformance.backends.contract import EXPENSIVE
 from gradoracle.conformance.checking.examination import Examination
 from gradoracle.conformance.checking.failures import Drawn
 from gradoracle.conformance.checking.strategies import draw
@@ -18,6 +19,7 @@ from gradoracle.conformance.drawing.coverage import CHANGED, DTYPE, DTYPES, Cove
 from gradoracle.conformance.drawing.covering import Row
 from gradoracle.conformance.drawing.profiles import PROFILES
 from gradoracle.conformance.drawing.values import Style, all_negative
+from gradoracle.conformance.operators.few_shapes import POOL
 from gradoracle.conformance.operators.record import Geometry, Operator, Variant
 from gradoracle.conformance.operators.textbook import textbook, with_ones
 from gradoracle.conformance.properties.property import FEWEST
@@ -29,14 +31,18 @@ from gradoracle.oracle.shapes import SIDES, Array
 LITTLE = 5_000  # products of a call that Python's loops may take
 TOGETHER = 16  # rows of a covering array that are performed at once
 MOST_SEEDS = 20  # that a style gets to put NaN or infinities into every array
+AGAIN = 2  # times as many draws as shapes, where these are few and the values matter little
 ATTEMPTS = 4  # to draw calls that a property says something about
 ATTEMPTS_OF_SOME = 10  # where the backend's `supports` leaves some out
 
 
 def judge_drawn(exam: Examination) -> None:
     """Check what Hypothesis draws, and then the operator's corners."""
+    few = exam.backend.contract.shapes == EXPENSIVE
+    once = few and not exam.property.at_corners  # other values of a shape show little more
+    beside = [] if once else textbook(exam.operator)
     count = exam.property.examples(exam.operator, exam.examples)
-    count = max(FEWEST, count - len(textbook(exam.operator)))  # which are checked beside them
+    count = max(FEWEST, min(count, AGAIN * POOL if once else count) - len(beside))
     use = partial(judge, exam)
     asked = 0  # calls that one drawing makes, and those it would
     for attempt in range(ATTEMPTS_OF_SOME if exam.filters else ATTEMPTS):
@@ -49,8 +55,10 @@ def judge_drawn(exam: Examination) -> None:
             break  # else the few that were drawn happened to be not applicable
     if exam.alone:
         return
-    judge_textbook(exam, own_seed(exam))
+    judge_textbook(exam, beside, own_seed(exam))
     check_not_finite(exam, own_seed(exam))
+    if few:
+        return  # what else is listed has a shape each
     whole = exam.examples >= PROFILES["certify"]  # fewer are a quick look
     judge_listed(exam, whole=whole)
     if whole:
@@ -90,14 +98,13 @@ def judge_corners(exam: Examination, seed: int) -> None:
         _judge_in(exam, drawn)
 
 
-def judge_textbook(exam: Examination, seed: int) -> None:
+def judge_textbook(exam: Examination, smallest: Sequence[Geometry], seed: int) -> None:
     """Check the operator's smallest calls, on the seed's numbers.
 
     In every dtype of `dtypes_for` where the numbers are what is checked, else in one in turn.
     """
     geometries = [
-        replace(geometry, seed=(seed + at) % 2**32)
-        for at, geometry in enumerate(textbook(exam.operator))
+        replace(geometry, seed=(seed + at) % 2**32) for at, geometry in enumerate(smallest)
     ]
     if exam.property.at_corners:
         judge(exam, geometries)
@@ -171,6 +178,7 @@ def _judge_in(exam: Examination, drawn: Sequence[Drawn]) -> list[bool]:
             count.append(exam.judge_call(call))
             if count[-1]:
                 exam.calls[dtype, geometry.stratum] += 1
+                exam.shapes.add(tuple(geometry.sizes.items()))
     finally:
         exam.backend.forget()
     return count
@@ -274,6 +282,7 @@ def _judge_layer(exam: Examination, geometry: Geometry, dtype: str, numbers: Any
     judged = exam.judge_call(call)
     if judged:
         exam.calls[dtype, geometry.stratum] += 1
+        exam.shapes.add(tuple(geometry.sizes.items()))
     return judged
 
 

@@ -8,12 +8,14 @@ from __future__ import annotations
 from time import perf_counter
 
 from gradoracle.conformance.backends.backend import Backend
+from gradoracle.conformance.backends.contract import EXPENSIVE
 from gradoracle.conformance.backends.mismatch import Mismatch
 from gradoracle.conformance.checking.call_list import judge_drawn, judge_layers, own_seed
 from gradoracle.conformance.checking.claim import Claim
 from gradoracle.conformance.checking.examination import Examination
 from gradoracle.conformance.checking.minimising import Minimiser
 from gradoracle.conformance.checking.outcomes import domain_hint, fill
+from gradoracle.conformance.operators.few_shapes import of_few_shapes
 from gradoracle.conformance.operators.record import Operator
 from gradoracle.conformance.properties import Property
 from gradoracle.conformance.reports.certificate import ABSENT, UNCLAIMED, UNJUDGED, Outcome
@@ -42,6 +44,8 @@ def examine(
     outcome = Outcome(backend.name, formula.__name__, property_.name)
     with_domains = Claim(backend, operator, formula, property_).with_domains()
     operator = backend.inside(operator, with_domains)
+    if backend.contract.shapes == EXPENSIVE:
+        operator = of_few_shapes(operator, seed)
     exam = Examination(backend, operator, formula, property_, seed, examples, at_scale=at_scale)
     outcome.status, outcome.reason = exam.unasked()
     if outcome.status == "mismatch":  # what is claimed is not there

@@ -6,6 +6,8 @@ from collections import Counter
 from dataclasses import dataclass, field
 from typing import Any
 
+import numpy as np
+
 from gradoracle.conformance.backends.backend import Backend
 from gradoracle.conformance.backends.declines import Declines
 from gradoracle.conformance.backends.mismatch import (
@@ -68,6 +70,7 @@ class Examination(Claim):
     layers: list[str] = field(default_factory=list)  # that were checked
     layers_left: int = 0  # that were not
     covered: list[Covered] = field(default_factory=list)  # by covering arrays
+    shapes: set[tuple[tuple[str, int], ...]] = field(default_factory=set)  # sizes of the calls
     # What fails on the small call that shows a layer's fault, and how it does.
     small_property: Property | None = None
     recognised: str = ""  # which other convention explains the mismatch
@@ -147,6 +150,8 @@ class Examination(Claim):
     def passes(self, call: dict[str, Any]) -> bool:
         """Return whether a call counts and passes; one that fails raises Mismatch."""
         self.backend.answers.clear()
+        # what is left of an array without axes by an operation is none
+        call = {n: np.asarray(v) if isinstance(v, np.generic) else v for n, v in call.items()}
         try:
             share = self.property.check(self.backend, self.operator, self.formula, call)
         except Outside:

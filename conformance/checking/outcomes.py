@@ -28,6 +28,7 @@ def fill(outcome: Outcome, exam: Examination, *, unsteady: bool) -> None:
         outcome.calls.setdefault(dtype, {})[stratum] = count
     outcome.supported = {name: [*counts] for name, counts in exam.backend.supported.items()}
     outcome.worst_error_over_bound = exam.worst
+    outcome.shapes = len(exam.shapes)
     outcome.covered = [one._asdict() for one in exam.covered]
     outcome.layers, outcome.layers_left = exam.layers, exam.layers_left
     outcome.disputed, outcome.declined_of = exam.disputed, exam.declines.told(outcome.formula)

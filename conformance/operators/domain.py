@@ -169,7 +169,8 @@ def names_of(formulas: Sequence[Formula]) -> tuple[str, ...]:
     axes = axes_of(formulas[0])
     letters = letters_of(axes)
     options = [n for f in formulas for n in argument_names(f)[1] if n not in axes.shapes]
-    return tuple(dict.fromkeys((*options, *axes.optional, *letters)))
+    count = ["axes"] if any("*" in of for of in axes.arrays.values()) else []
+    return tuple(dict.fromkeys((*options, *axes.optional, *letters, *count)))
 
 
 def domains_in(text: str) -> dict[str, str]:

@@ -123,7 +123,9 @@ L1_LOSS = _kinked(_loss(losses.l1_loss), "input", "target")
 HUBER_LOSS = _kinked(
     _loss(losses.huber_loss, options={"delta": (1.0, 0.5, 3.0)}), "input", "target"
 )
-KL_DIV = _loss(losses.kl_div, options={"log_target": (False, True)}, complete=_distribution)
+KL_DIV = _kinked(
+    _loss(losses.kl_div, options={"log_target": (False, True)}, complete=_distribution), "target"
+)
 BCE_WITH_LOGITS = replace(
     _loss(losses.binary_cross_entropy_with_logits, complete=_probabilities), witness=_bce
 )

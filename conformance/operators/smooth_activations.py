@@ -20,7 +20,7 @@ OPTIONS: dict[str, dict[str, tuple[Any, ...]]] = {
 }
 
 
-KINKED = ("hardsigmoid", "hardswish", "hardtanh", "relu6")
+KINKED = ("elu", "hardsigmoid", "hardswish", "hardtanh", "relu6")
 
 
 def _hardsigmoid(torch: Any) -> Callable[..., Any]:

@@ -71,6 +71,7 @@ class Outcome:
     layers_left: int = 0  # that were not
     # Combinations of option classes that were met, as `drawing.coverage.Covered` has them.
     covered: list[dict[str, Any]] = field(default_factory=list)
+    shapes: int = 0  # geometries that the calls had
     ended: str = ""  # the function a call of which reached a limit or ended the process
     disputed: int = 0  # calls on which the property fails for the oracle, too: not counted
     # Formulas whose plain answers are wrong where it failed, and how.

@@ -212,13 +212,14 @@ def _imports(backend: Backend, call: Call) -> list[str]:
     if data_dtype(call).name == "bfloat16":
         lines.insert(0, "import ml_dtypes  # NumPy's bfloat16")
     if backend.path:
-        path, _, file = backend.path.partition("!")
+        path, called, file = backend.path.partition("!")
         module, _, attribute = path.partition(":")
         if file and attribute == FROM_FILE:
             return [*lines[:-1], *_from_file(backend.name, file)]
-        if file:
+        if called:
             rest = "" if "@" in backend.name else file[len(file.partition("@")[0]) :]
-            given = file if path in ADAPTERS.values() else f"{backend.name}{rest}"
+            alone = path in ADAPTERS.values() or not file
+            given = file if alone else f"{backend.name}{rest}"
             of = f"{module}.{attribute}({given!r})"
             return [*lines[:-1], f"import {module}", f"backend = {of}", ""]
         return [

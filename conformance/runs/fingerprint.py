@@ -16,7 +16,7 @@ from functools import cache
 from pathlib import Path
 
 from gradoracle.conformance.backends.adapters.named import split
-from gradoracle.conformance.backends.registry import ADAPTERS, LIBRARIES, path_of
+from gradoracle.conformance.backends.registry import ADAPTERS, SHARED, path_of
 from gradoracle.conformance.operators import BROUGHT
 
 CODE = frozenset(
@@ -69,7 +69,7 @@ def _of_file(given: str) -> dict[str, str]:
     reached = _with_imports if source.suffix == ".py" else _with_includes
     found = reached(source, set()) if source.is_file() else set()
     header = (source.parent / rest).resolve()
-    if source.suffix in LIBRARIES and header.is_file():
+    if source.suffix in SHARED and header.is_file():
         found |= _with_includes(header, set())
     return {os.path.relpath(f, source.parent): _hash(f) for f in sorted(found)}
 

@@ -11,8 +11,8 @@ from typing import Any
 import numpy as np
 
 from gradoracle.oracle.derive import derived
-from gradoracle.oracle.numbers.elementary import detached, either, exp, log, log1p, sigmoid
-from gradoracle.oracle.numbers.reverse import maximum, where
+from gradoracle.oracle.numbers.elementary import detached, either, exp, log, sigmoid, softplus
+from gradoracle.oracle.numbers.reverse import where
 from gradoracle.oracle.shapes import check_integer
 
 REDUCTIONS = ("none", "mean", "sum")
@@ -105,7 +105,7 @@ def binary_cross_entropy_with_logits(
     Raises:
         ValueError: as `mse_loss`.
     """
-    below = log1p(exp(-abs(input))) + maximum(-input, 0)  # -log s(x)
+    below = softplus(-input)  # -log s(x)
     on = target if pos_weight is None else 1 + (pos_weight - 1) * target
     if pos_weight is None:
         losses = (1 - target) * input + below
@@ -116,7 +116,7 @@ def binary_cross_entropy_with_logits(
 
 def _by_logistic(x: Any, t: Any, weight: Any) -> Any:
     """Return the same with slopes by the logistic function, s(x) - t."""
-    below = log1p(exp(-abs(x))) + maximum(-x, 0)
+    below = softplus(-x)
     s = detached(sigmoid(x))
     factor = t if weight is None else weight * t
     slope = s * (1 - t) - factor * (1 - s)

@@ -111,6 +111,15 @@ def _array_sigmoid(v: Any) -> Any:
     return np.where(v >= 0, 1 / (1 + e), e / (1 + e))
 
 
+def _softplus(v: float) -> float:
+    """Return log(1 + e**v)."""
+    return math.log1p(_exp(-abs(v))) + (v if v > 0 else 0.0)
+
+
+def _array_softplus(v: Any) -> Any:
+    return np.log1p(np.exp(-abs(v))) + np.where(v > 0, v, 0)
+
+
 def _array_erf(v: Any) -> Any:
     """Return erf of an array, element by element: NumPy has none."""
     wide = np.asarray(v)
@@ -169,6 +178,12 @@ sigmoid = Function(
     lambda f, _x, _y, e: f.least(e / 4, 1.0), ulps=6.5,
     precise=lambda context, v: 1 / (1 + context.exp(-v)),
 )  # fmt: skip
+# log(1 + e^x): the exponential, log1p and a sum.
+softplus = Function(
+    "softplus", _softplus, _array_softplus, lambda x, _y: sigmoid(x),
+    lambda _f, _x, _y, e: e, ulps=6,
+    precise=lambda context, v: context.log1p(context.exp(-abs(v))) + (max(0, v)),
+)  # fmt: skip
 sin: Function = Function(
     "sin", math.sin, np.sin, lambda x, _y: cos(x), lambda f, _x, _y, e: f.least(e, 2.0), ulps=4,
 )  # fmt: skip
@@ -181,7 +196,7 @@ erf = Function(
 )  # fmt: skip
 
 FUNCTIONS = {f.name: f for f in (
-    exp, expm1, log, log1p, sqrt, rsqrt, tanh, sigmoid, sin, cos, erf,
+    exp, expm1, log, log1p, sqrt, rsqrt, tanh, sigmoid, softplus, sin, cos, erf,
 )}  # fmt: skip
 
 

@@ -8,7 +8,7 @@ from inspect import Parameter, Signature
 from types import SimpleNamespace
 from typing import Any, Protocol, TypeAlias
 
-from gradoracle.conformance.backends.adapters.parameters import Taken
+from gradoracle.conformance.backends.adapters.parameters import Taken, taken
 from gradoracle.conformance.operators import OPERATORS
 from gradoracle.conformance.operators.domain import DEFAULTS, has_neutral
 from gradoracle.conformance.operators.record import Operator
@@ -151,6 +151,39 @@ def gradient(name: str, by: str, it: Taken, engine: Engine) -> Function:
         return engine.vjp(lambda at: it({**values, by: at}), full[by], grad_output)
 
     return described(name, function, it)
+
+
+def differentiated(engine: Engine, functions: Mapping[str, Function]) -> dict[str, Function]:
+    """Return functions and their gradients but those by indices, by the protocol's names."""
+    made = dict[str, Function]()
+    for name, function in functions.items():
+        it = taken(function, *arguments_of(name))
+        made[name] = forward(name, it, it)
+        gradients = KNOWN[name].gradients if name in KNOWN else {}
+        for formula, by in gradients.items():
+            one = output_of(formula).function
+            if by in it.arrays and "indices" not in argument_names(formula)[0]:
+                made.setdefault(one, gradient(one, by, it, engine))
+    return made
+
+
+def autodiff(
+    engine: Engine, *namespaces: Any, dtypes: Sequence[str] | None = None,
+    contract: Mapping[str, Any] | None = None, **functions: Function,
+) -> SimpleNamespace:  # fmt: skip
+    """Return the backend of functions of a library, with the gradients that an engine takes.
+
+    Where the library has arrays of its own, the engine has `from_numpy` and `to_numpy`, too.
+
+    Raises:
+        ValueError: a name or a signature that the protocol does not have.
+    """
+    given = among(namespaces, functions)
+    require_known(given, "autodiff")
+    converters = ("from_numpy", "to_numpy")
+    more = {name: getattr(engine, name) for name in converters if hasattr(engine, name)}
+    made = differentiated(engine, given)
+    return backend("autodiff", made, dtypes=dtypes, contract=contract, **more)
 
 
 def _neutral(operator: Operator, option: str, ranks: tuple[int, ...]) -> Any:

@@ -11,18 +11,13 @@ from typing import Any
 import numpy as np
 
 from gradoracle.conformance.backends.adapters.base import (
-    KNOWN,
     Function,
     Shape,
     among,
-    arguments_of,
     backend,
-    forward,
-    gradient,
+    differentiated,
     require_known,
 )
-from gradoracle.conformance.backends.adapters.parameters import taken
-from gradoracle.oracle.declaration import argument_names, output_of
 
 FLOAT64 = "float64"
 
@@ -40,24 +35,25 @@ def adapt(
         ImportError: there is no JAX.
         ValueError: a name or a signature that the protocol does not have.
     """
-    try:
-        jax = import_module("jax")
-    except ImportError as error:
-        raise ImportError("JAX is not installed: pip install 'gradoracle[jax]'") from error
+    jax = imported()
     given = among(namespaces, functions)
     require_known(given, "jax")
-    engine, made = Vjp(jax), dict[str, Function]()
-    for name, function in given.items():
-        it = taken(function, *arguments_of(name))
-        made[name] = forward(name, it, it)
-        gradients = KNOWN[name].gradients if name in KNOWN else {}
-        for formula, by in gradients.items():
-            one = output_of(formula).function
-            if by in it.arrays and "indices" not in argument_names(formula)[0]:
-                made.setdefault(one, gradient(one, by, it, engine))
+    made = differentiated(Vjp(jax), given)
     wide = FLOAT64 in dtypes
     shown = {name: _on_numpy(jax, one, jit=jit, wide=wide) for name, one in made.items()}
     return backend("jax", shown, dtypes=dtypes, contract=contract, policies={"nan": "any"})
+
+
+def imported() -> Any:
+    """Return the module of JAX.
+
+    Raises:
+        ImportError: there is none; the message says what to install.
+    """
+    try:
+        return import_module("jax")
+    except ImportError as error:
+        raise ImportError("JAX is not installed: pip install 'gradoracle[jax]'") from error
 
 
 class Vjp:

@@ -1,0 +1,7 @@
+"""torch.nn.functional, gradients by autograd."""
+
+import torch
+
+from gradoracle import adapt
+
+backend = adapt.torch(torch.nn.functional)
