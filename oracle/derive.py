@@ -188,6 +188,12 @@ def _declared(
     return Derived(forward, gradients)
 
 
+def body_of(formula: Formula) -> Body | None:
+    """Return the function that a derived formula is made of, None of others."""
+    found: Body | None = getattr(formula, "__gradoracle_body__", None)
+    return found
+
+
 def _in_lanes(formula: Formula) -> Callable[[Mapping[str, Any]], Any]:
     return lambda call: evaluate(formula, call)
 
@@ -195,7 +201,7 @@ def _in_lanes(formula: Formula) -> Callable[[Mapping[str, Any]], Any]:
 def _named(formula: Any, name: str, own: Signature, doc: str, body: Body) -> None:
     formula.__name__ = formula.__qualname__ = name
     formula.__signature__, formula.__doc__, formula.__module__ = own, doc, body.__module__
-    formula.__wrapped_body__ = body
+    formula.__gradoracle_body__ = body
 
 
 def _gradient_doc(body: Body, forward: Formula, argument: str) -> str:

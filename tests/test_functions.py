@@ -13,7 +13,7 @@ from gradoracle.oracle.numbers.running_error import Arithmetic, Estimate
 DOMAINS = {  # where a function is looked at
     "exp": (-30, 30), "expm1": (-30, 30), "log": (1e-6, 50), "log1p": (-0.99, 50),
     "sqrt": (1e-9, 50), "rsqrt": (1e-6, 50), "tanh": (-20, 20), "sin": (-40, 40), "cos": (-40, 40),
-    "erf": (-6, 6),
+    "erf": (-6, 6), "sigmoid": (-30, 30), "softplus": (-30, 30),
 }  # fmt: skip
 # Below these, and there, is no value.
 SINGULAR = {"log": 0, "log1p": -1, "sqrt": -1e-300, "rsqrt": 0}
@@ -27,7 +27,12 @@ def points(name, count=200):
 
 def right(name, x):
     mp = context()
-    return 1 / mp.sqrt(mp.mpf(x)) if name == "rsqrt" else getattr(mp, name)(mp.mpf(x))
+    own = {
+        "rsqrt": lambda v: 1 / mp.sqrt(v),
+        "sigmoid": lambda v: 1 / (1 + mp.exp(-v)),
+        "softplus": lambda v: mp.log(1 + mp.exp(v)),
+    }
+    return own.get(name, getattr(mp, name, None))(mp.mpf(x))
 
 
 def test_every_row_is_looked_at():

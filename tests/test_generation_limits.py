@@ -15,6 +15,7 @@ from types import SimpleNamespace
 
 import pytest
 
+from gradoracle import oracle
 from gradoracle.conformance.checking.strategies import draw
 from gradoracle.conformance.operators import OPERATORS
 from gradoracle.conformance.properties import PROPERTIES
@@ -26,7 +27,9 @@ SIZES = ("small", "medium", "large")
 SIDES = ("height", "width")
 AXES = ("images", "channels", "height", "width")
 # Calls of one and of three axes are made of these (`tests/test_ranks.py`).
-BY_NAME = {o.name: o for o in OPERATORS if not o.name.endswith(("1d", "3d"))}
+# What is drawn for derived formulas follows from their axes (`tests/test_drawn_by_axes.py`).
+DERIVED = {of.forward.__name__ for of in oracle.DERIVED}
+BY_NAME = {o.name: o for o in OPERATORS if not (o.name.endswith(("1d", "3d")) or o.name in DERIVED)}
 CONVOLUTIONS = ("conv2d", "conv_transpose2d")
 POOLINGS = ("max_pool2d", "avg_pool2d")
 ARRAYS = ("relu", "leaky_relu", "sigmoid", "tanh", "softmax", "batch_mean", "sgd_step")

@@ -26,7 +26,8 @@ def shapes(operator, geometries):
 @pytest.mark.parametrize("operator", PLAIN, ids=lambda o: o.name)
 def test_the_first_is_one_element_and_all_are_small(operator):
     first, *others = textbook(operator)
-    assert all(np.prod(s) == 1 for s in operator.arguments(first.sizes).shapes.values() if s)
+    least = 2 if operator.name == "glu" else 1  # which halves its columns
+    assert all(np.prod(s) <= least for s in operator.arguments(first.sizes).shapes.values() if s)
     assert 3 <= len(others) <= 14
     assert first.sizes == smallest(operator)
     for geometry in (first, *others):

@@ -121,8 +121,7 @@ class _Calls:
 
     def legal(self, sizes: Sizes) -> dict[str, int]:
         """Return sizes with axes as long as they must be."""
-        found = {n: max(side, self.least.get(n, 0)) for n, side in sizes.items()}
-        return found | {n: found[n] + found[n] % 2 for n in self.even}
+        return {n: max(side, self.least.get(n, 0)) for n, side in sizes.items()}
 
     def geometry(self, draw: Choices, size: Size, **how: Any) -> Geometry:
         """Return a geometry."""
@@ -138,7 +137,7 @@ class _Calls:
         short = next((n for n in self.letters if sizes[n] < (n != IMAGES)), None)
         if short is not None:
             raise ValueError(f"{short} must be 1 at least, got {sizes[short]}")
-        sizes = self.legal(sizes)
+        sizes = {n: side * (1 + (n in self.even)) for n, side in self.legal(sizes).items()}
         chosen: dict[str, Any] = {}
         for name, values in self.options.items():
             listed = values(sizes) if callable(values) else values
@@ -198,7 +197,7 @@ def of_formula(
     or is a function of the sizes that does.  `result` gives the shape of the result, where the axes
     do not say it, from the options and the shapes of the arguments.  `complete` adds to a call what
     follows from its arrays, such as labels, and makes numbers legal.  `least` says how long an axis
-    must be at least, and `even` which ones are even.
+    must be at least, and `even` which ones are twice as long as what is drawn.
     """
     calls = _Calls(derived, options, result, least, even, complete)
     named = layers or (("eight of all", (8,) * (len(calls.letters) - 1)),)

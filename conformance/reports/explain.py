@@ -34,6 +34,7 @@ from gradoracle.oracle.declaration import (
     displayed,
     output_of,
 )
+from gradoracle.oracle.derive import body_of
 from gradoracle.oracle.document_forms.forms import FORMS
 from gradoracle.oracle.errata import Erratum, errata_of
 from gradoracle.oracle.expected.transform_bounds import is_transformable
@@ -43,8 +44,11 @@ INDENT = 2
 WIDE = 100  # columns from which a name and its sentence share a line
 ORACLE = "gradoracle.oracle."
 # Modules that carry the formulas and are none themselves.
+LONGEST = 27  # letters of a name that others are lined up with
 CARRIERS = (
     "gradoracle.oracle.numbers.elementary",
+    "gradoracle.oracle.numbers.functions",
+    "gradoracle.oracle.numbers.reverse",
     "gradoracle.oracle.declaration",
     "gradoracle.oracle.shapes",
     "gradoracle.oracle.compiled_loops",
@@ -176,7 +180,14 @@ def judged(formula: Formula) -> list[str]:
 
 
 def loops(formula: Formula) -> list[str]:
-    """Return the source of the functions that the formula's numbers go through."""
+    """Return the source of the functions that the formula's numbers go through.
+
+    Of one that is derived, those of the forward pass.
+    """
+    body = body_of(formula)
+    if body is not None:
+        found = sorted(_reached(body, {body}), key=_order)
+        return [_undecorated(_source(one)) for one in (body, *found)]
     asked = {t.formula for t in topics().values()}  # by a chain, and explained on their own
     seen = asked if isinstance(algebra(formula), Chained) else {formula}
     found = sorted(_reached(formula, seen), key=_order)
@@ -223,6 +234,17 @@ def _source(function: Any) -> str:
     return re.sub(
         r"  # noqa.*|@lru_cache.*\n", "", textwrap.dedent(inspect.getsource(function))
     ).rstrip()
+
+
+def _undecorated(source: str) -> str:
+    """Return the source of a function without decorators and docstring."""
+    (definition,) = ast.parse(source).body
+    assert isinstance(definition, ast.FunctionDef)  # noqa: S101 - for the type checker
+    lines = source.splitlines()
+    first, *_ = definition.body
+    documented = ast.get_docstring(definition) is not None
+    head = lines[definition.lineno - 1 : first.lineno - 1]
+    return "\n".join([*head, *lines[(first.end_lineno or 0) if documented else first.lineno - 1 :]])
 
 
 def _body(function: Any) -> str:
@@ -390,14 +412,15 @@ def _domain(topic: Topic) -> list[str]:
 
 def show_all(console: Console) -> None:
     """Print every formula, by operator, on a line: cut short where a terminal is narrow."""
-    page, longest = Page(console), max(map(len, topics()))
+    page, longest = Page(console), min(LONGEST, max(map(len, topics())))
     for operator in OPERATORS:
         page.line((operator.name, "bold"))
         for formula in operator.formulas:
-            name, told = f"{formula.__name__:<{longest}}", summary(formula).removeprefix("Return ")
+            name = f"{formula.__name__:<{longest}}"
+            told = summary(formula).removeprefix("Return ")
             if console.is_terminal:
                 told = textwrap.shorten(
-                    told, max(20, console.width - INDENT - longest - 2), placeholder=" ..."
+                    told, max(8, console.width - INDENT - len(name) - 2), placeholder=" ..."
                 )
             page.line((" " * INDENT, ""), (name, "cyan"), (f"  {told}", ""))
     page.line()

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Mapping, Sequence
 from functools import partial
+from inspect import Parameter, Signature
 from typing import Any, TypeAlias
 
 import torch
@@ -163,7 +164,9 @@ def _glu(z: Any) -> Any:
     return F.glu(z, 1)
 
 
-def _checked(function: Function, letters: Mapping[str, str], names: Sequence[str]) -> Function:
+def _checked(
+    function: Function, letters: Mapping[str, str], names: Sequence[str], options: Sequence[str]
+) -> Function:
     """Return a function whose tensors are checked for fitting each other."""
 
     def forward(*tensors: Any, **options: Any) -> torch.Tensor:
@@ -172,7 +175,7 @@ def _checked(function: Function, letters: Mapping[str, str], names: Sequence[str
         found: torch.Tensor = function(*tensors, **options)
         return found
 
-    return forward
+    return _signed(forward, names, options)
 
 
 def _gradient(
@@ -202,10 +205,34 @@ CHANNELS = {3: 2, 4: 1}  # axis of the channels, of rows and of planes
 
 def _made(
     function: Function, letters: Mapping[str, str], names: Sequence[str],
-    by: Mapping[str, Sequence[str]],
+    by: Mapping[str, Sequence[str]], *options: str,
 ) -> tuple[Function, ...]:  # fmt: skip
-    forward = _checked(function, letters, names)
-    return forward, *(_gradient(forward, names, a, takes) for a, takes in by.items())
+    """Return a function and its gradients by some arguments, each given dy and what `by` lists."""
+    forward = _checked(function, letters, names, options)
+    gradients = (
+        _signed(_gradient(forward, names, a, takes), ("grad_output", *takes), options)
+        for a, takes in by.items()
+    )
+    return forward, *gradients
+
+
+def _signed(function: Function, names: Sequence[str], options: Sequence[str]) -> Function:
+    """Return a function with a signature of these tensors and options."""
+    optional = (
+        "bias",
+        "pos_weight",
+        *(() if "target" not in names and "eps" not in options else ("weight",)),
+    )
+    parameters = [
+        Parameter(
+            name, Parameter.POSITIONAL_OR_KEYWORD,
+            default=None if name in optional else Parameter.empty,
+        )
+        for name in names
+    ]  # fmt: skip
+    parameters += [Parameter(name, Parameter.KEYWORD_ONLY) for name in options]
+    function.__signature__ = Signature(parameters)  # type: ignore[attr-defined]
+    return function
 
 
 def _summed(dims: tuple[int, ...], axes: str) -> Function:
@@ -218,11 +245,15 @@ def _summed(dims: tuple[int, ...], axes: str) -> Function:
 
 AFFINE = {"x": ("x", "weight"), "weight": ("x",)}
 NAMES = ("x", "weight", "bias")
-layer_norm, layer_norm_grad_x, layer_norm_grad_weight = _made(_layer_norm, ROWS, NAMES, AFFINE)
-rms_norm, rms_norm_grad_x, rms_norm_grad_weight = _made(_rms_norm, ROWS, NAMES[:2], AFFINE)
-group_norm, group_norm_grad_x, group_norm_grad_weight = _made(_group_norm, PLANES, NAMES, AFFINE)
+layer_norm, layer_norm_grad_x, layer_norm_grad_weight = _made(
+    _layer_norm, ROWS, NAMES, AFFINE, "eps"
+)
+rms_norm, rms_norm_grad_x, rms_norm_grad_weight = _made(_rms_norm, ROWS, NAMES[:2], AFFINE, "eps")
+group_norm, group_norm_grad_x, group_norm_grad_weight = _made(
+    _group_norm, PLANES, NAMES, AFFINE, "num_groups", "eps"
+)
 instance_norm, instance_norm_grad_x, instance_norm_grad_weight = _made(
-    _instance_norm, PLANES, NAMES, AFFINE
+    _instance_norm, PLANES, NAMES, AFFINE, "eps"
 )
 batch_norm, batch_norm_grad_x, batch_norm_grad_weight = _made(
     _batch_norm, PLANES, [*PLANES],
@@ -230,38 +261,48 @@ batch_norm, batch_norm_grad_x, batch_norm_grad_weight = _made(
         "x": ("x", "running_mean", "running_var", "weight"),
         "weight": ("x", "running_mean", "running_var"),
     },
+    "training", "eps",
 )  # fmt: skip
 layer_norm_grad_bias = _summed((0, 1), "ntc")
 group_norm_grad_bias = instance_norm_grad_bias = batch_norm_grad_bias = _summed((0, 2, 3), "nchw")
 
 BOTH = {"input": ("input", "target"), "target": ("input", "target")}
 mse_loss, mse_loss_grad_input, mse_loss_grad_target = _made(
-    partial(_loss, F.mse_loss), PAIR, [*BOTH], BOTH
+    partial(_loss, F.mse_loss), PAIR, [*BOTH], BOTH, "reduction"
 )
 l1_loss, l1_loss_grad_input, l1_loss_grad_target = _made(
-    partial(_loss, F.l1_loss), PAIR, [*BOTH], BOTH
+    partial(_loss, F.l1_loss), PAIR, [*BOTH], BOTH, "reduction"
 )
 huber_loss, huber_loss_grad_input, huber_loss_grad_target = _made(
-    partial(_loss, F.huber_loss), PAIR, [*BOTH], BOTH
+    partial(_loss, F.huber_loss), PAIR, [*BOTH], BOTH, "reduction", "delta"
 )
-kl_div, kl_div_grad = _made(partial(_loss, F.kl_div), PAIR, [*BOTH], {"input": ("input", "target")})
+kl_div, kl_div_grad = _made(
+    partial(_loss, F.kl_div),
+    PAIR,
+    [*BOTH],
+    {"input": ("input", "target")},
+    "reduction",
+    "log_target",
+)
 binary_cross_entropy_with_logits, binary_cross_entropy_with_logits_grad = _made(
-    _bce, PAIR, [*PAIR], {"input": [*PAIR]}
+    _bce, PAIR, [*PAIR], {"input": [*PAIR]}, "reduction"
 )
-nll_loss, nll_loss_grad = _made(_nll_loss, CLASSES, [*CLASSES], {"input": [*CLASSES]})
-log_softmax, log_softmax_grad = _made(_log_softmax, {}, ["z"], {"z": ["z"]})
+nll_loss, nll_loss_grad = _made(
+    _nll_loss, CLASSES, [*CLASSES], {"input": [*CLASSES]}, "ignore_index", "reduction"
+)
+log_softmax, log_softmax_grad = _made(_log_softmax, {}, ["z"], {"z": ["z"]}, "axis")
 glu, glu_grad = _made(_glu, {"z": "nk"}, ["z"], {"z": ["z"]})
 prelu, prelu_grad_x, prelu_grad_weight = _made(
     F.prelu, PLANES, NAMES[:2], {"x": NAMES[:2], "weight": NAMES[:2]}
 )
 
-elu, elu_grad = _made(F.elu, {}, ["z"], {"z": ["z"]})
-gelu, gelu_grad = _made(F.gelu, {}, ["z"], {"z": ["z"]})
+elu, elu_grad = _made(F.elu, {}, ["z"], {"z": ["z"]}, "alpha")
+gelu, gelu_grad = _made(F.gelu, {}, ["z"], {"z": ["z"]}, "approximate")
 hardsigmoid, hardsigmoid_grad = _made(_hardsigmoid, {}, ["z"], {"z": ["z"]})
 hardswish, hardswish_grad = _made(F.hardswish, {}, ["z"], {"z": ["z"]})
-hardtanh, hardtanh_grad = _made(_hardtanh, {}, ["z"], {"z": ["z"]})
+hardtanh, hardtanh_grad = _made(_hardtanh, {}, ["z"], {"z": ["z"]}, "min_val", "max_val")
 logsigmoid, logsigmoid_grad = _made(F.logsigmoid, {}, ["z"], {"z": ["z"]})
 mish, mish_grad = _made(F.mish, {}, ["z"], {"z": ["z"]})
 relu6, relu6_grad = _made(F.relu6, {}, ["z"], {"z": ["z"]})
 silu, silu_grad = _made(F.silu, {}, ["z"], {"z": ["z"]})
-softplus, softplus_grad = _made(F.softplus, {}, ["z"], {"z": ["z"]})
+softplus, softplus_grad = _made(F.softplus, {}, ["z"], {"z": ["z"]}, "beta", "threshold")

@@ -191,7 +191,7 @@ def _of_targets(x: Any, target: Any, weight: Any, ignore_index: int) -> tuple[An
 def log_softmax(z: Any, *, axis: int) -> Any:
     """Return y, of z's shape and dtype.
 
-        y_i = z_i - m - log sum_j e^(z_j - m),  m = max_j z_j,  along `axis`
+        y_i = z_i - m - log sum_j e^(z_j - m),  m = max_j z_j,  along axis
 
     (the logarithm of the softmax, as PyTorch's `log_softmax` has it).
 
