@@ -258,7 +258,7 @@ def test_a_fault_of_the_suite_keeps_its_traceback_and_is_said_to_be_ours(
     assert last[1].startswith("while it checked relu matches_oracle: this is a fault of gradoracle")
 
 
-@pytest.mark.parametrize("option", [("--operators", "gelu"), ("--dtypes", "int8")])
+@pytest.mark.parametrize("option", [("--operators", "gelo"), ("--dtypes", "int8")])
 def test_wrong_usage_is_one_line(monkeypatch, tmp_path, option):
     monkeypatch.chdir(tmp_path)
     done = CliRunner().invoke(app, ["certify", "oracle", *option])
@@ -267,7 +267,7 @@ def test_wrong_usage_is_one_line(monkeypatch, tmp_path, option):
 
 
 def test_what_is_wrong_usage_has_a_type_of_its_own():
-    for wrong in ({"operators": ["gelu"]}, {"operators": []}, {"examples": 0}):
+    for wrong in ({"operators": ["gelo"]}, {"operators": []}, {"examples": 0}):
         with pytest.raises(UsageError):
             gradoracle.check("oracle", **wrong)
     assert issubclass(UsageError, ValueError)

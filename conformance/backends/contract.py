@@ -49,9 +49,27 @@ All of these exist for sequences and volumes, too, with 1d or 3d in their names:
     tanh(z) -> y                                tanh_grad(grad_output, z) -> dz
     softmax(z, *, axis) -> p                    softmax_grad(grad_output, z, *, axis) -> dz
 
-of arrays of one to four axes, of which the first may be empty; relu'(0) = 0 and
+    elu(z, *, alpha)     gelu(z, *, approximate)          hardtanh(z, *, min_val, max_val)
+    hardsigmoid(z)       hardswish(z)      mish(z)        softplus(z, *, beta, threshold)
+    logsigmoid(z)        relu6(z)          silu(z)        log_softmax(z, *, axis)
+
+each with its gradient, `elu_grad(grad_output, z, *, alpha)`, of arrays of one to four axes, of
+which the first may be empty; relu'(0) = 0 and
 leaky_relu'(0) = negative_slope; relu of a NaN is NaN.  The slopes of relu and leaky_relu at a NaN
 are not defined, and not checked.
+
+    layer_norm(x, weight=None, bias=None, *, eps) -> y             x [N, T, C]
+    layer_norm_grad_x(grad_output, x, weight=None, *, eps)         dx
+    layer_norm_grad_weight(grad_output, x, *, eps)                 dw [C]
+    layer_norm_grad_bias(grad_output)                              db [C]
+    rms_norm(x, weight=None, *, eps)                               x [N, T, C]
+    instance_norm(x, weight=None, bias=None, *, eps)               x [N, C, H, W]
+    group_norm(x, weight=None, bias=None, *, num_groups, eps)      x [N, C, H, W]
+    batch_norm(x, running_mean, running_var, weight=None, bias=None, *, training, eps)
+
+their gradients likewise, `NAME_grad_x`, `NAME_grad_weight` and `NAME_grad_bias`; without weight or
+bias they are 1 and 0.  `batch_norm` in training takes mean and variance of the batch, and changes
+no running ones.
 
     linear(x, weight, bias=None) -> y           x [N, C], weight [M, C], bias [M] or None
     linear_grad_input(grad_output, weight) -> dx
@@ -63,6 +81,18 @@ are not defined, and not checked.
 
 `logits` [N, C], `target` int64 [N], `reduction` "mean" or "sum".  A logit may be minus infinity (an
 impossible class), but not the target's and not a whole row.
+
+    mse_loss(input, target, *, reduction) -> loss     mse_loss_grad_input, mse_loss_grad_target
+    l1_loss(input, target, *, reduction)              huber_loss(input, target, *, reduction, delta)
+    kl_div(input, target, *, reduction, log_target)   kl_div_grad(grad_output, input, target, ...)
+    binary_cross_entropy_with_logits(input, target, pos_weight=None, *, reduction)
+    nll_loss(input, target, weight=None, *, ignore_index, reduction)     target int64 [N]
+    glu(z)                                            glu_grad(grad_output, z)
+    prelu(x, weight)                                  prelu_grad_x, prelu_grad_weight
+
+`input` is [N, C]; `reduction` may be "none" here, and the loss then is [N, C], or [N] of
+`nll_loss`.  Gradients take dy, the arrays and the options of the forward function
+(`gradoracle explain NAME` has every signature).
 
     batch_mean(gradient_per_image) -> the mean over axis 0
     sgd_step(parameter, gradient, *, learning_rate) -> parameter - learning_rate * gradient

@@ -13,6 +13,9 @@ command line by `--operators-from`.  Its code runs in the process that checks: n
 trust.
 
     from gradoracle.extend import composed, each_element, elementwise, erf, exp, sqrt_2
+
+Where the gradients are not to be written down, `gradoracle.operator` makes the record of a forward
+formula.
 """
 
 from gradoracle.conformance.drawing.choices import Choices
@@ -21,15 +24,27 @@ from gradoracle.conformance.operators.activations import PIECEWISE, SMOOTH, elem
 from gradoracle.conformance.operators.avg_pool import average_pooling
 from gradoracle.conformance.operators.conv_transpose import transposed_convolution
 from gradoracle.conformance.operators.convolution import convolution
+from gradoracle.conformance.operators.declared import operator
 from gradoracle.conformance.operators.max_pool import max_pooling
+from gradoracle.conformance.operators.of_formula import of_formula
 from gradoracle.conformance.operators.outside import UnusableOperators
-from gradoracle.conformance.operators.record import Arguments, Corner, Geometry, Operator, Styles
+from gradoracle.conformance.operators.record import (
+    MEASURED,
+    Arguments,
+    Corner,
+    Geometry,
+    Operator,
+    Styles,
+)
 from gradoracle.oracle.axes import Axes
 from gradoracle.oracle.compiled_loops import run
 from gradoracle.oracle.declaration import composed, declare_axes, multilinear, output, selection
+from gradoracle.oracle.derive import derived, derived_pointwise
 from gradoracle.oracle.formulas.activations import each_element
 from gradoracle.oracle.numbers.elementary import (
     cos,
+    decimal,
+    detached,
     each,
     either,
     erf,
@@ -40,15 +55,19 @@ from gradoracle.oracle.numbers.elementary import (
     log1p,
     pi,
     rsqrt,
+    sigmoid,
     sin,
+    softplus,
     sqrt,
     sqrt_2,
     sqrt_pi,
     tanh,
     total,
 )
+from gradoracle.oracle.numbers.reverse import maximum, minimum, where
 
 __all__ = [
+    "MEASURED",
     "PIECEWISE",
     "SMOOTH",
     "Arguments",
@@ -64,7 +83,11 @@ __all__ = [
     "composed",
     "convolution",
     "cos",
+    "decimal",
     "declare_axes",
+    "derived",
+    "derived_pointwise",
+    "detached",
     "each",
     "each_element",
     "either",
@@ -76,13 +99,19 @@ __all__ = [
     "log",
     "log1p",
     "max_pooling",
+    "maximum",
+    "minimum",
     "multilinear",
+    "of_formula",
+    "operator",
     "output",
     "pi",
     "rsqrt",
     "run",
     "selection",
+    "sigmoid",
     "sin",
+    "softplus",
     "sqrt",
     "sqrt_2",
     "sqrt_pi",
@@ -90,4 +119,5 @@ __all__ = [
     "tanh",
     "total",
     "transposed_convolution",
+    "where",
 ]
