@@ -6,8 +6,6 @@ from collections import Counter
 from dataclasses import dataclass, field
 from typing import Any
 
-import numpy as np
-
 from gradoracle.conformance.backends.backend import Backend
 from gradoracle.conformance.backends.declines import Declines
 from gradoracle.conformance.backends.mismatch import (
@@ -150,8 +148,6 @@ class Examination(Claim):
     def passes(self, call: dict[str, Any]) -> bool:
         """Return whether a call counts and passes; one that fails raises Mismatch."""
         self.backend.answers.clear()
-        # what is left of an array without axes by an operation is none
-        call = {n: np.asarray(v) if isinstance(v, np.generic) else v for n, v in call.items()}
         try:
             share = self.property.check(self.backend, self.operator, self.formula, call)
         except Outside:

@@ -51,6 +51,7 @@ class Minimiser:
 
     def _one_fails(self, calls: Sequence[dict[str, Any]], how: How | None) -> bool:
         """Return whether one of some calls breaks the property; `how` has all performed at once."""
+        calls = [_of_arrays(call) for call in calls]
         if how is not None:
             self.exam.backend.foresee(*((self.exam.formula, call) for call in calls), how=[how])
         try:
@@ -169,3 +170,10 @@ def _part(array: Array, shape: Shape, *, last: bool) -> Array | None:
 def _is_tiny(call: Call) -> bool:
     """Return whether no array of a call has more than one element: nothing is smaller."""
     return all(value.size <= 1 for value in call.values() if isinstance(value, np.ndarray))
+
+
+def _of_arrays(call: dict[str, Any]) -> dict[str, Any]:
+    """Return a call with arrays for what an operation leaves of those without axes: numbers."""
+    if not any(isinstance(value, np.generic) for value in call.values()):
+        return call
+    return {n: np.asarray(v) if isinstance(v, np.generic) else v for n, v in call.items()}

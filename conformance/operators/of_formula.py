@@ -160,11 +160,14 @@ class _Calls:
         return answer_shape(self.derived.forward, call)
 
     def corners(self) -> tuple[Corner, ...]:
-        """Return long axes, two at once, first values of options, and no optional arrays."""
+        """Return long axes, two at once, first values of options, and no optional arrays.
+
+        Each is checked in one dtype, the next one in the next.
+        """
         given = dict.fromkeys((arrays.GIVEN + name for name in self.axes.optional), 1)
         whole = {**dict.fromkeys(self.letters, 2), **dict.fromkeys(self.picks, 0), **given}
         several = {self.letters[0]: 3, self.letters[-1]: 6}
-        return (
+        found = (
             *past_limits(whole, self.letters),
             *(
                 Corner(f"{one} and {other} {PAIR}", {**whole, one: PAIR, other: PAIR + 1})
@@ -180,6 +183,7 @@ class _Calls:
                 for name in self.axes.optional
             ),
         )
+        return tuple(corner._replace(in_turn=True) for corner in found)
 
 
 def of_formula(

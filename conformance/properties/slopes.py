@@ -175,17 +175,23 @@ def _measured(operator: Operator, formula: Formula, call: Call, move: Moves, v: 
     """Return what a step leaves of the right answers, where the record has no bound of it."""
     if operator.curvature is not MEASURED:
         return 0.0
-    there, back = (_inner_of_truth(operator.formula, c, call["grad_output"]) for c in move.calls)
-    slope = _inner_of_truth(formula, call, v)
-    return float(abs((there - back) / type(there)(move.steps) - slope))
+    dy = call["grad_output"]
+    (there, above), (back, below) = (_right(operator.formula, c, dy) for c in move.calls)
+    slope, off = _right(formula, call, v)
+    room = off + (above + below) / move.steps
+    return float(abs((there - back) / type(there)(move.steps) - slope)) + room
 
 
-def _inner_of_truth(formula: Formula, call: Call, other: Array) -> Any:
-    """Return <answer, other> of the right answer, in twice float64's precision."""
+def _right(formula: Formula, call: Call, other: Array) -> tuple[Any, float]:
+    """Return <answer, other> of the right answer, and how far that may be off.
+
+    It is taken from extended precision, where there is any.
+    """
     right = truth(formula, call)
-    if isinstance(right, ComposedTruth):
-        return sum(inner(part, other) for part in right.value)
-    return inner(right.as_float(np.dtype(np.float64)), other)
+    if not isinstance(right, ComposedTruth):
+        return inner(right.as_float(np.dtype(np.float64)), other), 0.0
+    high, low, room = right.closely
+    return inner(high, other) + inner(low, other), float((room * abs(other)).sum())
 
 
 def _argument(operator: Operator, formula: Formula) -> str:

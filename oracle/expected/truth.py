@@ -282,6 +282,18 @@ class ComposedTruth(_Lazy):
         walked = self._in_lanes(arithmetic, np.longdouble)
         return walked and (self._spread(walked[0]), self._spread(walked[1]))
 
+    @property
+    def closely(self) -> tuple[Array, Array, Array]:
+        """The elements as two float64 arrays that add up to them, and how far those may be off.
+
+        In extended precision, which takes little time, or in mpmath's numbers.
+        """
+        if self._closely is None or not np.isfinite(self._closely[0]).all():
+            return *self.value, np.zeros(self.shape)
+        value, room = self._closely
+        high = value.astype(np.float64)
+        return high, (value - high).astype(np.float64), room.astype(np.float64)
+
     def _estimated(self, accumulator: str) -> tuple[Array, Array]:
         """Return the elements in float64 and their running error bound."""
         if accumulator not in self._walked:
