@@ -133,6 +133,16 @@ class Traced:
         found.is_either = True
         return found
 
+    def or_regrouped(self, other: Traced, exactly: Traced) -> Any:
+        """Return the number, charged too for what the other way rounds of exact operands."""
+        found = self.or_else(other)
+        found.held = many.less_certain(self.held, many.values_and_errors(exactly.held)[1])
+        return found
+
+    def exactly(self) -> Any:
+        """Return the number as a constant that is not off by anything."""
+        return type(self)(many.exact(self.held))
+
     def plus_all(self, others: Sequence[Any]) -> Any:
         """Return the sum with others, whatever the order it is taken in."""
         held = many.summed([self.held, *map(self._other, others)])
