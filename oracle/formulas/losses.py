@@ -12,7 +12,7 @@ import numpy as np
 
 from gradoracle.oracle.derive import derived
 from gradoracle.oracle.numbers.elementary import detached, either, exp, log, log1p, sigmoid
-from gradoracle.oracle.numbers.reverse import maximum, where
+from gradoracle.oracle.numbers.reverse import where
 from gradoracle.oracle.shapes import check_integer
 
 REDUCTIONS = ("none", "mean", "sum")
@@ -105,7 +105,7 @@ def binary_cross_entropy_with_logits(
     Raises:
         ValueError: as `mse_loss`.
     """
-    below = log1p(exp(-abs(input))) + maximum(-input, 0)  # -log s(x)
+    below = _minus_log_logistic(input)
     on = target if pos_weight is None else 1 + (pos_weight - 1) * target
     if pos_weight is None:
         losses = (1 - target) * input + below
@@ -114,9 +114,18 @@ def binary_cross_entropy_with_logits(
     return _reduced(either(losses, partial(_by_logistic, input, target, pos_weight)), reduction)
 
 
+def _minus_log_logistic(x: Any) -> Any:
+    """Return log(1 + e^-x), by the exponential of what is not positive.
+
+    At 0 both parts have the slope of one side: that of |x| and of max(-x, 0) do not belong together.
+    """
+    positive = x > 0
+    return log1p(exp(where(positive, -x, x))) + where(positive, 0, -x)
+
+
 def _by_logistic(x: Any, t: Any, weight: Any) -> Any:
     """Return the same with slopes by the logistic function, s(x) - t."""
-    below = log1p(exp(-abs(x))) + maximum(-x, 0)
+    below = _minus_log_logistic(x)
     s = detached(sigmoid(x))
     factor = t if weight is None else weight * t
     slope = s * (1 - t) - factor * (1 - s)
