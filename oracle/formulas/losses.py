@@ -117,7 +117,7 @@ def binary_cross_entropy_with_logits(
 def _minus_log_logistic(x: Any) -> Any:
     """Return log(1 + e^-x), by the exponential of what is not positive.
 
-    At 0 both parts have the slope of one side: that of |x| and of max(-x, 0) do not belong together.
+    At 0 both parts have the slope of the same side, as |x| and max(-x, 0) have not.
     """
     positive = x > 0
     return log1p(exp(where(positive, -x, x))) + where(positive, 0, -x)
