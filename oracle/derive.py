@@ -82,7 +82,7 @@ def _of_arrays(body: Body, axes: Axes, by: By, images: Images) -> Derived:
 
     def forward(*arrays: Any, **options: Any) -> Any:
         given = _traced(dict(zip(names, arrays, strict=False)) | options)
-        return _as_given(run(given).held, arrays)
+        return _as_given(run(given).held, (*arrays, *options.values()))
 
     every = [*signature(body).parameters]
 
@@ -93,6 +93,7 @@ def _of_arrays(body: Body, axes: Axes, by: By, images: Images) -> Derived:
 
         def backward(grad_output: Any, *arrays: Any, **options: Any) -> Any:
             taken = dict(zip(arrays_taken, arrays, strict=False))
+            taken |= {n: options.pop(n) for n in arrays_taken if n in options}
             whole = _of_ones(axes, names, taken, grad_output, argument)
             given = _traced({**whole, **ones, **options})
             if given.get(argument) is None:

@@ -202,7 +202,7 @@ def _simplest(array: Array, fails: Callable[[Array], bool]) -> Array:
 
 def _ones(array: Array, fails: Callable[[Array], bool]) -> Array:
     """Turn the nonzero elements into ones, all at once or one by one, or else bring them near 0."""
-    everywhere = (array != 0).astype(array.dtype)
+    everywhere = np.asarray(array != 0, array.dtype)  # of no axes NumPy would make it a number
     if (everywhere == array).all() or fails(everywhere):
         return array if (everywhere == array).all() else everywhere
     for at in np.flatnonzero(array):

@@ -112,6 +112,17 @@ def _kinked(operator: Operator, *names: str) -> Operator:
     return replace(operator, unsettled=unsettled)
 
 
+def _prelu_has_no_answer(policies: Policies, formula: Formula, call: Call) -> bool:
+    """Return whether a slope at a NaN is asked for, or a weight is not finite.
+
+    Where x > 0 that may be left out, or multiplied with min(x, 0).
+    """
+    del policies
+    no_slope = formula is not losses.prelu.forward and np.isnan(call["x"]).any()
+    weighed = "weight" in call and not np.isfinite(call["weight"]).all()
+    return bool(no_slope or weighed)
+
+
 def _half(options: Mapping[str, Any], shapes: Mapping[str, Shape | None]) -> Shape:
     del options
     rows, columns = shapes["z"] or (0, 0)
@@ -137,7 +148,10 @@ LOG_SOFTMAX = replace(
     witness=_along, curvature=MEASURED,
 )  # fmt: skip
 GLU = of_formula(losses.glu, "glu", result=_half, even=("k",))
-PRELU = _kinked(of_formula(losses.prelu, "prelu", layers=(("one plane", (3, 5, 5)),)), "x")
+PRELU = replace(
+    of_formula(losses.prelu, "prelu", layers=(("one plane", (3, 5, 5)),)),
+    unsettled=_prelu_has_no_answer,
+)
 
 LOSSES = (
     BCE_WITH_LOGITS, GLU, HUBER_LOSS, KL_DIV, L1_LOSS, LOG_SOFTMAX, MSE_LOSS, NLL_LOSS, PRELU,

@@ -7,12 +7,11 @@ numbers (biased), and eps is added to it under the root.  Without weight or bias
 from __future__ import annotations
 
 from collections.abc import Iterator
-from functools import partial
 from math import prod
 from typing import Any
 
 from gradoracle.oracle.derive import derived
-from gradoracle.oracle.numbers.elementary import either, sqrt
+from gradoracle.oracle.numbers.elementary import regrouped, sqrt
 
 IMAGES_OF_A_PLANE = "x: n c (h w); weight?: c; bias?: c; grad_output: n c (h w)"
 ONES = {"weight": 1.0}
@@ -45,10 +44,14 @@ def _root(variance: Any, eps: float) -> Any:
 
 def _affine(x: Any, mean: Any, root: Any, weight: Any, bias: Any) -> Any:
     """Return (x - mean) / root * weight + bias, all with the axes of x."""
-    plain = either((x - mean) / root, lambda: x / root - mean / root)
+    plain = regrouped((x - mean) / root, _difference, x, mean, root)
     plain = plain if weight is None else plain * weight
     plain = plain if bias is None else plain + bias
-    return either(plain, partial(_folded, x, mean, root, weight, bias))
+    return regrouped(plain, _folded, x, mean, root, weight, bias)
+
+
+def _difference(x: Any, mean: Any, root: Any) -> Any:
+    return x / root - mean / root
 
 
 def _folded(x: Any, mean: Any, root: Any, weight: Any, bias: Any) -> Any:

@@ -44,6 +44,7 @@ __all__ = [
     "others",
     "pi",
     "pick",
+    "regrouped",
     "replaced",
     "rsqrt",
     "sigmoid",
@@ -65,6 +66,18 @@ def detached(number: Any) -> Any:
 def either(first: Any, other: Callable[[], Any]) -> Any:
     """Return a number that right backends compute in two ways; an estimate takes the worse."""
     return first.or_else(other()) if hasattr(first, "or_else") else first
+
+
+def regrouped(first: Any, other: Callable[..., Any], *operands: Any) -> Any:
+    """Return a number that right backends also compute by `other`, the same of its operands.
+
+    What the operands are off by is the same in both, and counts in `first` alone; of the other way
+    an estimate is charged for what it rounds itself, to first order.  Gradients go either way.
+    """
+    if not hasattr(first, "or_regrouped"):
+        return first
+    exact = (o.exactly() if hasattr(o, "exactly") else o for o in operands)
+    return first.or_regrouped(other(*operands), other(*exact))
 
 
 def each(function: Callable[..., Any], *rows: Any) -> Any:

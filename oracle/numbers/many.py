@@ -192,6 +192,13 @@ def less_certain(held: Held, more: Array) -> Held:
     return np.frompyfunc(one, 2, 1)(array, more)
 
 
+def exact(held: Held) -> Held:
+    """Return numbers that are off by nothing."""
+    if isinstance(held, Lanes):
+        return Lanes(held.value, np.zeros_like(held.error), held.arithmetic)
+    return less_certain(held, -values_and_errors(held)[1])
+
+
 def quotient(one: Held, other: Held) -> Held:
     """Return quotients; by 0, as IEEE 754 has them."""
     try:

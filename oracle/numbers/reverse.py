@@ -92,10 +92,10 @@ class Traced:
     def __abs__(self) -> Any:
         value, error = many.values_and_errors(self.held)
         sign = np.sign(value.astype(np.float64))
-        either = abs(sign) if not error.any() else np.where(abs(value) <= error, 1.0, abs(sign))
+        unsure = (error > 0) & (abs(value) <= error)
 
         def back(g: Held) -> Held:
-            return _perhaps(_masked(g, sign), g, either > abs(sign))
+            return _perhaps(_masked(g, sign), g, unsure)
 
         return self._kind(abs(self.held), (self, back))
 
@@ -132,6 +132,16 @@ class Traced:
         found = self._kind(held, (self, _same), (other, _same))
         found.is_either = True
         return found
+
+    def or_regrouped(self, other: Traced, exactly: Traced) -> Any:
+        """Return the number, charged too for what the other way rounds of exact operands."""
+        found = self.or_else(other)
+        found.held = many.less_certain(self.held, many.values_and_errors(exactly.held)[1])
+        return found
+
+    def exactly(self) -> Any:
+        """Return the number as a constant that is not off by anything."""
+        return type(self)(many.exact(self.held))
 
     def plus_all(self, others: Sequence[Any]) -> Any:
         """Return the sum with others, whatever the order it is taken in."""
@@ -485,7 +495,7 @@ def _first_largest(value: Array, axes: tuple[int, ...]) -> Array:
     """Return where along axes the first of the largest elements stands."""
     rest = [axis for axis in range(value.ndim) if axis not in axes]
     moved = value.transpose(*rest, *axes)
-    rows = moved.reshape(*moved.shape[: len(rest)], -1)
+    rows = moved.reshape(*moved.shape[: len(rest)], math.prod(moved.shape[len(rest) :]))
     first = np.zeros(rows.shape, bool)
     np.put_along_axis(first, rows.argmax(-1)[..., np.newaxis], 1, -1)
     return first.reshape(moved.shape).transpose(np.argsort([*rest, *axes]))
