@@ -41,7 +41,7 @@ def run(tmp_path):
         (("pytest", "-q", "-p", "no:cacheprovider"), "1 passed"),
         (("gradoracle", "certify", "./mine.py", "--operators", "relu", "--profile", "quick"),
          "CERTIFIED (quick"),
-        (("gradoracle", "backends"), "all 57 of the protocol"),
+        (("gradoracle", "backends"), "all 118 of the protocol"),
         (("pytest", "--pyargs", "gradoracle.conformance", "--backend", "mine", "-q", "-p",
           "no:cacheprovider", "--hypothesis-profile", "quick", "-k", "mine-relu-"), " passed in"),
     ],
