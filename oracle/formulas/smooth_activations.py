@@ -24,6 +24,7 @@ from gradoracle.oracle.numbers.elementary import (
     sqrt_2,
     tanh,
 )
+from gradoracle.oracle.numbers.elementary import softplus as softplus_of
 
 CUBE = decimal("0.044715")
 APPROXIMATIONS = ("none", "tanh")
@@ -38,10 +39,9 @@ def _logistic(z: Any) -> Any:
 
 
 def _log_of_one_plus(z: Any) -> Any:
-    """Return log(1 + e^z)."""
-    if z > 0:
-        return z + log1p(exp(-z))
-    return log1p(exp(z))
+    """Return log(1 + e^z), whose slope is a difference or the logistic function."""
+    parts = z + log1p(exp(-z)) if z > 0 else log1p(exp(z))
+    return either(parts, partial(softplus_of, z))
 
 
 @derived_pointwise
