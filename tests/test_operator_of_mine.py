@@ -32,7 +32,7 @@ CHECKS = (
 )  # fmt: skip
 
 
-# -- of whole arrays, with an optional one, options, and gradients that are given less 
+# -- of whole arrays, with an optional one, options, and gradients that are given less -------------
 
 
 @gradoracle.operator(
@@ -79,7 +79,7 @@ DISTANCE = {
     "distance_grad_centre": distance_grad_centre_right,
 }
 
-# -- by loops -------------------------------------------------------------------------------------
+# -- by loops --------------------------------------------------------------------------------------
 
 
 @gradoracle.operator("x: n c; weight: c; grad_output: n c", options={"eps": (0.25, 1.0)})
@@ -124,7 +124,7 @@ RUNNING = {
     "running_grad_weight": running_grad_weight_right,
 }
 
-# -- of single numbers ----------------------------------------------------------------------------
+# -- of single numbers -----------------------------------------------------------------------------
 
 
 @gradoracle.operator(options={"sharpness": (1.0, 0.5, 2.0)})
@@ -236,7 +236,7 @@ def WRONG_ONE(function):  # noqa: N802 - as the table
     return {function: WRONG[function]}
 
 
-# -- what is declared -----------------------------------------------------------------------------
+# -- what is declared ------------------------------------------------------------------------------
 
 
 def test_names_signatures_and_docstrings_follow_from_the_formula():
@@ -291,7 +291,7 @@ def test_a_module_without_operators_is_refused(monkeypatch, tmp_path):
         from_outside(())
 
 
-# -- on the command line --------------------------------------------------------------------------
+# -- on the command line ---------------------------------------------------------------------------
 
 FORMULAS = '''
     import numpy as np
