@@ -211,10 +211,19 @@ def operands(formula: Formula, call: Call) -> dict[str, Array]:
 
 
 def displayed(formula: Formula) -> tuple[str, str]:
-    """Return the equation that the formula's docstring displays, and the source it cites."""
+    """Return the equation that the formula's docstring displays, and the source it cites.
+
+    Raises:
+        ValueError: it displays none.
+    """
     lines = (getdoc(formula) or "").splitlines()
-    start = next(i for i, line in enumerate(lines) if line.startswith("    "))
-    end = next(i for i in range(start, len(lines)) if not lines[i].strip())
+    start = next((i for i, line in enumerate(lines) if line.startswith("    ")), None)
+    if start is None:
+        raise ValueError(
+            f"the docstring of {formula.__name__} displays no equation: indent one by four spaces "
+            "below the first line, and cite its source in parentheses after it"
+        )
+    end = next((i for i in range(start, len(lines)) if not lines[i].strip()), len(lines))
     cited = " ".join(lines[end + 1 :]).partition("(")[2]
     depth, source = 1, ""
     for letter in cited:

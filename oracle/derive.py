@@ -92,6 +92,8 @@ def _of_arrays(body: Body, axes: Axes, by: By, images: Images) -> Derived:
         arrays_taken = [n for n in names if n in takes]
 
         def backward(grad_output: Any, *arrays: Any, **options: Any) -> Any:
+            if isinstance(grad_output, np.generic):  # of no axes
+                grad_output = np.asarray(grad_output)
             taken = dict(zip(arrays_taken, arrays, strict=False))
             taken |= {n: options.pop(n) for n in arrays_taken if n in options}
             whole = _of_ones(axes, names, taken, grad_output, argument)

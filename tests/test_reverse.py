@@ -374,3 +374,9 @@ def test_a_pointwise_gradient_checks_the_shape_of_dy():
     assert slope(np.full(3, 2.0), np.full(3, 3.0)).tolist() == [54.0] * 3
     with pytest.raises(ValueError, match="grad_output"):
         slope(np.ones(2), np.ones(3))
+
+
+def test_a_gradient_takes_dy_of_no_axes_as_numpy_gives_it():
+    arrays = (np.ones((2, 3)), np.zeros((2, 3)))
+    got = oracle.mse_loss_grad_input(np.float64(3.0), *arrays, reduction="sum")
+    assert (got == 6).all()

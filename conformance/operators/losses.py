@@ -6,11 +6,13 @@ from typing import Any
 
 import numpy as np
 
+from gradoracle.conformance.drawing.values import Arrays, Random, Shapes, normal, styles
 from gradoracle.conformance.operators.loss import SOFTMAX
-from gradoracle.conformance.operators.of_formula import of_formula
+from gradoracle.conformance.operators.of_formula import NUMBERS, of_formula
 from gradoracle.conformance.operators.record import MEASURED, Operator, Policies
 from gradoracle.oracle.declaration import Call, Formula
 from gradoracle.oracle.derive import GRAD_OUTPUT, Derived
+from gradoracle.oracle.float_formats import Format
 from gradoracle.oracle.formulas import losses
 from gradoracle.oracle.shapes import Shape
 
@@ -30,6 +32,14 @@ def _loss(derived: Derived, **how: Any) -> Any:
         derived, derived.forward.__name__, options=options, result=_reduced, layers=ROWS,
         least={"n": 1}, **how,
     )  # fmt: skip
+
+
+def saturated(random: Random, shapes: Shapes, limits: Format) -> Arrays:
+    """Logits of 4 to 40 on the side that their targets, 0 or 1, say: all losses are small."""
+    found = normal(random, shapes, limits)
+    found["target"] = random.integers(0, 2, shapes["target"]).astype(float)
+    found["input"] = random.uniform(4, 40, shapes["input"]) * (2 * found["target"] - 1)
+    return found
 
 
 def _probabilities(call: dict[str, Any], seed: int) -> dict[str, Any]:
@@ -138,8 +148,12 @@ KL_DIV = _kinked(
     _loss(losses.kl_div, options={"log_target": (False, True)}, complete=_distribution), "target"
 )
 BCE_WITH_LOGITS = replace(
-    _loss(losses.binary_cross_entropy_with_logits, complete=_probabilities), witness=_bce
-)
+    _loss(
+        losses.binary_cross_entropy_with_logits, complete=_probabilities,
+        numbers=replace(NUMBERS, floats=(*NUMBERS.floats, *styles(saturated))),
+    ),
+    witness=_bce,
+)  # fmt: skip
 NLL_LOSS = replace(
     _loss(losses.nll_loss, options={"ignore_index": IGNORED}, complete=_classes), witness=_nll
 )

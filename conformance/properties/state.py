@@ -263,7 +263,7 @@ def _with_one_other(array: Array) -> Array:
 def _flipped(formula: Formula, call: Call) -> dict[str, Any]:
     """Return the arguments that hold numbers, in the opposite order: as large as they were."""
     names = argument_names(formula)[0]
-    return {name: np.flip(call[name]).copy() for name in names if is_data(call[name])}
+    return {n: np.asarray(np.flip(call[n])).copy() for n in names if is_data(call[n])}
 
 
 def _has_images(operator: Operator, call: Call) -> bool:

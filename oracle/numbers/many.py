@@ -144,7 +144,7 @@ def scattered(held: Held, index: Any, shape: Shape) -> Held:
         with np.errstate(all="ignore"):
             error = error + np.where(gamma < 1, gamma / (1 - gamma) * size, np.inf)
         return Lanes(value, error, held.arithmetic)
-    return _scattered(held, index, shape)
+    return _scattered(held if hasattr(held, "dtype") else np.asarray(held, object), index, shape)
 
 
 def _scattered(array: Array, index: Any, shape: Shape) -> Array:

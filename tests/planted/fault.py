@@ -85,6 +85,16 @@ def target(planted: str, names: Mapping[str, str]) -> str:
     return names[prefix]
 
 
+def checked(name: str, function: Function) -> Function:
+    """A function that refuses what im2col's refuses: what is wrong about it is its answer."""
+
+    def made(*arrays: Any, **o: Any) -> Any:
+        getattr(good, name)(*arrays, **o)
+        return function(*arrays, **o)
+
+    return made
+
+
 def add(name: str, planted: Fault) -> None:
     """Add a fault to the table."""
     assert name not in FAULTS, name
@@ -130,12 +140,8 @@ def control(
         return partial(control, contract=contract, names=names)
     name = target(function.__name__, names)
 
-    def checked(*arrays: Any, **o: Any) -> Any:
-        getattr(good, name)(*arrays, **o)
-        return function(*arrays, **o)
-
     assert function.__name__ not in CONTROLS, function.__name__
-    added = Control(name, checked, contract)
+    added = Control(name, checked(name, function), contract)
     CONTROLS[function.__name__] = added
     return function
 

@@ -1,0 +1,339 @@
+"""Operators of one's own from a forward formula alone: declared, certified, and found wrong."""
+
+import os
+import subprocess
+import sys
+from dataclasses import replace
+from functools import partial
+from textwrap import dedent
+from types import SimpleNamespace
+
+import numpy as np
+import pytest
+
+import gradoracle
+from gradoracle.conformance.backends import backend as backends
+from gradoracle.conformance.backends import registry
+from gradoracle.conformance.backends.registry import wrap
+from gradoracle.conformance.checking.check_run import examine
+from gradoracle.conformance.operators.outside import UnusableOperators, from_outside
+from gradoracle.conformance.properties import PROPERTIES
+from gradoracle.oracle.declaration import output_of
+from gradoracle.oracle.numbers.elementary import exp, log1p, sqrt
+from tests.torchless import without_torch
+
+pytestmark = pytest.mark.slow
+
+EXAMPLES = 12
+CHECKS = (
+    "within_rounding_bound", "gradient_is_the_slope", "finite_differences", "batch_independent",
+    "propagates_non_finite", "leaves_inputs_unchanged", "returns_what_the_protocol_says",
+    "ignores_memory_layout", "rejects_bad_arguments", "is_stateless",
+)  # fmt: skip
+
+
+# -- of whole arrays, with an optional one, options, and gradients that are given less -------------
+
+
+@gradoracle.operator(
+    "x: n t c; centre: c; scale?: c; grad_output: n t",
+    by={"x": ("x", "centre", "scale", "eps"), "centre": ("x", "centre", "scale", "eps")},
+    options={"eps": (1e-3, 0.5)}, images="kept", words={"n": "images"},
+)  # fmt: skip
+def distance(x, centre, scale=None, *, eps):
+    """Return y [N, T], how far the rows of x [N, T, C] are from centre [C].
+
+        y[n,t] = sqrt(sum_c scale[c] (x[n,t,c] - centre[c])^2 + eps)
+
+    (a test's own formula).
+    """
+    apart = (x - centre) * (x - centre)
+    if scale is not None:
+        apart = apart * (scale * scale)
+    return np.sqrt(apart.sum(2) + eps)
+
+
+def _apart(x, centre, scale):
+    square = 1 if scale is None else scale * scale
+    return x - centre, square
+
+
+def distance_right(x, centre, scale=None, *, eps):
+    apart, square = _apart(x, centre, scale)
+    return np.sqrt((apart * apart * square).sum(2) + x.dtype.type(eps))
+
+
+def distance_grad_x_right(grad_output, x, centre, scale=None, *, eps):
+    apart, square = _apart(x, centre, scale)
+    y = distance_right(x, centre, scale, eps=eps)
+    return (grad_output / y)[..., None] * (apart * square)
+
+
+def distance_grad_centre_right(grad_output, x, centre, scale=None, *, eps):
+    return -distance_grad_x_right(grad_output, x, centre, scale, eps=eps).sum((0, 1))
+
+
+DISTANCE = {
+    "distance": distance_right,
+    "distance_grad_x": distance_grad_x_right,
+    "distance_grad_centre": distance_grad_centre_right,
+}
+
+# -- by loops --------------------------------------------------------------------------------------
+
+
+@gradoracle.operator("x: n c; weight: c; grad_output: n c", options={"eps": (0.25, 1.0)})
+def running(x, weight, *, eps):
+    """Return y [N, C]: every number over the root of the squares up to it, weighed.
+
+        y[n,c] = weight[c] x[n,c] / sqrt(sum_{k <= c} x[n,k]^2 + eps)
+
+    (a test's own formula).
+    """
+    rows, columns = x.shape
+    y = [[0] * columns for _ in range(rows)]
+    for n in range(rows):
+        squares = 0 * x[n, 0]
+        for c in range(columns):
+            squares = squares + x[n, c] * x[n, c]
+            y[n][c] = weight[c] * x[n, c] / sqrt(squares + eps)
+    return y
+
+
+def _roots(x, eps):
+    return np.sqrt(np.cumsum(x * x, 1) + x.dtype.type(eps))
+
+
+def running_right(x, weight, *, eps):
+    return weight * x / _roots(x, eps)
+
+
+def running_grad_x_right(grad_output, x, weight, *, eps):
+    root, g = _roots(x, eps), grad_output * weight
+    later = np.cumsum((g * x / (root * root * root))[:, ::-1], 1)[:, ::-1]
+    return g / root - x * later
+
+
+def running_grad_weight_right(grad_output, x, weight, *, eps):
+    return (grad_output * x / _roots(x, eps)).sum(0)
+
+
+RUNNING = {
+    "running": running_right,
+    "running_grad_x": running_grad_x_right,
+    "running_grad_weight": running_grad_weight_right,
+}
+
+# -- of single numbers -----------------------------------------------------------------------------
+
+
+@gradoracle.operator(options={"sharpness": (1.0, 0.5, 2.0)})
+def smooth_relu(z, *, sharpness):
+    """Return y, of z's shape and dtype.
+
+        y = z where z > 0, else log(1 + e^(sharpness z)) - log 2
+
+    (a test's own formula).
+    """
+    return z if z > 0 else log1p(exp(z * sharpness)) - log1p(z * 0 + 1)
+
+
+def smooth_relu_right(z, *, sharpness):
+    low = np.log1p(np.exp(np.minimum(z, 0) * z.dtype.type(sharpness))) - np.log1p(z.dtype.type(1))
+    return np.where(z > 0, z, low)
+
+
+def smooth_relu_grad_right(grad_output, z, *, sharpness):
+    e = np.exp(np.minimum(z, 0) * z.dtype.type(sharpness))
+    return np.where(z > 0, grad_output, grad_output * (z.dtype.type(sharpness) * e / (1 + e)))
+
+
+SMOOTH_RELU = {"smooth_relu": smooth_relu_right, "smooth_relu_grad": smooth_relu_grad_right}
+# Loops take milliseconds an element: thousands of them, as corners have, take minutes.
+FEW_COLUMNS = replace(
+    running, corners=(), geometry=partial(running.geometry, most=dict.fromkeys(
+        ("small", "medium", "large"), 20), layers=(("three columns", (3,)),)),
+)  # fmt: skip
+ALL = {
+    "distance": (distance, DISTANCE),
+    "running": (FEW_COLUMNS, RUNNING),
+    "smooth_relu": (smooth_relu, SMOOTH_RELU),
+}  # fmt: skip
+
+
+def refusing(record, formula, function):
+    """Return the function, which refuses what its formula refuses."""
+
+    def checked(*arrays, **options):
+        expected = formula(*arrays, **options)
+        return np.asarray(function(*arrays, **options), expected.dtype)
+
+    return checked
+
+
+def outcomes(monkeypatch, record, functions, names=CHECKS):
+    given = {
+        f.__name__: refusing(record, f, functions[f.__name__])
+        for f in record.formulas if f.__name__ in functions
+    }  # fmt: skip
+    every = tuple(output_of(f).function for f in record.formulas)
+    for module in (backends, registry):
+        monkeypatch.setattr(module, "FUNCTIONS", every)
+    backend = wrap(SimpleNamespace(**given, contract={"policies": {"bad_arguments": "raise"}}))
+    return {
+        (formula.__name__, name): examine(
+            backend, record, formula, PROPERTIES[name], examples=EXAMPLES, seed=1
+        )
+        for name in names
+        for formula in PROPERTIES[name].formulas(record)
+        if formula.__name__ in given
+    }
+
+
+@pytest.mark.parametrize("name", ALL)
+@pytest.mark.usefixtures("verdicts_only")
+def test_a_right_backend_passes_every_check(name, monkeypatch):
+    found = outcomes(monkeypatch, *ALL[name])
+    left = {
+        key: (o.status, o.mismatch and o.mismatch.headline) for key, o in found.items()
+        if o.status not in ("passed", "not run")
+    }  # fmt: skip
+    assert left == {}
+    passed = {(f, p) for (f, p), o in found.items() if o.status == "passed"}
+    for formula in ALL[name][1]:
+        assert (formula, "within_rounding_bound") in passed
+        assert "_grad" not in formula or (formula, "gradient_is_the_slope") in passed
+
+
+WRONG = {
+    "distance": lambda x, centre, scale=None, *, eps: distance_right(x, centre, None, eps=eps),
+    "distance_grad_x": lambda dy, *a, eps: 2 * distance_grad_x_right(dy, *a, eps=eps),
+    "distance_grad_centre": lambda dy, *a, eps: distance_grad_x_right(dy, *a, eps=eps).sum((0, 1)),
+    "running": lambda x, weight, *, eps: weight * x / (_roots(x, 0) + x.dtype.type(eps)),
+    "running_grad_x": lambda dy, x, weight, *, eps: dy * weight / _roots(x, eps),
+    "running_grad_weight": lambda dy, x, weight, *, eps: (dy * x).sum(0),
+    "smooth_relu": lambda z, *, sharpness: smooth_relu_right(z, sharpness=1.0),
+    "smooth_relu_grad": lambda dy, z, *, sharpness: smooth_relu_grad_right(
+        dy, z, sharpness=sharpness
+    ) * np.where(z > 0, 1, dy.dtype.type(sharpness)),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("function", WRONG)
+def test_a_wrong_function_is_reported_with_its_formula(function, monkeypatch):
+    record, _ = ALL[function.partition("_grad")[0]]
+    found = outcomes(monkeypatch, record, WRONG_ONE(function), names=["within_rounding_bound"])
+    outcome = found[function, "within_rounding_bound"]
+    assert outcome.status == "mismatch"
+    formula = next(f for f in record.formulas if f.__name__ == function)
+    text = " ".join(outcome.mismatch.text.split())
+    assert "a test's own formula" in text
+    argument = record.argument_of(formula)
+    assert argument is None or f"d{argument}[k] = sum_i dy[i] (d y[i] / d {argument}[k])" in text
+
+
+def WRONG_ONE(function):  # noqa: N802 - as the table
+    return {function: WRONG[function]}
+
+
+# -- what is declared ------------------------------------------------------------------------------
+
+
+def test_names_signatures_and_docstrings_follow_from_the_formula():
+    from inspect import getdoc, signature
+
+    names = [f.__name__ for f in distance.formulas]
+    assert names == ["distance", "distance_grad_x", "distance_grad_centre"]
+    by_x, by_centre = distance.gradients
+    assert [*signature(by_x).parameters] == ["grad_output", "x", "centre", "scale", "eps"]
+    assert "dx[k] = sum_i dy[i]" in getdoc(by_x)
+    assert "differentiated by reverse mode" in getdoc(by_centre)
+    assert [f.__name__ for f in smooth_relu.gradients] == ["smooth_relu_grad"]
+
+
+def test_there_is_no_such_function_of_torch():
+    import types
+
+    with pytest.raises(NotImplementedError, match="has no such operator"):
+        distance.witness(types.SimpleNamespace(__version__="9.9"))
+
+
+def body(x):
+    """Return y.
+
+        y = x
+
+    (a test).
+    """
+    return x
+
+
+def test_axes_that_cannot_be_read_are_refused_with_an_example():
+    with pytest.raises(ValueError, match=r"'x n c' does not say axes, such as 'x: n c \(h w\)'"):
+        gradoracle.operator("x n c")(body)
+
+
+@pytest.mark.parametrize("axes", ["x: n c", ""])
+def test_a_docstring_without_an_equation_is_refused(axes):
+    def nothing(z):
+        """Return y = z."""
+        return z
+
+    with pytest.raises(ValueError, match="the docstring of nothing displays no equation"):
+        gradoracle.operator(axes.replace("x", "z"))(nothing)
+
+
+def test_a_module_without_operators_is_refused(monkeypatch, tmp_path):
+    (tmp_path / "nothing_here.py").write_text("answer = 42\n")
+    monkeypatch.syspath_prepend(tmp_path)
+    monkeypatch.setenv("GRADORACLE_OPERATORS_FROM", "nothing_here")
+    with pytest.raises(UnusableOperators, match="there are none; decorate a formula"):
+        from_outside(())
+
+
+# -- on the command line ---------------------------------------------------------------------------
+
+FORMULAS = '''
+    import numpy as np
+    import gradoracle
+
+    @gradoracle.operator("x: n c; weight: c", options={"eps": (1e-5, 1e-3)})
+    def rms(x, weight, *, eps):
+        """Return y [N, C].
+
+            y = x / sqrt(sum_c x^2 / C + eps) * weight
+
+        (a page of mine).
+        """
+        return x / np.sqrt((x * x).mean(1, keepdims=True) + eps) * weight
+'''
+KERNELS = """
+    import numpy as np
+
+    def rms(x, weight, *, eps):
+        return x / np.sqrt((x * x).mean(1, keepdims=True) + x.dtype.type(eps)) * weight
+
+    def rms_grad_weight(grad_output, x, weight, *, eps):
+        return (grad_output * rms(x, np.ones_like(weight), eps=eps)).sum(0)
+
+    def rms_grad_x(grad_output, x, weight, *, eps):
+        return rms(grad_output * weight, np.ones_like(weight), eps=eps)  # of dy, not of x
+"""
+
+
+def test_operators_come_from_a_module_on_the_command_line(tmp_path):
+    (tmp_path / "my_formulas.py").write_text(dedent(FORMULAS))
+    (tmp_path / "my_kernels.py").write_text(dedent(KERNELS))
+    found = subprocess.run(
+        [sys.executable, "-m", "gradoracle", "certify", "./my_kernels.py", "--operators-from",
+         "my_formulas", "--operators", "rms", "--profile", "quick", "--seed", "1"],
+        cwd=tmp_path, capture_output=True, text=True, check=False,
+        env={**os.environ, "PYTHONPATH": without_torch(tmp_path), "COLUMNS": "200"},
+    )  # fmt: skip
+    assert found.returncode == 1, found.stdout + found.stderr
+    printed = " ".join(found.stdout.split())
+    assert "rms_grad_x" in printed
+    assert "y = x / sqrt(sum_c x^2 / C + eps) * weight" in printed
+    assert "NOT CERTIFIED" in printed
+    assert "./my_kernels.py breaks within_rounding_bound rms_grad_x" in printed
+    assert "rms_grad_weight[" not in printed
