@@ -327,7 +327,8 @@ def test_operators_come_from_a_module_on_the_command_line(tmp_path):
     (tmp_path / "my_kernels.py").write_text(dedent(KERNELS))
     found = subprocess.run(
         [sys.executable, "-m", "gradoracle", "certify", "./my_kernels.py", "--operators-from",
-         "my_formulas", "--operators", "rms", "--profile", "quick", "--seed", "1", "--dtypes", "float32"],
+         "my_formulas", "--operators", "rms", "--profile", "quick", "--seed", "1",
+         "--dtypes", "float32"],
         cwd=tmp_path, capture_output=True, text=True, check=False,
         env={**os.environ, "PYTHONPATH": without_torch(tmp_path), "COLUMNS": "200"},
     )  # fmt: skip
