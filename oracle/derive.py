@@ -25,7 +25,7 @@ from gradoracle.oracle.declaration import (
     is_data,
 )
 from gradoracle.oracle.numbers.elementary import either
-from gradoracle.oracle.numbers.many import Held
+from gradoracle.oracle.numbers.many import Held, like
 from gradoracle.oracle.numbers.reverse import Traced, TracedArray, gradient, stacked
 from gradoracle.oracle.numbers.running_error import Arithmetic
 from gradoracle.oracle.numbers.running_error_arrays import Lanes, pointwise
@@ -77,8 +77,8 @@ def _of_arrays(body: Body, axes: Axes, by: By, images: Images) -> Derived:
         _check_axes(axes, given, names)
         with np.errstate(all="ignore"):
             result = body(**given)
-        found: TracedArray = result if isinstance(result, TracedArray) else stacked(result)
-        return found
+        found = result if isinstance(result, TracedArray) else stacked(result)
+        return found if isinstance(found, TracedArray) else _constant(axes, given, names, found)
 
     def forward(*arrays: Any, **options: Any) -> Any:
         given = _traced(dict(zip(names, arrays, strict=False)) | options)
@@ -199,6 +199,23 @@ def body_of(formula: Formula) -> Body | None:
 
 def _in_lanes(formula: Formula) -> Callable[[Mapping[str, Any]], Any]:
     return lambda call: evaluate(formula, call)
+
+
+def _constant(
+    axes: Axes, given: Mapping[str, Any], names: Sequence[str], found: Array
+) -> TracedArray:
+    """Return a result that no number is in, such as loops over no images leave, in its shape."""
+    arrays = {n: given[n] for n in names if given.get(n) is not None}
+    sizes = {
+        letter: side
+        for name, array in arrays.items()
+        for letter, side in zip(axes.arrays[name], array.shape, strict=False)
+    }
+    letters = axes.arrays.get(GRAD_OUTPUT, (ANY_MORE,))
+    if not found.size and sizes.keys() >= {*letters}:
+        found = np.zeros([sizes[one] for one in letters])
+    beside = next(a.held for a in arrays.values() if isinstance(a, TracedArray))
+    return TracedArray(like(beside, np.asarray(found, np.float64)))
 
 
 def _named(formula: Any, name: str, own: Signature, doc: str, body: Body) -> None:

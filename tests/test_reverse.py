@@ -380,3 +380,12 @@ def test_a_gradient_takes_dy_of_no_axes_as_numpy_gives_it():
     arrays = (np.ones((2, 3)), np.zeros((2, 3)))
     got = oracle.mse_loss_grad_input(np.float64(3.0), *arrays, reduction="sum")
     assert (got == 6).all()
+
+
+def test_loops_over_no_images_have_the_shape_of_the_result():
+    forward, gradients = formulas("x: n c; grad_output: n c", lambda x: [[*row] for row in x], "x")
+    nothing = np.ones((0, 3))
+    assert forward(nothing).shape == gradients["x"](nothing, nothing).shape == (0, 3)
+    zeros = formulas("x: n c", lambda x: np.zeros(x.shape), "x")
+    assert not zeros[0](np.ones((2, 3))).any()
+    assert zeros[1]["x"](np.ones((2, 3)), np.ones((2, 3))).tolist() == [[0] * 3] * 2
