@@ -225,7 +225,9 @@ def test_styles_stay_in_range(operator, dtype):
                 if operator.name != "network_backward":
                     bound = truth(operator.formula, call).bound(dtype, "float32")
                     calls, unbounded = calls + 1, unbounded + bool(np.isinf(bound).any())
-    assert unbounded <= 0.05 * calls
+    # squares and cubes of the largest numbers overflow, as those of the formulas of arrays and gelu
+    squared = operator.name in {of.forward.__name__ for of in oracle.DERIVED}
+    assert unbounded <= (0.1 if squared else 0.05) * calls
 
 
 def drawn(operator, count):
