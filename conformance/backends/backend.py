@@ -334,6 +334,7 @@ class Backend:
         function, place = output_of(formula)
         positional, options = argument_names(formula)
         given = as_given(self.contract.policies, call)
+        given = {n: np.asarray(v) if isinstance(v, np.generic) else v for n, v in given.items()}
         left = self.left_out(formula)
         request = Request(
             function,

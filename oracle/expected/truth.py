@@ -73,6 +73,9 @@ def truth(formula: Formula, call: Call, *, strict: bool = False, algorithm: str 
     `strict` is about NaN and infinities: see `oracle.expected.non_finite`. `algorithm` is how a
     convolution is computed: see `oracle.expected.transform_bounds`.
     """
+    if any(isinstance(value, np.generic) for value in call.values()):
+        # what an operation leaves of an array without axes
+        call = {n: np.asarray(v) if isinstance(v, np.generic) else v for n, v in call.items()}
     if is_judged_here(formula, call):
         finite = _truth(formula, with_finite(call, 0), algorithm)
         return NonFiniteTruth(formula, call, finite, strict=strict)
