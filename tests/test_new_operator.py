@@ -26,7 +26,7 @@ def _each(out, function, *arrays):
 
 
 @composed(images="kept")
-def softplus(z):
+def own_softplus(z):
     """Return y, of z's shape and dtype.
 
         y = log(1 + e^z)
@@ -41,7 +41,7 @@ def softplus(z):
 
 
 @composed(images="kept")
-def softplus_grad(grad_output, z):
+def own_softplus_grad(grad_output, z):
     """Return dz from dy and z.
 
         dz = dy / (1 + e^-z)
@@ -70,10 +70,10 @@ def arguments(sizes):
     return Arguments({"z": shape, "grad_output": shape}, {})
 
 
-declare_axes(Axes("z: n *; grad_output: n *"), softplus, softplus_grad)
+declare_axes(Axes("z: n *; grad_output: n *"), own_softplus, own_softplus_grad)
 SOFTPLUS = Operator(
-    formula=softplus,
-    gradients={softplus_grad: "z"},
+    formula=own_softplus,
+    gradients={own_softplus_grad: "z"},
     geometry=partial(arrays.array, options={}),
     arguments=arguments,
     witness=lambda torch: torch.nn.functional.softplus,
@@ -98,7 +98,7 @@ def right_gradient(grad_output, z):
 
 def outcomes(monkeypatch, **functions):
     for module in (backends, registry):
-        monkeypatch.setattr(module, "FUNCTIONS", ("softplus", "softplus_grad"))
+        monkeypatch.setattr(module, "FUNCTIONS", ("own_softplus", "own_softplus_grad"))
     judged = wrap(SimpleNamespace(**functions))
     found = {}
     for property_ in PROPERTIES.values():
@@ -112,10 +112,13 @@ def outcomes(monkeypatch, **functions):
 @pytest.mark.slow
 def test_a_right_backend_of_a_new_operator_passes_everything(monkeypatch):
     pytest.importorskip("torch")
-    found = outcomes(monkeypatch, softplus=right_forward, softplus_grad=right_gradient)
+    found = outcomes(monkeypatch, own_softplus=right_forward, own_softplus_grad=right_gradient)
     left = {k: (o.status, o.reason) for k, o in found.items() if o.status != "passed"}
     assert left == {
-        ("softplus", "rejects_bad_arguments"): ("not run", "nothing about its calls can be spoilt"),
+        ("own_softplus", "rejects_bad_arguments"): (
+            "not run",
+            "nothing about its calls can be spoilt",
+        ),
         **{(n, "is_deterministic"): ("not claimed", UNCLAIMED) for n, _ in found},
     }
     assert {name for _, name in found} >= {
@@ -129,10 +132,12 @@ def test_a_right_backend_of_a_new_operator_passes_everything(monkeypatch):
 def test_a_wrong_gradient_of_a_new_operator_is_told_with_its_formula(monkeypatch):
     pytest.importorskip("torch")
     found = outcomes(
-        monkeypatch, softplus=right_forward, softplus_grad=lambda dy, z: right_gradient(dy, -z)
+        monkeypatch,
+        own_softplus=right_forward,
+        own_softplus_grad=lambda dy, z: right_gradient(dy, -z),
     )
     wrong = {name for (formula, name), o in found.items() if o.status == "mismatch"}
     assert wrong >= {"within_rounding_bound", "gradient_is_the_slope", "finite_differences",
                      "matches_torch"}  # fmt: skip
-    text = found["softplus_grad", "within_rounding_bound"].mismatch.text
+    text = found["own_softplus_grad", "within_rounding_bound"].mismatch.text
     assert "dz = dy / (1 + e^-z)" in text
