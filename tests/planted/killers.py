@@ -22,6 +22,7 @@ from gradoracle.conformance.checking.check_run import examine
 from gradoracle.conformance.checking.checks import checks
 from gradoracle.conformance.checking.claim import Claim
 from gradoracle.conformance.drawing.profiles import PROFILES
+from gradoracle.conformance.operators.textbook import textbook
 from gradoracle.conformance.reports.certificate import FoundMismatch
 from tests.planted import FAULTS, RANKED
 from tests.planted.fault import family
@@ -30,8 +31,14 @@ FILE = Path(__file__).with_name("killers.json")
 KILLERS = json.loads(FILE.read_text()) if FILE.is_file() else {}
 ALL = {**FAULTS, **RANKED}
 ALONE, BESIDE = "alone", "beside the operator's other functions"
+
+
+def _smallest(exam, seed):
+    call_list.judge_textbook(exam, textbook(exam.operator), seed)
+
+
 PARTS = {
-    "smallest": call_list.judge_textbook,
+    "smallest": _smallest,
     "combinations": call_list.check_covers,
     "changed layers": call_list.check_variants,
     "corners": call_list.judge_corners,
