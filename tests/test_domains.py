@@ -237,6 +237,27 @@ COURSE = "bias required, n = 1, p == q"
 
 
 @pytest.mark.slow
+def leaky_relu_of_a_hundredth(z):
+    return np.where(z > 0, z, z * z.dtype.type(0.01))
+
+
+def layer_norm_of_the_usual_eps(x, weight=None, bias=None):
+    return im2col.layer_norm(x, weight, bias, eps=1e-5)
+
+
+@pytest.mark.parametrize("function", [leaky_relu_of_a_hundredth, layer_norm_of_the_usual_eps])
+def test_a_factor_is_that_of_the_call_s_dtype(function):
+    """0.01 as float32 has it is another number in float64, which such a function does not take."""
+    name = function.__name__.partition("_of_")[0]
+    operator, formula, property_ = next(
+        (o, f, p) for o, f, p in checks() if f.__name__ == name and p.name == "is_stateless"
+    )
+    backend = wrap(SimpleNamespace(**{name: function}))
+    outcome = examine(backend, operator, formula, property_, examples=100, seed=1)
+    assert outcome.status == "passed", outcome.text
+    assert {*outcome.calls} == {"float32", "float64"}
+
+
 def test_options_that_a_signature_lacks_have_their_neutral_value():
     course = SimpleNamespace(
         contract={"dtypes": ["float64"], "domain": {"conv2d": COURSE}}, conv2d=course_conv2d

@@ -27,6 +27,7 @@ from gradoracle.conformance.backends.mismatch import Answer, Declined, Ended, Mi
 from gradoracle.conformance.backends.stops import Stops
 from gradoracle.conformance.operators import OPERATORS
 from gradoracle.conformance.operators.domain import (
+    DTYPE,
     Domain,
     facts_of_call,
     has_neutral,
@@ -66,9 +67,11 @@ WRONG: dict[Kind, str] = {
     "unread": "{formula}: its result cannot be read as an array: {text}",
     "unlooked": "{formula}: to_numpy does not read what from_numpy made: {text}",
     "returned": "{function}: returned {text}",
-    "undecided": "{function}: its supports raised {text}",
+    "undecided": "{function}: its supports() raised {text}",
     "crashed": "{function}: {text}",
 }
+
+UNSUPPORTED = "supports() does not accept this call of {}"
 
 OUT_OF_MEMORY = re.compile(
     r"\w*(MemoryError|OutOfMemory)|can't allocate memory|out of memory|RESOURCE_EXHAUSTED"
@@ -310,7 +313,9 @@ class Backend:
             raise self._ended(formula, reply, call)
         if reply.kind == "answer":
             return False, reply.arrays[0]
-        return reply.kind != "returned", reply.text  # not taken by `supports` is refused
+        if reply.kind == "unsupported":
+            raise Outside(UNSUPPORTED.format(formula.__name__))
+        return reply.kind != "returned", reply.text
 
     def is_inside(self, formula: Formula, call: Call) -> bool:
         """Return whether a call is inside the domain of the formula's function.
@@ -357,6 +362,7 @@ class Backend:
         if not self.asked.description.supports:
             return None
         facts = facts_of_call(axes_of(formula), call)
+        del facts[DTYPE]  # an array's, which is no plain data
         sizes = {n: facts.pop(n) for n in letters_of(axes_of(formula)) if n in facts}
         return sizes, facts
 
@@ -392,7 +398,7 @@ class Backend:
 
     def _legal(self, formula: Formula, reply: Reply, call: Call | None = None) -> Reply:
         if reply.kind == "unsupported":
-            raise Outside(f"supports does not take this call of {formula.__name__}")
+            raise Outside(UNSUPPORTED.format(formula.__name__))
         if reply.kind == "declined":
             raise Declined(reply.text)
         if call is not None and _has_no_memory(reply, call):

@@ -19,7 +19,7 @@ from typing import Any, TypeAlias
 import numpy as np
 
 from gradoracle.oracle.axes import Axes
-from gradoracle.oracle.declaration import Formula, argument_names, axes_of
+from gradoracle.oracle.declaration import Formula, argument_names, axes_of, is_data
 
 # What is known of a call by name: the lengths of axes, options, and whether arrays are given.
 Facts: TypeAlias = Mapping[str, Any]
@@ -27,6 +27,7 @@ Facts: TypeAlias = Mapping[str, Any]
 KINDS = (
     "1", "[1, 2]", '"(3, 1)"', '"1..8"', '"% 4 == 0"', '"== q"', '"required"', '"absent"', '"last"'
 )  # fmt: skip
+DTYPE = "dtype"  # of a call's numbers, among the facts
 REQUIRED, ABSENT, LAST = "required", "absent", "last"
 MODULO = re.compile(r"% *(\d+) *== *(\d+)")
 EQUAL = re.compile(r"== *([a-z_]\w*)")
@@ -57,7 +58,7 @@ class Rule:
         if self.other:
             return bool(value == _entry(facts[self.other], at))
         if self.values:
-            return any(_is(value, one) for one in self.values)
+            return any(_is(value, one, facts.get(DTYPE)) for one in self.values)
         return bool(self.least <= value <= self.most and value % self.modulus == self.rest)
 
     def nearest(self, value: int, facts: Facts, at: int | None = None) -> Iterator[int]:
@@ -125,7 +126,8 @@ class Condition:
 
 Domain: TypeAlias = tuple[Condition, ...]
 
-# What PyTorch takes where nothing is given, of options without a neutral value.
+# What a function takes whose signature lacks an option without a neutral value: PyTorch's default;
+# a batch normalisation in training, and one group.
 DEFAULTS: Mapping[str, Any] = {
     "negative_slope": 0.01, "reduction": "mean", "eps": 1e-5, "training": True, "num_groups": 1,
     "alpha": 1.0, "approximate": "none", "beta": 1.0, "threshold": 20.0, "min_val": -1.0,
@@ -151,7 +153,8 @@ def facts_of_call(axes: Axes, call: Mapping[str, Any]) -> dict[str, Any]:
     arrays = {n: call[n] for n in axes.arrays if n in call}
     shapes = {n: np.shape(a) if isinstance(a, np.ndarray) else None for n, a in arrays.items()}
     options = {n: v for n, v in call.items() if not isinstance(v, np.ndarray) and n not in arrays}
-    return facts_of(axes, shapes, options)
+    dtypes = (a.dtype for a in arrays.values() if is_data(a) and a.dtype != object)
+    return {**facts_of(axes, shapes, options), DTYPE: next(dtypes, None)}
 
 
 def holds(domain: Domain, facts: Facts) -> bool:
@@ -290,10 +293,10 @@ def _wrong(value: Any, name: str, of: str) -> ValueError:
     )
 
 
-def _is(value: Any, allowed: Any) -> bool:
-    """Return whether a value is the one allowed; a factor may be rounded to a call's dtype."""
+def _is(value: Any, allowed: Any, dtype: Any) -> bool:
+    """Return whether a value is the one allowed, in a call's dtype: factors are rounded to it."""
     if isinstance(value, float) or isinstance(allowed, float):
-        return bool(abs(value - allowed) <= abs(allowed) / 128)
+        return bool(value == (allowed if dtype is None else float(dtype.type(allowed))))
     return bool(value == allowed) and isinstance(value, str) == isinstance(allowed, str)
 
 
