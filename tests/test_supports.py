@@ -45,7 +45,7 @@ def test_what_it_takes_is_certified_and_the_share_told():
     assert not certificate.mismatches
     assert 0.1 * asked < took < 0.9 * asked
     assert certificate.passed
-    words = f"CERTIFIED for linear: what its supports takes ({took} of {asked} calls)"
+    words = f"CERTIFIED for linear: calls that supports() accepts ({took} of {asked})"
     assert certificate.verdict == words
     free = checked(supports=None, linear=im2col.linear)
     drawn, all_drawn = (
@@ -69,7 +69,7 @@ def test_a_fault_among_what_it_takes_is_caught(seed):
 
 def test_one_that_takes_nothing_is_not_certified():
     certificate = checked(supports=lambda function, sizes, options: False)
-    assert certificate.why_not == "supports takes no call of any function"
+    assert certificate.why_not == "supports() accepts no call of any function"
 
 
 def test_few_calls_certify_nothing():
@@ -78,7 +78,7 @@ def test_few_calls_certify_nothing():
 
     certificate = checked(supports=rarely)
     assert not certificate.passed
-    assert "supports leaves out most calls of linear" in certificate.text()
+    assert "supports() accepts few calls of linear" in certificate.text()
 
 
 def test_one_that_raises_is_a_mismatch():
@@ -87,9 +87,30 @@ def test_one_that_raises_is_a_mismatch():
 
     certificate = checked(supports=broken)
     assert certificate.mismatches[0].headline.startswith(
-        "linear: its supports raised KeyError: 'height', given sizes {'n': "
+        "linear: its supports() raised KeyError: 'height', given sizes {'n': "
     )
     assert not sum(o.disputed for o in certificate.outcomes)
+
+
+def test_bad_arguments_that_it_leaves_out_are_not_counted_as_refused():
+    """Else who accepts no bad arguments would be said to refuse them, and was never called."""
+
+    def legal_only(function, sizes, options):
+        return even(function, sizes, options) and sizes["m"] < 3
+
+    certificate = checked(
+        supports=legal_only, contract={"policies": {"bad_arguments": "raise"}},
+        linear=lambda x, weight, bias=None: linear(x, np.resize(weight, (2, x.shape[1])), bias),
+    )  # fmt: skip
+    made = next(o for o in certificate.outcomes if o.property_name == "rejects_bad_arguments")
+    assert made.status == "mismatch"
+
+    def shapes_fit(function, sizes, options):
+        return False
+
+    none = checked(supports=shapes_fit, contract={"policies": {"bad_arguments": "raise"}})
+    made = next(o for o in none.outcomes if o.property_name == "rejects_bad_arguments")
+    assert made.status == "not run"
 
 
 @pytest.mark.slow

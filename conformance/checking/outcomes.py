@@ -99,7 +99,7 @@ def _idle(exam: Examination) -> tuple[str, str] | None:
         return "not run", workloads.TOO_LARGE
     words = exam.backend.domain_words(exam.formula)
     if exam.filters and exam.outside:
-        return "not run", f"supports takes none of the {exam.outside} calls that were drawn"
+        return "not run", f"supports() accepts none of the {exam.outside} calls that were drawn"
     reason = exam.nothing or (f"it does not apply where {words}" if words else "")
     return ("not run", reason) if reason else None
 

@@ -11,7 +11,7 @@ import numpy as np
 
 from gradoracle.conformance.backends.backend import Backend, Reused, is_same
 from gradoracle.conformance.backends.caller import BESIDE, LONG_RING, describe
-from gradoracle.conformance.backends.mismatch import Declined, Mismatch
+from gradoracle.conformance.backends.mismatch import Declined, Mismatch, Outside
 from gradoracle.conformance.drawing.choices import spread
 from gradoracle.conformance.drawing.invalid_calls import bad_calls
 from gradoracle.conformance.drawing.memory_layouts import (
@@ -314,8 +314,13 @@ def rejects_bad_arguments(
         raise NothingToJudge("nothing about its calls can be spoilt")
     backend.foresee((formula, call), *((formula, bad.call) for bad in spoilt))
     backend.ask(formula, call)  # what declines the legal call says nothing about the others
+    made = 0
     for bad in spoilt:
-        refused, result = backend.refuses(formula, bad.call)
+        try:
+            refused, result = backend.refuses(formula, bad.call)
+        except Outside:  # not made: the backend's `supports` leaves it out
+            continue
+        made += 1
         if backend.contract.rule("bad_arguments") != "raise":
             backend.note_bad_call(bad.kind, accepted=not refused)
         elif not refused:
@@ -324,6 +329,8 @@ def rejects_bad_arguments(
                 f"where the oracle raises: {bad.reason}",
                 call=bad.call,
             )
+    if not made:
+        raise NothingToJudge("supports() accepts no call with bad arguments")
     return 0.0
 
 

@@ -301,7 +301,7 @@ class Certificate:
         for name, words in self.contract.get("inside", {}).items():
             names.setdefault(words, []).append(name)
         for name, (took, asked) in self.supported.items():
-            words = f"what its supports takes ({took} of {asked} calls)"
+            words = f"calls that supports() accepts ({took} of {asked})"
             names.setdefault(words, []).append(name)
         told = [f"{', '.join(of)}: {words}" for words, of in names.items()]
         return f" for {'; '.join(told)}" if told else ""
@@ -339,7 +339,7 @@ class Certificate:
         # What cannot be run here is so whether or not it is claimed.
         claimed = [o for o in self.outcomes if o.status not in (UNCLAIMED, "not run")]
         if not claimed:
-            none = "supports takes no call of any function"
+            none = "supports() accepts no call of any function"
             return none if self.supported else "the backend claims no function of the protocol"
         unsure = next(filter(None, map(_unsure, claimed)), "") or self._too_few()
         if unsure:

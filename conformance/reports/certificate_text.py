@@ -54,8 +54,8 @@ def _hints(c: Certificate) -> Iterable[str]:
     few = [name for name, (took, asked) in c.supported.items() if took < LITTLE_TAKEN * asked]
     if few:
         yield from _wrapped(
-            f"supports leaves out most calls of {', '.join(few)}: what of it can be said as "
-            'contract["domain"] has calls drawn inside'
+            f"supports() accepts few calls of {', '.join(few)}: declare what you can of that as "
+            'contract["domain"], so that calls are drawn inside it'
         )
 
 
