@@ -39,7 +39,7 @@ from gradoracle.conformance.operators.record import (
     Size,
     Styles,
     as_it_is,
-    no_witness,
+    named_function,
     past_limits,
 )
 from gradoracle.oracle.axes import IMAGES, Axes
@@ -60,7 +60,7 @@ MOST: dict[Size, int] = {"small": 60, "medium": 300, "large": 900}  # product of
 SPAN = 60  # what indices of options are drawn from: the least common multiple of most lists
 NOTHING: Sizes = MappingProxyType({})
 NO_VALUES: Mapping[str, Values] = MappingProxyType({})
-PAIR = 70  # sides that are long at once
+PAIR = 130  # sides that are long at once: past a tile of 128
 FIRST = 4  # values of each option that every certification meets
 
 
@@ -166,11 +166,12 @@ class _Calls:
         """
         given = dict.fromkeys((arrays.GIVEN + name for name in self.axes.optional), 1)
         whole = {**dict.fromkeys(self.letters, 2), **dict.fromkeys(self.picks, 0), **given}
+        flat = whole | dict.fromkeys(self.letters, 1)
         several = {self.letters[0]: 3, self.letters[-1]: 6}
         found = (
             *past_limits(whole, self.letters),
             *(
-                Corner(f"{one} and {other} {PAIR}", {**whole, one: PAIR, other: PAIR + 1})
+                Corner(f"{one} and {other} {PAIR}", {**flat, one: PAIR, other: PAIR + 1})
                 for one, other in combinations(self.letters, 2)
             ),
             *(
@@ -210,17 +211,10 @@ def of_formula(
         gradients=derived.gradients,
         geometry=partial(calls.geometry, layers=named, most=most, empty=IMAGES in calls.letters),
         arguments=calls.arguments,
-        witness=witness if witness is no_witness else partial(_witness, witness),
+        witness=partial(named_function, witness) if isinstance(witness, str) else witness,
         styles=numbers,
         complete=complete,
         curvature=MEASURED,
         share=share,
         corners=calls.corners(),
     )
-
-
-def _witness(witness: str | Callable[[Any], Callable[..., Any]], torch: Any) -> Callable[..., Any]:
-    if not isinstance(witness, str):
-        return witness(torch)
-    function: Callable[..., Any] = getattr(torch.nn.functional, witness)
-    return function

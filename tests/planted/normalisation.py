@@ -11,7 +11,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from gradoracle.implementations import im2col as good
-from tests.planted.fault import Fault, add, checked, control, fault, gap, half, remembered, single
+from tests.planted.fault import Fault, add, checked, control, fault, half, remembered, single
 
 Array = Any
 ROWS, PLANES = (1, 1, -1), (1, -1, 1, 1)
@@ -677,11 +677,7 @@ def layer_norm_keeps_its_mean_by_shape():
     return wrong
 
 
-@gap(
-    "tail",
-    "no call has two sides of more than 128 that are not normalised together: elements of "
-    "arrays of 16 641 would be evaluated with all their digits",
-)
+@fault("tail")
 def layer_norm_is_wrong_where_rows_and_columns_exceed_a_tile(x, weight, bias, *, eps):
     """Tiles of 128 x 128: what the second tile of either side leaves in the other's is wrong."""
     y = good.layer_norm(x, weight, bias, eps=eps)
