@@ -11,15 +11,15 @@ from gradoracle.conformance.operators.conv_transpose import (
     CONV_TRANSPOSE3D,
 )
 from gradoracle.conformance.operators.convolution import CONV1D, CONV2D, CONV3D
+from gradoracle.conformance.operators.further_activations import ACTIVATIONS
+from gradoracle.conformance.operators.further_losses import LOSSES
 from gradoracle.conformance.operators.linear import LINEAR
 from gradoracle.conformance.operators.loss import CROSS_ENTROPY, SOFTMAX
-from gradoracle.conformance.operators.losses import LOSSES
 from gradoracle.conformance.operators.max_pool import MAX_POOL1D, MAX_POOL2D, MAX_POOL3D
 from gradoracle.conformance.operators.network import NETWORK
 from gradoracle.conformance.operators.normalisations import NORMALISATIONS
 from gradoracle.conformance.operators.outside import from_outside
 from gradoracle.conformance.operators.record import Operator
-from gradoracle.conformance.operators.smooth_activations import ACTIVATIONS
 from gradoracle.conformance.operators.update import BATCH_MEAN, SGD_STEP
 
 SHIPPED: tuple[Operator, ...] = (

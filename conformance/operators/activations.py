@@ -27,7 +27,13 @@ from gradoracle.conformance.drawing.values import (
     wide_range,
 )
 from gradoracle.conformance.operators import arrays, shape_cover
-from gradoracle.conformance.operators.record import Arguments, Operator, Policies, Styles
+from gradoracle.conformance.operators.record import (
+    Arguments,
+    Operator,
+    Policies,
+    Styles,
+    named_function,
+)
 from gradoracle.oracle.declaration import Call, Formula
 from gradoracle.oracle.float_formats import Format
 
@@ -169,12 +175,6 @@ def _leaky_has_no_answer(policies: Policies, formula: Formula, call: Call) -> bo
     if formula is oracle.leaky_relu:
         return call["negative_slope"] == 0 and bool(np.isneginf(call["z"]).any())
     return _has_no_answer(oracle.leaky_relu_grad, policies, formula, call)
-
-
-def named_function(name: str, torch: Any) -> Callable[..., Any]:
-    """Return the function of torch.nn.functional with a name."""
-    function: Callable[..., Any] = getattr(torch.nn.functional, name)
-    return function
 
 
 def elementwise(

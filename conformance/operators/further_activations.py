@@ -1,16 +1,19 @@
 """The further activations: their records, with PyTorch's functions as witnesses."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 from typing import Any
 
 import numpy as np
 
 from gradoracle.conformance.operators.activations import SMOOTH, elementwise
+from gradoracle.conformance.operators.loss import SOFTMAX
+from gradoracle.conformance.operators.of_formula import of_formula
 from gradoracle.conformance.operators.record import MEASURED, Operator, Policies
 from gradoracle.oracle.declaration import Call, Formula
 from gradoracle.oracle.derive import Derived
-from gradoracle.oracle.formulas import smooth_activations as formulas
+from gradoracle.oracle.formulas import further_activations as formulas
+from gradoracle.oracle.shapes import Shape
 
 OPTIONS: dict[str, dict[str, tuple[Any, ...]]] = {
     "elu": {"alpha": (1.0, 0.5, 2.0, 1e-3)},
@@ -47,4 +50,40 @@ def _hardswish_has_no_answer(policies: Policies, formula: Formula, call: Call) -
     return bool(no_slope or np.isneginf(call["z"]).any())
 
 
-ACTIVATIONS = tuple(map(_record, formulas.DERIVED))
+def _along(torch: Any) -> Callable[..., Any]:
+    def log_softmax(z: Any, *, axis: int) -> Any:
+        return torch.log_softmax(z, axis)
+
+    return log_softmax
+
+
+def _prelu_has_no_answer(policies: Policies, formula: Formula, call: Call) -> bool:
+    """Return whether a slope at a NaN is asked for, or a weight is not finite.
+
+    Where x > 0 that may be left out, or multiplied with min(x, 0).
+    """
+    del policies
+    no_slope = formula is not formulas.prelu.forward and np.isnan(call["x"]).any()
+    weighed = "weight" in call and not np.isfinite(call["weight"]).all()
+    return bool(no_slope or weighed)
+
+
+def _half(options: Mapping[str, Any], shapes: Mapping[str, Shape | None]) -> Shape:
+    del options
+    rows, columns = shapes["z"] or (0, 0)
+    return (rows, columns // 2)
+
+
+LOG_SOFTMAX = replace(
+    SOFTMAX, formula=formulas.log_softmax.forward, gradients=formulas.log_softmax.gradients,
+    witness=_along, curvature=MEASURED,
+)  # fmt: skip
+GLU = of_formula(formulas.glu, "glu", result=_half, even=("k",))
+PRELU = replace(
+    of_formula(formulas.prelu, "prelu", layers=(("one plane", (3, 5, 5)),)),
+    unsettled=_prelu_has_no_answer,
+)
+OF_ARRAYS = (formulas.glu, formulas.log_softmax, formulas.prelu)
+ACTIVATIONS = (
+    *(_record(one) for one in formulas.DERIVED if one not in OF_ARRAYS), GLU, LOG_SOFTMAX, PRELU,
+)  # fmt: skip

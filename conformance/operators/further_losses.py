@@ -1,4 +1,4 @@
-"""The further losses and their company: their records, with PyTorch's functions as witnesses."""
+"""The losses beside the cross-entropy of softmax: their records, with PyTorch's functions."""
 
 from collections.abc import Callable, Mapping
 from dataclasses import replace
@@ -7,13 +7,12 @@ from typing import Any
 import numpy as np
 
 from gradoracle.conformance.drawing.values import Arrays, Random, Shapes, normal, styles
-from gradoracle.conformance.operators.loss import SOFTMAX
 from gradoracle.conformance.operators.of_formula import NUMBERS, of_formula
-from gradoracle.conformance.operators.record import MEASURED, Operator, Policies
+from gradoracle.conformance.operators.record import Operator, Policies
 from gradoracle.oracle.declaration import Call, Formula
 from gradoracle.oracle.derive import GRAD_OUTPUT, Derived
 from gradoracle.oracle.float_formats import Format
-from gradoracle.oracle.formulas import losses
+from gradoracle.oracle.formulas import further_losses as losses
 from gradoracle.oracle.shapes import Shape
 
 REDUCTIONS = ("mean", "sum", "none")
@@ -105,13 +104,6 @@ def _bce(torch: Any) -> Callable[..., Any]:
     return binary_cross_entropy_with_logits
 
 
-def _along(torch: Any) -> Callable[..., Any]:
-    def log_softmax(z: Any, *, axis: int) -> Any:
-        return torch.log_softmax(z, axis)
-
-    return log_softmax
-
-
 def _kinked(operator: Operator, *names: str) -> Operator:
     """Return the record, whose slopes are not checked where one of these arrays has a NaN."""
 
@@ -120,23 +112,6 @@ def _kinked(operator: Operator, *names: str) -> Operator:
         return formula in operator.gradients and any(np.isnan(call[n]).any() for n in names)
 
     return replace(operator, unsettled=unsettled)
-
-
-def _prelu_has_no_answer(policies: Policies, formula: Formula, call: Call) -> bool:
-    """Return whether a slope at a NaN is asked for, or a weight is not finite.
-
-    Where x > 0 that may be left out, or multiplied with min(x, 0).
-    """
-    del policies
-    no_slope = formula is not losses.prelu.forward and np.isnan(call["x"]).any()
-    weighed = "weight" in call and not np.isfinite(call["weight"]).all()
-    return bool(no_slope or weighed)
-
-
-def _half(options: Mapping[str, Any], shapes: Mapping[str, Shape | None]) -> Shape:
-    del options
-    rows, columns = shapes["z"] or (0, 0)
-    return (rows, columns // 2)
 
 
 MSE_LOSS = _loss(losses.mse_loss)
@@ -157,16 +132,5 @@ BCE_WITH_LOGITS = replace(
 NLL_LOSS = replace(
     _loss(losses.nll_loss, options={"ignore_index": IGNORED}, complete=_classes), witness=_nll
 )
-LOG_SOFTMAX = replace(
-    SOFTMAX, formula=losses.log_softmax.forward, gradients=losses.log_softmax.gradients,
-    witness=_along, curvature=MEASURED,
-)  # fmt: skip
-GLU = of_formula(losses.glu, "glu", result=_half, even=("k",))
-PRELU = replace(
-    of_formula(losses.prelu, "prelu", layers=(("one plane", (3, 5, 5)),)),
-    unsettled=_prelu_has_no_answer,
-)
 
-LOSSES = (
-    BCE_WITH_LOGITS, GLU, HUBER_LOSS, KL_DIV, L1_LOSS, LOG_SOFTMAX, MSE_LOSS, NLL_LOSS, PRELU,
-)  # fmt: skip
+LOSSES = (BCE_WITH_LOGITS, HUBER_LOSS, KL_DIV, L1_LOSS, MSE_LOSS, NLL_LOSS)

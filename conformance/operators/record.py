@@ -146,13 +146,22 @@ def _straight(call: Call) -> float:
     return 0.0
 
 
+def named_function(name: str, torch: Any) -> Callable[..., Any]:
+    """Return the function of torch.nn.functional with a name."""
+    function: Callable[..., Any] = getattr(torch.nn.functional, name)
+    return function
+
+
 def no_witness(torch: Any) -> Callable[..., Any]:
     """Stand for an operator that PyTorch does not have."""
     raise NotImplementedError(f"PyTorch {torch.__version__} has no such operator")
 
 
 def MEASURED(call: Call) -> float:  # noqa: N802 - a mark
-    """Stand for a bound that nobody derived: the oracle says what a step leaves."""
+    """Mark an operator without a bound of its third derivative, as the value of `curvature`.
+
+    What a finite step leaves is then computed from right answers, in high precision.
+    """
     del call
     return math.inf
 
@@ -178,7 +187,7 @@ class Operator:
     # Whether a backend's policies leave the answer to a call open.
     unsettled: Callable[[Policies, Formula, Call], bool] = _settled
     # A bound of the third derivative of every output element along a direction of zeros and ones;
-    # 0: linear wherever the styles for slopes go; MEASURED: nobody derived one.
+    # 0: linear wherever the styles for slopes go; MEASURED: it is not known.
     curvature: Callable[[Call], float] = _straight
     share: float = 1.0  # of the profile's examples: simple operators need fewer
     layers: tuple[Workload, ...] = ()  # of real networks, checked by what checks at scale

@@ -35,18 +35,38 @@ from gradoracle.implementations.im2col.dense import (
     linear_grad_weight,
     sgd_step,
 )
-from gradoracle.implementations.im2col.halves import AVAILABLE
-from gradoracle.implementations.im2col.loss import (
-    cross_entropy,
-    cross_entropy_grad,
-    softmax,
-    softmax_grad,
-)
-from gradoracle.implementations.im2col.losses import (
-    binary_cross_entropy_with_logits,
-    binary_cross_entropy_with_logits_grad,
+from gradoracle.implementations.im2col.further_activations import (
+    elu,
+    elu_grad,
+    gelu,
+    gelu_grad,
     glu,
     glu_grad,
+    hardsigmoid,
+    hardsigmoid_grad,
+    hardswish,
+    hardswish_grad,
+    hardtanh,
+    hardtanh_grad,
+    log_softmax,
+    log_softmax_grad,
+    logsigmoid,
+    logsigmoid_grad,
+    mish,
+    mish_grad,
+    prelu,
+    prelu_grad_weight,
+    prelu_grad_x,
+    relu6,
+    relu6_grad,
+    silu,
+    silu_grad,
+    softplus,
+    softplus_grad,
+)
+from gradoracle.implementations.im2col.further_losses import (
+    binary_cross_entropy_with_logits,
+    binary_cross_entropy_with_logits_grad,
     huber_loss,
     huber_loss_grad_input,
     huber_loss_grad_target,
@@ -55,16 +75,18 @@ from gradoracle.implementations.im2col.losses import (
     l1_loss,
     l1_loss_grad_input,
     l1_loss_grad_target,
-    log_softmax,
-    log_softmax_grad,
     mse_loss,
     mse_loss_grad_input,
     mse_loss_grad_target,
     nll_loss,
     nll_loss_grad,
-    prelu,
-    prelu_grad_weight,
-    prelu_grad_x,
+)
+from gradoracle.implementations.im2col.halves import AVAILABLE
+from gradoracle.implementations.im2col.loss import (
+    cross_entropy,
+    cross_entropy_grad,
+    softmax,
+    softmax_grad,
 )
 from gradoracle.implementations.im2col.normalisation import (
     batch_norm,
@@ -103,28 +125,6 @@ from gradoracle.implementations.im2col.pooling import (
     max_pool3d,
     max_pool3d_grad_input,
     max_pool3d_vjp,
-)
-from gradoracle.implementations.im2col.smooth_activations import (
-    elu,
-    elu_grad,
-    gelu,
-    gelu_grad,
-    hardsigmoid,
-    hardsigmoid_grad,
-    hardswish,
-    hardswish_grad,
-    hardtanh,
-    hardtanh_grad,
-    logsigmoid,
-    logsigmoid_grad,
-    mish,
-    mish_grad,
-    relu6,
-    relu6_grad,
-    silu,
-    silu_grad,
-    softplus,
-    softplus_grad,
 )
 from gradoracle.implementations.im2col.transposed import (
     conv_transpose1d,

@@ -1,4 +1,4 @@
-"""Further losses, log_softmax, glu and prelu, with their gradients, vectorised."""
+"""Losses beside the cross-entropy of softmax, and their gradients, vectorised."""
 
 from typing import Any, TypeAlias
 
@@ -7,12 +7,11 @@ import numpy.typing as npt
 
 from gradoracle.implementations.im2col.activations import sigmoid
 from gradoracle.implementations.im2col.halves import in_float32
-from gradoracle.implementations.shapes import check_letters, check_same_shape
+from gradoracle.implementations.shapes import check_letters
 
 Array: TypeAlias = npt.NDArray[Any]
 
 REDUCTIONS = ("none", "mean", "sum")
-PER_PLANE = (1, -1, 1, 1)
 
 
 def _reduced(terms: Array, reduction: str) -> Array:
@@ -299,117 +298,3 @@ def nll_loss_grad(
     dx = np.zeros(input.shape, input.dtype)
     dx[np.arange(len(target)), taken] = -(share * weights)
     return dx
-
-
-def _shifted(z: Array, axis: int) -> Array:
-    """Return z less its largest number along an axis.
-
-    Raises:
-        ValueError: there is no such axis, or nothing on it.
-    """
-    shifted: Array = z - z.max(axis=axis, keepdims=True)
-    return shifted
-
-
-@in_float32
-def log_softmax(z: Array, *, axis: int) -> Array:
-    """Return z - log sum e^z along `axis`.
-
-    Raises:
-        ValueError: there is no such axis, or nothing on it.
-    """
-    shifted = _shifted(z, axis)
-    y: Array = shifted - np.log(np.exp(shifted).sum(axis=axis, keepdims=True))
-    return y
-
-
-@in_float32
-def log_softmax_grad(grad_output: Array, z: Array, *, axis: int) -> Array:
-    """Return dy - softmax(z) sum dy along `axis`.
-
-    Raises:
-        ValueError: as `log_softmax`, or the shapes differ.
-    """
-    check_same_shape(grad_output, z)
-    powers = np.exp(_shifted(z, axis))
-    p = powers / powers.sum(axis=axis, keepdims=True)
-    dz: Array = grad_output - p * grad_output.sum(axis=axis, keepdims=True)
-    return dz
-
-
-def _halves(z: Array) -> tuple[Array, Array]:
-    """Return the left and the right columns.
-
-    Raises:
-        ValueError: z does not have two axes, or an odd number of columns.
-    """
-    check_letters({"z": (z, "nk")})
-    half, odd = divmod(z.shape[1], 2)
-    if odd:
-        raise ValueError(f"z must have an even number of columns, got {z.shape[1]}")
-    return z[:, :half], z[:, half:]
-
-
-@in_float32
-def glu(z: Array) -> Array:
-    """Return the left columns times the logistic function of the right ones.
-
-    Raises:
-        ValueError: z does not have two axes, or an odd number of columns.
-    """
-    left, right = _halves(z)
-    return left * sigmoid(right)
-
-
-@in_float32
-def glu_grad(grad_output: Array, z: Array) -> Array:
-    """Return [dy s, dy left s (1 - s)], s the logistic function of the right columns.
-
-    Raises:
-        ValueError: as `glu`, or dy does not have its shape.
-    """
-    left, right = _halves(z)
-    check_same_shape(grad_output, left)
-    s = sigmoid(right)
-    return np.concatenate([grad_output * s, grad_output * left * (s * (1 - s))], 1)
-
-
-def _planes(x: Array, weight: Array, grad_output: Array | None = None) -> Array:
-    arrays = {"x": (x, "nchw"), "weight": (weight, "c"), "grad_output": (grad_output, "nchw")}
-    check_letters(arrays)
-    if weight is None:
-        raise ValueError("there must be a weight")
-    return weight.reshape(PER_PLANE)
-
-
-@in_float32
-def prelu(x: Array, weight: Array) -> Array:
-    """Return x where x > 0, else weight x, by channels of x [N, C, H, W].
-
-    Raises:
-        ValueError: the shapes do not fit.
-    """
-    return np.where(x > 0, x, x * _planes(x, weight))
-
-
-@in_float32
-def prelu_grad_x(grad_output: Array, x: Array, weight: Array) -> Array:
-    """Return dy where x > 0, else weight dy.
-
-    Raises:
-        ValueError: the shapes do not fit.
-    """
-    return np.where(x > 0, grad_output, grad_output * _planes(x, weight, grad_output))
-
-
-@in_float32
-def prelu_grad_weight(grad_output: Array, x: Array, weight: Array) -> Array:
-    """Return the sum of dy x over what is not positive [C].
-
-    Raises:
-        ValueError: the shapes do not fit.
-    """
-    _planes(x, weight, grad_output)
-    terms = np.where(x > 0, grad_output.dtype.type(0), grad_output * x)
-    dw: Array = terms.sum((0, 2, 3))
-    return dw

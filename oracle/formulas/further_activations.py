@@ -10,13 +10,15 @@ from __future__ import annotations
 from functools import partial
 from typing import Any
 
-from gradoracle.oracle.derive import derived_pointwise
+from gradoracle.oracle.derive import derived, derived_pointwise
 from gradoracle.oracle.numbers.elementary import (
     decimal,
+    detached,
     either,
     erf,
     exp,
     expm1,
+    log,
     log1p,
     pi,
     sigmoid,
@@ -25,6 +27,8 @@ from gradoracle.oracle.numbers.elementary import (
     tanh,
 )
 from gradoracle.oracle.numbers.elementary import softplus as softplus_of
+from gradoracle.oracle.numbers.reverse import where
+from gradoracle.oracle.shapes import check_integer
 
 CUBE = decimal("0.044715")
 APPROXIMATIONS = ("none", "tanh")
@@ -186,6 +190,53 @@ def hardswish(z: Any) -> Any:
     return z * 6 / 6 if z >= 3 else z * (z + 3) / 6
 
 
+@derived("z: n *; grad_output: n *", ("z",))
+def log_softmax(z: Any, *, axis: int) -> Any:
+    """Return y, of z's shape and dtype.
+
+        y_i = z_i - m - log sum_j e^(z_j - m),  m = max_j z_j,  along axis
+
+    (the logarithm of the softmax, as PyTorch's `log_softmax` has it).
+
+    Raises:
+        ValueError: there is no such axis, or it is empty.
+    """
+    place = check_integer("axis", axis, smallest=-z.ndim)
+    if place >= z.ndim or z.shape[place] < 1:
+        raise ValueError(f"axis must name an axis with elements of shape {[*z.shape]}, got {axis}")
+    shifted = z - detached(z.max(place, keepdims=True))
+    return shifted - log(exp(shifted).sum(place, keepdims=True))
+
+
+@derived("z: n k; grad_output: n m", ("z",))
+def glu(z: Any) -> Any:
+    """Return y [N, K/2] from z [N, K].
+
+        y[n,k] = z[n,k] / (1 + e^-z[n,k+K/2])
+
+    (Dauphin and others 2016, "Language Modeling with Gated Convolutional Networks", equation 1).
+
+    Raises:
+        ValueError: K is odd.
+    """
+    half, odd = divmod(z.shape[1], 2)
+    if odd:
+        raise ValueError(f"z must have an even number of columns, got shape {[*z.shape]}")
+    return z[:, :half] * sigmoid(z[:, half:])
+
+
+@derived("x: n c (h w); weight: c; grad_output: n c (h w)", ("x", "weight"))
+def prelu(x: Any, weight: Any) -> Any:
+    """Return y, of x's shape and dtype, from x [N, C, H, W] and weight [C].
+
+        y[n,c,h,w] = x[n,c,h,w] where it is > 0, else weight[c] x[n,c,h,w]
+
+    (He and others 2015, "Delving Deep into Rectifiers", equation 1).
+    """
+    return where(x > 0, x, x * weight.reshape((1, -1, 1, 1)))
+
+
 DERIVED = (
-    elu, gelu, hardsigmoid, hardswish, hardtanh, logsigmoid, mish, relu6, silu, softplus,
+    elu, gelu, glu, hardsigmoid, hardswish, hardtanh, log_softmax, logsigmoid, mish, prelu, relu6,
+    silu, softplus,
 )  # fmt: skip

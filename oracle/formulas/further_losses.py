@@ -1,4 +1,4 @@
-"""Losses with PyTorch's names and options, and what stands beside them: log_softmax, glu, prelu.
+"""Losses beside the cross-entropy of softmax, with PyTorch's names and options.
 
 `reduction` is "none" (one number per element, or per row), "mean" or "sum".
 """
@@ -17,7 +17,6 @@ from gradoracle.oracle.shapes import check_integer
 
 REDUCTIONS = ("none", "mean", "sum")
 PAIRS = "input: n c; target: n c; grad_output: n c"
-LINES = "z: n *; grad_output: n *"
 
 
 def _reduced(terms: Any, reduction: str) -> Any:
@@ -187,53 +186,6 @@ def _of_targets(x: Any, target: Any, weight: Any, ignore_index: int) -> tuple[An
     return np.arange(len(target)), taken, where(counts, weight[taken], 0)
 
 
-@derived(LINES, ("z",))
-def log_softmax(z: Any, *, axis: int) -> Any:
-    """Return y, of z's shape and dtype.
-
-        y_i = z_i - m - log sum_j e^(z_j - m),  m = max_j z_j,  along axis
-
-    (the logarithm of the softmax, as PyTorch's `log_softmax` has it).
-
-    Raises:
-        ValueError: there is no such axis, or it is empty.
-    """
-    place = check_integer("axis", axis, smallest=-z.ndim)
-    if place >= z.ndim or z.shape[place] < 1:
-        raise ValueError(f"axis must name an axis with elements of shape {[*z.shape]}, got {axis}")
-    shifted = z - detached(z.max(place, keepdims=True))
-    return shifted - log(exp(shifted).sum(place, keepdims=True))
-
-
-@derived("z: n k; grad_output: n m", ("z",))
-def glu(z: Any) -> Any:
-    """Return y [N, K/2] from z [N, K].
-
-        y[n,k] = z[n,k] / (1 + e^-z[n,k+K/2])
-
-    (Dauphin and others 2016, "Language Modeling with Gated Convolutional Networks", equation 1).
-
-    Raises:
-        ValueError: K is odd.
-    """
-    half, odd = divmod(z.shape[1], 2)
-    if odd:
-        raise ValueError(f"z must have an even number of columns, got shape {[*z.shape]}")
-    return z[:, :half] * sigmoid(z[:, half:])
-
-
-@derived("x: n c (h w); weight: c; grad_output: n c (h w)", ("x", "weight"))
-def prelu(x: Any, weight: Any) -> Any:
-    """Return y, of x's shape and dtype, from x [N, C, H, W] and weight [C].
-
-        y[n,c,h,w] = x[n,c,h,w] where it is > 0, else weight[c] x[n,c,h,w]
-
-    (He and others 2015, "Delving Deep into Rectifiers", equation 1).
-    """
-    return where(x > 0, x, x * weight.reshape((1, -1, 1, 1)))
-
-
 DERIVED = (
-    binary_cross_entropy_with_logits, glu, huber_loss, kl_div, l1_loss, log_softmax, mse_loss,
-    nll_loss, prelu,
+    binary_cross_entropy_with_logits, huber_loss, kl_div, l1_loss, mse_loss, nll_loss,
 )  # fmt: skip

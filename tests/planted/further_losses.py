@@ -7,7 +7,7 @@ import numpy as np
 
 from gradoracle.implementations import im2col as good
 from tests.planted.fault import Fault, add, checked, control, half
-from tests.planted.smooth_activations import s
+from tests.planted.further_activations import s
 
 Array = Any
 BCE = "binary_cross_entropy_with_logits"
