@@ -4,17 +4,18 @@ With xhat = (x - mu) / sqrt(sigma^2 + eps), g = dy * weight and means along the 
 gradient is dx = (g - mean(g) - xhat mean(g xhat)) / sqrt(sigma^2 + eps).
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable
 from typing import Any, TypeAlias
 
 import numpy as np
 import numpy.typing as npt
 
 from gradoracle.implementations.im2col.halves import in_float32
-from gradoracle.implementations.shapes import check_letters
+from gradoracle.implementations.shapes import check_letters, named
 
 Array: TypeAlias = npt.NDArray[Any]
 Axes: TypeAlias = tuple[int, ...]
+Shape: TypeAlias = tuple[int, ...]
 
 ROWS, PLANES = "ntc", "nchw"
 OF_ROWS, OF_PLANES = (1, 1, -1), (1, -1, 1, 1)
@@ -33,7 +34,7 @@ def _centred(x: Array, axes: Axes, eps: float) -> tuple[Array, Array]:
     return centred, np.sqrt(variance + x.dtype.type(eps))
 
 
-def _scaled(y: Array, weight: Array | None, bias: Array | None, shape: Sequence[int]) -> Array:
+def _scaled(y: Array, weight: Array | None, bias: Array | None, shape: Shape) -> Array:
     if weight is not None:
         y = y * weight.reshape(shape)
     return y if bias is None else y + bias.reshape(shape)
@@ -52,55 +53,74 @@ def _summed(array: Array, axes: Axes) -> Array:
     return total
 
 
-@in_float32
-def layer_norm(
-    x: Array, weight: Array | None = None, bias: Array | None = None, *, eps: float
-) -> Array:
-    """Return every row of x [N, T, C] less its mean, over its deviation, scaled.
+def _normalised(
+    name: str, letters: str, axes: Axes, shape: Shape, summed: Axes
+) -> tuple[Callable[..., Array], ...]:  # fmt: skip
+    """Return a normalisation along axes of x, and its gradients by x, weight and bias.
 
-    Raises:
-        ValueError: the shapes do not fit, or eps is negative.
+    `shape` is that of a channel's numbers beside x, and `summed` the axes that its gradients are
+    summed over.
     """
-    check_letters({"x": (x, ROWS), "weight": (weight, "c"), "bias": (bias, "c")})
-    centred, root = _centred(x, (2,), eps)
-    return _scaled(centred / root, weight, bias, OF_ROWS)
+
+    @in_float32
+    @named(name)
+    def forward(
+        x: Array, weight: Array | None = None, bias: Array | None = None, *, eps: float
+    ) -> Array:
+        """Return the numbers of x less their mean, over their deviation, scaled by channels.
+
+        Raises:
+            ValueError: the shapes do not fit, or eps is negative.
+        """
+        check_letters({"x": (x, letters), "weight": (weight, "c"), "bias": (bias, "c")})
+        centred, root = _centred(x, axes, eps)
+        return _scaled(centred / root, weight, bias, shape)
+
+    @in_float32
+    @named(f"{name}_grad_x")
+    def by_x(grad_output: Array, x: Array, weight: Array | None = None, *, eps: float) -> Array:
+        """Return dx, of x's shape.
+
+        Raises:
+            ValueError: the shapes do not fit, or eps is negative.
+        """
+        both = {"x": (x, letters), "grad_output": (grad_output, letters)}
+        check_letters({**both, "weight": (weight, "c")})
+        centred, root = _centred(x, axes, eps)
+        return _back(_scaled(grad_output, weight, None, shape), centred, root, axes)
+
+    @in_float32
+    @named(f"{name}_grad_weight")
+    def by_weight(grad_output: Array, x: Array, *, eps: float) -> Array:
+        """Return dw [C], summed over everything else.
+
+        Raises:
+            ValueError: the shapes do not fit, or eps is negative.
+        """
+        check_letters({"x": (x, letters), "grad_output": (grad_output, letters)})
+        centred, root = _centred(x, axes, eps)
+        return _summed(grad_output * (centred / root), summed)
+
+    @in_float32
+    @named(f"{name}_grad_bias")
+    def by_bias(grad_output: Array) -> Array:
+        """Return db [C], summed over everything else.
+
+        Raises:
+            ValueError: grad_output has other axes.
+        """
+        check_letters({"grad_output": (grad_output, letters)})
+        return _summed(grad_output, summed)
+
+    return forward, by_x, by_weight, by_bias
 
 
-@in_float32
-def layer_norm_grad_x(
-    grad_output: Array, x: Array, weight: Array | None = None, *, eps: float
-) -> Array:
-    """Return dx [N, T, C].
-
-    Raises:
-        ValueError: as `layer_norm`.
-    """
-    check_letters({"x": (x, ROWS), "grad_output": (grad_output, ROWS), "weight": (weight, "c")})
-    centred, root = _centred(x, (2,), eps)
-    return _back(_scaled(grad_output, weight, None, OF_ROWS), centred, root, (2,))
-
-
-@in_float32
-def layer_norm_grad_weight(grad_output: Array, x: Array, *, eps: float) -> Array:
-    """Return dw [C], summed over all rows.
-
-    Raises:
-        ValueError: as `layer_norm`.
-    """
-    check_letters({"x": (x, ROWS), "grad_output": (grad_output, ROWS)})
-    centred, root = _centred(x, (2,), eps)
-    return _summed(grad_output * (centred / root), (0, 1))
-
-
-@in_float32
-def layer_norm_grad_bias(grad_output: Array) -> Array:
-    """Return db [C], summed over all rows.
-
-    Raises:
-        ValueError: grad_output does not have three axes.
-    """
-    check_letters({"grad_output": (grad_output, ROWS)})
-    return _summed(grad_output, (0, 1))
+layer_norm, layer_norm_grad_x, layer_norm_grad_weight, layer_norm_grad_bias = _normalised(
+    "layer_norm", ROWS, (2,), OF_ROWS, (0, 1)
+)
+instance_norm, instance_norm_grad_x, instance_norm_grad_weight, instance_norm_grad_bias = (
+    _normalised("instance_norm", PLANES, (2, 3), OF_PLANES, (0, 2, 3))
+)
 
 
 def _root_mean_square(x: Array, eps: float) -> Array:
@@ -146,57 +166,6 @@ def rms_norm_grad_weight(grad_output: Array, x: Array, *, eps: float) -> Array:
     """
     check_letters({"x": (x, ROWS), "grad_output": (grad_output, ROWS)})
     return _summed(grad_output * (x / _root_mean_square(x, eps)), (0, 1))
-
-
-@in_float32
-def instance_norm(
-    x: Array, weight: Array | None = None, bias: Array | None = None, *, eps: float
-) -> Array:
-    """Return every plane of x [N, C, H, W] less its mean, over its deviation, scaled.
-
-    Raises:
-        ValueError: the shapes do not fit, or eps is negative.
-    """
-    check_letters({"x": (x, PLANES), "weight": (weight, "c"), "bias": (bias, "c")})
-    centred, root = _centred(x, (2, 3), eps)
-    return _scaled(centred / root, weight, bias, OF_PLANES)
-
-
-@in_float32
-def instance_norm_grad_x(
-    grad_output: Array, x: Array, weight: Array | None = None, *, eps: float
-) -> Array:
-    """Return dx [N, C, H, W].
-
-    Raises:
-        ValueError: as `instance_norm`.
-    """
-    check_letters({"x": (x, PLANES), "grad_output": (grad_output, PLANES), "weight": (weight, "c")})
-    centred, root = _centred(x, (2, 3), eps)
-    return _back(_scaled(grad_output, weight, None, OF_PLANES), centred, root, (2, 3))
-
-
-@in_float32
-def instance_norm_grad_weight(grad_output: Array, x: Array, *, eps: float) -> Array:
-    """Return dw [C], summed over all images and pixels.
-
-    Raises:
-        ValueError: as `instance_norm`.
-    """
-    check_letters({"x": (x, PLANES), "grad_output": (grad_output, PLANES)})
-    centred, root = _centred(x, (2, 3), eps)
-    return _summed(grad_output * (centred / root), (0, 2, 3))
-
-
-@in_float32
-def instance_norm_grad_bias(grad_output: Array) -> Array:
-    """Return db [C], summed over all images and pixels.
-
-    Raises:
-        ValueError: grad_output does not have four axes.
-    """
-    check_letters({"grad_output": (grad_output, PLANES)})
-    return _summed(grad_output, (0, 2, 3))
 
 
 def _in_groups(array: Array, num_groups: int) -> Array:
