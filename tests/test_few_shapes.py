@@ -75,6 +75,7 @@ def test_the_certificate_says_how_many_shapes():
     most = max(one.shapes for one in certificate.outcomes)
     assert POOL // 2 < most < 2 * POOL
     said = " ".join(certificate.text().split())
+    assert certificate.verdict == f"CERTIFIED on {most} shapes a check at most"
     assert f"each shape is expensive, as it says: {most} shapes a check at most" in said
 
 

@@ -25,26 +25,25 @@ from gradoracle.conformance.drawing.memory_layouts import (
 from gradoracle.conformance.operators.layer_options import of_many_channels
 from gradoracle.conformance.operators.record import Geometry, Operator
 from gradoracle.conformance.operators.textbook import with_ones
+from gradoracle.conformance.operators.variations import drawn
 from gradoracle.conformance.properties.answers import Answered, require_close
 from gradoracle.conformance.properties.comparison import require_form, require_truth, truth_of
 from gradoracle.conformance.properties.property import NothingToJudge, NotJudged, holds, is_function
-from gradoracle.oracle import batch_mean
 from gradoracle.oracle.declaration import (
     Call,
     Formula,
-    algebra,
     argument_names,
+    axes_of,
     is_data,
     is_place,
     operands,
     optional,
     output_of,
 )
+from gradoracle.oracle.derive import ANY_MORE
 from gradoracle.oracle.expected.truth import answer_dtype, answer_shape, data_dtype
 from gradoracle.oracle.shapes import Array
 
-TAKE_ANYTHING = (batch_mean,)  # one array of any shape, as functions of single numbers do
-REFUSE_OPTIONS = ("gelu",)  # some of them
 RING, FEW = 4, 32  # as LONG_RING, of calls of more numbers than few
 # Ways for one argument beside others.
 ALONE = ("channels_last", "fortran", "sliced", "upside_down", "transposed")
@@ -293,11 +292,18 @@ def _lying(formula: Formula, call: Call, layouts: str) -> str:
 
 
 def _can_be_misused(operator: Operator, formula: Formula) -> bool:
-    kind = algebra(formula)
-    alone = formula is operator.formula and len(argument_names(formula)[0]) == 1
-    if getattr(kind, "pointwise", False) and alone and formula.__name__ not in REFUSE_OPTIONS:
-        return False
-    return is_function(formula) and formula not in TAKE_ANYTHING
+    return is_function(formula) and not _takes_anything(operator, formula)
+
+
+def _takes_anything(operator: Operator, formula: Formula) -> bool:
+    """Return whether a formula has one array, of any further axes, and factors as options only."""
+    (name, *others), options = argument_names(formula)
+    values = operator.arguments(drawn(operator, 0).sizes).options
+    return (
+        not others
+        and ANY_MORE in axes_of(formula).arrays.get(name, ())
+        and all(isinstance(values[one], float) for one in options)
+    )
 
 
 @holds(kind="all", share=0.15, where=_can_be_misused)

@@ -10,6 +10,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field, fields
 from typing import TYPE_CHECKING, Any
 
+from gradoracle.conformance.backends.contract import EXPENSIVE
 from gradoracle.conformance.backends.declines import in_common, summed
 from gradoracle.conformance.drawing.profiles import PROFILES
 from gradoracle.conformance.reports.certificate_json import SCHEMA, content_of, digest, scheme
@@ -304,7 +305,14 @@ class Certificate:
             words = f"calls that supports() accepts ({took} of {asked})"
             names.setdefault(words, []).append(name)
         told = [f"{', '.join(of)}: {words}" for words, of in names.items()]
-        return f" for {'; '.join(told)}" if told else ""
+        few = f" on {self.shapes} shapes a check at most" if self.shapes else ""
+        return (f" for {'; '.join(told)}" if told else "") + few
+
+    @property
+    def shapes(self) -> int:
+        """Return how many geometries a check had at most, where the contract has few drawn."""
+        expensive = self.contract.get("shapes") == EXPENSIVE
+        return max((one.shapes for one in self.outcomes), default=0) if expensive else 0
 
     @property
     def supported(self) -> dict[str, tuple[int, int]]:

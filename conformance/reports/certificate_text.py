@@ -185,11 +185,10 @@ def _circumstances(c: Certificate) -> Iterable[str]:
     """Yield where and with what it ran."""
     if c.contract.get("runs_on"):
         yield from _wrapped(f"runs, as it says, on {c.contract['runs_on']}")
-    if c.contract.get("shapes") == "expensive":
-        most = max((o.shapes for o in c.outcomes), default=0)
+    if c.shapes:
         yield from _wrapped(
-            f"each shape is expensive, as it says: {most} shapes a check at most, without corners "
-            "and combinations of options"
+            f"each shape is expensive, as it says: {c.shapes} shapes a check at most, without "
+            "corners and combinations of options"
         )
     yield from _kept(c)
     if brought := c.environment.get("operators from"):
