@@ -33,6 +33,8 @@ FORMATS = (
     *product(HALVES, ("own", "float32")),
 )  # fmt: skip
 CHECKS = ("matches_oracle", "within_rounding_bound", "points_at_the_maximum", "network_backward")
+# Derived from branches of which each gives an argument as it is.
+NEVER_ROUNDED = ("hardtanh", "hardtanh_grad", "relu6", "relu6_grad")
 NAMED = ("one by one", "backwards", "pairwise", "four lanes", "shuffled")
 TOPICS = [
     pytest.param(operator, formula, id=formula.__name__)
@@ -93,7 +95,9 @@ def shares(operator, formula, count, seed):
 def test_displayed_equation_to_the_letter_is_within_the_bound(operator, formula):
     count = 4 if isinstance(algebra(formula), Chained) else max(7, len(operator.styles.of("all")))
     found = shares(operator, formula, count, seed=1)
-    if not isinstance(algebra(formula), Selection):
+    if isinstance(algebra(formula), Selection) or formula.__name__ in NEVER_ROUNDED:
+        assert max(found.values()) == 0
+    else:
         assert max(found.values()) > 0.1  # the equation rounds, and the bound is no wide one
 
 

@@ -13,8 +13,10 @@ from typing import Any
 
 import torch
 
+from tests.power import derived
 from tests.power.layers import (
     Sample,
+    differentiable,
     expected,
     forward,
     gradient_functions,
@@ -27,6 +29,10 @@ WINDOW = {"stride": (1, 1), "padding": (0, 0), "dilation": (1, 1), "groups": 1}
 MAXIMA = {"stride": (2, 2), "padding": (0, 0), "dilation": (1, 1), "ceil_mode": False}
 MEANS = {"stride": (2, 2), "padding": (0, 0), "ceil_mode": False, "count_include_pad": True}
 ANY_SHAPE = ({"z": (3, 4)}, {"z": (2, 3, 4)}, {"z": (7,)}, {"z": (2, 3, 2, 2)})
+SIDES = (
+    {"n": 3, "c": 4, "t": 2, "h": 2, "w": 3, "k": 6},
+    {"n": 2, "c": 8, "t": 3, "h": 3, "w": 2, "k": 4},
+)
 CASES: dict[str, list[tuple[dict[str, Any], dict[str, Any]]]] = {
     "conv2d": [
         ({"x": (2, 3, 5, 4), "weight": (4, 3, 3, 3), "bias": (4,)}, WINDOW),
@@ -99,6 +105,22 @@ CASES: dict[str, list[tuple[dict[str, Any], dict[str, Any]]]] = {
     # There is no gradient to be checked of these: what is left is the forward pass.
     "batch_mean": [({"gradient_per_image": (4, 3, 2)}, {}), ({"gradient_per_image": (1, 5)}, {})],
     "sgd_step": [({"parameter": (3, 4), "gradient": (3, 4)}, {"learning_rate": 0.1})],
+    **{
+        name: [(shapes, options) for options in derived.options(name) for shapes in ANY_SHAPE]
+        for name in derived.OF_ANY_SHAPE if name != "log_softmax"
+    },
+    "log_softmax": [
+        ({"z": (3, 5)}, {"axis": 1}), ({"z": (3, 4)}, {"axis": 0}),
+        ({"z": (2, 3, 4)}, {"axis": -1}), ({"z": (2, 4, 3)}, {"axis": 1}),
+    ],
+    **{
+        name: [
+            (derived.shapes(name, sides, optional=not number), options)
+            for number, sides in enumerate(SIDES)
+            for options in derived.options(name)
+        ]
+        for name in derived.OF_AXES
+    },
 }  # fmt: skip
 
 
@@ -108,7 +130,7 @@ class _Wrapped(torch.autograd.Function):
     @staticmethod
     def forward(ctx: Any, backend: Any, sample: Sample, functions: Any, *leaves: Any) -> Any:
         ctx.asked = backend, _with(sample, leaves), functions
-        ctx.names = _differentiable(sample)
+        ctx.names = differentiable(sample)
         return tensor(forward(backend, ctx.asked[1])[0])
 
     @staticmethod
@@ -119,13 +141,9 @@ class _Wrapped(torch.autograd.Function):
         return None, None, None, *(by[name] for name in ctx.names)
 
 
-def _differentiable(sample: Sample) -> list[str]:
-    return [n for n, a in sample.arrays.items() if a is not None and a.dtype.kind == "f"]
-
-
 def _with(sample: Sample, leaves: Any) -> Sample:
     """Return a call on the numbers that gradcheck has moved."""
-    moved = {n: v.detach().numpy() for n, v in zip(_differentiable(sample), leaves, strict=True)}
+    moved = {n: v.detach().numpy() for n, v in zip(differentiable(sample), leaves, strict=True)}
     return sample._replace(arrays={**sample.arrays, **moved})
 
 
@@ -137,7 +155,7 @@ def judge(backend: Any, operator: str, seed: int) -> None:
         for got, want in zip(forward(backend, sample), right.outputs, strict=True):
             torch.testing.assert_close(tensor(got), tensor(want))
         for functions in _ways(sample):
-            names = _differentiable(sample)
+            names = differentiable(sample)
             leaves = [torch.from_numpy(sample.arrays[n].copy()).requires_grad_() for n in names]
             torch.autograd.gradcheck(partial(_Wrapped.apply, backend, sample, functions), leaves)
 

@@ -15,6 +15,7 @@ import numpy as np
 from hypothesis import HealthCheck, Phase, Verbosity, given, settings
 from hypothesis import seed as seeded
 
+from tests.power import derived
 from tests.power.layers import ACTIVATIONS, CONVOLUTIONS, Sample, normals, pairs
 
 EXAMPLES = 200
@@ -57,6 +58,8 @@ def samples(draw: Draw, operator: str) -> Sample:
     """Return any small call of an operator."""
     kinds = {**dict.fromkeys(ACTIVATIONS, _activation), **dict.fromkeys(CONVOLUTIONS, _convolution)}
     kinds |= dict.fromkeys(("max_pool2d", "avg_pool2d"), _pooling)
+    kinds |= dict.fromkeys(derived.OF_ANY_SHAPE, _activation)
+    kinds |= dict.fromkeys(derived.OF_AXES, _of_axes)
     shapes, options = kinds.get(operator, _dense)(draw, operator)
     dtype = draw(st.sampled_from(("float32", "float64")))
     return normals(operator, draw(seeds), shapes, dtype, **options)
@@ -106,11 +109,23 @@ def _pooling(draw: Draw, operator: str) -> Any:
 
 def _activation(draw: Draw, operator: str) -> Any:
     shape = draw(st.lists(st.integers(1, 8), min_size=1, max_size=4).map(tuple))
-    if operator == "softmax":
+    if operator in ("softmax", "log_softmax"):
         return {"z": shape}, {"axis": integers(draw, -len(shape), len(shape) - 1)}
     if operator == "leaky_relu":
         return {"z": shape}, {"negative_slope": draw(st.sampled_from((0.01, 0.1, 0.2, 0.5)))}
-    return {"z": shape}, {}
+    return {"z": shape}, draw(st.sampled_from(derived.options(operator))) if (
+        operator in derived.RECORDS
+    ) else {}
+
+
+def _of_axes(draw: Draw, operator: str) -> Any:
+    options = draw(st.sampled_from(derived.options(operator)))
+    # Normalised are 4 numbers at least: of 2 that nearly agree, rounding leaves a few digits.
+    least = {"h": 2, "w": 2, "c": 4} if operator in derived.NORMALISATIONS else {}
+    sides = {letter: integers(draw, least.get(letter, 1), 8) for letter in "nthwc"}
+    sides["c"] *= options.get("num_groups", 1)
+    sides["k"] = 2 * integers(draw, 1, 8)
+    return derived.shapes(operator, sides, optional=draw(st.booleans())), options
 
 
 def _dense(draw: Draw, operator: str) -> Any:

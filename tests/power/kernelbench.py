@@ -12,10 +12,13 @@ from typing import Any
 
 import torch
 
+from tests.power import derived
 from tests.power.layers import normals, pairs, tensor
 
 PUBLISHED, TODAY = 1e-2, 1e-4
 TRIALS = 5
+IMAGES = {"n": 4, "c": 16, "h": 28, "w": 28}
+ROWS = {"n": 16, "t": 4, "c": 256}
 # The problem's number, the shapes and the options: of several convolutions those with most options.
 PROBLEMS: dict[str, tuple[str, dict[str, Any], dict[str, Any]]] = {
     "conv2d": (
@@ -61,6 +64,32 @@ PROBLEMS: dict[str, tuple[str, dict[str, Any], dict[str, Any]]] = {
         "none: the shape of 19", {"parameter": (16, 1024), "gradient": (16, 1024)},
         {"learning_rate": 0.1},
     ),
+    **{
+        name: (number, {"z": (16, 1024)}, derived.options(name)[other])
+        for name, number, other in (
+            ("elu", "31", 0), ("gelu", "26", 0), ("hardsigmoid", "28", 0),
+            ("hardswish", "none: the shape of 19", 0), ("hardtanh", "32", 0),
+            ("log_softmax", "24", 0), ("logsigmoid", "none: the shape of 19", 0),
+            ("mish", "none: the shape of 19", 0), ("relu6", "none: the shape of 19", 0),
+            ("silu", "25", 0), ("softplus", "29", 0), ("glu", "none: the shape of 19", 0),
+        )
+    },
+    **{
+        name: (number, derived.shapes(name, IMAGES), derived.options(name)[0])
+        for name, number in (
+            ("batch_norm", "33"), ("group_norm", "35"), ("instance_norm", "34"),
+            ("prelu", "none: the shape of 35"),
+        )
+    },
+    **{
+        name: (number, derived.shapes(name, ROWS), derived.options(name)[0])
+        for name, number in (
+            ("layer_norm", "40"), ("rms_norm", "36"), ("mse_loss", "94"), ("huber_loss", "96"),
+            ("kl_div", "98"), ("nll_loss", "95, after log_softmax"),
+            ("l1_loss", "none: the shape of 94"),
+            ("binary_cross_entropy_with_logits", "none: the shape of 94"),
+        )
+    },
 }  # fmt: skip
 
 

@@ -7,13 +7,16 @@ import numpy as np
 import torch
 from torch.nn import functional
 
+from tests.power import derived
+from tests.power.derived import RECORDS
+
 Arrays = Mapping[str, Any]  # by the protocol's names, in its order; None: no bias
 CONVOLUTIONS = ("conv2d", "conv_transpose2d")
 ACTIVATIONS = ("relu", "leaky_relu", "sigmoid", "tanh", "softmax")
 WITHOUT_GRADIENTS = ("batch_mean", "sgd_step")
 OPERATORS = (
     *CONVOLUTIONS, "max_pool2d", "avg_pool2d", *ACTIVATIONS, "linear", "cross_entropy",
-    *WITHOUT_GRADIENTS,
+    *WITHOUT_GRADIENTS, *RECORDS,
 )  # fmt: skip
 
 
@@ -37,6 +40,8 @@ def normals(
     if operator == "cross_entropy":
         count, classes = arrays["logits"].shape
         arrays["target"] = random.integers(0, classes, count)
+    if operator in RECORDS:
+        arrays = derived.complete(operator, arrays, options, seed)
     return Sample(operator, arrays, options)
 
 
@@ -56,6 +61,12 @@ def gradients(
     for function, argument, ask in _asked(sample):
         if only is None or function in only:
             yield function, argument, ask(getattr(backend, function), dy, backend)
+
+
+def differentiable(sample: Sample) -> list[str]:
+    """Return the names of the arrays that a call has gradients by, in the protocol's order."""
+    found = {argument for _, argument, _ in _asked(sample)}
+    return [name for name in sample.arrays if name in found]
 
 
 def gradient_functions(sample: Sample) -> list[str]:
@@ -123,6 +134,10 @@ def _of_loss(sample: Sample) -> Asked:
     yield "cross_entropy_grad", "logits", lambda f, dy, _: f(*arrays, **sample.options) * dy
 
 
+def _of_derived(sample: Sample) -> Asked:
+    return derived.gradients(*sample)
+
+
 def _none(sample: Sample) -> Asked:
     del sample
     yield from ()
@@ -135,6 +150,7 @@ _GRADIENTS: dict[str, Callable[[Sample], Asked]] = {
     "avg_pool2d": _of_average_pooling,
     "cross_entropy": _of_loss,
     **dict.fromkeys(WITHOUT_GRADIENTS, _none),
+    **dict.fromkeys(RECORDS, _of_derived),
 }
 
 
@@ -163,6 +179,12 @@ _IN_PYTORCH = {
 }  # fmt: skip
 
 
+def _in_pytorch(operator: str) -> Any:
+    if operator in RECORDS:
+        return derived.in_pytorch(operator)
+    return _IN_PYTORCH.get(operator) or getattr(functional, operator)
+
+
 class Expected(NamedTuple):
     """PyTorch's results, dE/dy and autograd's gradients, by argument."""
 
@@ -177,19 +199,20 @@ def expected(sample: Sample, seed: int) -> Expected:
         name: None if array is None else torch.from_numpy(array.copy())
         for name, array in sample.arrays.items()
     }
-    wanted = [
-        name for name, leaf in leaves.items() if leaf is not None and leaf.is_floating_point()
-    ]
+    wanted = differentiable(sample)
     for name in wanted:
         leaves[name].requires_grad_()
-    function = _IN_PYTORCH.get(sample.operator) or getattr(functional, sample.operator)
-    result = function(*leaves.values(), **sample.options)
+    result = _in_pytorch(sample.operator)(*leaves.values(), **sample.options)
     outputs = result if isinstance(result, tuple) else (result,)
     y = outputs[0]
     dy = np.random.default_rng(seed).standard_normal(tuple(y.shape))
     dy = np.asarray(dy).astype(y.detach().numpy().dtype)
-    found = torch.autograd.grad(
-        y, [leaves[name] for name in wanted], torch.from_numpy(dy.copy()), allow_unused=True
+    found = (
+        torch.autograd.grad(
+            y, [leaves[name] for name in wanted], torch.from_numpy(dy.copy()), allow_unused=True
+        )
+        if wanted
+        else ()
     )
     return Expected(
         tuple(one.detach().numpy() for one in outputs), dy,

@@ -19,7 +19,10 @@ from tests.planted.fault import Control, Fault, backend, family, refusing
 from tests.power.journal import Journal
 from tests.power.rivals import RIVALS
 
-RIVAL_CODE = ("layers", "kernelbench", "gradcheck", "opinfo", "hypothesis_check", "suite", "rivals")
+RIVAL_CODE = (
+    "layers", "derived", "kernelbench", "gradcheck", "opinfo", "hypothesis_check", "suite",
+    "rivals",
+)  # fmt: skip
 SUBJECTS: dict[str, Fault | Control] = {
     **FAULTS,
     **{name: fault for name, (fault, _) in GAPS.items()},
