@@ -763,6 +763,16 @@ def test_a_campaign_goes_on_with_more_calls_and_no_other_change(cli, folder, clu
     assert "is no journal" in cli(*relu, "--calls", CALLS).err
 
 
+def test_workers_elsewhere_stay_in_the_domain_and_forget_it(cli, folder, cluster):
+    one = ("campaign", "im2col", *QUICK, "--calls", 30, "--scheduler", cluster)
+    run = cli(*one, "--domain", "relu: n = 1", "--certificate", "in.json", "--journal", "i.jsonl")
+    assert "CERTIFIED for relu, relu_grad: n = 1 " in run.out
+    told = json.loads((folder / "in.json").read_text())
+    assert told["environment"]["restricted to"] == "relu: n = 1"
+    cli(*one, "--certificate", "all.json", "--journal", "a.jsonl")
+    assert "restricted to" not in json.loads((folder / "all.json").read_text())["environment"]
+
+
 def test_counterexamples_of_all_shards_are_one(cli, folder, cluster, monkeypatch):
     run = cli("campaign", "wrong", *QUICK, "--calls", 600, "--scheduler", cluster,
                      "--certificate", "c.json", "--junit", "j.xml", "--github")  # fmt: skip
@@ -886,7 +896,7 @@ def test_help_needs_no_cluster_and_shows_how(cli, tmp_path):
 
 def work(name, **more):
     limits = asdict(ISOLATED.limits)
-    order = Work(name, ["relu"], None, 1, at_scale=False, limits=limits, forbidden=[])
+    order = Work(name, ["relu"], None, 1, at_scale=False, limits=limits, forbidden=[], domain="")
     return json.dumps(asdict(replace(order, **more)))
 
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import json
 import logging
+import os
 import secrets
 import signal
 from collections.abc import Iterator
@@ -28,6 +29,7 @@ from rich.live import Live
 from rich.table import Table
 from rich.text import Text
 
+from gradoracle.conformance import DOMAIN
 from gradoracle.conformance.backends.caller import one_line
 from gradoracle.conformance.backends.interrupts import noted
 from gradoracle.conformance.backends.registry import UnknownBackend, UnusableBackend
@@ -84,6 +86,7 @@ class Plan:
             order.at_scale,
             asdict(order.confinement.limits),
             [*order.confinement.forbidden],
+            os.environ.get(DOMAIN, ""),
         )
         return json.dumps(asdict(work))
 

@@ -10,12 +10,14 @@ from __future__ import annotations
 
 import hashlib
 import json
+import os
 import threading
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from math import prod
 from typing import Any, TypeAlias
 
+from gradoracle.conformance import DOMAIN
 from gradoracle.conformance.backends.backend import Backend
 from gradoracle.conformance.backends.caller import one_line
 from gradoracle.conformance.backends.contract import Deviation
@@ -156,13 +158,15 @@ class Work:
     at_scale: bool
     limits: dict[str, Any]
     forbidden: list[str]
+    domain: str  # that every backend is restricted to, as --domain has it
 
     def opened(self) -> Backend:
-        """Return the backend, imported in a process of its own.
+        """Return the backend, imported in a process of its own, restricted to the domain.
 
         Raises:
             UnknownBackend, UnusableBackend, UsageError: it cannot be checked as asked for.
         """
+        os.environ[DOMAIN] = self.domain  # the worker may be on another machine
         backend = load(self.name, self.confinement)
         try:
             limit(backend, self.dtypes)
