@@ -417,6 +417,54 @@ def test_the_domain_that_explains_all_failures_is_told(kind):
     assert {*read(told, known, name)} == {*read(text, known, name)}, outcome.domain_hint
 
 
+def _matrices_only(z, *, axis):
+    return im2col.softmax(z, axis=axis) * (1 if z.ndim == 2 else 2)
+
+
+def _up_to_three_axes(z, *, axis):
+    right = z.ndim <= 3 and axis in (-1, z.ndim - 1)
+    return im2col.softmax(z, axis=axis) * (1 if right else 2)
+
+
+def _usual_eps(x, weight=None, bias=None, *, eps):
+    del eps
+    return im2col.layer_norm(x, weight, bias, eps=1e-5)
+
+
+def _by_tanh(z, *, approximate):
+    del approximate
+    return im2col.gelu(z, approximate="tanh")
+
+
+def _one_group(x, weight=None, bias=None, *, num_groups, eps):
+    del num_groups
+    return im2col.group_norm(x, weight, bias, num_groups=1, eps=eps)
+
+
+def _delta_of_one(input, target, *, reduction, delta):  # noqa: A002 - PyTorch's name
+    del delta
+    return im2col.huber_loss(input, target, reduction=reduction, delta=1.0)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("name", "function", "text"),
+    [
+        ("softmax", _matrices_only, "axes = 2"),
+        ("softmax", _up_to_three_axes, "axis last, axes = 1..3"),
+        ("layer_norm", _usual_eps, "eps = 1e-05"),
+        ("gelu", _by_tanh, "approximate = tanh"),
+        ("group_norm", _one_group, "num_groups = 1"),
+        ("huber_loss", _delta_of_one, "delta = 1.0"),
+    ],
+)
+def test_the_numbers_of_axes_and_the_values_of_options_are_told(name, function, text):
+    found = gradoracle.check(
+        SimpleNamespace(**{name: function}), operators=[name], seed=1, examples=20
+    )
+    assert f'"{name}": "{text}"' in " ".join(m.domain_hint for m in found.mismatches)
+
+
 SCATTERED = {
     "conv2d": (
         lambda arrays, o: arrays[0].size % 3 == 0,

@@ -13,6 +13,7 @@ from typing import Any, TypeAlias
 
 from gradoracle.conformance.operators.domain import (
     ABSENT,
+    DEFAULTS,
     LAST,
     REQUIRED,
     Condition,
@@ -26,6 +27,7 @@ from gradoracle.conformance.operators.inside import Inside
 from gradoracle.conformance.operators.record import Operator
 from gradoracle.conformance.operators.variations import drawn
 from gradoracle.oracle.declaration import Call
+from gradoracle.oracle.derive import ANY_MORE
 
 Holds: TypeAlias = Callable[[Call], bool | None]  # None: nothing can be said of the call
 INSIDE, OUTSIDE = 12, 10  # calls that are asked of a domain, and of what breaks one condition
@@ -33,6 +35,12 @@ MANY = 60  # calls that are asked where some hold
 DRAWN = 160  # geometries that are looked at for them
 SURE = 6  # of those calls, at least
 SIDES = (2, 3, 5)  # of windows
+MATRIX = 2  # axes
+# What functions are made for beside what options are where nobody says anything.
+OTHERS = (
+    ("stride", 2), ("reduction", "sum"), ("approximate", "tanh"), ("training", False),
+    ("log_target", True),
+)  # fmt: skip
 DIVISORS = (2, 4, 8, 16)  # by which sizes may have to be divisible
 
 
@@ -88,6 +96,8 @@ def _values(condition: Condition, seen: Sequence[tuple[Facts, bool]]) -> Conditi
         {one for facts, holds_ in seen if holds_ is which for one in _each(facts[condition.name])}
         for which in (True, False)
     )
+    if condition.name in DEFAULTS:  # a factor that is not read may matter in some calls only
+        right -= wrong
     values = {*condition.rule.values} | right
     if condition.rule.other or condition.rule.word or not condition.rule.values:
         return None
@@ -118,7 +128,7 @@ def _narrowest(operator: Operator) -> Iterator[Domain]:
         bias = [Condition(name, Rule(word=given)) for name in axes.optional]
         for others in _special(letters, known):
             yield (*options, *bias, *one, *square, *others)
-    for name, value in (("stride", 2), ("reduction", "sum")):
+    for name, value in OTHERS:
         if name in known:
             rest = [condition for condition in options if condition.name != name]
             yield (*rest, Condition(name, Rule(values=(value,))), *one)
@@ -136,8 +146,10 @@ def _plain_options(operator: Operator) -> list[Condition]:
         found.append(Condition("stride", Rule(other=axes.window)))
     if "axis" in known:
         found.append(Condition("axis", Rule(word=LAST)))
-    if "reduction" in known:
-        found.append(Condition("reduction", Rule(values=("mean",))))
+    if any(ANY_MORE in letters for letters in axes.arrays.values()):
+        found.append(Condition("axes", Rule(values=(MATRIX,))))
+    defaults = {n: v for n, v in DEFAULTS.items() if n in known and n not in axes.neutral}
+    found += [Condition(name, Rule(values=(value,))) for name, value in defaults.items()]
     return found
 
 
