@@ -34,7 +34,7 @@ from gradoracle.oracle.shapes import Array, check_shape
 GRAD_OUTPUT = "grad_output"
 ANY_MORE = "*"
 AT_ONCE = 12  # numbers from which walking for all of them at once takes less than one by one
-NO_ROUNDING = Arithmetic(0.0, 0.0)
+NO_ROUNDING = Arithmetic(0.0, 0.0, one_way=True)
 
 
 class Derived(NamedTuple):

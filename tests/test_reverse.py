@@ -18,7 +18,7 @@ from gradoracle.oracle.numbers.reverse import (
     minimum,
     where,
 )
-from gradoracle.oracle.numbers.running_error import Arithmetic
+from gradoracle.oracle.numbers.running_error import Arithmetic, Estimate
 from gradoracle.oracle.numbers.running_error_arrays import Lanes
 
 SINGLE = Arithmetic(2.0**-24, 2.0**-126)
@@ -238,6 +238,36 @@ def test_regrouped_counts_the_errors_of_its_operands_once():
     assert y.held.error > 0.01 + 6000 * 2.0**-24
     alone = elementary.either((a - b) * f, lambda: a * f - b * f)
     assert alone.held.error > 19
+
+
+def test_another_way_is_walked_only_where_its_errors_count():
+    """Plain numbers need none; of several, the first may be a constant without errors."""
+    walked = []
+
+    def other():
+        walked.append(1)
+        return x * 3.0 + 100 - 100
+
+    ours = Arithmetic(2.0**-24, 2.0**-126, one_way=True)
+    estimates = np.array([0, Estimate(2.0, 0.0, SINGLE)], object)
+    for held, ways in (
+        (np.ones(2), 0), (precisely(np.ones(2)), 0), (Lanes(np.ones(2), np.zeros(2), ours), 0),
+        (Lanes(np.ones(2), np.zeros(2), SINGLE), 1), (estimates, 1),
+    ):  # fmt: skip
+        walked.clear()
+        x = TracedArray(held)
+        elementary.either(x * 3.0, other)
+        assert len(walked) == ways
+
+
+def test_the_truth_of_the_same_numbers_is_found_once_and_is_nobody_else_s():
+    call = {"z": np.float32([[0.5, 1.0, -2.0]]), "axis": 1}
+    first = truth(oracle.softmax, call)
+    assert truth(oracle.softmax, {"z": call["z"].copy(), "axis": 1}) is first
+    assert truth(oracle.softmax, {"z": call["z"].astype(np.float64), "axis": 1}) is not first
+    call["z"][:] = 0  # before anything is computed
+    assert first.as_float(np.dtype(np.float64)).round(3).tolist() == [[0.366, 0.604, 0.03]]
+    assert truth(oracle.softmax, call) is not first
 
 
 # -- bounds are bounds -----------------------------------------------------------------------------

@@ -82,7 +82,7 @@ def truth(formula: Formula, call: Call, *, strict: bool = False, algorithm: str 
     return _truth(formula, call, algorithm)
 
 
-_kept: dict[tuple[Any, ...], MultilinearTruth] = {}  # the one that was asked for last comes last
+_kept: dict[tuple[Any, ...], Any] = {}  # the truth that was asked for last comes last
 
 
 def _multilinear(formula: Formula, call: Call) -> MultilinearTruth:
@@ -94,13 +94,27 @@ def _multilinear(formula: Formula, call: Call) -> MultilinearTruth:
     for name, value in given.items():
         if isinstance(value, np.ndarray):  # copied, so that nobody else can change it
             given[name] = value.astype(np.float64 if is_data(value) else value.dtype)
+    found: MultilinearTruth = _again(MultilinearTruth, formula, given)
+    return found
+
+
+def _composed(formula: Formula, call: Call) -> ComposedTruth:
+    """Return the truth of a composed formula: of the same few numbers, again the same one."""
+    given = {name: call[name] for names in argument_names(formula) for name in names}
+    given = {n: np.array(v) if isinstance(v, np.ndarray) else v for n, v in given.items()}
+    found: ComposedTruth = _again(ComposedTruth, formula, given)
+    return found
+
+
+def _again(kind: Callable[[Formula, Call], Any], formula: Formula, given: Call) -> Any:
+    """Return a truth, the same one as before if it is kept; nobody else may change `given`."""
     arrays = [a for a in given.values() if isinstance(a, np.ndarray)]
     if sum(a.size for a in arrays) > SMALL:
-        return MultilinearTruth(formula, given)
-    key = (formula, *((a.shape, a.tobytes()) for a in arrays), *_options(given))
+        return kind(formula, given)
+    key = (formula, *((a.dtype, a.shape, a.tobytes()) for a in arrays), *_options(given))
     found = _kept.pop(key, None)
     if found is None:
-        found = MultilinearTruth(formula, given)
+        found = kind(formula, given)
         if prod(answer_shape(formula, given)) > SMALL:
             return found
     _kept[key] = found
@@ -122,7 +136,7 @@ def _truth(formula: Formula, call: Call, algorithm: str) -> Truth:
         return _multilinear(formula, call)
     if isinstance(kind, Selection):
         return SelectionTruth(formula, call)
-    return ComposedTruth(formula, call)
+    return _composed(formula, call)
 
 
 def answer_shape(formula: Formula, call: Call) -> Shape:
@@ -281,7 +295,7 @@ class ComposedTruth(_Lazy):
         """The elements in extended precision and how far they may be off, where there is any."""
         if not _is_extended():
             return None
-        arithmetic = Arithmetic(2.0**-EXTENDED, sys.float_info.min)
+        arithmetic = Arithmetic(2.0**-EXTENDED, sys.float_info.min, one_way=True)
         walked = self._in_lanes(arithmetic, np.longdouble)
         return walked and (self._spread(walked[0]), self._spread(walked[1]))
 

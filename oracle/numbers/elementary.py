@@ -65,7 +65,11 @@ def detached(number: Any) -> Any:
 
 def either(first: Any, other: Callable[[], Any]) -> Any:
     """Return a number that right backends compute in two ways; an estimate takes the worse."""
-    return first.or_else(other()) if hasattr(first, "or_else") else first
+    return first.or_else(other()) if _has_more_ways(first, "or_else") else first
+
+
+def _has_more_ways(number: Any, method: str) -> bool:
+    return hasattr(number, method) and not getattr(number, "one_way", False)
 
 
 def regrouped(first: Any, other: Callable[..., Any], *operands: Any) -> Any:
@@ -74,7 +78,7 @@ def regrouped(first: Any, other: Callable[..., Any], *operands: Any) -> Any:
     What the operands are off by is the same in both, and counts in `first` alone; of the other way
     an estimate is charged for what it rounds itself, to first order.  Gradients go either way.
     """
-    if not hasattr(first, "or_regrouped"):
+    if not _has_more_ways(first, "or_regrouped"):
         return first
     exact = (o.exactly() if hasattr(o, "exactly") else o for o in operands)
     return first.or_regrouped(other(*operands), other(*exact))

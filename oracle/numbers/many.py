@@ -46,7 +46,7 @@ def like(held: Held, other: Any) -> Held:
 
     Beside numbers with errors, one that a format may have to round is charged for that.
     """
-    arithmetic = _arithmetic_of(held)
+    arithmetic = arithmetic_of(held)
     if arithmetic is None or not isinstance(other, int | float | np.ndarray | np.generic):
         return other
     value = np.asarray(other, held.value.dtype if isinstance(held, Lanes) else np.float64)
@@ -59,11 +59,14 @@ def like(held: Held, other: Any) -> Held:
     return np.asarray(found, object) if isinstance(held, np.ndarray) else found
 
 
-def _arithmetic_of(held: Held) -> Arithmetic | None:
+def arithmetic_of(held: Held) -> Arithmetic | None:
     """Return the arithmetic of numbers that carry their errors, of others None."""
-    if isinstance(held, np.ndarray):
-        held = held.flat[0] if held.dtype == object and held.size else None
-    return getattr(held, "arithmetic", None)
+    if not isinstance(held, np.ndarray):
+        return getattr(held, "arithmetic", None)
+    if held.dtype != object:
+        return None
+    each = (getattr(one, "arithmetic", None) for one in held.flat)
+    return next((one for one in each if one is not None), None)
 
 
 def zeros(held: Held) -> Held:

@@ -143,6 +143,12 @@ class Traced:
         """Return the number as a constant that is not off by anything."""
         return type(self)(many.exact(self.held))
 
+    @property
+    def one_way(self) -> bool:
+        """Whether other ways to compute this number do not matter: no error of theirs is kept."""
+        arithmetic = many.arithmetic_of(self.held)
+        return arithmetic is None or arithmetic.one_way
+
     def plus_all(self, others: Sequence[Any]) -> Any:
         """Return the sum with others, whatever the order it is taken in."""
         held = many.summed([self.held, *map(self._other, others)])

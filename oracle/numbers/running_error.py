@@ -24,13 +24,18 @@ SIGNS_AND_ZERO = (1.0, -1.0, 0.0)
 
 
 class Arithmetic:
-    """A format's unit roundoff, its smallest normal number, and where its numbers overflow."""
+    """A format's unit roundoff, its smallest normal number, and where its numbers overflow.
 
-    __slots__ = ("most", "tiny", "unit")
+    With `one_way` a bound is of what is computed here, which is in the first of several ways.
+    """
 
-    def __init__(self, unit: float, tiny: float, most: float = math.inf) -> None:
+    __slots__ = ("most", "one_way", "tiny", "unit")
+
+    def __init__(
+        self, unit: float, tiny: float, most: float = math.inf, *, one_way: bool = False
+    ) -> None:
         """Keep the numbers."""
-        self.unit, self.tiny, self.most = unit, tiny, most
+        self.unit, self.tiny, self.most, self.one_way = unit, tiny, most, one_way
 
 
 class Estimate:

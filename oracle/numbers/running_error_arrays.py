@@ -48,7 +48,10 @@ class Lanes:
         """Return the result of an operation, on these and maybe others, accurate to `units`."""
         size, arithmetic = abs(value), self.arithmetic
         spent = error + units * arithmetic.unit * (size + error)
-        spent = np.where(size + spent < arithmetic.most, spent, np.inf)
+        fits = size + spent < arithmetic.most
+        if fits.all():  # and so is none infinite
+            return Lanes(value, spent, arithmetic)
+        spent = np.where(fits, spent, np.inf)
         infinite = np.isinf(size)
         if infinite.any():  # exactly that, where it comes of an infinity; else it may overflow
             given, known = np.isinf(self.value), self.error < np.inf
@@ -63,12 +66,19 @@ class Lanes:
         return Lanes(value, np.where(holds, self.error, other.error), self.arithmetic)
 
     @property
+    def one_way(self) -> bool:
+        """Whether other ways to compute these numbers do not matter."""
+        return self.arithmetic.one_way
+
+    @property
     def _is_zero(self) -> Array:
         return np.asarray((self.value == 0) & (self.error == 0))
 
     def __add__(self, other: Any) -> Lanes:
         b = self._like(other)
         plain = self.rounded(self.value + b.value, self.error + b.error, other=b)
+        if self.value.all() and b.value.all():
+            return plain
         nothing, nothing_more = self._is_zero, b._is_zero
         if not (nothing.any() or nothing_more.any()):
             return plain
@@ -90,7 +100,10 @@ class Lanes:
         error = abs(self.value) * b.error + abs(b.value) * self.error + self.error * b.error
         product = self.rounded(self.value * b.value, error + self.arithmetic.tiny, other=b)
         for sign, one in ((b, self), (self, b)):
-            is_sign = (sign.error == 0) & ((abs(sign.value) == 1) | (sign.value == 0))
+            certain = sign.error == 0
+            if not certain.any():
+                continue
+            is_sign = certain & ((abs(sign.value) == 1) | (sign.value == 0))
             if is_sign.any():
                 product = one._times_sign(sign).where(is_sign, product)
         return product
@@ -108,7 +121,9 @@ class Lanes:
         b = self._like(other)
         quotient = self.value / b.value
         room = abs(b.value) - b.error
-        error = np.where(room > 0, (self.error + abs(quotient) * b.error) / room, np.inf)
+        error, apart = (self.error + abs(quotient) * b.error) / room, room > 0
+        if not apart.all():
+            error = np.where(apart, error, np.inf)
         return self.rounded(quotient, error + self.arithmetic.tiny, DIVIDE, b)
 
     def __rtruediv__(self, other: Any) -> Lanes:
@@ -192,13 +207,17 @@ class Lanes:
         if terms == 1:
             return self
         finite = np.isfinite(self.value)
+        all_finite = finite.all()
+        sizes = abs(self.value)
         value, error, size = (
             a.sum(-1, keepdims=True)
-            for a in (self.value, self.error, np.where(finite, abs(self.value), 0))
+            for a in (self.value, self.error, sizes if all_finite else np.where(finite, sizes, 0))
         )
         size, gamma = size + error, (terms - 1) * self.arithmetic.unit
         spent = error + (gamma / (1 - gamma) * size if gamma < 1 else np.inf)
         spent = np.where(size < self.arithmetic.most * (1 - gamma), spent, np.inf)
+        if all_finite:
+            return Lanes(value, spent, self.arithmetic)
         exactly = ~finite.all(-1, keepdims=True) & (spent < np.inf)
         return Lanes(value, np.where(exactly, 0.0, spent), self.arithmetic)
 
