@@ -18,6 +18,9 @@ import pytest
 from gradoracle import oracle
 from gradoracle.conformance.checking.strategies import draw
 from gradoracle.conformance.operators import OPERATORS
+from gradoracle.conformance.operators.activations import SLOPES
+from gradoracle.conformance.operators.arrays import PICKED
+from gradoracle.conformance.operators.of_formula import SPAN
 from gradoracle.conformance.properties import PROPERTIES
 from gradoracle.oracle.shapes import extent
 
@@ -204,6 +207,18 @@ def options(**counts):
         f"{name} {value}": (1 / count, lambda g, n=name, v=value: g.sizes[n] == v)
         for name, count in counts.items()
         for value in range(count)
+    }
+
+
+def listed(name, values):
+    """State that every value of an option that lists them is drawn, nearly equally often."""
+    kinds, picks = len(values), [*range(SPAN)]
+    return {
+        f"{name} {value}": (
+            len(picks[at::kinds]) / SPAN,
+            lambda g, at=at: g.sizes[PICKED + name] % kinds == at,
+        )
+        for at, value in enumerate(values)
     }
 
 
@@ -446,7 +461,7 @@ STATED = {
     "max_pool2d": lambda size: poolings(size, dilated=True),
     "avg_pool2d": lambda size: poolings(size, dilated=False),
     **dict.fromkeys(("relu", "sigmoid", "tanh"), arrays),
-    "leaky_relu": lambda size: arrays(size, slope=11),
+    "leaky_relu": lambda size: arrays(size) | listed("negative_slope", SLOPES),
     "batch_mean": lambda size: arrays(size, empty=False),
     "sgd_step": lambda size: arrays(size, rate=11),
     "softmax": softmaxes,

@@ -93,6 +93,16 @@ def _nll(torch: Any) -> Callable[..., Any]:
     return nll_loss
 
 
+def _kl_div(torch: Any) -> Callable[..., Any]:
+    def kl_div(input: Any, target: Any, *, reduction: str, log_target: bool) -> Any:
+        of = torch.nn.functional.kl_div
+        if reduction == "mean":  # of PyTorch's own, with a warning that it is not the batch's
+            return of(input, target, reduction="none", log_target=log_target).mean()
+        return of(input, target, reduction=reduction, log_target=log_target)
+
+    return kl_div
+
+
 def _bce(torch: Any) -> Callable[..., Any]:
     def binary_cross_entropy_with_logits(
         input: Any, target: Any, pos_weight: Any = None, *, reduction: str
@@ -119,8 +129,12 @@ L1_LOSS = _kinked(_loss(losses.l1_loss), "input", "target")
 HUBER_LOSS = _kinked(
     _loss(losses.huber_loss, options={"delta": (1.0, 0.5, 3.0)}), "input", "target"
 )
-KL_DIV = _kinked(
-    _loss(losses.kl_div, options={"log_target": (False, True)}, complete=_distribution), "target"
+KL_DIV = replace(
+    _kinked(
+        _loss(losses.kl_div, options={"log_target": (False, True)}, complete=_distribution),
+        "target",
+    ),
+    witness=_kl_div,
 )
 BCE_WITH_LOGITS = replace(
     _loss(

@@ -69,7 +69,7 @@ def verdict(backend: Claimant, formula: Formula, call: Call, got: Array) -> Verd
     if backend.contract.rule("subnormals") == "kept" or not judged.wrong.any():
         return judged
     wrong, share = judged.wrong, judged.share
-    if is_real(got.dtype):
+    if is_real(got.dtype) and (wrong & (got == 0)).any():
         want = abs(judged.right.as_float(np.dtype(np.float64)))
         wrong = wrong & ~((got == 0) & (want < flushed(got.dtype.name)))
     without = _without_subnormals(call)

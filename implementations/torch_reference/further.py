@@ -126,9 +126,21 @@ def _not_negative(eps: float) -> float:
 
 
 def _loss(function: Function, input: Any, target: Any, **options: Any) -> Any:
-    if options["reduction"] == "mean" and not input.numel():
-        raise ValueError("there is no mean of nothing")
+    _check_mean(input, options["reduction"])
     return function(input, target, **options)
+
+
+def _check_mean(input: Any, reduction: str) -> None:
+    if reduction == "mean" and not input.numel():
+        raise ValueError("there is no mean of nothing")
+
+
+def _kl_div(input: Any, target: Any, *, reduction: str, log_target: bool) -> Any:
+    """Return PyTorch's; its own mean is this one, with a warning that it is not the batch's."""
+    _check_mean(input, reduction)
+    if reduction == "mean":
+        return F.kl_div(input, target, reduction="none", log_target=log_target).mean()
+    return F.kl_div(input, target, reduction=reduction, log_target=log_target)
 
 
 def _bce(input: Any, target: Any, pos_weight: Any = None, *, reduction: str) -> Any:
@@ -277,7 +289,7 @@ huber_loss, huber_loss_grad_input, huber_loss_grad_target = _made(
     partial(_loss, F.huber_loss), PAIR, [*BOTH], BOTH, "reduction", "delta"
 )
 kl_div, kl_div_grad = _made(
-    partial(_loss, F.kl_div),
+    _kl_div,
     PAIR,
     [*BOTH],
     {"input": ("input", "target")},

@@ -40,6 +40,7 @@ from gradoracle.oracle.numbers.running_error import Arithmetic, Estimate
 from gradoracle.oracle.shapes import Array, Shape
 
 KEPT, SMALL = 128, 4096  # truths that are kept, of at most so many numbers and elements
+SURE = 2.0**12  # units in the last place of float64: 12 digits are right
 EXTENDED = 64  # bits of the significand that x86's extended precision has
 LANES = 12  # numbers from which walking for all of them at once takes less than one by one
 
@@ -235,13 +236,13 @@ class ComposedTruth(_Lazy):
     def as_float(self, dtype: np.dtype[np.generic]) -> Array:
         """Return the elements rounded to float64 and from there to `dtype`.
 
-        Many of them are taken from extended precision, where that may change the last digit of
-        float64 only: in mpmath's numbers they would take seconds.
+        Many of them are taken from extended precision, where 12 digits are sure: in mpmath's
+        numbers they would take seconds, and the sums of a long row are not known to the last.
         """
         if prod(self.shape) > SMALL and self._closely is not None:
             value, room = self._closely
             with np.errstate(all="ignore"):
-                if (room <= np.spacing(abs(value).astype(np.float64))).all():
+                if (room <= SURE * np.spacing(abs(value).astype(np.float64))).all():
                     return value.astype(np.float64).astype(dtype)
         return self.value[0].astype(dtype)
 
