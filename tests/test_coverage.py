@@ -120,11 +120,8 @@ def test_the_file_keeps_no_other_rows():
 
 
 @pytest.mark.slow
-def test_the_file_is_what_the_command_writes(monkeypatch):
-    small = [OPERATOR[name] for name in ("relu", "batch_mean", "cross_entropy")]
-    monkeypatch.setattr("gradoracle.conformance.operators.OPERATORS", small)
-    for key, rows in kept_rows({}).items():
-        assert KEPT[key] == rows
+def test_the_file_is_what_the_command_writes():
+    assert kept_rows({}) == KEPT
 
 
 @pytest.mark.parametrize(("name", "at", "cover"), ALL)

@@ -16,23 +16,40 @@ from tests.power.layers import OPERATORS
 from tests.power.measure import KILLED, MISSED, SUBJECTS, UNSEEN, Case, Verdict, journal, measured
 from tests.power.opinfo import samples
 from tests.power.rivals import RIVALS
-from tests.power.table import RESULTS, caption, content, kind_of, load, save, table
+from tests.power.table import (
+    DERIVED,
+    NAME,
+    RESULTS,
+    caption,
+    content,
+    kind_of,
+    load,
+    save,
+    table,
+)
 
 pytestmark = pytest.mark.slow
 
 ROOT = Path(__file__).parents[1]
 README = ROOT / "tests" / "power" / "README.md"
+TABLES = {NAME: "power", DERIVED: "power derived"}  # the files, and what marks their tables
 OTHERS = [name for name in RIVALS if name != "suite"]
 
 
 def test_results_are_of_the_catalogue_or_say_what_is_not_among_them():
-    found = {name: (one["kind"], one["function"]) for name, one in load()["subjects"].items()}
+    found = {
+        name: (one["kind"], one["function"])
+        for file in TABLES
+        for name, one in load(RESULTS / file)["subjects"].items()
+    }
     now = {name: (kind_of(name), subject.function) for name, subject in SUBJECTS.items()}
     again = "run python -m tests.power --save tests/power/results/cpu.json"
     moved = {name for name in found if now.get(name, ("", ""))[1] != found[name][1]}
     assert not moved, again
     later = now.keys() - found.keys()
-    assert (f"{len(later)} of them are not in it" in caption(load())) == bool(later), again
+    for file in TABLES:
+        told = f"{len(later)} of them are not in it" in caption(load(RESULTS / file))
+        assert told == bool(later), again
     assert len(later) < len(now) / 5, again
 
 
@@ -41,8 +58,9 @@ def test_every_fault_gap_and_control_is_a_subject():
     assert len(SUBJECTS) == len(FAULTS) + len(GAPS) + len(CONTROLS)
 
 
-def test_results_have_every_rival():
-    results = load()
+@pytest.mark.parametrize("file", TABLES)
+def test_results_have_every_rival(file):
+    results = load(RESULTS / file)
     assert results["rivals"] == {name: rival.title for name, rival in RIVALS.items()}
     for one in results["subjects"].values():
         assert {*one["verdicts"]} == {*one["seconds"]} == {*RIVALS}
@@ -52,8 +70,9 @@ def test_results_have_every_rival():
             )
 
 
-def test_no_control_is_flagged_and_no_fault_is_missed():
-    subjects = load()["subjects"]
+@pytest.mark.parametrize("file", TABLES)
+def test_no_control_is_flagged_and_no_fault_is_missed(file):
+    subjects = load(RESULTS / file)["subjects"]
     marks = {name: one["verdicts"]["suite"] for name, one in subjects.items()}
     assert not [name for name in CONTROLS if "k" in marks.get(name, "")]
     assert not [name for name in FAULTS if "m" in marks.get(name, "")]
@@ -66,7 +85,7 @@ ONCE_MISSED = {  # from one of five seeds each, before calls that show them were
 
 def test_every_fault_is_killed_from_five_seeds():
     results, again = (load(RESULTS / f"{name}.json")["subjects"] for name in ("seeds", "again"))
-    assert {*results} == {*FAULTS}
+    assert {*results} == {*FAULTS} & {*load()["subjects"]}
     assert {*again} > ONCE_MISSED
     for name in ("seeds", "again"):
         assert load(RESULTS / f"{name}.json")["seeds"] == [1, 2, 3, 4, 5]
@@ -77,10 +96,12 @@ def test_every_fault_is_killed_from_five_seeds():
     assert f"with {len(again) - len(ONCE_MISSED)} others like them" in text
 
 
-def test_table_in_the_readme_is_what_the_results_give():
-    _, after = README.read_text("utf-8").split("<!-- power -->\n")
-    shown, _ = after.split("<!-- /power -->\n")
-    assert shown.strip() == f"{caption(load())}\n\n{table(load())}"
+@pytest.mark.parametrize(("file", "mark"), TABLES.items())
+def test_table_in_the_readme_is_what_the_results_give(file, mark):
+    _, after = README.read_text("utf-8").split(f"<!-- {mark} -->\n")
+    shown, _ = after.split(f"<!-- /{mark} -->\n")
+    results = load(RESULTS / file)
+    assert shown.strip() == f"{caption(results)}\n\n{table(results)}"
 
 
 # -- the rivals -----------------------------------------------------------------------------------
