@@ -1,7 +1,8 @@
 """Gradient formulas derived from a forward formula: what it declares is all that is written.
 
 `derived` makes a formula of a function of whole arrays, and one more of each gradient, by reverse
-mode (`oracle.numbers.reverse`).  `derived_pointwise` does so for a function of single numbers.
+mode (`oracle.numbers.reverse`); where there are several, one of all gradients at once, too.
+`derived_pointwise` does so for a function of single numbers.
 """
 
 from __future__ import annotations
@@ -20,6 +21,7 @@ from gradoracle.oracle.declaration import (
     argument_names,
     composed,
     declare_axes,
+    declare_parts,
     displayed,
     evaluate,
     is_data,
@@ -38,19 +40,26 @@ NO_ROUNDING = Arithmetic(0.0, 0.0)
 
 
 class Derived(NamedTuple):
-    """A forward formula and those of its gradients, each with the argument it is by."""
+    """A forward formula and those of its gradients, each with the argument it is by.
+
+    `vjp` gives all gradients at once, where there are several: in the order of the arguments, and
+    None by one that is None.
+    """
 
     forward: Formula
     gradients: Mapping[Formula, str]
+    vjp: Formula | None = None
 
     @property
     def formulas(self) -> tuple[Formula, ...]:
         """The forward formula, then the gradients."""
-        return (self.forward, *self.gradients)
+        return (self.forward, *self.gradients, *([self.vjp] if self.vjp else ()))
 
 
 Body: TypeAlias = Callable[..., Any]
 By: TypeAlias = Sequence[str] | Mapping[str, Sequence[str]]
+# From the arguments that gradients are by, and those that they are given, to what gives them.
+Backwards: TypeAlias = Callable[[Sequence[str], Sequence[str]], Callable[..., list[Any]]]
 
 
 def derived(
@@ -86,29 +95,29 @@ def _of_arrays(body: Body, axes: Axes, by: By, images: Images) -> Derived:
 
     every = [*signature(body).parameters]
 
-    def by_argument(argument: str) -> Formula:
-        takes = every if not isinstance(by, Mapping) else by[argument]
+    def by_arguments(arguments: Sequence[str], takes: Sequence[str]) -> Callable[..., list[Any]]:
         ones = dict.fromkeys((n for n in every if n not in (*names, *takes)), 1)
         arrays_taken = [n for n in names if n in takes]
 
-        def backward(grad_output: Any, *arrays: Any, **options: Any) -> Any:
+        def backward(grad_output: Any, *arrays: Any, **options: Any) -> list[Any]:
             if isinstance(grad_output, np.generic):  # of no axes
                 grad_output = np.asarray(grad_output)
             taken = dict(zip(arrays_taken, arrays, strict=False))
             taken |= {n: options.pop(n) for n in arrays_taken if n in options}
-            whole = _of_ones(axes, names, taken, grad_output, argument)
+            whole = _of_ones(axes, names, taken, grad_output, arguments)
             given = _traced({**whole, **ones, **options})
-            if given.get(argument) is None:
-                raise ValueError(f"there is no gradient by {argument}, which is None")
             result = run(given)
             check_shape(GRAD_OUTPUT, grad_output.shape, result.shape, "the result has")
-            with np.errstate(all="ignore"):
-                found = gradient(result, _held(grad_output), given[argument])
-            return _as_given(found, (grad_output,))
+            received, found = _held(grad_output), []
+            for at in (given.get(n) for n in arguments):
+                with np.errstate(all="ignore"):
+                    back = None if at is None else gradient(result, received, at)
+                found.append(None if back is None else _as_given(back, (grad_output,)))
+            return found
 
         return backward
 
-    return _declared(body, forward, by_argument, axes, by, images)
+    return _declared(body, forward, by_arguments, axes, by, images)
 
 
 def derived_pointwise(body: Body) -> Derived:
@@ -144,15 +153,17 @@ def derived_pointwise(body: Body) -> Derived:
     def forward(z: Array, **options: Any) -> Array:
         return each(forward, value, options, z)
 
-    def by_argument(argument: str) -> Formula:
-        del argument
+    def by_arguments(arguments: Sequence[str], takes: Sequence[str]) -> Callable[..., list[Any]]:
+        del arguments, takes
 
-        def backward(grad_output: Array, z: Array, **options: Any) -> Array:
-            return each(backward, slope, options, grad_output, z)
+        def backward(grad_output: Array, z: Array, **options: Any) -> list[Array]:
+            (formula,) = found.gradients
+            return [each(formula, slope, options, grad_output, z)]
 
         return backward
 
-    return _declared(body, forward, by_argument, axes, names[:1], "kept", pointwise=True)
+    found = _declared(body, forward, by_arguments, axes, names[:1], "kept", pointwise=True)
+    return found
 
 
 def _all_at_once(formula: Formula, options: Mapping[str, Any], arrays: Sequence[Array]) -> Array:
@@ -164,31 +175,73 @@ def _all_at_once(formula: Formula, options: Mapping[str, Any], arrays: Sequence[
 
 
 def _declared(
-    body: Body, forward: Formula, by_argument: Callable[[str], Formula], axes: Axes,
+    body: Body, forward: Formula, by_arguments: Backwards, axes: Axes,
     by: By, images: Images, *, pointwise: bool = False,
 ) -> Derived:  # fmt: skip
     """Return the formulas with their names, signatures, docstrings, algebra and axes."""
     own = signature(body)
+    every = [*own.parameters]
     _named(forward, body.__name__, own, body.__doc__ or "", body)
-    gradients: dict[Formula, str] = {}
-    for argument in by:
-        one = by_argument(argument)
-        short = f"{body.__name__}_grad"
-        name = short if len(by) == 1 else f"{short}_{argument}"
-        dy = Parameter(GRAD_OUTPUT, Parameter.POSITIONAL_OR_KEYWORD)
-        takes = by[argument] if isinstance(by, Mapping) else [*own.parameters]
-        kept = [p for n, p in own.parameters.items() if n in takes]
-        _named(one, name, own.replace(parameters=[dy, *kept]), "", body)
-        one.__doc__ = _gradient_doc(body, forward, argument)
-        gradients[one] = argument
-    for formula in (forward, *gradients):
-        differentiated = gradients.get(formula)
-        summed = images == "kept" and differentiated not in (None, *axes.batched)
+
+    def algebra_of(formula: Formula, argument: str | None = None) -> None:
+        summed = images == "kept" and argument not in (None, *axes.batched)
         of = "summed" if summed else images
         lanes = None if pointwise else _in_lanes(formula)
         composed(images=of, pointwise=pointwise, lanes=lanes, of_arrays=not pointwise)(formula)
+
+    def one_by(argument: str, name: str, takes: Sequence[str]) -> Formula:
+        one = _only(by_arguments([argument], takes), argument)
+        doc = _gradient_doc(body, forward, argument)
+        _named(one, name, _with_dy(own, takes), doc, body)
+        algebra_of(one, argument)
+        return one
+
+    algebra_of(forward)
+    short = f"{body.__name__}_grad"
+    gradients = {
+        one_by(
+            n,
+            short if len(by) == 1 else f"{short}_{n}",
+            by[n] if isinstance(by, Mapping) else every,
+        ): n
+        for n in by
+    }
     declare_axes(axes, forward, *gradients)
-    return Derived(forward, gradients)
+    if len(by) == 1:
+        return Derived(forward, gradients)
+    name, ordered = f"{body.__name__}_vjp", [n for n in every if n in by]
+    parts = {one_by(n, f"{name}[{at}] (d{n})", every): n for at, n in enumerate(ordered)}
+    at_once = by_arguments(ordered, every)
+
+    def vjp(*arrays: Any, **options: Any) -> Any:
+        return (*at_once(*arrays, **options),)
+
+    _named(vjp, name, _with_dy(own, every), _vjp_doc(body, forward, ordered), body)
+    composed(images="mixed", of_arrays=True)(vjp)
+    declare_parts(vjp, parts)
+    declare_axes(axes, vjp, *parts)
+    return Derived(forward, gradients, vjp)
+
+
+def _only(backward: Callable[..., list[Any]], argument: str) -> Formula:
+    """Return a gradient by one argument.
+
+    Raises, when it is called, ValueError where that is None.
+    """
+
+    def one(grad_output: Any, *arrays: Any, **options: Any) -> Any:
+        (found,) = backward(grad_output, *arrays, **options)
+        if found is None:
+            raise ValueError(f"there is no gradient by {argument}, which is None")
+        return found
+
+    return one
+
+
+def _with_dy(own: Signature, takes: Sequence[str]) -> Signature:
+    """Return the signature of a gradient: dy, then what it takes of the forward formula's."""
+    dy = Parameter(GRAD_OUTPUT, Parameter.POSITIONAL_OR_KEYWORD)
+    return own.replace(parameters=[dy, *(p for n, p in own.parameters.items() if n in takes)])
 
 
 def body_of(formula: Formula) -> Body | None:
@@ -237,6 +290,17 @@ def _gradient_doc(body: Body, forward: Formula, argument: str) -> str:
     )
 
 
+def _vjp_doc(body: Body, forward: Formula, arguments: Sequence[str]) -> str:
+    """Return the docstring of all gradients at once: the words of the first, about all."""
+    first, names = arguments[0], ", ".join(f"d{n}" for n in arguments)
+    found = _gradient_doc(body, forward, first).replace(
+        f"Return d{first} = dE/d{first}, of its shape and dtype, from dy",
+        f"Return ({names}), each of its argument's shape and dtype, or None by what is None, "
+        "from dy",
+    )
+    return found.replace(f"{first}[k]),  for", f"{first}[k]), the others alike,  for")
+
+
 def _traced(given: Mapping[str, Any]) -> dict[str, Any]:
     """Return the arguments with data as arrays that remember how they are used."""
     return {
@@ -246,8 +310,9 @@ def _traced(given: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _of_ones(
-    axes: Axes, names: Sequence[str], taken: Mapping[str, Any], grad_output: Any, argument: str
-) -> dict[str, Any]:
+    axes: Axes, names: Sequence[str], taken: Mapping[str, Any], grad_output: Any,
+    arguments: Sequence[str],
+) -> dict[str, Any]:  # fmt: skip
     """Return the arrays of a forward pass, ones for those that its gradient is not given."""
     sizes: dict[str, int] = {}
     for name, array in {**taken, GRAD_OUTPUT: grad_output}.items():
@@ -257,7 +322,7 @@ def _of_ones(
     for name in names:
         if name in taken:
             given[name] = taken[name]
-        elif name in axes.optional and name != argument:
+        elif name in axes.optional and name not in arguments:
             given[name] = None
         else:
             letters = axes.arrays[name]
