@@ -37,7 +37,7 @@ class Fault(NamedTuple):
 
     def backend(self) -> SimpleNamespace:
         """The whole operator, one of its functions wrong."""
-        return self._among(family(self.function))
+        return self._among(tuple(n for n in family(self.function) if hasattr(good, n)))
 
     def alone(self) -> SimpleNamespace:
         """The wrong function only: no time is spent on what is right."""
