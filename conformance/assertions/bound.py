@@ -166,7 +166,7 @@ def _results(topic: Topic, got: Any, given: Mapping[str, Any]) -> list[tuple[For
     """
     __tracebackhide__ = True
     operator, formula = topic
-    together = formula is operator.vjp
+    together = len(parts_of(formula)) > 1
     formulas = parts_of(formula) if together else (formula, *operator.also)
     several = isinstance(got, (tuple, list)) and len(formulas) > 1
     if not together and not (several and formula is operator.formula):
@@ -175,10 +175,11 @@ def _results(topic: Topic, got: Any, given: Mapping[str, Any]) -> list[tuple[For
     if count != len(formulas):
         raise AssertionError(f"{name}: got {count} results, want {len(formulas)}")
     found = list(zip(formulas, got, strict=True))
-    absent = [one for one in formulas if together and given.get(part_by(one) or "") is None]
+    by = {one: part_by(one) for one in formulas}
+    absent = [one for one, argument in by.items() if argument and given.get(argument) is None]
     for at, (one, result) in enumerate(found):
         if one in absent and result is not None:
-            raise AssertionError(f"{name}: result {at} must be None, as {part_by(one)} is")
+            raise AssertionError(f"{name}: result {at} must be None, as {by[one]} is")
     return [(one, result) for one, result in found if one not in absent]
 
 

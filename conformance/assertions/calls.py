@@ -16,10 +16,11 @@ from gradoracle.oracle.declaration import (
     Formula,
     argument_names,
     axes_of,
+    has_part,
     optional,
     output_of,
-    part_by,
     parts_of,
+    whole_of,
 )
 from gradoracle.oracle.expected.truth import answer_shape
 from gradoracle.oracle.float_formats import FORMATS
@@ -47,7 +48,7 @@ def topic_of(function: str) -> Topic:
 def name_of(formula: Formula) -> str:
     """Return what a formula is called by: its function, or its own name as a further result."""
     function, place = output_of(formula)
-    return formula.__name__ if place or part_by(formula) else function
+    return formula.__name__ if place or whole_of(formula) is not formula else function
 
 
 def call_from(topic: Topic, arguments: Mapping[str, Any]) -> dict[str, Any]:
@@ -67,7 +68,7 @@ def call_from(topic: Topic, arguments: Mapping[str, Any]) -> dict[str, Any]:
         **options_from(formula, arguments),
     }
     for one in parts_of(formula):
-        if one is formula or call[part_by(one) or ""] is not None:
+        if has_part(one, call):
             answer_shape(one, call)  # raises where they fit no call
     return call
 

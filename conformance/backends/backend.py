@@ -45,6 +45,7 @@ from gradoracle.oracle.declaration import (
     algebra,
     argument_names,
     axes_of,
+    has_part,
     is_data,
     output_of,
     part_by,
@@ -221,7 +222,7 @@ class Backend:
         if isinstance(algebra(formula), Chained):
             return True  # its links are asked for one by one
         function, place = output_of(formula)
-        if place and part_by(formula) is None:
+        if place and whole_of(formula) is formula:
             taking, others = gradients_by(formula)
             if {*others} & {*self.functions}:
                 return bool({*taking} & {*self.functions})
@@ -345,7 +346,7 @@ class Backend:
     ) -> Request:
         """Return a call as the backend's function takes it.
 
-        A part of all gradients is asked for with the others, unless it is to be `alone`.
+        One of several results is asked for with the others, unless it is to be `alone`.
 
         Raises:
             Outside: it is outside the function's domain.
@@ -365,7 +366,7 @@ class Backend:
             {name: given[name] for name in options if name not in left},
             None if together else place,
             OUTPUTS.get(function, len(parts)),
-            [call[part_by(one) or ""] is not None for one in parts] if together else (),
+            [has_part(one, call) for one in parts] if together else (),
             facts=self._asked_of(formula, call),
         )
         if how == "arguments":
@@ -411,11 +412,10 @@ class Backend:
         return reply is not None and formula not in reply[1]
 
     def _answered(self, formula: Formula, call: Call, how: How = "") -> Reply:
-        argument = part_by(formula)
-        if argument is None:
+        if whole_of(formula) is formula:
             return self._performed(formula, call, how)
-        if call[argument] is None:
-            raise Outside(NO_GRADIENT.format(argument))
+        if not has_part(formula, call):
+            raise Outside(NO_GRADIENT.format(part_by(formula)))
         key = _content(formula, call, how) if self._replies is not None else ()
         if self._is_known(formula, call, how):
             assert self._replies is not None  # noqa: S101 - for the type checker
@@ -480,7 +480,7 @@ class Backend:
         function, place = output_of(formula)
         if (
             not place
-            or part_by(formula) is not None
+            or whole_of(formula) is not formula
             or {*gradients_by(formula)[0]} & {*self.functions}
         ):
             return False
@@ -505,7 +505,7 @@ def _content(formula: Formula, call: Call, how: How) -> tuple[Any, ...]:
 
 def _part(formula: Formula, call: Call, reply: Reply) -> Reply:
     """Return a part's answer, and the arguments behind it, of a reply with all results."""
-    present = [one for one in parts_of(whole_of(formula)) if call[part_by(one) or ""] is not None]
+    present = [one for one in parts_of(whole_of(formula)) if has_part(one, call)]
     at = present.index(formula) if formula in present else 0
     return replace(reply, arrays=[reply.arrays[at], *reply.arrays[len(present) :]])
 

@@ -65,16 +65,11 @@ def _mismatch(outcome: Outcome, exam: Examination, end: Mismatch, *, unsteady: b
     outcome.plain, outcome.also_seen = exam.plain(), exam.also_seen()
     outcome.reason = outcome.mismatch.headline
     if exam.recognised:
-        name = outcome.formula if _is_part(exam, outcome) else outcome.mismatch.formula
-        outcome.plain.setdefault(name, []).append(CONVENTION)
+        wrong = outcome.mismatch.formula
+        is_part = wrong in {one.__name__ for one in parts_of(exam.formula)}
+        outcome.plain.setdefault(outcome.formula if is_part else wrong, []).append(CONVENTION)
     if isinstance(end, Ended) and (end.over or end.function not in exam.backend.answered):
         outcome.ended = end.function
-
-
-def _is_part(exam: Examination, outcome: Outcome) -> bool:
-    """Return whether what is wrong is one of all gradients that the function returns at once."""
-    assert outcome.mismatch is not None, "it is asked of mismatches"  # noqa: S101
-    return outcome.mismatch.formula in {one.__name__ for one in parts_of(exam.formula)}
 
 
 def _without_mismatch(outcome: Outcome, exam: Examination) -> None:

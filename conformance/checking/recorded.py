@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from gradoracle.conformance.operators.record import Operator
-from gradoracle.oracle.declaration import Call, Formula, argument_names, part_by, parts_of
+from gradoracle.oracle.declaration import Call, Formula, argument_names, has_part, parts_of
 from gradoracle.oracle.expected.truth import answer_shape
 from gradoracle.oracle.float_formats import FORMATS, dtype_of
 from gradoracle.oracle.shapes import Array
@@ -64,7 +64,7 @@ def restored(operator: Operator, plain: Mapping[str, Any]) -> dict[str, Any]:
 def _require_legal(formula: Formula, call: Call) -> None:
     """Raise what a formula, or each of its parts, raises of an illegal call."""
     for one in parts_of(formula):
-        if one is formula or call[part_by(one) or ""] is not None:
+        if has_part(one, call):
             answer_shape(one, call)
 
 

@@ -21,7 +21,7 @@ from gradoracle.conformance.checking.control import is_rejected
 from gradoracle.conformance.operators.record import Operator
 from gradoracle.conformance.properties import Property
 from gradoracle.conformance.properties.comparison import verdict
-from gradoracle.oracle.declaration import Call, Formula, part_by, parts_of
+from gradoracle.oracle.declaration import Call, Formula, has_part, parts_of
 from gradoracle.oracle.expected.truth import answer_shape, data_dtype
 from gradoracle.oracle.float_formats import is_real
 from gradoracle.oracle.shapes import Array
@@ -162,9 +162,8 @@ LIES: tuple[Lie, ...] = (_first, _others, _every, _anything_but_a_refusal)
 
 
 def _given(formula: Formula, call: Call) -> list[Formula]:
-    """Return the formulas of the results that a call has: those by arguments that are not None."""
-    parts = parts_of(formula)
-    return [one for one in parts if one is formula or call[part_by(one) or ""] is not None]
+    """Return the formulas of the results that a call has: no gradient is by what is None."""
+    return [one for one in parts_of(formula) if has_part(one, call)]
 
 
 def _has_elements(formula: Formula, call: Call) -> bool:

@@ -10,7 +10,7 @@ from gradoracle.conformance.drawing.choices import FAR, PAST, SHORTER, TWO, Choi
 from gradoracle.conformance.drawing.coverage import Cover
 from gradoracle.conformance.drawing.values import EXACT, FLOATS, INTEGERS, NOT_FINITE, Style
 from gradoracle.oracle.axes import Axes
-from gradoracle.oracle.declaration import Call, Formula, axes_of, output_of, part_by
+from gradoracle.oracle.declaration import Call, Formula, axes_of, output_of, part_by, whole_of
 from gradoracle.oracle.float_formats import FORMATS, DType, dtype_of
 from gradoracle.oracle.shapes import Shape
 
@@ -222,8 +222,11 @@ class Operator:
 
     @property
     def formulas(self) -> tuple[Formula, ...]:
-        """The forward formulas, then the gradients, the function of all at once last."""
-        return (self.formula, *self.also, *self.backward)
+        """The forward formulas, then the gradients, the function of all at once last.
+
+        Of several results that are parts of one formula, that formula is among them.
+        """
+        return (whole_of(self.formula), *self.also, *self.backward)
 
     @property
     def backward(self) -> tuple[Formula, ...]:

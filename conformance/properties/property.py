@@ -17,6 +17,7 @@ from gradoracle.oracle.declaration import (
     Formula,
     algebra,
     argument_names,
+    has_part,
     parts_of,
 )
 
@@ -172,7 +173,7 @@ def holds(
 ) -> Callable[[Check], Check]:  # fmt: skip
     """Add a check to PROPERTIES.
 
-    Where a function returns all gradients at once, each of them is checked, of the same calls
+    Where a function returns several results, each of them is checked, of the same calls
     unless the check `is_fresh`: it is about calls that follow each other.  What says nothing of
     results is checked `once`.
     """
@@ -217,10 +218,7 @@ def _of_parts(
         if parts == (formula,):
             return check(backend, operator, formula, call)
         given = [
-            one
-            for one in parts
-            if where(operator, one)
-            and (needs_forward or call.get(operator.argument_of(one) or "") is not None)
+            one for one in parts if where(operator, one) and (needs_forward or has_part(one, call))
         ]
         worst: list[float] = []
         skipped = NotJudged("there is no gradient by what is None")

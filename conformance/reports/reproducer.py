@@ -40,8 +40,8 @@ from gradoracle.oracle.declaration import (
     is_data,
     is_place,
     output_of,
-    part_by,
     parts_of,
+    whole_of,
 )
 from gradoracle.oracle.expected.non_finite import NonFiniteTruth
 from gradoracle.oracle.expected.truth import answer_dtype, answer_shape, data_dtype
@@ -322,7 +322,7 @@ def _ask(backend: Backend, formula: Formula, call: Call, made: Collection[str] =
     arguments += [f"{name}={call[name]!r}" for name in options]
     function, place = output_of(formula)
     lines = [f"got = backend.{function}({', '.join(arguments)})"]
-    if place == 0 and part_by(formula) is None:
+    if place == 0 and whole_of(formula) is formula:
         lines.append("got = got[0] if isinstance(got, (tuple, list)) else got")
     elif place is not None:
         lines[0] += f"[{place}]"
