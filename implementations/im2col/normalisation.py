@@ -351,3 +351,22 @@ def batch_norm_vjp(
     grad = _scaled(grad_output, weight, None, OF_PLANES)
     dx = _back(grad, centred, root, (0, 2, 3)) if training else grad / root
     return dx, *_by_weight_and_bias(grad_output, centred / root, weight, bias, (0, 2, 3))
+
+
+@in_float32
+def batch_norm_update(
+    x: Array, running_mean: Array, running_var: Array, *, momentum: float
+) -> tuple[Array, Array]:
+    """Return the running mean and variance [C] after a batch x [N, C, H, W].
+
+    Raises:
+        ValueError: the shapes do not fit, or a channel has fewer than two numbers.
+    """
+    check_letters(
+        {"x": (x, PLANES), "running_mean": (running_mean, "c"), "running_var": (running_var, "c")}
+    )
+    if x.size < 2 * x.shape[1]:
+        raise ValueError(f"no unbiased variance of x {[*x.shape]}")
+    m = x.dtype.type(momentum)
+    mean, var = x.mean((0, 2, 3)), x.var((0, 2, 3), ddof=1)
+    return (1 - m) * running_mean + m * mean, (1 - m) * running_var + m * var

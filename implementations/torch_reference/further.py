@@ -14,6 +14,7 @@ __all__ = [
     "batch_norm_grad_bias",
     "batch_norm_grad_weight",
     "batch_norm_grad_x",
+    "batch_norm_update",
     "batch_norm_vjp",
     "binary_cross_entropy_with_logits",
     "binary_cross_entropy_with_logits_grad",
@@ -119,6 +120,16 @@ def _batch_norm(
     eps = _not_negative(eps)
     found, *_ = torch.native_batch_norm(x, weight, bias, mean, var, training, 0.0, eps)
     return found
+
+
+def _batch_norm_update(
+    x: Any, running_mean: Any, running_var: Any, *, momentum: float
+) -> tuple[Any, Any]:
+    if x.numel() < 2 * x.shape[1]:
+        raise ValueError(f"there is no unbiased variance of x {[*x.shape]}")
+    mean, var = running_mean.clone(), running_var.clone()
+    F.batch_norm(x, mean, var, training=True, momentum=momentum)
+    return mean, var
 
 
 def _not_negative(eps: float) -> float:
@@ -285,6 +296,7 @@ batch_norm, batch_norm_grad_x, batch_norm_grad_weight = _made(
     "training", "eps",
 )  # fmt: skip
 layer_norm_vjp = _at_once(layer_norm, NAMES, NAMES, "eps")
+batch_norm_update = _checked(_batch_norm_update, PLANES, [*PLANES][:3], ["momentum"])
 batch_norm_vjp = _at_once(batch_norm, [*PLANES], NAMES, "training", "eps")
 layer_norm_grad_bias = _summed((0, 1), "ntc")
 group_norm_grad_bias = instance_norm_grad_bias = batch_norm_grad_bias = _summed((0, 2, 3), "nchw")
