@@ -212,7 +212,8 @@ given all the same: what is accepted is a note in the certificate, a crash or a 
 Where libraries have other conventions, policies name them (the default in parentheses):
 
 - "ties": "split" ("first"): max_pool2d_vjp shares a gradient equally among equal maxima; which of
-  them the indices name is open, and how several NaN share.
+  them the indices name is open, and how several NaN share.  So do the derived gradients of formulas
+  with `maximum` and `max`.
 - "nan": "dropped" ("first"): a NaN is never a maximum; of a window of NaN alone, NaN or minus
   infinity.
 - "labels": "int32" or "one-hot" ("int64"): `target` is int32 [N], or 1 at the class and else 0, in
