@@ -90,6 +90,8 @@ class Output(NamedTuple):
 _ALGEBRA: dict[Formula, Algebra] = {}
 _OUTPUT: dict[Formula, Output] = {}
 _AXES: dict[Formula, Axes] = {}
+_PARTS: dict[Formula, dict[Formula, str | None]] = {}
+_WHOLE: dict[Formula, Formula] = {}
 
 
 def multilinear(
@@ -135,6 +137,17 @@ def output(function: str, place: int) -> Callable[[F], F]:
     return declare
 
 
+def declare_parts(whole: Formula, parts: Mapping[Formula, str | None]) -> None:
+    """Declare that a function returns several results: gradients, each with the argument it is by.
+
+    Of results of a forward pass, that is None.
+    """
+    _PARTS[whole] = dict(parts)
+    for place, part in enumerate(parts):
+        output(whole.__name__, place)(part)
+        _WHOLE[part] = whole
+
+
 def declare_axes(axes: Axes, *formulas: Formula) -> None:
     """Declare the axes of the arguments of an operator's formulas, the forward one first."""
     _AXES.update(dict.fromkeys(formulas, axes))
@@ -161,6 +174,30 @@ def algebra(formula: Formula) -> Algebra:
 def output_of(formula: Formula) -> Output:
     """Return the protocol's function that gives the formula's answer, and which result it is."""
     return _OUTPUT.get(formula) or Output(formula.__name__)
+
+
+def parts_of(formula: Formula) -> tuple[Formula, ...]:
+    """Return the formulas of a function's results, where they were declared as its parts.
+
+    Of every other formula, that is itself.
+    """
+    return (*_PARTS.get(formula, (formula,)),)
+
+
+def whole_of(formula: Formula) -> Formula:
+    """Return the formula of all results that a formula is a part of, or itself."""
+    return _WHOLE.get(formula, formula)
+
+
+def part_by(formula: Formula) -> str | None:
+    """Return the argument that a part of all gradients is by; None of every other formula."""
+    return _PARTS.get(whole_of(formula), {}).get(formula)
+
+
+def has_part(formula: Formula, call: Call) -> bool:
+    """Return whether a part has a result on a call: by what is None there is no gradient."""
+    argument = part_by(formula)
+    return argument is None or call[argument] is not None
 
 
 def is_place(formula: Formula) -> bool:

@@ -1,32 +1,36 @@
 """Gradient formulas derived from a forward formula: what it declares is all that is written.
 
 `derived` makes a formula of a function of whole arrays, and one more of each gradient, by reverse
-mode (`oracle.numbers.reverse`).  `derived_pointwise` does so for a function of single numbers.
+mode (`oracle.numbers.reverse`); where there are several, one of all gradients at once, too.
+`derived_pointwise` does so for a function of single numbers.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from functools import partial
+from functools import cache, partial
 from inspect import Parameter, Signature, signature
 from typing import Any, NamedTuple, TypeAlias
 
 import numpy as np
 
-from gradoracle.oracle.axes import IMAGES, Axes
+from gradoracle.oracle.axes import IMAGES, PART, Axes
 from gradoracle.oracle.declaration import (
     Formula,
     Images,
     argument_names,
     composed,
     declare_axes,
+    declare_parts,
     displayed,
     evaluate,
     is_data,
+    parts_of,
+    whole_of,
 )
 from gradoracle.oracle.numbers.elementary import either
 from gradoracle.oracle.numbers.many import Held, like
-from gradoracle.oracle.numbers.reverse import Traced, TracedArray, gradient, stacked
+from gradoracle.oracle.numbers.reverse import FIRST, Traced, TracedArray, gradient, stacked, ties
 from gradoracle.oracle.numbers.running_error import Arithmetic
 from gradoracle.oracle.numbers.running_error_arrays import Lanes, pointwise
 from gradoracle.oracle.shapes import Array, check_shape
@@ -38,24 +42,33 @@ NO_ROUNDING = Arithmetic(0.0, 0.0, one_way=True)
 
 
 class Derived(NamedTuple):
-    """A forward formula and those of its gradients, each with the argument it is by."""
+    """A forward formula and those of its gradients, each with the argument it is by.
+
+    Where the function has several results, `forward` is that of the first, which gradients go back
+    from, and a part of the formula of all.  `vjp` gives all gradients at once, where there are
+    several: in the order of the arguments, and None by one that is None.
+    """
 
     forward: Formula
     gradients: Mapping[Formula, str]
+    vjp: Formula | None = None
 
     @property
     def formulas(self) -> tuple[Formula, ...]:
-        """The forward formula, then the gradients."""
-        return (self.forward, *self.gradients)
+        """The forward formula, that of all results, then the gradients."""
+        return (whole_of(self.forward), *self.gradients, *([self.vjp] if self.vjp else ()))
 
 
 Body: TypeAlias = Callable[..., Any]
 By: TypeAlias = Sequence[str] | Mapping[str, Sequence[str]]
+# From the arguments that gradients are by, and those that they are given, to what gives them.
+Backwards: TypeAlias = Callable[[Sequence[str], Sequence[str]], Callable[..., list[Any]]]
 
 
 def derived(
-    axes: str, by: By, *, images: Images = "mixed", **more: Any
-) -> Callable[[Body], Derived]:
+    axes: str, by: By, *, images: Images = "mixed", outputs: Sequence[str] = (),
+    rule: str = FIRST, **more: Any,
+) -> Callable[[Body], Derived]:  # fmt: skip
     """Return what makes formulas of a function of arrays.
 
     The function takes the arrays that `axes` names, as `Axes` does, and options by keyword, and
@@ -66,56 +79,124 @@ def derived(
     `by` names the arguments that gradients are by.  A gradient is given dy, all arrays and all
     options; where `by` is a mapping, dy and the arguments that it lists.  Those which it does not
     list must not matter: an array is 1 then, and so is an option.  `more` is that of `Axes`.
+
+    `outputs` are the results, each with its axes as in `axes` ("mean: n"), where there are several:
+    the function returns a tuple of them, and gradients go back from the first.  `rule` says to
+    which of equal numbers `max` and `maximum` go back: see `oracle.numbers.reverse.ties`.
     """
-    return lambda body: _of_arrays(body, Axes(axes, **more), by, images)
+    named = [_output(text) for text in outputs]
+    each = [Axes(_with_result(axes, of), **more) for _, of in named] or [Axes(axes, **more)]
+
+    names = [name for name, _ in named]
+    return lambda body: _with_twins(partial(_of_arrays, body, each, by, images, names), rule)
 
 
-def _of_arrays(body: Body, axes: Axes, by: By, images: Images) -> Derived:
+def _with_twins(under: Callable[[str], Derived], rule: str) -> Derived:
+    """Return the formulas under a rule of ties, and remember what makes them under another."""
+    made = under(rule)
+    _TWINS.update(dict.fromkeys(_every(made), (made, cache(under))))
+    return made
+
+
+# Of derived formulas: all of the function's, and what makes them by another rule of ties.
+_TWINS: dict[Formula, tuple[Derived, Callable[[str], Derived]]] = {}
+
+
+def with_ties(formula: Formula, rule: str) -> Formula:
+    """Return a formula as it is where a rule says to which of equal numbers gradients go.
+
+    It is itself unless it was derived.
+    """
+    if formula not in _TWINS:
+        return formula
+    made, under = _TWINS[formula]
+    return _every(under(rule))[_every(made).index(formula)]
+
+
+def _every(made: Derived) -> list[Formula]:
+    """Return the formulas of a function, and the parts of those of several results."""
+    return [one for f in made.formulas for one in dict.fromkeys((f, *parts_of(f)))]
+
+
+def _output(text: str) -> tuple[str, str]:
+    """Return a result's name and its axes.
+
+    Raises:
+        ValueError: the text is not as "mean: n c".
+    """
+    found = PART.fullmatch(text.strip())
+    if found is None or found[2]:
+        raise ValueError(f"{text.strip()!r} does not say a result's axes, such as 'mean: n c'")
+    return found[1], text.partition(":")[2].strip()
+
+
+def _with_result(axes: str, of: str) -> str:
+    """Return the axes of a formula whose result has some: those of its gradient."""
+    arrays = (part for part in axes.split(";") if part.partition(":")[0].strip() != GRAD_OUTPUT)
+    return "; ".join([*(part.strip() for part in arrays), f"{GRAD_OUTPUT}: {of}"])
+
+
+def _of_arrays(
+    body: Body, each: Sequence[Axes], by: By, images: Images, outputs: Sequence[str], rule: str
+) -> Derived:  # fmt: skip
+    """Return the formulas of a function; `each` are the axes with those of each result."""
+    axes = each[0]
     names = [n for n in signature(body).parameters if n in axes.arrays]
 
-    def run(given: Mapping[str, Any]) -> TracedArray:
+    def run(given: Mapping[str, Any]) -> list[TracedArray]:
         _check_axes(axes, given, names)
-        with np.errstate(all="ignore"):
-            result = body(**given)
-        found = result if isinstance(result, TracedArray) else stacked(result)
-        return found if isinstance(found, TracedArray) else _constant(axes, given, names, found)
+        with np.errstate(all="ignore"), ties(rule):
+            found = body(**given)
+        results = [*found] if outputs else [found]
+        if len(results) != len(each):
+            raise TypeError(f"{body.__name__} has {len(each)} outputs, and returned {len(results)}")
+        return [
+            _array(one if isinstance(one, TracedArray) else stacked(one), of, given, names)
+            for one, of in zip(results, each, strict=True)
+        ]
 
-    def forward(*arrays: Any, **options: Any) -> Any:
+    def results(*arrays: Any, **options: Any) -> list[Any]:
         given = _traced(dict(zip(names, arrays, strict=False)) | options)
-        return _as_given(run(given).held, (*arrays, *options.values()))
+        return [_as_given(one.held, (*arrays, *options.values())) for one in run(given)]
 
     every = [*signature(body).parameters]
 
-    def by_argument(argument: str) -> Formula:
-        takes = every if not isinstance(by, Mapping) else by[argument]
+    def by_arguments(arguments: Sequence[str], takes: Sequence[str]) -> Callable[..., list[Any]]:
         ones = dict.fromkeys((n for n in every if n not in (*names, *takes)), 1)
         arrays_taken = [n for n in names if n in takes]
 
-        def backward(grad_output: Any, *arrays: Any, **options: Any) -> Any:
+        def backward(grad_output: Any, *arrays: Any, **options: Any) -> list[Any]:
             if isinstance(grad_output, np.generic):  # of no axes
                 grad_output = np.asarray(grad_output)
             taken = dict(zip(arrays_taken, arrays, strict=False))
             taken |= {n: options.pop(n) for n in arrays_taken if n in options}
-            whole = _of_ones(axes, names, taken, grad_output, argument)
+            whole = _of_ones(axes, names, taken, grad_output, arguments)
             given = _traced({**whole, **ones, **options})
-            if given.get(argument) is None:
-                raise ValueError(f"there is no gradient by {argument}, which is None")
-            result = run(given)
+            result = run(given)[0]
             check_shape(GRAD_OUTPUT, grad_output.shape, result.shape, "the result has")
-            with np.errstate(all="ignore"):
-                found = gradient(result, _held(grad_output), given[argument])
-            return _as_given(found, (grad_output,))
+            received, found = _held(grad_output), []
+            for at in (given.get(n) for n in arguments):
+                with np.errstate(all="ignore"):
+                    back = None if at is None else gradient(result, received, at)
+                found.append(None if back is None else _as_given(back, (grad_output,)))
+            return found
 
         return backward
 
-    return _declared(body, forward, by_argument, axes, by, images)
+    return _declared(body, results, by_arguments, each, by, images, outputs)
 
 
-def derived_pointwise(body: Body) -> Derived:
+def derived_pointwise(body: Body, *, rule: str = FIRST) -> Derived:
     """Return the formulas of a function of single numbers, of every element of an array z.
 
-    It takes a number of any kind and options by keyword; its docstring has the equation.
+    It takes a number of any kind and options by keyword; its docstring has the equation.  `rule`
+    is as `derived` takes it.
     """
+    return _with_twins(partial(_of_numbers, body), rule)
+
+
+def _of_numbers(body: Body, rule: str) -> Derived:
+    """Return the formulas of a function of single numbers under a rule of ties."""
     axes = Axes("z: n *; grad_output: n *")
     names = [n for n in signature(body).parameters if n in axes.arrays]
 
@@ -135,24 +216,27 @@ def derived_pointwise(body: Body) -> Derived:
 
     def slope(dy: Any, number: Any, **options: Any) -> Any:
         given = Traced(number)
-        result = body(given, **options)
+        with ties(rule):
+            result = body(given, **options)
         if not isinstance(result, Traced):
             return 0
         times = partial(gradient, result, dy, given)  # dy first, or the slope
         return either(dy * gradient(result, 1, given), times)
 
-    def forward(z: Array, **options: Any) -> Array:
-        return each(forward, value, options, z)
+    def results(z: Array, **options: Any) -> list[Array]:
+        return [each(found.forward, value, options, z)]
 
-    def by_argument(argument: str) -> Formula:
-        del argument
+    def by_arguments(arguments: Sequence[str], takes: Sequence[str]) -> Callable[..., list[Any]]:
+        del arguments, takes
 
-        def backward(grad_output: Array, z: Array, **options: Any) -> Array:
-            return each(backward, slope, options, grad_output, z)
+        def backward(grad_output: Array, z: Array, **options: Any) -> list[Array]:
+            (formula,) = found.gradients
+            return [each(formula, slope, options, grad_output, z)]
 
         return backward
 
-    return _declared(body, forward, by_argument, axes, names[:1], "kept", pointwise=True)
+    found = _declared(body, results, by_arguments, [axes], names[:1], "kept", pointwise=True)
+    return found
 
 
 def _all_at_once(formula: Formula, options: Mapping[str, Any], arrays: Sequence[Array]) -> Array:
@@ -164,31 +248,83 @@ def _all_at_once(formula: Formula, options: Mapping[str, Any], arrays: Sequence[
 
 
 def _declared(
-    body: Body, forward: Formula, by_argument: Callable[[str], Formula], axes: Axes,
-    by: By, images: Images, *, pointwise: bool = False,
+    body: Body, results: Callable[..., list[Any]], by_arguments: Backwards, each: Sequence[Axes],
+    by: By, images: Images, outputs: Sequence[str] = (), *, pointwise: bool = False,
 ) -> Derived:  # fmt: skip
     """Return the formulas with their names, signatures, docstrings, algebra and axes."""
-    own = signature(body)
-    _named(forward, body.__name__, own, body.__doc__ or "", body)
-    gradients: dict[Formula, str] = {}
-    for argument in by:
-        one = by_argument(argument)
-        short = f"{body.__name__}_grad"
-        name = short if len(by) == 1 else f"{short}_{argument}"
-        dy = Parameter(GRAD_OUTPUT, Parameter.POSITIONAL_OR_KEYWORD)
-        takes = by[argument] if isinstance(by, Mapping) else [*own.parameters]
-        kept = [p for n, p in own.parameters.items() if n in takes]
-        _named(one, name, own.replace(parameters=[dy, *kept]), "", body)
-        one.__doc__ = _gradient_doc(body, forward, argument)
-        gradients[one] = argument
-    for formula in (forward, *gradients):
-        differentiated = gradients.get(formula)
-        summed = images == "kept" and differentiated not in (None, *axes.batched)
-        of = "summed" if summed else images
+    own, name, doc = signature(body), body.__name__, body.__doc__ or ""
+    every, axes = [*own.parameters], each[0]
+
+    def declared(formula: Formula, named: str, takes: Signature, doc: str, of: Images) -> Formula:
+        _named(formula, named, takes, doc, body)
         lanes = None if pointwise else _in_lanes(formula)
         composed(images=of, pointwise=pointwise, lanes=lanes, of_arrays=not pointwise)(formula)
-    declare_axes(axes, forward, *gradients)
-    return Derived(forward, gradients)
+        declare_axes(axes, formula)
+        return formula
+
+    def one_by(argument: str, named: str, takes: Sequence[str]) -> Formula:
+        summed = images == "kept" and argument not in axes.batched
+        text, of = _gradient_doc(body, forward, argument), "summed" if summed else images
+        one = _only(by_arguments([argument], takes), 0, argument)
+        return declared(one, named, _with_dy(own, takes), text, of)
+
+    names = [f"{name}[{at}] ({one})" for at, one in enumerate(outputs)] or [name]
+    forwards = [
+        declared(_only(results, at), one, own, doc, _images_of(of, images))
+        for at, (one, of) in enumerate(zip(names, each, strict=True))
+    ]
+    forward = forwards[0]
+    if outputs:
+        declare_parts(declared(_all(results), name, own, doc, "mixed"), dict.fromkeys(forwards))
+        for one, of in zip(forwards, each, strict=True):
+            declare_axes(of, one)
+    short = f"{name}_grad"
+    gradients = {
+        one_by(n, short if len(by) == 1 else f"{short}_{n}", _takes(by, n, every)): n for n in by
+    }
+    if len(by) <= 1:
+        return Derived(forward, gradients)
+    ordered = [n for n in every if n in by]
+    parts = {one_by(n, f"{name}_vjp[{at}] (d{n})", every): n for at, n in enumerate(ordered)}
+    vjp, text = _all(by_arguments(ordered, every)), _vjp_doc(body, forward, ordered)
+    declare_parts(declared(vjp, f"{name}_vjp", _with_dy(own, every), text, "mixed"), parts)
+    return Derived(forward, gradients, vjp)
+
+
+def _takes(by: By, argument: str, every: Sequence[str]) -> Sequence[str]:
+    """Return the arguments that the gradient by one is given, beside dy."""
+    return by[argument] if isinstance(by, Mapping) else every
+
+
+def _images_of(axes: Axes, images: Images) -> Images:
+    """Return what becomes of the images in a result with these axes."""
+    letters = axes.arrays.get(GRAD_OUTPUT, (IMAGES,))
+    return images if letters[:1] == (IMAGES,) else "mixed"
+
+
+def _all(results: Callable[..., list[Any]]) -> Formula:
+    return lambda *arrays, **options: (*results(*arrays, **options),)  # type: ignore[return-value]
+
+
+def _only(results: Callable[..., list[Any]], at: int, by: str = "") -> Formula:
+    """Return the formula of one of several results.
+
+    Raises, when it is called, ValueError where that is a gradient by None.
+    """
+
+    def one(*arrays: Any, **options: Any) -> Any:
+        found = results(*arrays, **options)[at]
+        if found is None:
+            raise ValueError(f"there is no gradient by {by}, which is None")
+        return found
+
+    return one
+
+
+def _with_dy(own: Signature, takes: Sequence[str]) -> Signature:
+    """Return the signature of a gradient: dy, then what it takes of the forward formula's."""
+    dy = Parameter(GRAD_OUTPUT, Parameter.POSITIONAL_OR_KEYWORD)
+    return own.replace(parameters=[dy, *(p for n, p in own.parameters.items() if n in takes)])
 
 
 def body_of(formula: Formula) -> Body | None:
@@ -201,10 +337,13 @@ def _in_lanes(formula: Formula) -> Callable[[Mapping[str, Any]], Any]:
     return lambda call: evaluate(formula, call)
 
 
-def _constant(
-    axes: Axes, given: Mapping[str, Any], names: Sequence[str], found: Array
-) -> TracedArray:
-    """Return a result that no number is in, such as loops over no images leave, in its shape."""
+def _array(found: Any, axes: Axes, given: Mapping[str, Any], names: Sequence[str]) -> TracedArray:
+    """Return a result as an array that remembers; one that no number is in, in its shape.
+
+    Loops over no images leave such a one.
+    """
+    if isinstance(found, TracedArray):
+        return found
     arrays = {n: given[n] for n in names if given.get(n) is not None}
     sizes = {
         letter: side
@@ -237,6 +376,17 @@ def _gradient_doc(body: Body, forward: Formula, argument: str) -> str:
     )
 
 
+def _vjp_doc(body: Body, forward: Formula, arguments: Sequence[str]) -> str:
+    """Return the docstring of all gradients at once: the words of the first, about all."""
+    first, names = arguments[0], ", ".join(f"d{n}" for n in arguments)
+    found = _gradient_doc(body, forward, first).replace(
+        f"Return d{first} = dE/d{first}, of its shape and dtype, from dy",
+        f"Return ({names}), each of its argument's shape and dtype, or None by what is None, "
+        "from dy",
+    )
+    return found.replace(f"{first}[k]),  for", f"{first}[k]), the others alike,  for")
+
+
 def _traced(given: Mapping[str, Any]) -> dict[str, Any]:
     """Return the arguments with data as arrays that remember how they are used."""
     return {
@@ -246,8 +396,9 @@ def _traced(given: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _of_ones(
-    axes: Axes, names: Sequence[str], taken: Mapping[str, Any], grad_output: Any, argument: str
-) -> dict[str, Any]:
+    axes: Axes, names: Sequence[str], taken: Mapping[str, Any], grad_output: Any,
+    arguments: Sequence[str],
+) -> dict[str, Any]:  # fmt: skip
     """Return the arrays of a forward pass, ones for those that its gradient is not given."""
     sizes: dict[str, int] = {}
     for name, array in {**taken, GRAD_OUTPUT: grad_output}.items():
@@ -257,7 +408,7 @@ def _of_ones(
     for name in names:
         if name in taken:
             given[name] = taken[name]
-        elif name in axes.optional and name != argument:
+        elif name in axes.optional and name not in arguments:
             given[name] = None
         else:
             letters = axes.arrays[name]

@@ -23,6 +23,7 @@ from gradoracle.oracle.declaration import (
     evaluate,
     is_data,
     output_of,
+    parts_of,
 )
 from gradoracle.oracle.float_formats import dtype_of
 from tests.orders import Sum, rounded, written
@@ -172,7 +173,8 @@ def literally(formula: Any, call: Mapping[str, Any], how: How) -> Any:
 def backend(dtype: str, how: How) -> SimpleNamespace:
     """Return the protocol's functions, every one its displayed equation, computed in one way."""
     contract = {"dtypes": [dtype], "accumulators": {dtype: how.accumulator}}
-    functions = {name: _function(name, how) for name in FUNCTIONS}
+    parted = {f.__name__ for o in OPERATORS for f in o.formulas if parts_of(f) != (f,)}
+    functions = {name: _function(name, how) for name in FUNCTIONS if name not in parted}
     return SimpleNamespace(**functions, contract=contract)
 
 

@@ -31,7 +31,7 @@ SIDES = ("height", "width")
 AXES = ("images", "channels", "height", "width")
 # Calls of one and of three axes are made of these (`tests/test_ranks.py`).
 # What is drawn for derived formulas follows from their axes (`tests/test_drawn_by_axes.py`).
-DERIVED = {of.forward.__name__ for of in oracle.DERIVED}
+DERIVED = {of.formulas[0].__name__ for of in oracle.DERIVED}
 BY_NAME = {o.name: o for o in OPERATORS if not (o.name.endswith(("1d", "3d")) or o.name in DERIVED)}
 CONVOLUTIONS = ("conv2d", "conv_transpose2d")
 POOLINGS = ("max_pool2d", "avg_pool2d")

@@ -292,6 +292,33 @@ def test_a_module_without_operators_is_refused(monkeypatch, tmp_path):
         from_outside(())
 
 
+@gradoracle.operator("x: n a b; weight: a b; bias?: a b", options={"eps": (1e-5, 1e-3)})
+def norm_of_two_axes(x, weight, bias=None, *, eps):
+    """Return y [N, A, B].
+
+        y = (x - mu) / sqrt(sum_ab (x - mu)^2 / (A B) + eps) weight + bias,  mu = sum_ab x / (A B)
+
+    (a test's own formula, as torch.nn.functional.layer_norm has it).
+    """
+    mean = x.mean((1, 2), keepdims=True)
+    variance = ((x - mean) * (x - mean)).mean((1, 2), keepdims=True)
+    y = (x - mean) / np.sqrt(variance + eps) * weight
+    return y if bias is None else y + bias
+
+
+def test_a_normalisation_may_be_over_several_axes():
+    torch = pytest.importorskip("torch")
+    random = np.random.default_rng(2)
+    dy, x = random.normal(size=(2, 3, 2, 4))
+    weight, bias = random.normal(size=(2, 2, 4))
+    given = [torch.tensor(one, requires_grad=True) for one in (x, weight, bias)]
+    y = torch.nn.functional.layer_norm(given[0], (2, 4), *given[1:], eps=1e-3)
+    want = torch.autograd.grad(y, given, torch.tensor(dy))
+    found = norm_of_two_axes.vjp(dy, x, weight, bias, eps=1e-3)
+    for one, other in zip(found, want, strict=True):
+        assert np.allclose(one, other.numpy(), rtol=1e-12, atol=1e-12)
+
+
 # -- on the command line ---------------------------------------------------------------------------
 
 FORMULAS = '''

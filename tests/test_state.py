@@ -34,7 +34,7 @@ def functions():
     for operator in OPERATORS:
         for formula in operator.formulas:
             name = output_of(formula).function
-            if not isinstance(algebra(formula), Chained) and name not in seen:
+            if hasattr(good, name) and name not in seen:
                 seen.add(name)
                 yield operator, formula, name
 
@@ -205,7 +205,7 @@ def test_every_operator_that_goes_back_by_what_it_was_given_is_among_them():
     assert {forward for forward, *_ in SHARED} == {
         *(f"{kind}{n}d" for kind in ("conv", "conv_transpose", "max_pool") for n in (1, 2, 3)),
         "linear", "relu", "leaky_relu", "sigmoid", "tanh", "softmax", "cross_entropy",
-        *(of.forward.__name__ for of in oracle.DERIVED),
+        *(of.formulas[0].__name__ for of in oracle.DERIVED),
     }  # fmt: skip
 
 

@@ -22,7 +22,16 @@ from gradoracle.conformance.properties.comparison import (
 )
 from gradoracle.conformance.reports.explain import Topic
 from gradoracle.conformance.reports.mismatch_text import in_a_line, row, wrong_elements
-from gradoracle.oracle.declaration import Call, Formula, displayed, is_data, is_place, output_of
+from gradoracle.oracle.declaration import (
+    Call,
+    Formula,
+    displayed,
+    is_data,
+    is_place,
+    output_of,
+    part_by,
+    parts_of,
+)
 from gradoracle.oracle.expected.transform_bounds import DIRECT
 from gradoracle.oracle.expected.truth import answer_dtype, answer_shape, data_dtype
 from gradoracle.oracle.float_formats import HALVES, dtype_of
@@ -142,7 +151,7 @@ def assert_within_bound(
     """
     __tracebackhide__ = True
     topic = topic_of(function)
-    for formula, one in _results(topic, got):
+    for formula, one in _results(topic, got, arguments):
         checked = _checked(Topic(topic.operator, formula), accumulator, algorithm, arguments)
         _require_settled(topic, checked)
         message = _mismatch(checked, one)
@@ -150,16 +159,28 @@ def assert_within_bound(
             raise AssertionError(message)
 
 
-def _results(topic: Topic, got: Any) -> list[tuple[Formula, Any]]:
-    """Return the formulas of a function's results, each with its own."""
+def _results(topic: Topic, got: Any, given: Mapping[str, Any]) -> list[tuple[Formula, Any]]:
+    """Return the formulas of a function's results, each with its own.
+
+    By what is None there is no gradient among all gradients at once, but None.
+    """
     __tracebackhide__ = True
     operator, formula = topic
-    formulas = (formula, *operator.also)
-    if formula is not operator.formula or not isinstance(got, (tuple, list)) or len(formulas) < 2:
+    together = len(parts_of(formula)) > 1
+    formulas = parts_of(formula) if together else (formula, *operator.also)
+    several = isinstance(got, (tuple, list)) and len(formulas) > 1
+    if not together and not (several and formula is operator.formula):
         return [(formula, got)]
-    if len(got) != len(formulas):
-        raise AssertionError(f"{operator.name}: got {len(got)} results, want {len(formulas)}")
-    return list(zip(formulas, got, strict=True))
+    name, count = output_of(formula).function, len(got) if several else 1
+    if count != len(formulas):
+        raise AssertionError(f"{name}: got {count} results, want {len(formulas)}")
+    found = list(zip(formulas, got, strict=True))
+    by = {one: part_by(one) for one in formulas}
+    absent = [one for one, argument in by.items() if argument and given.get(argument) is None]
+    for at, (one, result) in enumerate(found):
+        if one in absent and result is not None:
+            raise AssertionError(f"{name}: result {at} must be None, as {by[one]} is")
+    return [(one, result) for one, result in found if one not in absent]
 
 
 def _checked(

@@ -12,7 +12,16 @@ from gradoracle.conformance.drawing.choices import Choices
 from gradoracle.conformance.operators.record import Operator
 from gradoracle.conformance.properties.property import is_function
 from gradoracle.conformance.reports.explain import Topic, UnknownFormula, call_of, find
-from gradoracle.oracle.declaration import Formula, argument_names, axes_of, optional, output_of
+from gradoracle.oracle.declaration import (
+    Formula,
+    argument_names,
+    axes_of,
+    has_part,
+    optional,
+    output_of,
+    parts_of,
+    whole_of,
+)
 from gradoracle.oracle.expected.truth import answer_shape
 from gradoracle.oracle.float_formats import FORMATS
 from gradoracle.oracle.shapes import Array, Sides
@@ -39,7 +48,7 @@ def topic_of(function: str) -> Topic:
 def name_of(formula: Formula) -> str:
     """Return what a formula is called by: its function, or its own name as a further result."""
     function, place = output_of(formula)
-    return formula.__name__ if place else function
+    return formula.__name__ if place or whole_of(formula) is not formula else function
 
 
 def call_from(topic: Topic, arguments: Mapping[str, Any]) -> dict[str, Any]:
@@ -58,7 +67,9 @@ def call_from(topic: Topic, arguments: Mapping[str, Any]) -> dict[str, Any]:
         **_in_one_dtype(arrays, data_names(topic.operator)),
         **options_from(formula, arguments),
     }
-    answer_shape(formula, call)  # raises where they fit no call
+    for one in parts_of(formula):
+        if has_part(one, call):
+            answer_shape(one, call)  # raises where they fit no call
     return call
 
 

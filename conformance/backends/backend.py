@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
-from dataclasses import dataclass, field
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field, replace
 from typing import Any, NamedTuple, TypeAlias
 
 import numpy as np
@@ -44,8 +45,12 @@ from gradoracle.oracle.declaration import (
     algebra,
     argument_names,
     axes_of,
+    has_part,
     is_data,
     output_of,
+    part_by,
+    parts_of,
+    whole_of,
 )
 from gradoracle.oracle.shapes import Array
 
@@ -60,6 +65,7 @@ FUNCTIONS = tuple(
 OUTPUTS = {
     output_of(f).function: 1 + len(operator.also) for operator in OPERATORS for f in operator.also
 }
+NO_GRADIENT = "there is no gradient by {}, which is None"
 # What is said of a call that gave no answer; the function's name and the reply's text go in.
 WRONG: dict[Kind, str] = {
     "raised": "{function}: raised {text} on a legal call",
@@ -127,6 +133,12 @@ class Backend:
     supported: dict[str, list[int]] = field(default_factory=dict, init=False, repr=False)
     _foreseen: dict[tuple[Formula, int, How], tuple[Call, Request]] = field(
         default_factory=dict, init=False, repr=False
+    )
+
+    # Of the calls of a check that looks at all results of a function: the reply, and which of its
+    # results were looked at.
+    _replies: dict[tuple[Any, ...], tuple[Reply, set[Formula]]] | None = field(
+        default=None, init=False, repr=False
     )
 
     def __post_init__(self) -> None:
@@ -210,7 +222,7 @@ class Backend:
         if isinstance(algebra(formula), Chained):
             return True  # its links are asked for one by one
         function, place = output_of(formula)
-        if place:
+        if place and whole_of(formula) is formula:
             taking, others = gradients_by(formula)
             if {*others} & {*self.functions}:
                 return bool({*taking} & {*self.functions})
@@ -238,10 +250,11 @@ class Backend:
         if "arguments" in how and self.asked.description.from_numpy:
             return  # the next call's arguments would be looked at
         fresh = [
-            (f, call, one, self._request(f, call, one))
+            (whole_of(f), call, one, self._request(f, call, one))
             for f, call in asks
             if self.is_inside(f, call)
             for one in how
+            if not self._is_known(f, call, one)
         ]
         self._foreseen |= {(f, id(call), one): (call, request) for f, call, one, request in fresh}
         self.asked.begin([request for *_, request in fresh])
@@ -271,7 +284,7 @@ class Backend:
         Raises as `ask` does.
         """
         function = output_of(formula).function
-        first, late = self._request(formula, call), self._request(formula, call)
+        first, late = (self._request(formula, call, alone=True) for _ in range(2))
         late.late = True
         others = [
             o
@@ -305,7 +318,7 @@ class Backend:
         Raises:
             Mismatch: it neither refused nor answered; its process crashed.
         """
-        foreseen = self._foreseen.pop((formula, id(call), layout), None)
+        foreseen = self._foreseen.pop((whole_of(formula), id(call), layout), None)
         reply = self.asked.perform(
             foreseen[1] if foreseen else self._request(formula, call, layout)
         )
@@ -328,14 +341,20 @@ class Backend:
         facts = facts_of_call(axes_of(formula), call)
         return all(condition.holds(facts) for condition in domain)
 
-    def _request(self, formula: Formula, call: Call, how: How = "") -> Request:
+    def _request(
+        self, formula: Formula, call: Call, how: How = "", *, alone: bool = False
+    ) -> Request:
         """Return a call as the backend's function takes it.
+
+        One of several results is asked for with the others, unless it is to be `alone`.
 
         Raises:
             Outside: it is outside the function's domain.
         """
         if not self.is_inside(formula, call):
             raise Outside(f"{formula.__name__} is not made for this call")
+        parts = parts_of(whole_of(formula))
+        together = len(parts) > 1 and not alone
         function, place = output_of(formula)
         positional, options = argument_names(formula)
         given = as_given(self.contract.policies, call)
@@ -345,8 +364,9 @@ class Backend:
             function,
             [given[name] for name in positional if name not in left],
             {name: given[name] for name in options if name not in left},
-            place,
-            OUTPUTS.get(function, 1),
+            None if together else place,
+            OUTPUTS.get(function, len(parts)),
+            [has_part(one, call) for one in parts] if together else (),
             facts=self._asked_of(formula, call),
         )
         if how == "arguments":
@@ -372,8 +392,44 @@ class Backend:
         counts[0] += accepted
         counts[1] += 1
 
+    @contextmanager
+    def sharing(self, *, is_allowed: bool) -> Iterator[None]:
+        """Within it, let what a function returns all at once be the answers of all its parts.
+
+        Whoever asks for a part twice has the call made again.
+        """
+        self._replies = {} if is_allowed else None
+        try:
+            yield
+        finally:
+            self._replies = None
+
+    def _is_known(self, formula: Formula, call: Call, how: How) -> bool:
+        """Return whether an answer that was not looked at is there."""
+        if self._replies is None or whole_of(formula) is formula:
+            return False
+        reply = self._replies.get(_content(formula, call, how))
+        return reply is not None and formula not in reply[1]
+
     def _answered(self, formula: Formula, call: Call, how: How = "") -> Reply:
-        foreseen = self._foreseen.pop((formula, id(call), how), None)
+        if whole_of(formula) is formula:
+            return self._performed(formula, call, how)
+        if not has_part(formula, call):
+            raise Outside(NO_GRADIENT.format(part_by(formula)))
+        key = _content(formula, call, how) if self._replies is not None else ()
+        if self._is_known(formula, call, how):
+            assert self._replies is not None  # noqa: S101 - for the type checker
+            reply, seen = self._replies[key]
+            seen.add(formula)
+            self.answers.append(Answer(formula, call, _part(formula, call, reply).arrays[0]))
+        else:
+            reply = self._performed(formula, call, how)
+            if self._replies is not None:
+                self._replies[key] = reply, {formula}
+        return _part(formula, call, reply)
+
+    def _performed(self, formula: Formula, call: Call, how: How) -> Reply:
+        foreseen = self._foreseen.pop((whole_of(formula), id(call), how), None)
         request = foreseen[1] if foreseen else self._request(formula, call, how)
         return self._recorded(formula, call, request)
 
@@ -392,8 +448,9 @@ class Backend:
             self.answers.pop()
             self.declined = formula, call, why.no_memory
             raise
-        reply.arrays[0] = as_here(self.contract.policies, formula, call, reply.arrays[0])
-        record.value = reply.arrays[0]
+        part = _part(formula, call, reply) if request.present else reply
+        part.arrays[0] = as_here(self.contract.policies, formula, call, part.arrays[0])
+        record.value = part.arrays[0]
         return reply
 
     def _legal(self, formula: Formula, reply: Reply, call: Call | None = None) -> Reply:
@@ -421,7 +478,11 @@ class Backend:
             Mismatch: it did not leave it out on another call.
         """
         function, place = output_of(formula)
-        if not place or {*gradients_by(formula)[0]} & {*self.functions}:
+        if (
+            not place
+            or whole_of(formula) is not formula
+            or {*gradients_by(formula)[0]} & {*self.functions}
+        ):
             return False
         alone = reply.kind == "returned" and ALONE.fullmatch(reply.text) is not None
         if (alone or reply.kind == "answer") and self.alone.setdefault(function, alone) != alone:
@@ -433,6 +494,20 @@ class Backend:
         function = output_of(formula).function
         self.ended.add(function)
         return Ended(_said(formula, reply), function, reply.over, call)
+
+
+def _content(formula: Formula, call: Call, how: How) -> tuple[Any, ...]:
+    """Return what tells a call of a function from others: the numbers of its arguments."""
+    given = [call[name] for names in argument_names(formula) for name in names]
+    plain = [(v.shape, v.dtype.str, v.tobytes()) if isinstance(v, np.ndarray) else v for v in given]
+    return (whole_of(formula), how, *plain)
+
+
+def _part(formula: Formula, call: Call, reply: Reply) -> Reply:
+    """Return a part's answer, and the arguments behind it, of a reply with all results."""
+    present = [one for one in parts_of(whole_of(formula)) if has_part(one, call)]
+    at = present.index(formula) if formula in present else 0
+    return replace(reply, arrays=[reply.arrays[at], *reply.arrays[len(present) :]])
 
 
 def _has_no_memory(reply: Reply, call: Call) -> bool:

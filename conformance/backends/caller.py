@@ -69,6 +69,8 @@ class Request:
     options: Mapping[str, Any]
     place: int | None = None  # of the result asked for, where the function has several
     results: int = 1  # how many it has then
+    # Of all results at once, whether there is one; where there is none, it must be None.
+    present: Sequence[bool] = ()
     late: bool = False  # the result is not read before a `Look` asks for it
     layout: str = (
         ""  # of the arguments in memory, see `conformance.drawing.memory_layouts.one_each`
@@ -261,9 +263,10 @@ class Candidate:
         self._held[-1] = result
         reply = Reply("answer")
         if not request.late:
-            answer = self._read(result, reply)
-            reply.shares = _shared(answer, arrays)
-            reply.arrays.append(self._kept(answer))
+            for one in result if request.present else [result]:
+                answer = self._read(one, reply)
+                reply.shares = max(reply.shares, _shared(answer, arrays))
+                reply.arrays.append(self._kept(answer))
         if request.arguments and self.copies:
             reply.arrays += [_copy(a, order="C") for a in arrays if isinstance(a, _ndarray)]
         return reply
@@ -321,6 +324,8 @@ class Candidate:
         self._doing = "raised"
         result = getattr(self.source, request.function)(*given, **request.options)
         place = request.place
+        if request.present:
+            return _all(result, request.present)
         if place is None or (place == 0 and not isinstance(result, (tuple, list))):
             return result
         if not isinstance(result, (tuple, list)) or len(result) != request.results:
@@ -395,6 +400,18 @@ def _exchanged(result: Any) -> Array:
 
 class _Returned(Exception):
     """A result is no array; the message says what it is."""
+
+
+def _all(result: Any, present: Sequence[bool]) -> list[Any]:
+    """Return all results of a function but those that are rightly None."""
+    if not isinstance(result, (tuple, list)) or len(result) != len(present):
+        raise _Returned(f"{_kind(result)}, want {len(present)} results")
+    for at, (one, is_wanted) in enumerate(zip(result, present, strict=True)):
+        if one is None and is_wanted:
+            raise _Returned(f"None as result {at}, want an array")
+        if one is not None and not is_wanted:
+            raise _Returned(f"{_kind(one)} as result {at}, want None, as its argument is")
+    return [one for one in result if one is not None]
 
 
 def _shared(answer: Array, arguments: Sequence[Any]) -> int:

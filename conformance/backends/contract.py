@@ -69,7 +69,15 @@ are not defined, and not checked.
 
 their gradients likewise, `NAME_grad_x`, `NAME_grad_weight` and `NAME_grad_bias`; without weight or
 bias they are 1 and 0.  `batch_norm` in training takes mean and variance of the batch, and changes
-no running ones.
+no running ones; `batch_norm_update(x, running_mean, running_var, *, momentum)` returns both after a
+batch, (1 - momentum) times the old and momentum times the batch's, whose variance is unbiased, as a
+tuple.  Instead of the single gradients, or beside them, a backend may have all at once:
+
+    layer_norm_vjp(grad_output, x, weight=None, bias=None, *, eps)   (dx, dw, db)
+
+`NAME_vjp` takes dy and all that the forward function takes, and returns a tuple of the gradients in
+the order of the arguments; by an argument that is None it has None.  So have the losses below with
+several gradients, and prelu.
 
     linear(x, weight, bias=None) -> y           x [N, C], weight [M, C], bias [M] or None
     linear_grad_input(grad_output, weight) -> dx
@@ -204,7 +212,8 @@ given all the same: what is accepted is a note in the certificate, a crash or a 
 Where libraries have other conventions, policies name them (the default in parentheses):
 
 - "ties": "split" ("first"): max_pool2d_vjp shares a gradient equally among equal maxima; which of
-  them the indices name is open, and how several NaN share.
+  them the indices name is open, and how several NaN share.  So do the derived gradients of formulas
+  with `maximum` and `max`.
 - "nan": "dropped" ("first"): a NaN is never a maximum; of a window of NaN alone, NaN or minus
   infinity.
 - "labels": "int32" or "one-hot" ("int64"): `target` is int32 [N], or 1 at the class and else 0, in

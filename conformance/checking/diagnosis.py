@@ -19,7 +19,14 @@ from gradoracle.conformance.operators import OPERATORS
 from gradoracle.conformance.operators.record import Operator
 from gradoracle.conformance.properties import Property
 from gradoracle.conformance.properties.comparison import require_truth, verdict
-from gradoracle.oracle.declaration import Call, Formula, argument_names, is_data, output_of
+from gradoracle.oracle.declaration import (
+    Call,
+    Formula,
+    argument_names,
+    is_data,
+    output_of,
+    whole_of,
+)
 from gradoracle.oracle.expected.non_finite import with_finite
 from gradoracle.oracle.expected.truth import answer_dtype, answer_shape, data_dtype
 from gradoracle.oracle.float_formats import HALVES
@@ -86,7 +93,7 @@ def kind_of(backend: Backend, answer: Answer) -> str:
 
 def operator_of(formula: Formula) -> Operator | None:
     """Return the operator that a formula belongs to."""
-    return next((o for o in OPERATORS if formula in o.formulas), None)
+    return next((o for o in OPERATORS if whole_of(formula) in o.formulas), None)
 
 
 def plainly_wrong(

@@ -26,7 +26,7 @@ from gradoracle.conformance.operators.record import Geometry
 from gradoracle.conformance.properties import NothingToJudge, NotJudged, Property
 from gradoracle.conformance.reports.certificate import PLAIN
 from gradoracle.conformance.reports.mismatch_text import in_a_line
-from gradoracle.oracle.declaration import Call, is_data
+from gradoracle.oracle.declaration import Call, is_data, whole_of
 from gradoracle.oracle.expected.truth import data_dtype
 from gradoracle.oracle.float_formats import HALVES, dtype_of
 
@@ -141,7 +141,8 @@ class Examination(Claim):
         found: dict[str, tuple[str, ...]] = {}
         for answer in plainly_wrong(self.backend, self.property, call, mismatch):
             kind = kind_of(self.backend, answer)
-            name, kind = answer.formula.__name__, mismatch.kind if kind == NO_ANSWER else kind
+            name = whole_of(answer.formula).__name__
+            kind = mismatch.kind if kind == NO_ANSWER else kind
             found[name] = tuple(dict.fromkeys((*found.get(name, ()), kind)))
         return found
 

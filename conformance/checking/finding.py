@@ -30,6 +30,7 @@ from gradoracle.conformance.reports.certificate import PLAIN
 from gradoracle.conformance.reports.mismatch_text import Finding, MismatchReport, report
 from gradoracle.conformance.scale import workloads
 from gradoracle.conformance.scale.data import LayerCall, layer_call
+from gradoracle.oracle.declaration import parts_of
 from gradoracle.oracle.expected.truth import data_dtype
 
 
@@ -167,6 +168,6 @@ def _recognised(exam: Examination, found: Finding) -> str:
     """Return the line that says which other convention explains wrong plain answers, or ""."""
     if exam.property.name not in PLAIN or found.mismatch.kind in ENDED or found.unsteady:
         return ""
-    formula = found.blamed[0].formula if found.blamed else exam.formula
+    formula = found.blamed[0].formula if found.blamed else parts_of(exam.formula)[0]
     dtype = data_dtype(found.call).name
     return recognised(exam.backend, exam.operator, formula, found.mismatch, dtype, exam.seed)

@@ -14,7 +14,7 @@ from gradoracle.conformance.checking.self_test import blindness
 from gradoracle.conformance.reports.certificate import CONVENTION, PLAIN, UNCLAIMED, Outcome
 from gradoracle.conformance.reports.mismatch_text import in_a_line
 from gradoracle.conformance.scale import workloads
-from gradoracle.oracle.declaration import output_of
+from gradoracle.oracle.declaration import output_of, parts_of
 
 SEVERAL = 2  # failing calls, below which no domain is looked for
 RECORDED = 1000  # elements of a call, at most, that a known deviation records
@@ -65,7 +65,9 @@ def _mismatch(outcome: Outcome, exam: Examination, end: Mismatch, *, unsteady: b
     outcome.plain, outcome.also_seen = exam.plain(), exam.also_seen()
     outcome.reason = outcome.mismatch.headline
     if exam.recognised:
-        outcome.plain.setdefault(outcome.mismatch.formula, []).append(CONVENTION)
+        wrong = outcome.mismatch.formula
+        is_part = wrong in {one.__name__ for one in parts_of(exam.formula)}
+        outcome.plain.setdefault(outcome.formula if is_part else wrong, []).append(CONVENTION)
     if isinstance(end, Ended) and (end.over or end.function not in exam.backend.answered):
         outcome.ended = end.function
 

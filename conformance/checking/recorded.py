@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from gradoracle.conformance.operators.record import Operator
-from gradoracle.oracle.declaration import argument_names
+from gradoracle.oracle.declaration import Call, Formula, argument_names, has_part, parts_of
 from gradoracle.oracle.expected.truth import answer_shape
 from gradoracle.oracle.float_formats import FORMATS, dtype_of
 from gradoracle.oracle.shapes import Array
@@ -55,10 +55,17 @@ def restored(operator: Operator, plain: Mapping[str, Any]) -> dict[str, Any]:
     try:
         whole = operator.complete(call, 0)
         for formula in operator.formulas:
-            answer_shape(formula, whole)
+            _require_legal(formula, whole)
     except (ValueError, TypeError, LookupError, AttributeError) as error:
         raise ValueError(f"the call is no legal one of {operator.name}: {error}") from None
     return whole
+
+
+def _require_legal(formula: Formula, call: Call) -> None:
+    """Raise what a formula, or each of its parts, raises of an illegal call."""
+    for one in parts_of(formula):
+        if has_part(one, call):
+            answer_shape(one, call)
 
 
 def _argument(name: str, value: Any) -> Any:

@@ -21,7 +21,7 @@ from gradoracle.conformance.checking.control import is_rejected
 from gradoracle.conformance.operators.record import Operator
 from gradoracle.conformance.properties import Property
 from gradoracle.conformance.properties.comparison import verdict
-from gradoracle.oracle.declaration import Call, Formula
+from gradoracle.oracle.declaration import Call, Formula, has_part, parts_of
 from gradoracle.oracle.expected.truth import answer_shape, data_dtype
 from gradoracle.oracle.float_formats import is_real
 from gradoracle.oracle.shapes import Array
@@ -45,9 +45,9 @@ def blindness(
     """
     rejected = planted = 0
     if property_.name in TRUTH:
-        for call in calls[:FEW]:
+        for number, call in enumerate(calls[:FEW]):
             planted += 1
-            lie = _only_just(backend, formula, call)
+            lie = _only_just(backend, formula, call, number)
             rejected += _is_rejected(backend, operator, formula, property_, call, lie)
         missed = planted - rejected
         return rejected, _blind(missed, planted) if missed else ""
@@ -55,7 +55,7 @@ def blindness(
     if property_.on_layers:
         enough = 1
     elif property_.name in VALUES:
-        enough, calls = FEW, [call for call in calls if prod(answer_shape(formula, call))]
+        enough, calls = FEW, [call for call in calls if _has_elements(formula, call)]
     # Where bad arguments may be accepted, only a call that ends the process is wrong.
     may_accept = backend.contract.rule("bad_arguments") != "raise"
     lies = (_crash,) if property_.name == REFUSALS and may_accept else LIES
@@ -161,13 +161,28 @@ def _crash(number: int, reply: Reply) -> Reply:
 LIES: tuple[Lie, ...] = (_first, _others, _every, _anything_but_a_refusal)
 
 
-def _only_just(backend: Backend, formula: Formula, call: Call) -> Lie:
-    """Return the lie that one element is off by as little as is wrong."""
+def _given(formula: Formula, call: Call) -> list[Formula]:
+    """Return the formulas of the results that a call has: no gradient is by what is None."""
+    return [one for one in parts_of(formula) if has_part(one, call)]
+
+
+def _has_elements(formula: Formula, call: Call) -> bool:
+    return any(prod(answer_shape(one, call)) for one in _given(formula, call))
+
+
+def _only_just(backend: Backend, formula: Formula, call: Call, turn: int) -> Lie:
+    """Return the lie that one element is off by as little as is wrong.
+
+    Of a function with several results, it is one of the result whose `turn` it is.
+    """
+    results = _given(formula, call)
+    at = turn % len(results)
 
     def lie(number: int, reply: Reply) -> Reply:
-        if number or reply.kind != "answer" or not reply.arrays[0].size:
+        if number or reply.kind != "answer" or not reply.arrays[at].size:
             return reply
-        return replace(reply, arrays=[_off(backend, formula, call, reply.arrays[0])])
+        off = _off(backend, results[at], call, reply.arrays[at])
+        return replace(reply, arrays=[*reply.arrays[:at], off, *reply.arrays[at + 1 :]])
 
     return lie
 

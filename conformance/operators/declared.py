@@ -23,6 +23,7 @@ from gradoracle.conformance.operators.record import (
 )
 from gradoracle.oracle.declaration import Images
 from gradoracle.oracle.derive import GRAD_OUTPUT, Body, By, derived, derived_pointwise
+from gradoracle.oracle.numbers.reverse import ANY, FIRST, SPLIT
 
 Torch = str | Callable[[Any], Callable[..., Any]] | None
 
@@ -33,6 +34,7 @@ def operator(
     result: Result | None = None, complete: Complete = as_it_is, numbers: Styles | None = None,
     least: Mapping[str, int] = NOTHING, even: Sequence[str] = (),
     layers: Sequence[tuple[str, tuple[int, ...]]] = (), share: float = 0.3,
+    outputs: Sequence[str] = (), ties: str = FIRST,
 ) -> Callable[[Body], Operator]:  # fmt: skip
     """Return what makes an operator of a forward formula; every gradient follows from it.
 
@@ -63,14 +65,27 @@ def operator(
     what lies along axes that may be put in the opposite order, such as {"n": "images"}.  All others
     are as `of_formula` takes them.
 
+    A formula of several results returns a tuple of them, and `outputs` names each with its axes:
+    ("y: n c", "mean: n").  A backend's function returns the tuple, too; every result is checked,
+    and gradients go back from the first.  Where there are several gradients, `rms_vjp` returns all
+    of them, in the order of the arguments: a backend has it instead of the single functions, or
+    beside them.  By an array that is None it returns None.
+
+    `ties` says to which of equal numbers `maximum` and `max` go back: to the "first", or to all in
+    equal parts ("split", as torch.maximum and torch.amax), or to "any-subgradient".  A backend's
+    contract that has the policy `ties` is checked by that.
+
     Raises:
-        ValueError: the text of the axes cannot be read, or the docstring has no equation.
+        ValueError: the text of the axes cannot be read, the docstring has no equation, or there is
+            no such rule of ties.
     """
+    if ties not in (FIRST, SPLIT, ANY):
+        raise ValueError(f"ties must be {FIRST!r}, {SPLIT!r} or {ANY!r}, got {ties!r}")
 
     def make(body: Body) -> Operator:
         witness = no_witness if torch is None else torch
         if not axes:
-            found = derived_pointwise(body)
+            found = derived_pointwise(body, rule=ties)
             (gradient,) = found.gradients
             values = {n: v for n, v in (options or {}).items() if not callable(v)}
             return elementwise(
@@ -79,7 +94,9 @@ def operator(
             )  # fmt: skip
         names = [part.partition(":")[0].strip().rstrip("?") for part in axes.split(";")]
         wanted = by if by is not None else [n for n in names if n != GRAD_OUTPUT]
-        made = derived(axes, wanted, images=images, words=words or {})(body)
+        made = derived(axes, wanted, images=images, outputs=outputs, rule=ties, words=words or {})(
+            body
+        )
         return of_formula(
             made, witness, options=options or {}, result=result, complete=complete,
             numbers=numbers or NUMBERS, least=least, even=even, layers=layers, share=share,

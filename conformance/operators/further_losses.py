@@ -119,7 +119,8 @@ def _kinked(operator: Operator, *names: str) -> Operator:
 
     def unsettled(policies: Policies, formula: Formula, call: Call) -> bool:
         del policies
-        return formula in operator.gradients and any(np.isnan(call[n]).any() for n in names)
+        slopes = operator.argument_of(formula) is not None
+        return slopes and any(np.isnan(call[n]).any() for n in names)
 
     return replace(operator, unsettled=unsettled)
 

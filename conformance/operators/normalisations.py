@@ -52,6 +52,17 @@ def _batch_norm(torch: Any) -> Callable[..., Any]:
     return batch_norm
 
 
+def _batch_norm_update(torch: Any) -> Callable[..., Any]:
+    def batch_norm_update(
+        x: Any, running_mean: Any, running_var: Any, *, momentum: float
+    ) -> tuple[Any, Any]:
+        mean, var = running_mean.clone(), running_var.clone()
+        torch.nn.functional.batch_norm(x, mean, var, training=True, momentum=momentum)
+        return mean, var
+
+    return batch_norm_update
+
+
 def _instance_norm(torch: Any) -> Callable[..., Any]:
     def instance_norm(x: Any, weight: Any = None, bias: Any = None, *, eps: float) -> Any:
         # of x.shape[1] groups: PyTorch's own refuses planes of one pixel
@@ -75,6 +86,11 @@ BATCH_NORM = of_formula(
     normalisation.batch_norm, _batch_norm, options={"training": (True, False), "eps": EPS},
     complete=_positive_variance, layers=PLANES, least={"n": 1},
 )  # fmt: skip
+BATCH_NORM_UPDATE = of_formula(
+    normalisation.batch_norm_update, _batch_norm_update,
+    options={"momentum": (0.1, 0.5, 0.01, 1.0)}, complete=_positive_variance, layers=PLANES,
+    least={"n": 2},
+)  # fmt: skip
 GROUP_NORM = of_formula(
     normalisation.group_norm, _group_norm, options={"num_groups": _divisors, "eps": EPS},
     layers=PLANES,
@@ -85,4 +101,4 @@ INSTANCE_NORM = of_formula(
 LAYER_NORM = of_formula(normalisation.layer_norm, _layer_norm, options={"eps": EPS}, layers=TOKENS)
 RMS_NORM = of_formula(normalisation.rms_norm, _rms_norm, options={"eps": EPS}, layers=TOKENS)
 
-NORMALISATIONS = (BATCH_NORM, GROUP_NORM, INSTANCE_NORM, LAYER_NORM, RMS_NORM)
+NORMALISATIONS = (BATCH_NORM, BATCH_NORM_UPDATE, GROUP_NORM, INSTANCE_NORM, LAYER_NORM, RMS_NORM)

@@ -209,6 +209,7 @@ def of_formula(
     return Operator(
         formula=derived.forward,
         gradients=derived.gradients,
+        vjp=derived.vjp,
         geometry=partial(calls.geometry, layers=named, most=most, empty=IMAGES in calls.letters),
         arguments=calls.arguments,
         witness=partial(named_function, witness) if isinstance(witness, str) else witness,

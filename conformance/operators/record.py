@@ -10,7 +10,7 @@ from gradoracle.conformance.drawing.choices import FAR, PAST, SHORTER, TWO, Choi
 from gradoracle.conformance.drawing.coverage import Cover
 from gradoracle.conformance.drawing.values import EXACT, FLOATS, INTEGERS, NOT_FINITE, Style
 from gradoracle.oracle.axes import Axes
-from gradoracle.oracle.declaration import Call, Formula, axes_of, output_of
+from gradoracle.oracle.declaration import Call, Formula, axes_of, output_of, part_by, whole_of
 from gradoracle.oracle.float_formats import FORMATS, DType, dtype_of
 from gradoracle.oracle.shapes import Shape
 
@@ -180,6 +180,7 @@ class Operator:
     arguments: Callable[[Mapping[str, int]], Arguments]  # of sizes; ValueError: no such call
     witness: Callable[[Any], Callable[..., Any]]  # from the torch module, the same operator
     also: tuple[Formula, ...] = ()  # further results of the forward pass
+    vjp: Formula | None = None  # all gradients at once, which are its parts
     adjoint: Formula | None = None  # another forward formula, whose transpose this one is
     styles: Styles = Styles()
     # Adds to a call what follows from its arrays; called again when they change.
@@ -221,12 +222,20 @@ class Operator:
 
     @property
     def formulas(self) -> tuple[Formula, ...]:
-        """The forward formulas, then the gradients."""
-        return (self.formula, *self.also, *self.gradients)
+        """The forward formulas, then the gradients, the function of all at once last.
+
+        Of several results that are parts of one formula, that formula is among them.
+        """
+        return (whole_of(self.formula), *self.also, *self.backward)
+
+    @property
+    def backward(self) -> tuple[Formula, ...]:
+        """The gradients, one by one and all at once."""
+        return (*self.gradients, *([self.vjp] if self.vjp else ()))
 
     def argument_of(self, gradient: Formula) -> str | None:
         """Return the argument that `gradient` differentiates by, or None for the forward pass."""
-        return self.gradients.get(gradient)
+        return self.gradients.get(gradient, part_by(gradient))
 
     def call(self, sizes: Mapping[str, int], style: Style, seed: int, dtype: str) -> dict[str, Any]:
         """Return every argument of the operator's formulas, by name.

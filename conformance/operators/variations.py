@@ -28,6 +28,7 @@ from gradoracle.oracle.declaration import (
     argument_names,
     evaluate,
     is_data,
+    parts_of,
 )
 from gradoracle.oracle.expected.truth import answer_shape, data_dtype, truth
 from gradoracle.oracle.shapes import Array
@@ -363,7 +364,9 @@ def that_vary(operator: Operator, formula: Formula) -> tuple[Geometry, ...]:
 
     A gradient is given dy: another padding alone is legal only where the windows leave pixels over.
     The other value must give another answer, or what mistakes one for the other would be right.
+    Of all gradients at once, that is the first of them.
     """
+    formula = parts_of(formula)[0]
     key = operator, formula
     if key not in _known_geometries:
         _known_geometries[key] = tuple(_covering(operator, formula))

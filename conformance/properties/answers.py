@@ -102,7 +102,7 @@ def with_optional(operator: Operator, call: Call) -> dict[str, Any]:
         for name in axes.optional
         if call[name] is None
     }
-    return {**call, **given}
+    return {**call, **given} if given else dict(call)
 
 
 def direction(array: Array, salt: str, values: tuple[int, ...] = (-1, 0, 1)) -> Array:

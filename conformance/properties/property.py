@@ -4,13 +4,22 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import wraps
 from typing import Literal, TypeAlias
 
 from gradoracle.conformance.backends.backend import Backend, How
 from gradoracle.conformance.drawing.coverage import EACH, PAIRS, Cover
 from gradoracle.conformance.drawing.profiles import PROFILES
 from gradoracle.conformance.operators.record import Corner, Geometry, Kind, Operator, Size, Variant
-from gradoracle.oracle.declaration import Call, Chained, Formula, algebra, argument_names
+from gradoracle.oracle.declaration import (
+    Call,
+    Chained,
+    Formula,
+    algebra,
+    argument_names,
+    has_part,
+    parts_of,
+)
 
 Check: TypeAlias = Callable[[Backend, Operator, Formula, Call], float]
 Where: TypeAlias = Callable[[Operator, Formula], bool]
@@ -72,9 +81,13 @@ class Property:
         """Return the formulas of `operator` that the property is about."""
         if not operator.styles.of(self.kind):
             return ()
-        all_ = tuple(operator.gradients) if self.of == "gradients" else operator.formulas
+        all_ = operator.backward if self.of == "gradients" else operator.formulas
         single = self.where is not _everywhere
-        return tuple(f for f in all_ if self.where(operator, f) and (single or is_function(f)))
+        return tuple(
+            f
+            for f in all_
+            if any(self.where(operator, one) for one in parts_of(f)) and (single or is_function(f))
+        )
 
     def corners(self, operator: Operator) -> tuple[Corner, ...]:
         """Return the corners of `operator` that are checked: on exact data, if it has any."""
@@ -156,13 +169,18 @@ def holds(
     at_ones: bool = False,
     claim: tuple[str, ...] = (),
     on_layers: bool = False, needs_exact: bool = False, listed: Listed = _none,
-    each_class_once: bool = False,
+    each_class_once: bool = False, once: bool = False, is_fresh: bool = False,
 ) -> Callable[[Check], Check]:  # fmt: skip
-    """Add a check to PROPERTIES."""
+    """Add a check to PROPERTIES.
+
+    Where a function returns several results, each of them is checked, of the same calls
+    unless the check `is_fresh`: it is about calls that follow each other.  What says nothing of
+    results is checked `once`.
+    """
 
     def add(check: Check) -> Check:
         PROPERTIES[check.__name__] = Property(
-            check,
+            _of_parts(check, where, needs_forward=needs_forward, once=once, is_fresh=is_fresh),
             of,
             where,
             kind,
@@ -184,3 +202,34 @@ def holds(
         return check
 
     return add
+
+
+def _of_parts(
+    check: Check, where: Where, *, needs_forward: bool, once: bool, is_fresh: bool
+) -> Check:
+    """Return a check that checks each part of what a function returns all at once.
+
+    By an argument that is None there is no gradient, unless the check gives it one to move.
+    """
+
+    @wraps(check)
+    def of_all(backend: Backend, operator: Operator, formula: Formula, call: Call) -> float:
+        parts = parts_of(formula)
+        if parts == (formula,):
+            return check(backend, operator, formula, call)
+        given = [
+            one for one in parts if where(operator, one) and (needs_forward or has_part(one, call))
+        ]
+        worst: list[float] = []
+        skipped = NotJudged("there is no gradient by what is None")
+        with backend.sharing(is_allowed=not is_fresh):
+            for one in given[:1] if once else given:
+                try:
+                    worst.append(check(backend, operator, one, call))
+                except NotJudged as why:
+                    skipped = why
+        if not worst:
+            raise skipped
+        return max(worst)
+
+    return of_all

@@ -30,7 +30,8 @@ from gradoracle.oracle.shapes import Array
 
 def _spreads(operator: Operator, formula: Formula) -> bool:
     """Return whether NaN goes through sums; what is only picked is checked with NaN by others."""
-    return formula in operator.gradients or not isinstance(algebra(formula), Selection)
+    is_gradient = operator.argument_of(formula) is not None
+    return is_gradient or not isinstance(algebra(formula), Selection)
 
 
 @holds(where=_spreads, kind="not finite", share=0.1, claim=("non_finite", "plane", "window"))

@@ -27,7 +27,14 @@ from gradoracle.conformance.operators.variations import (
 )
 from gradoracle.conformance.properties.comparison import require_truth
 from gradoracle.conformance.properties.property import NotJudged, holds, is_function
-from gradoracle.oracle.declaration import Call, Formula, argument_names, is_data, output_of
+from gradoracle.oracle.declaration import (
+    Call,
+    Formula,
+    argument_names,
+    is_data,
+    output_of,
+    parts_of,
+)
 from gradoracle.oracle.expected.truth import data_dtype
 from gradoracle.oracle.float_formats import dtype_of
 from gradoracle.oracle.shapes import Array
@@ -37,7 +44,9 @@ REPEATS = 3
 DTYPES = 2  # of those that are claimed, in which each argument takes another value
 
 
-@holds(kind="any", size="small", share=0.01, listed=that_vary, each_class_once=True)
+@holds(
+    kind="any", size="small", share=0.01, listed=that_vary, each_class_once=True, is_fresh=True
+)  # fmt: skip
 def is_stateless(backend: Backend, operator: Operator, formula: Formula, call: Call) -> float:
     """The answer is the same whatever was called before: the call with other values at the same
     addresses, the operator's other functions on them, each option with another value, two that
@@ -165,7 +174,7 @@ def _among_functions(asked: _Sequence) -> None:
     """Ask the operator's other functions in between, on the same numbers and on others."""
     backend, operator, call = asked.backend, asked.operator, asked.call
     dtype, own = data_dtype(call).name, output_of(asked.formula).function
-    others = {output_of(f).function: f for f in operator.formulas if is_function(f)}
+    others = {output_of(f).function: parts_of(f)[0] for f in operator.formulas if is_function(f)}
     other = asked.flipped(*asked.arrays)
     known: Array | None = None
     for function, formula in others.items():
@@ -275,7 +284,7 @@ def _has_images(operator: Operator, call: Call) -> bool:
     )
 
 
-@holds(kind="floats", share=0.1, claim=("repeats", "bitwise"))
+@holds(kind="floats", share=0.1, claim=("repeats", "bitwise"), is_fresh=True)
 def is_deterministic(backend: Backend, operator: Operator, formula: Formula, call: Call) -> float:
     """The same call gives the same bits every time, whatever lies in memory."""
     other = operator.complete({**call, **_flipped(formula, call)}, 0)

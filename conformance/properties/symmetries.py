@@ -16,7 +16,7 @@ from gradoracle.conformance.properties.answers import Answered, answer, require_
 from gradoracle.conformance.properties.comparison import require_truth
 from gradoracle.conformance.properties.property import NotJudged, holds, is_function
 from gradoracle.oracle.axes import IMAGES, Axes, Places
-from gradoracle.oracle.declaration import Call, Formula
+from gradoracle.oracle.declaration import Call, Formula, axes_of
 from gradoracle.oracle.expected.truth import data_dtype
 from gradoracle.oracle.shapes import Array
 
@@ -90,12 +90,13 @@ def _same(array: Array) -> Array:
 def related(operator: Operator, formula: Formula, call: Call, which: str) -> Iterator[Related]:
     """Yield the calls; the answer's axes are those of the argument `which`."""
     axes, groups = operator.axes, call.get("groups", 1)
-    moves = {words: axes.along(letter) for letter, words in axes.words.items()}
+    moves: dict[str, tuple[str, ...]] = {words: (one,) for one, words in axes.words.items()}
     if groups > 1:
-        moves = {axes.words[IMAGES]: axes.along(IMAGES), GROUPS: axes.along(*axes.grouped)}
-    for what, places in moves.items():
+        moves = {axes.words[IMAGES]: (IMAGES,), GROUPS: axes.grouped}
+    for what, letters in moves.items():
+        places, answers = axes.along(*letters), axes_of(formula).along(*letters)
         if any(call[n].shape[a] > 1 for n in places if _is_array(call, n) for a in places[n]):
-            yield _reversed(axes, call, what, places, which)
+            yield _reversed(axes, call, what, places, answers.get(which, ()))
     if not axes.space.get("weight"):
         return
     forwards = axes.strided == "x"
@@ -144,9 +145,8 @@ def _every(steps: Sequence[int]) -> list[slice]:
     return [slice(None, None, step) for step in steps]
 
 
-def _reversed(axes: Axes, call: Call, what: str, places: Places, which: str) -> Related:
+def _reversed(axes: Axes, call: Call, what: str, places: Places, back: tuple[int, ...]) -> Related:
     moved = {n: np.flip(call[n], at) for n, at in places.items() if _is_array(call, n)}
-    back = places.get(which, ())
     return Related(
         f"with the {what} in the opposite order", _changed(axes, call, **moved),
         lambda array: np.flip(array, back), _same,

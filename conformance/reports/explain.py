@@ -110,6 +110,8 @@ def role(topic: Topic) -> str:
     """Return what the formula is to its operator."""
     operator, formula = topic
     argument = operator.argument_of(formula)
+    if formula is operator.vjp:
+        return f"all gradients of {operator.name} at once"
     if argument is not None:
         return f"the gradient of {operator.name} by {argument}"
     place = output_of(formula).place

@@ -40,6 +40,8 @@ from gradoracle.oracle.declaration import (
     is_data,
     is_place,
     output_of,
+    parts_of,
+    whole_of,
 )
 from gradoracle.oracle.expected.non_finite import NonFiniteTruth
 from gradoracle.oracle.expected.truth import answer_dtype, answer_shape, data_dtype
@@ -83,6 +85,8 @@ def script(
     mismatch: Mismatch,
 ) -> str:  # fmt: skip
     """Return a script that shows the mismatch called `name` and fails while it is there."""
+    if parts_of(formula) != (formula,):  # the one that was checked last
+        formula = answers[-1].formula if answers else parts_of(formula)[0]
     if mismatch.call is not None and not mismatch.layout:
         return _bad_arguments(backend, formula, mismatch.call)
     if name in IN_SEQUENCE and len(answers) > 1:
@@ -318,7 +322,7 @@ def _ask(backend: Backend, formula: Formula, call: Call, made: Collection[str] =
     arguments += [f"{name}={call[name]!r}" for name in options]
     function, place = output_of(formula)
     lines = [f"got = backend.{function}({', '.join(arguments)})"]
-    if place == 0:
+    if place == 0 and whole_of(formula) is formula:
         lines.append("got = got[0] if isinstance(got, (tuple, list)) else got")
     elif place is not None:
         lines[0] += f"[{place}]"

@@ -118,6 +118,33 @@ def _normalised(
 layer_norm, layer_norm_grad_x, layer_norm_grad_weight, layer_norm_grad_bias = _normalised(
     "layer_norm", ROWS, (2,), OF_ROWS, (0, 1)
 )
+
+
+def _by_weight_and_bias(
+    grad_output: Array, xhat: Array, weight: Array | None, bias: Array | None, summed: Axes
+) -> tuple[Array | None, Array | None]:
+    """Return dw and db [C], None of what is None."""
+    dw = None if weight is None else _summed(grad_output * xhat, summed)
+    return dw, None if bias is None else _summed(grad_output, summed)
+
+
+@in_float32
+def layer_norm_vjp(
+    grad_output: Array, x: Array, weight: Array | None = None, bias: Array | None = None, *,
+    eps: float,
+) -> tuple[Array | None, ...]:  # fmt: skip
+    """Return (dx, dw, db), whose statistics are computed once; None by what is None.
+
+    Raises:
+        ValueError: the shapes do not fit, or eps is negative.
+    """
+    both = {"x": (x, ROWS), "grad_output": (grad_output, ROWS)}
+    check_letters({**both, "weight": (weight, "c"), "bias": (bias, "c")})
+    centred, root = _centred(x, (2,), eps)
+    dx = _back(_scaled(grad_output, weight, None, OF_ROWS), centred, root, (2,))
+    return dx, *_by_weight_and_bias(grad_output, centred / root, weight, bias, (0, 1))
+
+
 instance_norm, instance_norm_grad_x, instance_norm_grad_weight, instance_norm_grad_bias = (
     _normalised("instance_norm", PLANES, (2, 3), OF_PLANES, (0, 2, 3))
 )
@@ -301,3 +328,45 @@ def batch_norm_grad_weight(
     )  # fmt: skip
     centred, root = _with_statistics(x, running_mean, running_var, eps, training=training)
     return _summed(grad_output * (centred / root), (0, 2, 3))
+
+
+@in_float32
+def batch_norm_vjp(
+    grad_output: Array, x: Array, running_mean: Array, running_var: Array,
+    weight: Array | None = None, bias: Array | None = None, *, training: bool, eps: float,
+) -> tuple[Array | None, ...]:  # fmt: skip
+    """Return (dx, dw, db), whose statistics are computed once; None by what is None.
+
+    Raises:
+        ValueError: as `batch_norm`.
+    """
+    check_letters(
+        {
+            "x": (x, PLANES), "grad_output": (grad_output, PLANES),
+            "running_mean": (running_mean, "c"), "running_var": (running_var, "c"),
+            "weight": (weight, "c"), "bias": (bias, "c"),
+        }
+    )  # fmt: skip
+    centred, root = _with_statistics(x, running_mean, running_var, eps, training=training)
+    grad = _scaled(grad_output, weight, None, OF_PLANES)
+    dx = _back(grad, centred, root, (0, 2, 3)) if training else grad / root
+    return dx, *_by_weight_and_bias(grad_output, centred / root, weight, bias, (0, 2, 3))
+
+
+@in_float32
+def batch_norm_update(
+    x: Array, running_mean: Array, running_var: Array, *, momentum: float
+) -> tuple[Array, Array]:
+    """Return the running mean and variance [C] after a batch x [N, C, H, W].
+
+    Raises:
+        ValueError: the shapes do not fit, or a channel has fewer than two numbers.
+    """
+    check_letters(
+        {"x": (x, PLANES), "running_mean": (running_mean, "c"), "running_var": (running_var, "c")}
+    )
+    if x.size < 2 * x.shape[1]:
+        raise ValueError(f"no unbiased variance of x {[*x.shape]}")
+    m = x.dtype.type(momentum)
+    mean, var = x.mean((0, 2, 3)), x.var((0, 2, 3), ddof=1)
+    return (1 - m) * running_mean + m * mean, (1 - m) * running_var + m * var

@@ -14,6 +14,8 @@ __all__ = [
     "batch_norm_grad_bias",
     "batch_norm_grad_weight",
     "batch_norm_grad_x",
+    "batch_norm_update",
+    "batch_norm_vjp",
     "binary_cross_entropy_with_logits",
     "binary_cross_entropy_with_logits_grad",
     "elu",
@@ -48,6 +50,7 @@ __all__ = [
     "layer_norm_grad_bias",
     "layer_norm_grad_weight",
     "layer_norm_grad_x",
+    "layer_norm_vjp",
     "log_softmax",
     "log_softmax_grad",
     "logsigmoid",
@@ -117,6 +120,16 @@ def _batch_norm(
     eps = _not_negative(eps)
     found, *_ = torch.native_batch_norm(x, weight, bias, mean, var, training, 0.0, eps)
     return found
+
+
+def _batch_norm_update(
+    x: Any, running_mean: Any, running_var: Any, *, momentum: float
+) -> tuple[Any, Any]:
+    if x.numel() < 2 * x.shape[1]:
+        raise ValueError(f"there is no unbiased variance of x {[*x.shape]}")
+    mean, var = running_mean.clone(), running_var.clone()
+    F.batch_norm(x, mean, var, training=True, momentum=momentum)
+    return mean, var
 
 
 def _not_negative(eps: float) -> float:
@@ -212,6 +225,25 @@ def _gradient(
     return gradient
 
 
+def _at_once(forward: Function, names: Sequence[str], by: Sequence[str], *options: str) -> Function:
+    """Return all gradients of a function, by one pass of autograd; None by what is None."""
+
+    def vjp(grad_output: torch.Tensor, *tensors: Any, **options: Any) -> tuple[Any, ...]:
+        given = dict(zip(names, tensors, strict=False))
+        leaves = {
+            n: given[n].detach().clone().requires_grad_() for n in by if given.get(n) is not None
+        }
+        y = forward(*{**given, **leaves}.values(), **options)
+        if y.shape != grad_output.shape:
+            raise ValueError(f"dy has shape {[*grad_output.shape]}, y {[*y.shape]}")
+        found = dict(
+            zip(leaves, torch.autograd.grad(y, [*leaves.values()], grad_output), strict=True)
+        )
+        return tuple(found.get(n) for n in by)
+
+    return _signed(vjp, ("grad_output", *names), options)
+
+
 CHANNELS = {3: 2, 4: 1}  # axis of the channels, of rows and of planes
 
 
@@ -275,6 +307,9 @@ batch_norm, batch_norm_grad_x, batch_norm_grad_weight = _made(
     },
     "training", "eps",
 )  # fmt: skip
+layer_norm_vjp = _at_once(layer_norm, NAMES, NAMES, "eps")
+batch_norm_update = _checked(_batch_norm_update, PLANES, [*PLANES][:3], ["momentum"])
+batch_norm_vjp = _at_once(batch_norm, [*PLANES], NAMES, "training", "eps")
 layer_norm_grad_bias = _summed((0, 1), "ntc")
 group_norm_grad_bias = instance_norm_grad_bias = batch_norm_grad_bias = _summed((0, 2, 3), "nchw")
 

@@ -22,6 +22,7 @@ from gradoracle.oracle.declaration import (
     multilinear,
     selection,
 )
+from gradoracle.oracle.derive import with_ties
 from gradoracle.oracle.formulas.activations import each_element, leaky_relu_grad, relu_grad
 from gradoracle.oracle.formulas.max_pool import MAX_POOLINGS, vjp_windows
 from gradoracle.oracle.ranks import RANKS, named
@@ -168,6 +169,8 @@ VALUES = frozenset(of.values for of in MAX_POOLINGS.values())
 
 def under(policies: Mapping[str, Any], formula: Formula, call: Call) -> tuple[Formula, Call]:
     """Return the formula and the call that give what is right by a contract's conventions."""
+    if "ties" in policies:
+        formula = with_ties(formula, policies["ties"])
     for policy, rule in policies.items():
         formula = VARIANTS.get((formula, policy, rule), formula)
     if policies.get("nan") == "dropped" and formula in SEEKING:

@@ -11,7 +11,7 @@ from math import prod
 from typing import Any
 
 from gradoracle.oracle.derive import derived
-from gradoracle.oracle.numbers.elementary import regrouped, sqrt
+from gradoracle.oracle.numbers.elementary import either, regrouped, sqrt
 
 IMAGES_OF_A_PLANE = "x: n c (h w); weight?: c; bias?: c; grad_output: n c (h w)"
 ONES = {"weight": 1.0}
@@ -128,6 +128,37 @@ def batch_norm(
     return _affine(x, mean, _root(variance, eps), *_shaped((1, -1, 1, 1), weight, bias))
 
 
+@derived(
+    "x: n c (h w); running_mean: c; running_var: c", (),
+    outputs=("new_running_mean: c", "new_running_var: c"),
+)  # fmt: skip
+def batch_norm_update(x: Any, running_mean: Any, running_var: Any, *, momentum: float) -> Any:
+    """Return (new_running_mean, new_running_var) [C], from x [N, C, H, W] and the old ones [C].
+
+        new_running_mean = (1 - momentum) running_mean + momentum mu
+        new_running_var = (1 - momentum) running_var + momentum sum_nhw (x - mu)^2 / (N H W - 1)
+        mu = sum_nhw x / (N H W),  of every channel
+
+    (Ioffe and Szegedy 2015, "Batch Normalization", algorithm 2, whose variance is unbiased; the
+    running averages are PyTorch's, torch.nn.BatchNorm2d).
+
+    Raises:
+        ValueError: a channel has fewer than two numbers.
+    """
+    count = x.shape[0] * x.shape[2] * x.shape[3]
+    if count < 2:
+        raise ValueError(f"there is no unbiased variance of {count} numbers: x has {[*x.shape]}")
+    mean = x.mean((0, 2, 3), keepdims=True)
+    variance = ((x - mean) * (x - mean)).sum((0, 2, 3)) / (count - 1)
+    old = (running_mean, mean.reshape(-1)), (running_var, variance)
+    return tuple(_average(was, now, momentum) for was, now in old)
+
+
+def _average(was: Any, now: Any, momentum: float) -> Any:
+    """Return (1 - momentum) was + momentum now, which kernels also compute as one step."""
+    return either(was * (1 - momentum) + now * momentum, lambda: was + (now - was) * momentum)
+
+
 @derived(IMAGES_OF_A_PLANE, BY, absent=ONES)
 def instance_norm(x: Any, weight: Any = None, bias: Any = None, *, eps: float) -> Any:
     """Return y, of x's shape and dtype, from x [N, C, H, W], weight [C] and bias [C].
@@ -163,4 +194,4 @@ def group_norm(x: Any, weight: Any = None, bias: Any = None, *, num_groups: int,
     return _affine(groups, mean, _root(variance, eps), *each).reshape(x.shape)
 
 
-DERIVED = (batch_norm, group_norm, instance_norm, layer_norm, rms_norm)
+DERIVED = (batch_norm, batch_norm_update, group_norm, instance_norm, layer_norm, rms_norm)

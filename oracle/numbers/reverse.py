@@ -7,13 +7,16 @@ or numbers with their rounding error, whose gradients come out with a bound.  Wh
 several results, what they receive is a sum in any order.
 
 Selections go back to what was selected: `where` to the side that its condition chose, `max` and
-`maximum` to the first of equal numbers.  Where rounding may decide otherwise, both are allowed.
+`maximum` to the first of equal numbers, or to all of them as `ties` says.  Where rounding may
+decide otherwise, both are allowed.
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager
+from contextvars import ContextVar
 from typing import Any, TypeAlias
 
 import numpy as np
@@ -25,6 +28,23 @@ from gradoracle.oracle.numbers.running_error_arrays import Lanes
 from gradoracle.oracle.shapes import Array, Shape
 
 Back: TypeAlias = Callable[[Held], Held]  # from what a result receives to what an operand does
+
+FIRST, SPLIT, ANY = "first", "split", "any-subgradient"
+_RULE = ContextVar("_RULE", default=FIRST)
+
+
+@contextmanager
+def ties(rule: str) -> Iterator[None]:
+    """Within it, say to which of equal numbers `max` and `maximum` go back.
+
+    To the "first"; to all in equal parts, "split"; or to any, so that every share is a right one:
+    "any-subgradient".
+    """
+    token = _RULE.set(rule)
+    try:
+        yield
+    finally:
+        _RULE.reset(token)
 
 
 class Undecided(Exception):
@@ -262,13 +282,13 @@ class TracedArray(Traced):
         return self.sum(axis, keepdims=keepdims) / count  # type: ignore[no-any-return]
 
     def max(self, axis: Axes = None, *, keepdims: bool = False) -> TracedArray:
-        """Return the largest elements along axes; gradients go to the first of equal ones."""
+        """Return the largest elements along axes; gradients of equal ones go as `ties` says."""
         axes = many.axes_of(axis, self.ndim)
         found = self._max(axes)
         return found if keepdims else found._without(axes)  # noqa: SLF001
 
     def min(self, axis: Axes = None, *, keepdims: bool = False) -> TracedArray:
-        """Return the smallest elements along axes; gradients go to the first of equal ones."""
+        """Return the smallest elements along axes; gradients of equal ones go as `ties` says."""
         return -((-self).max(axis, keepdims=keepdims))  # type: ignore[no-any-return]
 
     def _max(self, axes: tuple[int, ...]) -> TracedArray:
@@ -284,8 +304,16 @@ class TracedArray(Traced):
         if isinstance(held, Lanes):
             held = Lanes(top, most, held.arithmetic)
 
+        equal, rule = np.asarray(value == top), _RULE.get()
+        count = equal.sum(axes, keepdims=True) * equal
+        if rule == ANY:
+            unsure = unsure | (count > 1)
+        taking = equal | first if rule == SPLIT else first
+
         def back(g: Held) -> Held:
-            return _perhaps(_masked(_spread(g, self.shape), first), _spread(g, self.shape), unsure)
+            spread = _spread(g, self.shape)
+            share = _shared(spread, count) if rule == SPLIT else spread
+            return _perhaps(_masked(share, taking), spread, unsure)
 
         return self._kind(held, (self, back))  # type: ignore[no-any-return]
 
@@ -345,6 +373,11 @@ class TracedArray(Traced):
 def where(condition: Any, one: Any, other: Any) -> Any:
     """Return the elements of one array where a condition holds, those of another elsewhere."""
     known = _condition(condition)
+    return _where(known, one, other, ~known.holds, 0 * known.holds)
+
+
+def _where(known: Condition, one: Any, other: Any, there: Array, count: Array) -> Any:
+    """Return the same; the other gets its gradients back `there`, divided by how many there are."""
     traced = next((v for v in (one, other) if isinstance(v, Traced)), None)
     if traced is None:
         return np.where(known.holds, one, other)
@@ -356,21 +389,29 @@ def where(condition: Any, one: Any, other: Any) -> Any:
         held = many.less_certain(held, np.where(known.unsure, apart, 0.0))
 
     def side(holds: Array) -> Back:
-        return lambda g: _perhaps(_masked(g, holds), g, known.unsure)
+        return lambda g: _perhaps(_masked(_shared(g, count), holds), g, known.unsure)
 
-    return traced._kind(  # noqa: SLF001
-        held, (one, side(known.holds)), (other, side(~known.holds))
-    )
+    return traced._kind(held, (one, side(known.holds)), (other, side(there)))  # noqa: SLF001
 
 
 def maximum(one: Any, other: Any) -> Any:
-    """Return the larger elements; gradients of equal ones go to the first."""
-    return where(_traced_first(one, other, ">="), one, other)
+    """Return the larger elements; gradients of equal ones go as `ties` says."""
+    return _extreme(one, other, ">=", "<=")
 
 
 def minimum(one: Any, other: Any) -> Any:
-    """Return the smaller elements; gradients of equal ones go to the first."""
-    return where(_traced_first(one, other, "<="), one, other)
+    """Return the smaller elements; gradients of equal ones go as `ties` says."""
+    return _extreme(one, other, "<=", ">=")
+
+
+def _extreme(one: Any, other: Any, sign: str, opposite: str) -> Any:
+    known, rule = _condition(_traced_first(one, other, sign)), _RULE.get()
+    if rule == FIRST:
+        return where(known, one, other)
+    equal = known.holds & _condition(_traced_first(one, other, opposite)).holds
+    if rule == ANY:
+        return where(Condition(known.holds, known.unsure | equal), one, other)
+    return _where(known, one, other, ~known.holds | equal, 2 * equal)
 
 
 def stacked(parts: Any) -> Any:
@@ -488,6 +529,15 @@ def _masked(held: Held, factors: Array) -> Held:
     return held * sign
 
 
+def _shared(held: Held, count: Array) -> Held:
+    """Return numbers divided by how many share them, where that are several."""
+    several = np.asarray(count > 1)
+    if not several.any():
+        return held
+    parts = quotient(held, many.like(held, np.maximum(count, 1)))
+    return many.chosen(several, parts, held)
+
+
 def _perhaps(held: Held, whole: Held, unsure: Array) -> Held:
     """Return numbers that may also be those of `whole`, or minus them, in unsure places."""
     if not np.any(unsure):
@@ -520,7 +570,8 @@ def _traced_first(one: Any, other: Any, sign: str) -> Any:
 
 
 def _clip(array: Any, least: Any, most: Any) -> Any:
-    return minimum(maximum(array, least), most)
+    with ties(FIRST):  # at a limit the slope is 1
+        return minimum(maximum(array, least), most)
 
 
 def _of(function: Function) -> Callable[[Any], Any]:

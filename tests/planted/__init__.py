@@ -4,6 +4,7 @@ from tests.planted import (  # noqa: F401
     activations,
     against_convolutions,
     against_others,
+    all_gradients,
     avg_pool2d,
     conv2d,
     conv2d_numbers,

@@ -690,6 +690,42 @@ def layer_norm_drops_the_bias_without_a_weight(x, weight, bias, *, eps):
     return good.layer_norm(x, weight, None if weight is None else bias, eps=eps)
 
 
+# -- running statistics ---------------------------------------------------------------------------
+
+
+@fault("normalisation")
+def batch_norm_update_takes_the_biased_variance(x, running_mean, running_var, *, momentum):
+    mean, _ = good.batch_norm_update(x, running_mean, running_var, momentum=momentum)
+    m = x.dtype.type(momentum)
+    return mean, (1 - m) * running_var + m * x.var((0, 2, 3))
+
+
+@fault("option")
+def batch_norm_update_swaps_momentum(x, running_mean, running_var, *, momentum):
+    """Keras' momentum is the share of the old statistics."""
+    return good.batch_norm_update(x, running_mean, running_var, momentum=1 - momentum)
+
+
+@fault("tuple")
+def batch_norm_update_returns_the_variance_first(x, running_mean, running_var, *, momentum):
+    return good.batch_norm_update(x, running_mean, running_var, momentum=momentum)[::-1]
+
+
+@fault("axis")
+def batch_norm_update_means_over_images_only(x, running_mean, running_var, *, momentum):
+    _, var = good.batch_norm_update(x, running_mean, running_var, momentum=momentum)
+    m = x.dtype.type(momentum)
+    return (1 - m) * running_mean + m * x[:, :, 0, 0].mean(0), var
+
+
+@fault("purity")
+def batch_norm_update_changes_its_running_mean(x, running_mean, running_var, *, momentum):
+    mean, var = good.batch_norm_update(x, running_mean, running_var, momentum=momentum)
+    if running_mean.flags.writeable:
+        running_mean[...] = mean
+    return mean, var
+
+
 # -- controls -------------------------------------------------------------------------------------
 
 
@@ -824,3 +860,18 @@ def batch_norm_folds_running_statistics(
     factor = factor if weight is None else factor * weight
     less = -running_mean * factor if bias is None else bias - running_mean * factor
     return x * factor.reshape(PLANES) + less.reshape(PLANES)
+
+
+@control
+def batch_norm_update_takes_one_step(x, running_mean, running_var, *, momentum):
+    m = x.dtype.type(momentum)
+    mean, var = x.mean((0, 2, 3)), x.var((0, 2, 3), ddof=1)
+    return running_mean + m * (mean - running_mean), running_var + m * (var - running_var)
+
+
+@control
+def batch_norm_update_corrects_the_biased_variance(x, running_mean, running_var, *, momentum):
+    m, count = x.dtype.type(momentum), x.size // x.shape[1]
+    mean, root = one_after_another(x, (0, 2, 3), 0)
+    var = np.square(root).reshape(-1) * x.dtype.type(count / (count - 1))
+    return (1 - m) * running_mean + m * mean.reshape(-1), (1 - m) * running_var + m * var

@@ -20,7 +20,7 @@ def wanted(request: Request | Look) -> int:
     """Return how many arrays an answer has."""
     if isinstance(request, Look):
         return request.count
-    return 0 if request.late else 1
+    return 0 if request.late else (sum(request.present) or 1)
 
 
 def laid(
@@ -39,7 +39,7 @@ def laid(
             calls.append([one.function, one.back])
         else:
             given = [_plain(value, segment, places) for value in one.positional]
-            how = [one.place, one.results, one.late, one.layout, one.facts]
+            how = [one.place, one.results, one.present, one.late, one.layout, one.facts]
             calls.append([one.function, given, one.options, *how])
         looked_at.append(places if isinstance(one, Request) and one.arguments else [])
     return calls, looked_at

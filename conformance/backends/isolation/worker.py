@@ -101,14 +101,14 @@ def _request(call: list[Any], segment: Segment) -> Request | Look:
     """Return a request whose arrays lie in the segment, as the suite's `_message` wrote it."""
     if len(call) == 2:
         return Look(*call)
-    function, given, options, place, results, late, layout, facts = call
+    function, given, options, place, results, present, late, layout, facts = call
     positional = [
         segment.array(value["array"], LARGEST_BYTES) if isinstance(value, dict) else tupled(value)
         for value in given
     ]
     asked = (facts[0], _options(facts[1])) if facts else None
-    how = {"place": place, "results": results, "late": late, "layout": layout, "facts": asked}
-    return Request(function, positional, _options(options), **how)
+    how = {"late": late, "layout": layout, "facts": asked}
+    return Request(function, positional, _options(options), place, results, present, **how)
 
 
 def _options(options: dict[str, Any]) -> dict[str, Any]:
