@@ -11,7 +11,8 @@ import pytest
 
 from gradoracle.implementations import hostcuda
 from gradoracle.implementations.hostcuda import build
-from gradoracle.implementations.hostcuda.module import RawModule, _plain_kernels, _translated
+from gradoracle.implementations.hostcuda.module import RawModule
+from gradoracle.implementations.hostcuda.translation import plain_kernels, translated
 from tests import faults
 from tests.faults import FAULTS
 
@@ -266,16 +267,24 @@ def test_rounding_to_a_half_is_numpys(halves, wide):
     ("text", "words"),
     [
         ('\n__global__ void f() { asm volatile("nop;"); }', r"kernel.cu:2: inline PTX"),
-        ("#include <mma.h>\n", "tensor cores"),
-        ("#include <cooperative_groups.h>\n", "cooperative groups"),
-        ("__device__ float total;\n", r"variables in __device__ memory \(pass an array\)"),
-        ("__constant__ float weights[64];", "constant memory that the host fills"),
-        ('#line 1 "mine.cu"\n#include <cub/cub.cuh>', "mine.cu:.*NVIDIA's libraries"),
+        ("#include <mma.h>\nusing namespace nvcuda;\n__global__ void f() { wmma::fill(); }",
+         "kernel.cu:3: tensor cores"),
+        ('__device__ void g(int) { asm("nop;"); }\n__global__ void f() { g(1); }', "1: inline PTX"),
+        ("__global__ void f(cudaTextureObject_t t) { tex2D<float>(t, 0, 0); }", "1: textures"),
     ],
-)
-def test_what_is_not_modelled_is_refused_in_words(text, words):
+)  # fmt: skip
+def test_what_is_not_modelled_is_refused_in_words_and_the_other_kernels_run(text, words):
+    module = RawModule(code=f"{text}\n__global__ void two(float *x) {{ x[0] = 2; }}\n")
     with pytest.raises(hostcuda.NotModelled, match=words):
-        RawModule(code=text)
+        module.get_function("f")
+    x = np.zeros(1, np.float32)
+    module.get_function("two")((1,), (1,), (x,))
+    assert x == 2
+
+
+def test_what_has_no_kernel_to_be_left_out_of_is_refused():
+    with pytest.raises(hostcuda.NotModelled, match="mine.cu:1: inline PTX"):
+        RawModule(code='#line 1 "mine.cu"\n#define NOP asm("nop;")\n__global__ void f() { NOP; }')
 
 
 def test_what_only_looks_like_it_is_not_refused():
@@ -308,13 +317,13 @@ def test_kernels_are_found_and_templates_are_not():
         'extern "C" {\n__global__ __launch_bounds__((1 + 1) * 16) void d() {}\n}\n'
         "// __global__ void e()\n"
     )
-    assert _plain_kernels(text) == ["a", "c", "d"]
+    assert plain_kernels(text) == ["a", "c", "d"]
 
 
 def test_translation_keeps_every_line_where_it_is():
     text = RIGHT + "".join(f"\n// {i}" for i in range(3))
-    assert _translated(text).count("\n") == text.count("\n")
-    for before, after in zip(text.split("\n"), _translated(text).split("\n"), strict=True):
+    assert translated(text).count("\n") == text.count("\n")
+    for before, after in zip(text.split("\n"), translated(text).split("\n"), strict=True):
         assert before[:12] == after[:12] or "extern" in before
 
 
@@ -486,14 +495,23 @@ def test_legal_text_is_understood(name, text):
     assert x.tolist() == [1] * 4
 
 
-def test_variables_in_device_memory_of_several_words_are_refused():
-    for text in (
-        "__device__ unsigned int n = 0;",
-        "__device__ volatile int n;",
-        "__device__ int *p;",
-    ):
-        with pytest.raises(hostcuda.NotModelled, match="__device__ memory"):
-            RawModule(code=text)
+def test_variables_of_the_device_are_kept_from_launch_to_launch_not_from_order_to_order():
+    text = """__device__ unsigned int n = 4;
+    namespace ns { __device__ volatile int last[2], *where; }
+    __global__ void count(float *x) { x[threadIdx.x] = atomicAdd(&n, 1u); ns::last[1] = 7; }
+    __global__ void past(int i) { ns::last[i] = 1; }
+    __constant__ float table[3];
+    __global__ void reads(float *x) { x[0] = table[1]; }
+    """
+    module, x = RawModule(code=text), np.zeros(1, np.float32)
+    with hostcuda.checking():
+        for want in (4, 5):
+            module.get_function("count")((1,), (1,), (x,))
+            assert x == want
+        with pytest.raises(hostcuda.KernelFault, match="an array index is outside the array"):
+            module.get_function("past")((1,), (1,), (np.int32(2),))
+        with pytest.raises(hostcuda.NotModelled, match="constant table, which no host code filled"):
+            module.get_function("reads")((1,), (1,), (x,))
 
 
 def test_a_text_without_a_kernel_is_read_in_no_time():

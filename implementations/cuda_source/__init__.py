@@ -41,9 +41,13 @@ where every access is looked at and every launch is run in three orders.  `kerne
 `cupy.empty` gives, not zeros; with an empty array nothing is launched, and the result is zeros.
 """
 
+import os
+import re
+import shlex
 from collections.abc import Mapping, Sequence
 from contextlib import nullcontext
 from functools import partial
+from itertools import product
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -52,18 +56,22 @@ import numpy as np
 
 from gradoracle.implementations import hostcuda
 from gradoracle.implementations.cuda_source.comments import C_TYPES, Launch, Plan, read
-from gradoracle.implementations.cuda_source.expressions import SourceError
+from gradoracle.implementations.cuda_source.expressions import NUMBERS, SourceError, constants
 from gradoracle.implementations.cuda_source.includes import whole
 from gradoracle.implementations.cuda_source.results import Names
-from gradoracle.implementations.cuda_source.running import evaluated, functions
+from gradoracle.implementations.cuda_source.running import ONE_HOT, evaluated, functions
 from gradoracle.implementations.cuda_source.signatures import (
+    Parameter,
     Signature,
+    converted,
+    fitting,
     integer_policies,
     plain,
-    signature,
+    signatures,
 )
 from gradoracle.implementations.cupy_kernels import machine as machines
 from gradoracle.implementations.cupy_kernels.probe import described
+from gradoracle.implementations.hostcuda.text import without_comments
 from gradoracle.implementations.shapes import Array
 
 __all__ = ["SourceError", "backend"]
@@ -80,16 +88,24 @@ def backend(given: str) -> SimpleNamespace:
     """
     name, _, where = given.partition("@")
     file = Path(name)
-    text = file.read_text(encoding="utf-8")
-    plans, contract = read(text, file.name)
-    on_host = where == "host" or (where != "device" and not _has_device())
     if where not in ("", "host", "device"):
         raise SourceError(f"{given}: a kernel runs @host or @device, not @{where}")
+    plans, contract = read(file.read_text(encoding="utf-8", errors="replace"), file.name)
+    flags = _flags(file, contract.pop("options", []))
+    text = whole(file, [Path(flag[2:]) for flag in flags if flag.startswith("-I")])
+    # What NVRTC compiles is device code alone.
+    on_host = where == "host" or (where != "device" and (_has_host_code(text) or not _has_device()))
     dtypes = dtypes_of(plans, contract)
-    declared = partial(_declared, plain(whole(file)), C_TYPES[dtypes[0]])
-    policies = integer_policies(plans, declared, contract.get("policies", {}))
-    launch = partial(_launch, _module(file, plans, dtypes, on_host=on_host), on_host=on_host)
-    made: dict[str, Any] = {**functions(plans, launch, policies, on_host=on_host)}
+    said = contract.get("policies", {})
+    known = _signatures(plans, plain(text), dtypes, said)
+    policies = integer_policies(plans, lambda kernel: known.get((kernel, dtypes[0])), said)
+    module, refused = _module(text, plans, dtypes, flags, on_host=on_host)
+    launch = partial(_launch, module, known, on_host=on_host)
+    named = constants(without_comments(text))
+    made: dict[str, Any] = {
+        **functions(plans, launch, policies, on_host=on_host, constants=named),
+        **{name: partial(_refused, why) for name, why in refused.items()},
+    }
     contract |= {"functions": [*plans], "dtypes": dtypes, "policies": policies}
     with hostcuda.checking():
         contract["runs_on"] = hostcuda.described() if on_host else _device()
@@ -98,14 +114,53 @@ def backend(given: str) -> SimpleNamespace:
     return SimpleNamespace(contract=contract, **made)
 
 
+def _flags(file: Path, said: Sequence[str]) -> tuple[str, ...]:
+    """Return the -I, -D and -U of the comments and of nvcc's variables; folders from the file's."""
+    given = [
+        *shlex.split(os.environ.get("NVCC_PREPEND_FLAGS", "")), *said,
+        *shlex.split(os.environ.get("NVCC_APPEND_FLAGS", "")),
+    ]  # fmt: skip
+    return tuple(
+        f"-I{(file.resolve().parent / flag[2:]).resolve()}" if flag.startswith("-I") else flag
+        for flag in given
+        if flag.startswith(("-I", "-D", "-U"))
+    )
+
+
+def _has_host_code(text: str) -> bool:
+    return bool(re.search(r"<<<|\bcuda(Malloc|Memcpy|LaunchKernel)|\bint\s+main\s*\(", plain(text)))
+
+
+def _refused(why: str, *_arrays: object, **_options: object) -> None:
+    raise hostcuda.NotModelled(why)
+
+
+def _signatures(
+    plans: Mapping[str, Plan], text: str, dtypes: Sequence[str], policies: Mapping[str, Any]
+) -> dict[tuple[str, str], Signature]:
+    """Return what kernels and host functions take, by name and dtype, where that can be read.
+
+    Raises:
+        SourceError: an argument does not fit its parameter.
+    """
+    found: dict[tuple[str, str], Signature] = {}
+    for plan, dtype in product(plans.values(), dtypes):
+        kind = plan.workspace[0] if plan.workspace else "T"
+        held = {"": dtype, "indices": "integers", "target": "integers"}
+        held["workspace"] = dtype if kind == "T" else np.dtype(NUMBERS[kind]).name
+        if policies.get("labels") == ONE_HOT:
+            held["target"] = dtype
+        for launch in (one for one in plan.launches if not one.reduces):
+            declared = signatures(text, launch.kernel.replace("{T}", C_TYPES[dtype]))
+            if one := fitting(launch, declared, held):
+                found[launch.kernel, dtype] = one
+    return found
+
+
 def dtypes_of(plans: Mapping[str, Plan], contract: Mapping[str, Any]) -> list[str]:
     """Return the dtypes that a file is checked in: those it claims, else what its names say."""
     templates = any("{T}" in x.kernel for plan in plans.values() for x in plan.launches)
     return contract.get("dtypes") or ([*C_TYPES] if templates else ["float32"])
-
-
-def _declared(text: str, element: str, kernel: str) -> Signature | None:
-    return signature(text, kernel.replace("{T}", element))
 
 
 def _has_device() -> bool:
@@ -123,24 +178,90 @@ def _to_numpy(array: Array) -> Array:
     return machines.on_device(0).xp.asnumpy(array)
 
 
-def _module(file: Path, plans: Mapping[str, Plan], dtypes: Sequence[str], *, on_host: bool) -> Any:
-    kernels = [launch.kernel for plan in plans.values() for launch in plan.launches]
-    names = list(dict.fromkeys(k.replace("{T}", C_TYPES[d]) for d in dtypes for k in kernels))
-    raw = hostcuda.RawModule if on_host else machines.on_device(0).RawModule
-    module = raw(code=whole(file), options=("--std=c++17",), name_expressions=names)
-    with hostcuda.checking():
-        for name in names:
-            module.get_function(name)
+def _module(
+    text: str,
+    plans: Mapping[str, Plan],
+    dtypes: Sequence[str],
+    flags: Sequence[str],
+    *,
+    on_host: bool,
+) -> tuple[Any, dict[str, str]]:
+    """Return the compiled file, and why functions of the protocol cannot run."""
+    needed = {
+        name: {one.kernel.replace("{T}", C_TYPES[d]): one for one in plan.launches for d in dtypes}
+        for name, plan in plans.items()
+    }
+    launches = {
+        kernel: one for each in needed.values() for kernel, one in each.items() if not one.reduces
+    }
+    calls = [kernel for kernel, one in launches.items() if not one.sizes]
+    kernels = [kernel for kernel in launches if kernel not in calls]
+    options = ("--std=c++17", *flags)
+    if not on_host:
+        if calls:
+            raise SourceError(f"{launches[calls[0]].where}: functions of the host run on the CPU")
+        raw = machines.on_device(0).RawModule
+        module = raw(code=text, options=options, name_expressions=kernels)
         module.compile()
-    return module
+        return module, {}
+    module = hostcuda.RawModule(
+        code=text, options=options, name_expressions=kernels, functions=calls
+    )
+    refused: dict[str, str] = {}
+    with hostcuda.checking():
+        for kernel, launch in launches.items():
+            try:
+                module.get_function(kernel).compiled("check")
+                module.get_function(kernel)
+            except hostcuda.NotModelled as error:
+                refused |= {name: str(error) for name in launch.results}
+                if len(refused) == len(plans):
+                    raise
+    return module, refused
 
 
-def _launch(module: Any, launch: Launch, names: Names, dtype: Any, *, on_host: bool) -> None:
+def _launch(
+    module: Any, known: Mapping[tuple[str, str], Signature], launch: Launch, names: Names,
+    dtype: Any, *, on_host: bool,
+) -> None:  # fmt: skip
+    sizes, values = evaluated(launch, names, dtype)
+    if launch.reduces:
+        names["out"][...] = getattr(np, launch.kernel)(values[0], dtype=np.float64)
+        return
     kernel = module.get_function(launch.kernel.replace("{T}", C_TYPES[dtype.name]))
-    (blocks, threads, *shared), values = evaluated(launch, names, dtype)
-    grid, block = (x if isinstance(x, tuple) else (x,) for x in (blocks, threads))
-    with hostcuda.checking() if on_host else nullcontext():
-        kernel(grid, block, tuple(map(_passed, values)), shared_mem=int(shared[0]) if shared else 0)
+    signature = known.get((launch.kernel, dtype.name))
+    given = [*map(_passed, _fitted(launch, signature, values))]
+    if sizes:
+        blocks, threads, *shared = sizes
+        grid, block = (x if isinstance(x, tuple) else (x,) for x in (blocks, threads))
+        with hostcuda.checking() if on_host else nullcontext():
+            kernel(grid, block, tuple(given), shared_mem=int(shared[0]) if shared else 0)
+    else:
+        with hostcuda.checking():
+            returned = kernel.call(given)
+        if (
+            signature
+            and signature.returns
+            and _is_float(signature.returns)
+            and not names["out"].ndim
+        ):
+            names["out"][...] = returned
+    for one, before in zip(given, values, strict=True):  # integers of another type
+        if isinstance(before, np.ndarray) and one is not before and before.flags.writeable:
+            before[...] = one
+
+
+def _is_float(parameter: Parameter) -> bool:
+    return parameter.dtype is not None and parameter.dtype.kind == "f" and not parameter.pointer
+
+
+def _fitted(launch: Launch, signature: Signature | None, values: Sequence[Any]) -> list[Any]:
+    if signature is None:
+        return [*values]
+    try:
+        return [*map(converted, values, signature.parameters)]
+    except SourceError as error:
+        raise SourceError(f"{launch.where}: {launch.kernel}: {error}") from error
 
 
 def _passed(value: Any) -> Any:

@@ -12,11 +12,14 @@ C_TYPES = {"float32": "float", "float64": "double"}
 _COMMENT = re.compile(r"^[^\"]*?//+\s*gradoracle\s*:(.*)", re.IGNORECASE)
 _BLOCK = re.compile(r"/\*[\s*]*gradoracle\s*:", re.IGNORECASE)
 _CONTINUED = re.compile(r"\s*//+\s?(?!\s*gradoracle\s*:)(.*)")
-_LAUNCH = re.compile(r"(\w+)\s*=\s*([\w:<>{},\s*]+?)\s*<<<(.+?)>>>\s*\((.*)\)\s*;?\s*$", re.DOTALL)
-_CALL = re.compile(r"(\w+)\s*=\s*([\w:]+(?:\s*<[\w:{},\s*]*>)?)\s*()\((.*)\)\s*;?\s*$", re.DOTALL)
+_OF = r"(\w+(?:\s*,\s*(?:\w+|\*))*)\s*=\s*"
+_LAUNCH = re.compile(_OF + r"([\w:<>{},\s*]+?)\s*<<<(.+?)>>>\s*\((.*)\)\s*;?\s*$", re.DOTALL)
+_CALL = re.compile(_OF + r"([\w:]+(?:\s*<[\w:{},\s*]*>)?)\s*()\((.*)\)\s*;?\s*$", re.DOTALL)
+_OPTIONS = re.compile(r"options\s*=\s*(-[DIU].*)$", re.DOTALL)
 _WORKSPACE = re.compile(r"(\w+)\s*:\s*workspace\s*=\s*(\w+)\s*\[(.+)\]\s*$", re.DOTALL)
 _DOMAIN = re.compile(r"domain\s+(\w+)\s*:\s*(.+)$", re.DOTALL)
 _DEVIATION = re.compile(r"deviation\s+(\w+)(?:\s+(\w+))?\s*:\s*(.+)$", re.DOTALL)
+_SLOT = re.compile(r"(^|[,(])\s*\*(?=\s*(?:,|\)|$))")
 SETTINGS = ("dtypes", "not_claimed", "accumulators", "algorithms")
 _SETTING = re.compile(rf"(?:contract\s+)?((?:{'|'.join(SETTINGS)})\s*=.+)$", re.DOTALL)
 _CONTRACT = re.compile(r"contract\b\s*:?\s*(.*)$", re.DOTALL)
@@ -24,18 +27,26 @@ POLICIES = (
     "ties", "nan", "repeats", "non_finite", "subnormals", "bad_arguments", "labels", "indices",
     "index_origin", "relu_at_zero", "leaky_relu_at_zero",
 )  # fmt: skip
+REDUCTIONS = ("mean", "sum")
+SLOT = "result_"  # with its number: what a * among the arguments becomes
 LAUNCH_LIKE = "relu = kernel<<<(z.size + 255) / 256, 256>>>(z, y, z.size)"
 CALL_LIKE = "relu = my_relu(z, y, z.size)"
 
 
 @dataclass(frozen=True)
 class Launch:
-    """A kernel, how many blocks and threads run it, and on what."""
+    """A kernel, how many blocks and threads run it, and on what; or a function of the host."""
 
     kernel: str
-    sizes: tuple[ast.expr, ...]  # blocks, threads, bytes of shared memory
+    sizes: tuple[ast.expr, ...]  # blocks, threads, bytes of shared memory; none: a call
     arguments: tuple[ast.expr, ...]
     where: str
+    results: tuple[str, ...] = ()  # the functions whose results are marked * , in order
+
+    @property
+    def reduces(self) -> bool:
+        """Whether it is no function of the file, but the mean or the sum of an array."""
+        return not self.sizes and self.kernel in REDUCTIONS
 
 
 @dataclass
@@ -60,8 +71,9 @@ def read(text: str, file: str, *, calls: bool = False) -> tuple[dict[str, Plan],
     for line, said in _comments(text):
         where = f"{file}:{line}"
         if not (_read_contract(said, contract, where) or _read_workspace(said, plans, where)):
-            function, launch = _launch(said, where, calls=calls)
-            plans.setdefault(function, Plan()).launches.append(launch)
+            launch = _launch(said, where, calls=calls)
+            for function in launch.results:
+                plans.setdefault(function, Plan()).launches.append(launch)
     if not any(plan.launches for plan in plans.values()):
         how, like = ("functions are called", CALL_LIKE) if calls else (
             "kernels are launched", LAUNCH_LIKE
@@ -72,7 +84,9 @@ def read(text: str, file: str, *, calls: bool = False) -> tuple[dict[str, Plan],
 
 def _read_contract(said: str, contract: dict[str, Any], where: str) -> bool:
     """Add what a comment claims to a contract; return False if it claims nothing."""
-    if found := _DOMAIN.match(said):
+    if found := _OPTIONS.match(said):
+        contract.setdefault("options", []).extend(found[1].split())
+    elif found := _DOMAIN.match(said):
         contract.setdefault("domain", {})[found[1]] = found[2]
     elif found := _DEVIATION.match(said):
         entry = {"formula": found[1], "property": found[2], "reason": found[3]}
@@ -117,17 +131,23 @@ def _read_workspace(said: str, plans: dict[str, Plan], where: str) -> bool:
     return found is not None
 
 
-def _launch(said: str, where: str, *, calls: bool) -> tuple[str, Launch]:
-    found = (_CALL if calls else _LAUNCH).match(said)
+def _launch(said: str, where: str, *, calls: bool) -> Launch:
+    launched = None if calls else _LAUNCH.match(said)
+    found = launched or _CALL.match(said)
     if not found:
         what = f"call such as  {CALL_LIKE}" if calls else f"launch such as  {LAUNCH_LIKE}"
         raise SourceError(f"{where}: {said!r} is no {what}")
-    function = _function(found[1], where)
-    sizes = parsed(found[3], where) if found[3] else ()
-    if not calls and not 2 <= len(sizes) <= 3:
+    functions = tuple(_function(name.strip(), where) for name in found[1].split(","))
+    sizes = parsed(found[3], where) if launched else ()
+    if launched and not 2 <= len(sizes) <= 3:
         raise SourceError(f"{where}: <<<blocks, threads, shared memory>>>, got {found[3]}")
-    arguments = parsed(found[4], where) if found[4].strip() else ()
-    return function, Launch(found[2].strip(), sizes, arguments, where)
+    slots = len(_SLOT.findall(found[4]))
+    numbers = iter(range(slots))
+    given = _SLOT.sub(lambda slot: f"{slot[1]} {SLOT}{next(numbers)}", found[4])
+    arguments = parsed(given, where) if given.strip() else ()
+    if len(functions) > 1 and slots != len(functions):
+        raise SourceError(f"{where}: {len(functions)} results, but {slots} arguments marked *")
+    return Launch(found[2].strip(), sizes, arguments, where, functions)
 
 
 def _comments(text: str) -> list[tuple[int, str]]:

@@ -3,7 +3,9 @@
 import ast
 import math
 import operator
+import re
 from collections.abc import Callable
+from contextlib import suppress
 from functools import partial
 from typing import Any
 
@@ -12,6 +14,15 @@ import numpy as np
 from gradoracle.implementations.cuda_source.results import Names
 
 NUMBERS = {"float": np.float32, "double": np.float64, "int": np.int32, "long": np.int64}
+
+
+_CONSTANT = re.compile(
+    r"^(?:[ \t]*#[ \t]*define[ \t]+|(?:(?:static|inline)\s+)*const(?:expr)?\s+(?:static\s+)?"
+    r"(?:unsigned|int|size_t|long|float|double)(?:\s+int)?\s+)"
+    r"(\w+)(?:[ \t]+|\s*=\s*)([^=;\n]+?)[ \t]*;?[ \t]*$",
+    re.MULTILINE,
+)
+_SUFFIX = re.compile(r"\b(\d+\.?\d*(?:e[-+]?\d+)?)[fFuUlL]+\b")
 
 
 class SourceError(ValueError):
@@ -52,6 +63,20 @@ def parsed(text: str, where: str) -> tuple[ast.expr, ...]:
     return tuple(call.args)
 
 
+def constants(text: str) -> dict[str, int | float]:
+    """Return the numbers that a text gives names to: `#define N 16`, `const int N = 4 * 4;`."""
+    found: dict[str, int | float] = {}
+    said = _CONSTANT.findall(text)
+    for name, words in said:
+        if any(other == name and text != words for other, text in said):
+            continue  # by #if, one or the other
+        with suppress(SourceError, SyntaxError, ArithmeticError, LookupError, TypeError):
+            number = value(parsed(_SUFFIX.sub(r"\1", words), "")[0], found, np.dtype(np.float32))
+            if isinstance(number, (int, float)):
+                found[name] = number
+    return found
+
+
 def value(node: ast.expr, names: Names, dtype: Any) -> Any:
     """Return what an expression is worth.
 
@@ -70,6 +95,8 @@ def value(node: ast.expr, names: Names, dtype: Any) -> Any:
             found = again(several)[again(place)]
         case ast.Call(func=ast.Name(id="T"), args=[given], keywords=[]):
             found = dtype.type(again(given))
+        case ast.Call(func=ast.Name(id="zero" | "copy" as name), args=[given], keywords=[]):
+            found = names[f"{name}()"](again(given))
         case ast.Call(func=ast.Name(id=name), args=given, keywords=[]) if name in _FUNCTIONS:
             found = _FUNCTIONS[name](*map(again, given))
         case ast.IfExp(test=test, body=body, orelse=orelse):
@@ -87,4 +114,5 @@ def _computed(node: ast.expr, again: Callable[[ast.expr], Any], names: Names) ->
             return _BINARY[type(op)](again(left), again(right))
         case ast.Compare(left=left, ops=[op], comparators=[right]) if type(op) in _BINARY:
             return int(_BINARY[type(op)](again(left), again(right)))
-    raise SourceError(f"{ast.unparse(node)!r} means nothing here; there are {', '.join(names)}")
+    known = ", ".join(name for name in names if name.isidentifier())
+    raise SourceError(f"{ast.unparse(node)!r} means nothing here; there are {known}")

@@ -5,34 +5,39 @@ that text, or a changed header would be checked as it was.
 """
 
 import re
+from collections.abc import Sequence
 from pathlib import Path
 
-_INCLUDE = re.compile(r'^[ \t]*#[ \t]*include[ \t]*"([^"\n]+)".*$', re.MULTILINE)
+_INCLUDE = re.compile(r'^[ \t]*#[ \t]*include[ \t]*["<]([^">\n]+)[">].*$', re.MULTILINE)
 _ONCE = re.compile(r"^[ \t]*#[ \t]*pragma[ \t]+once\b.*$", re.MULTILINE)
 
 
-def whole(file: Path) -> str:
+def whole(file: Path, folders: Sequence[Path] = ()) -> str:
     """Return the text of a file with its neighbours' in place of the lines that include them.
 
-    Compilers name each line's own file and number.  What is included otherwise (`<...>`, or a file
-    that is not there) is left to the compiler.
+    Compilers name each line's own file and number.  What is neither beside a file nor in `folders`
+    is left to the compiler.
     """
-    return _expanded(file.resolve(), (), set())
+    return _expanded(file.resolve(), (), set(), folders)
 
 
-def _expanded(file: Path, within: tuple[Path, ...], once: set[Path]) -> str:
-    text = file.read_text(encoding="utf-8")
+def _expanded(
+    file: Path, within: tuple[Path, ...], once: set[Path], folders: Sequence[Path]
+) -> str:
+    text = file.read_text(encoding="utf-8", errors="replace")
     if _ONCE.search(text):
         once.add(file)
         text = _ONCE.sub("", text)
 
     def put(found: re.Match[str]) -> str:
-        other = (file.parent / found[1]).resolve()
-        if not other.is_file():
+        beside = () if "<" in found[0] else (file.parent,)
+        places = [(folder / found[1]).resolve() for folder in (*beside, *folders)]
+        other = next((place for place in places if place.is_file()), None)
+        if other is None:
             return found[0]
         after = text.count("\n", 0, found.start()) + 2
         known = other in once or other in (*within, file)
-        body = "" if known else _expanded(other, (*within, file), once)
+        body = "" if known else _expanded(other, (*within, file), once, folders)
         return f'{body}\n#line {after} "{file.name}"'
 
     return f'#line 1 "{file.name}"\n{_INCLUDE.sub(put, text)}'

@@ -182,3 +182,57 @@ def _results() -> dict[str, Results]:
 
 
 RESULTS = _results()
+ARRAYS = {"out", "workspace"}.union(*((*one.arguments, *one.names) for one in RESULTS.values()))
+
+# The shapes of arguments and results, by the sizes of a call; `same` is that of the first result.
+_IMAGES, _FILTERS, _PIXELS = ("N", "C", "H", "W"), ("M", "C/G", "KH", "KW"), ("N", "M", "OH", "OW")
+_SHAPES: dict[str, dict[str, tuple[str, ...]]] = {
+    "conv2d": {
+        "x": _IMAGES, "dx": _IMAGES, "weight": _FILTERS, "dw": _FILTERS, "grad_output": _PIXELS,
+        "y": _PIXELS, "bias": ("M",), "db": ("M",),
+    },
+    "conv_transpose2d": {
+        "x": _IMAGES, "dx": _IMAGES, "weight": ("C", "M/G", "KH", "KW"),
+        "dw": ("C", "M/G", "KH", "KW"), "grad_output": _PIXELS, "y": _PIXELS, "bias": ("M",),
+        "db": ("M",),
+    },
+    "linear": {
+        "x": ("N", "C"), "dx": ("N", "C"), "weight": ("M", "C"), "dw": ("M", "C"),
+        "grad_output": ("N", "M"), "y": ("N", "M"), "bias": ("M",), "db": ("M",),
+    },
+    "cross_entropy": {"loss": (), "dlogits": ("N", "C")},
+    **{
+        pool: {
+            "x": _IMAGES, "dx": _IMAGES, "grad_output": ("N", "C", "OH", "OW"),
+            "y": ("N", "C", "OH", "OW"), "indices": ("N", "C", "OH", "OW"),
+        }
+        for pool in ("max_pool2d", "avg_pool2d")
+    },
+}  # fmt: skip
+# The sizes of a convolution or a layer of which only the gradient of the output is given.
+_SMALLEST = {"C": 1, "KH": 1, "KW": 1, "SH": 1, "SW": 1, "PH": 0, "PW": 0, "DH": 1, "DW": 1, "G": 1}
+
+
+def operator_of(function: str) -> str:
+    """Return the operator that a function of the protocol belongs to."""
+    return function.partition("_grad")[0].removesuffix("_vjp")
+
+
+def all_sizes(function: str, sizes: Names) -> dict[str, Any]:
+    """Return the sizes of a call, and the smallest where it has none: a bias' gradient."""
+    if not function.endswith("_grad_bias"):
+        return dict(sizes)
+    more = {"H": sizes["OH"], "W": sizes["OW"]} if "OH" in sizes else {}
+    smallest = _SMALLEST if more else {"C": 1}
+    return {**smallest, **more, **sizes}
+
+
+def shape_of(function: str, name: str, sizes: Names, same: shapes.Shape) -> shapes.Shape:
+    """Return the shape of an argument or a result that a call of `function` does not have."""
+    known = _SHAPES.get(operator_of(function))
+    if known is None:
+        return same
+    if name not in known:
+        raise KeyError(name)
+    sides = (side.partition("/") for side in known[name])
+    return tuple(sizes[side] // (sizes[by] if by else 1) for side, _, by in sides)

@@ -1,15 +1,25 @@
 """One call of a function that comments plan: check the shapes, allocate the results, launch."""
 
-from collections.abc import Callable, Mapping
+import ast
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from functools import partial
+from types import MappingProxyType
 from typing import Any, TypeAlias
 
 import numpy as np
 
 from gradoracle.implementations import hostcuda
-from gradoracle.implementations.cuda_source.comments import Launch, Plan
+from gradoracle.implementations.cuda_source.comments import SLOT, Launch, Plan
 from gradoracle.implementations.cuda_source.expressions import NUMBERS, SourceError, value
-from gradoracle.implementations.cuda_source.results import RESULTS, Names, Results
+from gradoracle.implementations.cuda_source.results import (
+    ARRAYS,
+    RESULTS,
+    Names,
+    Results,
+    all_sizes,
+    shape_of,
+)
 from gradoracle.implementations.cupy_kernels.placement import INTEGERS, place
 
 Launcher: TypeAlias = Callable[[Launch, Names, Any], None]  # with the dtype of the call
@@ -17,11 +27,25 @@ ONE_HOT = "one-hot"
 
 
 def functions(
-    plans: Mapping[str, Plan], launch: Launcher, policies: Mapping[str, Any], *, on_host: bool
+    plans: Mapping[str, Plan],
+    launch: Launcher,
+    policies: Mapping[str, Any],
+    *,
+    on_host: bool,
+    constants: Mapping[str, Any] = MappingProxyType({}),
 ) -> dict[str, Callable[..., Any]]:
     """Return the functions of the protocol that plans are of, launched by `launch`."""
     return {
-        name: partial(_run, RESULTS[name], plan, launch, policies, on_host=on_host)
+        name: partial(
+            _run,
+            RESULTS[name],
+            plan,
+            launch,
+            policies,
+            on_host=on_host,
+            function=name,
+            constants=constants,
+        )
         for name, plan in plans.items()
     }
 
@@ -35,7 +59,7 @@ def _integers(policies: Mapping[str, Any]) -> dict[str, str]:
 
 def _run(
     results: Results, plan: Plan, launch: Launcher, policies: Mapping[str, Any], *given: Any,
-    on_host: bool, **options: Any,
+    on_host: bool, function: str, constants: Mapping[str, Any], **options: Any,
 ) -> Any:  # fmt: skip
     arrays = dict(zip(results.arguments, (*given, *[None] * 9), strict=False))
     integers = _integers(policies)
@@ -50,15 +74,55 @@ def _run(
     made = [(machine.zeros if empty else uninitialised)(shape, kind) for kind in kinds]
     if not empty and made[0].size:
         names = {
-            **sizes, **called, **dict(zip(results.names, made, strict=True)), "out": made[0],
+            **constants, **all_sizes(function, sizes), **called,
+            **dict(zip(results.names, made, strict=True)), "out": made[0], "zero()": _zeroed,
         }  # fmt: skip
         if plan.workspace is not None:
             kind, count = plan.workspace
             held = dtype if kind == "T" else np.dtype(NUMBERS[kind])
             names["workspace"] = uninitialised((int(value(count, names, dtype)),), held)
         for one in plan.launches:
-            launch(one, names, dtype)
+            more = _more(one, function, names, made, lambda shape: uninitialised(shape, dtype))
+            launch(one, more, dtype)
     return tuple(made) if len(made) > 1 else made[0]
+
+
+def _zeroed(array: Any) -> Any:
+    array[...] = 0
+    return array
+
+
+def _more(
+    launch: Launch, function: str, names: Mapping[str, Any], made: Sequence[Any],
+    uninitialised: Callable[[Any], Any],
+) -> dict[str, Any]:  # fmt: skip
+    """Return the names of a call with what this launch speaks of besides.
+
+    That is the results marked *, and arrays that the call lacks: another function of the launch
+    has them.  They hold NaN, for this function's result does not depend on them.
+    """
+    more = dict(names)
+    for i, result in enumerate(made if len(launch.results) == 1 else launch.results):
+        mine = result if not isinstance(result, str) else made[0] if result == function else None
+        if mine is None:
+            name = RESULTS[str(result)].names[0]
+            mine = uninitialised(shape_of(function, name, names, made[0].shape))
+        more[f"{SLOT}{i}"] = mine
+    spoken = {n.id for one in launch.arguments for n in ast.walk(one) if isinstance(n, ast.Name)}
+    for name in ARRAYS & spoken - more.keys():
+        with suppress(KeyError):
+            more[name] = uninitialised(shape_of(function, name, names, made[0].shape))
+    answers = {name for name in more if any(more[name] is one for one in made)}
+    more["copy()"] = partial(_copied, None if answers & spoken else made[0])
+    return more
+
+
+def _copied(result: Any, array: Any) -> Any:
+    """Return the result with an array's values, or an array of its own where the result is used."""
+    if result is None or (result.shape, result.dtype) != (array.shape, array.dtype):
+        return array.copy()
+    result[...] = array
+    return result
 
 
 def evaluated(launch: Launch, names: Names, dtype: Any) -> tuple[list[Any], list[Any]]:

@@ -2,14 +2,15 @@
 
 import ast
 import re
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any, TypeAlias
 
 import numpy as np
 
-from gradoracle.implementations.cuda_source.comments import Plan
+from gradoracle.implementations.cuda_source.comments import SLOT, Launch, Plan
 from gradoracle.implementations.cuda_source.expressions import SourceError
+from gradoracle.implementations.cuda_source.results import ARRAYS
 
 Aliases: TypeAlias = Mapping[str, list[str]]
 VOID = "void"
@@ -59,6 +60,11 @@ def signature(text: str, name: str) -> Signature | None:
 
     None: the text does not declare it.
     """
+    return next(signatures(text, name), None)
+
+
+def signatures(text: str, name: str) -> Iterator[Signature]:
+    """Yield the signatures of all functions of a name, as they are declared in a plain text."""
     simple, _, given = name.rstrip("> ").partition("<")
     aliases = {alias: words.split() for words, alias in _TYPEDEF.findall(text)}
     aliases |= {alias: words.split() for alias, words in _USING.findall(text)}
@@ -73,11 +79,10 @@ def signature(text: str, name: str) -> Signature | None:
         if returns is None:
             continue
         parameters = _split(text[found.end() : end - 1])
-        return Signature(
+        yield Signature(
             tuple(_parameter(p, {**aliases, **bound}) for p in parameters),
             None if returns.text == VOID else returns,
         )
-    return None
 
 
 def _closing(text: str, at: int) -> int:
@@ -146,6 +151,86 @@ def _dtype(words: Iterable[str], aliases: Aliases) -> np.dtype[Any] | None:
         return None
     letter = _INTEGERS[integer]
     return np.dtype(letter.upper() if "unsigned" in signs else letter)
+
+
+def _array_of(node: ast.expr) -> str:
+    """Return the name of the array that an argument is; "" where it is none."""
+    match node:
+        case ast.Call(func=ast.Name(id="zero" | "copy"), args=[given]):
+            return _array_of(given)
+        case ast.Name(id=name) if name in ARRAYS or name.startswith(SLOT):
+            return name
+    return ""
+
+
+def fitting(
+    launch: Launch, found: Iterable[Signature], held: Mapping[str, str]
+) -> Signature | None:
+    """Return the signature that the arguments of a launch fit; None where there is none at all.
+
+    `held` says by name which dtype arrays have, or that they hold integers; "" is for all others.
+
+    Raises:
+        SourceError: they fit none; the message names the first one's parameter and the argument.
+    """
+    wrong = ""
+    for one in found:
+        misfit = _misfit(launch, one, held)
+        if not misfit:
+            return one
+        wrong = wrong or misfit
+    if wrong:
+        raise SourceError(f"{launch.where}: {launch.kernel}: {wrong}")
+    return None
+
+
+def _misfit(launch: Launch, of: Signature, held: Mapping[str, str]) -> str:
+    """Return in words what does not fit; "" where everything does."""
+    if len(launch.arguments) != len(of.parameters):
+        return f"it takes {len(of.parameters)} arguments, {len(launch.arguments)} are given"
+    for i, (node, parameter) in enumerate(zip(launch.arguments, of.parameters, strict=True)):
+        name = _array_of(node)
+        if name:
+            why = _no_pointer_to(held.get(name, held[""]), parameter)
+        else:
+            number = isinstance(node, ast.Constant) and node.value != 0
+            why = f"a number for the pointer {parameter.text!r}" * (number and parameter.pointer)
+        if why:
+            return f"argument {i}, {ast.unparse(node).replace(SLOT, 'result ')}, is {why}"
+    return ""
+
+
+def _no_pointer_to(held: str, parameter: Parameter) -> str:
+    """Return in words why an array of a dtype, or of integers, does not fit; "" if it does."""
+    if not parameter.pointer:
+        return f"an array for {parameter.text!r}, which is no pointer"
+    points = parameter.dtype
+    fits = points is None or (points.kind in "iu" if held == "integers" else points.name == held)
+    return "" if fits else f"an array of {held} for {parameter.text!r}, which points to {points}"
+
+
+def converted(value: Any, parameter: Parameter) -> Any:
+    """Return an argument as a parameter takes it: numbers, and arrays of integers, of its type.
+
+    Raises:
+        SourceError: it does not fit.
+    """
+    dtype = parameter.dtype
+    if dtype is None or (value is None and parameter.pointer):
+        return value
+    if parameter.pointer:
+        integers = dtype.kind in "iu" and getattr(value, "dtype", dtype).kind in "iu"
+        return value.astype(dtype) if integers and value.dtype != dtype else value
+    if not isinstance(value, (bool, int, float, np.generic)):
+        raise SourceError(
+            f"{type(value).__name__} is no number for the parameter {parameter.text!r}"
+        )
+    if dtype.kind in "iub" and value != int(value):
+        raise SourceError(f"{value} is no integer for the parameter {parameter.text!r}")
+    limits = np.iinfo(dtype) if dtype.kind in "iu" else None
+    if limits and not limits.min <= value <= limits.max:
+        raise SourceError(f"{value} does not fit into the parameter {parameter.text!r}")
+    return dtype.type(value)
 
 
 def integer_policies(

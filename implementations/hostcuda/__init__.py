@@ -31,8 +31,8 @@ unless the result shows it.
 from typing import Any
 
 from gradoracle.implementations.hostcuda.build import NoCompiler
-from gradoracle.implementations.hostcuda.kernel import Kernel
-from gradoracle.implementations.hostcuda.module import NotModelled, RawKernel, RawModule
+from gradoracle.implementations.hostcuda.kernel import HostFunction, Kernel
+from gradoracle.implementations.hostcuda.module import RawKernel, RawModule
 from gradoracle.implementations.hostcuda.report import Finding, KernelFault
 from gradoracle.implementations.hostcuda.settings import (
     ORDERS,
@@ -42,10 +42,12 @@ from gradoracle.implementations.hostcuda.settings import (
     settings,
     using,
 )
+from gradoracle.implementations.hostcuda.source import NotModelled
 
 __all__ = [
     "ORDERS",
     "Finding",
+    "HostFunction",
     "Kernel",
     "KernelFault",
     "NoCompiler",

@@ -1,6 +1,7 @@
 """Compiling with g++ into shared libraries that are kept from run to run."""
 
 import hashlib
+import json
 import os
 import re
 import shutil
@@ -9,6 +10,7 @@ import tempfile
 from collections.abc import Sequence
 from functools import cache
 from pathlib import Path
+from typing import Any
 
 HERE = Path(__file__).parent
 _INCLUDED = re.compile(r"^[ \t]*#[ \t]*include[ \t]*(.*)", re.MULTILINE)
@@ -17,6 +19,13 @@ COMMON = (
     "-std=c++17", "-fPIC", "-w", "-fvisibility=hidden", "-fno-gnu-unique", "-fno-strict-aliasing",
     "-ffp-contract=off", "-fstack-clash-protection", f"-I{INCLUDE}",
 )  # fmt: skip
+_OF_C = "assert float limits math stdbool stddef stdint stdio stdlib string time sys/time unistd"
+_OF_CPP = (
+    "algorithm array atomic cassert cfloat chrono climits cmath complex cstddef cstdint cstdio "
+    "cstdlib cstring ctime fstream functional iomanip iostream iterator limits map memory numeric "
+    "random set sstream stdexcept string tuple type_traits unordered_map utility vector"
+)
+COMMON_HEADERS = frozenset((*_OF_CPP.split(), *(f"{name}.h" for name in _OF_C.split())))
 SANITIZERS = (
     "thread", "bounds-strict", "signed-integer-overflow", "integer-divide-by-zero", "shift",
     "alignment", "float-cast-overflow",
@@ -67,7 +76,7 @@ def _version() -> str:
 @cache
 def _ours() -> str:
     """Return what compiled kernels depend on besides their text."""
-    sources = sorted([*INCLUDE.iterdir(), *HERE.glob("*.cpp"), *HERE.glob("*.h")])
+    sources = sorted([*INCLUDE.rglob("*.h"), *HERE.glob("*.cpp"), *HERE.glob("*.h")])
     return hashlib.sha256(b"".join(path.read_bytes() for path in sources)).hexdigest()
 
 
@@ -96,12 +105,51 @@ def _with_includes(text: str, flags: Sequence[str]) -> str:
     "" where it includes nothing of others.
     """
     named = [re.match(r"[<\"]([^>\"]+)[>\"]", line) for line in _INCLUDED.findall(text)]
-    if all(name is not None and (INCLUDE / name[1]).is_file() for name in named):
+    if all(name is not None and _stays(name[1]) for name in named):
         return ""
     return subprocess.run(  # noqa: S603 - what it refuses, compiling will tell
         [compiler(), *COMMON, *flags, "-E", "-x", "c++", "-"],
         input=text, capture_output=True, encoding="utf-8", check=False,
     ).stdout  # fmt: skip
+
+
+def remembered(text: str, options: Sequence[str]) -> Any:
+    """Return what was to be remembered of a text, or None."""
+    file = _folder() / _note(text, options)
+    return json.loads(file.read_text(encoding="utf-8")) if file.is_file() else None
+
+
+def remember(text: str, options: Sequence[str], what: Any) -> None:
+    """Keep something, of JSON's kinds, that compiling a text has shown."""
+    file = _folder() / _note(text, options)
+    with tempfile.TemporaryDirectory(dir=file.parent) as work:
+        new = Path(work) / "note"
+        new.write_text(json.dumps(what), encoding="utf-8")
+        new.replace(file)
+
+
+def _note(text: str, options: Sequence[str]) -> str:
+    key = "\0".join((text, _with_includes(text, options), *options, _version(), _ours()))
+    return f"note-{hashlib.sha256(key.encode()).hexdigest()[:24]}.json"
+
+
+def _stays(header: str) -> bool:
+    """Return whether a header is ours, or of C or C++: it changes with them only."""
+    return (INCLUDE / header).is_file() or header in COMMON_HEADERS
+
+
+def headers(names: Sequence[str], options: Sequence[str]) -> list[str]:
+    """Return those of the headers, such as <vector>, that can be included."""
+    unsure = [name for name in names if not _stays(name[1:-1])]
+    if not unsure:
+        return [*names]
+    text = "".join(f"#if __has_include({n})\nthere {i}\n#endif\n" for i, n in enumerate(unsure))
+    told = subprocess.run(  # noqa: S603 - the compiler that the user installed
+        [compiler(), *COMMON, *options, "-E", "-P", "-x", "c++", "-"],
+        input=text, capture_output=True, encoding="utf-8", check=False,
+    ).stdout  # fmt: skip
+    there = {unsure[int(number)] for number in re.findall(r"^there (\d+)$", told, re.MULTILINE)}
+    return [name for name in names if name not in unsure or name in there]
 
 
 def _library(
@@ -116,13 +164,24 @@ def _library(
         source.write_text(text, encoding="utf-8")
         _run([compiler(), *COMMON, *flags, "-c", "-o", str(compiled), str(source)])
         # Linked without -fsanitize: what the instrumented code calls is in the runtime.
-        _run([compiler(), "-shared", "-o", str(linked), str(compiled), *map(str, beside), "-ldl"])
+        _run(
+            [
+                compiler(),
+                "-shared",
+                "-o",
+                str(linked),
+                str(compiled),
+                *map(str, beside),
+                "-ldl",
+                "-Wl,-z,defs",
+            ]
+        )
         linked.replace(library)
     return library
 
 
 def _run(command: list[str]) -> None:
-    done = subprocess.run(command, capture_output=True, text=True, check=False)  # noqa: S603
+    done = subprocess.run(command, capture_output=True, text=True, check=False, errors="replace")  # noqa: S603
     if done.returncode:
         raise CompileError(f"g++ does not compile it:\n{done.stderr.strip()}")
 

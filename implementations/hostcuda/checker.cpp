@@ -7,6 +7,7 @@
 #include "runtime.h"
 #include <algorithm>
 #include <climits>
+#include <string>
 #include <unordered_map>
 #include <unordered_set>
 #include <vector>
@@ -16,6 +17,7 @@ namespace hostcuda {
 struct Cell {
     uint32_t write_block, write_time;           // block 0: never written in this launch
     uint32_t read_block, read_time;
+    uint32_t write_call, read_call;             // by which code, relative to its library
     uint16_t writer, reader, other_reader;      // the readers since the last barrier: one, and any other
     uint8_t atomic;                             // how it was written: PLAIN, ATOMIC or SWAP
     bool many_blocks;                           // read by several blocks
@@ -26,14 +28,17 @@ enum : uint8_t { PLAIN, ATOMIC, SWAP };
 
 struct Region {
     uintptr_t start, end;
-    int argument;                               // SHARED: of the block
+    int argument;                               // SHARED: of the block; NAMED: `name` says what it is
     std::vector<Cell> cells;
+    std::string name;
+    bool constant = false, filled = true;       // constant memory, and whether somebody gave it a value
     bool holds(uintptr_t a) const { return a - start < end - start; }
 };
-enum { SHARED = -1 };
+enum { SHARED = -2, NAMED = -1 };
 
-static std::vector<Region> arguments;
+static std::vector<Region> regions;             // arguments, variables, what the host's code allocated
 static Region fixed, dynamic;
+static std::unordered_set<uintptr_t> guards;     // what g++ keeps beside shared variables of a class
 // A block that passes a fence and then an atomic shows all that it wrote to whoever comes to that
 // atomic later: so the last block may add up what the others left (CUDA's threadFenceReduction).
 static std::unordered_map<uintptr_t, std::vector<uint32_t>> shown;
@@ -43,8 +48,9 @@ static bool any_fence() { return std::find(fenced, fenced + running.threads, tru
 static const Site BY_ADDRESS = {nullptr, 0};
 
 void checker_starts(char *shared, char *shared_end, size_t bytes) {
-    fixed = {(uintptr_t)shared, (uintptr_t)shared_end, SHARED, {}};
-    dynamic = {(uintptr_t)self.dynamic, (uintptr_t)self.dynamic + bytes, SHARED, {}};
+    fixed = {(uintptr_t)shared, (uintptr_t)shared_end, SHARED, {}, {}};
+    dynamic = {(uintptr_t)self.dynamic, (uintptr_t)self.dynamic + bytes, SHARED, {}, {}};
+    for (Region &region : regions) region.cells.clear();        // one launch ends before the next begins
     shown.clear();
 }
 
@@ -78,14 +84,46 @@ static bool ordered(uint32_t time, unsigned thread) {
     return thread / WARP == self.number / WARP && time < running.warp_since[self.number / WARP];
 }
 
-static void race(const char *what, const Region &region, uintptr_t address, unsigned other, bool other_block) {
-    if (region.argument == SHARED)
-        report(RACE, BY_ADDRESS, "%s at byte %zu of shared memory: thread %u, and no barrier between", what,
-               size_t(address - region.start), other);
-    else
-        report(RACE, BY_ADDRESS, "%s at byte %zu of argument %d: %s %u%s", what, size_t(address - region.start),
-               region.argument, other_block ? "another block's thread" : "thread", other,
-               other_block ? "" : ", and no barrier between");
+static std::string named(const Region &region) {
+    return region.argument == SHARED ? "shared memory" : region.argument == NAMED ? region.name
+                                                       : "argument " + std::to_string(region.argument);
+}
+
+// \x01 becomes the source line of the other access.
+static void race(const char *what, const Region &region, uintptr_t address, unsigned other, bool other_block, uint32_t code) {
+    Finding *one = report(RACE, BY_ADDRESS, "%s at byte %zu of %s: %s %u%s\x01", what, size_t(address - region.start),
+                          named(region).c_str(), other_block ? "another block's thread" : "thread", other,
+                          other_block ? "" : ", and no barrier between");
+    if (one) one->other = code;
+}
+
+// Two writes are told once the second has happened: then it shows whether both wrote the same.
+static struct {
+    const Region *region;               // null: nothing is to be told
+    uintptr_t address, call;
+    unsigned other, bytes;
+    bool other_block;
+    uint32_t code;
+    char before[16];
+    Self who;
+} late;
+
+void checker_settles() {
+    if (!late.region) return;
+    const uintptr_t call = running.call;
+    const Self now = self;
+    bool same = true;
+    for (unsigned i = 0; i < late.bytes; ++i) same = same && ((char *)late.address)[i] == late.before[i];
+    running.call = late.call, self = late.who;
+    race(same ? "write after write (of the same value)" : "write after write", *late.region, late.address, late.other,
+         late.other_block, late.code);
+    running.call = call, self = now;
+    late.region = nullptr;
+}
+
+static void write_race(const Region &region, uintptr_t address, const Cell &cell, bool other_block) {
+    if (!late.region) late = {&region, address, running.call, cell.writer, 0, other_block, cell.write_call, {}, self};
+    if (address == late.address + late.bytes && late.bytes < 16) late.before[late.bytes++] = *(char *)address;
 }
 
 static void reads(Region &region, uintptr_t address, Cell &cell) {
@@ -95,34 +133,35 @@ static void reads(Region &region, uintptr_t address, Cell &cell) {
     const bool global = region.argument != SHARED;
     if (cell.atomic == SWAP) {
     } else if (global && apart(cell.write_block))
-        race("read after write", region, address, cell.writer, true);
+        race("read after write", region, address, cell.writer, true, cell.write_call);
     else if (cell.write_block == running.serial && cell.writer != self.number && !ordered(cell.write_time, cell.writer))
-        race("read after write", region, address, cell.writer, false);
+        race("read after write", region, address, cell.writer, false, cell.write_call);
     if (apart(cell.read_block)) cell.many_blocks = true;
     if (cell.read_block != running.serial || ordered(cell.read_time, cell.reader)) cell.reader = cell.other_reader = self.number;
     else if (cell.reader != self.number) cell.other_reader = self.number;
-    cell.read_block = running.serial, cell.read_time = running.clock;
+    cell.read_block = running.serial, cell.read_time = running.clock, cell.read_call = uint32_t(running.call - running.library);
 }
 
 static void writes(Region &region, uintptr_t address, Cell &cell, uint8_t atomic) {
     const bool global = region.argument != SHARED;
     if (!(atomic && cell.atomic)) {
         if (global && apart(cell.write_block))
-            race("write after write", region, address, cell.writer, true);
+            write_race(region, address, cell, true);
         else if (cell.write_block == running.serial && cell.writer != self.number && !ordered(cell.write_time, cell.writer))
-            race("write after write", region, address, cell.writer, false);
+            write_race(region, address, cell, false);
     }
     if (atomic == SWAP) {
     } else if (global && (apart(cell.read_block) || cell.many_blocks))
-        race("write after read", region, address, cell.reader, true);
+        race("write after read", region, address, cell.reader, true, cell.read_call);
     else if (cell.read_block == running.serial)
         for (const unsigned reader : {cell.reader, cell.other_reader})
             if (reader != self.number && !ordered(cell.read_time, reader)) {
-                race("write after read", region, address, reader, false);
+                race("write after read", region, address, reader, false, cell.read_call);
                 break;
             }
     if (global && !atomic) fenced[self.number] = false;
     cell.write_block = running.serial, cell.write_time = running.clock, cell.writer = self.number, cell.atomic = atomic;
+    cell.write_call = uint32_t(running.call - running.library);
 }
 
 static void touch(Region &region, uintptr_t address, unsigned bytes, bool write, uint8_t atomic) {
@@ -137,15 +176,15 @@ static void touch(Region &region, uintptr_t address, unsigned bytes, bool write,
 static void stray(uintptr_t address, unsigned bytes, bool write) {
     const Region *near = nullptr;
     long best = LONG_MAX;
-    for (const Region &region : arguments) {
+    for (const Region &region : regions) {
         const long away = address < region.start ? long(region.start - address) : long(address - region.end) + 1;
         if (away < best) best = away, near = &region;
     }
     const char *what = write ? "write" : "read";
     if (near && best < 1 << 20)
-        report(OUT_OF_BOUNDS, BY_ADDRESS, "%s of %u bytes, %ld bytes %s argument %d, which has %zu bytes", what, bytes,
+        report(OUT_OF_BOUNDS, BY_ADDRESS, "%s of %u bytes, %ld bytes %s %s, which has %zu bytes", what, bytes,
                address < near->start ? best : best - 1, address < near->start ? "before the start of" : "past the end of",
-               near->argument, size_t(near->end - near->start));
+               named(*near).c_str(), size_t(near->end - near->start));
     else
         report(OUT_OF_BOUNDS, BY_ADDRESS, "%s of %u bytes at an address that is no argument's (0x%zx)", what, bytes, address);
     abandon();                          // before it happens
@@ -164,24 +203,64 @@ static void spins(uintptr_t address) {
 
 static void access(const void *pointer, unsigned bytes, bool write, uint8_t atomic = PLAIN) {
     const uintptr_t address = (uintptr_t)pointer;
+    checker_settles();
     if (!running.kernel || !options.check || address - (uintptr_t)&self < sizeof self || on_my_stack(address)) return;
+    if (address - running.held < running.held_end - running.held) return;
     spins(address);
+    if (bytes == 1 && fixed.holds(address) && guards.count(address - fixed.start)) return;
     Region *region = dynamic.holds(address) ? &dynamic : fixed.holds(address) ? &fixed : nullptr;
-    for (size_t i = 0; !region && i < arguments.size(); ++i)
-        if (arguments[i].holds(address)) region = &arguments[i];
+    for (size_t i = regions.size(); !region && i-- > 0;)
+        if (regions[i].holds(address)) region = &regions[i];
     if (!region) {
         const bool constant = address - running.library < running.library_end - running.library && !write;
         if (!constant && !in_slots(address)) stray(address, bytes, write);
         return;
     }
     if (address + bytes > region->end) {
-        report(OUT_OF_BOUNDS, BY_ADDRESS, "%s of %u bytes across the end of %s", write ? "write" : "read", bytes,
-               region->argument == SHARED ? "shared memory" : "an argument");
+        report(OUT_OF_BOUNDS, BY_ADDRESS, "%s of %u bytes across the end of %s", write ? "write" : "read", bytes, named(*region).c_str());
+        abandon();
+    }
+    if (region->constant && write) {
+        report(OUT_OF_BOUNDS, BY_ADDRESS, "a kernel writes to %s", region->name.c_str());
+        abandon();
+    }
+    if (!region->filled && !write) {
+        report(MISSING, BY_ADDRESS, "reads %s, which no host code filled (name the host function that does, in a comment)", region->name.c_str());
         abandon();
     }
     if (bytes <= 16 && !(bytes & (bytes - 1)) && address % bytes)
         report(MISALIGNED, BY_ADDRESS, "%s of %u bytes at an address that is no multiple of it", write ? "write" : "read", bytes);
     touch(*region, address, bytes, write, atomic);
+}
+
+void checker_region(uintptr_t start, size_t bytes, int argument, const char *name, bool constant, bool filled) {
+    regions.push_back({start, start + bytes, argument, {}, name, constant, filled});
+}
+
+void checker_forgets(uintptr_t start) {
+    regions.erase(std::remove_if(regions.begin(), regions.end(), [=](const Region &one) { return one.start == start && one.argument == NAMED; }),
+                  regions.end());
+}
+
+void checker_filled(uintptr_t start) {
+    for (Region &one : regions)
+        if (one.start == start && one.argument == NAMED) one.filled = true;
+}
+
+// Whether the host may copy to, or from, these bytes: those that begin in memory of the device must end there.
+bool checker_fits(const void *pointer, size_t bytes, bool write, const char *what, Site site) {
+    const uintptr_t start = (uintptr_t)pointer;
+    if (!pointer && bytes) {
+        report(OUT_OF_BOUNDS, site, "%s of %zu bytes %s a null pointer", what, bytes, write ? "to" : "from");
+        return false;
+    }
+    for (const Region &one : regions)
+        if (one.holds(start) && start + bytes > one.end) {
+            report(OUT_OF_BOUNDS, site, "%s of %zu bytes %s byte %zu of %s, which has %zu bytes", what, bytes, write ? "to" : "from",
+                   size_t(start - one.start), named(one).c_str(), size_t(one.end - one.start));
+            return false;
+        }
+    return true;
 }
 
 void __attribute__((noinline)) atomic_access(const void *address, unsigned bytes, void *caller, bool swap) {
@@ -195,8 +274,11 @@ void __attribute__((noinline)) atomic_access(const void *address, unsigned bytes
 extern "C" {
 #pragma GCC visibility push(default)
 
-void hostcuda_forget_arguments() { arguments.clear(); }
-void hostcuda_argument(uintptr_t start, size_t bytes, int number) { arguments.push_back({start, start + bytes, number, {}}); }
+void hostcuda_guards(const uintptr_t *offsets, size_t count) { guards = {offsets, offsets + count}; }
+void hostcuda_forget_arguments() {
+    regions.erase(std::remove_if(regions.begin(), regions.end(), [](const Region &one) { return one.argument != NAMED; }), regions.end());
+}
+void hostcuda_argument(uintptr_t start, size_t bytes, int number) { checker_region(start, bytes, number, "", false, true); }
 
 #define CALLER (running.call = (uintptr_t)__builtin_return_address(0) - 1)
 #define ACCESS(N) \
@@ -218,13 +300,31 @@ void __tsan_init() {}
 void __tsan_vptr_update(void *, void *) {}
 void __tsan_vptr_read(void *) {}
 
+// What becomes of std::atomic, and of variables that are made at their first use.
+#define ATOMIC(BITS, T) \
+    T __tsan_atomic##BITS##_load(const volatile T *p, int) { return __atomic_load_n(p, __ATOMIC_SEQ_CST); } \
+    void __tsan_atomic##BITS##_store(volatile T *p, T v, int) { __atomic_store_n(p, v, __ATOMIC_SEQ_CST); } \
+    T __tsan_atomic##BITS##_exchange(volatile T *p, T v, int) { return __atomic_exchange_n(p, v, __ATOMIC_SEQ_CST); } \
+    T __tsan_atomic##BITS##_fetch_add(volatile T *p, T v, int) { return __atomic_fetch_add(p, v, __ATOMIC_SEQ_CST); } \
+    T __tsan_atomic##BITS##_fetch_sub(volatile T *p, T v, int) { return __atomic_fetch_sub(p, v, __ATOMIC_SEQ_CST); } \
+    T __tsan_atomic##BITS##_fetch_and(volatile T *p, T v, int) { return __atomic_fetch_and(p, v, __ATOMIC_SEQ_CST); } \
+    T __tsan_atomic##BITS##_fetch_or(volatile T *p, T v, int) { return __atomic_fetch_or(p, v, __ATOMIC_SEQ_CST); } \
+    int __tsan_atomic##BITS##_compare_exchange_strong(volatile T *p, T *e, T v, int, int) { \
+        return __atomic_compare_exchange_n(p, e, v, false, __ATOMIC_SEQ_CST, __ATOMIC_SEQ_CST); \
+    } \
+    int __tsan_atomic##BITS##_compare_exchange_weak(volatile T *p, T *e, T v, int, int) { \
+        return __atomic_compare_exchange_n(p, e, v, false, __ATOMIC_SEQ_CST, __ATOMIC_SEQ_CST); \
+    }
+ATOMIC(8, uint8_t) ATOMIC(16, uint16_t) ATOMIC(32, uint32_t) ATOMIC(64, uint64_t)
+void __tsan_atomic_thread_fence(int) {}
+
 // What -fsanitize=signed-integer-overflow,bounds-strict,... calls, with the source line first.
 struct Where { const char *file; unsigned line, column; };
 #define UNDEFINED_BEHAVIOUR(NAME, KIND, TEXT) \
     void __ubsan_handle_##NAME(Where *where, ...) { \
         CALLER; \
         report(KIND, {where->file, int(where->line)}, TEXT); \
-        abandon(); \
+        if (running.kernel) abandon(); \
     }
 UNDEFINED_BEHAVIOUR(out_of_bounds, OUT_OF_BOUNDS, "an array index is outside the array")
 UNDEFINED_BEHAVIOUR(add_overflow, OVERFLOW_, "a signed sum overflows")

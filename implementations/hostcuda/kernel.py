@@ -3,12 +3,14 @@
 import ctypes
 import operator
 import os
+import re
+import subprocess
 import threading
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeAlias
 
 import numpy as np
 
@@ -16,6 +18,7 @@ from gradoracle.implementations.hostcuda import build, report
 from gradoracle.implementations.hostcuda.held import Held
 from gradoracle.implementations.hostcuda.report import Finding, KernelFault, RawFinding
 from gradoracle.implementations.hostcuda.settings import ORDERS, Settings, settings
+from gradoracle.implementations.hostcuda.source import NotModelled, Source
 
 MOST_THREADS, MOST_SHARED = 1024, 48 * 1024
 LARGEST_GRID = (2**31 - 1, 65535, 65535)
@@ -32,29 +35,25 @@ def _new_lock() -> None:
 os.register_at_fork(after_in_child=_new_lock)  # whoever held it is not in the child
 
 
+_Sizes: TypeAlias = tuple[tuple[int, ...], tuple[int, ...], int]  # grid, block, shared memory
+
+
 @dataclass(frozen=True)
 class _Compiled:
     library: Path
     launch: Any
     runtime: ctypes.CDLL
     sizes: tuple[int, ...]  # of the arguments, in bytes
+    guards: tuple[int, ...]  # offsets in shared memory that are no kernel's
     kinds: str  # F, D, p pointers to float, double, others; f floating-point, i integer, s struct
 
 
 class Kernel:
     """A function (grid, block, args, *, shared_mem=0), as CuPy's `RawModule.get_function` gives."""
 
-    def __init__(
-        self, name: str, file: str, text: str, options: tuple[str, ...], number: int
-    ) -> None:
+    def __init__(self, name: str, source: Source, number: int) -> None:
         """Remember what to compile; it is compiled at the first call in each mode."""
-        self.name, self._file, self._text, self._options, self._number = (
-            name,
-            file,
-            text,
-            options,
-            number,
-        )
+        self.name, self._source, self._number = name.partition("#")[0], source, number
         self.max_dynamic_shared_size_bytes = MOST_SHARED
         self._compiled: dict[str, _Compiled] = {}
 
@@ -74,11 +73,22 @@ class Kernel:
                 mode `check`) the kernel does what no kernel may.
             ValueError: g++ refuses the text.
         """
-        chosen = settings()
         sides, threads = _triple("grid", grid), _triple("block", block)
         refused = self._refusal(sides, threads, shared_mem)
         if refused:
             raise KernelFault(self.name, [Finding("launch", refused)])
+        self._call(args, (sides, threads, shared_mem))
+
+    def takes(self, args: Sequence[Any]) -> bool:
+        """Return whether the arguments fit its parameters."""
+        compiled = self.compiled(settings().mode)
+        try:
+            return compiled is not None and bool(self._values(compiled, args) or not args)
+        except KernelFault:
+            return False
+
+    def _call(self, args: Sequence[Any], sizes: _Sizes) -> None:
+        chosen = settings()
         compiled = self.compiled(chosen.mode)
         if compiled is None:
             raise ValueError(f"there is no kernel {self.name!r}: the preprocessor leaves it out")
@@ -88,13 +98,13 @@ class Kernel:
             if kind in "pFD" and _is_array(a)
         ]  # fmt: skip
         with _one_launch:
-            self._run(compiled, chosen, (sides, threads, shared_mem), values, arrays)
+            self._run(compiled, chosen, sizes, values, arrays)
 
     def _run(
         self,
         compiled: _Compiled,
         chosen: Settings,
-        sizes: tuple[tuple[int, ...], tuple[int, ...], int],
+        sizes: _Sizes,
         values: list[Any],
         arrays: Sequence[tuple[int, Any]],
     ) -> None:
@@ -106,33 +116,40 @@ class Kernel:
         for i, _ in arrays:
             values[i] = ctypes.c_void_p(held.pointers[i])
         told: list[Finding] = []
+        guards = (ctypes.c_size_t * len(compiled.guards))(*compiled.guards)
+        compiled.runtime.hostcuda_guards(guards, ctypes.c_size_t(len(guards)))
+        compiled.runtime.hostcuda_keep_variables()
         for order in chosen.orders:
             held.fill()
+            compiled.runtime.hostcuda_restore_variables()
             compiled.runtime.hostcuda_forget_arguments()
             for start, count, i in held.regions:
                 compiled.runtime.hostcuda_argument(
                     ctypes.c_size_t(start), ctypes.c_size_t(count), i
                 )
-            told = self._start(compiled, chosen, order, sizes, values) or held.found(order)
+            told = self._start(compiled, chosen, order, sizes, values)
+            rounds = compiled.runtime.hostcuda_order_rounds()
+            told = told or held.found(order, exact=not rounds)
             if told:
                 break
         held.give_back()
         self._raise(told)
 
     def _raise(self, told: Sequence[Finding]) -> None:
+        if told and told[0].kind == "not modelled":
+            raise NotModelled(str(told[0]).replace("not modelled: ", "", 1))
         if told:
             raise KernelFault(self.name, told)
 
-    @staticmethod
     def _start(
+        self,
         compiled: _Compiled,
         chosen: Settings,
         order: str,
-        sizes: tuple[tuple[int, ...], tuple[int, ...], int],
+        sizes: _Sizes,
         values: Sequence[Any],
     ) -> list[Finding]:
         """Run the launch once and return what was found."""
-        grid, block, shared_mem = sizes
         runtime = compiled.runtime
         runtime.hostcuda_options(
             ORDERS.index(order), ctypes.c_uint64(chosen.seed), chosen.mode == "check"
@@ -140,16 +157,17 @@ class Kernel:
         pointers = (ctypes.c_void_p * max(1, len(values)))(
             *(ctypes.cast(ctypes.byref(v), ctypes.c_void_p) for v in values)
         )
-        found = compiled.launch(
-            pointers,
-            (ctypes.c_uint * 3)(*grid),
-            (ctypes.c_uint * 3)(*block),
-            ctypes.c_size_t(shared_mem),
-        )
+        found = self._started(compiled, pointers, sizes)
         if not found:
             return []
         raw = runtime.hostcuda_findings(ctypes.byref(ctypes.c_uint()))
         return report.read(raw[:found], compiled.library)
+
+    def _started(self, compiled: _Compiled, pointers: Any, sizes: _Sizes) -> int:
+        """Run it and return the number of findings."""
+        grid, block, shared_mem = sizes
+        sides = [(ctypes.c_uint * 3)(*each) for each in (grid, block)]
+        return int(compiled.launch(pointers, *sides, ctypes.c_size_t(shared_mem)))
 
     def _refusal(self, grid: tuple[int, ...], block: tuple[int, ...], shared: int) -> str:
         """Return why no GPU would start such a launch; "" if one would."""
@@ -174,8 +192,7 @@ class Kernel:
         """
         if mode in self._compiled:
             return self._compiled[mode]
-        name = self._file.partition(".")[0]
-        library = build.kernels(name, self._text, mode, self._options)
+        library = self._source.library(mode)
         opened, runtime = _opened(library), _runtime(mode)
         if not hasattr(opened, f"hostcuda_describe_{self._number}"):
             return None
@@ -184,8 +201,9 @@ class Kernel:
         count = getattr(opened, f"hostcuda_describe_{self._number}")(sizes, kinds)
         launch = getattr(opened, f"hostcuda_kernel_{self._number}")
         compiled = _Compiled(
-            library, launch, runtime, tuple(sizes[:count]), kinds.raw[:count].decode()
-        )
+            library, launch, runtime, tuple(sizes[:count]), _guards(library, mode),
+            kinds.raw[:count].decode(),
+        )  # fmt: skip
         self._compiled[mode] = compiled
         return compiled
 
@@ -243,6 +261,54 @@ class Kernel:
         return KernelFault(self.name, [Finding("launch", text)])
 
 
+class HostFunction(Kernel):
+    """A function (args) of the host's code, which launches kernels itself.
+
+    It returns what the function does, if that is a number.  Every access of the kernels is checked,
+    and what the function allocates, copies and launches.
+    """
+
+    returned = 0.0
+
+    def call(self, args: Sequence[Any]) -> float:
+        """Run it on the arrays among `args`, as a launch would.
+
+        Raises:
+            KernelFault: an argument does not fit, a kernel or the host's code is at fault.
+            NotModelled: it comes to what is not modelled.
+        """
+        self._call(args, ((), (), 0))
+        return self.returned
+
+    def _started(self, compiled: _Compiled, pointers: Any, sizes: _Sizes) -> int:  # noqa: ARG002
+        returned = ctypes.c_double(0)
+        found = compiled.launch(pointers, ctypes.byref(returned))
+        self.returned = returned.value
+        return int(found)
+
+
+class Overloads(Kernel):
+    """Kernels of one name: the one whose parameters fit the arguments is launched."""
+
+    def __init__(self, first: Kernel, others: Sequence[Kernel]) -> None:
+        """Remember them, in the order of the text."""
+        super().__init__(first.name, first._source, first._number)  # noqa: SLF001
+        self._all = (first, *others)
+
+    def __call__(
+        self,
+        grid: Sequence[int],
+        block: Sequence[int],
+        args: Sequence[Any],
+        *,
+        shared_mem: int = 0,
+        **_stream: object,
+    ) -> None:
+        """Run the first that takes the arguments, as `Kernel` does."""
+        one = next((kernel for kernel in self._all if kernel.takes(args)), self._all[0])
+        one(grid, block, args, shared_mem=shared_mem)
+
+
 def _is_array(value: Any) -> bool:
     return isinstance(value, np.ndarray)
 
@@ -259,6 +325,19 @@ def _triple(name: str, given: Sequence[int]) -> tuple[int, int, int]:
 @cache
 def _opened(library: Path) -> ctypes.CDLL:
     return ctypes.CDLL(str(library))
+
+
+@cache
+def _guards(library: Path, mode: str) -> tuple[int, ...]:
+    """Return where in thread-local storage g++ keeps whether a shared variable was made."""
+    if mode != "check" or b"_ZGVZ" not in library.read_bytes():
+        return ()
+    told = subprocess.run(  # noqa: S603
+        ["readelf", "-sW", str(library)],  # noqa: S607 - comes with g++
+        capture_output=True, text=True, check=False,
+    ).stdout  # fmt: skip
+    found = re.findall(r"^\s*\d+: ([0-9a-f]+)\s+\d+ TLS\s.*\b_ZGV", told, re.MULTILINE)
+    return tuple({int(offset, 16) for offset in found})
 
 
 @cache

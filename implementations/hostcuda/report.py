@@ -18,7 +18,10 @@ KINDS = (
     "launch",
     "absent lane",
     "failed assertion",
+    "not modelled",
 )
+
+NOBODY = 2**32 - 1  # the block of a fault of the host's code
 
 
 class RawFinding(ctypes.Structure):
@@ -30,6 +33,7 @@ class RawFinding(ctypes.Structure):
         ("block", ctypes.c_uint * 3),
         ("thread", ctypes.c_uint * 3),
         ("address", ctypes.c_size_t),
+        ("other", ctypes.c_size_t),
         ("file", ctypes.c_char * 64),
         ("text", ctypes.c_char * 200),
     )
@@ -72,13 +76,16 @@ def read(raw: Sequence[RawFinding], library: Path) -> list[Finding]:
         file, line = one.file.decode(errors="replace"), one.line
         if not line:
             file, line = _source(library, one.address)
-        text = one.text.decode(errors="replace")
-        found.append(
-            Finding(
-                KINDS[one.kind], text, Path(file).name, line, tuple(one.block), tuple(one.thread)
-            )
-        )
+        text = one.text.decode(errors="replace").replace("\x01", _other(library, one.other))
+        who = (tuple(one.block), tuple(one.thread)) if one.block[0] != NOBODY else ()
+        found.append(Finding(KINDS[one.kind], text, Path(file).name, line, *who))
     return found
+
+
+def _other(library: Path, address: int) -> str:
+    """Return in words which line the earlier access of a race is in; "" where nobody can tell."""
+    file, line = _source(library, address) if address else ("", 0)
+    return f"; the earlier access: {Path(file).name}:{line}" if line else ""
 
 
 def _source(library: Path, address: int) -> tuple[str, int]:

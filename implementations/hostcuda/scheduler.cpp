@@ -7,6 +7,7 @@
 #include <cstdlib>
 #include <dlfcn.h>
 #include <numeric>
+#include <string>
 #include <sys/mman.h>
 #include <vector>
 #if !defined(__x86_64__)
@@ -62,19 +63,21 @@ static unsigned count;
 
 unsigned findings() { return count; }
 
-void report(Kind kind, Site site, const char *format, ...) {
+Finding *report(Kind kind, Site site, const char *format, ...) {
     const uintptr_t address = site.line ? 0 : running.call - running.library;
     for (unsigned i = 0; i < count; ++i)
-        if (found[i].kind == kind && found[i].line == site.line && found[i].address == address) return;
-    if (count == MOST_FINDINGS) return;
+        if (found[i].kind == kind && found[i].line == site.line && found[i].address == address) return nullptr;
+    if (count == MOST_FINDINGS) return nullptr;
     Finding &one = found[count++];
     one = {kind, site.line, {self.block.x, self.block.y, self.block.z}, {self.thread.x, self.thread.y, self.thread.z},
-           address, {}, {}};
+           running.kernel ? address : 0, 0, {}, {}};
+    if (!running.kernel) one.block[0] = ~0u;            // nobody's: the host's code did it
     snprintf(one.file, sizeof one.file, "%s", site.file ? site.file : "");
     va_list values;
     va_start(values, format);
     vsnprintf(one.text, sizeof one.text, format, values);
     va_end(values);
+    return &one;
 }
 
 // ---------------------------------------------------------------- threads
@@ -147,6 +150,7 @@ static void run_next(Fiber &from) {
 }
 
 static void release_block() {
+    checker_settles();
     running.block_since = ++running.clock;
     waiting = 0;
     if (options.order == SHUFFLE) draw_turns();
@@ -275,13 +279,14 @@ void launch_bounds(unsigned most, Site site) {
 
 void failed(const char *expression, Site site) {
     report(FAILED, site, "%s", expression);
-    abandon();
+    if (running.kernel) abandon();
 }
 
 bool on_my_stack(uintptr_t address) { return address - (uintptr_t)fibers[current].stack < STACK; }
 bool in_slots(uintptr_t address) { return address - (uintptr_t)slots < sizeof slots; }
 
 // ---------------------------------------------------------------- a launch
+static struct { uintptr_t start, end; } held;           // what the next one passes
 static uint64_t common_divisor(uint64_t a, uint64_t b) { return b ? common_divisor(b, a % b) : a; }
 
 static void run_block(uint64_t which, char *shared, size_t bytes, char *dynamic, size_t dynamic_bytes) {
@@ -307,6 +312,7 @@ static void run_block(uint64_t which, char *shared, size_t bytes, char *dynamic,
                "deadlock: %u threads wait at a block's barrier, %u at a warp's, and nobody can go on", waiting, live - waiting);
         abandoned = true;
     }
+    checker_settles();
     if (!abandoned) checker_block_ends();
     if (abandoned) {                    // what the fibers had begun is given up
         for (unsigned i = 0; i < made; ++i) prepare(fibers[i], run_fiber), idle[i] = i;
@@ -327,7 +333,8 @@ __attribute__((visibility("default"))) const Finding *hostcuda_findings(unsigned
 
 // Returns the number of findings; a launch that has some may have stopped early.
 int hostcuda_launch(Kernel kernel, void **arguments, const unsigned *blocks, const unsigned *block, size_t dynamic,
-                    char *shared, char *shared_end) {
+                    Image image) {
+    char *shared = image.shared, *shared_end = image.shared_end;
     static std::vector<char> buffer;
     buffer.assign(dynamic + 256, 0);
     char *aligned = (char *)(((uintptr_t)buffer.data() + 127) & ~uintptr_t(127));
@@ -336,11 +343,14 @@ int hostcuda_launch(Kernel kernel, void **arguments, const unsigned *blocks, con
     self.threads = dim3(block[0], block[1], block[2]);
     running = {};
     running.kernel = kernel, running.arguments = arguments, running.threads = block[0] * block[1] * block[2];
+    running.held = held.start, running.held_end = held.end;
+    held = {};
     Dl_info where;
-    if (dladdr(shared, &where)) running.library = (uintptr_t)where.dli_fbase, running.library_end = (uintptr_t)shared_end;
+    if (dladdr(image.end - 1, &where)) running.library = (uintptr_t)where.dli_fbase, running.library_end = (uintptr_t)image.end;
     for (unsigned i = 0; i < running.threads; ++i)
         threads[i].index = {i % block[0], i / block[0] % block[1], i / block[0] / block[1]};
-    count = 0, abandoned = false, state = options.seed | 1;
+    if (!hosting) count = 0;
+    abandoned = false, state = options.seed | 1;
     if (idle_count != made) {           // a process forked within a launch has fibers that nobody will end
         for (unsigned i = 0; i < made; ++i) prepare(fibers[i], run_fiber), idle[i] = i;
         idle_count = made;
@@ -367,6 +377,148 @@ void fence() {}
 void checker_starts(char *, char *, size_t) {}
 void checker_next_block() {}
 void checker_block_ends() {}
+void checker_settles() {}
+void checker_region(uintptr_t, size_t, int, const char *, bool, bool) {}
+void checker_forgets(uintptr_t) {}
+void checker_filled(uintptr_t) {}
+bool checker_fits(const void *, size_t, bool, const char *, Site) { return true; }
 #endif
+
+// ---------------------------------------------------------------- the host's code
+bool hosting;
+static size_t most_dynamic = 48 << 10;
+void allow_shared(size_t bytes) { most_dynamic = std::max(most_dynamic, bytes); }
+
+void host_fault(int kind, Site site, const char *text) {
+    report(Kind(kind), site, "%s", text);
+    if (running.kernel) abandon();
+}
+
+// Returns why no GPU would start such a launch; "" if one would.
+static std::string refusal(const dim3 &grid, const dim3 &block, size_t dynamic) {
+    const unsigned sides[] = {grid.x, grid.y, grid.z, block.x, block.y, block.z};
+    const unsigned most[] = {2147483647u, 65535, 65535, 1024, 1024, 64};
+    for (int i = 0; i < 6; ++i)
+        if (sides[i] < 1 || sides[i] > most[i])
+            return std::string(i < 3 ? "grid." : "block.") + "xyz"[i % 3] + " must be 1 to " + std::to_string(most[i]) + ", got " +
+                   std::to_string(int(sides[i]));
+    if (uint64_t(block.x) * block.y * block.z > MOST_THREADS)
+        return "a block has at most 1024 threads, got " + std::to_string(block.x) + " x " + std::to_string(block.y) + " x " +
+               std::to_string(block.z);
+    const size_t limit = std::min(most_dynamic, size_t(227) << 10);
+    if (dynamic > limit)
+        return "shared memory must be 0 to " + std::to_string(limit) + " bytes, got " + std::to_string(dynamic) +
+               "; up to 232448 after cudaFuncSetAttribute(kernel, cudaFuncAttributeMaxDynamicSharedMemorySize, ...)";
+    return "";
+}
+
+bool launched(Kernel kernel, void *arguments, size_t bytes, const dim3 &grid, const dim3 &block, size_t dynamic, const char *name,
+              Site site, Image image) {
+    if (running.kernel) {
+        report(MISSING, site, "a kernel that launches a kernel");
+        abandon();
+    }
+    const std::string why = refusal(grid, block, dynamic);
+    if (!why.empty()) {
+        report(LAUNCH, site, "%s: %s", name, why.c_str());
+        return true;
+    }
+    const unsigned blocks[] = {grid.x, grid.y, grid.z}, threads_of[] = {block.x, block.y, block.z};
+    held = {(uintptr_t)arguments, (uintptr_t)arguments + bytes};
+    return hostcuda_launch(kernel, (void **)arguments, blocks, threads_of, dynamic, image) != 0;
+}
+
+constexpr size_t GUARD = 64 << 10, PAGE = 4096, MOST_LEFT = 1024;
+struct Block { char *start, *pages; size_t bytes, room; };
+static std::vector<Block> allocated;    // the oldest first
+
+static void unmap(size_t i) {
+    checker_forgets((uintptr_t)allocated[i].start);
+    munmap(allocated[i].pages, allocated[i].room);
+    allocated.erase(allocated.begin() + i);
+}
+
+// The end lies where a guard begins, as far as the alignment of 256 bytes allows.
+void *allocate(size_t bytes, Site site) {
+    const size_t inside = (bytes + PAGE - 1) / PAGE * PAGE, room = inside + 2 * GUARD;
+    char *pages = (char *)mmap(nullptr, room, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+    if (pages == MAP_FAILED || mprotect(pages + GUARD, inside, PROT_READ | PROT_WRITE)) {
+        report(LAUNCH, site, "no memory for %zu bytes", bytes);
+        return nullptr;
+    }
+    char *start = pages + GUARD + (inside - bytes) / 256 * 256;
+    for (size_t i = 0; i < bytes; ++i) start[i] = char(0xFF);      // anybody's, here NaN or -1
+    char name[120];
+    const char *file = site.file && strrchr(site.file, '/') ? strrchr(site.file, '/') + 1 : site.file;
+    snprintf(name, sizeof name, "the memory allocated in %s:%d", file ? file : "?", site.line);
+    checker_region((uintptr_t)start, bytes, -1, name, false, true);
+    allocated.push_back({start, pages, bytes, room});
+    if (allocated.size() > MOST_LEFT) unmap(0);         // of a function that frees nothing
+    return start;
+}
+
+// Returns whether it is a fault.
+bool release(void *pointer, Site site) {
+    if (!pointer) return false;
+    for (size_t i = allocated.size(); i-- > 0;)
+        if (allocated[i].start == pointer) return unmap(i), false;
+    report(OUT_OF_BOUNDS, site, "frees an address that was not allocated, or freed already");
+    return true;
+}
+
+bool copied(void *to, const void *from, size_t bytes, const char *what, Site site) {
+    if (!checker_fits(to, bytes, true, what, site) || !checker_fits(from, bytes, false, what, site)) return true;
+    memmove(to, from, bytes);
+    return false;
+}
+
+bool filled(void *to, int value, size_t bytes, Site site) {
+    if (!checker_fits(to, bytes, true, "cudaMemset", site)) return true;
+    memset(to, value, bytes);
+    return false;
+}
+
+// ---------------------------------------------------------------- variables of the device
+struct Kept { char *start; size_t bytes; std::string name; std::vector<char> before; };
+static std::vector<Kept> variables;
+
+void variable(const char *name, void *start, size_t bytes, bool constant, bool initialised) {
+    variables.push_back({(char *)start, bytes, name, {}});
+    checker_region((uintptr_t)start, bytes, -1, (std::string(constant ? "constant " : "") + name).c_str(), constant, initialised);
+}
+
+bool assigned(const void *symbol, size_t offset, size_t bytes, Site site) {
+    for (const Kept &one : variables)
+        if (one.start == symbol) {
+            checker_filled((uintptr_t)symbol);
+            if (offset + bytes <= one.bytes) return false;
+            report(OUT_OF_BOUNDS, site, "%zu bytes from byte %zu on are past the end of %s, which has %zu bytes", bytes, offset,
+                   one.name.c_str(), one.bytes);
+            return true;
+        }
+    report(OUT_OF_BOUNDS, site, "the symbol is no __device__ or __constant__ variable");
+    return true;
+}
+
+void hostcuda_host_begins() { hosting = true, count = 0, running.kernel = nullptr; }
+unsigned hostcuda_host_ends() { hosting = false; return count; }
+
+extern "C" {
+#pragma GCC visibility push(default)
+// Whether floating-point numbers were added in the order of the threads since the last question.
+int hostcuda_order_rounds() {
+    const bool rounds = self.rounds;
+    self.rounds = false;
+    return rounds;
+}
+// Every order of threads begins with the same variables.
+void hostcuda_keep_variables() {
+    for (Kept &one : variables) one.before.assign(one.start, one.start + one.bytes);
+}
+void hostcuda_restore_variables() {
+    for (const Kept &one : variables) std::copy(one.before.begin(), one.before.end(), one.start);
+}
+#pragma GCC visibility pop
+}
 
 }  // namespace hostcuda

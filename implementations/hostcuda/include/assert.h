@@ -4,5 +4,5 @@
 #ifdef NDEBUG
 #define assert(...) ((void)0)
 #else
-#define assert(...) ((__VA_ARGS__) ? (void)0 : hostcuda::failed("assert(" #__VA_ARGS__ ")", {__FILE__, __LINE__}))
+#define assert(...) ((__VA_ARGS__) ? (void)0 : hostcuda::fails("assert(" #__VA_ARGS__ ")", {__FILE__, __LINE__}))
 #endif

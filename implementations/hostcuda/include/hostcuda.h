@@ -9,7 +9,9 @@
 #include <cstddef>
 #include <cstdint>
 #include <cstdio>
+#include <cstdlib>
 #include <cstring>
+#include <link.h>
 #include <type_traits>
 #include <utility>
 
@@ -26,6 +28,7 @@ struct Self {
     dim3 threads, blocks;
     unsigned number;      // of the thread in its block, x fastest
     void *dynamic;        // shared memory whose size the launch gives
+    bool rounds;          // an atomic sum of floating-point numbers: its last bits depend on the order
 };
 struct Site { const char *file; int line; };
 enum Vote { ANY, ALL, COUNT };
@@ -42,9 +45,11 @@ bool takes_part(unsigned mask, unsigned lane);           // whether there is som
 void atomic_access(const void *address, unsigned bytes, void *caller, bool swap);
 void fence();
 void launch_bounds(unsigned threads, Site);
-[[noreturn]] void failed(const char *expression, Site);
+void failed(const char *expression, Site);              // returns to host code only
 #pragma GCC visibility pop
 
+struct Stopped {};                                       // thrown by host code after a fault
+[[noreturn]] inline void fails(const char *expression, Site site) { failed(expression, site); throw Stopped{}; }
 inline unsigned lane() { return self.number & 31; }
 
 template <class T> T exchange(unsigned mask, T value, unsigned from, Site site) {
@@ -144,8 +149,9 @@ template <int E> bool operator!=(Narrow<E> a, Narrow<E> b) { return float(a) != 
 #define __host__
 #define __forceinline__ inline __attribute__((always_inline))
 #define __noinline__ __attribute__((noinline))
-#define __constant__ const
-#define __shared__ static      // in .bss, which holds nothing else: the runtime takes it for shared memory
+#define __constant__
+#define __managed__
+#define __shared__ static __thread      // thread-local storage holds nothing else: the runtime takes it for shared memory
 #define __grid_constant__
 #define __align__(n) __attribute__((aligned(n)))
 #ifndef __restrict__
@@ -193,8 +199,8 @@ static inline void __threadfence_block() {}
         *(volatile T *)address = result; \
         return old; \
     }
-HOSTCUDA_ATOMIC(atomicAdd, T(old + value))
-HOSTCUDA_ATOMIC(atomicSub, T(old - value))
+HOSTCUDA_ATOMIC(atomicAdd, (hostcuda::self.rounds |= !std::is_integral<T>::value, T(old + value)))
+HOSTCUDA_ATOMIC(atomicSub, (hostcuda::self.rounds |= !std::is_integral<T>::value, T(old - value)))
 HOSTCUDA_ATOMIC(atomicExch, value)
 HOSTCUDA_ATOMIC(atomicMin, value < old ? value : old)
 HOSTCUDA_ATOMIC(atomicMax, value > old ? value : old)
@@ -206,6 +212,7 @@ HOSTCUDA_ATOMIC(atomicDec, old == 0 || old > value ? value : T(old - 1))
 template <class T> struct hostcuda_same { typedef T type; };
 template <class T> HOSTCUDA_RAW T atomicCAS(T *address, typename hostcuda_same<T>::type expected, typename hostcuda_same<T>::type value) {
     hostcuda::atomic_access(address, sizeof(T), __builtin_return_address(0), true);
+    hostcuda::self.rounds |= sizeof(T) >= 2;       // the loop that CUDA's guide has for sums of other types
     const T old = *(volatile T *)address;
     if (old == expected) *(volatile T *)address = value;
     return old;
@@ -276,9 +283,25 @@ HOSTCUDA_VECTOR(unsigned short, ushort) HOSTCUDA_VECTOR(unsigned long long, ulon
 // A kernel as a function of pointers to its arguments, as cuLaunchKernel takes them.
 namespace hostcuda {
 typedef void (*Kernel)(void **arguments);
+struct Image { char *shared, *shared_end, *end; };      // of a library: its shared memory, and where it ends
 extern "C" __attribute__((visibility("default"))) int hostcuda_launch(Kernel, void **arguments, const unsigned *blocks, const unsigned *threads,
-                               size_t dynamic, char *shared, char *shared_end);
-extern "C" { extern char __bss_start[] __attribute__((visibility("hidden"))); extern char _end[] __attribute__((visibility("hidden"))); }
+                               size_t dynamic, Image);
+extern "C" { extern char _end[] __attribute__((visibility("hidden"))); }
+static __thread char anchor;
+// Where this library's shared memory begins and ends: its thread-local storage, which exists once it was touched.
+static inline Image image() {
+    Image found = {&anchor, &anchor + 1, _end};
+    dl_iterate_phdr([](dl_phdr_info *one, size_t, void *to) {
+        for (int i = 0; i < one->dlpi_phnum; ++i) {
+            char *start = (char *)one->dlpi_tls_data, *end = start + one->dlpi_phdr[i].p_memsz;
+            if (one->dlpi_phdr[i].p_type != PT_TLS || &anchor < start || &anchor >= end) continue;
+            ((Image *)to)->shared = start, ((Image *)to)->shared_end = end;
+            return 1;
+        }
+        return 0;
+    }, &found);
+    return found;
+}
 // 'F' a pointer to float, 'D' to double, 'p' to anything else, 'f' floating-point, 'i' an integer, 's' a struct: what the host may pass.
 template <class T> constexpr char kind() {
     typedef std::remove_cv_t<std::remove_pointer_t<T>> To;
@@ -290,20 +313,28 @@ template <class... A> struct Signature<void (*)(A...)> {
         F(*(std::remove_cv_t<std::remove_reference_t<A>> *)a[I]...);
     }
     template <void (*F)(A...)> __attribute__((no_sanitize_thread)) static void call(void **a) { spread<F>(a, std::index_sequence_for<A...>{}); }
-    static int describe(int *bytes, char *kinds) {
-        const int size[] = {int(sizeof(A))..., 0};
-        const char of[] = {kind<std::remove_cv_t<std::remove_reference_t<A>>>()..., 0};
-        for (int i = 0; i < int(sizeof...(A)); ++i) bytes[i] = size[i], kinds[i] = of[i];
-        return sizeof...(A);
-    }
 };
+template <class R, class... A> int describe(R (*)(A...), int *bytes, char *kinds) {
+    const int size[] = {int(sizeof(A))..., 0};
+    const char of[] = {kind<std::remove_cv_t<std::remove_reference_t<A>>>()..., 0};
+    for (int i = 0; i < int(sizeof...(A)); ++i) bytes[i] = size[i], kinds[i] = of[i];
+    return sizeof...(A);
+}
 }  // namespace hostcuda
+#define HOSTCUDA_DESCRIBED(id, ...) \
+    extern "C" __attribute__((visibility("default"))) int hostcuda_describe_##id(int *hostcuda_bytes, char *hostcuda_kinds) { \
+        return hostcuda::describe(&__VA_ARGS__, hostcuda_bytes, hostcuda_kinds); }
 // A kernel can have any name, `a` too: the parameters here have names that none has.
 #define HOSTCUDA_EXPORT(id, ...) \
     extern "C" __attribute__((visibility("default"))) int hostcuda_kernel_##id(void **hostcuda_a, const unsigned *hostcuda_g, const unsigned *hostcuda_b, size_t hostcuda_d) { \
-        return hostcuda::hostcuda_launch(&hostcuda::Signature<decltype(&__VA_ARGS__)>::call<&__VA_ARGS__>, hostcuda_a, hostcuda_g, hostcuda_b, hostcuda_d, hostcuda::__bss_start, hostcuda::_end); } \
-    extern "C" __attribute__((visibility("default"))) int hostcuda_describe_##id(int *hostcuda_bytes, char *hostcuda_kinds) { \
-        return hostcuda::Signature<decltype(&__VA_ARGS__)>::describe(hostcuda_bytes, hostcuda_kinds); }
+        return hostcuda::hostcuda_launch(&hostcuda::Signature<decltype(&__VA_ARGS__)>::call<&__VA_ARGS__>, hostcuda_a, hostcuda_g, hostcuda_b, hostcuda_d, hostcuda::image()); } \
+    HOSTCUDA_DESCRIBED(id, __VA_ARGS__)
+
+// One of several kernels of a name: that with these parameters.
+#define HOSTCUDA_EXPORT_OF(id, name, ...) \
+    typedef void (*hostcuda_type_##id)(__VA_ARGS__); \
+    static constexpr hostcuda_type_##id hostcuda_one_##id = &name; \
+    HOSTCUDA_EXPORT(id, *hostcuda_one_##id)
 
 // Byte by byte in code that is looked at: the C library's would not be.
 static inline void *hostcuda_memcpy(void *to, const void *from, size_t bytes) {
@@ -317,5 +348,6 @@ static inline void *hostcuda_memset(void *to, int value, size_t bytes) {
 namespace std { using ::hostcuda_memcpy; using ::hostcuda_memset; }
 #define memcpy hostcuda_memcpy
 #define memset hostcuda_memset
-static inline void __trap(HOSTCUDA_LINE) { hostcuda::failed("__trap()", {file, line}); }
+#include "hostcuda_host.h"
+static inline void __trap(HOSTCUDA_LINE) { hostcuda::fails("__trap()", {file, line}); }
 #include <assert.h>

@@ -1,0 +1,103 @@
+"""A CUDA C++ file as functions and declarations, which can be left out one by one."""
+
+import json
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+from gradoracle.implementations.hostcuda.text import blank, braced, code_only, parenthesised
+
+_SCOPE = re.compile(
+    r"\s*(?:(?:inline\s+)?namespace\b|extern\s*$|(?:template\s*<[^{}();]*>\s*)?(?:struct|class|union)\b)"
+)
+_ATTRIBUTES = r"(?!(?:__launch_bounds__|__attribute__|__align__|alignas|decltype|defined)\b)"
+_FUNCTION = re.compile(rf"\b{_ATTRIBUTES}(operator\s*\S{{1,3}}|[A-Za-z_]\w*)\s*\(")
+_VARIABLE = re.compile(r"([A-Za-z_]\w*)\s*(?:\[[^;]*|=[^;]*|\{{[^;]*)?;?\s*$")
+_ENDS = re.compile(r"[;{}()]")
+
+
+@dataclass(frozen=True)
+class Part:
+    """A function with its body, or a declaration without one."""
+
+    name: str
+    start: int
+    end: int
+    body: int  # where the opening brace is; `end` where there is none
+
+    @property
+    def is_function(self) -> bool:
+        """Whether it has a body to leave out."""
+        return self.body < self.end
+
+
+def parts(code: str) -> list[Part]:
+    """Return the parts of a text at the scope of the file, of namespaces and of classes."""
+    return [*_parts(code_only(code))]
+
+
+def _parts(code: str) -> Iterator[Part]:
+    start = at = 0
+    while found := _ENDS.search(code, at):
+        at = found.end()
+        header = code[start : found.start()]
+        if found[0] == "(":
+            at = parenthesised(code, found.start()).end
+        elif found[0] == ";":
+            yield _declaration(code, start, at)
+            start = at
+        elif found[0] == "{" and _is_scope(header):
+            start = at
+        elif found[0] == "{":
+            end = braced(code, found.start()) or len(code)
+            function = _FUNCTION.search(header)
+            at = end
+            if function and not re.search(r"(?<![=!<>])=(?!=)", header[: function.start()]):
+                yield Part(function[1], start, end, found.start())
+                start = end
+        elif found[0] == "}":
+            start = at
+
+
+def _is_scope(header: str) -> bool:
+    within = header.rstrip().endswith((")", "const", "noexcept", "override"))
+    return bool(_SCOPE.match(header)) and not within
+
+
+def _declaration(code: str, start: int, end: int) -> Part:
+    text = code[start:end]
+    found = _FUNCTION.search(text) if "=" not in text else None
+    found = found or _VARIABLE.search(text.rstrip("; \n"))
+    return Part(found[1] if found else "", start, end, end)
+
+
+def part_at(code: str, position: int) -> Part | None:
+    """Return the part of a text that holds a position."""
+    return next((part for part in parts(code) if part.start <= position < part.end), None)
+
+
+def left_out(code: str, part: Part) -> str:
+    """Return the text without a part, on the same lines."""
+    return code[: part.start] + blank(code[part.start : part.end]) + code[part.end :]
+
+
+def without_body(code: str, part: Part, why: str) -> str:
+    """Return the text with a function that only says why it cannot run, on the same lines."""
+    lines = "\n" * code.count("\n", part.body, part.end)
+    says = f"{{ hostcuda::missing({json.dumps(why)}, {{__FILE__, __LINE__}}); {lines}}}"
+    return code[: part.body] + says + code[part.end :]
+
+
+def needed(code: str, names: set[str]) -> set[str]:
+    """Return the names of the parts that functions come to need, themselves among them."""
+    bodies: dict[str, set[str]] = {}
+    plain = code_only(code)
+    for part in parts(code):
+        words = set(re.findall(r"[A-Za-z_]\w*", plain[part.start : part.end]))
+        bodies.setdefault(part.name, set()).update(words)
+    found, todo = set(), {name.partition("<")[0].rpartition("::")[2] for name in names}
+    while todo:
+        name = todo.pop()
+        found.add(name)
+        todo |= {word for word in bodies.get(name, ()) if word in bodies} - found
+    return found
