@@ -89,7 +89,7 @@ def backend(given: str) -> SimpleNamespace:
     declared = partial(_declared, plain(whole(file)), C_TYPES[dtypes[0]])
     policies = integer_policies(plans, declared, contract.get("policies", {}))
     launch = partial(_launch, _module(file, plans, dtypes, on_host=on_host), on_host=on_host)
-    made: dict[str, Any] = {**functions(plans, launch, policies, on_host=on_host)}
+    made: dict[str, Any] = {**functions(plans, launch, policies, file, on_host=on_host)}
     contract |= {"functions": [*plans], "dtypes": dtypes, "policies": policies}
     with hostcuda.checking():
         contract["runs_on"] = hostcuda.described() if on_host else _device()

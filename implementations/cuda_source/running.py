@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Mapping
 from functools import partial
+from pathlib import Path
 from typing import Any, TypeAlias
 
 import numpy as np
@@ -17,13 +18,21 @@ ONE_HOT = "one-hot"
 
 
 def functions(
-    plans: Mapping[str, Plan], launch: Launcher, policies: Mapping[str, Any], *, on_host: bool
-) -> dict[str, Callable[..., Any]]:
-    """Return the functions of the protocol that plans are of, launched by `launch`."""
-    return {
+    plans: Mapping[str, Plan], launch: Launcher, policies: Mapping[str, Any], file: Path, *,
+    on_host: bool,
+) -> dict[str, Callable[..., Any]]:  # fmt: skip
+    """Return the functions of the protocol that plans are of, launched by `launch`.
+
+    Each says the line of `file` that its first comment is on.
+    """
+    made: dict[str, Any] = {
         name: partial(_run, RESULTS[name], plan, launch, policies, on_host=on_host)
         for name, plan in plans.items()
     }
+    for name, plan in plans.items():
+        for first in plan.launches[:1]:
+            made[name].gradoracle_place = str(file.resolve()), int(first.where.rpartition(":")[2])
+    return made
 
 
 def _integers(policies: Mapping[str, Any]) -> dict[str, str]:
