@@ -4,4 +4,5 @@ From the command line: `pytest conformance --backend NAME`.
 """
 
 DOMAIN = "GRADORACLE_DOMAIN"  # the variable that restricts every backend of a run to a domain
+DEVIATIONS = "GRADORACLE_DEVIATIONS"  # the variable that names a file of known deviations
 OPERATORS_FROM = "GRADORACLE_OPERATORS_FROM"  # the variable that names modules with more operators

@@ -50,6 +50,7 @@ TEXTS = ["NaN", "Infinity", "-Infinity", "1e999", "[" * DEEP, "[" * 200 + "]" * 
          '{"a": 1, "a": 2}', "9" * 5000, "", "null", "\ufeff", "'x'"]  # fmt: skip
 CODES = {
     "diff": {0, 1, 2}, "verify": {0, 1, 2, 3}, "replay": {0, 1, 2}, "resume": {1, 2},
+    "read": {0, 1, 2, 3},
     "history": {0, 1, 2},
 }  # fmt: skip
 
@@ -207,7 +208,7 @@ def kept_run():
 def compared(content):
     """A certificate without what differs from run to run."""
     outcomes = [{n: v for n, v in o.items() if n not in OF_THE_RUN} for o in content["outcomes"]]
-    return {**content, "outcomes": outcomes, "sha256": ""}
+    return {**content, "outcomes": outcomes, "sha256": "", "places": {}}
 
 
 # -- what is read ---------------------------------------------------------------------------------
@@ -275,6 +276,11 @@ class Fuzz:
         path = self.written("c.json", certificate_file(chance, self.content))
         with mock.patch.object(playback, "load", return_value=self.backend):
             return self.called("replay", path)
+
+    def read(self, chance):
+        """The commands that read a certificate and run nothing."""
+        path = self.written("c.json", certificate_file(chance, {**self.content, "shard": "1/1"}))
+        return self.called(chance.choice(("badge", "attest", "deviate", "merge")), path)
 
     def resume(self, chance):
         """Nothing that is done to a wrong backend's journal certifies it."""
@@ -344,7 +350,17 @@ class Fuzz:
         return path
 
 
-READERS = ("diff", "verify", "replay", "resume", "pytest", "campaign", "history", "deviations")
+READERS = (
+    "diff",
+    "verify",
+    "replay",
+    "read",
+    "resume",
+    "pytest",
+    "campaign",
+    "history",
+    "deviations",
+)
 
 
 def fuzzed(seeds):

@@ -132,7 +132,11 @@ def test_several_backends_have_their_own_certificates(cli, folder):
     assert [s.get("name") for s in suites] == ["gradoracle.wrong", "gradoracle.im2col"]
     assert int(suites[0].get("failures")) == len(told["wrong"].mismatches) > 0
     assert int(suites[1].get("failures")) == 0
-    lines = [line for line in run.out.splitlines() if line.startswith("::error title=wrong breaks")]
+    lines = [
+        line
+        for line in run.out.splitlines()
+        if line.startswith("::error file=wrong.py,line=3,title=wrong breaks")
+    ]
     assert len(lines) == len(told["wrong"].mismatches)
     assert "%0A" in lines[0]
 

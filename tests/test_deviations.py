@@ -262,9 +262,8 @@ def test_certify_prints_known_deviations_everywhere_and_ends_with_0(cli, tmp_pat
     assert f"relu_grad breaks matches_oracle, a KNOWN DEVIATION: {REASON}" in run.output
     assert "CERTIFIED BUT FOR" in run.output
     assert "crashed: abort (SIGABRT)" in run.output
-    assert f"::warning title=known is known to break matches_oracle::{REASON}: relu_grad[" in (
-        run.output
-    )
+    title = "file=known.py,line=5,title=known is known to break matches_oracle"
+    assert f"::warning {title}::{REASON}: relu_grad[" in run.output
     told = Certificate.from_json((tmp_path / "c.json").read_text())
     suite = ET.parse(tmp_path / "j.xml").getroot()[0]  # noqa: S314 - our own
     skipped = [case[0].get("message") for case in suite if len(case)]

@@ -12,8 +12,9 @@ import sys
 from collections import deque
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from importlib.util import module_from_spec, spec_from_file_location
-from inspect import Parameter, Signature, signature
+from inspect import Parameter, Signature, signature, unwrap
 from typing import Any, Literal, Protocol, TypeAlias
 
 import numpy as np
@@ -46,6 +47,7 @@ NO_EXCHANGE = (
 LONG_RING = 17  # calls after which a backend with some buffers in turn is back at the first
 BESIDE = 6  # calls of other functions, at most, among them
 DOMAIN_KEY = "domain"  # of a contract
+PLACE = "gradoracle_place"  # of a function that no line of Python defines: its file and line
 ANY, MANY = "*", 99  # names, arguments by position
 PLACED = (Parameter.POSITIONAL_ONLY, Parameter.POSITIONAL_OR_KEYWORD)
 HELD = LONG_RING + BESIDE + 2  # results that can be shown again: two before all of those
@@ -123,6 +125,8 @@ class Description:
     # The parameters of the functions that show them, as in "x, weight, bias=None, *, stride".
     signatures: Mapping[str, str] = field(default_factory=dict)
     supports: bool = False  # whether it has a predicate that says which calls it is made for
+    # The file and the line of each function, where there are; others may not exist.
+    places: Mapping[str, tuple[str, int]] = field(default_factory=dict)
 
 
 class Asked(Protocol):
@@ -209,6 +213,7 @@ class Candidate:
             _takes(source, functions),
             {name: text for name in functions if (text := _parameters(source, name))},
             callable(getattr(source, "supports", None)),
+            {name: place for name in functions if (place := _place(source, name))},
         )
 
     def kept(self) -> dict[str, Any]:
@@ -381,6 +386,23 @@ def _parameters(source: Any, name: str) -> str:
     plain = (p.replace(annotation=p.empty, default=_default(p.default)) for p in parameters)
     text = str(Signature([*plain])).replace("Ellipsis", "...")[1:-1]
     return text if len(text) <= LONGEST_SIGNATURE else ""
+
+
+def _place(source: Any, name: str) -> tuple[str, int] | None:
+    """Return the file and the line of a function, as it is written; None of one without any."""
+    try:
+        function = getattr(source, name)
+        if hasattr(function, PLACE):
+            file, line = getattr(function, PLACE)
+            return str(file), int(line)
+        while isinstance(function, partial):
+            function = function.func
+        function = unwrap(function)
+        function = getattr(function, "__func__", function)
+        code = getattr(function, "__code__", None) or type(function).__call__.__code__
+    except Exception:  # noqa: BLE001 - it may be any object, and have none
+        return None
+    return str(code.co_filename), int(code.co_firstlineno)
 
 
 def _default(value: Any) -> Any:

@@ -243,6 +243,7 @@ from typing import Any
 
 from gradoracle.conformance import DOMAIN
 from gradoracle.conformance.backends.caller import printable
+from gradoracle.conformance.backends.listed import listed
 from gradoracle.conformance.operators import OPERATORS
 from gradoracle.conformance.operators.domain import Domain, domains_in, names_of, read
 from gradoracle.oracle.declaration import output_of
@@ -352,7 +353,7 @@ def read_contract(value: object, known_functions: Sequence[str]) -> Contract:
             not have, or a deviation without a reason.
     """
     if value is None:
-        return Contract(domain=_domain({}))
+        value = {}
     if not isinstance(value, Mapping):
         raise ValueError(f"contract must be a dict with keys among {[*KEYS]}, got {value!r}")
     for key in value:
@@ -377,7 +378,7 @@ def read_contract(value: object, known_functions: Sequence[str]) -> Contract:
         _require("function with a choice of algorithms", function, TRANSFORMABLE)
         _require(f"algorithm of {function}", algorithm, ALGORITHMS)
     policies = _policies(_choices(value, "policies"))
-    deviations = _deviations(_given(value, "deviations", ()))
+    deviations = _deviations(_given(value, "deviations", ()), listed())
     where = value.get("runs_on")
     runs_on = "" if where is None else _words("runs_on needs a text", where)
     return Contract(
@@ -431,13 +432,15 @@ def _policies(given: Mapping[Any, Any]) -> dict[str, str | float]:
     return rules
 
 
-def _deviations(value: object) -> tuple[Deviation, ...]:
+def _deviations(value: object, more: Sequence[Mapping[str, Any]]) -> tuple[Deviation, ...]:
+    """Return the deviations of a contract, and more of them that it need not repeat."""
     if not isinstance(value, (list, tuple)) or not all(isinstance(v, Mapping) for v in value):
         raise ValueError(
             f"contract's deviations must be a list of dicts such as {DEVIATION}, got {value!r}"
         )
+    own = [*map(_deviation, value)]
     found: list[Deviation] = []
-    for entry in map(_deviation, value):
+    for entry in (*own, *(one for one in map(_deviation, more) if one not in own)):
         for other in found:
             if entry.formula == other.formula and (
                 EVERY in (entry.property, other.property) or entry.property == other.property

@@ -23,6 +23,7 @@ from gradoracle.conformance.runs.command import other_verdicts
 DERIVED = ("certified", "verdict", "why_not", "level", "witnesses")  # from the outcomes
 COMPARED = (  # one by one: the outcomes are, check by check
     "backend", "origin", "contract", "seed", "examples", "at_scale", "expected", "files", "suite",
+    "shard",
 )  # fmt: skip
 ROUNDED = ("worst_error_over_bound", "mismatch")  # of an outcome: another processor's are others
 OF_THE_RUN = ("seconds", "changed")  # of an outcome: how long, and after which other checks

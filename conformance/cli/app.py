@@ -8,6 +8,8 @@ from typing import Annotated
 
 import typer
 
+from gradoracle.conformance.cli import settings
+
 app = typer.Typer(
     no_args_is_help=True,
     add_completion=False,
@@ -27,6 +29,7 @@ def _version(wanted: bool) -> None:  # noqa: FBT001 - typer's callback
 
 @app.callback()
 def main(
+    context: typer.Context,
     *,
     version: Annotated[
         bool, typer.Option("--version", callback=_version, is_eager=True, help="Show the version.")
@@ -36,3 +39,8 @@ def main(
     del version
     if str(Path.cwd()) not in sys.path:
         sys.path.insert(0, str(Path.cwd()))  # as `python -m` does: a backend may lie right here
+    if context.invoked_subcommand == "certify":
+        context.obj = settings.found()
+        context.default_map = {"certify": context.obj.values}
+        if context.obj.folder is not None and str(context.obj.folder) not in sys.path:
+            sys.path.insert(1, str(context.obj.folder))

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
+from typer.core import TyperCommand
 
 from gradoracle.conformance.cli.adapted import (
     Compile,
@@ -26,6 +27,7 @@ from gradoracle.conformance.cli.app import app
 from gradoracle.conformance.cli.options import (
     CallTimeout,
     CertificateFile,
+    Deviations,
     Domain,
     Dtypes,
     Forbid,
@@ -35,16 +37,40 @@ from gradoracle.conformance.cli.options import (
     Memory,
     Operators,
     OperatorsFrom,
+    Regressions,
     Verbose,
     confinement_of,
     examples_of,
     names_of,
+    require_shard,
 )
-from gradoracle.conformance.cli.running import certified, finish, require_writable, show
+from gradoracle.conformance.cli.running import (
+    certified,
+    finish,
+    prepared,
+    remembered,
+    require_writable,
+    show,
+    told,
+)
 
 
-@app.command()
+class Remembering(TyperCommand):
+    """The command, which takes --remember=FILE as --remember --regressions FILE."""
+
+    def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
+        """Read the arguments."""
+        given: list[str] = []
+        for one in args:
+            option, equals, file = one.partition("=")
+            split = [option, "--regressions", file] if option == "--remember" and equals else [one]
+            given += split
+        return super().parse_args(ctx, given)
+
+
+@app.command(cls=Remembering)
 def certify(
+    context: typer.Context,
     backend: Annotated[
         list[str] | None,
         typer.Argument(
@@ -69,6 +95,7 @@ def certify(
     operators_from: OperatorsFrom = [],  # noqa: B006
     dtypes: Dtypes = [],  # noqa: B006
     domain: Domain = [],  # noqa: B006
+    deviations: Deviations = None,
     profile: Annotated[
         str, typer.Option(metavar="NAME", help="How hard: quick, certify or deep.")
     ] = "certify",
@@ -96,6 +123,20 @@ def certify(
             "--call-timeout.",
         ),
     ] = False,
+    shard: Annotated[
+        str,
+        typer.Option(
+            metavar="N/M", help="Run the N-th of M parts of the checks: see gradoracle merge."
+        ),
+    ] = "",
+    remember: Annotated[
+        bool,
+        typer.Option(
+            "--remember",
+            help="Keep the counterexamples, for later runs to try first; --remember=FILE: there.",
+        ),
+    ] = False,
+    regressions: Regressions = None,
     verbose: Verbose = False,
 ) -> None:
     """Check backends: every function they have, on drawn shapes, in a process of their own.
@@ -113,6 +154,7 @@ def certify(
 
     from gradoracle.conformance.reports import formats  # noqa: PLC0415
     from gradoracle.conformance.runs import command  # noqa: PLC0415
+    from gradoracle.conformance.runs import regressions as kept  # noqa: PLC0415
     from gradoracle.conformance.runs.journal import place  # noqa: PLC0415
 
     if in_process and (forbid or jobs > 1):
@@ -126,9 +168,19 @@ def certify(
         },
     }  # fmt: skip
     given = {"torch": torch, "jax": jax, "numpy": numpy}
-    backend = [*declared(backend or [], header), *adapted(given, options, dtypes)]
+    source = context.get_parameter_source("backend")
+    own = source is not None and source.name == "COMMANDLINE"  # and not of pyproject.toml
+    functions = adapted(given, options, dtypes)
+    backend = [*declared(backend or [], header), *functions] if own or not functions else functions
     if not backend:
-        raise typer.BadParameter("name a backend, or functions by --torch, --jax or --numpy")
+        raise typer.BadParameter(
+            "name a backend, or functions by --torch, --jax or --numpy, or write one in "
+            'pyproject.toml: [tool.gradoracle] backend = "mypkg.kernels"'
+        )
+    if shard:
+        require_shard(shard, seed)
+    if deviations is not None and len({*backend}) > 1:
+        raise typer.BadParameter(f"--deviations {deviations} is of one backend: name one")
     confinement = confinement_of(
         call_timeout, import_timeout, memory, forbid, in_process=in_process
     )
@@ -136,12 +188,16 @@ def certify(
     certificates, troubles = [], list[str]()
     alone = len(set(backend)) == 1
     targets = {n: formats.own_file(file, n, alone=alone) for n in backend} if file else {}
+    known = regressions or kept.FILE
     require_writable([*targets.values()], junit, [place(name) for name in backend])
+    calls = told(lambda: prepared(known, writes=remember), "nothing is checked")
     for name in dict.fromkeys(backend):
         order = command.Order(
             name, names_of(operators) or None, names_of(dtypes) or None, examples_of(profile), seed,
-            jobs, resume, confinement, at_scale,
+            jobs, resume, confinement, at_scale, shard=shard, remembered=calls,
         )  # fmt: skip
         certificates.append(certified(order, console, troubles))
         show(certificates[-1], console, targets.get(name), troubles, whole=verbose)
+        if remember:
+            troubles += remembered(known, certificates[-1], console)
     finish(certificates, junit, troubles, github=github)

@@ -9,7 +9,7 @@ from typing import Annotated, Any
 
 import typer
 
-from gradoracle.conformance import DOMAIN, OPERATORS_FROM
+from gradoracle.conformance import DEVIATIONS, DOMAIN, OPERATORS_FROM
 
 Operators = Annotated[
     list[str], typer.Option(metavar="NAME,...", help="Only these operators, such as conv2d.")
@@ -56,6 +56,30 @@ Domain = Annotated[
         help='Calls that it is made for: "conv2d: stride = 1, padding = 0 or 1, bias required".',
     ),
 ]
+
+
+def _list(file: Path | None) -> Path | None:
+    """Tell all processes of the run which deviations are known besides the contract's."""
+    from gradoracle.conformance.backends.listed import entries_in  # noqa: PLC0415 - --help stays quick
+
+    if file is not None:
+        try:
+            entries_in(file)
+        except ValueError as error:
+            raise typer.BadParameter(str(error)) from error
+        os.environ[DEVIATIONS] = str(file.absolute())
+    return file
+
+
+Deviations = Annotated[
+    Path | None,
+    typer.Option(
+        "--deviations",
+        metavar="FILE",
+        callback=_list,
+        help="Known deviations beside the contract's: see gradoracle deviate.",
+    ),
+]
 Dtypes = Annotated[
     list[str], typer.Option(metavar="NAME,...", help="Only these of the claimed dtypes.")
 ]
@@ -63,7 +87,10 @@ CertificateFile = Annotated[
     Path | None, typer.Option("--certificate", help="Write the certificate here, as JSON.")
 ]
 Junit = Annotated[Path | None, typer.Option(help="Write JUnit XML here.")]
-Github = Annotated[bool, typer.Option(help="Print annotations for GitHub Actions.")]
+Github = Annotated[
+    bool,
+    typer.Option(help="Print annotations for GitHub Actions, and write the summary of its job."),
+]
 Forbid = Annotated[
     list[str], typer.Option(metavar="MODULE,...", help="Modules that it may not import.")
 ]
@@ -72,6 +99,17 @@ CallTimeout = Annotated[
 ]
 ImportTimeout = Annotated[float, typer.Option(help="Seconds of the backend's import.")]
 Memory = Annotated[float, typer.Option(help="GiB that its process may hold.")]
+Output = Annotated[
+    Path | None, typer.Option("--output", "-o", metavar="FILE", help="Write it here.")
+]
+Regressions = Annotated[
+    Path | None,
+    typer.Option(
+        "--regressions",
+        metavar="FILE",
+        help="Calls that are tried first; without, gradoracle.regressions.json if it is there.",
+    ),
+]
 Verbose = Annotated[bool, typer.Option(help="Print the whole certificate.")]
 # What `bench` and `history` both take.
 Fail = Annotated[bool, typer.Option("--fail", help="Exit with 1 where something became slower.")]
@@ -111,6 +149,18 @@ def examples_of(profile: str) -> int:
     if profile not in PROFILES:
         raise typer.BadParameter(f"no profile {profile!r}; there are {', '.join(PROFILES)}")
     return PROFILES[profile]
+
+
+def require_shard(shard: str, seed: int | None) -> None:
+    """Raise BadParameter unless it is like 2/4, and the seed is given that all shards have."""
+    from gradoracle.conformance.runs.parts import numbers_of  # noqa: PLC0415 - --help stays quick
+
+    try:
+        numbers_of(shard)
+    except ValueError as error:
+        raise typer.BadParameter(f"--shard: {error}") from error
+    if seed is None:
+        raise typer.BadParameter(f"--shard {shard} needs --seed N, the same for all shards")
 
 
 def names_of(given: list[str]) -> tuple[str, ...]:

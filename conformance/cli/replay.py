@@ -61,7 +61,7 @@ def replay(
 def _played(told: Any, numbers: Sequence[int], *, scripts: bool) -> int:
     """Say what became of some mismatches, and return the exit code."""
     from gradoracle.conformance.runs import playback  # noqa: PLC0415 - --help stays quick
-    from gradoracle.conformance.runs.command import confinement_of  # noqa: PLC0415
+    from gradoracle.conformance.runs.loading import confinement_of  # noqa: PLC0415
 
     found = told.mismatches
     ends = (

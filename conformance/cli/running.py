@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import os
 import traceback
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, NoReturn
 
 import typer
+
+JOB_SUMMARY = "GITHUB_STEP_SUMMARY"  # the variable that names a job's summary
 
 
 def certified(order: Any, console: Any, troubles: list[str] | None = None) -> Any:
@@ -98,6 +101,42 @@ def show(
         troubles += written("--certificate", file, certificate.to_json())
 
 
+def printed(text: str, file: Path | None) -> None:
+    """Write a text to a file, or print it where there is none; what fails is an exit code."""
+    from gradoracle.conformance.runs import command  # noqa: PLC0415 - --help stays quick
+
+    if file is None:
+        typer.echo(text, nl=False)
+        return
+    for line in written("--output", file, text):
+        typer.echo(line, err=True)
+        raise typer.Exit(command.COULD_NOT)
+
+
+def prepared(file: Path, *, writes: bool) -> Any:
+    """Return the calls that are remembered in a file, which can be written where it is to be."""
+    from gradoracle.conformance.reports import output  # noqa: PLC0415 - --help stays quick
+    from gradoracle.conformance.runs import regressions  # noqa: PLC0415
+
+    if writes:
+        output.require_writable("--remember", file)
+    return regressions.read(file)
+
+
+def remembered(file: Path, certificate: Any, console: Any) -> list[str]:
+    """Keep the counterexamples of a run in a file; return why it cannot be written."""
+    from gradoracle.conformance.backends.errors import UsageError  # noqa: PLC0415 - --help stays quick
+    from gradoracle.conformance.reports.output import CannotWrite  # noqa: PLC0415
+    from gradoracle.conformance.runs import regressions  # noqa: PLC0415
+
+    try:
+        count = regressions.remember(file, certificate)
+    except (UsageError, CannotWrite) as error:
+        return [str(error)]
+    console.print(f"{count} new call{'s' * (count != 1)} remembered in {file}", soft_wrap=True)
+    return []
+
+
 def finish(
     certificates: Sequence[Any], junit: Path | None, troubles: list[str], *, github: bool
 ) -> NoReturn:
@@ -107,9 +146,25 @@ def finish(
 
     if junit is not None:
         troubles += written("--junit", junit, formats.junit(certificates))
-    for line in formats.workflow_commands(certificates) if github else ():
-        typer.echo(line)
+    if github:
+        troubles += on_github(certificates)
     raise typer.Exit(_ended(command.exit_code(certificates), troubles))
+
+
+def on_github(certificates: Sequence[Any]) -> list[str]:
+    """Print annotations and add to the job's summary, where there is one; return what failed."""
+    from gradoracle.conformance.reports import formats, output, summary  # noqa: PLC0415 - --help stays quick
+
+    for line in formats.workflow_commands(certificates):
+        typer.echo(line)
+    page = os.environ.get(JOB_SUMMARY)
+    if not page:
+        return []
+    try:
+        output.append(JOB_SUMMARY, Path(page), summary.markdown(certificates))
+    except output.CannotWrite as error:
+        return [str(error)]
+    return []
 
 
 def _ended(code: int, troubles: Sequence[str]) -> int:

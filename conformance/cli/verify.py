@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import atexit
+import json
 import os
+import shutil
+import tempfile
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 
-from gradoracle.conformance import DOMAIN
+from gradoracle.conformance import DEVIATIONS, DOMAIN
 from gradoracle.conformance.cli.app import app
 from gradoracle.conformance.cli.options import OperatorsFrom
 from gradoracle.conformance.cli.reading import content_and_certificate, unpainted
@@ -40,7 +44,7 @@ def verify(
     backend was kept, which modules it loaded, what it did beside answering and
     what it changed. Each difference is a line, and makes the exit code 1. Times
     are not compared, nor which function was the first to be seen changing
-    something.
+    something, nor where functions are written: that depends on the folder.
 
     Versions (Python, NumPy, PyTorch, modules), processor and BLAS are of the
     machine: others mean that the certificate was made elsewhere, or that it was
@@ -63,6 +67,7 @@ def verify(
 
     content, told = content_and_certificate(file)
     os.environ[DOMAIN] = told.environment.get("restricted to", "")  # as the run was
+    os.environ[DEVIATIONS] = _listed_again(told)
     _require_same_backend(told)
     if shard and told.campaign is None:
         raise typer.BadParameter(f"{file} is of one run, not of a campaign: it has no shards")
@@ -74,6 +79,25 @@ def verify(
     else:
         found.take(_verified(content, told, jobs, console))
     raise typer.Exit(_differing(file, told.backend, found, any_machine=any_machine))
+
+
+def _listed_again(told: Any) -> str:
+    """Return a file of the deviations that a certificate has from one, "" where it has none."""
+    if "deviations from" not in told.environment:
+        return ""
+    folder = tempfile.mkdtemp(prefix="gradoracle")
+    atexit.register(shutil.rmtree, folder, ignore_errors=True)
+    file = Path(folder, "deviations.json")
+    try:
+        entries = [
+            {**one, "call": json.loads(one["call"]) if one["call"] else None}
+            for one in told.contract["deviations"]
+        ]
+        file.write_text(json.dumps(entries), encoding="utf-8")
+    except (ValueError, RecursionError) as error:
+        typer.echo(unpainted(f"a deviation of the certificate records no call: {error}"), err=True)
+        raise typer.Exit(2) from error
+    return str(file)
 
 
 def _require_same_backend(told: Any) -> None:

@@ -81,6 +81,7 @@ class Outcome:
     also_seen: list[str] = field(default_factory=list)  # what else was wrong, of other kinds
     mismatch: MismatchReport | dict[str, Any] | None = None
     domain_hint: str = ""  # which calls it seems to be made for
+    remembered: bool = False  # a call of an earlier run showed the mismatch, and no drawn one
 
     @property
     def judged(self) -> int:
@@ -90,7 +91,7 @@ class Outcome:
     @property
     def text(self) -> str:
         """What is to be read of it: a mismatch's report, else the reason."""
-        text = str(_mismatch(self).get("text", self.reason))
+        text = str(report_of(self).get("text", self.reason))
         if not self.also:
             return text
         lines = textwrap.wrap(", ".join(self.also), 84, subsequent_indent="  ")
@@ -221,11 +222,12 @@ class FoundMismatch:
     arguments: dict[str, Any] = field(default_factory=dict)  # of the call, arrays as data
     looks_like: list[str] = field(default_factory=list)  # known wrong formulas that give the same
     domain_hint: str = ""  # which calls the function seems to be made for
+    repro: str = ""  # the command that repeats the check
 
     @classmethod
     def of(cls, outcome: Outcome) -> FoundMismatch:
         """Return the mismatch of an outcome."""
-        told = _mismatch(outcome)
+        told = report_of(outcome)
         element = told.get("element") or {}
         numbers = {n: float(element[n]) for n in ("got", "want", "allowed") if n in element}
         return cls(
@@ -233,7 +235,7 @@ class FoundMismatch:
             told.get("script", ""), element.get("function", ""),
             tuple(element["index"]) if element else None, **numbers,
             arguments=told.get("arguments", {}), looks_like=told.get("looks_like", []),
-            domain_hint=outcome.domain_hint,
+            domain_hint=outcome.domain_hint, repro=told.get("repro", ""),
         )  # fmt: skip
 
 
@@ -260,6 +262,9 @@ class Certificate:
         default_factory=list
     )  # listed deviations that no check met, a sentence each
     campaign: Campaign | None = None  # of several runs, whose seeds come from this one's
+    shard: str = ""  # which part of the checks was run, "2/4"; "": all, or several merged
+    # The file and the line of each function, relative to the repository or the current folder.
+    places: dict[str, dict[str, Any]] = field(default_factory=dict)
 
     @property
     def mismatches(self) -> list[FoundMismatch]:
@@ -332,30 +337,52 @@ class Certificate:
     @property
     def _unexpected(self) -> str:
         """Return why the backend is not even what its contract says, or ""."""
+        return self._wrong or self._undecided
+
+    @property
+    def _wrong(self) -> str:
+        """Return how many checks fail, or "" if none does."""
         broken, held = len(self.mismatches), len(self.stale)
-        if broken or held:
-            listed = "s that hold" if held > 1 else " that holds"
-            faults = {
-                f"{broken} mismatch{'es' * (broken > 1)}": broken,
-                f"{held} listed deviation{listed}": held,
-            }
-            return " and ".join(words for words, count in faults.items() if count)
+        listed = "s that hold" if held > 1 else " that holds"
+        faults = {
+            f"{broken} mismatch{'es' * (broken > 1)}": broken,
+            f"{held} listed deviation{listed}": held,
+        }
+        return " and ".join(words for words, count in faults.items() if count)
+
+    @property
+    def _undecided(self) -> str:
+        """Return why the checks certify nothing, though none fails, or ""."""
         lost = self.campaign.unjudged if self.campaign is not None else ""
-        if lost or not self.whole:
-            run = len(self._checks())
-            return lost or f"only {run} of {len(self.expected)} checks were run"
+        if lost or not (self.whole or self.shard):
+            return lost or f"only {self._run} checks were run"
         # What cannot be run here is so whether or not it is claimed.
         claimed = [o for o in self.outcomes if o.status not in (UNCLAIMED, "not run")]
-        if not claimed:
+        if not claimed and not self.shard:
             none = "supports() accepts no call of any function"
             return none if self.supported else "the backend claims no function of the protocol"
         unsure = next(filter(None, map(_unsure, claimed)), "") or self._too_few()
         if unsure:
             return unsure
+        if self.shard:
+            return self._part
         if self.deviations and not any(o.status == "passed" for o in claimed):
             return "nothing holds: all that was checked is listed as known deviations"
         short = self.campaign.short if self.campaign is not None else ""
         return f"{short} were checked" if short else ""
+
+    @property
+    def _run(self) -> str:
+        return f"{len(self._checks())} of {len(self.expected)}"
+
+    @property
+    def _part(self) -> str:
+        return f"shard {self.shard}: {self._run} checks were run; gradoracle merge joins them"
+
+    @property
+    def holds_so_far(self) -> bool:
+        """Whether it is of a shard, and nothing but the other shards is left to certify it."""
+        return bool(self.shard) and self._unexpected == self._part
 
     def _too_few(self) -> str:
         """Return which formula was hardly checked, since its domain has few calls, or ""."""
@@ -451,7 +478,8 @@ def listed(words: Sequence[str]) -> str:
     return " and ".join(filter(None, (", ".join(words[:-1]), *words[-1:])))
 
 
-def _mismatch(outcome: Outcome) -> dict[str, Any]:
+def report_of(outcome: Outcome) -> dict[str, Any]:
+    """Return the report of an outcome's mismatch as plain data, empty where it has none."""
     found = outcome.mismatch
     if found is None:
         return {}

@@ -11,7 +11,7 @@ from typing import Any
 
 from gradoracle.conformance.reports.schema import Malformed, parsed, problem
 
-SCHEMA = 7  # of the JSON; raised when a field comes, goes or changes, but for mere notes
+SCHEMA = 8  # of the JSON; raised when a field comes, goes or changes, but for mere notes
 SCHEMA_FILE = Path(__file__).with_name("certificate.schema.json")  # says what every field means
 
 

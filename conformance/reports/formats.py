@@ -2,25 +2,25 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
+from typing import Any
 from xml.etree import ElementTree as ET
 
+from gradoracle.conformance.operators import OPERATORS
 from gradoracle.conformance.reports.certificate import (
     REPEATS,
+    UNCLAIMED,
     UNJUDGED,
     Certificate,
     FoundMismatch,
     Outcome,
 )
+from gradoracle.oracle.declaration import output_of
 
 MOST = 3  # mismatches told in full on a screen
-SKIPPED = (
-    "not claimed",
-    "not run",
-    "deviation",
-    *REPEATS,
-)  # in JUnit's word: neither passed nor failed
+SKIPPED = ("not run", "deviation", *REPEATS)  # in JUnit's word: neither passed nor failed
+FUNCTION_OF = {f.__name__: output_of(f).function for o in OPERATORS for f in o.formulas}
 
 
 def summary(certificate: Certificate, *, whole: bool) -> Iterator[str]:
@@ -54,10 +54,10 @@ def own_file(file: Path, name: str, *, alone: bool) -> Path:
 
 
 def junit(certificates: Sequence[Certificate]) -> str:
-    """Return certificates as JUnit XML: a suite per backend, a case per check."""
+    """Return certificates as JUnit XML: a suite per backend, a case per check that it claims."""
     root = ET.Element("testsuites")
     for one in certificates:
-        cases = one.outcomes
+        cases = [o for o in one.outcomes if o.status != UNCLAIMED]
         lost = one.campaign.lost if one.campaign is not None else []
         suite = ET.SubElement(
             root, "testsuite", name=f"gradoracle.{one.backend}",
@@ -101,15 +101,33 @@ def workflow_commands(certificates: Sequence[Certificate]) -> Iterator[str]:
     """Yield mismatches, and known deviations as warnings, as GitHub's workflow commands."""
     for one in certificates:
         for known in one.deviations:
-            title = _escaped(f"{one.backend} is known to break {known.property_name}", more=":,")
-            yield f"::warning title={title}::{_escaped(f'{known.deviation}: {known.reason}')}"
+            title = f"{one.backend} is known to break {known.property_name}"
+            text = f"{known.deviation}: {known.reason}"
+            yield _command("warning", title, text, place(one, known.formula))
         for sentence in one.stale:
-            yield f"::error title={_escaped(one.backend, more=':,')}::{_escaped(sentence)}"
+            yield _command("error", one.backend, sentence, place(one, sentence.split()[0]))
         for found in one.mismatches:
-            title = _escaped(f"{one.backend} breaks {found.property_name}", more=":,")
-            yield f"::error title={title}::{_escaped(found.text)}"
-        if not (one.as_claimed or one.mismatches or one.stale):
-            yield f"::error title={_escaped(one.backend, more=':,')}::{_escaped(one.why_not)}"
+            title = f"{one.backend} breaks {found.property_name}"
+            at = place(one, found.formula, found.function)
+            yield _command("error", title, found.text, at)
+        if not (one.as_claimed or one.holds_so_far or one.mismatches or one.stale):
+            yield _command("error", one.backend, one.why_not, {})
+
+
+def place(certificate: Certificate, formula: str, blamed: str = "") -> dict[str, Any]:
+    """Return the file and the line of a formula's function, or of the one that is to blame.
+
+    Empty where the function has none, as builtins have, or lies outside of the repository.
+    """
+    names = (FUNCTION_OF.get(blamed, blamed), FUNCTION_OF.get(formula, formula))
+    return next((certificate.places[n] for n in names if n in certificate.places), {})
+
+
+def _command(kind: str, title: str, text: str, at: Mapping[str, Any]) -> str:
+    """Return a workflow command: a kind, its properties, and what is shown."""
+    named = {**at, "title": title}
+    told = (f"{name}={_escaped(str(value), more=':,')}" for name, value in named.items())
+    return f"::{kind} {','.join(told)}::{_escaped(text)}"
 
 
 def _escaped(text: str, more: str = "") -> str:

@@ -56,6 +56,19 @@ def write(what: str, path: Path, text: str) -> None:
         raise CannotWrite(f"{what} {path}: {_why(error)}") from error
 
 
+def append(what: str, path: Path, text: str) -> None:
+    """Add to a file.
+
+    Raises:
+        CannotWrite: it cannot be written.
+    """
+    try:
+        with path.open("a", encoding="utf-8") as file:
+            file.write(text)
+    except (OSError, ValueError) as error:
+        raise CannotWrite(f"{what} {path}: {_why(error)}") from error
+
+
 def _probe(folder: Path) -> None:
     if not folder.exists():
         raise FileNotFoundError(2, f"there is no folder {folder}")

@@ -33,6 +33,7 @@ from gradoracle.conformance.runs.deviations import reviewed
 from gradoracle.conformance.runs.environment import environment
 from gradoracle.conformance.runs.fingerprint import files_of, suite
 from gradoracle.conformance.runs.loading import wrap
+from gradoracle.conformance.runs.places import places
 from gradoracle.oracle.declaration import Formula, output_of
 
 OBJECT = "an import path, a module or an object with functions of the protocol such as relu"
@@ -240,9 +241,10 @@ def certificate(
     operators: Sequence[Operator] = OPERATORS,
     *,
     at_scale: bool = False,
+    shard: str = "",
 ) -> Certificate:
-    """Return the certificate of a backend's outcomes."""
-    outcomes = folded(outcomes)
+    """Return the certificate of a backend's outcomes; those of a shard are folded when merged."""
+    outcomes = outcomes if shard else folded(outcomes)
     with one_thread():
         circumstances = environment()
         review = reviewed(backend, outcomes)
@@ -265,6 +267,8 @@ def certificate(
         files=files_of(backend.path) if backend.path else {},
         suite=suite(),
         at_scale=at_scale,
+        shard=shard,
+        places=places(backend.asked.description.places),
     )
 
 

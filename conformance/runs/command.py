@@ -10,7 +10,6 @@ from pathlib import Path
 from rich.console import Console
 
 from gradoracle.conformance.backends.backend import Backend
-from gradoracle.conformance.backends.isolation.limits import Limits
 from gradoracle.conformance.backends.registry import ISOLATED, Confinement, path_of
 from gradoracle.conformance.checking.checks import checks
 from gradoracle.conformance.operators.record import Operator
@@ -25,8 +24,11 @@ from gradoracle.conformance.runs.certify import (
 from gradoracle.conformance.runs.fingerprint import files_of, suite
 from gradoracle.conformance.runs.jobs import did_before, done_by, judge
 from gradoracle.conformance.runs.journal import Entry, Kept, acts_in, place, resumed, settled
-from gradoracle.conformance.runs.loading import load
+from gradoracle.conformance.runs.loading import confinement_of, load
+from gradoracle.conformance.runs.parts import formulas_in
 from gradoracle.conformance.runs.progress import Progress
+from gradoracle.conformance.runs.regressions import Remembered, tried, turned
+from gradoracle.conformance.runs.regressions import told as what_became
 
 CERTIFIED, MISMATCH, USAGE, COULD_NOT = 0, 1, 2, 3
 
@@ -45,11 +47,14 @@ class Order:
     confinement: Confinement = field(default_factory=lambda: ISOLATED)
     at_scale: bool = False
     keeps: bool = True  # a journal, which a run goes on from
+    shard: str = ""  # the part of the checks that is run, "2/4"; "": all
+    remembered: Sequence[Remembered] = ()  # calls that are tried first
 
     @property
     def journal(self) -> Path:
         """The file that this run's verdicts are written to as they fall."""
-        return place(self.name)
+        part = f".{self.shard.replace('/', 'of')}" if self.shard else ""
+        return place(f"{self.name}{part}")
 
 
 def certify(order: Order, console: Console, troubles: list[str] | None = None) -> Certificate:
@@ -87,6 +92,12 @@ def _judged(
         console.print(f"{order.name}: going on after {len(outcomes)} checks, seed {seed}")
     seed = fresh_seed() if seed is None else seed
     known = [(operator.name, f.__name__, p.name) for operator, f, p in checks(chosen)]
+    if order.shard:
+        ours_alone = formulas_in(backend, chosen, order.shard)
+        known = [check for check in known if check[1] in ours_alone]
+    ends = tried(backend, order.remembered, [(formula, name) for _, formula, name in known])
+    for line in what_became(ends):
+        console.print(line, soft_wrap=True)
     done = {(o.formula, o.property_name) for o in outcomes}
     ahead = [(formula, name) for _, formula, name in known if (formula, name) not in done]
     shown = [(operator, formula) for operator, formula, _ in known]
@@ -105,24 +116,29 @@ def _judged(
             outcomes.append(outcome)
             progress.update(outcome)
     place = {(formula, name): at for at, (_, formula, name) in enumerate(known)}
+    outcomes = [turned(outcome, ends) for outcome in outcomes]
     outcomes.sort(key=lambda o: place[o.formula, o.property_name])
-    return certificate(backend, outcomes, seed, order.examples, chosen, at_scale=order.at_scale)
+    return certificate(
+        backend, outcomes, seed, order.examples, chosen, at_scale=order.at_scale, shard=order.shard
+    )
 
 
 def exit_code(certificates: Sequence[Certificate]) -> int:
     """Return 0 where all are what they claim, 1 where one has a mismatch, else 3.
 
-    A known deviation that the contract lists is no mismatch; one that holds is.
+    A known deviation that the contract lists is no mismatch; one that holds is.  Of a shard, 0
+    means that none of its checks fails.
     """
     if any(one.mismatches or one.stale for one in certificates):
         return MISMATCH
-    return CERTIFIED if all(one.as_claimed for one in certificates) else COULD_NOT
+    holds = all(one.as_claimed or one.holds_so_far for one in certificates)
+    return CERTIFIED if holds else COULD_NOT
 
 
 def differences(old: Certificate, new: Certificate) -> list[str]:
     """Return what two certificates say differently, a line each; times and places aside."""
     lines = []
-    for name in ("backend", "seed", "examples", "at_scale", "suite"):
+    for name in ("backend", "seed", "examples", "at_scale", "suite", "shard"):
         was, now = getattr(old, name), getattr(new, name)
         if was != now:
             lines.append(f"{name}: {str(was)[:16]} -> {str(now)[:16]}")
@@ -171,16 +187,6 @@ def others(told: Certificate) -> list[str]:
     return lines
 
 
-def confinement_of(told: Certificate) -> Confinement:
-    """Return how a certificate's backend is kept when it is run again: always apart.
-
-    The limits are the certificate's, or the suite's own where it names none.
-    """
-    kept = told.confinement
-    limits = Limits(**kept["limits"]) if "limits" in kept else Limits()
-    return Confinement(limits=limits, forbidden=tuple(kept.get("forbidden", ())))
-
-
 def order_of(told: Certificate, jobs: int, shard: JudgedShard | None = None) -> Order:
     """Return the order that a certificate came of, or one shard of a campaign's; no journal."""
     formulas = {formula for formula, _ in told.expected}
@@ -194,6 +200,12 @@ def order_of(told: Certificate, jobs: int, shard: JudgedShard | None = None) -> 
         confinement=confinement_of(told),
         at_scale=told.at_scale,
         keeps=False,
+        shard=told.shard,
+        remembered=[
+            Remembered(told.backend, o.formula, o.property_name, o.mismatch)
+            for o in told.outcomes
+            if o.remembered and isinstance(o.mismatch, dict)
+        ],
     )
 
 

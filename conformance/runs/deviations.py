@@ -8,15 +8,83 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator, Mapping, Sequence
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from gradoracle.conformance.backends.backend import FUNCTIONS, Backend
-from gradoracle.conformance.backends.contract import EVERY, Contract, Deviation, read_contract
+from gradoracle.conformance.backends.contract import (
+    EVERY,
+    LONGEST,
+    Contract,
+    Deviation,
+    read_contract,
+)
 from gradoracle.conformance.backends.mismatch import Mismatch
+from gradoracle.conformance.checking import counterexample
 from gradoracle.conformance.checking.checks import checks, properties_of
 from gradoracle.conformance.checking.examination import Examination
-from gradoracle.conformance.checking.recorded import restored
-from gradoracle.conformance.reports.certificate import UNCLAIMED, Outcome
+from gradoracle.conformance.checking.failures import size_of
+from gradoracle.conformance.checking.outcomes import RECORDED
+from gradoracle.conformance.checking.recorded import recorded, restored
+from gradoracle.conformance.reports.certificate import (
+    REPEATS,
+    UNCLAIMED,
+    Certificate,
+    Outcome,
+    report_of,
+)
+
+
+def entries_of(told: Certificate, reason: str = "") -> list[dict[str, Any]]:
+    """Return entries for what a certificate finds wrong, each with the smallest call that shows it.
+
+    A formula that several checks fail of has one entry, for all of them.  A call is left out where
+    it is large or a layer's, or does not fail every time.
+    """
+    failing: dict[str, list[Outcome]] = {}
+    for one in told.outcomes:
+        if one.status in ("mismatch", *REPEATS):
+            failing.setdefault(one.formula, []).append(one)
+    return [_entry(told, outcomes, reason) for outcomes in failing.values()]
+
+
+def joined(
+    entries: Sequence[Mapping[str, Any]], new: Sequence[Mapping[str, Any]]
+) -> list[Mapping[str, Any]]:
+    """Return entries and new ones, which replace those on the same checks."""
+    covered = {(one["formula"], one.get("property", EVERY)) for one in new}
+    every = {formula for formula, name in covered if name == EVERY}
+    kept = [
+        one for one in entries
+        if one.get("formula") not in every
+        and (one.get("formula"), one.get("property", EVERY)) not in covered
+    ]  # fmt: skip
+    known = {one.get("formula") for one in kept if one.get("property", EVERY) == EVERY}
+    return [*kept, *(one for one in new if one["formula"] not in known)]
+
+
+def _entry(told: Certificate, outcomes: Sequence[Outcome], reason: str) -> dict[str, Any]:
+    first = next((one for one in outcomes if one.status == "mismatch"), outcomes[0])
+    entry: dict[str, Any] = {"formula": first.formula}
+    if len(outcomes) == 1:
+        entry["property"] = first.property_name
+    entry["reason"] = " ".join((reason or first.reason).split())[:LONGEST]
+    call = _smallest(told, first)
+    return entry if call is None else {**entry, "call": call}
+
+
+def _smallest(told: Certificate, outcome: Outcome) -> dict[str, Any] | None:
+    """Return the call of a mismatch as an entry records it, None where it is none that stays."""
+    content = report_of(outcome).get("replay")
+    if content is None or content["layer"] is not None or not content["steady"]:
+        return None
+    try:
+        check = counterexample.read(content, outcome.formula, told.contract["accumulators"])
+        plain = recorded(check.call) if size_of(check.call) <= RECORDED else None
+        if plain is not None:
+            restored(check.operator, plain)
+    except Exception:  # noqa: BLE001 - a forged call may be anything
+        return None
+    return plain
 
 
 class Unmet(NamedTuple):

@@ -13,9 +13,10 @@ import hypothesis
 import numpy as np
 import threadpoolctl
 
-from gradoracle.conformance import DOMAIN
+from gradoracle.conformance import DEVIATIONS, DOMAIN
 from gradoracle.conformance.operators import BROUGHT
 
+LISTED = "deviations from"  # there are more known ones than the backend's contract lists
 RESTRICTED = "restricted to"  # the domain of the whole run, where it was given one
 
 
@@ -41,6 +42,8 @@ def environment() -> dict[str, Any]:
         found["operators from"] = ", ".join(brought.module for brought in BROUGHT)
     if restricted := os.environ.get(DOMAIN):
         found[RESTRICTED] = restricted
+    if os.environ.get(DEVIATIONS):
+        found[LISTED] = "--deviations"
     return {**found, "machine": platform.machine(), "BLAS": _blas()}
 
 

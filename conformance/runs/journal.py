@@ -362,10 +362,10 @@ def require_same(
 
 
 def differences(
-    header: Mapping[str, Any], ours: Mapping[str, Any]
+    header: Mapping[str, Any], ours: Mapping[str, Any], names: Sequence[str] = SETTLED
 ) -> Iterator[tuple[str, str, str]]:
     """Yield what is settled and is another in `header`: its name, as it is there, as it is here."""
-    for name in SETTLED:
+    for name in names:
         if header.get(name) != ours.get(name):
             yield name, *_difference(header.get(name), ours.get(name))
 

@@ -6,7 +6,9 @@ from typing import Any
 
 from gradoracle.conformance.backends import registry
 from gradoracle.conformance.backends.backend import Backend
+from gradoracle.conformance.backends.isolation.limits import Limits
 from gradoracle.conformance.backends.registry import ISOLATED, Confinement, UnusableBackend
+from gradoracle.conformance.reports.certificate import Certificate
 from gradoracle.conformance.runs.deviations import require_checks
 
 
@@ -39,3 +41,13 @@ def _with_known_deviations(backend: Backend) -> Backend:
         backend.asked.close()
         raise UnusableBackend(f"backend {backend.name!r}: {error}") from error
     return backend
+
+
+def confinement_of(told: Certificate) -> Confinement:
+    """Return how a certificate's backend is kept when it is run again: always apart.
+
+    The limits are the certificate's, or the suite's own where it names none.
+    """
+    kept = told.confinement
+    limits = Limits(**kept["limits"]) if "limits" in kept else Limits()
+    return Confinement(limits=limits, forbidden=tuple(kept.get("forbidden", ())))

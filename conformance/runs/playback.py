@@ -29,8 +29,7 @@ from gradoracle.conformance.checking.checks import checks
 from gradoracle.conformance.checking.counterexample import NoCall
 from gradoracle.conformance.properties import NotJudged
 from gradoracle.conformance.reports.certificate import Certificate, Outcome
-from gradoracle.conformance.runs.command import confinement_of
-from gradoracle.conformance.runs.loading import load
+from gradoracle.conformance.runs.loading import confinement_of, load
 
 End: TypeAlias = Literal["there", "gone", "unshown", "undecided"]
 WORDS: dict[End, str] = {
@@ -64,13 +63,13 @@ def replayed(told: Certificate, numbers: Sequence[int]) -> Iterator[tuple[int, E
     try:
         for number in numbers:
             one = found[number - 1]
-            yield number, _again(backend, one) if backend is not None else Ended("undecided", why)
+            yield number, again(backend, one) if backend is not None else Ended("undecided", why)
     finally:
         if backend is not None:
             backend.asked.close()
 
 
-def _again(backend: Backend, outcome: Outcome) -> Ended:
+def again(backend: Backend, outcome: Outcome) -> Ended:
     """Return what becomes of one mismatch on the backend as it is now."""
     report: Any = outcome.mismatch
     content = report["replay"] if isinstance(report, dict) else None

@@ -75,7 +75,7 @@ def backend(given: str) -> SimpleNamespace:
         plans, lambda name: called[name.replace("{T}", first)].signature,
         contract.get("policies", {}),
     )  # fmt: skip
-    made = functions(plans, partial(_call, called), policies, on_host=True)
+    made = functions(plans, partial(_call, called), policies, source, on_host=True)
     contract |= {
         "functions": [*plans], "dtypes": dtypes, "policies": policies, "runs_on": library.runs_on
     }  # fmt: skip

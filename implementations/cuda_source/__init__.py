@@ -103,7 +103,7 @@ def backend(given: str) -> SimpleNamespace:
     launch = partial(_launch, module, known, on_host=on_host)
     named = constants(without_comments(text))
     made: dict[str, Any] = {
-        **functions(plans, launch, policies, on_host=on_host, constants=named),
+        **functions(plans, launch, policies, file, on_host=on_host, constants=named),
         **{name: partial(_refused, why) for name, why in refused.items()},
     }
     contract |= {"functions": [*plans], "dtypes": dtypes, "policies": policies}

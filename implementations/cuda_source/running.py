@@ -4,6 +4,7 @@ import ast
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from functools import partial
+from pathlib import Path
 from types import MappingProxyType
 from typing import Any, TypeAlias
 
@@ -30,12 +31,16 @@ def functions(
     plans: Mapping[str, Plan],
     launch: Launcher,
     policies: Mapping[str, Any],
+    file: Path,
     *,
     on_host: bool,
     constants: Mapping[str, Any] = MappingProxyType({}),
 ) -> dict[str, Callable[..., Any]]:
-    """Return the functions of the protocol that plans are of, launched by `launch`."""
-    return {
+    """Return the functions of the protocol that plans are of, launched by `launch`.
+
+    Each says the line of `file` that its first comment is on.
+    """
+    made: dict[str, Any] = {
         name: partial(
             _run,
             RESULTS[name],
@@ -48,6 +53,10 @@ def functions(
         )
         for name, plan in plans.items()
     }
+    for name, plan in plans.items():
+        for first in plan.launches[:1]:
+            made[name].gradoracle_place = str(file.resolve()), int(first.where.rpartition(":")[2])
+    return made
 
 
 def _integers(policies: Mapping[str, Any]) -> dict[str, str]:

@@ -261,4 +261,7 @@ def described(name: str, function: Function, it: Taken) -> Function:
     ]
     function.__name__ = function.__qualname__ = name
     function.__signature__ = Signature(parameters)  # type: ignore[attr-defined]
+    owner = getattr(it.function, "__self__", it.function)  # an autograd function, or a module
+    written = getattr(owner, "forward", it.function)
+    function.__wrapped__ = written  # type: ignore[attr-defined] # which says where it is
     return function

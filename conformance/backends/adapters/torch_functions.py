@@ -203,6 +203,7 @@ def _class(name: str, module: Any, of: Callable[..., Taken], options: Sequence[s
         return torch.func.functional_call(made, swapped, (first,))
 
     text = ", ".join([*arrays, "*", *accepted] if accepted else arrays)
+    function.forward = module.forward  # type: ignore[attr-defined] # which says where it is
     function.__doc__ = f"f({text.replace('bias', 'bias=None')})"
     return of(function, label=module.__name__)
 

@@ -28,6 +28,7 @@ from gradoracle.conformance.backends.isolation.workers import Worker, WorkerEnde
 TOGETHER, ROOM = 64, 1 << 20  # requests in a message at most, and about the bytes of their arrays
 MOST_ARGUMENTS = 64  # more than any function of the protocol has
 NEARLY_FRESH = 0  # answers of a worker: after one already, a fresh one may know less
+LONGEST_PATH, LAST_LINE = 4096, 2**31  # of where a function is
 MOST_CHANGES = 16  # of its surroundings that a worker tells of at a time
 GONE = "(no longer loaded)"  # in a version's place
 KINDS = (
@@ -243,6 +244,7 @@ class Isolated:
                 takes_of(told.get("takes"), has),
                 _signatures(told.get("signatures"), self.functions),
                 told.get("supports") is True,
+                _places(told.get("places"), self.functions),
             )
 
     def _start(self) -> Worker:
@@ -390,3 +392,13 @@ def _signatures(told: Any, functions: Sequence[str]) -> dict[str, str]:
         for name in functions
         if isinstance(told.get(name), str) and len(told[name]) <= LONGEST_SIGNATURE
     }
+
+
+def _places(told: Any, functions: Sequence[str]) -> dict[str, tuple[str, int]]:
+    """Return the files and lines that a worker tells of the protocol's functions; no others."""
+    found = {}
+    for name in functions if isinstance(told, dict) else ():
+        match told.get(name):
+            case [str(file), int(line)] if len(file) <= LONGEST_PATH and 0 < line < LAST_LINE:
+                found[name] = printable(file), line
+    return found
