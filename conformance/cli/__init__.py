@@ -4,6 +4,6 @@ Each imports what it runs only when it is called, so that `--help` stays quick.
 """
 
 from gradoracle.conformance.cli import (  # noqa: F401, I001 - in the order in which help lists them
-    backends, certify, campaign, verify, diff, replay, bench, schema, explain, new,
+    backends, certify, campaign, verify, diff, replay, bench, schema, explain, html, new,
 )  # fmt: skip
 from gradoracle.conformance.cli.app import app as app

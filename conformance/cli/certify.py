@@ -30,6 +30,7 @@ from gradoracle.conformance.cli.options import (
     Dtypes,
     Forbid,
     Github,
+    Html,
     ImportTimeout,
     Junit,
     Memory,
@@ -40,6 +41,7 @@ from gradoracle.conformance.cli.options import (
     examples_of,
     names_of,
 )
+from gradoracle.conformance.cli.pages import require_pages, write_certificate_page
 from gradoracle.conformance.cli.running import certified, finish, require_writable, show
 
 
@@ -75,6 +77,7 @@ def certify(
     seed: Annotated[int | None, typer.Option(help="Repeat the run that printed it.")] = None,
     jobs: Annotated[int, typer.Option("--jobs", "-j", min=1, help="Checks at a time.")] = 1,
     file: CertificateFile = None,
+    html: Html = None,
     junit: Junit = None,
     github: Github = False,
     resume: Annotated[
@@ -136,7 +139,9 @@ def certify(
     certificates, troubles = [], list[str]()
     alone = len(set(backend)) == 1
     targets = {n: formats.own_file(file, n, alone=alone) for n in backend} if file else {}
+    pages = {n: formats.own_file(html, n, alone=alone) for n in backend} if html else {}
     require_writable([*targets.values()], junit, [place(name) for name in backend])
+    require_pages(pages.values())
     for name in dict.fromkeys(backend):
         order = command.Order(
             name, names_of(operators) or None, names_of(dtypes) or None, examples_of(profile), seed,
@@ -144,4 +149,6 @@ def certify(
         )  # fmt: skip
         certificates.append(certified(order, console, troubles))
         show(certificates[-1], console, targets.get(name), troubles, whole=verbose)
+        if name in pages:
+            troubles += write_certificate_page(certificates[-1], pages[name], targets.get(name))
     finish(certificates, junit, troubles, github=github)
