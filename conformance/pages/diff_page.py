@@ -52,17 +52,16 @@ def changes(old: Certificate, new: Certificate) -> list[Change]:
     for key in dict.fromkeys((*before, *after)):
         was, now = before.get(key), after.get(key)
         if (was and was.verdict) != (now and now.verdict):
-            cells = (None if one is None else cell(one) for one in (was, now))
-            found.append(Change(*key, *cells, _kind(was, now)))
+            old_cell, new_cell = (None if one is None else cell(one) for one in (was, now))
+            found.append(Change(*key, old_cell, new_cell, _kind(was, now)))
     return found
 
 
 def _kind(was: Outcome | None, now: Outcome | None) -> str:
-    wrong = tuple(one is not None and one.status == "mismatch" for one in (was, now))
-    passed = now is not None and now.status == "passed"
-    return {(False, True): "broken", (True, False): "mended" if passed else "changed"}.get(
-        wrong, "changed"
-    )
+    before, after = (one is not None and one.status == "mismatch" for one in (was, now))
+    if after and not before:
+        return "broken"
+    return "mended" if before and now is not None and now.status == "passed" else "changed"
 
 
 def _key(one: Outcome) -> tuple[str, str]:

@@ -81,7 +81,10 @@ def _finding(number: int, outcome: Outcome, known: Mapping[str, Topic]) -> Findi
     element = report.get("element") or {}
     place = tuple(element.get("index", ()))
     reach, windows = Reach(), None
-    if topic is not None and compared is not None:
+    unread = [
+        n for n, v in report.get("arguments", {}).items() if v is not None and call[n] is None
+    ]
+    if topic is not None and compared is not None and not unread:
         reach = _or(Reach(), lambda: _reach(topic, call, place, compared))
         windows = _or(None, lambda: _windows(topic, call, place, compared, reach))
     figures = [*_arguments(call, report.get("arguments", {}), reach.rings)]

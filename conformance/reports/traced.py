@@ -55,13 +55,13 @@ class Traced:
     __radd__ = __add__
 
     def __neg__(self) -> Traced:
-        return self * -1
+        return self.__mul__(-1)
 
     def __sub__(self, other: Any) -> Traced:
-        return self + other * -1
+        return self.__add__(other * -1)
 
     def __rsub__(self, other: Any) -> Traced:
-        return -self + other
+        return (-self).__add__(other)
 
     def __mul__(self, other: Any) -> Traced:
         if not isinstance(other, Traced):
@@ -77,7 +77,7 @@ class Traced:
     __rmul__ = __mul__
 
     def __truediv__(self, other: Any) -> Traced:
-        return self * (1 / Fraction(other))
+        return self.__mul__(1 / Fraction(other))
 
     def __eq__(self, other: object) -> bool:
         return bool(self.value == _value(other))
@@ -94,7 +94,8 @@ class Traced:
     def __ge__(self, other: Any) -> bool:
         return bool(self.value >= _value(other))
 
-    __hash__ = None  # type: ignore[assignment] - it is compared with numbers
+    def __hash__(self) -> int:
+        return hash(self.value)
 
 
 def traced(formula: Formula, call: Call) -> Array | None:
