@@ -269,7 +269,7 @@ def test_the_button_copies_the_script(browser, tmp_path):
     made.outcomes[0].mismatch["script"] = script
     page = tab.show(tmp_path / "c.html", certificate_page(made))
     page.click("details[open] button.copy")
-    page.locator("details[open] button.copy", has_text="Copied").wait_for()
+    page.locator("details[open] button.copy[data-done=Copied]").wait_for()
     assert page.evaluate("navigator.clipboard.readText()") == script.rstrip()
     assert not tab.said
     tab.context.close()

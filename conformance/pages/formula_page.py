@@ -83,7 +83,8 @@ def formula_page(
     equation, source = displayed(formula)
     spec = live(topic)
     values = {
-        "name": formula.__name__, "role": role(topic), "equation": equation, "source": source,
+        "name": formula.__name__, "role": role(topic), "equation": equation,
+        "source": source.replace("`", ""),
         "summary": summary(formula), "remarks": remarks(formula), "raises": raises(formula),
         "signature": signature_of(topic), "loops": [_highlighted(code) for code in loops(formula)],
         "judged": [one for one in judged(formula) if one], "forms": FORMS.get(formula, ()),

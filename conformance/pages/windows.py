@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
+from itertools import islice
 from typing import Any, Literal, NamedTuple, TypeAlias
 
 import numpy as np
@@ -26,7 +27,8 @@ Kind: TypeAlias = Literal["pixel", "tap", "window"]
 LARGEST = 2**16  # pixels, taps or windows along an axis
 SHOWN = 14  # cells along a side of a picture
 OUTLINED = 6  # windows
-TAKEN = 64  # meetings along an axis
+TAKEN = 64  # meetings along an axis, and in words
+TAPS = 4  # of a window in words
 
 
 class Meeting(NamedTuple):
@@ -150,8 +152,8 @@ class Windows(NamedTuple):
     """A picture of the windows that meet in an element, and each of them in words."""
 
     svg: str
-    lines: list[str]
-    more: int  # windows that are not in it
+    lines: list[tuple[int, str]]  # the number of its colour, and its taps
+    more: int  # windows that have no line
 
 
 def picture(geometry: Geometry, place: Sequence[int], image: Array | None) -> Windows:
@@ -169,21 +171,24 @@ def picture(geometry: Geometry, place: Sequence[int], image: Array | None) -> Wi
         sliced = image[tuple(depth)] if len(depth) == image.ndim - 2 else None
         sliced = image.reshape(1, -1) if image.ndim == 1 else sliced
     pairs = [(a, b) for a in flat[0] for b in flat[1]]
-    return Windows(
-        _drawn(axes, pairs, sliced), [*_lines(met)][:OUTLINED],
-        max(0, math.prod(map(len, met)) - OUTLINED),
-    )  # fmt: skip
+    count = math.prod(len({one.window for one in some}) for some in met)
+    lines = _lines(met)[:OUTLINED]
+    return Windows(_drawn(axes, pairs, sliced), lines, count - len(lines))
 
 
-def _lines(met: Sequence[Sequence[Meeting]]) -> list[str]:
-    found: list[str] = []
-    for places in np.ndindex(*map(len, met)):
-        if len(found) == OUTLINED:
-            break
+def _lines(met: Sequence[Sequence[Meeting]]) -> list[tuple[int, str]]:
+    """Return each window with the taps that meet there and their pixels, and its colour."""
+    found: dict[tuple[int, ...], list[str]] = {}
+    for places in islice(np.ndindex(*map(len, met)), TAKEN):
         one = [m[at] for m, at in zip(met, places, strict=True)]
-        window, tap, pixel = (_index([m[n] for m in one]) for n in range(3))
-        found.append(f"window {window}, tap {tap}, pixel {pixel}")
-    return found
+        taps = found.setdefault(tuple(m.window for m in one), [])
+        tap, pixel = (_index([m[n] for m in one]) for n in (1, 2))
+        taps.append(f"tap {tap} on pixel {pixel}" if len(taps) < TAPS else "...")
+    colours = {window: n for n, window in enumerate(dict.fromkeys(w[-2:] for w in found))}
+    return [
+        (colours[window[-2:]] % 4, f"window {_index(window)}: {', '.join(dict.fromkeys(taps))}")
+        for window, taps in found.items()
+    ]
 
 
 def _index(numbers: Sequence[int]) -> str:

@@ -2,6 +2,7 @@
 (() => {
   const say = (button, word) => {
     button.textContent = word;
+    button.dataset.done = word;
     setTimeout(() => { button.textContent = "Copy"; }, 1600);
   };
   const selected = (pre) => {
@@ -14,7 +15,7 @@
   for (const button of document.querySelectorAll("button.copy")) {
     button.hidden = false;
     button.addEventListener("click", async () => {
-      const pre = button.parentElement.querySelector("pre");
+      const pre = button.closest(".copied").querySelector("pre");
       try {
         await navigator.clipboard.writeText(pre.textContent);
         say(button, "Copied");
