@@ -3,6 +3,7 @@
 import base64
 import hashlib
 import re
+import subprocess
 import sys
 from fractions import Fraction
 from html.parser import HTMLParser
@@ -418,6 +419,27 @@ def test_without_jinja_a_sentence_names_the_extra(tmp_path, monkeypatch):
         assert "pip install 'gradoracle[html]'" in result.stderr
     monkeypatch.undo()
     render.environment.cache_clear()
+
+
+@pytest.mark.slow
+def test_certify_and_pytest_write_the_page(tmp_path):
+    kernels = tmp_path / "kernels.py"
+    kernels.write_text("def relu(z):\n    return z * (z > 1)\n")
+    commands = {
+        "certify": ["-m", "gradoracle", "certify", "./kernels.py", "--operators", "relu",
+                    "--profile", "quick", "--in-process", "--html"],
+        "pytest": ["-m", "pytest", "--pyargs", "gradoracle.conformance", "--backend",
+                   "./kernels.py", "-k", "relu-matches_oracle", "--hypothesis-profile", "quick",
+                   "--in-process", "-p", "no:cacheprovider", "--certificate-html"],
+    }  # fmt: skip
+    for name, command in commands.items():
+        file = tmp_path / f"{name}.html"
+        done = subprocess.run([sys.executable, *command, str(file)], cwd=tmp_path, check=False,
+                              capture_output=True, text=True)  # fmt: skip
+        assert done.returncode == 1, done.stderr
+        page = Reader(file.read_text())
+        assert "relu fails matches_oracle" in page.text
+        assert "what came" in page.text
 
 
 def test_a_page_that_cannot_be_written_is_said_before_anything_runs(tmp_path):
