@@ -43,7 +43,7 @@ def lines(series: Mapping[str, Sequence[float | None]], names: Sequence[str], la
     known = [v for values in series.values() for v in values if v is not None]
     low, high = min([1.0, *known]) / 1.25, max([1.0, *known]) * 1.25
     width, height = ROOM
-    across = (width - LEFT - 20) / max(1, len(names) - 1)
+    across = (width - LEFT - 40) / max(1, len(names) - 1)
 
     def at(run: int, value: float) -> tuple[float, float]:
         share = math.log(value / low) / math.log(high / low)
