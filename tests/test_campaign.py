@@ -162,7 +162,11 @@ def test_calls_are_summed_and_errors_the_largest():
     two = outcome(calls=0, declined=10, not_judged=20, planted=40, worst_error_over_bound=0.25,
                   seconds=2.0, changed={"TZ": ""}, layers=["a", "b"], layers_left=2)  # fmt: skip
     two.calls = {"float32": {"free": 5, "boundary": 7}, "float64": {"free": 1}}
+    one.errors = {"float32": [1, *[0] * 9]}
+    two.errors = {"float32": [2, *[1] * 9], "float64": [0] * 10}
     sums = both(one, two)
+    assert sums.errors == {"float32": [3, *[1] * 9], "float64": [0] * 10}
+    assert one.errors == {"float32": [1, *[0] * 9]}
     assert sums.calls == {"float32": {"free": 8, "boundary": 7}, "float64": {"free": 1}}
     assert (sums.declined, sums.not_judged, sums.planted, sums.seconds) == (11, 22, 44, 3.0)
     assert (sums.worst_error_over_bound, sums.layers_left) == (0.5, 2)

@@ -272,11 +272,21 @@ def both(was: Outcome, now: Outcome) -> Outcome:
         not_judged=was.not_judged + now.not_judged,
         planted=was.planted + now.planted,
         worst_error_over_bound=max(was.worst_error_over_bound, now.worst_error_over_bound),
+        errors=_added(was.errors, now.errors),
         seconds=was.seconds + now.seconds,
         changed={**now.changed, **was.changed},
         layers=list(dict.fromkeys((*was.layers, *now.layers))),
         layers_left=min(was.layers_left, now.layers_left),
     )
+
+
+def _added(was: dict[str, list[int]], now: dict[str, list[int]]) -> dict[str, list[int]]:
+    """Return the sums of counts by dtype and tenth."""
+    found = {dtype: [*counts] for dtype, counts in was.items()}
+    for dtype, counts in now.items():
+        before = found.get(dtype, [0] * len(counts))
+        found[dtype] = [a + b for a, b in zip(before, counts, strict=True)]
+    return found
 
 
 def _size(outcome: Outcome) -> tuple[int, ...]:

@@ -25,7 +25,11 @@ COMPARED = (  # one by one: the outcomes are, check by check
     "backend", "origin", "contract", "seed", "examples", "at_scale", "expected", "files", "suite",
     "shard",
 )  # fmt: skip
-ROUNDED = ("worst_error_over_bound", "mismatch")  # of an outcome: another processor's are others
+ROUNDED = (
+    "worst_error_over_bound",
+    "errors",
+    "mismatch",
+)  # of an outcome: another processor's are others
 OF_THE_RUN = ("seconds", "changed")  # of an outcome: how long, and after which other checks
 SHOWN = 100  # characters of a value
 

@@ -34,6 +34,7 @@ REMEMBERED = 8  # calls on which wrong answers are planted, at most
 EVIDENCE = 20  # answers kept to tell misconceptions apart, at most
 # Calls that follow the first failing one: another fault may show there, and a graver one.
 FURTHER, FURTHER_IF_LIGHT = 24, 100
+TENTHS = 10  # of a bound, by which calls are counted
 
 
 @dataclass
@@ -49,6 +50,7 @@ class Examination(Claim):
     not_judged: int = 0
     outside: int = 0  # of the domain: a property asks for what is there not asked
     worst: float = 0.0
+    errors: dict[str, list[int]] = field(default_factory=dict)  # calls by dtype and tenth of it
     drawn: Drawn | None = None  # what the last call was made of
     layer: Geometry | None = None  # the last one that was checked
     broken: tuple[dict[str, Any], Mismatch] | None = None
@@ -174,6 +176,9 @@ class Examination(Claim):
             raise
         self.declines.answer(self.formula, call)
         self.worst = max(self.worst, share)
+        if share > 0:
+            counts = self.errors.setdefault(data_dtype(call).name, [0] * TENTHS)
+            counts[min(int(TENTHS * share), TENTHS - 1)] += 1
         self._remember(call)
         if not self.property.on_layers:  # whose answers are too many numbers to keep
             room = EVIDENCE - len(self.evidence)

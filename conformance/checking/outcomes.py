@@ -27,7 +27,7 @@ def fill(outcome: Outcome, exam: Examination, *, unsteady: bool) -> None:
     for (dtype, stratum), count in sorted(exam.calls.items()):
         outcome.calls.setdefault(dtype, {})[stratum] = count
     outcome.supported = {name: [*counts] for name, counts in exam.backend.supported.items()}
-    outcome.worst_error_over_bound = exam.worst
+    outcome.worst_error_over_bound, outcome.errors = exam.worst, exam.errors
     outcome.shapes = len(exam.shapes)
     outcome.covered = [one._asdict() for one in exam.covered]
     outcome.layers, outcome.layers_left = exam.layers, exam.layers_left

@@ -8,7 +8,8 @@ from typing import Annotated
 import typer
 
 from gradoracle.conformance.cli.app import app
-from gradoracle.conformance.cli.options import AnyMachine, Fail, Least, Picture, Storage
+from gradoracle.conformance.cli.options import AnyMachine, Fail, Html, Least, Picture, Storage
+from gradoracle.conformance.cli.pages import require_pages, write_page
 
 
 @app.command()
@@ -86,13 +87,22 @@ def history(
     least: Least = 0.10,
     any_machine: AnyMachine = False,
     picture: Picture = None,
+    html: Html = None,
     storage: Storage = Path(".gradoracle/benchmarks"),
 ) -> None:
     """List the runs that `bench --save` kept, and compare the last two, or any two.
 
-    Exit code 0; 1: something is slower, and --fail was given; 2: nothing to compare or to draw.
+    Exit code 0; 1: something is slower, and --fail was given; 2: nothing to compare or to draw;
+    3: the page could not be written.
     """
     from gradoracle.conformance.benchmarks import command  # noqa: PLC0415 - --help stays quick
 
     comparison = command.Comparison(least, any_machine=any_machine, fail=fail)
-    raise typer.Exit(command.history(backend, old, new, storage, comparison, picture=picture))
+    code = command.history(backend, old, new, storage, comparison, picture=picture)
+    if html is not None and code != 2:
+        require_pages([html])
+        from gradoracle.conformance.benchmarks.history import saved  # noqa: PLC0415
+        from gradoracle.conformance.pages.history_page import history_page  # noqa: PLC0415
+
+        write_page(html, history_page(saved(storage, backend), backend))
+    raise typer.Exit(code)

@@ -32,6 +32,7 @@ from gradoracle.conformance.cli.options import (
     Dtypes,
     Forbid,
     Github,
+    Html,
     ImportTimeout,
     Junit,
     Memory,
@@ -53,6 +54,7 @@ from gradoracle.conformance.cli.running import (
     show,
     told,
 )
+from gradoracle.conformance.cli.pages import require_pages, write_certificate_page
 
 
 class Remembering(TyperCommand):
@@ -102,6 +104,7 @@ def certify(
     seed: Annotated[int | None, typer.Option(help="Repeat the run that printed it.")] = None,
     jobs: Annotated[int, typer.Option("--jobs", "-j", min=1, help="Checks at a time.")] = 1,
     file: CertificateFile = None,
+    html: Html = None,
     junit: Junit = None,
     github: Github = False,
     resume: Annotated[
@@ -188,8 +191,10 @@ def certify(
     certificates, troubles = [], list[str]()
     alone = len(set(backend)) == 1
     targets = {n: formats.own_file(file, n, alone=alone) for n in backend} if file else {}
+    pages = {n: formats.own_file(html, n, alone=alone) for n in backend} if html else {}
     known = regressions or kept.FILE
     require_writable([*targets.values()], junit, [place(name) for name in backend])
+    require_pages(pages.values())
     calls = told(lambda: prepared(known, writes=remember), "nothing is checked")
     for name in dict.fromkeys(backend):
         order = command.Order(
@@ -198,6 +203,8 @@ def certify(
         )  # fmt: skip
         certificates.append(certified(order, console, troubles))
         show(certificates[-1], console, targets.get(name), troubles, whole=verbose)
+        if name in pages:
+            troubles += write_certificate_page(certificates[-1], pages[name], targets.get(name))
         if remember:
             troubles += remembered(known, certificates[-1], console)
     finish(certificates, junit, troubles, github=github)

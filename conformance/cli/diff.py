@@ -8,6 +8,8 @@ from typing import Annotated
 import typer
 
 from gradoracle.conformance.cli.app import app
+from gradoracle.conformance.cli.options import Html
+from gradoracle.conformance.cli.pages import require_pages, write_page
 from gradoracle.conformance.cli.reading import certificate_in, unpainted
 
 
@@ -15,14 +17,23 @@ from gradoracle.conformance.cli.reading import certificate_in, unpainted
 def diff(
     old: Annotated[Path, typer.Argument(metavar="OLD", help="A certificate, as JSON.")],
     new: Annotated[Path, typer.Argument(metavar="NEW", help="Another one.")],
+    *,
+    html: Html = None,
 ) -> None:
     """Say what two certificates say differently: verdicts, calls, files, versions.
 
-    Exit code 0: nothing; 1: something; 2: one of them is no certificate.
+    Exit code 0: nothing; 1: something; 2: one of them is no certificate; 3: the page could not be
+    written.
     """
     from gradoracle.conformance.runs.command import differences  # noqa: PLC0415 - --help stays quick
 
-    lines = differences(certificate_in(old), certificate_in(new))
+    was, now = certificate_in(old), certificate_in(new)
+    lines = differences(was, now)
+    if html is not None:
+        require_pages([html])
+        from gradoracle.conformance.pages.diff_page import diff_page  # noqa: PLC0415
+
+        write_page(html, diff_page(was, now, lines, new.name))
     for line in lines or ["no difference"]:
         typer.echo(unpainted(line))
     raise typer.Exit(1 if lines else 0)

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+import os
+from pathlib import Path
+from typing import Annotated, Any
 
 import typer
 
 from gradoracle.conformance.cli.app import app
 from gradoracle.conformance.cli.options import OperatorsFrom
+from gradoracle.conformance.cli.pages import require_pages, write_page
 
 
 @app.command()
@@ -20,9 +23,22 @@ def explain(
         ),
     ] = None,
     *,
+    everything: Annotated[
+        bool, typer.Option("--all", help="Print all that is known of it, however long.")
+    ] = False,
+    html: Annotated[
+        str,
+        typer.Option(
+            metavar="FILE|FOLDER/",
+            help="Write its page, with pictures to move; without FORMULA all pages and an index.",
+        ),
+    ] = "",
     operators_from: OperatorsFrom = [],  # noqa: B006 - Typer reads it only
 ) -> None:
-    """Show a formula: equation, loops, how it is checked, errata, and how it is misunderstood."""
+    """Show a formula: an example in numbers, equation, loops, how it is checked, errata.
+
+    Exit code 0; 2: there is no such formula; 3: a page could not be written.
+    """
     del operators_from  # its callback has read it
     from rich.console import Console  # noqa: PLC0415 - --help stays quick
 
@@ -30,11 +46,61 @@ def explain(
 
     console = Console(highlight=False, markup=False)
     if formula is None:
-        show_all(console)
+        if html:
+            _write_book(html)
+        else:
+            show_all(console)
         return
     try:
         topic = find(formula)
     except UnknownFormula as error:
         typer.echo(str(error), err=True)
         raise typer.Exit(2) from error
-    show(console, topic)
+    if html:
+        _write_one(topic, html)
+    else:
+        show(console, topic, everything=everything)
+
+
+def _write_one(topic: Any, html: str) -> None:
+    """Write the page of a formula, into a folder under its name."""
+    from gradoracle.conformance.pages.formula_page import formula_page  # noqa: PLC0415 - --help stays quick
+
+    name = f"{topic.formula.__name__}.html"
+    file = _made(html) / name if _is_folder(html) else Path(html)
+    require_pages([file])
+    write_page(file, formula_page(topic))
+
+
+def _write_book(html: str) -> None:
+    """Write all pages into a folder."""
+    if not _is_folder(html):
+        raise typer.BadParameter(
+            f"--html {html} names no folder: without FORMULA many pages are written; name a folder "
+            "that exists, or end it with a /"
+        )
+    from gradoracle.conformance.pages.book import INDEX, book  # noqa: PLC0415 - --help stays quick
+
+    folder = _made(html)
+    require_pages([folder / INDEX])
+    count = 0
+    for name, text in book():
+        write_page(folder / name, text, silent=True)
+        count += 1
+    typer.echo(f"written: {folder / INDEX} and {count - 1} formulas")
+
+
+def _is_folder(html: str) -> bool:
+    return html.endswith(("/", os.sep)) or Path(html).is_dir()
+
+
+def _made(html: str) -> Path:
+    """Return a folder, made where it is not there."""
+    from gradoracle.conformance.runs import command  # noqa: PLC0415 - --help stays quick
+
+    try:
+        Path(html).mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        typer.echo(f"--html {html}: cannot be made: {error.strerror}", err=True)
+        raise typer.Exit(command.COULD_NOT) from error
+    return Path(html)

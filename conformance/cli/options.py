@@ -86,6 +86,9 @@ Dtypes = Annotated[
 CertificateFile = Annotated[
     Path | None, typer.Option("--certificate", help="Write the certificate here, as JSON.")
 ]
+Html = Annotated[
+    Path | None, typer.Option(metavar="FILE", help="Write a page of it here, as HTML.")
+]
 Junit = Annotated[Path | None, typer.Option(help="Write JUnit XML here.")]
 Github = Annotated[
     bool,

@@ -27,6 +27,8 @@ from gradoracle.conformance.checking.check_run import unclaimed
 from gradoracle.conformance.checking.checks import checks
 from gradoracle.conformance.drawing.profiles import PROFILES
 from gradoracle.conformance.operators import OPERATORS
+from gradoracle.conformance.pages.certificate_page import certificate_page
+from gradoracle.conformance.pages.render import environment
 from gradoracle.conformance.pytest_plugin.entry import BENCHMARKS
 from gradoracle.conformance.reports import output
 from gradoracle.conformance.reports.certificate import Certificate, Outcome
@@ -56,6 +58,7 @@ class Run:
         self.profile, self.examples = _profile(config)
         self.at_scale = bool(config.getoption(_dest("at-scale")))
         self.file: Path | None = config.getoption("gradoracle_certificate")
+        self.html: Path | None = config.getoption(_dest("certificate-html"))
         self.backends: list[Backend] = []
         self.unusable: list[str] = []
         self.before: dict[Check, Outcome] = {}  # what an interrupted run had checked
@@ -184,19 +187,26 @@ class Run:
 
     def files(self) -> dict[str, Path]:
         """Return the file of every backend's certificate."""
-        if self.file is None:
-            return {}
-        if len(self.backends) == 1:
-            return {self.backends[0].name: self.file}
-        return {b.name: own_file(self.file, b.name, alone=False) for b in self.backends}
+        return self._own_files(self.file)
+
+    def pages(self) -> dict[str, Path]:
+        """Return the file of every certificate's page."""
+        return self._own_files(self.html)
+
+    def _own_files(self, file: Path | None) -> dict[str, Path]:
+        alone = len(self.backends) == 1
+        return {b.name: own_file(file, b.name, alone=alone) for b in self.backends} if file else {}
 
     def write(self, certificates: Sequence[Certificate]) -> None:
         """Write certificates to their files, and remember why one cannot be written."""
-        files = self.files()
+        files, pages = self.files(), self.pages()
         for one in certificates:
             try:
                 if one.backend in files:
                     output.write("--certificate", files[one.backend], one.to_json())
+                if one.backend in pages:
+                    page = certificate_page(one, (self.file or Path("CERTIFICATE.json")).name)
+                    output.write("--certificate-html", pages[one.backend], page)
             except output.CannotWrite as error:
                 self.unwritten.append(str(error))
 
@@ -240,6 +250,10 @@ OPTIONS: dict[str, dict[str, Any]] = {
     "certificate": {
         "type": Path, "metavar": "FILE", "default": None,
         "help": "write the certificate as JSON; with several backends, FILE gets their names",
+    },
+    "certificate-html": {
+        "type": Path, "metavar": "FILE", "default": None,
+        "help": "write a page of the certificate; with several backends, FILE gets their names",
     },
     "resume": {
         "action": "store_true",
@@ -316,10 +330,14 @@ def pytest_configure(config: pytest.Config) -> None:
     config.pluginmanager.register(run, "gradoracle-run")
     if hasattr(config, "workerinput"):
         return
-    for path in run.files().values():
+    targets = [("--certificate", path) for path in run.files().values()]
+    targets += [("--certificate-html", path) for path in run.pages().values()]
+    for option, path in targets:
         try:
-            output.require_writable("--certificate", path)
-        except output.CannotWrite as error:
+            if option == "--certificate-html":
+                environment()
+            output.require_writable(option, path)
+        except (output.CannotWrite, ImportError) as error:
             raise pytest.UsageError(str(error)) from None
         if path.is_file():
             path.unlink()  # what it says would be about another run

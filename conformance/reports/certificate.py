@@ -66,6 +66,8 @@ class Outcome:
     not_judged: int = 0
     planted: int = 0  # wrong answers that were planted in the backend's place, and rejected
     worst_error_over_bound: float = 0.0
+    # Calls by dtype and by their largest error over its bound, in tenths; those without error not.
+    errors: dict[str, list[int]] = field(default_factory=dict)
     seconds: float = 0.0
     changed: dict[str, str] = field(default_factory=dict)  # of its process, beside answering
     layers: list[str] = field(default_factory=list)  # of real networks, that were checked
@@ -91,7 +93,7 @@ class Outcome:
     @property
     def text(self) -> str:
         """What is to be read of it: a mismatch's report, else the reason."""
-        text = str(report_of(self).get("text", self.reason))
+        text = str(mismatch_of(self).get("text", self.reason))
         if not self.also:
             return text
         lines = textwrap.wrap(", ".join(self.also), 84, subsequent_indent="  ")
@@ -227,7 +229,7 @@ class FoundMismatch:
     @classmethod
     def of(cls, outcome: Outcome) -> FoundMismatch:
         """Return the mismatch of an outcome."""
-        told = report_of(outcome)
+        told = mismatch_of(outcome)
         element = told.get("element") or {}
         numbers = {n: float(element[n]) for n in ("got", "want", "allowed") if n in element}
         return cls(
@@ -478,8 +480,8 @@ def listed(words: Sequence[str]) -> str:
     return " and ".join(filter(None, (", ".join(words[:-1]), *words[-1:])))
 
 
-def report_of(outcome: Outcome) -> dict[str, Any]:
-    """Return the report of an outcome's mismatch as plain data, empty where it has none."""
+def mismatch_of(outcome: Outcome) -> dict[str, Any]:
+    """Return the report of an outcome's mismatch as plain data, empty where there is none."""
     found = outcome.mismatch
     if found is None:
         return {}

@@ -7,10 +7,10 @@ import difflib
 import inspect
 import re
 import textwrap
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from inspect import Parameter, getdoc, signature
 from types import CodeType, FunctionType
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, TypeAlias
 
 import numpy as np
 from rich.console import Console
@@ -23,6 +23,8 @@ from gradoracle.conformance.operators import OPERATORS
 from gradoracle.conformance.operators.domain import names_of
 from gradoracle.conformance.operators.record import Operator
 from gradoracle.conformance.properties import PROPERTIES, Property
+from gradoracle.conformance.reports.worked_example import example
+from gradoracle.conformance.reports.worked_example import written as in_digits
 from gradoracle.oracle.declaration import (
     Chained,
     Composed,
@@ -42,6 +44,7 @@ from gradoracle.oracle.numbers.high_precision import BITS
 
 INDENT = 2
 WIDE = 100  # columns from which a name and its sentence share a line
+NARROW = 60  # and from which a name and its numbers do
 ORACLE = "gradoracle.oracle."
 # Modules that carry the formulas and are none themselves.
 LONGEST = 27  # letters of a name that others are lined up with
@@ -376,30 +379,114 @@ class Page:
         self.console.print(text, soft_wrap=True, end="")
 
 
-def show(console: Console, topic: Topic) -> None:
-    """Print everything that is known of a formula."""
-    operator, formula = topic
-    equation, source = displayed(formula)
-    title = Text.assemble((formula.__name__, "bold"), (f"  {role(topic)}", "dim"))
+def show(console: Console, topic: Topic, *, everything: bool = True) -> None:
+    """Print what is known of a formula: all of it, or what fits a screen or two.
+
+    Then sections that would make it longer than `SCREEN` lines are named, and not printed.
+    """
+    title = Text.assemble((topic.formula.__name__, "bold"), (f"  {role(topic)}", "dim"))
     console.print(Rule(title, align="left", style="dim"))
     page = Page(console)
-    page.section("signature", [_signature(topic)], more=4)
-    page.heading("formula")
-    page.equation(equation)
-    page.section("source", [_plain(source)])
-    page.section("meaning", [summary(formula), remarks(formula), raises(formula)])
-    page.section("domain", _domain(topic))
+    left, room = [], SCREEN - 1 - LAST
+    for name, section in sections(topic):
+        with console.capture() as captured:
+            section(page)
+        text = captured.get()
+        lines = text.count("\n")
+        if not lines:
+            continue
+        if not everything and lines > room:
+            left.append(name)
+            continue
+        room -= lines
+        console.file.write(text)
+    if left:
+        page.line()
+        name = topic.formula.__name__
+        page.text(f"gradoracle explain {name} --all has also: {', '.join(left)}", style="dim")
+
+
+SCREEN, LAST = 60, 4  # lines that are printed, and of them for what is left out
+Section: TypeAlias = tuple[str, Callable[["Page"], None]]
+
+
+def sections(topic: Topic) -> Iterator[Section]:
+    """Yield everything that is known of a formula, the most helpful first, and what it is."""
+    formula = topic.formula
+    equation, source = displayed(formula)
+    yield "example", lambda page: _example(page, topic)
+
+    def formula_itself(page: Page) -> None:
+        page.section("signature", [signature_of(topic)], more=4)
+        page.heading("formula")
+        page.equation(equation)
+
+    yield "formula", formula_itself
+    yield "source", lambda page: page.section("source", [_plain(source)])
+    told = [summary(formula), remarks(formula), raises(formula)]
+    yield "meaning", lambda page: page.section("meaning", told)
+    first, *rest = loops(formula)
+    yield "loops", lambda page: _loops(page, first)
+    yield "what the loops call", lambda page: _code(page, rest)
+    yield "domain", lambda page: page.section("domain", _domain(topic))
+    yield "how it is checked", lambda page: page.section("how it is checked", judged(formula))
+    forms = [(form.name, form.source) for form in FORMS.get(formula, ())]
+    yield "other forms", lambda page: page.pairs("other forms", forms)
+    yield "errata", lambda page: _errata(page, formula)
+    wrong = misconceptions(formula)
+    yield "misconceptions", lambda page: page.bullets("what may be misunderstood", wrong)
+    checks = [(p.name, p.sentence) for p in properties(topic)]
+    yield "properties", lambda page: page.pairs("properties that check it", checks)
+    yield "certify", lambda page: page.section("certify", _hint(topic))
+    yield "see also", lambda page: _see_also(page, topic)
+
+
+def _example(page: Page, topic: Topic) -> None:
+    """Print a small call, its answer, and an element of it in numbers."""
+    one = example(*topic)
+    if one is None:
+        return
+    given = [(n, one.call[n]) for n in one.names]
+    arrays = [(n, v) for n, v in given if isinstance(v, np.ndarray)]
+    rows = [(n, _rounded(v)) for n, v in arrays]
+    options = ", ".join(f"{n}={v}" for n, v in given if not isinstance(v, np.ndarray))
+    rows += [*([("options", options)] if options else []), ("gives", _rounded(one.answer))]
+    page.heading("example")
+    longest = max(len(name) for name, _ in rows)
+    for name, text in rows:
+        if page.console.width >= NARROW:
+            page.row(name, text, INDENT, longest + 2)
+        else:
+            page.text(name, style="dim")
+            page.text(text, 2 * INDENT)
+    first, *steps = one.sentence.split(" = ")
+    for n, step in enumerate(steps):
+        page.text(f"{'' if n else first} = {step}", INDENT if n == 0 else 2 * INDENT, more=4)
+
+
+def _rounded(array: Any) -> str:
+    if array.ndim:
+        return f"[{', '.join(_rounded(one) for one in array)}]"
+    return in_digits(array)
+
+
+def _loops(page: Page, code: str) -> None:
     page.heading("loops")
-    page.code("\n\n".join(loops(formula)))
-    page.section("how it is checked", judged(formula))
-    page.pairs("other forms", [(form.name, form.source) for form in FORMS.get(formula, ())])
-    _errata(page, formula)
-    page.bullets("what may be misunderstood", misconceptions(formula))
-    page.pairs("properties that check it", [(p.name, p.sentence) for p in properties(topic)])
-    page.section("certify", _hint(topic))
-    more = [f.__name__ for f in (operator.formula, *operator.also) if f is not formula]
-    if operator.also and formula in (operator.formula, *operator.also):
-        page.section("see also", [f"gradoracle explain {name}" for name in more])
+    page.code(code)
+
+
+def _code(page: Page, pieces: list[str]) -> None:
+    for piece in pieces:
+        page.line()
+        page.code(piece)
+
+
+def _see_also(page: Page, topic: Topic) -> None:
+    operator, formula = topic
+    forwards = (operator.formula, *operator.also)
+    if operator.also and formula in forwards:
+        names = [f.__name__ for f in forwards if f is not formula]
+        page.section("see also", [f"gradoracle explain {name}" for name in names])
 
 
 def _domain(topic: Topic) -> list[str]:
@@ -429,7 +516,8 @@ def show_all(console: Console) -> None:
     page.line(("gradoracle explain FORMULA tells everything about one of them.", ""))
 
 
-def _signature(topic: Topic) -> str:
+def signature_of(topic: Topic) -> str:
+    """Return the call that gives the formula's answer."""
     function, place = output_of(topic.formula)
     return call_of(topic.formula, function) + ("" if place is None else f"[{place}]")
 

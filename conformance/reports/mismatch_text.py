@@ -9,6 +9,7 @@ import os
 import re
 import shlex
 import textwrap
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from math import isfinite
 from typing import Any
@@ -31,6 +32,7 @@ from gradoracle.oracle.declaration import (
     Formula,
     argument_names,
     displayed,
+    is_place,
     output_of,
 )
 from gradoracle.oracle.expected.truth import answer_dtype, answer_shape, data_dtype
@@ -42,6 +44,7 @@ WIDTH = 100
 SHOWN = 4  # wrong elements listed
 SELECTABLE = re.compile(r"[\w:+\-.\[\]\\/@]+")  # names that pytest's -k can have
 LITERAL = 24  # elements written out in a report
+KEPT, AROUND = 1024, 8  # elements of an answer that are kept; of a larger one so many around one
 
 
 @dataclass
@@ -85,6 +88,7 @@ class MismatchReport:
     text: str = ""
     replay: dict[str, Any] | None = None  # the check and its call, as `counterexample` writes them
     element: dict[str, Any] | None = None  # the first wrong one, where an answer has some
+    compared: dict[str, Any] | None = None  # the answer around it and the right one
 
 
 def report(finding: Finding) -> MismatchReport:
@@ -116,6 +120,8 @@ def report(finding: Finding) -> MismatchReport:
     )  # fmt: skip
     result.text = _text(finding, result, shown, blamed)
     result.element = _element(finding.backend, blamed[0]) if blamed else None
+    if result.element is not None:
+        result.compared = compared(finding.backend, blamed[0], result.element["index"])
     return result
 
 
@@ -266,6 +272,25 @@ def _element(backend: Backend, answer: Answer) -> dict[str, Any] | None:
         "index": [*place],
         **{n: float(v) if isfinite(v) else str(float(v)) for n, v in numbers.items()},
     }
+
+
+def compared(backend: Backend, answer: Answer, index: Sequence[int]) -> dict[str, Any] | None:
+    """Return an answer, what is right and which elements are wrong, of a large one around one."""
+    got = answer.value
+    if got is None:
+        return None
+    judged = verdict(backend, answer.formula, answer.call, got)
+    part = tuple(slice(0, side) for side in got.shape)
+    if got.size > KEPT:
+        part = tuple(
+            slice(max(0, at - AROUND), at + AROUND + 1) if back <= 2 else slice(at, at + 1)
+            for back, at in zip(range(got.ndim, 0, -1), index, strict=True)
+        )
+    kind = got.dtype if is_place(answer.formula) else np.dtype(np.float64)
+    arrays = {"got": got, "want": judged.right.as_float(kind), "wrong": judged.wrong}
+    start = [one.start for one in part]
+    cut = {name: _plain(array[part], seeded=False) for name, array in arrays.items()}
+    return {"shape": [*got.shape], "start": start, **cut}
 
 
 def wrong_elements(

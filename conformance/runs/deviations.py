@@ -30,7 +30,7 @@ from gradoracle.conformance.reports.certificate import (
     UNCLAIMED,
     Certificate,
     Outcome,
-    report_of,
+    mismatch_of,
 )
 
 
@@ -74,7 +74,7 @@ def _entry(told: Certificate, outcomes: Sequence[Outcome], reason: str) -> dict[
 
 def _smallest(told: Certificate, outcome: Outcome) -> dict[str, Any] | None:
     """Return the call of a mismatch as an entry records it, None where it is none that stays."""
-    content = report_of(outcome).get("replay")
+    content = mismatch_of(outcome).get("replay")
     if content is None or content["layer"] is not None or not content["steady"]:
         return None
     try:

@@ -16,7 +16,7 @@ from gradoracle.conformance.backends.backend import Backend
 from gradoracle.conformance.backends.errors import UsageError
 from gradoracle.conformance.backends.registry import path_of
 from gradoracle.conformance.reports import output
-from gradoracle.conformance.reports.certificate import Certificate, Outcome, report_of
+from gradoracle.conformance.reports.certificate import Certificate, Outcome, mismatch_of
 from gradoracle.conformance.reports.certificate_json import scheme
 from gradoracle.conformance.reports.schema import Malformed, parsed, require
 from gradoracle.conformance.runs.playback import Ended, again
@@ -123,7 +123,7 @@ def found_in(certificate: Certificate) -> list[Remembered]:
     """Return the mismatches of a certificate whose calls can be kept."""
     found = []
     for one in certificate.outcomes:
-        report = report_of(one)
+        report = mismatch_of(one)
         if one.status == "mismatch" and report.get("replay") is not None:
             plain = json.loads(json.dumps(report))
             found.append(Remembered(certificate.backend, one.formula, one.property_name, plain))

@@ -1,0 +1,102 @@
+"""Charts in SVG: counts as bars, and values run by run as lines."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from html import escape
+
+import numpy as np
+
+from gradoracle.conformance.benchmarks.pictures import TICKS
+from gradoracle.conformance.pages.heat_maps import svg
+from gradoracle.oracle.shapes import Array
+
+WIDTH, HEIGHT = 300, 110
+LEFT, BOTTOM = 34, 22
+ROOM = 560, 260  # of lines
+
+
+def bars(counts: Sequence[int], label: str) -> str:
+    """Return counts as bars, the first at 0 and the last at 1."""
+    top, step = max(counts) or 1, (WIDTH - LEFT - 6) / len(counts)
+    base = HEIGHT - BOTTOM
+    parts = [f'<path class="axis" d="M{LEFT} {base}H{WIDTH - 6}"/>']
+    for n, count in enumerate(counts):
+        height = (base - 16) * count / top
+        x = LEFT + n * step + 1.5
+        parts.append(
+            f'<path class="bar" d="M{x:g} {base}v{-height:.4g}h{step - 3:g}v{height:.4g}z">'
+            f"<title>{n / len(counts):g} to {(n + 1) / len(counts):g}: {count}</title></path>"
+        )
+    parts += [
+        f'<text class="at" x="{LEFT + share * (WIDTH - LEFT - 6):g}" y="{HEIGHT - 6}">{share:g}'
+        "</text>"
+        for share in (0, 0.5, 1)
+    ]
+    parts.append(f'<text class="at end" x="{LEFT - 6}" y="20">{top}</text>')
+    return svg((WIDTH, HEIGHT), f"{label}: {', '.join(map(str, counts))}", parts)
+
+
+def lines(series: Mapping[str, Sequence[float | None]], names: Sequence[str], label: str) -> str:
+    """Return a line for each series of positive values, on a logarithmic scale."""
+    known = [v for values in series.values() for v in values if v is not None]
+    low, high = min([1.0, *known]) / 1.25, max([1.0, *known]) * 1.25
+    width, height = ROOM
+    across = (width - LEFT - 40) / max(1, len(names) - 1)
+
+    def at(run: int, value: float) -> tuple[float, float]:
+        share = math.log(value / low) / math.log(high / low)
+        return LEFT + 10 + run * across, (height - BOTTOM) - share * (height - BOTTOM - 12)
+
+    parts = []
+    for tick in (one for one in TICKS if low <= one <= high):
+        y = at(0, tick)[1]
+        css = "axis" if tick == 1 else "grid"
+        parts.append(f'<path class="{css}" d="M{LEFT} {y:.1f}H{width - 8}"/>')
+        parts.append(f'<text class="at end" x="{LEFT - 5}" y="{y + 4:.1f}">{tick:g}</text>')
+    for run, name in enumerate(names):
+        x = at(run, 1)[0]
+        parts.append(f'<text class="at" x="{x:.1f}" y="{height - 6}">{escape(name)}</text>')
+    for n, (title, values) in enumerate(series.items()):
+        points = [at(run, v) for run, v in enumerate(values) if v is not None]
+        path = " ".join(f"{x:.1f},{y:.1f}" for x, y in points)
+        css = f"w{n % 4} dash{n // 4 % 3}"
+        parts.append(f'<polyline class="line {css}" points="{path}"/>')
+        parts += [
+            f'<circle class="point {css}" cx="{x:.1f}" cy="{y:.1f}" r="3.5">'
+            f"<title>{escape(title)}</title></circle>"
+            for x, y in points
+        ]
+    return svg((width, height), label, parts)
+
+
+def curves(z: Array, series: Mapping[str, Array], label: str) -> str:
+    """Return functions of one number as lines, on axes through 0."""
+    width, height = ROOM
+    known = np.concatenate([one[np.isfinite(one)] for one in series.values()])
+    low, high = min(-0.5, float(known.min())), max(1.25, float(known.max()))
+
+    def at(x: float, y: float) -> str:
+        across = (x - z[0]) / (z[-1] - z[0]) * (width - 40) + 30
+        return f"{across:.1f},{(high - y) / (high - low) * (height - 34) + 12:.1f}"
+
+    parts = [
+        f'<polyline class="axis" points="{at(z[0], 0)} {at(z[-1], 0)}"/>',
+        f'<polyline class="axis" points="{at(0, low)} {at(0, high)}"/>',
+    ]
+    for tick in range(math.ceil(z[0]), math.floor(z[-1]) + 1):
+        x, y = at(tick, low).split(",")
+        parts.append(f'<text class="at" x="{x}" y="{float(y) + 16:.1f}">{tick}</text>')
+    for tick in range(math.ceil(low), math.floor(high) + 1):
+        x, y = at(z[0], tick).split(",")
+        parts.append(
+            f'<text class="at end" x="{float(x) - 6:.1f}" y="{float(y) + 4:.1f}">{tick}</text>'
+        )
+    for n, (title, values) in enumerate(series.items()):
+        points = " ".join(at(x, y) for x, y in zip(z, values, strict=True) if np.isfinite(y))
+        parts.append(
+            f'<polyline class="line w{n}" points="{points}"><title>{escape(title)}</title>'
+            "</polyline>"
+        )
+    return svg((width, height), label, parts)
