@@ -87,6 +87,9 @@ def certify(
     call_timeout: CallTimeout = 10.0,
     import_timeout: ImportTimeout = 60.0,
     memory: Memory = 8.0,
+    fail_fast: Annotated[
+        bool, typer.Option("--fail-fast", "-x", help="Stop at the first mismatch.")
+    ] = False,
     at_scale: Annotated[
         bool,
         typer.Option(
@@ -140,7 +143,7 @@ def certify(
     for name in dict.fromkeys(backend):
         order = command.Order(
             name, names_of(operators) or None, names_of(dtypes) or None, examples_of(profile), seed,
-            jobs, resume, confinement, at_scale,
+            jobs, resume, confinement, at_scale, fail_fast=fail_fast,
         )  # fmt: skip
         certificates.append(certified(order, console, troubles))
         show(certificates[-1], console, targets.get(name), troubles, whole=verbose)

@@ -72,7 +72,9 @@ CallTimeout = Annotated[
 ]
 ImportTimeout = Annotated[float, typer.Option(help="Seconds of the backend's import.")]
 Memory = Annotated[float, typer.Option(help="GiB that its process may hold.")]
-Verbose = Annotated[bool, typer.Option(help="Print the whole certificate.")]
+Verbose = Annotated[
+    bool, typer.Option("--verbose", "-v", help="Print all mismatches, and the calls by check.")
+]
 # What `bench` and `history` both take.
 Fail = Annotated[bool, typer.Option("--fail", help="Exit with 1 where something became slower.")]
 Least = Annotated[float, typer.Option(help="The change of a time that is worth telling.")]

@@ -90,13 +90,18 @@ class Outcome:
     @property
     def text(self) -> str:
         """What is to be read of it: a mismatch's report, else the reason."""
-        text = str(_mismatch(self).get("text", self.reason))
+        text = str(mismatch_of(self).get("text", self.reason))
         if not self.also:
             return text
         lines = textwrap.wrap(", ".join(self.also), 84, subsequent_indent="  ")
         row = "\n".join(f"  {'' if n else 'also fails':<14}{line}" for n, line in enumerate(lines))
         before, script, after = text.partition("\n  script  ")
         return f"{before}\n{row}{script}{after}"
+
+    @property
+    def headline(self) -> str:
+        """What is wrong, in two lines; the first says which property fails."""
+        return f"{self.backend} breaks {self.property_name}\n  {self.reason}"
 
     @property
     def note(self) -> str:
@@ -225,7 +230,7 @@ class FoundMismatch:
     @classmethod
     def of(cls, outcome: Outcome) -> FoundMismatch:
         """Return the mismatch of an outcome."""
-        told = _mismatch(outcome)
+        told = mismatch_of(outcome)
         element = told.get("element") or {}
         numbers = {n: float(element[n]) for n in ("got", "want", "allowed") if n in element}
         return cls(
@@ -439,8 +444,14 @@ class Certificate:
             campaign=None if several is None else Campaign.read(several),
         )
 
+    def __str__(self) -> str:
+        """Return the verdict in one screen of 80 columns."""
+        from gradoracle.conformance.reports import screen  # noqa: PLC0415 - it reads this
+
+        return "\n".join(screen.lines(self))
+
     def text(self) -> str:
-        """Return the certificate as it is printed."""
+        """Return everything that the certificate counts, calls by check in a wide table."""
         from gradoracle.conformance.reports import certificate_text  # noqa: PLC0415 - it reads this
 
         return "\n".join(certificate_text.lines(self))
@@ -451,7 +462,8 @@ def listed(words: Sequence[str]) -> str:
     return " and ".join(filter(None, (", ".join(words[:-1]), *words[-1:])))
 
 
-def _mismatch(outcome: Outcome) -> dict[str, Any]:
+def mismatch_of(outcome: Outcome) -> dict[str, Any]:
+    """Return the report of an outcome's mismatch as plain data; nothing where it has none."""
     found = outcome.mismatch
     if found is None:
         return {}

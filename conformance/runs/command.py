@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from contextlib import closing
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from rich.console import Console
@@ -12,6 +12,7 @@ from rich.console import Console
 from gradoracle.conformance.backends.backend import Backend
 from gradoracle.conformance.backends.isolation.limits import Limits
 from gradoracle.conformance.backends.registry import ISOLATED, Confinement, path_of
+from gradoracle.conformance.checking.check_run import unclaimed
 from gradoracle.conformance.checking.checks import checks
 from gradoracle.conformance.operators.record import Operator
 from gradoracle.conformance.reports.certificate import Certificate, JudgedShard, Outcome
@@ -45,6 +46,7 @@ class Order:
     confinement: Confinement = field(default_factory=lambda: ISOLATED)
     at_scale: bool = False
     keeps: bool = True  # a journal, which a run goes on from
+    fail_fast: bool = False  # stop at the first mismatch
 
     @property
     def journal(self) -> Path:
@@ -89,24 +91,30 @@ def _judged(
     known = [(operator.name, f.__name__, p.name) for operator, f, p in checks(chosen)]
     done = {(o.formula, o.property_name) for o in outcomes}
     ahead = [(formula, name) for _, formula, name in known if (formula, name) not in done]
-    shown = [(operator, formula) for operator, formula, _ in known]
+    asked = {(f.__name__, p.name) for o, f, p in checks(chosen) if not unclaimed(backend, o, f, p)}
     header, acts = {**ours, "seed": seed}, done_by(backend)
     entries: list[Entry] = [{"acts": acts}, *outcomes] if acts else [*outcomes]
     journal = Kept(order.journal if order.keeps else None, header, entries, troubles)
-    with closing(journal), Progress(console, shown) as progress:
+    falling = judge(
+        backend, ahead, examples=order.examples, seed=seed, jobs=order.jobs,
+        confinement=order.confinement, dtypes=order.dtypes, at_scale=order.at_scale,
+    )  # fmt: skip
+    with closing(journal), closing(falling), Progress(console, order.name, len(asked)) as progress:
         for outcome in outcomes:
-            progress.update(outcome)
+            if (outcome.formula, outcome.property_name) in asked:
+                progress.update(outcome)
             backend.stops.note(outcome)
-        for outcome in judge(
-            backend, ahead, examples=order.examples, seed=seed, jobs=order.jobs,
-            confinement=order.confinement, dtypes=order.dtypes, at_scale=order.at_scale,
-        ):  # fmt: skip
+        for outcome in falling:
             journal.write(outcome, done_by(backend))
             outcomes.append(outcome)
-            progress.update(outcome)
+            if (outcome.formula, outcome.property_name) in asked:
+                progress.update(outcome)
+            if order.fail_fast and outcome.status == "mismatch":
+                break
     place = {(formula, name): at for at, (_, formula, name) in enumerate(known)}
     outcomes.sort(key=lambda o: place[o.formula, o.property_name])
-    return certificate(backend, outcomes, seed, order.examples, chosen, at_scale=order.at_scale)
+    made = certificate(backend, outcomes, seed, order.examples, chosen, at_scale=order.at_scale)
+    return made if made.whole else replace(made, stale=[], unmet=[])  # says nothing of what holds
 
 
 def exit_code(certificates: Sequence[Certificate]) -> int:
