@@ -27,6 +27,7 @@ from gradoracle.conformance.reports.certificate import (
 
 SHORT = {ALSO_FAILS: "also", NOT_CHECKED: "n/c"}  # in the table
 LITTLE_TAKEN = 0.2  # share of calls, below which a declared domain would serve better
+TABLE = "calls checked"
 PAGE = 98  # columns of a sentence, at most
 NOTHING = "-"  # in the table, where a claim is not made
 ALWAYS_TOLD = ("ties", "nan", "repeats", "non_finite", "subnormals")  # policies
@@ -72,9 +73,15 @@ def _hints(c: Certificate) -> Iterable[str]:
             found.setdefault(one.formula, one.domain_hint)
     for formula, hint in found.items():
         yield from _wrapped(f"{formula} {hint}")
+    for sentence in few_taken(c):
+        yield from _wrapped(sentence)
+
+
+def few_taken(c: Certificate) -> Iterator[str]:
+    """Yield which functions would be served better by a declared domain."""
     few = [name for name, (took, asked) in c.supported.items() if took < LITTLE_TAKEN * asked]
     if few:
-        yield from _wrapped(
+        yield (
             f"supports() accepts few calls of {', '.join(few)}: declare what you can of that as "
             'contract["domain"], so that calls are drawn inside it'
         )
@@ -101,7 +108,7 @@ def _table(outcomes: Sequence[Outcome], width: int | None) -> Iterable[str]:
     properties = list(dict.fromkeys(o.property_name for o in outcomes))
     cells = {(o.formula, o.property_name): _cell(o) for o in outcomes}
     formulas = list(dict.fromkeys(o.formula for o in outcomes))
-    name = max((len(f) for f in formulas), default=0)
+    name = max(len(TABLE), *(len(f) for f in formulas)) if formulas else len(TABLE)
     columns = {
         p: max(len(str(number)), *(len(cells.get((f, p), "")) for f in formulas))
         for number, p in enumerate(properties, 1)
@@ -111,7 +118,7 @@ def _table(outcomes: Sequence[Outcome], width: int | None) -> Iterable[str]:
     ]
     for some in _side_by_side(columns, None if width is None else width - name - 4):
         yield ""
-        yield "  calls checked".ljust(name + 4) + "  ".join(
+        yield f"  {TABLE:<{name}}  " + "  ".join(
             f"{properties.index(p) + 1:>{columns[p]}}" for p in some
         )
         for formula in formulas:
@@ -188,7 +195,7 @@ def _summary(c: Certificate) -> Iterable[str]:
     yield from _coverage(c)
     yield from _scale(c)
     yield from _circumstances(c)
-    yield from _campaign(c.campaign)
+    yield from campaign_lines(c.campaign)
     each = " and shard" if c.campaign is not None else ""
     yield f"  seed {c.seed}, {c.examples} examples a check{each}"
 
@@ -263,7 +270,7 @@ def _found_by(c: Certificate, name: str) -> str:
     return f" (wrong answers in {count} check{'s' * (count > 1)})" if count else ""
 
 
-def _campaign(campaign: Campaign | None) -> Iterable[str]:
+def campaign_lines(campaign: Campaign | None) -> Iterable[str]:
     """Yield of how many shards it is, and in how many of them what is not right showed."""
     if campaign is None:
         return

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from math import floor
+from typing import NamedTuple
 
 from gradoracle.conformance.operators import OPERATORS
 from gradoracle.conformance.reports.certificate import (
@@ -123,37 +124,57 @@ def _cell(outcomes: Iterable[Outcome]) -> str:
     return PASSED if "passed" in statuses else NOT_RUN
 
 
+class _Columns(NamedTuple):
+    """How wide the parts of a table are; a bar of 0 columns is left out."""
+
+    name: int
+    bar: int
+    calls: int
+    groups: Sequence[tuple[str, str, int]]  # their words, as shown, and columns
+
+    @classmethod
+    def of(cls, title: str, all_: Sequence[Row], look: Look) -> _Columns:
+        """Return what fits: short words of groups where it is narrow, and a bar last of all."""
+        words = [(word, word if look.width >= WIDE else short) for word, short, _ in GROUPS]
+        groups = [(word, shown, max(len(shown), len(FAILED))) for word, shown in words]
+        calls = max(len("calls"), *(len(f"{row.calls:,}") for row in all_))
+        room = look.width - calls - len(" worst") - sum(width + 1 for *_, width in groups) - 1
+        longest = max(len(title), *(len(row.name) for row in all_))
+        bar = min(BAR[1], room - longest - 1)
+        bar = bar if bar >= BAR[0] else 0
+        return cls(min(longest, room - bar - bool(bar)), bar, calls, groups)
+
+
 def _table(title: str, all_: Sequence[Row], look: Look) -> Iterator[str]:
     """Yield a row per line: name, bar and number of the calls, worst error, a cell per group."""
-    words = [(word, word if look.width >= WIDE else short) for word, short, _ in GROUPS]
-    widths = [max(len(shown), len(FAILED)) for _, shown in words]
-    number = max(len("calls"), *(len(f"{row.calls:,}") for row in all_))
-    room = look.width - number - len("worst") - sum(widths) - len(widths) - 2
-    longest = max(len(title), *(len(row.name) for row in all_))
-    bar = min(BAR[1], room - longest - 1)
-    bar = bar if bar >= BAR[0] else 0
-    name = min(longest, room - bar - bool(bar))
-    heads = [f"{shown:^{width}}" for (_, shown), width in zip(words, widths, strict=True)]
-    calls = "calls".rjust(bar + bool(bar) + number)
-    head = f"{title[:name]:<{name}} {calls} worst {' '.join(heads)}".rstrip()
-    yield look.paint(head, "bold")
+    columns = _Columns.of(title, all_, look)
+    calls = "calls".rjust(columns.bar + bool(columns.bar) + columns.calls)
+    heads = " ".join(f"{shown:^{width}}" for _, shown, width in columns.groups)
+    head = f"{title[: columns.name]:<{columns.name}} {calls} worst {heads}"
+    yield look.paint(head.rstrip(), "bold")
     most = max(row.calls for row in all_)
     for row in all_:
-        shown = row.name
-        if len(shown) > name:
-            yield shown
-            shown = ""
-        filled = f"{look.bar(row.calls / most if most else 0, bar)} " if bar else ""
-        cells = [
-            look.paint(f"{cell:^{width}}", *PAINT.get(cell, ()))
-            for cell, width in zip(
-                (row.cells.get(word, "") for word, _ in words), widths, strict=True
-            )
-        ]
+        name = row.name
+        if len(name) > columns.name:
+            yield name
+            name = ""
+        share = row.calls / most if most else 0.0
+        bar = f"{look.paint(look.bar(share, columns.bar), 'cyan')} " if columns.bar else ""
         yield (
-            f"{shown:<{name}} {look.paint(filled, 'cyan')}{row.calls:>{number},} {row.error:>5} "
-            f"{' '.join(cells)}"
-        ).rstrip()
+            f"{name:<{columns.name}} {bar}{row.calls:>{columns.calls},} {row.error:>5}"
+            f"{_cells(row, columns, look)}"
+        )
+
+
+def _cells(row: Row, columns: _Columns, look: Look) -> str:
+    """Return the marks of a row, each in the middle of its column."""
+    told = ""
+    for word, _, width in columns.groups:
+        cell = row.cells.get(word, "")
+        told += f" {cell:^{width}}".replace(
+            cell or " ", look.paint(cell, *PAINT.get(cell, ())) or " "
+        )
+    return told.rstrip()
 
 
 def _list(all_: Sequence[Row], look: Look) -> Iterator[str]:

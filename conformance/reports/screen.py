@@ -23,6 +23,7 @@ from gradoracle.conformance.reports.certificate import (
     declines_of,
     listed,
 )
+from gradoracle.conformance.reports.certificate_text import campaign_lines, few_taken
 from gradoracle.conformance.reports.findings import causes, findings
 from gradoracle.conformance.reports.matrix import claimed, matrix, operator_of
 from gradoracle.conformance.reports.terminal import Look
@@ -65,8 +66,11 @@ def _head(c: Certificate, look: Look) -> Iterator[str]:
     head = f"{c.backend}  {verdict} ({level}){_domain(c)}"
     yield from look.wrapped(head, "bold", colour)
     yield from look.wrapped("; ".join(_took(c)), "dim", rest="")
-    if c.campaign is not None:
-        yield from look.wrapped(c.campaign.text, "dim", rest="")
+    for line in campaign_lines(c.campaign):
+        yield from look.wrapped(line.strip(), "dim")
+    if brought := c.environment.get("operators from"):
+        text = f"operators from {brought}, whose code ran in the checking process"
+        yield from look.wrapped(text, "dim")
 
 
 def _domain(c: Certificate) -> str:
@@ -81,6 +85,8 @@ def _profile(c: Certificate) -> str:
 def _took(c: Certificate) -> Iterator[str]:
     calls, seconds = sum(o.judged for o in c.outcomes), sum(o.seconds for o in c.outcomes)
     yield f"{calls:,} calls in {seconds:.1f} s, seed {c.seed}"
+    if where := c.contract.get("runs_on"):
+        yield f"on {where}, as it says"
     if planted := sum(o.planted for o in c.outcomes):
         yield f"{planted} planted wrong answers rejected"
 
@@ -136,6 +142,11 @@ def _not_checked(c: Certificate) -> Iterator[str]:
         )
     if noted := [o.formula for o in c.outcomes if o.note]:
         yield f"refusing bad arguments: not claimed, and accepted by {_few(noted)}"
+    yield from _further(c)
+
+
+def _further(c: Certificate) -> Iterator[str]:
+    """Yield what other options or declarations would have checked."""
     if c.examples < FULL:
         yield "corners, and combinations of options: --profile certify has them"
     if left := sum(o.layers_left for o in c.outcomes):
@@ -143,7 +154,10 @@ def _not_checked(c: Certificate) -> Iterator[str]:
     for dtype, names in c.contract.get("not_claimed", {}).items():
         if dtype in c.contract["dtypes"] and names:
             yield f"{_few(names)} in {dtype}: not claimed"
-    yield from (f"shard {o.number}: {o.lost}" for o in (c.campaign.lost if c.campaign else ()))
+    for one in c.outcomes:
+        if one.domain_hint and one.status != "mismatch":
+            yield f"{one.formula} {one.domain_hint}"
+    yield from few_taken(c)
 
 
 def _absent(c: Certificate) -> Iterator[str]:

@@ -7,7 +7,7 @@ import shlex
 import shutil
 import textwrap
 from dataclasses import dataclass
-from typing import TextIO
+from typing import IO
 
 NARROWEST, WIDEST = 30, 120  # columns of a text
 STYLES = {"bold": 1, "dim": 2, "red": 31, "green": 32, "yellow": 33, "cyan": 36}
@@ -68,13 +68,13 @@ class Look:
         return True
 
 
-def look_of(stream: TextIO) -> Look:
+def look_of(stream: IO[str]) -> Look:
     """Return the look of a stream: as wide as the terminal, or as COLUMNS says; 80 in a pipe."""
     width = min(max(shutil.get_terminal_size().columns, NARROWEST), WIDEST)
     return Look(width, in_colour(stream), getattr(stream, "encoding", None) or "utf-8")
 
 
-def in_colour(stream: TextIO) -> bool:
+def in_colour(stream: IO[str]) -> bool:
     """Return whether text is painted there, by the variables that pytest reads."""
     if (told := os.environ.get("PY_COLORS")) in ("0", "1"):
         return told == "1"
@@ -83,7 +83,7 @@ def in_colour(stream: TextIO) -> bool:
     return bool(os.environ.get("FORCE_COLOR")) or changes(stream)
 
 
-def changes(stream: TextIO) -> bool:
+def changes(stream: IO[str]) -> bool:
     """Return whether lines that were written there can be written again: a terminal, not dumb."""
     return stream.isatty() and os.environ.get("TERM") != "dumb"
 
