@@ -63,8 +63,9 @@ def _head(c: Certificate, look: Look) -> Iterator[str]:
     colour = "green" if full else "yellow" if c.as_claimed else "red"
     verdict = c.verdict.removesuffix(c.domain)
     level = c.level if c.examples < FULL else f"{_profile(c)}; {c.level}"
-    head = f"{c.backend}  {verdict} ({level}){_domain(c)}"
-    yield from look.wrapped(head, "bold", colour)
+    domain = _domain(c).replace(" = ", "\xa0=\xa0")  # which no line ends in
+    head = f"{c.backend}  {verdict} ({level}){domain}"
+    yield from (line.replace("\xa0", " ") for line in look.wrapped(head, "bold", colour))
     yield from look.wrapped("; ".join(_took(c)), "dim", rest="")
     for line in campaign_lines(c.campaign):
         yield from look.wrapped(line.strip(), "dim")

@@ -63,10 +63,15 @@ class Progress(Shown):
             self.wrong += 1
             if self.wrong == 1:
                 text = f"{outcome.formula} breaks {outcome.property_name}: {outcome.reason}"
-                self.console.print(text, style="red", soft_wrap=True)
+                self._say(text, style="red")
         if self._live is None and monotonic() - self.told >= NOW_AND_THEN:
             self.told = monotonic()
-            self.console.print(f"{self.name}: {self.state}; {self.time()}", soft_wrap=True)
+            self._say(f"{self.name}: {self.state}; {self.time()}")
+
+    def _say(self, text: str, style: str = "") -> None:
+        """Print lines that stay."""
+        for line in look_of(self.console.file).wrapped(text):
+            self.console.print(line, style=style, soft_wrap=True)
 
     @property
     def state(self) -> str:
