@@ -85,6 +85,7 @@ def content(file):
         ),
         (("im2col", *QUICK, "--dtypes", "float32", "-j", "2"), 0, "6 of 6 formulas, float32)"),
         (("wrong", *QUICK), 1, "linear_grad_weight breaks"),
+        (("wrong", *QUICK, "--fail-fast"), 1, "wrong  NOT CERTIFIED: 1 mismatch (quick: "),
         (("nothing", *QUICK), 3, "NOT CERTIFIED: the backend claims no function of the protocol"),
         (("dies",), 3, "backend 'dies' (dies) cannot be loaded: crashed: abort (SIGABRT)"),
         (("im2cool",), 2, "no backend 'im2cool' (did you mean 'im2col'?)"),
@@ -108,13 +109,25 @@ def test_exit_codes_and_what_is_said(cli, arguments, code, said):
 
 def test_a_mismatch_is_told_as_it_falls_and_then_in_full(cli):
     run = cli("certify", "wrong", *QUICK)
-    first, _, rest = run.out.partition("relu: ")
-    assert "breaks" not in first
-    assert rest.index("linear_grad_weight breaks matches_oracle: linear_grad_weight[") < rest.index(
-        "certificate of wrong"
-    )
-    assert "minimal call  grad_output float32[3, 1] =" in rest
-    assert len(run.out.splitlines()) < 120
+    first, verdict, rest = run.out.partition("\nwrong  NOT CERTIFIED: 1 mismatch (quick: ")
+    assert first.startswith("linear_grad_weight breaks matches_oracle: linear_grad_weight[")
+    assert verdict
+    assert "\n1  linear_grad_weight[" in rest
+    assert "call        grad_output float32[3, 1] =" in rest
+    assert len(run.out.splitlines()) < 40
+    assert max(map(len, rest.splitlines())) <= 80
+
+
+def test_the_first_mismatch_ends_a_run_that_is_to_fail_fast(cli, folder):
+    run = cli("certify", "wrong", *QUICK, "--fail-fast", "--certificate", "c.json")
+    told = Certificate.from_json((folder / "c.json").read_text())
+    assert (run.returncode, [o.status for o in told.outcomes].count("mismatch")) == (1, 1)
+    assert 0 < len(told.outcomes) < len(told.expected)
+    left = len(told.expected) - len(told.outcomes)
+    assert f"  {left} of {len(told.expected)} checks were not run\n" in run.out
+    whole = cli("certify", "wrong", *QUICK, "--resume", "--certificate", "c.json")
+    assert "checks were not run" not in whole.out
+    assert Certificate.from_json((folder / "c.json").read_text()).whole
 
 
 def test_several_backends_have_their_own_certificates(cli, folder):

@@ -364,5 +364,6 @@ def test_operators_come_from_a_module_on_the_command_line(tmp_path):
     assert "rms_grad_x" in printed
     assert "y = x / sqrt(sum_c x^2 / C + eps) * weight" in printed
     assert "NOT CERTIFIED" in printed
-    assert "./my_kernels.py breaks within_rounding_bound rms_grad_x" in printed
+    assert "rms_grad_x breaks within_rounding_bound: rms_grad_x[" in printed
     assert "rms_grad_weight[" not in printed
+    assert "gradoracle certify ./my_kernels.py --operators-from my_formulas" in printed

@@ -84,10 +84,9 @@ def test_an_operator_from_outside_is_checked_like_every_other(environment):
     result = run(environment, "-m", "gradoracle", "certify", "smallconv-quick-gelu",
                  "--operators", "quick_gelu", "--profile", "quick")  # fmt: skip
     assert result.returncode == 0, result.stdout + result.stderr
-    assert "CERTIFIED (quick: 25 geometries a check; 2 of 2 formulas" in result.stdout
     said = " ".join(result.stdout.split())
+    assert "CERTIFIED (quick: 25 geometries a check; 2 of 2 formulas" in said
     assert "operators from smallconv.quick_gelu, whose code ran in the checking process" in said
-    assert "exact oracle, finite differences" in result.stdout
 
 
 def test_a_wrong_gradient_of_it_is_told_with_its_formula(environment):

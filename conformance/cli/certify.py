@@ -117,6 +117,9 @@ def certify(
     call_timeout: CallTimeout = 10.0,
     import_timeout: ImportTimeout = 60.0,
     memory: Memory = 8.0,
+    fail_fast: Annotated[
+        bool, typer.Option("--fail-fast", "-x", help="Stop at the first mismatch.")
+    ] = False,
     at_scale: Annotated[
         bool,
         typer.Option(
@@ -200,6 +203,7 @@ def certify(
         order = command.Order(
             name, names_of(operators) or None, names_of(dtypes) or None, examples_of(profile), seed,
             jobs, resume, confinement, at_scale, shard=shard, remembered=calls,
+            fail_fast=fail_fast,
         )  # fmt: skip
         certificates.append(certified(order, console, troubles))
         show(certificates[-1], console, targets.get(name), troubles, whole=verbose)

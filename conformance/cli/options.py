@@ -113,7 +113,9 @@ Regressions = Annotated[
         help="Calls that are tried first; without, gradoracle.regressions.json if it is there.",
     ),
 ]
-Verbose = Annotated[bool, typer.Option(help="Print the whole certificate.")]
+Verbose = Annotated[
+    bool, typer.Option("--verbose", "-v", help="Print all mismatches, and the calls by check.")
+]
 # What `bench` and `history` both take.
 Fail = Annotated[bool, typer.Option("--fail", help="Exit with 1 where something became slower.")]
 Least = Annotated[float, typer.Option(help="The change of a time that is worth telling.")]

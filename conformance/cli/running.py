@@ -92,13 +92,16 @@ def written(what: str, path: Path, text: str) -> list[str]:
 def show(
     certificate: Any, console: Any, file: Path | None, troubles: list[str], *, whole: bool
 ) -> None:
-    """Print a certificate and write it to its file, if it has one."""
+    """Write a certificate to its file, if it has one, and print it."""
     from gradoracle.conformance.reports import formats  # noqa: PLC0415 - --help stays quick
+    from gradoracle.conformance.reports.terminal import look_of  # noqa: PLC0415
 
-    for line in formats.summary(certificate, whole=whole):
-        console.print(line, soft_wrap=True)
     if file is not None:
-        troubles += written("--certificate", file, certificate.to_json())
+        lost = written("--certificate", file, certificate.to_json())
+        troubles += lost
+        file = None if lost else file
+    for line in formats.summary(certificate, look_of(console.file), whole=whole, file=file):
+        typer.echo(line, file=console.file, color=True)
 
 
 def printed(text: str, file: Path | None) -> None:

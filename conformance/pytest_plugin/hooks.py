@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import sys
+from collections import Counter
 from collections.abc import Generator, Sequence
 from dataclasses import asdict
 from math import inf
@@ -30,9 +31,10 @@ from gradoracle.conformance.operators import OPERATORS
 from gradoracle.conformance.pages.certificate_page import certificate_page
 from gradoracle.conformance.pages.render import environment
 from gradoracle.conformance.pytest_plugin.entry import BENCHMARKS
-from gradoracle.conformance.reports import output
+from gradoracle.conformance.reports import formats, output
 from gradoracle.conformance.reports.certificate import Certificate, Outcome
 from gradoracle.conformance.reports.formats import own_file
+from gradoracle.conformance.reports.terminal import WIDEST, Look
 from gradoracle.conformance.runs.certify import certificate, credible, fresh_seed, run_check
 from gradoracle.conformance.runs.jobs import did_before, done_by
 from gradoracle.conformance.runs.journal import JournalError, Journals, settled
@@ -153,6 +155,13 @@ class Run:
         if not found:
             self.silent.append(report.nodeid)
 
+    @property
+    def says_something(self) -> bool:
+        """Whether a check was run, or a backend has nothing that could be."""
+        all_ = sum(1 for _ in checks())
+        absent = Counter(backend for backend, _, _ in self.unclaimed)
+        return bool(self.outcomes) or any(absent[one.name] == all_ for one in self.backends)
+
     def certificates(self) -> list[Certificate]:
         """Return the certificate of every backend; what is not claimed is in it without a test."""
         if self._certificates is None:
@@ -215,12 +224,9 @@ RUN = pytest.StashKey[Run]()
 
 
 def _unclaimed(backend: Backend) -> list[Outcome]:
-    """Return the outcomes of the checks of what a backend does not claim.
-
-    Of one that claims nothing all checks are tests, so that there is something to skip.
-    """
-    found = [unclaimed(backend, *case) for case in checks()]
-    return [one for one in found if one is not None] if None in found else []
+    """Return the outcomes of the checks of what a backend does not claim: they are no tests."""
+    found = (unclaimed(backend, *case) for case in checks())
+    return [one for one in found if one is not None]
 
 
 def _check(outcome: Outcome) -> Check:
@@ -430,7 +436,7 @@ def pytest_sessionfinish(session: pytest.Session, exitstatus: int) -> None:
         run.kept = run.journals.end(done=not (stopped or run.silent or run.unseen))
     if exitstatus == pytest.ExitCode.INTERNAL_ERROR:  # pytest prints no summary then
         _tell_kept(run, config.pluginmanager.get_plugin("terminalreporter"))
-    certificates = run.certificates() if run.outcomes else []
+    certificates = run.certificates() if run.says_something else []
     run.write(certificates)
     failed = any(
         one.mismatches or one.stale or (one.whole and not one.as_claimed) for one in certificates
@@ -446,10 +452,14 @@ def pytest_terminal_summary(terminalreporter: Any, config: pytest.Config) -> Non
     run = config.stash.get(RUN, None)
     if run is None:
         return
-    for one in run.certificates() if run.outcomes else ():
-        colour = "green" if one.passed else "yellow" if one.as_claimed else "red"
-        terminalreporter.section("gradoracle", **{colour: True})
-        terminalreporter.write_line(one.text())
+    width, colour = terminalreporter._tw.fullwidth, terminalreporter._tw.hasmarkup  # noqa: SLF001
+    look = Look(min(width, WIDEST), colour, getattr(sys.stdout, "encoding", None) or "utf-8")
+    verbose = config.get_verbosity() > 0
+    for one in run.certificates() if run.says_something else ():
+        terminalreporter.section("gradoracle")
+        file = run.files().get(one.backend) if not run.unwritten else None
+        for line in formats.summary(one, look, whole=verbose, file=file):
+            terminalreporter.write_line(line)
     for nodeid in run.silent:
         terminalreporter.write_line(f"no verdict: {nodeid} ended without an outcome", red=True)
     for line in run.unwritten:

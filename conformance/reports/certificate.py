@@ -102,6 +102,11 @@ class Outcome:
         return f"{before}\n{row}{script}{after}"
 
     @property
+    def headline(self) -> str:
+        """What is wrong, in two lines; the first says which property fails."""
+        return f"{self.backend} breaks {self.property_name}\n  {self.reason}"
+
+    @property
     def note(self) -> str:
         """Which bad arguments were accepted, where the contract does not claim to refuse them."""
         told = [f"{what} ({took} of {made})" for what, (took, made) in self.accepted.items()]
@@ -468,8 +473,14 @@ class Certificate:
             campaign=None if several is None else Campaign.read(several),
         )
 
+    def __str__(self) -> str:
+        """Return the verdict in one screen of 80 columns."""
+        from gradoracle.conformance.reports import screen  # noqa: PLC0415 - it reads this
+
+        return "\n".join(screen.lines(self))
+
     def text(self) -> str:
-        """Return the certificate as it is printed."""
+        """Return everything that the certificate counts, calls by check in a wide table."""
         from gradoracle.conformance.reports import certificate_text  # noqa: PLC0415 - it reads this
 
         return "\n".join(certificate_text.lines(self))
@@ -481,7 +492,7 @@ def listed(words: Sequence[str]) -> str:
 
 
 def mismatch_of(outcome: Outcome) -> dict[str, Any]:
-    """Return the report of an outcome's mismatch as plain data, empty where there is none."""
+    """Return the report of an outcome's mismatch as plain data; nothing where it has none."""
     found = outcome.mismatch
     if found is None:
         return {}

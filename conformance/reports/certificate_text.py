@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import textwrap
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from math import floor
 from typing import Any
 
@@ -27,19 +27,41 @@ from gradoracle.conformance.reports.certificate import (
 
 SHORT = {ALSO_FAILS: "also", NOT_CHECKED: "n/c"}  # in the table
 LITTLE_TAKEN = 0.2  # share of calls, below which a declared domain would serve better
+TABLE = "calls checked"
+PAGE = 98  # columns of a sentence, at most
 NOTHING = "-"  # in the table, where a claim is not made
 ALWAYS_TOLD = ("ties", "nan", "repeats", "non_finite", "subnormals")  # policies
 SHOUTED = {"mismatch": "WRONG", "deviation": "DEVIATES"}
 
 
-def lines(c: Certificate) -> Iterable[str]:
-    """Yield the lines of a certificate as it is printed."""
+class _Paragraph(str):
+    """A line that is wrapped by words, its first line less indented than the others."""
+
+    __slots__ = ()
+
+
+def lines(c: Certificate, width: int | None = None) -> Iterator[str]:
+    """Yield everything that a certificate counts, as lines of at most `width` columns.
+
+    Without a width sentences are wrapped for a page, and lists and the table are a line each.
+    """
+    for line in _lines(c, width):
+        if isinstance(line, _Paragraph) or (width is not None and len(line) > width):
+            yield from textwrap.wrap(
+                line, min(width or PAGE, PAGE), subsequent_indent="    ", break_on_hyphens=False,
+                break_long_words=False,
+            )  # fmt: skip
+        else:
+            yield line
+
+
+def _lines(c: Certificate, width: int | None) -> Iterator[str]:
     yield f"certificate of {c.backend} ({c.origin})"
     verdict = f"{c.verdict} ({c.level})"
     yield from _wrapped(verdict) if c.domain else [f"  {verdict}"]
     yield from _hints(c)
     yield from _deviations(c)
-    yield from _table(c.outcomes)
+    yield from _table(c.outcomes, width)
     yield from _summary(c)
 
 
@@ -51,9 +73,15 @@ def _hints(c: Certificate) -> Iterable[str]:
             found.setdefault(one.formula, one.domain_hint)
     for formula, hint in found.items():
         yield from _wrapped(f"{formula} {hint}")
+    for sentence in few_taken(c):
+        yield from _wrapped(sentence)
+
+
+def few_taken(c: Certificate) -> Iterator[str]:
+    """Yield which functions would be served better by a declared domain."""
     few = [name for name, (took, asked) in c.supported.items() if took < LITTLE_TAKEN * asked]
     if few:
-        yield from _wrapped(
+        yield (
             f"supports() accepts few calls of {', '.join(few)}: declare what you can of that as "
             'contract["domain"], so that calls are drawn inside it'
         )
@@ -75,30 +103,31 @@ def _deviations(c: Certificate) -> Iterable[str]:
         yield from _wrapped(f"not met: {sentence}")
 
 
-def _table(outcomes: Sequence[Outcome]) -> Iterable[str]:
+def _table(outcomes: Sequence[Outcome], width: int | None) -> Iterable[str]:
     """Yield the calls checked, a row per formula and a numbered column per property."""
     properties = list(dict.fromkeys(o.property_name for o in outcomes))
     cells = {(o.formula, o.property_name): _cell(o) for o in outcomes}
     formulas = list(dict.fromkeys(o.formula for o in outcomes))
-    name = max((len(f) for f in formulas), default=0)
-    columns = [
-        max(len(str(number)), *(len(cells.get((f, p), "")) for f in formulas))
+    name = max(len(TABLE), *(len(f) for f in formulas)) if formulas else len(TABLE)
+    columns = {
+        p: max(len(str(number)), *(len(cells.get((f, p), "")) for f in formulas))
         for number, p in enumerate(properties, 1)
+    }
+    unclaimed = [
+        f for f in formulas if {cells[f, p] for p in properties if (f, p) in cells} == {NOTHING}
     ]
-    yield ""
-    yield "  calls checked".ljust(name + 4) + "  ".join(
-        f"{number:>{width}}" for number, width in enumerate(columns, 1)
-    )
-    for formula in formulas:
-        row = [cells.get((formula, p), "") for p in properties]
-        if set(row) - {""} == {NOTHING}:
-            yield f"  {formula:<{name}}  {UNCLAIMED}"
-            continue
-        filled = (f"{cell:>{width}}" for cell, width in zip(row, columns, strict=True))
-        yield f"  {formula:<{name}}  {'  '.join(filled)}".rstrip()
+    for some in _side_by_side(columns, None if width is None else width - name - 4):
+        yield ""
+        yield f"  {TABLE:<{name}}  " + "  ".join(
+            f"{properties.index(p) + 1:>{columns[p]}}" for p in some
+        )
+        for formula in formulas:
+            filled = "  ".join(f"{cells.get((formula, p), ''):>{columns[p]}}" for p in some)
+            row = UNCLAIMED if formula in unclaimed else filled
+            yield f"  {formula:<{name}}  {row}".rstrip()
     yield ""
     legend = ", ".join(f"{number}\xa0{p}" for number, p in enumerate(properties, 1))
-    for line in textwrap.wrap(legend, 98):
+    for line in textwrap.wrap(legend, min(width or PAGE, PAGE) - 2, break_on_hyphens=False):
         yield "  " + line.replace("\xa0", " ")
     found = {o.status for o in outcomes}
     if ALSO_FAILS in found:
@@ -106,6 +135,17 @@ def _table(outcomes: Sequence[Outcome]) -> Iterable[str]:
     if NOT_CHECKED in found:
         yield f"  {SHORT[NOT_CHECKED]}: not checked, for it needs right plain answers"
     yield ""
+
+
+def _side_by_side(columns: Mapping[str, int], room: int | None) -> list[list[str]]:
+    """Return the columns in parts that fit beside each other: at least one in each part."""
+    parts: list[list[str]] = [[]]
+    for name, wide in columns.items():
+        taken = sum(columns[one] + 2 for one in parts[-1])
+        if parts[-1] and room is not None and taken + wide > room:
+            parts.append([])
+        parts[-1].append(name)
+    return parts
 
 
 def _cell(outcome: Outcome) -> str:
@@ -155,7 +195,7 @@ def _summary(c: Certificate) -> Iterable[str]:
     yield from _coverage(c)
     yield from _scale(c)
     yield from _circumstances(c)
-    yield from _campaign(c.campaign)
+    yield from campaign_lines(c.campaign)
     each = " and shard" if c.campaign is not None else ""
     yield f"  seed {c.seed}, {c.examples} examples a check{each}"
 
@@ -230,7 +270,7 @@ def _found_by(c: Certificate, name: str) -> str:
     return f" (wrong answers in {count} check{'s' * (count > 1)})" if count else ""
 
 
-def _campaign(campaign: Campaign | None) -> Iterable[str]:
+def campaign_lines(campaign: Campaign | None) -> Iterable[str]:
     """Yield of how many shards it is, and in how many of them what is not right showed."""
     if campaign is None:
         return
@@ -325,9 +365,7 @@ def _kept(c: Certificate) -> Iterable[str]:
 
 
 def _wrapped(text: str) -> list[str]:
-    return textwrap.wrap(
-        text, 98, initial_indent="  ", subsequent_indent="    ", break_on_hyphens=False
-    )
+    return [_Paragraph(f"  {text}")]
 
 
 def _reasons(c: Certificate) -> Iterable[str]:

@@ -8,6 +8,7 @@ from typing import Any
 from xml.etree import ElementTree as ET
 
 from gradoracle.conformance.operators import OPERATORS
+from gradoracle.conformance.reports import certificate_text, screen
 from gradoracle.conformance.reports.certificate import (
     REPEATS,
     UNCLAIMED,
@@ -16,36 +17,31 @@ from gradoracle.conformance.reports.certificate import (
     FoundMismatch,
     Outcome,
 )
+from gradoracle.conformance.reports.terminal import Look
 from gradoracle.oracle.declaration import output_of
 
-MOST = 3  # mismatches told in full on a screen
 SKIPPED = ("not run", "deviation", *REPEATS)  # in JUnit's word: neither passed nor failed
 FUNCTION_OF = {f.__name__: output_of(f).function for o in OPERATORS for f in o.formulas}
 
 
-def summary(certificate: Certificate, *, whole: bool) -> Iterator[str]:
-    """Yield a certificate's mismatches and verdict: a screenful, or all of it."""
-    found = certificate.mismatches
-    shown = found if whole else _telling(found)
-    for one in shown:
-        yield one.text
-        yield ""
-    if len(found) > len(shown):
-        yield f"and {len(found) - len(shown)} more mismatches; --verbose shows all"
-    lines = certificate.text().splitlines()
-    if whole:
-        yield from lines
+def summary(
+    certificate: Certificate, look: Look, *, whole: bool, file: Path | None = None
+) -> Iterator[str]:
+    """Yield a certificate's mismatches and verdict: a screenful, or all of it.
+
+    `file` is where its JSON was written.
+    """
+    if not whole:
+        yield from screen.lines(certificate, look, file)
         return
-    blank = [at for at, line in enumerate(lines) if not line]
-    yield from [*lines[: blank[0]], *lines[blank[-1] + 1 :]]
-
-
-def _telling(found: Sequence[FoundMismatch]) -> list[FoundMismatch]:
-    """Return one mismatch per function, the first few."""
-    first: dict[str, FoundMismatch] = {}
-    for one in found:
-        first.setdefault(one.formula, one)
-    return [*first.values()][:MOST]
+    for one in certificate.mismatches:
+        explained, script, code = one.text.partition("\n  script  ")
+        for line in explained.splitlines():
+            yield from look.wrapped(line, rest=" " * 18) if len(line) > look.width else [line]
+        yield from f"{script[1:]}{code}".splitlines()
+        yield ""
+    for line in certificate_text.lines(certificate, look.width):
+        yield look.readable(line)
 
 
 def own_file(file: Path, name: str, *, alone: bool) -> Path:

@@ -202,7 +202,7 @@ def _call_lines(result: MismatchReport, call: Call) -> list[str]:
     for name in result.arguments:
         value = call[name]
         if isinstance(value, np.ndarray):
-            lines.append(f"{name} {value.dtype}{[*value.shape]} = {_written(value)}")
+            lines.append(f"{name} {value.dtype}{[*value.shape]} = {written(value)}")
         else:
             options.append(f"{name}={value}")
     return [*lines, ", ".join(options)] if options else lines
@@ -217,7 +217,8 @@ def in_a_line(formula: Formula, call: Call) -> str:
     )
 
 
-def _written(array: Array) -> str:
+def written(array: Array) -> str:
+    """Return an array in a line: few elements all, of more the few that are not zero."""
     if array.size <= LITERAL:
         return " ".join(str(array.tolist()).split())
     hot = np.flatnonzero(array)

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from contextlib import closing
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from rich.console import Console
 
 from gradoracle.conformance.backends.backend import Backend
 from gradoracle.conformance.backends.registry import ISOLATED, Confinement, path_of
+from gradoracle.conformance.checking.check_run import unclaimed
 from gradoracle.conformance.checking.checks import checks
 from gradoracle.conformance.operators.record import Operator
 from gradoracle.conformance.reports.certificate import Certificate, JudgedShard, Outcome
@@ -49,6 +50,7 @@ class Order:
     keeps: bool = True  # a journal, which a run goes on from
     shard: str = ""  # the part of the checks that is run, "2/4"; "": all
     remembered: Sequence[Remembered] = ()  # calls that are tried first
+    fail_fast: bool = False  # stop at the first mismatch
 
     @property
     def journal(self) -> Path:
@@ -100,27 +102,34 @@ def _judged(
         console.print(line, soft_wrap=True)
     done = {(o.formula, o.property_name) for o in outcomes}
     ahead = [(formula, name) for _, formula, name in known if (formula, name) not in done]
-    shown = [(operator, formula) for operator, formula, _ in known]
+    asked = {(f.__name__, p.name) for o, f, p in checks(chosen) if not unclaimed(backend, o, f, p)}
+    asked &= {check[1:] for check in known}
     header, acts = {**ours, "seed": seed}, done_by(backend)
     entries: list[Entry] = [{"acts": acts}, *outcomes] if acts else [*outcomes]
     journal = Kept(order.journal if order.keeps else None, header, entries, troubles)
-    with closing(journal), Progress(console, shown) as progress:
+    falling = judge(
+        backend, ahead, examples=order.examples, seed=seed, jobs=order.jobs,
+        confinement=order.confinement, dtypes=order.dtypes, at_scale=order.at_scale,
+    )  # fmt: skip
+    with closing(journal), closing(falling), Progress(console, order.name, len(asked)) as progress:
         for outcome in outcomes:
-            progress.update(outcome)
+            if (outcome.formula, outcome.property_name) in asked:
+                progress.update(outcome)
             backend.stops.note(outcome)
-        for outcome in judge(
-            backend, ahead, examples=order.examples, seed=seed, jobs=order.jobs,
-            confinement=order.confinement, dtypes=order.dtypes, at_scale=order.at_scale,
-        ):  # fmt: skip
+        for outcome in falling:
             journal.write(outcome, done_by(backend))
             outcomes.append(outcome)
-            progress.update(outcome)
+            if (outcome.formula, outcome.property_name) in asked:
+                progress.update(outcome)
+            if order.fail_fast and outcome.status == "mismatch":
+                break
     place = {(formula, name): at for at, (_, formula, name) in enumerate(known)}
     outcomes = [turned(outcome, ends) for outcome in outcomes]
     outcomes.sort(key=lambda o: place[o.formula, o.property_name])
-    return certificate(
+    made = certificate(
         backend, outcomes, seed, order.examples, chosen, at_scale=order.at_scale, shard=order.shard
     )
+    return made if made.whole else replace(made, stale=[], unmet=[])  # says nothing of what holds
 
 
 def exit_code(certificates: Sequence[Certificate]) -> int:

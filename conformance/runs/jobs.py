@@ -6,7 +6,7 @@ import json
 import multiprocessing as mp
 import os
 import threading
-from collections.abc import Iterator, Sequence
+from collections.abc import Generator, Iterator, Sequence
 from dataclasses import asdict
 from multiprocessing.connection import Connection, wait
 from pathlib import Path
@@ -32,7 +32,7 @@ class JobEnded(CouldNotRunError):
 def judge(
     backend: Backend, cases: Sequence[Case], *, examples: int, seed: int, jobs: int,
     confinement: Confinement, dtypes: Sequence[str] | None = None, at_scale: bool = False,
-) -> Iterator[Outcome]:  # fmt: skip
+) -> Generator[Outcome, None, None]:  # fmt: skip
     """Yield the outcomes of some checks as they fall; the order is that of `cases` with one job.
 
     Raises:

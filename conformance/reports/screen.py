@@ -1,0 +1,247 @@
+"""A certificate in one screen: verdict, table, what is wrong, what was not checked, what is next.
+
+Everything that was counted is in `certificate_text` and in the JSON.
+"""
+
+from __future__ import annotations
+
+import os
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from shlex import quote
+
+from gradoracle.conformance import DOMAIN, OPERATORS_FROM
+from gradoracle.conformance.drawing.profiles import PROFILES
+from gradoracle.conformance.operators import OPERATORS
+from gradoracle.conformance.reports.certificate import (
+    NOT_CHECKED,
+    UNCLAIMED,
+    UNJUDGED,
+    Certificate,
+    Outcome,
+    declines_of,
+    listed,
+)
+from gradoracle.conformance.reports.certificate_text import campaign_lines, few_taken
+from gradoracle.conformance.reports.findings import causes, findings
+from gradoracle.conformance.reports.matrix import claimed, matrix, operator_of
+from gradoracle.conformance.reports.terminal import Look
+
+FEW = 3  # names that a line lists
+REASONS = 8  # lines of reasons, beyond which they are counted
+FULL = PROFILES["certify"]
+IDLE = ("not run", UNCLAIMED, *UNJUDGED)  # of functions that are there
+NO_CLAIM = "the contract's policies do not claim"  # begins such a reason
+WAITS = "right plain answers are needed first"
+
+
+def lines(c: Certificate, look: Look = Look(), file: Path | None = None) -> Iterator[str]:  # noqa: B008 - frozen
+    """Yield the lines of a certificate on a screen; `file` has its JSON, if it was written."""
+    for line in _lines(c, look, file):
+        yield look.readable(line)
+
+
+def _lines(c: Certificate, look: Look, file: Path | None) -> Iterator[str]:
+    yield from _head(c, look)
+    table = [*matrix(c, look)]
+    yield from ["", *table] if table else []
+    yield from findings(c, look, file)
+    yield from _section("known deviations", _deviations(c), look)
+    yield from _section("beside answering", _acts(c), look)
+    yield from _section("not checked", _not_checked(c), look)
+    yield ""
+    todo, command = _next(c)
+    if todo:
+        yield from look.command(command, f"next: {todo}  ", "      ")
+    yield from look.wrapped(_more(c, file), "dim", rest="      ")
+
+
+def _head(c: Certificate, look: Look) -> Iterator[str]:
+    """Yield the backend, the verdict, how hard it was checked, its domain; and what it took."""
+    full = c.passed and c.examples >= FULL
+    colour = "green" if full else "yellow" if c.as_claimed else "red"
+    verdict = c.verdict.removesuffix(c.domain)
+    level = c.level if c.examples < FULL else f"{_profile(c)}; {c.level}"
+    domain = _domain(c).replace(" = ", "\xa0=\xa0")  # which no line ends in
+    head = f"{c.backend}  {verdict} ({level}){domain}"
+    yield from (line.replace("\xa0", " ") for line in look.wrapped(head, "bold", colour))
+    yield from look.wrapped("; ".join(_took(c)), "dim", rest="")
+    for line in campaign_lines(c.campaign):
+        yield from look.wrapped(line.strip(), "dim")
+    if brought := c.environment.get("operators from"):
+        text = f"operators from {brought}, whose code ran in the checking process"
+        yield from look.wrapped(text, "dim")
+
+
+def _domain(c: Certificate) -> str:
+    return c.domain if c.as_claimed or not c.domain else f", checked{c.domain}"
+
+
+def _profile(c: Certificate) -> str:
+    name = next((p for p, count in PROFILES.items() if count == c.examples), "")
+    return f"{name}: {c.examples} geometries a check".removeprefix(": ")
+
+
+def _took(c: Certificate) -> Iterator[str]:
+    calls, seconds = sum(o.judged for o in c.outcomes), sum(o.seconds for o in c.outcomes)
+    yield f"{calls:,} calls in {seconds:.1f} s, seed {c.seed}"
+    if where := c.contract.get("runs_on"):
+        yield f"on {where}, as it says"
+    if planted := sum(o.planted for o in c.outcomes):
+        yield f"{planted} planted wrong answers rejected"
+
+
+def _section(title: str, told: Iterator[str], look: Look) -> Iterator[str]:
+    """Yield a title and sentences under it, if there are any; beyond `REASONS` their number."""
+    sentences = [*told]
+    if not sentences:
+        return
+    yield ""
+    yield look.paint(title, "bold")
+    for one in sentences[:REASONS]:
+        yield from look.wrapped(one, first="  ", rest="    ")
+    if len(sentences) > REASONS:
+        yield f"  and {len(sentences) - REASONS} more: -v shows them"
+
+
+def _deviations(c: Certificate) -> Iterator[str]:
+    reasons: dict[tuple[str, str], list[Outcome]] = {}
+    for one in c.deviations:
+        reasons.setdefault((one.formula, one.deviation), []).append(one)
+    for (formula, reason), found in reasons.items():
+        names = _few([one.property_name for one in found])
+        yield f"{formula}: {reason} ({names}: {found[0].reason})"
+    yield from (f"STALE: {sentence}" for sentence in c.stale)
+    yield from (f"not met: {sentence}" for sentence in c.unmet)
+
+
+def _acts(c: Certificate) -> Iterator[str]:
+    """Yield what the backend did beside answering."""
+    for what, function in {n: f for o in c.outcomes for n, f in o.changed.items()}.items():
+        yield f"it changed {what} of its process ({function})"
+    for act, subjects in c.confinement.get("acts", {}).items():
+        yield f"it {act} ({', '.join(subjects)})"
+    if refused := c.confinement.get("refused"):
+        yield f"it asked for {', '.join(refused)}, which is forbidden, and got nothing"
+
+
+def _not_checked(c: Certificate) -> Iterator[str]:
+    """Yield what was not checked and why, a sentence for each reason."""
+    if not c.whole:
+        run, all_ = len({(o.formula, o.property_name) for o in c.outcomes}), len(c.expected)
+        yield f"{all_ - run} of {all_} checks were not run"
+    yield from _absent(c)
+    yield from _reasons(c)
+    for formula, counts in declines_of(c).items():
+        told = ", ".join(f"{count} with {what}" for what, count in counts.items())
+        yield f"{formula}: declined {told}; none of these calls passed"
+    if disputed := sum(o.disputed for o in c.outcomes):
+        yield (
+            f"{disputed} calls on which the oracle fails the property, too: a fault of "
+            "gradoracle, please report it"
+        )
+    if noted := [o.formula for o in c.outcomes if o.note]:
+        yield f"refusing bad arguments: not claimed, and accepted by {_few(noted)}"
+    yield from _further(c)
+
+
+def _further(c: Certificate) -> Iterator[str]:
+    """Yield what other options or declarations would have checked."""
+    if c.examples < FULL:
+        yield "corners, and combinations of options: --profile certify has them"
+    if left := sum(o.layers_left for o in c.outcomes):
+        yield f"{left:,} layers of real networks{'' if c.at_scale else ': --at-scale checks them'}"
+    for dtype, names in c.contract.get("not_claimed", {}).items():
+        if dtype in c.contract["dtypes"] and names:
+            yield f"{_few(names)} in {dtype}: not claimed"
+    for one in c.outcomes:
+        if one.domain_hint and one.status != "mismatch":
+            yield f"{one.formula} {one.domain_hint}"
+    yield from few_taken(c)
+
+
+def _absent(c: Certificate) -> Iterator[str]:
+    """Yield which functions are not there: those of operators that others are of, and how many."""
+    homes, has = operator_of(), claimed(c)
+    present = {homes.get(name, name) for name in has}
+    absent = list(dict.fromkeys(o.formula for o in c.outcomes if o.formula not in has))
+    near = [name for name in absent if homes.get(name, name) in present]
+    if near:
+        yield f"{', '.join(near)}: the backend does not have {'it' if len(near) == 1 else 'them'}"
+    if far := [name for name in absent if name not in near]:
+        others = {homes.get(name, name) for name in far}
+        yield f"{_functions(far)} of {_count(others, 'other operator')}: not there"
+    run = {formula for formula, _ in c.expected}
+    out = [o for o in OPERATORS if run.isdisjoint(f.__name__ for f in o.formulas)]
+    if out:
+        names = [f.__name__ for o in out for f in o.formulas]
+        yield f"{_functions(names)} of {_count(out, 'other operator')}: left out by --operators"
+
+
+def _reasons(c: Certificate) -> Iterator[str]:
+    """Yield why checks of functions that are there were not run, or say nothing."""
+    has, found = claimed(c), dict[str, list[Outcome]]()
+    for one in c.outcomes:
+        if one.formula not in has or one.status not in (*IDLE, NOT_CHECKED):
+            continue
+        waits, of_policy = one.status == NOT_CHECKED, one.reason.startswith(NO_CLAIM)
+        reason = WAITS if waits else f"{NO_CLAIM} it" if of_policy else one.reason
+        found.setdefault(reason, []).append(one)
+    for reason, outcomes in found.items():
+        of = f" of {_few([o.formula for o in outcomes])}" if len(has) > 1 else ""
+        yield f"{_few([o.property_name for o in outcomes])}{of}: {reason}"
+
+
+def _next(c: Certificate) -> tuple[str, str]:
+    """Return what to do now, and the command for it."""
+    command = _command(c, c.examples)
+    if c.mismatches:
+        found = len(causes(c))
+        mend = "mend it" if found == 1 else f"mend the first of {found} causes"
+        hinted = any(o.domain_hint for o in c.outcomes)
+        return f"{mend}{', or declare the domain' * hinted}, then", command
+    if c.stale:
+        return "take what holds off the known deviations, then", command
+    if c.as_claimed and c.examples < FULL:
+        return "the whole check,", _command(c, FULL)
+    return ("", "") if c.as_claimed or c.whole else ("all checks,", _command(c, FULL))
+
+
+def _command(c: Certificate, examples: int) -> str:
+    """Return the command that certifies the same functions, from the same seed."""
+    if not c.files:
+        return f"gradoracle.check(backend, seed={c.seed}, examples={examples})"
+    run = {formula for formula, _ in c.expected}
+    chosen = [o.name for o in OPERATORS if not run.isdisjoint(f.__name__ for f in o.formulas)]
+    profile = next((p for p, count in PROFILES.items() if count == examples), "certify")
+    given = {
+        "--operators-from": os.environ.get(OPERATORS_FROM, ""),
+        "--domain": os.environ.get(DOMAIN, ""),
+        "--operators": ",".join(chosen) if len(chosen) < len(OPERATORS) else "",
+        "--profile": "" if profile == "certify" else profile,
+        "--seed": str(c.seed),
+    }
+    words = [word for option, value in given.items() if value for word in (option, quote(value))]
+    return " ".join(["gradoracle certify", quote(c.backend), *words, *["--at-scale"] * c.at_scale])
+
+
+def _more(c: Certificate, file: Path | None) -> str:
+    scripts = "scripts, " if c.mismatches else ""
+    kept = f"{file}" if file is not None else "--certificate FILE"
+    return f"more: -v ({scripts}calls of each check), {kept} (all as JSON)"
+
+
+def _few(names: Sequence[str]) -> str:
+    """Return the first of some names, each once, and how many more there are."""
+    once = [*Counter(names)]
+    more = len(once) - FEW
+    return listed(once) if more < 2 else f"{', '.join(once[:FEW])} and {more} more"
+
+
+def _count(things: Sequence[object] | set[str], what: str) -> str:
+    return f"{len(things)} {what}{'s' * (len(things) != 1)}"
+
+
+def _functions(names: Sequence[str]) -> str:
+    return _count(names, "function")
