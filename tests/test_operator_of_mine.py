@@ -244,7 +244,7 @@ def test_names_signatures_and_docstrings_follow_from_the_formula():
     from inspect import getdoc, signature
 
     names = [f.__name__ for f in distance.formulas]
-    assert names == ["distance", "distance_grad_x", "distance_grad_centre"]
+    assert names == ["distance", "distance_grad_x", "distance_grad_centre", "distance_vjp"]
     by_x, by_centre = distance.gradients
     assert [*signature(by_x).parameters] == ["grad_output", "x", "centre", "scale", "eps"]
     assert "dx[k] = sum_i dy[i]" in getdoc(by_x)
@@ -367,3 +367,21 @@ def test_operators_come_from_a_module_on_the_command_line(tmp_path):
     assert "rms_grad_x breaks within_rounding_bound: rms_grad_x[" in printed
     assert "rms_grad_weight[" not in printed
     assert "gradoracle certify ./my_kernels.py --operators-from my_formulas" in printed
+
+
+def test_a_gradient_by_an_array_that_may_be_none_is_checked_where_it_is_given(monkeypatch):
+    def by_bias(grad_output, x, weight, bias=None, *, eps):
+        del weight, eps
+        if bias is None:
+            raise TypeError("there is no gradient by None")
+        return grad_output.sum(0) if len(x) else np.zeros(bias.shape, bias.dtype)
+
+    name = "norm_of_two_axes_grad_bias"
+    for module in (backends, registry):
+        monkeypatch.setattr(module, "FUNCTIONS", (name,))
+    formula = next(f for f in norm_of_two_axes.gradients if f.__name__ == name)
+    for check in ("within_rounding_bound", "is_stateless"):
+        backend = wrap(SimpleNamespace(**{name: by_bias}))
+        found = examine(backend, norm_of_two_axes, formula, PROPERTIES[check], examples=6, seed=1)
+        assert (found.status, {*found.calls}) == ("passed", {"float32", "float64"}), check
+        assert found.not_judged > 0

@@ -45,6 +45,7 @@ from gradoracle.conformance.cli.options import (
     names_of,
     require_shard,
 )
+from gradoracle.conformance.cli.pages import require_pages, write_certificate_page
 from gradoracle.conformance.cli.running import (
     certified,
     finish,
@@ -54,7 +55,6 @@ from gradoracle.conformance.cli.running import (
     show,
     told,
 )
-from gradoracle.conformance.cli.pages import require_pages, write_certificate_page
 
 
 class Remembering(TyperCommand):

@@ -10,7 +10,15 @@ from gradoracle.conformance.drawing.choices import FAR, PAST, SHORTER, TWO, Choi
 from gradoracle.conformance.drawing.coverage import Cover
 from gradoracle.conformance.drawing.values import EXACT, FLOATS, INTEGERS, NOT_FINITE, Style
 from gradoracle.oracle.axes import Axes
-from gradoracle.oracle.declaration import Call, Formula, axes_of, output_of, part_by, whole_of
+from gradoracle.oracle.declaration import (
+    Call,
+    Formula,
+    argument_names,
+    axes_of,
+    output_of,
+    part_by,
+    whole_of,
+)
 from gradoracle.oracle.float_formats import FORMATS, DType, dtype_of
 from gradoracle.oracle.shapes import Shape
 
@@ -236,6 +244,13 @@ class Operator:
     def argument_of(self, gradient: Formula) -> str | None:
         """Return the argument that `gradient` differentiates by, or None for the forward pass."""
         return self.gradients.get(gradient, part_by(gradient))
+
+    def has_answer(self, formula: Formula, call: Call) -> bool:
+        """Return whether a formula is no gradient by an array that it is given as None."""
+        argument = self.argument_of(formula)
+        if argument is None or argument not in argument_names(formula)[0]:
+            return True
+        return call.get(argument) is not None
 
     def call(self, sizes: Mapping[str, int], style: Style, seed: int, dtype: str) -> dict[str, Any]:
         """Return every argument of the operator's formulas, by name.

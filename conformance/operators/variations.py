@@ -103,7 +103,9 @@ def variations(
         for place in places(formula, call)
     }  # fmt: skip
     found |= {
-        name: (given_or_not(operator, formula, call, name), iter(())) for name in optional(formula)
+        name: (given_or_not(operator, formula, call, name), iter(()))
+        for name in optional(formula)
+        if name != operator.argument_of(formula)
     }
     found |= {
         f"{one}{AND}{other}": (two_at_once(operator, formula, call, one, other), iter(()))
@@ -369,8 +371,22 @@ def that_vary(operator: Operator, formula: Formula) -> tuple[Geometry, ...]:
     formula = parts_of(formula)[0]
     key = operator, formula
     if key not in _known_geometries:
-        _known_geometries[key] = tuple(_covering(operator, formula))
+        found = _covering(operator, formula)
+        if operator.argument_of(formula) in optional(formula):
+            # Few drawn calls have a gradient by it: each dtype is to have one here.
+            found = 2 * (found or _with_answer(operator, formula))
+        _known_geometries[key] = tuple(found)
     return _known_geometries[key]
+
+
+def _with_answer(operator: Operator, formula: Formula) -> list[Geometry]:
+    """Return the first geometry of a call that the formula has an answer to, if there is one."""
+    for number in range(DRAWN):
+        geometry = drawn(operator, number)
+        call = _simple(operator, geometry)
+        if call is not None and operator.has_answer(formula, call):
+            return [geometry]
+    return []
 
 
 def _covering(operator: Operator, formula: Formula) -> list[Geometry]:
@@ -382,7 +398,7 @@ def _covering(operator: Operator, formula: Formula) -> list[Geometry]:
         for number in (*covering, *(n for n in range(DRAWN) if n not in covering)):
             geometry = drawn(operator, number)
             call = _simple(operator, geometry)
-            if call is None:
+            if call is None or not operator.has_answer(formula, call):
                 continue
             ways = variations(operator, formula, call)
             todo = {what for what in ways if what not in known}

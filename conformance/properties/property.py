@@ -17,7 +17,6 @@ from gradoracle.oracle.declaration import (
     Formula,
     algebra,
     argument_names,
-    has_part,
     parts_of,
 )
 
@@ -214,14 +213,17 @@ def _of_parts(
 
     @wraps(check)
     def of_all(backend: Backend, operator: Operator, formula: Formula, call: Call) -> float:
-        parts = parts_of(formula)
+        parts, skipped = parts_of(formula), NotJudged("there is no gradient by what is None")
         if parts == (formula,):
+            if not (needs_forward or operator.has_answer(formula, call)):
+                raise skipped
             return check(backend, operator, formula, call)
         given = [
-            one for one in parts if where(operator, one) and (needs_forward or has_part(one, call))
+            one
+            for one in parts
+            if where(operator, one) and (needs_forward or operator.has_answer(one, call))
         ]
         worst: list[float] = []
-        skipped = NotJudged("there is no gradient by what is None")
         with backend.sharing(is_allowed=not is_fresh):
             for one in given[:1] if once else given:
                 try:

@@ -14,7 +14,6 @@ from gradoracle.conformance.reports.certificate import (
     UNCLAIMED,
     UNJUDGED,
     Certificate,
-    FoundMismatch,
     Outcome,
 )
 from gradoracle.conformance.reports.terminal import Look

@@ -11,8 +11,16 @@ from typing import Any
 import numpy as np
 
 from gradoracle.oracle.derive import derived
-from gradoracle.oracle.numbers.elementary import detached, either, exp, log, sigmoid, softplus
-from gradoracle.oracle.numbers.reverse import where
+from gradoracle.oracle.numbers.elementary import (
+    also,
+    detached,
+    either,
+    exp,
+    log,
+    sigmoid,
+    softplus,
+)
+from gradoracle.oracle.numbers.reverse import maximum, where
 from gradoracle.oracle.shapes import check_integer
 
 REDUCTIONS = ("none", "mean", "sum")
@@ -107,10 +115,18 @@ def binary_cross_entropy_with_logits(
     below = softplus(-input)  # -log s(x)
     on = target if pos_weight is None else 1 + (pos_weight - 1) * target
     if pos_weight is None:
-        losses = (1 - target) * input + below
+        losses = also((1 - target) * input + below, partial(_by_maximum, input, target))
     else:
         losses = (1 - target) * input + on * below
     return _reduced(either(losses, partial(_by_logistic, input, target, pos_weight)), reduction)
+
+
+def _by_maximum(x: Any, t: Any) -> Any:
+    """Return the same as TensorFlow writes it, max(x, 0) - x t + log(1 + e^-|x|).
+
+    It is as accurate for targets of 0 and 1, and less between them, where x - x t is small.
+    """
+    return maximum(x, 0) - x * t + softplus(-abs(x))
 
 
 def _by_logistic(x: Any, t: Any, weight: Any) -> Any:

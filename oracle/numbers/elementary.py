@@ -29,6 +29,7 @@ from gradoracle.oracle.numbers.functions import (
 )
 
 __all__ = [
+    "also",
     "cos",
     "count",
     "decimal",
@@ -66,6 +67,13 @@ def detached(number: Any) -> Any:
 def either(first: Any, other: Callable[[], Any]) -> Any:
     """Return a number that right backends compute in two ways; an estimate takes the worse."""
     return first.or_else(other()) if _has_more_ways(first, "or_else") else first
+
+
+def also(first: Any, other: Callable[[], Any]) -> Any:
+    """Return a number that right backends compute by `other`, too; gradients go the first way."""
+    if not _has_more_ways(first, "or_else"):
+        return first
+    return first.or_valued(other()) if hasattr(first, "or_valued") else first.or_else(other())
 
 
 def _has_more_ways(number: Any, method: str) -> bool:

@@ -153,6 +153,13 @@ class Traced:
         found.is_either = True
         return found
 
+    def or_valued(self, other: Traced) -> Any:
+        """Return the less certain of two ways; gradients go this one."""
+        held = self.held
+        if hasattr(held, "or_else"):
+            held = held.or_else(other.held)
+        return self._kind(held, (self, _same))
+
     def or_regrouped(self, other: Traced, exactly: Traced) -> Any:
         """Return the number, charged too for what the other way rounds of exact operands."""
         found = self.or_else(other)
@@ -302,8 +309,7 @@ class TracedArray(Traced):
             held: Held = self.held.chosen(first, axes)
         else:
             held = each_part(_masked(self.held, first), lambda a: a.sum(axes, keepdims=True))
-
-        equal, rule = np.asarray(value == top), _RULE.get()
+        equal, rule = np.asarray(value == value.max(axes, keepdims=True)), _RULE.get()
         count = equal.sum(axes, keepdims=True) * equal
         if rule == ANY:
             unsure = unsure | (count > 1)

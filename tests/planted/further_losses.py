@@ -406,7 +406,8 @@ def _online(z: Array, axis: int) -> Array:
     top, total = rows[0], np.zeros(rows.shape[1:], z.dtype)
     for row in rows:
         larger = np.maximum(top, row)
-        total = total * np.exp(top - larger) + np.exp(row - larger)
+        safe = np.where(np.isneginf(larger), 0, larger)  # else minus infinity less itself is NaN
+        total = total * np.exp(top - safe) + np.exp(row - safe)
         top = larger
     return np.moveaxis(rows - top - np.log(total), 0, axis)
 
