@@ -372,13 +372,16 @@ def _soft(input: Array, target: Array, weight: Array | None, smoothing: float) -
     """
     check_letters({"input": (input, "nc"), "target": (target, "nc"), "weight": (weight, "c")})
     of = _with_smoothing(smoothing, input)
-    labels = (1 - of) * target + of / input.dtype.type(input.shape[1])
-    return labels if weight is None else labels * weight
+    labels: Array = (1 - of) * target + of / input.dtype.type(input.shape[1])
+    if weight is not None:
+        labels = labels * weight
+    return labels
 
 
 def _spread_rows(grad_output: Array, reduction: str, like: Array) -> Array:
     """Return dE/d(loss) of every row [N, 1]."""
-    return _spread(grad_output, reduction, like[:, 0])[:, np.newaxis]
+    share: Array = _spread(grad_output, reduction, like[:, 0])[:, np.newaxis]
+    return share
 
 
 @in_float32
@@ -423,6 +426,8 @@ def soft_target_cross_entropy_grad_target(
         ValueError: as `soft_target_cross_entropy_grad_input`.
     """
     _soft(input, target, weight, label_smoothing)
-    each = _spread_rows(grad_output, reduction, input) * _minus_log_softmax(input)
+    each: Array = _spread_rows(grad_output, reduction, input) * _minus_log_softmax(input)
     each = each * (1 - _with_smoothing(label_smoothing, input))
-    return each if weight is None else each * weight
+    if weight is not None:
+        each = each * weight
+    return each

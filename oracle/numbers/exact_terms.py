@@ -104,11 +104,11 @@ class Terms(Lanes):
 
     def chosen(self, first: Array, axes: tuple[int, ...]) -> Terms:
         """Return of the numbers along axes those that were chosen, one each."""
-        at = {"axis": axes, "keepdims": True}
+        at: dict[str, Any] = {"axis": axes, "keepdims": True}
         return Terms(
             np.where(first, self.value, 0).sum(**at), np.where(first, self.size, 0).sum(**at),
             np.where(first, self.step, np.inf).min(**at), self.error.max(**at),
-            (first & self.divided).any(**at),
+            np.asarray((first & self.divided).any(**at)),
         )  # fmt: skip
 
     def rounded_where(self, where: Any) -> Terms:
@@ -181,7 +181,8 @@ class Terms(Lanes):
         """Return the sum of every line."""
         value, size, error = (a.sum(-1, keepdims=True) for a in (self.value, self.size, self.error))
         step = self.step.min(-1, keepdims=True)
-        return Terms(value, size, step, error, self.divided.any(-1, keepdims=True))
+        divided = np.asarray(self.divided.any(-1, keepdims=True))
+        return Terms(value, size, step, error, divided)
 
     def or_else(self, other: Lanes) -> Terms:
         """Return a number that is computed in two ways: exact where both are."""
