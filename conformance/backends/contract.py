@@ -87,12 +87,18 @@ impossible class), but not the target's and not a whole row.
     kl_div(input, target, *, reduction, log_target)   kl_div_grad(grad_output, input, target, ...)
     binary_cross_entropy_with_logits(input, target, pos_weight=None, *, reduction)
     nll_loss(input, target, weight=None, *, ignore_index, reduction)     target int64 [N]
+    cross_entropy_loss(input, target, weight=None, *, ignore_index, label_smoothing, reduction)
+    soft_target_cross_entropy(input, target, weight=None, *, label_smoothing, reduction)
     glu(z)                                            glu_grad(grad_output, z)
     prelu(x, weight)                                  prelu_grad_x, prelu_grad_weight
 
 `input` is [N, C]; `reduction` may be "none" here, and the loss then is [N, C], or [N] of
-`nll_loss`.  Gradients take dy, the arrays and the options of the forward function
+`nll_loss` and the last two.  Gradients take dy, the arrays and the options of the forward function
 (`gradoracle explain NAME` has every signature).
+
+The last two are PyTorch's `cross_entropy` with all of its options, of classes int64 [N] and of
+probabilities [N, C] whose rows add up to 1.  What is ignored has a loss of 0, also where its
+logits are NaN; of its gradient there a NaN is as good as 0.  Not all targets of a mean are ignored.
 
     batch_mean(gradient_per_image) -> the mean over axis 0
     sgd_step(parameter, gradient, *, learning_rate) -> parameter - learning_rate * gradient

@@ -132,6 +132,7 @@ DEFAULTS: Mapping[str, Any] = {
     "negative_slope": 0.01, "reduction": "mean", "eps": 1e-5, "training": True, "num_groups": 1,
     "alpha": 1.0, "approximate": "none", "beta": 1.0, "threshold": 20.0, "min_val": -1.0,
     "max_val": 1.0, "delta": 1.0, "ignore_index": -100, "log_target": False,
+    "label_smoothing": 0.0,
 }  # fmt: skip
 
 

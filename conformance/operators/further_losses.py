@@ -7,6 +7,15 @@ from typing import Any
 import numpy as np
 
 from gradoracle.conformance.drawing.values import Arrays, Random, Shapes, normal, styles
+from gradoracle.conformance.operators.loss import (
+    equal_logits,
+    far_apart,
+    large_logits,
+    minus_infinity,
+    moderate,
+    one_infinite_logit,
+    rows_far_apart,
+)
 from gradoracle.conformance.operators.of_formula import NUMBERS, of_formula
 from gradoracle.conformance.operators.record import Operator, Policies
 from gradoracle.oracle.declaration import Call, Formula
@@ -17,6 +26,8 @@ from gradoracle.oracle.shapes import Shape
 
 REDUCTIONS = ("mean", "sum", "none")
 IGNORED = (-100, 0, 1, 2)
+SMOOTHING = (0.0, 0.1, 1.0, 0.5)
+SHARES = 64  # into which rows of probabilities are divided: exact in every format
 ROWS = (("ten classes", (10,)), ("ImageNet classes", (100,)), ("one number", (1,)))
 
 
@@ -27,10 +38,10 @@ def _reduced(options: Mapping[str, Any], shapes: Mapping[str, Shape | None]) -> 
 
 def _loss(derived: Derived, **how: Any) -> Any:
     options = {"reduction": REDUCTIONS, **how.pop("options", {})}
+    witness = how.pop("witness", derived.forward.__name__)
     return of_formula(
-        derived, derived.forward.__name__, options=options, result=_reduced, layers=ROWS,
-        least={"n": 1}, **how,
-    )  # fmt: skip
+        derived, witness, options=options, result=_reduced, layers=ROWS, least={"n": 1}, **how
+    )
 
 
 def saturated(random: Random, shapes: Shapes, limits: Format) -> Arrays:
@@ -80,6 +91,34 @@ def _classes(call: dict[str, Any], seed: int) -> dict[str, Any]:
     if weight is not None:  # of no class is it 0, or the mean may be over nothing
         weight = np.where(weight == 0, weight.dtype.type(1), abs(weight))
     return {**call, "target": target.astype(np.int64), "weight": weight}
+
+
+def _of_logits(call: dict[str, Any], seed: int) -> dict[str, Any]:
+    """Return the call with classes as targets, of which none is impossible.
+
+    Where labels are smoothed, all classes are possible, for each is part of the loss.
+    """
+    call = _classes(call, seed)
+    logits, target = call["input"], call["target"]
+    needed = np.arange(logits.shape[1]) == np.where(target < 0, 0, target)[:, np.newaxis]
+    impossible = np.isneginf(logits) & (needed | (call["label_smoothing"] > 0))
+    return {**call, "input": np.where(impossible, logits.dtype.type(0), logits)}
+
+
+def _probabilities_of_classes(call: dict[str, Any], seed: int) -> dict[str, Any]:
+    """Return the call with rows of probabilities as targets, whose sums are exactly 1."""
+    target, weight = call["target"], call["weight"]
+    wide = target.astype(np.float64)
+    unknown = np.isnan(wide)
+    with np.errstate(all="ignore"):
+        fits = unknown.any(1) | ((wide >= 0).all(1) & (wide.sum(1) == 1))
+    if not fits.all():
+        random = np.random.default_rng(seed)
+        odds = random.dirichlet(np.full(target.shape[1], 0.5), len(target))
+        drawn = random.multinomial(SHARES, odds) / SHARES
+        wide = np.where(fits[:, np.newaxis], wide, drawn)
+    target = wide.astype(target.dtype)
+    return {**call, "target": target, "weight": None if weight is None else abs(weight)}
 
 
 def _nll(torch: Any) -> Callable[..., Any]:
@@ -132,5 +171,23 @@ BCE_WITH_LOGITS = replace(
 NLL_LOSS = replace(
     _loss(losses.nll_loss, options={"ignore_index": IGNORED}, complete=_classes), witness=_nll
 )
+OF_LOGITS = styles(moderate, large_logits, rows_far_apart, far_apart, equal_logits)
+LOGITS = replace(
+    NUMBERS,
+    floats=(*NUMBERS.floats, *OF_LOGITS),
+    not_finite=(*NUMBERS.not_finite, *styles(one_infinite_logit)),
+)
+CROSS_ENTROPY_LOSS = _loss(
+    losses.cross_entropy_loss, witness="cross_entropy", complete=_of_logits,
+    options={"label_smoothing": SMOOTHING, "ignore_index": IGNORED},
+    numbers=replace(LOGITS, floats=(*LOGITS.floats, *styles(minus_infinity))),
+)  # fmt: skip
+SOFT_TARGET_CROSS_ENTROPY = _loss(
+    losses.soft_target_cross_entropy, witness="cross_entropy", complete=_probabilities_of_classes,
+    options={"label_smoothing": SMOOTHING}, numbers=LOGITS,
+)  # fmt: skip
 
-LOSSES = (BCE_WITH_LOGITS, HUBER_LOSS, KL_DIV, L1_LOSS, MSE_LOSS, NLL_LOSS)
+LOSSES = (
+    BCE_WITH_LOGITS, CROSS_ENTROPY_LOSS, HUBER_LOSS, KL_DIV, L1_LOSS, MSE_LOSS, NLL_LOSS,
+    SOFT_TARGET_CROSS_ENTROPY,
+)  # fmt: skip

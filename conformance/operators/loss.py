@@ -41,7 +41,7 @@ LOGITS: dict[Size, int] = {"small": 60, "medium": 1100, "large": 1100}
 
 
 def _logits(arrays: Mapping[str, Any]) -> str:
-    return "logits" if "logits" in arrays else "z"
+    return next(name for name in ("logits", "input", "z") if name in arrays)
 
 
 def moderate(random: Random, sizes: Shapes, limits: Format) -> Arrays:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from itertools import combinations
+from itertools import chain, combinations
 from math import prod
 from typing import Any
 
@@ -189,17 +189,8 @@ def ignores_memory_layout(
             _require_the_same(backend, operator, formula, call, plain, layouts)
         except Declined as one:  # the others are checked all the same
             declined.append(one)
-    for name, at in _data(formula, call):
-        for layout, axes in expansions(call[name].shape):
-            level = operator.complete({**call, name: _level(call[name], axes)}, 0)
-            layouts = _only(at, layout)
-            backend.foresee((formula, level), how=("", layouts))
-            plain = backend.ask(formula, level)
-            try:
-                _require_the_same(backend, operator, formula, level, plain, layouts)
-            except Declined as one:
-                declined.append(one)
-    for same, layouts in _in_one_array(operator, formula, call):
+    of = (operator, formula, call)
+    for same, layouts in chain(_in_one_place(*of), _in_one_array(*of)):
         backend.foresee((formula, same), how=("", layouts))
         plain = backend.ask(formula, same)
         try:
@@ -209,6 +200,18 @@ def ignores_memory_layout(
     if declined:
         raise declined[0]
     return 0.0
+
+
+def _in_one_place(operator: Operator, formula: Formula, call: Call) -> Iterator[tuple[Call, str]]:
+    """Yield the calls in which an argument is the same along axes, laid in one place along them.
+
+    There are none where it cannot be, as rows of probabilities.
+    """
+    for name, at in _data(formula, call):
+        for layout, axes in expansions(call[name].shape):
+            level = operator.complete({**call, name: _level(call[name], axes)}, 0)
+            if is_same(level[name], _level(level[name], axes)):
+                yield level, _only(at, layout)
 
 
 def _in_one_array(operator: Operator, formula: Formula, call: Call) -> Iterator[tuple[Call, str]]:

@@ -67,6 +67,8 @@ from gradoracle.implementations.im2col.further_activations import (
 from gradoracle.implementations.im2col.further_losses import (
     binary_cross_entropy_with_logits,
     binary_cross_entropy_with_logits_grad,
+    cross_entropy_loss,
+    cross_entropy_loss_grad,
     huber_loss,
     huber_loss_grad_input,
     huber_loss_grad_target,
@@ -80,6 +82,9 @@ from gradoracle.implementations.im2col.further_losses import (
     mse_loss_grad_target,
     nll_loss,
     nll_loss_grad,
+    soft_target_cross_entropy,
+    soft_target_cross_entropy_grad_input,
+    soft_target_cross_entropy_grad_target,
 )
 from gradoracle.implementations.im2col.halves import AVAILABLE
 from gradoracle.implementations.im2col.loss import (
@@ -182,6 +187,8 @@ __all__ = [
     "conv_transpose3d_grad_weight",
     "cross_entropy",
     "cross_entropy_grad",
+    "cross_entropy_loss",
+    "cross_entropy_loss_grad",
     "elu",
     "elu_grad",
     "gelu",
@@ -255,6 +262,9 @@ __all__ = [
     "sigmoid_grad",
     "silu",
     "silu_grad",
+    "soft_target_cross_entropy",
+    "soft_target_cross_entropy_grad_input",
+    "soft_target_cross_entropy_grad_target",
     "softmax",
     "softmax_grad",
     "softplus",

@@ -7,6 +7,7 @@ import numpy.typing as npt
 
 from gradoracle.implementations.im2col.activations import sigmoid
 from gradoracle.implementations.im2col.halves import in_float32
+from gradoracle.implementations.im2col.loss import softmax
 from gradoracle.implementations.shapes import check_letters
 
 Array: TypeAlias = npt.NDArray[Any]
@@ -298,3 +299,135 @@ def nll_loss_grad(
     dx = np.zeros(input.shape, input.dtype)
     dx[np.arange(len(target)), taken] = -(share * weights)
     return dx
+
+
+def _with_smoothing(smoothing: float, logits: Array) -> Any:
+    """Return the label smoothing in the dtype of the logits.
+
+    Raises:
+        ValueError: it is not between 0 and 1.
+    """
+    if not 0 <= smoothing <= 1:
+        raise ValueError(f"label_smoothing must be between 0 and 1, got {smoothing}")
+    return logits.dtype.type(smoothing)
+
+
+def _minus_log_softmax(logits: Array) -> Array:
+    shifted = logits - logits.max(1, keepdims=True)
+    below: Array = np.log(np.exp(shifted).sum(1, keepdims=True)) - shifted
+    return below
+
+
+@in_float32
+def cross_entropy_loss(
+    input: Array, target: Array, weight: Array | None = None, *, ignore_index: int,
+    label_smoothing: float, reduction: str,
+) -> Array:  # fmt: skip
+    """Return the cross-entropy of logits [N, C] and classes [N], which has PyTorch's options.
+
+    Raises:
+        ValueError: as `nll_loss`, or label_smoothing is not between 0 and 1.
+    """
+    taken, weights = _classes(input, target, weight, ignore_index)
+    smoothing, below = _with_smoothing(label_smoothing, input), _minus_log_softmax(input)
+    terms = below[np.arange(len(target)), taken] * weights
+    if label_smoothing:
+        every = (below if weight is None else below * weight).sum(1)
+        terms = (1 - smoothing) * terms + smoothing / input.dtype.type(input.shape[1]) * every
+    terms = np.where(target == ignore_index, input.dtype.type(0), terms)
+    if reduction != "mean":
+        return _reduced(terms, reduction)
+    return np.asarray(terms.sum() / _mean_over(weights, target, ignore_index), input.dtype)
+
+
+@in_float32
+def cross_entropy_loss_grad(
+    grad_output: Array, input: Array, target: Array, weight: Array | None = None, *,
+    ignore_index: int, label_smoothing: float, reduction: str,
+) -> Array:  # fmt: skip
+    """Return dy (p W - v), where v[c] are the weights of the labels [N, C], and W their sums.
+
+    Raises:
+        ValueError: as `cross_entropy_loss`, or dy does not have the shape of the loss.
+    """
+    taken, weights = _classes(input, target, weight, ignore_index)
+    smoothing = _with_smoothing(label_smoothing, input)
+    share = _spread(grad_output, "sum" if reduction == "mean" else reduction, weights)
+    if reduction == "mean":
+        share = share / _mean_over(weights, target, ignore_index)
+    labels = np.zeros(input.shape, input.dtype)
+    if label_smoothing:
+        labels += smoothing / input.dtype.type(input.shape[1]) * (1 if weight is None else weight)
+    labels[np.arange(len(target)), taken] += (1 - smoothing) * weights
+    dz = softmax(input, axis=1) * labels.sum(1, keepdims=True) - labels
+    counts = (target != ignore_index)[:, np.newaxis]
+    return np.where(counts, share[:, np.newaxis] * dz, input.dtype.type(0))
+
+
+def _soft(input: Array, target: Array, weight: Array | None, smoothing: float) -> Array:
+    """Return the smoothed labels [N, C] times the weights of the classes.
+
+    Raises:
+        ValueError: the shapes do not fit, or label_smoothing is not between 0 and 1.
+    """
+    check_letters({"input": (input, "nc"), "target": (target, "nc"), "weight": (weight, "c")})
+    of = _with_smoothing(smoothing, input)
+    labels: Array = (1 - of) * target + of / input.dtype.type(input.shape[1])
+    if weight is not None:
+        labels = labels * weight
+    return labels
+
+
+def _spread_rows(grad_output: Array, reduction: str, like: Array) -> Array:
+    """Return dE/d(loss) of every row [N, 1]."""
+    share: Array = _spread(grad_output, reduction, like[:, 0])[:, np.newaxis]
+    return share
+
+
+@in_float32
+def soft_target_cross_entropy(
+    input: Array, target: Array, weight: Array | None = None, *, label_smoothing: float,
+    reduction: str,
+) -> Array:  # fmt: skip
+    """Return the cross-entropy of logits [N, C] and probabilities [N, C].
+
+    Raises:
+        ValueError: the shapes do not fit, label_smoothing is not between 0 and 1, `reduction` is
+            unknown, or the mean is over nothing.
+    """
+    labels = _soft(input, target, weight, label_smoothing)
+    return _reduced((labels * _minus_log_softmax(input)).sum(1), reduction)
+
+
+@in_float32
+def soft_target_cross_entropy_grad_input(
+    grad_output: Array, input: Array, target: Array, weight: Array | None = None, *,
+    label_smoothing: float, reduction: str,
+) -> Array:  # fmt: skip
+    """Return dy (p V - v), v the labels with their weights, V the sums of their rows.
+
+    Raises:
+        ValueError: as `soft_target_cross_entropy`, or dy does not have the shape of the loss.
+    """
+    labels = _soft(input, target, weight, label_smoothing)
+    dz = softmax(input, axis=1) * labels.sum(1, keepdims=True) - labels
+    dx: Array = _spread_rows(grad_output, reduction, input) * dz
+    return dx
+
+
+@in_float32
+def soft_target_cross_entropy_grad_target(
+    grad_output: Array, input: Array, target: Array, weight: Array | None = None, *,
+    label_smoothing: float, reduction: str,
+) -> Array:  # fmt: skip
+    """Return -dy w (1 - label_smoothing) log softmax(input).
+
+    Raises:
+        ValueError: as `soft_target_cross_entropy_grad_input`.
+    """
+    _soft(input, target, weight, label_smoothing)
+    each: Array = _spread_rows(grad_output, reduction, input) * _minus_log_softmax(input)
+    each = each * (1 - _with_smoothing(label_smoothing, input))
+    if weight is not None:
+        each = each * weight
+    return each

@@ -16,6 +16,8 @@ __all__ = [
     "batch_norm_grad_x",
     "binary_cross_entropy_with_logits",
     "binary_cross_entropy_with_logits_grad",
+    "cross_entropy_loss",
+    "cross_entropy_loss_grad",
     "elu",
     "elu_grad",
     "gelu",
@@ -69,6 +71,9 @@ __all__ = [
     "rms_norm_grad_x",
     "silu",
     "silu_grad",
+    "soft_target_cross_entropy",
+    "soft_target_cross_entropy_grad_input",
+    "soft_target_cross_entropy_grad_target",
     "softplus",
     "softplus_grad",
 ]
@@ -81,6 +86,7 @@ PLANES: Mapping[str, str] = {
 }  # fmt: skip
 PAIR: Mapping[str, str] = {"input": "nc", "target": "nc", "pos_weight": "c"}
 CLASSES: Mapping[str, str] = {"input": "nc", "target": "n", "weight": "c"}
+SOFT: Mapping[str, str] = {"input": "nc", "target": "nc", "weight": "c"}
 
 
 def _layer_norm(x: Any, weight: Any = None, bias: Any = None, *, eps: float) -> Any:
@@ -136,12 +142,21 @@ def _bce(input: Any, target: Any, pos_weight: Any = None, *, reduction: str) -> 
     return _loss(of, input, target, reduction=reduction)
 
 
-def _nll_loss(
-    input: Any, target: Any, weight: Any = None, *, ignore_index: int, reduction: str
-) -> Any:
+def _of_classes(
+    function: Function, input: Any, target: Any, weight: Any = None, *, ignore_index: int,
+    reduction: str, **options: Any,
+) -> Any:  # fmt: skip
     if reduction == "mean" and not bool((target != ignore_index).any()):
         raise ValueError("there is no mean of nothing")
-    return F.nll_loss(input, target, weight, ignore_index=ignore_index, reduction=reduction)
+    options |= {"ignore_index": ignore_index, "reduction": reduction}
+    return function(input, target, weight, **options)
+
+
+def _soft_target_cross_entropy(
+    input: Any, target: Any, weight: Any = None, *, label_smoothing: float, reduction: str
+) -> Any:
+    of = partial(F.cross_entropy, weight=weight, label_smoothing=label_smoothing)
+    return _loss(of, input, target, reduction=reduction)
 
 
 def _hardtanh(z: Any, *, min_val: float, max_val: float) -> Any:
@@ -288,8 +303,21 @@ binary_cross_entropy_with_logits, binary_cross_entropy_with_logits_grad = _made(
     _bce, PAIR, [*PAIR], {"input": [*PAIR]}, "reduction"
 )
 nll_loss, nll_loss_grad = _made(
-    _nll_loss, CLASSES, [*CLASSES], {"input": [*CLASSES]}, "ignore_index", "reduction"
-)
+    partial(_of_classes, F.nll_loss), CLASSES, [*CLASSES], {"input": [*CLASSES]},
+    "ignore_index", "reduction",
+)  # fmt: skip
+cross_entropy_loss, cross_entropy_loss_grad = _made(
+    partial(_of_classes, F.cross_entropy), CLASSES, [*CLASSES], {"input": [*CLASSES]},
+    "ignore_index", "label_smoothing", "reduction",
+)  # fmt: skip
+(
+    soft_target_cross_entropy,
+    soft_target_cross_entropy_grad_input,
+    soft_target_cross_entropy_grad_target,
+) = _made(
+    _soft_target_cross_entropy, SOFT, [*SOFT], {"input": [*SOFT], "target": [*SOFT]},
+    "label_smoothing", "reduction",
+)  # fmt: skip
 log_softmax, log_softmax_grad = _made(_log_softmax, {}, ["z"], {"z": ["z"]}, "axis")
 glu, glu_grad = _made(_glu, {"z": "nk"}, ["z"], {"z": ["z"]})
 prelu, prelu_grad_x, prelu_grad_weight = _made(

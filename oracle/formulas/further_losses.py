@@ -166,6 +166,15 @@ def nll_loss(
     terms = -input[rows, taken] * weights
     if reduction != "mean":
         return _reduced(terms, reduction)
+    return _over_what_counts(terms, weights, target, ignore_index)
+
+
+def _over_what_counts(terms: Any, weights: Any, target: Any, ignore_index: int) -> Any:
+    """Return the sum of the terms over that of the weights of what is not ignored.
+
+    Raises:
+        ValueError: all is ignored.
+    """
     if not np.any(target != ignore_index):
         raise ValueError("the mean over nothing is undefined; use reduction='sum'")
     return terms.sum() / weights.sum()
@@ -186,6 +195,87 @@ def _of_targets(x: Any, target: Any, weight: Any, ignore_index: int) -> tuple[An
     return np.arange(len(target)), taken, where(counts, weight[taken], 0)
 
 
+@derived("input: n c; target: n; weight?: c; grad_output: n", ("input",), absent={"weight": 1.0})
+def cross_entropy_loss(
+    input: Any,
+    target: Any,
+    weight: Any = None,
+    *,
+    ignore_index: int,
+    label_smoothing: float,
+    reduction: str,
+) -> Any:
+    """Return the loss of logits [N, C], classes [N] and weights of classes [C]: [N], or one number.
+
+        l[n] = (1 - s) w[t_n] q[n,t_n] + (s / C) sum_c w[c] q[n,c],  0 where t_n = ignore_index
+        q[n,c] = log sum_k e^(input[n,k] - m_n) - (input[n,c] - m_n),  m_n = max_k input[n,k]
+        their sum, or their mean: the sum over that of w[t_n] of what is not ignored
+
+    with s = label_smoothing (the cross-entropy, as PyTorch's `cross_entropy` has it for class
+    indices; label smoothing is that of Szegedy and others 2015, "Rethinking the Inception
+    Architecture for Computer Vision", section 7).  Without weight, w is 1.
+
+    Raises:
+        ValueError: as `nll_loss`, or label_smoothing is not between 0 and 1.
+    """
+    rows, taken, weights = _of_targets(input, target, weight, ignore_index)
+    below = _minus_log_softmax(input)
+    terms = below[rows, taken] * weights
+    smoothing = _share(input, label_smoothing)
+    if label_smoothing:
+        every = below if weight is None else below * weight
+        smooth = every.sum(1) * (smoothing / input.shape[1])
+        terms = terms * (1 - smoothing) + smooth
+    terms = where(target != ignore_index, terms, 0)
+    if reduction != "mean":
+        return _reduced(terms, reduction)
+    return _over_what_counts(terms, weights, target, ignore_index)
+
+
+@derived(
+    "input: n c; target: n c; weight?: c; grad_output: n", ("input", "target"),
+    absent={"weight": 1.0},
+)  # fmt: skip
+def soft_target_cross_entropy(
+    input: Any, target: Any, weight: Any = None, *, label_smoothing: float, reduction: str
+) -> Any:
+    """Return the loss of logits [N, C], probabilities [N, C] and weights [C]: [N], or one number.
+
+        l[n] = sum_c w[c] ((1 - s) target[n,c] + s / C) q[n,c],  their sum, or their mean over N
+        q[n,c] = log sum_k e^(input[n,k] - m_n) - (input[n,c] - m_n),  m_n = max_k input[n,k]
+
+    with s = label_smoothing (the cross-entropy, as PyTorch's `cross_entropy` has it for
+    probabilities of classes).  Without weight, w is 1.
+
+    Raises:
+        ValueError: label_smoothing is not between 0 and 1, `reduction` is unknown, or the mean is
+            over nothing.
+    """
+    smoothing = _share(input, label_smoothing)
+    if label_smoothing:
+        target = target * (1 - smoothing) + smoothing / input.shape[1]
+    terms = _minus_log_softmax(input) * target
+    return _reduced((terms if weight is None else terms * weight).sum(1), reduction)
+
+
+def _share(x: Any, smoothing: float) -> Any:
+    """Return the label smoothing as a number of the kind of x.
+
+    Raises:
+        ValueError: it is not between 0 and 1.
+    """
+    if not 0 <= smoothing <= 1:
+        raise ValueError(f"label_smoothing must be between 0 and 1, got {smoothing}")
+    return x.ones_like(np.ones((1,))) * smoothing
+
+
+def _minus_log_softmax(x: Any) -> Any:
+    """Return minus the logarithms of the probabilities of all classes, by rows."""
+    shifted = x - detached(x.max(1, keepdims=True))
+    return log(exp(shifted).sum(1, keepdims=True)) - shifted
+
+
 DERIVED = (
-    binary_cross_entropy_with_logits, huber_loss, kl_div, l1_loss, mse_loss, nll_loss,
+    binary_cross_entropy_with_logits, cross_entropy_loss, huber_loss, kl_div, l1_loss, mse_loss,
+    nll_loss, soft_target_cross_entropy,
 )  # fmt: skip

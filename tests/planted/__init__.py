@@ -9,6 +9,7 @@ from tests.planted import (  # noqa: F401
     conv2d_numbers,
     conv_transpose2d,
     cross_entropy,
+    cross_entropy_options,
     dense,
     fast_paths,
     further_activations,

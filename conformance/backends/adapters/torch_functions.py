@@ -38,6 +38,8 @@ LIMITS = (
     "recompile_limit", "accumulated_recompile_limit",  # of PyTorch 2.6 and newer
     "cache_size_limit", "accumulated_cache_size_limit",
 )  # fmt: skip
+# What PyTorch has one function for, `cross_entropy`, beside the operator of that name.
+OF_CROSS_ENTROPY = ("cross_entropy_loss", "soft_target_cross_entropy")
 GRAPHS = 2**20  # that torch.compile keeps of a function before it gives up and runs it as it is
 
 
@@ -77,10 +79,10 @@ def _by_name(given: Mapping[str, Function], torch: Any) -> dict[str, Function]:
 
     Those are what their records compare with: `layer_norm` is given the shape of its weight.
     """
-    found = dict(given)
+    found = {**dict.fromkeys(OF_CROSS_ENTROPY, torch.nn.functional.cross_entropy), **given}
     for name, operator in KNOWN.items():
         kind = algebra(operator.formula)
-        if name in given and isinstance(kind, Composed) and kind.of_arrays:
+        if name in found and isinstance(kind, Composed) and kind.of_arrays:
             found[name] = operator.witness(torch)
     return found
 
