@@ -273,7 +273,7 @@ def _of_ones(
 def _ones(shape: tuple[int, ...], beside: Any) -> Any:
     """Return ones in the numbers of another array."""
     if isinstance(beside, Lanes):
-        return Lanes(np.ones(shape, beside.value.dtype), np.zeros(shape), beside.arithmetic)
+        return beside.constants(np.ones(shape))
     return np.ones(shape, beside.dtype)
 
 

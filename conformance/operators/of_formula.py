@@ -15,7 +15,7 @@ from typing import Any, TypeAlias
 
 import numpy as np
 
-from gradoracle.conformance.drawing.choices import Choices
+from gradoracle.conformance.drawing.choices import PAST, Choices
 from gradoracle.conformance.drawing.values import (
     Arrays,
     Random,
@@ -61,6 +61,7 @@ SPAN = 60  # what indices of options are drawn from: the least common multiple o
 NOTHING: Sizes = MappingProxyType({})
 NO_VALUES: Mapping[str, Values] = MappingProxyType({})
 PAIR = 130  # sides that are long at once: past a tile of 128
+(WHOLE,) = styles(small_integers)
 FIRST = 4  # values of each option that every certification meets
 
 
@@ -162,6 +163,9 @@ class _Calls:
     def corners(self) -> tuple[Corner, ...]:
         """Return long axes, two at once, first values of options, and no optional arrays.
 
+        Two of the longest hold whole numbers, on which what is a sum of products is exact: a power
+        of two, by which means divide, with first options, and one more, with second ones.
+
         Each is checked in one dtype, the next one in the next.
         """
         given = dict.fromkeys((arrays.GIVEN + name for name in self.axes.optional), 1)
@@ -182,6 +186,15 @@ class _Calls:
             *(
                 Corner(f"without {name}", {**whole, **several, arrays.GIVEN + name: 0})
                 for name in self.axes.optional
+            ),
+            *(
+                Corner(
+                    f"whole numbers, {one} {side}",
+                    {**whole, **{arrays.PICKED + name: at for name in self.options}, one: side},
+                    WHOLE,
+                )
+                for one in self.letters
+                for at, side in enumerate((PAST[-1] - 1, PAST[-1]))
             ),
         )
         return tuple(corner._replace(in_turn=True) for corner in found)

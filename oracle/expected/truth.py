@@ -33,9 +33,11 @@ from gradoracle.oracle.declaration import (
 from gradoracle.oracle.expected.exact import NARROW, NEAR, MultilinearTruth
 from gradoracle.oracle.expected.non_finite import NonFiniteTruth, is_judged_here, with_finite
 from gradoracle.oracle.expected.transform_bounds import DIRECT, TransformedTruth, transform
-from gradoracle.oracle.float_formats import FORMATS, Format, flushed, widened
+from gradoracle.oracle.float_formats import FORMATS, Format, dtype_of, flushed, widened
 from gradoracle.oracle.numbers import running_error_arrays
+from gradoracle.oracle.numbers.exact_terms import NotExact, Terms, exact_terms
 from gradoracle.oracle.numbers.high_precision import halves, precise
+from gradoracle.oracle.numbers.reverse import Undecided
 from gradoracle.oracle.numbers.running_error import Arithmetic, Estimate
 from gradoracle.oracle.shapes import Array, Shape
 
@@ -214,9 +216,38 @@ class ComposedTruth(_Lazy):
         return self._spread(high), self._spread(low)
 
     def is_exact(self, dtype: str, accumulator: str) -> bool:
-        """Return False: every element has its bound, which is 0 where nothing is rounded."""
-        del dtype, accumulator
-        return False
+        """Return whether all elements are sums of products that the accumulator holds exactly.
+
+        The result is exact, too, where its format is narrower, if that holds all of them.
+        """
+        inner = FORMATS[accumulator]
+        if not self._may_be_exact(inner) or self._terms is None or not self._terms.fits(inner):
+            return False
+        if dtype == accumulator:
+            return True
+        with np.errstate(over="ignore"):
+            narrow = self._terms.value.astype(dtype_of(dtype)).astype(np.float64)
+        return bool((narrow == self._terms.value).all())
+
+    def _may_be_exact(self, inner: Format) -> bool:
+        """Return whether the formula is run on arrays, whose own numbers have few digits."""
+        kind = algebra(self.formula)
+        if not (isinstance(kind, Composed) and kind.of_arrays):
+            return False
+        given = operands(self.formula, self.call).values()
+        return all(exact_terms(a.astype(np.float64)).fits(inner) for a in given)
+
+    @cached_property
+    def _terms(self) -> Terms | None:
+        """The elements as sums of products; None where a branch depends on what rounds."""
+        given = operands(self.formula, self.call)
+        terms = {n: exact_terms(a.astype(np.float64)) for n, a in given.items()}
+        try:
+            with np.errstate(all="ignore"):
+                found = evaluate(self.formula, {**self.call, **terms})
+        except (NotExact, Undecided):
+            return None
+        return found if isinstance(found, Terms) else None
 
     def as_float(self, dtype: np.dtype[np.generic]) -> Array:
         """Return the elements rounded to float64 and from there to `dtype`.
@@ -224,6 +255,9 @@ class ComposedTruth(_Lazy):
         Many of them are taken from extended precision, where that may change the last digit of
         float64 only: in mpmath's numbers they would take seconds.
         """
+        known: Terms | None = self.__dict__.get("_terms")
+        if known is not None and known.fits(FORMATS["float64"]):
+            return known.value.astype(dtype)
         if prod(self.shape) > SMALL and self._closely is not None:
             value, room = self._closely
             with np.errstate(all="ignore"):

@@ -16,7 +16,7 @@ import numpy as np
 from gradoracle.oracle.numbers import elementary
 from gradoracle.oracle.numbers.functions import Function
 from gradoracle.oracle.numbers.running_error import Arithmetic, Estimate
-from gradoracle.oracle.numbers.running_error_arrays import Lanes
+from gradoracle.oracle.numbers.running_error_arrays import Lanes, added_at
 from gradoracle.oracle.shapes import Array, Shape
 
 Held: TypeAlias = Any  # a NumPy array of floats or objects, Lanes, or one number
@@ -35,7 +35,7 @@ def shape_of(held: Held) -> Shape:
 def each_part(held: Held, change: Callable[[Array], Array]) -> Held:
     """Return an array with its elements moved, repeated or left out."""
     if isinstance(held, Lanes):
-        return Lanes(change(held.value), change(held.error), held.arithmetic)
+        return held.changed(change)
     if not isinstance(held, np.ndarray | np.generic):
         held = np.asarray(held, object)  # NumPy takes the array off an object without axes
     return change(held)
@@ -53,7 +53,7 @@ def like(held: Held, other: Any) -> Held:
     short = np.ldexp(np.frexp(value)[0], FEW_BITS)
     error = np.where(short == np.rint(short), 0.0, abs(value) * arithmetic.unit)
     if isinstance(held, Lanes):
-        return Lanes(value, error, arithmetic)
+        return held.constants(value, error)
     numbers = np.frompyfunc(lambda v, e: Estimate(float(v), float(e), arithmetic), 2, 1)
     found = numbers(value, error)
     return np.asarray(found, object) if isinstance(held, np.ndarray) else found
@@ -70,6 +70,8 @@ def zeros(held: Held) -> Held:
     """Return zeros in the place of numbers, whatever they are."""
     if not shape_of(held):
         return 0
+    if isinstance(held, Lanes):
+        return held.constants(np.zeros(held.shape))
     found = each_part(held, np.zeros_like)
     if isinstance(found, np.ndarray) and found.dtype == object:
         found.fill(0)
@@ -97,7 +99,7 @@ def total(held: Held, axes: tuple[int, ...]) -> Held:
     terms = int(np.prod([shape[axis] for axis in axes]))
     rows = each_part(held, lambda a: a.transpose(*rest, *axes).reshape(*lines, terms))
     if isinstance(rows, Lanes):
-        sums = rows.total() if terms else Lanes(*(np.zeros((*lines, 1)),) * 2, rows.arithmetic)
+        sums = rows.total() if terms else rows.constants(np.zeros((*lines, 1)))
         return each_part(sums, lambda a: a.reshape(kept))
     found = np.empty(lines, object)
     for at in np.ndindex(*lines):
@@ -128,31 +130,14 @@ def summed(parts: Sequence[Held]) -> Held:
         return sum(parts[1:], parts[0])
     spread = [each_part(like(first, p) if not isinstance(p, Lanes) else p,
                         lambda a: np.broadcast_to(a, shape)) for p in parts]  # fmt: skip
-    rows = Lanes(
-        np.stack([one.value for one in spread], -1), np.stack([one.error for one in spread], -1),
-        first.arithmetic,
-    )  # fmt: skip
-    return each_part(rows.total(), lambda a: a[..., 0])
+    return each_part(first.joined(spread).total(), lambda a: a[..., 0])
 
 
 def scattered(held: Held, index: Any, shape: Shape) -> Held:
     """Return zeros of a shape, to whose elements at an index these are added."""
     if isinstance(held, Lanes):
-        parts = (held.value, held.error, abs(held.value) + held.error, np.ones_like(held.error))
-        value, error, size, count = (_scattered(part, index, shape) for part in parts)
-        gamma = np.maximum(count - 1, 0) * held.arithmetic.unit
-        with np.errstate(all="ignore"):
-            error = error + np.where(gamma < 1, gamma / (1 - gamma) * size, np.inf)
-        return Lanes(value, error, held.arithmetic)
-    return _scattered(held if hasattr(held, "dtype") else np.asarray(held, object), index, shape)
-
-
-def _scattered(array: Array, index: Any, shape: Shape) -> Array:
-    result = np.zeros(shape, array.dtype)
-    if array.dtype == object:
-        result.fill(0)
-    np.add.at(result, index, array)
-    return result
+        return held.scattered(index, shape)
+    return added_at(held if hasattr(held, "dtype") else np.asarray(held, object), index, shape)
 
 
 def chosen(holds: Array, one: Held, other: Held) -> Held:
@@ -179,7 +164,7 @@ def values_and_errors(held: Held) -> tuple[Array, Array]:
 def less_certain(held: Held, more: Array) -> Held:
     """Return numbers that may be off by so much more."""
     if isinstance(held, Lanes):
-        return Lanes(held.value, held.error + more, held.arithmetic)
+        return held.less_certain(more)
     array = np.asarray(held)
     if array.dtype != object or not np.any(more):
         return held
@@ -195,7 +180,7 @@ def less_certain(held: Held, more: Array) -> Held:
 def exact(held: Held) -> Held:
     """Return numbers that are off by nothing."""
     if isinstance(held, Lanes):
-        return Lanes(held.value, np.zeros_like(held.error), held.arithmetic)
+        return held.exactly()
     return less_certain(held, -values_and_errors(held)[1])
 
 

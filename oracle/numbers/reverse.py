@@ -268,15 +268,14 @@ class TracedArray(Traced):
     def _max(self, axes: tuple[int, ...]) -> TracedArray:
         value, error = many.values_and_errors(self.held)
         first = _first_largest(value, axes)
-        top = value.max(axes, keepdims=True)
         rivals = value + error >= (value - error).max(axes, keepdims=True)
         unsure = (
             rivals & (rivals.sum(axes, keepdims=True) > 1) & (error.max(axes, keepdims=True) > 0)
         )
-        most = error.max(axes, keepdims=True)
-        held = each_part(_masked(self.held, first), lambda a: a.sum(axes, keepdims=True))
-        if isinstance(held, Lanes):
-            held = Lanes(top, most, held.arithmetic)
+        if isinstance(self.held, Lanes):
+            held: Held = self.held.chosen(first, axes)
+        else:
+            held = each_part(_masked(self.held, first), lambda a: a.sum(axes, keepdims=True))
 
         def back(g: Held) -> Held:
             return _perhaps(_masked(_spread(g, self.shape), first), _spread(g, self.shape), unsure)
@@ -385,9 +384,7 @@ def stacked(parts: Any) -> Any:
 def _stacked(numbers: Sequence[Held], shape: Shape) -> Held:
     first = next((n for n in numbers if isinstance(n, Lanes)), None)
     if first is not None:
-        value = np.stack([np.asarray(n.value) for n in numbers]).reshape(shape)
-        error = np.stack([np.asarray(n.error) for n in numbers]).reshape(shape)
-        return Lanes(value, error, first.arithmetic)
+        return first.joined(numbers).changed(lambda part: part.reshape(shape))
     plain = [n.item() if isinstance(n, np.ndarray) else n for n in numbers]
     floats = all(isinstance(n, (int, float, np.floating)) for n in plain)
     array = np.empty(len(plain), np.float64 if floats else object)

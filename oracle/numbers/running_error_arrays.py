@@ -7,7 +7,7 @@ makes lines of lines is given all of them, the numbers of a line along the last 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, TypeAlias
 
 import numpy as np
@@ -16,7 +16,7 @@ import numpy.typing as npt
 from gradoracle.oracle.declaration import Call, Formula, evaluate
 from gradoracle.oracle.numbers.functions import ARRAYS, Constant, Function
 from gradoracle.oracle.numbers.running_error import DIVIDE, Arithmetic
-from gradoracle.oracle.shapes import Array
+from gradoracle.oracle.shapes import Array, Shape
 
 Floats: TypeAlias = npt.NDArray[np.float64]
 
@@ -61,6 +61,44 @@ class Lanes:
         """Return these numbers where `holds` says so, the others elsewhere."""
         value = np.where(holds, self.value, other.value)
         return Lanes(value, np.where(holds, self.error, other.error), self.arithmetic)
+
+    def constants(self, value: Any, error: Any = 0.0) -> Lanes:
+        """Return numbers of this kind."""
+        value = np.asarray(value, self.value.dtype)
+        return Lanes(value, np.broadcast_to(error, value.shape), self.arithmetic)
+
+    def changed(self, change: Callable[[Array], Array]) -> Lanes:
+        """Return the numbers moved, repeated or left out."""
+        return Lanes(change(self.value), change(self.error), self.arithmetic)
+
+    def joined(self, others: Sequence[Lanes]) -> Lanes:
+        """Return arrays of one shape side by side along a new last axis."""
+        value, error = (
+            np.stack(p, -1) for p in zip(*((o.value, o.error) for o in others), strict=True)
+        )
+        return Lanes(value, error, self.arithmetic)
+
+    def less_certain(self, more: Array) -> Lanes:
+        """Return numbers that may be off by so much more."""
+        return Lanes(self.value, self.error + more, self.arithmetic)
+
+    def exactly(self) -> Lanes:
+        """Return numbers that are off by nothing."""
+        return Lanes(self.value, np.zeros_like(self.error), self.arithmetic)
+
+    def scattered(self, index: Any, shape: Shape) -> Lanes:
+        """Return zeros of a shape, to whose elements at an index these are added."""
+        parts = (self.value, self.error, abs(self.value) + self.error, np.ones_like(self.error))
+        value, error, size, count = (added_at(part, index, shape) for part in parts)
+        gamma = np.maximum(count - 1, 0) * self.arithmetic.unit
+        with np.errstate(all="ignore"):
+            error = error + np.where(gamma < 1, gamma / (1 - gamma) * size, np.inf)
+        return Lanes(value, error, self.arithmetic)
+
+    def chosen(self, first: Array, axes: tuple[int, ...]) -> Lanes:
+        """Return of the numbers along axes those that were chosen, one each."""
+        value = np.where(first, self.value, 0).sum(axes, keepdims=True)
+        return Lanes(value, self.error.max(axes, keepdims=True), self.arithmetic)
 
     @property
     def _is_zero(self) -> Array:
@@ -210,6 +248,15 @@ class Lanes:
         if isinstance(other, Lanes):
             return other
         return Lanes(np.asarray(float(other)), np.zeros(()), self.arithmetic)
+
+
+def added_at(array: Array, index: Any, shape: Shape) -> Array:
+    """Return zeros of a shape, to whose elements at an index an array is added."""
+    result = np.zeros(shape, array.dtype)
+    if array.dtype == object:
+        result.fill(0)
+    np.add.at(result, index, array)
+    return result
 
 
 def _unanimous(holds: Array) -> bool:
