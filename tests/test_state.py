@@ -165,7 +165,7 @@ def shared():
 # Gradients that an array they are given does not change: keeping it is no fault.
 UNCHANGED = {
     ("batch_norm_grad_x", "running_mean"), ("kl_div_grad", "input"), ("nll_loss_grad", "input"),
-    ("prelu_grad_weight", "weight"),
+    ("prelu_grad_weight", "weight"), ("soft_target_cross_entropy_grad_target", "target"),
 }  # fmt: skip
 SHARED = [one for one in dict.fromkeys(shared()) if one[1:] not in UNCHANGED]
 

@@ -16,7 +16,8 @@ from gradoracle.oracle.derive import GRAD_OUTPUT, body_of
 RECORDS = {o.name: o for o in OPERATORS if body_of(o.formula) is not None}
 NORMALISATIONS = ("batch_norm", "group_norm", "instance_norm", "layer_norm", "rms_norm")
 LOSSES = (
-    "binary_cross_entropy_with_logits", "huber_loss", "kl_div", "l1_loss", "mse_loss", "nll_loss",
+    "binary_cross_entropy_with_logits", "cross_entropy_loss", "huber_loss", "kl_div", "l1_loss",
+    "mse_loss", "nll_loss", "soft_target_cross_entropy",
 )  # fmt: skip
 OF_AXES = (*NORMALISATIONS, *LOSSES, "glu", "prelu")
 OF_ANY_SHAPE = tuple(name for name in RECORDS if name not in OF_AXES)
@@ -30,6 +31,8 @@ DEFAULTS: dict[str, dict[str, Any]] = {
     "huber_loss": {"reduction": "mean", "delta": 1.0},
     "kl_div": {"reduction": "mean", "log_target": False},
     "nll_loss": {"reduction": "mean", "ignore_index": -100},
+    "cross_entropy_loss": {"reduction": "mean", "ignore_index": -100, "label_smoothing": 0.0},
+    "soft_target_cross_entropy": {"reduction": "mean", "label_smoothing": 0.0},
     "elu": {"alpha": 1.0},
     "gelu": {"approximate": "none"},
     "hardtanh": {"min_val": -1.0, "max_val": 1.0},
@@ -45,6 +48,17 @@ OTHERS: dict[str, list[dict[str, Any]]] = {
     "huber_loss": [{"reduction": "sum"}, {"reduction": "none"}, {"delta": 0.5}],
     "kl_div": [{"reduction": "sum"}, {"reduction": "none"}, {"log_target": True}],
     "nll_loss": [{"reduction": "sum"}, {"reduction": "none"}, {"ignore_index": 1}],
+    "cross_entropy_loss": [
+        {"reduction": "sum"},
+        {"reduction": "none"},
+        {"ignore_index": 1},
+        {"label_smoothing": 0.1},
+    ],
+    "soft_target_cross_entropy": [
+        {"reduction": "sum"},
+        {"reduction": "none"},
+        {"label_smoothing": 0.1},
+    ],
     "elu": [{"alpha": 0.5}],
     "gelu": [{"approximate": "tanh"}],
     "hardtanh": [{"min_val": -0.5, "max_val": 2.0}],

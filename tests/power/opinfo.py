@@ -24,6 +24,7 @@ from tests.power.derived import RECORDS
 from tests.power.layers import Sample, forward, pairs, tensor
 
 DTYPES = (torch.float32, torch.float64)
+OF_CROSS_ENTROPY = ("cross_entropy_loss", "soft_target_cross_entropy")
 NAMES = {
     "conv2d": "nn.functional.conv2d", "conv_transpose2d": "nn.functional.conv_transpose2d",
     "max_pool2d": "nn.functional.max_pool2d", "avg_pool2d": "nn.functional.avg_pool2d",
@@ -31,6 +32,7 @@ NAMES = {
     "tanh": "tanh", "linear": "nn.functional.linear", "softmax": "softmax",
     "cross_entropy": "nn.functional.cross_entropy",
     **{name: f"nn.functional.{name}" for name in RECORDS}, "log_softmax": "log_softmax",
+    **dict.fromkeys(OF_CROSS_ENTROPY, "nn.functional.cross_entropy"),
 }  # fmt: skip
 NEEDS = "OpInfo needs expecttest: pip install 'gradoracle[test]'"
 
@@ -248,12 +250,28 @@ def _loss(one: Any) -> Iterator[Sample]:
         yield Sample("cross_entropy", arrays, options)
 
 
+def _with_options(one: Any, *, operator: str) -> Iterator[Sample]:
+    """Yield a cross-entropy with all of its options, of classes or of probabilities."""
+    (target,) = one.args
+    soft = operator == "soft_target_cross_entropy"
+    options = _options(one, operator)
+    if one.input.ndim < 2 or target.dtype.is_floating_point != soft:
+        return
+    rows = [a.movedim(1, -1).reshape(-1, a.shape[1]) for a in (one.input, target) if a.ndim > 1]
+    arrays = {
+        "input": rows[0], "target": rows[1] if soft else target.reshape(-1),
+        "weight": one.kwargs.get("weight"),
+    }  # fmt: skip
+    yield Sample(operator, {n: _array(a) for n, a in arrays.items()}, options)
+
+
 _TRANSLATED = {
     **{n: partial(_convolution, operator=n) for n in ("conv2d", "conv_transpose2d")},
     **{n: partial(_activation, operator=n) for n in ("relu", "leaky_relu", "sigmoid", "tanh")},
     **{n: partial(_activation, operator=n) for n in derived.OF_ANY_SHAPE},
     **{n: partial(_softmax, operator=n) for n in ("softmax", "log_softmax")},
     **{n: partial(_loss_of_pairs, operator=n) for n in derived.LOSSES},
+    **{n: partial(_with_options, operator=n) for n in OF_CROSS_ENTROPY},
     **{n: partial(_normalisation, operator=n) for n in derived.NORMALISATIONS},
     **{n: partial(_rows, operator=n) for n in ("layer_norm", "rms_norm")},
     "max_pool2d": _max_pooling, "avg_pool2d": _average_pooling, "linear": _linear,
