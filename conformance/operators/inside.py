@@ -10,11 +10,13 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from functools import cached_property
+from itertools import chain
 from math import prod
 from typing import Any, NamedTuple, TypeAlias
 
 from gradoracle.conformance.drawing.choices import Choices, spread
 from gradoracle.conformance.drawing.coverage import Cover
+from gradoracle.conformance.operators.arrays import PICKED
 from gradoracle.conformance.operators.domain import (
     Condition,
     Domain,
@@ -38,6 +40,7 @@ from gradoracle.oracle.shapes import SIDES
 Sizes: TypeAlias = Mapping[str, int]
 Fact: TypeAlias = tuple[str, int | None]  # a name, and the place in an option of several
 PROBED = 48  # drawn geometries from which is learned what each size decides
+LISTED = 60  # values of an option at most
 SAMPLED = 150  # rows of a covering array from which is learned which classes are inside
 LARGE = 2**17  # elements of a call, above which sizes are not moved to a larger one
 GROWN = 14  # powers of two by which an image may have to grow
@@ -143,7 +146,7 @@ class Inside:
         for number in range(PROBED):
             sizes = drawn(self.operator, number).sizes
             before = self._entries(sizes)
-            for name, step in ((n, s) for n in sizes for s in (1, -1)):
+            for name, step in ((n, s) for n, of in sizes.items() for s in (1, -1) if of + s >= 0):
                 after = self._entries({**sizes, name: sizes[name] + step})
                 if before is None or after is None:
                     continue
@@ -213,7 +216,7 @@ class Inside:
             facts = self.facts(sizes) if sizes is not None else None
             if sizes is None or facts is None or condition.holds(facts):
                 continue
-            ways = self._ways(condition, sizes, facts)
+            ways = chain(_listed(condition, sizes), self._ways(condition, sizes, facts))
             sizes = next((one for one in ways if self._holds_one(condition, one)), None)
         return sizes
 
@@ -405,6 +408,13 @@ class Inside:
         if inside is None:
             return {*sizes}
         return {n for n in sizes if inside[n] != sizes[n]} - {*self._images(sizes)}
+
+
+def _listed(condition: Condition, sizes: Sizes) -> Iterator[dict[str, int]]:
+    """Yield sizes with each of the values that are listed of an option."""
+    picked = PICKED + condition.name
+    if picked in sizes:
+        yield from ({**sizes, picked: at} for at in range(LISTED))
 
 
 @dataclass(frozen=True)
