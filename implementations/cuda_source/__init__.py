@@ -7,6 +7,12 @@ Left of the `=` is a function of the protocol, right of it a launch as CUDA writ
 threads and, if any, bytes of shared memory; then the arguments.  Several launches of one function
 run one after the other.  A launch may go on over several comment lines.
 
+A comment can also call a function of the host's code, which launches kernels itself; results
+marked * are of several functions, in order:
+
+    // gradoracle: conv2d_grad_input, conv2d_grad_weight =
+    //     backward(grad_output, x, weight, *, *, C, M, H, W, KH)
+
 What a launch can speak of:
 
     x, weight, bias, z, ...       the function's arguments, by the protocol's names; an array has
@@ -20,7 +26,12 @@ What a launch can speak of:
                                   arithmetic as in C: / of integers drops the remainder
     float(e) double(e) int(e) long(e) T(e)
                                   a number of that type; without, integers are int, others double
+    zero(dw) copy(z)              the array filled with 0 before; the result with the values of z
+    THREADS                       a number that the file names: #define, const at file scope
     workspace                     what `// gradoracle: conv2d: workspace = T[N * C * OH * OW]` says
+
+`cross_entropy = mean(workspace)` (or sum) is what the host makes of an array after the launches,
+`options = -I../include -DTILE=16` what the compiler gets, besides NVCC_APPEND_FLAGS.
 
 A kernel whose name has {T} in it, as in my_relu<{T}>, is checked in float32 and float64; any other
 in float32, or in what `// gradoracle: dtypes = float64` says, and of all calls, or of those that
@@ -37,7 +48,7 @@ A kernel whose parameter for `target` or `indices` is an `int *` is given int32 
 
 The kernels run on a CUDA device where there is one, else on the CPU by `implementations.hostcuda`,
 where every access is looked at and every launch is run in three orders.  `kernel.cu@host` and
-`kernel.cu@device` choose.  Arrays reach the kernels in row-major order; results are what
+`kernel.cu@device` choose; a file with host code runs on the CPU.  Arrays reach the kernels in row-major order; results are what
 `cupy.empty` gives, not zeros; with an empty array nothing is launched, and the result is zeros.
 """
 

@@ -44,7 +44,8 @@ def _parts(code: str) -> Iterator[Part]:
         if found[0] == "(":
             at = parenthesised(code, found.start()).end
         elif found[0] == ";":
-            yield _declaration(code, start, at)
+            if header.strip():
+                yield _declaration(code, start, at)
             start = at
         elif found[0] == "{" and _is_scope(header):
             start = at
