@@ -37,6 +37,11 @@ NOT_MODELLED = (
     (r"\b__pipeline_|\bcuda::(?!std)", "asynchronous copies and libcu++"),
     (r"\b(tex[123]D\w*|cudaTextureObject_t|surf[123]D\w*)\b", "textures"),
 )
+COVERED = (  # by hostcuda.h
+    "builtin_types.h", "cuda_device_runtime_api.h", "cuda_profiler_api.h",
+    "device_atomic_functions.h", "device_functions.h", "driver_types.h", "math_functions.h",
+    "vector_functions.h", "vector_types.h", "sm_20_atomic_functions.h", "sm_30_intrinsics.h",
+)  # fmt: skip
 ROUNDS = 12  # of compiling, each with less of the text
 _INCLUDE = re.compile(r"[ \t]*#[ \t]*include[ \t]*([<\"][^>\"\n]+[>\"])")
 _STANDARD = re.compile(r"<(?!cassert|cuda)[a-z_]+>")  # C++: its headers use names that CUDA defines
@@ -138,6 +143,8 @@ class Source:
             NotModelled: it needs what the CPU does not model.
             CompileError: it needs what g++ refuses.
         """
+        if not self.left_out:
+            return
         for one in sorted(needed(self._original, {name}) & self.left_out.keys()):
             why, modelled = self.left_out[one]
             if modelled:
@@ -149,7 +156,10 @@ class Source:
         found = [(d, _INCLUDE.match(code, d.start())) for d in directives(code)]
         named = {d.start(): name[1] for d, name in found if name}
         there = build.headers([*dict.fromkeys(named.values())], self.options)
-        self.missing_headers = [name for name in dict.fromkeys(named.values()) if name not in there]
+        self.missing_headers = [
+            name for name in dict.fromkeys(named.values())
+            if name not in there and name[1:-1] not in COVERED
+        ]  # fmt: skip
         for d, name in reversed(found):
             if name and name[1] not in there:
                 code = code[: d.start()] + blank(code[d.start() : d.end()]) + code[d.end() :]
