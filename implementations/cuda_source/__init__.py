@@ -227,8 +227,8 @@ def _modelled(
     with hostcuda.checking():
         for kernel, launch in launches.items():
             try:
-                module.get_function(kernel).compiled("check")
-                compiled[kernel] = module.get_function(kernel)  # what g++ refuses is known now
+                compiled[kernel] = module.get_function(kernel)
+                compiled[kernel].compiled("check")
             except hostcuda.NotModelled as error:
                 for name, plan in plans.items():
                     if any(one.kernel == launch.kernel for one in plan.launches):

@@ -34,9 +34,11 @@ from gradoracle.implementations.hostcuda.translation import Found, found_kernels
 NOT_MODELLED = (
     (r"\basm\b", "inline PTX"),
     (r"\b(nvcuda|wmma)\b", "tensor cores (wmma)"),
-    (r"\b__pipeline_|\bcuda::(?!std)", "asynchronous copies and libcu++"),
+    (r"\b__pipeline_|(?<!:)\bcuda::(?!std)", "asynchronous copies and libcu++"),
     (r"\b(tex[123]D\w*|cudaTextureObject_t|surf[123]D\w*)\b", "textures"),
 )
+PTX = "hostcuda_inline_PTX"
+_DEFINED = re.compile(r"^[ \t]*#[ \t]*define\b(?:[^\\\n]|\\\r?\n|\\.)*", re.MULTILINE)
 COVERED = (  # by hostcuda.h
     "builtin_types.h", "cuda_device_runtime_api.h", "cuda_profiler_api.h",
     "device_atomic_functions.h", "device_functions.h", "driver_types.h", "math_functions.h",
@@ -166,7 +168,7 @@ class Source:
         return code
 
     def _leave_out_what_is_not_modelled(self) -> None:
-        self._original = self._code
+        self._original = self._code = _DEFINED.sub(_without_asm, self._code)
         for pattern, what in NOT_MODELLED:
             while found := re.search(pattern, code_only(self._code)):
                 where = "{}:{}".format(
@@ -205,7 +207,8 @@ class Source:
         lacks = ", ".join(self.missing_headers)
         for part in sorted(hit, key=lambda part: -part.start):
             without = f" ({lacks}: no such header)" if lacks else ""
-            self._leave_out(part, LeftOut(hit[part] + without, modelled=not lacks))
+            modelled = not lacks and PTX not in hit[part]
+            self._leave_out(part, LeftOut(hit[part] + without, modelled))
         return bool(hit)
 
     def _in_line(self, number: int) -> list[Part]:
@@ -217,6 +220,11 @@ class Source:
             part for part in parts(self._code)
             if self._code[max(part.start, start) : min(part.end, end)].strip()
         ]  # fmt: skip
+
+
+def _without_asm(found: re.Match[str]) -> str:
+    """Return a macro that g++ refuses in the function that uses it, not in the assembler."""
+    return re.sub(r"\b(asm|__asm__)\b", PTX, found[0])
 
 
 def _lines(code: str) -> list[tuple[str, int]]:
