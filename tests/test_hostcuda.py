@@ -282,9 +282,17 @@ def test_what_is_not_modelled_is_refused_in_words_and_the_other_kernels_run(text
     assert x == 2
 
 
-def test_what_has_no_kernel_to_be_left_out_of_is_refused():
-    with pytest.raises(hostcuda.NotModelled, match="mine.cu:1: inline PTX"):
-        RawModule(code='#line 1 "mine.cu"\n#define NOP asm("nop;")\n__global__ void f() { NOP; }')
+def test_a_macro_of_ptx_is_refused_where_it_is_used():
+    text = """#line 1 "mine.cu"
+#define NOP asm volatile("nop;")
+__global__ void f() { NOP; }
+__global__ void two(float *x) { x[0] = 2; }
+"""
+    module, x = RawModule(code=text), np.zeros(1, np.float32)
+    with pytest.raises(hostcuda.NotModelled, match=r"mine.cu:[12].*inline_PTX"):
+        module.get_function("f")((1,), (1,), ())
+    module.get_function("two")((1,), (1,), (x,))
+    assert x == 2
 
 
 def test_what_only_looks_like_it_is_not_refused():

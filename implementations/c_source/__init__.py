@@ -63,16 +63,21 @@ def backend(given: str) -> SimpleNamespace:
     if source is not file and not header:
         raise SourceError(f"{file.name} {HEADER}")
     plans, contract = read(source.read_text(encoding="utf-8"), source.name, calls=True)
+    if contract.pop("options", None):
+        raise SourceError(
+            f"{source.name}: options are of CUDA; CFLAGS and CXXFLAGS have those of C"
+        )
     dtypes = dtypes_of(plans, contract)
     launches = {
         launch.kernel.replace("{T}", C_TYPES[d]): launch
-        for plan in plans.values() for launch in plan.launches for d in dtypes
+        for plan in plans.values() for launch in plan.launches if not launch.reduces for d in dtypes
     }  # fmt: skip
     library = (compiled if source is file else partial(opened, header=source))(file, launches)
     called = {name: Function(name, launches[name].where, library) for name in launches}
     first = C_TYPES[dtypes[0]]
+    signatures = {name: function.signature for name, function in called.items()}
     policies = integer_policies(
-        plans, lambda name: called[name.replace("{T}", first)].signature,
+        plans, lambda name: signatures.get(name.replace("{T}", first)),
         contract.get("policies", {}),
     )  # fmt: skip
     made = functions(plans, partial(_call, called), policies, source, on_host=True)

@@ -7,6 +7,12 @@ Left of the `=` is a function of the protocol, right of it a launch as CUDA writ
 threads and, if any, bytes of shared memory; then the arguments.  Several launches of one function
 run one after the other.  A launch may go on over several comment lines.
 
+A comment can also call a function of the host's code, which launches kernels itself; results
+marked * are of several functions, in order:
+
+    // gradoracle: conv2d_grad_input, conv2d_grad_weight =
+    //     backward(grad_output, x, weight, *, *, C, M, H, W, KH)
+
 What a launch can speak of:
 
     x, weight, bias, z, ...       the function's arguments, by the protocol's names; an array has
@@ -20,7 +26,12 @@ What a launch can speak of:
                                   arithmetic as in C: / of integers drops the remainder
     float(e) double(e) int(e) long(e) T(e)
                                   a number of that type; without, integers are int, others double
+    zero(dw) copy(z)              the array filled with 0 before; the result with the values of z
+    THREADS                       a number that the file names: #define, const at file scope
     workspace                     what `// gradoracle: conv2d: workspace = T[N * C * OH * OW]` says
+
+`cross_entropy = mean(workspace)` (or sum) is what the host makes of an array after the launches,
+`options = -I../include -DTILE=16` what the compiler gets, besides NVCC_APPEND_FLAGS.
 
 A kernel whose name has {T} in it, as in my_relu<{T}>, is checked in float32 and float64; any other
 in float32, or in what `// gradoracle: dtypes = float64` says, and of all calls, or of those that
@@ -37,8 +48,9 @@ A kernel whose parameter for `target` or `indices` is an `int *` is given int32 
 
 The kernels run on a CUDA device where there is one, else on the CPU by `implementations.hostcuda`,
 where every access is looked at and every launch is run in three orders.  `kernel.cu@host` and
-`kernel.cu@device` choose.  Arrays reach the kernels in row-major order; results are what
-`cupy.empty` gives, not zeros; with an empty array nothing is launched, and the result is zeros.
+`kernel.cu@device` choose; a file with host code runs on the CPU.  Arrays reach the kernels in
+row-major order; results are what `cupy.empty` gives, not zeros; with an empty array nothing is
+launched, and the result is zeros.
 """
 
 import os
@@ -99,8 +111,8 @@ def backend(given: str) -> SimpleNamespace:
     said = contract.get("policies", {})
     known = _signatures(plans, plain(text), dtypes, said)
     policies = integer_policies(plans, lambda kernel: known.get((kernel, dtypes[0])), said)
-    module, refused = _module(text, plans, dtypes, flags, on_host=on_host)
-    launch = partial(_launch, module, known, on_host=on_host)
+    compiled, refused = _compiled(text, plans, dtypes, flags, on_host=on_host)
+    launch = partial(_launch, compiled, known, on_host=on_host)
     named = constants(without_comments(text))
     made: dict[str, Any] = {
         **functions(plans, launch, policies, file, on_host=on_host, constants=named),
@@ -178,57 +190,60 @@ def _to_numpy(array: Array) -> Array:
     return machines.on_device(0).xp.asnumpy(array)
 
 
-def _module(
-    text: str,
-    plans: Mapping[str, Plan],
-    dtypes: Sequence[str],
-    flags: Sequence[str],
-    *,
+def _compiled(
+    text: str, plans: Mapping[str, Plan], dtypes: Sequence[str], flags: Sequence[str], *,
     on_host: bool,
-) -> tuple[Any, dict[str, str]]:
-    """Return the compiled file, and why functions of the protocol cannot run."""
-    needed = {
-        name: {one.kernel.replace("{T}", C_TYPES[d]): one for one in plan.launches for d in dtypes}
-        for name, plan in plans.items()
-    }
+) -> tuple[dict[str, Any], dict[str, str]]:  # fmt: skip
+    """Return the file's kernels and functions, and why functions of the protocol cannot run."""
     launches = {
-        kernel: one for each in needed.values() for kernel, one in each.items() if not one.reduces
-    }
+        one.kernel.replace("{T}", C_TYPES[dtype]): one
+        for plan in plans.values() for one in plan.launches if not one.reduces for dtype in dtypes
+    }  # fmt: skip
     calls = [kernel for kernel, one in launches.items() if not one.sizes]
     kernels = [kernel for kernel in launches if kernel not in calls]
     options = ("--std=c++17", *flags)
-    if not on_host:
-        if calls:
-            raise SourceError(f"{launches[calls[0]].where}: functions of the host run on the CPU")
-        raw = machines.on_device(0).RawModule
-        module = raw(code=text, options=options, name_expressions=kernels)
-        module.compile()
-        return module, {}
-    module = hostcuda.RawModule(
-        code=text, options=options, name_expressions=kernels, functions=calls
-    )
+    if on_host:
+        module = hostcuda.RawModule(
+            code=text, options=options, name_expressions=kernels, functions=calls
+        )
+        return _modelled(module, launches, plans)
+    if calls:
+        raise SourceError(f"{launches[calls[0]].where}: functions of the host run on the CPU")
+    raw = machines.on_device(0).RawModule(code=text, options=options, name_expressions=kernels)
+    raw.compile()
+    return {kernel: raw.get_function(kernel) for kernel in kernels}, {}
+
+
+def _modelled(
+    module: hostcuda.RawModule, launches: Mapping[str, Launch], plans: Mapping[str, Plan]
+) -> tuple[dict[str, Any], dict[str, str]]:
+    """Return what the CPU can run, and why functions of the protocol cannot.
+
+    Raises:
+        hostcuda.NotModelled: none of them can.
+    """
+    compiled: dict[str, Any] = {}
     refused: dict[str, str] = {}
     with hostcuda.checking():
         for kernel, launch in launches.items():
             try:
-                module.get_function(kernel).compiled("check")
-                module.get_function(kernel)
+                compiled[kernel] = module.get_function(kernel)
+                compiled[kernel].compiled("check")
             except hostcuda.NotModelled as error:
-                refused |= {name: str(error) for name in launch.results}
-                if len(refused) == len(plans):
-                    raise
-    return module, refused
+                for name, plan in plans.items():
+                    if any(one.kernel == launch.kernel for one in plan.launches):
+                        refused[name] = str(error)
+    if len(refused) == len(plans):
+        raise hostcuda.NotModelled("; ".join(dict.fromkeys(refused.values())))
+    return compiled, refused
 
 
 def _launch(
-    module: Any, known: Mapping[tuple[str, str], Signature], launch: Launch, names: Names,
-    dtype: Any, *, on_host: bool,
+    compiled: Mapping[str, Any], known: Mapping[tuple[str, str], Signature], launch: Launch,
+    names: Names, dtype: Any, *, on_host: bool,
 ) -> None:  # fmt: skip
     sizes, values = evaluated(launch, names, dtype)
-    if launch.reduces:
-        names["out"][...] = getattr(np, launch.kernel)(values[0], dtype=np.float64)
-        return
-    kernel = module.get_function(launch.kernel.replace("{T}", C_TYPES[dtype.name]))
+    kernel = compiled[launch.kernel.replace("{T}", C_TYPES[dtype.name])]
     signature = known.get((launch.kernel, dtype.name))
     given = [*map(_passed, _fitted(launch, signature, values))]
     if sizes:

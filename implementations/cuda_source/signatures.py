@@ -228,7 +228,7 @@ def converted(value: Any, parameter: Parameter) -> Any:
     if dtype.kind in "iub" and value != int(value):
         raise SourceError(f"{value} is no integer for the parameter {parameter.text!r}")
     limits = np.iinfo(dtype) if dtype.kind in "iu" else None
-    if limits and not limits.min <= value <= limits.max:
+    if limits and not limits.min <= int(value) <= limits.max:
         raise SourceError(f"{value} does not fit into the parameter {parameter.text!r}")
     return dtype.type(value)
 

@@ -18,11 +18,14 @@ and shared memory mean what they mean there.  There are two modes:
     with hostcuda.checking(): ...                    # or HOSTCUDA_MODE=check in the environment
 
 Modelled: everything above; dynamic and static shared memory; atomics; fences with an atomic as in
-"the last block adds up"; float16 and bfloat16; vector types; the limits of a launch.  Not modelled,
-and refused in words (`NotModelled`): inline PTX, tensor cores, cooperative groups, asynchronous
-copies, textures, variables in `__device__` memory, kernels that launch kernels.  Not modelled, and
-not noticed: the time that anything takes; two blocks that wait for each other; the fused
-multiply-adds that a GPU's compiler makes of `a * b + c` (here every operation rounds); the last
+"the last block adds up"; float16 and bfloat16; vector types; the limits of a launch; variables in
+`__device__` and `__constant__` memory; cooperative groups of a block; host code, of which
+`functions` names what can be called: launches, memory, copies, streams, events.  Not modelled, and
+refused in words (`NotModelled`) by the functions that use it: inline PTX, tensor cores,
+asynchronous copies, textures, barriers of a grid, NVIDIA's libraries, kernels that launch kernels.
+Not modelled, and not noticed: the time that anything takes; two blocks that wait for each other;
+the fused multiply-adds that a GPU's compiler makes of `a * b + c` (here every operation rounds);
+memory of the device that host code reads without a copy; the last
 bits of exp, log and tanh, which are the C library's; what a kernel does with a variable that it
 never set.  What a shuffle reads from an absent lane, and an `empty` array, is NaN or -1: no fault,
 unless the result shows it.

@@ -43,7 +43,7 @@ def with_launches(code: str) -> str:
         if start == begins or ends is None:
             continue
         last = parenthesised(plain, ends.end() - 1).end - 1
-        given = ", ".join(map(_argument, split(code[ends.end() : last])))
+        given = ",".join(map(_argument, split(code[ends.end() : last])))
         code = (
             f"{code[:start]}hostcuda::launch(HOSTCUDA_STARTED({code[start:begins]}), "
             f"hostcuda::Sizes({code[begins + 3 : ends.start()]})"
@@ -59,24 +59,26 @@ def _argument(text: str) -> str:
 def _name_before(code: str, end: int) -> int:
     """Return where the expression begins that names a kernel and ends here."""
     at = len(code[:end].rstrip(" \t\r\n\\"))
-    if code[at - 1] == ">":
-        depth = 0
-        while at:
-            at -= 1
-            depth += {">": 1, "<": -1}.get(code[at], 0)
-            if not depth:
-                break
-        at = len(code[:at].rstrip())
-    elif code[at - 1] in ")]":
-        depth = 0
-        while at:
-            at -= 1
-            depth += {")": 1, "]": 1, "(": -1, "[": -1}.get(code[at], 0)
-            if not depth:
-                break
+    if code[at - 1 : at] == ">":
+        at = len(code[: _opening(code, at, "<>")].rstrip())
+    elif code[at - 1 : at] in (")", "]"):
+        at = _opening(code, at, "")
     found = re.search(r"(?:[\w:.]|->|##)*$", code[:at])
     start = found.start() if found else at
     return start if start < at or (at < end and code[at : at + 1] == "(") else end
+
+
+def _opening(code: str, at: int, more: str) -> int:
+    """Return where the bracket opens that closes before `at`; those of `more` count outside ()."""
+    depth = angles = 0
+    while at:
+        at -= 1
+        depth += (code[at] in ")]") - (code[at] in "([")
+        if more and not depth:
+            angles += (code[at] == more[1]) - (code[at] == more[0])
+        if not depth and not angles:
+            break
+    return at
 
 
 def _end_of_sizes(code: str, at: int) -> re.Match[str] | None:

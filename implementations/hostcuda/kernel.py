@@ -189,10 +189,16 @@ class Kernel:
         """Return the kernel as it runs in that mode, compiled if it was not yet.
 
         None: it is not in what the preprocessor leaves of the text.
+
+        Raises:
+            NoCompiler: there is no g++.
+            CompileError: g++ refuses it, or what it calls.
+            NotModelled: it needs what the CPU does not model.
         """
         if mode in self._compiled:
             return self._compiled[mode]
         library = self._source.library(mode)
+        self._source.check_modelled(self.name)  # compiling shows what g++ refuses
         opened, runtime = _opened(library), _runtime(mode)
         if not hasattr(opened, f"hostcuda_describe_{self._number}"):
             return None

@@ -44,7 +44,8 @@ def _parts(code: str) -> Iterator[Part]:
         if found[0] == "(":
             at = parenthesised(code, found.start()).end
         elif found[0] == ";":
-            yield _declaration(code, start, at)
+            if header.strip():
+                yield _declaration(code, start, at)
             start = at
         elif found[0] == "{" and _is_scope(header):
             start = at
@@ -89,11 +90,11 @@ def without_body(code: str, part: Part, why: str) -> str:
 
 
 def needed(code: str, names: set[str]) -> set[str]:
-    """Return the names of the parts that functions come to need, themselves among them."""
+    """Return the names of the functions that functions come to call, themselves among them."""
     bodies: dict[str, set[str]] = {}
     plain = code_only(code)
     for part in parts(code):
-        words = set(re.findall(r"[A-Za-z_]\w*", plain[part.start : part.end]))
+        words = set(re.findall(r"([A-Za-z_]\w*)\s*[(<]", plain[part.start : part.end]))
         bodies.setdefault(part.name, set()).update(words)
     found, todo = set(), {name.partition("<")[0].rpartition("::")[2] for name in names}
     while todo:

@@ -34,9 +34,16 @@ from gradoracle.implementations.hostcuda.translation import Found, found_kernels
 NOT_MODELLED = (
     (r"\basm\b", "inline PTX"),
     (r"\b(nvcuda|wmma)\b", "tensor cores (wmma)"),
-    (r"\b__pipeline_|\bcuda::(?!std)", "asynchronous copies and libcu++"),
+    (r"\b__pipeline_|(?<!:)\bcuda::(?!std)", "asynchronous copies and libcu++"),
     (r"\b(tex[123]D\w*|cudaTextureObject_t|surf[123]D\w*)\b", "textures"),
 )
+PTX = "hostcuda_inline_PTX"
+_DEFINED = re.compile(r"^[ \t]*#[ \t]*define\b(?:[^\\\n]|\\\r?\n|\\.)*", re.MULTILINE)
+COVERED = (  # by hostcuda.h
+    "builtin_types.h", "cuda_device_runtime_api.h", "cuda_profiler_api.h",
+    "device_atomic_functions.h", "device_functions.h", "driver_types.h", "math_functions.h",
+    "vector_functions.h", "vector_types.h", "sm_20_atomic_functions.h", "sm_30_intrinsics.h",
+)  # fmt: skip
 ROUNDS = 12  # of compiling, each with less of the text
 _INCLUDE = re.compile(r"[ \t]*#[ \t]*include[ \t]*([<\"][^>\"\n]+[>\"])")
 _STANDARD = re.compile(r"<(?!cassert|cuda)[a-z_]+>")  # C++: its headers use names that CUDA defines
@@ -138,6 +145,8 @@ class Source:
             NotModelled: it needs what the CPU does not model.
             CompileError: it needs what g++ refuses.
         """
+        if not self.left_out:
+            return
         for one in sorted(needed(self._original, {name}) & self.left_out.keys()):
             why, modelled = self.left_out[one]
             if modelled:
@@ -149,14 +158,17 @@ class Source:
         found = [(d, _INCLUDE.match(code, d.start())) for d in directives(code)]
         named = {d.start(): name[1] for d, name in found if name}
         there = build.headers([*dict.fromkeys(named.values())], self.options)
-        self.missing_headers = [name for name in dict.fromkeys(named.values()) if name not in there]
+        self.missing_headers = [
+            name for name in dict.fromkeys(named.values())
+            if name not in there and name[1:-1] not in COVERED
+        ]  # fmt: skip
         for d, name in reversed(found):
             if name and name[1] not in there:
                 code = code[: d.start()] + blank(code[d.start() : d.end()]) + code[d.end() :]
         return code
 
     def _leave_out_what_is_not_modelled(self) -> None:
-        self._original = self._code
+        self._original = self._code = _DEFINED.sub(_without_asm, self._code)
         for pattern, what in NOT_MODELLED:
             while found := re.search(pattern, code_only(self._code)):
                 where = "{}:{}".format(
@@ -195,7 +207,8 @@ class Source:
         lacks = ", ".join(self.missing_headers)
         for part in sorted(hit, key=lambda part: -part.start):
             without = f" ({lacks}: no such header)" if lacks else ""
-            self._leave_out(part, LeftOut(hit[part] + without, modelled=not lacks))
+            modelled = not lacks and PTX not in hit[part]
+            self._leave_out(part, LeftOut(hit[part] + without, modelled))
         return bool(hit)
 
     def _in_line(self, number: int) -> list[Part]:
@@ -207,6 +220,11 @@ class Source:
             part for part in parts(self._code)
             if self._code[max(part.start, start) : min(part.end, end)].strip()
         ]  # fmt: skip
+
+
+def _without_asm(found: re.Match[str]) -> str:
+    """Return a macro that g++ refuses in the function that uses it, not in the assembler."""
+    return re.sub(r"\b(asm|__asm__)\b", PTX, found[0])
 
 
 def _lines(code: str) -> list[tuple[str, int]]:
