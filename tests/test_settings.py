@@ -1,11 +1,12 @@
 """`gradoracle certify` reads [tool.gradoracle] of the nearest pyproject.toml that has it."""
 
 import os
+from pathlib import Path
 
 import pytest
 from typer.testing import CliRunner
 
-from gradoracle.conformance import DOMAIN
+from gradoracle.conformance import DEVIATIONS, DOMAIN
 from gradoracle.conformance.backends.errors import UsageError
 from gradoracle.conformance.cli import app, settings
 from gradoracle.conformance.runs import command
@@ -28,6 +29,7 @@ def orders(tmp_path, monkeypatch):
     (tmp_path / "below" / "deep").mkdir(parents=True)
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv(DOMAIN, "")
+    monkeypatch.setenv(DEVIATIONS, "")
     seen = []
 
     def note(order, *_):
@@ -92,6 +94,17 @@ def test_modules_and_objects_are_no_files(orders):
     below = orders(table=table.format("kernels.py:backend"), folder="below")
     assert below.name == "../kernels.py:backend"
     assert orders(table=table.format("kernels"), folder="below").name == "kernels"
+
+
+def test_files_of_the_table_lie_in_its_folder(orders, tmp_path):
+    (tmp_path / "d.json").write_text("[]")
+    table = '[tool.gradoracle]\nbackend = "im2col"\ndeviations = "d.json"\nregressions = "r.json"\n'
+    assert orders(table=table, folder="below").remembered == []
+    assert Path(os.environ[DEVIATIONS]).resolve() == tmp_path / "d.json"
+    (tmp_path / "r.json").write_text("[")
+    assert "../r.json has no remembered calls" in orders(table=table, folder="below")
+    (tmp_path / "d.json").write_text("{}")
+    assert "deviations ../d.json: must be a list" in orders(table=table, folder="below")
 
 
 @pytest.mark.parametrize(

@@ -147,6 +147,13 @@ def certify(
 ) -> None:
     """Check backends: every function they have, on drawn shapes, in a process of their own.
 
+    Without a name, the backend is that of [tool.gradoracle] in the nearest
+    pyproject.toml, which options that are not given come from, too.
+
+    gradoracle certify ./kernels.py --profile quick --seed 1 --remember
+
+    gradoracle certify mine --github --seed 7 --shard 1/2 --certificate 1.json
+
     Exit code 0: certified, or but for the known deviations that its contract lists, all printed;
     1: a mismatch, or a listed deviation that holds; 2: usage, or a journal that cannot be resumed;
     3: could not run, certifies nothing, or a file could not be written.
@@ -174,15 +181,7 @@ def certify(
         },
     }  # fmt: skip
     given = {"torch": torch, "jax": jax, "numpy": numpy}
-    source = context.get_parameter_source("backend")
-    own = source is not None and source.name == "COMMANDLINE"  # and not of pyproject.toml
-    functions = adapted(given, options, dtypes)
-    backend = [*declared(backend or [], header), *functions] if own or not functions else functions
-    if not backend:
-        raise typer.BadParameter(
-            "name a backend, or functions by --torch, --jax or --numpy, or write one in "
-            'pyproject.toml: [tool.gradoracle] backend = "mypkg.kernels"'
-        )
+    backend = _named(context, declared(backend or [], header), adapted(given, options, dtypes))
     if shard:
         require_shard(shard, seed)
     if deviations is not None and len({*backend}) > 1:
@@ -212,3 +211,16 @@ def certify(
         if remember:
             troubles += remembered(known, certificates[-1], console)
     finish(certificates, junit, troubles, github=github)
+
+
+def _named(context: typer.Context, backends: list[str], functions: list[str]) -> list[str]:
+    """Return the backends of a run; functions that are given replace those of pyproject.toml."""
+    source = context.get_parameter_source("backend")
+    if functions and (source is None or source.name != "COMMANDLINE"):
+        return functions
+    if not (backends or functions):
+        raise typer.BadParameter(
+            "name a backend, or functions by --torch, --jax or --numpy, or write one in "
+            'pyproject.toml: [tool.gradoracle] backend = "mypkg.kernels"'
+        )
+    return [*backends, *functions]
