@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Mapping, Sequence
-from typing import Any, NamedTuple
+from collections.abc import Sequence
+from typing import NamedTuple
 
 from gradoracle.conformance.drawing.coverage import Covered
 from gradoracle.conformance.drawing.profiles import PROFILES
@@ -54,8 +54,8 @@ def certificate_page(certificate: Certificate, file: str = "certificate.json") -
     return render.page(
         "certificate.html", c=c, file=file, findings=found, properties=properties,
         rows=rows(c.outcomes, properties, found), figures=_figures(c), errors=_errors(c),
-        largest=_largest(c), strata=strata(c), coverage=_coverage(c), state=state(c),
-        unclaimed=_unclaimed(c), profile=profile(c), text=c.text(),
+        largest=_largest(c), strata=strata(c), sizes=_sizes(c), coverage=_coverage(c),
+        state=state(c), unclaimed=_unclaimed(c), profile=profile(c), text=c.text(),
     )  # fmt: skip
 
 
@@ -148,6 +148,20 @@ def strata(c: Certificate) -> tuple[list[str], dict[str, list[int]]]:
     return names, {dtype: [count[dtype, name] for name in names] for dtype in dtypes}
 
 
+def _sizes(c: Certificate) -> list[tuple[str, str]]:
+    """Return in how many sizes and layouts the calls came, as far as the certificate says."""
+    layers = list(dict.fromkeys(layer for one in c.outcomes for layer in one.layers))
+    laid = sum(o.judged for o in c.outcomes if o.property_name == "ignores_memory_layout")
+    left = sum(one.layers_left for one in c.outcomes)
+    found = {
+        "geometries": f"{max((o.shapes for o in c.outcomes), default=0)} in a check at most",
+        "memory layouts": f"{laid:,} calls" if laid else "",
+        "layers of real networks": "; ".join(layers),
+        "layers that are left": f"{left:,}; --at-scale checks them" if left else "",
+    }
+    return [(name, text) for name, text in found.items() if text]
+
+
 def _coverage(c: Certificate) -> list[Coverage]:
     """Return the combinations of option classes that checks met, by kind, the least share first."""
     met: dict[str, list[Covered]] = {}
@@ -165,8 +179,3 @@ def _coverage(c: Certificate) -> list[Coverage]:
 def _unclaimed(c: Certificate) -> list[str]:
     claimed = {o.formula for o in c.outcomes if o.status != UNCLAIMED}
     return sorted({o.formula for o in c.outcomes} - claimed)
-
-
-def facts(c: Certificate) -> Mapping[str, Any]:
-    """Return where and with what a certificate's run took place."""
-    return {"seed": c.seed, "profile": profile(c), **c.environment}

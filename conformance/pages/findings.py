@@ -99,8 +99,13 @@ def _or(otherwise: T, make: Callable[[], T]) -> T:
     """Return what is made, or something else where a certificate's call is none."""
     try:
         return make()
-    except (ArithmeticError, LookupError, MemoryError, TypeError, ValueError, AssertionError):
+    except FITS_NOT:
         return otherwise
+
+
+FITS_NOT = (
+    ArithmeticError, AssertionError, AttributeError, LookupError, MemoryError, TypeError, ValueError
+)  # fmt: skip
 
 
 # -- the arrays -----------------------------------------------------------------------------------
