@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from xml.etree import ElementTree as ET
@@ -10,6 +11,7 @@ from gradoracle.conformance.reports import certificate_text, screen
 from gradoracle.conformance.reports.certificate import REPEATS, UNJUDGED, Certificate, Outcome
 from gradoracle.conformance.reports.terminal import Look
 
+CONTINUED = re.compile(r"\n {18}(?=\S)")  # a line of a mismatch's text that goes on
 SKIPPED = (
     "not claimed",
     "not run",
@@ -30,7 +32,7 @@ def summary(
         return
     for one in certificate.mismatches:
         explained, script, code = one.text.partition("\n  script  ")
-        for line in explained.splitlines():
+        for line in CONTINUED.sub(" ", explained).splitlines():
             yield from look.wrapped(line, rest=" " * 18) if len(line) > look.width else [line]
         yield from f"{script[1:]}{code}".splitlines()
         yield ""

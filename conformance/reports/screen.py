@@ -24,7 +24,7 @@ from gradoracle.conformance.reports.certificate import (
     listed,
 )
 from gradoracle.conformance.reports.certificate_text import campaign_lines, few_taken
-from gradoracle.conformance.reports.findings import causes, findings
+from gradoracle.conformance.reports.findings import IN_CONTRACT, causes, findings
 from gradoracle.conformance.reports.matrix import claimed, matrix, operator_of
 from gradoracle.conformance.reports.terminal import Look
 
@@ -157,7 +157,7 @@ def _further(c: Certificate) -> Iterator[str]:
             yield f"{_few(names)} in {dtype}: not claimed"
     for one in c.outcomes:
         if one.domain_hint and one.status != "mismatch":
-            yield f"{one.formula} {one.domain_hint}"
+            yield f"{one.formula} {IN_CONTRACT.sub('', one.domain_hint)}"
     yield from few_taken(c)
 
 
