@@ -171,7 +171,8 @@ def _absent(c: Certificate) -> Iterator[str]:
         yield f"{', '.join(near)}: the backend does not have {'it' if len(near) == 1 else 'them'}"
     if far := [name for name in absent if name not in near]:
         others = {homes.get(name, name) for name in far}
-        yield f"{_functions(far)} of {_count(others, 'other operator')}: not there"
+        kind = "other operator" if has else "operator"
+        yield f"{_functions(far)} of {_count(others, kind)}: not there"
     run = {formula for formula, _ in c.expected}
     out = [o for o in OPERATORS if run.isdisjoint(f.__name__ for f in o.formulas)]
     if out:
