@@ -487,12 +487,14 @@ def test_the_command_finds_a_fault_and_its_certificate_can_be_replayed(folder):
     ]  # fmt: skip
     done = CliRunner().invoke(app, command)
     assert done.exit_code == 1, done.output
-    assert "--backend 'torch!my_ops:relu'" in done.output
+    assert "gradoracle certify 'torch!my_ops:relu'" in done.output
+    assert "gradoracle replay c.json 1" in done.output
     told = json.loads((folder / "c.json").read_text())
     assert told["backend"] == "torch!my_ops:relu"
-    script = next(o["mismatch"]["script"] for o in told["outcomes"] if o["mismatch"])
+    found = next(o["mismatch"] for o in told["outcomes"] if o["mismatch"])
+    assert "--backend 'torch!my_ops:relu'" in found["repro"]
     shown = subprocess.run(
-        [sys.executable, "-c", script], capture_output=True, text=True, check=False
+        [sys.executable, "-c", found["script"]], capture_output=True, text=True, check=False
     )
     assert "AssertionError" in shown.stderr
     again = CliRunner().invoke(app, ["replay", "c.json"])

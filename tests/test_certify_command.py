@@ -110,11 +110,11 @@ def test_exit_codes_and_what_is_said(cli, arguments, code, said):
 def test_a_mismatch_is_told_as_it_falls_and_then_in_full(cli):
     run = cli("certify", "wrong", *QUICK)
     first, verdict, rest = run.out.partition("\nwrong  NOT CERTIFIED: 1 mismatch (quick: ")
-    assert first.startswith("linear_grad_weight breaks matches_oracle: linear_grad_weight[")
+    assert "linear_grad_weight breaks matches_oracle: linear_grad_weight[" in first
     assert verdict
     assert "\n1  linear_grad_weight[" in rest
     assert "call        grad_output float32[3, 1] =" in rest
-    assert len(run.out.splitlines()) < 40
+    assert len(rest.splitlines()) < 40
     assert max(map(len, rest.splitlines())) <= 80
 
 

@@ -289,3 +289,14 @@ def test_progress_in_a_terminal_is_gone_at_the_end():
     text = console.file.getvalue()
     assert "elapsed" in text
     assert text.rstrip("\r\n").endswith("\x1b[2K")  # the last line is taken away
+
+
+def test_a_found_domain_is_told_as_an_option_once():
+    bad = wrong("relu")
+    bad.domain_hint = (
+        "fails or is declined in all of 10 calls outside of n = 1, and holds in all of 12 inside; "
+        'contract["domain"] = {"relu": "n = 1"} or --domain "relu: n = 1" declares that'
+    )
+    text = in_a_line(shown(certificate(bad)))
+    assert 'holds in all of 12 inside; --domain "relu: n = 1" declares that' in text
+    assert "or declare the domain, then gradoracle certify mine" in text

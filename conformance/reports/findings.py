@@ -25,6 +25,7 @@ from gradoracle.oracle.declaration import axes_of
 
 FULL, SHORT = 3, 7  # causes that are told with their calls, and then in a line each
 ZEROS = re.compile(r"[.]0(?![0-9])")  # of a float that is an integer
+IN_CONTRACT = re.compile(r'contract\["domain"\] = \{.*\} or ')  # a longer way to declare the same
 MARGIN = 12  # columns of a title
 HANGING = 60  # columns, from which the lines of a row begin below each other
 ALONE = " (not checked)"  # behind the name of a check that needs right answers
@@ -94,7 +95,7 @@ def _told(cause: Cause, look: Look, file: Path | None) -> Iterator[str]:
         "looks like": told.get("looks_like", []),
         "call": [call_of(told.get("formula", one.formula), told.get("arguments", {}))],
         "formula": [" ".join(told.get("equation", "").split())],
-        "made for": [one.domain_hint],
+        "made for": [IN_CONTRACT.sub("", one.domain_hint)],
         "also seen": one.also_seen,
         "fails too": [", ".join(fails)],
         "note": [words for words in (CUT, UNSTEADY, HISTORY) if _says(told, words)],

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -19,6 +20,7 @@ from gradoracle.conformance.reports.certificate import (
 from gradoracle.conformance.reports.terminal import Look
 from gradoracle.oracle.declaration import output_of
 
+CONTINUED = re.compile(r"\n {18}(?=\S)")  # a line of a mismatch's text that goes on
 SKIPPED = ("not run", "deviation", *REPEATS)  # in JUnit's word: neither passed nor failed
 FUNCTION_OF = {f.__name__: output_of(f).function for o in OPERATORS for f in o.formulas}
 
@@ -35,7 +37,7 @@ def summary(
         return
     for one in certificate.mismatches:
         explained, script, code = one.text.partition("\n  script  ")
-        for line in explained.splitlines():
+        for line in CONTINUED.sub(" ", explained).splitlines():
             yield from look.wrapped(line, rest=" " * 18) if len(line) > look.width else [line]
         yield from f"{script[1:]}{code}".splitlines()
         yield ""

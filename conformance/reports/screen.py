@@ -24,7 +24,7 @@ from gradoracle.conformance.reports.certificate import (
     listed,
 )
 from gradoracle.conformance.reports.certificate_text import campaign_lines, few_taken
-from gradoracle.conformance.reports.findings import causes, findings
+from gradoracle.conformance.reports.findings import IN_CONTRACT, causes, findings
 from gradoracle.conformance.reports.matrix import claimed, matrix, operator_of
 from gradoracle.conformance.reports.terminal import Look
 
@@ -157,7 +157,7 @@ def _further(c: Certificate) -> Iterator[str]:
             yield f"{_few(names)} in {dtype}: not claimed"
     for one in c.outcomes:
         if one.domain_hint and one.status != "mismatch":
-            yield f"{one.formula} {one.domain_hint}"
+            yield f"{one.formula} {IN_CONTRACT.sub('', one.domain_hint)}"
     yield from few_taken(c)
 
 
@@ -171,7 +171,8 @@ def _absent(c: Certificate) -> Iterator[str]:
         yield f"{', '.join(near)}: the backend does not have {'it' if len(near) == 1 else 'them'}"
     if far := [name for name in absent if name not in near]:
         others = {homes.get(name, name) for name in far}
-        yield f"{_functions(far)} of {_count(others, 'other operator')}: not there"
+        kind = "other operator" if has else "operator"
+        yield f"{_functions(far)} of {_count(others, kind)}: not there"
     run = {formula for formula, _ in c.expected}
     out = [o for o in OPERATORS if run.isdisjoint(f.__name__ for f in o.formulas)]
     if out:
