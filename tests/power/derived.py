@@ -15,16 +15,18 @@ from gradoracle.oracle.derive import GRAD_OUTPUT, body_of
 
 RECORDS = {o.name: o for o in OPERATORS if body_of(o.formula) is not None}
 NORMALISATIONS = ("batch_norm", "group_norm", "instance_norm", "layer_norm", "rms_norm")
+OF_MEANS = (*NORMALISATIONS, "batch_norm_update")
 LOSSES = (
     "binary_cross_entropy_with_logits", "cross_entropy_loss", "huber_loss", "kl_div", "l1_loss",
     "mse_loss", "nll_loss", "soft_target_cross_entropy",
 )  # fmt: skip
-OF_AXES = (*NORMALISATIONS, *LOSSES, "glu", "prelu")
+OF_AXES = (*NORMALISATIONS, *LOSSES, "batch_norm_update", "glu", "prelu")
 OF_ANY_SHAPE = tuple(name for name in RECORDS if name not in OF_AXES)
 
 # The options as PyTorch has them by default.
 DEFAULTS: dict[str, dict[str, Any]] = {
     "batch_norm": {"training": True, "eps": 1e-5},
+    "batch_norm_update": {"momentum": 0.1},
     "group_norm": {"num_groups": 2, "eps": 1e-5},
     **{name: {"eps": 1e-5} for name in ("instance_norm", "layer_norm", "rms_norm")},
     **{name: {"reduction": "mean"} for name in LOSSES},
@@ -42,6 +44,7 @@ DEFAULTS: dict[str, dict[str, Any]] = {
 # And others that a careful user tries.
 OTHERS: dict[str, list[dict[str, Any]]] = {
     "batch_norm": [{"training": False}, {"eps": 1e-3}],
+    "batch_norm_update": [{"momentum": 0.5}],
     "group_norm": [{"num_groups": 1}, {"num_groups": 4}],
     **{name: [{"eps": 1e-3}] for name in ("instance_norm", "layer_norm", "rms_norm")},
     **{name: [{"reduction": "sum"}, {"reduction": "none"}] for name in LOSSES},

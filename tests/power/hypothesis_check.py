@@ -121,7 +121,7 @@ def _activation(draw: Draw, operator: str) -> Any:
 def _of_axes(draw: Draw, operator: str) -> Any:
     options = draw(st.sampled_from(derived.options(operator)))
     # Normalised are 4 numbers at least: of 2 that nearly agree, rounding leaves a few digits.
-    least = {"h": 2, "w": 2, "c": 4} if operator in derived.NORMALISATIONS else {}
+    least = {"h": 2, "w": 2, "c": 4} if operator in derived.OF_MEANS else {}
     sides = {letter: integers(draw, least.get(letter, 1), 8) for letter in "nthwc"}
     sides["c"] *= options.get("num_groups", 1)
     sides["k"] = 2 * integers(draw, 1, 8)

@@ -78,7 +78,7 @@ PROBLEMS: dict[str, tuple[str, dict[str, Any], dict[str, Any]]] = {
         name: (number, derived.shapes(name, IMAGES), derived.options(name)[0])
         for name, number in (
             ("batch_norm", "33"), ("group_norm", "35"), ("instance_norm", "34"),
-            ("prelu", "none: the shape of 35"),
+            ("prelu", "none: the shape of 35"), ("batch_norm_update", "33"),
         )
     },
     **{

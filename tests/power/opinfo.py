@@ -31,7 +31,8 @@ NAMES = {
     "relu": "nn.functional.relu", "leaky_relu": "nn.functional.leaky_relu", "sigmoid": "sigmoid",
     "tanh": "tanh", "linear": "nn.functional.linear", "softmax": "softmax",
     "cross_entropy": "nn.functional.cross_entropy",
-    **{name: f"nn.functional.{name}" for name in RECORDS}, "log_softmax": "log_softmax",
+    **{name: f"nn.functional.{name}" for name in RECORDS if name != "batch_norm_update"},
+    "log_softmax": "log_softmax",
     **dict.fromkeys(OF_CROSS_ENTROPY, "nn.functional.cross_entropy"),
 }  # fmt: skip
 NEEDS = "OpInfo needs expecttest: pip install 'gradoracle[test]'"
