@@ -243,6 +243,7 @@ def test_the_matrix_links_to_the_findings_and_counts_calls():
     assert "geometries 4 in a check at most" in page.text
 
 
+@pytest.mark.slow
 def test_thirty_mismatches_are_a_page_of_two_mib(capsys):
     made = certificate(30)
     certificate_page(made)  # fills the caches of templates
@@ -297,6 +298,7 @@ def checked():
     return gradoracle.check(judged, operators=["relu", "sigmoid"], examples=20, seed=1)
 
 
+@pytest.mark.slow
 def test_a_mismatch_keeps_both_answers(checked):
     content = Certificate.from_json(checked.to_json())
     report = next(o.mismatch for o in content.outcomes if o.status == "mismatch")
@@ -309,6 +311,7 @@ def test_a_mismatch_keeps_both_answers(checked):
     assert ((arrays["got"] != arrays["want"]) == arrays["wrong"]).all()
 
 
+@pytest.mark.slow
 def test_errors_are_counted_by_dtype_and_tenth(checked):
     (one,) = [o for o in checked.outcomes if o.formula == "sigmoid"
               and o.property_name == "within_rounding_bound"]  # fmt: skip
@@ -319,6 +322,7 @@ def test_errors_are_counted_by_dtype_and_tenth(checked):
     assert last == min(int(10 * one.worst_error_over_bound), 9)
 
 
+@pytest.mark.slow
 def test_a_real_certificate_is_a_page(checked, tmp_path):
     file = tmp_path / "c.json"
     file.write_text(checked.to_json())
@@ -389,6 +393,7 @@ def test_a_formula_has_its_equation_its_loops_and_its_example(name):
         assert f"{[*one.answer.shape]}, the answer" in page.text
 
 
+@pytest.mark.slow
 def test_every_erratum_is_shown_with_what_it_gets_wrong():
     pages = {name: Reader(formula_page(topics()[name])).text
              for name in {e.formula.__name__ for e in ERRATA}}  # fmt: skip
@@ -401,6 +406,7 @@ def test_every_erratum_is_shown_with_what_it_gets_wrong():
         assert "as printed" in text or not (both and np.size(right))
 
 
+@pytest.mark.slow
 def test_the_book_links_to_pages_that_it_has():
     pages = dict(book())
     assert {*pages} == {"index.html", *(f"{name}.html" for name in NAMES)}
@@ -424,6 +430,7 @@ def test_explain_writes_one_page_or_all(tmp_path):
     assert "names no folder" in flat(refused.stderr)
 
 
+@pytest.mark.slow
 def test_without_jinja_a_sentence_names_the_extra(tmp_path, monkeypatch):
     file = tmp_path / "c.json"
     file.write_text(certificate(1).to_json())
@@ -471,7 +478,8 @@ def test_a_page_that_cannot_be_written_is_said_before_anything_runs(tmp_path):
 # -- the terminal ---------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("width", [60, 80, 200])
+@pytest.mark.slow
+@pytest.mark.parametrize("width", [60, 80])
 def test_explain_starts_with_an_example_and_fits_a_screen_or_two(width, tmp_path):
     for topic in topics().values():
         with (tmp_path / "out").open("w+") as file:
