@@ -54,6 +54,44 @@ def checked(file, operators, **more):
     return gradoracle.check(file, operators=operators, **chosen)
 
 
+DERIVED = """
+#include <math.h>
+// gradoracle: silu = silu(z, y, z.size)
+void silu(const float *z, float *y, int n) {
+    for (int i = 0; i < n; i++) y[i] = z[i] / (1 + expf(-z[i]));
+}
+// gradoracle: rms_norm_grad_weight = rms_dw(grad_output, x, dw, N * T, C, eps)
+void rms_dw(const float *dy, const float *x, float *dw, int rows, int columns, float eps) {
+    for (int c = 0; c < columns; c++) dw[c] = 0;
+    for (int r = 0; r < rows; r++) {
+        double squares = 0;
+        const float *row = x + r * columns;
+        for (int c = 0; c < columns; c++) squares += (double)row[c] * row[c];
+        double root = sqrt(squares / columns + eps);
+        for (int c = 0; c < columns; c++) dw[c] += (float)(dy[r * columns + c] * (row[c] / root));
+    }
+}
+// gradoracle: mse_loss = mse(input, target, loss, N, C)
+// gradoracle: domain mse_loss: reduction = mean
+void mse(const float *x, const float *t, float *loss, int rows, int columns) {
+    double sum = 0;
+    for (int i = 0; i < rows * columns; i++) sum += ((double)x[i] - t[i]) * ((double)x[i] - t[i]);
+    loss[0] = (float)(sum / (rows * columns));
+}
+"""
+
+
+def test_normalisations_activations_and_losses_are_called_by_comments(source):
+    operators = ["silu", "rms_norm", "mse_loss"]
+    certificate = checked(source(DERIVED), operators, examples=5)
+    assert certificate.passed, certificate.text()
+    checked_formulas = {o.formula for o in certificate.outcomes if o.judged}
+    assert checked_formulas == {"silu", "rms_norm_grad_weight", "mse_loss"}
+    wrong = checked(source(DERIVED.replace("squares / columns", "squares / (columns + 1)"), "w.c"),
+                    ["rms_norm"], examples=5, stop_at_first_mismatch=True)  # fmt: skip
+    assert "rms_norm_grad_weight" in wrong.mismatches[0].headline
+
+
 # -- right kernels --------------------------------------------------------------------------------
 
 

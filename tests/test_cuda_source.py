@@ -185,7 +185,11 @@ def test_a_line_of_what_is_included_keeps_its_name(source):
 def test_every_function_of_the_protocol_can_be_launched():
     from gradoracle.conformance.backends.backend import FUNCTIONS
 
-    assert set(RESULTS) == {name for name in FUNCTIONS if not re.search("[13]d", name)}
+    several = {"batch_norm_update", *(n for n in FUNCTIONS if n.endswith("_vjp"))} - {
+        "max_pool2d_vjp"  # those which return several arrays of several shapes
+    }
+    left = {name for name in FUNCTIONS if re.search("[13]d", name)} | several
+    assert {*RESULTS} == {*FUNCTIONS} - left
 
 
 LINE = (

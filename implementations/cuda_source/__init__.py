@@ -67,10 +67,11 @@ from typing import Any
 import numpy as np
 
 from gradoracle.implementations import hostcuda
+from gradoracle.implementations.cuda_source.by_axes import LABELLED
 from gradoracle.implementations.cuda_source.comments import C_TYPES, Launch, Plan, read
 from gradoracle.implementations.cuda_source.expressions import NUMBERS, SourceError, constants
 from gradoracle.implementations.cuda_source.includes import whole
-from gradoracle.implementations.cuda_source.results import Names
+from gradoracle.implementations.cuda_source.results import Names, operator_of
 from gradoracle.implementations.cuda_source.running import ONE_HOT, evaluated, functions
 from gradoracle.implementations.cuda_source.signatures import (
     Parameter,
@@ -156,11 +157,11 @@ def _signatures(
         SourceError: an argument does not fit its parameter.
     """
     found: dict[tuple[str, str], Signature] = {}
-    for plan, dtype in product(plans.values(), dtypes):
+    for (name, plan), dtype in product(plans.items(), dtypes):
         kind = plan.workspace[0] if plan.workspace else "T"
         held = {"": dtype, "indices": "integers", "target": "integers"}
         held["workspace"] = dtype if kind == "T" else np.dtype(NUMBERS[kind]).name
-        if policies.get("labels") == ONE_HOT:
+        if policies.get("labels") == ONE_HOT or operator_of(name) not in LABELLED:
             held["target"] = dtype
         for launch in (one for one in plan.launches if not one.reduces):
             declared = signatures(text, launch.kernel.replace("{T}", C_TYPES[dtype]))

@@ -6,6 +6,7 @@ from functools import partial
 from typing import Any, TypeAlias
 
 from gradoracle.implementations import shapes
+from gradoracle.implementations.cuda_source import by_axes
 
 Names: TypeAlias = Mapping[str, Any]
 SIZES = ("N", "C", "H", "W", "M", "OH", "OW", "KH", "KW", "SH", "SW", "PH", "PW", "DH", "DW")
@@ -169,7 +170,13 @@ def _results() -> dict[str, Results]:
         "batch_mean": Results(("gradient_per_image",), ("mean",), _mean),
         "sgd_step": Results(("parameter", "gradient"), ("parameter_after",), _step),
     }
-    for name in ("relu", "leaky_relu", "sigmoid", "tanh"):
+    for name, (arguments, result, of_arrays) in by_axes.functions().items():
+        found[name] = Results(arguments, (result,), of_arrays)
+    found["glu"] = Results(("z",), ("y",), by_axes.half)
+    found["glu_grad"] = Results(("grad_output", "z"), ("dz",), by_axes.half)
+    found["log_softmax"] = Results(("z",), ("y",), _softmax)
+    found["log_softmax_grad"] = Results(("grad_output", "z"), ("dz",), _softmax)
+    for name in ("relu", "leaky_relu", "sigmoid", "tanh", *by_axes.ELEMENTWISE):
         found[name] = Results(("z",), ("y",), _same("z"))
         found[f"{name}_grad"] = Results(("grad_output", "z"), ("dz",), _same("z"))
     for name, transposed in (("conv2d", False), ("conv_transpose2d", True)):

@@ -11,6 +11,7 @@ from typing import Any, TypeAlias
 import numpy as np
 
 from gradoracle.implementations import hostcuda
+from gradoracle.implementations.cuda_source.by_axes import LABELLED
 from gradoracle.implementations.cuda_source.comments import SLOT, Launch, Plan
 from gradoracle.implementations.cuda_source.expressions import NUMBERS, SourceError, value
 from gradoracle.implementations.cuda_source.results import (
@@ -19,6 +20,7 @@ from gradoracle.implementations.cuda_source.results import (
     Names,
     Results,
     all_sizes,
+    operator_of,
     shape_of,
 )
 from gradoracle.implementations.cupy_kernels.placement import INTEGERS, place
@@ -59,9 +61,11 @@ def functions(
     return made
 
 
-def _integers(policies: Mapping[str, Any]) -> dict[str, str]:
-    """Return the dtypes of the arguments that hold integers."""
+def _integers(policies: Mapping[str, Any], function: str) -> dict[str, str]:
+    """Return the dtypes of a function's arguments that hold integers."""
     found = {**INTEGERS, "indices": policies.get("indices", "int64")}
+    if operator_of(function) not in LABELLED:
+        return {n: d for n, d in found.items() if n != "target"}
     labels = policies.get("labels", "int64")
     return {n: d for n, d in (found | {"target": labels}).items() if d != ONE_HOT}
 
@@ -71,7 +75,7 @@ def _run(
     on_host: bool, function: str, constants: Mapping[str, Any], **options: Any,
 ) -> Any:  # fmt: skip
     arrays = dict(zip(results.arguments, (*given, *[None] * 9), strict=False))
-    integers = _integers(policies)
+    integers = _integers(policies, function)
     machine, placed = place(integers=integers, **arrays)
     called = {**dict(zip(arrays, placed, strict=True)), **options}
     sizes = dict(results.of({**called, "policies": policies}))
