@@ -52,6 +52,13 @@ def saturated(random: Random, shapes: Shapes, limits: Format) -> Arrays:
     return found
 
 
+def padded_rows(random: Random, shapes: Shapes, limits: Format) -> Arrays:
+    """Normal numbers, but rows of logits, about one of three, are NaN, as padding may be."""
+    found = normal(random, shapes, limits)
+    found["input"][random.integers(0, 3, len(found["input"])) == 0] = np.nan
+    return found
+
+
 def _probabilities(call: dict[str, Any], seed: int) -> dict[str, Any]:
     """Return the call with a target between 0 and 1, and weights that are not negative."""
     del seed
@@ -180,7 +187,11 @@ LOGITS = replace(
 CROSS_ENTROPY_LOSS = _loss(
     losses.cross_entropy_loss, witness="cross_entropy", complete=_of_logits,
     options={"label_smoothing": SMOOTHING, "ignore_index": IGNORED},
-    numbers=replace(LOGITS, floats=(*LOGITS.floats, *styles(minus_infinity))),
+    numbers=replace(
+        LOGITS,
+        floats=(*LOGITS.floats, *styles(minus_infinity)),
+        not_finite=(*LOGITS.not_finite, *styles(padded_rows)),
+    ),
 )  # fmt: skip
 SOFT_TARGET_CROSS_ENTROPY = _loss(
     losses.soft_target_cross_entropy, witness="cross_entropy", complete=_probabilities_of_classes,
