@@ -52,6 +52,13 @@ def saturated(random: Random, shapes: Shapes, limits: Format) -> Arrays:
     return found
 
 
+def padded_rows(random: Random, shapes: Shapes, limits: Format) -> Arrays:
+    """Normal numbers, but rows of logits, about one of three, are NaN, as padding may be."""
+    found = normal(random, shapes, limits)
+    found["input"][random.integers(0, 3, len(found["input"])) == 0] = np.nan
+    return found
+
+
 def _probabilities(call: dict[str, Any], seed: int) -> dict[str, Any]:
     """Return the call with a target between 0 and 1, and weights that are not negative."""
     del seed
@@ -96,9 +103,15 @@ def _classes(call: dict[str, Any], seed: int) -> dict[str, Any]:
 def _of_logits(call: dict[str, Any], seed: int) -> dict[str, Any]:
     """Return the call with classes as targets, of which none is impossible.
 
-    Where labels are smoothed, all classes are possible, for each is part of the loss.
+    Where labels are smoothed, all classes are possible, for each is part of the loss.  Of three
+    calls of four the rows with a NaN are ignored, unless those are all.
     """
+    drawn = np.asarray(call.get("target", 0.0)).dtype != np.int64
     call = _classes(call, seed)
+    unknown = np.isnan(call["input"]).any(1)
+    if drawn and seed % 4 and not unknown.all():
+        target = np.where(unknown, call["ignore_index"], call["target"])
+        call = _classes({**call, "target": target}, seed)
     logits, target = call["input"], call["target"]
     needed = np.arange(logits.shape[1]) == np.where(target < 0, 0, target)[:, np.newaxis]
     impossible = np.isneginf(logits) & (needed | (call["label_smoothing"] > 0))
@@ -195,7 +208,11 @@ LOGITS = replace(
 CROSS_ENTROPY_LOSS = _loss(
     losses.cross_entropy_loss, witness="cross_entropy", complete=_of_logits,
     options={"label_smoothing": SMOOTHING, "ignore_index": IGNORED},
-    numbers=replace(LOGITS, floats=(*LOGITS.floats, *styles(minus_infinity))),
+    numbers=replace(
+        LOGITS,
+        floats=(*LOGITS.floats, *styles(minus_infinity)),
+        not_finite=(*LOGITS.not_finite, *styles(padded_rows)),
+    ),
 )  # fmt: skip
 SOFT_TARGET_CROSS_ENTROPY = _loss(
     losses.soft_target_cross_entropy, witness="cross_entropy", complete=_probabilities_of_classes,

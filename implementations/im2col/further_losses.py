@@ -361,7 +361,8 @@ def cross_entropy_loss_grad(
     labels[np.arange(len(target)), taken] += (1 - smoothing) * weights
     dz = softmax(input, axis=1) * labels.sum(1, keepdims=True) - labels
     counts = (target != ignore_index)[:, np.newaxis]
-    return np.where(counts, share[:, np.newaxis] * dz, input.dtype.type(0))
+    dx: Array = np.where(counts, share[:, np.newaxis] * dz, input.dtype.type(0))
+    return dx
 
 
 def _soft(input: Array, target: Array, weight: Array | None, smoothing: float) -> Array:
