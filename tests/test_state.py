@@ -95,7 +95,9 @@ def forgetful(name, forgotten, entry, *, shapes=True):
     kept, function = {}, getattr(good, name)
 
     def copied(answer):
-        return tuple(a.copy() for a in answer) if isinstance(answer, tuple) else answer.copy()
+        if isinstance(answer, tuple):
+            return tuple(None if a is None else a.copy() for a in answer)
+        return answer.copy()
 
     def cached(*arrays, **options):
         answer = function(*arrays, **options)  # refuses what is illegal
