@@ -96,7 +96,7 @@ class Source:
         exports = "".join(
             f"\nHOSTCUDA_{'HOST_' if name in self._functions else ''}EXPORT({number}, {name})"
             for name, number in self.numbers.items()
-            if name not in exported and name.partition("#")[0] not in self._gone
+            if name not in exported and "#" not in name and name not in self._gone
         )
         head = "".join(f"#include {name}\n" for name in self._standard)
         line = "" if code.lstrip().startswith("#line") else f'#line 1 "{self.file}"\n'
