@@ -67,8 +67,8 @@ def wrong():
         ("leaky_relu", (X,), {"negative_slope": 0.5},
          "thread 0, and no barrier between; the earlier access: wrong.cu:{any = 1;} [block 0,0,0"),
         ("batch_mean", (X,), {}, "frees an address that was not allocated, or freed already"),
-        ("sgd_step", (X, X), {"learning_rate": 0.5}, "gives_up: wrong.cu:{if (w) exit}: failed assertion: "
-         "the host code calls exit(1)"),
+        ("sgd_step", (X, X), {"learning_rate": 0.5},
+         "gives_up: wrong.cu:{if (w) exit}: failed assertion: the host code calls exit(1)"),
     ],
 )  # fmt: skip
 def test_a_fault_is_reported_with_its_line(wrong, function, arguments, options, words):
