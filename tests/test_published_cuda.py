@@ -13,7 +13,7 @@ from gradoracle.implementations.cuda_source import SourceError, backend
 from gradoracle.implementations.cuda_source.comments import read
 from gradoracle.implementations.hostcuda import KernelFault, NotModelled
 from gradoracle.implementations.hostcuda.host_code import as_cpp, with_launches
-from gradoracle.implementations.hostcuda.parts import parts
+from gradoracle.implementations.hostcuda.parts import left_out, parts
 
 pytestmark = [
     pytest.mark.slow,
@@ -27,7 +27,7 @@ DY = np.ones((3, 2), np.float32)
 
 
 def checked(name, operators, **more):
-    chosen = {"examples": 8, "seed": 1, "confinement": IN_PROCESS} | more
+    chosen = {"examples": 4, "seed": 1, "confinement": IN_PROCESS} | more
     return gradoracle.check(str(PUBLISHED / name), operators=operators, **chosen)
 
 
@@ -67,8 +67,8 @@ def wrong():
         ("leaky_relu", (X,), {"negative_slope": 0.5},
          "thread 0, and no barrier between; the earlier access: wrong.cu:{any = 1;} [block 0,0,0"),
         ("batch_mean", (X,), {}, "frees an address that was not allocated, or freed already"),
-        ("sgd_step", (X, X), {"lr": 0.1}, "gives_up: wrong.cu:{if (w) exit}: failed assertion: "
-         "the host code calls exit(1)"),
+        ("sgd_step", (X, X), {"learning_rate": 0.5},
+         "gives_up: wrong.cu:{if (w) exit}: failed assertion: the host code calls exit(1)"),
     ],
 )  # fmt: skip
 def test_a_fault_is_reported_with_its_line(wrong, function, arguments, options, words):
@@ -142,6 +142,14 @@ def test_results_in_order_are_arguments_in_order():
 def test_launches_become_calls_on_the_same_lines(text, want):
     assert want in with_launches(text)
     assert with_launches(text).count("\n") == text.count("\n")
+
+
+def test_what_is_left_out_leaves_macros_and_branches_where_they_are():
+    text = "#define ONE 1\nint f() {\n#if ONE\n  return g(;\n#endif\n}\nint h = ONE;\n"
+    function = parts(text)[0]
+    kept = left_out(text, function)
+    assert kept.split("\n")[:5] == ["#define ONE 1", " " * 9, "#if ONE", " " * 12, "#endif"]
+    assert kept.endswith("int h = ONE;\n")
 
 
 def test_a_file_has_parts_and_main_is_left_out():

@@ -5,7 +5,13 @@ import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from gradoracle.implementations.hostcuda.text import blank, braced, code_only, parenthesised
+from gradoracle.implementations.hostcuda.text import (
+    blank,
+    braced,
+    code_only,
+    directives,
+    parenthesised,
+)
 
 _SCOPE = re.compile(
     r"\s*(?:(?:inline\s+)?namespace\b|extern\s*$|(?:template\s*<[^{}();]*>\s*)?(?:struct|class|union)\b)"
@@ -41,6 +47,8 @@ def _parts(code: str) -> Iterator[Part]:
     while found := _ENDS.search(code, at):
         at = found.end()
         header = code[start : found.start()]
+        start += len(header) - len(header.lstrip())  # what is before it for the preprocessor stays
+        header = header.lstrip()
         if found[0] == "(":
             at = parenthesised(code, found.start()).end
         elif found[0] == ";":
@@ -78,8 +86,13 @@ def part_at(code: str, position: int) -> Part | None:
 
 
 def left_out(code: str, part: Part) -> str:
-    """Return the text without a part, on the same lines."""
-    return code[: part.start] + blank(code[part.start : part.end]) + code[part.end :]
+    """Return the text without a part, on the same lines; what is for the preprocessor stays."""
+    kept, at = code[: part.start], part.start
+    for one in directives(code):
+        if part.start <= one.start() < part.end:
+            kept += blank(code[at : one.start()]) + code[one.start() : one.end()]
+            at = one.end()
+    return kept + blank(code[at : part.end]) + code[max(at, part.end) :]
 
 
 def without_body(code: str, part: Part, why: str) -> str:

@@ -51,9 +51,13 @@ _LINE = re.compile(r'[ \t]*#[ \t]*(?:line[ \t]+)?(\d+)(?:[ \t]+"([^"]*)")?')
 _ERROR = re.compile(
     r"^(?P<from>[^\s:][^:\n]*):(?P<line>\d+):(?:\d+:)?\s+required (?:from|by)|"
     r"^(?:\S*ld: )?(?P<at>[^\s:][^:\n]*):(?P<row>\d+):(?:\d+:)? ?"
-    r"(?:fatal )?(?:error: |undefined reference to ).*$",
+    r"(?:fatal )?(?:error: |undefined reference to ).*$|"
+    r"^(?P<used>[^\s:][^:\n]*):(?P<use>\d+):\d+: note: in expansion of macro",
     re.MULTILINE,
 )
+
+
+_PLACES = (("from", "line"), ("at", "row"), ("used", "use"))
 
 
 class NotModelled(NotImplementedError):
@@ -96,7 +100,7 @@ class Source:
         exports = "".join(
             f"\nHOSTCUDA_{'HOST_' if name in self._functions else ''}EXPORT({number}, {name})"
             for name, number in self.numbers.items()
-            if name not in exported and name.partition("#")[0] not in self._gone
+            if name not in exported and "#" not in name and name not in self._gone
         )
         head = "".join(f"#include {name}\n" for name in self._standard)
         line = "" if code.lstrip().startswith("#line") else f'#line 1 "{self.file}"\n'
@@ -193,16 +197,21 @@ class Source:
         places = {place: number for number, place in enumerate(_lines(self._code))}
         wrong: dict[int, str] = {}
         last: tuple[str, int] | None = None
+        macro = ""  # an error in a macro, which belongs to the function that uses it
         for found in _ERROR.finditer(told):
+            where, row = next((found[k], found[n]) for k, n in _PLACES if found[k])
+            here = Path(where).name, int(row)
             if found["from"]:
-                here = Path(found["from"]).name, int(found["line"])
                 last = here if here in places else last
-                continue
-            here = Path(found["at"]).name, int(found["row"])
-            place = here if here in places else last
-            if place is not None:
-                wrong.setdefault(places[place], found[0])
-            last = None
+            elif found["used"]:
+                if macro and here in places:
+                    wrong.setdefault(places[here], macro)
+            else:
+                place = here if here in places else last
+                inside = place is not None and self._in_line(places[place])
+                macro, last = "" if inside else found[0], None
+                if place is not None:
+                    wrong.setdefault(places[place], found[0])
         hit = {part: text for number, text in wrong.items() for part in self._in_line(number)}
         lacks = ", ".join(self.missing_headers)
         for part in sorted(hit, key=lambda part: -part.start):

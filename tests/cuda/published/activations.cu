@@ -72,7 +72,7 @@ __global__ void updated(const float *w, const float *g, float *to, const float *
     int i = blockIdx.x * blockDim.x + threadIdx.x;
     if (i < n) to[i] = w[i] - *rate * g[i];
 }
-// gradoracle: sgd_step = step(parameter, gradient, *, lr, out.size)
+// gradoracle: sgd_step = step(parameter, gradient, *, learning_rate, out.size)
 int step(const float *w, const float *g, float *to, float rate, int n) {
     static float *kept = nullptr;
     if (!kept) cudaMalloc(&kept, sizeof(float));
