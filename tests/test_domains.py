@@ -503,6 +503,12 @@ def test_of_a_fault_that_no_domain_explains_none_is_told(name, number):
     assert outcome.domain_hint == ""
 
 
+def test_no_mean_of_an_empty_batch_is_asked_for_where_sums_are_outside():
+    outcome = plain_check(backend("cross_entropy", "reduction = mean"), "cross_entropy")
+    assert (outcome.status, outcome.declined) == ("passed", 0), outcome.reason
+    assert outcome.judged > 30
+
+
 def test_the_run_can_restrict_every_backend(monkeypatch):
     monkeypatch.setenv(DOMAIN, "relu: n = 1; conv2d: stride = 1")
     contract = read_contract(None, FUNCTIONS)

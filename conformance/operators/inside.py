@@ -14,6 +14,8 @@ from itertools import chain
 from math import prod
 from typing import Any, NamedTuple, TypeAlias
 
+import numpy as np
+
 from gradoracle.conformance.drawing.choices import Choices, spread
 from gradoracle.conformance.drawing.coverage import Cover
 from gradoracle.conformance.operators.arrays import PICKED
@@ -34,7 +36,8 @@ from gradoracle.conformance.operators.record import (
     Workload,
 )
 from gradoracle.conformance.operators.variations import drawn
-from gradoracle.oracle.declaration import Call
+from gradoracle.oracle.compiled_loops import arguments_only
+from gradoracle.oracle.declaration import Call, evaluate
 from gradoracle.oracle.shapes import SIDES
 
 Sizes: TypeAlias = Mapping[str, int]
@@ -117,7 +120,27 @@ class Inside:
             arguments = self.operator.arguments(sizes)
         except (ValueError, IndexError):
             return None
-        return facts_of(self.operator.axes, *self.fixed(arguments))
+        fixed = self.fixed(arguments)
+        if fixed.options != arguments.options and not self._is_legal(fixed):
+            return None
+        return facts_of(self.operator.axes, *fixed)
+
+    def _is_legal(self, arguments: Arguments) -> bool:
+        """Return whether the formula takes arguments with other options than were drawn.
+
+        Of empty arrays a mean is illegal where a sum is none: of others no size matters to them.
+        """
+        shapes = arguments.shapes
+        if not any(shape is not None and 0 in shape for shape in shapes.values()):
+            return True
+        blank = {n: None if shape is None else np.zeros(shape) for n, shape in shapes.items()}
+        call = self.operator.complete({**blank, **arguments.options}, 0)
+        try:
+            with arguments_only():
+                evaluate(self.operator.formula, call)
+        except ValueError:
+            return False
+        return True
 
     def fixed(self, arguments: Arguments) -> Arguments:
         """Return arguments with the factors and names that the domain allows.
