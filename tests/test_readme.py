@@ -5,10 +5,12 @@ import re
 import shlex
 from pathlib import Path
 
+import numpy as np
 import pytest
 import typer
 from typer.testing import CliRunner
 
+import gradoracle
 from gradoracle.conformance.backends.contract import POLICIES
 from gradoracle.conformance.benchmarks import hooks as timing
 from gradoracle.conformance.cli import app
@@ -16,6 +18,7 @@ from gradoracle.conformance.operators import OPERATORS
 from gradoracle.conformance.properties import PROPERTIES
 from gradoracle.conformance.pytest_plugin import hooks
 from gradoracle.conformance.reports.certificate_text import ALWAYS_TOLD
+from gradoracle.oracle.declaration import evaluate, parts_of, whole_of
 from tests import conftest
 
 ROOT = Path(__file__).parent.parent
@@ -168,8 +171,19 @@ def test_the_worked_example_is_the_tested_one():
     files = (*package.glob("quick_gelu*.py"), package / "pair_loss.py")
     tested = "".join(file.read_text("utf-8") for file in files)
     examples = blocks("conformance/operators/README.md", "python")
-    assert len(examples) == 3
-    assert all(example in tested for example in examples)
+    *several, saved = sorted(examples, key=lambda example: "outputs=" in example)
+    assert len(several) == 3
+    assert all(example in tested for example in several)
+    names = {"np": np, "gradoracle": gradoracle}
+    exec(saved, names)  # noqa: S102
+    x = np.random.default_rng(0).standard_normal((3, 5))
+    call = {"x": x, "weight": np.arange(5.0), "eps": 1e-5}
+    record = names["layer_norm_saved"]
+    found = [evaluate(formula, call) for formula in parts_of(whole_of(record.formula))]
+    rstd = 1 / np.sqrt(x.var(1) + 1e-5)
+    y = (x - x.mean(1, keepdims=True)) * rstd[:, np.newaxis] * np.arange(5.0)
+    for got, want in zip(found, (y, x.mean(1), rstd), strict=True):
+        np.testing.assert_allclose(got, want, rtol=1e-12)
 
 
 def sample():
