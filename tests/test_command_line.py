@@ -1,5 +1,6 @@
 """The `gradoracle` command, and what importing us costs others."""
 
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -69,3 +70,42 @@ def test_the_check_of_imports_can_fail():
     code = "import sys, numpy\nsys.exit('numpy' if 'numpy' in sys.modules else 0)"
     assert subprocess.run([sys.executable, "-c", code], check=False, cwd=ROOT,
                           capture_output=True).returncode == 1  # fmt: skip
+
+
+# -- what shells complete, and what would be run --------------------------------------------------
+
+
+def completed(*words):
+    """Return what bash completes the last of these words to."""
+    return subprocess.run(
+        [Path(sys.executable).with_name("gradoracle")], text=True, capture_output=True, check=True,
+        env={**os.environ, "_GRADORACLE_COMPLETE": "complete_bash",
+             "COMP_WORDS": " ".join(("gradoracle", *words)), "COMP_CWORD": str(len(words))},
+    ).stdout.split()  # fmt: skip
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("words", "expected"),
+    [
+        (("exp",), ["explain"]),
+        (("certify", "im"), ["im2col"]),
+        (("certify", "im2col", "--operators", "relu,lea"), ["relu,leaky_relu"]),
+        (("certify", "im2col", "--profile", "q"), ["quick"]),
+        (("certify", "im2col", "--dtypes", "bf"), ["bfloat16"]),
+        (("explain", "conv2d_grad_w"), ["conv2d_grad_weight"]),
+    ],
+)
+def test_shells_complete_names(words, expected):
+    assert completed(*words) == expected
+
+
+def test_checks_are_listed_and_none_is_run(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "mine.py").write_text("def relu(z):\n    raise SystemExit('called')\n")
+    run = CliRunner().invoke(app, ["certify", "./mine.py", "--operators", "relu", "--list"])
+    assert run.exit_code == 0, run.output
+    lines = run.output.splitlines()
+    assert "relu matches_oracle" in lines
+    assert {line.split()[0] for line in lines} == {"relu"}  # no gradient, which it does not have
+    assert not (tmp_path / ".gradoracle").exists()

@@ -12,7 +12,6 @@ from gradoracle.conformance.cli import settings
 
 app = typer.Typer(
     no_args_is_help=True,
-    add_completion=False,
     help="Is this convolution right, forward and every gradient, for all shapes? "
     "Certify a backend with:  gradoracle certify NAME  (or  pytest --pyargs gradoracle.conformance "
     "--backend NAME)",

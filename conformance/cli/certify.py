@@ -42,6 +42,8 @@ from gradoracle.conformance.cli.options import (
     Verbose,
     confinement_of,
     examples_of,
+    known_backends,
+    known_profiles,
     names_of,
     require_shard,
 )
@@ -49,6 +51,7 @@ from gradoracle.conformance.cli.pages import require_pages, write_certificate_pa
 from gradoracle.conformance.cli.running import (
     certified,
     finish,
+    list_checks,
     prepared,
     remembered,
     require_writable,
@@ -78,6 +81,7 @@ def certify(
         typer.Argument(
             metavar="BACKEND...",
             help="Registered names, import paths or files: ./kernels.py, kernel.cu, kernel.c.",
+            autocompletion=known_backends,
         ),
     ] = None,
     *,
@@ -99,7 +103,12 @@ def certify(
     domain: Domain = [],  # noqa: B006
     deviations: Deviations = None,
     profile: Annotated[
-        str, typer.Option(metavar="NAME", help="How hard: quick, certify or deep.")
+        str,
+        typer.Option(
+            metavar="NAME",
+            help="How hard: quick, certify or deep.",
+            autocompletion=known_profiles,
+        ),
     ] = "certify",
     seed: Annotated[int | None, typer.Option(help="Repeat the run that printed it.")] = None,
     jobs: Annotated[int, typer.Option("--jobs", "-j", min=1, help="Checks at a time.")] = 1,
@@ -119,6 +128,9 @@ def certify(
     memory: Memory = 8.0,
     fail_fast: Annotated[
         bool, typer.Option("--fail-fast", "-x", help="Stop at the first mismatch.")
+    ] = False,
+    list_: Annotated[
+        bool, typer.Option("--list", help="List the checks that would be run, and run none.")
     ] = False,
     at_scale: Annotated[
         bool,
@@ -204,13 +216,17 @@ def certify(
             jobs, resume, confinement, at_scale, shard=shard, remembered=calls,
             fail_fast=fail_fast,
         )  # fmt: skip
+        if list_:
+            list_checks(order, several=not alone)
+            continue
         certificates.append(certified(order, console, troubles))
         show(certificates[-1], console, targets.get(name), troubles, whole=verbose)
         if name in pages:
             troubles += write_certificate_page(certificates[-1], pages[name], targets.get(name))
         if remember:
             troubles += remembered(known, certificates[-1], console)
-    finish(certificates, junit, troubles, github=github)
+    if not list_:
+        finish(certificates, junit, troubles, github=github)
 
 
 def _named(context: typer.Context, backends: list[str], functions: list[str]) -> list[str]:

@@ -9,7 +9,7 @@ from typing import Annotated, Any
 import typer
 
 from gradoracle.conformance.cli.app import app
-from gradoracle.conformance.cli.options import OperatorsFrom
+from gradoracle.conformance.cli.options import OperatorsFrom, known_formulas
 from gradoracle.conformance.cli.pages import require_pages, write_page
 
 
@@ -20,6 +20,7 @@ def explain(
         typer.Argument(
             metavar="[FORMULA]",
             help="A formula or an operator, such as conv2d_grad_input; none: list all.",
+            autocompletion=known_formulas,
         ),
     ] = None,
     *,

@@ -11,8 +11,54 @@ import typer
 
 from gradoracle.conformance import DEVIATIONS, DOMAIN, OPERATORS_FROM
 
+
+def known_backends(begun: str) -> list[str]:
+    """Return the registered backends that begin so, for shells to complete."""
+    from gradoracle.conformance.backends.registry import registered  # noqa: PLC0415 - --help stays quick
+
+    return sorted(name for name in registered() if name.startswith(begun))
+
+
+def known_operators(begun: str) -> list[str]:
+    """Return the operators that go on with what was begun, behind others and a comma or alone."""
+    from gradoracle.conformance.operators import OPERATORS  # noqa: PLC0415 - --help stays quick
+
+    return _listed([one.name for one in OPERATORS], begun)
+
+
+def known_formulas(begun: str) -> list[str]:
+    """Return the formulas that begin so."""
+    from gradoracle.conformance.operators import OPERATORS  # noqa: PLC0415 - --help stays quick
+
+    return [f.__name__ for o in OPERATORS for f in o.formulas if f.__name__.startswith(begun)]
+
+
+def known_dtypes(begun: str) -> list[str]:
+    """Return the dtypes that go on with what was begun."""
+    from gradoracle.oracle.float_formats import FORMATS  # noqa: PLC0415 - --help stays quick
+
+    return _listed([*FORMATS], begun)
+
+
+def known_profiles(begun: str) -> list[str]:
+    """Return the profiles that begin so."""
+    from gradoracle.conformance.drawing.profiles import PROFILES  # noqa: PLC0415
+
+    return [name for name in PROFILES if name.startswith(begun)]
+
+
+def _listed(names: list[str], begun: str) -> list[str]:
+    before, comma, last = begun.rpartition(",")
+    return [f"{before}{comma}{name}" for name in names if name.startswith(last)]
+
+
 Operators = Annotated[
-    list[str], typer.Option(metavar="NAME,...", help="Only these operators, such as conv2d.")
+    list[str],
+    typer.Option(
+        metavar="NAME,...",
+        help="Only these operators, such as conv2d.",
+        autocompletion=known_operators,
+    ),
 ]
 
 
@@ -81,7 +127,12 @@ Deviations = Annotated[
     ),
 ]
 Dtypes = Annotated[
-    list[str], typer.Option(metavar="NAME,...", help="Only these of the claimed dtypes.")
+    list[str],
+    typer.Option(
+        metavar="NAME,...",
+        help="Only these of the claimed dtypes.",
+        autocompletion=known_dtypes,
+    ),
 ]
 CertificateFile = Annotated[
     Path | None, typer.Option("--certificate", help="Write the certificate here, as JSON.")

@@ -24,6 +24,14 @@ def certified(order: Any, console: Any, troubles: list[str] | None = None) -> An
     )
 
 
+def list_checks(order: Any, *, several: bool) -> None:
+    """Print the checks of an order, a line each: the formula and the property."""
+    from gradoracle.conformance.runs import command  # noqa: PLC0415 - --help stays quick
+
+    for formula, name in told(lambda: command.checks_of(order), "nothing was run"):
+        typer.echo(f"{order.name} {formula} {name}" if several else f"{formula} {name}")
+
+
 def told(run: Callable[[], Any], goes_on: str) -> Any:
     """Return what a run does, or say why it cannot, or how one that was stopped goes on."""
     from gradoracle.conformance.backends.errors import UsageError  # noqa: PLC0415

@@ -77,6 +77,26 @@ def certify(order: Order, console: Console, troubles: list[str] | None = None) -
         backend.asked.close()
 
 
+def checks_of(order: Order) -> list[tuple[str, str]]:
+    """Return the formula and the property of every check that an order would run.
+
+    Raises:
+        UnknownBackend, UnusableBackend, ValueError: there is nothing to check.
+    """
+    chosen = operators_named(order.operators)
+    backend = load(order.name, order.confinement)
+    try:
+        limit(backend, order.dtypes)
+        ours = formulas_in(backend, chosen, order.shard) if order.shard else None
+        return [
+            (f.__name__, p.name)
+            for o, f, p in checks(chosen)
+            if not unclaimed(backend, o, f, p) and (ours is None or f.__name__ in ours)
+        ]
+    finally:
+        backend.asked.close()
+
+
 def _judged(
     order: Order, backend: Backend, chosen: Sequence[Operator], console: Console,
     troubles: list[str],
