@@ -503,6 +503,17 @@ def test_of_a_fault_that_no_domain_explains_none_is_told(name, number):
     assert outcome.domain_hint == ""
 
 
+def test_slopes_need_no_bias_where_it_must_be_absent():
+    names = ("conv2d", "conv2d_grad_input", "conv2d_grad_bias")
+    contract = {"dtypes": ["float32"], "domain": {"conv2d": "bias absent"}}
+    candidate = wrap(SimpleNamespace(contract=contract, **{n: getattr(im2col, n) for n in names}))
+    for operator, formula, check in checks():
+        if formula.__name__ in names[1:] and check.name == "gradient_is_the_slope":
+            outcome = examine(candidate, operator, formula, check, examples=25, seed=1)
+            wanted = "passed" if formula.__name__ == "conv2d_grad_input" else "not run"
+            assert outcome.status == wanted, (formula.__name__, outcome.reason)
+
+
 def test_no_mean_of_an_empty_batch_is_asked_for_where_sums_are_outside():
     outcome = plain_check(backend("cross_entropy", "reduction = mean"), "cross_entropy")
     assert (outcome.status, outcome.declined) == ("passed", 0), outcome.reason

@@ -93,14 +93,17 @@ def exact(value: Array) -> Answered:
     return Answered(value, np.zeros(value.shape))
 
 
-def with_optional(operator: Operator, call: Call) -> dict[str, Any]:
-    """Return the call with arrays to be moved where it has None, such as a bias of zeros."""
+def with_optional(operator: Operator, call: Call, only: str = "") -> dict[str, Any]:
+    """Return the call with arrays to be moved where it has None, such as a bias of zeros.
+
+    With `only`, that array alone: the others may have to be absent.
+    """
     axes, dtype = operator.axes, data_dtype(call)
     sizes = axes.sizes(call)
     given = {
         name: np.full([sizes[one] for one in axes.arrays[name]], axes.absent.get(name, 0), dtype)
         for name in axes.optional
-        if call[name] is None
+        if call[name] is None and name == (only or name)
     }
     return {**call, **given} if given else dict(call)
 

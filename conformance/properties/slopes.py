@@ -65,7 +65,8 @@ def gradient_is_the_slope(
     """Moving one argument by v changes <dy, y> of the backend's own forward pass by <gradient, v>:
     exactly where y is affine in it and the data are integers, else within Taylor's remainder.
     """  # noqa: D205 - one sentence
-    argument, call = _argument(operator, formula), with_optional(operator, call)
+    argument = _argument(operator, formula)
+    call = with_optional(operator, call, only=argument)
     smooth = operator.curvature(call) > 0
     v = direction(call[argument], formula.__name__, (0, 1) if smooth else (-1, 0, 1))
     move = _moves(operator, call, argument, v)
@@ -90,7 +91,8 @@ def finite_differences(backend: Backend, operator: Operator, formula: Formula, c
     unit of that element: exactly where y is affine in it and the data are integers, else within
     Taylor's remainder.
     """  # noqa: D205 - one sentence
-    argument, call = _argument(operator, formula), with_optional(operator, call)
+    argument = _argument(operator, formula)
+    call = with_optional(operator, call, only=argument)
     smooth = operator.curvature(call) > 0
     moves: dict[tuple[int, ...], Moves] = {}
     for at in _some_elements(call[argument].shape, SMOOTH if smooth else ELEMENTS):
