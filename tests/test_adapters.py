@@ -147,7 +147,9 @@ def test_functions_and_gradients_of_torch_functional(formula):
 
 def test_torch_functional_has_every_function_but_those_pytorch_lacks():
     backend = wrap(adapt.torch(torch.nn.functional))
-    assert {*FORMULAS} - {*backend.functions} == {"batch_mean", "sgd_step"}
+    at_once = {name for name in FORMULAS if name.endswith("_vjp") and "pool" not in name}
+    lacks = {"batch_mean", "batch_norm_update", "sgd_step"}
+    assert {*FORMULAS} - {*backend.functions} == lacks | at_once
     for name in backend.functions:
         shown = inspect.signature(getattr(backend.asked.source, name)).parameters
         _, formula = FORMULAS[name]

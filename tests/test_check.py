@@ -41,7 +41,7 @@ def test_right_backend_is_certified():
         "exact oracle": True, "finite differences": True, "PyTorch": True,
     }  # fmt: skip
     data = json.loads(certificate.to_json())
-    assert data["schema"] == 7
+    assert data["schema"] == 8
     assert data["certified"] is True
     assert data["seed"] == 1
     assert [[o["formula"], o["property_name"]] for o in data["outcomes"]] == data["expected"]

@@ -312,7 +312,7 @@ def test_a_domain_is_told_and_given_on_the_command_line(tmp_path):
     )  # fmt: skip
     assert same.returncode == 0, same.stdout + same.stderr
     (tmp_path / "one.py").write_text(WRITTEN.replace("maximum(z, 0)", "maximum(z, 1)"))
-    fails = " ".join(certify("--domain", "relu: n = 1").stdout.split())
+    fails = " ".join(certify("--domain", "relu: n = 1").stdout.replace("\\\n", "").split())
     assert "--domain 'relu: n = 1' -k ./one.py-relu-" in fails
     changed = subprocess.run(
         [sys.executable, "-m", "gradoracle", "verify", "c.json"],

@@ -45,9 +45,13 @@ def _loss(derived: Derived, **how: Any) -> Any:
 
 
 def saturated(random: Random, shapes: Shapes, limits: Format) -> Arrays:
-    """Logits of 4 to 40 on the side that their targets, 0 or 1, say: all losses are small."""
+    """Logits of 4 to 40 on the side that their targets, 0 or 1, say: all losses are small.
+
+    In every other call all targets are 1: below 0, (1 - t) x is as large as what is added to it.
+    """
     found = normal(random, shapes, limits)
-    found["target"] = random.integers(0, 2, shapes["target"]).astype(float)
+    least = random.integers(0, 2)
+    found["target"] = random.integers(least, 2, shapes["target"]).astype(float)
     found["input"] = random.uniform(4, 40, shapes["input"]) * (2 * found["target"] - 1)
     return found
 

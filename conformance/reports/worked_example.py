@@ -11,7 +11,15 @@ import numpy as np
 from gradoracle.conformance.operators.record import Operator
 from gradoracle.conformance.operators.textbook import smallest
 from gradoracle.conformance.reports.traced import Term, terms_of, traced
-from gradoracle.oracle.declaration import Call, Chained, Formula, algebra, argument_names, displayed
+from gradoracle.oracle.declaration import (
+    Call,
+    Chained,
+    Formula,
+    algebra,
+    argument_names,
+    displayed,
+    parts_of,
+)
 from gradoracle.oracle.expected.truth import truth
 from gradoracle.oracle.shapes import Array
 
@@ -70,7 +78,11 @@ def example(operator: Operator, formula: Formula) -> Example | None:
 
 
 def example_of(formula: Formula, call: Call, place: tuple[int, ...] | None = None) -> Example:
-    """Return an example of a call, of one element of its answer or of the one with most terms."""
+    """Return an example of a call, of one element of its answer or of the one with most terms.
+
+    Of a function with several results, it is of the first.
+    """
+    formula = parts_of(formula)[0]
     answer = truth(formula, call).as_float(np.dtype(np.float64))
     found = traced(formula, call)
     if place is None:

@@ -131,6 +131,7 @@ def _judged(
         backend, ahead, examples=order.examples, seed=seed, jobs=order.jobs,
         confinement=order.confinement, dtypes=order.dtypes, at_scale=order.at_scale,
     )  # fmt: skip
+    stopped = False
     with closing(journal), closing(falling), Progress(console, order.name, len(asked)) as progress:
         for outcome in outcomes:
             if (outcome.formula, outcome.property_name) in asked:
@@ -142,6 +143,7 @@ def _judged(
             if (outcome.formula, outcome.property_name) in asked:
                 progress.update(outcome)
             if order.fail_fast and outcome.status == "mismatch":
+                stopped = True
                 break
     place = {(formula, name): at for at, (_, formula, name) in enumerate(known)}
     outcomes = [turned(outcome, ends) for outcome in outcomes]
@@ -149,7 +151,7 @@ def _judged(
     made = certificate(
         backend, outcomes, seed, order.examples, chosen, at_scale=order.at_scale, shard=order.shard
     )
-    return made if made.whole else replace(made, stale=[], unmet=[])  # says nothing of what holds
+    return replace(made, stale=[], unmet=[]) if stopped else made  # says nothing of what holds
 
 
 def exit_code(certificates: Sequence[Certificate]) -> int:
