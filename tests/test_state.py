@@ -218,7 +218,9 @@ def cached_by(name, key):
     def cached(*arrays, **options):
         answer = function(*arrays, **options)
         found = kept.setdefault(key(*arrays, *sorted(options.items())), answer)
-        return tuple(a.copy() for a in found) if isinstance(found, tuple) else found.copy()
+        if not isinstance(found, tuple):
+            return found.copy()
+        return tuple(None if a is None else a.copy() for a in found)
 
     return cached
 

@@ -90,7 +90,7 @@ def put(told, at, value):
         ("confinement.process", "x", "confinement.process: must be one of"),
         ("surprise", 1, "surprise: there is no such field; pick from schema, certified"),
         ("suite", "0" * 64 + "\n", "suite: must be a text that matches ^[0-9a-f]{64}$"),
-        ("schema", [7], "a certificate of schema another kind; this gradoracle reads 7"),
+        ("schema", [7], "a certificate of schema another kind; this gradoracle reads 8"),
     ],
 )  # fmt: skip
 @pytest.mark.parametrize("reader", ["diff", "verify", "replay"])

@@ -140,14 +140,16 @@ def is_wrong_after(backend: Backend, before: Sequence[Answer], wrong: Answer) ->
 def with_other_numbers(answer: Answer) -> Answer:
     """Return a call of the same shapes with other numbers, as something to be asked before.
 
-    Each array is changed by another number: the distance of two must change, too.
+    Each array is changed by another number, and each element by others than those beside it:
+    distances must change, too.
     """
     names, operator = argument_names(answer.formula)[0], operator_of(answer.formula)
     data = [n for n, v in answer.call.items() if n in names and is_data(v)]
     changed = dict(answer.call)
     for at, name in enumerate(data, 1):
         array = answer.call[name]
-        changed[name] = np.flip(array).copy() + array.dtype.type(at)
+        steps = at * (1 + np.arange(array.size) % 3).reshape(array.shape)
+        changed[name] = np.flip(array).copy() + steps.astype(array.dtype)
     whole = changed if operator is None else operator.complete(changed, 0)
     return Answer(answer.formula, whole, None)
 

@@ -240,7 +240,7 @@ def legal(operator: Operator, formula: Formula, call: Mapping[str, Any]) -> dict
     try:
         complete = operator.complete(dict(call), 0)
         with arguments_only():
-            answer = evaluate(formula, complete)
+            answer = evaluate(parts_of(formula)[0], complete)
     except (ValueError, IndexError):
         return None
     return complete if answer.size and operator.allows(complete) else None

@@ -38,4 +38,6 @@ def _is_half(value: Any) -> bool:
 
 def _rounded(array: Any, dtype: Any) -> Any:
     """Return the array in a half-precision dtype; indices, and no array, as they are."""
-    return array if array is None or array.dtype.kind == "i" else array.astype(dtype)
+    if array is None:
+        return None
+    return array if array.dtype.kind == "i" else array.astype(dtype)

@@ -52,7 +52,8 @@ class Terms(Lanes):
             return True
         if self.error.any() or self.step.min() < 2.0**-limits.subnormal_scale:
             return False
-        size = self.size * OTHER_FORMS
+        with np.errstate(over="ignore"):
+            size = self.size * OTHER_FORMS
         most = 2.0 ** min(limits.bits, DIGITS)
         return bool((size <= self.step * most).all() and size.max() <= 2.0**limits.largest_exponent)
 

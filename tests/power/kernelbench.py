@@ -85,7 +85,8 @@ PROBLEMS: dict[str, tuple[str, dict[str, Any], dict[str, Any]]] = {
         name: (number, derived.shapes(name, ROWS), derived.options(name)[0])
         for name, number in (
             ("layer_norm", "40"), ("rms_norm", "36"), ("mse_loss", "94"), ("huber_loss", "96"),
-            ("kl_div", "98"), ("nll_loss", "95, after log_softmax"),
+            ("kl_div", "98"), ("nll_loss", "95, after log_softmax"), ("cross_entropy_loss", "95"),
+            ("soft_target_cross_entropy", "95, with probabilities"),
             ("l1_loss", "none: the shape of 94"),
             ("binary_cross_entropy_with_logits", "none: the shape of 94"),
         )
