@@ -54,8 +54,8 @@ class Terms(Lanes):
             return False
         with np.errstate(over="ignore"):
             size = self.size * OTHER_FORMS
-        most = 2.0 ** min(limits.bits, DIGITS)
-        return bool((size <= self.step * most).all() and size.max() <= 2.0**limits.largest_exponent)
+            most = self.step * 2.0 ** min(limits.bits, DIGITS)
+        return bool((size <= most).all() and size.max() <= 2.0**limits.largest_exponent)
 
     def constants(self, value: Any, error: Any = 0.0) -> Terms:
         """Return numbers of this kind."""
