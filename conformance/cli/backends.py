@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from gradoracle.conformance.cli.app import app
 
 
@@ -30,10 +32,19 @@ def backends() -> None:
             has = f"cannot run: {reason or error}"
         else:
             absent = [name for name in FUNCTIONS if name not in backend.functions]
-            has = ", ".join(backend.functions) or "none of the protocol's"
-            has += f"; not claimed: {', '.join(absent)}" if absent else ""
-            has = has if absent else f"all {len(FUNCTIONS)} of the protocol"
+            has = _functions(backend.functions, absent)
         table.add_row(entry.name, entry.distribution, entry.path, has)
     console = Console(highlight=False, markup=False)
     console.print(table)
     console.print(f"\nTo add yours: {HOW_TO_REGISTER}")
+
+
+def _functions(present: Sequence[str], absent: Sequence[str]) -> str:
+    """Return which functions of the protocol there are, by those that are fewer."""
+    if not absent:
+        return f"all {len(present)} of the protocol"
+    if len(absent) < len(present):
+        every = len(present) + len(absent)
+        return f"{len(present)} of the protocol's {every}, all but {', '.join(absent)}"
+    has = ", ".join(present) or "none of the protocol's"
+    return f"{has}; not claimed: {', '.join(absent)}"
