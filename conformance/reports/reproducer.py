@@ -353,10 +353,10 @@ def _verdict(backend: Backend, formula: Formula, call: Call) -> list[str]:
     lines += _array("allowed", bound)
     if isinstance(right, NonFiniteTruth):
         return [*lines, *_not_finite(right)]
-    return [
-        *lines,
-        "assert (abs(got - want) <= allowed).all()  # what rounding explains",
-    ]
+    near = "abs(got - want) <= allowed"
+    if not np.isfinite(want).all():  # infinity less itself is NaN
+        near = f"(got == want) | ({near})"
+    return [*lines, f"assert ({near}).all()  # what rounding explains"]
 
 
 def _not_finite(right: NonFiniteTruth) -> list[str]:
