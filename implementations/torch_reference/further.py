@@ -124,8 +124,22 @@ def _batch_norm(
         raise ValueError(f"there is no mean of nothing: x has shape {[*x.shape]}")
     mean, var = (None, None) if training else (running_mean, running_var)
     eps = _not_negative(eps)
+    if not x.numel():  # going back, PyTorch divides by the number of images: the process ends
+        return _of_no_images(x, weight, bias)
     found, *_ = torch.native_batch_norm(x, weight, bias, mean, var, training, 0.0, eps)
     return found
+
+
+def _gelu(z: Any, *, approximate: str) -> Any:
+    """Return PyTorch's; in float32, its own of infinity is NaN beside another number."""
+    return torch.where(torch.isposinf(z), z.detach(), F.gelu(z, approximate=approximate))
+
+
+def _of_no_images(x: Any, weight: Any, bias: Any) -> Any:
+    """Return x, which the gradients by weight and bias are zeros of."""
+    planes = (1, -1, *[1] * (x.dim() - 2))
+    y = x if weight is None else x * weight.view(planes)
+    return y if bias is None else y + bias.view(planes)
 
 
 def _batch_norm_update(
@@ -372,7 +386,7 @@ prelu, prelu_grad_x, prelu_grad_weight = _made(
 )
 
 elu, elu_grad = _made(F.elu, {}, ["z"], {"z": ["z"]}, "alpha")
-gelu, gelu_grad = _made(F.gelu, {}, ["z"], {"z": ["z"]}, "approximate")
+gelu, gelu_grad = _made(_gelu, {}, ["z"], {"z": ["z"]}, "approximate")
 hardsigmoid, hardsigmoid_grad = _made(_hardsigmoid, {}, ["z"], {"z": ["z"]})
 hardswish, hardswish_grad = _made(F.hardswish, {}, ["z"], {"z": ["z"]})
 hardtanh, hardtanh_grad = _made(_hardtanh, {}, ["z"], {"z": ["z"]}, "min_val", "max_val")
