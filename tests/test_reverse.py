@@ -270,6 +270,19 @@ def test_the_truth_of_the_same_numbers_is_found_once_and_is_nobody_else_s():
     assert truth(oracle.softmax, call) is not first
 
 
+def test_what_overflows_and_is_alone_in_its_place_has_no_bound():
+    huge = np.float32([3.2e28])
+    call = {
+        "grad_output": huge, "input": np.zeros((1, 3), np.float32), "target": np.array([0]),
+        "weight": np.float32([1.2e23, 1, 1]), "ignore_index": -100, "reduction": "none",
+    }  # fmt: skip
+    right = truth(oracle.nll_loss_grad, call)
+    assert right.bound("float32", "float32").tolist()[0][0] == np.inf
+    with np.errstate(over="ignore"):
+        got = oracle.nll_loss_grad(**call)
+    assert (right.error_over_bound(got, "float32") <= 1).all()
+
+
 # -- bounds are bounds -----------------------------------------------------------------------------
 
 

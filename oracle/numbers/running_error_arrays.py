@@ -95,7 +95,9 @@ class Lanes:
         value, error, size, count = (added_at(part, index, shape) for part in parts)
         gamma = np.maximum(count - 1, 0) * self.arithmetic.unit
         with np.errstate(all="ignore"):
-            error = error + np.where(gamma < 1, gamma / (1 - gamma) * size, np.inf)
+            more = np.where(gamma < 1, gamma / (1 - gamma) * size, np.inf)
+        # One number alone is no sum: 0 times an infinite error would be NaN.
+        error = error + np.where(gamma > 0, more, 0.0)
         return Lanes(value, error, self.arithmetic)
 
     def chosen(self, first: Array, axes: tuple[int, ...]) -> Lanes:
