@@ -15,21 +15,10 @@ from gradoracle.conformance.cli import app
 from gradoracle.conformance.reports.certificate import Certificate, Outcome
 from gradoracle.conformance.runs.command import Order, certify, exit_code
 from gradoracle.conformance.runs.deviations import entries_of, joined
+from tests.relu_files import RARE, RIGHT, WRONG
 
 pytestmark = pytest.mark.slow
 
-RIGHT = """
-from gradoracle.implementations import im2col
-relu = im2col.relu
-def relu_grad(grad_output, z):
-    return im2col.relu_grad(grad_output, z)
-contract = {"dtypes": ["float32"]}
-"""
-WRONG = RIGHT.replace("grad(grad_output, z)\ncon", "grad(grad_output, z + (z == 0))\ncon")
-# Wrong where one element alone is given, which nothing drawn has.
-RARE = RIGHT.replace(
-    "    return", "    if z.shape == (1,):\n        z = z + (z == 0).astype(z.dtype)\n    return"
-)
 QUICK = ("--operators", "relu", "--profile", "quick", "--seed", "4")
 
 

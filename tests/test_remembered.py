@@ -15,21 +15,9 @@ from gradoracle.conformance.reports.certificate import Certificate
 from gradoracle.conformance.runs import regressions
 from gradoracle.conformance.runs.command import Order, certify, exit_code, order_of
 from gradoracle.conformance.runs.regressions import Remembered, read, remember, write
+from tests.relu_files import RARE, RIGHT, WRONG
 
 pytestmark = pytest.mark.slow
-
-RIGHT = """
-from gradoracle.implementations import im2col
-relu = im2col.relu
-def relu_grad(grad_output, z):
-    return im2col.relu_grad(grad_output, z)
-contract = {"dtypes": ["float32"]}
-"""
-WRONG = RIGHT.replace("grad(grad_output, z)\ncon", "grad(grad_output, z + (z == 0))\ncon")
-# Wrong on the smallest call alone: nothing that is drawn has one element.
-RARE = RIGHT.replace(
-    "    return", "    if z.shape == (1,):\n        z = z + (z == 0).astype(z.dtype)\n    return"
-)
 
 
 @pytest.fixture

@@ -396,7 +396,7 @@ class Backend:
     def sharing(self, *, is_allowed: bool) -> Iterator[None]:
         """Within it, let what a function returns all at once be the answers of all its parts.
 
-        Whoever asks for a part twice has the call made again.
+        Asking for the same part twice makes the call again.
         """
         self._replies = {} if is_allowed else None
         try:

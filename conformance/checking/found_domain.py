@@ -36,7 +36,7 @@ DRAWN = 160  # geometries that are looked at for them
 SURE = 6  # of those calls, at least
 SIDES = (2, 3, 5)  # of windows
 MATRIX = 2  # axes
-# What functions are made for beside what options are where nobody says anything.
+# Values that functions are often written for, beside the default of each option.
 OTHERS = (
     ("stride", 2), ("reduction", "sum"), ("approximate", "tanh"), ("training", False),
     ("log_target", True),
@@ -135,7 +135,7 @@ def _narrowest(operator: Operator) -> Iterator[Domain]:
 
 
 def _plain_options(operator: Operator) -> list[Condition]:
-    """Return the conditions that options are what they are where nobody says anything."""
+    """Return the conditions that options have their default values, and arrays two axes."""
     axes, known = operator.axes, _facts(operator)
     found = [
         Condition(name, Rule(values=(value,)))
