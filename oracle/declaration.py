@@ -61,13 +61,15 @@ class Composed:
 
     `pointwise` formulas make every element of the elements in the same place. `lanes` gives the
     answer of others from a call whose operands are `oracle.numbers.running_error_arrays.Lanes`, all
-    lines at once; formulas `of_arrays` are never walked one number at a time.
+    lines at once; formulas `of_arrays` are never walked one number at a time.  Where numbers that
+    are not finite `spread`, they may reach any element: right kernels multiply them with zeros.
     """
 
     images: Images
     pointwise: bool = False
     lanes: Callable[[Call], Any] | None = None
     of_arrays: bool = False
+    spread: bool = False
 
 
 @dataclass(frozen=True)
@@ -116,10 +118,10 @@ def selection(*, images: Images, places: bool = False, pointwise: bool = False) 
 
 def composed(
     *, images: Images, pointwise: bool = False, lanes: Callable[[Call], Any] | None = None,
-    of_arrays: bool = False,
+    of_arrays: bool = False, spread: bool = False,
 ) -> Callable[[F], F]:  # fmt: skip
     """Declare that a formula is evaluated in high precision and bounded by running errors."""
-    return _declare(Composed(images, pointwise, lanes, of_arrays))
+    return _declare(Composed(images, pointwise, lanes, of_arrays, spread))
 
 
 def chained(formula: F) -> F:

@@ -258,7 +258,10 @@ def _declared(
     def declared(formula: Formula, named: str, takes: Signature, doc: str, of: Images) -> Formula:
         _named(formula, named, takes, doc, body)
         lanes = None if pointwise else _in_lanes(formula)
-        composed(images=of, pointwise=pointwise, lanes=lanes, of_arrays=not pointwise)(formula)
+        spread = bool(composed_of(body))
+        composed(
+            images=of, pointwise=pointwise, lanes=lanes, of_arrays=not pointwise, spread=spread
+        )(formula)
         declare_axes(axes, formula)
         return formula
 
@@ -330,6 +333,12 @@ def _with_dy(own: Signature, takes: Sequence[str]) -> Signature:
 def body_of(formula: Formula) -> Body | None:
     """Return the function that a derived formula is made of, None of others."""
     found: Body | None = getattr(formula, "__gradoracle_body__", None)
+    return found
+
+
+def composed_of(body: Body) -> Sequence[Formula]:
+    """Return the formulas that a function of compositions is made of; none of others."""
+    found: Sequence[Formula] = getattr(body, "__gradoracle_parts__", ())
     return found
 
 

@@ -204,7 +204,7 @@ def whole(record, function):
 
 
 @pytest.mark.parametrize("function", RIGHT)
-@pytest.mark.usefixtures("known", "verdicts_only")
+@pytest.mark.usefixtures("verdicts_only", "known")
 def test_right_functions_of_several_results_pass_every_check(function):
     record, right = RIGHT[function]
     functions = {function: right, record.name: RIGHT[record.name][1]}
@@ -272,7 +272,7 @@ WRONG = {
 
 
 @pytest.mark.parametrize("wrong", WRONG, ids=lambda f: f.__name__)
-@pytest.mark.usefixtures("known", "verdicts_only")
+@pytest.mark.usefixtures("verdicts_only", "known")
 def test_a_wrong_result_is_caught_from_every_seed(wrong):
     record, _ = RIGHT[WRONG[wrong]]
     formula = whole(record, WRONG[wrong])

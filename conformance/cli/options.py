@@ -66,12 +66,18 @@ def _bring(modules: list[str]) -> list[str]:
     """Name the modules to all processes of the run, before anything reads what operators are."""
     if not modules:
         return modules
-    os.environ[OPERATORS_FROM] = ",".join(names_of(modules))
+    os.environ[OPERATORS_FROM] = ",".join(map(_from_anywhere, names_of(modules)))
     try:
         import gradoracle.conformance.operators  # noqa: F401, PLC0415 - it reads them
     except ValueError as error:
         raise typer.BadParameter(str(error)) from error
     return modules
+
+
+def _from_anywhere(module: str) -> str:
+    """Return a file's name as it is from any folder, and a module's as it is."""
+    path, colon, attribute = module.partition(":")
+    return f"{Path(path).resolve()}{colon}{attribute}" if path.endswith(".py") else module
 
 
 OperatorsFrom = Annotated[
@@ -81,7 +87,7 @@ OperatorsFrom = Annotated[
         metavar="MODULE,...",
         callback=_bring,
         is_eager=True,
-        help="Modules that list more operators in OPERATORS: see gradoracle.extend.",
+        help="Modules or files with more operators: see gradoracle.operator and compose.",
     ),
 ]
 

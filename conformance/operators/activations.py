@@ -200,6 +200,7 @@ def elementwise(
         styles=numbers,
         unsettled=partial(_has_no_answer, gradient if kinked else None),
         curvature=curvature if callable(curvature) else partial(_constant, curvature),
+        values=values,
         share=0.3,
         covers=shape_cover.elementwise({n: range(a, b + 1) for n, (a, b) in options.items()}),
         corners=arrays.corners(

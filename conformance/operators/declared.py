@@ -11,12 +11,12 @@ from gradoracle.conformance.operators.of_formula import (
     NUMBERS,
     Complete,
     Result,
-    Values,
     of_formula,
 )
 from gradoracle.conformance.operators.record import (
     MEASURED,
     Operator,
+    OptionValues,
     Styles,
     as_it_is,
     no_witness,
@@ -29,7 +29,7 @@ Torch = str | Callable[[Any], Callable[..., Any]] | None
 
 
 def operator(
-    axes: str = "", *, by: By | None = None, options: Mapping[str, Values] | None = None,
+    axes: str = "", *, by: By | None = None, options: Mapping[str, OptionValues] | None = None,
     torch: Torch = None, images: Images = "mixed", words: Mapping[str, str] | None = None,
     result: Result | None = None, complete: Complete = as_it_is, numbers: Styles | None = None,
     least: Mapping[str, int] = NOTHING, even: Sequence[str] = (),

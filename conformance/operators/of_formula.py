@@ -32,10 +32,12 @@ from gradoracle.conformance.drawing.values import (
 from gradoracle.conformance.operators import arrays
 from gradoracle.conformance.operators.record import (
     MEASURED,
+    NO_VALUES,
     Arguments,
     Corner,
     Geometry,
     Operator,
+    OptionValues,
     Size,
     Styles,
     as_it_is,
@@ -50,8 +52,6 @@ from gradoracle.oracle.float_formats import Format
 from gradoracle.oracle.shapes import Shape
 
 Sizes: TypeAlias = Mapping[str, int]
-# The values of an option; some depend on how long axes are.
-Values: TypeAlias = Sequence[Any] | Callable[[Sizes], Sequence[Any]]
 # The shape of a result, from the options and the shapes of the arguments.
 Result: TypeAlias = Callable[[Mapping[str, Any], Mapping[str, Shape | None]], Shape]
 Complete: TypeAlias = Callable[[dict[str, Any], int], dict[str, Any]]
@@ -59,7 +59,6 @@ Complete: TypeAlias = Callable[[dict[str, Any], int], dict[str, Any]]
 MOST: dict[Size, int] = {"small": 60, "medium": 300, "large": 900}  # product of all sides
 SPAN = 60  # what indices of options are drawn from: the least common multiple of most lists
 NOTHING: Sizes = MappingProxyType({})
-NO_VALUES: Mapping[str, Values] = MappingProxyType({})
 PAIR = 130  # sides that are long at once: past a tile of 128
 (WHOLE,) = styles(small_integers)
 FIRST = 4  # values of each option that every certification meets
@@ -89,12 +88,12 @@ NUMBERS = Styles(
 )
 
 
-@dataclass(frozen=True)
-class _Calls:
+@dataclass(frozen=True, eq=False)
+class Calls:
     """Which calls of derived formulas there are, by the lengths of axes and picked options."""
 
     derived: Derived
-    options: Mapping[str, Values]
+    options: Mapping[str, OptionValues]
     result: Result | None
     least: Sizes
     even: Sequence[str]
@@ -139,10 +138,19 @@ class _Calls:
         if short is not None:
             raise ValueError(f"{short} must be 1 at least, got {sizes[short]}")
         sizes = {n: side * (1 + (n in self.even)) for n, side in self.legal(sizes).items()}
-        chosen: dict[str, Any] = {}
+        chosen = self.chosen(sizes)
+        return Arguments(self.shapes(sizes, chosen), chosen)
+
+    def chosen(self, sizes: Sizes) -> dict[str, Any]:
+        """Return the options that sizes pick."""
+        found: dict[str, Any] = {}
         for name, values in self.options.items():
             listed = values(sizes) if callable(values) else values
-            chosen[name] = listed[sizes[arrays.PICKED + name] % len(listed)]
+            found[name] = listed[sizes[arrays.PICKED + name] % len(listed)]
+        return found
+
+    def shapes(self, sizes: Sizes, chosen: Mapping[str, Any]) -> dict[str, Shape | None]:
+        """Return the shapes of all arrays, None of those that are not given."""
         shapes: dict[str, Shape | None] = {}
         for name, letters in self.axes.arrays.items():
             absent = name in self.axes.optional and not sizes[arrays.GIVEN + name]
@@ -152,7 +160,7 @@ class _Calls:
             shapes[GRAD_OUTPUT] = self.result(chosen, shapes)
         elif GRAD_OUTPUT not in shapes:
             shapes[GRAD_OUTPUT] = self._asked(shapes, chosen)
-        return Arguments(shapes, chosen)
+        return shapes
 
     def _asked(self, shapes: Mapping[str, Shape | None], options: Mapping[str, Any]) -> Shape:
         """Return the shape of what the formula makes of ones."""
@@ -202,7 +210,7 @@ class _Calls:
 
 def of_formula(
     derived: Derived, witness: str | Callable[[Any], Callable[..., Any]], *,
-    options: Mapping[str, Values] = NO_VALUES,
+    options: Mapping[str, OptionValues] = NO_VALUES,
     result: Result | None = None,
     complete: Complete = as_it_is, numbers: Styles = NUMBERS, least: Sizes = NOTHING,
     even: Sequence[str] = (), most: Mapping[Size, int] = MOST, share: float = 0.3,
@@ -217,7 +225,17 @@ def of_formula(
     follows from its arrays, such as labels, and makes numbers legal.  `least` says how long an axis
     must be at least, and `even` which ones are twice as long as what is drawn.
     """
-    calls = _Calls(derived, options, result, least, even, complete)
+    calls = Calls(derived, options, result, least, even, complete)
+    return record_of(calls, witness, numbers=numbers, most=most, share=share, layers=layers)
+
+
+def record_of(
+    calls: Calls, witness: str | Callable[[Any], Callable[..., Any]], *,
+    numbers: Styles = NUMBERS, most: Mapping[Size, int] = MOST, share: float = 0.3,
+    layers: Sequence[tuple[str, tuple[int, ...]]] = (),
+) -> Operator:  # fmt: skip
+    """Return the record of derived formulas whose calls are known; see `of_formula`."""
+    derived = calls.derived
     named = layers or (("eight of all", (8,) * (len(calls.letters) - 1)),)
     return Operator(
         formula=derived.forward,
@@ -227,8 +245,9 @@ def of_formula(
         arguments=calls.arguments,
         witness=partial(named_function, witness) if isinstance(witness, str) else witness,
         styles=numbers,
-        complete=complete,
+        complete=calls.complete,
         curvature=MEASURED,
+        values=calls.options,
         share=share,
         corners=calls.corners(),
     )

@@ -8,10 +8,12 @@ every process of a run reads it.
 from __future__ import annotations
 
 import os
+import sys
 import warnings
 from collections.abc import Iterable, Iterator
 from importlib import import_module
 from importlib.metadata import entry_points
+from pathlib import Path
 from typing import Any, NamedTuple
 
 from gradoracle.conformance import OPERATORS_FROM
@@ -75,7 +77,7 @@ def _paths() -> Iterator[tuple[str, bool]]:
 def _of_module(path: str, taken: set[str]) -> Brought:
     module, _, attribute = path.partition(":")
     try:
-        home = import_module(module)
+        home = _of_file(module) if module.endswith(".py") else import_module(module)
         value: Any = getattr(home, attribute or "OPERATORS", None)
         if value is None and not attribute:
             value = [one for one in vars(home).values() if isinstance(one, Operator)]
@@ -100,7 +102,25 @@ def _of_module(path: str, taken: set[str]) -> Brought:
             raise UnusableOperators(
                 f"operators from {path!r}: {min(clash)!r} is already an operator's function"
             )
-    return Brought(module, operators)
+    return Brought(home.__name__, operators)
+
+
+def _of_file(path: str) -> Any:
+    """Return the module that a file holds, under the file's name; its folder can be imported from.
+
+    Raises:
+        FileNotFoundError: there is no such file.
+        ImportError: another module has the file's name.
+    """
+    file = Path(path).resolve()
+    if not file.is_file():
+        raise FileNotFoundError(f"there is no file {file}")
+    if str(file.parent) not in sys.path:
+        sys.path.insert(0, str(file.parent))
+    home = import_module(file.stem)
+    if Path(home.__file__ or "").resolve() != file:
+        raise ImportError(f"another module is named {file.stem!r}; rename the file")
+    return home
 
 
 def _names(operator: Operator) -> Iterator[str]:

@@ -2,8 +2,9 @@
 
 import math
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from itertools import combinations
+from types import MappingProxyType
 from typing import Any, Literal, NamedTuple, TypeAlias
 
 from gradoracle.conformance.drawing.choices import FAR, PAST, SHORTER, TWO, Choices
@@ -25,6 +26,9 @@ from gradoracle.oracle.shapes import Shape
 Size: TypeAlias = Literal["small", "medium", "large"]
 Kind: TypeAlias = Literal["exact", "floats", "slopes", "not finite", "any", "all", "every"]
 Policies: TypeAlias = Mapping[str, str | float]
+# The values of an option; some depend on how long axes are.
+OptionValues: TypeAlias = Sequence[Any] | Callable[[Mapping[str, int]], Sequence[Any]]
+NO_VALUES: Mapping[str, OptionValues] = MappingProxyType({})
 
 
 class Arguments(NamedTuple):
@@ -193,6 +197,8 @@ class Operator:
     styles: Styles = Styles()
     # Adds to a call what follows from its arrays; called again when they change.
     complete: Callable[[dict[str, Any], int], dict[str, Any]] = as_it_is
+    # What each option may be, where that is listed: values, or a function of the lengths of axes.
+    values: Mapping[str, OptionValues] = field(default_factory=dict)
     # Whether a backend's policies leave the answer to a call open.
     unsettled: Callable[[Policies, Formula, Call], bool] = _settled
     # A bound of the third derivative of every output element along a direction of zeros and ones;

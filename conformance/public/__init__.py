@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from gradoracle.conformance.backends.registry import Confinement as Confinement
     from gradoracle.conformance.backends.registry import UnknownBackend as UnknownBackend
     from gradoracle.conformance.backends.registry import UnusableBackend as UnusableBackend
+    from gradoracle.conformance.operators.composed import compose as compose
     from gradoracle.conformance.operators.declared import operator as operator
     from gradoracle.conformance.reports.certificate import Certificate as Certificate
     from gradoracle.conformance.reports.certificate import Outcome as Outcome
@@ -33,6 +34,7 @@ __all__ = [
     "UnusableBackend",
     "assert_within_bound",
     "check",
+    "compose",
     "exact_inputs",
     "expected",
     "operator",
@@ -42,7 +44,7 @@ HOMES = {  # of what is imported when it is asked for
     "Confinement": "backends.registry", "UnknownBackend": "backends.registry",
     "UnusableBackend": "backends.registry",
     "Expected": "assertions.bound", "expected": "assertions.bound",
-    "operator": "operators.declared",
+    "operator": "operators.declared", "compose": "operators.composed",
     "assert_within_bound": "assertions.bound", "exact_inputs": "assertions.exact_inputs",
 }  # fmt: skip
 

@@ -36,7 +36,7 @@ from gradoracle.oracle.declaration import (
     displayed,
     output_of,
 )
-from gradoracle.oracle.derive import body_of
+from gradoracle.oracle.derive import body_of, composed_of
 from gradoracle.oracle.document_forms.forms import FORMS
 from gradoracle.oracle.errata import Erratum, errata_of
 from gradoracle.oracle.expected.transform_bounds import is_transformable
@@ -190,6 +190,8 @@ def loops(formula: Formula) -> list[str]:
     Of one that is derived, those of the forward pass.
     """
     body = body_of(formula)
+    if body is not None and (parts := composed_of(body)):
+        return list(dict.fromkeys(piece for part in parts for piece in loops(part)))
     if body is not None:
         found = sorted(_reached(body, {body}), key=_order)
         return [_undecorated(_source(one)) for one in (body, *found)]

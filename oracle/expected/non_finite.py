@@ -147,6 +147,8 @@ class NonFiniteTruth:
         lost, kind = ~np.isfinite(self.literal), algebra(self.formula)
         if isinstance(kind, Selection):  # by a mask of zeros and ones, maybe
             return np.asarray(lost | ~np.isfinite(self.call["grad_output"]))
+        if isinstance(kind, Composed) and kind.spread:
+            return np.ones(self.shape, bool)
         if isinstance(kind, Composed) and kind.of_arrays:
             dy = self.call["grad_output"] if "grad_output" in argument_names(self.formula)[0] else 0
             selected = np.ndim(dy) == 0 or np.shape(dy) == self.shape

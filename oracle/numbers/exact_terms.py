@@ -81,6 +81,17 @@ class Terms(Lanes):
         pairs = zip(self.parts, self._like(other).parts, strict=True)
         return Terms(*(np.where(holds, a, b) for a, b in pairs))
 
+    def placed(self, parts: Sequence[Lanes], places: Sequence[Array]) -> Terms:
+        """Return the line with the numbers of each part at its places."""
+        pieces = [self._like(one).parts for one in parts]
+        each = (np.array(part) for part in self.parts)
+        found = []
+        for number, line in enumerate(each):
+            for piece, at in zip(pieces, places, strict=True):
+                line[at] = piece[number]
+            found.append(line)
+        return Terms(*found)
+
     def less_certain(self, more: Array) -> Terms:
         """Return numbers that may be off by so much more: if at all, they are not exact."""
         return self.rounded_where(np.asarray(more) > 0)
@@ -181,7 +192,7 @@ class Terms(Lanes):
     def total(self) -> Terms:
         """Return the sum of every line."""
         value, size, error = (a.sum(-1, keepdims=True) for a in (self.value, self.size, self.error))
-        step = self.step.min(-1, keepdims=True)
+        step = self.step.min(-1, keepdims=True, initial=np.inf)
         divided = np.asarray(self.divided.any(-1, keepdims=True))
         return Terms(value, size, step, error, divided)
 

@@ -143,6 +143,16 @@ def scattered(held: Held, index: Any, shape: Shape) -> Held:
     return added_at(held if hasattr(held, "dtype") else np.asarray(held, object), index, shape)
 
 
+def placed(parts: Sequence[Held], places: Sequence[Array], line: Held) -> Held:
+    """Return a line with the elements of each part at its places, which differ."""
+    if isinstance(line, Lanes):
+        return line.placed(parts, places)
+    found = np.array(line)
+    for part, at in zip(parts, places, strict=True):
+        found[at] = part
+    return found
+
+
 def chosen(holds: Array, one: Held, other: Held) -> Held:
     """Return the numbers of one array where `holds` says so, those of another elsewhere."""
     first = next((h for h in (one, other) if isinstance(h, Lanes)), None)

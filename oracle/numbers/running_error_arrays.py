@@ -81,6 +81,14 @@ class Lanes:
         )
         return Lanes(value, error, self.arithmetic)
 
+    def placed(self, parts: Sequence[Lanes], places: Sequence[Array]) -> Lanes:
+        """Return the line with the numbers of each part at its places."""
+        return Lanes(
+            _placed(self.value, [one.value for one in parts], places),
+            _placed(self.error, [one.error for one in parts], places),
+            self.arithmetic,
+        )
+
     def less_certain(self, more: Array) -> Lanes:
         """Return numbers that may be off by so much more."""
         return Lanes(self.value, self.error + more, self.arithmetic)
@@ -278,6 +286,13 @@ def added_at(array: Array, index: Any, shape: Shape) -> Array:
         result.fill(0)
     np.add.at(result, index, array)
     return result
+
+
+def _placed(line: Array, parts: Sequence[Array], places: Sequence[Array]) -> Array:
+    found = np.array(line)
+    for part, at in zip(parts, places, strict=True):
+        found[at] = part
+    return found
 
 
 def _unanimous(holds: Array) -> bool:

@@ -1,0 +1,1 @@
+"""Formulas made of other formulas: a fused kernel's, from one expression."""
