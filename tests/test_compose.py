@@ -188,9 +188,9 @@ def test_explain_has_the_expression_and_the_loops_of_its_parts():
 def test_a_file_of_compositions_is_named_by_its_path(tmp_path):
     folder = tmp_path / "elsewhere"
     folder.mkdir()
-    (folder / "fused.py").write_text(
-        'import gradoracle\nGATED = gradoracle.compose("gated", "silu(linear(x, w)) * linear(x, v)")\n'
-    )
+    expression = "silu(linear(x, w)) * linear(x, v)"
+    text = f'import gradoracle\nGATED = gradoracle.compose("gated", {expression!r})\n'
+    (folder / "fused.py").write_text(text)
 
     def run(*arguments):
         command = [sys.executable, "-m", "gradoracle", *arguments]
@@ -198,7 +198,7 @@ def test_a_file_of_compositions_is_named_by_its_path(tmp_path):
 
     found = run("explain", "gated_grad_w", "--operators-from", "elsewhere/fused.py", "--all")
     assert found.returncode == 0, found.stderr
-    assert "silu(linear(x, w)) * linear(x, v)" in found.stdout
+    assert expression in found.stdout
     missing = run("explain", "gated", "--operators-from", "./nowhere.py")
     assert missing.returncode == 2
     assert "there is no file" in missing.stderr

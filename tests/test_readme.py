@@ -15,6 +15,7 @@ from gradoracle.conformance.backends.contract import POLICIES
 from gradoracle.conformance.benchmarks import hooks as timing
 from gradoracle.conformance.cli import app
 from gradoracle.conformance.operators import OPERATORS
+from gradoracle.conformance.operators.record import Operator
 from gradoracle.conformance.properties import PROPERTIES
 from gradoracle.conformance.pytest_plugin import hooks
 from gradoracle.conformance.reports.certificate_text import ALWAYS_TOLD
@@ -171,9 +172,16 @@ def test_the_worked_example_is_the_tested_one():
     files = (*package.glob("quick_gelu*.py"), package / "pair_loss.py")
     tested = "".join(file.read_text("utf-8") for file in files)
     examples = blocks("conformance/operators/README.md", "python")
-    *several, saved = sorted(examples, key=lambda example: "outputs=" in example)
+    (saved,) = (one for one in examples if "outputs=" in one)
+    (fused,) = (one for one in examples if "gradoracle.compose" in one)
+    several = [one for one in examples if one not in (saved, fused)]
     assert len(several) == 3
     assert all(example in tested for example in several)
+    made = {}
+    exec(fused, made)  # noqa: S102
+    assert [one.name for one in made.values() if isinstance(one, Operator)] == [
+        "conv_relu_add", "swiglu", "add_norm", "mlp",
+    ]  # fmt: skip
     names = {"np": np, "gradoracle": gradoracle}
     exec(saved, names)  # noqa: S102
     x = np.random.default_rng(0).standard_normal((3, 5))
