@@ -1,7 +1,9 @@
 """Every layout is an equal array that lies otherwise, and is checked: all arguments so, or one."""
 
+import shutil
 import subprocess
 import sys
+from mmap import PAGESIZE
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -32,7 +34,9 @@ def lies(array):
     """What tells where an array's elements lie, and whether it can be written."""
     steps = tuple(s for s, n in zip(array.strides, array.shape, strict=True) if n > 1)
     loose = tuple(s for s, n in zip(array.strides, array.shape, strict=True) if n == 1)
-    return steps, loose, array.ctypes.data % 16, array.flags.writeable
+    start, end = array.ctypes.data, array.ctypes.data + array.nbytes
+    beside = start % PAGESIZE == 0, end % PAGESIZE == 0  # of memory that is guarded
+    return steps, loose, start % 16, array.flags.writeable, beside
 
 
 @pytest.mark.parametrize("layout", LAYOUTS)
@@ -275,3 +279,65 @@ print([*backend.conv2d(*arrays, None, **options, dilation=(1, 2), groups=1).shap
         [sys.executable, "-c", script], capture_output=True, text=True, check=False
     )
     assert (run.returncode, run.stdout.strip()) == (0, "[3, 3, 1, 2]"), run.stderr
+
+
+# -- right beside memory that may be neither read nor written --------------------------------------
+
+NATIVE = """
+void relu(const float *z, float *y, long n) {
+    for (long i = 0; i < n; i += 4) {
+        float four[4];
+        for (long k = 0; k < 4; k++) four[k] = %s ? z[%s] : 0;
+        for (long k = 0; k < 4 && i + k < n; k++) y[i + k] = four[k] > 0 ? four[k] : 0;
+    }
+}
+"""
+CALLER = """
+import ctypes
+import numpy as np
+
+contract = {{"dtypes": ["float32"]}}
+library = ctypes.CDLL({library!r})
+
+
+def relu(z):
+    given = z if z.flags.c_contiguous else z.copy()
+    y = np.empty_like(given)
+    library.relu(*(ctypes.c_void_p(a.ctypes.data) for a in (given, y)), ctypes.c_long(z.size))
+    y[np.isnan(given)] = np.nan
+    return y
+"""
+READS = {
+    "past the end": ("1", "i + k", "before a page"),
+    "before the start": ("i + k < n", "i + k == 0 && z[-1] > 1e30f ? 0 : i + k", "crashed"),
+}
+
+
+def native(folder, condition, index):
+    """Return the file of a backend whose relu is C."""
+    (folder / "relu.c").write_text(NATIVE % (condition, index))
+    library = folder / "librelu.so"
+    command = ["cc", "-O0", "-shared", "-fPIC", "-o", str(library), str(folder / "relu.c")]
+    subprocess.run(command, check=True)
+    file = folder / "native_relu.py"
+    file.write_text(CALLER.format(library=str(library)))
+    return file
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(not shutil.which("cc"), reason="no compiler")
+@pytest.mark.parametrize("side", READS)
+def test_a_read_outside_of_an_argument_is_a_crash_that_says_which_side(side, tmp_path):
+    condition, index, said = READS[side]
+    found = gradoracle.check(native(tmp_path, condition, index), operators=["relu"], examples=20)
+    headlines = [one.mismatch.headline for one in found.outcomes if one.mismatch]
+    assert headlines
+    assert "crashed" in headlines[0]
+    assert said in headlines[0]  # an argument may begin a page in other checks, too
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(not shutil.which("cc"), reason="no compiler")
+def test_native_code_that_stays_inside_passes(tmp_path):
+    found = gradoracle.check(native(tmp_path, "i + k < n", "i + k"), operators=["relu"])
+    assert not [one for one in found.outcomes if one.status == "mismatch"]

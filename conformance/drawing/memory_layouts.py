@@ -8,6 +8,7 @@ this module runs beside the backend, which may have replaced NumPy's functions.
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable
 from functools import partial
 from typing import Any, NamedTuple, TypeAlias
@@ -116,6 +117,36 @@ def unaligned(array: Array, own: Own = as_it_is) -> Any:
     return own(raw[1 : 1 + array.nbytes].view(array.dtype).reshape(array.shape))
 
 
+def ends_at_guard(array: Array, own: Own = as_it_is) -> Any:
+    """Lay it before a page of memory that may be neither read nor written."""
+    import ctypes  # noqa: PLC0415 - the text of this function stands in scripts
+    import mmap  # noqa: PLC0415
+
+    length = -(-array.nbytes // mmap.PAGESIZE) * mmap.PAGESIZE
+    raw = type(array)((length + mmap.PAGESIZE,), "u1", mmap.mmap(-1, length + mmap.PAGESIZE))
+    raw[:length] = 255  # NaN, or -1
+    end = ctypes.c_void_p(raw.__array_interface__["data"][0] + length)
+    ctypes.CDLL(None).mprotect(end, ctypes.c_size_t(mmap.PAGESIZE), 0)
+    there = raw[length - array.nbytes : length].view(array.dtype).reshape(array.shape)
+    there[...] = array
+    return own(there)
+
+
+def begins_at_guard(array: Array, own: Own = as_it_is) -> Any:
+    """Lay it behind a page of memory that may be neither read nor written."""
+    import ctypes  # noqa: PLC0415
+    import mmap  # noqa: PLC0415
+
+    length = -(-array.nbytes // mmap.PAGESIZE) * mmap.PAGESIZE
+    raw = type(array)((mmap.PAGESIZE + length,), "u1", mmap.mmap(-1, mmap.PAGESIZE + length))
+    raw[mmap.PAGESIZE :] = 255
+    start = ctypes.c_void_p(raw.__array_interface__["data"][0])
+    ctypes.CDLL(None).mprotect(start, ctypes.c_size_t(mmap.PAGESIZE), 0)
+    there = raw[mmap.PAGESIZE :][: array.nbytes].view(array.dtype).reshape(array.shape)
+    there[...] = array
+    return own(there)
+
+
 def expanded(array: Array, own: Own = as_it_is) -> Any:
     """Lay it all in one place, by strides of 0."""
     first = array.reshape(-1)[:1].copy()
@@ -194,6 +225,10 @@ def _is_large(axes: int) -> Callable[[tuple[int, ...]], bool]:
     return lambda shape: len(shape) >= axes and 0 not in shape
 
 
+def _can_be_guarded(shape: tuple[int, ...]) -> bool:
+    return os.name == "posix" and 0 not in shape
+
+
 LAYOUTS = {
     "fortran": Layout(fortran, _is_large(2)),
     "channels_last": Layout(channels_last, _is_large(3)),
@@ -209,7 +244,11 @@ LAYOUTS = {
     "read_only": Layout(read_only, _is_large(0)),
     "odd_strides": Layout(odd_strides, lambda shape: 1 in shape and 0 not in shape),
     "unaligned": Layout(unaligned, _is_large(0)),
+    "ends_at_guard": Layout(ends_at_guard, _can_be_guarded),
+    "begins_at_guard": Layout(begins_at_guard, _can_be_guarded),
 }
+# What is read or written outside of such an array ends the process: a crash of the backend.
+GUARDED = ("ends_at_guard", "begins_at_guard")
 # Of arrays whose elements are all equal, and of such that are equal along these axes.
 EXPANDED = "expanded"
 ALONG: dict[str, tuple[int, ...]] = {

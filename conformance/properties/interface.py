@@ -15,6 +15,7 @@ from gradoracle.conformance.backends.mismatch import Declined, Mismatch, Outside
 from gradoracle.conformance.drawing.choices import spread
 from gradoracle.conformance.drawing.invalid_calls import bad_calls
 from gradoracle.conformance.drawing.memory_layouts import (
+    GUARDED,
     LAYOUTS,
     SHARED,
     differs,
@@ -177,7 +178,8 @@ def ignores_memory_layout(
 ) -> float:
     """The answer depends on the arguments' numbers, not on how they lie in memory: columns or
     channels first, with gaps, backwards, in one place (along an axis, a plane or all), read-only;
-    all arguments so, one alone, or each in another way, or two of them one array.
+    all arguments so, one alone, or each in another way, or two of them one array.  Nothing is read
+    or written right before or behind an argument.
     """  # noqa: D205 - one sentence
     ways = _ways(formula, call)
     if not ways:
@@ -257,14 +259,16 @@ def _ways(formula: Formula, call: Call) -> list[str]:
         return [
             *(",".join(IN_TURN[(at + by) % len(IN_TURN)] for at in range(5)) for by in range(3)),
             "channels_last",
+            *(layout for layout in GUARDED if any(differs(layout, s) for s in shapes.values())),
         ]
     together = [n for n, layout in LAYOUTS.items() if any(map(layout.differs, shapes.values()))]
     if len(shapes) == 1:
         return together
+    together = [n for n in together if n not in GUARDED]  # one alone: a crash names it
     alone = [
         _only(at, layout)
         for at, name in enumerate(positional) if name in shapes
-        for layout in ALONE if differs(layout, shapes[name])
+        for layout in (*ALONE, *GUARDED) if differs(layout, shapes[name])
     ]  # fmt: skip
     mixed = ",".join(IN_TURN[at % len(IN_TURN)] for at in range(len(positional)))
     return [*alone, *together, mixed]
