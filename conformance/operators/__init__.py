@@ -16,6 +16,7 @@ from gradoracle.conformance.operators.further_losses import LOSSES
 from gradoracle.conformance.operators.linear import LINEAR
 from gradoracle.conformance.operators.loss import CROSS_ENTROPY, SOFTMAX
 from gradoracle.conformance.operators.max_pool import MAX_POOL1D, MAX_POOL2D, MAX_POOL3D
+from gradoracle.conformance.operators.moved_pixels import MOVED_PIXELS
 from gradoracle.conformance.operators.network import NETWORK
 from gradoracle.conformance.operators.normalisations import NORMALISATIONS
 from gradoracle.conformance.operators.outside import from_outside
@@ -48,6 +49,7 @@ SHIPPED: tuple[Operator, ...] = (
     *NORMALISATIONS,
     *ACTIVATIONS,
     *LOSSES,
+    *MOVED_PIXELS,
 )
 BROUGHT = from_outside(SHIPPED)
 OPERATORS: tuple[Operator, ...] = (*SHIPPED, *(one for of in BROUGHT for one in of.operators))

@@ -11,7 +11,7 @@ from dataclasses import dataclass, replace
 from functools import cached_property, partial
 from itertools import combinations
 from types import MappingProxyType
-from typing import Any, TypeAlias
+from typing import Any, NamedTuple, TypeAlias
 
 import numpy as np
 
@@ -55,6 +55,7 @@ Values: TypeAlias = Sequence[Any] | Callable[[Sizes], Sequence[Any]]
 # The shape of a result, from the options and the shapes of the arguments.
 Result: TypeAlias = Callable[[Mapping[str, Any], Mapping[str, Shape | None]], Shape]
 Complete: TypeAlias = Callable[[dict[str, Any], int], dict[str, Any]]
+Curvature: TypeAlias = Callable[[Mapping[str, Any]], float]
 
 MOST: dict[Size, int] = {"small": 60, "medium": 300, "large": 900}  # product of all sides
 SPAN = 60  # what indices of options are drawn from: the least common multiple of most lists
@@ -89,6 +90,21 @@ NUMBERS = Styles(
 )
 
 
+class Further(NamedTuple):
+    """What is drawn of a call beside the lengths of its arguments' axes and listed options.
+
+    `sides` are the letters whose lengths are drawn, images first, if not those of the arguments.
+    `more` are further sizes, each with the least, the largest, and what corners take.  `lengths`
+    gives sizes that fit each other, from drawn ones, with the length of every letter; `options`
+    those that follow from them.
+    """
+
+    sides: Sequence[str] = ()
+    more: Mapping[str, tuple[int, int, int]] = MappingProxyType({})
+    lengths: Callable[[Sizes], Sizes] = dict
+    options: Callable[[Sizes], Mapping[str, Any]] = lambda _: {}
+
+
 @dataclass(frozen=True)
 class _Calls:
     """Which calls of derived formulas there are, by the lengths of axes and picked options."""
@@ -99,6 +115,7 @@ class _Calls:
     least: Sizes
     even: Sequence[str]
     complete: Complete
+    further: Further
 
     @cached_property
     def axes(self) -> Axes:
@@ -107,7 +124,9 @@ class _Calls:
 
     @cached_property
     def letters(self) -> list[str]:
-        """The letters of the arguments, images first."""
+        """The letters whose lengths are drawn, images first."""
+        if self.further.sides:
+            return [*self.further.sides]
         of = [letters for name, letters in self.axes.arrays.items() if name != GRAD_OUTPUT]
         found = dict.fromkeys(one for letters in of for one in letters if one != ANY_MORE)
         return sorted(found, key=lambda letter: letter != IMAGES)
@@ -118,6 +137,7 @@ class _Calls:
         return {
             **{arrays.PICKED + name: (0, SPAN - 1) for name in self.options},
             **{arrays.GIVEN + name: (0, 1) for name in self.axes.optional},
+            **{name: (least, most) for name, (least, most, _) in self.further.more.items()},
         }
 
     def legal(self, sizes: Sizes) -> dict[str, int]:
@@ -139,10 +159,12 @@ class _Calls:
         if short is not None:
             raise ValueError(f"{short} must be 1 at least, got {sizes[short]}")
         sizes = {n: side * (1 + (n in self.even)) for n, side in self.legal(sizes).items()}
+        sizes = self.further.lengths(sizes)
         chosen: dict[str, Any] = {}
         for name, values in self.options.items():
             listed = values(sizes) if callable(values) else values
             chosen[name] = listed[sizes[arrays.PICKED + name] % len(listed)]
+        chosen |= self.further.options(sizes)
         shapes: dict[str, Shape | None] = {}
         for name, letters in self.axes.arrays.items():
             absent = name in self.axes.optional and not sizes[arrays.GIVEN + name]
@@ -169,7 +191,9 @@ class _Calls:
         Each is checked in one dtype, the next one in the next.
         """
         given = dict.fromkeys((arrays.GIVEN + name for name in self.axes.optional), 1)
-        whole = {**dict.fromkeys(self.letters, 2), **dict.fromkeys(self.picks, 0), **given}
+        usual = {name: of[2] for name, of in self.further.more.items()}
+        first = {**dict.fromkeys(self.picks, 0), **given, **usual}
+        whole = {**dict.fromkeys(self.letters, 2), **first}
         flat = whole | dict.fromkeys(self.letters, 1)
         several = {self.letters[0]: 3, self.letters[-1]: 6}
         found = (
@@ -207,6 +231,7 @@ def of_formula(
     complete: Complete = as_it_is, numbers: Styles = NUMBERS, least: Sizes = NOTHING,
     even: Sequence[str] = (), most: Mapping[Size, int] = MOST, share: float = 0.3,
     layers: Sequence[tuple[str, tuple[int, ...]]] = (),
+    further: Further = Further(), curvature: Curvature = MEASURED,  # noqa: B008 - never changed
 ) -> Operator:  # fmt: skip
     """Return the record of derived formulas.
 
@@ -215,9 +240,10 @@ def of_formula(
     or is a function of the sizes that does.  `result` gives the shape of the result, where the axes
     do not say it, from the options and the shapes of the arguments.  `complete` adds to a call what
     follows from its arrays, such as labels, and makes numbers legal.  `least` says how long an axis
-    must be at least, and `even` which ones are twice as long as what is drawn.
+    must be at least, and `even` which ones are twice as long as what is drawn.  `further` is what
+    is drawn beside, and `curvature` as `Operator` has it.
     """
-    calls = _Calls(derived, options, result, least, even, complete)
+    calls = _Calls(derived, options, result, least, even, complete, further)
     named = layers or (("eight of all", (8,) * (len(calls.letters) - 1)),)
     return Operator(
         formula=derived.forward,
@@ -228,7 +254,7 @@ def of_formula(
         witness=partial(named_function, witness) if isinstance(witness, str) else witness,
         styles=numbers,
         complete=complete,
-        curvature=MEASURED,
+        curvature=curvature,
         share=share,
         corners=calls.corners(),
     )

@@ -20,6 +20,7 @@ from tests.planted import (  # noqa: F401
     max_pool2d,
     max_pool2d_back,
     memory,
+    moved_pixels,
     narrow,
     normalisation,
     not_finite,
