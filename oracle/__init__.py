@@ -15,6 +15,10 @@ from gradoracle.oracle.formulas.activations import (
     tanh,
     tanh_grad,
 )
+from gradoracle.oracle.formulas.adaptive_pool import (
+    adaptive_avg_pool2d,
+    adaptive_avg_pool2d_grad_input,
+)
 from gradoracle.oracle.formulas.avg_pool import (
     avg_pool1d,
     avg_pool1d_grad_input,
@@ -100,6 +104,8 @@ globals().update({formula.__name__: formula for of in DERIVED for formula in of.
 contract = {"policies": {"bad_arguments": "raise"}}  # as a backend
 
 __all__ = [
+    "adaptive_avg_pool2d",
+    "adaptive_avg_pool2d_grad_input",
     "avg_pool1d",
     "avg_pool1d_grad_input",
     "avg_pool2d",

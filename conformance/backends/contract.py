@@ -39,7 +39,12 @@ count_include_pad; never what hangs over the end.  Padding of both poolings is a
 kernel's taps.  With ceil_mode the last window may hang over the end, but starts on the image or
 in the padding before it.  A window that holds no pixel is illegal.
 
-All of these exist for sequences and volumes, too, with 1d or 3d in their names: arrays are
+    adaptive_avg_pool2d(x, *, output_size) -> y [N, C, *output_size]
+    adaptive_avg_pool2d_grad_input(grad_output, *, input_shape) -> dx
+
+Window i of OH begins at pixel i*H // OH and ends before ceil((i+1)*H / OH).
+
+All of the others exist for sequences and volumes, too, with 1d or 3d in their names: arrays are
 [N, C, W] or [N, C, T, H, W], and an option has a number for every spatial axis: (width,) or
 (depth, height, width).  `indices` of volumes are (t*H + h)*W + w.
 

@@ -4,6 +4,7 @@ To add one: write its module, then name it here; or bring it from outside (`outs
 """
 
 from gradoracle.conformance.operators.activations import LEAKY_RELU, RELU, SIGMOID, TANH
+from gradoracle.conformance.operators.adaptive_pool import ADAPTIVE_AVG_POOL2D
 from gradoracle.conformance.operators.avg_pool import AVG_POOL1D, AVG_POOL2D, AVG_POOL3D
 from gradoracle.conformance.operators.conv_transpose import (
     CONV_TRANSPOSE1D,
@@ -50,6 +51,7 @@ SHIPPED: tuple[Operator, ...] = (
     *ACTIVATIONS,
     *LOSSES,
     *MOVED_PIXELS,
+    ADAPTIVE_AVG_POOL2D,
 )
 BROUGHT = from_outside(SHIPPED)
 OPERATORS: tuple[Operator, ...] = (*SHIPPED, *(one for of in BROUGHT for one in of.operators))

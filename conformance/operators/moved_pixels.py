@@ -132,7 +132,13 @@ def _blocks(sizes: Sizes) -> Sizes:
 def _shuffle(forward: Formula, gradient: Formula, option: str) -> Operator:
     def witness(torch: Any) -> Callable[..., Any]:
         function: Callable[..., Any] = getattr(torch.nn.functional, forward.__name__)
-        return lambda x, **options: function(x, options[option])
+
+        def shuffle(x: Any, **options: int) -> Any:
+            if forward is pixel_shuffle.pixel_unshuffle and not len(x):
+                raise NotImplementedError("PyTorch's pixel_unshuffle leaves no images as they are")
+            return function(x, options[option])
+
+        return shuffle
 
     further = Further(
         PLANE, {"factor": (1, 4, 2)}, _blocks, lambda sizes: {option: sizes["factor"]}

@@ -13,6 +13,10 @@ from gradoracle.implementations.im2col.activations import (
     tanh,
     tanh_grad,
 )
+from gradoracle.implementations.im2col.adaptive_pool import (
+    adaptive_avg_pool2d,
+    adaptive_avg_pool2d_grad_input,
+)
 from gradoracle.implementations.im2col.convolution import (
     conv1d,
     conv1d_grad_bias,
@@ -168,6 +172,8 @@ from gradoracle.implementations.im2col.transposed import (
 )
 
 __all__ = [
+    "adaptive_avg_pool2d",
+    "adaptive_avg_pool2d_grad_input",
     "avg_pool1d",
     "avg_pool1d_grad_input",
     "avg_pool2d",

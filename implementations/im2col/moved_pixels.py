@@ -164,7 +164,7 @@ def pixel_unshuffle_grad_input(grad_output: Array, *, downscale_factor: int) -> 
     return _spread("grad_output", grad_output, downscale_factor)
 
 
-def _taps(shape: Shape, options: WindowOptions) -> Iterator[tuple[int, tuple[slice, ...]]]:
+def _taps(shape: Shape, options: WindowOptions) -> Iterator[tuple[int, tuple[Any, ...]]]:
     """Yield each tap's number, and the pixels of the padded image that it sees in all windows."""
     _, _, *windows = columns_shape(shape, **options)
     kernel, steps, apart = (options[n] for n in ("kernel_size", "stride", "dilation"))
@@ -174,7 +174,7 @@ def _taps(shape: Shape, options: WindowOptions) -> Iterator[tuple[int, tuple[sli
             at + (count - 1) * step + 1
             for at, count, step in zip(starts, windows, steps, strict=True)
         ]
-        yield number, (..., *map(slice, starts, ends, steps))  # type: ignore[misc]
+        yield number, (..., *map(slice, starts, ends, steps))
 
 
 def _padded(shape: Shape, padding: Sequence[int]) -> tuple[Shape, tuple[Any, ...]]:

@@ -15,7 +15,7 @@ try:
 except ImportError as error:
     raise ImportError("PyTorch is not installed: pip install 'gradoracle[torch]'") from error
 
-from gradoracle.implementations.torch_reference import further, moved_pixels
+from gradoracle.implementations.torch_reference import adaptive_pool, further, moved_pixels
 from gradoracle.implementations.torch_reference.activations import (
     leaky_relu,
     leaky_relu_grad,
@@ -25,6 +25,10 @@ from gradoracle.implementations.torch_reference.activations import (
     sigmoid_grad,
     tanh,
     tanh_grad,
+)
+from gradoracle.implementations.torch_reference.adaptive_pool import (
+    adaptive_avg_pool2d,
+    adaptive_avg_pool2d_grad_input,
 )
 from gradoracle.implementations.torch_reference.convolution import (
     conv1d,
@@ -172,6 +176,8 @@ from gradoracle.implementations.torch_reference.pooling import (
 )
 
 __all__ = [
+    "adaptive_avg_pool2d",
+    "adaptive_avg_pool2d_grad_input",
     "avg_pool1d",
     "avg_pool1d_grad_input",
     "avg_pool2d",
@@ -338,6 +344,7 @@ NOT_IN_HALVES = [
     "softmax", "cross_entropy", "cross_entropy_grad", "sgd_step",  # round on the way
     *further.__all__,
     *moved_pixels.__all__,
+    *adaptive_pool.__all__,
 ]  # fmt: skip
 
 contract = {

@@ -75,10 +75,6 @@ def _padding(name: str, mode: str) -> tuple[Function, Function]:
         """
         check_image("x", x.shape)
         pads = check_padding(padding, x.shape[2:], lambda _: float("inf"))
-        if not len(x):  # PyTorch pads no empty batch by reflection
-            tall, wide = x.shape[2] + sum(pads[2:]), x.shape[3] + sum(pads[:2])
-            _check_once_around(mode, pads, x.shape)
-            return x.new_zeros((0, x.shape[1], tall, wide))
         return F.pad(x, list(pads), mode).clone()
 
     @named(f"{name}_grad_input")
@@ -92,19 +88,9 @@ def _padding(name: str, mode: str) -> tuple[Function, Function]:
         images, channels, tall, wide = grad_output.shape
         shape = (images, channels, tall - sum(padding[2:]), wide - sum(padding[:2]))
         check_image("dx", shape)
-        if not images:
-            forward(grad_output.new_zeros(shape), padding=padding)
-            return grad_output.new_zeros(shape)
         return _back(lambda x: forward(x, padding=padding), shape, grad_output)
 
     return forward, grad_input
-
-
-def _check_once_around(mode: str, padding: Sides, shape: Shape) -> None:
-    """Raise ValueError for padding that PyTorch refuses of images that there are."""
-    most = {"reflect": -1, "circular": 0}.get(mode)
-    if most is not None:
-        check_padding(padding, shape[2:], lambda size: size + most)
 
 
 def _shuffle(name: str, inverse: str, kind: type) -> tuple[Function, Function]:
@@ -114,18 +100,21 @@ def _shuffle(name: str, inverse: str, kind: type) -> tuple[Function, Function]:
     @named(name, kind)
     def forward(x: torch.Tensor, **options: int) -> torch.Tensor:
         check_image("x", x.shape)
-        y: torch.Tensor = there(x, *options.values()).clone()
-        check_image("y", y.shape)
-        return y
+        return _of_images(there, x, *options.values())
 
     @named(f"{name}_grad_input", kind)
     def grad_input(grad_output: torch.Tensor, **options: int) -> torch.Tensor:
         check_image("grad_output", grad_output.shape)
-        dx: torch.Tensor = back(grad_output, *options.values()).clone()
-        check_image("dx", dx.shape)
-        return dx
+        return _of_images(back, grad_output, *options.values())
 
     return forward, grad_input
+
+
+def _of_images(function: Function, x: torch.Tensor, factor: int) -> torch.Tensor:
+    """Return a new tensor; of no images in the shape of one, which pixel_unshuffle leaves as is."""
+    y: torch.Tensor = function(x if len(x) else x.new_zeros((1, *x.shape[1:])), factor)
+    check_image("y", y.shape)
+    return y[: len(x)].clone()
 
 
 @named("unfold")

@@ -113,14 +113,15 @@ def _to_channels(y: Array, x: Array, r: int) -> None:
                     y[n, (c * r + i % r) * r + j % r, i // r, j // r] = x[n, c, i, j]
 
 
+# Pixels are channels, too: there are no planes that a NaN stays in.
 PLANES = {"n": "images"}
 declare_axes(
-    Axes("x: n k (h w); grad_output: n c (i j)", PLANES, neutral={"upscale_factor": 1}),
+    Axes("x: n k h w; grad_output: n c i j", PLANES, neutral={"upscale_factor": 1}),
     pixel_shuffle,
     pixel_shuffle_grad_input,
 )
 declare_axes(
-    Axes("x: n c (i j); grad_output: n k (h w)", PLANES, neutral={"downscale_factor": 1}),
+    Axes("x: n c i j; grad_output: n k h w", PLANES, neutral={"downscale_factor": 1}),
     pixel_unshuffle,
     pixel_unshuffle_grad_input,
 )

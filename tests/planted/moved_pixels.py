@@ -323,27 +323,54 @@ def _folded(how: str) -> Wrong:
     return wrong
 
 
+def astray(columns: Array, shape: Any, o: dict[str, Any], **changed: Any) -> Array:
+    """Return columns added up where windows of other options, as many as there are, would be."""
+    wrong, (rows, across) = {**o, **changed}, windows_of(shape[2:], o)
+    found = np.zeros(shape, columns.dtype)
+    parts = columns.reshape(*shape[:2], *o["kernel_size"], rows, across)
+    for p, q, i, j in np.ndindex(parts.shape[2:]):
+        taps, windows = zip(wrong["stride"], wrong["dilation"], wrong["padding"], strict=True), (
+            (p, i), (q, j))  # fmt: skip
+        h, w = (i * s + p * d - pad for (p, i), (s, d, pad) in zip(windows, taps, strict=True))
+        if 0 <= h < shape[2] and 0 <= w < shape[3]:
+            found[:, :, h, w] += parts[:, :, p, q, i, j]
+    return found
+
+
+def _astray(name: str, change: Callable[[dict[str, Any]], dict[str, Any]]) -> Wrong:
+    def wrong(columns: Array, **o: Any) -> Array:
+        if name == "unfold_grad_input":
+            shape = o.pop("input_shape")
+        else:
+            taps = int(np.prod(o["kernel_size"]))
+            shape = (len(columns), columns.shape[1] // taps, *o.pop("output_size"))
+        return astray(columns, shape, o, **change(o))
+
+    return wrong
+
+
 ADDING, COL2IM = ("fold", "unfold_grad_input"), "szagoruyko/pyinn#16"
 
 
 def _windows() -> dict[str, tuple[str, str, Wrong]]:
     found: dict[str, tuple[str, str, Wrong]] = {}
-    for name in ("unfold", "fold_grad_input", "fold", "unfold_grad_input"):
+    for name in ("unfold", "fold_grad_input", *ADDING):
+        make = _astray if name in ADDING else with_options
         for option, value in (("stride", 1), ("padding", 0), ("dilation", 1)):
             found[f"{name}_exchanges_the_sides_of_{option}"] = (
                 "height for width",
                 "",
-                with_options(name, exchanged(option)),
+                make(name, exchanged(option)),
             )
             found[f"{name}_takes_the_first_{option}_twice"] = (
                 "height for width",
                 "",
-                with_options(name, first_twice(option)),
+                make(name, first_twice(option)),
             )
             found[f"{name}_ignores_{option}"] = (
                 option,
                 "",
-                with_options(name, neutral(option, value)),
+                make(name, neutral(option, value)),
             )
         found |= {
             f"{name}_of_the_first_image": (
