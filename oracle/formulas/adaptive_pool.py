@@ -30,16 +30,25 @@ class Windows(NamedTuple):
     right: Indices
 
 
-def _divisors(call: Call) -> Division:
+def _divided(call: Call) -> Division:
     """Return what the sizes of all windows divide, and the largest of them."""
-    plane = call["x"].shape[2:] if "x" in call else call["input_shape"][2:]
-    outputs = call["output_size"] if "output_size" in call else call["grad_output"].shape[2:]
-    top, bottom, left, right = (one.array for one in _windows(plane, outputs))
-    rows, columns = np.unique(bottom - top).tolist(), np.unique(right - left).tolist()
-    return Division(lcm(*(a * b for a in rows for b in columns)), max(rows) * max(columns))
+    windows = _windows(call["x"].shape[2:], call["output_size"])
+    return Division(_multiple(windows), _most(*_sizes(windows)))
 
 
-@multilinear("x", images="kept", over=_divisors)
+def _shared(call: Call) -> Division:
+    """Return what the sizes of all windows divide, and how many windows have a pixel in common."""
+    plane = call["input_shape"][2:]
+    windows = _windows(plane, call["grad_output"].shape[2:])
+    top, bottom, left, right = (one.array for one in windows)
+    over = []
+    for size, first, last in zip(plane, (top, left), (bottom, right), strict=True):
+        pixel = np.arange(size)
+        over.append(np.searchsorted(first, pixel, "right") - np.searchsorted(last, pixel, "right"))
+    return Division(_multiple(windows), _most(*over))
+
+
+@multilinear("x", images="kept", over=_divided)
 def adaptive_avg_pool2d(x: Array, *, output_size: Sides) -> Array:
     """Return y [N, C, *output_size], the means of as many windows of x [N, C, H, W].
 
@@ -58,7 +67,7 @@ def adaptive_avg_pool2d(x: Array, *, output_size: Sides) -> Array:
     return y
 
 
-@multilinear("grad_output", images="kept", over=_divisors)
+@multilinear("grad_output", images="kept", over=_shared)
 def adaptive_avg_pool2d_grad_input(grad_output: Array, *, input_shape: Shape) -> Array:
     """Return dx = dE/dx, of shape `input_shape` [N, C, H, W], from dy [N, C, OH, OW].
 
@@ -86,6 +95,22 @@ def _windows(plane: Sequence[int], outputs: Sequence[int]) -> Windows:
         at = np.arange(count, dtype=np.int64)
         ends += [Indices(at * size // count), Indices(-(-(at + 1) * size // count))]
     return Windows(*ends)
+
+
+def _sizes(windows: Windows) -> tuple[Array, Array]:
+    """Return how many rows and columns windows have."""
+    top, bottom, left, right = (one.array for one in windows)
+    return bottom - top, right - left
+
+
+def _multiple(windows: Windows) -> int:
+    """Return the least number that the pixels of every window divide."""
+    rows, columns = (np.unique(side).tolist() for side in _sizes(windows))
+    return lcm(*(a * b for a in rows for b in columns))
+
+
+def _most(rows: Array, columns: Array) -> int:
+    return int(rows.max()) * int(columns.max())
 
 
 List = Sequence[int]

@@ -2,6 +2,7 @@
 
 from tests.planted import (  # noqa: F401
     activations,
+    adaptive_pool,
     against_convolutions,
     against_others,
     all_gradients,
