@@ -15,8 +15,8 @@ def adaptive_avg_pool2d(x: torch.Tensor, *, output_size: Sides) -> torch.Tensor:
     """
     check_image("x", x.shape)
     check_image("y", (*x.shape[:2], *output_size))
-    # Of one output its answer may be in the layout of x's channels; the copy shares nothing.
-    return torch.nn.functional.adaptive_avg_pool2d(x, output_size).clone()
+    rows, columns = output_size
+    return torch.nn.functional.adaptive_avg_pool2d(x, (rows, columns)).clone()
 
 
 def adaptive_avg_pool2d_grad_input(
@@ -30,7 +30,8 @@ def adaptive_avg_pool2d_grad_input(
     check_image("input_shape", input_shape)
     check_image("grad_output", grad_output.shape)
     x = grad_output.new_zeros(input_shape).requires_grad_()
-    y = torch.nn.functional.adaptive_avg_pool2d(x, grad_output.shape[2:])
+    rows, columns = grad_output.shape[2:]
+    y = torch.nn.functional.adaptive_avg_pool2d(x, (rows, columns))
     if y.shape != grad_output.shape:
         raise ValueError(f"grad_output {[*grad_output.shape]} does not fit y {[*y.shape]}")
     gradient: torch.Tensor = torch.autograd.grad(y, x, grad_output)[0]
