@@ -114,14 +114,13 @@ def _to_channels(y: Array, x: Array, r: int) -> None:
 
 
 # Pixels are channels, too: there are no planes that a NaN stays in.
-PLANES = {"n": "images"}
 declare_axes(
-    Axes("x: n k h w; grad_output: n c i j", PLANES, neutral={"upscale_factor": 1}),
+    Axes("x: n k h w; grad_output: n c i j", neutral={"upscale_factor": 1}),
     pixel_shuffle,
     pixel_shuffle_grad_input,
 )
 declare_axes(
-    Axes("x: n c i j; grad_output: n k h w", PLANES, neutral={"downscale_factor": 1}),
+    Axes("x: n c i j; grad_output: n k h w", neutral={"downscale_factor": 1}),
     pixel_unshuffle,
     pixel_unshuffle_grad_input,
 )

@@ -158,7 +158,7 @@ def _fold(y: Array, x: Array, taps: int, start: List, tap: List, pixel: List) ->
 NEUTRAL = {"stride": 1, "padding": 0, "dilation": 1}
 declare_axes(
     Axes(
-        "x: n c h w; grad_output: n k l", {"n": "images"}, {"input_shape": "x"},
+        "x: n c h w; grad_output: n k l", shapes={"input_shape": "x"},
         neutral=NEUTRAL,
     ),
     unfold,
@@ -166,7 +166,7 @@ declare_axes(
 )  # fmt: skip
 declare_axes(
     Axes(
-        "x: n k l; grad_output: n c h w", {"n": "images"}, neutral=NEUTRAL
+        "x: n k l; grad_output: n c h w", neutral=NEUTRAL
     ),
     fold,
     fold_grad_input,
