@@ -57,6 +57,15 @@ class AvgPoolOptions(TypedDict):
     count_include_pad: bool
 
 
+class WindowOptions(TypedDict):
+    """The options of windows that are columns of a matrix."""
+
+    kernel_size: Sides
+    stride: Sides
+    padding: Sides
+    dilation: Sides
+
+
 def conv_shape(
     rank: int,
     x_shape: Shape,
@@ -163,6 +172,32 @@ def pool_windows(
             raise ValueError(f"{count} windows of {span} pixels on {size}: one holds no pixel")
         counts.append(count)
     return tuple(counts)
+
+
+def check_image(name: str, shape: Shape) -> None:
+    """Check that there are images [N, C, H, W], of which there may be none."""
+    if len(shape) != 4 or min(shape[1:]) < 1 or shape[0] < 0:
+        raise ValueError(f"{name} {shape} must have 4 axes, all but the first at least 1")
+
+
+def check_padding(padding: Sides, plane: Shape, most: Callable[[int], float]) -> Sides:
+    """Return (left, right, top, bottom), at most what so many pixels allow."""
+    if len(padding) != 4 or min(padding) < 0 or min(plane) < 1:
+        raise ValueError(f"padding {padding} must be four numbers of at least 0 around {plane}")
+    tall, wide = plane
+    if max(padding[:2]) > most(wide) or max(padding[2:]) > most(tall):
+        raise ValueError(f"padding {padding} is more than {plane} pixels allow")
+    return padding
+
+
+def columns_shape(
+    x_shape: Shape, kernel_size: Sides, stride: Sides, padding: Sides, dilation: Sides
+) -> Shape:
+    """Return [N, C, OH, OW] of the windows of x, padded by any number of pixels."""
+    check_image("x", x_shape)
+    weight = (1, x_shape[1], *kernel_size)
+    images, _, *windows = conv_shape(2, x_shape, weight, stride, padding, dilation, 1)
+    return (images, x_shape[1], *windows)
 
 
 def check_bias(bias: Array | None, count: int, what: str) -> None:

@@ -15,6 +15,10 @@ from gradoracle.oracle.formulas.activations import (
     tanh,
     tanh_grad,
 )
+from gradoracle.oracle.formulas.adaptive_pool import (
+    adaptive_avg_pool2d,
+    adaptive_avg_pool2d_grad_input,
+)
 from gradoracle.oracle.formulas.avg_pool import (
     avg_pool1d,
     avg_pool1d_grad_input,
@@ -69,7 +73,29 @@ from gradoracle.oracle.formulas.max_pool import (
     max_pool3d_grad_input,
     max_pool3d_vjp,
 )
+from gradoracle.oracle.formulas.padding import (
+    circular_pad2d,
+    circular_pad2d_grad_input,
+    reflection_pad2d,
+    reflection_pad2d_grad_input,
+    replication_pad2d,
+    replication_pad2d_grad_input,
+    zero_pad2d,
+    zero_pad2d_grad_input,
+)
+from gradoracle.oracle.formulas.pixel_shuffle import (
+    pixel_shuffle,
+    pixel_shuffle_grad_input,
+    pixel_unshuffle,
+    pixel_unshuffle_grad_input,
+)
 from gradoracle.oracle.formulas.softmax import softmax, softmax_grad
+from gradoracle.oracle.formulas.unfold import (
+    fold,
+    fold_grad_input,
+    unfold,
+    unfold_grad_input,
+)
 from gradoracle.oracle.formulas.update import batch_mean, sgd_step
 
 DERIVED = (*normalisation.DERIVED, *further_activations.DERIVED, *further_losses.DERIVED)
@@ -78,6 +104,8 @@ globals().update({formula.__name__: formula for of in DERIVED for formula in of.
 contract = {"policies": {"bad_arguments": "raise"}}  # as a backend
 
 __all__ = [
+    "adaptive_avg_pool2d",
+    "adaptive_avg_pool2d_grad_input",
     "avg_pool1d",
     "avg_pool1d_grad_input",
     "avg_pool2d",
@@ -85,6 +113,8 @@ __all__ = [
     "avg_pool3d",
     "avg_pool3d_grad_input",
     "batch_mean",
+    "circular_pad2d",
+    "circular_pad2d_grad_input",
     "conv1d",
     "conv1d_grad_bias",
     "conv1d_grad_input",
@@ -111,6 +141,8 @@ __all__ = [
     "conv_transpose3d_grad_weight",
     "cross_entropy",
     "cross_entropy_grad",
+    "fold",
+    "fold_grad_input",
     "leaky_relu",
     "leaky_relu_grad",
     "linear",
@@ -126,8 +158,16 @@ __all__ = [
     "max_pool3d",
     "max_pool3d_grad_input",
     "max_pool3d_vjp",
+    "pixel_shuffle",
+    "pixel_shuffle_grad_input",
+    "pixel_unshuffle",
+    "pixel_unshuffle_grad_input",
+    "reflection_pad2d",
+    "reflection_pad2d_grad_input",
     "relu",
     "relu_grad",
+    "replication_pad2d",
+    "replication_pad2d_grad_input",
     "sgd_step",
     "sigmoid",
     "sigmoid_grad",
@@ -135,6 +175,10 @@ __all__ = [
     "softmax_grad",
     "tanh",
     "tanh_grad",
+    "unfold",
+    "unfold_grad_input",
+    "zero_pad2d",
+    "zero_pad2d_grad_input",
 ]
 __all__ += [formula.__name__ for of in DERIVED for formula in of.formulas]
 __all__.sort()

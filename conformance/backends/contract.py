@@ -39,7 +39,12 @@ count_include_pad; never what hangs over the end.  Padding of both poolings is a
 kernel's taps.  With ceil_mode the last window may hang over the end, but starts on the image or
 in the padding before it.  A window that holds no pixel is illegal.
 
-All of these exist for sequences and volumes, too, with 1d or 3d in their names: arrays are
+    adaptive_avg_pool2d(x, *, output_size) -> y [N, C, *output_size]
+    adaptive_avg_pool2d_grad_input(grad_output, *, input_shape) -> dx
+
+Window i of OH begins at pixel i*H // OH and ends before ceil((i+1)*H / OH).
+
+All of the others exist for sequences and volumes, too, with 1d or 3d in their names: arrays are
 [N, C, W] or [N, C, T, H, W], and an option has a number for every spatial axis: (width,) or
 (depth, height, width).  `indices` of volumes are (t*H + h)*W + w.
 
@@ -107,6 +112,19 @@ impossible class), but not the target's and not a whole row.
 The last two are PyTorch's `cross_entropy` with all of its options, of classes int64 [N] and of
 probabilities [N, C] whose rows add up to 1.  What is ignored has a loss of 0, also where its
 logits are NaN; of its gradient there a NaN is as good as 0.  Not all targets of a mean are ignored.
+
+    zero_pad2d(x, *, padding) -> y      zero_pad2d_grad_input(grad_output, *, padding) -> dx
+    reflection_pad2d, replication_pad2d, circular_pad2d, and their gradients, likewise
+    pixel_shuffle(x, *, upscale_factor) -> y        pixel_shuffle_grad_input(grad_output, *, ...)
+    pixel_unshuffle(x, *, downscale_factor) -> y    pixel_unshuffle_grad_input(grad_output, *, ...)
+    unfold(x, *, kernel_size, stride, padding, dilation) -> columns [N, C*KH*KW, OH*OW]
+    unfold_grad_input(grad_output, *, input_shape, <the same options>) -> dx
+    fold(x, *, output_size, kernel_size, stride, padding, dilation) -> y [N, C, *output_size]
+    fold_grad_input(grad_output, *, kernel_size, stride, padding, dilation) -> dx
+
+Of these `x` is [N, C, H, W], and columns of `fold`.  `padding` of an image is (left, right, top,
+bottom), none negative: at most one pixel less than the side for reflection, and at most the side
+around the edge.  `unfold` is known as im2col and pads by zeros; `fold`, col2im, adds what overlaps.
 
     batch_mean(gradient_per_image) -> the mean over axis 0
     sgd_step(parameter, gradient, *, learning_rate) -> parameter - learning_rate * gradient

@@ -4,6 +4,7 @@ To add one: write its module, then name it here; or bring it from outside (`outs
 """
 
 from gradoracle.conformance.operators.activations import LEAKY_RELU, RELU, SIGMOID, TANH
+from gradoracle.conformance.operators.adaptive_pool import ADAPTIVE_AVG_POOL2D
 from gradoracle.conformance.operators.avg_pool import AVG_POOL1D, AVG_POOL2D, AVG_POOL3D
 from gradoracle.conformance.operators.conv_transpose import (
     CONV_TRANSPOSE1D,
@@ -16,6 +17,7 @@ from gradoracle.conformance.operators.further_losses import LOSSES
 from gradoracle.conformance.operators.linear import LINEAR
 from gradoracle.conformance.operators.loss import CROSS_ENTROPY, SOFTMAX
 from gradoracle.conformance.operators.max_pool import MAX_POOL1D, MAX_POOL2D, MAX_POOL3D
+from gradoracle.conformance.operators.moved_pixels import MOVED_PIXELS
 from gradoracle.conformance.operators.network import NETWORK
 from gradoracle.conformance.operators.normalisations import NORMALISATIONS
 from gradoracle.conformance.operators.outside import from_outside
@@ -48,6 +50,8 @@ SHIPPED: tuple[Operator, ...] = (
     *NORMALISATIONS,
     *ACTIVATIONS,
     *LOSSES,
+    *MOVED_PIXELS,
+    ADAPTIVE_AVG_POOL2D,
 )
 BROUGHT = from_outside(SHIPPED)
 OPERATORS: tuple[Operator, ...] = (*SHIPPED, *(one for of in BROUGHT for one in of.operators))

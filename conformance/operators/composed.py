@@ -13,7 +13,14 @@ import numpy as np
 
 from gradoracle.conformance.operators.arrays import GIVEN
 from gradoracle.conformance.operators.of_formula import MOST as OF_FORMULAS
-from gradoracle.conformance.operators.of_formula import NOTHING, NUMBERS, Calls, Sizes, record_of
+from gradoracle.conformance.operators.of_formula import (
+    NOTHING,
+    NUMBERS,
+    Calls,
+    Further,
+    Sizes,
+    record_of,
+)
 from gradoracle.conformance.operators.record import (
     NO_VALUES,
     Operator,
@@ -177,7 +184,8 @@ def _calls(
         for name in made.options
     }
     complete = partial(_completed, made, known)
-    return _Composed(made.derived(), values, None, NOTHING, (), complete, made, known, fixed)
+    of = (made.derived(), values, None, NOTHING, (), complete, Further())
+    return _Composed(*of, made, known, fixed)
 
 
 def _values(made: Composition, known: _Known, name: str) -> OptionValues:

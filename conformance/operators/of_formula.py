@@ -11,7 +11,7 @@ from dataclasses import dataclass, replace
 from functools import cached_property, partial
 from itertools import combinations
 from types import MappingProxyType
-from typing import Any, TypeAlias
+from typing import Any, NamedTuple, TypeAlias
 
 import numpy as np
 
@@ -55,6 +55,7 @@ Sizes: TypeAlias = Mapping[str, int]
 # The shape of a result, from the options and the shapes of the arguments.
 Result: TypeAlias = Callable[[Mapping[str, Any], Mapping[str, Shape | None]], Shape]
 Complete: TypeAlias = Callable[[dict[str, Any], int], dict[str, Any]]
+Curvature: TypeAlias = Callable[[Mapping[str, Any]], float]
 
 MOST: dict[Size, int] = {"small": 60, "medium": 300, "large": 900}  # product of all sides
 SPAN = 60  # what indices of options are drawn from: the least common multiple of most lists
@@ -88,6 +89,21 @@ NUMBERS = Styles(
 )
 
 
+class Further(NamedTuple):
+    """What is drawn of a call beside the lengths of its arguments' axes and listed options.
+
+    `sides` are the letters whose lengths are drawn, images first, if not those of the arguments.
+    `more` are further sizes, each with the least, the largest, and what corners take.  `lengths`
+    gives sizes that fit each other, from drawn ones, with the length of every letter; `options`
+    those that follow from them.
+    """
+
+    sides: Sequence[str] = ()
+    more: Mapping[str, tuple[int, int, int]] = MappingProxyType({})
+    lengths: Callable[[Sizes], Sizes] = dict
+    options: Callable[[Sizes], Mapping[str, Any]] = lambda _: {}
+
+
 @dataclass(frozen=True, eq=False)
 class Calls:
     """Which calls of derived formulas there are, by the lengths of axes and picked options."""
@@ -98,6 +114,7 @@ class Calls:
     least: Sizes
     even: Sequence[str]
     complete: Complete
+    further: Further
 
     @cached_property
     def axes(self) -> Axes:
@@ -106,7 +123,9 @@ class Calls:
 
     @cached_property
     def letters(self) -> list[str]:
-        """The letters of the arguments, images first."""
+        """The letters whose lengths are drawn, images first."""
+        if self.further.sides:
+            return [*self.further.sides]
         of = [letters for name, letters in self.axes.arrays.items() if name != GRAD_OUTPUT]
         found = dict.fromkeys(one for letters in of for one in letters if one != ANY_MORE)
         return sorted(found, key=lambda letter: letter != IMAGES)
@@ -117,6 +136,7 @@ class Calls:
         return {
             **{arrays.PICKED + name: (0, SPAN - 1) for name in self.options},
             **{arrays.GIVEN + name: (0, 1) for name in self.axes.optional},
+            **{name: (least, most) for name, (least, most, _) in self.further.more.items()},
         }
 
     def legal(self, sizes: Sizes) -> dict[str, int]:
@@ -138,6 +158,7 @@ class Calls:
         if short is not None:
             raise ValueError(f"{short} must be 1 at least, got {sizes[short]}")
         sizes = {n: side * (1 + (n in self.even)) for n, side in self.legal(sizes).items()}
+        sizes = self.further.lengths(sizes)
         chosen = self.chosen(sizes)
         return Arguments(self.shapes(sizes, chosen), chosen)
 
@@ -147,7 +168,7 @@ class Calls:
         for name, values in self.options.items():
             listed = values(sizes) if callable(values) else values
             found[name] = listed[sizes[arrays.PICKED + name] % len(listed)]
-        return found
+        return found | dict(self.further.options(sizes))
 
     def shapes(self, sizes: Sizes, chosen: Mapping[str, Any]) -> dict[str, Shape | None]:
         """Return the shapes of all arrays, None of those that are not given."""
@@ -177,7 +198,9 @@ class Calls:
         Each is checked in one dtype, the next one in the next.
         """
         given = dict.fromkeys((arrays.GIVEN + name for name in self.axes.optional), 1)
-        whole = {**dict.fromkeys(self.letters, 2), **dict.fromkeys(self.picks, 0), **given}
+        usual = {name: of[2] for name, of in self.further.more.items()}
+        first = {**dict.fromkeys(self.picks, 0), **given, **usual}
+        whole = {**dict.fromkeys(self.letters, 2), **first}
         flat = whole | dict.fromkeys(self.letters, 1)
         several = {self.letters[0]: 3, self.letters[-1]: 6}
         found = (
@@ -215,6 +238,7 @@ def of_formula(
     complete: Complete = as_it_is, numbers: Styles = NUMBERS, least: Sizes = NOTHING,
     even: Sequence[str] = (), most: Mapping[Size, int] = MOST, share: float = 0.3,
     layers: Sequence[tuple[str, tuple[int, ...]]] = (),
+    further: Further = Further(), curvature: Curvature = MEASURED,  # noqa: B008 - never changed
 ) -> Operator:  # fmt: skip
     """Return the record of derived formulas.
 
@@ -223,16 +247,21 @@ def of_formula(
     or is a function of the sizes that does.  `result` gives the shape of the result, where the axes
     do not say it, from the options and the shapes of the arguments.  `complete` adds to a call what
     follows from its arrays, such as labels, and makes numbers legal.  `least` says how long an axis
-    must be at least, and `even` which ones are twice as long as what is drawn.
+    must be at least, and `even` which ones are twice as long as what is drawn.  `further` is what
+    is drawn beside, and `curvature` as `Operator` has it.
     """
-    calls = Calls(derived, options, result, least, even, complete)
-    return record_of(calls, witness, numbers=numbers, most=most, share=share, layers=layers)
+    calls = Calls(derived, options, result, least, even, complete, further)
+    return record_of(
+        calls, witness, numbers=numbers, most=most, share=share, layers=layers,
+        curvature=curvature,
+    )  # fmt: skip
 
 
 def record_of(
     calls: Calls, witness: str | Callable[[Any], Callable[..., Any]], *,
     numbers: Styles = NUMBERS, most: Mapping[Size, int] = MOST, share: float = 0.3,
     layers: Sequence[tuple[str, tuple[int, ...]]] = (),
+    curvature: Curvature = MEASURED,
 ) -> Operator:  # fmt: skip
     """Return the record of derived formulas whose calls are known; see `of_formula`."""
     derived = calls.derived
@@ -246,7 +275,7 @@ def record_of(
         witness=partial(named_function, witness) if isinstance(witness, str) else witness,
         styles=numbers,
         complete=calls.complete,
-        curvature=MEASURED,
+        curvature=curvature,
         values=calls.options,
         share=share,
         corners=calls.corners(),

@@ -153,7 +153,8 @@ def _settled(policies: Policies, formula: Formula, call: Call) -> bool:
     return False
 
 
-def _straight(call: Call) -> float:
+def straight(call: Call) -> float:
+    """Return 0: the forward pass is linear wherever the styles for slopes go."""
     del call
     return 0.0
 
@@ -203,7 +204,7 @@ class Operator:
     unsettled: Callable[[Policies, Formula, Call], bool] = _settled
     # A bound of the third derivative of every output element along a direction of zeros and ones;
     # 0: linear wherever the styles for slopes go; MEASURED: it is not known.
-    curvature: Callable[[Call], float] = _straight
+    curvature: Callable[[Call], float] = straight
     share: float = 1.0  # of the profile's examples: simple operators need fewer
     layers: tuple[Workload, ...] = ()  # of real networks, checked by what checks at scale
     covers: tuple[Cover, ...] = ()  # combinations of options that every certification meets
@@ -227,7 +228,7 @@ class Operator:
     @property
     def is_piecewise_linear(self) -> bool:
         """Whether the forward pass is linear wherever the styles for slopes go."""
-        return self.curvature is _straight
+        return self.curvature is straight
 
     @property
     def axes(self) -> Axes:

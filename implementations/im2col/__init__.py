@@ -13,6 +13,10 @@ from gradoracle.implementations.im2col.activations import (
     tanh,
     tanh_grad,
 )
+from gradoracle.implementations.im2col.adaptive_pool import (
+    adaptive_avg_pool2d,
+    adaptive_avg_pool2d_grad_input,
+)
 from gradoracle.implementations.im2col.convolution import (
     conv1d,
     conv1d_grad_bias,
@@ -93,6 +97,24 @@ from gradoracle.implementations.im2col.loss import (
     softmax,
     softmax_grad,
 )
+from gradoracle.implementations.im2col.moved_pixels import (
+    circular_pad2d,
+    circular_pad2d_grad_input,
+    fold,
+    fold_grad_input,
+    pixel_shuffle,
+    pixel_shuffle_grad_input,
+    pixel_unshuffle,
+    pixel_unshuffle_grad_input,
+    reflection_pad2d,
+    reflection_pad2d_grad_input,
+    replication_pad2d,
+    replication_pad2d_grad_input,
+    unfold,
+    unfold_grad_input,
+    zero_pad2d,
+    zero_pad2d_grad_input,
+)
 from gradoracle.implementations.im2col.normalisation import (
     batch_norm,
     batch_norm_grad_bias,
@@ -150,6 +172,8 @@ from gradoracle.implementations.im2col.transposed import (
 )
 
 __all__ = [
+    "adaptive_avg_pool2d",
+    "adaptive_avg_pool2d_grad_input",
     "avg_pool1d",
     "avg_pool1d_grad_input",
     "avg_pool2d",
@@ -165,6 +189,8 @@ __all__ = [
     "batch_norm_vjp",
     "binary_cross_entropy_with_logits",
     "binary_cross_entropy_with_logits_grad",
+    "circular_pad2d",
+    "circular_pad2d_grad_input",
     "contract",
     "conv1d",
     "conv1d_grad_bias",
@@ -196,6 +222,8 @@ __all__ = [
     "cross_entropy_loss_grad",
     "elu",
     "elu_grad",
+    "fold",
+    "fold_grad_input",
     "gelu",
     "gelu_grad",
     "glu",
@@ -253,13 +281,21 @@ __all__ = [
     "mse_loss_grad_target",
     "nll_loss",
     "nll_loss_grad",
+    "pixel_shuffle",
+    "pixel_shuffle_grad_input",
+    "pixel_unshuffle",
+    "pixel_unshuffle_grad_input",
     "prelu",
     "prelu_grad_weight",
     "prelu_grad_x",
+    "reflection_pad2d",
+    "reflection_pad2d_grad_input",
     "relu",
     "relu6",
     "relu6_grad",
     "relu_grad",
+    "replication_pad2d",
+    "replication_pad2d_grad_input",
     "rms_norm",
     "rms_norm_grad_weight",
     "rms_norm_grad_x",
@@ -277,6 +313,10 @@ __all__ = [
     "softplus_grad",
     "tanh",
     "tanh_grad",
+    "unfold",
+    "unfold_grad_input",
+    "zero_pad2d",
+    "zero_pad2d_grad_input",
 ]
 
 contract = {

@@ -15,7 +15,7 @@ try:
 except ImportError as error:
     raise ImportError("PyTorch is not installed: pip install 'gradoracle[torch]'") from error
 
-from gradoracle.implementations.torch_reference import further
+from gradoracle.implementations.torch_reference import adaptive_pool, further, moved_pixels
 from gradoracle.implementations.torch_reference.activations import (
     leaky_relu,
     leaky_relu_grad,
@@ -25,6 +25,10 @@ from gradoracle.implementations.torch_reference.activations import (
     sigmoid_grad,
     tanh,
     tanh_grad,
+)
+from gradoracle.implementations.torch_reference.adaptive_pool import (
+    adaptive_avg_pool2d,
+    adaptive_avg_pool2d_grad_input,
 )
 from gradoracle.implementations.torch_reference.convolution import (
     conv1d,
@@ -135,6 +139,24 @@ from gradoracle.implementations.torch_reference.further import (
     softplus,
     softplus_grad,
 )
+from gradoracle.implementations.torch_reference.moved_pixels import (
+    circular_pad2d,
+    circular_pad2d_grad_input,
+    fold,
+    fold_grad_input,
+    pixel_shuffle,
+    pixel_shuffle_grad_input,
+    pixel_unshuffle,
+    pixel_unshuffle_grad_input,
+    reflection_pad2d,
+    reflection_pad2d_grad_input,
+    replication_pad2d,
+    replication_pad2d_grad_input,
+    unfold,
+    unfold_grad_input,
+    zero_pad2d,
+    zero_pad2d_grad_input,
+)
 from gradoracle.implementations.torch_reference.pooling import (
     avg_pool1d,
     avg_pool1d_grad_input,
@@ -154,6 +176,8 @@ from gradoracle.implementations.torch_reference.pooling import (
 )
 
 __all__ = [
+    "adaptive_avg_pool2d",
+    "adaptive_avg_pool2d_grad_input",
     "avg_pool1d",
     "avg_pool1d_grad_input",
     "avg_pool2d",
@@ -169,6 +193,8 @@ __all__ = [
     "batch_norm_vjp",
     "binary_cross_entropy_with_logits",
     "binary_cross_entropy_with_logits_grad",
+    "circular_pad2d",
+    "circular_pad2d_grad_input",
     "contract",
     "conv1d",
     "conv1d_grad_bias",
@@ -200,6 +226,8 @@ __all__ = [
     "cross_entropy_loss_grad",
     "elu",
     "elu_grad",
+    "fold",
+    "fold_grad_input",
     "from_numpy",
     "gelu",
     "gelu_grad",
@@ -258,13 +286,21 @@ __all__ = [
     "mse_loss_grad_target",
     "nll_loss",
     "nll_loss_grad",
+    "pixel_shuffle",
+    "pixel_shuffle_grad_input",
+    "pixel_unshuffle",
+    "pixel_unshuffle_grad_input",
     "prelu",
     "prelu_grad_weight",
     "prelu_grad_x",
+    "reflection_pad2d",
+    "reflection_pad2d_grad_input",
     "relu",
     "relu6",
     "relu6_grad",
     "relu_grad",
+    "replication_pad2d",
+    "replication_pad2d_grad_input",
     "rms_norm",
     "rms_norm_grad_weight",
     "rms_norm_grad_x",
@@ -283,6 +319,10 @@ __all__ = [
     "tanh",
     "tanh_grad",
     "to_numpy",
+    "unfold",
+    "unfold_grad_input",
+    "zero_pad2d",
+    "zero_pad2d_grad_input",
 ]
 
 
@@ -303,6 +343,8 @@ NOT_IN_HALVES = [
     "sigmoid_grad", "tanh_grad", "softmax_grad",  # go back from the rounded answer
     "softmax", "cross_entropy", "cross_entropy_grad", "sgd_step",  # round on the way
     *further.__all__,
+    *moved_pixels.__all__,
+    *adaptive_pool.__all__,
 ]  # fmt: skip
 
 contract = {

@@ -2,6 +2,7 @@
 
 from tests.planted import (  # noqa: F401
     activations,
+    adaptive_pool,
     against_convolutions,
     against_others,
     all_gradients,
@@ -20,6 +21,7 @@ from tests.planted import (  # noqa: F401
     max_pool2d,
     max_pool2d_back,
     memory,
+    moved_pixels,
     narrow,
     normalisation,
     not_finite,
