@@ -67,6 +67,8 @@ DECISIONS = (
     ),
     Decision("opencv_filter2d_zero_weight", "opencv-filter2D", (), NON_FINITE),
     Decision("opencv_filter2d_strides", "opencv-filter2D", (), ("ignores_memory_layout",)),
+    Decision("autograd_convolve", "autograd", says="RecursionError"),
+    Decision("autograd_maximum", "autograd", ("relu_grad",), says="the dtype is float64"),
     Decision("mlx_leaky_relu", "mlx", ("leaky_relu", "leaky_relu_grad")),
     Decision("mlx_sigmoid", "mlx", ("sigmoid", "sigmoid_grad")),
     Decision("mlx_crashes", "mlx", says="SIGFPE"),
@@ -91,6 +93,7 @@ DECISIONS = (
         "refusal: gradients of dilated convolutions on a CPU", "tensorflow",
         says="do not yet support dilation rates",
     ),
+    Decision("convention: a NaN is no maximum", "tensorflow", ("max_pool2d_vjp",), says="nan"),
     Decision(
         "tensorflow_nn", "tensorflow",
         ("leaky_relu", "leaky_relu_grad", "softmax", "max_pool2d_values"),
