@@ -76,7 +76,7 @@ def versions(script: str) -> list[str]:
         owner for module in IMPORTED.findall(script) for owner in owners.get(module, ())
     )
     system = f"Python {platform.python_version()}, {platform.system()} {platform.machine()}"
-    return [*(f"{name.replace("_", "-")} {version(name)}" for name in named), system]
+    return [*(f"{name.replace('_', '-')} {version(name)}" for name in named), system]
 
 
 if __name__ == "__main__":
