@@ -69,6 +69,8 @@ DECISIONS = (
     Decision("opencv_filter2d_strides", "opencv-filter2D", (), ("ignores_memory_layout",)),
     Decision("autograd_convolve", "autograd", says="RecursionError"),
     Decision("autograd_maximum", "autograd", says="the dtype is float64"),
+    Decision("keras_float64", "keras", says="got dtype float32, want float64"),
+    Decision("optax_cross_entropy", "optax", ("cross_entropy", "cross_entropy_grad")),
     Decision("mlx_leaky_relu", "mlx", ("leaky_relu", "leaky_relu_grad")),
     Decision("mlx_sigmoid", "mlx", ("sigmoid", "sigmoid_grad")),
     Decision("mlx_crashes", "mlx", says="SIGFPE"),

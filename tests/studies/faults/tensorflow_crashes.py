@@ -1,4 +1,4 @@
-"""TensorFlow divides by zero, which ends the process: a max pooling whose window is too wide."""
+"""TensorFlow divides by zero, which ends the process: pooling whose window is too wide."""
 
 import subprocess
 import sys
@@ -9,13 +9,13 @@ x = tf.zeros((1, 1, 1, 1))
 with tf.GradientTape() as tape:
     tape.watch(x)
     y = tf.nn.%s(x, (1, 2), 1, "VALID")
-print(y.shape, tape.gradient(y, x).shape)
+print(y.shape, tape.gradient(y, x, tf.ones((1, 1, %d, 1))).shape)
 """
-for name in ("avg_pool2d", "max_pool2d"):
+for name, columns in (("avg_pool2d", 0), ("avg_pool2d", 1), ("max_pool2d", 0)):
+    program = PROGRAM % (name, columns)
     done = subprocess.run(
-        [sys.executable, "-c", PROGRAM % name], capture_output=True, text=True, check=False
+        [sys.executable, "-c", program], capture_output=True, text=True, check=False
     )
-    got = done.stdout.strip() or "nothing"
-    print(
-        f"{name}  got {got}, exit status {done.returncode}  right an error, or shape (1, 1, 0, 1)"
-    )
+    got = f"{done.stdout.strip() or 'nothing'}, exit status {done.returncode}"
+    right = "an error" if columns else "an error, or (1, 1, 0, 1) (1, 1, 1, 1)"
+    print(f"{name}, dy of {columns} columns  got {got}  right {right}")
