@@ -36,6 +36,8 @@ def main() -> None:
         parser.error(f"no library {unknown[0]!r}; there are {', '.join(LIBRARIES)}")
     for name in given.libraries:
         operators = [*filter(None, given.operators.split(","))]
+        if LIBRARIES[name].one_by_one and not operators:
+            parser.error(f"{name} takes long: name its operators by --operators, such as relu")
         study(LIBRARIES[name], operators, given.profile, given.call_timeout)
     write()
 
