@@ -88,6 +88,12 @@ DECISIONS = (
         "convention: probabilities are clipped to the dtype's epsilon", "scikit-learn",
         ("cross_entropy",),
     ),
+    Decision("paddle_avg_pool_ceil_mode", "paddle", says="ceil_mode=True"),
+    Decision("paddle_elu", "paddle", ("elu", "elu_grad")),
+    Decision(
+        "convention: the slope is 0.1666667, as documented", "paddle",
+        ("hardsigmoid", "hardsigmoid_grad"),
+    ),
     Decision("paddle_avg_pool", "paddle", ranks("avg_pool", "_grad_input")),
     Decision("tensorflow_crashes", "tensorflow", says="SIGFPE"),
     Decision("tensorflow_conv2d_empty", "tensorflow", ("conv2d",), says=SHAPE),
