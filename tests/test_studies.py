@@ -7,11 +7,13 @@ from pathlib import Path
 
 import pytest
 
-from tests.studies import table
-from tests.studies.libraries import FAULTS, GLUE, HERE, LIBRARIES, code_lines
+from tests.studies import drafts, table
+from tests.studies.decisions import DECISIONS, decided
+from tests.studies.libraries import GLUE, HERE, LIBRARIES, code_lines
 
 LIBRARIES_OF = {one.glue: one for one in LIBRARIES.values()}
 MODULES = sorted(HERE.rglob("*.py"))
+SCRIPTS = sorted((HERE / "faults").glob("*.py"))
 
 
 def test_the_tables_are_made_of_the_results():
@@ -38,14 +40,58 @@ def test_every_library_has_its_glue_and_every_glue_a_library():
 
 
 def test_scripts_need_the_library_and_numpy_only():
-    scripts = {path.stem for path in (HERE / "faults").glob("*.py")}
-    assert {*FAULTS} <= scripts
-    for name in scripts:
-        text = (HERE / "faults" / f"{name}.py").read_text()
+    assert len(SCRIPTS) > 20
+    for path in SCRIPTS:
+        text = path.read_text()
         assert "gradoracle" not in text
         assert re.search(r"\bgot\b", text)
         assert re.search(r"\bright\b", text)
-    assert {library for library, _, _ in FAULTS.values()} <= {*LIBRARIES}
+
+
+def test_decisions_name_a_script_or_say_what_is_no_fault():
+    for one in DECISIONS:
+        assert one.library in LIBRARIES
+        if one.is_fault:
+            assert one.known in {path.stem for path in SCRIPTS}
+        else:
+            assert re.match("(refusal|convention): .", one.known)
+
+
+def test_every_mismatch_is_decided():
+    found = list(table.decisions(table.results()))
+    assert len(found) > 50
+    assert [f"{name}: {m['says']}" for name, m, known in found if known is None] == []
+
+
+def test_what_is_no_fault_is_a_mismatch_of_the_results_and_unknown_ones_are_undecided():
+    used = {known for _, _, known in table.decisions(table.results())}
+    assert [one for one in DECISIONS if not one.is_fault and one not in used] == []
+    assert decided("mlx", "relu", "matches_oracle", "relu[0]: got 1.0, want 2.0") is None
+    assert decided("no library", "sigmoid", "matches_oracle", "") is None
+
+
+def test_every_script_has_a_draft_of_what_it_says_and_prints():
+    assert {path.stem for path in drafts.UPSTREAM.glob("*.md")} == {path.stem for path in SCRIPTS}
+    for path in SCRIPTS:
+        script, text = path.read_text(), (drafts.UPSTREAM / f"{path.stem}.md").read_text()
+        title, more = drafts.said(script)
+        assert text.startswith(f"# {title}\n\n{more}Versions: ")
+        assert f"```python\n{script}```\n" in text
+        output = text.rpartition("```\n")[0].rpartition("```\n")[2]
+        assert "got" in output
+        assert "right" in output
+        assert "/work" not in text
+
+
+def test_a_draft_is_made_of_a_script_its_output_and_versions(tmp_path: Path):
+    path = tmp_path / "numpy_sum.py"
+    path.write_text('"""One line.\n\nMore.\n"""\n\nimport numpy\n\nprint("got 1  right 2")\n')
+    text = drafts.draft(path)
+    assert text.startswith("# One line\n\nMore.\n\nVersions: numpy ")
+    assert text.endswith("```\ngot 1  right 2\n```\n")
+    path.write_text('"""It fails."""\n\nraise ValueError("no")\n')
+    with pytest.raises(SystemExit, match="numpy_sum.py failed"):
+        drafts.draft(path)
 
 
 def test_results_are_those_of_a_library_and_carry_versions():

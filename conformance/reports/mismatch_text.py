@@ -290,7 +290,7 @@ def compared(backend: Backend, answer: Answer, index: Sequence[int]) -> dict[str
     kind = got.dtype if is_place(answer.formula) else np.dtype(np.float64)
     arrays = {"got": got, "want": judged.right.as_float(kind), "wrong": judged.wrong}
     start = [one.start for one in part]
-    cut = {name: _plain(array[part], seeded=False) for name, array in arrays.items()}
+    cut = {name: _plain(np.asarray(of[part]), seeded=False) for name, of in arrays.items()}
     return {"shape": [*got.shape], "start": start, **cut}
 
 

@@ -12,6 +12,7 @@ from typing import Any
 
 from gradoracle.oracle.derive import derived, derived_pointwise
 from gradoracle.oracle.numbers.elementary import (
+    also,
     decimal,
     detached,
     either,
@@ -170,11 +171,16 @@ def hardsigmoid(z: Any) -> Any:
 
         y = 0 where z <= -3, 1 where z >= 3, else (z + 3) / 6
 
-    (Howard and others 2019, "Searching for MobileNetV3", section 5.2).
+    (Howard and others 2019, "Searching for MobileNetV3", section 5.2; PyTorch and Keras write it
+    z / 6 + 1 / 2, which rounds more near -3).
     """
     if z <= -3:
         return 0
-    return 1 if z >= 3 else (z + 3) / 6
+    return 1 if z >= 3 else also((z + 3) / 6, partial(_sixth_and_half, z))
+
+
+def _sixth_and_half(z: Any) -> Any:
+    return z / 6 + 0.5
 
 
 @derived_pointwise

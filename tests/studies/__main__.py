@@ -29,21 +29,25 @@ def main() -> None:
     parser.add_argument("libraries", nargs="*", metavar="LIBRARY")
     parser.add_argument("--operators", default="", help="comma-separated; default: all it has")
     parser.add_argument("--profile", default="quick")
+    parser.add_argument("--call-timeout", default="", help="seconds, on a busy machine")
     given = parser.parse_args()
     unknown = [name for name in given.libraries if name not in LIBRARIES]
     if unknown:
         parser.error(f"no library {unknown[0]!r}; there are {', '.join(LIBRARIES)}")
     for name in given.libraries:
-        study(LIBRARIES[name], [*filter(None, given.operators.split(","))], given.profile)
+        operators = [*filter(None, given.operators.split(","))]
+        if LIBRARIES[name].one_by_one and not operators:
+            parser.error(f"{name} takes long: name its operators by --operators, such as relu")
+        study(LIBRARIES[name], operators, given.profile, given.call_timeout)
     write()
 
 
-def study(library: Library, only: list[str], profile: str) -> None:
+def study(library: Library, only: list[str], profile: str, timeout: str = "") -> None:
     """Check a library's operators and store what comes."""
     path = RESULTS / f"{library.name}.json"
     kept = json.loads(path.read_text())["operators"] if path.exists() and only else {}
     for operators in [[one] for one in only] if library.one_by_one else [only]:
-        kept |= checked(library, operators, profile)
+        kept |= checked(library, operators, profile, timeout)
         found = {
             "library": library.name,
             "versions": {name: version(name) for name in library.distributions},
@@ -52,7 +56,9 @@ def study(library: Library, only: list[str], profile: str) -> None:
         path.write_text(json.dumps(found, indent=1) + "\n")
 
 
-def checked(library: Library, only: list[str], profile: str) -> dict[str, dict[str, Any]]:
+def checked(
+    library: Library, only: list[str], profile: str, timeout: str
+) -> dict[str, dict[str, Any]]:
     """Return what `gradoracle certify` says of a library, by operator."""
     start = time.monotonic()
     with tempfile.TemporaryDirectory() as folder:
@@ -61,6 +67,7 @@ def checked(library: Library, only: list[str], profile: str) -> dict[str, dict[s
             sys.executable, "-m", "gradoracle", "certify", library.backend, "--profile", profile,
             "--seed", str(SEED), "--certificate", str(certificate),
             *(["--operators", ",".join(only)] if only else []),
+            *(["--call-timeout", timeout] if timeout else []),
         ]  # fmt: skip
         try:
             done = subprocess.run(

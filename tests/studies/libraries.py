@@ -50,6 +50,7 @@ LIBRARIES = {
         Library("torch", ("torch",), glue="pytorch"),
         Library("torch@inductor", ("torch",), registered="torch@inductor", one_by_one=True),
         Library("jax", ("jax", "jaxlib"), registered="jax", one_by_one=True),
+        Library("jax.nn", ("jax", "jaxlib"), glue="jax_nn"),
         Library("onnxruntime", ("onnxruntime", "onnx"), registered="onnxruntime"),
         Library("onnx", ("onnx",), glue="onnx_reference"),
         Library("openvino", ("openvino", "onnx"), glue="openvino_models"),
@@ -57,6 +58,7 @@ LIBRARIES = {
         Library("opencv-filter2D", ("opencv-python-headless",), glue="opencv_filter"),
         Library("autograd", ("autograd",), glue="autograd_numpy"),
         Library("mlx", ("mlx", "mlx-cpu"), glue="mlx_core"),
+        Library("mlx.nn", ("mlx", "mlx-cpu"), glue="mlx_nn"),
         Library("numpy-ml", ("numpy-ml",), glue="numpy_ml_layers"),
         Library("neuralnetlib", ("neuralnetlib",), glue="neuralnetlib_layers"),
         Library("scipy", ("scipy",), glue="scipy_functions"),
@@ -70,39 +72,3 @@ LIBRARIES = {
         Library("flax", ("flax", "jax"), glue="flax_layers"),
     )
 }
-
-# Of a script in `faults`: the library, the formulas and the properties whose mismatches
-# it explains; no formulas, no properties: all.
-FAULTS: dict[str, tuple[str, tuple[str, ...], tuple[str, ...]]] = {
-    "onnxruntime_sigmoid": ("onnxruntime", ("sigmoid",), ()),
-    "onnxruntime_max_pool_nan": ("onnxruntime", (), ("points_at_the_maximum",)),
-    "onnxruntime_conv_transpose": (
-        "onnxruntime", ("conv_transpose1d", "conv_transpose2d", "conv_transpose3d"), (),
-    ),
-    "mlx_leaky_relu": ("mlx", ("leaky_relu", "leaky_relu_grad"), ()),
-    "mlx_sigmoid": ("mlx", ("sigmoid", "sigmoid_grad"), ()),
-    "mlx_crashes": ("mlx", (), ("rejects_bad_arguments", "returns_what_the_protocol_says")),
-    "mlx_conv_transpose": ("mlx", ("conv_transpose1d", "conv_transpose2d", "conv_transpose3d"), ()),
-    "opencv_filter2d_zero_weight": ("opencv-filter2D", (), ("propagates_non_finite",)),
-    "opencv_filter2d_strides": ("opencv-filter2D", (), ("ignores_memory_layout",)),
-    "neuralnetlib_sigmoid": ("neuralnetlib", ("sigmoid", "sigmoid_grad"), ()),
-    "neuralnetlib_cross_entropy": ("neuralnetlib", ("cross_entropy",), ()),
-    "neuralnetlib_max_pool_nan": ("neuralnetlib", ("max_pool2d_vjp",), ()),
-    "numpy_ml_cross_entropy": (
-        "numpy-ml", ("cross_entropy",), ("within_rounding_bound", "is_stateless"),
-    ),
-    "opencv_dnn_nan": (
-        "opencv-dnn", ("conv1d", "conv2d", "conv3d"), ("propagates_non_finite",),
-    ),
-    "opencv_dnn_tanh": ("opencv-dnn", ("tanh",), ()),
-    "openvino_softmax_nan": ("openvino", ("softmax",), ("propagates_non_finite",)),
-    "paddle_avg_pool": (
-        "paddle", tuple(f"avg_pool{rank}d_grad_input" for rank in (1, 2, 3)), (),
-    ),
-    "tensorflow_nn": (
-        "tensorflow", ("leaky_relu", "leaky_relu_grad", "softmax", "max_pool2d_values"),
-        ("matches_oracle", "propagates_non_finite"),
-    ),
-    "inductor_avg_pool": ("torch@inductor", ("avg_pool2d_grad_input",), ()),
-    "numpy_ml_max_pool_padding": ("numpy-ml", ("max_pool2d_vjp",), ()),
-}  # fmt: skip

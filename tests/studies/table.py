@@ -7,7 +7,8 @@ import json
 from collections.abc import Iterable
 from typing import Any
 
-from tests.studies.libraries import FAULTS, HERE, LIBRARIES
+from tests.studies.decisions import Decision, decided
+from tests.studies.libraries import HERE, LIBRARIES
 
 START, END = "<!-- tables -->", "<!-- end of the tables -->"
 README = HERE / "README.md"
@@ -24,12 +25,17 @@ def write() -> None:
 
 def tables() -> str:
     """Return what stands between the marks."""
-    found = {
+    found = results()
+    return "\n".join([*_summary(found), "", *_mismatches(found), "", *_scripts(), ""])
+
+
+def results() -> dict[str, dict[str, Any]]:
+    """Return what is stored of each library that has results."""
+    return {
         name: json.loads(path.read_text())
         for name in LIBRARIES
         if (path := HERE / "results" / f"{name}.json").exists()
     }
-    return "\n".join([*_summary(found), "", *_mismatches(found), "", *_scripts(), ""])
 
 
 def _summary(found: dict[str, dict[str, Any]]) -> Iterable[str]:
@@ -53,31 +59,34 @@ def _short(operator: str, of: dict[str, Any]) -> str:
 
 
 def _mismatches(found: dict[str, dict[str, Any]]) -> Iterable[str]:
-    yield "| library | formula | what a report says first | on | script |"
+    yield "| library | formula | what a report says first | on | what it is |"
     yield "|---|---|---|---|---|"
+    told = set()
+    for name, mismatch, decision in decisions(found):
+        formula = mismatch["formula"]
+        if (name, formula, decision) in told:
+            continue
+        told.add((name, formula, decision))
+        says, call = _cell(mismatch["says"]), _cell(mismatch["call"])
+        yield f"| {name} | {formula} | {says} | {call} | {_known(decision)} |"
+
+
+def decisions(
+    found: dict[str, dict[str, Any]],
+) -> Iterable[tuple[str, dict[str, Any], Decision | None]]:
+    """Yield every mismatch with its library and what is known of it."""
     for name, one in found.items():
-        told = set()
         for of in one["operators"].values():
             for mismatch in of.get("mismatches", ()):
-                formula, says = mismatch["formula"], mismatch["says"]
-                script = script_of(name, formula, mismatch["property"])
-                if (formula, script) in told:
-                    continue
-                told.add((formula, script))
-                link = f"[{script}](faults/{script}.py)" if script else ""
-                yield f"| {name} | {formula} | {_cell(says)} | {_cell(mismatch['call'])} | {link} |"
+                text = f"{mismatch['says']} {mismatch['call']}"
+                yield name, mismatch, decided(name, mismatch["formula"], mismatch["property"], text)
 
 
-def script_of(library: str, formula: str, property_name: str) -> str:
-    """Return the script that shows a mismatch, "" if there is none."""
-    for script, (of, formulas, properties) in FAULTS.items():
-        if (
-            of == library
-            and (not formulas or formula in formulas)
-            and (not properties or property_name in properties)
-        ):
-            return script
-    return ""
+def _known(decision: Decision | None) -> str:
+    """Return what is known of a mismatch, a script as a link."""
+    if decision is None or not decision.is_fault:
+        return "" if decision is None else decision.known
+    return f"[{decision.known}](faults/{decision.known}.py)"
 
 
 def _scripts() -> Iterable[str]:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from functools import cache, partial, wraps
 from importlib import import_module
 from types import SimpleNamespace
@@ -78,6 +79,17 @@ class Vjp:
         return back(self.jax.numpy.ones_like(y) if grad_output is None else grad_output)[0]
 
 
+@contextmanager
+def _whole_tracebacks(jax: Any) -> Iterator[None]:
+    """Leave JAX's own lines in tracebacks: to remove them takes longer than to refuse a call."""
+    known = jax.config.jax_traceback_filtering
+    jax.config.update("jax_traceback_filtering", "off")
+    try:
+        yield
+    finally:
+        jax.config.update("jax_traceback_filtering", known)
+
+
 def _on_numpy(jax: Any, function: Function, *, jit: bool, wide: bool) -> Function:
     """Return a function of JAX arrays as one of NumPy's, compiled once for its options."""
 
@@ -88,8 +100,9 @@ def _on_numpy(jax: Any, function: Function, *, jit: bool, wide: bool) -> Functio
 
     @wraps(function)
     def run(*arrays: Any, **options: Any) -> Any:
-        with jax.enable_x64(wide):
-            given = [a if a is None else jax.numpy.asarray(a) for a in arrays]
+        with jax.enable_x64(wide), _whole_tracebacks(jax):
+            # jax.numpy.asarray compiles a program for every new shape.
+            given = [a if a is None else jax.device_put(a) for a in arrays]
             result = of(tuple(sorted(options.items())))(*given)
             if isinstance(result, (tuple, list)):
                 return tuple(np.array(one) for one in result)

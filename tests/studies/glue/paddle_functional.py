@@ -79,9 +79,91 @@ def softmax(z, *, axis):
     return functional.softmax(z, axis)
 
 
+def elu(z, *, alpha):
+    return functional.elu(z, alpha)
+
+
+def gelu(z, *, approximate):
+    return functional.gelu(z, approximate == "tanh")
+
+
+def hardtanh(z, *, min_val, max_val):
+    return functional.hardtanh(z, min_val, max_val)
+
+
+def softplus(z, *, beta, threshold):
+    return functional.softplus(z, beta, threshold)
+
+
+def log_softmax(z, *, axis):
+    return functional.log_softmax(z, axis)
+
+
+def prelu(x, weight):
+    return functional.prelu(x, weight)
+
+
+def layer_norm(x, weight=None, bias=None, *, eps):
+    return functional.layer_norm(x, x.shape[2:], weight, bias, eps)
+
+
+def group_norm(x, weight=None, bias=None, *, num_groups, eps):
+    return functional.group_norm(x, num_groups, eps, weight, bias)
+
+
+def instance_norm(x, weight=None, bias=None, *, eps):
+    return functional.instance_norm(x, weight=weight, bias=bias, eps=eps)
+
+
+def batch_norm(x, running_mean, running_var, weight=None, bias=None, *, training, eps):
+    moments = running_mean.clone(), running_var.clone()
+    return functional.batch_norm(x, *moments, weight, bias, training, epsilon=eps)
+
+
+def mse_loss(x, target, *, reduction):
+    return functional.mse_loss(x, target, reduction)
+
+
+def l1_loss(x, target, *, reduction):
+    return functional.l1_loss(x, target, reduction)
+
+
+def kl_div(x, target, *, reduction, log_target):
+    return functional.kl_div(x, target, reduction, log_target)
+
+
+def nll_loss(x, target, weight=None, *, ignore_index, reduction):
+    return functional.nll_loss(x, target, weight, ignore_index, reduction)
+
+
+def binary_cross_entropy_with_logits(x, target, pos_weight=None, *, reduction):
+    run = functional.binary_cross_entropy_with_logits
+    return run(x, target, reduction=reduction, pos_weight=pos_weight)
+
+
+def plain(name):
+    run = getattr(functional, name)
+
+    def function(z):
+        return run(z)
+
+    return function
+
+
+further = {
+    ours: plain(theirs)
+    for ours, theirs in {
+        "hardsigmoid": "hardsigmoid", "hardswish": "hardswish", "logsigmoid": "log_sigmoid",
+        "mish": "mish", "relu6": "relu6", "silu": "silu", "glu": "glu",
+    }.items()
+}  # fmt: skip
 made = {"conv": conv, "max_pool": max_pool, "avg_pool": avg_pool}
 backend = adapt.autodiff(
     Engine(), **{f"{name}{rank}d": make(rank) for name, make in made.items() for rank in (1, 2, 3)},
     linear=linear, cross_entropy=cross_entropy, relu=relu, leaky_relu=leaky_relu, sigmoid=sigmoid,
-    tanh=tanh, softmax=softmax,
+    tanh=tanh, softmax=softmax, **further, elu=elu, gelu=gelu, hardtanh=hardtanh, softplus=softplus,
+    log_softmax=log_softmax, prelu=prelu, layer_norm=layer_norm, group_norm=group_norm,
+    instance_norm=instance_norm, batch_norm=batch_norm, mse_loss=mse_loss, l1_loss=l1_loss,
+    kl_div=kl_div, nll_loss=nll_loss,
+    binary_cross_entropy_with_logits=binary_cross_entropy_with_logits,
 )  # fmt: skip

@@ -36,6 +36,21 @@ def cross_entropy(logits, target, *, reduction):
     return np.asarray(losses.mean() if reduction == "mean" else losses.sum())
 
 
+def log_softmax(z, *, axis):
+    return special.log_softmax(z, axis)
+
+
+def logsigmoid(z):
+    return special.log_expit(z)
+
+
+def huber_loss(x, target, *, reduction, delta):
+    losses = special.huber(x.dtype.type(delta), x - target)
+    reduced = {"none": np.asarray, "mean": np.mean, "sum": np.sum}
+    return np.asarray(reduced[reduction](losses))
+
+
 backend = adapt.numpy(
-    conv2d=conv2d, conv3d=conv3d, sigmoid=sigmoid, softmax=softmax, cross_entropy=cross_entropy
-)
+    conv2d=conv2d, conv3d=conv3d, sigmoid=sigmoid, softmax=softmax, cross_entropy=cross_entropy,
+    log_softmax=log_softmax, logsigmoid=logsigmoid, huber_loss=huber_loss,
+)  # fmt: skip

@@ -81,8 +81,41 @@ def cross_entropy(logits, target, *, reduction):
     return tf.reduce_mean(losses) if reduction == "mean" else tf.reduce_sum(losses)
 
 
+def elu(z):
+    return tf.nn.elu(z)
+
+
+def gelu(z, *, approximate):
+    return tf.nn.gelu(z, approximate == "tanh")
+
+
+def relu6(z):
+    return tf.nn.relu6(z)
+
+
+def silu(z):
+    return tf.nn.silu(z)
+
+
+def logsigmoid(z):
+    return tf.math.log_sigmoid(z)
+
+
+def log_softmax(z, *, axis):
+    return tf.nn.log_softmax(z, axis)
+
+
+def binary_cross_entropy_with_logits(x, target, pos_weight=None, *, reduction):
+    if pos_weight is None:
+        losses = tf.nn.sigmoid_cross_entropy_with_logits(target, x)
+    else:
+        losses = tf.nn.weighted_cross_entropy_with_logits(target, x, pos_weight)
+    return {"none": tf.identity, "mean": tf.reduce_mean, "sum": tf.reduce_sum}[reduction](losses)
+
+
 backend = adapt.autodiff(
     Engine(), conv2d=conv2d, max_pool2d=max_pool2d, avg_pool2d=avg_pool2d, linear=linear,
     relu=relu, leaky_relu=leaky_relu, sigmoid=sigmoid, tanh=tanh, softmax=softmax,
-    cross_entropy=cross_entropy,
+    cross_entropy=cross_entropy, elu=elu, gelu=gelu, relu6=relu6, silu=silu, logsigmoid=logsigmoid,
+    log_softmax=log_softmax, binary_cross_entropy_with_logits=binary_cross_entropy_with_logits,
 )  # fmt: skip
