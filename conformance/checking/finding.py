@@ -22,6 +22,7 @@ from gradoracle.conformance.checking.diagnosis import (
 from gradoracle.conformance.checking.examination import Examination
 from gradoracle.conformance.checking.minimising import Minimiser
 from gradoracle.conformance.checking.recognised import recognised
+from gradoracle.conformance.checking.repeats import cause_of, replayed
 from gradoracle.conformance.checking.shrinking import smallest_sizes
 from gradoracle.conformance.operators.record import Geometry
 from gradoracle.conformance.operators.variations import without_images
@@ -39,7 +40,8 @@ def finding(minimiser: Minimiser, *, unsteady: bool) -> Finding:
     exam = minimiser.exam
     if exam.layer is not None:
         return _finding_of_layer(minimiser, exam.layer)
-    unsteady = unsteady or not minimiser.minimise()
+    repeated = None if unsteady else replayed(minimiser)
+    unsteady = unsteady or not (repeated or minimiser.minimise())
     answers, minimiser.shrinks = list(exam.backend.answers), False
     assert exam.broken is not None, "a finding needs a call that broke the property"  # noqa: S101
     call, mismatch = exam.broken
@@ -55,7 +57,9 @@ def finding(minimiser: Minimiser, *, unsteady: bool) -> Finding:
         answers = [*_asked_before(exam, last), last]
     history = not (unsteady or plain) and exam.backend.asked.renew() and _keeps(exam, call)
     looks_like: list[str] = []
-    if blamed and blamed[0].value is not None:  # no wrong formula raises or crashes
+    if repeated is not None:
+        looks_like = [*repeated.looks_like]
+    elif blamed and blamed[0].value is not None:  # no wrong formula raises or crashes
         known = (*answers, *exam.evidence)
         looks_like = explanations(exam.backend, blamed[0].formula, known, exam.seed)
     return Finding(
@@ -152,8 +156,9 @@ def _keeps(exam: Examination, call: dict[str, Any]) -> bool:
 
 def reported(exam: Examination, *, unsteady: bool) -> MismatchReport:
     """Return the report of the finding, with the call as data that can be replayed."""
+    repeats = cause_of(exam) is not None
     found = finding(Minimiser(exam), unsteady=unsteady)
-    exam.recognised = _recognised(exam, found)
+    exam.recognised = "" if repeats else _recognised(exam, found)
     written = report(replace(found, recognised=exam.recognised))
     written.replay = counterexample.written(
         exam.operator,
