@@ -27,7 +27,7 @@ from gradoracle.conformance.properties import NothingToJudge, NotJudged, Propert
 from gradoracle.conformance.reports.certificate import PLAIN
 from gradoracle.conformance.reports.mismatch_text import in_a_line
 from gradoracle.oracle.declaration import Call, is_data, whole_of
-from gradoracle.oracle.expected.truth import data_dtype
+from gradoracle.oracle.expected.truth import format_of
 from gradoracle.oracle.float_formats import HALVES, dtype_of
 
 REMEMBERED = 8  # calls on which wrong answers are planted, at most
@@ -177,7 +177,7 @@ class Examination(Claim):
         self.declines.answer(self.formula, call)
         self.worst = max(self.worst, share)
         if share > 0:
-            counts = self.errors.setdefault(data_dtype(call).name, [0] * TENTHS)
+            counts = self.errors.setdefault(format_of(call), [0] * TENTHS)
             counts[min(int(TENTHS * share), TENTHS - 1)] += 1
         self._remember(call)
         if not self.property.on_layers:  # whose answers are too many numbers to keep
@@ -212,7 +212,7 @@ class Examination(Claim):
 
         One half is as good as the other: a geometry is checked in one of them.
         """
-        geometry, dtype = self.drawn[0] if self.drawn else self.layer, data_dtype(call).name
+        geometry, dtype = self.drawn[0] if self.drawn else self.layer, format_of(call)
         most = 1 if self.property.on_layers else REMEMBERED  # whose arrays may be large
         if geometry is None or len(self.remembered) == most:
             return
