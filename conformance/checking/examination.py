@@ -81,15 +81,18 @@ class Examination(Claim):
         """Return the claimed dtypes that a geometry is checked in.
 
         Half precision comes in turn, one format a geometry, and first what had no call yet: it
-        takes the same code, and all formats of all geometries would take twice the time.
+        takes the same code, and all formats of all geometries would take twice the time.  So do
+        all dtypes, where `Property.takes_dtypes_in_turn`.
         """
         claimed = self.dtypes()
         halves = [d for d in claimed if d in HALVES]
-        if len(halves) < 2:
-            return [*claimed]
-        turn = halves[(seed ^ seed >> 16) % len(halves)]
+        turn = seed ^ seed >> 16
+        skipped = {*halves} - {*halves[turn % max(1, len(halves)) :][:1]}
+        if self.property.takes_dtypes_in_turn(self.examples):
+            classes = self.classes_of_dtypes()
+            skipped |= {*claimed} - {*classes[turn // 2 % len(classes)]}
         judged = {dtype for dtype, _ in self.calls}
-        return [d for d in claimed if d not in halves or d == turn or d not in judged]
+        return [d for d in claimed if d not in skipped or d not in judged]
 
     @property
     def filters(self) -> bool:
@@ -218,7 +221,8 @@ class Examination(Claim):
             return
         turns = self.dtypes_in_turn()
         turn = turns[len(self.remembered) % len(turns)]
-        if dtype in turn and all(v.size for v in call.values() if is_data(v)):
+        wanted = dtype in turn or self.property.takes_dtypes_in_turn(self.examples)
+        if wanted and all(v.size for v in call.values() if is_data(v)):
             self.remembered.setdefault(geometry.seed, call)
 
     def over(self) -> bool:
