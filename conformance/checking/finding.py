@@ -52,10 +52,12 @@ def finding(minimiser: Minimiser, *, unsteady: bool) -> Finding:
         if plain := bool(wrong):
             blamed, call = wrong, dict(wrong[0].call)
             mismatch = as_plain(exam.backend, wrong[0], mismatch)
-    if exam.property.name == "is_stateless" and (plain or len(answers) == 1):
+    is_known = repeated is not None and repeated.is_steady
+    if exam.property.name == "is_stateless" and (plain or len(answers) == 1) and not is_known:
         last, plain = blamed[0] if plain else answers[-1], False
         answers = [*_asked_before(exam, last), last]
-    history = not (unsteady or plain) and exam.backend.asked.renew() and _keeps(exam, call)
+    history = not (unsteady or plain or is_known)
+    history = history and exam.backend.asked.renew() and _keeps(exam, call)
     looks_like: list[str] = []
     if repeated is not None:
         looks_like = [*repeated.looks_like]

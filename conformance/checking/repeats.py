@@ -23,6 +23,7 @@ class Cause:
     kinds: frozenset[str]
     call: Mapping[str, Any]
     looks_like: tuple[str, ...]
+    is_steady: bool  # a fresh process answers it wrongly, too
 
     def explains(self, kinds: list[str]) -> bool:
         """Return whether a check that fails in these ways repeats it, as `causes.folded` says."""
@@ -53,7 +54,13 @@ def keep(exam: Examination, outcome: Outcome) -> None:
     name, own = exam.formula.__name__, outcome.property_name
     if own not in PLAIN or name not in outcome.plain or exam.broken is None or exam.over():
         return
-    known, looks_like = exam.backend.causes.get(name), getattr(outcome.mismatch, "looks_like", ())
+    known, report = exam.backend.causes.get(name), outcome.mismatch
     if known is None or PLAIN.index(own) <= PLAIN.index(known.property_name):
-        kinds, (call, _) = frozenset(outcome.plain[name]), exam.broken
-        exam.backend.causes[name] = Cause(own, kinds, call, (*looks_like,))
+        is_steady = bool((getattr(report, "replay", None) or {}).get("steady"))
+        exam.backend.causes[name] = Cause(
+            own,
+            frozenset(outcome.plain[name]),
+            exam.broken[0],
+            (*getattr(report, "looks_like", ()),),
+            is_steady,
+        )
