@@ -217,6 +217,13 @@ def argument_names(formula: Formula) -> tuple[tuple[str, ...], tuple[str, ...]]:
 
 
 @cache
+def all_names(formula: Formula) -> tuple[str, ...]:
+    """Return the names of all of the formula's arguments, in order."""
+    positional, options = argument_names(formula)
+    return (*positional, *options)
+
+
+@cache
 def optional(formula: Formula) -> tuple[str, ...]:
     """Return the names of the positional arguments that may be None: those with that default."""
     parameters = signature(formula).parameters

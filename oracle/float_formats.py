@@ -54,6 +54,13 @@ def dtype_of(name: str) -> DType:
     return dtype
 
 
+@cache
+def name_of(dtype: DType) -> str:
+    """Return NumPy's name of a dtype, which NumPy makes anew whenever it is asked."""
+    return str(dtype.name)
+
+
+@cache
 def flushed(name: str) -> float:
     """Return what a result may lose when it is rounded to a format and is too small for it.
 
@@ -67,7 +74,7 @@ def flushed(name: str) -> float:
 
 def is_real(dtype: DType) -> bool:
     """Return whether a dtype holds floating-point numbers; NumPy calls bfloat16 a kind of void."""
-    return dtype.kind == "f" or (dtype.kind == "V" and dtype.name == "bfloat16")
+    return dtype.kind == "f" or (dtype.kind == "V" and name_of(dtype) == "bfloat16")
 
 
 def widened(array: np.ndarray[Any, DType]) -> np.ndarray[Any, DType]:
@@ -75,5 +82,5 @@ def widened(array: np.ndarray[Any, DType]) -> np.ndarray[Any, DType]:
 
     Loops run compiled there, and NumPy knows every function of it.
     """
-    is_half = array.itemsize == 2 and array.dtype.name in HALVES
+    is_half = array.itemsize == 2 and name_of(array.dtype) in HALVES
     return array.astype(np.float32) if is_half else array

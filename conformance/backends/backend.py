@@ -119,6 +119,8 @@ class Backend:
     ended: set[str] = field(default_factory=set, init=False)
     answered: set[str] = field(default_factory=set, init=False)
     stops: Stops = field(default_factory=Stops, init=False)
+    # The smallest calls of what checks of this run found wrong, by formula.
+    causes: dict[str, Any] = field(default_factory=dict, init=False, repr=False)
     # Whether the domain that explains failures is looked for, which takes up to some seconds.
     finds_domains: bool = field(default=True, init=False)
     _domains: dict[str, Domain] = field(default_factory=dict, init=False, repr=False)

@@ -5,11 +5,15 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, NamedTuple
+
+import numpy as np
 
 from gradoracle.oracle.axes import Axes
 from gradoracle.oracle.declaration import Call, Formula, argument_names, axes_of, is_data
-from gradoracle.oracle.expected.truth import data_dtype
+from gradoracle.oracle.expected.truth import format_of
+from gradoracle.oracle.float_formats import DType
+from gradoracle.oracle.shapes import Shape
 
 LARGE = 8192  # elements of an array, beyond which memory may not suffice
 ALL, OTHERS, NO_MEMORY = "all", "other options", "too little memory for a large array"
@@ -21,7 +25,7 @@ def classes(formula: Formula, call: Call) -> Iterator[str]:
     for name in options:
         yield from _class_of(axes, name, call[name], call)
     yield from (f"no {name}" for name in arrays if call[name] is None)
-    yield data_dtype(call).name
+    yield format_of(call)
     given = [call[name] for name in arrays if is_data(call[name])]
     if any(array.size == 0 for array in given):
         yield "an empty array"
@@ -55,7 +59,9 @@ class Declines:
     """How many calls of each class were declined, and answered, by formula."""
 
     declined: dict[str, Counter[str]] = field(default_factory=dict)
-    answered: Counter[str] = field(default_factory=Counter)
+    # The calls that were answered, an array by its shape and dtype: most backends decline nothing,
+    # and then nobody asks for their classes.
+    _answered: list[tuple[Formula, dict[str, Any]]] = field(default_factory=list)
 
     def decline(self, formula: Formula, call: Call, no_memory: bool = False) -> None:  # noqa: FBT001, FBT002
         """Add a call that was declined, perhaps since there was no memory for it."""
@@ -64,14 +70,41 @@ class Declines:
 
     def answer(self, formula: Formula, call: Call) -> None:
         """Add a call of the check's own formula that was answered."""
-        self.answered.update(classes(formula, call))
+        self._answered.append((formula, {n: _outline(v) for n, v in call.items()}))
+
+    @property
+    def answered(self) -> Counter[str]:
+        """How many answered calls are in each class."""
+        counts: Counter[str] = Counter()
+        for formula, outlines in self._answered:
+            counts.update(classes(formula, {n: _filled(v) for n, v in outlines.items()}))
+        return counts
 
     def told(self, own: str) -> dict[str, dict[str, list[int]]]:
         """Return the counts of declined and answered calls, of classes that were declined."""
+        answered = self.answered if self.declined else Counter[str]()
         return {
-            name: {one: [n, self.answered[one] if name == own else 0] for one, n in counts.items()}
+            name: {one: [n, answered[one] if name == own else 0] for one, n in counts.items()}
             for name, counts in self.declined.items()
         }
+
+
+class _Outline(NamedTuple):
+    """What a class of calls depends on of an array."""
+
+    shape: Shape
+    dtype: DType
+
+
+def _outline(value: Any) -> Any:
+    return _Outline(value.shape, value.dtype) if isinstance(value, np.ndarray) else value
+
+
+def _filled(value: Any) -> Any:
+    """Return an array of an outline; any other argument as it is."""
+    if not isinstance(value, _Outline):
+        return value
+    return np.broadcast_to(np.zeros((), value.dtype), value.shape)
 
 
 def summed(

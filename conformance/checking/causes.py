@@ -74,8 +74,11 @@ def _words(one: Outcome, cause: Outcome) -> str:
 
 
 def _marked(one: Outcome, cause: Outcome) -> Outcome:
-    """Return an outcome that says which mismatch it repeats."""
+    """Return an outcome that says which mismatch it repeats.
+
+    Its own smallest call is left out: whether it was looked for depends on what was checked before.
+    """
     see = f"the plain answer of {cause.formula} is wrong (see {cause.property_name})"
     if one.property_name in APART:
         return replace(one, status=NOT_CHECKED, reason=see, mismatch=None)
-    return replace(one, status=ALSO_FAILS, reason=f"{one.reason}; {see}", mismatch=None)
+    return replace(one, status=ALSO_FAILS, reason=see, mismatch=None, domain_hint="")

@@ -27,7 +27,7 @@ from gradoracle.conformance.properties import NothingToJudge, NotJudged, Propert
 from gradoracle.conformance.reports.certificate import PLAIN
 from gradoracle.conformance.reports.mismatch_text import in_a_line
 from gradoracle.oracle.declaration import Call, is_data, whole_of
-from gradoracle.oracle.expected.truth import data_dtype
+from gradoracle.oracle.expected.truth import format_of
 from gradoracle.oracle.float_formats import HALVES, dtype_of
 
 REMEMBERED = 8  # calls on which wrong answers are planted, at most
@@ -81,15 +81,18 @@ class Examination(Claim):
         """Return the claimed dtypes that a geometry is checked in.
 
         Half precision comes in turn, one format a geometry, and first what had no call yet: it
-        takes the same code, and all formats of all geometries would take twice the time.
+        takes the same code, and all formats of all geometries would take twice the time.  So do
+        all dtypes, where `Property.takes_dtypes_in_turn`.
         """
         claimed = self.dtypes()
         halves = [d for d in claimed if d in HALVES]
-        if len(halves) < 2:
-            return [*claimed]
-        turn = halves[(seed ^ seed >> 16) % len(halves)]
+        turn = seed ^ seed >> 16
+        skipped = {*halves} - {*halves[turn % max(1, len(halves)) :][:1]}
+        if self.property.takes_dtypes_in_turn(self.examples):
+            classes = self.classes_of_dtypes()
+            skipped |= {*claimed} - {*classes[turn // 2 % len(classes)]}
         judged = {dtype for dtype, _ in self.calls}
-        return [d for d in claimed if d not in halves or d == turn or d not in judged]
+        return [d for d in claimed if d not in skipped or d not in judged]
 
     @property
     def filters(self) -> bool:
@@ -177,7 +180,7 @@ class Examination(Claim):
         self.declines.answer(self.formula, call)
         self.worst = max(self.worst, share)
         if share > 0:
-            counts = self.errors.setdefault(data_dtype(call).name, [0] * TENTHS)
+            counts = self.errors.setdefault(format_of(call), [0] * TENTHS)
             counts[min(int(TENTHS * share), TENTHS - 1)] += 1
         self._remember(call)
         if not self.property.on_layers:  # whose answers are too many numbers to keep
@@ -212,13 +215,14 @@ class Examination(Claim):
 
         One half is as good as the other: a geometry is checked in one of them.
         """
-        geometry, dtype = self.drawn[0] if self.drawn else self.layer, data_dtype(call).name
+        geometry, dtype = self.drawn[0] if self.drawn else self.layer, format_of(call)
         most = 1 if self.property.on_layers else REMEMBERED  # whose arrays may be large
         if geometry is None or len(self.remembered) == most:
             return
         turns = self.dtypes_in_turn()
         turn = turns[len(self.remembered) % len(turns)]
-        if dtype in turn and all(v.size for v in call.values() if is_data(v)):
+        wanted = dtype in turn or self.property.takes_dtypes_in_turn(self.examples)
+        if wanted and all(v.size for v in call.values() if is_data(v)):
             self.remembered.setdefault(geometry.seed, call)
 
     def over(self) -> bool:

@@ -22,6 +22,7 @@ from gradoracle.conformance.checking.diagnosis import (
 from gradoracle.conformance.checking.examination import Examination
 from gradoracle.conformance.checking.minimising import Minimiser
 from gradoracle.conformance.checking.recognised import recognised
+from gradoracle.conformance.checking.repeats import cause_of, replayed
 from gradoracle.conformance.checking.shrinking import smallest_sizes
 from gradoracle.conformance.operators.record import Geometry
 from gradoracle.conformance.operators.variations import without_images
@@ -39,7 +40,8 @@ def finding(minimiser: Minimiser, *, unsteady: bool) -> Finding:
     exam = minimiser.exam
     if exam.layer is not None:
         return _finding_of_layer(minimiser, exam.layer)
-    unsteady = unsteady or not minimiser.minimise()
+    repeated = None if unsteady else replayed(minimiser)
+    unsteady = unsteady or not (repeated or minimiser.minimise())
     answers, minimiser.shrinks = list(exam.backend.answers), False
     assert exam.broken is not None, "a finding needs a call that broke the property"  # noqa: S101
     call, mismatch = exam.broken
@@ -50,12 +52,16 @@ def finding(minimiser: Minimiser, *, unsteady: bool) -> Finding:
         if plain := bool(wrong):
             blamed, call = wrong, dict(wrong[0].call)
             mismatch = as_plain(exam.backend, wrong[0], mismatch)
-    if exam.property.name == "is_stateless" and (plain or len(answers) == 1):
+    is_known = repeated is not None and repeated.is_steady
+    if exam.property.name == "is_stateless" and (plain or len(answers) == 1) and not is_known:
         last, plain = blamed[0] if plain else answers[-1], False
         answers = [*_asked_before(exam, last), last]
-    history = not (unsteady or plain) and exam.backend.asked.renew() and _keeps(exam, call)
+    history = not (unsteady or plain or is_known)
+    history = history and exam.backend.asked.renew() and _keeps(exam, call)
     looks_like: list[str] = []
-    if blamed and blamed[0].value is not None:  # no wrong formula raises or crashes
+    if repeated is not None:
+        looks_like = [*repeated.looks_like]
+    elif blamed and blamed[0].value is not None:  # no wrong formula raises or crashes
         known = (*answers, *exam.evidence)
         looks_like = explanations(exam.backend, blamed[0].formula, known, exam.seed)
     return Finding(
@@ -152,8 +158,9 @@ def _keeps(exam: Examination, call: dict[str, Any]) -> bool:
 
 def reported(exam: Examination, *, unsteady: bool) -> MismatchReport:
     """Return the report of the finding, with the call as data that can be replayed."""
+    repeats = cause_of(exam) is not None
     found = finding(Minimiser(exam), unsteady=unsteady)
-    exam.recognised = _recognised(exam, found)
+    exam.recognised = "" if repeats else _recognised(exam, found)
     written = report(replace(found, recognised=exam.recognised))
     written.replay = counterexample.written(
         exam.operator,

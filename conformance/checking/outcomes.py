@@ -10,6 +10,7 @@ from gradoracle.conformance.checking.failures import size_of
 from gradoracle.conformance.checking.finding import reported
 from gradoracle.conformance.checking.found_domain import found_domain
 from gradoracle.conformance.checking.recorded import recorded
+from gradoracle.conformance.checking.repeats import cause_of, keep
 from gradoracle.conformance.checking.self_test import blindness
 from gradoracle.conformance.reports.certificate import CONVENTION, PLAIN, UNCLAIMED, Outcome
 from gradoracle.conformance.reports.mismatch_text import in_a_line
@@ -68,6 +69,7 @@ def _mismatch(outcome: Outcome, exam: Examination, end: Mismatch, *, unsteady: b
         wrong = outcome.mismatch.formula
         is_part = wrong in {one.__name__ for one in parts_of(exam.formula)}
         outcome.plain.setdefault(outcome.formula if is_part else wrong, []).append(CONVENTION)
+    keep(exam, outcome)
     if isinstance(end, Ended) and (end.over or end.function not in exam.backend.answered):
         outcome.ended = end.function
 
@@ -116,7 +118,7 @@ def domain_hint(outcome: Outcome, exam: Examination) -> str:
     fails = outcome.status == "mismatch" and exam.failing >= SEVERAL
     if exam.property.name not in PLAIN[:2] or ended or not (fails or exam.declined):
         return ""
-    if not exam.backend.finds_domains:
+    if not exam.backend.finds_domains or cause_of(exam) is not None:
         return ""
     found = found_domain(exam.operator, exam.backend.domain(exam.formula), exam.tried)
     if found is None:

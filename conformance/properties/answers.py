@@ -13,7 +13,7 @@ from gradoracle.conformance.operators.record import Operator
 from gradoracle.conformance.properties.comparison import require_form, truth_of
 from gradoracle.conformance.properties.property import NotJudged
 from gradoracle.oracle.declaration import Call, Formula, is_data, is_place, operands
-from gradoracle.oracle.expected.truth import answer_dtype, answer_shape, data_dtype
+from gradoracle.oracle.expected.truth import answer_dtype, answer_shape, data_dtype, format_of
 from gradoracle.oracle.shapes import Array
 
 ROOM = 1 + 2.0**-40  # for rounding in the sums of bounds, which are float64
@@ -64,7 +64,7 @@ def bound_of(backend: Backend, formula: Formula, call: Call) -> Array:
     Raises:
         NotJudged: there is none, for it may overflow or has too many terms.
     """
-    name = data_dtype(call).name
+    name = format_of(call)
     bound = truth_of(backend, formula, call).bound(name, backend.contract.accumulator(name))
     if not np.isfinite(bound).all():
         raise NotJudged(f"nothing bounds what rounding in {name} leaves")

@@ -12,8 +12,8 @@ from gradoracle.conformance.backends.contract import Contract
 from gradoracle.conformance.backends.mismatch import Mismatch
 from gradoracle.oracle.declaration import Call, Formula, is_place, output_of
 from gradoracle.oracle.expected.non_finite import NonFiniteTruth
-from gradoracle.oracle.expected.truth import Truth, answer_dtype, answer_shape, data_dtype, truth
-from gradoracle.oracle.float_formats import flushed, is_real
+from gradoracle.oracle.expected.truth import Truth, answer_dtype, answer_shape, format_of, truth
+from gradoracle.oracle.float_formats import flushed, is_real, name_of
 from gradoracle.oracle.formulas.conventions import VALUES, are_all_nan, under
 from gradoracle.oracle.shapes import Array
 
@@ -71,7 +71,7 @@ def verdict(backend: Claimant, formula: Formula, call: Call, got: Array) -> Verd
     wrong, share = judged.wrong, judged.share
     if is_real(got.dtype) and (wrong & (got == 0)).any():
         want = abs(judged.right.as_float(np.dtype(np.float64)))
-        wrong = wrong & ~((got == 0) & (want < flushed(got.dtype.name)))
+        wrong = wrong & ~((got == 0) & (want < flushed(name_of(got.dtype))))
     without = _without_subnormals(call)
     if without is not None:
         other = _verdict(backend, formula, without, got)
@@ -85,17 +85,17 @@ def _without_subnormals(call: Call) -> Call | None:
     changed: dict[str, Any] = {}
     for name, array in call.items():
         if isinstance(array, np.ndarray) and is_real(array.dtype):
-            tiny = (array != 0) & (abs(array) < flushed(array.dtype.name))
+            tiny = (array != 0) & (abs(array) < flushed(name_of(array.dtype)))
             if tiny.any():
                 changed[name] = np.where(tiny, array.dtype.type(0), array)
     return {**call, **changed} if changed else None
 
 
 def _verdict(backend: Claimant, formula: Formula, call: Call, got: Array) -> Verdict:
-    right, dtype = truth_of(backend, formula, call), data_dtype(call)
-    accumulator = backend.contract.accumulator(dtype.name)
+    right, name = truth_of(backend, formula, call), format_of(call)
+    accumulator = backend.contract.accumulator(name)
     numbers = not is_place(formula)
-    if numbers and right.is_exact(dtype.name, accumulator):
+    if numbers and right.is_exact(name, accumulator):
         want = right.as_float(got.dtype)
         wrong = ~((got == want) | (np.isnan(got) & np.isnan(want)))
         return Verdict(wrong, True, np.zeros(got.shape), right)  # noqa: FBT003
@@ -112,7 +112,7 @@ def require_truth(backend: Claimant, formula: Formula, call: Call, got: Array) -
     shape = answer_shape(formula, call)
     require_form(formula.__name__, got, shape, answer_dtype(formula, call))
     judged = verdict(backend, formula, call, got)
-    name = data_dtype(call).name
+    name = format_of(call)
     accumulator = backend.contract.accumulator(name)
     if judged.wrong.any():
         raise Mismatch(headline(formula, got, judged, accumulator))

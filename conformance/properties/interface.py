@@ -42,7 +42,7 @@ from gradoracle.oracle.declaration import (
     output_of,
 )
 from gradoracle.oracle.derive import ANY_MORE
-from gradoracle.oracle.expected.truth import answer_dtype, answer_shape, data_dtype
+from gradoracle.oracle.expected.truth import answer_dtype, answer_shape, format_of
 from gradoracle.oracle.shapes import Array
 
 RING, FEW = 4, 32  # as LONG_RING, of calls of more numbers than few
@@ -115,7 +115,7 @@ def _others(
     changed = {n: np.asarray(-call[n]) for n in names if is_data(call.get(n))}
     own = output_of(formula).function
     others = {output_of(f).function: f for f in operator.formulas if is_function(f)}
-    dtype = data_dtype(call).name
+    dtype = format_of(call)
     numbers = sum(array.size for array in operands(formula, call).values())
     beside = [(f, call) for name, f in others.items() if name != own and backend.claims(f, dtype)]
     return [
@@ -135,7 +135,7 @@ def _require_as_good(
 
 
 def _bound(backend: Backend, formula: Formula, call: Call) -> Array:
-    name = data_dtype(call).name
+    name = format_of(call)
     return truth_of(backend, formula, call).bound(name, backend.contract.accumulator(name))
 
 

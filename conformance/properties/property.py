@@ -60,6 +60,7 @@ class Property:
     needs_exact: bool  # sums that whole numbers leave exact, as no transform's are
     listed: Listed  # geometries of its own beside those that are drawn; layers in a full run only
     each_class_once: bool  # of the options, instead of every pair: it makes many calls of each
+    compares_answers: bool  # with each other: drawn geometries of a whole run take dtypes in turn
 
     @property
     def name(self) -> str:
@@ -133,6 +134,15 @@ class Property:
         drawn = whole * BESIDE_ALL if self.at_corners else whole
         return max(FEWEST, round(drawn) - rows, round(whole / 2))
 
+    def takes_dtypes_in_turn(self, profile: int) -> bool:
+        """Return whether a drawn geometry is checked in one dtype, as a row of a covering array is.
+
+        In a whole run the numbers of every dtype are checked by what `at_corners` is for; what
+        compares a backend's answers with each other, or with the same formula written otherwise,
+        is about indices, which no dtype changes.
+        """
+        return self.compares_answers and profile >= PROFILES["certify"]
+
     def styles(self, profile: int) -> int:
         """Return in how many styles of numbers a drawn geometry is checked.
 
@@ -168,7 +178,8 @@ def holds(
     at_ones: bool = False,
     claim: tuple[str, ...] = (),
     on_layers: bool = False, needs_exact: bool = False, listed: Listed = _none,
-    each_class_once: bool = False, once: bool = False, is_fresh: bool = False,
+    each_class_once: bool = False, compares_answers: bool = False,
+    once: bool = False, is_fresh: bool = False,
 ) -> Callable[[Check], Check]:  # fmt: skip
     """Add a check to PROPERTIES.
 
@@ -197,6 +208,7 @@ def holds(
             needs_exact,
             listed,
             each_class_once,
+            compares_answers,
         )
         return check
 

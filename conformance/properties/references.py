@@ -50,7 +50,10 @@ def _as_always(backend: Backend, formula: Formula, call: Call) -> Array:
 TORCH_POLICIES = {"nan": "any"}  # the last NaN of a window wins there
 
 
-@holds(where=lambda _, formula: formula in FORMS, size="small", share=0.2, asks="")
+@holds(
+    where=lambda _, formula: formula in FORMS, size="small", share=0.2, asks="",
+    compares_answers=True,
+)  # fmt: skip
 def forms_agree(backend: Backend, operator: Operator, formula: Formula, call: Call) -> float:
     """The answer equals every other way in which the documents write the formula."""
     got = answer(backend, operator, formula, call)

@@ -29,7 +29,7 @@ from gradoracle.conformance.properties.comparison import truth_of
 from gradoracle.conformance.properties.property import NotJudged, holds
 from gradoracle.oracle.declaration import Call, Formula, is_data
 from gradoracle.oracle.expected.exact import inner
-from gradoracle.oracle.expected.truth import ComposedTruth, data_dtype, truth
+from gradoracle.oracle.expected.truth import ComposedTruth, format_of, truth
 from gradoracle.oracle.float_formats import FORMATS
 from gradoracle.oracle.shapes import Array
 
@@ -58,7 +58,7 @@ class Rise(NamedTuple):
     room: float
 
 
-@holds(of="gradients", kind="slopes", share=0.25, needs_forward=True)
+@holds(of="gradients", kind="slopes", share=0.25, needs_forward=True, compares_answers=True)
 def gradient_is_the_slope(
     backend: Backend, operator: Operator, formula: Formula, call: Call
 ) -> float:
@@ -85,7 +85,7 @@ def gradient_is_the_slope(
     return 0.0
 
 
-@holds(of="gradients", kind="slopes", share=0.15, needs_forward=True)
+@holds(of="gradients", kind="slopes", share=0.15, needs_forward=True, compares_answers=True)
 def finite_differences(backend: Backend, operator: Operator, formula: Formula, call: Call) -> float:
     """Each element of the gradient is the change of <dy, y> of the backend's own forward pass per
     unit of that element: exactly where y is affine in it and the data are integers, else within
@@ -125,7 +125,7 @@ def _moves(operator: Operator, call: Call, argument: str, v: Array) -> Moves:
 
     if not operator.curvature(call):
         return Moves([moved(1.0)], 1.0)
-    h = 2.0 ** -(FORMATS[data_dtype(call).name].bits // 4)
+    h = 2.0 ** -(FORMATS[format_of(call)].bits // 4)
     return Moves([moved(h), moved(-h)], 2 * h)
 
 
@@ -146,7 +146,7 @@ def _all_exact(backend: Backend, operator: Operator, call: Call, argument: str) 
     """
     wide = {name: array.astype(np.float64) for name, array in call.items() if is_data(array)}
     larger = {**call, **wide, argument: abs(wide[argument]) + 1}
-    name = data_dtype(call).name  # all partial sums are to fit it: some may be what y becomes
+    name = format_of(call)  # all partial sums are to fit it: some may be what y becomes
     return truth_of(backend, operator.formula, larger).is_exact(name, name)
 
 

@@ -35,7 +35,7 @@ from gradoracle.oracle.declaration import (
     output_of,
     parts_of,
 )
-from gradoracle.oracle.expected.truth import data_dtype
+from gradoracle.oracle.expected.truth import format_of
 from gradoracle.oracle.float_formats import dtype_of
 from gradoracle.oracle.shapes import Array
 
@@ -67,7 +67,7 @@ def is_stateless(backend: Backend, operator: Operator, formula: Formula, call: C
     for what, (calls, in_company) in varied.items():
         _with_another(asked, what, calls) or _with_another(asked, what, in_company)
     for name in asked.other_dtype():
-        own = f"the same call in {data_dtype(call).name}"
+        own = f"the same call in {format_of(call)}"
         asked.between(in_dtype(operator, call, dtype_of(name)), f"the same call in {name}", own)
     for bad in bad_calls(formula, call):
         try:
@@ -111,11 +111,11 @@ class _Sequence:
 
     def is_varied(self) -> bool:
         """Return whether the arguments are varied in the call's dtype: in two, which is enough."""
-        return data_dtype(self.call).name in self._claimed()[:DTYPES]
+        return format_of(self.call) in self._claimed()[:DTYPES]
 
     def other_dtype(self) -> list[str]:
         """Return the first other dtype that the function is claimed in, if there is one."""
-        return [d for d in self._claimed() if d != data_dtype(self.call).name][:1]
+        return [d for d in self._claimed() if d != format_of(self.call)][:1]
 
     def _claimed(self) -> tuple[str, ...]:
         return self.backend.contract.dtypes_of([output_of(self.formula).function])
@@ -173,7 +173,7 @@ class _Sequence:
 def _among_functions(asked: _Sequence) -> None:
     """Ask the operator's other functions in between, on the same numbers and on others."""
     backend, operator, call = asked.backend, asked.operator, asked.call
-    dtype, own = data_dtype(call).name, output_of(asked.formula).function
+    dtype, own = format_of(call), output_of(asked.formula).function
     others = {output_of(f).function: parts_of(f)[0] for f in operator.formulas if is_function(f)}
     other = asked.flipped(*asked.arrays)
     known: Array | None = None

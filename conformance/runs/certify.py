@@ -32,6 +32,7 @@ from gradoracle.conformance.reports.certificate import Certificate, Outcome
 from gradoracle.conformance.runs.deviations import reviewed
 from gradoracle.conformance.runs.environment import environment
 from gradoracle.conformance.runs.fingerprint import files_of, suite
+from gradoracle.conformance.runs.garbage import seldom_collected
 from gradoracle.conformance.runs.loading import wrap
 from gradoracle.conformance.runs.places import places
 from gradoracle.oracle.declaration import Formula, output_of
@@ -157,6 +158,7 @@ def _certified(
     for count in rounds:
         outcomes = []
         judged.stops.clear()
+        judged.causes.clear()
         for case in checks(chosen):
             outcomes.append(run_check(judged, *case, examples=count, seed=seed, at_scale=at_scale))
             done = stop and outcomes[-1].status == "mismatch"
@@ -188,7 +190,7 @@ def run_check(
     if absent:
         name = formula.__name__
         return Outcome(backend.name, name, property_.name, status="not run", reason=absent)
-    with heeded(), one_thread(), warnings.catch_warnings():
+    with heeded(), one_thread(), seldom_collected(), warnings.catch_warnings():
         # A warning is neither a refusal nor a fault, whatever the session makes of warnings.
         warnings.simplefilter("ignore")
         try:

@@ -27,7 +27,7 @@ from gradoracle.oracle.declaration import (
     evaluate,
     operands,
 )
-from gradoracle.oracle.float_formats import FORMATS, Format, dtype_of
+from gradoracle.oracle.float_formats import FORMATS, Format, dtype_of, name_of
 from gradoracle.oracle.shapes import Array, Shape
 
 Integers: TypeAlias = Array  # whole numbers: float64 while they stay below 2**53, else objects
@@ -203,12 +203,13 @@ class MultilinearTruth:
         Above 1, or not a number: wrong.  Floats decide where a share is far from 1; near it,
         everything is compared in integers, and only the share that is returned is rounded.
         """
-        bounded = self.bounded(got.dtype.name, accumulator)
+        name = name_of(got.dtype)
+        bounded = self.bounded(name, accumulator)
         ratio = np.where(bounded, np.inf, 0.0)
         finite = np.isfinite(got) & bounded
         if not finite.any():
             return ratio
-        bound = self._rounded_bound(got.dtype.name, accumulator)
+        bound = self._rounded_bound(name, accumulator)
         if bound is not None:
             with np.errstate(all="ignore"):
                 error = self.error(np.where(finite, got, 0), accumulator)
@@ -217,10 +218,10 @@ class MultilinearTruth:
                 ratio[finite] = shares[finite]
                 return ratio
         digits, shift = scaled(np.where(finite, got, 0))
-        common = max(shift, self.scale, *self._underflow_scales(got.dtype.name, accumulator))
+        common = max(shift, self.scale, *self._underflow_scales(name, accumulator))
         want = integers(self.value) * 2 ** (common - self.scale)
         error = abs(integers(digits) * (2 ** (common - shift) * self.odd) - want)
-        allowed, unit = self._allowed(common, abs(want), got.dtype.name, accumulator)
+        allowed, unit = self._allowed(common, abs(want), name, accumulator)
         ratio[finite] = _shares(np.asarray(error * unit), np.asarray(allowed))[finite]
         return ratio
 

@@ -50,7 +50,7 @@ from gradoracle.oracle.declaration import (
 )
 from gradoracle.oracle.expected.exact import MultilinearTruth
 from gradoracle.oracle.expected.planes import of_one_pixel
-from gradoracle.oracle.float_formats import FORMATS, Format, flushed
+from gradoracle.oracle.float_formats import FORMATS, Format, flushed, name_of
 from gradoracle.oracle.shapes import Array, Shape
 
 DIRECT, FOURIER = "direct", "fft"
@@ -279,7 +279,7 @@ class TransformedTruth:
 
     def error_over_bound(self, got: Array, accumulator: str) -> Array:
         """Return |got - truth| as a share of the bound; where that is infinite, 0."""
-        bound = self.bound(got.dtype.name, accumulator)
+        bound = self.bound(name_of(got.dtype), accumulator)
         finite = np.isfinite(got)
         with np.errstate(all="ignore"):
             error = self._direct.error(np.where(finite, got, 0), accumulator)

@@ -24,7 +24,7 @@ from gradoracle.oracle.declaration import (
     Multilinear,
     Selection,
     algebra,
-    argument_names,
+    all_names,
     evaluate,
     is_data,
     is_place,
@@ -33,7 +33,14 @@ from gradoracle.oracle.declaration import (
 from gradoracle.oracle.expected.exact import NARROW, NEAR, MultilinearTruth
 from gradoracle.oracle.expected.non_finite import NonFiniteTruth, is_judged_here, with_finite
 from gradoracle.oracle.expected.transform_bounds import DIRECT, TransformedTruth, transform
-from gradoracle.oracle.float_formats import FORMATS, Format, dtype_of, flushed, widened
+from gradoracle.oracle.float_formats import (
+    FORMATS,
+    Format,
+    dtype_of,
+    flushed,
+    name_of,
+    widened,
+)
 from gradoracle.oracle.numbers import running_error_arrays
 from gradoracle.oracle.numbers.exact_terms import NotExact, Terms, exact_terms
 from gradoracle.oracle.numbers.high_precision import halves, precise
@@ -93,7 +100,7 @@ def _multilinear(formula: Formula, call: Call) -> MultilinearTruth:
 
     It is exact whatever the dtype, and a geometry is checked in several, often on small integers.
     """
-    given = {name: call[name] for names in argument_names(formula) for name in names}
+    given = {name: call[name] for name in all_names(formula)}
     for name, value in given.items():
         if isinstance(value, np.ndarray):  # copied, so that nobody else can change it
             given[name] = value.astype(np.float64 if is_data(value) else value.dtype)
@@ -103,7 +110,7 @@ def _multilinear(formula: Formula, call: Call) -> MultilinearTruth:
 
 def _composed(formula: Formula, call: Call) -> ComposedTruth:
     """Return the truth of a composed formula: of the same few numbers, again the same one."""
-    given = {name: call[name] for names in argument_names(formula) for name in names}
+    given = {name: call[name] for name in all_names(formula)}
     given = {n: np.array(v) if isinstance(v, np.ndarray) else v for n, v in given.items()}
     found: ComposedTruth = _again(ComposedTruth, formula, given)
     return found
@@ -111,10 +118,20 @@ def _composed(formula: Formula, call: Call) -> ComposedTruth:
 
 def _again(kind: Callable[[Formula, Call], Any], formula: Formula, given: Call) -> Any:
     """Return a truth, the same one as before if it is kept; nobody else may change `given`."""
-    arrays = [a for a in given.values() if isinstance(a, np.ndarray)]
-    if sum(a.size for a in arrays) > SMALL:
-        return kind(formula, given)
-    key = (formula, *((a.dtype, a.shape, a.tobytes()) for a in arrays), *_options(given))
+    key, size = [formula, *_options(given)], 0
+    for value in given.values():
+        if isinstance(value, np.ndarray):
+            size += value.size
+            if size > SMALL:
+                return kind(formula, given)
+            key += value.dtype, value.shape, value.tobytes()
+    return _kept_as((*key,), kind, formula, given)
+
+
+def _kept_as(
+    key: tuple[Any, ...], kind: Callable[[Formula, Call], Any], formula: Formula, given: Call
+) -> Any:
+    """Return the truth of a key, made and kept where it is not there yet."""
     found = _kept.pop(key, None)
     if found is None:
         found = kind(formula, given)
@@ -144,12 +161,18 @@ def _truth(formula: Formula, call: Call, algorithm: str) -> Truth:
 
 def answer_shape(formula: Formula, call: Call) -> Shape:
     """Return the shape of the formula's answer, running no loop."""
-    given = {name: call[name] for names in argument_names(formula) for name in names}
-    if any(isinstance(v, np.ndarray) and not is_data(v) for v in given.values()):
-        with arguments_only():
-            return evaluate(formula, call).shape
-    arrays = tuple((n, v.shape) for n, v in given.items() if isinstance(v, np.ndarray))
-    return _answer_shape(formula, arrays, tuple(_options(given)))
+    arrays: list[tuple[str, Shape]] = []
+    options: list[tuple[str, Any]] = []
+    for name in all_names(formula):
+        value = call[name]
+        if not isinstance(value, np.ndarray):
+            options.append((name, value))
+        elif is_data(value):
+            arrays.append((name, value.shape))
+        else:
+            with arguments_only():
+                return evaluate(formula, call).shape
+    return _answer_shape(formula, (*arrays,), (*options,))
 
 
 @lru_cache(maxsize=1024)
@@ -157,7 +180,10 @@ def _answer_shape(
     formula: Formula, arrays: tuple[tuple[str, Shape], ...], options: tuple[tuple[str, Any], ...]
 ) -> Shape:
     """Return it; a geometry is asked for with many numbers, of which only indices could matter."""
-    blank = {name: np.broadcast_to(0.0, shape) for name, shape in arrays}
+    blank = {
+        name: np.zeros(shape) if prod(shape) <= SMALL else np.broadcast_to(0.0, shape)
+        for name, shape in arrays
+    }
     with arguments_only():
         return evaluate(formula, {**blank, **dict(options)}).shape
 
@@ -171,8 +197,16 @@ def answer_dtype(formula: Formula, call: Call) -> np.dtype[np.generic]:
 
 def data_dtype(call: Call) -> np.dtype[np.generic]:
     """Return the dtype of the call's numbers."""
-    dtype: np.dtype[np.generic] = next(a.dtype for a in call.values() if is_data(a))
-    return dtype
+    for value in call.values():
+        if is_data(value):
+            dtype: np.dtype[np.generic] = value.dtype
+            return dtype
+    raise ValueError("a call without numbers has no dtype")
+
+
+def format_of(call: Call) -> str:
+    """Return the name of the format of the call's numbers."""
+    return name_of(data_dtype(call))
 
 
 class _Lazy:
@@ -302,7 +336,7 @@ class ComposedTruth(_Lazy):
         what an operation may add to that grows with its unit roundoff: unless a share is near 1,
         mpmath's numbers cannot decide otherwise.
         """
-        bound = self.bound(got.dtype.name, accumulator)
+        bound = self.bound(name_of(got.dtype), accumulator)
         if FORMATS[accumulator].bits <= NARROW:
             value, _ = self._estimated(accumulator)
             share = _shares(got, value, np.zeros(value.shape), bound)

@@ -16,7 +16,7 @@ import numpy as np
 from gradoracle.oracle.numbers import elementary
 from gradoracle.oracle.numbers.functions import Function
 from gradoracle.oracle.numbers.running_error import Arithmetic, Estimate
-from gradoracle.oracle.numbers.running_error_arrays import Lanes, added_at
+from gradoracle.oracle.numbers.running_error_arrays import Lanes, added_at, spread
 from gradoracle.oracle.shapes import Array, Shape
 
 Held: TypeAlias = Any  # a NumPy array of floats or objects, Lanes, or one number
@@ -27,9 +27,7 @@ FEW_BITS = 8  # of the significand of the coarsest format: what fits is exact in
 
 def shape_of(held: Held) -> Shape:
     """Return the shape; of one number, no axes."""
-    if isinstance(held, Lanes):
-        return np.shape(held.value)
-    return np.shape(held) if isinstance(held, np.ndarray) else ()
+    return held.shape if isinstance(held, Lanes | np.ndarray) else ()
 
 
 def each_part(held: Held, change: Callable[[Array], Array]) -> Held:
@@ -49,6 +47,8 @@ def like(held: Held, other: Any) -> Held:
     arithmetic = arithmetic_of(held)
     if arithmetic is None or not isinstance(other, int | float | np.ndarray | np.generic):
         return other
+    if isinstance(held, Lanes) and isinstance(other, int | float) and math.isfinite(other):
+        return held.constants(other, abs(other) * arithmetic.unit if _is_rounded(other) else 0.0)
     value = np.asarray(other, held.value.dtype if isinstance(held, Lanes) else np.float64)
     short = np.ldexp(np.frexp(value)[0], FEW_BITS)
     error = np.where(short == np.rint(short), 0.0, abs(value) * arithmetic.unit)
@@ -57,6 +57,12 @@ def like(held: Held, other: Any) -> Held:
     numbers = np.frompyfunc(lambda v, e: Estimate(float(v), float(e), arithmetic), 2, 1)
     found = numbers(value, error)
     return np.asarray(found, object) if isinstance(held, np.ndarray) else found
+
+
+def _is_rounded(number: float) -> bool:
+    """Return whether a number has more bits than the coarsest format."""
+    short = math.ldexp(math.frexp(number)[0], FEW_BITS)
+    return short != round(short)
 
 
 def arithmetic_of(held: Held) -> Arithmetic | None:
@@ -125,15 +131,20 @@ def summed(parts: Sequence[Held]) -> Held:
     """Return the sum of some arrays of one shape, whatever the order."""
     if len(parts) == 1:
         return parts[0]
-    shape = np.broadcast_shapes(*map(shape_of, parts))
+    shapes = {*map(shape_of, parts)}
+    shape = np.broadcast_shapes(*shapes) if len(shapes) > 1 else shapes.pop()
     if not shape:
         return elementary.total([*parts])
     first = next((one for one in parts if isinstance(one, Lanes)), None)
     if first is None:
         return sum(parts[1:], parts[0])
-    spread = [each_part(like(first, p) if not isinstance(p, Lanes) else p,
-                        lambda a: np.broadcast_to(a, shape)) for p in parts]  # fmt: skip
-    return each_part(first.joined(spread).total(), lambda a: a[..., 0])
+    alike = [p if isinstance(p, Lanes) else like(first, p) for p in parts]
+    repeated = [p if p.shape == shape else _repeated(p, shape) for p in alike]
+    return each_part(first.joined(repeated).total(), lambda a: a[..., 0])
+
+
+def _repeated(held: Lanes, shape: Shape) -> Lanes:
+    return held.changed(lambda a: spread(a, shape))
 
 
 def scattered(held: Held, index: Any, shape: Shape) -> Held:

@@ -24,7 +24,7 @@ import numpy as np
 from gradoracle.oracle.numbers import many
 from gradoracle.oracle.numbers.functions import FUNCTIONS, Constant, Function
 from gradoracle.oracle.numbers.many import Axes, Held, each_part, folded, quotient, shape_of, total
-from gradoracle.oracle.numbers.running_error_arrays import Lanes
+from gradoracle.oracle.numbers.running_error_arrays import Lanes, spread
 from gradoracle.oracle.shapes import Array, Shape
 
 Back: TypeAlias = Callable[[Held], Held]  # from what a result receives to what an operand does
@@ -519,7 +519,7 @@ def _turned(held: Held) -> Held:
 
 
 def _spread(held: Held, shape: Shape) -> Held:
-    return each_part(held, lambda a: np.broadcast_to(a, shape))
+    return each_part(held, lambda a: spread(a, shape))
 
 
 def _masked(held: Held, factors: Array) -> Held:

@@ -21,6 +21,11 @@ from gradoracle.oracle.shapes import Array, Shape
 Floats: TypeAlias = npt.NDArray[np.float64]
 
 
+def spread(array: Array, shape: Shape) -> Array:
+    """Return an array repeated to a shape; NumPy takes longer to see that it has it already."""
+    return array if array.shape == shape else np.broadcast_to(array, shape)
+
+
 class Apart(Exception):
     """A comparison holds in some lanes, where `holds` says so, and not in others."""
 
@@ -65,10 +70,11 @@ class Lanes:
         value = np.where(holds, self.value, other.value)
         return Lanes(value, np.where(holds, self.error, other.error), self.arithmetic)
 
-    def constants(self, value: Any, error: Any = 0.0) -> Lanes:
+    def constants(self, value: Any, error: Any = None) -> Lanes:
         """Return numbers of this kind."""
         value = np.asarray(value, self.value.dtype)
-        return Lanes(value, np.broadcast_to(error, value.shape), self.arithmetic)
+        spent = np.zeros(value.shape) if error is None else spread(np.asarray(error), value.shape)
+        return Lanes(value, spent, self.arithmetic)
 
     def changed(self, change: Callable[[Array], Array]) -> Lanes:
         """Return the numbers moved, repeated or left out."""
@@ -195,7 +201,7 @@ class Lanes:
     @property
     def shape(self) -> tuple[int, ...]:
         """The lengths of the axes."""
-        return np.shape(self.value)
+        return self.value.shape
 
     def largest(self) -> Lanes:
         """Return the largest number of every line, the first of those that are equal."""
