@@ -10,6 +10,7 @@ import pytest
 from gradoracle import oracle
 from gradoracle.implementations import im2col
 from gradoracle.implementations.im2col import depthwise, plan
+from gradoracle.oracle import compiled_loops
 
 BOTH = (im2col, oracle)
 KERNELS = 40  # of each way
@@ -77,6 +78,8 @@ def test_depthwise(monkeypatch, numba, cache):
     monkeypatch.setattr(depthwise, "CACHE", cache)
     if not numba:
         monkeypatch.setitem(sys.modules, "numba", None)
+        # Else the oracle reads its own compiled loops, once this process has run long on others.
+        monkeypatch.setattr(compiled_loops, "pays_to_compile", lambda: False)
     depthwise.compiled.cache_clear()
     try:
         assert (depthwise.compiled(depthwise._lay_out) is not None) is numba
