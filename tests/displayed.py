@@ -8,6 +8,7 @@ text, so that a changed docstring fails a test until its transcription is change
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from functools import cache
 from types import SimpleNamespace
 from typing import Any, NamedTuple
 
@@ -173,13 +174,24 @@ def literally(formula: Any, call: Mapping[str, Any], how: How) -> Any:
 def backend(dtype: str, how: How) -> SimpleNamespace:
     """Return the protocol's functions, every one its displayed equation, computed in one way."""
     contract = {"dtypes": [dtype], "accumulators": {dtype: how.accumulator}}
-    parted = {f.__name__ for o in OPERATORS for f in o.formulas if parts_of(f) != (f,)}
-    functions = {name: _function(name, how) for name in FUNCTIONS if name not in parted}
+    functions = {name: _function(name, how) for name in _formulas()}
     return SimpleNamespace(**functions, contract=contract)
 
 
+@cache
+def _formulas() -> Mapping[str, list[Any]]:
+    """Return the formulas of each function; of one with parts, the parts have their own."""
+    every = [f for o in OPERATORS for f in o.formulas]
+    parted = {f.__name__ for f in every if parts_of(f) != (f,)}
+    found: dict[str, list[Any]] = {name: [] for name in FUNCTIONS if name not in parted}
+    for formula in every:
+        if output_of(formula).function in found:
+            found[output_of(formula).function].append(formula)
+    return found
+
+
 def _function(name: str, how: How) -> Callable[..., Any]:
-    formulas = [f for o in OPERATORS for f in o.formulas if output_of(f).function == name]
+    formulas = _formulas()[name]
 
     def function(*arrays: Any, **options: Any) -> Any:
         answers = {}

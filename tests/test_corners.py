@@ -283,6 +283,7 @@ def eight_results_in_turn(z):
 TURNS = {}
 
 
+@pytest.mark.usefixtures("verdicts_only")
 @pytest.mark.parametrize("name", FAULTS)
 def test_it_is_told(name):
     function, formula, property_, wrong, contract = FAULTS[name]

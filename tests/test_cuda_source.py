@@ -87,7 +87,8 @@ def test_the_command_certifies_a_file_and_its_script_shows_the_fault(tmp_path):
     (tmp_path / "foreign.cu").write_text(WRONG)
     done = subprocess.run(
         [sys.executable, "-m", "gradoracle", "certify", "foreign.cu", "--profile", "quick",
-         "--operators", "linear,relu", "--seed", "1", "--certificate", "out.json", "-v"],
+         "--operators", "linear,relu", "--seed", "1", "--certificate", "out.json", "-v",
+         "--fail-fast"],
         cwd=tmp_path, capture_output=True, text=True, check=False,
         env={**environment(), "COLUMNS": "120"},
     )  # fmt: skip

@@ -75,22 +75,32 @@ def ways(dtype, accumulator, at):
     return How(own, known["one by one"]), How(own, known[other], reciprocal=bool(at % 2))
 
 
+def literals(at):
+    """Return the displayed equations as backends of each format, with how they are computed."""
+    return {
+        (dtype, accumulator): [
+            (how, wrap(backend(dtype, how))) for how in ways(dtype, accumulator, at)
+        ]
+        for dtype, accumulator in FORMATS
+    }
+
+
 def shares(operator, formula, count, seed):
     """Return the largest share of the bound by format and accumulator; a mismatch is raised."""
     found, judged = defaultdict(float), defaultdict(int)
     checks = [PROPERTIES[n] for n in CHECKS if formula in PROPERTIES[n].formulas(operator)]
     assert checks, f"no check of {formula.__name__} compares values"
     for at, drawn in enumerate(geometries(operator, count, seed)):
+        literal = literals(at)
         for check in checks:
             styles = operator.styles.of(check.kind)
             # Every style in every format: all of them with each geometry would take minutes.
             for nth, (dtype, accumulator) in enumerate(FORMATS):
                 style = styles[(at + nth) % len(styles)]
                 call = operator.call(drawn.sizes, style, drawn.seed, dtype)
-                for how in ways(dtype, accumulator, at):
-                    literal = wrap(backend(dtype, how))
+                for how, candidate in literal[dtype, accumulator]:
                     try:
-                        share = check.check(literal, operator, formula, call)
+                        share = check.check(candidate, operator, formula, call)
                     except NotJudged:
                         continue
                     except Mismatch as error:
