@@ -4,7 +4,13 @@ Every function has the name, the arguments and the meaning that the protocol giv
 package is a backend as well: slow, and right.
 """
 
-from gradoracle.oracle.formulas import further_activations, further_losses, normalisation
+from gradoracle.oracle.formulas import (
+    attention,
+    further_activations,
+    further_losses,
+    normalisation,
+    position,
+)
 from gradoracle.oracle.formulas.activations import (
     leaky_relu,
     leaky_relu_grad,
@@ -69,10 +75,27 @@ from gradoracle.oracle.formulas.max_pool import (
     max_pool3d_grad_input,
     max_pool3d_vjp,
 )
+from gradoracle.oracle.formulas.products import (
+    bmm,
+    bmm_grad_input,
+    bmm_grad_mat2,
+    broadcast_matmul,
+    broadcast_matmul_grad_input,
+    broadcast_matmul_grad_other,
+    matmul,
+    matmul_grad_input,
+    matmul_grad_other,
+)
 from gradoracle.oracle.formulas.softmax import softmax, softmax_grad
 from gradoracle.oracle.formulas.update import batch_mean, sgd_step
 
-DERIVED = (*normalisation.DERIVED, *further_activations.DERIVED, *further_losses.DERIVED)
+DERIVED = (
+    *normalisation.DERIVED,
+    *further_activations.DERIVED,
+    *further_losses.DERIVED,
+    *attention.DERIVED,
+    *position.DERIVED,
+)
 globals().update({formula.__name__: formula for of in DERIVED for formula in of.formulas})
 
 contract = {"policies": {"bad_arguments": "raise"}}  # as a backend
@@ -85,6 +108,12 @@ __all__ = [
     "avg_pool3d",
     "avg_pool3d_grad_input",
     "batch_mean",
+    "bmm",
+    "bmm_grad_input",
+    "bmm_grad_mat2",
+    "broadcast_matmul",
+    "broadcast_matmul_grad_input",
+    "broadcast_matmul_grad_other",
     "conv1d",
     "conv1d_grad_bias",
     "conv1d_grad_input",
@@ -117,6 +146,9 @@ __all__ = [
     "linear_grad_bias",
     "linear_grad_input",
     "linear_grad_weight",
+    "matmul",
+    "matmul_grad_input",
+    "matmul_grad_other",
     "max_pool1d",
     "max_pool1d_grad_input",
     "max_pool1d_vjp",

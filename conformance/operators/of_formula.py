@@ -55,6 +55,8 @@ Values: TypeAlias = Sequence[Any] | Callable[[Sizes], Sequence[Any]]
 # The shape of a result, from the options and the shapes of the arguments.
 Result: TypeAlias = Callable[[Mapping[str, Any], Mapping[str, Shape | None]], Shape]
 Complete: TypeAlias = Callable[[dict[str, Any], int], dict[str, Any]]
+# The lengths of axes, where some follow from others or from the options.
+Lengths: TypeAlias = Callable[[dict[str, int], Mapping[str, Any]], dict[str, int]]
 
 MOST: dict[Size, int] = {"small": 60, "medium": 300, "large": 900}  # product of all sides
 SPAN = 60  # what indices of options are drawn from: the least common multiple of most lists
@@ -99,6 +101,7 @@ class _Calls:
     least: Sizes
     even: Sequence[str]
     complete: Complete
+    lengths: Lengths
 
     @cached_property
     def axes(self) -> Axes:
@@ -143,6 +146,7 @@ class _Calls:
         for name, values in self.options.items():
             listed = values(sizes) if callable(values) else values
             chosen[name] = listed[sizes[arrays.PICKED + name] % len(listed)]
+        sizes = self.lengths(sizes, chosen)
         shapes: dict[str, Shape | None] = {}
         for name, letters in self.axes.arrays.items():
             absent = name in self.axes.optional and not sizes[arrays.GIVEN + name]
@@ -200,13 +204,18 @@ class _Calls:
         return tuple(corner._replace(in_turn=True) for corner in found)
 
 
+def _independent(sizes: dict[str, int], options: Mapping[str, Any]) -> dict[str, int]:
+    del options
+    return sizes
+
+
 def of_formula(
     derived: Derived, witness: str | Callable[[Any], Callable[..., Any]], *,
     options: Mapping[str, Values] = NO_VALUES,
     result: Result | None = None,
     complete: Complete = as_it_is, numbers: Styles = NUMBERS, least: Sizes = NOTHING,
     even: Sequence[str] = (), most: Mapping[Size, int] = MOST, share: float = 0.3,
-    layers: Sequence[tuple[str, tuple[int, ...]]] = (),
+    layers: Sequence[tuple[str, tuple[int, ...]]] = (), lengths: Lengths = _independent,
 ) -> Operator:  # fmt: skip
     """Return the record of derived formulas.
 
@@ -215,9 +224,10 @@ def of_formula(
     or is a function of the sizes that does.  `result` gives the shape of the result, where the axes
     do not say it, from the options and the shapes of the arguments.  `complete` adds to a call what
     follows from its arrays, such as labels, and makes numbers legal.  `least` says how long an axis
-    must be at least, and `even` which ones are twice as long as what is drawn.
+    must be at least, and `even` which ones are twice as long as what is drawn.  `lengths` makes
+    lengths fit each other and the options.
     """
-    calls = _Calls(derived, options, result, least, even, complete)
+    calls = _Calls(derived, options, result, least, even, complete, lengths)
     named = layers or (("eight of all", (8,) * (len(calls.letters) - 1)),)
     return Operator(
         formula=derived.forward,

@@ -15,7 +15,7 @@ try:
 except ImportError as error:
     raise ImportError("PyTorch is not installed: pip install 'gradoracle[torch]'") from error
 
-from gradoracle.implementations.torch_reference import further
+from gradoracle.implementations.torch_reference import attention, further, products
 from gradoracle.implementations.torch_reference.activations import (
     leaky_relu,
     leaky_relu_grad,
@@ -25,6 +25,14 @@ from gradoracle.implementations.torch_reference.activations import (
     sigmoid_grad,
     tanh,
     tanh_grad,
+)
+from gradoracle.implementations.torch_reference.attention import (
+    scaled_dot_product_attention,
+    scaled_dot_product_attention_grad_attn_mask,
+    scaled_dot_product_attention_grad_key,
+    scaled_dot_product_attention_grad_query,
+    scaled_dot_product_attention_grad_value,
+    scaled_dot_product_attention_vjp,
 )
 from gradoracle.implementations.torch_reference.convolution import (
     conv1d,
@@ -152,6 +160,25 @@ from gradoracle.implementations.torch_reference.pooling import (
     max_pool3d_grad_input,
     max_pool3d_vjp,
 )
+from gradoracle.implementations.torch_reference.products import (
+    bilinear,
+    bilinear_grad_bias,
+    bilinear_grad_input1,
+    bilinear_grad_input2,
+    bilinear_grad_weight,
+    bilinear_vjp,
+    bmm,
+    bmm_grad_input,
+    bmm_grad_mat2,
+    broadcast_matmul,
+    broadcast_matmul_grad_input,
+    broadcast_matmul_grad_other,
+    matmul,
+    matmul_grad_input,
+    matmul_grad_other,
+    rotary_embedding,
+    rotary_embedding_grad,
+)
 
 __all__ = [
     "avg_pool1d",
@@ -167,8 +194,20 @@ __all__ = [
     "batch_norm_grad_x",
     "batch_norm_update",
     "batch_norm_vjp",
+    "bilinear",
+    "bilinear_grad_bias",
+    "bilinear_grad_input1",
+    "bilinear_grad_input2",
+    "bilinear_grad_weight",
+    "bilinear_vjp",
     "binary_cross_entropy_with_logits",
     "binary_cross_entropy_with_logits_grad",
+    "bmm",
+    "bmm_grad_input",
+    "bmm_grad_mat2",
+    "broadcast_matmul",
+    "broadcast_matmul_grad_input",
+    "broadcast_matmul_grad_other",
     "contract",
     "conv1d",
     "conv1d_grad_bias",
@@ -242,6 +281,9 @@ __all__ = [
     "log_softmax_grad",
     "logsigmoid",
     "logsigmoid_grad",
+    "matmul",
+    "matmul_grad_input",
+    "matmul_grad_other",
     "max_pool1d",
     "max_pool1d_grad_input",
     "max_pool1d_vjp",
@@ -268,6 +310,14 @@ __all__ = [
     "rms_norm",
     "rms_norm_grad_weight",
     "rms_norm_grad_x",
+    "rotary_embedding",
+    "rotary_embedding_grad",
+    "scaled_dot_product_attention",
+    "scaled_dot_product_attention_grad_attn_mask",
+    "scaled_dot_product_attention_grad_key",
+    "scaled_dot_product_attention_grad_query",
+    "scaled_dot_product_attention_grad_value",
+    "scaled_dot_product_attention_vjp",
     "sgd_step",
     "sigmoid",
     "sigmoid_grad",
@@ -303,6 +353,8 @@ NOT_IN_HALVES = [
     "sigmoid_grad", "tanh_grad", "softmax_grad",  # go back from the rounded answer
     "softmax", "cross_entropy", "cross_entropy_grad", "sgd_step",  # round on the way
     *further.__all__,
+    *attention.__all__,
+    *products.__all__,
 ]  # fmt: skip
 
 contract = {
