@@ -183,7 +183,9 @@ def _of_arrays(
             received, found = _held(grad_output), []
             for at in (given.get(n) for n in arguments):
                 with np.errstate(all="ignore"):
-                    back = None if not has_slope(at) else gradient(result, received, at)
+                    back = (
+                        gradient(result, received, at) if at is not None and has_slope(at) else None
+                    )
                 found.append(None if back is None else _as_given(back, (grad_output,)))
             return found
 

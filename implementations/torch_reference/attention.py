@@ -71,9 +71,9 @@ def scaled_dot_product_attention_vjp(
     attn_mask: Tensor | None = None, *, is_causal: bool, scale: float | None, enable_gqa: bool,
 ) -> tuple[Tensor | None, ...]:  # fmt: skip
     """Return all gradients, None by a mask of None or bool."""
-    leaves: list[Tensor | None] = [leaf_of(one) for one in (query, key, value)]
+    q, k, v = (leaf_of(one) for one in (query, key, value))
     added = attn_mask is not None and attn_mask.dtype != torch.bool
     mask = leaf_of(attn_mask) if added and attn_mask is not None else attn_mask
     options: Mapping[str, Any] = {"is_causal": is_causal, "scale": scale, "enable_gqa": enable_gqa}
-    y = scaled_dot_product_attention(*leaves, mask, **options)  # type: ignore[arg-type]
-    return all_backward(y, [*leaves, mask if added else None], grad_output)
+    y = scaled_dot_product_attention(q, k, v, mask, **options)
+    return all_backward(y, [q, k, v, mask if added else None], grad_output)

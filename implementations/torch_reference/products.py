@@ -194,7 +194,7 @@ def rotary_embedding(
     c, s = (table[offset : offset + steps] for table in (cos, sin))
     part, rest = x[..., : 2 * pairs], x[..., 2 * pairs :]
     shape = (pairs, 2) if interleaved else (2, pairs)
-    a, b = part.unflatten(-1, shape).unbind(-1 if interleaved else -2)
+    a, b = part.reshape(*part.shape[:-1], *shape).unbind(-1 if interleaved else -2)
     both = torch.stack((a * c - b * s, b * c + a * s), -1 if interleaved else -2)
     return torch.cat((both.flatten(-2), rest), -1)
 

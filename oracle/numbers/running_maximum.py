@@ -45,4 +45,4 @@ def _larger_ones(value: Array, error: Array, seen: Array) -> Array:
         before = np.maximum.accumulate(low[..., :-1], -1)
         new = (high[..., 1:] > before) & (before > -np.inf)
         found.append(new.sum(-1, keepdims=True))
-    return np.maximum.reduce(found)
+    return np.asarray(np.maximum.reduce(found))
