@@ -65,7 +65,9 @@ def in_tf32(a: Array, b: Array) -> Array:
 
 
 def adds_in_half(a: Array, b: Array) -> Array:
-    parts = [a[..., at : at + 32] @ b[..., at : at + 32, :] for at in range(0, a.shape[-1], 32)]
+    parts = [
+        a[..., at : at + 32] @ b[..., at : at + 32, :] for at in range(0, max(1, a.shape[-1]), 32)
+    ]
     total = parts[0]
     with np.errstate(over="ignore", invalid="ignore"):
         for part in parts[1:]:
@@ -446,7 +448,9 @@ FAULTS["rotary_embedding_grad_turns_on"] = (
 
 def in_parts(a: Array, b: Array) -> Array:
     """A sum by parts of 32, the last a tail."""
-    parts = [a[..., at : at + 32] @ b[..., at : at + 32, :] for at in range(0, a.shape[-1], 32)]
+    parts = [
+        a[..., at : at + 32] @ b[..., at : at + 32, :] for at in range(0, max(1, a.shape[-1]), 32)
+    ]
     return sum(parts[1:], parts[0])
 
 
