@@ -29,6 +29,11 @@ from gradoracle.oracle.formulas.avg_pool import (
     avg_pool3d,
     avg_pool3d_grad_input,
 )
+from gradoracle.oracle.formulas.broadcast import (
+    broadcast_matmul,
+    broadcast_matmul_grad_input,
+    broadcast_matmul_grad_other,
+)
 from gradoracle.oracle.formulas.conv_transpose import (
     conv_transpose1d,
     conv_transpose1d_grad_bias,
@@ -79,9 +84,6 @@ from gradoracle.oracle.formulas.products import (
     bmm,
     bmm_grad_input,
     bmm_grad_mat2,
-    broadcast_matmul,
-    broadcast_matmul_grad_input,
-    broadcast_matmul_grad_other,
     matmul,
     matmul_grad_input,
     matmul_grad_other,

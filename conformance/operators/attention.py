@@ -84,7 +84,7 @@ def _unsettled(policies: Policies, formula: Formula, call: Call) -> bool:
     Nor is anything said of NaN beside what is hidden: kernels leave it out, or multiply it by 0.
     """
     del formula
-    unseen = hidden(call, policies.get("causal", "top-left"))
+    unseen = hidden(call, str(policies.get("causal", "top-left")))
     if policies.get("masked_rows", "zero") == "any" and unseen.all(-1).any():
         return True
     if not unseen.any():

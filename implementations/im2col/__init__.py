@@ -142,13 +142,17 @@ from gradoracle.implementations.im2col.pooling import (
     max_pool3d_grad_input,
     max_pool3d_vjp,
 )
-from gradoracle.implementations.im2col.products import (
+from gradoracle.implementations.im2col.position import (
     bilinear,
     bilinear_grad_bias,
     bilinear_grad_input1,
     bilinear_grad_input2,
     bilinear_grad_weight,
     bilinear_vjp,
+    rotary_embedding,
+    rotary_embedding_grad,
+)
+from gradoracle.implementations.im2col.products import (
     bmm,
     bmm_grad_input,
     bmm_grad_mat2,
@@ -158,8 +162,6 @@ from gradoracle.implementations.im2col.products import (
     matmul,
     matmul_grad_input,
     matmul_grad_other,
-    rotary_embedding,
-    rotary_embedding_grad,
 )
 from gradoracle.implementations.im2col.transposed import (
     conv_transpose1d,

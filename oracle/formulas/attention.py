@@ -56,8 +56,10 @@ def scaled_dot_product_attention(
         ValueError: the shapes do not fit each other, H does not divide Q or differs from it without
             enable_gqa, or attn_mask is given with is_causal.
     """
-    options = {"is_causal": is_causal, "scale": scale, "enable_gqa": enable_gqa}
-    return _attention(TOP_LEFT, query, key, value, attn_mask, **options)
+    return _attention(
+        TOP_LEFT, query, key, value, attn_mask, is_causal=is_causal, scale=scale,
+        enable_gqa=enable_gqa,
+    )  # fmt: skip
 
 
 def _attention(
@@ -135,7 +137,7 @@ def hidden(call: Mapping[str, Any], alignment: str) -> Array:
         return ~_below(rows, keys, alignment)
     if mask is None:
         return np.zeros((rows, keys), bool)
-    return ~mask if mask.dtype == np.bool_ else np.isneginf(mask)
+    return np.asarray(~mask if mask.dtype == np.bool_ else np.isneginf(mask))
 
 
 def _where_seen(mask: Any, seen: Array) -> Any:
@@ -146,7 +148,7 @@ def _where_seen(mask: Any, seen: Array) -> Any:
 def _weights(products: Any, mask: Any, seen: Array) -> Any:
     """Return the softmax of each row over what it sees; 0 where that is nothing."""
     scores = products if mask is None else products + mask
-    some = seen.any(3, keepdims=True)
+    some = np.asarray(seen.any(3, keepdims=True))
     shifted, top = _less_the_largest(scores, seen, some)
     powers = also(exp(shifted), partial(_by_powers_of_two, products, mask, seen, some))
     powers = where(seen, rescaled(powers, scores, seen), 0)
@@ -180,8 +182,10 @@ def _aligned_to_the_end() -> Derived:
         query: Any, key: Any, value: Any, attn_mask: Any = None, *,
         is_causal: bool, scale: float | None, enable_gqa: bool,
     ) -> Any:  # fmt: skip
-        options = {"is_causal": is_causal, "scale": scale, "enable_gqa": enable_gqa}
-        return _attention(BOTTOM_RIGHT, query, key, value, attn_mask, **options)
+        return _attention(
+            BOTTOM_RIGHT, query, key, value, attn_mask, is_causal=is_causal, scale=scale,
+            enable_gqa=enable_gqa,
+        )  # fmt: skip
 
     own = PLAIN.__doc__ or ""
     scaled_dot_product_attention.__doc__ = own.replace("j > i.", "j > i + S - L.")
