@@ -348,3 +348,5 @@ def check_attention(
         raise ValueError(f"{heads} heads of the key do not fit {queries} of the query")
     if is_causal and mask is not None:
         raise ValueError("attn_mask must be None with is_causal")
+    if mask is not None and "bool" not in str(mask.dtype) and mask.dtype != query.dtype:
+        raise ValueError(f"attn_mask must hold booleans or {query.dtype}, got {mask.dtype}")

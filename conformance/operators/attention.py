@@ -127,4 +127,5 @@ ATTENTION = replace(
         ),
     ),
     unsettled=_unsettled,
+    share=0.15,  # a call costs several products and two ways back
 )  # fmt: skip

@@ -72,6 +72,8 @@ def _attention(
     _check_heads(queries, heads, grouped=enable_gqa)
     if is_causal and attn_mask is not None:
         raise ValueError("attn_mask must be None with is_causal")
+    if isinstance(attn_mask, np.ndarray) and attn_mask.dtype != np.bool_:
+        raise ValueError(f"attn_mask must hold booleans or floats, got {attn_mask.dtype}")
     wide = (images, heads, queries // heads * rows, keys)
     products = _products(query.reshape((*wide[:3], features)), key, scale)
     mask = None if attn_mask is None else attn_mask.reshape(wide)
