@@ -15,8 +15,9 @@ from gradoracle.conformance.drawing.values import (
     small_integers,
     styles,
 )
+from gradoracle.conformance.operators.arrays import GIVEN, PICKED
 from gradoracle.conformance.operators.of_formula import NUMBERS, equal_rows, of_formula
-from gradoracle.conformance.operators.record import Policies
+from gradoracle.conformance.operators.record import Corner, Policies
 from gradoracle.oracle.declaration import Call, Formula
 from gradoracle.oracle.float_formats import Format
 from gradoracle.oracle.formulas.attention import hidden, scaled_dot_product_attention
@@ -107,25 +108,45 @@ def _witness(torch: Any) -> Callable[..., Any]:
     return scaled_dot_product_attention
 
 
-ATTENTION = replace(
-    of_formula(
-        scaled_dot_product_attention, _witness,
-        options={
-            "enable_gqa": (True, False),
-            "is_causal": (False, True),
-            "scale": (None, 1.0, 0.5, 0.3),
-        },
-        complete=_complete,
-        lengths=_lengths,
-        layers=LAYERS,
-        numbers=replace(
-            NUMBERS,
-            floats=styles(
-                normal, hidden_keys, one_key_alone, scores_that_rise, large_values, equal_rows,
-                nearly_cancelling, small_integers,
-            ),
+(HIDDEN, RISING) = styles(hidden_keys, scores_that_rise)
+MASKS = {
+    "n": 2, "q": 2, "l": 3, "e": 2, "h": 1, "s": 4, "v": 2,
+    **dict.fromkeys((PICKED + name for name in ("enable_gqa", "is_causal", "scale")), 0),
+    GIVEN + MASKED: 1,
+}  # fmt: skip
+CORNERS = (
+    *(
+        Corner(f"a row that sees nothing of {keys}", {**MASKS, "s": keys, "l": rows}, HIDDEN)
+        for rows, keys in ((3, 4), (2, 1), (5, 3), (2, 70), (34, 17), (1, 130))
+    ),
+    *(
+        Corner(f"{keys} scores that rise", {**MASKS, "s": keys, GIVEN + MASKED: 0}, RISING)
+        for keys in (7, 67, 131)
+    ),
+)
+
+
+_DRAWN = of_formula(
+    scaled_dot_product_attention, _witness,
+    options={
+        "enable_gqa": (True, False),
+        "is_causal": (False, True, False),
+        "scale": (None, 1.0, 0.5, 0.3),
+    },
+    complete=_complete,
+    lengths=_lengths,
+    layers=LAYERS,
+    numbers=replace(
+        NUMBERS,
+        floats=styles(
+            normal, hidden_keys, one_key_alone, scores_that_rise, large_values, equal_rows,
+            nearly_cancelling, small_integers,
         ),
     ),
-    unsettled=_unsettled,
-    share=0.15,  # a call costs several products and two ways back
 )  # fmt: skip
+ATTENTION = replace(
+    _DRAWN,
+    unsettled=_unsettled,
+    corners=(*_DRAWN.corners, *CORNERS),
+    share=0.15,  # a call costs several products and two ways back
+)
