@@ -339,3 +339,49 @@ def _written_out(function: Callable[..., Any], kind: type | None) -> Signature:
         for name, kind in get_type_hints(options).items()
     ]
     return short.replace(parameters=[*arguments, *keywords])
+
+
+def check_matmul(one: Shape, other: Shape) -> Shape:
+    """Return the shape of a product, as numpy.matmul and torch.matmul broadcast.
+
+    Raises:
+        ValueError: there is none, or nothing is summed.
+    """
+    if not one or not other:
+        raise ValueError(f"a product needs an axis of each array, got shapes {one} and {other}")
+    left = one if len(one) > 1 else (1, *one)
+    right = other if len(other) > 1 else (*other, 1)
+    if left[-1] != right[-2] or not left[-1]:
+        raise ValueError(f"columns of {one} do not fit rows of {other}")
+    batch = np.broadcast_shapes(left[:-2], right[:-2])
+    return (*batch, *(left[-2:-1] if len(one) > 1 else ()), *(right[-1:] if len(other) > 1 else ()))
+
+
+def check_rotary(x: Shape, table: Shape, offset: int) -> None:
+    """Check that a table has a row for each step, and no more columns than there are pairs."""
+    if offset < 0:
+        raise ValueError(f"offset must not be negative, got {offset}")
+    if 2 * table[1] > x[3] or table[0] < offset + x[2]:
+        raise ValueError(f"a table {table} does not fit x {x} with offset {offset}")
+
+
+def check_attention(
+    query: Array, key: Array, value: Array, mask: Array | None, *,
+    is_causal: bool, enable_gqa: bool,
+) -> None:  # fmt: skip
+    """Check that the arrays of attention fit each other and its options.
+
+    Raises:
+        ValueError: they do not.
+    """
+    check_letters({
+        "query": (query, "nqle"), "key": (key, "nhse"), "value": (value, "nhsv"),
+        "attn_mask": (mask, "nqls"),
+    })  # fmt: skip
+    queries, heads = query.shape[1], key.shape[1]
+    if queries % heads if enable_gqa else queries != heads:
+        raise ValueError(f"{heads} heads of the key do not fit {queries} of the query")
+    if is_causal and mask is not None:
+        raise ValueError("attn_mask must be None with is_causal")
+    if mask is not None and "bool" not in str(mask.dtype) and mask.dtype != query.dtype:
+        raise ValueError(f"attn_mask must hold booleans or {query.dtype}, got {mask.dtype}")

@@ -4,7 +4,13 @@ Every function has the name, the arguments and the meaning that the protocol giv
 package is a backend as well: slow, and right.
 """
 
-from gradoracle.oracle.formulas import further_activations, further_losses, normalisation
+from gradoracle.oracle.formulas import (
+    attention,
+    further_activations,
+    further_losses,
+    normalisation,
+    position,
+)
 from gradoracle.oracle.formulas.activations import (
     leaky_relu,
     leaky_relu_grad,
@@ -26,6 +32,11 @@ from gradoracle.oracle.formulas.avg_pool import (
     avg_pool2d_grad_input,
     avg_pool3d,
     avg_pool3d_grad_input,
+)
+from gradoracle.oracle.formulas.broadcast import (
+    broadcast_matmul,
+    broadcast_matmul_grad_input,
+    broadcast_matmul_grad_other,
 )
 from gradoracle.oracle.formulas.conv_transpose import (
     conv_transpose1d,
@@ -89,6 +100,14 @@ from gradoracle.oracle.formulas.pixel_shuffle import (
     pixel_unshuffle,
     pixel_unshuffle_grad_input,
 )
+from gradoracle.oracle.formulas.products import (
+    bmm,
+    bmm_grad_input,
+    bmm_grad_mat2,
+    matmul,
+    matmul_grad_input,
+    matmul_grad_other,
+)
 from gradoracle.oracle.formulas.softmax import softmax, softmax_grad
 from gradoracle.oracle.formulas.unfold import (
     fold,
@@ -98,7 +117,13 @@ from gradoracle.oracle.formulas.unfold import (
 )
 from gradoracle.oracle.formulas.update import batch_mean, sgd_step
 
-DERIVED = (*normalisation.DERIVED, *further_activations.DERIVED, *further_losses.DERIVED)
+DERIVED = (
+    *normalisation.DERIVED,
+    *further_activations.DERIVED,
+    *further_losses.DERIVED,
+    *attention.DERIVED,
+    *position.DERIVED,
+)
 globals().update({formula.__name__: formula for of in DERIVED for formula in of.formulas})
 
 contract = {"policies": {"bad_arguments": "raise"}}  # as a backend
@@ -113,6 +138,12 @@ __all__ = [
     "avg_pool3d",
     "avg_pool3d_grad_input",
     "batch_mean",
+    "bmm",
+    "bmm_grad_input",
+    "bmm_grad_mat2",
+    "broadcast_matmul",
+    "broadcast_matmul_grad_input",
+    "broadcast_matmul_grad_other",
     "circular_pad2d",
     "circular_pad2d_grad_input",
     "conv1d",
@@ -149,6 +180,9 @@ __all__ = [
     "linear_grad_bias",
     "linear_grad_input",
     "linear_grad_weight",
+    "matmul",
+    "matmul_grad_input",
+    "matmul_grad_other",
     "max_pool1d",
     "max_pool1d_grad_input",
     "max_pool1d_vjp",

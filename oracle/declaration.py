@@ -199,7 +199,12 @@ def part_by(formula: Formula) -> str | None:
 def has_part(formula: Formula, call: Call) -> bool:
     """Return whether a part has a result on a call: by what is None there is no gradient."""
     argument = part_by(formula)
-    return argument is None or call[argument] is not None
+    return argument is None or has_slope(call[argument])
+
+
+def has_slope(value: Any) -> bool:
+    """Return whether there are gradients by an argument: not by None, nor by True and False."""
+    return value is not None and getattr(value, "dtype", None) != np.bool_
 
 
 def is_place(formula: Formula) -> bool:

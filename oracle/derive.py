@@ -24,6 +24,7 @@ from gradoracle.oracle.declaration import (
     declare_parts,
     displayed,
     evaluate,
+    has_slope,
     is_data,
     parts_of,
     whole_of,
@@ -113,6 +114,11 @@ def with_ties(formula: Formula, rule: str) -> Formula:
     return _every(under(rule))[_every(made).index(formula)]
 
 
+def instead(made: Derived, other: Derived) -> dict[Formula, Formula]:
+    """Return for each formula of a function that of another one of the same arguments."""
+    return dict(zip(_every(made), _every(other), strict=True))
+
+
 def _every(made: Derived) -> list[Formula]:
     """Return the formulas of a function, and the parts of those of several results."""
     return [one for f in made.formulas for one in dict.fromkeys((f, *parts_of(f)))]
@@ -177,7 +183,9 @@ def _of_arrays(
             received, found = _held(grad_output), []
             for at in (given.get(n) for n in arguments):
                 with np.errstate(all="ignore"):
-                    back = None if at is None else gradient(result, received, at)
+                    back = (
+                        gradient(result, received, at) if at is not None and has_slope(at) else None
+                    )
                 found.append(None if back is None else _as_given(back, (grad_output,)))
             return found
 
@@ -312,13 +320,13 @@ def _all(results: Callable[..., list[Any]]) -> Formula:
 def _only(results: Callable[..., list[Any]], at: int, by: str = "") -> Formula:
     """Return the formula of one of several results.
 
-    Raises, when it is called, ValueError where that is a gradient by None.
+    Raises, when it is called, ValueError where that is a gradient by None or by booleans.
     """
 
     def one(*arrays: Any, **options: Any) -> Any:
         found = results(*arrays, **options)[at]
         if found is None:
-            raise ValueError(f"there is no gradient by {by}, which is None")
+            raise ValueError(f"there is no gradient by {by}, which is None or of True and False")
         return found
 
     return one
@@ -421,12 +429,13 @@ def _of_ones(
             given[name] = None
         else:
             letters = axes.arrays[name]
-            if not sizes.keys() >= {*letters}:
+            if not sizes.keys() >= {*letters} & {*axes.arrays.get(GRAD_OUTPUT, letters)}:
                 raise ValueError(
                     f"grad_output must have the axes [{', '.join(axes.arrays[GRAD_OUTPUT])}], got "
                     f"shape {[*grad_output.shape]}"
                 )
-            given[name] = _ones(tuple(sizes[one] for one in letters), grad_output)
+            # As no number of it matters, neither does how long it is along axes of its own.
+            given[name] = _ones(tuple(sizes.get(one, 1) for one in letters), grad_output)
     return given
 
 

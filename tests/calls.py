@@ -245,6 +245,41 @@ def linear_calls(count: int, seed: int = 0, **data: Any) -> Iterator[dict[str, A
         yield filled(shapes, seed=number, **data)
 
 
+def matmul_calls(count: int, seed: int = 0, **data: Any) -> Iterator[dict[str, Any]]:
+    """Yield calls of matmul, empty batches among them."""
+    random = np.random.default_rng(seed)
+    for number in range(count):
+        n, (k, m) = int(random.integers(0, 5)), _sides(random, 1, 5, 2)
+        shapes = {"input": (n, k), "other": (k, m), "grad_output": (n, m)}
+        yield filled(shapes, seed=number, **data)
+
+
+def bmm_calls(count: int, seed: int = 0, **data: Any) -> Iterator[dict[str, Any]]:
+    """Yield calls of bmm, empty batches among them."""
+    random = np.random.default_rng(seed)
+    for number in range(count):
+        n, (p, k, q) = int(random.integers(0, 4)), _sides(random, 1, 4, 3)
+        shapes = {"input": (n, p, k), "mat2": (n, k, q), "grad_output": (n, p, q)}
+        yield filled(shapes, seed=number, **data)
+
+
+def broadcast_matmul_calls(count: int, seed: int = 0, **data: Any) -> Iterator[dict[str, Any]]:
+    """Yield calls of broadcast_matmul: vectors, matrices, and batches of which some are 1."""
+    random = np.random.default_rng(seed)
+    for number in range(count):
+        batch, (p, k, q) = _sides(random, 1, 3, 2), _sides(random, 1, 4, 3)
+        shapes: dict[str, tuple[int, ...]] = {}
+        for name, matrix, vector in (("input", (p, k), (k,)), ("other", (k, q), (k,))):
+            kept = [side if random.integers(0, 2) else 1 for side in batch]
+            axes = int(random.integers(0, 4))
+            shapes[name] = (*kept[3 - axes :], *matrix) if axes else vector
+        y = np.matmul(*(np.zeros(shape) for shape in shapes.values()))
+        made = filled({**shapes, "grad_output": np.shape(y)}, seed=number, **data)
+        made |= {"input_shape": shapes["input"], "other_shape": shapes["other"]}
+        made["grad_output"] = np.asarray(made["grad_output"], made["input"].dtype)
+        yield made
+
+
 def batch_mean_calls(count: int, seed: int = 0, **data: Any) -> Iterator[dict[str, Any]]:
     """Yield calls of batch_mean on arrays of two to four axes."""
     random = np.random.default_rng(seed)
@@ -338,6 +373,15 @@ CALLS: dict[Formula, Calls] = {
     oracle.linear_grad_input: linear_calls,
     oracle.linear_grad_weight: linear_calls,
     oracle.linear_grad_bias: linear_calls,
+    oracle.matmul: matmul_calls,
+    oracle.matmul_grad_input: matmul_calls,
+    oracle.matmul_grad_other: matmul_calls,
+    oracle.bmm: bmm_calls,
+    oracle.bmm_grad_input: bmm_calls,
+    oracle.bmm_grad_mat2: bmm_calls,
+    oracle.broadcast_matmul: broadcast_matmul_calls,
+    oracle.broadcast_matmul_grad_input: broadcast_matmul_calls,
+    oracle.broadcast_matmul_grad_other: broadcast_matmul_calls,
     oracle.batch_mean: batch_mean_calls,
     oracle.sgd_step: sgd_step_calls,
 }

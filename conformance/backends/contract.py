@@ -82,7 +82,7 @@ tuple.  Instead of the single gradients, or beside them, a backend may have all 
 
 `NAME_vjp` takes dy and all that the forward function takes, and returns a tuple of the gradients in
 the order of the arguments; by an argument that is None it has None.  So have the losses below with
-several gradients, and prelu.
+several gradients, prelu, bilinear and scaled_dot_product_attention.
 
     linear(x, weight, bias=None) -> y           x [N, C], weight [M, C], bias [M] or None
     linear_grad_input(grad_output, weight) -> dx
@@ -125,6 +125,31 @@ logits are NaN; of its gradient there a NaN is as good as 0.  Not all targets of
 Of these `x` is [N, C, H, W], and columns of `fold`.  `padding` of an image is (left, right, top,
 bottom), none negative: at most one pixel less than the side for reflection, and at most the side
 around the edge.  `unfold` is known as im2col and pads by zeros; `fold`, col2im, adds what overlaps.
+    matmul(input, other)                    input [N, K], other [K, M]
+    matmul_grad_input(grad_output, other)   matmul_grad_other(grad_output, input)
+    bmm(input, mat2)                        input [N, P, K], mat2 [N, K, Q]
+    bmm_grad_input(grad_output, mat2)       bmm_grad_mat2(grad_output, input)
+    broadcast_matmul(input, other)          all that torch.matmul takes, of one to four axes
+    broadcast_matmul_grad_input(grad_output, other, *, input_shape)
+    broadcast_matmul_grad_other(grad_output, input, *, other_shape)
+    bilinear(input1, input2, weight, bias=None)     [N, A], [N, B], [M, A, B] and [M]
+    bilinear_grad_input1(grad_output, input2, weight)       bilinear_grad_bias(grad_output)
+    bilinear_grad_input2(grad_output, input1, weight)
+    bilinear_grad_weight(grad_output, input1, input2)
+
+A batch along which an operand of `broadcast_matmul` was broadcast is summed over in its gradient.
+
+    rotary_embedding(x, cos, sin, *, interleaved, offset)   x [N, H, T, E], tables [M, D]
+    rotary_embedding_grad(grad_output, cos, sin, *, interleaved, offset)
+    scaled_dot_product_attention(query, key, value, attn_mask=None, *, is_causal, scale, enable_gqa)
+    scaled_dot_product_attention_grad_query, _grad_key, _grad_value, _grad_attn_mask
+
+Step t of x is turned by row t + offset of the tables, its first 2D features only: pairs of
+neighbours if `interleaved`, else of features D apart.  `query` is [N, Q, L, E], `key` [N, H, S, E],
+`value` [N, H, S, V], `attn_mask` [N, Q, L, S], bool (True is seen) or numbers that are added, minus
+infinity among them.  Q is H or, with enable_gqa, a multiple of it: query head q reads key head
+q // (Q / H).  With is_causal there is no mask, and row i sees keys 0 to i.  scale=None is
+1 / sqrt(E).  A row that sees nothing is 0.  There is no gradient by a mask of bool.
 
     batch_mean(gradient_per_image) -> the mean over axis 0
     sgd_step(parameter, gradient, *, learning_rate) -> parameter - learning_rate * gradient
@@ -246,6 +271,10 @@ Where libraries have other conventions, policies name them (the default in paren
 - "index_origin": "global" ("plane"): they count in the whole array, ((n*C + c)*H + h)*W + w.
 - "relu_at_zero", "leaky_relu_at_zero": 0.5 or 1 (0): the derivative at 0 is that share of the way
   from the negative side's slope to the positive side's, 1.
+- "causal": "bottom-right" ("top-left"): with is_causal the last row of the query sees all keys, and
+  row i those up to i + S - L.
+- "masked_rows": "any" ("zero"): what attention gives for a row that sees no key, NaN for one, is
+  open, and so is what goes back from it.
 
 A deviation is checked all the same: where it shows, it is printed with its reason and is no
 mismatch.  An entry can record the call that shows it ("call": the outcome's `recorded` in the
@@ -282,6 +311,7 @@ POLICIES: dict[str, tuple[str | float, ...]] = {  # the default first
     "labels": ("int64", "int32", "one-hot"),
     "indices": ("int64", "int32"), "index_origin": ("plane", "global"),
     "relu_at_zero": (0, 0.5, 1), "leaky_relu_at_zero": (0, 0.5, 1),
+    "causal": ("top-left", "bottom-right"), "masked_rows": ("zero", "any"),
 }  # fmt: skip
 SHAPES = ("any", "expensive")  # the default first
 EXPENSIVE = SHAPES[1]

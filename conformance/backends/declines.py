@@ -40,8 +40,10 @@ def classes(formula: Formula, call: Call) -> Iterator[str]:
 
 def _class_of(axes: Axes, name: str, value: Any, call: Call) -> Iterator[str]:
     """Yield the classes of one option."""
-    if isinstance(value, (bool, str)):
+    if isinstance(value, (bool, str)) or value is None:
         yield f"{name}={value}"
+    elif name in axes.neutral and axes.neutral[name] is None:
+        yield f"a {name}"
     elif name in axes.neutral:
         neutral = axes.neutral[name]
         sides = value if isinstance(value, tuple) else (value,)

@@ -16,6 +16,7 @@ from gradoracle.oracle.shapes import Array
 
 SPECIAL = {"nan": np.nan, "inf": np.inf, "-inf": -np.inf}
 KEYS = {"dtype", "shape", "data"}
+OTHERS = ("int64", "bool")  # labels and masks
 
 
 def recorded(call: Mapping[str, Any]) -> dict[str, Any] | None:
@@ -23,7 +24,8 @@ def recorded(call: Mapping[str, Any]) -> dict[str, Any] | None:
     plain: dict[str, Any] = {}
     for name, value in call.items():
         if isinstance(value, np.ndarray):
-            data = [v if isfinite(v) else str(v) for v in value.ravel().tolist()]
+            numbers = value.astype(np.int64) if value.dtype == np.bool_ else value
+            data = [v if isfinite(v) else str(v) for v in numbers.ravel().tolist()]
             plain[name] = {"dtype": value.dtype.name, "shape": [*value.shape], "data": data}
         elif isinstance(value, tuple) and all(isinstance(v, int) for v in value):
             plain[name] = [*value]
@@ -79,7 +81,7 @@ def _argument(name: str, value: Any) -> Any:
 
 
 def _array(name: str, value: Mapping[str, Any]) -> Array:
-    dtypes = (*FORMATS, "int64")
+    dtypes = (*FORMATS, *OTHERS)
     if {*value} != KEYS or value["dtype"] not in dtypes:
         raise ValueError(
             f"{name} must have dtype ({', '.join(dtypes)}), shape and data, got {dict(value)!r:.60}"
@@ -92,7 +94,8 @@ def _array(name: str, value: Mapping[str, Any]) -> Array:
     numbers = [SPECIAL.get(v) if isinstance(v, str) else v for v in data]
     if not all(type(v) in (int, float) for v in numbers):
         raise ValueError(f"the data of {name} must be numbers, 'nan', 'inf' or '-inf'")
-    dtype = np.dtype(np.int64) if value["dtype"] == "int64" else dtype_of(value["dtype"])
+    kind = value["dtype"]
+    dtype = np.dtype(kind) if kind in OTHERS else dtype_of(kind)
     return (
         np.array(numbers, np.float64 if dtype.kind != "i" else dtype).reshape(shape).astype(dtype)
     )

@@ -10,6 +10,7 @@ import numpy as np
 
 from gradoracle.conformance.backends.mismatch import Answer
 from gradoracle.conformance.misconceptions import (
+    attention,
     batch,
     conv2d,
     conv_transpose2d,
@@ -36,6 +37,7 @@ MISCONCEPTIONS: tuple[Misconception, ...] = (
     *conv_transpose2d.MISCONCEPTIONS,
     *pooling.MISCONCEPTIONS,
     *elementwise.MISCONCEPTIONS,
+    *attention.MISCONCEPTIONS,
     *batch.MISCONCEPTIONS,
 )
 NONE: Mapping[str, Any] = MappingProxyType({})

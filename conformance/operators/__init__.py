@@ -5,6 +5,7 @@ To add one: write its module, then name it here; or bring it from outside (`outs
 
 from gradoracle.conformance.operators.activations import LEAKY_RELU, RELU, SIGMOID, TANH
 from gradoracle.conformance.operators.adaptive_pool import ADAPTIVE_AVG_POOL2D
+from gradoracle.conformance.operators.attention import ATTENTION
 from gradoracle.conformance.operators.avg_pool import AVG_POOL1D, AVG_POOL2D, AVG_POOL3D
 from gradoracle.conformance.operators.conv_transpose import (
     CONV_TRANSPOSE1D,
@@ -21,6 +22,7 @@ from gradoracle.conformance.operators.moved_pixels import MOVED_PIXELS
 from gradoracle.conformance.operators.network import NETWORK
 from gradoracle.conformance.operators.normalisations import NORMALISATIONS
 from gradoracle.conformance.operators.outside import from_outside
+from gradoracle.conformance.operators.products import PRODUCTS
 from gradoracle.conformance.operators.record import Operator
 from gradoracle.conformance.operators.update import BATCH_MEAN, SGD_STEP
 
@@ -52,6 +54,8 @@ SHIPPED: tuple[Operator, ...] = (
     *LOSSES,
     *MOVED_PIXELS,
     ADAPTIVE_AVG_POOL2D,
+    *PRODUCTS,
+    ATTENTION,
 )
 BROUGHT = from_outside(SHIPPED)
 OPERATORS: tuple[Operator, ...] = (*SHIPPED, *(one for of in BROUGHT for one in of.operators))

@@ -19,6 +19,7 @@ from gradoracle.conformance.operators.of_formula import (
     Calls,
     Further,
     Sizes,
+    independent,
     record_of,
 )
 from gradoracle.conformance.operators.record import (
@@ -184,7 +185,7 @@ def _calls(
         for name in made.options
     }
     complete = partial(_completed, made, known)
-    of = (made.derived(), values, None, NOTHING, (), complete, Further())
+    of = (made.derived(), values, None, NOTHING, (), complete, Further(), independent)
     return _Composed(*of, made, known, fixed)
 
 

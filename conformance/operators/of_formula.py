@@ -56,6 +56,8 @@ Sizes: TypeAlias = Mapping[str, int]
 Result: TypeAlias = Callable[[Mapping[str, Any], Mapping[str, Shape | None]], Shape]
 Complete: TypeAlias = Callable[[dict[str, Any], int], dict[str, Any]]
 Curvature: TypeAlias = Callable[[Mapping[str, Any]], float]
+# The lengths of axes, where some follow from others or from the options.
+Lengths: TypeAlias = Callable[[dict[str, int], Mapping[str, Any]], dict[str, int]]
 
 MOST: dict[Size, int] = {"small": 60, "medium": 300, "large": 900}  # product of all sides
 SPAN = 60  # what indices of options are drawn from: the least common multiple of most lists
@@ -115,6 +117,7 @@ class Calls:
     even: Sequence[str]
     complete: Complete
     further: Further
+    lengths: Lengths
 
     @cached_property
     def axes(self) -> Axes:
@@ -160,6 +163,7 @@ class Calls:
         sizes = {n: side * (1 + (n in self.even)) for n, side in self.legal(sizes).items()}
         sizes = self.further.lengths(sizes)
         chosen = self.chosen(sizes)
+        sizes = self.lengths(sizes, chosen)
         return Arguments(self.shapes(sizes, chosen), chosen)
 
     def chosen(self, sizes: Sizes) -> dict[str, Any]:
@@ -231,6 +235,12 @@ class Calls:
         return tuple(corner._replace(in_turn=True) for corner in found)
 
 
+def independent(sizes: dict[str, int], options: Mapping[str, Any]) -> dict[str, int]:
+    """Return lengths as they are drawn."""
+    del options
+    return sizes
+
+
 def of_formula(
     derived: Derived, witness: str | Callable[[Any], Callable[..., Any]], *,
     options: Mapping[str, OptionValues] = NO_VALUES,
@@ -239,6 +249,7 @@ def of_formula(
     even: Sequence[str] = (), most: Mapping[Size, int] = MOST, share: float = 0.3,
     layers: Sequence[tuple[str, tuple[int, ...]]] = (),
     further: Further = Further(), curvature: Curvature = MEASURED,  # noqa: B008 - never changed
+    lengths: Lengths = independent,
 ) -> Operator:  # fmt: skip
     """Return the record of derived formulas.
 
@@ -248,9 +259,10 @@ def of_formula(
     do not say it, from the options and the shapes of the arguments.  `complete` adds to a call what
     follows from its arrays, such as labels, and makes numbers legal.  `least` says how long an axis
     must be at least, and `even` which ones are twice as long as what is drawn.  `further` is what
-    is drawn beside, and `curvature` as `Operator` has it.
+    is drawn beside, `lengths` makes lengths fit each other and the options, and `curvature` is as
+    `Operator` has it.
     """
-    calls = Calls(derived, options, result, least, even, complete, further)
+    calls = Calls(derived, options, result, least, even, complete, further, lengths)
     return record_of(
         calls, witness, numbers=numbers, most=most, share=share, layers=layers,
         curvature=curvature,

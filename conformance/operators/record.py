@@ -16,6 +16,7 @@ from gradoracle.oracle.declaration import (
     Formula,
     argument_names,
     axes_of,
+    has_slope,
     output_of,
     part_by,
     whole_of,
@@ -253,11 +254,11 @@ class Operator:
         return self.gradients.get(gradient, part_by(gradient))
 
     def has_answer(self, formula: Formula, call: Call) -> bool:
-        """Return whether a formula is no gradient by an array that it is given as None."""
+        """Return whether a formula is no gradient by an array that is None or of booleans."""
         argument = self.argument_of(formula)
         if argument is None or argument not in argument_names(formula)[0]:
             return True
-        return call.get(argument) is not None
+        return has_slope(call.get(argument))
 
     def call(self, sizes: Mapping[str, int], style: Style, seed: int, dtype: str) -> dict[str, Any]:
         """Return every argument of the operator's formulas, by name.

@@ -247,11 +247,13 @@ def _in_words(what: str, call: Call) -> str:
 def _other_numbers(array: Array) -> Array:
     """Return the numbers in the opposite order, or where that is the same, others.
 
-    Negated ones, and of indices the ones before.
+    Negated ones, of indices the ones before, and of booleans the opposite.
     """
     flipped = np.flip(array).copy()
     if flipped.tobytes() != array.tobytes():
         return flipped
+    if array.dtype == np.bool_:
+        return ~array
     if not is_data(array):
         return np.maximum(array, 1) - 1
     finite, one = np.isfinite(array), array.dtype.type(1)

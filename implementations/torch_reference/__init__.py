@@ -15,7 +15,13 @@ try:
 except ImportError as error:
     raise ImportError("PyTorch is not installed: pip install 'gradoracle[torch]'") from error
 
-from gradoracle.implementations.torch_reference import adaptive_pool, further, moved_pixels
+from gradoracle.implementations.torch_reference import (
+    adaptive_pool,
+    attention,
+    further,
+    moved_pixels,
+    products,
+)
 from gradoracle.implementations.torch_reference.activations import (
     leaky_relu,
     leaky_relu_grad,
@@ -29,6 +35,14 @@ from gradoracle.implementations.torch_reference.activations import (
 from gradoracle.implementations.torch_reference.adaptive_pool import (
     adaptive_avg_pool2d,
     adaptive_avg_pool2d_grad_input,
+)
+from gradoracle.implementations.torch_reference.attention import (
+    scaled_dot_product_attention,
+    scaled_dot_product_attention_grad_attn_mask,
+    scaled_dot_product_attention_grad_key,
+    scaled_dot_product_attention_grad_query,
+    scaled_dot_product_attention_grad_value,
+    scaled_dot_product_attention_vjp,
 )
 from gradoracle.implementations.torch_reference.convolution import (
     conv1d,
@@ -174,6 +188,25 @@ from gradoracle.implementations.torch_reference.pooling import (
     max_pool3d_grad_input,
     max_pool3d_vjp,
 )
+from gradoracle.implementations.torch_reference.products import (
+    bilinear,
+    bilinear_grad_bias,
+    bilinear_grad_input1,
+    bilinear_grad_input2,
+    bilinear_grad_weight,
+    bilinear_vjp,
+    bmm,
+    bmm_grad_input,
+    bmm_grad_mat2,
+    broadcast_matmul,
+    broadcast_matmul_grad_input,
+    broadcast_matmul_grad_other,
+    matmul,
+    matmul_grad_input,
+    matmul_grad_other,
+    rotary_embedding,
+    rotary_embedding_grad,
+)
 
 __all__ = [
     "adaptive_avg_pool2d",
@@ -191,8 +224,20 @@ __all__ = [
     "batch_norm_grad_x",
     "batch_norm_update",
     "batch_norm_vjp",
+    "bilinear",
+    "bilinear_grad_bias",
+    "bilinear_grad_input1",
+    "bilinear_grad_input2",
+    "bilinear_grad_weight",
+    "bilinear_vjp",
     "binary_cross_entropy_with_logits",
     "binary_cross_entropy_with_logits_grad",
+    "bmm",
+    "bmm_grad_input",
+    "bmm_grad_mat2",
+    "broadcast_matmul",
+    "broadcast_matmul_grad_input",
+    "broadcast_matmul_grad_other",
     "circular_pad2d",
     "circular_pad2d_grad_input",
     "contract",
@@ -270,6 +315,9 @@ __all__ = [
     "log_softmax_grad",
     "logsigmoid",
     "logsigmoid_grad",
+    "matmul",
+    "matmul_grad_input",
+    "matmul_grad_other",
     "max_pool1d",
     "max_pool1d_grad_input",
     "max_pool1d_vjp",
@@ -304,6 +352,14 @@ __all__ = [
     "rms_norm",
     "rms_norm_grad_weight",
     "rms_norm_grad_x",
+    "rotary_embedding",
+    "rotary_embedding_grad",
+    "scaled_dot_product_attention",
+    "scaled_dot_product_attention_grad_attn_mask",
+    "scaled_dot_product_attention_grad_key",
+    "scaled_dot_product_attention_grad_query",
+    "scaled_dot_product_attention_grad_value",
+    "scaled_dot_product_attention_vjp",
     "sgd_step",
     "sigmoid",
     "sigmoid_grad",
@@ -345,6 +401,8 @@ NOT_IN_HALVES = [
     *further.__all__,
     *moved_pixels.__all__,
     *adaptive_pool.__all__,
+    *attention.__all__,
+    *products.__all__,
 ]  # fmt: skip
 
 contract = {

@@ -2,7 +2,8 @@
 
 relu and leaky_relu have no derivative at 0: any number from the slope of the negative side to that
 of the positive side is a subgradient.  Equal maxima of a window may share its gradient.  A NaN may
-be no maximum at all, as where maxima are found by comparing with > or by fmax.
+be no maximum at all, as where maxima are found by comparing with > or by fmax.  The diagonal of a
+causal mask may end at the last row and key, as FlashAttention's does, not begin at the first.
 """
 
 from collections.abc import Callable, Mapping
@@ -22,8 +23,13 @@ from gradoracle.oracle.declaration import (
     multilinear,
     selection,
 )
-from gradoracle.oracle.derive import with_ties
+from gradoracle.oracle.derive import instead, with_ties
 from gradoracle.oracle.formulas.activations import each_element, leaky_relu_grad, relu_grad
+from gradoracle.oracle.formulas.attention import (
+    ALIGNED_TO_THE_END,
+    BOTTOM_RIGHT,
+    scaled_dot_product_attention,
+)
 from gradoracle.oracle.formulas.max_pool import MAX_POOLINGS, vjp_windows
 from gradoracle.oracle.ranks import RANKS, named
 from gradoracle.oracle.shapes import Array, Sides
@@ -154,6 +160,10 @@ VARIANTS: dict[tuple[Formula, str, Any], Formula] = {
     **{(relu_grad, "relu_at_zero", s): relu_grad_at_zero(s) for s in AT_ZERO},
     **{(leaky_relu_grad, "leaky_relu_at_zero", s): leaky_relu_grad_at_zero(s) for s in AT_ZERO},
     **{(MAX_POOLINGS[r].vjp, "ties", "split"): max_pool_vjp_split(r) for r in RANKS},
+    **{
+        (one, "causal", BOTTOM_RIGHT): other
+        for one, other in instead(scaled_dot_product_attention, ALIGNED_TO_THE_END).items()
+    },
 }
 for (_base, _, _), _variant in VARIANTS.items():
     _variant.__name__ = _variant.__qualname__ = _base.__name__

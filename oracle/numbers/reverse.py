@@ -170,6 +170,10 @@ class Traced:
         """Return the number as a constant that is not off by anything."""
         return type(self)(many.exact(self.held))
 
+    def less_certain(self, more: Array) -> Any:
+        """Return the number, which may be off by so much more."""
+        return self._kind(many.less_certain(self.held, more), (self, _same))
+
     @property
     def one_way(self) -> bool:
         """Whether other ways to compute this number do not matter: no error of theirs is kept."""
