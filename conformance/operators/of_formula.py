@@ -163,7 +163,7 @@ class Calls:
         sizes = {n: side * (1 + (n in self.even)) for n, side in self.legal(sizes).items()}
         sizes = self.further.lengths(sizes)
         chosen = self.chosen(sizes)
-        sizes = self.lengths(sizes, chosen)
+        sizes = self.lengths({**sizes}, chosen)
         return Arguments(self.shapes(sizes, chosen), chosen)
 
     def chosen(self, sizes: Sizes) -> dict[str, Any]:
