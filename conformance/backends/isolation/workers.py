@@ -33,7 +33,7 @@ from gradoracle.conformance.backends.isolation.processes import (
 from gradoracle.conformance.backends.isolation.start import guardian
 from gradoracle.conformance.backends.isolation.wire import Garbled, Line, Segment, framed
 
-CROWDED = 2  # times a limit, at most, where a worker waits for a processor
+CROWDED = 10  # times a limit, at most, where a worker waits for a processor
 GRACE = 2.0  # seconds that the guardian has to tell of an end
 SEGMENT = 1 << 20  # bytes to begin with
 MOST_ACTS = 4096  # that a worker and what it forks may tell of
