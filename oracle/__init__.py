@@ -4,7 +4,14 @@ Every function has the name, the arguments and the meaning that the protocol giv
 package is a backend as well: slow, and right.
 """
 
-from gradoracle.oracle.formulas import further_activations, further_losses, normalisation
+from gradoracle.oracle.formulas import (
+    further_activations,
+    further_losses,
+    indexing,
+    joining,
+    normalisation,
+    optimisers,
+)
 from gradoracle.oracle.formulas.activations import (
     leaky_relu,
     leaky_relu_grad,
@@ -72,7 +79,10 @@ from gradoracle.oracle.formulas.max_pool import (
 from gradoracle.oracle.formulas.softmax import softmax, softmax_grad
 from gradoracle.oracle.formulas.update import batch_mean, sgd_step
 
-DERIVED = (*normalisation.DERIVED, *further_activations.DERIVED, *further_losses.DERIVED)
+DERIVED = (
+    *normalisation.DERIVED, *further_activations.DERIVED, *further_losses.DERIVED,
+    *indexing.DERIVED, *joining.DERIVED, *optimisers.DERIVED,
+)  # fmt: skip
 globals().update({formula.__name__: formula for of in DERIVED for formula in of.formulas})
 
 contract = {"policies": {"bad_arguments": "raise"}}  # as a backend

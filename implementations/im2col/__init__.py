@@ -87,6 +87,32 @@ from gradoracle.implementations.im2col.further_losses import (
     soft_target_cross_entropy_grad_target,
 )
 from gradoracle.implementations.im2col.halves import AVAILABLE
+from gradoracle.implementations.im2col.indexing import (
+    embedding,
+    embedding_grad,
+    gather,
+    gather_grad,
+    index_select,
+    index_select_grad,
+    scatter_add,
+    scatter_add_grad_input,
+    scatter_add_grad_src,
+)
+from gradoracle.implementations.im2col.joining import (
+    add,
+    add_grad_input,
+    add_grad_other,
+    cat,
+    cat_grad_first,
+    cat_grad_second,
+    cat_grad_third,
+    cat_vjp,
+    cumsum,
+    cumsum_grad,
+    dropout_with_mask,
+    dropout_with_mask_grad,
+    split,
+)
 from gradoracle.implementations.im2col.loss import (
     cross_entropy,
     cross_entropy_grad,
@@ -116,6 +142,13 @@ from gradoracle.implementations.im2col.normalisation import (
     rms_norm,
     rms_norm_grad_weight,
     rms_norm_grad_x,
+)
+from gradoracle.implementations.im2col.optimisers import (
+    adam_step,
+    adamw_step,
+    clip_grad_norm,
+    ema,
+    sgd_momentum_step,
 )
 from gradoracle.implementations.im2col.pooling import (
     avg_pool1d,
@@ -150,6 +183,11 @@ from gradoracle.implementations.im2col.transposed import (
 )
 
 __all__ = [
+    "adam_step",
+    "adamw_step",
+    "add",
+    "add_grad_input",
+    "add_grad_other",
     "avg_pool1d",
     "avg_pool1d_grad_input",
     "avg_pool2d",
@@ -165,6 +203,12 @@ __all__ = [
     "batch_norm_vjp",
     "binary_cross_entropy_with_logits",
     "binary_cross_entropy_with_logits_grad",
+    "cat",
+    "cat_grad_first",
+    "cat_grad_second",
+    "cat_grad_third",
+    "cat_vjp",
+    "clip_grad_norm",
     "contract",
     "conv1d",
     "conv1d_grad_bias",
@@ -194,8 +238,17 @@ __all__ = [
     "cross_entropy_grad",
     "cross_entropy_loss",
     "cross_entropy_loss_grad",
+    "cumsum",
+    "cumsum_grad",
+    "dropout_with_mask",
+    "dropout_with_mask_grad",
     "elu",
     "elu_grad",
+    "ema",
+    "embedding",
+    "embedding_grad",
+    "gather",
+    "gather_grad",
     "gelu",
     "gelu_grad",
     "glu",
@@ -213,6 +266,8 @@ __all__ = [
     "huber_loss",
     "huber_loss_grad_input",
     "huber_loss_grad_target",
+    "index_select",
+    "index_select_grad",
     "instance_norm",
     "instance_norm_grad_bias",
     "instance_norm_grad_weight",
@@ -263,6 +318,10 @@ __all__ = [
     "rms_norm",
     "rms_norm_grad_weight",
     "rms_norm_grad_x",
+    "scatter_add",
+    "scatter_add_grad_input",
+    "scatter_add_grad_src",
+    "sgd_momentum_step",
     "sgd_step",
     "sigmoid",
     "sigmoid_grad",
@@ -275,6 +334,7 @@ __all__ = [
     "softmax_grad",
     "softplus",
     "softplus_grad",
+    "split",
     "tanh",
     "tanh_grad",
 ]

@@ -15,7 +15,7 @@ try:
 except ImportError as error:
     raise ImportError("PyTorch is not installed: pip install 'gradoracle[torch]'") from error
 
-from gradoracle.implementations.torch_reference import further
+from gradoracle.implementations.torch_reference import everyday, further
 from gradoracle.implementations.torch_reference.activations import (
     leaky_relu,
     leaky_relu_grad,
@@ -63,6 +63,35 @@ from gradoracle.implementations.torch_reference.dense import (
     sgd_step,
     softmax,
     softmax_grad,
+)
+from gradoracle.implementations.torch_reference.everyday import (
+    adam_step,
+    adamw_step,
+    add,
+    add_grad_input,
+    add_grad_other,
+    cat,
+    cat_grad_first,
+    cat_grad_second,
+    cat_grad_third,
+    cat_vjp,
+    clip_grad_norm,
+    cumsum,
+    cumsum_grad,
+    dropout_with_mask,
+    dropout_with_mask_grad,
+    ema,
+    embedding,
+    embedding_grad,
+    gather,
+    gather_grad,
+    index_select,
+    index_select_grad,
+    scatter_add,
+    scatter_add_grad_input,
+    scatter_add_grad_src,
+    sgd_momentum_step,
+    split,
 )
 from gradoracle.implementations.torch_reference.further import (
     batch_norm,
@@ -154,6 +183,11 @@ from gradoracle.implementations.torch_reference.pooling import (
 )
 
 __all__ = [
+    "adam_step",
+    "adamw_step",
+    "add",
+    "add_grad_input",
+    "add_grad_other",
     "avg_pool1d",
     "avg_pool1d_grad_input",
     "avg_pool2d",
@@ -169,6 +203,12 @@ __all__ = [
     "batch_norm_vjp",
     "binary_cross_entropy_with_logits",
     "binary_cross_entropy_with_logits_grad",
+    "cat",
+    "cat_grad_first",
+    "cat_grad_second",
+    "cat_grad_third",
+    "cat_vjp",
+    "clip_grad_norm",
     "contract",
     "conv1d",
     "conv1d_grad_bias",
@@ -198,9 +238,18 @@ __all__ = [
     "cross_entropy_grad",
     "cross_entropy_loss",
     "cross_entropy_loss_grad",
+    "cumsum",
+    "cumsum_grad",
+    "dropout_with_mask",
+    "dropout_with_mask_grad",
     "elu",
     "elu_grad",
+    "ema",
+    "embedding",
+    "embedding_grad",
     "from_numpy",
+    "gather",
+    "gather_grad",
     "gelu",
     "gelu_grad",
     "glu",
@@ -218,6 +267,8 @@ __all__ = [
     "huber_loss",
     "huber_loss_grad_input",
     "huber_loss_grad_target",
+    "index_select",
+    "index_select_grad",
     "instance_norm",
     "instance_norm_grad_bias",
     "instance_norm_grad_weight",
@@ -268,6 +319,10 @@ __all__ = [
     "rms_norm",
     "rms_norm_grad_weight",
     "rms_norm_grad_x",
+    "scatter_add",
+    "scatter_add_grad_input",
+    "scatter_add_grad_src",
+    "sgd_momentum_step",
     "sgd_step",
     "sigmoid",
     "sigmoid_grad",
@@ -280,6 +335,7 @@ __all__ = [
     "softmax_grad",
     "softplus",
     "softplus_grad",
+    "split",
     "tanh",
     "tanh_grad",
     "to_numpy",
@@ -303,6 +359,7 @@ NOT_IN_HALVES = [
     "sigmoid_grad", "tanh_grad", "softmax_grad",  # go back from the rounded answer
     "softmax", "cross_entropy", "cross_entropy_grad", "sgd_step",  # round on the way
     *further.__all__,
+    *(name for name in everyday.__all__ if name not in everyday.SELECTIONS),
 ]  # fmt: skip
 
 contract = {
