@@ -13,6 +13,7 @@ from gradoracle.oracle.shapes import Shape
 
 RATES = (0.1, 1e-3, 1.0, 0.0, 1e-5)
 DECAYS = (0.0, 0.01, 0.5, 1e-4)
+BELOW_1 = 1 - 2.0**-8  # which every format has
 OF_ADAM = {
     "learning_rate": RATES,
     "beta1": (0.9, 0.5, 0.99, 0.8),
@@ -46,10 +47,11 @@ def _undampened(call: dict[str, Any], seed: int) -> dict[str, Any]:
     return {**call, "dampening": 0.0} if call["nesterov"] else call
 
 
-def _not_negative(call: dict[str, Any], seed: int) -> dict[str, Any]:
-    """Return the call with a mean of squares that can be one."""
+def _possible(call: dict[str, Any], seed: int) -> dict[str, Any]:
+    """Return the call with a mean of squares that can be one, and betas that halves do not make 1."""
     del seed
-    return {**call, "exp_avg_sq": abs(call["exp_avg_sq"])}
+    betas = {name: BELOW_1 if call[name] == 1 else call[name] for name in ("beta1", "beta2")}
+    return {**call, **betas, "exp_avg_sq": abs(call["exp_avg_sq"])}
 
 
 def _sgd(torch: Any) -> Callable[..., Any]:
@@ -122,11 +124,11 @@ SGD_MOMENTUM_STEP = of_arrays(
 )  # fmt: skip
 ADAM_STEP = of_arrays(
     optimisers.adam_step, _adam("Adam"), _all_alike(optimisers.adam_step), options=OF_ADAM,
-    complete=_not_negative,
+    complete=_possible,
 )  # fmt: skip
 ADAMW_STEP = of_arrays(
     optimisers.adamw_step, _adam("AdamW"), _all_alike(optimisers.adamw_step), options=OF_ADAM,
-    complete=_not_negative,
+    complete=_possible,
 )  # fmt: skip
 CLIP_GRAD_NORM = of_arrays(
     optimisers.clip_grad_norm, _clip, _of_two,
