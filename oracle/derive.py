@@ -420,6 +420,8 @@ def _of_ones(
             given[name] = taken[name]
         elif name in axes.optional and name not in arguments:
             given[name] = None
+        elif ANY_MORE in axes.arrays[name] and axes.arrays[name] == axes.arrays[GRAD_OUTPUT]:
+            given[name] = _ones(tuple(grad_output.shape), grad_output)
         else:
             letters = axes.arrays[name]
             if not sizes.keys() >= {*letters}:

@@ -213,7 +213,7 @@ def clip_grad_norm(first: Any, second: Any, *, max_norm: float) -> Any:
         raise ValueError(f"max_norm must be positive, got {max_norm}")
     one, other = ((a * a).sum() for a in (first, second))
     norm = either(sqrt(one + other), lambda: _norm_of_norms(one, other))
-    share = minimum(max_norm / (norm + TINY), 1)
+    share = minimum(1, max_norm / (norm + TINY))  # in this order, of a NaN it is one
     return first * share, second * share, norm
 
 

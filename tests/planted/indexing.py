@@ -67,9 +67,7 @@ def placed(shape: tuple[int, ...], index: Array, values: Array, axis: int, *, ad
 
 def cut(array: Array, index: Array, axis: int) -> Array:
     place = axis % array.ndim
-    return array[
-        tuple(slice(None if a == place else side) for a, side in enumerate(index.shape))
-    ]
+    return array[tuple(slice(None if a == place else side) for a, side in enumerate(index.shape))]
 
 
 def last(array: Array, index: Array, axis: int) -> Array:

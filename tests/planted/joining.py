@@ -124,9 +124,7 @@ def in_blocks(x: Array, axis: int, size: int, *, carries: bool = False) -> Array
     moved = np.moveaxis(x, axis, 0)
     parts = [moved[at : at + size].cumsum(0) for at in range(0, len(moved), size)]
     if carries:
-        parts = [
-            one + (parts[at - 1][-1] if at else 0) for at, one in enumerate(parts)
-        ]
+        parts = [one + (parts[at - 1][-1] if at else 0) for at, one in enumerate(parts)]
     y = np.concatenate(parts) if parts else moved
     return np.moveaxis(y, 0, axis)
 

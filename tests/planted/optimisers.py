@@ -57,9 +57,7 @@ def adam(
         g = g + weight_decay * p
     new_m = beta1 * m + (1 - beta1) * g if first is None else first(m, g, beta1)
     new_v = beta2 * v + (1 - beta2) * g * g if squares is None else squares(v, g, beta2)
-    one, two = (
-        1 - beta**step if power is None else power(beta, step) for beta in (beta1, beta2)
-    )
+    one, two = (1 - beta**step if power is None else power(beta, step) for beta in (beta1, beta2))
     over = np.sqrt(new_v / two) + eps if root is None else root(new_v, two, eps)
     by = learning_rate * (new_m / one) / over if rate is None else rate(
         learning_rate, new_m, one, over)  # fmt: skip
@@ -249,7 +247,7 @@ RIGHT = {
     "clip_grad_norm_of_norms": clipped(norm=lambda a, b: np.sqrt(
         np.square(np.sqrt((a * a).sum())) + np.square(np.sqrt((b * b).sum())))),
     "clip_grad_norm_only_where_it_is_large": clipped(
-        share=lambda n, most, kind: most / (n + kind(1e-6)) if n + kind(1e-6) > most else kind(1)),
+        share=lambda n, most, kind: kind(1) if n + kind(1e-6) <= most else most / (n + kind(1e-6))),
     "ema_by_one_step": averaged(lambda was, now, d: was + (now - was) * (1 - d)),
     "ema_from_the_average": averaged(lambda was, now, d: was - (1 - d) * (was - now)),
 }  # fmt: skip
