@@ -48,7 +48,7 @@ def _undampened(call: dict[str, Any], seed: int) -> dict[str, Any]:
 
 
 def _possible(call: dict[str, Any], seed: int) -> dict[str, Any]:
-    """Return the call with a mean of squares that can be one, and betas that halves do not make 1."""
+    """Return the call with a mean of squares that can be one, and betas below 1 in halves, too."""
     del seed
     betas = {name: BELOW_1 if call[name] == 1 else call[name] for name in ("beta1", "beta2")}
     return {**call, **betas, "exp_avg_sq": abs(call["exp_avg_sq"])}

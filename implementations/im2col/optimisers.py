@@ -20,6 +20,11 @@ def _alike(first: Array, *others: Array | None) -> None:
         raise ValueError(f"the shapes must be equal, got {shapes}")
 
 
+def _not_negative(*options: float) -> None:
+    if not min(options) >= 0:
+        raise ValueError(f"rates must not be negative, got {options}")
+
+
 @in_float32
 def ema(average: Array, value: Array, *, decay: float) -> Array:
     """Return decay average + (1 - decay) value.
@@ -46,6 +51,7 @@ def sgd_momentum_step(
         ValueError: the shapes differ, momentum is not positive, or Nesterov's is dampened.
     """
     _alike(parameter, gradient, momentum_buffer)
+    _not_negative(learning_rate, weight_decay)
     if not momentum > 0 or (nesterov and dampening):
         raise ValueError("momentum must be positive, and dampening 0 with nesterov")
     kind = parameter.dtype.type
@@ -86,6 +92,7 @@ def adam_step(
         ValueError: the shapes differ, a beta or eps is none, or step is below 1.
     """
     _alike(parameter, gradient, exp_avg, exp_avg_sq)
+    _not_negative(learning_rate, weight_decay)
     _check_adam(beta1, beta2, eps, step)
     g = gradient + parameter.dtype.type(weight_decay) * parameter if weight_decay else gradient
     update, m, v = _moved(parameter, g, exp_avg, exp_avg_sq, learning_rate, beta1, beta2, eps, step)
@@ -103,6 +110,7 @@ def adamw_step(
         ValueError: as `adam_step`.
     """
     _alike(parameter, gradient, exp_avg, exp_avg_sq)
+    _not_negative(learning_rate, weight_decay)
     _check_adam(beta1, beta2, eps, step)
     update, m, v = _moved(
         parameter, gradient, exp_avg, exp_avg_sq, learning_rate, beta1, beta2, eps, step

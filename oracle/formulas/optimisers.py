@@ -22,6 +22,12 @@ def _same_shapes(parameter: Any, **others: Any) -> None:
             check_shape(name, one.shape, parameter.shape, "the parameter has")
 
 
+def _not_negative(**options: float) -> None:
+    for name, value in options.items():
+        if not value >= 0:
+            raise ValueError(f"{name} must not be negative, got {value}")
+
+
 def _share(name: str, value: float) -> float:
     """Return a number from 0 to below 1.
 
@@ -76,10 +82,11 @@ def sgd_momentum_step(
     as PyTorch's `SGD` has it).
 
     Raises:
-        ValueError: the shapes differ, momentum is not positive (without it there is no buffer), or
-            Nesterov's momentum is dampened.
+        ValueError: the shapes differ, momentum is not positive (without it there is no buffer),
+            learning_rate or weight_decay is negative, or Nesterov's momentum is dampened.
     """
     _same_shapes(parameter, gradient=gradient, momentum_buffer=momentum_buffer)
+    _not_negative(learning_rate=learning_rate, weight_decay=weight_decay)
     if not momentum > 0:
         raise ValueError(f"momentum must be positive, got {momentum}; sgd_step has none")
     if nesterov and dampening:
@@ -129,8 +136,6 @@ def _direction(
 ) -> Any:  # fmt: skip
     """Return learning_rate mhat / (sqrt(vhat) + eps), as written or with other quotients first."""
     check_integer("step", step, smallest=1)
-    if eps < 0:
-        raise ValueError(f"eps must not be negative, got {eps}")
     first, second = (_correction(m, beta, step) for beta in (beta1, beta2))
     root = either(sqrt(v / second), lambda: sqrt(v) / sqrt(second)) + eps
     return either(m / first / root * learning_rate, lambda: m / root * (learning_rate / first))
@@ -152,10 +157,11 @@ def adam_step(
     `Adam` has them).  `step` is 1 in the first step.
 
     Raises:
-        ValueError: the shapes differ, a beta is not from 0 to below 1, eps is negative, or step is
-            below 1.
+        ValueError: the shapes differ, a beta is not from 0 to below 1, another option is negative,
+            or step is below 1.
     """
     _same_shapes(parameter, gradient=gradient, exp_avg=exp_avg, exp_avg_sq=exp_avg_sq)
+    _not_negative(learning_rate=learning_rate, weight_decay=weight_decay, eps=eps)
     g = gradient + parameter * weight_decay if weight_decay else gradient
     m, v = _moments(g, exp_avg, exp_avg_sq, beta1, beta2)
     return parameter - _direction(m, v, beta1, beta2, step, eps, learning_rate), m, v
@@ -181,6 +187,7 @@ def adamw_step(
         ValueError: as `adam_step`.
     """
     _same_shapes(parameter, gradient=gradient, exp_avg=exp_avg, exp_avg_sq=exp_avg_sq)
+    _not_negative(learning_rate=learning_rate, weight_decay=weight_decay, eps=eps)
     m, v = _moments(gradient, exp_avg, exp_avg_sq, beta1, beta2)
     update = _direction(m, v, beta1, beta2, step, eps, learning_rate)
     by = learning_rate, weight_decay

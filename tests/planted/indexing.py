@@ -127,7 +127,8 @@ def rounded(sums: Array) -> Array:
     return half(sums)
 
 
-E, G, S, I = good.embedding_grad, good.gather, good.scatter_add, good.index_select  # noqa: E741
+E, G = good.embedding_grad, good.gather
+S, I = good.scatter_add, good.index_select  # noqa: E741
 
 FAULTS = {
     # embedding

@@ -198,7 +198,7 @@ SCALES = {
     "keeps_all": ("option", safe, np.ones_like),
     "takes_the_first_mask_for_every_image": ("batch", safe,
         lambda m: np.broadcast_to(m[:1], m.shape)),
-    "reads_the_mask_in_the_opposite_order": ("index", safe, lambda m: np.flip(m)),
+    "reads_the_mask_in_the_opposite_order": ("index", safe, np.flip),
     "leaves_the_last_of_a_long_row": ("tail", safe,
         lambda m: m & (np.arange(m.shape[-1]) < max(8, m.shape[-1] // 8 * 8))),
     "rounds_the_scale_to_bfloat16": ("precision", lambda p: _short(safe(p)), None),
@@ -218,8 +218,7 @@ def infinite(z: Array, kept: Array, *, p: float) -> Array:
 
 FAULTS = {
     # cat
-    "cat_exchanges_first_and_second": ("index", "", lambda a, b, c, *, axis: (
-        exchanged(a, b, c, axis=axis))),
+    "cat_exchanges_first_and_second": ("index", "", exchanged),
     "cat_repeats_the_second": ("index", "", forgets_the_third),
     "cat_joins_memory": ("stride", "", interleaved),
     "cat_takes_a_negative_axis_from_the_front": ("axis", "", from_the_wrong_end),
@@ -266,7 +265,7 @@ FAULTS = {
     "cumsum_carries_half_precision": ("precision", "", summed(drifting)),
     "cumsum_leaves_out_the_tail": ("tail", "", summed(lambda x, axis: blocks(
         x.cumsum(axis), axis, 8))),
-    "cumsum_skips_nan": ("nan", "", summed(lambda x, axis: np.nancumsum(x, axis))),
+    "cumsum_skips_nan": ("nan", "", summed(np.nancumsum)),
     "cumsum_leaves_out_the_last_sum": ("index", "", summed(lambda x, axis: np.concatenate(
         [np.delete(x.cumsum(axis), -1, axis), np.zeros_like(x.take([-1], axis))], axis)
         if x.shape[axis] else x)),

@@ -4,7 +4,6 @@ from typing import Any
 
 import numpy as np
 
-from gradoracle.implementations import im2col as good
 from tests.planted.fault import half
 from tests.planted.indexing import blocks
 from tests.planted.table import plant
