@@ -132,7 +132,8 @@ S, I = good.scatter_add, good.index_select  # noqa: E741
 
 FAULTS = {
     # embedding
-    "embedding_zeroes_the_padding": ("option", "PaddlePaddle/Paddle#12442", lambda i, w, *, padding_idx:
+    "embedding_zeroes_the_padding": ("option", "PaddlePaddle/Paddle#12442",
+        lambda i, w, *, padding_idx:
         embedded(i, w, padding_idx)),
     "embedding_shifts_by_one_from_the_padding_on": ("index", "", lambda i, w, *, padding_idx:
         w[i if padding_idx is None else np.where(i > padding_idx % len(w), i - 1, i)]),
