@@ -30,18 +30,6 @@ def interleaved(first: Array, second: Array, third: Array, *, axis: int) -> Arra
     return np.concatenate(flat).reshape(y.shape)
 
 
-def from_the_wrong_end(first: Array, second: Array, third: Array, *, axis: int) -> Array:
-    """Take a negative axis for one that is counted from the front, where the shapes let it."""
-    if axis >= 0:
-        return good.cat(first, second, third, axis=axis)
-    y = good.cat(first, second, third, axis=axis)
-    try:
-        other = good.cat(first, second, third, axis=-axis - 1)
-    except ValueError:
-        return y
-    return other if other.shape == y.shape else y
-
-
 def part(at: int, change: Any) -> Any:
     """Return a gradient of cat by one of its arrays, of another dy."""
 
@@ -221,7 +209,6 @@ FAULTS = {
     "cat_exchanges_first_and_second": ("index", "", exchanged),
     "cat_repeats_the_second": ("index", "", forgets_the_third),
     "cat_joins_memory": ("stride", "", interleaved),
-    "cat_takes_a_negative_axis_from_the_front": ("axis", "", from_the_wrong_end),
     "cat_rounds_to_half_precision": ("precision", "", lambda *a, axis: half(
         good.cat(*a, axis=axis))),
     "cat_drops_nan": ("nan", "", lambda *a, axis: np.nan_to_num(good.cat(*a, axis=axis), nan=0.0)),
