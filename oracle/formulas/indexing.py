@@ -31,8 +31,8 @@ def place_of(axis: int, ndim: int) -> int:
 
 def _check_indices(name: str, index: Array, count: int) -> None:
     """Raise ValueError unless an array holds whole numbers from 0 to one below `count`."""
-    if index.dtype.kind not in "iu":
-        raise ValueError(f"{name} must hold whole numbers, got {index.dtype}")
+    if not isinstance(index, np.ndarray) or index.dtype.kind not in "iu":
+        raise ValueError(f"{name} must hold whole numbers, as int64 does")
     if index.size and (index.min() < 0 or index.max() >= count):
         raise ValueError(f"{name} must hold 0 to {count - 1}, got {index.min()} to {index.max()}")
 

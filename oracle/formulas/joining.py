@@ -105,8 +105,8 @@ def dropout_with_mask(z: Any, mask: Array, *, p: float) -> Any:
     """
     if not 0 <= p <= 1:
         raise ValueError(f"p must be between 0 and 1, got {p}")
-    if mask.dtype != np.bool_ or tuple(mask.shape) != tuple(z.shape):
-        raise ValueError(f"mask must be bool {[*z.shape]}, got {mask.dtype} {[*mask.shape]}")
+    if getattr(mask, "dtype", None) != np.bool_ or tuple(mask.shape) != tuple(z.shape):
+        raise ValueError(f"mask must be of bool and shape {[*z.shape]}, got shape {[*mask.shape]}")
     if p == 1:
         return where(np.zeros(z.shape, bool), z, 0)
     kept = either(z / (1 - p), lambda: z * (1 / (1 - p)))
