@@ -91,7 +91,7 @@ class _Calls:
     def corners(self) -> tuple[Corner, ...]:
         """Return long axes, along and across, two at once, and the first values of options.
 
-        Each is checked in one dtype, the next one in the next.
+        Every second side is along the axis that is worked along, and so are the longest.  Each is checked in one dtype, the next one in the next.
         """
         least = {name: low for name, (low, _) in self.picks.items()}
         plain = {**THREE, **least, **{n: 1 for n in least if n.startswith(arrays.GIVEN)}}
@@ -99,7 +99,7 @@ class _Calls:
             Corner(
                 f"{name} {side}",
                 {**plain, **(THIN if side == FAR else {}), name: side,
-                 **self._axis((at + turn) % 3, turn)},
+                 **self._axis(at if turn % 2 or side >= PAST[-2] else (at + 1) % 3, turn)},
             )
             for at, name in enumerate((*PLACES, *self.counts))
             for turn, side in enumerate((*PAST, FAR, SHORTER))
