@@ -91,7 +91,8 @@ class _Calls:
     def corners(self) -> tuple[Corner, ...]:
         """Return long axes, along and across, two at once, and the first values of options.
 
-        Every second side is along the axis that is worked along, and so are the longest.  Each is checked in one dtype, the next one in the next.
+        Every second side is along the axis that is worked along, and so are the longest.
+        Each is checked in one dtype, the next one in the next.
         """
         least = {name: low for name, (low, _) in self.picks.items()}
         plain = {**THREE, **least, **{n: 1 for n in least if n.startswith(arrays.GIVEN)}}
