@@ -107,13 +107,6 @@ def scattered_over(x: Array, index: Array, src: Array, *, axis: int) -> Array:
     return np.where(some, placed(x.shape, index, src, axis, add=True), x)
 
 
-def flat_select(x: Array, index: Array, *, axis: int) -> Array:
-    """Take entries of the first axis, where they are so many."""
-    y = good.index_select(x, index, axis=axis)
-    other = np.take(x, index % max(1, len(x)), 0) if len(x) else y
-    return other if other.shape == y.shape else y
-
-
 def entries(dy: Array, x: Array, index: Array, axis: int, *, add: bool) -> Array:
     rows = np.zeros((x.shape[axis], *np.moveaxis(x, axis, 0).shape[1:]), x.dtype)
     if add:
@@ -189,10 +182,6 @@ FAULTS = {
     "gather_counts_a_negative_axis_from_the_front": ("axis", "", gathered_by(from_the_front)),
     "gather_reads_the_element_before": ("index", "", lambda x, i, *, axis: G(
         x, np.maximum(i - 1, 0), axis=axis)),
-    "gather_takes_the_strides_of_the_index": ("stride", "", lambda x, i, *, axis: G(
-        x if any(a > b for a, b in zip(i.shape, x.shape, strict=True))
-        else x.reshape(-1)[: i.size].reshape(i.shape), i, axis=axis)
-        if i.shape[axis] == x.shape[axis] else G(x, i, axis=axis)),
     "gather_wraps_at_256": ("overflow", "", lambda x, i, *, axis: G(x, i % 256, axis=axis)),
     "gather_leaves_out_the_tail": ("tail", "", lambda x, i, *, axis: blocks(
         G(x, i, axis=axis), -1, 16)),
@@ -260,7 +249,6 @@ FAULTS = {
     "scatter_add_grad_src_leaves_out_the_tail": ("tail", "", lambda dy, x, i, s, *, axis: blocks(
         G(dy, i, axis=axis), -1, 16)),
     # index_select
-    "index_select_takes_the_first_axis": ("axis", "", flat_select),
     "index_select_sorts_its_index": ("index", "", lambda x, i, *, axis: I(
         x, np.sort(i), axis=axis)),
     "index_select_takes_each_entry_once": ("index", "", lambda x, i, *, axis: I(

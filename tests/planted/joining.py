@@ -301,8 +301,6 @@ FAULTS = {
        for what, (kind, scale, mask) in SCALES.items()},
     "dropout_with_mask_is_nan_for_p_of_1": ("nan", "", infinite),
     "dropout_with_mask_grad_is_nan_for_p_of_1": ("nan", "", infinite),
-    "dropout_with_mask_grad_forgets_the_mask_of_zeros": ("gradient", "", lambda dy, m, *, p: (
-        dy * dy.dtype.type(safe(p)) * (m | (dy == 1)))),
 }  # fmt: skip
 
 RIGHT = {
