@@ -41,7 +41,7 @@ def _kept(index: Any, shape: Shape, count: int, seed: int) -> Array:
     """Return the indices of a call, those that are too large made smaller; new ones if need be."""
     if getattr(index, "dtype", None) != np.int64 or index.shape != shape:
         return places(seed, shape, max(1, count))
-    return index if not index.size or index.max() < count else index % max(1, count)
+    return np.asarray(index if not index.size or index.max() < count else index % max(1, count))
 
 
 def _with_tokens(call: dict[str, Any], seed: int) -> dict[str, Any]:
@@ -121,8 +121,8 @@ def _with_entries(call: dict[str, Any], seed: int) -> dict[str, Any]:
 
 
 def _is_axis(call: Call) -> bool:
-    axes = call["input"].ndim
-    return -axes <= call[AXIS] < axes
+    axes: int = call["input"].ndim
+    return bool(-axes <= call[AXIS] < axes)
 
 
 def _gather(torch: Any) -> Callable[..., Any]:

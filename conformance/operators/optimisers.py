@@ -5,8 +5,11 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import Any
 
+import numpy as np
+
 from gradoracle.conformance.operators.of_arrays import Shapes, Sizes, of_arrays
-from gradoracle.oracle.declaration import argument_names
+from gradoracle.conformance.operators.record import Policies
+from gradoracle.oracle.declaration import Call, Formula, argument_names
 from gradoracle.oracle.derive import Derived
 from gradoracle.oracle.formulas import optimisers
 from gradoracle.oracle.shapes import Shape
@@ -52,6 +55,12 @@ def _possible(call: dict[str, Any], seed: int) -> dict[str, Any]:
     del seed
     betas = {name: BELOW_1 if call[name] == 1 else call[name] for name in ("beta1", "beta2")}
     return {**call, **betas, "exp_avg_sq": abs(call["exp_avg_sq"])}
+
+
+def _is_lost(policies: Policies, formula: Formula, call: Call) -> bool:
+    """Return whether a parameter that is not finite decays by 0: 0 times it is NaN, or left out."""
+    del policies, formula
+    return call["weight_decay"] == 0 and not bool(np.isfinite(call["parameter"]).all())
 
 
 def _sgd(torch: Any) -> Callable[..., Any]:
@@ -120,15 +129,15 @@ SGD_MOMENTUM_STEP = of_arrays(
         "learning_rate": RATES, "momentum": (0.5, 0.9, 0.99, 1.0), "dampening": (0.0, 0.5, 0.1),
         "weight_decay": DECAYS, "nesterov": (False, True),
     },
-    complete=_undampened,
+    complete=_undampened, unsettled=_is_lost,
 )  # fmt: skip
 ADAM_STEP = of_arrays(
     optimisers.adam_step, _adam("Adam"), _all_alike(optimisers.adam_step), options=OF_ADAM,
-    complete=_possible,
+    complete=_possible, unsettled=_is_lost,
 )  # fmt: skip
 ADAMW_STEP = of_arrays(
     optimisers.adamw_step, _adam("AdamW"), _all_alike(optimisers.adamw_step), options=OF_ADAM,
-    complete=_possible,
+    complete=_possible, unsettled=_is_lost,
 )  # fmt: skip
 CLIP_GRAD_NORM = of_arrays(
     optimisers.clip_grad_norm, _clip, _of_two,

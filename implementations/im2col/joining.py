@@ -148,7 +148,7 @@ def _summed_to(grad_output: Array, like: Array, beside: Array) -> Array:
     front = grad_output.ndim - like.ndim
     sides = zip(like.shape, grad_output.shape[front:], strict=True)
     axes = (*range(front), *(front + at for at, (n, m) in enumerate(sides) if n == 1 != m))
-    return grad_output.sum(axes).reshape(like.shape) if axes else grad_output.copy()
+    return np.asarray(grad_output.sum(axes)).reshape(like.shape) if axes else grad_output.copy()
 
 
 @in_float32
@@ -191,7 +191,8 @@ def dropout_with_mask(z: Array, mask: Array, *, p: float) -> Array:
     _check_mask(z, mask, p)
     if p == 1:
         return np.zeros_like(z, order="C")
-    return np.where(mask, z / z.dtype.type(1 - p), z.dtype.type(0))
+    y: Array = np.where(mask, z / z.dtype.type(1 - p), z.dtype.type(0))
+    return y
 
 
 def dropout_with_mask_grad(grad_output: Array, mask: Array, *, p: float) -> Array:
