@@ -8,7 +8,10 @@ from gradoracle.oracle.formulas import (
     attention,
     further_activations,
     further_losses,
+    indexing,
+    joining,
     normalisation,
+    optimisers,
     position,
 )
 from gradoracle.oracle.formulas.activations import (
@@ -123,6 +126,9 @@ DERIVED = (
     *further_losses.DERIVED,
     *attention.DERIVED,
     *position.DERIVED,
+    *indexing.DERIVED,
+    *joining.DERIVED,
+    *optimisers.DERIVED,
 )
 globals().update({formula.__name__: formula for of in DERIVED for formula in of.formulas})
 

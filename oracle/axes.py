@@ -17,7 +17,7 @@ from typing import Any, TypeAlias
 import numpy as np
 
 IMAGES, OF_A_GROUP = "n", "/g"
-PART = re.compile(r"(\w+)(\??): ([\w/* ]*?)(?: ?\(([\w ]+)\))?")
+PART = re.compile(r"(\w+)(\??): ?([\w/* ]*?)(?: ?\(([\w ]+)\))?")
 
 Places: TypeAlias = Mapping[str, tuple[int, ...]]  # of arrays by name, some of their axes
 

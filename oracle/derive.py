@@ -29,9 +29,18 @@ from gradoracle.oracle.declaration import (
     parts_of,
     whole_of,
 )
+from gradoracle.oracle.numbers import joining
 from gradoracle.oracle.numbers.elementary import either
 from gradoracle.oracle.numbers.many import Held, like
-from gradoracle.oracle.numbers.reverse import FIRST, Traced, TracedArray, gradient, stacked, ties
+from gradoracle.oracle.numbers.reverse import (
+    ARRAY_FUNCTIONS,
+    FIRST,
+    Traced,
+    TracedArray,
+    gradient,
+    stacked,
+    ties,
+)
 from gradoracle.oracle.numbers.running_error import Arithmetic
 from gradoracle.oracle.numbers.running_error_arrays import Lanes, pointwise
 from gradoracle.oracle.shapes import Array, check_shape
@@ -40,6 +49,7 @@ GRAD_OUTPUT = "grad_output"
 ANY_MORE = "*"
 AT_ONCE = 12  # numbers from which walking for all of them at once takes less than one by one
 NO_ROUNDING = Arithmetic(0.0, 0.0, one_way=True)
+ARRAY_FUNCTIONS.update(joining.FUNCTIONS)
 
 
 class Derived(NamedTuple):
@@ -427,6 +437,8 @@ def _of_ones(
             given[name] = taken[name]
         elif name in axes.optional and name not in arguments:
             given[name] = None
+        elif ANY_MORE in axes.arrays[name] and axes.arrays[name] == axes.arrays[GRAD_OUTPUT]:
+            given[name] = _ones(tuple(grad_output.shape), grad_output)
         else:
             letters = axes.arrays[name]
             if not sizes.keys() >= {*letters} & {*axes.arrays.get(GRAD_OUTPUT, letters)}:

@@ -150,6 +150,34 @@ neighbours if `interleaved`, else of features D apart.  `query` is [N, Q, L, E],
 infinity among them.  Q is H or, with enable_gqa, a multiple of it: query head q reads key head
 q // (Q / H).  With is_causal there is no mask, and row i sees keys 0 to i.  scale=None is
 1 / sqrt(E).  A row that sees nothing is 0.  There is no gradient by a mask of bool.
+    embedding(input, weight, *, padding_idx) -> y         input int64 [N, T], weight [V, D]
+    gather(input, index, *, axis) -> y                    index int64, of y's shape
+    scatter_add(input, index, src, *, axis) -> y          index int64, of src's shape
+    index_select(input, index, *, axis) -> y              index int64 [K]
+    cat(first, second, third=None, *, axis) -> y          its gradients are the parts of dy
+    split(input, *, sections, axis) -> (first, second)    sections: two lengths
+    cumsum(input, *, axis) -> y                           of input's shape
+    add(input, other, *, alpha) -> input + alpha * other  the shapes are broadcast together
+    dropout_with_mask(z, mask, *, p) -> y                 mask bool, True where z is kept
+
+with their gradients, `embedding_grad`, `gather_grad`, `index_select_grad`, `cumsum_grad`,
+`scatter_add_grad_input` and `_src`, `cat_grad_first`, `_second` and `_third`, `add_grad_input` and
+`_other`, of dy, all arrays and all options; `dropout_with_mask_grad(grad_output, mask, *, p)`.
+Repeated indices add up.  The row padding_idx (None: there is none; below 0: from the last row) is
+returned as it is, and has a gradient of 0; a dy there that is not finite may make it NaN.  Beside
+`axis`, `index` is at most as long as `input`.  For p = 1 a dropout is 0; what is not finite and not
+kept is open.
+
+    ema(average, value, *, decay) -> decay * average + (1 - decay) * value
+    sgd_momentum_step(parameter, gradient, momentum_buffer=None, *, learning_rate, momentum,
+                      dampening, weight_decay, nesterov) -> (new_parameter, new_momentum_buffer)
+    adam_step(parameter, gradient, exp_avg, exp_avg_sq, *, learning_rate, beta1, beta2, eps,
+              weight_decay, step) -> (new_parameter, new_exp_avg, new_exp_avg_sq)
+    adamw_step(<the same>) -> <the same>
+    clip_grad_norm(first, second, *, max_norm) -> (clipped_first, clipped_second, total_norm)
+
+as PyTorch's optimisers and `clip_grad_norm_` have them.  `step` is 1 in the first step of Adam,
+and without a buffer, SGD's becomes the gradient.  `clip_grad_norm` takes one norm of both arrays.
 
     batch_mean(gradient_per_image) -> the mean over axis 0
     sgd_step(parameter, gradient, *, learning_rate) -> parameter - learning_rate * gradient

@@ -51,8 +51,9 @@ def _class_of(axes: Axes, name: str, value: Any, call: Call) -> Iterator[str]:
             yield f"{name} > {neutral}"
         if len({*sides}) > 1:
             yield f"a {name} that differs by axis"
-    elif name == "axis" and "z" in call:
-        last = value % max(call["z"].ndim, 1) == call["z"].ndim - 1
+    elif name == "axis":
+        array = next(call[n] for n in axes.arrays if is_data(call.get(n)))
+        last = value % max(array.ndim, 1) == array.ndim - 1
         yield "the last axis" if last else "another axis than the last"
 
 

@@ -127,6 +127,8 @@ class _Lying:
 
 def _all_else(array: Array) -> Array:
     """Return an array of which no element is right: its numbers negated, and 1 for 0 and NaN."""
+    if array.dtype == np.bool_:
+        return ~array
     with np.errstate(all="ignore"):
         nothing = (array == 0) | (array != array)  # noqa: PLR0124 - that is NaN
         return np.where(nothing, np.ones_like(array), -array).astype(array.dtype)

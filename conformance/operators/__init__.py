@@ -15,12 +15,15 @@ from gradoracle.conformance.operators.conv_transpose import (
 from gradoracle.conformance.operators.convolution import CONV1D, CONV2D, CONV3D
 from gradoracle.conformance.operators.further_activations import ACTIVATIONS
 from gradoracle.conformance.operators.further_losses import LOSSES
+from gradoracle.conformance.operators.indexing import INDEXED
+from gradoracle.conformance.operators.joining import JOINED
 from gradoracle.conformance.operators.linear import LINEAR
 from gradoracle.conformance.operators.loss import CROSS_ENTROPY, SOFTMAX
 from gradoracle.conformance.operators.max_pool import MAX_POOL1D, MAX_POOL2D, MAX_POOL3D
 from gradoracle.conformance.operators.moved_pixels import MOVED_PIXELS
 from gradoracle.conformance.operators.network import NETWORK
 from gradoracle.conformance.operators.normalisations import NORMALISATIONS
+from gradoracle.conformance.operators.optimisers import OPTIMISERS
 from gradoracle.conformance.operators.outside import from_outside
 from gradoracle.conformance.operators.products import PRODUCTS
 from gradoracle.conformance.operators.record import Operator
@@ -56,6 +59,9 @@ SHIPPED: tuple[Operator, ...] = (
     ADAPTIVE_AVG_POOL2D,
     *PRODUCTS,
     ATTENTION,
+    *INDEXED,
+    *JOINED,
+    *OPTIMISERS,
 )
 BROUGHT = from_outside(SHIPPED)
 OPERATORS: tuple[Operator, ...] = (*SHIPPED, *(one for of in BROUGHT for one in of.operators))

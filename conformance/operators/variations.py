@@ -170,13 +170,18 @@ def in_company(operator: Operator, formula: Formula, call: Call, place: Place) -
 def given_or_not(operator: Operator, formula: Formula, call: Call, name: str) -> Iterator[Call]:
     """Yield the legal calls without an optional array, or with one where there was none."""
     if call[name] is not None:
-        yield operator.complete({**call, name: None}, 0)
+        yield operator.complete(without(operator, call, name), 0)
         return
     sides = {n for v in call.values() if is_array(v) for n in v.shape}
     for side in sorted(sides):
         found = legal(operator, formula, {**call, name: np.ones(side, data_dtype(call))})
         if found is not None:
             yield found
+
+
+def without(operator: Operator, call: Call, name: str) -> dict[str, Any]:
+    """Return the call without an optional array, and with the dy of what is then the result."""
+    return _with_its_gradient(operator, {**call, name: None})
 
 
 def in_dtype(operator: Operator, call: Call, dtype: np.dtype[Any]) -> dict[str, Any] | None:

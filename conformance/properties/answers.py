@@ -13,6 +13,7 @@ from gradoracle.conformance.operators.record import Operator
 from gradoracle.conformance.properties.comparison import require_form, truth_of
 from gradoracle.conformance.properties.property import NotJudged
 from gradoracle.oracle.declaration import Call, Formula, is_data, is_place, operands
+from gradoracle.oracle.derive import ANY_MORE
 from gradoracle.oracle.expected.truth import answer_dtype, answer_shape, data_dtype, format_of
 from gradoracle.oracle.shapes import Array
 
@@ -96,14 +97,15 @@ def exact(value: Array) -> Answered:
 def with_optional(operator: Operator, call: Call, only: str = "") -> dict[str, Any]:
     """Return the call with arrays to be moved where it has None, such as a bias of zeros.
 
-    With `only`, that array alone: the others may have to be absent.
+    With `only`, that array alone: the others may have to be absent.  One of any further axes is
+    left out, for no sizes say its shape.
     """
     axes, dtype = operator.axes, data_dtype(call)
     sizes = axes.sizes(call)
     given = {
         name: np.full([sizes[one] for one in axes.arrays[name]], axes.absent.get(name, 0), dtype)
         for name in axes.optional
-        if call[name] is None and name == (only or name)
+        if call[name] is None and name == (only or name) and ANY_MORE not in axes.arrays[name]
     }
     return {**call, **given} if given else dict(call)
 

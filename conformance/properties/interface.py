@@ -26,7 +26,7 @@ from gradoracle.conformance.drawing.memory_layouts import (
 from gradoracle.conformance.operators.layer_options import of_many_channels
 from gradoracle.conformance.operators.record import Geometry, Operator
 from gradoracle.conformance.operators.textbook import with_ones
-from gradoracle.conformance.operators.variations import drawn
+from gradoracle.conformance.operators.variations import drawn, without
 from gradoracle.conformance.properties.answers import Answered, require_close
 from gradoracle.conformance.properties.comparison import require_form, require_truth, truth_of
 from gradoracle.conformance.properties.property import NothingToJudge, NotJudged, holds, is_function
@@ -72,7 +72,7 @@ def returns_what_the_protocol_says(
     the inputs are, with and without optional arguments; no later call changes it.
     """  # noqa: D205 - one sentence
     given = [n for n in optional(formula) if n != operator.argument_of(formula)]
-    absent = [{**call, name: None} for name in given if call[name] is not None]
+    absent = [without(operator, call, name) for name in given if call[name] is not None]
     for one in [call, *(one for one in absent if backend.is_inside(formula, one))]:
         got = backend.reused(formula, one, _others(backend, operator, formula, one))
         if got.shares:

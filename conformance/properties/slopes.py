@@ -66,7 +66,7 @@ def gradient_is_the_slope(
     exactly where y is affine in it and the data are integers, else within Taylor's remainder.
     """  # noqa: D205 - one sentence
     argument = _argument(operator, formula)
-    call = with_optional(operator, call, only=argument)
+    call = _with(operator, call, argument)
     smooth = operator.curvature(call) > 0
     v = direction(call[argument], formula.__name__, (0, 1) if smooth else (-1, 0, 1))
     move = _moves(operator, call, argument, v)
@@ -92,7 +92,7 @@ def finite_differences(backend: Backend, operator: Operator, formula: Formula, c
     Taylor's remainder.
     """  # noqa: D205 - one sentence
     argument = _argument(operator, formula)
-    call = with_optional(operator, call, only=argument)
+    call = _with(operator, call, argument)
     smooth = operator.curvature(call) > 0
     moves: dict[tuple[int, ...], Moves] = {}
     for at in _some_elements(call[argument].shape, SMOOTH if smooth else ELEMENTS):
@@ -201,6 +201,18 @@ def _argument(operator: Operator, formula: Formula) -> str:
     if argument is None:
         raise NotJudged("not a gradient")
     return argument
+
+
+def _with(operator: Operator, call: Call, argument: str) -> dict[str, Any]:
+    """Return the call with the argument that is to be moved.
+
+    Raises:
+        NotJudged: it is None, and nothing says which shape it would have.
+    """
+    given = with_optional(operator, call, only=argument)
+    if given[argument] is None:
+        raise NotJudged(f"there is no slope by {argument}, which is None")
+    return given
 
 
 def _some_elements(shape: tuple[int, ...], most: int) -> list[tuple[int, ...]]:

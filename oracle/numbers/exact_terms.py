@@ -76,6 +76,11 @@ class Terms(Lanes):
         parts = zip(*(self._like(one).parts for one in others), strict=True)
         return Terms(*(np.stack(part, -1) for part in parts))
 
+    def concatenated(self, others: Sequence[Lanes], axis: int) -> Terms:
+        """Return arrays side by side along an axis that they have."""
+        parts = zip(*(self._like(one).parts for one in others), strict=True)
+        return Terms(*(np.concatenate(part, axis) for part in parts))
+
     def where(self, holds: Array, other: Lanes) -> Terms:
         """Return these numbers where `holds` says so, the others elsewhere."""
         pairs = zip(self.parts, self._like(other).parts, strict=True)
@@ -195,6 +200,12 @@ class Terms(Lanes):
         step = self.step.min(-1, keepdims=True, initial=np.inf)
         divided = np.asarray(self.divided.any(-1, keepdims=True))
         return Terms(value, size, step, error, divided)
+
+    def running(self) -> Terms:
+        """Return the sums of the numbers up to each of a line."""
+        value, size, error = (np.cumsum(a, -1) for a in (self.value, self.size, self.error))
+        step = np.minimum.accumulate(self.step, -1)
+        return Terms(value, size, step, error, np.logical_or.accumulate(self.divided, -1))
 
     def or_else(self, other: Lanes) -> Terms:
         """Return a number that is computed in two ways: exact where both are."""

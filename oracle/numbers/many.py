@@ -164,6 +164,20 @@ def placed(parts: Sequence[Held], places: Sequence[Array], line: Held) -> Held:
     return found
 
 
+def concatenated(parts: Sequence[Held], axis: int) -> Held:
+    """Return arrays side by side along an axis."""
+    first = next((one for one in parts if isinstance(one, Lanes)), None)
+    if first is None:
+        return np.concatenate([np.asarray(one) for one in parts], axis)
+    lanes = [one if isinstance(one, Lanes) else like(first, np.asarray(one)) for one in parts]
+    return first.concatenated(lanes, axis)
+
+
+def running(held: Held) -> Held:
+    """Return the sums of the numbers up to each along the last axis, whatever their order."""
+    return held.running() if isinstance(held, Lanes) else np.cumsum(held, -1)
+
+
 def chosen(holds: Array, one: Held, other: Held) -> Held:
     """Return the numbers of one array where `holds` says so, those of another elsewhere."""
     first = next((h for h in (one, other) if isinstance(h, Lanes)), None)

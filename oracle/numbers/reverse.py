@@ -354,7 +354,7 @@ class TracedArray(Traced):
         value, error = many.values_and_errors(self.held)
         limit, its_error = many.values_and_errors(self._other(other))
         may_be_off = error + its_error
-        near = abs(value - limit).astype(np.float64) <= may_be_off
+        near = np.asarray(abs(value - limit)).astype(np.float64) <= may_be_off
         return Condition(compare(value, limit), near & (may_be_off > 0))
 
     def __array_ufunc__(self, ufunc: Any, method: str, *inputs: Any, **options: Any) -> Any:

@@ -95,6 +95,12 @@ class Lanes:
             self.arithmetic,
         )
 
+    def concatenated(self, others: Sequence[Lanes], axis: int) -> Lanes:
+        """Return arrays side by side along an axis that they have."""
+        value = np.concatenate([one.value for one in others], axis)
+        error = np.concatenate([one.error for one in others], axis)
+        return Lanes(value, error, self.arithmetic)
+
     def less_certain(self, more: Array) -> Lanes:
         """Return numbers that may be off by so much more."""
         return Lanes(self.value, self.error + more, self.arithmetic)
@@ -273,6 +279,21 @@ class Lanes:
         if all_finite:
             return Lanes(value, spent, self.arithmetic)
         exactly = ~finite.all(-1, keepdims=True) & (spent < np.inf)
+        return Lanes(value, np.where(exactly, 0.0, spent), self.arithmetic)
+
+    def running(self) -> Lanes:
+        """Return the sums of the numbers up to each of a line, whatever their order."""
+        terms = np.arange(self.value.shape[-1])
+        finite = np.isfinite(self.value)
+        sizes = np.where(finite, abs(self.value), 0)
+        value, error, size = (np.cumsum(a, -1) for a in (self.value, self.error, sizes))
+        size, gamma = size + error, terms * self.arithmetic.unit
+        with np.errstate(all="ignore"):
+            more = np.where(gamma < 1, gamma / (1 - gamma) * size, np.inf)
+        # One number alone is no sum: 0 times an infinite error would be NaN.
+        spent = error + np.where(terms > 0, more, 0.0)
+        spent = np.where((size < self.arithmetic.most * (1 - gamma)) | (terms == 0), spent, np.inf)
+        exactly = np.logical_or.accumulate(~finite, -1) & (spent < np.inf)
         return Lanes(value, np.where(exactly, 0.0, spent), self.arithmetic)
 
     def or_else(self, other: Lanes) -> Lanes:
