@@ -7,6 +7,7 @@ certifies for minutes, the checks are listed: names, files and options are read 
 import os
 import re
 import shlex
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -87,9 +88,9 @@ def folder(tmp_path_factory):
     certify = ["certify", "./mine.py", "--operators", "relu", "--profile", "quick", "--seed", "7",
                "--in-process"]  # fmt: skip
     try:
-        for name in ("certificate", "again"):
-            made = CliRunner().invoke(app, [*certify, "--certificate", f"{name}.json"])
-            assert made.exit_code == 1, made.output
+        made = CliRunner().invoke(app, [*certify, "--certificate", "certificate.json"])
+        assert made.exit_code == 1, made.output
+        shutil.copy("certificate.json", "again.json")
         for part in ("1", "2"):
             words = ["--shard", f"{part}/2", "--certificate", f"{part}.json"]
             made = CliRunner().invoke(app, [*certify, *words])
