@@ -35,7 +35,7 @@ ELSEWHERE = {
     r"^python3 -m venv|\.venv/bin/|^pip install": NETWORK,
     r"^pytest tests": "it takes minutes, and this test is one of them",
     r"^pytest --pyargs": "it starts Python: tests/test_pytest_run.py, test_c_libraries.py",
-    r"^gradoracle bench": "timing takes minutes: tests/test_benchmarks.py",
+    r"^gradoracle (bench|history)": "timing takes minutes: tests/test_benchmarks.py",
     r"^gradoracle campaign|--shard 7": "it needs Dask, and minutes: tests/test_campaign.py",
     r"--device cuda|tests\.gpu|kernel\.cu": "it needs a GPU or compiles: tests/test_cuda_source.py",
     r"kernel\.c(pp)?$|libmine\.so": "it compiles: tests/test_c_libraries.py",
@@ -83,6 +83,7 @@ def folder(tmp_path_factory):
     (folder / "mypkg").mkdir()
     for name in ("mine", "kernels", "mypkg/kernels", "mypkg/__init__"):
         (folder / f"{name}.py").write_text(FEW)
+    (folder / "deviations.json").write_text("[]")
     was = Path.cwd()
     os.chdir(folder)
     certify = ["certify", "./mine.py", "--operators", "relu", "--profile", "quick", "--seed", "7",
@@ -105,7 +106,8 @@ def words_of(command):
     words = []
     for word in shlex.split(command):
         is_new = word in PLACES and words[-1] in WRITES
-        words += [f"new.{words[-1][-4:]}"] if is_new else PLACES.get(word, word).split(" ")
+        place = PLACES[word].split(" ") if word in PLACES else [word]
+        words += [f"new.{words[-1][-4:]}"] if is_new else place
     return words
 
 
