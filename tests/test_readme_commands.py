@@ -39,6 +39,7 @@ ELSEWHERE = {
     r"^gradoracle campaign|--shard 7": "it needs Dask, and minutes: tests/test_campaign.py",
     r"--device cuda|tests\.gpu|kernel\.cu": "it needs a GPU or compiles: tests/test_cuda_source.py",
     r"kernel\.c(pp)?$|libmine\.so": "it compiles: tests/test_c_libraries.py",
+    r"^gradoracle backends": "it loads and compiles all of them: tests/test_command_line.py",
     r"cupy": "it compiles for minutes: tests/test_cupy_kernels.py",
     r"--torch|--jax|--numpy": "the libraries may be missing: tests/test_adapters.py",
     r"examples\.(triton|numba)": "the libraries may be missing: tests/test_kernel_examples.py",
