@@ -17,6 +17,7 @@ from typer.testing import CliRunner
 from gradoracle.conformance.backends.mismatch import Mismatch
 from gradoracle.conformance.backends.registry import load, wrap
 from gradoracle.conformance.benchmarks import cases, history, pictures
+from gradoracle.conformance.benchmarks import large_calls as large_calls_
 from gradoracle.conformance.benchmarks.command import Comparison
 from gradoracle.conformance.benchmarks.history import (
     HistoryError,
@@ -30,7 +31,9 @@ from gradoracle.conformance.benchmarks.history import (
 from gradoracle.conformance.benchmarks.measure import LEAST, MOST, Product, Timed, rounds
 from gradoracle.conformance.benchmarks.results import Timing, lines, timing
 from gradoracle.conformance.cli import app
+from gradoracle.conformance.operators import OPERATORS
 from gradoracle.implementations import im2col
+from gradoracle.oracle.declaration import output_of
 from tests import transformed
 
 pytestmark = pytest.mark.slow
@@ -135,8 +138,8 @@ def test_wrong_answers_fail_and_what_is_declined_is_skipped(tmp_path):
         ("--images=0", "--images must be numbers above 0, got '0'"),
         ("--dtypes=float16", "--dtypes 'float16' is unknown; pick from float32, float64"),
         (
-            "--functions=relu6",
-            "--functions 'relu6' is unknown; pick from conv2d, conv2d_grad_input",
+            "--functions=relu7",
+            "--functions 'relu7' is unknown; pick from conv2d, conv2d_grad_input",
         ),
         ("--backend=nothing", "no backend 'nothing'"),
         ("-n2", "leave out -n"),
@@ -166,6 +169,43 @@ def test_answers_are_judged_in_every_function(case):
     assert case.verdict(backend, call, got) == "right"
     with pytest.raises(Mismatch):
         case.verdict(backend, call, got * np.float32(1.01) + np.float32(1))
+
+
+def large_calls():
+    """One large call of every function that no layer of a network has."""
+    return [*cases.cases((cases.LARGE,), (1,), ("float32",))]
+
+
+@pytest.mark.parametrize("case", large_calls(), ids=lambda case: case.formula.__name__)
+def test_answers_of_large_calls_are_checked(case):
+    backend, call = wrap(im2col), case.call()
+    largest = max(v.size for v in call.values() if isinstance(v, np.ndarray))
+    assert large_calls_.ELEMENTS / 4 <= largest <= large_calls_.ELEMENTS
+    if not backend.has(case.formula):
+        return  # a function for all gradients at once, where im2col has one for each
+    timed = Timed(backend, case.formula, call)
+    timed.once()
+    answers = timed.answers(call)
+    for part, got in answers.items():
+        assert case.verdict(backend, call, got, part) == "right"
+        with pytest.raises(Mismatch):
+            case.verdict(backend, call, got + got.dtype.type(1), part)
+
+
+def test_every_function_is_timed():
+    timed = {case.function for case in cases.cases(cases.all_networks(), (1,), ("float32",))}
+    chains = {"network_backward"}  # no function of a backend
+    known = {output_of(f).function for o in OPERATORS for f in o.formulas}
+    assert timed == known - chains
+    assert len({case.name for case in large_calls()}) == len(large_calls())
+
+
+def test_eight_images_are_eight_times_as_many():
+    (one,) = (c for c in large_calls() if c.function == "layer_norm")
+    (eight,) = (c for c in cases.cases((cases.LARGE,), (8,), ("float32",))
+                if c.function == "layer_norm")  # fmt: skip
+    assert len(eight.call()["x"]) == 8 * len(one.call()["x"])
+    assert eight.layer == one.layer
 
 
 def test_transforms_are_timed_and_not_judged():
@@ -351,8 +391,8 @@ def test_files_that_are_no_runs_are_told(tmp_path):
 def test_pictures(tmp_path, monkeypatch):
     random = np.random.default_rng(1)
     runs = [replace(noisy(random), when=f"2026-01-0{day}", commit=f"c{day}") for day in (1, 2, 3)]
-    for name in ("p.png", "p.svg"):
-        pictures.draw(runs, tmp_path / name)
+    for name, narrow in (("p.png", False), ("p.svg", False), ("n.svg", True)):
+        pictures.draw(runs, tmp_path / name, narrow=narrow)
         assert (tmp_path / name).stat().st_size > 10_000
     means = pictures.means_of([*runs, run_of(made("case 0", [1.0], beside=2.0))], "relu")
     assert means[-1] == pytest.approx(0.5)
@@ -368,6 +408,40 @@ def test_pictures(tmp_path, monkeypatch):
     monkeypatch.setattr(history, "import_module", absent)
     with pytest.raises(ImportError, match=r"pip install 'gradoracle\[bench\]'"):
         compare(runs[0], runs[1])
+
+
+def test_bands_are_of_the_processes_of_a_run():
+    run = run_of(*[made("a", [seconds], beside=1.0) for seconds in (1.0, 2.0, 4.0)])
+    assert pictures.bands_of([run], "relu") == [(1.0, 4.0)]
+    assert pictures.means_of([run], "relu") == [pytest.approx(2.0)]
+    other = run_of(made("b", [1.0], beside=1.0))
+    assert pictures.bands_of([other, run], "relu") == [None, (1.0, 4.0)]
+
+
+def test_a_picture_sums_up_and_names_the_slowest_layers():
+    cases_ = [made(f"case {at}", [1.0 + at], beside=1.0) for at in range(30)]
+    other = made("case 3", [0.5], beside=1.0, formula="tanh")
+    run = run_of(*cases_, other)
+    named = pictures.slowest(run)
+    assert len(named) == pictures.MOST
+    assert named[-1] == "LeNet case 29"
+    first, mean, ends = pictures.summary(run)
+    assert first == "mine, run 0001_mine: 30 cases timed"
+    assert re.fullmatch(r"[\d.]+ of PyTorch's processor time in the mean", mean)
+    assert re.fullmatch(r"fastest tanh 0.50, slowest relu [\d.]+", ends)
+    beside = replace(run, machine={"beside": "im2col"})
+    assert "of im2col's processor time" in "".join(pictures.summary(beside))
+    alone = run_of(made("a", [1.0]))
+    assert [*pictures.summary(alone)] == ["mine, run 0001_mine: 1 case timed alone, beside nothing"]
+
+
+def test_a_picture_says_how_fast_the_roof_is(tmp_path):
+    pytest.importorskip("matplotlib").rcParams["svg.fonttype"] = "none"
+    runs = [noisy(np.random.default_rng(1), cases_=3)]
+    pictures.draw(runs, tmp_path / "p.svg")
+    text = (tmp_path / "p.svg").read_text()
+    for said in ("roof of float32: NumPy's matrix product, 200", "copying, 10.0 GB/s", "case 2"):
+        assert said in text.replace("&#x27;", "'"), said
 
 
 def test_the_command_keeps_compares_and_draws(tmp_path, monkeypatch):

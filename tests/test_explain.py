@@ -6,6 +6,7 @@ import subprocess
 import sys
 from pathlib import Path
 
+import numpy as np
 import pytest
 from rich.console import Console
 from typer.testing import CliRunner
@@ -14,6 +15,8 @@ from gradoracle import oracle
 from gradoracle.conformance.cli import app
 from gradoracle.conformance.misconceptions import MISCONCEPTIONS
 from gradoracle.conformance.operators import OPERATORS
+from gradoracle.conformance.operators.convolution import CONV2D
+from gradoracle.conformance.operators.network import NETWORK
 from gradoracle.conformance.reports.explain import (
     UnknownFormula,
     find,
@@ -23,7 +26,8 @@ from gradoracle.conformance.reports.explain import (
     show_all,
     topics,
 )
-from gradoracle.oracle.declaration import displayed
+from gradoracle.conformance.reports.worked_chain import chain_example
+from gradoracle.oracle.declaration import displayed, evaluate
 from gradoracle.oracle.document_forms.forms import FORMS
 from gradoracle.oracle.errata import ERRATA, errata_of
 
@@ -248,3 +252,21 @@ def test_the_hint_selects_the_formulas_checks():
     collected = re.findall(r"\[(\S+)\]", result.stdout)
     assert collected
     assert all(test.startswith("im2col-conv2d-") for test in collected), collected
+
+
+def test_a_network_is_spelled_out_link_by_link():
+    call, links = chain_example(NETWORK)
+    names = [link.formula.__name__ for link in links]
+    assert names == [
+        "conv2d", "relu", "linear", "cross_entropy", "cross_entropy_grad", "linear_grad_weight",
+        "linear_grad_input", "relu_grad", "conv2d_grad_weight", "conv2d_grad_input", "sgd_step",
+        "sgd_step",
+    ]  # fmt: skip
+    stepped = np.concatenate([link.answer.ravel() for link in links[-2:]])
+    np.testing.assert_allclose(stepped, evaluate(NETWORK.formula, call), rtol=1e-14)
+    text = explained("network_backward", 120)
+    assert "steps     conv2d, relu, linear" in text
+    for link in links:
+        assert not link.sentence or link.sentence.split(" = ")[-1] in text
+        assert f"{link.formula.__name__}: " in text
+    assert chain_example(CONV2D) is None

@@ -7,6 +7,7 @@ import re
 import subprocess
 import sys
 from fractions import Fraction
+from html import escape
 from html.parser import HTMLParser
 from itertools import product
 from pathlib import Path
@@ -37,6 +38,7 @@ from gradoracle.conformance.reports.certificate_json import content_of
 from gradoracle.conformance.reports.explain import SCREEN, find, show, topics
 from gradoracle.conformance.reports.schema import Malformed
 from gradoracle.conformance.reports.traced import terms_of, traced
+from gradoracle.conformance.reports.worked_chain import chain_example
 from gradoracle.conformance.reports.worked_example import example, written
 from gradoracle.conformance.runs.command import differences
 from gradoracle.implementations import im2col
@@ -498,3 +500,11 @@ def test_the_example_of_a_kernel_is_the_oracles():
     whole = {n: v.astype(object) if isinstance(v, np.ndarray) else v for n, v in one.call.items()}
     assert (evaluate(conv2d_grad_input, whole) == one.answer).all()
     assert {o.name for o in OPERATORS} >= {"conv2d"}
+
+
+def test_the_page_of_a_network_has_every_link():
+    page = formula_page(topics()["network_backward"])
+    _, links = chain_example(topics()["network_backward"].operator)
+    for link in links:
+        assert f'<h3 class="mono">{link.formula.__name__}</h3>' in page
+        assert flat(escape(link.sentence)) in flat(page)

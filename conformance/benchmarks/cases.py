@@ -3,18 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass
 from functools import partial
 from math import prod
-from typing import Any, NamedTuple, TypeAlias
+from typing import Any, NamedTuple
 
 import numpy as np
 
 from gradoracle import oracle
 from gradoracle.conformance.backends.backend import Backend
+from gradoracle.conformance.benchmarks.case import SEED, Case, Verify
+from gradoracle.conformance.benchmarks.large_calls import LARGE, large_calls
 from gradoracle.conformance.benchmarks.measure import Sides
-from gradoracle.conformance.operators.conv_transpose import CONV_TRANSPOSE2D
-from gradoracle.conformance.operators.convolution import CONV2D
+from gradoracle.conformance.operators import OPERATORS
 from gradoracle.conformance.operators.linear import LINEAR
 from gradoracle.conformance.operators.network_layers import CLASSIFIERS, NETWORKS, UP_CONVOLUTIONS
 from gradoracle.conformance.operators.record import Operator
@@ -24,56 +24,15 @@ from gradoracle.conformance.scale import workloads
 from gradoracle.conformance.scale.convolution import ROLES
 from gradoracle.conformance.scale.data import layer_call
 from gradoracle.oracle.declaration import Call, Formula, is_data, output_of
-from gradoracle.oracle.expected.transform_bounds import DIRECT
 from gradoracle.oracle.formulas.max_pool import max_pool2d_values
 from gradoracle.oracle.shapes import Array
 
-SUMS = (CONV2D, CONV_TRANSPOSE2D, LINEAR)
+SUMS = tuple(one for one in OPERATORS if one.layers and one.formula in ROLES)
+FURTHER = "sequences and volumes"  # in place of a network, of layers of one and three axes
 BATCHES = (1, 8)
 DTYPES = ("float32", "float64")
-UNVERIFIED = "not checked: a transform is exact on no numbers"
-SEED = 20241016
 PLANES = 2  # of a pooling that are checked, element by element
 ELEMENTS = 256  # of an array that any formula is applied to one by one
-
-
-Verify: TypeAlias = Callable[[Backend, Formula, Call, Array], object]  # Mismatch: it is wrong
-
-
-@dataclass(frozen=True)
-class Case:
-    """A function on a layer; `make` returns a call of so many images in a dtype."""
-
-    network: str
-    layer: str
-    formula: Formula
-    images: int
-    dtype: str
-    make: Callable[..., dict[str, Any]]
-    verify: Verify
-    products: int = 0  # multiply-adds of the formula; 0: it is no sum of products
-    sides: Sides | None = None  # of the matrices whose products these are
-
-    @property
-    def function(self) -> str:
-        """The function of the protocol."""
-        return output_of(self.formula).function
-
-    @property
-    def name(self) -> str:
-        """The case in words, by which two runs are compared."""
-        return f"{self.function} {self.network} {self.layer} x{self.images} {self.dtype}"
-
-    def call(self) -> dict[str, Any]:
-        """Return the arguments: the same ones every time."""
-        return self.make(self.images, self.dtype)
-
-    def verdict(self, backend: Backend, call: Call, got: Array) -> str:
-        """Return "right", or why an answer is wrong or was not checked."""
-        if self.formula in ROLES and backend.contract.algorithm(self.function) != DIRECT:
-            return UNVERIFIED
-        self.verify(backend, self.formula, call, got)
-        return "right"
 
 
 def cases(
@@ -85,19 +44,21 @@ def cases(
             for network in networks:
                 yield from _sums(network, images, dtype)
                 yield from _others(network, images, dtype)
+            if LARGE in networks:
+                yield from large_calls(_on_networks(), images, dtype)
 
 
 def all_networks() -> tuple[str, ...]:
-    """Return the networks whose layers there are."""
+    """Return the networks whose layers there are, and what stands in place of one."""
     others = [one.network for one in UP_CONVOLUTIONS] + [name for name, *_ in CLASSIFIERS]
-    return tuple(dict.fromkeys((*NETWORKS, *others)))
+    return tuple(dict.fromkeys((*NETWORKS, *others, FURTHER, LARGE)))
 
 
 def _sums(network: str, images: int, dtype: str) -> Iterator[Case]:
     """Yield convolutions and fully connected layers, each of whose answers is checked whole."""
     for operator in SUMS:
         for layer in operator.layers:
-            if not layer.name.startswith(f"{network} "):
+            if not _is_of(network, operator, layer.name):
                 continue
             sizes = {**layer.sizes, "images": images}
             products = workloads.products(operator, sizes)
@@ -108,6 +69,20 @@ def _sums(network: str, images: int, dtype: str) -> Iterator[Case]:
                     partial(_whole_numbers, operator, formula, layer.name, sizes), _layer,
                     0 if sides is None else products, sides,
                 )  # fmt: skip
+
+
+def _is_of(network: str, operator: Operator, layer: str) -> bool:
+    """Return whether a layer is one of a network's, or of those that stand in place of one."""
+    if operator.axes.rank in (1, 3):
+        return network == FURTHER
+    return layer.startswith(f"{network} ")
+
+
+def _on_networks() -> set[str]:
+    """Return the functions that are timed on layers of networks."""
+    sums = [formula for operator in SUMS for formula in operator.formulas]
+    others = [formula for other in OTHERS for formula in other.formulas]
+    return {output_of(formula).function for formula in (*sums, *others)}
 
 
 def _sides(operator: Operator, formula: Formula, sizes: Mapping[str, int]) -> Sides | None:
@@ -263,11 +238,6 @@ def _a_row(backend: Backend, formula: Formula, call: Call, got: Array) -> object
     row = int(np.random.default_rng().integers(len(got)))
     part = {n: v[row : row + 1] if is_data(v) else v for n, v in call.items()}
     return require_truth(backend, formula, part, got[row : row + 1])
-
-
-def moved(call: Call, got: Array) -> int:
-    """Return how many bytes a function reads and writes at least."""
-    return sum(v.nbytes for v in call.values() if isinstance(v, np.ndarray)) + got.nbytes
 
 
 class Other(NamedTuple):

@@ -62,7 +62,7 @@ class Comparison:
 
 def bench(
     backend: str, options: Sequence[str], storage: Path, other: str, comparison: Comparison, *,
-    processes: int, suite: bool, save: bool, picture: Path | None,
+    processes: int, suite: bool, save: bool, picture: Path | None, narrow: bool = False,
 ) -> int:  # fmt: skip
     """Time a backend, keep the run, compare it with another, draw it; return the exit code."""
 
@@ -72,15 +72,16 @@ def bench(
         new = timed(backend, options, storage, processes=processes, suite=suite, save=save)
         code = 0 if old is None else comparison.told(old, new)
         if picture is not None:
-            _drawn([*before, new], picture)
+            _drawn([*before, new], picture, narrow=narrow)
         return code
 
     return _excused(performed)
 
 
 def history(
-    backend: str, old: str, new: str, storage: Path, comparison: Comparison, *, picture: Path | None
-) -> int:
+    backend: str, old: str, new: str, storage: Path, comparison: Comparison, *,
+    picture: Path | None, narrow: bool = False,
+) -> int:  # fmt: skip
     """List the runs that are kept, compare two and draw them; return the exit code."""
 
     def performed() -> int:
@@ -91,7 +92,7 @@ def history(
         earlier = named(runs, old) if old else _before(runs, later)
         code = 0 if earlier is None else comparison.told(earlier, later)
         if picture is not None:
-            _drawn(runs or [later], picture)
+            _drawn(runs or [later], picture, narrow=narrow)
         return code
 
     return _excused(performed)
@@ -122,8 +123,8 @@ def _before(runs: Sequence[Saved], later: Saved) -> Saved | None:
     return some[-1] if some else None
 
 
-def _drawn(runs: Sequence[Saved], picture: Path) -> None:
-    draw(runs, picture)
+def _drawn(runs: Sequence[Saved], picture: Path, *, narrow: bool) -> None:
+    draw(runs, picture, narrow=narrow)
     typer.echo(f"drawn: {picture}")
 
 

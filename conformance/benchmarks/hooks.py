@@ -20,6 +20,7 @@ from gradoracle.conformance.backends.registry import (
 )
 from gradoracle.conformance.backends.single_thread import one_thread
 from gradoracle.conformance.benchmarks import cases, measure
+from gradoracle.conformance.benchmarks.case import Case
 from gradoracle.conformance.benchmarks.results import lines, machine, of_benchmarks
 from gradoracle.conformance.runs.environment import environment
 from gradoracle.conformance.runs.fingerprint import files_of
@@ -69,14 +70,14 @@ class Bench:
             self.roofs = {dtype: measure.roof(dtype) for dtype in self.dtypes}
             self.bandwidth = measure.bandwidth()
 
-    def reference(self, case: cases.Case, backend: Backend) -> Backend | None:
+    def reference(self, case: Case, backend: Backend) -> Backend | None:
         """Return what a case is timed beside, where it is there and claims it."""
         beside = self._beside
         if beside is None or beside.path == backend.path:
             return None
         return beside if beside.claims(case.formula, case.dtype) else None
 
-    def pairs(self) -> list[tuple[Backend, cases.Case]]:
+    def pairs(self) -> list[tuple[Backend, Case]]:
         """Return every backend with every case that it claims."""
         return [
             (backend, case)

@@ -13,7 +13,14 @@ import numpy as np
 from gradoracle.conformance.backends.backend import Backend
 from gradoracle.conformance.backends.caller import Candidate
 from gradoracle.conformance.backends.mismatch import Mismatch
-from gradoracle.oracle.declaration import Call, Formula, argument_names, output_of
+from gradoracle.oracle.declaration import (
+    Call,
+    Formula,
+    argument_names,
+    has_part,
+    output_of,
+    parts_of,
+)
 from gradoracle.oracle.shapes import Array
 
 SHORTEST = 1e-3  # seconds of a round: shorter calls are repeated, or the clock would be timed
@@ -99,6 +106,7 @@ class Timed(Rounds):
         ]
         self._options = {n: call[n] for n in options}
         self.read = (*positional, *options)  # the arguments' names
+        self._formula = formula
         function, self._place = output_of(formula)
         self._function = getattr(self._source, function)
         self._to_numpy = getattr(self._source, "to_numpy", None)
@@ -128,20 +136,35 @@ class Timed(Rounds):
             tracemalloc.stop()
 
     def answer(self) -> Array:
-        """Return the last result as a NumPy array.
+        """Return the last result as a NumPy array, of several the one that the formula gives.
 
         Raises:
             Mismatch: it cannot be read.
         """
+        return self._read(self._place)
+
+    def answers(self, call: Call) -> dict[Formula, Array]:
+        """Return all last results by their formulas, those by arrays that are None left out.
+
+        Raises:
+            Mismatch: one cannot be read.
+        """
+        parts = [part for part in parts_of(self._formula) if has_part(part, call)]
+        return {part: self._read(output_of(part).place) for part in parts}
+
+    def _read(self, place: int | None) -> Array:
         try:
-            result = self._first()
+            result = self._at(place)
             return np.asarray(self._to_numpy(result) if self._to_numpy is not None else result)
         except Exception as error:
             raise Mismatch(f"its result cannot be read: {error}") from error
 
     def _first(self) -> Any:
+        return self._at(self._place)
+
+    def _at(self, place: int | None) -> Any:
         several = isinstance(self.result, (tuple, list))
-        return self.result[self._place or 0] if several else self.result
+        return self.result[place or 0] if several else self.result
 
 
 def rounds(calls: Sequence[Rounds], seconds: float) -> int:

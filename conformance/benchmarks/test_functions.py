@@ -8,7 +8,7 @@ import pytest
 
 from gradoracle.conformance.backends.mismatch import Mismatch
 from gradoracle.conformance.backends.single_thread import one_thread
-from gradoracle.conformance.benchmarks.cases import Case, moved
+from gradoracle.conformance.benchmarks.case import Case, moved
 from gradoracle.conformance.benchmarks.hooks import BENCH
 from gradoracle.conformance.benchmarks.measure import Product, Timed, rounds
 
@@ -58,11 +58,12 @@ def test_function(
         if bare is not None:
             told["product_cpu"] = bare.times.cpu
         told["peak"] = ours.peak()
-        got = ours.answer()
-        told["own"] = got.nbytes
-        told["bytes"] = moved({n: call[n] for n in ours.read}, got)
+        got = ours.answers(call)
+        told["own"] = sum(one.nbytes for one in got.values())
+        told["bytes"] = moved({n: call[n] for n in ours.read}, *got.values())
         try:
-            told["verdict"] = case.verdict(backend, call, got)
+            for part, one in got.items():
+                told["verdict"] = case.verdict(backend, call, one, part)
         except Mismatch as mismatch:
             told["verdict"] = f"wrong: {mismatch.headline}"
             pytest.fail(told["verdict"], pytrace=False)

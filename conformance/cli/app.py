@@ -4,14 +4,23 @@ from __future__ import annotations
 
 import sys
 from pathlib import Path
-from typing import Annotated
+from shutil import get_terminal_size
+from typing import Annotated, Literal
 
 import typer
 
 from gradoracle.conformance.cli import settings
 
+NARROW = 60  # columns below which tables would cut the names of options
+
+
+WIDTH = get_terminal_size().columns
+# Of help: paragraphs and tables, or on narrow terminals plain lines of this width.
+STYLE: Literal["markdown"] | None = "markdown" if WIDTH >= NARROW else None
 app = typer.Typer(
     no_args_is_help=True,
+    rich_markup_mode=STYLE,
+    context_settings={} if STYLE else {"terminal_width": WIDTH},
     help="Is this convolution right, forward and every gradient, for all shapes? "
     "Certify a backend with:  gradoracle certify NAME  (or  pytest --pyargs gradoracle.conformance "
     "--backend NAME)",

@@ -8,7 +8,16 @@ from typing import Annotated
 import typer
 
 from gradoracle.conformance.cli.app import app
-from gradoracle.conformance.cli.options import AnyMachine, Fail, Html, Least, Picture, Storage
+from gradoracle.conformance.cli.options import (
+    AnyMachine,
+    Fail,
+    Html,
+    Least,
+    Narrow,
+    OperatorsFrom,
+    Picture,
+    Storage,
+)
 from gradoracle.conformance.cli.pages import require_pages, write_page
 
 
@@ -26,6 +35,7 @@ def bench(
     functions: Annotated[
         str, typer.Option(metavar="NAME,...", help="Only these functions, such as conv2d.")
     ] = "",
+    operators_from: OperatorsFrom = [],  # noqa: B006 - Typer reads it only
     beside: Annotated[
         str, typer.Option(metavar="BACKEND", help="What it is timed in turns with.")
     ] = "torch",
@@ -51,9 +61,10 @@ def bench(
     least: Least = 0.10,
     any_machine: AnyMachine = False,
     picture: Picture = None,
+    narrow: Narrow = False,
     storage: Storage = Path(".gradoracle/benchmarks"),
 ) -> None:
-    """Time a backend on layers of real networks, in turns with PyTorch, and check the answers.
+    """Time a backend on layers of networks and large calls, beside PyTorch; check the answers.
 
     With `--beside` it is another backend's turn: one of yours, or PyTorch on tensors whose channels
     lie together, gradoracle.implementations.torch_reference.channels_last.
@@ -62,6 +73,7 @@ def bench(
     `--compare` the next one tells what is slower, faster or the same but for noise.  Exit code 0;
     1: something is slower, and --fail was given; 2: nothing could be timed or compared.
     """
+    del operators_from  # its callback has read it
     from gradoracle.conformance.benchmarks import command  # noqa: PLC0415 - --help stays quick
 
     chosen = {"networks": networks, "images": images, "dtypes": dtypes, "functions": functions}
@@ -72,7 +84,7 @@ def bench(
     raise typer.Exit(
         command.bench(
             backend, options, storage, other, comparison,
-            processes=processes, suite=suite, save=save, picture=picture,
+            processes=processes, suite=suite, save=save, picture=picture, narrow=narrow,
         )
     )  # fmt: skip
 
@@ -87,6 +99,7 @@ def history(
     least: Least = 0.10,
     any_machine: AnyMachine = False,
     picture: Picture = None,
+    narrow: Narrow = False,
     html: Html = None,
     storage: Storage = Path(".gradoracle/benchmarks"),
 ) -> None:
@@ -98,7 +111,7 @@ def history(
     from gradoracle.conformance.benchmarks import command  # noqa: PLC0415 - --help stays quick
 
     comparison = command.Comparison(least, any_machine=any_machine, fail=fail)
-    code = command.history(backend, old, new, storage, comparison, picture=picture)
+    code = command.history(backend, old, new, storage, comparison, picture=picture, narrow=narrow)
     if html is not None and code != 2:
         require_pages([html])
         from gradoracle.conformance.benchmarks.history import saved  # noqa: PLC0415

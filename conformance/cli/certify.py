@@ -48,6 +48,7 @@ from gradoracle.conformance.cli.options import (
     require_shard,
 )
 from gradoracle.conformance.cli.pages import require_pages, write_certificate_page
+from gradoracle.conformance.cli.repeated import repeated
 from gradoracle.conformance.cli.running import (
     certified,
     finish,
@@ -220,7 +221,10 @@ def certify(
             list_checks(order, several=not alone)
             continue
         certificates.append(certified(order, console, troubles))
-        show(certificates[-1], console, targets.get(name), troubles, whole=verbose)
+        show(
+            certificates[-1], console, targets.get(name), troubles, whole=verbose,
+            repeated=repeated(context),
+        )  # fmt: skip
         if name in pages:
             troubles += write_certificate_page(certificates[-1], pages[name], targets.get(name))
         if remember:

@@ -182,6 +182,7 @@ AnyMachine = Annotated[
 Picture = Annotated[
     Path | None, typer.Option(metavar="FILE", help="Draw history and roofline (PNG, SVG, PDF).")
 ]
+Narrow = Annotated[bool, typer.Option("--narrow", help="Draw one panel below the other.")]
 Storage = Annotated[Path, typer.Option(metavar="FOLDER", help="Where runs are kept.")]
 
 

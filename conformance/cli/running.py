@@ -98,9 +98,13 @@ def written(what: str, path: Path, text: str) -> list[str]:
 
 
 def show(
-    certificate: Any, console: Any, file: Path | None, troubles: list[str], *, whole: bool
-) -> None:
-    """Write a certificate to its file, if it has one, and print it."""
+    certificate: Any, console: Any, file: Path | None, troubles: list[str], *, whole: bool,
+    repeated: Sequence[str] = (),
+) -> None:  # fmt: skip
+    """Write a certificate to its file, if it has one, and print it.
+
+    `repeated` are the words of the command line that its `next:` line has again.
+    """
     from gradoracle.conformance.reports import formats  # noqa: PLC0415 - --help stays quick
     from gradoracle.conformance.reports.terminal import look_of  # noqa: PLC0415
 
@@ -108,7 +112,8 @@ def show(
         lost = written("--certificate", file, certificate.to_json())
         troubles += lost
         file = None if lost else file
-    for line in formats.summary(certificate, look_of(console.file), whole=whole, file=file):
+    look = look_of(console.file)
+    for line in formats.summary(certificate, look, whole=whole, file=file, repeated=repeated):
         typer.echo(line, file=console.file, color=True)
 
 

@@ -8,7 +8,7 @@ from html import escape
 
 import numpy as np
 
-from gradoracle.conformance.benchmarks.pictures import TICKS
+from gradoracle.conformance.benchmarks.ticks import TICKS
 from gradoracle.conformance.pages.heat_maps import svg
 from gradoracle.oracle.shapes import Array
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -29,8 +29,10 @@ from gradoracle.conformance.reports.explain import (
     signature_of,
     summary,
 )
+from gradoracle.conformance.reports.worked_chain import chain_example
 from gradoracle.conformance.reports.worked_example import Example, example, symbol
 from gradoracle.oracle.declaration import (
+    Call,
     Composed,
     Selection,
     algebra,
@@ -63,12 +65,21 @@ class Printed(NamedTuple):
 
 
 class Worked(NamedTuple):
-    """A worked example as it is shown."""
+    """A worked example as it is shown; of a chain, `links` are what its formulas give."""
 
     figures: list[Figure]
     options: str
     sentence: str
     windows: Windows | None
+    links: Sequence[Answered] = ()
+
+
+class Answered(NamedTuple):
+    """A formula of a chain, its answer, and an element of it in numbers."""
+
+    name: str
+    figure: Figure
+    sentence: str
 
 
 def formula_page(
@@ -113,6 +124,9 @@ def _highlighted(code: str) -> str:
 
 def _worked(topic: Topic) -> Worked | None:
     """Return a small call with its answer: what one element of it is made of is ringed."""
+    chain = chain_example(topic.operator)
+    if chain is not None:
+        return _worked_chain(*chain)
     one = example(*topic)
     if one is None:
         return None
@@ -133,6 +147,22 @@ def _worked(topic: Topic) -> Worked | None:
         plane = image[(0,) * (image.ndim - rank)] if isinstance(image, np.ndarray) else None
         windows = picture(geometry, one.place, plane)
     return Worked([*figures, answer], ", ".join(options), one.sentence, windows)
+
+
+def _worked_chain(call: Call, links: list[Example]) -> Worked:
+    """Return what a network is given, and every answer on the way through it and back."""
+    names = [name for name in call if name != "steps"]
+    figures = [Figure(n, f"{[*a.shape]}", maps(a, n)) for n, a in _arrays(call, names).items()]
+    options = [f"steps: {', '.join(step.operator for step in call['steps'])}"]
+    options += [f"{n}={call[n]}" for n in ("reduction", "learning_rate")]
+    return Worked(figures, "; ".join(options), "", None, [_answered(link) for link in links])
+
+
+def _answered(link: Example) -> Answered:
+    name = symbol(link.formula)
+    marks = Marks(_at(link) if link.terms else None)
+    figure = Figure(name, f"{[*link.answer.shape]}", maps(link.answer, name, marks))
+    return Answered(link.formula.__name__, figure, link.sentence)
 
 
 def _arrays(call: Mapping[str, Any], names: list[str]) -> dict[str, Array]:

@@ -13,11 +13,14 @@ from pathlib import Path
 
 import pytest
 
-from gradoracle.conformance import DOMAIN, OPERATORS_FROM
+from gradoracle.conformance import DEVIATIONS, DOMAIN, OPERATORS_FROM
 
 NAME = "gradoracle-suite"
 SUITE = "gradoracle.conformance"
 BENCHMARKS = "gradoracle-benchmarks"
+# Options that every process of a run reads, by their variables.
+VARIABLES = {"--operators-from": OPERATORS_FROM, "--domain": DOMAIN, "--deviations": DEVIATIONS}
+FILES = ("--deviations",)
 
 
 def activate(pluginmanager: pytest.PytestPluginManager) -> None:
@@ -56,9 +59,11 @@ def _bring(args: list[str]) -> None:
     """Tell all processes what operators and contracts are to be read with, before they are."""
     for at, argument in enumerate(args):
         option, equals, value = argument.partition("=")
-        variable = {"--operators-from": OPERATORS_FROM, "--domain": DOMAIN}.get(option)
-        if variable is not None:
-            os.environ[variable] = value if equals else " ".join(args[at + 1 : at + 2])
+        if option in VARIABLES:
+            given = value if equals else " ".join(args[at + 1 : at + 2])
+            os.environ[VARIABLES[option]] = (
+                str(Path(given).absolute()) if option in FILES else given
+            )
 
 
 def _names(package: str, argument: str, *, packages: bool) -> bool:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import argparse
 import json
 import sys
 from collections import Counter
@@ -39,12 +40,15 @@ from gradoracle.conformance.runs.certify import certificate, credible, fresh_see
 from gradoracle.conformance.runs.jobs import did_before, done_by
 from gradoracle.conformance.runs.journal import JournalError, Journals, settled
 from gradoracle.conformance.runs.loading import load
+from gradoracle.conformance.runs.parts import formulas_in, numbers_of, part_of_name
 
 TESTS = Path(__file__).parents[1] / "test_certify.py"
 TIMED = Path(__file__).parents[1] / "benchmarks"
 PROPERTY = "gradoracle"  # the name under which a test report carries its outcome
 ACTS = "gradoracle-acts"  # and what its backend did beside answering by then
 DONE = (pytest.ExitCode.OK, pytest.ExitCode.TESTS_FAILED, pytest.ExitCode.NO_TESTS_COLLECTED)
+# Options of `gradoracle certify` that pytest says are there only.
+CERTIFY_HAS = ("remember", "regressions")
 Check: TypeAlias = tuple[str, str, str]  # the names of a backend, a formula and a property
 
 for _name, _examples in PROFILES.items():
@@ -63,6 +67,8 @@ class Run:
         self.html: Path | None = config.getoption(_dest("certificate-html"))
         self.backends: list[Backend] = []
         self.unusable: list[str] = []
+        _require_known(config)
+        self.shard = str(config.getoption(_dest("shard")))
         self.before: dict[Check, Outcome] = {}  # what an interrupted run had checked
         self.outcomes: list[Outcome] = []
         self.kept: list[str] = []  # the journals that an interrupted run leaves
@@ -70,6 +76,7 @@ class Run:
         self.unwritten: list[str] = []  # certificates that could not be written, and why
         confinement = _confinement(config)
         self._load(_names(config), confinement)
+        _require_one_backend(config, self.backends)
         # A worker of xdist has no journals: what it checks is reported to the session.
         self.journals = None if inherited else self._journals(confinement)
         given, before = _seed(config), [Outcome(**o) for o in inherited.get("before", ())]
@@ -89,7 +96,13 @@ class Run:
             for outcome in before:
                 backend.stops.note(outcome)
             backend.stops.file = self.stops
-        self.unclaimed = {_check(o): o for backend in self.backends for o in _unclaimed(backend)}
+        self.shards = {b.name: _formulas(b, self.shard) for b in self.backends}
+        self.unclaimed = {
+            _check(o): o
+            for backend in self.backends
+            for o in _unclaimed(backend)
+            if o.formula in self.shards[backend.name]
+        }
         self._certificates: list[Certificate] | None = None
         # Where only some checks are run, others than before.
         self.unseen = {*self.before} - {*self.unclaimed}
@@ -116,7 +129,8 @@ class Run:
                     at_scale=self.at_scale,
                 )
                 for backend in self.backends
-            }
+            },
+            part_of_name(self.shard),
         )
 
     @staticmethod
@@ -175,7 +189,12 @@ class Run:
         run = {_check(outcome) for outcome in self.outcomes}
         shown = {check[:2] for check in run}
         # Where only some checks are run, of other formulas nothing is said.
-        every = {(b.name, f.__name__, p.name) for b in self.backends for _, f, p in checks()}
+        every = {
+            (b.name, f.__name__, p.name)
+            for b in self.backends
+            for _, f, p in checks()
+            if f.__name__ in self.shards[b.name]
+        }
         whole = every - {*self.unclaimed} <= run
         rest = [
             outcome
@@ -190,6 +209,7 @@ class Run:
                 self.seed,
                 self.examples,
                 at_scale=self.at_scale,
+                shard=self.shard,
             )
             for backend in self.backends
         ]
@@ -223,6 +243,38 @@ class Run:
 RUN = pytest.StashKey[Run]()
 
 
+def _formulas(backend: Backend, shard: str) -> set[str]:
+    """Return the names of the formulas that a run checks: all, or those of a shard."""
+    if not shard:
+        return {formula.__name__ for _, formula, _ in checks()}
+    return formulas_in(backend, OPERATORS, shard)
+
+
+def _require_known(config: pytest.Config) -> None:
+    """Raise UsageError for an option that `gradoracle certify` has alone, and a wrong --shard."""
+    for name in CERTIFY_HAS:
+        if config.getoption(_dest(name)) is not None:
+            raise pytest.UsageError(
+                f"pytest has no --{name}: `gradoracle certify NAME --{name}` keeps and tries "
+                "remembered calls"
+            )
+    shard = str(config.getoption(_dest("shard")))
+    if not shard:
+        return
+    try:
+        numbers_of(shard)
+    except ValueError as error:
+        raise pytest.UsageError(f"--shard: {error}") from None
+    if _seed(config) is None:
+        raise pytest.UsageError(f"--shard {shard} needs --seed N, the same for all shards")
+
+
+def _require_one_backend(config: pytest.Config, backends: Sequence[Backend]) -> None:
+    file = config.getoption(_dest("deviations"))
+    if file and len(backends) != 1:
+        raise pytest.UsageError(f"--deviations {file} is of one backend: name one with --backend")
+
+
 def _unclaimed(backend: Backend) -> list[Outcome]:
     """Return the outcomes of the checks of what a backend does not claim: they are no tests."""
     found = (unclaimed(backend, *case) for case in checks())
@@ -248,6 +300,17 @@ OPTIONS: dict[str, dict[str, Any]] = {
     "domain": {
         "metavar": "TEXT", "default": "",
         "help": 'calls that backends are made for: "conv2d: stride = 1, bias required"',
+    },
+    "deviations": {
+        "metavar": "FILE", "default": "",
+        "help": "known deviations beside the contract's, of one backend: see gradoracle deviate",
+    },
+    "shard": {
+        "metavar": "N/M", "default": "",
+        "help": "run the N-th of M parts of the checks, with --seed: see gradoracle merge",
+    },
+    **{
+        name: {"nargs": "?", "const": "", "help": argparse.SUPPRESS} for name in CERTIFY_HAS
     },
     "seed": {
         "type": int, "metavar": "N", "default": None,
@@ -400,6 +463,7 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
         for backend in run.backends
         for case in checks()
         if (backend.name, case[1].__name__, case[2].name) not in run.unclaimed
+        and case[1].__name__ in run.shards[backend.name]
     ]
     metafunc.parametrize("check", cases)
 

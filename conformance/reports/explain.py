@@ -23,9 +23,11 @@ from gradoracle.conformance.operators import OPERATORS
 from gradoracle.conformance.operators.domain import names_of
 from gradoracle.conformance.operators.record import Operator
 from gradoracle.conformance.properties import PROPERTIES, Property
-from gradoracle.conformance.reports.worked_example import example
+from gradoracle.conformance.reports.worked_chain import chain_example
+from gradoracle.conformance.reports.worked_example import Example, example, symbol
 from gradoracle.conformance.reports.worked_example import written as in_digits
 from gradoracle.oracle.declaration import (
+    Call,
     Chained,
     Composed,
     Formula,
@@ -444,16 +446,41 @@ def sections(topic: Topic) -> Iterator[Section]:
 
 
 def _example(page: Page, topic: Topic) -> None:
-    """Print a small call, its answer, and an element of it in numbers."""
+    """Print a small call, its answer, and an element of it in numbers; of a chain, every link."""
+    chain = chain_example(topic.operator)
+    if chain is not None:
+        _chain(page, *chain)
+        return
     one = example(*topic)
     if one is None:
         return
     given = [(n, one.call[n]) for n in one.names]
-    arrays = [(n, v) for n, v in given if isinstance(v, np.ndarray)]
-    rows = [(n, _rounded(v)) for n, v in arrays]
-    options = ", ".join(f"{n}={v}" for n, v in given if not isinstance(v, np.ndarray))
-    rows += [*([("options", options)] if options else []), ("gives", _rounded(one.answer))]
     page.heading("example")
+    _rows(page, [*_told(given), ("gives", _rounded(one.answer))])
+    _spelled(page, one)
+
+
+def _chain(page: Page, call: Call, links: list[Example]) -> None:
+    """Print what a network is given, and each answer on the way through it and back."""
+    given = [(n, v) for n, v in call.items() if v is not None and n != "steps"]
+    page.heading("example")
+    _rows(page, [("steps", ", ".join(step.operator for step in call["steps"])), *_told(given)])
+    for link in links:
+        answer = f"{symbol(link.formula)} = {_rounded(link.answer)}"
+        page.text(f"{link.formula.__name__}: {answer}", more=4)
+        first, *steps = link.sentence.split(" = ")
+        if steps:  # the numbers and their sum: the names are on the page of each formula
+            page.text(" = ".join((first, *steps[-2:])), 2 * INDENT, more=4)
+
+
+def _told(given: list[tuple[str, Any]]) -> list[tuple[str, str]]:
+    """Return the arrays that a call is given, a row each, and its options in one."""
+    rows = [(n, _rounded(v)) for n, v in given if isinstance(v, np.ndarray)]
+    options = ", ".join(f"{n}={v}" for n, v in given if not isinstance(v, np.ndarray))
+    return [*rows, *([("options", options)] if options else [])]
+
+
+def _rows(page: Page, rows: list[tuple[str, str]]) -> None:
     longest = max(len(name) for name, _ in rows)
     for name, text in rows:
         if page.console.width >= NARROW:
@@ -461,6 +488,10 @@ def _example(page: Page, topic: Topic) -> None:
         else:
             page.text(name, style="dim")
             page.text(text, 2 * INDENT)
+
+
+def _spelled(page: Page, one: Example) -> None:
+    """Print the element with most terms: names, then numbers."""
     first, *steps = one.sentence.split(" = ")
     for n, step in enumerate(steps):
         page.text(f"{'' if n else first} = {step}", INDENT if n == 0 else 2 * INDENT, more=4)

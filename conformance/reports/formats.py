@@ -26,14 +26,15 @@ FUNCTION_OF = {f.__name__: output_of(f).function for o in OPERATORS for f in o.f
 
 
 def summary(
-    certificate: Certificate, look: Look, *, whole: bool, file: Path | None = None
-) -> Iterator[str]:
+    certificate: Certificate, look: Look, *, whole: bool, file: Path | None = None,
+    repeated: Sequence[str] = (),
+) -> Iterator[str]:  # fmt: skip
     """Yield a certificate's mismatches and verdict: a screenful, or all of it.
 
-    `file` is where its JSON was written.
+    `file` is where its JSON was written; `repeated` are further words of the command line.
     """
     if not whole:
-        yield from screen.lines(certificate, look, file)
+        yield from screen.lines(certificate, look, file, repeated)
         return
     for one in certificate.mismatches:
         explained, script, code = one.text.partition("\n  script  ")

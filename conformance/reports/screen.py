@@ -11,7 +11,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from shlex import quote
 
-from gradoracle.conformance import DOMAIN, OPERATORS_FROM
+from gradoracle.conformance import DEVIATIONS, DOMAIN, OPERATORS_FROM
 from gradoracle.conformance.drawing.profiles import PROFILES
 from gradoracle.conformance.operators import OPERATORS
 from gradoracle.conformance.reports.certificate import (
@@ -36,13 +36,21 @@ NO_CLAIM = "the contract's policies do not claim"  # begins such a reason
 WAITS = "right plain answers are needed first"
 
 
-def lines(c: Certificate, look: Look = Look(), file: Path | None = None) -> Iterator[str]:  # noqa: B008 - frozen
-    """Yield the lines of a certificate on a screen; `file` has its JSON, if it was written."""
-    for line in _lines(c, look, file):
+def lines(
+    c: Certificate,
+    look: Look = Look(),  # noqa: B008 - frozen
+    file: Path | None = None,
+    repeated: Sequence[str] = (),
+) -> Iterator[str]:
+    """Yield the lines of a certificate on a screen; `file` has its JSON, if it was written.
+
+    `repeated` are further words of the command line, which the next command has again.
+    """
+    for line in _lines(c, look, file, repeated):
         yield look.readable(line)
 
 
-def _lines(c: Certificate, look: Look, file: Path | None) -> Iterator[str]:
+def _lines(c: Certificate, look: Look, file: Path | None, repeated: Sequence[str]) -> Iterator[str]:
     yield from _head(c, look)
     table = [*matrix(c, look)]
     yield from ["", *table] if table else []
@@ -51,7 +59,7 @@ def _lines(c: Certificate, look: Look, file: Path | None) -> Iterator[str]:
     yield from _section("beside answering", _acts(c), look)
     yield from _section("not checked", _not_checked(c), look)
     yield ""
-    todo, command = _next(c)
+    todo, command = _next(c, repeated)
     if todo:
         yield from look.command(command, f"next: {todo}  ", "      ")
     yield from look.wrapped(_more(c, file), "dim", rest="      ")
@@ -194,9 +202,9 @@ def _reasons(c: Certificate) -> Iterator[str]:
         yield f"{_few([o.property_name for o in outcomes])}{of}: {reason}"
 
 
-def _next(c: Certificate) -> tuple[str, str]:
+def _next(c: Certificate, repeated: Sequence[str]) -> tuple[str, str]:
     """Return what to do now, and the command for it."""
-    command = _command(c, c.examples)
+    command = _command(c, c.examples, repeated)
     if c.mismatches:
         found = len(causes(c))
         mend = "mend it" if found == 1 else f"mend the first of {found} causes"
@@ -204,12 +212,15 @@ def _next(c: Certificate) -> tuple[str, str]:
         return f"{mend}{', or declare the domain' * hinted}, then", command
     if c.stale:
         return "take what holds off the known deviations, then", command
+    if c.shard:
+        joined = "gradoracle merge SHARD.json ... --certificate whole.json"
+        return f"the other shards of {c.shard.partition('/')[2]}, then", joined
     if c.as_claimed and c.examples < FULL:
-        return "the whole check,", _command(c, FULL)
-    return ("", "") if c.as_claimed or c.whole else ("all checks,", _command(c, FULL))
+        return "the whole check,", _command(c, FULL, repeated)
+    return ("", "") if c.as_claimed or c.whole else ("all checks,", _command(c, FULL, repeated))
 
 
-def _command(c: Certificate, examples: int) -> str:
+def _command(c: Certificate, examples: int, repeated: Sequence[str]) -> str:
     """Return the command that certifies the same functions, from the same seed."""
     if not c.files:
         return f"gradoracle.check(backend, seed={c.seed}, examples={examples})"
@@ -219,12 +230,20 @@ def _command(c: Certificate, examples: int) -> str:
     given = {
         "--operators-from": os.environ.get(OPERATORS_FROM, ""),
         "--domain": os.environ.get(DOMAIN, ""),
+        "--deviations": _from_here(os.environ.get(DEVIATIONS, "")),
         "--operators": ",".join(chosen) if len(chosen) < len(OPERATORS) else "",
         "--profile": "" if profile == "certify" else profile,
         "--seed": str(c.seed),
     }
     words = [word for option, value in given.items() if value for word in (option, quote(value))]
-    return " ".join(["gradoracle certify", quote(c.backend), *words, *["--at-scale"] * c.at_scale])
+    words += ["--at-scale"] * c.at_scale
+    return " ".join(["gradoracle certify", quote(c.backend), *words, *map(quote, repeated)])
+
+
+def _from_here(file: str) -> str:
+    """Return a path as a user would write it: from the current folder, if it is below it."""
+    path = Path(file)
+    return str(path.relative_to(Path.cwd())) if file and path.is_relative_to(Path.cwd()) else file
 
 
 def _more(c: Certificate, file: Path | None) -> str:

@@ -42,6 +42,8 @@ class Look:
     def command(self, text: str, first: str, rest: str) -> list[str]:
         """Return a shell command as lines that can be copied together: they end in backslashes."""
         lines, line = [], first
+        if first.rstrip() and len(f"{first}{text.partition(' ')[0]}{GOES_ON}") > self.width:
+            lines, line = self.wrapped(first.rstrip(), rest=rest), rest
         for number, part in enumerate(_parts(text)):
             longer = f"{line}{' ' * bool(number)}{part}"
             if number and len(longer) + len(GOES_ON) > self.width:

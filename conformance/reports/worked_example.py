@@ -69,11 +69,11 @@ def symbol(formula: Formula) -> str:
 
 
 def example(operator: Operator, formula: Formula) -> Example | None:
-    """Return an example of a formula; None: it is a chain of others."""
+    """Return an example of a formula; None: it is a chain of others (see `worked_chain`)."""
     if isinstance(algebra(formula), Chained):
         return None
     style = (operator.styles.slopes or operator.styles.of("any"))[0]
-    call = operator.call(_sizes(operator), style, SEED, "float64")
+    call = operator.call(example_sizes(operator), style, SEED, "float64")
     return example_of(formula, call)
 
 
@@ -93,7 +93,7 @@ def example_of(formula: Formula, call: Call, place: tuple[int, ...] | None = Non
     return Example(formula, call, answer, place, terms)
 
 
-def _sizes(operator: Operator) -> dict[str, int]:
+def example_sizes(operator: Operator) -> dict[str, int]:
     """Return sizes of which every one is larger where that is legal and stays readable."""
     sizes = smallest(operator)
     for names, wanted in _wishes(sizes):

@@ -26,7 +26,7 @@ from gradoracle.conformance.runs.fingerprint import files_of, suite
 from gradoracle.conformance.runs.jobs import did_before, done_by, judge
 from gradoracle.conformance.runs.journal import Entry, Kept, acts_in, place, resumed, settled
 from gradoracle.conformance.runs.loading import confinement_of, load
-from gradoracle.conformance.runs.parts import formulas_in
+from gradoracle.conformance.runs.parts import formulas_in, part_of_name
 from gradoracle.conformance.runs.progress import Progress
 from gradoracle.conformance.runs.regressions import Remembered, tried, turned
 from gradoracle.conformance.runs.regressions import told as what_became
@@ -55,8 +55,7 @@ class Order:
     @property
     def journal(self) -> Path:
         """The file that this run's verdicts are written to as they fall."""
-        part = f".{self.shard.replace('/', 'of')}" if self.shard else ""
-        return place(f"{self.name}{part}")
+        return place(f"{self.name}{part_of_name(self.shard)}")
 
 
 def certify(order: Order, console: Console, troubles: list[str] | None = None) -> Certificate:

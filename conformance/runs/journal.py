@@ -389,10 +389,11 @@ class Journals:
     Until then an older run's stays where it is, and can be gone on with.
     """
 
-    def __init__(self, settled: Mapping[str, Mapping[str, Any]]) -> None:
+    def __init__(self, settled: Mapping[str, Mapping[str, Any]], part: str = "") -> None:
         """Remember what is settled, by the name of the backend."""
         self._settled = settled
-        self._paths = {name: place(name).absolute() for name in settled}
+        self._places = {name: place(f"{name}{part}") for name in settled}
+        self._paths = {name: path.absolute() for name, path in self._places.items()}
         self._before: list[Outcome] = []
         self._acts: dict[str, list[list[str]]] = {}  # that are in the journals, by backend
         self._begun: dict[str, Journal] = {}
@@ -444,7 +445,9 @@ class Journals:
         if not done:
             for journal in self._begun.values():
                 journal.close()
-            return [str(place(name)) for name in self._paths if name in {*resumed, *self._begun}]
+            return [
+                str(self._places[name]) for name in self._paths if name in {*resumed, *self._begun}
+            ]
         for name in resumed - set(self._begun):
             remove(self._paths[name])
         for journal in self._begun.values():

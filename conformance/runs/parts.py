@@ -48,6 +48,11 @@ def numbers_of(shard: str) -> tuple[int, int]:
     return number, count
 
 
+def part_of_name(shard: str) -> str:
+    """Return what the name of a shard's journal has after the backend's; "" of a whole run."""
+    return f".{shard.replace('/', 'of')}" if shard else ""
+
+
 def formulas_in(backend: Backend, operators: Sequence[Operator], shard: str) -> set[str]:
     """Return the names of the formulas of a part; those that the backend has are dealt first."""
     number, count = numbers_of(shard)
