@@ -14,7 +14,7 @@ from gradoracle.implementations.hostcuda.text import (
 _SPACE = r"(?:\s|\\\r?\n)*"
 _ENDS_LAUNCH = re.compile(rf">>>{_SPACE}\(")
 _TO_VOID = re.compile(
-    r"\b(cudaLaunchKernel\s*\(\s*)(?:\(\s*(?:const\s+)?void\s*\*\s*\)|"
+    r"\b(cudaLaunch(?:Cooperative)?Kernel\s*\(\s*)(?:\(\s*(?:const\s+)?void\s*\*\s*\)|"
     r"reinterpret_cast\s*<\s*(?:const\s+)?void\s*\*\s*>)\s*"
 )
 _IN_MEMORY = re.compile(r"\b(__device__|__managed__|__constant__)\b")

@@ -19,6 +19,7 @@ KINDS = (
     "absent lane",
     "failed assertion",
     "not modelled",
+    "unfinished copy",
 )
 
 NOBODY = 2**32 - 1  # the block of a fault of the host's code

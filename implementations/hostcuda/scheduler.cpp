@@ -81,25 +81,29 @@ Finding *report(Kind kind, Site site, const char *format, ...) {
 }
 
 // ---------------------------------------------------------------- threads
-enum State : unsigned char { NEW, READY, AT_BARRIER, AT_WARP, DONE };
+enum State : unsigned char { NEW, READY, AT_BARRIER, AT_WARP, AT_EVENT, AT_GRID, DONE };
 struct Thread {
     State state;
-    short fiber;        // -1: none yet, or no longer
+    int fiber;          // -1: none yet, or no longer
     uint3 index;
     Site site;          // where it waits
     unsigned mask;      // and with which lanes
     bool orders;
+    const void *event;  // what it waits for, at AT_EVENT
 };
 static Thread threads[MOST_THREADS];
-static Fiber host, fibers[MOST_THREADS];
-static unsigned made, idle[MOST_THREADS], idle_count;
+static Fiber host, fibers[MOST_FIBERS];
+static unsigned made, idle[MOST_FIBERS], idle_count;
 static unsigned queue[2 * MOST_THREADS], head, tail;    // the threads that can run
 static unsigned turn[MOST_THREADS];                     // in which order they are woken
 static unsigned live, waiting, current;                 // `current` is a fiber
 static bool abandoned;
 static int votes[3], outcome[3];
+static unsigned at_grid;                                // threads that wait for the other blocks
 static char slots[MOST_THREADS][16] __attribute__((aligned(16)));
+static char scratches[MOST_THREADS / WARP][SCRATCH] __attribute__((aligned(16)));
 
+static long long passed;                                // ticks of the clock that kernels read
 static uint64_t state;                                  // of the random numbers of a launch
 
 static uint64_t random_bits() {
@@ -127,6 +131,10 @@ static void become(unsigned number) {
 static void run_fiber();
 
 static unsigned free_fiber() {
+    if (!idle_count && made == MOST_FIBERS) {
+        report(MISSING, {"", 1}, "a barrier of a grid of more than %u threads", MOST_FIBERS);
+        abandon();
+    }
     if (!idle_count) {
         Fiber &fiber = fibers[made];
         char *pages = (char *)mmap(nullptr, STACK + 4096, PROT_READ | PROT_WRITE,
@@ -143,7 +151,7 @@ static unsigned free_fiber() {
 static void run_next(Fiber &from) {
     if (head == tail) { go(from, host); return; }
     const unsigned number = queue[head++ % (2 * MOST_THREADS)];
-    if (threads[number].fiber < 0) threads[number].fiber = (short)free_fiber();
+    if (threads[number].fiber < 0) threads[number].fiber = (int)free_fiber();
     become(number);
     current = (unsigned)threads[number].fiber;
     if (&fibers[current] != &from) go(from, fibers[current]);
@@ -211,7 +219,7 @@ static void run_fiber() {
             threads[number].fiber = -1;
             if (head == tail || threads[queue[head % (2 * MOST_THREADS)]].fiber >= 0) break;
             number = queue[head++ % (2 * MOST_THREADS)];
-            threads[number].fiber = (short)me;
+            threads[number].fiber = (int)me;
             become(number);
         }
         idle[idle_count++] = me;
@@ -253,6 +261,8 @@ void warp_barrier(unsigned mask, bool orders_memory, Site site) {
     wait_here();
 }
 
+void *scratch() { return scratches[self.number / WARP]; }
+
 void *slot(unsigned lane) { return slots[(self.number & ~(WARP - 1)) + lane]; }
 
 bool takes_part(unsigned mask, unsigned from) {
@@ -277,17 +287,106 @@ void launch_bounds(unsigned most, Site site) {
     abandon();
 }
 
+void misaligned(const char *what, Site site) {
+    report(MISALIGNED, site, "%s", what);
+    abandon();
+}
+
 void failed(const char *expression, Site site) {
     report(FAILED, site, "%s", expression);
     if (running.kernel) abandon();
 }
 
 bool on_my_stack(uintptr_t address) { return address - (uintptr_t)fibers[current].stack < STACK; }
-bool in_slots(uintptr_t address) { return address - (uintptr_t)slots < sizeof slots; }
+bool in_slots(uintptr_t address) {
+    return address - (uintptr_t)slots < sizeof slots || address - (uintptr_t)scratches < sizeof scratches;
+}
+
+// ---------------------------------------------------------------- barriers in memory, and of the grid
+void event_wait(const void *event, Site site) {
+    Thread &me = threads[self.number];
+    me.state = AT_EVENT, me.site = site, me.event = event;
+    wait_here();
+}
+
+// What the threads that came to a barrier in memory did is ordered before what follows it.
+void event_happens(const void *event) {
+    checker_settles();
+    running.block_since = ++running.clock;
+    for (unsigned i = 0; i < running.threads; ++i)
+        if (threads[turn[i]].state == AT_EVENT && threads[turn[i]].event == event) wake(turn[i]);
+}
+
+void take_turns() {
+    wake(self.number);
+    wait_here();
+}
+
+static uint64_t resident(const dim3 &block, size_t dynamic);
+
+void grid_barrier(Site site) {
+    if (!running.cooperative) {
+        report(LAUNCH, site, "a barrier of the grid in a launch that is not cooperative (cudaLaunchCooperativeKernel)");
+        abandon();
+    }
+    const uint64_t total = uint64_t(self.blocks.x) * self.blocks.y * self.blocks.z;
+    if (total > resident(self.threads, size_t(self.dynamic_end - (char *)self.dynamic))) {
+        report(LAUNCH, site, "a barrier of a grid of %llu blocks, of which a GPU with 132 multiprocessors holds %llu at once",
+               (unsigned long long)total, (unsigned long long)resident(self.threads, size_t(self.dynamic_end - (char *)self.dynamic)));
+        abandon();
+    }
+    Thread &me = threads[self.number];
+    me.state = AT_GRID, me.site = site;
+    ++at_grid;
+    wait_here();
+}
+
+long long ticks() { return ++passed * 4; }
 
 // ---------------------------------------------------------------- a launch
+// A block that waits for the others of its grid: everything that there is once only.
+struct Parked {
+    uint3 block;
+    uint32_t serial;
+    unsigned live;
+    std::vector<Thread> threads;
+    std::vector<char> shared, dynamic;
+    void *cells;
+};
+static std::vector<Parked> parked;
+
+static bool cooperative;                                // whether the next one is
 static struct { uintptr_t start, end; } held;           // what the next one passes
 static uint64_t common_divisor(uint64_t a, uint64_t b) { return b ? common_divisor(b, a % b) : a; }
+
+// Run the threads that can run, until the block has ended or waits for the others of its grid.
+static void run_on(char *shared, size_t bytes, char *dynamic, size_t dynamic_bytes) {
+    run_next(host);
+    if (!abandoned && live && at_grid == live) {
+        checker_settles();
+        parked.push_back({self.block, running.serial, live, {threads, threads + running.threads}, {shared, shared + bytes},
+                          {dynamic, dynamic + dynamic_bytes}, checker_parks()});
+        return;
+    }
+    if (!abandoned && live) {
+        unsigned stuck = 0, warps = 0, events = 0;
+        for (unsigned i = 0; i < running.threads; ++i)
+            warps += threads[i].state == AT_WARP, events += threads[i].state == AT_EVENT;
+        while (threads[stuck].state < AT_BARRIER || threads[stuck].state > AT_GRID) ++stuck;
+        become(stuck);
+        report(DEADLOCK, threads[stuck].site,
+               events || at_grid ? "deadlock: %u threads wait at a block's barrier, %u at a warp's, %u at a barrier in memory, %u at the grid's, and nobody can go on"
+                                 : "deadlock: %u threads wait at a block's barrier, %u at a warp's, and nobody can go on",
+               waiting, warps, events, at_grid);
+        abandoned = true;
+    }
+    checker_settles();
+    if (!abandoned) checker_block_ends();
+    if (abandoned) {                    // what the fibers had begun is given up
+        for (unsigned i = 0; i < made; ++i) prepare(fibers[i], run_fiber), idle[i] = i;
+        idle_count = made;
+    }
+}
 
 static void run_block(uint64_t which, char *shared, size_t bytes, char *dynamic, size_t dynamic_bytes) {
     const dim3 grid = self.blocks;
@@ -303,21 +402,26 @@ static void run_block(uint64_t which, char *shared, size_t bytes, char *dynamic,
     votes[ANY] = 0, votes[ALL] = 1, votes[COUNT] = 0;
     for (unsigned i = 0; i < running.threads; ++i) threads[i].state = NEW, threads[i].fiber = -1;
     for (unsigned i = 0; i < running.threads; ++i) queue[tail++ % (2 * MOST_THREADS)] = turn[i];
-    run_next(host);
-    if (!abandoned && live) {
-        unsigned stuck = 0;
-        while (threads[stuck].state != AT_BARRIER && threads[stuck].state != AT_WARP) ++stuck;
-        become(stuck);
-        report(DEADLOCK, threads[stuck].site,
-               "deadlock: %u threads wait at a block's barrier, %u at a warp's, and nobody can go on", waiting, live - waiting);
-        abandoned = true;
-    }
-    checker_settles();
-    if (!abandoned) checker_block_ends();
-    if (abandoned) {                    // what the fibers had begun is given up
-        for (unsigned i = 0; i < made; ++i) prepare(fibers[i], run_fiber), idle[i] = i;
-        idle_count = made;
-    }
+    at_grid = 0;
+    run_on(shared, bytes, dynamic, dynamic_bytes);
+}
+
+// The block that was parked first goes on, from the barrier of the grid.
+static void resume(Parked &one, char *shared, char *dynamic) {
+    self.block = one.block;
+    running.serial = one.serial, live = one.live;
+    std::copy(one.threads.begin(), one.threads.end(), threads);
+    std::copy(one.shared.begin(), one.shared.end(), shared);
+    std::copy(one.dynamic.begin(), one.dynamic.end(), dynamic);
+    checker_next_block();
+    checker_resumes(one.cells);
+    running.block_since = running.grid_since;
+    waiting = head = tail = at_grid = 0;
+    votes[ANY] = 0, votes[ALL] = 1, votes[COUNT] = 0;
+    if (options.order == SHUFFLE) draw_turns();
+    for (unsigned i = 0; i < running.threads; ++i)
+        if (threads[turn[i]].state == AT_GRID) wake(turn[i]);
+    run_on(shared, one.shared.size(), dynamic, one.dynamic.size());
 }
 
 extern "C" {
@@ -343,6 +447,9 @@ int hostcuda_launch(Kernel kernel, void **arguments, const unsigned *blocks, con
     self.threads = dim3(block[0], block[1], block[2]);
     running = {};
     running.kernel = kernel, running.arguments = arguments, running.threads = block[0] * block[1] * block[2];
+    running.cooperative = !hosting || cooperative;
+    cooperative = false;
+    self.shared = shared, self.shared_end = shared_end, self.dynamic_end = aligned + dynamic;
     running.held = held.start, running.held_end = held.end;
     held = {};
     Dl_info where;
@@ -366,6 +473,24 @@ int hostcuda_launch(Kernel kernel, void **arguments, const unsigned *blocks, con
                                : options.order == SHUFFLE ? uint64_t((unsigned __int128)i * step % total) : i;
         run_block(which, shared, size_t(shared_end - shared), aligned, dynamic);
     }
+    while (!parked.empty() && !abandoned && count < MOST_FINDINGS) {
+        std::vector<Parked> waits = std::move(parked);
+        parked.clear();
+        if (waits.size() < total) {
+            running.call = running.library;
+            report(DIVERGENT, waits[0].threads[0].site, "%zu of the grid's %llu blocks are at this barrier of the grid, the others have returned",
+                   waits.size(), (unsigned long long)total);
+            abandoned = true;
+        }
+        running.grid_since = ++running.clock;
+        for (Parked &one : waits)
+            if (abandoned || count >= MOST_FINDINGS) checker_drops(one.cells);
+            else resume(one, shared, aligned);
+    }
+    if (!parked.empty()) {
+        for (Parked &one : parked) checker_drops(one.cells);
+        parked.clear();
+    }
     running.kernel = nullptr;
     return int(count);
 }
@@ -374,6 +499,12 @@ int hostcuda_launch(Kernel kernel, void **arguments, const unsigned *blocks, con
 #ifndef HOSTCUDA_CHECKER
 void atomic_access(const void *, unsigned, void *, bool) {}
 void fence() {}
+void async_copied(const void *, unsigned, void *) {}
+void async_committed() {}
+void async_waited(unsigned) {}
+void *checker_parks() { return nullptr; }
+void checker_resumes(void *) {}
+void checker_drops(void *) {}
 void checker_starts(char *, char *, size_t) {}
 void checker_next_block() {}
 void checker_block_ends() {}
@@ -410,6 +541,21 @@ static std::string refusal(const dim3 &grid, const dim3 &block, size_t dynamic) 
         return "shared memory must be 0 to " + std::to_string(limit) + " bytes, got " + std::to_string(dynamic) +
                "; up to 232448 after cudaFuncSetAttribute(kernel, cudaFuncAttributeMaxDynamicSharedMemorySize, ...)";
     return "";
+}
+
+// Returns how many blocks a GPU of compute capability 9.0 with 132 multiprocessors holds at once.
+static uint64_t resident(const dim3 &block, size_t dynamic) {
+    const uint64_t lanes = (uint64_t(block.x) * block.y * block.z + WARP - 1) / WARP * WARP;
+    return 132 * std::min({uint64_t(32), 2048 / lanes, uint64_t((228 << 10) / (dynamic + 1024))});
+}
+
+bool launched_together(const dim3 &grid, const dim3 &block, size_t dynamic, Site site) {
+    const uint64_t blocks = uint64_t(grid.x) * grid.y * grid.z;
+    cooperative = true;
+    if (!refusal(grid, block, dynamic).empty() || blocks <= resident(block, dynamic)) return false;
+    report(LAUNCH, site, "a cooperative launch of %llu blocks, of which a GPU with 132 multiprocessors holds %llu at once",
+           (unsigned long long)blocks, (unsigned long long)resident(block, dynamic));
+    return true;
 }
 
 bool launched(Kernel kernel, void *arguments, size_t bytes, const dim3 &grid, const dim3 &block, size_t dynamic, const char *name,
@@ -465,6 +611,8 @@ bool release(void *pointer, Site site) {
     report(OUT_OF_BOUNDS, site, "frees an address that was not allocated, or freed already");
     return true;
 }
+
+bool fits(const void *p, size_t bytes, bool write, const char *what, Site site) { return checker_fits(p, bytes, write, what, site); }
 
 bool copied(void *to, const void *from, size_t bytes, const char *what, Site site) {
     if (!checker_fits(to, bytes, true, what, site) || !checker_fits(from, bytes, false, what, site)) return true;

@@ -11,7 +11,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import NamedTuple
 
-from gradoracle.implementations.hostcuda import build
+from gradoracle.implementations.hostcuda import build, ptx
 from gradoracle.implementations.hostcuda.host_code import as_cpp
 from gradoracle.implementations.hostcuda.parts import (
     Part,
@@ -30,18 +30,22 @@ from gradoracle.implementations.hostcuda.text import (
 )
 from gradoracle.implementations.hostcuda.translation import Found, found_kernels, translated
 
+_LIBCUXX = (
+    r"std|barrier|pipeline\w*|make_pipeline|memcpy_async|aligned_size_t|thread_scope\w*|atomic_ref|"
+    r"memory_order\w*|atomic_thread_fence"
+)
 # What no CPU does for us: a pattern, and the words for it.
 NOT_MODELLED = (
-    (r"\basm\b", "inline PTX"),
-    (r"\b(nvcuda|wmma)\b", "tensor cores (wmma)"),
-    (r"\b__pipeline_|(?<!:)\bcuda::(?!std)", "asynchronous copies and libcu++"),
-    (r"\b(tex[123]D\w*|cudaTextureObject_t|surf[123]D\w*)\b", "textures"),
+    (r"\b(asm|__asm__|__asm)\b", "inline PTX"),
+    (rf"(?<![\w:])cuda::(?!(?:{_LIBCUXX})\b)", "libcu++ (but for barriers, pipelines and atomic_ref)"),
+    (r"\b(tex2DLayered|texCubemap\w*|tex2Dgather|tex[123]DLod|surf[123]D\w*)\b", "these textures"),
 )
 PTX = "hostcuda_inline_PTX"
 _DEFINED = re.compile(r"^[ \t]*#[ \t]*define\b(?:[^\\\n]|\\\r?\n|\\.)*", re.MULTILINE)
 COVERED = (  # by hostcuda.h
     "builtin_types.h", "cuda_device_runtime_api.h", "cuda_profiler_api.h",
     "device_atomic_functions.h", "device_functions.h", "driver_types.h", "math_functions.h",
+    "cuda/atomic", "cuda/barrier", "cuda/pipeline", "cuda/std/barrier",
     "vector_functions.h", "vector_types.h", "sm_20_atomic_functions.h", "sm_30_intrinsics.h",
 )  # fmt: skip
 ROUNDS = 12  # of compiling, each with less of the text
@@ -82,7 +86,7 @@ class Source:
         self.file, self.options = file, options
         self.left_out: dict[str, LeftOut] = {}
         self._functions, self.extra = tuple(functions), ""
-        self._code = as_cpp(self._with_known_headers(code))
+        self._code = as_cpp(ptx.with_ptx(self._with_known_headers(code)))
         names = [*asked, *functions, *_overloads(found_kernels(code_only(self._code)), self._code)]
         self.numbers = {name: number for number, name in enumerate(dict.fromkeys(names))}
         self._leave_out_what_is_not_modelled()
@@ -173,11 +177,13 @@ class Source:
 
     def _leave_out_what_is_not_modelled(self) -> None:
         self._original = self._code = _DEFINED.sub(_without_asm, self._code)
-        for pattern, what in NOT_MODELLED:
+        for pattern, words in NOT_MODELLED:
             while found := re.search(pattern, code_only(self._code)):
+                what = words
                 where = "{}:{}".format(
                     *_lines(self._code)[self._code.count("\n", 0, found.start())]
                 )
+                what += f": {name}" if (name := ptx.refusal(self._code, found.start())) else ""
                 part = part_at(self._code, found.start())
                 if part is None:
                     raise NotModelled(

@@ -11,6 +11,7 @@
 #include <cstdio>
 #include <cstdlib>
 #include <cstring>
+#include <limits>
 #include <link.h>
 #include <type_traits>
 #include <utility>
@@ -28,6 +29,7 @@ struct Self {
     dim3 threads, blocks;
     unsigned number;      // of the thread in its block, x fastest
     void *dynamic;        // shared memory whose size the launch gives
+    char *shared, *shared_end, *dynamic_end;      // static shared memory, and where the other ends
     bool rounds;          // an atomic sum of floating-point numbers: its last bits depend on the order
 };
 struct Site { const char *file; int line; };
@@ -44,7 +46,17 @@ void *slot(unsigned lane);                               // where a lane of my w
 bool takes_part(unsigned mask, unsigned lane);           // whether there is something in its slot
 void atomic_access(const void *address, unsigned bytes, void *caller, bool swap);
 void fence();
+void *scratch();                                         // memory of my warp, which is not checked
+void event_wait(const void *event, Site);                // until somebody says that it happens
+void event_happens(const void *event);
+void take_turns();                                       // let the others go on
+void grid_barrier(Site);
+long long ticks();
+void async_copied(const void *to, unsigned bytes, void *caller);     // by this thread, which must wait for it
+void async_committed();
+void async_waited(unsigned groups_left);
 void launch_bounds(unsigned threads, Site);
+void misaligned(const char *what, Site);
 void failed(const char *expression, Site);              // returns to host code only
 #pragma GCC visibility pop
 
@@ -157,10 +169,8 @@ template <int E> bool operator!=(Narrow<E> a, Narrow<E> b) { return float(a) != 
 #ifndef __restrict__
 #define __restrict__ __restrict
 #endif
-#define threadIdx (::hostcuda::self.thread)
-#define blockIdx (::hostcuda::self.block)
-#define blockDim (::hostcuda::self.threads)
-#define gridDim (::hostcuda::self.blocks)
+static constexpr uint3 &threadIdx = ::hostcuda::self.thread, &blockIdx = ::hostcuda::self.block;
+static constexpr dim3 &blockDim = ::hostcuda::self.threads, &gridDim = ::hostcuda::self.blocks;
 static constexpr int warpSize = 32;
 #define __launch_bounds__(...)
 #define __maxnreg__(...)
@@ -263,6 +273,7 @@ static inline float __int2float_rn(int x) { return float(x); }
 static inline float __uint2float_rn(unsigned x) { return float(x); }
 static inline void __threadfence_system() { hostcuda::fence(); }
 static inline unsigned __umulhi(unsigned a, unsigned b) { return unsigned((unsigned long long)a * b >> 32); }
+#include "hostcuda_math.h"
 
 #define HOSTCUDA_VECTOR(T, N) \
     struct alignas(2 * sizeof(T)) N##2 { T x, y; }; \
@@ -349,5 +360,8 @@ namespace std { using ::hostcuda_memcpy; using ::hostcuda_memset; }
 #define memcpy hostcuda_memcpy
 #define memset hostcuda_memset
 #include "hostcuda_host.h"
+#include "hostcuda_async.h"
+#include "hostcuda_textures.h"
+#include "hostcuda_ptx.h"
 static inline void __trap(HOSTCUDA_LINE) { hostcuda::fails("__trap()", {file, line}); }
 #include <assert.h>
