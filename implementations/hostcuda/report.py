@@ -6,6 +6,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from gradoracle.implementations.hostcuda.build import INCLUDE
+
 KINDS = (
     "out of bounds",
     "data race",
@@ -90,16 +92,21 @@ def _other(library: Path, address: int) -> str:
 
 
 def _source(library: Path, address: int) -> tuple[str, int]:
-    """Return the file and line of the code at `address`; ("", 0) where nobody can tell."""
+    """Return the file and line of the code at `address`; ("", 0) where nobody can tell.
+
+    Of code that a function of hostcuda's headers was inlined from, the line that calls it.
+    """
     try:
         told = subprocess.run(  # noqa: S603
-            ["addr2line", "-e", str(library), hex(address)],  # noqa: S607 - comes with g++
+            ["addr2line", "-i", "-e", str(library), hex(address)],  # noqa: S607 - comes with g++
             capture_output=True, text=True, check=False,
         ).stdout  # fmt: skip
     except OSError:
         return "", 0
-    file, _, line = told.split(" ")[0].strip().rpartition(":")
-    return (file, int(line)) if line.isdigit() else ("", 0)
+    found = [line.split(" ")[0].rpartition(":") for line in told.splitlines()]
+    known = [(file, int(line)) for file, _, line in found if line.isdigit()]
+    theirs = [place for place in known if not Path(place[0]).is_relative_to(INCLUDE)]
+    return (theirs or known or [("", 0)])[0]
 
 
 def _triple(index: Sequence[int]) -> str:

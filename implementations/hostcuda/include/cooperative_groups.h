@@ -103,11 +103,11 @@ template <class G> coalesced_group binary_partition(const G &group, bool side, H
 template <class G, class F> void invoke_one(const G &group, F f) { if (group.thread_rank() == 0) f(); }
 
 // Copies that the threads of a group share; each waits for its own.
-template <class G, class T> void memcpy_async(const G &group, T *to, const T *from, size_t bytes, HOSTCUDA_LINE) {
+template <class G, class T> __attribute__((always_inline)) inline void memcpy_async(const G &group, T *to, const T *from, size_t bytes, HOSTCUDA_LINE) {
     cuda::hostcuda_shared_copy(group, to, from, bytes, {file, line});
     hostcuda::async_committed();
 }
-template <class G, class T, class S> void memcpy_async(const G &group, T *to, const S &, const T *from, const S &elements, HOSTCUDA_LINE) {
+template <class G, class T, class S> __attribute__((always_inline)) inline void memcpy_async(const G &group, T *to, const S &, const T *from, const S &elements, HOSTCUDA_LINE) {
     memcpy_async(group, to, from, size_t(elements) * sizeof(T), file, line);
 }
 template <class G> void wait(const G &group, HOSTCUDA_LINE) { hostcuda::async_waited(0); group.sync(file, line); }

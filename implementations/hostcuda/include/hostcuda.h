@@ -205,8 +205,10 @@ static inline void __threadfence_block() {}
 #define HOSTCUDA_ATOMIC(name, result) \
     template <class T, class U> HOSTCUDA_RAW T name(T *address, U given) { \
         hostcuda::atomic_access(address, sizeof(T), __builtin_return_address(0), false); \
-        const T old = *(volatile T *)address, value = T(given); \
-        *(volatile T *)address = result; \
+        T old, value = T(given); \
+        __builtin_memcpy((void *)&old, (const void *)address, sizeof(T)); \
+        const T next = result; \
+        __builtin_memcpy((void *)address, (const void *)&next, sizeof(T)); \
         return old; \
     }
 HOSTCUDA_ATOMIC(atomicAdd, (hostcuda::self.rounds |= !std::is_integral<T>::value, T(old + value)))
@@ -223,14 +225,16 @@ template <class T> struct hostcuda_same { typedef T type; };
 template <class T> HOSTCUDA_RAW T atomicCAS(T *address, typename hostcuda_same<T>::type expected, typename hostcuda_same<T>::type value) {
     hostcuda::atomic_access(address, sizeof(T), __builtin_return_address(0), true);
     hostcuda::self.rounds |= sizeof(T) >= 2;       // the loop that CUDA's guide has for sums of other types
-    const T old = *(volatile T *)address;
-    if (old == expected) *(volatile T *)address = value;
+    T old;
+    __builtin_memcpy((void *)&old, (const void *)address, sizeof(T));
+    if (!__builtin_memcmp((const void *)&old, (const void *)&expected, sizeof(T)))
+        __builtin_memcpy((void *)address, (const void *)&value, sizeof(T));
     return old;
 }
 
-template <class T> static inline T __ldg(const T *p) { return *p; }
-template <class T> static inline T __ldcg(const T *p) { return *p; }
-template <class T> static inline T __ldcs(const T *p) { return *p; }
+template <class T> __attribute__((always_inline)) static inline T __ldg(const T *p) { return *p; }
+template <class T> __attribute__((always_inline)) static inline T __ldcg(const T *p) { return *p; }
+template <class T> __attribute__((always_inline)) static inline T __ldcs(const T *p) { return *p; }
 template <class T, class U> static inline auto min(T a, U b) { using R = std::common_type_t<T, U>; return R(b) < R(a) ? R(b) : R(a); }
 template <class T, class U> static inline auto max(T a, U b) { using R = std::common_type_t<T, U>; return R(a) < R(b) ? R(b) : R(a); }
 using std::abs; using std::ceil; using std::exp; using std::expm1; using std::floor; using std::fma; using std::isfinite;
@@ -298,7 +302,7 @@ struct Image { char *shared, *shared_end, *end; };      // of a library: its sha
 extern "C" __attribute__((visibility("default"))) int hostcuda_launch(Kernel, void **arguments, const unsigned *blocks, const unsigned *threads,
                                size_t dynamic, Image);
 extern "C" { extern char _end[] __attribute__((visibility("hidden"))); }
-static __thread char anchor;
+static __thread char anchor __attribute__((aligned(256)));     // as shared memory is on a GPU
 // Where this library's shared memory begins and ends: its thread-local storage, which exists once it was touched.
 static inline Image image() {
     Image found = {&anchor, &anchor + 1, _end};
@@ -348,11 +352,11 @@ template <class R, class... A> int describe(R (*)(A...), int *bytes, char *kinds
     HOSTCUDA_EXPORT(id, *hostcuda_one_##id)
 
 // Byte by byte in code that is looked at: the C library's would not be.
-static inline void *hostcuda_memcpy(void *to, const void *from, size_t bytes) {
+__attribute__((always_inline)) static inline void *hostcuda_memcpy(void *to, const void *from, size_t bytes) {
     for (size_t i = 0; i < bytes; ++i) ((char *)to)[i] = ((const char *)from)[i];
     return to;
 }
-static inline void *hostcuda_memset(void *to, int value, size_t bytes) {
+__attribute__((always_inline)) static inline void *hostcuda_memset(void *to, int value, size_t bytes) {
     for (size_t i = 0; i < bytes; ++i) ((char *)to)[i] = char(value);
     return to;
 }

@@ -6,13 +6,13 @@
 namespace hostcuda {
 
 // Copies as one access of `bytes`, where those are 4, 8 or 16, so that its alignment is checked; `given` are copied, the rest is 0.
-template <class V> inline void copy_as(void *to, const void *from, size_t given) {
+template <class V> __attribute__((always_inline)) inline void copy_as(void *to, const void *from, size_t given) {
     if (given >= sizeof(V)) { *(V *)to = *(const V *)from; return; }
     V value = {};
     for (size_t i = 0; i < given; ++i) ((char *)&value)[i] = ((const char *)from)[i];
     *(V *)to = value;
 }
-inline void copy_async(void *to, const void *from, size_t bytes, size_t given, Site site) {
+__attribute__((always_inline)) inline void copy_async(void *to, const void *from, size_t bytes, size_t given, Site site) {
     if (bytes == 16) copy_as<uint4>(to, from, given);
     else if (bytes == 8) copy_as<uint2>(to, from, given);
     else if (bytes == 4) copy_as<unsigned>(to, from, given);
@@ -35,7 +35,7 @@ struct Phases {
 
 }  // namespace hostcuda
 
-static inline void __pipeline_memcpy_async(void *to, const void *from, size_t bytes, size_t zeros = 0, HOSTCUDA_LINE) {
+__attribute__((always_inline)) static inline void __pipeline_memcpy_async(void *to, const void *from, size_t bytes, size_t zeros = 0, HOSTCUDA_LINE) {
     if (bytes != 4 && bytes != 8 && bytes != 16) hostcuda::fails("__pipeline_memcpy_async copies 4, 8 or 16 bytes", {file, line});
     hostcuda::copy_async(to, from, bytes, bytes - zeros, {file, line});
 }
@@ -91,16 +91,16 @@ static inline pipeline<thread_scope_thread> make_pipeline() { return {}; }
 template <class G, thread_scope S, int N> pipeline<S> make_pipeline(const G &, pipeline_shared_state<S, N> *) { return {true}; }
 template <unsigned N, thread_scope S> void pipeline_consumer_wait_prior(pipeline<S> &) { hostcuda::async_waited(N); }
 
-template <class P> void memcpy_async(void *to, const void *from, size_t bytes, P &, HOSTCUDA_LINE) {
+template <class P> __attribute__((always_inline)) inline void memcpy_async(void *to, const void *from, size_t bytes, P &, HOSTCUDA_LINE) {
     hostcuda::copy_async(to, from, bytes, bytes, {file, line});
 }
 // A group shares the copy: its threads take 16 bytes in turn, as far as the alignment allows.
-template <class G> void hostcuda_shared_copy(const G &group, void *to, const void *from, size_t bytes, hostcuda::Site site) {
+template <class G> __attribute__((always_inline)) inline void hostcuda_shared_copy(const G &group, void *to, const void *from, size_t bytes, hostcuda::Site site) {
     const size_t piece = ((uintptr_t)to | (uintptr_t)from | bytes) % 16 == 0 ? 16 : ((uintptr_t)to | (uintptr_t)from | bytes) % 4 == 0 ? 4 : 1;
     for (size_t at = group.thread_rank() * piece; at < bytes; at += group.size() * piece)
         hostcuda::copy_async((char *)to + at, (const char *)from + at, piece, piece, site);
 }
-template <class G, class P> void memcpy_async(const G &group, void *to, const void *from, size_t bytes, P &, HOSTCUDA_LINE) {
+template <class G, class P> __attribute__((always_inline)) inline void memcpy_async(const G &group, void *to, const void *from, size_t bytes, P &, HOSTCUDA_LINE) {
     hostcuda_shared_copy(group, to, from, bytes, {file, line});
 }
 

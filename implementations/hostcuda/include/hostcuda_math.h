@@ -104,9 +104,9 @@ static inline void __nanosleep(unsigned) { hostcuda::take_turns(); }
 static inline unsigned long long __globaltimer() { return (unsigned long long)hostcuda::ticks(); }
 
 // Loads and stores with a hint for the caches.
-#define HOSTCUDA_LOAD(name) template <class T> static inline T name(const T *p) { return *p; }
+#define HOSTCUDA_LOAD(name) template <class T> __attribute__((always_inline)) static inline T name(const T *p) { return *p; }
 HOSTCUDA_LOAD(__ldca) HOSTCUDA_LOAD(__ldlu) HOSTCUDA_LOAD(__ldcv)
-#define HOSTCUDA_STORE(name) template <class T> static inline void name(T *p, typename hostcuda_same<T>::type value) { *p = value; }
+#define HOSTCUDA_STORE(name) template <class T> __attribute__((always_inline)) static inline void name(T *p, typename hostcuda_same<T>::type value) { *p = value; }
 HOSTCUDA_STORE(__stcg) HOSTCUDA_STORE(__stcs) HOSTCUDA_STORE(__stwb) HOSTCUDA_STORE(__stwt)
 
 // Where memory is.

@@ -76,20 +76,20 @@ template <class D, class S> inline R cvt(R x, int mode) {       // mode: n neare
 }
 
 inline void *at(R address, bool shared) { return shared ? __cvta_shared_to_generic(address & 0xffffffffu) : (void *)address; }
-template <class T> inline R ld(const void *p) { return bits<T>(*(const T *)p); }
-template <class T> inline void st(void *p, R r) { *(T *)p = as<T>(r); }
+template <class T> __attribute__((always_inline)) inline R ld(const void *p) { return bits<T>(*(const T *)p); }
+template <class T> __attribute__((always_inline)) inline void st(void *p, R r) { *(T *)p = as<T>(r); }
 // A vector is one access, which must be aligned.
 template <class T, int N> struct alignas(N * sizeof(T)) Vector { T of[N]; };
-template <class T, int N> inline Vector<T, N> ld_vector(const void *p) { return *(const Vector<T, N> *)p; }
-template <class T, int N> inline void st_vector(void *p, Vector<T, N> v) { *(Vector<T, N> *)p = v; }
+template <class T, int N> __attribute__((always_inline)) inline Vector<T, N> ld_vector(const void *p) { return *(const Vector<T, N> *)p; }
+template <class T, int N> __attribute__((always_inline)) inline void st_vector(void *p, Vector<T, N> v) { *(Vector<T, N> *)p = v; }
 
-#define HOSTCUDA_PTX_ATOM(name, of) template <class T> inline R name(void *p, R v) { return bits<T>(of((T *)p, as<T>(v))); }
+#define HOSTCUDA_PTX_ATOM(name, of) template <class T> __attribute__((always_inline)) inline R name(void *p, R v) { return bits<T>(of((T *)p, as<T>(v))); }
 HOSTCUDA_PTX_ATOM(atom_add, atomicAdd) HOSTCUDA_PTX_ATOM(atom_min, atomicMin) HOSTCUDA_PTX_ATOM(atom_max, atomicMax)
 HOSTCUDA_PTX_ATOM(atom_exch, atomicExch) HOSTCUDA_PTX_ATOM(atom_and, atomicAnd) HOSTCUDA_PTX_ATOM(atom_or, atomicOr)
 HOSTCUDA_PTX_ATOM(atom_xor, atomicXor) HOSTCUDA_PTX_ATOM(atom_inc, atomicInc) HOSTCUDA_PTX_ATOM(atom_dec, atomicDec)
-template <class T> inline R atom_cas(void *p, R e, R v) { return bits<T>(atomicCAS((T *)p, as<T>(e), as<T>(v))); }
+template <class T> __attribute__((always_inline)) inline R atom_cas(void *p, R e, R v) { return bits<T>(atomicCAS((T *)p, as<T>(e), as<T>(v))); }
 
-inline R shfl(char how, R value, R b, R c, R mask, R *inside, Site site) {
+__attribute__((always_inline)) inline R shfl(char how, R value, R b, R c, R mask, R *inside, Site site) {
     const unsigned lane_ = lane(), segments = unsigned(c) >> 8 & 31u, clamp = unsigned(c) & 31u, by = unsigned(b) & 31u;
     const unsigned most = (lane_ & segments) | (clamp & ~segments), least = lane_ & segments;
     unsigned from = how == 'u' ? lane_ - by : how == 'd' ? lane_ + by : how == 'b' ? lane_ ^ by : (least | (by & ~segments));
@@ -98,7 +98,7 @@ inline R shfl(char how, R value, R b, R c, R mask, R *inside, Site site) {
     if (inside) *inside = good;
     return exchange<unsigned>(unsigned(mask), unsigned(value), from, site);
 }
-inline R vote(const char how, R p, R mask, Site site) {
+__attribute__((always_inline)) inline R vote(const char how, R p, R mask, Site site) {
     if (how == 'b') return ballot(unsigned(mask), p != 0, site);
     return how == 'a' ? ballot(unsigned(mask), !p, site) == 0 : ballot(unsigned(mask), p != 0, site) != 0;
 }
@@ -109,11 +109,11 @@ inline void named_barrier(R id, R threads, Site site) {
 }
 
 // Copies of 4, 8 or 16 bytes.
-inline void cp_async(void *to, const void *from, R bytes, R given, Site site) { copy_async(to, from, bytes, given, site); }
+__attribute__((always_inline)) inline void cp_async(void *to, const void *from, R bytes, R given, Site site) { copy_async(to, from, bytes, given, site); }
 
 // Eight rows of 16 bytes, at the addresses that lanes 8 j to 8 j + 7 give, as a matrix whose pairs the lanes share.
-inline char *row_of(unsigned matrix, unsigned row) { return *(char **)slot(8 * matrix + row); }
-template <int N, bool TRANS> inline void ldmatrix(void *mine, R (&to)[N], Site site) {
+__attribute__((always_inline)) inline char *row_of(unsigned matrix, unsigned row) { return *(char **)slot(8 * matrix + row); }
+template <int N, bool TRANS> __attribute__((always_inline)) inline void ldmatrix(void *mine, R (&to)[N], Site site) {
     *(void **)slot(lane()) = mine;
     warp_barrier(~0u, false, site);
     if (lane() < 8 * N && (uintptr_t)mine % 16) misaligned("a row of ldmatrix is not at a multiple of 16 bytes", site);
@@ -124,7 +124,7 @@ template <int N, bool TRANS> inline void ldmatrix(void *mine, R (&to)[N], Site s
     }
     warp_barrier(~0u, false, site);
 }
-template <int N, bool TRANS> inline void stmatrix(void *mine, const R (&from)[N], Site site) {
+template <int N, bool TRANS> __attribute__((always_inline)) inline void stmatrix(void *mine, const R (&from)[N], Site site) {
     *(void **)slot(lane()) = mine;
     warp_barrier(~0u, false, site);
     if (lane() < 8 * N && (uintptr_t)mine % 16) misaligned("a row of stmatrix is not at a multiple of 16 bytes", site);

@@ -87,14 +87,14 @@ inline long texel(long i, size_t n, cudaTextureAddressMode mode) {
     return i < 0 ? 0 : size - 1;
 }
 __attribute__((no_sanitize_thread)) inline hostcuda_texture described(cudaTextureObject_t t) { return *t; }
-template <class T> T texel_at(const hostcuda_texture &t, long x, long y, long z) {
+template <class T> __attribute__((always_inline)) inline T texel_at(const hostcuda_texture &t, long x, long y, long z) {
     const long i = texel(x, t.width, t.how.addressMode[0]), j = texel(y, t.height, t.how.addressMode[1]), k = texel(z, t.depth, t.how.addressMode[2]);
     if (i < 0 || j < 0 || k < 0) return T{};
     return *(const T *)(t.data + (size_t(k) * t.height + size_t(j)) * t.pitch + size_t(i) * t.bytes);
 }
 // Weights have 8 bits of fraction, as the guide says of the hardware.
 inline float weight(float x) { return std::nearbyint((x - std::floor(x)) * 256.0f) / 256.0f; }
-template <class T> T fetched(cudaTextureObject_t object, float x, float y, float z) {
+template <class T> __attribute__((always_inline)) inline T fetched(cudaTextureObject_t object, float x, float y, float z) {
     const hostcuda_texture t = described(object);
     if (t.how.normalizedCoords) x *= float(t.width), y *= float(t.height), z *= float(t.depth);
     if constexpr (std::is_same<T, float>::value) {
@@ -114,10 +114,10 @@ template <class T> T fetched(cudaTextureObject_t object, float x, float y, float
     return texel_at<T>(t, long(std::floor(x)), long(std::floor(y)), long(std::floor(z)));
 }
 }  // namespace hostcuda
-template <class T> static inline T tex1Dfetch(cudaTextureObject_t object, int i) {
+template <class T> __attribute__((always_inline)) static inline T tex1Dfetch(cudaTextureObject_t object, int i) {
     const hostcuda_texture t = hostcuda::described(object);
     return i < 0 || size_t(i) >= t.width ? T{} : *(const T *)(t.data + size_t(i) * t.bytes);
 }
-template <class T> static inline T tex1D(cudaTextureObject_t t, float x) { return hostcuda::fetched<T>(t, x, 0, 0); }
-template <class T> static inline T tex2D(cudaTextureObject_t t, float x, float y) { return hostcuda::fetched<T>(t, x, y, 0); }
-template <class T> static inline T tex3D(cudaTextureObject_t t, float x, float y, float z) { return hostcuda::fetched<T>(t, x, y, z); }
+template <class T> __attribute__((always_inline)) static inline T tex1D(cudaTextureObject_t t, float x) { return hostcuda::fetched<T>(t, x, 0, 0); }
+template <class T> __attribute__((always_inline)) static inline T tex2D(cudaTextureObject_t t, float x, float y) { return hostcuda::fetched<T>(t, x, y, 0); }
+template <class T> __attribute__((always_inline)) static inline T tex3D(cudaTextureObject_t t, float x, float y, float z) { return hostcuda::fetched<T>(t, x, y, z); }

@@ -44,19 +44,19 @@ inline void check(const void *p, unsigned step, size_t bytes, hostcuda::Site sit
 }  // namespace hostcuda_wmma
 
 template <class U, int M, int N, int K, class T, class L, class P>
-inline void load_matrix_sync(fragment<U, M, N, K, T, L> &f, const P *from, unsigned step, HOSTCUDA_LINE) {
+__attribute__((always_inline)) inline void load_matrix_sync(fragment<U, M, N, K, T, L> &f, const P *from, unsigned step, HOSTCUDA_LINE) {
     typedef fragment<U, M, N, K, T, L> F;
     hostcuda_wmma::check(from, step, sizeof(P), {file, line});
     for (int i = 0; i < F::num_elements; ++i) f.x[i] = from[hostcuda_wmma::offset<F>(i, step, std::is_same<L, row_major>::value)];
 }
 template <int M, int N, int K, class T, class P>
-inline void load_matrix_sync(fragment<accumulator, M, N, K, T> &f, const P *from, unsigned step, layout_t layout, HOSTCUDA_LINE) {
+__attribute__((always_inline)) inline void load_matrix_sync(fragment<accumulator, M, N, K, T> &f, const P *from, unsigned step, layout_t layout, HOSTCUDA_LINE) {
     typedef fragment<accumulator, M, N, K, T> F;
     hostcuda_wmma::check(from, step, sizeof(P), {file, line});
     for (int i = 0; i < F::num_elements; ++i) f.x[i] = from[hostcuda_wmma::offset<F>(i, step, layout == mem_row_major)];
 }
 template <int M, int N, int K, class T, class P>
-inline void store_matrix_sync(P *to, const fragment<accumulator, M, N, K, T> &f, unsigned step, layout_t layout, HOSTCUDA_LINE) {
+__attribute__((always_inline)) inline void store_matrix_sync(P *to, const fragment<accumulator, M, N, K, T> &f, unsigned step, layout_t layout, HOSTCUDA_LINE) {
     typedef fragment<accumulator, M, N, K, T> F;
     hostcuda_wmma::check(to, step, sizeof(P), {file, line});
     for (int i = 0; i < F::num_elements; ++i) to[hostcuda_wmma::offset<F>(i, step, layout == mem_row_major)] = f.x[i];

@@ -15,7 +15,7 @@ extern "C" __global__ void fragments(const float *a, const float *b, float *c) {
     for (int i = threadIdx.x; i < 256; i += 32) as[i] = __float2half(a[blockIdx.x * 256 + i]), bs[i] = __float2half(b[i]);
     __syncwarp();  // fault fragments_unordered: removed
     wmma::fragment<wmma::matrix_a, 16, 16, 16, half, wmma::row_major> fa;
-    wmma::fragment<wmma::matrix_b, 16, 16, 16, half, wmma::row_major> fb;  // fault fragments_transposed: wmma::col_major> fb;
+    wmma::fragment<wmma::matrix_b, 16, 16, 16, half, wmma::row_major> fb;  // fault fragments_transposed: wmma::fragment<wmma::matrix_b, 16, 16, 16, half, wmma::col_major> fb;
     wmma::fragment<wmma::accumulator, 16, 16, 16, float> fc;
     wmma::fill_fragment(fc, 0.0f);
     wmma::load_matrix_sync(fa, as, 16);
