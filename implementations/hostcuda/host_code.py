@@ -31,9 +31,8 @@ def as_cpp(code: str) -> str:
 
 def with_launches(code: str) -> str:
     """Return the text with `kernel<<<grid, block>>>(...)` as a call of `hostcuda::launch`."""
-    position = len(code)
+    position, plain = len(code), without_comments(code)
     while True:
-        plain = without_comments(code)
         begins = plain.rfind("<<<", 0, position)
         if begins < 0:
             return code

@@ -86,6 +86,7 @@ class Source:
         self.file, self.options = file, options
         self.left_out: dict[str, LeftOut] = {}
         self._functions, self.extra = tuple(functions), ""
+        self._dropped: set[str] = set()  # names that are not there once other parts are left out
         self._code = as_cpp(ptx.with_ptx(self._with_known_headers(code)))
         names = [*asked, *functions, *_overloads(found_kernels(code_only(self._code)), self._code)]
         self.numbers = {name: number for number, name in enumerate(dict.fromkeys(names))}
@@ -100,10 +101,11 @@ class Source:
     @property
     def text(self) -> str:
         """The text as C++."""
-        code, exported = _with_exports(self._code, self.numbers)
+        numbers = {n: k for n, k in self.numbers.items() if n not in self._dropped}
+        code, exported = _with_exports(self._code, numbers)
         exports = "".join(
             f"\nHOSTCUDA_{'HOST_' if name in self._functions else ''}EXPORT({number}, {name})"
-            for name, number in self.numbers.items()
+            for name, number in numbers.items()
             if name not in exported and "#" not in name and name not in self._gone
         )
         head = "".join(f"#include {name}\n" for name in self._standard)
@@ -224,7 +226,17 @@ class Source:
             without = f" ({lacks}: no such header)" if lacks else ""
             modelled = not lacks and PTX not in hit[part]
             self._leave_out(part, LeftOut(hit[part] + without, modelled))
-        return bool(hit)
+        return bool(hit) or self._without_exports(told, without)
+
+    def _without_exports(self, told: str, without: str) -> bool:
+        """Drop the kernels whose export a compiler refuses; return whether there are any."""
+        numbers = {int(number) for number in re.findall(r"hostcuda_(?:kernel|one|type)_(\d+)", told)}
+        error = next((found[0] for found in _ERROR.finditer(told) if found["at"]), told[:200])
+        names = {n for n, number in self.numbers.items() if number in numbers} - self._dropped
+        for name in names:
+            self.left_out.setdefault(name, LeftOut(error + without, not without))
+        self._dropped |= names
+        return bool(names)
 
     def _in_line(self, number: int) -> list[Part]:
         """Return the parts that a line has something of."""

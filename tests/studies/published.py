@@ -12,6 +12,7 @@ import argparse
 import json
 import random
 import re
+import signal
 import sys
 import time
 from collections import Counter
@@ -27,6 +28,7 @@ from gradoracle.implementations.hostcuda.source import NotModelled, Source
 from gradoracle.implementations.hostcuda.text import code_only
 from gradoracle.implementations.hostcuda.translation import found_kernels
 
+MOST_SECONDS = 60.0
 MOST_FOLDERS = 60  # of a project's headers
 _KERNEL = re.compile(r"\b__global__\b")
 _MAIN = re.compile(r"\bmain(?=\s*\()")
@@ -84,7 +86,23 @@ def chosen(folder: Path, each: int | None, seed: int) -> Iterator[Path]:
 
 
 def studied(folder: Path, path: Path) -> File:
-    """Return what becomes of one file."""
+    """Return what becomes of one file, within `MOST_SECONDS` of processor time."""
+    signal.signal(signal.SIGVTALRM, _too_long)
+    signal.setitimer(signal.ITIMER_VIRTUAL, MOST_SECONDS)
+    try:
+        return _studied(folder, path)
+    except TimeoutError:
+        names = [one.name for one in found_kernels(code_only(path.read_text(errors="replace")))]
+        return File(str(path.relative_to(folder)), names, dict.fromkeys(names, "takes too long"))
+    finally:
+        signal.setitimer(signal.ITIMER_VIRTUAL, 0)
+
+
+def _too_long(*_: object) -> None:
+    raise TimeoutError
+
+
+def _studied(folder: Path, path: Path) -> File:
     begun = time.monotonic()
     headers = folders(folder / path.relative_to(folder).parts[0], path)
     text = _MAIN.sub("main_", whole(path, headers))
