@@ -40,6 +40,7 @@ from gradoracle.implementations.hostcuda.build import NoCompiler
 from gradoracle.implementations.hostcuda.elementwise import ElementwiseKernel, ReductionKernel
 from gradoracle.implementations.hostcuda.kernel import HostFunction, Kernel
 from gradoracle.implementations.hostcuda.module import RawKernel, RawModule
+from gradoracle.implementations.hostcuda.notes import Note, noting
 from gradoracle.implementations.hostcuda.report import Finding, KernelFault
 from gradoracle.implementations.hostcuda.settings import (
     ORDERS,
@@ -60,6 +61,7 @@ __all__ = [
     "KernelFault",
     "NoCompiler",
     "NotModelled",
+    "Note",
     "RawKernel",
     "RawModule",
     "ReductionKernel",
@@ -70,6 +72,7 @@ __all__ = [
     "described",
     "empty",
     "fuse",
+    "noting",
     "settings",
     "using",
 ]

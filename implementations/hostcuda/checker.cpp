@@ -287,6 +287,20 @@ static void access(const void *pointer, unsigned bytes, bool write, uint8_t atom
     touch(*region, address, bytes, write, atomic);
 }
 
+// Arrays that a launch writes to in part: what no thread has written is as it was before.
+void checker_unwritten() {
+    for (const Region &region : regions) {
+        size_t written = 0, first = region.cells.size();
+        for (size_t i = 0; i < region.cells.size(); ++i) {
+            if (region.cells[i].write_block) ++written;
+            else if (first == region.cells.size()) first = i;
+        }
+        if (!written || written == region.cells.size()) continue;
+        note(UNWRITTEN, region.start, "no thread writes %zu of the %zu bytes of %s, the first of them byte %zu", region.cells.size() - written,
+             region.cells.size(), named(region).c_str(), first);
+    }
+}
+
 void checker_region(uintptr_t start, size_t bytes, int argument, const char *name, bool constant, bool filled) {
     regions.push_back({start, start + bytes, argument, {}, name, constant, filled});
 }

@@ -78,7 +78,7 @@ def read(raw: Sequence[RawFinding], library: Path) -> list[Finding]:
     for one in raw:
         file, line = one.file.decode(errors="replace"), one.line
         if not line:
-            file, line = _source(library, one.address)
+            file, line = source_of(library, one.address)
         text = one.text.decode(errors="replace").replace("\x01", _other(library, one.other))
         who = (tuple(one.block), tuple(one.thread)) if one.block[0] != NOBODY else ()
         found.append(Finding(KINDS[one.kind], text, Path(file).name, line, *who))
@@ -87,11 +87,11 @@ def read(raw: Sequence[RawFinding], library: Path) -> list[Finding]:
 
 def _other(library: Path, address: int) -> str:
     """Return in words which line the earlier access of a race is in; "" where nobody can tell."""
-    file, line = _source(library, address) if address else ("", 0)
+    file, line = source_of(library, address) if address else ("", 0)
     return f"; the earlier access: {Path(file).name}:{line}" if line else ""
 
 
-def _source(library: Path, address: int) -> tuple[str, int]:
+def source_of(library: Path, address: int) -> tuple[str, int]:
     """Return the file and line of the code at `address`; ("", 0) where nobody can tell.
 
     Of code that a function of hostcuda's headers was inlined from, the line that calls it.

@@ -39,6 +39,14 @@ struct Running {                    // the launch that is on
 extern Running running;
 extern Options options;
 
+// What is no fault, but explains a wrong result; kept where notes are asked for.  Told once for a line.
+enum NoteKind : int { ABSENT_LANE, UNWRITTEN, AROSE, BANKS, SECTORS };
+void note(int kind, uintptr_t code, const char *format, ...) __attribute__((format(printf, 3, 4)));
+extern bool noting;
+void notes_start();                 // floating-point traps on, and off again
+void notes_end();
+void checker_unwritten();
+
 Finding *report(Kind, Site, const char *format, ...) __attribute__((format(printf, 3, 4)));     // null: it was reported before
 unsigned findings();
 [[noreturn]] void abandon();        // end the launch here: the thread does not go on

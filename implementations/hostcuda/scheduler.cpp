@@ -5,14 +5,14 @@
 #include <algorithm>
 #include <cstdarg>
 #include <cstdlib>
+#include <cfenv>
+#include <csignal>
 #include <dlfcn.h>
 #include <numeric>
 #include <string>
 #include <sys/mman.h>
-#include <vector>
-#if !defined(__x86_64__)
 #include <ucontext.h>
-#endif
+#include <vector>
 
 namespace hostcuda {
 
@@ -79,6 +79,117 @@ Finding *report(Kind kind, Site site, const char *format, ...) {
     va_end(values);
     return &one;
 }
+
+// ---------------------------------------------------------------- notes
+bool noting;
+static Finding noted[64];
+static unsigned noted_count;
+
+static Finding *new_note(int kind, uintptr_t code, Site site) {
+    for (unsigned i = 0; i < noted_count; ++i)
+        if (noted[i].kind == kind && noted[i].address == code && noted[i].line == site.line) return nullptr;
+    if (!noting || noted_count == 64) return nullptr;
+    Finding &one = noted[noted_count++];
+    one = {kind, site.line, {self.block.x, self.block.y, self.block.z}, {self.thread.x, self.thread.y, self.thread.z}, code, 0, {}, {}};
+    snprintf(one.file, sizeof one.file, "%s", site.file ? site.file : "");
+    return &one;
+}
+
+void note(int kind, uintptr_t code, const char *format, ...) {
+    Finding *one = new_note(kind, code, {nullptr, 0});
+    if (!one) return;
+    va_list values;
+    va_start(values, format);
+    vsnprintf(one->text, sizeof one->text, format, values);
+    va_end(values);
+}
+
+void absent_lane(unsigned from, Site site) {
+    Finding *one = new_note(ABSENT_LANE, 0, site);
+    if (one) snprintf(one->text, sizeof one->text, "a shuffle reads from lane %u, which takes no part: its value is anything (here NaN or -1)", from);
+}
+
+// Where NaN and infinity arise: the processor traps, the trap is noted, and the instruction is run again without.
+#if defined(__x86_64__)
+static struct sigaction before_fpe, before_trap;
+constexpr unsigned MASKS = 0x1f80, TRAPPED = 0x0680;           // of MXCSR: without invalid, division by zero, overflow
+enum : uintptr_t { STEP = 0x100 };                              // of the flags: trap after the next instruction
+
+static const unsigned char *past_prefixes(const unsigned char *p, bool &wide, bool &scalar) {
+    for (;; ++p) {
+        if (*p == 0xF2) wide = scalar = true;
+        else if (*p == 0xF3) scalar = true;
+        else if (*p == 0x66) wide = true;
+        else if ((*p & 0xF0) != 0x40) return p;
+    }
+}
+
+// The two operands of an instruction on registers; of one with memory, only the first.
+static void operands(const unsigned char *at, const ucontext_t *c, char *to, size_t room) {
+    bool wide = false, scalar = false;
+    int more = 0, of = 0;
+    for (const unsigned char *q = at; (*q & 0xF0) == 0x40 || *q == 0xF2 || *q == 0xF3 || *q == 0x66; ++q)
+        if ((*q & 0xF0) == 0x40) more = *q & 4 ? 8 : 0, of = *q & 1 ? 8 : 0;
+    const unsigned char *p = past_prefixes(at, wide, scalar);
+    const int mode = p[2] >> 6, first = (p[2] >> 3 & 7) + more, second = (p[2] & 7) + of;
+    const auto value = [&](int r) {
+        float f;
+        double d;
+        memcpy(&f, &c->uc_mcontext.fpregs->_xmm[r], 4), memcpy(&d, &c->uc_mcontext.fpregs->_xmm[r], 8);
+        return wide ? d : double(f);
+    };
+    const char *sign = p[1] == 0x58 ? "+" : p[1] == 0x59 ? "*" : p[1] == 0x5C ? "-" : p[1] == 0x5E ? "/" : "";
+    if (p[1] == 0x51) snprintf(to, room, mode == 3 ? "sqrt(%g)" : "sqrt(a value in memory)", value(second));
+    else if (mode == 3) snprintf(to, room, "%g %s %g", value(first), sign, value(second));
+    else snprintf(to, room, "%g %s a value in memory", value(first), sign);
+}
+
+static bool arithmetic(const unsigned char *at) {
+    bool wide = false, scalar = false;
+    const unsigned char *p = past_prefixes(at, wide, scalar);
+    return p[0] == 0x0F && (p[1] == 0x51 || p[1] == 0x58 || p[1] == 0x59 || p[1] == 0x5C || p[1] == 0x5E);
+}
+
+static void on_fpe(int, siginfo_t *info, void *context) {
+    ucontext_t *c = (ucontext_t *)context;
+    const uintptr_t code = (uintptr_t)c->uc_mcontext.gregs[REG_RIP];
+    const bool ours = running.kernel && code - running.library < running.library_end - running.library;
+    if (ours && arithmetic((const unsigned char *)code)) {
+        char of[100];
+        operands((const unsigned char *)code, c, of, sizeof of);
+        note(AROSE, code - running.library, "%s: %s", info->si_code == FPE_FLTINV ? "NaN arises" : "infinity arises", of);
+    }
+    c->uc_mcontext.fpregs->mxcsr = (c->uc_mcontext.fpregs->mxcsr & ~0x3fu) | MASKS;
+    c->uc_mcontext.gregs[REG_EFL] |= STEP;
+}
+
+static void on_step(int, siginfo_t *, void *context) {
+    ucontext_t *c = (ucontext_t *)context;
+    c->uc_mcontext.fpregs->mxcsr = (c->uc_mcontext.fpregs->mxcsr & ~(TRAPPED | 0x3fu));
+    c->uc_mcontext.gregs[REG_EFL] &= ~STEP;
+}
+
+void notes_start() {
+    struct sigaction action = {};
+    action.sa_flags = SA_SIGINFO | SA_ONSTACK;
+    action.sa_sigaction = on_fpe;
+    sigaction(SIGFPE, &action, &before_fpe);
+    action.sa_sigaction = on_step;
+    sigaction(SIGTRAP, &action, &before_trap);
+    feclearexcept(FE_ALL_EXCEPT);
+    feenableexcept(FE_INVALID | FE_DIVBYZERO | FE_OVERFLOW);
+}
+
+void notes_end() {
+    feclearexcept(FE_ALL_EXCEPT);
+    fedisableexcept(FE_ALL_EXCEPT);
+    sigaction(SIGFPE, &before_fpe, nullptr);
+    sigaction(SIGTRAP, &before_trap, nullptr);
+}
+#else
+void notes_start() {}
+void notes_end() {}
+#endif
 
 // ---------------------------------------------------------------- threads
 enum State : unsigned char { NEW, READY, AT_BARRIER, AT_WARP, AT_EVENT, AT_GRID, DONE };
@@ -426,6 +537,12 @@ static void resume(Parked &one, char *shared, char *dynamic) {
 
 extern "C" {
 
+__attribute__((visibility("default"))) void hostcuda_note(int on) { noting = on, noted_count = on ? 0 : noted_count; }
+__attribute__((visibility("default"))) const Finding *hostcuda_notes(unsigned *n) {
+    *n = noted_count;
+    return noted;
+}
+
 __attribute__((visibility("default"))) void hostcuda_options(int order, uint64_t seed, int check) {
     options = {order, seed, check};
 }
@@ -464,6 +581,7 @@ int hostcuda_launch(Kernel kernel, void **arguments, const unsigned *blocks, con
     }
     checker_starts(shared, shared_end, dynamic);
     draw_turns();
+    if (noting) notes_start();
     const uint64_t total = uint64_t(blocks[0]) * blocks[1] * blocks[2];
     uint64_t step = 1;                  // blocks are shuffled by steps that reach every one
     if (options.order == SHUFFLE)
@@ -491,6 +609,7 @@ int hostcuda_launch(Kernel kernel, void **arguments, const unsigned *blocks, con
         for (Parked &one : parked) checker_drops(one.cells);
         parked.clear();
     }
+    if (noting) notes_end(), checker_unwritten();
     running.kernel = nullptr;
     return int(count);
 }
@@ -502,6 +621,7 @@ void fence() {}
 void async_copied(const void *, unsigned, void *) {}
 void async_committed() {}
 void async_waited(unsigned) {}
+void checker_unwritten() {}
 void *checker_parks() { return nullptr; }
 void checker_resumes(void *) {}
 void checker_drops(void *) {}

@@ -85,6 +85,7 @@ class Source:
         """Translate; `asked` are templates' names, `functions` those of host functions."""
         self.file, self.options = file, options
         self.left_out: dict[str, LeftOut] = {}
+        self.lines = dict(zip(_lines(code), code.split("\n"), strict=True))  # as the author wrote them
         self._functions, self.extra = tuple(functions), ""
         self._dropped: set[str] = set()  # names that are not there once other parts are left out
         self._code = as_cpp(ptx.with_ptx(self._with_known_headers(code)))

@@ -43,6 +43,7 @@ void warp_barrier(unsigned mask, bool orders_memory, Site);
 unsigned ballot(unsigned mask, int predicate, Site);
 unsigned live_lanes();
 void *slot(unsigned lane);                               // where a lane of my warp leaves a value
+void absent_lane(unsigned lane, Site);                   // it is not there to give its value
 bool takes_part(unsigned mask, unsigned lane);           // whether there is something in its slot
 void atomic_access(const void *address, unsigned bytes, void *caller, bool swap);
 void fence();
@@ -64,27 +65,27 @@ struct Stopped {};                                       // thrown by host code 
 [[noreturn]] inline void fails(const char *expression, Site site) { failed(expression, site); throw Stopped{}; }
 inline unsigned lane() { return self.number & 31; }
 
-template <class T> T exchange(unsigned mask, T value, unsigned from, Site site) {
+template <class T> __attribute__((always_inline)) inline T exchange(unsigned mask, T value, unsigned from, Site site) {
     static_assert(sizeof(T) <= 16 && std::is_trivially_copyable<T>::value, "shuffles move up to 16 bytes");
     memcpy(slot(lane()), &value, sizeof value);
     warp_barrier(mask, false, site);
     T got = value;
     if (takes_part(mask, from)) memcpy(&got, slot(from), sizeof got);
-    else memset(&got, 0xFF, sizeof got);     // undefined: who uses it gets NaN or -1
+    else absent_lane(from, site), memset(&got, 0xFF, sizeof got);     // undefined: who uses it gets NaN or -1
     warp_barrier(mask, false, site);
     return got;
 }
-template <class T> T shuffle(unsigned mask, T value, int from, int width, Site site) {
+template <class T> __attribute__((always_inline)) inline T shuffle(unsigned mask, T value, int from, int width, Site site) {
     return exchange(mask, value, (lane() & ~(width - 1)) + (from & (width - 1)), site);
 }
-template <class T> T shuffle_xor(unsigned mask, T value, int bits, int width, Site site) {
+template <class T> __attribute__((always_inline)) inline T shuffle_xor(unsigned mask, T value, int bits, int width, Site site) {
     unsigned from = lane() ^ bits, end = (lane() & ~(width - 1)) + width;
     return exchange(mask, value, from < end ? from : lane(), site);
 }
-template <class T> T shuffle_down(unsigned mask, T value, unsigned by, int width, Site site) {
+template <class T> __attribute__((always_inline)) inline T shuffle_down(unsigned mask, T value, unsigned by, int width, Site site) {
     return exchange(mask, value, (lane() & (width - 1)) + by < unsigned(width) ? lane() + by : lane(), site);
 }
-template <class T> T shuffle_up(unsigned mask, T value, unsigned by, int width, Site site) {
+template <class T> __attribute__((always_inline)) inline T shuffle_up(unsigned mask, T value, unsigned by, int width, Site site) {
     return exchange(mask, value, (lane() & (width - 1)) >= by ? lane() - by : lane(), site);
 }
 
@@ -189,7 +190,7 @@ static inline unsigned __ballot_sync(unsigned mask, int p, HOSTCUDA_LINE) { retu
 static inline int __any_sync(unsigned mask, int p, HOSTCUDA_LINE) { return hostcuda::ballot(mask, p, {file, line}) != 0; }
 static inline int __all_sync(unsigned mask, int p, HOSTCUDA_LINE) { return hostcuda::ballot(mask, !p, {file, line}) == 0; }
 #define HOSTCUDA_SHUFFLE(name, how, From) \
-    template <class T> static inline T name(unsigned mask, T value, From from, int width = 32, HOSTCUDA_LINE) { \
+    template <class T> __attribute__((always_inline)) static inline T name(unsigned mask, T value, From from, int width = 32, HOSTCUDA_LINE) { \
         return hostcuda::how(mask, value, from, width, {file, line}); \
     }
 HOSTCUDA_SHUFFLE(__shfl_sync, shuffle, int)
