@@ -83,7 +83,7 @@ CALLS: dict[str, dict[str, Callable[[np.random.Generator], Call]]] = {
         "by_library": _sum(1, least=1),
     },
     "layers": {
-        "centred": _rows(32, lambda x: (x - x.sum(1, keepdims=True) / np.float32(C))),
+        "centred": _rows(32, lambda x: x - x.sum(1, keepdims=True) / np.float32(C)),
         "less_most": _rows(64, lambda x: x - x.max(1, keepdims=True)),
         "scanned": _rows(64, lambda x: x.cumsum(1)),
         "turned_on_device": _rows(1, np.transpose),
@@ -191,7 +191,11 @@ def main() -> int:
             except hostcuda.KernelFault as error:
                 reports += 1
                 print(f"{name}: {error}")
-        print(f"{name}: {given.calls} calls, {reports - before} reports, {time.monotonic() - begun:.0f} s", flush=True)
+        print(
+            f"{name}: {given.calls} calls, {reports - before} reports, "
+            f"{time.monotonic() - begun:.0f} s",
+            flush=True,
+        )
     return 1 if reports else 0
 
 

@@ -1,4 +1,4 @@
-"""Kernels with the features of published ones: the right are left alone, planted faults are found."""
+"""Kernels with the features of published ones: right ones pass, planted faults are found."""
 
 import shutil
 

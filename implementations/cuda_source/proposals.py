@@ -11,7 +11,6 @@ from dataclasses import dataclass
 
 from gradoracle.implementations.cuda_source.by_axes import ELEMENTWISE
 from gradoracle.implementations.cuda_source.results import RESULTS, operator_of
-from gradoracle.implementations.hostcuda.parts import parts
 from gradoracle.implementations.hostcuda.text import (
     code_only,
     parenthesised,
@@ -33,7 +32,21 @@ BACKWARD = re.compile(r"(?i)backward|bwd|grad|_back\b")
 PRODUCT = re.compile(r"(?i)mat_?mul|gemm")
 POINTWISE = {"relu", "leaky_relu", "sigmoid", "tanh", *ELEMENTWISE}
 # Names that parameters have, for the arguments and results of the protocol.
-INPUTS = ("x", "in", "inp", "input", "a", "z", "src", "data", "d_in", "d_x", "d_a", "d_input", "logits")
+INPUTS = (
+    "x",
+    "in",
+    "inp",
+    "input",
+    "a",
+    "z",
+    "src",
+    "data",
+    "d_in",
+    "d_x",
+    "d_a",
+    "d_input",
+    "logits",
+)
 OUTPUTS = ("y", "out", "output", "c", "dst", "d_out", "d_y", "d_c", "d_output", "result", "res")
 GIVEN = {
     "w": "weight", "weight": "weight", "weights": "weight", "kernel": "weight", "gamma": "weight",
@@ -117,22 +130,20 @@ def _argument(parameter: str, function: str, unknown: list[str]) -> str:
     name = re.sub(r"\[.*", "", parameter).replace("*", " ").split()[-1]
     word, pointer = name.lower(), "*" in parameter or "[" in parameter
     known = GIVEN.get(word.removeprefix("d_"))
-    if pointer and (name in results.arguments or name in results.names):
-        return name
-    if pointer and known in results.arguments:
-        return str(known)
+    first = next((one for one in results.arguments if one in ("x", "z", "logits")), "")
+    named = name if name in (*results.arguments, *results.names) else known
+    if pointer and named in (*results.arguments, *results.names):
+        return str(named)
     if pointer and "const" not in parameter and (word in OUTPUTS or word.startswith(("d", "out"))):
         return results.names[0]
-    first = results.arguments[0]
     if pointer and word in INPUTS:
-        return next((one for one in results.arguments if one in ("x", "z", "logits")), first)
+        return first or results.arguments[0]
     if not pointer and (word in COUNTS or name in SIZES or word in LETTERS):
         elementwise = operator_of(function) in POINTWISE and word in COUNTS
         return "z.size" if elementwise else name if name in SIZES else LETTERS.get(word, "N")
-    if not pointer and known:
-        return known
-    unknown.append(f"the parameter {parameter!r}")
-    return "?"
+    if pointer or not known:
+        unknown.append(f"the parameter {parameter!r}")
+    return "?" if pointer or not known else known
 
 
 def _launch(text: str, name: str, function: str, unknown: list[str]) -> tuple[str, str]:

@@ -93,7 +93,7 @@ def asnumpy(array: Any) -> Any:
 
 
 def fuse(function: Any = None, kernel_name: str | None = None) -> Any:  # noqa: ARG001 - CuPy's
-    """Return the function as it is, or a decorator that does: it computes with NumPy's functions."""
+    """Return the function as it is, or a decorator that does: NumPy computes it."""
     return function if callable(function) else lambda one: one
 
 

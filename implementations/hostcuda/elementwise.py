@@ -7,7 +7,6 @@ The text that they make is CUDA C++, which runs as any other kernel does.  A red
 elements of a row in their order; a GPU adds them in another.
 """
 
-import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -193,7 +192,8 @@ class ElementwiseKernel(_Expression):
         return (
             f'extern "C" __global__ void {self.name}({self._declared(of_element=True)}) {{\n'
             "const CIndexer _ind{count};\n"
-            "ptrdiff_t i = ptrdiff_t(blockIdx.x) * blockDim.x + threadIdx.x;\nif (i >= count) return;\n"
+            "ptrdiff_t i = ptrdiff_t(blockIdx.x) * blockDim.x + threadIdx.x;\n"
+            "if (i >= count) return;\n"
             f"{self._bound(self._all, 'i')}\n{self.operation};\n(void)_ind;\n}}\n"
         )
 

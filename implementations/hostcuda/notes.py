@@ -1,4 +1,4 @@
-"""Notes: what a launch does that is no fault, but explains a wrong result.
+r"""Notes: what a launch does that is no fault, but explains a wrong result.
 
     with hostcuda.noting() as notes:
         kernel((1,), (32,), (x, y, n))

@@ -10,14 +10,13 @@ import re
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
-from gradoracle.implementations.hostcuda.ptx_instructions import (
-    NotTranslated,
-    Registers,
-    instruction,
-)
+from gradoracle.implementations.hostcuda.ptx_instructions import instruction
+from gradoracle.implementations.hostcuda.ptx_registers import NotTranslated, Registers
 from gradoracle.implementations.hostcuda.text import parenthesised, without_comments
 
-_ASM = re.compile(r"\b(?:asm|__asm__|__asm)\b(?:\s|\\\n)*(?:(?:volatile|__volatile__)\b)?(?:\s|\\\n)*\(")
+_ASM = re.compile(
+    r"\b(?:asm|__asm__|__asm)\b(?:\s|\\\n)*(?:(?:volatile|__volatile__)\b)?(?:\s|\\\n)*\("
+)
 _STRING = re.compile(r'"((?:\\.|[^"\\])*)"', re.DOTALL)
 _OPERAND = re.compile(r'\s*(?:\[\w+\])?\s*"([^"]*)"\s*\(')
 _ESCAPES = {r"\n": "\n", r"\t": "\t", r"\r": "", r"\"": '"', r"\\": "\\"}
@@ -96,23 +95,22 @@ def _parsed(given: str) -> _Asm:
     if not text and given.strip():
         raise NotTranslated("an asm statement whose text a macro makes")
     asm = _Asm(text)
-    for part in range(2):  # outputs, inputs; clobbers mean nothing here
+    for _ in range(2):  # outputs, inputs; clobbers mean nothing here
         colon = re.compile(r"\s*:").match(given, at)
         if not colon:
             break
         at = colon.end()
-        at = _operands(given, at, asm, output=not part)
+        at = _operands(given, at, asm)
     return asm
 
 
-def _operands(given: str, at: int, asm: _Asm, *, output: bool) -> int:
+def _operands(given: str, at: int, asm: _Asm) -> int:
     """Add the operands from `at` on; return where they end."""
     quiet = _quiet(given)
     while found := _OPERAND.match(given, at):
         value, at = parenthesised(quiet, found.end() - 1)
         value = given[found.end() : at - 1]
-        constraint = found[1] if output or not found[1].startswith("=") else found[1]
-        asm.operands.append((constraint, value))
+        asm.operands.append((found[1], value))
         comma = re.compile(r"\s*,").match(given, at)
         if not comma:
             break
@@ -142,8 +140,8 @@ def _statement(line: str, registers: Registers) -> str:
     if declared := _DECLARED.match(line):
         return registers.declare(declared[2])
     found = _INSTRUCTION.match(line)
-    if not found or line.split()[0].endswith(":"):
-        raise NotTranslated(line.split()[0])
+    if not found or line.split(maxsplit=1)[0].endswith(":"):
+        raise NotTranslated(line.split(maxsplit=1)[0])
     made = instruction(found[3], found[4].strip(), registers)
     if found[2]:
         return f"if ({'!' if found[1] else ''}{registers.value(found[2], 'pred')}) {{ {made} }}"

@@ -3,25 +3,16 @@
 import re
 from collections.abc import Callable, Sequence
 
+from gradoracle.implementations.hostcuda.ptx_matrices import ldmatrix, mma
+from gradoracle.implementations.hostcuda.ptx_registers import (
+    HERE,
+    TYPES,
+    NotTranslated,
+    Registers,
+    c_type,
+)
 from gradoracle.implementations.hostcuda.text import split
 
-HERE = "{__FILE__, __LINE__}"
-TYPES = {
-    **{f"{k}{b}": f"uint{b}_t" for k in "bu" for b in (8, 16, 32, 64)},
-    **{f"s{b}": f"int{b}_t" for b in (8, 16, 32, 64)},
-    "f32": "float", "f64": "double", "f16": "Narrow<5>", "bf16": "Narrow<8>", "pred": "R",
-    "tf32": "Tf32",
-}  # fmt: skip
-SPECIAL = {
-    **{f"{name}.{axis}": f"self.{of}.{axis}" for name, of in
-       (("tid", "thread"), ("ntid", "threads"), ("ctaid", "block"), ("nctaid", "blocks"))
-       for axis in "xyz"},
-    "laneid": "lane()", "warpid": "self.number / 32", "clock": "R(uint32_t(ticks()))",
-    "clock64": "R(ticks())", "globaltimer": "R(ticks())", "globaltimer_lo": "R(uint32_t(ticks()))",
-    "smid": "0", "nsmid": "132", "WARP_SZ": "32", "lanemask_lt": "(1u << lane()) - 1",
-    "lanemask_le": "(2u << lane()) - 1", "lanemask_eq": "1u << lane()",
-    "lanemask_ge": "~((1u << lane()) - 1)", "lanemask_gt": "~((2u << lane()) - 1)",
-}  # fmt: skip
 BINARY = {
     "add": "add", "sub": "sub", "div": "div", "rem": "rem", "min": "min_", "max": "max_",
     "and": "and_", "or": "or_", "xor": "xor_", "shl": "shl", "shr": "shr",
@@ -36,109 +27,6 @@ COMPARED = {"eq": "==", "ne": "!=", "lt": "<", "le": "<=", "gt": ">", "ge": ">="
 NOTHING = ("prefetch", "prefetchu", "discard", "applypriority", "griddepcontrol", "setmaxnreg")
 ATOMS = ("add", "min", "max", "exch", "and", "or", "xor", "inc", "dec")
 PLACES = ("global", "shared", "const", "local", "param")
-
-
-class NotTranslated(ValueError):
-    """An instruction is not understood; the message is its name."""
-
-
-class Registers:
-    """The registers that one asm statement speaks of, as C++ variables of 64 bits."""
-
-    def __init__(self, operands: Sequence[tuple[str, str]]) -> None:
-        """Take the operands with their constraints."""
-        self._operands, self._named = operands, set[str]()
-
-    def inputs(self) -> list[str]:
-        """Return the declarations of the operands' registers."""
-        return [
-            f"::hostcuda::ptx::R hostcuda_r{i} = 0;" if c.startswith("=")
-            else f"::hostcuda::ptx::R hostcuda_r{i} = ::hostcuda::ptx::in({_typed(c, value)});"
-            for i, (c, value) in enumerate(self._operands)
-        ]
-
-    def outputs(self) -> list[str]:
-        """Return the assignments to what outputs are."""
-        return [
-            f"::hostcuda::ptx::out({value}, hostcuda_r{i});"
-            for i, (c, value) in enumerate(self._operands)
-            if c[:1] in ("=", "+")
-        ]
-
-    def declare(self, names: str) -> str:
-        """Return the declaration of registers that the text itself names."""
-        found = [name.strip() for name in names.split(",")]
-        if not all(re.fullmatch(r"[%$\w]+", name) for name in found):
-            raise NotTranslated(f".reg {names}")
-        self._named |= {*found}
-        return "".join(f"R {_variable(name)} = 0; " for name in found)
-
-    def name(self, operand: str) -> str:
-        """Return the variable that an operand is written to."""
-        operand = operand.strip()
-        if re.fullmatch(r"%\d+", operand) and int(operand[1:]) < len(self._operands):
-            return f"hostcuda_r{operand[1:]}"
-        if operand in self._named:
-            return _variable(operand)
-        raise NotTranslated(operand)
-
-    def value(self, operand: str, kind: str) -> str:
-        """Return what an operand is worth, as the bits of a type."""
-        operand = operand.strip()
-        bare = operand.lstrip("%")
-        if bare in SPECIAL and (operand.startswith("%") or bare == "WARP_SZ"):
-            return f"R({SPECIAL[bare]})"
-        if found := re.fullmatch(r"0[fF]([0-9A-Fa-f]{8})|0[dD]([0-9A-Fa-f]{16})", operand):
-            return f"R(0x{found[1] or found[2]}ull)"
-        if re.fullmatch(r"[+-]?(0[xX][0-9A-Fa-f]+|\d+)[uU]?", operand):
-            return f"bits<{c_type(kind)}>({c_type(kind)}({operand}))"
-        if re.fullmatch(r"[+-]?\d+\.\d*(e[+-]?\d+)?", operand):
-            return f"bits<{c_type(kind)}>({operand})"
-        if operand.startswith("!"):
-            return f"R(!{self.name(operand[1:])})"
-        return self.name(operand)
-
-    def address(self, operand: str, *, shared: bool) -> str:
-        """Return the pointer that `[register + offset]` is."""
-        found = re.fullmatch(r"\[\s*([%$\w]+)\s*(?:\+\s*([%$\w+* -]+?))?\s*\]", operand.strip())
-        if not found:
-            raise NotTranslated(operand)
-        offset = found[2] or "0"
-        if not re.fullmatch(r"[-\d+* ]+|0[xX][0-9a-fA-F]+", offset):
-            offset = self.value(offset, "s32")
-        return f"at({self.value(found[1], 'u64')} + ({offset}), {str(shared).lower()})"
-
-    def vector(self, operand: str) -> list[str]:
-        """Return the operands within braces, or the one without."""
-        operand = operand.strip()
-        if operand.startswith("{"):
-            return [one.strip() for one in operand.strip("{} ").split(",")]
-        return [operand]
-
-
-def _typed(constraint: str, value: str) -> str:
-    """Return an input as its constraint's letter says; pointers and immediates are 64 bits."""
-    letter = constraint[-1:]
-    if letter == "f":
-        return f"float({value})"
-    if letter == "d":
-        return f"double({value})"
-    if letter in "rhn" and letter:
-        return f"{ {'r': 'uint32_t', 'h': 'uint16_t', 'n': 'int64_t'}[letter] }({value})"
-    if letter == "l":
-        return f"(unsigned long long)({value})"
-    raise NotTranslated(f'the constraint "{constraint}"')
-
-
-def _variable(name: str) -> str:
-    return "hostcuda_p_" + re.sub(r"\W", "_", name)
-
-
-def c_type(kind: str) -> str:
-    """Return the C++ type of a PTX type."""
-    if kind not in TYPES:
-        raise NotTranslated(f".{kind}")
-    return TYPES[kind]
 
 
 def instruction(opcode: str, operands: str, registers: Registers) -> str:
@@ -157,11 +45,11 @@ def instruction(opcode: str, operands: str, registers: Registers) -> str:
             return _binary(BINARY[words[0]], words, given, registers)
         if words[0] in UNARY:
             return _unary(UNARY[words[0]], words, given, registers)
-        if made is None:
-            raise NotTranslated(opcode)
-        return made(words, given, registers)
+        if made is not None:
+            return made(words, given, registers)
     except (IndexError, NotTranslated) as error:
         raise NotTranslated(opcode) from error
+    raise NotTranslated(opcode)
 
 
 def _kind(words: Sequence[str], at: int = -1) -> str:
@@ -174,7 +62,8 @@ def _binary(name: str, words: Sequence[str], given: Sequence[str], r: Registers)
         raise NotTranslated(".".join(words))
     kind = _kind(words)
     by = "u32" if name in ("shl", "shr") else kind
-    return f"{r.name(given[0])} = {name}<{c_type(kind)}>({r.value(given[1], kind)}, {r.value(given[2], by)});"
+    a, b = r.value(given[1], kind), r.value(given[2], by)
+    return f"{r.name(given[0])} = {name}<{c_type(kind)}>({a}, {b});"
 
 
 def _unary(name: str, words: Sequence[str], given: Sequence[str], r: Registers) -> str:
@@ -334,7 +223,9 @@ def _cp(words: Sequence[str], given: Sequence[str], r: Registers) -> str:
         return f"async_waited(unsigned({r.value(given[0], 'u32')}));"
     to, of = r.address(given[0], shared=True), r.address(given[1], shared=False)
     n = r.value(given[2], "u32")
-    return f"cp_async({to}, {of}, {n}, {r.value(given[3], 'u32') if len(given) > 3 else n}, {HERE});"
+    return (
+        f"cp_async({to}, {of}, {n}, {r.value(given[3], 'u32') if len(given) > 3 else n}, {HERE});"
+    )
 
 
 def _lop3(words: Sequence[str], given: Sequence[str], r: Registers) -> str:  # noqa: ARG001
@@ -343,7 +234,7 @@ def _lop3(words: Sequence[str], given: Sequence[str], r: Registers) -> str:  # n
 
 
 def _prmt(words: Sequence[str], given: Sequence[str], r: Registers) -> str:
-    if len(words) > 2:  # noqa: PLR2004 - prmt.b32.f4e and others
+    if len(words) > 2:
         raise NotTranslated(".".join(words))
     a, b, c = (r.value(one, "b32") for one in given[1:4])
     return f"{r.name(given[0])} = prmt({a}, {b}, {c});"
@@ -365,47 +256,6 @@ def _nop(words: Sequence[str], given: Sequence[str], r: Registers) -> str:  # no
     return ";"
 
 
-def _ldmatrix(words: Sequence[str], given: Sequence[str], r: Registers) -> str:
-    if "m8n8" not in words or "b16" not in words or not {"x1", "x2", "x4"} & {*words}:
-        raise NotTranslated(".".join(words))
-    trans = str("trans" in words).lower()
-    memory, names = (given[0], given[1]) if words[0] == "stmatrix" else (given[1], given[0])
-    all_of = r.vector(names)
-    at = r.address(memory, shared=True)
-    if words[0] == "stmatrix":
-        values = ", ".join(r.value(one, "b32") for one in all_of)
-        return f"{{ const R m[] = {{{values}}}; stmatrix<{len(all_of)}, {trans}>({at}, m, {HERE}); }}"
-    found = " ".join(f"{r.name(one)} = m[{i}];" for i, one in enumerate(all_of))
-    return f"{{ R m[{len(all_of)}]; ldmatrix<{len(all_of)}, {trans}>({at}, m, {HERE}); {found} }}"
-
-
-SHAPES = {
-    ("m16n8k16", "f16"), ("m16n8k8", "f16"), ("m16n8k16", "bf16"), ("m16n8k8", "bf16"),
-    ("m16n8k8", "tf32"), ("m16n8k4", "tf32"), ("m8n8k4", "f64"), ("m16n8k32", "s8"),
-    ("m16n8k16", "s8"), ("m16n8k32", "u8"), ("m16n8k16", "u8"),
-}  # fmt: skip
-
-
-def _mma(words: Sequence[str], given: Sequence[str], r: Registers) -> str:
-    shape = next((word for word in words if re.fullmatch(r"m\d+n\d+k\d+", word)), "")
-    kinds = [word for word in words if word in TYPES]
-    plain = {"mma", "sync", "aligned", "row", "col", shape, *kinds}
-    if {*words} - plain - {"satfinite"} or len(kinds) != 4 or (shape, kinds[1]) not in SHAPES:  # noqa: PLR2004
-        raise NotTranslated(".".join(words))
-    m, n, k = re.findall(r"\d+", shape)
-    arrays = [
-        f"R m{i}[] = {{{', '.join(r.value(v, 'b32') for v in r.vector(one))}}};"
-        for i, one in enumerate(given[1:4])
-    ]
-    to = r.vector(given[0])
-    back = " ".join(f"{r.name(one)} = md[{i}];" for i, one in enumerate(to))
-    types = ", ".join(c_type(kinds[i]) for i in (1, 2, 3))
-    return (
-        f"{{ {' '.join(arrays)} R md[{len(to)}] = {{}}; "
-        f"mma<{m}, {n}, {k}, {types}>(md, m0, m1, m2, {HERE}); {back} }}"
-    )
-
-
 Maker = Callable[[Sequence[str], Sequence[str], Registers], str]
 TABLE: dict[str, Maker] = {
     "mul": _mul, "mad": _mad, "fma": _mad, "mov": _mov, "cvt": _cvt, "cvta": _cvta, "setp": _setp,
@@ -414,4 +264,4 @@ TABLE: dict[str, Maker] = {
     "lop3": _lop3, "prmt": _prmt, "activemask": _activemask, "nanosleep": _nanosleep,
     "trap": _trap, "nop": _nop,
 }  # fmt: skip
-MATRICES: dict[str, Maker] = {"ldmatrix": _ldmatrix, "stmatrix": _ldmatrix, "mma": _mma}
+MATRICES: dict[str, Maker] = {"ldmatrix": ldmatrix, "stmatrix": ldmatrix, "mma": mma}

@@ -37,7 +37,10 @@ _LIBCUXX = (
 # What no CPU does for us: a pattern, and the words for it.
 NOT_MODELLED = (
     (r"\b(asm|__asm__|__asm)\b", "inline PTX"),
-    (rf"(?<![\w:])cuda::(?!(?:{_LIBCUXX})\b)", "libcu++ (but for barriers, pipelines and atomic_ref)"),
+    (
+        rf"(?<![\w:])cuda::(?!(?:{_LIBCUXX})\b)",
+        "libcu++ (but for barriers, pipelines and atomic_ref)",
+    ),
     (r"\b(tex2DLayered|texCubemap\w*|tex2Dgather|tex[123]DLod|surf[123]D\w*)\b", "these textures"),
 )
 PTX = "hostcuda_inline_PTX"
@@ -85,7 +88,9 @@ class Source:
         """Translate; `asked` are templates' names, `functions` those of host functions."""
         self.file, self.options = file, options
         self.left_out: dict[str, LeftOut] = {}
-        self.lines = dict(zip(_lines(code), code.split("\n"), strict=True))  # as the author wrote them
+        self.lines = dict(
+            zip(_lines(code), code.split("\n"), strict=True)
+        )  # as the author wrote them
         self._functions, self.extra = tuple(functions), ""
         self._dropped: set[str] = set()  # names that are not there once other parts are left out
         self._code = as_cpp(ptx.with_ptx(self._with_known_headers(code)))
@@ -223,15 +228,17 @@ class Source:
                     wrong.setdefault(places[place], found[0])
         hit = {part: text for number, text in wrong.items() for part in self._in_line(number)}
         lacks = ", ".join(self.missing_headers)
+        without = f" ({lacks}: no such header)" if lacks else ""
         for part in sorted(hit, key=lambda part: -part.start):
-            without = f" ({lacks}: no such header)" if lacks else ""
             modelled = not lacks and PTX not in hit[part]
             self._leave_out(part, LeftOut(hit[part] + without, modelled))
         return bool(hit) or self._without_exports(told, without)
 
     def _without_exports(self, told: str, without: str) -> bool:
         """Drop the kernels whose export a compiler refuses; return whether there are any."""
-        numbers = {int(number) for number in re.findall(r"hostcuda_(?:kernel|one|type)_(\d+)", told)}
+        numbers = {
+            int(number) for number in re.findall(r"hostcuda_(?:kernel|one|type)_(\d+)", told)
+        }
         error = next((found[0] for found in _ERROR.finditer(told) if found["at"]), told[:200])
         names = {n for n, number in self.numbers.items() if number in numbers} - self._dropped
         for name in names:

@@ -1,7 +1,7 @@
 """`cupy.cuda` on the CPU: everything has ended when a call returns, so waiting is nothing."""
 
 from types import TracebackType
-from typing import Any, Self
+from typing import Self
 
 
 class Stream:
@@ -9,9 +9,7 @@ class Stream:
 
     null: "Stream"
 
-    def __init__(
-        self, null: bool = False, non_blocking: bool = False, ptds: bool = False, priority: Any = None  # noqa: ARG002, FBT001, FBT002
-    ) -> None:  # fmt: skip
+    def __init__(self, null: object = None, **_others: object) -> None:  # noqa: ARG002 - CuPy's
         """Make one; the arguments are CuPy's."""
         self.ptr = 0
         self.done = True
@@ -47,7 +45,7 @@ Stream.null = Stream(null=True)
 class Event:
     """An event, which has happened; times mean nothing here."""
 
-    def __init__(self, block: bool = False, disable_timing: bool = False, interprocess: bool = False) -> None:  # noqa: ARG002, FBT001, FBT002 - CuPy's
+    def __init__(self, block: object = None, **_others: object) -> None:  # noqa: ARG002 - CuPy's
         """Make one; the arguments are CuPy's."""
         self.done = True
 

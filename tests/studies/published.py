@@ -25,7 +25,7 @@ from pathlib import Path
 from gradoracle.implementations.cuda_source.includes import whole
 from gradoracle.implementations.hostcuda.build import CompileError
 from gradoracle.implementations.hostcuda.source import NotModelled, Source
-from gradoracle.implementations.hostcuda.text import code_only
+from gradoracle.implementations.hostcuda.text import code_only, without_comments
 from gradoracle.implementations.hostcuda.translation import found_kernels
 
 MOST_SECONDS = 60.0
@@ -34,10 +34,28 @@ _KERNEL = re.compile(r"\b__global__\b")
 _MAIN = re.compile(r"\bmain(?=\s*\()")
 _WORDS = (  # what a compiler's refusal is about, the most telling first
     re.compile(r"\(([^()]+): no such header\)"),
-    re.compile(r"‘([^’]+)’ (?:was not declared|is not a member|does not name|has not been)"),
+    re.compile("\u2018([^\u2019]+)\u2019 (?:was not declared|is not a member|does not name)"),
     re.compile(r"\d: ([^:]+)$"),
     re.compile(r"error: (.+)$", re.MULTILINE),
 )
+
+
+FEATURES = {
+    "inline PTX": r"\basm\b", "cooperative groups": r"\bcooperative_groups\b|\bcg::",
+    "shuffles": r"\b__shfl_", "votes, match, __reduce_*_sync": r"\b__(ballot|any|all|match|reduce)_",
+    "atomics": r"\batomic[A-Z]", "dynamic shared memory": r"\bextern\s+(__align__\(\d+\)\s*)?__shared__",
+    "float16": r"\b(__)?half2?\b", "bfloat16": r"\b(__)?nv_bfloat162?\b", "float8": r"\b__nv_fp8",
+    "wmma": r"\bwmma\b", "asynchronous copies": r"\b__pipeline_|\bcuda::(pipeline|memcpy_async)",
+    "cuda::barrier": r"\bcuda::barrier\b", "barrier of a grid": r"\bgrid\.sync\(|\bthis_grid\b",
+    "clusters": r"\bcluster_group\b|\bthis_cluster\b|__cluster_dims__",
+    "textures": r"\b(tex[123]D\w*|cudaTextureObject_t)\b", "surfaces": r"\bsurf[123]D\w*",
+    "cache hints": r"\b__(ldg|ldc[agsv]|ldlu|st(cg|cs|wb|wt))\b", "clock": r"\bclock(64)?\(\)",
+    "constant memory": r"\b__constant__\b", "managed memory": r"\bcudaMallocManaged\b",
+    "streams": r"\bcudaStream_t\b", "graphs": r"\bcudaGraph", "cuBLAS": r"\bcublas[A-Z]",
+    "cuBLASLt": r"\bcublasLt", "cuRAND": r"\bcurand", "cuDNN": r"\bcudnn", "cuSPARSE": r"\bcusparse",
+    "Thrust or CUB": r"\b(thrust|cub)::", "PyTorch": r"\btorch::|\bat::", "CuTe": r"\bcute::",
+    "templates": r"\btemplate\s*<[^>]*>[^;{]*__global__",
+}  # fmt: skip
 
 
 @dataclass
@@ -58,12 +76,16 @@ def main() -> None:
     parser.add_argument("--each", type=int, help="at most so many files of each subfolder, drawn")
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--jobs", type=int, default=1)
+    parser.add_argument("--features", action="store_true", help="count words only; compile nothing")
     parser.add_argument("--json", type=Path, help="also write what became of every file")
     given = parser.parse_args()
     paths = [*chosen(given.folder, given.each, given.seed)]
     random.Random(given.seed).shuffle(paths)  # noqa: S311 - so that the first are of all folders
     if not paths:
         parser.error(f"{given.folder} has no .cu file with a __global__ function")
+    if given.features:
+        print(features(paths))
+        return
     with ProcessPoolExecutor(given.jobs) as pool:
         files = []
         for one in pool.map(partial(studied, given.folder), paths):
@@ -132,7 +154,9 @@ def folders(project: Path, path: Path) -> list[Path]:
     """Return where a project's build finds its own headers: the nearest folders first."""
     ends = {"*.h", "*.cuh", "*.hpp"}
     there = {one.parent for end in ends for one in project.rglob(end) if one.is_file()}
-    wanted = {parent for one in there for parent in (one, *one.parents) if project in parent.parents}
+    wanted = {
+        parent for one in there for parent in (one, *one.parents) if project in parent.parents
+    }
     return sorted({*wanted, project}, key=lambda one: (_steps(one, path), str(one)))[:MOST_FOLDERS]
 
 
@@ -171,6 +195,16 @@ def tables(files: list[File]) -> str:
         *(f"| {why} | {count} | {by_kernel[why]} |" for why, count in by_file.most_common()),
     ]  # fmt: skip
     return "\n".join(lines)
+
+
+def features(paths: list[Path]) -> str:
+    """Return how many files speak of each feature, in Markdown."""
+    counts: Counter[str] = Counter()
+    for path in paths:
+        text = without_comments(path.read_text(errors="replace"))
+        counts.update(name for name, pattern in FEATURES.items() if re.search(pattern, text))
+    rows = [f"| {name} | {count} |" for name, count in counts.most_common()]
+    return "\n".join([f"| feature | of {len(paths)} files |", "|---|---|", *rows])
 
 
 def _row(what: str, of: int, good: int) -> str:
