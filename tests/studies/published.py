@@ -42,8 +42,10 @@ _WORDS = (  # what a compiler's refusal is about, the most telling first
 
 FEATURES = {
     "inline PTX": r"\basm\b", "cooperative groups": r"\bcooperative_groups\b|\bcg::",
-    "shuffles": r"\b__shfl_", "votes, match, __reduce_*_sync": r"\b__(ballot|any|all|match|reduce)_",
-    "atomics": r"\batomic[A-Z]", "dynamic shared memory": r"\bextern\s+(__align__\(\d+\)\s*)?__shared__",
+    "shuffles": r"\b__shfl_",
+    "votes, match, __reduce_*_sync": r"\b__(ballot|any|all|match|reduce)_",
+    "atomics": r"\batomic[A-Z]",
+    "dynamic shared memory": r"\bextern\s+(__align__\(\d+\)\s*)?__shared__",
     "float16": r"\b(__)?half2?\b", "bfloat16": r"\b(__)?nv_bfloat162?\b", "float8": r"\b__nv_fp8",
     "wmma": r"\bwmma\b", "asynchronous copies": r"\b__pipeline_|\bcuda::(pipeline|memcpy_async)",
     "cuda::barrier": r"\bcuda::barrier\b", "barrier of a grid": r"\bgrid\.sync\(|\bthis_grid\b",
@@ -52,9 +54,10 @@ FEATURES = {
     "cache hints": r"\b__(ldg|ldc[agsv]|ldlu|st(cg|cs|wb|wt))\b", "clock": r"\bclock(64)?\(\)",
     "constant memory": r"\b__constant__\b", "managed memory": r"\bcudaMallocManaged\b",
     "streams": r"\bcudaStream_t\b", "graphs": r"\bcudaGraph", "cuBLAS": r"\bcublas[A-Z]",
-    "cuBLASLt": r"\bcublasLt", "cuRAND": r"\bcurand", "cuDNN": r"\bcudnn", "cuSPARSE": r"\bcusparse",
+    "cuBLASLt": r"\bcublasLt", "cuRAND": r"\bcurand", "cuDNN": r"\bcudnn",
+    "cuSPARSE": r"\bcusparse",
     "Thrust or CUB": r"\b(thrust|cub)::", "PyTorch": r"\btorch::|\bat::", "CuTe": r"\bcute::",
-    "templates": r"\btemplate\s*<[^>]*>[^;{]*__global__",
+    "templates": r"\btemplate\s*<[^<>;{}]{1,200}>\s*__global__",
 }  # fmt: skip
 
 

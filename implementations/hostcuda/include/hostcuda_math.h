@@ -122,6 +122,8 @@ static inline size_t __cvta_generic_to_shared(const void *p) {
     const char *a = (const char *)p, *d = (const char *)hostcuda::self.dynamic;
     return a >= hostcuda::self.shared && a < hostcuda::self.shared_end ? size_t(a - hostcuda::self.shared) : HOSTCUDA_DYNAMIC + size_t(a - d);
 }
+// An address as a GPU would have it, of which the alignment counts: shared memory begins at 0 there, not here.
+static inline size_t hostcuda_place(const void *p) { return hostcuda_is_shared(p) ? __cvta_generic_to_shared(p) : (size_t)p; }
 static inline void *__cvta_shared_to_generic(size_t a) {
     return a < HOSTCUDA_DYNAMIC / 2 ? hostcuda::self.shared + a : (char *)hostcuda::self.dynamic + ptrdiff_t(a - HOSTCUDA_DYNAMIC);
 }

@@ -116,7 +116,7 @@ __attribute__((always_inline)) inline char *row_of(unsigned matrix, unsigned row
 template <int N, bool TRANS> __attribute__((always_inline)) inline void ldmatrix(void *mine, R (&to)[N], Site site) {
     *(void **)slot(lane()) = mine;
     warp_barrier(~0u, false, site);
-    if (lane() < 8 * N && (uintptr_t)mine % 16) misaligned("a row of ldmatrix is not at a multiple of 16 bytes", site);
+    if (lane() < 8 * N && hostcuda_place(mine) % 16) misaligned("a row of ldmatrix is not at a multiple of 16 bytes", site);
     for (int m = 0; m < N; ++m) {
         const unsigned r = lane() / 4, c = 2 * (lane() % 4);
         if (TRANS) to[m] = *(const uint16_t *)(row_of(m, c) + 2 * r) | R(*(const uint16_t *)(row_of(m, c + 1) + 2 * r)) << 16;
@@ -127,7 +127,7 @@ template <int N, bool TRANS> __attribute__((always_inline)) inline void ldmatrix
 template <int N, bool TRANS> __attribute__((always_inline)) inline void stmatrix(void *mine, const R (&from)[N], Site site) {
     *(void **)slot(lane()) = mine;
     warp_barrier(~0u, false, site);
-    if (lane() < 8 * N && (uintptr_t)mine % 16) misaligned("a row of stmatrix is not at a multiple of 16 bytes", site);
+    if (lane() < 8 * N && hostcuda_place(mine) % 16) misaligned("a row of stmatrix is not at a multiple of 16 bytes", site);
     for (int m = 0; m < N; ++m) {
         const unsigned r = lane() / 4, c = 2 * (lane() % 4);
         if (TRANS) *(uint16_t *)(row_of(m, c) + 2 * r) = uint16_t(from[m]), *(uint16_t *)(row_of(m, c + 1) + 2 * r) = uint16_t(from[m] >> 16);
