@@ -37,7 +37,8 @@ template <class F> inline size_t offset(int i, unsigned step, bool rows) {
     return rows ? size_t(p.row) * step + p.column : size_t(p.column) * step + p.row;
 }
 inline void check(const void *p, unsigned step, size_t bytes, hostcuda::Site site) {
-    if (hostcuda_place(p) % 32) hostcuda::misaligned("a matrix of wmma is not at a multiple of 32 bytes", site);
+    // 32 bytes; NumPy's arrays, which stand for those of a GPU, begin at multiples of 16 only.
+    if (hostcuda_place(p) % (hostcuda_is_shared(p) ? 32 : 16)) hostcuda::misaligned("a matrix of wmma is not at a multiple of 32 bytes", site);
     if (step * bytes % 16) hostcuda::misaligned("the leading dimension of a matrix of wmma is no multiple of 16 bytes", site);
     hostcuda::warp_barrier(~0u, false, site);
 }
