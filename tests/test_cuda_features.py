@@ -15,7 +15,7 @@ pytestmark = [
 ]
 
 
-@pytest.mark.parametrize(("file", "name"), right())
+@pytest.mark.parametrize(("file", "name"), [*right()])
 @pytest.mark.parametrize("mode", ["fast", "check"])
 def test_a_right_kernel_is_left_alone(file, name, mode):
     rng = np.random.default_rng(2)
@@ -25,7 +25,7 @@ def test_a_right_kernel_is_left_alone(file, name, mode):
             assert run(file, name, CALLS[file][name](rng))
 
 
-@pytest.mark.parametrize(("file", "name"), wrong())
+@pytest.mark.parametrize(("file", "name"), [*wrong()])
 def test_a_planted_fault_is_found(file, name):
     rng, call = np.random.default_rng(3), CALLS[file][function_of(file, name)]
     with hostcuda.checking():
