@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from importlib import import_module
 from importlib.resources import files
 from pathlib import Path
 from typing import Annotated, NamedTuple
@@ -10,6 +11,7 @@ import typer
 
 from gradoracle.conformance.cli.app import app
 
+PROPOSALS = "gradoracle.implementations.cuda_source.proposals"  # loaded where it is asked for
 SKELETON = "gradoracle.conformance.cli.skeleton"
 
 
@@ -41,8 +43,14 @@ OF_ALL = {
 
 @app.command()
 def new(
-    name: Annotated[str, typer.Argument(metavar="NAME", help="Of the package and its folder.")],
+    name: Annotated[
+        str, typer.Argument(metavar="NAME", help="Of the package and its folder.")
+    ] = "",
     *,
+    source: Annotated[
+        Path | None,
+        typer.Option("--from", help="A file of CUDA C++: propose its comments. No NAME: print."),
+    ] = None,
     torch: Annotated[
         bool, typer.Option("--torch", help="Functions on tensors, gradients by autograd.")
     ] = False,
@@ -53,7 +61,15 @@ def new(
 
     It has the entry point that gives the backend its name, a test and a workflow
     for CI. What it is written with is right; put your kernels in its place.
+    With --from kernel.cu, the kernels are yours, and the comments that say how
+    they are launched are proposed: guessed from names, types and launches.
     """
+    proposed = _proposed(source) if source else ""
+    if source:
+        cuda = True
+        if not name:
+            typer.echo(proposed.partition("\n\n")[0])
+            return
     chosen = [
         kind for kind, wanted in {"torch": torch, "cuda": cuda, "numpy": numpy}.items() if wanted
     ]
@@ -65,7 +81,11 @@ def new(
     if folder.exists():
         raise typer.BadParameter(f"there is a {name!r} here already; nothing was written")
     kind = KINDS[chosen[0] if chosen else "numpy"]
-    for path in _written(folder, name, kind):
+    paths = _written(folder, name, kind)
+    if source:
+        (folder / name / "kernels.cu").write_text(proposed, encoding="utf-8")
+        typer.echo(proposed.partition("\n\n")[0])
+    for path in paths:
         typer.echo(f"  {path}")
     typer.echo(
         f"Now: cd {name} && pip install -e '.[test]' && gradoracle certify {name}\n"
@@ -90,3 +110,15 @@ def _written(folder: Path, name: str, kind: Kind) -> list[Path]:
     init = folder / name / "__init__.py"
     init.write_text(f'"""The kernels of {name}."""\n', encoding="utf-8")
     return [*paths, init]
+
+
+def _proposed(source: Path) -> str:
+    """Return the text of a file with proposed comments."""
+    if not source.is_file():
+        raise typer.BadParameter(f"there is no file {str(source)!r} to read kernels from")
+    text = source.read_text(encoding="utf-8", errors="replace")
+    known = import_module(PROPOSALS)
+    found = known.proposals(text)
+    if not found:
+        raise typer.BadParameter(f"{str(source)!r} has no __global__ function")
+    return str(known.with_proposals(text, found))

@@ -20,9 +20,11 @@ and shared memory mean what they mean there.  There are two modes:
 Modelled: everything above; dynamic and static shared memory; atomics; fences with an atomic as in
 "the last block adds up"; float16 and bfloat16; vector types; the limits of a launch; variables in
 `__device__` and `__constant__` memory; cooperative groups of a block; host code, of which
-`functions` names what can be called: launches, memory, copies, streams, events.  Not modelled, and
-refused in words (`NotModelled`) by the functions that use it: inline PTX, tensor cores,
-asynchronous copies, textures, barriers of a grid, NVIDIA's libraries, kernels that launch kernels.
+`functions` names what can be called: launches, memory, copies, streams, events, textures, cuBLAS's
+products of matrices, cuRAND.  Fragments of matrices (wmma), about fifty instructions of inline PTX,
+asynchronous copies, barriers in memory and of a whole grid.  Not modelled, and refused in words
+(`NotModelled`) by the functions that use it: other PTX, clusters, layered textures, NVIDIA's other
+libraries, kernels that launch kernels.
 Not modelled, and not noticed: the time that anything takes; two blocks that wait for each other;
 the fused multiply-adds that a GPU's compiler makes of `a * b + c` (here every operation rounds);
 memory of the device that host code reads without a copy; the last
@@ -33,9 +35,12 @@ unless the result shows it.
 
 from typing import Any
 
+from gradoracle.implementations.hostcuda import streams as cuda
 from gradoracle.implementations.hostcuda.build import NoCompiler
+from gradoracle.implementations.hostcuda.elementwise import ElementwiseKernel, ReductionKernel
 from gradoracle.implementations.hostcuda.kernel import HostFunction, Kernel
 from gradoracle.implementations.hostcuda.module import RawKernel, RawModule
+from gradoracle.implementations.hostcuda.notes import Note, noting
 from gradoracle.implementations.hostcuda.report import Finding, KernelFault
 from gradoracle.implementations.hostcuda.settings import (
     ORDERS,
@@ -49,19 +54,25 @@ from gradoracle.implementations.hostcuda.source import NotModelled
 
 __all__ = [
     "ORDERS",
+    "ElementwiseKernel",
     "Finding",
     "HostFunction",
     "Kernel",
     "KernelFault",
     "NoCompiler",
     "NotModelled",
+    "Note",
     "RawKernel",
     "RawModule",
+    "ReductionKernel",
     "Settings",
     "asnumpy",
     "checking",
+    "cuda",
     "described",
     "empty",
+    "fuse",
+    "noting",
     "settings",
     "using",
 ]
@@ -79,6 +90,11 @@ def empty(shape: Any, dtype: Any = float) -> Any:
 def asnumpy(array: Any) -> Any:
     """Return the array: it is NumPy's already."""
     return array
+
+
+def fuse(function: Any = None, kernel_name: str | None = None) -> Any:  # noqa: ARG001 - CuPy's
+    """Return the function as it is, or a decorator that does: NumPy computes it."""
+    return function if callable(function) else lambda one: one
 
 
 def __getattr__(name: str) -> Any:

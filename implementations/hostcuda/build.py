@@ -31,7 +31,7 @@ SANITIZERS = (
     "alignment", "float-cast-overflow",
 )  # fmt: skip
 KERNEL_FLAGS = {
-    "fast": ("-O2",),
+    "fast": ("-O2", "-g1", "-gdwarf-4"),  # lines, for what the linker says
     "check": (
         "-O1", f"-fsanitize={','.join(SANITIZERS)}", "--param=tsan-instrument-func-entry-exit=0",
         "-fno-inline-functions-called-once", "-gdwarf-4",  # of 5, binutils misread file names

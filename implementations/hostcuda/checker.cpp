@@ -21,6 +21,7 @@ struct Cell {
     uint16_t writer, reader, other_reader;      // the readers since the last barrier: one, and any other
     uint8_t atomic;                             // how it was written: PLAIN, ATOMIC or SWAP
     bool many_blocks;                           // read by several blocks
+    bool pending;                               // an asynchronous copy of the writer is not waited for
 };
 
 // A loop around atomicCAS begins with a plain read of what the others swap; CUDA's guide has it so.
@@ -54,7 +55,48 @@ void checker_starts(char *shared, char *shared_end, size_t bytes) {
     shown.clear();
 }
 
+// The bytes that a thread's asynchronous copies write, and how many of its groups they are in.
+struct Copy { uintptr_t start; unsigned bytes, group; };
+static std::vector<Copy> copies[MOST_THREADS];
+static unsigned groups[MOST_THREADS];
+
+static Region *shared_at(uintptr_t address) {
+    return dynamic.holds(address) ? &dynamic : fixed.holds(address) ? &fixed : nullptr;
+}
+
+void async_copied(const void *to, unsigned bytes, void *) {
+    Region *region = shared_at((uintptr_t)to);
+    if (!region || !options.check || region->cells.empty()) return;
+    for (unsigned i = 0; i < bytes; ++i) region->cells[(uintptr_t)to + i - region->start].pending = true;
+    copies[self.number].push_back({(uintptr_t)to, bytes, groups[self.number]});
+}
+
+void async_committed() { ++groups[self.number]; }
+
+// All but the last `left` of the groups that this thread has committed are complete.
+void async_waited(unsigned left) {
+    std::vector<Copy> &mine = copies[self.number];
+    const unsigned complete = groups[self.number] > left ? groups[self.number] - left : 0;
+    for (const Copy &one : mine) {
+        Region *region = one.group < complete ? shared_at(one.start) : nullptr;
+        for (unsigned i = 0; region && i < one.bytes; ++i) {
+            Cell &cell = region->cells[one.start + i - region->start];
+            if (cell.pending) cell.pending = false, cell.write_time = running.clock;
+        }
+    }
+    mine.erase(std::remove_if(mine.begin(), mine.end(), [=](const Copy &one) { return one.group < complete; }), mine.end());
+}
+
+struct SharedCells { std::vector<Cell> fixed, dynamic; };
+void *checker_parks() { return new SharedCells{std::move(fixed.cells), std::move(dynamic.cells)}; }
+void checker_resumes(void *cells) {
+    fixed.cells = std::move(((SharedCells *)cells)->fixed), dynamic.cells = std::move(((SharedCells *)cells)->dynamic);
+    checker_drops(cells);
+}
+void checker_drops(void *cells) { delete (SharedCells *)cells; }
+
 void checker_next_block() {
+    for (unsigned i = 0; i < running.threads; ++i) copies[i].clear(), groups[i] = 0;
     seen.clear();
     std::fill(fenced, fenced + MOST_THREADS, false);
 }
@@ -76,7 +118,9 @@ void checker_block_ends() {
 }
 
 // Whether what a block did may meet with this one, which runs at the same time on a GPU.
-static bool apart(uint32_t block) { return block && block != running.serial && !seen.count(block); }
+static bool apart(uint32_t block, uint32_t time) {
+    return block && block != running.serial && time >= running.grid_since && !seen.count(block);
+}
 
 // Whether an access of `thread` at `time` in this block is ordered before the one that happens now.
 static bool ordered(uint32_t time, unsigned thread) {
@@ -132,11 +176,12 @@ static void reads(Region &region, uintptr_t address, Cell &cell) {
                size_t(address - region.start));
     const bool global = region.argument != SHARED;
     if (cell.atomic == SWAP) {
-    } else if (global && apart(cell.write_block))
+    } else if (global && apart(cell.write_block, cell.write_time))
         race("read after write", region, address, cell.writer, true, cell.write_call);
     else if (cell.write_block == running.serial && cell.writer != self.number && !ordered(cell.write_time, cell.writer))
         race("read after write", region, address, cell.writer, false, cell.write_call);
-    if (apart(cell.read_block)) cell.many_blocks = true;
+    if (cell.read_time < running.grid_since) cell.many_blocks = false;
+    if (apart(cell.read_block, cell.read_time)) cell.many_blocks = true;
     if (cell.read_block != running.serial || ordered(cell.read_time, cell.reader)) cell.reader = cell.other_reader = self.number;
     else if (cell.reader != self.number) cell.other_reader = self.number;
     cell.read_block = running.serial, cell.read_time = running.clock, cell.read_call = uint32_t(running.call - running.library);
@@ -145,13 +190,13 @@ static void reads(Region &region, uintptr_t address, Cell &cell) {
 static void writes(Region &region, uintptr_t address, Cell &cell, uint8_t atomic) {
     const bool global = region.argument != SHARED;
     if (!(atomic && cell.atomic)) {
-        if (global && apart(cell.write_block))
+        if (global && apart(cell.write_block, cell.write_time))
             write_race(region, address, cell, true);
         else if (cell.write_block == running.serial && cell.writer != self.number && !ordered(cell.write_time, cell.writer))
             write_race(region, address, cell, false);
     }
     if (atomic == SWAP) {
-    } else if (global && (apart(cell.read_block) || cell.many_blocks))
+    } else if (global && (apart(cell.read_block, cell.read_time) || (cell.many_blocks && cell.read_time >= running.grid_since)))
         race("write after read", region, address, cell.reader, true, cell.read_call);
     else if (cell.read_block == running.serial)
         for (const unsigned reader : {cell.reader, cell.other_reader})
@@ -164,10 +209,19 @@ static void writes(Region &region, uintptr_t address, Cell &cell, uint8_t atomic
     cell.write_call = uint32_t(running.call - running.library);
 }
 
+// An asynchronous copy may write at any time until its thread has waited for it.
+static void unfinished(const Region &region, uintptr_t address, const Cell &cell, bool write) {
+    Finding *one = report(UNFINISHED, BY_ADDRESS, "%s byte %zu of %s, which an asynchronous copy of thread %u is still to write: that thread has not waited for it\x01",
+                          write ? "writes" : "reads", size_t(address - region.start), named(region).c_str(), cell.writer);
+    if (one) one->other = cell.write_call;
+}
+
 static void touch(Region &region, uintptr_t address, unsigned bytes, bool write, uint8_t atomic) {
     if (region.cells.empty()) region.cells.resize(region.end - region.start);
     for (unsigned i = 0; i < bytes; ++i) {
         Cell &cell = region.cells[address + i - region.start];
+        if (cell.pending && cell.write_block == running.serial) unfinished(region, address + i, cell, write);
+        cell.pending = false;
         if (write) writes(region, address + i, cell, atomic);
         else reads(region, address + i, cell);
     }
@@ -231,6 +285,20 @@ static void access(const void *pointer, unsigned bytes, bool write, uint8_t atom
     if (bytes <= 16 && !(bytes & (bytes - 1)) && address % bytes)
         report(MISALIGNED, BY_ADDRESS, "%s of %u bytes at an address that is no multiple of it", write ? "write" : "read", bytes);
     touch(*region, address, bytes, write, atomic);
+}
+
+// Arrays that a launch writes to in part: what no thread has written is as it was before.
+void checker_unwritten() {
+    for (const Region &region : regions) {
+        size_t written = 0, first = region.cells.size();
+        for (size_t i = 0; i < region.cells.size(); ++i) {
+            if (region.cells[i].write_block) ++written;
+            else if (first == region.cells.size()) first = i;
+        }
+        if (!written || written == region.cells.size()) continue;
+        note(UNWRITTEN, region.start, "no thread writes %zu of the %zu bytes of %s, the first of them byte %zu", region.cells.size() - written,
+             region.cells.size(), named(region).c_str(), first);
+    }
 }
 
 void checker_region(uintptr_t start, size_t bytes, int argument, const char *name, bool constant, bool filled) {

@@ -14,7 +14,7 @@ from gradoracle.implementations.hostcuda.text import (
 _SPACE = r"(?:\s|\\\r?\n)*"
 _ENDS_LAUNCH = re.compile(rf">>>{_SPACE}\(")
 _TO_VOID = re.compile(
-    r"\b(cudaLaunchKernel\s*\(\s*)(?:\(\s*(?:const\s+)?void\s*\*\s*\)|"
+    r"\b(cudaLaunch(?:Cooperative)?Kernel\s*\(\s*)(?:\(\s*(?:const\s+)?void\s*\*\s*\)|"
     r"reinterpret_cast\s*<\s*(?:const\s+)?void\s*\*\s*>)\s*"
 )
 _IN_MEMORY = re.compile(r"\b(__device__|__managed__|__constant__)\b")
@@ -31,9 +31,8 @@ def as_cpp(code: str) -> str:
 
 def with_launches(code: str) -> str:
     """Return the text with `kernel<<<grid, block>>>(...)` as a call of `hostcuda::launch`."""
-    position = len(code)
+    position, plain = len(code), without_comments(code)
     while True:
-        plain = without_comments(code)
         begins = plain.rfind("<<<", 0, position)
         if begins < 0:
             return code

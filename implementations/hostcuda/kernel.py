@@ -14,7 +14,7 @@ from typing import Any, TypeAlias
 
 import numpy as np
 
-from gradoracle.implementations.hostcuda import build, report
+from gradoracle.implementations.hostcuda import build, notes, report
 from gradoracle.implementations.hostcuda.held import Held
 from gradoracle.implementations.hostcuda.report import Finding, KernelFault, RawFinding
 from gradoracle.implementations.hostcuda.settings import ORDERS, Settings, settings
@@ -157,7 +157,13 @@ class Kernel:
         pointers = (ctypes.c_void_p * max(1, len(values)))(
             *(ctypes.cast(ctypes.byref(v), ctypes.c_void_p) for v in values)
         )
+        noted = chosen.mode == "check" and notes.wanted()
+        if noted:
+            runtime.hostcuda_note(1)
         found = self._started(compiled, pointers, sizes)
+        if noted:
+            runtime.hostcuda_note(0)
+            notes.collect(runtime, compiled.library, self._source.lines)
         if not found:
             return []
         raw = runtime.hostcuda_findings(ctypes.byref(ctypes.c_uint()))
@@ -350,4 +356,5 @@ def _guards(library: Path, mode: str) -> tuple[int, ...]:
 def _runtime(mode: str) -> ctypes.CDLL:
     runtime = ctypes.CDLL(str(build.runtime(mode)))
     runtime.hostcuda_findings.restype = ctypes.POINTER(RawFinding)
+    runtime.hostcuda_notes.restype = ctypes.POINTER(RawFinding)
     return runtime

@@ -2,6 +2,7 @@
 
 import re
 from collections.abc import Sequence
+from pathlib import Path
 
 from gradoracle.implementations.hostcuda.kernel import HostFunction, Kernel, Overloads
 from gradoracle.implementations.hostcuda.settings import settings
@@ -22,7 +23,8 @@ class RawModule:
     def __init__(
         self,
         *,
-        code: str,
+        code: str = "",
+        path: str = "",
         options: Sequence[str] = (),
         name_expressions: Sequence[str] | None = None,
         functions: Sequence[str] = (),
@@ -30,6 +32,8 @@ class RawModule:
         **_others: object,
     ) -> None:
         """Translate the text; nothing is compiled before a kernel is called."""
+        if path:
+            code = Path(path).read_text(encoding="utf-8")
         told = re.match(r'\s*#\s*line\s+\d+\s+"([^"]+)"', code)
         self.file = told[1] if told else "kernel.cu"  # the name that the text gives itself
         # `get_function` finds plain names, or tells that there is no such kernel.

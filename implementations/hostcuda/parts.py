@@ -4,6 +4,7 @@ import json
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import lru_cache
 
 from gradoracle.implementations.hostcuda.text import (
     blank,
@@ -37,9 +38,10 @@ class Part:
         return self.body < self.end
 
 
-def parts(code: str) -> list[Part]:
+@lru_cache(maxsize=8)
+def parts(code: str) -> tuple[Part, ...]:
     """Return the parts of a text at the scope of the file, of namespaces and of classes."""
-    return [*_parts(code_only(code))]
+    return tuple(_parts(code_only(code)))
 
 
 def _parts(code: str) -> Iterator[Part]:

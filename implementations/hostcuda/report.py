@@ -6,6 +6,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from gradoracle.implementations.hostcuda.build import INCLUDE
+
 KINDS = (
     "out of bounds",
     "data race",
@@ -19,6 +21,7 @@ KINDS = (
     "absent lane",
     "failed assertion",
     "not modelled",
+    "unfinished copy",
 )
 
 NOBODY = 2**32 - 1  # the block of a fault of the host's code
@@ -75,7 +78,7 @@ def read(raw: Sequence[RawFinding], library: Path) -> list[Finding]:
     for one in raw:
         file, line = one.file.decode(errors="replace"), one.line
         if not line:
-            file, line = _source(library, one.address)
+            file, line = source_of(library, one.address)
         text = one.text.decode(errors="replace").replace("\x01", _other(library, one.other))
         who = (tuple(one.block), tuple(one.thread)) if one.block[0] != NOBODY else ()
         found.append(Finding(KINDS[one.kind], text, Path(file).name, line, *who))
@@ -84,21 +87,26 @@ def read(raw: Sequence[RawFinding], library: Path) -> list[Finding]:
 
 def _other(library: Path, address: int) -> str:
     """Return in words which line the earlier access of a race is in; "" where nobody can tell."""
-    file, line = _source(library, address) if address else ("", 0)
+    file, line = source_of(library, address) if address else ("", 0)
     return f"; the earlier access: {Path(file).name}:{line}" if line else ""
 
 
-def _source(library: Path, address: int) -> tuple[str, int]:
-    """Return the file and line of the code at `address`; ("", 0) where nobody can tell."""
+def source_of(library: Path, address: int) -> tuple[str, int]:
+    """Return the file and line of the code at `address`; ("", 0) where nobody can tell.
+
+    Of code that a function of hostcuda's headers was inlined from, the line that calls it.
+    """
     try:
         told = subprocess.run(  # noqa: S603
-            ["addr2line", "-e", str(library), hex(address)],  # noqa: S607 - comes with g++
+            ["addr2line", "-i", "-e", str(library), hex(address)],  # noqa: S607 - comes with g++
             capture_output=True, text=True, check=False,
         ).stdout  # fmt: skip
     except OSError:
         return "", 0
-    file, _, line = told.split(" ")[0].strip().rpartition(":")
-    return (file, int(line)) if line.isdigit() else ("", 0)
+    found = [line.split(" ")[0].rpartition(":") for line in told.splitlines()]
+    known = [(file, int(line)) for file, _, line in found if line.isdigit()]
+    theirs = [place for place in known if not Path(place[0]).is_relative_to(INCLUDE)]
+    return (theirs or known or [("", 0)])[0]
 
 
 def _triple(index: Sequence[int]) -> str:

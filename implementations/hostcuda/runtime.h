@@ -1,18 +1,14 @@
 // What the scheduler and the checker of hostcuda share.
 #pragma once
 #include "include/hostcuda.h"
-#undef threadIdx
-#undef blockIdx
-#undef blockDim
-#undef gridDim
 
 namespace hostcuda {
 
-constexpr unsigned MOST_THREADS = 1024, WARP = 32, MOST_FINDINGS = 8;
+constexpr unsigned MOST_THREADS = 1024, WARP = 32, MOST_FINDINGS = 8, MOST_FIBERS = 16384, SCRATCH = 32 << 10;
 constexpr size_t STACK = 1 << 20;            // of a thread; a GPU gives 512 KiB of local memory
 
 enum Kind : int {
-    OUT_OF_BOUNDS, RACE, UNINITIALISED, DIVERGENT, MISALIGNED, OVERFLOW_, UNDEFINED, DEADLOCK, LAUNCH, LANE, FAILED, MISSING,
+    OUT_OF_BOUNDS, RACE, UNINITIALISED, DIVERGENT, MISALIGNED, OVERFLOW_, UNDEFINED, DEADLOCK, LAUNCH, LANE, FAILED, MISSING, UNFINISHED,
 };
 
 // One thing that a kernel did wrong; read by Python, which has the same struct.
@@ -36,10 +32,20 @@ struct Running {                    // the launch that is on
     uintptr_t call;                 // the code that made the access that is looked at
     uint32_t clock;                 // counts barriers: what came before the last one is ordered
     uint32_t block_since, warp_since[MOST_THREADS / WARP];
+    uint32_t grid_since;            // likewise of the whole grid
     uint32_t serial;                // of the block
+    bool cooperative;               // whether blocks can wait for each other
 };
 extern Running running;
 extern Options options;
+
+// What is no fault, but explains a wrong result; kept where notes are asked for.  Told once for a line.
+enum NoteKind : int { ABSENT_LANE, UNWRITTEN, AROSE, BANKS, SECTORS };
+void note(int kind, uintptr_t code, const char *format, ...) __attribute__((format(printf, 3, 4)));
+extern bool noting;
+void notes_start();                 // floating-point traps on, and off again
+void notes_end();
+void checker_unwritten();
 
 Finding *report(Kind, Site, const char *format, ...) __attribute__((format(printf, 3, 4)));     // null: it was reported before
 unsigned findings();
@@ -50,6 +56,9 @@ bool in_slots(uintptr_t);
 void checker_starts(char *shared, char *shared_end, size_t dynamic);
 void checker_next_block();
 void checker_block_ends();
+void *checker_parks();              // gives what is known of a block's shared memory, which waits
+void checker_resumes(void *);
+void checker_drops(void *);
 void checker_settles();             // what is decided once a write has happened
 
 // Memory that a kernel may use; `name` is a string of its own, argument -1.

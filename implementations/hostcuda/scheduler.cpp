@@ -5,14 +5,14 @@
 #include <algorithm>
 #include <cstdarg>
 #include <cstdlib>
+#include <cfenv>
+#include <csignal>
 #include <dlfcn.h>
 #include <numeric>
 #include <string>
 #include <sys/mman.h>
-#include <vector>
-#if !defined(__x86_64__)
 #include <ucontext.h>
-#endif
+#include <vector>
 
 namespace hostcuda {
 
@@ -80,26 +80,141 @@ Finding *report(Kind kind, Site site, const char *format, ...) {
     return &one;
 }
 
+// ---------------------------------------------------------------- notes
+bool noting;
+static Finding noted[64];
+static unsigned noted_count;
+
+static Finding *new_note(int kind, uintptr_t code, Site site) {
+    for (unsigned i = 0; i < noted_count; ++i)
+        if (noted[i].kind == kind && noted[i].address == code && noted[i].line == site.line) return nullptr;
+    if (!noting || noted_count == 64) return nullptr;
+    Finding &one = noted[noted_count++];
+    one = {kind, site.line, {self.block.x, self.block.y, self.block.z}, {self.thread.x, self.thread.y, self.thread.z}, code, 0, {}, {}};
+    snprintf(one.file, sizeof one.file, "%s", site.file ? site.file : "");
+    return &one;
+}
+
+void note(int kind, uintptr_t code, const char *format, ...) {
+    Finding *one = new_note(kind, code, {nullptr, 0});
+    if (!one) return;
+    va_list values;
+    va_start(values, format);
+    vsnprintf(one->text, sizeof one->text, format, values);
+    va_end(values);
+}
+
+void absent_lane(unsigned from, Site site) {
+    Finding *one = new_note(ABSENT_LANE, 0, site);
+    if (one) snprintf(one->text, sizeof one->text, "a shuffle reads from lane %u, which takes no part: its value is anything (here NaN or -1)", from);
+}
+
+// Where NaN and infinity arise: the processor traps, the trap is noted, and the instruction is run again without.
+#if defined(__x86_64__)
+static struct sigaction before_fpe, before_trap;
+constexpr unsigned MASKS = 0x1f80, TRAPPED = 0x0680;           // of MXCSR: without invalid, division by zero, overflow
+enum : uintptr_t { STEP = 0x100 };                              // of the flags: trap after the next instruction
+
+static const unsigned char *past_prefixes(const unsigned char *p, bool &wide, bool &scalar) {
+    for (;; ++p) {
+        if (*p == 0xF2) wide = scalar = true;
+        else if (*p == 0xF3) scalar = true;
+        else if (*p == 0x66) wide = true;
+        else if ((*p & 0xF0) != 0x40) return p;
+    }
+}
+
+// The two operands of an instruction on registers; of one with memory, only the first.
+static void operands(const unsigned char *at, const ucontext_t *c, char *to, size_t room) {
+    bool wide = false, scalar = false;
+    int more = 0, of = 0;
+    for (const unsigned char *q = at; (*q & 0xF0) == 0x40 || *q == 0xF2 || *q == 0xF3 || *q == 0x66; ++q)
+        if ((*q & 0xF0) == 0x40) more = *q & 4 ? 8 : 0, of = *q & 1 ? 8 : 0;
+    const unsigned char *p = past_prefixes(at, wide, scalar);
+    const int mode = p[2] >> 6, first = (p[2] >> 3 & 7) + more, second = (p[2] & 7) + of;
+    const auto value = [&](int r) {
+        float f;
+        double d;
+        memcpy(&f, &c->uc_mcontext.fpregs->_xmm[r], 4), memcpy(&d, &c->uc_mcontext.fpregs->_xmm[r], 8);
+        return wide ? d : double(f);
+    };
+    const char *sign = p[1] == 0x58 ? "+" : p[1] == 0x59 ? "*" : p[1] == 0x5C ? "-" : p[1] == 0x5E ? "/" : "";
+    if (p[1] == 0x51) snprintf(to, room, mode == 3 ? "sqrt(%g)" : "sqrt(a value in memory)", value(second));
+    else if (mode == 3) snprintf(to, room, "%g %s %g", value(first), sign, value(second));
+    else snprintf(to, room, "%g %s a value in memory", value(first), sign);
+}
+
+static bool arithmetic(const unsigned char *at) {
+    bool wide = false, scalar = false;
+    const unsigned char *p = past_prefixes(at, wide, scalar);
+    return p[0] == 0x0F && (p[1] == 0x51 || p[1] == 0x58 || p[1] == 0x59 || p[1] == 0x5C || p[1] == 0x5E);
+}
+
+static void on_fpe(int, siginfo_t *info, void *context) {
+    ucontext_t *c = (ucontext_t *)context;
+    const uintptr_t code = (uintptr_t)c->uc_mcontext.gregs[REG_RIP];
+    const bool ours = running.kernel && code - running.library < running.library_end - running.library;
+    if (ours && arithmetic((const unsigned char *)code)) {
+        char of[100];
+        operands((const unsigned char *)code, c, of, sizeof of);
+        note(AROSE, code - running.library, "%s: %s", info->si_code == FPE_FLTINV ? "NaN arises" : "infinity arises", of);
+    }
+    c->uc_mcontext.fpregs->mxcsr = (c->uc_mcontext.fpregs->mxcsr & ~0x3fu) | MASKS;
+    c->uc_mcontext.gregs[REG_EFL] |= STEP;
+}
+
+static void on_step(int, siginfo_t *, void *context) {
+    ucontext_t *c = (ucontext_t *)context;
+    c->uc_mcontext.fpregs->mxcsr = (c->uc_mcontext.fpregs->mxcsr & ~(TRAPPED | 0x3fu));
+    c->uc_mcontext.gregs[REG_EFL] &= ~STEP;
+}
+
+void notes_start() {
+    struct sigaction action = {};
+    action.sa_flags = SA_SIGINFO | SA_ONSTACK;
+    action.sa_sigaction = on_fpe;
+    sigaction(SIGFPE, &action, &before_fpe);
+    action.sa_sigaction = on_step;
+    sigaction(SIGTRAP, &action, &before_trap);
+    feclearexcept(FE_ALL_EXCEPT);
+    feenableexcept(FE_INVALID | FE_DIVBYZERO | FE_OVERFLOW);
+}
+
+void notes_end() {
+    feclearexcept(FE_ALL_EXCEPT);
+    fedisableexcept(FE_ALL_EXCEPT);
+    sigaction(SIGFPE, &before_fpe, nullptr);
+    sigaction(SIGTRAP, &before_trap, nullptr);
+}
+#else
+void notes_start() {}
+void notes_end() {}
+#endif
+
 // ---------------------------------------------------------------- threads
-enum State : unsigned char { NEW, READY, AT_BARRIER, AT_WARP, DONE };
+enum State : unsigned char { NEW, READY, AT_BARRIER, AT_WARP, AT_EVENT, AT_GRID, DONE };
 struct Thread {
     State state;
-    short fiber;        // -1: none yet, or no longer
+    int fiber;          // -1: none yet, or no longer
     uint3 index;
     Site site;          // where it waits
     unsigned mask;      // and with which lanes
     bool orders;
+    const void *event;  // what it waits for, at AT_EVENT
 };
 static Thread threads[MOST_THREADS];
-static Fiber host, fibers[MOST_THREADS];
-static unsigned made, idle[MOST_THREADS], idle_count;
+static Fiber host, fibers[MOST_FIBERS];
+static unsigned made, idle[MOST_FIBERS], idle_count;
 static unsigned queue[2 * MOST_THREADS], head, tail;    // the threads that can run
 static unsigned turn[MOST_THREADS];                     // in which order they are woken
 static unsigned live, waiting, current;                 // `current` is a fiber
 static bool abandoned;
 static int votes[3], outcome[3];
+static unsigned at_grid;                                // threads that wait for the other blocks
 static char slots[MOST_THREADS][16] __attribute__((aligned(16)));
+static char scratches[MOST_THREADS / WARP][SCRATCH] __attribute__((aligned(16)));
 
+static long long passed;                                // ticks of the clock that kernels read
 static uint64_t state;                                  // of the random numbers of a launch
 
 static uint64_t random_bits() {
@@ -127,6 +242,10 @@ static void become(unsigned number) {
 static void run_fiber();
 
 static unsigned free_fiber() {
+    if (!idle_count && made == MOST_FIBERS) {
+        report(MISSING, {"", 1}, "a barrier of a grid of more than %u threads", MOST_FIBERS);
+        abandon();
+    }
     if (!idle_count) {
         Fiber &fiber = fibers[made];
         char *pages = (char *)mmap(nullptr, STACK + 4096, PROT_READ | PROT_WRITE,
@@ -143,7 +262,7 @@ static unsigned free_fiber() {
 static void run_next(Fiber &from) {
     if (head == tail) { go(from, host); return; }
     const unsigned number = queue[head++ % (2 * MOST_THREADS)];
-    if (threads[number].fiber < 0) threads[number].fiber = (short)free_fiber();
+    if (threads[number].fiber < 0) threads[number].fiber = (int)free_fiber();
     become(number);
     current = (unsigned)threads[number].fiber;
     if (&fibers[current] != &from) go(from, fibers[current]);
@@ -211,7 +330,7 @@ static void run_fiber() {
             threads[number].fiber = -1;
             if (head == tail || threads[queue[head % (2 * MOST_THREADS)]].fiber >= 0) break;
             number = queue[head++ % (2 * MOST_THREADS)];
-            threads[number].fiber = (short)me;
+            threads[number].fiber = (int)me;
             become(number);
         }
         idle[idle_count++] = me;
@@ -253,6 +372,8 @@ void warp_barrier(unsigned mask, bool orders_memory, Site site) {
     wait_here();
 }
 
+void *scratch() { return scratches[self.number / WARP]; }
+
 void *slot(unsigned lane) { return slots[(self.number & ~(WARP - 1)) + lane]; }
 
 bool takes_part(unsigned mask, unsigned from) {
@@ -277,17 +398,106 @@ void launch_bounds(unsigned most, Site site) {
     abandon();
 }
 
+void misaligned(const char *what, Site site) {
+    report(MISALIGNED, site, "%s", what);
+    abandon();
+}
+
 void failed(const char *expression, Site site) {
     report(FAILED, site, "%s", expression);
     if (running.kernel) abandon();
 }
 
 bool on_my_stack(uintptr_t address) { return address - (uintptr_t)fibers[current].stack < STACK; }
-bool in_slots(uintptr_t address) { return address - (uintptr_t)slots < sizeof slots; }
+bool in_slots(uintptr_t address) {
+    return address - (uintptr_t)slots < sizeof slots || address - (uintptr_t)scratches < sizeof scratches;
+}
+
+// ---------------------------------------------------------------- barriers in memory, and of the grid
+void event_wait(const void *event, Site site) {
+    Thread &me = threads[self.number];
+    me.state = AT_EVENT, me.site = site, me.event = event;
+    wait_here();
+}
+
+// What the threads that came to a barrier in memory did is ordered before what follows it.
+void event_happens(const void *event) {
+    checker_settles();
+    running.block_since = ++running.clock;
+    for (unsigned i = 0; i < running.threads; ++i)
+        if (threads[turn[i]].state == AT_EVENT && threads[turn[i]].event == event) wake(turn[i]);
+}
+
+void take_turns() {
+    wake(self.number);
+    wait_here();
+}
+
+static uint64_t resident(const dim3 &block, size_t dynamic);
+
+void grid_barrier(Site site) {
+    if (!running.cooperative) {
+        report(LAUNCH, site, "a barrier of the grid in a launch that is not cooperative (cudaLaunchCooperativeKernel)");
+        abandon();
+    }
+    const uint64_t total = uint64_t(self.blocks.x) * self.blocks.y * self.blocks.z;
+    if (total > resident(self.threads, size_t(self.dynamic_end - (char *)self.dynamic))) {
+        report(LAUNCH, site, "a barrier of a grid of %llu blocks, of which a GPU with 132 multiprocessors holds %llu at once",
+               (unsigned long long)total, (unsigned long long)resident(self.threads, size_t(self.dynamic_end - (char *)self.dynamic)));
+        abandon();
+    }
+    Thread &me = threads[self.number];
+    me.state = AT_GRID, me.site = site;
+    ++at_grid;
+    wait_here();
+}
+
+long long ticks() { return ++passed * 4; }
 
 // ---------------------------------------------------------------- a launch
+// A block that waits for the others of its grid: everything that there is once only.
+struct Parked {
+    uint3 block;
+    uint32_t serial;
+    unsigned live;
+    std::vector<Thread> threads;
+    std::vector<char> shared, dynamic;
+    void *cells;
+};
+static std::vector<Parked> parked;
+
+static bool cooperative;                                // whether the next one is
 static struct { uintptr_t start, end; } held;           // what the next one passes
 static uint64_t common_divisor(uint64_t a, uint64_t b) { return b ? common_divisor(b, a % b) : a; }
+
+// Run the threads that can run, until the block has ended or waits for the others of its grid.
+static void run_on(char *shared, size_t bytes, char *dynamic, size_t dynamic_bytes) {
+    run_next(host);
+    if (!abandoned && live && at_grid == live) {
+        checker_settles();
+        parked.push_back({self.block, running.serial, live, {threads, threads + running.threads}, {shared, shared + bytes},
+                          {dynamic, dynamic + dynamic_bytes}, checker_parks()});
+        return;
+    }
+    if (!abandoned && live) {
+        unsigned stuck = 0, warps = 0, events = 0;
+        for (unsigned i = 0; i < running.threads; ++i)
+            warps += threads[i].state == AT_WARP, events += threads[i].state == AT_EVENT;
+        while (threads[stuck].state < AT_BARRIER || threads[stuck].state > AT_GRID) ++stuck;
+        become(stuck);
+        report(DEADLOCK, threads[stuck].site,
+               events || at_grid ? "deadlock: %u threads wait at a block's barrier, %u at a warp's, %u at a barrier in memory, %u at the grid's, and nobody can go on"
+                                 : "deadlock: %u threads wait at a block's barrier, %u at a warp's, and nobody can go on",
+               waiting, warps, events, at_grid);
+        abandoned = true;
+    }
+    checker_settles();
+    if (!abandoned) checker_block_ends();
+    if (abandoned) {                    // what the fibers had begun is given up
+        for (unsigned i = 0; i < made; ++i) prepare(fibers[i], run_fiber), idle[i] = i;
+        idle_count = made;
+    }
+}
 
 static void run_block(uint64_t which, char *shared, size_t bytes, char *dynamic, size_t dynamic_bytes) {
     const dim3 grid = self.blocks;
@@ -303,24 +513,35 @@ static void run_block(uint64_t which, char *shared, size_t bytes, char *dynamic,
     votes[ANY] = 0, votes[ALL] = 1, votes[COUNT] = 0;
     for (unsigned i = 0; i < running.threads; ++i) threads[i].state = NEW, threads[i].fiber = -1;
     for (unsigned i = 0; i < running.threads; ++i) queue[tail++ % (2 * MOST_THREADS)] = turn[i];
-    run_next(host);
-    if (!abandoned && live) {
-        unsigned stuck = 0;
-        while (threads[stuck].state != AT_BARRIER && threads[stuck].state != AT_WARP) ++stuck;
-        become(stuck);
-        report(DEADLOCK, threads[stuck].site,
-               "deadlock: %u threads wait at a block's barrier, %u at a warp's, and nobody can go on", waiting, live - waiting);
-        abandoned = true;
-    }
-    checker_settles();
-    if (!abandoned) checker_block_ends();
-    if (abandoned) {                    // what the fibers had begun is given up
-        for (unsigned i = 0; i < made; ++i) prepare(fibers[i], run_fiber), idle[i] = i;
-        idle_count = made;
-    }
+    at_grid = 0;
+    run_on(shared, bytes, dynamic, dynamic_bytes);
+}
+
+// The block that was parked first goes on, from the barrier of the grid.
+static void resume(Parked &one, char *shared, char *dynamic) {
+    self.block = one.block;
+    running.serial = one.serial, live = one.live;
+    std::copy(one.threads.begin(), one.threads.end(), threads);
+    std::copy(one.shared.begin(), one.shared.end(), shared);
+    std::copy(one.dynamic.begin(), one.dynamic.end(), dynamic);
+    checker_next_block();
+    checker_resumes(one.cells);
+    running.block_since = running.grid_since;
+    waiting = head = tail = at_grid = 0;
+    votes[ANY] = 0, votes[ALL] = 1, votes[COUNT] = 0;
+    if (options.order == SHUFFLE) draw_turns();
+    for (unsigned i = 0; i < running.threads; ++i)
+        if (threads[turn[i]].state == AT_GRID) wake(turn[i]);
+    run_on(shared, one.shared.size(), dynamic, one.dynamic.size());
 }
 
 extern "C" {
+
+__attribute__((visibility("default"))) void hostcuda_note(int on) { noting = on, noted_count = on ? 0 : noted_count; }
+__attribute__((visibility("default"))) const Finding *hostcuda_notes(unsigned *n) {
+    *n = noted_count;
+    return noted;
+}
 
 __attribute__((visibility("default"))) void hostcuda_options(int order, uint64_t seed, int check) {
     options = {order, seed, check};
@@ -343,6 +564,9 @@ int hostcuda_launch(Kernel kernel, void **arguments, const unsigned *blocks, con
     self.threads = dim3(block[0], block[1], block[2]);
     running = {};
     running.kernel = kernel, running.arguments = arguments, running.threads = block[0] * block[1] * block[2];
+    running.cooperative = !hosting || cooperative;
+    cooperative = false;
+    self.shared = shared, self.shared_end = shared_end, self.dynamic_end = aligned + dynamic;
     running.held = held.start, running.held_end = held.end;
     held = {};
     Dl_info where;
@@ -357,6 +581,7 @@ int hostcuda_launch(Kernel kernel, void **arguments, const unsigned *blocks, con
     }
     checker_starts(shared, shared_end, dynamic);
     draw_turns();
+    if (noting) notes_start();
     const uint64_t total = uint64_t(blocks[0]) * blocks[1] * blocks[2];
     uint64_t step = 1;                  // blocks are shuffled by steps that reach every one
     if (options.order == SHUFFLE)
@@ -366,6 +591,25 @@ int hostcuda_launch(Kernel kernel, void **arguments, const unsigned *blocks, con
                                : options.order == SHUFFLE ? uint64_t((unsigned __int128)i * step % total) : i;
         run_block(which, shared, size_t(shared_end - shared), aligned, dynamic);
     }
+    while (!parked.empty() && !abandoned && count < MOST_FINDINGS) {
+        std::vector<Parked> waits = std::move(parked);
+        parked.clear();
+        if (waits.size() < total) {
+            running.call = running.library;
+            report(DIVERGENT, waits[0].threads[0].site, "%zu of the grid's %llu blocks are at this barrier of the grid, the others have returned",
+                   waits.size(), (unsigned long long)total);
+            abandoned = true;
+        }
+        running.grid_since = ++running.clock;
+        for (Parked &one : waits)
+            if (abandoned || count >= MOST_FINDINGS) checker_drops(one.cells);
+            else resume(one, shared, aligned);
+    }
+    if (!parked.empty()) {
+        for (Parked &one : parked) checker_drops(one.cells);
+        parked.clear();
+    }
+    if (noting) notes_end(), checker_unwritten();
     running.kernel = nullptr;
     return int(count);
 }
@@ -374,6 +618,13 @@ int hostcuda_launch(Kernel kernel, void **arguments, const unsigned *blocks, con
 #ifndef HOSTCUDA_CHECKER
 void atomic_access(const void *, unsigned, void *, bool) {}
 void fence() {}
+void async_copied(const void *, unsigned, void *) {}
+void async_committed() {}
+void async_waited(unsigned) {}
+void checker_unwritten() {}
+void *checker_parks() { return nullptr; }
+void checker_resumes(void *) {}
+void checker_drops(void *) {}
 void checker_starts(char *, char *, size_t) {}
 void checker_next_block() {}
 void checker_block_ends() {}
@@ -410,6 +661,21 @@ static std::string refusal(const dim3 &grid, const dim3 &block, size_t dynamic) 
         return "shared memory must be 0 to " + std::to_string(limit) + " bytes, got " + std::to_string(dynamic) +
                "; up to 232448 after cudaFuncSetAttribute(kernel, cudaFuncAttributeMaxDynamicSharedMemorySize, ...)";
     return "";
+}
+
+// Returns how many blocks a GPU of compute capability 9.0 with 132 multiprocessors holds at once.
+static uint64_t resident(const dim3 &block, size_t dynamic) {
+    const uint64_t lanes = (uint64_t(block.x) * block.y * block.z + WARP - 1) / WARP * WARP;
+    return 132 * std::min({uint64_t(32), 2048 / lanes, uint64_t((228 << 10) / (dynamic + 1024))});
+}
+
+bool launched_together(const dim3 &grid, const dim3 &block, size_t dynamic, Site site) {
+    const uint64_t blocks = uint64_t(grid.x) * grid.y * grid.z;
+    cooperative = true;
+    if (!refusal(grid, block, dynamic).empty() || blocks <= resident(block, dynamic)) return false;
+    report(LAUNCH, site, "a cooperative launch of %llu blocks, of which a GPU with 132 multiprocessors holds %llu at once",
+           (unsigned long long)blocks, (unsigned long long)resident(block, dynamic));
+    return true;
 }
 
 bool launched(Kernel kernel, void *arguments, size_t bytes, const dim3 &grid, const dim3 &block, size_t dynamic, const char *name,
@@ -465,6 +731,8 @@ bool release(void *pointer, Site site) {
     report(OUT_OF_BOUNDS, site, "frees an address that was not allocated, or freed already");
     return true;
 }
+
+bool fits(const void *p, size_t bytes, bool write, const char *what, Site site) { return checker_fits(p, bytes, write, what, site); }
 
 bool copied(void *to, const void *from, size_t bytes, const char *what, Site site) {
     if (!checker_fits(to, bytes, true, what, site) || !checker_fits(from, bytes, false, what, site)) return true;

@@ -11,7 +11,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import NamedTuple
 
-from gradoracle.implementations.hostcuda import build
+from gradoracle.implementations.hostcuda import build, ptx
 from gradoracle.implementations.hostcuda.host_code import as_cpp
 from gradoracle.implementations.hostcuda.parts import (
     Part,
@@ -30,18 +30,25 @@ from gradoracle.implementations.hostcuda.text import (
 )
 from gradoracle.implementations.hostcuda.translation import Found, found_kernels, translated
 
+_LIBCUXX = (
+    r"std|barrier|pipeline\w*|make_pipeline|memcpy_async|aligned_size_t|thread_scope\w*|atomic_ref|"
+    r"memory_order\w*|atomic_thread_fence"
+)
 # What no CPU does for us: a pattern, and the words for it.
 NOT_MODELLED = (
-    (r"\basm\b", "inline PTX"),
-    (r"\b(nvcuda|wmma)\b", "tensor cores (wmma)"),
-    (r"\b__pipeline_|(?<!:)\bcuda::(?!std)", "asynchronous copies and libcu++"),
-    (r"\b(tex[123]D\w*|cudaTextureObject_t|surf[123]D\w*)\b", "textures"),
+    (r"\b(asm|__asm__|__asm)\b", "inline PTX"),
+    (
+        rf"(?<![\w:])cuda::(?!(?:{_LIBCUXX})\b)",
+        "libcu++ (but for barriers, pipelines and atomic_ref)",
+    ),
+    (r"\b(tex2DLayered|texCubemap\w*|tex2Dgather|tex[123]DLod|surf[123]D\w*)\b", "these textures"),
 )
 PTX = "hostcuda_inline_PTX"
 _DEFINED = re.compile(r"^[ \t]*#[ \t]*define\b(?:[^\\\n]|\\\r?\n|\\.)*", re.MULTILINE)
 COVERED = (  # by hostcuda.h
     "builtin_types.h", "cuda_device_runtime_api.h", "cuda_profiler_api.h",
     "device_atomic_functions.h", "device_functions.h", "driver_types.h", "math_functions.h",
+    "cuda/atomic", "cuda/barrier", "cuda/pipeline", "cuda/std/barrier",
     "vector_functions.h", "vector_types.h", "sm_20_atomic_functions.h", "sm_30_intrinsics.h",
 )  # fmt: skip
 ROUNDS = 12  # of compiling, each with less of the text
@@ -81,8 +88,12 @@ class Source:
         """Translate; `asked` are templates' names, `functions` those of host functions."""
         self.file, self.options = file, options
         self.left_out: dict[str, LeftOut] = {}
+        self.lines = dict(
+            zip(_lines(code), code.split("\n"), strict=True)
+        )  # as the author wrote them
         self._functions, self.extra = tuple(functions), ""
-        self._code = as_cpp(self._with_known_headers(code))
+        self._dropped: set[str] = set()  # names that are not there once other parts are left out
+        self._code = as_cpp(ptx.with_ptx(self._with_known_headers(code)))
         names = [*asked, *functions, *_overloads(found_kernels(code_only(self._code)), self._code)]
         self.numbers = {name: number for number, name in enumerate(dict.fromkeys(names))}
         self._leave_out_what_is_not_modelled()
@@ -96,10 +107,11 @@ class Source:
     @property
     def text(self) -> str:
         """The text as C++."""
-        code, exported = _with_exports(self._code, self.numbers)
+        numbers = {n: k for n, k in self.numbers.items() if n not in self._dropped}
+        code, exported = _with_exports(self._code, numbers)
         exports = "".join(
             f"\nHOSTCUDA_{'HOST_' if name in self._functions else ''}EXPORT({number}, {name})"
-            for name, number in self.numbers.items()
+            for name, number in numbers.items()
             if name not in exported and "#" not in name and name not in self._gone
         )
         head = "".join(f"#include {name}\n" for name in self._standard)
@@ -173,11 +185,13 @@ class Source:
 
     def _leave_out_what_is_not_modelled(self) -> None:
         self._original = self._code = _DEFINED.sub(_without_asm, self._code)
-        for pattern, what in NOT_MODELLED:
+        for pattern, words in NOT_MODELLED:
             while found := re.search(pattern, code_only(self._code)):
+                what = words
                 where = "{}:{}".format(
                     *_lines(self._code)[self._code.count("\n", 0, found.start())]
                 )
+                what += f": {name}" if (name := ptx.refusal(self._code, found.start())) else ""
                 part = part_at(self._code, found.start())
                 if part is None:
                     raise NotModelled(
@@ -214,11 +228,23 @@ class Source:
                     wrong.setdefault(places[place], found[0])
         hit = {part: text for number, text in wrong.items() for part in self._in_line(number)}
         lacks = ", ".join(self.missing_headers)
+        without = f" ({lacks}: no such header)" if lacks else ""
         for part in sorted(hit, key=lambda part: -part.start):
-            without = f" ({lacks}: no such header)" if lacks else ""
             modelled = not lacks and PTX not in hit[part]
             self._leave_out(part, LeftOut(hit[part] + without, modelled))
-        return bool(hit)
+        return bool(hit) or self._without_exports(told, without)
+
+    def _without_exports(self, told: str, without: str) -> bool:
+        """Drop the kernels whose export a compiler refuses; return whether there are any."""
+        numbers = {
+            int(number) for number in re.findall(r"hostcuda_(?:kernel|one|type)_(\d+)", told)
+        }
+        error = next((found[0] for found in _ERROR.finditer(told) if found["at"]), told[:200])
+        names = {n for n, number in self.numbers.items() if number in numbers} - self._dropped
+        for name in names:
+            self.left_out.setdefault(name, LeftOut(error + without, not without))
+        self._dropped |= names
+        return bool(names)
 
     def _in_line(self, number: int) -> list[Part]:
         """Return the parts that a line has something of."""

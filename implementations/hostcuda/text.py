@@ -1,6 +1,7 @@
 """Reading CUDA C++ as text: comments, directives, braces."""
 
 import re
+from functools import lru_cache
 from typing import NamedTuple
 
 _COMMENT = re.compile(
@@ -19,6 +20,7 @@ def _blank(found: re.Match[str]) -> str:
     return blank(found[0])
 
 
+@lru_cache(maxsize=16)
 def without_comments(code: str) -> str:
     """Return the text with comments and strings blanked, letter for letter."""
     return _COMMENT.sub(_blank, code)
@@ -29,6 +31,7 @@ def directives(code: str) -> list[re.Match[str]]:
     return list(_DIRECTIVE.finditer(without_comments(code)))
 
 
+@lru_cache(maxsize=16)
 def code_only(code: str) -> str:
     """Return the text with comments, strings and directives blanked, letter for letter."""
     return _DIRECTIVE.sub(_blank, without_comments(code))

@@ -11,6 +11,7 @@
 #include <cstdio>
 #include <cstdlib>
 #include <cstring>
+#include <limits>
 #include <link.h>
 #include <type_traits>
 #include <utility>
@@ -28,6 +29,7 @@ struct Self {
     dim3 threads, blocks;
     unsigned number;      // of the thread in its block, x fastest
     void *dynamic;        // shared memory whose size the launch gives
+    char *shared, *shared_end, *dynamic_end;      // static shared memory, and where the other ends
     bool rounds;          // an atomic sum of floating-point numbers: its last bits depend on the order
 };
 struct Site { const char *file; int line; };
@@ -41,10 +43,21 @@ void warp_barrier(unsigned mask, bool orders_memory, Site);
 unsigned ballot(unsigned mask, int predicate, Site);
 unsigned live_lanes();
 void *slot(unsigned lane);                               // where a lane of my warp leaves a value
+void absent_lane(unsigned lane, Site);                   // it is not there to give its value
 bool takes_part(unsigned mask, unsigned lane);           // whether there is something in its slot
 void atomic_access(const void *address, unsigned bytes, void *caller, bool swap);
 void fence();
+void *scratch();                                         // memory of my warp, which is not checked
+void event_wait(const void *event, Site);                // until somebody says that it happens
+void event_happens(const void *event);
+void take_turns();                                       // let the others go on
+void grid_barrier(Site);
+long long ticks();
+void async_copied(const void *to, unsigned bytes, void *caller);     // by this thread, which must wait for it
+void async_committed();
+void async_waited(unsigned groups_left);
 void launch_bounds(unsigned threads, Site);
+void misaligned(const char *what, Site);
 void failed(const char *expression, Site);              // returns to host code only
 #pragma GCC visibility pop
 
@@ -52,27 +65,27 @@ struct Stopped {};                                       // thrown by host code 
 [[noreturn]] inline void fails(const char *expression, Site site) { failed(expression, site); throw Stopped{}; }
 inline unsigned lane() { return self.number & 31; }
 
-template <class T> T exchange(unsigned mask, T value, unsigned from, Site site) {
+template <class T> __attribute__((always_inline)) inline T exchange(unsigned mask, T value, unsigned from, Site site) {
     static_assert(sizeof(T) <= 16 && std::is_trivially_copyable<T>::value, "shuffles move up to 16 bytes");
     memcpy(slot(lane()), &value, sizeof value);
     warp_barrier(mask, false, site);
     T got = value;
     if (takes_part(mask, from)) memcpy(&got, slot(from), sizeof got);
-    else memset(&got, 0xFF, sizeof got);     // undefined: who uses it gets NaN or -1
+    else absent_lane(from, site), memset(&got, 0xFF, sizeof got);     // undefined: who uses it gets NaN or -1
     warp_barrier(mask, false, site);
     return got;
 }
-template <class T> T shuffle(unsigned mask, T value, int from, int width, Site site) {
+template <class T> __attribute__((always_inline)) inline T shuffle(unsigned mask, T value, int from, int width, Site site) {
     return exchange(mask, value, (lane() & ~(width - 1)) + (from & (width - 1)), site);
 }
-template <class T> T shuffle_xor(unsigned mask, T value, int bits, int width, Site site) {
+template <class T> __attribute__((always_inline)) inline T shuffle_xor(unsigned mask, T value, int bits, int width, Site site) {
     unsigned from = lane() ^ bits, end = (lane() & ~(width - 1)) + width;
     return exchange(mask, value, from < end ? from : lane(), site);
 }
-template <class T> T shuffle_down(unsigned mask, T value, unsigned by, int width, Site site) {
+template <class T> __attribute__((always_inline)) inline T shuffle_down(unsigned mask, T value, unsigned by, int width, Site site) {
     return exchange(mask, value, (lane() & (width - 1)) + by < unsigned(width) ? lane() + by : lane(), site);
 }
-template <class T> T shuffle_up(unsigned mask, T value, unsigned by, int width, Site site) {
+template <class T> __attribute__((always_inline)) inline T shuffle_up(unsigned mask, T value, unsigned by, int width, Site site) {
     return exchange(mask, value, (lane() & (width - 1)) >= by ? lane() - by : lane(), site);
 }
 
@@ -157,10 +170,8 @@ template <int E> bool operator!=(Narrow<E> a, Narrow<E> b) { return float(a) != 
 #ifndef __restrict__
 #define __restrict__ __restrict
 #endif
-#define threadIdx (::hostcuda::self.thread)
-#define blockIdx (::hostcuda::self.block)
-#define blockDim (::hostcuda::self.threads)
-#define gridDim (::hostcuda::self.blocks)
+static constexpr uint3 &threadIdx = ::hostcuda::self.thread, &blockIdx = ::hostcuda::self.block;
+static constexpr dim3 &blockDim = ::hostcuda::self.threads, &gridDim = ::hostcuda::self.blocks;
 static constexpr int warpSize = 32;
 #define __launch_bounds__(...)
 #define __maxnreg__(...)
@@ -179,7 +190,7 @@ static inline unsigned __ballot_sync(unsigned mask, int p, HOSTCUDA_LINE) { retu
 static inline int __any_sync(unsigned mask, int p, HOSTCUDA_LINE) { return hostcuda::ballot(mask, p, {file, line}) != 0; }
 static inline int __all_sync(unsigned mask, int p, HOSTCUDA_LINE) { return hostcuda::ballot(mask, !p, {file, line}) == 0; }
 #define HOSTCUDA_SHUFFLE(name, how, From) \
-    template <class T> static inline T name(unsigned mask, T value, From from, int width = 32, HOSTCUDA_LINE) { \
+    template <class T> __attribute__((always_inline)) static inline T name(unsigned mask, T value, From from, int width = 32, HOSTCUDA_LINE) { \
         return hostcuda::how(mask, value, from, width, {file, line}); \
     }
 HOSTCUDA_SHUFFLE(__shfl_sync, shuffle, int)
@@ -195,8 +206,10 @@ static inline void __threadfence_block() {}
 #define HOSTCUDA_ATOMIC(name, result) \
     template <class T, class U> HOSTCUDA_RAW T name(T *address, U given) { \
         hostcuda::atomic_access(address, sizeof(T), __builtin_return_address(0), false); \
-        const T old = *(volatile T *)address, value = T(given); \
-        *(volatile T *)address = result; \
+        T old, value = T(given); \
+        __builtin_memcpy((void *)&old, (const void *)address, sizeof(T)); \
+        const T next = result; \
+        __builtin_memcpy((void *)address, (const void *)&next, sizeof(T)); \
         return old; \
     }
 HOSTCUDA_ATOMIC(atomicAdd, (hostcuda::self.rounds |= !std::is_integral<T>::value, T(old + value)))
@@ -213,14 +226,16 @@ template <class T> struct hostcuda_same { typedef T type; };
 template <class T> HOSTCUDA_RAW T atomicCAS(T *address, typename hostcuda_same<T>::type expected, typename hostcuda_same<T>::type value) {
     hostcuda::atomic_access(address, sizeof(T), __builtin_return_address(0), true);
     hostcuda::self.rounds |= sizeof(T) >= 2;       // the loop that CUDA's guide has for sums of other types
-    const T old = *(volatile T *)address;
-    if (old == expected) *(volatile T *)address = value;
+    T old;
+    __builtin_memcpy((void *)&old, (const void *)address, sizeof(T));
+    if (!__builtin_memcmp((const void *)&old, (const void *)&expected, sizeof(T)))
+        __builtin_memcpy((void *)address, (const void *)&value, sizeof(T));
     return old;
 }
 
-template <class T> static inline T __ldg(const T *p) { return *p; }
-template <class T> static inline T __ldcg(const T *p) { return *p; }
-template <class T> static inline T __ldcs(const T *p) { return *p; }
+template <class T> __attribute__((always_inline)) static inline T __ldg(const T *p) { return *p; }
+template <class T> __attribute__((always_inline)) static inline T __ldcg(const T *p) { return *p; }
+template <class T> __attribute__((always_inline)) static inline T __ldcs(const T *p) { return *p; }
 template <class T, class U> static inline auto min(T a, U b) { using R = std::common_type_t<T, U>; return R(b) < R(a) ? R(b) : R(a); }
 template <class T, class U> static inline auto max(T a, U b) { using R = std::common_type_t<T, U>; return R(a) < R(b) ? R(b) : R(a); }
 using std::abs; using std::ceil; using std::exp; using std::expm1; using std::floor; using std::fma; using std::isfinite;
@@ -263,6 +278,7 @@ static inline float __int2float_rn(int x) { return float(x); }
 static inline float __uint2float_rn(unsigned x) { return float(x); }
 static inline void __threadfence_system() { hostcuda::fence(); }
 static inline unsigned __umulhi(unsigned a, unsigned b) { return unsigned((unsigned long long)a * b >> 32); }
+#include "hostcuda_math.h"
 
 #define HOSTCUDA_VECTOR(T, N) \
     struct alignas(2 * sizeof(T)) N##2 { T x, y; }; \
@@ -287,7 +303,7 @@ struct Image { char *shared, *shared_end, *end; };      // of a library: its sha
 extern "C" __attribute__((visibility("default"))) int hostcuda_launch(Kernel, void **arguments, const unsigned *blocks, const unsigned *threads,
                                size_t dynamic, Image);
 extern "C" { extern char _end[] __attribute__((visibility("hidden"))); }
-static __thread char anchor;
+static __thread char anchor __attribute__((aligned(256)));     // as shared memory is on a GPU
 // Where this library's shared memory begins and ends: its thread-local storage, which exists once it was touched.
 static inline Image image() {
     Image found = {&anchor, &anchor + 1, _end};
@@ -337,11 +353,11 @@ template <class R, class... A> int describe(R (*)(A...), int *bytes, char *kinds
     HOSTCUDA_EXPORT(id, *hostcuda_one_##id)
 
 // Byte by byte in code that is looked at: the C library's would not be.
-static inline void *hostcuda_memcpy(void *to, const void *from, size_t bytes) {
+__attribute__((always_inline)) static inline void *hostcuda_memcpy(void *to, const void *from, size_t bytes) {
     for (size_t i = 0; i < bytes; ++i) ((char *)to)[i] = ((const char *)from)[i];
     return to;
 }
-static inline void *hostcuda_memset(void *to, int value, size_t bytes) {
+__attribute__((always_inline)) static inline void *hostcuda_memset(void *to, int value, size_t bytes) {
     for (size_t i = 0; i < bytes; ++i) ((char *)to)[i] = char(value);
     return to;
 }
@@ -349,5 +365,8 @@ namespace std { using ::hostcuda_memcpy; using ::hostcuda_memset; }
 #define memcpy hostcuda_memcpy
 #define memset hostcuda_memset
 #include "hostcuda_host.h"
+#include "hostcuda_async.h"
+#include "hostcuda_textures.h"
+#include "hostcuda_ptx.h"
 static inline void __trap(HOSTCUDA_LINE) { hostcuda::fails("__trap()", {file, line}); }
 #include <assert.h>

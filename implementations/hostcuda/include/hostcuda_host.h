@@ -14,6 +14,8 @@ bool launched(Kernel, void *arguments, size_t bytes, const dim3 &grid, const dim
 void *allocate(size_t bytes, Site);
 bool release(void *, Site);
 bool copied(void *to, const void *from, size_t bytes, const char *what, Site);
+bool fits(const void *, size_t bytes, bool write, const char *what, Site);     // what a library reads or writes
+bool launched_together(const dim3 &grid, const dim3 &block, size_t dynamic, Site);
 bool filled(void *to, int value, size_t bytes, Site);
 bool assigned(const void *symbol, size_t offset, size_t bytes, Site);      // the host fills a variable of the device
 void variable(const char *name, void *start, size_t bytes, bool constant, bool initialised);
@@ -86,7 +88,8 @@ enum cudaFuncAttribute { cudaFuncAttributeMaxDynamicSharedMemorySize = 8, cudaFu
 enum cudaMemoryAdvise { cudaMemAdviseSetReadMostly = 1, cudaMemAdviseSetPreferredLocation = 3, cudaMemAdviseSetAccessedBy = 5 };
 enum cudaDeviceAttr {
     cudaDevAttrMaxThreadsPerBlock = 1, cudaDevAttrMaxSharedMemoryPerBlock = 8, cudaDevAttrWarpSize = 10, cudaDevAttrMultiProcessorCount = 16,
-    cudaDevAttrMaxThreadsPerMultiProcessor = 39, cudaDevAttrComputeCapabilityMajor = 75, cudaDevAttrComputeCapabilityMinor = 76,
+    cudaDevAttrMaxThreadsPerMultiProcessor = 39, cudaDevAttrComputeCapabilityMajor = 75, cudaDevAttrComputeCapabilityMinor = 76, cudaDevAttrClockRate = 13, cudaDevAttrCooperativeLaunch = 95, cudaDevAttrMaxSharedMemoryPerMultiprocessor = 81,
+    cudaDevAttrL2CacheSize = 38,
     cudaDevAttrMaxSharedMemoryPerBlockOptin = 97
 };
 struct cudaDeviceProp {
@@ -132,7 +135,7 @@ HOSTCUDA_API cudaGetDeviceProperties(cudaDeviceProp *p, int) {
     p->maxGridSize[0] = 2147483647, p->maxGridSize[1] = p->maxGridSize[2] = 65535;
     p->major = 9, p->multiProcessorCount = 132, p->maxThreadsPerMultiProcessor = 2048, p->maxBlocksPerMultiProcessor = 32;
     p->clockRate = 1980000, p->memoryClockRate = 2619000, p->memoryBusWidth = 5120, p->l2CacheSize = 50 << 20;
-    p->concurrentKernels = p->unifiedAddressing = p->managedMemory = p->canMapHostMemory = 1, p->asyncEngineCount = 3;
+    p->concurrentKernels = p->cooperativeLaunch = p->unifiedAddressing = p->managedMemory = p->canMapHostMemory = 1, p->asyncEngineCount = 3;
     return cudaSuccess;
 }
 HOSTCUDA_API cudaDeviceGetAttribute(int *value, cudaDeviceAttr which, int) {
@@ -140,6 +143,10 @@ HOSTCUDA_API cudaDeviceGetAttribute(int *value, cudaDeviceAttr which, int) {
     case cudaDevAttrMaxThreadsPerBlock: *value = 1024; break;
     case cudaDevAttrMaxSharedMemoryPerBlock: *value = 48 << 10; break;
     case cudaDevAttrMaxSharedMemoryPerBlockOptin: *value = 227 << 10; break;
+    case cudaDevAttrCooperativeLaunch: *value = 1; break;
+    case cudaDevAttrClockRate: *value = 1980000; break;
+    case cudaDevAttrL2CacheSize: *value = 50 << 20; break;
+    case cudaDevAttrMaxSharedMemoryPerMultiprocessor: *value = 228 << 10; break;
     case cudaDevAttrWarpSize: *value = 32; break;
     case cudaDevAttrMultiProcessorCount: *value = 132; break;
     case cudaDevAttrMaxThreadsPerMultiProcessor: *value = 2048; break;
@@ -217,11 +224,37 @@ template <class... P, size_t... I> void hostcuda_spread(void (*kernel)(P...), ho
     hostcuda::launch(site, "the kernel", [kernel](auto &...a) __attribute__((no_sanitize_thread)) { kernel(a...); }, sizes,
                      *(std::remove_cv_t<std::remove_reference_t<P>> *)given[I]...);
 }
+enum cudaLaunchAttributeID { cudaLaunchAttributeIgnore, cudaLaunchAttributeAccessPolicyWindow, cudaLaunchAttributeCooperative, cudaLaunchAttributeSynchronizationPolicy,
+    cudaLaunchAttributeClusterDimension, cudaLaunchAttributeProgrammaticStreamSerialization = 6, cudaLaunchAttributePriority = 8 };
+struct cudaLaunchAttributeValue { int cooperative, programmaticStreamSerializationAllowed, priority; struct { unsigned x, y, z; } clusterDim; };
+struct cudaLaunchAttribute { cudaLaunchAttributeID id; cudaLaunchAttributeValue val; };
+struct cudaLaunchConfig_t { dim3 gridDim, blockDim; size_t dynamicSmemBytes; cudaStream_t stream; cudaLaunchAttribute *attrs; unsigned numAttrs; };
+template <class... P, class... A> HOSTCUDA_API cudaLaunchKernelEx(const cudaLaunchConfig_t *c, void (*kernel)(P...), A &&...given) {
+    const hostcuda::Site site = {"", 0};
+    for (unsigned i = 0; i < c->numAttrs; ++i) {
+        const cudaLaunchAttributeValue &v = c->attrs[i].val;
+        if (c->attrs[i].id == cudaLaunchAttributeCooperative && v.cooperative)
+            hostcuda::or_stop(hostcuda::launched_together(c->gridDim, c->blockDim, c->dynamicSmemBytes, site));
+        if (c->attrs[i].id == cudaLaunchAttributeClusterDimension && v.clusterDim.x * v.clusterDim.y * v.clusterDim.z > 1)
+            hostcuda::missing("clusters of blocks", site);
+    }
+    hostcuda::launch(site, "the kernel", [kernel](auto &...a) __attribute__((no_sanitize_thread)) { kernel(a...); },
+                     hostcuda::Sizes(c->gridDim, c->blockDim, c->dynamicSmemBytes), P(std::forward<A>(given))...);
+    return cudaSuccess;
+}
 template <class... P> HOSTCUDA_API cudaLaunchKernel(void (*kernel)(P...), dim3 grid, dim3 block, void **given, size_t dynamic = 0,
                                                     cudaStream_t = 0, HOSTCUDA_LINE) {
     hostcuda_spread(kernel, hostcuda::Sizes(grid, block, dynamic), given, std::index_sequence_for<P...>{}, {file, line});
     return cudaSuccess;
 }
+
+template <class F> HOSTCUDA_API cudaLaunchCooperativeKernel(F kernel, dim3 grid, dim3 block, void **given, size_t dynamic = 0, cudaStream_t stream = 0, HOSTCUDA_LINE) {
+    hostcuda::or_stop(hostcuda::launched_together(grid, block, dynamic, {file, line}));
+    return cudaLaunchKernel(kernel, grid, block, given, dynamic, stream, file, line);
+}
+static inline cudaError_t cudaDeviceCanAccessPeer(int *can, int, int) { *can = 0; return cudaSuccess; }
+static inline cudaError_t cudaHostGetDevicePointer(void **device, void *host, unsigned) { *device = host; return cudaSuccess; }
+template <class T> static inline cudaError_t cudaHostGetDevicePointer(T **device, void *host, unsigned) { *device = (T *)host; return cudaSuccess; }
 
 // A host function as a function of pointers to its arguments; what it returns, if a number, lands in `given`.
 namespace hostcuda {

@@ -1,7 +1,7 @@
 // Activations and a loss: launches in comments and through a macro, variables of the device, warps.
 #include <cooperative_groups.h>
 #include <cooperative_groups/reduce.h>
-#include <cublas_v2.h>
+#include <cudnn.h>
 #include <cuda_runtime.h>
 #include <stdio.h>
 
@@ -64,8 +64,8 @@ extern "C" void logistic_on_device(const float *z, float *y, int n) { LAUNCH(log
 
 // gradoracle: tanh = tanh_by_library(z, *, z.size)
 void tanh_by_library(const float *z, float *y, int n) {
-    cublasHandle_t handle;
-    cublasCreate(&handle);
+    cudnnHandle_t handle;
+    cudnnCreate(&handle);
 }
 
 __global__ void updated(const float *w, const float *g, float *to, const float *rate, int n) {

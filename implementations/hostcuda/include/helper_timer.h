@@ -1,0 +1,3 @@
+// Everything of it that is modelled is in helper_functions.h.
+#pragma once
+#include "helper_functions.h"
