@@ -297,3 +297,18 @@ def test_infinity_is_no_cause_of_its_own_where_large_numbers_are_wrong_too(examp
     (found,) = certificate.mismatches
     assert found.formula == "relu_grad"
     assert "z float32[1] = [4.0]" in found.text
+
+
+def test_without_a_plain_check_the_first_that_asks_for_plain_answers_is_the_cause():
+    """PyTorch's beside it and state fail on one wrong answer that no drawn call of `PLAIN` met."""
+    torch, state, other = (
+        Outcome("b", "relu", name, "mismatch", plain={"relu": [kind]})
+        for name, kind in (("matches_torch", "k"), ("is_stateless", "k"), ("linear", "another"))
+    )
+    marked = folded([state, torch])
+    assert [(one.property_name, one.status) for one in marked] == [
+        ("is_stateless", "not checked"), ("matches_torch", "mismatch"),
+    ]  # fmt: skip
+    assert folded([torch, state]) == marked[::-1]
+    assert [one.status for one in folded([state])] == ["mismatch"]
+    assert {one.status for one in folded([other, state])} == {"mismatch"}

@@ -1,7 +1,8 @@
 """One cause is one finding: checks that fail on the same wrong answers are listed under the first.
 
 A function whose plain answers are wrong fails most properties.  The first of `PLAIN` that fails is
-the mismatch; the others fail for the same reason, or ask something that needs right answers.
+the mismatch, or another that asks for plain answers; the others fail for the same reason, or ask
+something that needs right answers.
 """
 
 from __future__ import annotations
@@ -46,11 +47,17 @@ def _causes(outcomes: Sequence[Outcome]) -> Iterator[Outcome]:
     """Yield, formula by formula, the mismatch of its plain answers, if there is one."""
     found: dict[str, Outcome] = {}
     for one in outcomes:
-        if one.status == "mismatch" and one.property_name in PLAIN and one.formula in one.plain:
+        if one.status == "mismatch" and one.formula in one.plain and one.property_name not in APART:
             known = found.setdefault(one.formula, one)
-            if PLAIN.index(one.property_name) < PLAIN.index(known.property_name):
+            if _rank(one) < _rank(known):
                 found[one.formula] = one
     yield from found.values()
+
+
+def _rank(one: Outcome) -> tuple[int, str]:
+    """Return the place of a mismatch among those of wrong plain answers; the first is the cause."""
+    name = one.property_name
+    return (PLAIN.index(name) if name in PLAIN else len(PLAIN), name)
 
 
 def _cause(one: Outcome, causes: dict[str, Outcome]) -> Outcome | None:
