@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import inspect
 import os
 import shutil
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from functools import partial
 from importlib import import_module
 from types import SimpleNamespace
@@ -25,7 +27,15 @@ from gradoracle.conformance.backends.adapters.base import (
     require_known,
 )
 from gradoracle.conformance.backends.adapters.parameters import Taken, parameters_of, taken
-from gradoracle.oracle.declaration import Composed, algebra, argument_names, output_of
+from gradoracle.oracle.declaration import (
+    Chained,
+    Composed,
+    Formula,
+    algebra,
+    argument_names,
+    output_of,
+    whole_of,
+)
 
 if TYPE_CHECKING:
     import torch
@@ -77,14 +87,29 @@ def adapt(
 def _by_name(given: Mapping[str, Function], torch: Any) -> dict[str, Function]:
     """Return PyTorch's functions, those with other arguments than the protocol's by its own.
 
-    Those are what their records compare with: `layer_norm` is given the shape of its weight.
+    Those are what their records compare with: `layer_norm` is given the shape of its weight, and
+    `matmul` stands elsewhere in PyTorch.  Functions of several results are left out.
     """
     found = {**dict.fromkeys(OF_CROSS_ENTROPY, torch.nn.functional.cross_entropy), **given}
     for name, operator in KNOWN.items():
-        kind = algebra(operator.formula)
-        if name in found and isinstance(kind, Composed) and kind.of_arrays:
-            found[name] = operator.witness(torch)
+        kind, formula = algebra(operator.formula), operator.formula
+        if isinstance(kind, Chained) or whole_of(formula) is not formula:
+            continue
+        if name not in found or (isinstance(kind, Composed) and kind.of_arrays):
+            with suppress(NotImplementedError):  # PyTorch has no such function
+                found[name] = _as_the_formula(operator.witness(torch), formula)
     return found
+
+
+def _as_the_formula(function: Function, formula: Formula) -> Function:
+    """Return a function with a formula's arguments: PyTorch's built-in ones have no signature."""
+
+    def called(*arrays: Any, **options: Any) -> Any:
+        return function(*arrays, **options)
+
+    called.__signature__ = inspect.signature(formula)  # type: ignore[attr-defined]
+    called.__name__ = getattr(function, "__name__", formula.__name__)
+    return called
 
 
 def _differentiated(
