@@ -30,7 +30,8 @@ DRAWS = 1000
 BY_NAME = {operator.name: operator for operator in OPERATORS}
 SIDES = ("height", "width")
 ARRAYS = ("relu", "leaky_relu", "sigmoid", "tanh", "softmax", "batch_mean", "sgd_step")
-MATRICES = ("linear", "cross_entropy")
+MATRICES = ("linear", "cross_entropy", "matmul", "bmm", "broadcast_matmul")
+MATRIX_SIDES = ("images", "inputs", "outputs", "classes", "batch", "rows", "inner", "columns")
 POOLINGS = ("max_pool2d", "avg_pool2d")
 
 
@@ -122,7 +123,7 @@ def test_every_layer_and_limit_of_arrays_is_drawn(name):
 @pytest.mark.parametrize("name", MATRICES)
 def test_every_side_of_matrices_is_taken_to_a_limit(name):
     counts = Counter(g.region.rpartition(" ")[0] for g in drawn(name) if g.stratum == "boundary")
-    sides = [n for n in ("images", "inputs", "outputs", "classes") if n in drawn(name)[0].sizes]
+    sides = [n for n in MATRIX_SIDES if n in drawn(name)[0].sizes]
     for side in sides:
         assert counts[side] >= 60, side
     assert regions(name)["empty batch"] >= 8
