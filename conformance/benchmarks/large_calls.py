@@ -20,7 +20,7 @@ from gradoracle.conformance.operators.record import Arguments, Operator
 from gradoracle.conformance.operators.textbook import with_ones
 from gradoracle.conformance.properties.comparison import require_truth
 from gradoracle.conformance.scale.workloads import elements
-from gradoracle.oracle.declaration import Call, Chained, Formula, algebra, output_of
+from gradoracle.oracle.declaration import Call, Chained, Composed, Formula, algebra, output_of
 from gradoracle.oracle.shapes import SIDES, Array
 
 LARGE = "large calls"  # in place of a network
@@ -71,13 +71,17 @@ def sizes(operator: Operator) -> dict[str, int]:
     """Return the sizes of the large call of an operator."""
     found = _preferred(operator, dict(with_ones(operator, operator.formula)[0].sizes))
     names = [name for name in found if _grows(operator, found, name)]
+    # The terms of sums are Python objects then: axes of other arrays would multiply them.
+    traced = isinstance(algebra(operator.formula), Composed)
     while names:
         for name in [*names]:
             larger = _arguments(operator, {**found, name: 2 * found[name]})
             if larger is None or elements(larger) > ELEMENTS:
                 names.remove(name)
-            else:
-                found[name] *= 2
+                continue
+            found[name] *= 2
+            if traced and elements(larger) == ELEMENTS:
+                return found
     return found
 
 
