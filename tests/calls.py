@@ -12,6 +12,10 @@ from typing import Any
 import numpy as np
 
 from gradoracle import oracle
+from gradoracle.conformance.operators.adaptive_pool import ADAPTIVE_AVG_POOL2D
+from gradoracle.conformance.operators.moved_pixels import MOVED_PIXELS
+from gradoracle.conformance.operators.record import Operator
+from gradoracle.conformance.operators.variations import drawn
 from gradoracle.oracle.declaration import Formula
 from gradoracle.oracle.formulas.avg_pool import AVERAGE_POOLINGS
 from gradoracle.oracle.formulas.conv_transpose import TRANSPOSED
@@ -297,6 +301,16 @@ def sgd_step_calls(count: int, seed: int = 0, **data: Any) -> Iterator[dict[str,
         yield {**made, "learning_rate": (0.5, 3.0, 0.0, 0.125)[number % 4]}
 
 
+def drawn_calls(
+    operator: Operator, count: int, seed: int = 0, **data: Any
+) -> Iterator[dict[str, Any]]:
+    """Yield small calls as an operator's record draws them."""
+    for number in range(count):
+        made = operator.arguments(drawn(operator, 1000 * seed + number).sizes)
+        shapes = {name: shape for name, shape in made.shapes.items() if shape is not None}
+        yield {**filled(shapes, seed=number, **data), **made.options}
+
+
 def filled(
     shapes: dict[str, tuple[int, ...]], *, seed=0, dtype: Any = object, low=-4, high=5
 ) -> dict[str, Any]:
@@ -384,4 +398,9 @@ CALLS: dict[Formula, Calls] = {
     oracle.broadcast_matmul_grad_other: broadcast_matmul_calls,
     oracle.batch_mean: batch_mean_calls,
     oracle.sgd_step: sgd_step_calls,
+    **{
+        formula: partial(drawn_calls, operator)
+        for operator in (*MOVED_PIXELS, ADAPTIVE_AVG_POOL2D)
+        for formula in operator.formulas
+    },
 }

@@ -11,7 +11,9 @@ import numpy as np
 import pytest
 
 from gradoracle import oracle
-from gradoracle.conformance.operators import OPERATORS
+from gradoracle.conformance.operators import OPERATORS, variations
+from gradoracle.conformance.operators.adaptive_pool import ADAPTIVE_AVG_POOL2D
+from gradoracle.conformance.operators.moved_pixels import MOVED_PIXELS
 from gradoracle.oracle.declaration import (
     Composed,
     Multilinear,
@@ -27,7 +29,9 @@ from gradoracle.oracle.formulas.max_pool import MAX_POOLINGS
 from tests.calls import CALLS, fractions, with_floats
 from tests.orders import orders, rounded, written
 
-MEANS = [f for of in AVERAGE_POOLINGS.values() for f in of]
+MEANS = [
+    *(f for of in AVERAGE_POOLINGS.values() for f in of), *ADAPTIVE_AVG_POOL2D.formulas,
+]  # fmt: skip
 MULTILINEAR = [f for f in CALLS if isinstance(algebra(f), Multilinear)]
 DIVIDING = [f for f in MULTILINEAR if algebra(f).over]
 NAMED = {"ids": lambda f: f.__name__}
@@ -65,7 +69,8 @@ def products(formula, c):
 def test_every_formula_declares_its_algebra():
     kinds = {f.__name__: type(algebra(f)) for f in CALLS}
     maxima = {f.__name__ for of in MAX_POOLINGS.values() for f in (of.values, of.indices)}
-    selections = maxima | {"relu", "relu_grad"}
+    moved = {o.name for o in MOVED_PIXELS} - {"fold"}  # which adds overlapping windows
+    selections = maxima | moved | {"relu", "relu_grad"}
     composed = {"leaky_relu", "sigmoid", "tanh", "softmax", "cross_entropy"}
     composed |= {f"{name}_grad" for name in composed}
     for name, kind in kinds.items():
@@ -306,11 +311,16 @@ def one_term(formula):
         return {"gradient_per_image": np.full((3, 1), third)}
     if formula in MEANS:
         x = np.full((1, 1, *kernel), third)
-        return {**plain, **pool, "x": x, "grad_output": four["x"], "input_shape": x.shape}
+        given = {"x": x, "grad_output": four["x"], "input_shape": x.shape, "output_size": each}
+        return {**plain, **pool, **given}
     if "max_pool" in formula.__name__:
         return {**plain, **pool, **four, "kernel_size": each, "indices": np.zeros(one, int)}
     if "linear" in formula.__name__:
         return {**two, "grad_output": np.full((1, 1), fifth), "bias": None}
+    moved = next((o for o in MOVED_PIXELS if formula in o.formulas), None)
+    if moved is not None:
+        made = moved.arguments(variations.drawn(moved, 0).sizes)  # one pixel
+        return {n: np.full(shape, third) for n, shape in made.shapes.items()} | made.options
     return {**four, **plain}
 
 

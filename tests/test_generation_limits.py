@@ -15,7 +15,6 @@ from types import SimpleNamespace
 
 import pytest
 
-from gradoracle import oracle
 from gradoracle.conformance.checking.strategies import draw
 from gradoracle.conformance.operators import OPERATORS
 from gradoracle.conformance.operators.activations import SLOPES
@@ -23,6 +22,7 @@ from gradoracle.conformance.operators.arrays import PICKED
 from gradoracle.conformance.operators.of_formula import SPAN
 from gradoracle.conformance.properties import PROPERTIES
 from gradoracle.oracle.shapes import extent
+from tests.by_axes import DRAWN_BY_AXES
 
 DRAWS = 2000
 UNLUCKY = 1e-6
@@ -30,9 +30,10 @@ SIZES = ("small", "medium", "large")
 SIDES = ("height", "width")
 AXES = ("images", "channels", "height", "width")
 # Calls of one and of three axes are made of these (`tests/test_ranks.py`).
-# What is drawn for derived formulas follows from their axes (`tests/test_drawn_by_axes.py`).
-DERIVED = {of.formulas[0].__name__ for of in oracle.DERIVED}
-BY_NAME = {o.name: o for o in OPERATORS if not (o.name.endswith(("1d", "3d")) or o.name in DERIVED)}
+# What is drawn of others follows from their axes (`tests/test_drawn_by_axes.py`).
+BY_NAME = {
+    o.name: o for o in OPERATORS if not (o.name.endswith(("1d", "3d")) or o.name in DRAWN_BY_AXES)
+}
 CONVOLUTIONS = ("conv2d", "conv_transpose2d")
 POOLINGS = ("max_pool2d", "avg_pool2d")
 ARRAYS = ("relu", "leaky_relu", "sigmoid", "tanh", "softmax", "batch_mean", "sgd_step")

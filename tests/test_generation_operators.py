@@ -23,13 +23,15 @@ from gradoracle.conformance.operators.update import RATES
 from gradoracle.conformance.properties import PROPERTIES
 from gradoracle.oracle.declaration import is_data
 from gradoracle.oracle.shapes import extent
+from tests.by_axes import DRAWN_BY_AXES
 from tests.planted import FAULTS
 
 DRAWS = 1000
 BY_NAME = {operator.name: operator for operator in OPERATORS}
 SIDES = ("height", "width")
 ARRAYS = ("relu", "leaky_relu", "sigmoid", "tanh", "softmax", "batch_mean", "sgd_step")
-MATRICES = ("linear", "cross_entropy")
+MATRICES = ("linear", "cross_entropy", "matmul", "bmm", "broadcast_matmul")
+MATRIX_SIDES = ("images", "inputs", "outputs", "classes", "batch", "rows", "inner", "columns")
 POOLINGS = ("max_pool2d", "avg_pool2d")
 
 
@@ -42,8 +44,8 @@ def drawn(name):
 
 def test_every_operator_is_drawn_here():
     here = {*ARRAYS, *MATRICES, *POOLINGS, "conv2d", "conv_transpose2d", "network_backward"}
-    derived = {of.formulas[0].__name__ for of in oracle.DERIVED}  # tests/test_drawn_by_axes.py
-    assert here == {n for n in BY_NAME if not n.endswith(("1d", "3d"))} - derived
+    planar = {n for n in BY_NAME if not n.endswith(("1d", "3d"))}
+    assert here == planar - DRAWN_BY_AXES  # those are in tests/test_drawn_by_axes.py
 
 
 @pytest.mark.parametrize("name", BY_NAME)
@@ -121,7 +123,7 @@ def test_every_layer_and_limit_of_arrays_is_drawn(name):
 @pytest.mark.parametrize("name", MATRICES)
 def test_every_side_of_matrices_is_taken_to_a_limit(name):
     counts = Counter(g.region.rpartition(" ")[0] for g in drawn(name) if g.stratum == "boundary")
-    sides = [n for n in ("images", "inputs", "outputs", "classes") if n in drawn(name)[0].sizes]
+    sides = [n for n in MATRIX_SIDES if n in drawn(name)[0].sizes]
     for side in sides:
         assert counts[side] >= 60, side
     assert regions(name)["empty batch"] >= 8

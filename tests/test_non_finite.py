@@ -1,5 +1,6 @@
 """Where NaN and infinities must show, where they may, and where not."""
 
+from collections import Counter
 from itertools import product
 from types import SimpleNamespace
 
@@ -125,8 +126,11 @@ def test_no_zero_keeps_a_nan_from_any_sum_of_products(operator, formula, lost):
     assert (right.error_over_bound(answer, "float64") <= 1).all()
 
 
-def test_there_are_sums_of_products_in_every_convolution_and_in_linear():
-    assert len(PRODUCTS) == 42
+def test_there_are_sums_of_products_in_every_convolution_and_every_matrix_product():
+    """Each has three: itself and the gradients by both factors."""
+    convolutions = (operator.name for operator in OPERATORS if "conv" in operator.name)
+    multiply = (*convolutions, "linear", "matmul", "bmm", "broadcast_matmul")
+    assert Counter(operator.name for operator, _, _ in PRODUCTS) == dict.fromkeys(multiply, 3 * 2)
 
 
 @pytest.mark.parametrize("axis", [0, 1])

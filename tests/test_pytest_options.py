@@ -1,6 +1,5 @@
 """Options that pytest shares with `gradoracle certify`, and what a verdict says to do next."""
 
-import json
 import os
 import shlex
 import subprocess
@@ -84,7 +83,7 @@ def test_shards_of_pytest_are_merged(tmp_path):
             cwd=tmp_path, env=os.environ | {"PYTHONPATH": f"{tmp_path}{os.pathsep}{ROOT}"},
             capture_output=True, text=True, check=False,
         )  # fmt: skip
-        parts[shard] = Certificate.from_json(json.loads(file.read_text()))
+        parts[shard] = Certificate.from_json(file.read_text())
         assert ran.returncode == bool(parts[shard].mismatches), ran.stdout
         assert not list(tmp_path.glob(".gradoracle/*.journal"))
     assert sum(bool(part.mismatches) for part in parts.values()) == 1

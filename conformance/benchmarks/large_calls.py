@@ -20,12 +20,13 @@ from gradoracle.conformance.operators.record import Arguments, Operator
 from gradoracle.conformance.operators.textbook import with_ones
 from gradoracle.conformance.properties.comparison import require_truth
 from gradoracle.conformance.scale.workloads import elements
-from gradoracle.oracle.declaration import Call, Chained, Formula, algebra, output_of
+from gradoracle.oracle.declaration import Call, Chained, Composed, Formula, algebra, output_of
 from gradoracle.oracle.shapes import SIDES, Array
 
 LARGE = "large calls"  # in place of a network
 ELEMENTS = 2**14  # of the largest array: the expected values of eight times as many take seconds
 IMAGES = ("images", "n")  # what records call the number of images, or of rows
+SEEDS = 6  # how many are tried
 ROOM = 4  # pixels of a side, at least, that windows are on
 PREFERRED = {"kernel_": 2, "stride_": 2, "from_end": 1}  # windows of 2, and the last axis
 
@@ -42,14 +43,19 @@ def large_calls(known: Collection[str], images: int, dtype: str) -> Iterator[Cas
             if function in seen or isinstance(algebra(formula), Chained):
                 continue
             seen.add(function)
-            make, verify = partial(_call, operator), partial(_verified, operator)
+            make, verify = partial(_call, operator, formula), partial(_verified, operator)
             yield Case(LARGE, _title(operator), formula, images, dtype, make, verify)
 
 
-def _call(operator: Operator, images: int, dtype: str) -> dict[str, Any]:
-    """Return the call with so many times as many images, of floats where nothing is exact."""
-    styles = operator.styles.of("floats") or operator.styles.of("any")
-    return operator.call(_times(sizes(operator), images), styles[0], SEED, dtype)
+def _call(operator: Operator, formula: Formula, images: int, dtype: str) -> dict[str, Any]:
+    """Return the call with so many times as many images, of floats where nothing is exact.
+
+    Seeds are tried in turn: with some, a mask is of booleans and has no gradient.
+    """
+    style = (operator.styles.of("floats") or operator.styles.of("any"))[0]
+    larger = _times(sizes(operator), images)
+    calls = (operator.call(larger, style, SEED + at, dtype) for at in range(SEEDS))
+    return next(call for call in calls if operator.has_answer(formula, call))
 
 
 def _times(one: Mapping[str, int], images: int) -> dict[str, int]:
@@ -71,13 +77,17 @@ def sizes(operator: Operator) -> dict[str, int]:
     """Return the sizes of the large call of an operator."""
     found = _preferred(operator, dict(with_ones(operator, operator.formula)[0].sizes))
     names = [name for name in found if _grows(operator, found, name)]
+    # The terms of sums are Python objects then: axes of other arrays would multiply them.
+    traced = isinstance(algebra(operator.formula), Composed)
     while names:
         for name in [*names]:
             larger = _arguments(operator, {**found, name: 2 * found[name]})
             if larger is None or elements(larger) > ELEMENTS:
                 names.remove(name)
-            else:
-                found[name] *= 2
+                continue
+            found[name] *= 2
+            if traced and elements(larger) == ELEMENTS:
+                return found
     return found
 
 

@@ -1,4 +1,4 @@
-"""The whole protocol as CUDA C++ kernels; the arrays decide where they run: see `machine`."""
+"""Operators as CUDA C++ kernels; the arrays decide where they run: see `machine`."""
 
 from gradoracle.implementations.cupy_kernels.activations import (
     leaky_relu,

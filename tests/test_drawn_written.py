@@ -1,0 +1,97 @@
+"""What is drawn for formulas that are written out, and drawn by their axes as derived ones are.
+
+`tests/test_drawn_by_axes.py` has the derived ones.
+"""
+
+from collections import Counter
+from functools import cache
+
+import pytest
+
+from gradoracle.conformance.checking.strategies import draw
+from gradoracle.conformance.operators import OPERATORS
+from gradoracle.oracle.declaration import evaluate
+from tests.by_axes import WRITTEN
+
+DRAWS = 400
+LEAST_OF_EACH = DRAWS // 40  # of every value of a size that is drawn beside the lengths
+
+
+@cache
+def drawn(name):
+    found = []
+    draw(WRITTEN[name], "medium", DRAWS, 3, found.extend)
+    return found
+
+
+def calls_of(name):
+    """Return the `Calls` that the record is made of."""
+    return WRITTEN[name].geometry.func.__self__
+
+
+def test_what_moves_pixels_and_adaptive_pooling_are_here():
+    moved = {o.name for o in OPERATORS if o.name.endswith(("_pad2d", "shuffle", "fold"))}
+    assert {*WRITTEN} == moved | {"adaptive_avg_pool2d"}
+
+
+@pytest.mark.parametrize("name", WRITTEN)
+def test_every_draw_and_every_corner_is_a_call(name):
+    operator = WRITTEN[name]
+    assert len(drawn(name)) == DRAWS
+    for geometry in (*drawn(name), *operator.corners):
+        assert operator.arguments(geometry.sizes).shapes["grad_output"] is not None
+    style = operator.styles.of("exact")[0]
+    for geometry in drawn(name)[:40]:
+        call = operator.call(geometry.sizes, style, geometry.seed, "float32")
+        for formula in operator.formulas:
+            shape = call["x" if formula in operator.gradients else "grad_output"].shape
+            assert evaluate(formula, call).shape == shape
+
+
+@pytest.mark.parametrize("name", WRITTEN)
+def test_every_side_is_short_long_and_past_a_limit(name):
+    for letter in calls_of(name).letters:
+        lengths = {g.sizes[letter] for g in drawn(name)}
+        assert 1 in lengths, letter
+        assert max(lengths) >= (33 if letter == "n" else 63), letter
+        assert max(c.sizes[letter] for c in WRITTEN[name].corners) > 2**16, letter
+    assert any(g.sizes["n"] == 0 for g in drawn(name))
+
+
+@pytest.mark.parametrize("name", WRITTEN)
+def test_every_value_of_every_further_size_is_drawn(name):
+    for size, (least, most, _) in calls_of(name).further.more.items():
+        values = Counter(g.sizes[size] for g in drawn(name))
+        assert {*values} == {*range(least, most + 1)}, size
+        assert min(values.values()) >= LEAST_OF_EACH, (size, values)
+
+
+def in_calls(name, option):
+    """Return the values that an option has in the calls that are drawn, of each side one."""
+    made = (WRITTEN[name].arguments(g.sizes).options[option] for g in drawn(name))
+    return Counter(value for values in made for value in values)
+
+
+@pytest.mark.parametrize("name", [n for n in WRITTEN if n.endswith("pad2d")])
+def test_padding_is_drawn_up_to_what_a_call_may_have(name):
+    counts, most = in_calls(name, "padding"), Counter()
+    assert min(counts[pad] for pad in range(6)) >= LEAST_OF_EACH
+    for geometry in drawn(name):
+        made = WRITTEN[name].arguments(geometry.sizes)
+        _, _, height, width = made.shapes["x"]
+        sides = zip(made.options["padding"], (width, width, height, height), strict=True)
+        most.update(pad - side for pad, side in sides)
+    far = {"reflection_pad2d": -1, "circular_pad2d": 0}.get(name)
+    assert far is None or max(most) == far
+    assert most[far if far is not None else 1] >= LEAST_OF_EACH
+
+
+def test_windows_of_adaptive_pooling_overlap_repeat_pixels_and_fit():
+    seen = Counter()
+    for geometry in drawn("adaptive_avg_pool2d"):
+        pixels, windows = (geometry.sizes[n] for n in ("h", "i"))
+        seen["fit"] += windows < pixels and not pixels % windows
+        seen["overlap"] += windows < pixels and pixels % windows > 0
+        seen["repeat"] += windows > pixels
+        seen["same"] += windows == pixels > 1
+    assert min(seen.values()) >= LEAST_OF_EACH, seen
