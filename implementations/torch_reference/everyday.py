@@ -183,14 +183,16 @@ def _optimiser(kind: Any, parameter: Any, gradient: Any, **options: Any) -> tupl
 
 def sgd_momentum_step(
     parameter: Any, gradient: Any, momentum_buffer: Any = None, *, learning_rate: float,
-    momentum: float, **options: Any,
+    momentum: float, dampening: float, weight_decay: float, nesterov: bool,
 ) -> tuple[Any, Any]:  # fmt: skip
     """Return the parameter and its buffer after a step of PyTorch's SGD."""
     _alike(parameter, gradient, momentum_buffer)
     if not momentum > 0:
         raise ValueError(f"momentum must be positive, got {momentum}")
-    options |= {"lr": learning_rate, "momentum": momentum}
-    optimiser, moved = _optimiser(torch.optim.SGD, parameter, gradient, **options)
+    optimiser, moved = _optimiser(
+        torch.optim.SGD, parameter, gradient, lr=learning_rate, momentum=momentum,
+        dampening=dampening, weight_decay=weight_decay, nesterov=nesterov,
+    )  # fmt: skip
     if momentum_buffer is not None:
         optimiser.state[moved]["momentum_buffer"] = momentum_buffer.clone()
     optimiser.step()
@@ -216,17 +218,25 @@ def _adam(
 
 
 def adam_step(
-    parameter: Any, gradient: Any, exp_avg: Any, exp_avg_sq: Any, **options: Any
-) -> tuple[Any, Any, Any]:
+    parameter: Any, gradient: Any, exp_avg: Any, exp_avg_sq: Any, *, learning_rate: float,
+    beta1: float, beta2: float, eps: float, weight_decay: float, step: int,
+) -> tuple[Any, Any, Any]:  # fmt: skip
     """Return the parameter and both moving averages after a step of PyTorch's Adam."""
-    return _adam(torch.optim.Adam, parameter, gradient, exp_avg, exp_avg_sq, **options)
+    return _adam(
+        torch.optim.Adam, parameter, gradient, exp_avg, exp_avg_sq, learning_rate=learning_rate,
+        beta1=beta1, beta2=beta2, step=step, eps=eps, weight_decay=weight_decay,
+    )  # fmt: skip
 
 
 def adamw_step(
-    parameter: Any, gradient: Any, exp_avg: Any, exp_avg_sq: Any, **options: Any
-) -> tuple[Any, Any, Any]:
+    parameter: Any, gradient: Any, exp_avg: Any, exp_avg_sq: Any, *, learning_rate: float,
+    beta1: float, beta2: float, eps: float, weight_decay: float, step: int,
+) -> tuple[Any, Any, Any]:  # fmt: skip
     """Return the parameter and both moving averages after a step of PyTorch's AdamW."""
-    return _adam(torch.optim.AdamW, parameter, gradient, exp_avg, exp_avg_sq, **options)
+    return _adam(
+        torch.optim.AdamW, parameter, gradient, exp_avg, exp_avg_sq, learning_rate=learning_rate,
+        beta1=beta1, beta2=beta2, step=step, eps=eps, weight_decay=weight_decay,
+    )  # fmt: skip
 
 
 def clip_grad_norm(first: Any, second: Any, *, max_norm: float) -> tuple[Any, Any, Any]:
