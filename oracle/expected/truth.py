@@ -418,9 +418,10 @@ class ComposedTruth(_Lazy):
             return running_error_arrays.pointwise(self.formula, self.call, given, arithmetic, dtype)
         parts = parts_of(whole_of(self.formula))
         if kind.lanes is None or len(parts) == 1:
-            return kind.lanes and running_error_arrays.lines(
-                kind.lanes, self.call, given, arithmetic, dtype
-            )[0]
+            return (
+                kind.lanes
+                and running_error_arrays.lines(kind.lanes, self.call, given, arithmetic, dtype)[0]
+            )
         found = _walked_once(whole_of(self.formula), self.call, given, arithmetic, dtype)
         return found[parts.index(self.formula)]
 
