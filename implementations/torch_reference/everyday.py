@@ -90,6 +90,15 @@ def _alike(first: torch.Tensor, *others: torch.Tensor | None) -> None:
         raise ValueError(f"the shapes must be equal, got {shapes}")
 
 
+def _fits(tensor: torch.Tensor, index: torch.Tensor, axis: int) -> None:
+    """Raise ValueError where an index without elements does not fit: PyTorch takes any."""
+    place = axis % max(1, tensor.dim())
+    sides = zip(index.shape, tensor.shape, strict=False)
+    longer = any(one > most for at, (one, most) in enumerate(sides) if at != place)
+    if index.numel() == 0 and (index.dim() != tensor.dim() or longer):
+        raise ValueError(f"index {[*index.shape]} does not fit {[*tensor.shape]}")
+
+
 def embedding(input: Any, weight: Any, *, padding_idx: int | None) -> Any:
     """Return PyTorch's embedding of indices [N, T]."""
     check_letters({"input": (input, "nt"), "weight": (weight, "vd")})
@@ -98,12 +107,14 @@ def embedding(input: Any, weight: Any, *, padding_idx: int | None) -> Any:
 
 def gather(input: Any, index: Any, *, axis: int) -> Any:
     """Return PyTorch's gather."""
+    _fits(input, index, axis)
     return torch.gather(input, axis, index)
 
 
 def scatter_add(input: Any, index: Any, src: Any, *, axis: int) -> Any:
     """Return PyTorch's scatter_add, of an index as large as src."""
     _alike(src, index)
+    _fits(input, index, axis)
     return torch.scatter_add(input, axis, index, src)
 
 
