@@ -21,7 +21,8 @@ from gradoracle.conformance.operators import OPERATORS, arrays, network, pooling
 from gradoracle.conformance.operators.activations import SLOPES
 from gradoracle.conformance.operators.update import RATES
 from gradoracle.conformance.properties import PROPERTIES
-from gradoracle.oracle.declaration import is_data
+from gradoracle.oracle.declaration import Composed, algebra, is_data, parts_of
+from gradoracle.oracle.expected.truth import answer_shape
 from gradoracle.oracle.shapes import extent
 from tests.by_axes import DRAWN_BY_AXES
 from tests.planted import FAULTS
@@ -139,10 +140,19 @@ def test_every_network_is_drawn():
 # -- what every certificate reaches ---------------------------------------------------------------
 
 
+def shapes_of(operator, sizes):
+    """Return the shapes of the arrays of a call, and those of results that no gradient is given."""
+    arguments = operator.arguments(sizes)
+    given = [shape for shape in arguments.shapes.values() if shape is not None]
+    if operator.backward or not isinstance(algebra(operator.formula), Composed):
+        return given
+    call = operator.call(sizes, operator.styles.of("any")[0], 1, "float32")
+    return [*given, *(answer_shape(one, call) for one in parts_of(operator.formulas[0]))]
+
+
 @pytest.mark.parametrize("name", [n for n in BY_NAME if n != "network_backward"])
 def test_corners_are_legal_and_past_every_limit(name):
-    made = [BY_NAME[name].arguments(c.sizes).shapes.values() for c in BY_NAME[name].corners]
-    given = [shape for shapes_of in made for shape in shapes_of if shape is not None]
+    given = [shape for c in BY_NAME[name].corners for shape in shapes_of(BY_NAME[name], c.sizes)]
     assert {*PAST} <= {side for shape in given for side in shape}
     if name not in ("softmax", "cross_entropy"):
         assert max(map(prod, given)) > 2**16

@@ -187,6 +187,11 @@ def matrix(
     return Geometry(stratum, region, sizes, draw.seed())
 
 
+def limit(draw: Choices, size: Size) -> int:
+    """Return a length at a limit of machines, of at most what an array of this size has."""
+    return draw.one_of(_often_last(draw, [n for n in LIMITS if n <= MOST[size]]))
+
+
 def _often_last(draw: Choices, limits: list[int]) -> list[int]:
     """Return the limits, or in one of three draws the last ones: nothing larger stands in there."""
     return limits[-4:] if draw.integer(0, 2) == 0 else limits

@@ -7,7 +7,7 @@ function says what shapes they have, from that shape, the options and further si
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, TypeAlias
 
 from gradoracle.conformance.drawing.choices import FAR, PAST, SHORTER, Choices, Range
@@ -67,8 +67,15 @@ class _Calls:
         object.__setattr__(self, "picks", {**along, **picks, **self.counts, **self.flags})
 
     def geometry(self, draw: Choices, size: Size) -> Geometry:
-        """Return a geometry."""
-        return arrays.array(draw, size, options=self.picks)
+        """Return a geometry; now and then, a further length is at a limit, beside few others."""
+        found = arrays.array(draw, size, options=self.picks)
+        if not self.counts or found.stratum != "boundary" or draw.integer(0, 2) < 2:
+            return found
+        name, limit = draw.one_of([*self.counts]), arrays.limit(draw, size)
+        most = dict(zip(arrays.AXES, (2, 2, 1, 1), strict=True))
+        sides = {one: min(found.sizes[one], side) for one, side in most.items()}
+        sizes = {**found.sizes, **sides, name: limit}
+        return replace(found, region=f"{name} {limit}", sizes=sizes)
 
     def arguments(self, sizes: Sizes) -> Arguments:
         """Return the shapes and options of a call.
@@ -165,6 +172,7 @@ def of_arrays(
         styles=numbers,
         complete=complete,
         curvature=MEASURED,
+        values=options,
         share=share,
         corners=calls.corners(),
         **more,

@@ -8,6 +8,8 @@ from typing import NamedTuple
 
 import numpy as np
 
+from gradoracle.conformance.drawing.values import Style
+from gradoracle.conformance.operators.arrays import GIVEN
 from gradoracle.conformance.operators.record import Operator
 from gradoracle.conformance.operators.textbook import smallest
 from gradoracle.conformance.reports.traced import Term, terms_of, traced
@@ -23,7 +25,7 @@ from gradoracle.oracle.declaration import (
 from gradoracle.oracle.expected.truth import truth
 from gradoracle.oracle.shapes import Array
 
-SEED = 1
+SEED, SEEDS = 1, 6  # the first, and how many are tried: a mask is of booleans with some of them
 LARGER = {  # sizes of an example, by the end of their names, where they are legal
     "depth": 2, "height": 3, "width": 3, "kernel": 2, "inputs": 3, "outputs": 2, "classes": 3,
     "axes": 2, "images": 2, "channels": 3, "n": 2, "c": 3, "h": 2, "k": 2,
@@ -73,8 +75,16 @@ def example(operator: Operator, formula: Formula) -> Example | None:
     if isinstance(algebra(formula), Chained):
         return None
     style = (operator.styles.slopes or operator.styles.of("any"))[0]
-    call = operator.call(example_sizes(operator), style, SEED, "float64")
-    return example_of(formula, call)
+    return example_of(formula, _answered(operator, formula, style))
+
+
+def _answered(operator: Operator, formula: Formula, style: Style) -> Call:
+    """Return the call of an example: a gradient is by an array that is given, and no booleans."""
+    sizes = example_sizes(operator)
+    given = GIVEN + (operator.argument_of(formula) or "")
+    sizes |= {given: 1} if given in sizes else {}
+    calls = (operator.call(sizes, style, SEED + at, "float64") for at in range(SEEDS))
+    return next(call for call in calls if operator.has_answer(formula, call))
 
 
 def example_of(formula: Formula, call: Call, place: tuple[int, ...] | None = None) -> Example:

@@ -90,6 +90,15 @@ def _alike(first: torch.Tensor, *others: torch.Tensor | None) -> None:
         raise ValueError(f"the shapes must be equal, got {shapes}")
 
 
+def _fits(tensor: torch.Tensor, index: torch.Tensor, axis: int) -> None:
+    """Raise ValueError where an index without elements does not fit: PyTorch takes any."""
+    place = axis % max(1, tensor.dim())
+    sides = zip(index.shape, tensor.shape, strict=False)
+    longer = any(one > most for at, (one, most) in enumerate(sides) if at != place)
+    if index.numel() == 0 and (index.dim() != tensor.dim() or longer):
+        raise ValueError(f"index {[*index.shape]} does not fit {[*tensor.shape]}")
+
+
 def embedding(input: Any, weight: Any, *, padding_idx: int | None) -> Any:
     """Return PyTorch's embedding of indices [N, T]."""
     check_letters({"input": (input, "nt"), "weight": (weight, "vd")})
@@ -98,12 +107,14 @@ def embedding(input: Any, weight: Any, *, padding_idx: int | None) -> Any:
 
 def gather(input: Any, index: Any, *, axis: int) -> Any:
     """Return PyTorch's gather."""
+    _fits(input, index, axis)
     return torch.gather(input, axis, index)
 
 
 def scatter_add(input: Any, index: Any, src: Any, *, axis: int) -> Any:
     """Return PyTorch's scatter_add, of an index as large as src."""
     _alike(src, index)
+    _fits(input, index, axis)
     return torch.scatter_add(input, axis, index, src)
 
 
@@ -183,14 +194,16 @@ def _optimiser(kind: Any, parameter: Any, gradient: Any, **options: Any) -> tupl
 
 def sgd_momentum_step(
     parameter: Any, gradient: Any, momentum_buffer: Any = None, *, learning_rate: float,
-    momentum: float, **options: Any,
+    momentum: float, dampening: float, weight_decay: float, nesterov: bool,
 ) -> tuple[Any, Any]:  # fmt: skip
     """Return the parameter and its buffer after a step of PyTorch's SGD."""
     _alike(parameter, gradient, momentum_buffer)
     if not momentum > 0:
         raise ValueError(f"momentum must be positive, got {momentum}")
-    options |= {"lr": learning_rate, "momentum": momentum}
-    optimiser, moved = _optimiser(torch.optim.SGD, parameter, gradient, **options)
+    optimiser, moved = _optimiser(
+        torch.optim.SGD, parameter, gradient, lr=learning_rate, momentum=momentum,
+        dampening=dampening, weight_decay=weight_decay, nesterov=nesterov,
+    )  # fmt: skip
     if momentum_buffer is not None:
         optimiser.state[moved]["momentum_buffer"] = momentum_buffer.clone()
     optimiser.step()
@@ -216,17 +229,25 @@ def _adam(
 
 
 def adam_step(
-    parameter: Any, gradient: Any, exp_avg: Any, exp_avg_sq: Any, **options: Any
-) -> tuple[Any, Any, Any]:
+    parameter: Any, gradient: Any, exp_avg: Any, exp_avg_sq: Any, *, learning_rate: float,
+    beta1: float, beta2: float, eps: float, weight_decay: float, step: int,
+) -> tuple[Any, Any, Any]:  # fmt: skip
     """Return the parameter and both moving averages after a step of PyTorch's Adam."""
-    return _adam(torch.optim.Adam, parameter, gradient, exp_avg, exp_avg_sq, **options)
+    return _adam(
+        torch.optim.Adam, parameter, gradient, exp_avg, exp_avg_sq, learning_rate=learning_rate,
+        beta1=beta1, beta2=beta2, step=step, eps=eps, weight_decay=weight_decay,
+    )  # fmt: skip
 
 
 def adamw_step(
-    parameter: Any, gradient: Any, exp_avg: Any, exp_avg_sq: Any, **options: Any
-) -> tuple[Any, Any, Any]:
+    parameter: Any, gradient: Any, exp_avg: Any, exp_avg_sq: Any, *, learning_rate: float,
+    beta1: float, beta2: float, eps: float, weight_decay: float, step: int,
+) -> tuple[Any, Any, Any]:  # fmt: skip
     """Return the parameter and both moving averages after a step of PyTorch's AdamW."""
-    return _adam(torch.optim.AdamW, parameter, gradient, exp_avg, exp_avg_sq, **options)
+    return _adam(
+        torch.optim.AdamW, parameter, gradient, exp_avg, exp_avg_sq, learning_rate=learning_rate,
+        beta1=beta1, beta2=beta2, step=step, eps=eps, weight_decay=weight_decay,
+    )  # fmt: skip
 
 
 def clip_grad_norm(first: Any, second: Any, *, max_norm: float) -> tuple[Any, Any, Any]:

@@ -29,6 +29,8 @@ from gradoracle.oracle.declaration import (
     is_data,
     is_place,
     operands,
+    parts_of,
+    whole_of,
 )
 from gradoracle.oracle.expected.exact import NARROW, NEAR, MultilinearTruth
 from gradoracle.oracle.expected.non_finite import NonFiniteTruth, is_judged_here, with_finite
@@ -172,20 +174,26 @@ def answer_shape(formula: Formula, call: Call) -> Shape:
         else:
             with arguments_only():
                 return evaluate(formula, call).shape
-    return _answer_shape(formula, (*arrays,), (*options,))
+    whole = whole_of(formula)
+    of = _blank_answers(whole, (*arrays,), (*options,))
+    found = of[parts_of(whole).index(formula) if len(of) > 1 else 0]
+    # A gradient by what is None or of booleans says so itself.
+    return found if found is not None else evaluate(formula, call).shape
 
 
 @lru_cache(maxsize=1024)
-def _answer_shape(
+def _blank_answers(
     formula: Formula, arrays: tuple[tuple[str, Shape], ...], options: tuple[tuple[str, Any], ...]
-) -> Shape:
-    """Return it; a geometry is asked for with many numbers, of which only indices could matter."""
+) -> tuple[Shape | None, ...]:
+    """Return the shape of each result, of any numbers: only indices among them could matter."""
     blank = {
         name: np.zeros(shape) if prod(shape) <= SMALL else np.broadcast_to(0.0, shape)
         for name, shape in arrays
     }
     with arguments_only():
-        return evaluate(formula, {**blank, **dict(options)}).shape
+        found = evaluate(formula, {**blank, **dict(options)})
+    results = found if isinstance(found, tuple) else (found,)
+    return tuple(None if one is None else one.shape for one in results)
 
 
 def answer_dtype(formula: Formula, call: Call) -> np.dtype[np.generic]:
@@ -408,9 +416,14 @@ class ComposedTruth(_Lazy):
             return None
         if places is not None:
             return running_error_arrays.pointwise(self.formula, self.call, given, arithmetic, dtype)
-        return kind.lanes and running_error_arrays.lines(
-            kind.lanes, self.call, given, arithmetic, dtype
-        )
+        parts = parts_of(whole_of(self.formula))
+        if kind.lanes is None or len(parts) == 1:
+            return (
+                kind.lanes
+                and running_error_arrays.lines(kind.lanes, self.call, given, arithmetic, dtype)[0]
+            )
+        found = _walked_once(whole_of(self.formula), self.call, given, arithmetic, dtype)
+        return found[parts.index(self.formula)]
 
     @cached_property
     def _walked(self) -> dict[str, tuple[Array, Array]]:
@@ -434,6 +447,32 @@ class ComposedTruth(_Lazy):
         """Return what came of the evaluated numbers, wherever they stand."""
         places = self._given[1]
         return (results if places is None else results[places]).reshape(self.shape)
+
+
+# Of functions with several results, which are asked for one after the other: all of them.
+_walks: dict[tuple[Any, ...], list[tuple[Array, Array]]] = {}
+
+
+def _walked_once(
+    whole: Formula, call: Call, given: Mapping[str, Array], arithmetic: Arithmetic, dtype: Any
+) -> list[tuple[Array, Array]]:
+    """Return the elements of all results and their bounds, those of few numbers from before."""
+    kind = algebra(whole)
+    assert isinstance(kind, Composed) and kind.lanes  # noqa: S101, PT018 - for the type checker
+    arrays = {n: v for n in all_names(whole) if isinstance(v := call[n], np.ndarray)}
+    how = (arithmetic.unit, arithmetic.tiny, arithmetic.most, arithmetic.one_way, np.dtype(dtype))
+    if sum(a.size for a in arrays.values()) > SMALL:
+        return running_error_arrays.lines(kind.lanes, call, given, arithmetic, dtype)
+    own = [(n, a.dtype, a.shape, a.tobytes()) for n, a in arrays.items()]
+    options = [(n, call[n]) for n in all_names(whole) if n not in arrays]
+    key = (whole, *how, *own, *options)
+    found = _walks.pop(key, None)
+    if found is None:
+        found = running_error_arrays.lines(kind.lanes, call, given, arithmetic, dtype)
+    _walks[key] = found
+    if len(_walks) > KEPT:
+        del _walks[next(iter(_walks))]
+    return found
 
 
 def _shares(got: Array, high: Array, low: Array, bound: Array) -> Array:

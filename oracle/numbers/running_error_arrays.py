@@ -359,14 +359,19 @@ def pointwise(
 
 
 def lines(
-    formula: Callable[[Call], Lanes], call: Call, given: Mapping[str, Array],
+    formula: Callable[[Call], Any], call: Call, given: Mapping[str, Array],
     arithmetic: Arithmetic, dtype: Any = np.float64,
-) -> tuple[Floats, Floats]:  # fmt: skip
-    """Return the elements and their running error bounds, of the answer's shape."""
+) -> list[tuple[Floats, Floats]]:  # fmt: skip
+    """Return the elements of each result and their running error bounds, of its shape.
+
+    Of what there is no gradient by, there are none.
+    """
     wide = {n: _exact(np.asarray(array, dtype), arithmetic) for n, array in given.items()}
     with np.errstate(all="ignore"):
         found = formula({**call, **wide})
-    return found.value, found.error
+    results = found if isinstance(found, tuple) else (found,)
+    none = np.empty(0, dtype)
+    return [(none, none) if one is None else (one.value, one.error) for one in results]
 
 
 def _exact(values: Floats, arithmetic: Arithmetic) -> Lanes:
