@@ -30,6 +30,9 @@ from tests.orders import orders, rounded, written
 MEANS = [f for of in AVERAGE_POOLINGS.values() for f in of]
 MULTILINEAR = [f for f in CALLS if isinstance(algebra(f), Multilinear)]
 DIVIDING = [f for f in MULTILINEAR if algebra(f).over]
+PRODUCTS = {
+    f for o in OPERATORS if o.name in ("matmul", "bmm", "broadcast_matmul") for f in o.formulas
+}
 NAMED = {"ids": lambda f: f.__name__}
 
 
@@ -309,9 +312,22 @@ def one_term(formula):
         return {**plain, **pool, "x": x, "grad_output": four["x"], "input_shape": x.shape}
     if "max_pool" in formula.__name__:
         return {**plain, **pool, **four, "kernel_size": each, "indices": np.zeros(one, int)}
+    if formula in PRODUCTS:
+        return _product_of_one(formula)
     if "linear" in formula.__name__:
         return {**two, "grad_output": np.full((1, 1), fifth), "bias": None}
     return {**four, **plain}
+
+
+def _product_of_one(formula):
+    """Return a call with matrices of one element."""
+    third, fifth = np.float32(1 / 3), np.float32(1 / 5)
+    one = (1,) * max(len(axes_of(formula).arrays["input"]), 2)
+    arrays = dict.fromkeys(("other", "mat2", "grad_output"), np.full(one, fifth))
+    shapes = {"input_shape": one, "other_shape": one}
+    # Of a gradient by the input, the other array is not the fifth that dy is.
+    by_input = {} if "input" in argument_names(formula)[0] else {"grad_output": np.full(one, third)}
+    return {**arrays, **shapes, "input": np.full(one, third), **by_input}
 
 
 @pytest.mark.parametrize("formula", MULTILINEAR, **NAMED)

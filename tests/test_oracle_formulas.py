@@ -26,6 +26,7 @@ from gradoracle.oracle.declaration import (
     output_of,
 )
 from gradoracle.oracle.expected.truth import answer_dtype, answer_shape, truth
+from gradoracle.oracle.formulas import broadcast, products
 from gradoracle.oracle.formulas.avg_pool import AVERAGE_POOLINGS
 from gradoracle.oracle.numbers import dual
 from gradoracle.oracle.numbers.high_precision import precise
@@ -271,8 +272,15 @@ def test_a_batch_is_its_images_where_that_is_declared(formula):
     assert judged >= 5
 
 
+# The documents have no products of two arrays: these are PyTorch's.
+OF_NO_DOCUMENT = {f for f in CALLS if f.__module__ in (products.__name__, broadcast.__name__)}
+
+
 @pytest.mark.parametrize("formula", CALLS, **NAMED)
 def test_docstrings_display_an_equation_and_its_source(formula):
     equation, source = displayed(formula)
     assert any(word in equation for word in (" = ", "<-"))
-    assert source[:3] in ("000", "001", "002", "003")
+    if formula in OF_NO_DOCUMENT:
+        assert any(f"torch.{name}" in source for name in ("matmul", "bmm"))
+    else:
+        assert source[:3] in ("000", "001", "002", "003")

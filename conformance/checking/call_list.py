@@ -19,6 +19,7 @@ from gradoracle.conformance.drawing.coverage import CHANGED, DTYPE, DTYPES, Cove
 from gradoracle.conformance.drawing.covering import Row
 from gradoracle.conformance.drawing.profiles import PROFILES
 from gradoracle.conformance.drawing.values import Style, all_negative
+from gradoracle.conformance.operators.arrays import answerable
 from gradoracle.conformance.operators.few_shapes import POOL
 from gradoracle.conformance.operators.record import Geometry, Operator, Variant
 from gradoracle.conformance.operators.textbook import textbook, with_ones
@@ -76,6 +77,8 @@ def judge(exam: Examination, geometries: Sequence[Geometry]) -> None:
     simplest, *_ = styles = exam.operator.styles.of(exam.property.kind)
     drawn: list[Drawn] = []
     for geometry in geometries:
+        sizes = answerable(exam.operator, exam.formula, geometry.sizes)
+        geometry = replace(geometry, sizes=sizes)  # noqa: PLW2901
         one = styles[geometry.seed % len(styles)]
         more = exam.property.styles(exam.examples) > 1 and one is not simplest
         drawn += _in_dtypes(exam, geometry, (simplest, one) if more else (one,))

@@ -8,6 +8,7 @@ from typing import NamedTuple
 
 import numpy as np
 
+from gradoracle.conformance.operators.arrays import answerable
 from gradoracle.conformance.operators.record import Operator
 from gradoracle.conformance.operators.textbook import smallest
 from gradoracle.conformance.reports.traced import Term, terms_of, traced
@@ -73,7 +74,7 @@ def example(operator: Operator, formula: Formula) -> Example | None:
     if isinstance(algebra(formula), Chained):
         return None
     style = (operator.styles.slopes or operator.styles.of("any"))[0]
-    call = operator.call(example_sizes(operator), style, SEED, "float64")
+    call = operator.call(example_sizes(operator, formula), style, SEED, "float64")
     return example_of(formula, call)
 
 
@@ -93,9 +94,9 @@ def example_of(formula: Formula, call: Call, place: tuple[int, ...] | None = Non
     return Example(formula, call, answer, place, terms)
 
 
-def example_sizes(operator: Operator) -> dict[str, int]:
+def example_sizes(operator: Operator, formula: Formula) -> dict[str, int]:
     """Return sizes of which every one is larger where that is legal and stays readable."""
-    sizes = smallest(operator)
+    sizes = answerable(operator, formula, smallest(operator))
     for names, wanted in _wishes(sizes):
         larger = operator.inside({**sizes, **dict.fromkeys(names, wanted)})
         if larger is not None and _is_readable(operator, larger):

@@ -29,10 +29,7 @@ def scaled_dot_product_attention(
     query: Tensor, key: Tensor, value: Tensor, attn_mask: Tensor | None = None, *,
     is_causal: bool, scale: float | None, enable_gqa: bool,
 ) -> Tensor:  # fmt: skip
-    """Return PyTorch's attention by matrix products and a softmax.
-
-    Its fused kernel for CPUs has an exponential of 20 ulp, which no bound here covers.
-    """
+    """Return PyTorch's attention by matrix products and a softmax, not by a fused kernel."""
     check_attention(query, key, value, attn_mask, is_causal=is_causal, enable_gqa=enable_gqa)
     with sdpa_kernel(SDPBackend.MATH):
         return F.scaled_dot_product_attention(
