@@ -240,7 +240,8 @@ def sums(formula, data):
     """Return the formula's expressions on written numbers."""
     kind = algebra(formula)
     names = [n for n in (*kind.factors, kind.plus) if n and data[n] is not None]
-    return evaluate(formula, {**data, **{n: written(data[n]) for n in names if is_array(data[n])}})
+    numbers = {n: np.asarray(data[n]) for n in names if hasattr(data[n], "dtype")}
+    return np.asarray(evaluate(formula, {**data, **{n: written(a) for n, a in numbers.items()}}))
 
 
 DATA = {"normal": (0, 1.0), "wide": (8, 1.0), "subnormal": (3, 2.0**-70)}

@@ -76,7 +76,7 @@ def _complete(call: dict[str, Any], seed: int) -> dict[str, Any]:
     mask = call[MASKED]
     if mask is None:
         return call
-    if mask.dtype != np.bool_ and seed % BOOLEAN == 1:
+    if mask.dtype != np.bool_ and seed % BOOLEAN == 2:
         mask = np.asarray(mask > -0.5) | np.isnan(mask)
     return {**call, MASKED: mask, "is_causal": False}
 
@@ -126,6 +126,7 @@ CORNERS = (
         Corner(
             f"a causal mask of {rows} rows and {keys} keys",
             {**MASKS, "l": rows, "s": keys, GIVEN + MASKED: 0, PICKED + "is_causal": 1},
+            in_turn=max(rows, keys) > 64,
         )
         for rows, keys in ((3, 4), (5, 3), (1, 2), (2, 70), (34, 17), (67, 66), (513, 3), (3, 513))
     ),
