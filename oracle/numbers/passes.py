@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 
 from gradoracle.oracle.numbers.reverse import Traced, TracedArray
+from gradoracle.oracle.numbers.running_error import Arithmetic
 from gradoracle.oracle.numbers.running_error_arrays import Lanes
 from gradoracle.oracle.shapes import Array
 
@@ -48,10 +49,9 @@ def _key(given: Mapping[str, Any]) -> Hashable | None:
 
 
 def _part(value: Any) -> tuple[Hashable, ...]:
-    if isinstance(value, Lanes):
-        of = value.arithmetic
-        rules = of.unit, of.tiny, of.most, of.one_way
-        return (*rules, *_part(value.value), *_part(value.error))
+    if isinstance(value, (Lanes, Arithmetic)):  # and further kinds of those
+        slots = [n for kind in type(value).__mro__ for n in getattr(kind, "__slots__", ())]
+        return type(value), *(_part(getattr(value, name)) for name in slots)
     if isinstance(value, np.ndarray):
         return value.dtype.str, value.shape, *_bits(value)
     if isinstance(value, (list, tuple)):
