@@ -54,7 +54,10 @@ def _grad(
         raise ValueError(f"there is no gradient by {argument}")
     leaf = given[argument] = leaf_of(given[argument])
     options: Mapping[str, Any] = {"is_causal": is_causal, "scale": scale, "enable_gqa": enable_gqa}
-    return backward(scaled_dot_product_attention(*given.values(), **options), leaf, grad_output)
+    y = scaled_dot_product_attention(*given.values(), **options)
+    if not (y.requires_grad or y.numel()):  # of no images, PyTorch makes y without the mask
+        y = y + leaf.sum()
+    return backward(y, leaf, grad_output)
 
 
 scaled_dot_product_attention_grad_query = partial(_grad, "query")
@@ -73,4 +76,6 @@ def scaled_dot_product_attention_vjp(
     mask = leaf_of(attn_mask) if added and attn_mask is not None else attn_mask
     options: Mapping[str, Any] = {"is_causal": is_causal, "scale": scale, "enable_gqa": enable_gqa}
     y = scaled_dot_product_attention(q, k, v, mask, **options)
+    if added and mask is not None and not y.numel():
+        y = y + mask.sum()
     return all_backward(y, [q, k, v, mask if added else None], grad_output)
