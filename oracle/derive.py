@@ -32,6 +32,7 @@ from gradoracle.oracle.declaration import (
 from gradoracle.oracle.numbers import joining
 from gradoracle.oracle.numbers.elementary import either
 from gradoracle.oracle.numbers.many import Held, like
+from gradoracle.oracle.numbers.passes import Passes
 from gradoracle.oracle.numbers.reverse import (
     ARRAY_FUNCTIONS,
     FIRST,
@@ -175,7 +176,7 @@ def _of_arrays(
         given = _traced(dict(zip(names, arrays, strict=False)) | options)
         return [_as_given(one.held, (*arrays, *options.values())) for one in run(given)]
 
-    every = [*signature(body).parameters]
+    every, passes = [*signature(body).parameters], Passes(run)
 
     def by_arguments(arguments: Sequence[str], takes: Sequence[str]) -> Callable[..., list[Any]]:
         ones = dict.fromkeys((n for n in every if n not in (*names, *takes)), 1)
@@ -187,8 +188,7 @@ def _of_arrays(
             taken = dict(zip(arrays_taken, arrays, strict=False))
             taken |= {n: options.pop(n) for n in arrays_taken if n in options}
             whole = _of_ones(axes, names, taken, grad_output, arguments)
-            given = _traced({**whole, **ones, **options})
-            result = run(given)[0]
+            given, (result, *_) = passes.of(_traced({**whole, **ones, **options}))
             check_shape(GRAD_OUTPUT, grad_output.shape, result.shape, "the result has")
             received, found = _held(grad_output), []
             for at in (given.get(n) for n in arguments):

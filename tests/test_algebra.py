@@ -34,6 +34,9 @@ MEANS = [
 ]  # fmt: skip
 MULTILINEAR = [f for f in CALLS if isinstance(algebra(f), Multilinear)]
 DIVIDING = [f for f in MULTILINEAR if algebra(f).over]
+PRODUCTS = {
+    f for o in OPERATORS if o.name in ("matmul", "bmm", "broadcast_matmul") for f in o.formulas
+}
 NAMED = {"ids": lambda f: f.__name__}
 
 
@@ -242,7 +245,8 @@ def sums(formula, data):
     """Return the formula's expressions on written numbers."""
     kind = algebra(formula)
     names = [n for n in (*kind.factors, kind.plus) if n and data[n] is not None]
-    return evaluate(formula, {**data, **{n: written(data[n]) for n in names if is_array(data[n])}})
+    numbers = {n: np.asarray(data[n]) for n in names if hasattr(data[n], "dtype")}
+    return np.asarray(evaluate(formula, {**data, **{n: written(a) for n, a in numbers.items()}}))
 
 
 DATA = {"normal": (0, 1.0), "wide": (8, 1.0), "subnormal": (3, 2.0**-70)}
@@ -315,6 +319,8 @@ def one_term(formula):
         return {**plain, **pool, **given}
     if "max_pool" in formula.__name__:
         return {**plain, **pool, **four, "kernel_size": each, "indices": np.zeros(one, int)}
+    if formula in PRODUCTS:
+        return _product_of_one(formula)
     if "linear" in formula.__name__:
         return {**two, "grad_output": np.full((1, 1), fifth), "bias": None}
     moved = next((o for o in MOVED_PIXELS if formula in o.formulas), None)
@@ -322,6 +328,17 @@ def one_term(formula):
         made = moved.arguments(variations.drawn(moved, 0).sizes)  # one pixel
         return {n: np.full(shape, third) for n, shape in made.shapes.items()} | made.options
     return {**four, **plain}
+
+
+def _product_of_one(formula):
+    """Return a call with matrices of one element."""
+    third, fifth = np.float32(1 / 3), np.float32(1 / 5)
+    one = (1,) * max(len(axes_of(formula).arrays["input"]), 2)
+    arrays = dict.fromkeys(("other", "mat2", "grad_output"), np.full(one, fifth))
+    shapes = {"input_shape": one, "other_shape": one}
+    # Of a gradient by the input, the other array is not the fifth that dy is.
+    by_input = {} if "input" in argument_names(formula)[0] else {"grad_output": np.full(one, third)}
+    return {**arrays, **shapes, "input": np.full(one, third), **by_input}
 
 
 @pytest.mark.parametrize("formula", MULTILINEAR, **NAMED)

@@ -388,16 +388,20 @@ LOSS_LAYERS = ("ten classes", "two classes", "ImageNet classes")
 MATRIX_AIMS = {
     "linear": {"images": 0.9, "inputs": 0.25, "outputs": 0.25},
     "cross_entropy": {"images": 0.8, "classes": 0.8},
+    "matmul": {"images": 0.9, "inner": 0.25, "columns": 0.25},
+    "bmm": {"images": 0.9, "rows": 0.25, "inner": 0.25, "columns": 0.25},
+    "broadcast_matmul": {"batch": 0.9, "rows": 0.25, "inner": 0.25, "columns": 0.25},
 }
 
 
 def matrices(size, *, name, layer_names, **counts):
     stated = strata("free", "idiomatic", "boundary") | layers(layer_names) | options(**counts)
+    aims = MATRIX_AIMS[name]
+    batch = next(iter(aims))
     stated["region empty batch"] = (
-        FREE / 16, lambda g: g.region == "empty batch" and g.sizes["images"] == 0,
+        FREE / 16, lambda g: g.region == "empty batch" and g.sizes[batch] == 0,
     )  # fmt: skip
     stated["region anything"] = FREE * 15 / 16, lambda g: g.region == "anything"
-    aims = MATRIX_AIMS[name]
     for aim, attained in aims.items():
         share = BOUNDARY / len(aims)
         stated[f"aim {aim}"] = share, aimed(aim)
@@ -405,10 +409,26 @@ def matrices(size, *, name, layer_names, **counts):
         stated[f"aim {aim}, at the limit"] = (
             share * within, at_the_limit(aim, lambda s, aim=aim: s[aim]),
         )  # fmt: skip
-        if aim != "images" and size != "small":
+        if aim != batch and size != "small":
             for band, inside in OFTEN_LAST.items():
                 stated[f"aim {aim} {band}"] = share * inside, in_band(aim, band)
     return stated
+
+
+HEADS = ("scores", "values", "one row")
+
+
+def broadcast(size):
+    """State that operands have one to four axes, and batches of which any sides are 1."""
+    stated = matrices(size, name="broadcast_matmul", layer_names=HEADS)
+    values = {"outer": range(1, 4)}
+    values |= {f"{name}_axes": range(1, 5) for name in ("input", "other")}
+    values |= {f"{name}_ones": range(4) for name in ("input", "other")}
+    return stated | {
+        f"{name} {value}": (1 / len(of), lambda g, n=name, v=value: g.sizes[n] == v)
+        for name, of in values.items()
+        for value in of
+    }
 
 
 def losses(size):
@@ -471,6 +491,14 @@ STATED = {
     "network_backward": networks,
 }
 
+STATED |= {
+    "matmul": lambda size: matrices(
+        size, name="matmul", layer_names=("a head of attention", "an odd width", "one column")
+    ),
+    "bmm": lambda size: matrices(size, name="bmm", layer_names=HEADS),
+    "broadcast_matmul": broadcast,
+}
+
 # -- styles of numbers ----------------------------------------------------------------------------
 
 INTEGERS = ("small integers", "ones", "one hot", "all negative", "next to powers", "cancelling")
@@ -512,6 +540,9 @@ STYLES = {
     "relu": {**KINKED, "exact": (*PIECEWISE, "infinities and nans")},
     "network_backward": {"exact": (), "floats": ("scaled normal", "integers"), "slopes": ()},
 }
+
+
+STYLES |= dict.fromkeys(("matmul", "bmm", "broadcast_matmul"), SUMS)
 
 
 def kinds(name):

@@ -289,6 +289,9 @@ def test_a_batch_is_its_images_where_that_is_declared(formula):
     assert judged >= 5
 
 
+# The documents have no products of two arrays: these are PyTorch's.
+
+
 @pytest.mark.parametrize("formula", CALLS, **NAMED)
 def test_docstrings_display_an_equation_and_its_source(formula):
     equation, source = displayed(formula)

@@ -19,6 +19,7 @@ from gradoracle.conformance.drawing.coverage import CHANGED, DTYPE, DTYPES, Cove
 from gradoracle.conformance.drawing.covering import Row
 from gradoracle.conformance.drawing.profiles import PROFILES
 from gradoracle.conformance.drawing.values import Style, all_negative
+from gradoracle.conformance.operators.arrays import answerable
 from gradoracle.conformance.operators.few_shapes import POOL
 from gradoracle.conformance.operators.record import Geometry, Operator, Variant
 from gradoracle.conformance.operators.textbook import textbook, with_ones
@@ -75,11 +76,17 @@ def judge(exam: Examination, geometries: Sequence[Geometry]) -> None:
     """
     simplest, *_ = styles = exam.operator.styles.of(exam.property.kind)
     drawn: list[Drawn] = []
-    for geometry in geometries:
+    for geometry in _answerable(exam, geometries):
         one = styles[geometry.seed % len(styles)]
         more = exam.property.styles(exam.examples) > 1 and one is not simplest
         drawn += _in_dtypes(exam, geometry, (simplest, one) if more else (one,))
     _judge_in(exam, drawn)
+
+
+def _answerable(exam: Examination, geometries: Sequence[Geometry]) -> list[Geometry]:
+    """Return geometries with the array that a gradient is by given, where it may be None."""
+    operator, formula = exam.operator, exam.formula
+    return [replace(g, sizes=answerable(operator, formula, g.sizes)) for g in geometries]
 
 
 def _in_dtypes(exam: Examination, geometry: Geometry, styles: Sequence[Style]) -> list[Drawn]:
@@ -151,7 +158,7 @@ def _judge_in_turn(exam: Examination, geometries: Sequence[Geometry], seed: int 
     simplest, *_ = styles = exam.operator.styles.of(exam.property.kind)
     negative = next((one for one in styles if one.fill is all_negative), simplest)
     dtypes = exam.dtypes_in_turn()
-    for at, geometry in enumerate(geometries):
+    for at, geometry in enumerate(_answerable(exam, geometries)):
         style = negative if geometry.stratum == "layers" else simplest
         of_class = dtypes[(at + seed) % len(dtypes)]
         _judge_in(exam, [(geometry, style, of_class[geometry.seed % len(of_class)])])

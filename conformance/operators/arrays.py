@@ -12,7 +12,15 @@ from gradoracle.conformance.drawing.choices import (
     Range,
 )
 from gradoracle.conformance.drawing.values import Style
-from gradoracle.conformance.operators.record import Corner, Geometry, Size, past_limits, two_large
+from gradoracle.conformance.operators.record import (
+    Corner,
+    Geometry,
+    Operator,
+    Size,
+    past_limits,
+    two_large,
+)
+from gradoracle.oracle.declaration import Formula, argument_names
 from gradoracle.oracle.shapes import Shape
 
 # How sizes begin that pick a value of an option, or say whether an optional array is given.
@@ -27,6 +35,15 @@ LAYERS = (
 STRATA = ("free", "free", "idiomatic", "boundary", "boundary")
 LARGE = PAST[-1]  # elements of what vectorised paths are for
 MOST: dict[Size, int] = {"small": 40, "medium": 150, "large": 300}  # elements of an array
+
+
+def answerable(operator: Operator, formula: Formula, sizes: Mapping[str, int]) -> dict[str, int]:
+    """Return sizes with the array that a gradient is by given, where it may be None."""
+    argument = operator.argument_of(formula)
+    given = f"{GIVEN}{argument}"
+    if given in sizes and argument in argument_names(formula)[0]:
+        return {**sizes, given: 1}
+    return {**sizes}
 
 
 def array(

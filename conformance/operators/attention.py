@@ -6,6 +6,7 @@ from typing import Any
 
 import numpy as np
 
+from gradoracle.conformance.drawing.choices import PAST
 from gradoracle.conformance.drawing.values import (
     Arrays,
     Random,
@@ -29,6 +30,7 @@ LAYERS = (
     ("one new token", (2, 1, 16, 1, 17, 16)), ("two latent queries", (1, 2, 12, 1, 13, 5)),
 )  # fmt: skip
 MASKED, OTHERS, BOOLEAN = "attn_mask", ("query", "key", "value", "grad_output"), 3
+SHORT = 2  # sides of corners that are long elsewhere
 
 
 def hidden_keys(random: Random, shapes: Shapes, limits: Format) -> Arrays:
@@ -70,13 +72,13 @@ def _lengths(sizes: dict[str, int], options: Mapping[str, Any]) -> dict[str, int
 
 
 def _complete(call: dict[str, Any], seed: int) -> dict[str, Any]:
-    """Return the call without a mask where it is causal; every third mask says yes or no."""
+    """Return the call, not causal where it has a mask; every third mask says yes or no."""
     mask = call[MASKED]
-    if call["is_causal"]:
-        return {**call, MASKED: None}
-    if mask is not None and mask.dtype != np.bool_ and seed % BOOLEAN == 1:
+    if mask is None:
+        return call
+    if mask.dtype != np.bool_ and seed % BOOLEAN == 2:
         mask = np.asarray(mask > -0.5) | np.isnan(mask)
-    return {**call, MASKED: mask}
+    return {**call, MASKED: mask, "is_causal": False}
 
 
 def _unsettled(policies: Policies, formula: Formula, call: Call) -> bool:
@@ -114,10 +116,19 @@ MASKS = {
     **dict.fromkeys((PICKED + name for name in ("enable_gqa", "is_causal", "scale")), 0),
     GIVEN + MASKED: 1,
 }  # fmt: skip
+LETTERS = [name for name in MASKS if len(name) == 1]
 CORNERS = (
     *(
         Corner(f"a row that sees nothing of {keys}", {**MASKS, "s": keys, "l": rows}, HIDDEN)
         for rows, keys in ((3, 4), (2, 1), (5, 3), (2, 70), (34, 17), (1, 130))
+    ),
+    *(
+        Corner(
+            f"a causal mask of {rows} rows and {keys} keys",
+            {**MASKS, "l": rows, "s": keys, GIVEN + MASKED: 0, PICKED + "is_causal": 1},
+            in_turn=max(rows, keys) > 64,
+        )
+        for rows, keys in ((3, 4), (5, 3), (1, 2), (2, 70), (34, 17), (67, 66), (513, 3), (3, 513))
     ),
     *(
         Corner(f"{keys} scores that rise", {**MASKS, "s": keys, GIVEN + MASKED: 0}, RISING)
@@ -126,11 +137,22 @@ CORNERS = (
 )
 
 
+def _narrow(corner: Corner) -> Corner:
+    """Return a corner with sides of 1 beside its longest ones, all but two keys.
+
+    Those make the weights depend on the data; every further element costs high precision.
+    """
+    if max(corner.sizes[one] for one in LETTERS) < PAST[-1] - 1:
+        return corner
+    short = {n: 1 for n in LETTERS if n != "s" and corner.sizes[n] == SHORT}
+    return corner._replace(sizes={**corner.sizes, **short})
+
+
 _DRAWN = of_formula(
     scaled_dot_product_attention, _witness,
     options={
         "enable_gqa": (True, False),
-        "is_causal": (False, True, False),
+        "is_causal": (False, True),
         "scale": (None, 1.0, 0.5, 0.3),
     },
     complete=_complete,
@@ -147,6 +169,6 @@ _DRAWN = of_formula(
 ATTENTION = replace(
     _DRAWN,
     unsettled=_unsettled,
-    corners=(*_DRAWN.corners, *CORNERS),
+    corners=(*map(_narrow, _DRAWN.corners), *CORNERS),
     share=0.15,  # a call costs several products and two ways back
 )

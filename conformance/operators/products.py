@@ -204,7 +204,9 @@ def _flags() -> dict[str, tuple[int, int]]:
 
 PLAIN = {"outer": 1, "batch": 2, "rows": 2, "inner": 2, "columns": 2, "input_axes": 3,
          "other_axes": 3, "input_ones": 0, "other_ones": 0}  # fmt: skip
+LETTERS = ("batch", "rows", "inner", "columns")
 BROADCAST = (
+    *past_limits(PLAIN, LETTERS),
     *(
         Corner(
             f"{one} axes by {other}",
@@ -225,7 +227,7 @@ BROADCAST = (
     ),
     *(
         Corner(f"{name} {side}, {axes} axes", {**PLAIN, name: side, **of}, in_turn=True)
-        for name in ("batch", "rows", "inner", "columns")
+        for name in LETTERS
         for side in (65, 257, 1025)
         for axes, of in (
             ("3 and 3", {}),

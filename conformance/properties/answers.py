@@ -140,8 +140,19 @@ def two_images(operator: Operator, call: Call) -> dict[str, Any]:
         return dict(call)
     axes = operator.axes
     doubled = {
-        name: np.concatenate([call[name], -call[name][..., ::-1]])
+        name: np.concatenate([call[name], _another(call[name])])
         for name in axes.batched
-        if is_data(call.get(name))
+        if is_data(call.get(name)) or _is_mask(call.get(name))
     }
     return operator.complete(axes.shaped({**call, **doubled}), 0)
+
+
+def _another(images: Array) -> Array:
+    """Return images unlike these: in reverse order, and numbers negative."""
+    other: Array = images[..., ::-1]
+    return other if _is_mask(other) else -other
+
+
+def _is_mask(value: Any) -> bool:
+    """Return whether an argument is an array of True and False."""
+    return isinstance(value, np.ndarray) and value.dtype == np.bool_

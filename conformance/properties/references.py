@@ -90,6 +90,8 @@ def _torch(operator: Operator, formula: Formula, call: Call) -> Answered:
     else:
         place = output_of(operator.formula).place
         y = results if place is None else results[place]
+        if not (y.requires_grad or y.numel()):  # of attention by a mask, for one
+            raise NotJudged("PyTorch has no gradient of a result without numbers")
         (gradient,) = torch.autograd.grad(y, tensors[argument], tensors["grad_output"])
         answered = gradient.numpy()
     return Answered(answered, truth(formula, call).bound("float64", "float64"))

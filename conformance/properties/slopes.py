@@ -27,7 +27,7 @@ from gradoracle.conformance.properties.answers import (
 )
 from gradoracle.conformance.properties.comparison import truth_of
 from gradoracle.conformance.properties.property import NotJudged, holds
-from gradoracle.oracle.declaration import Call, Formula, is_data
+from gradoracle.oracle.declaration import Call, Formula, has_slope, is_data
 from gradoracle.oracle.expected.exact import inner
 from gradoracle.oracle.expected.truth import ComposedTruth, format_of, truth
 from gradoracle.oracle.float_formats import FORMATS
@@ -207,12 +207,12 @@ def _with(operator: Operator, call: Call, argument: str) -> dict[str, Any]:
     """Return the call with the argument that is to be moved.
 
     Raises:
-        NotJudged: it is None, and nothing says which shape it would have.
+        NotJudged: it is None, and nothing says which shape it would have, or of True and False.
     """
     given = with_optional(operator, call, only=argument)
-    if given[argument] is None:
-        raise NotJudged(f"there is no slope by {argument}, which is None")
-    return given
+    if not has_slope(given[argument]):
+        raise NotJudged(f"there is no slope by {argument}, which is None or of True and False")
+    return given if call[argument] is not None else operator.complete(given, 0)
 
 
 def _some_elements(shape: tuple[int, ...], most: int) -> list[tuple[int, ...]]:

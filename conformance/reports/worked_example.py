@@ -9,7 +9,7 @@ from typing import NamedTuple
 import numpy as np
 
 from gradoracle.conformance.drawing.values import Style
-from gradoracle.conformance.operators.arrays import GIVEN
+from gradoracle.conformance.operators.arrays import answerable
 from gradoracle.conformance.operators.record import Operator
 from gradoracle.conformance.operators.textbook import smallest
 from gradoracle.conformance.reports.traced import Term, terms_of, traced
@@ -80,9 +80,7 @@ def example(operator: Operator, formula: Formula) -> Example | None:
 
 def _answered(operator: Operator, formula: Formula, style: Style) -> Call:
     """Return the call of an example: a gradient is by an array that is given, and no booleans."""
-    sizes = example_sizes(operator)
-    given = GIVEN + (operator.argument_of(formula) or "")
-    sizes |= {given: 1} if given in sizes else {}
+    sizes = example_sizes(operator, formula)
     calls = (operator.call(sizes, style, SEED + at, "float64") for at in range(SEEDS))
     return next(call for call in calls if operator.has_answer(formula, call))
 
@@ -103,9 +101,9 @@ def example_of(formula: Formula, call: Call, place: tuple[int, ...] | None = Non
     return Example(formula, call, answer, place, terms)
 
 
-def example_sizes(operator: Operator) -> dict[str, int]:
+def example_sizes(operator: Operator, formula: Formula) -> dict[str, int]:
     """Return sizes of which every one is larger where that is legal and stays readable."""
-    sizes = smallest(operator)
+    sizes = answerable(operator, formula, smallest(operator))
     for names, wanted in _wishes(sizes):
         larger = operator.inside({**sizes, **dict.fromkeys(names, wanted)})
         if larger is not None and _is_readable(operator, larger):

@@ -29,10 +29,7 @@ def scaled_dot_product_attention(
     query: Tensor, key: Tensor, value: Tensor, attn_mask: Tensor | None = None, *,
     is_causal: bool, scale: float | None, enable_gqa: bool,
 ) -> Tensor:  # fmt: skip
-    """Return PyTorch's attention by matrix products and a softmax.
-
-    Its fused kernel for CPUs has an exponential of 20 ulp, which no bound here covers.
-    """
+    """Return PyTorch's attention by matrix products and a softmax, not by a fused kernel."""
     check_attention(query, key, value, attn_mask, is_causal=is_causal, enable_gqa=enable_gqa)
     with sdpa_kernel(SDPBackend.MATH):
         return F.scaled_dot_product_attention(
@@ -57,7 +54,10 @@ def _grad(
         raise ValueError(f"there is no gradient by {argument}")
     leaf = given[argument] = leaf_of(given[argument])
     options: Mapping[str, Any] = {"is_causal": is_causal, "scale": scale, "enable_gqa": enable_gqa}
-    return backward(scaled_dot_product_attention(*given.values(), **options), leaf, grad_output)
+    y = scaled_dot_product_attention(*given.values(), **options)
+    if not (y.requires_grad or y.numel()):  # of no images, PyTorch makes y without the mask
+        y = y + leaf.sum()
+    return backward(y, leaf, grad_output)
 
 
 scaled_dot_product_attention_grad_query = partial(_grad, "query")
@@ -76,4 +76,6 @@ def scaled_dot_product_attention_vjp(
     mask = leaf_of(attn_mask) if added and attn_mask is not None else attn_mask
     options: Mapping[str, Any] = {"is_causal": is_causal, "scale": scale, "enable_gqa": enable_gqa}
     y = scaled_dot_product_attention(q, k, v, mask, **options)
+    if added and mask is not None and not y.numel():
+        y = y + mask.sum()
     return all_backward(y, [q, k, v, mask if added else None], grad_output)

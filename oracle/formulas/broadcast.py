@@ -41,11 +41,12 @@ def broadcast_matmul_grad_input(grad_output: Array, other: Array, *, input_shape
         dinput[...,p,k] = sum of dy[...,p,q] other[...,k,q] over q
                           and over the batch along which input was broadcast
 
-    (as torch.matmul, differentiated).  dtype follows dy.
+    (the derivative of torch.matmul).  dtype follows dy.
 
     Raises:
         ValueError: the shapes do not fit each other.
     """
+    grad_output = np.asarray(grad_output)  # a number, of two arrays of one axis
     blank = np.broadcast_to(grad_output.dtype.type(0), input_shape)
     left, right, batch = _operands(blank, other)
     dy = _received(grad_output, input_shape, other.shape, batch)
@@ -63,11 +64,12 @@ def broadcast_matmul_grad_other(grad_output: Array, input: Array, *, other_shape
         dother[...,k,q] = sum of dy[...,p,q] input[...,p,k] over p
                           and over the batch along which other was broadcast
 
-    (as torch.matmul, differentiated).  dtype follows dy.
+    (the derivative of torch.matmul).  dtype follows dy.
 
     Raises:
         ValueError: the shapes do not fit each other.
     """
+    grad_output = np.asarray(grad_output)  # a number, of two arrays of one axis
     blank = np.broadcast_to(grad_output.dtype.type(0), other_shape)
     left, right, batch = _operands(input, blank)
     dy = _received(grad_output, input.shape, other_shape, batch)

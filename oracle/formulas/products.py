@@ -40,7 +40,7 @@ def matmul_grad_input(grad_output: Array, other: Array) -> Array:
 
         dinput[n,k] = sum_m dy[n,m] other[k,m]
 
-    (the same, differentiated: dy other^T).  dtype follows dy.
+    (the derivative of torch.matmul: dy other^T).  dtype follows dy.
 
     Raises:
         ValueError: the shapes do not fit each other.
@@ -58,7 +58,7 @@ def matmul_grad_other(grad_output: Array, input: Array) -> Array:
 
         dother[k,m] = sum_n dy[n,m] input[n,k]
 
-    (the same, differentiated: input^T dy).  dtype follows dy.
+    (the derivative of torch.matmul: input^T dy).  dtype follows dy.
 
     Raises:
         ValueError: the shapes do not fit each other.
@@ -95,7 +95,7 @@ def bmm_grad_input(grad_output: Array, mat2: Array) -> Array:
 
         dinput[n,p,k] = sum_q dy[n,p,q] mat2[n,k,q]
 
-    (the same, differentiated: dy mat2^T of every matrix).  dtype follows dy.
+    (the derivative of torch.bmm: dy mat2^T of every matrix).  dtype follows dy.
 
     Raises:
         ValueError: the shapes do not fit each other.
@@ -114,7 +114,7 @@ def bmm_grad_mat2(grad_output: Array, input: Array) -> Array:
 
         dmat2[n,k,q] = sum_p dy[n,p,q] input[n,p,k]
 
-    (the same, differentiated: input^T dy of every matrix).  dtype follows dy.
+    (the derivative of torch.bmm: input^T dy of every matrix).  dtype follows dy.
 
     Raises:
         ValueError: the shapes do not fit each other.
