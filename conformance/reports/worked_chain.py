@@ -23,7 +23,7 @@ def chain_example(operator: Operator) -> tuple[Call, list[Example]] | None:
     if not isinstance(algebra(operator.formula), Chained):
         return None
     style = operator.styles.floats[-1]
-    call = operator.call(example_sizes(operator), style, SEED, "float64")
+    call = operator.call(example_sizes(operator, operator.formula), style, SEED, "float64")
     call = {**call, "weight_3": call["weight_3"] / 16}
     return call, _links(call)
 
