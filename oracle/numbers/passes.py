@@ -48,7 +48,7 @@ def _key(given: Mapping[str, Any]) -> Hashable | None:
     return (*((name, *_part(value)) for name, value in held.items()),)
 
 
-def _part(value: Any) -> tuple[Hashable, ...]:
+def _part(value: Any) -> tuple[Any, ...]:
     if isinstance(value, (Lanes, Arithmetic)):  # and further kinds of those
         slots = [n for kind in type(value).__mro__ for n in getattr(kind, "__slots__", ())]
         return type(value), *(_part(getattr(value, name)) for name in slots)
