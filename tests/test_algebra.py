@@ -27,7 +27,7 @@ from gradoracle.oracle.expected.truth import ComposedTruth, SelectionTruth, trut
 from gradoracle.oracle.formulas.avg_pool import AVERAGE_POOLINGS
 from gradoracle.oracle.formulas.max_pool import MAX_POOLINGS
 from tests.calls import CALLS, fractions, with_floats
-from tests.orders import orders, rounded, written
+from tests.orders import Written, orders, rounded, written
 
 MEANS = [
     *(f for of in AVERAGE_POOLINGS.values() for f in of), *ADAPTIVE_AVG_POOL2D.formulas,
@@ -260,7 +260,7 @@ def test_every_order_of_summation_stays_within_the_bound(formula, dtype, numbers
     spread, scale = DATA[numbers]
     if dtype is np.float64:
         scale = scale**7.5
-    largest = 0.0
+    largest, rounds = 0.0, False  # whether anything does: what moves numbers does not
     for i, drawn in enumerate(CALLS[formula](12, seed=48)):
         data = with_floats(drawn, i, dtype, spread)
         for name in {"x", "weight", "grad_output", "gradient", "parameter"} & {*data}:
@@ -277,7 +277,8 @@ def test_every_order_of_summation_stays_within_the_bound(formula, dtype, numbers
                 share = right.error_over_bound(got, np.dtype(dtype).name)
                 assert (share <= 1).all()
                 largest = max(largest, float(share.max(initial=0)))
-    assert largest > 0.05  # and the bound is no wide one
+        rounds |= any(e.kind != "leaf" for e in expressions.ravel() if isinstance(e, Written))
+    assert largest > 0.05 or not rounds  # and the bound is no wide one
 
 
 @pytest.mark.parametrize("formula", MULTILINEAR, **NAMED)

@@ -18,6 +18,7 @@ from gradoracle.conformance.backends.mismatch import Mismatch
 from gradoracle.conformance.backends.registry import load, wrap
 from gradoracle.conformance.benchmarks import cases, history, pictures
 from gradoracle.conformance.benchmarks import large_calls as large_calls_
+from gradoracle.conformance.benchmarks.case import UNVERIFIED
 from gradoracle.conformance.benchmarks.command import Comparison
 from gradoracle.conformance.benchmarks.history import (
     HistoryError,
@@ -214,7 +215,7 @@ def test_transforms_are_timed_and_not_judged():
     call = case.call()
     timed = Timed(backend, case.formula, call)
     timed.once()
-    assert case.verdict(backend, call, timed.answer()) == cases.UNVERIFIED
+    assert case.verdict(backend, call, timed.answer()) == UNVERIFIED
 
 
 def test_every_layer_of_a_network_is_there():
@@ -359,7 +360,8 @@ def test_products_are_those_of_the_formula():
         if one.sides is not None
     ]
     assert {one.function for one in some} == {
-        f"{of}{what}" for of in ("conv2d", "conv_transpose2d", "linear")
+        f"{of}{what}"
+        for of in (*(f"conv{t}{rank}d" for t in ("", "_transpose") for rank in (1, 2, 3)), "linear")
         for what in ("", "_grad_input", "_grad_weight")
     }  # fmt: skip
     assert all(math.prod(one.sides) == one.products for one in some)

@@ -8,6 +8,8 @@ from inspect import Parameter, Signature
 from types import SimpleNamespace
 from typing import Any, Protocol, TypeAlias
 
+import numpy as np
+
 from gradoracle.conformance.backends.adapters.parameters import Taken, taken
 from gradoracle.conformance.operators import OPERATORS
 from gradoracle.conformance.operators.domain import DEFAULTS, has_neutral
@@ -21,10 +23,12 @@ from gradoracle.oracle.declaration import (
     optional,
     output_of,
 )
+from gradoracle.oracle.expected.truth import answer_shape
 
 Function: TypeAlias = Callable[..., Any]
 Shape: TypeAlias = tuple[int, ...]
 GRADIENT = "grad_output"
+OUTPUT_SIZE = "output_size"  # an option that is the result's pixels, which a gradient sees in dy
 KNOWN = {o.name: o for o in OPERATORS if not isinstance(algebra(o.formula), Chained)}
 # Of every function of the protocol: its operator, and the formula that says its arguments.
 FORMULAS: dict[str, tuple[Operator, Formula]] = {}
@@ -138,13 +142,18 @@ def gradient(name: str, by: str, it: Taken, engine: Engine) -> Function:
             if one not in full and (
                 one == by or one not in operator.axes.optional or one in it.needed
             ):
-                full[one] = engine.zeros(_shape(operator, one, known, options), like)
+                shape = _shape(operator, one, known, options)
+                if one == by and not _is_told(operator, by, options):
+                    shape = _shape_of_answer(formula, known, options) or shape
+                full[one] = engine.zeros(shape, like)
         ranks = (0,) * operator.axes.rank
         for option in it.options:
             if option not in wanted and option in operator.axes.neutral:
                 taken[option] = _neutral(operator, option, ranks)
             elif option not in wanted and option in DEFAULTS:
                 taken[option] = DEFAULTS[option]
+            elif option not in wanted and option == OUTPUT_SIZE and grad_output is not None:
+                taken[option] = tuple(grad_output.shape[2:])
         if grad_output is not None and by not in given and 0 in grad_output.shape:
             return full[by]  # zeros: libraries refuse images without pixels
         values = {**full, **taken}
@@ -222,6 +231,22 @@ def _shape(
     return tuple(
         sizes.get(one, sizes.get(one.removesuffix(OF_A_GROUP), 1)) for one in axes.arrays[name]
     )
+
+
+def _is_told(operator: Operator, name: str, options: Mapping[str, Any]) -> bool:
+    """Return whether an option is the shape of an array."""
+    return any(array == name and n in options for n, array in operator.axes.shapes.items())
+
+
+def _shape_of_answer(
+    formula: Formula, given: Mapping[str, Any], options: Mapping[str, Any]
+) -> Shape | None:
+    """Return the shape of what a formula gives, None where it is not given all that it takes."""
+    arrays, wanted = argument_names(formula)
+    if any(given.get(n) is None for n in arrays) or not {*wanted} <= {*options}:
+        return None
+    blank = {n: np.broadcast_to(0.0, tuple(given[n].shape)) for n in arrays}
+    return answer_shape(formula, {**blank, **{n: options[n] for n in wanted}})
 
 
 def only_taken(name: str, it: Taken, options: Mapping[str, Any]) -> dict[str, Any]:
