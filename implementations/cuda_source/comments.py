@@ -25,7 +25,7 @@ _SETTING = re.compile(rf"(?:contract\s+)?((?:{'|'.join(SETTINGS)})\s*=.+)$", re.
 _CONTRACT = re.compile(r"contract\b\s*:?\s*(.*)$", re.DOTALL)
 POLICIES = (
     "ties", "nan", "repeats", "non_finite", "subnormals", "bad_arguments", "labels", "indices",
-    "index_origin", "relu_at_zero", "leaky_relu_at_zero",
+    "index_origin", "relu_at_zero", "leaky_relu_at_zero", "causal", "masked_rows",
 )  # fmt: skip
 REDUCTIONS = ("mean", "sum")
 SLOT = "result_"  # with its number: what a * among the arguments becomes
