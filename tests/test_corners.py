@@ -359,7 +359,7 @@ def test_every_array_is_once_not_finite_where_any_numbers_are_checked(operator, 
     name = output_of(formula).function
     if not hasattr(good, name):
         pytest.skip("a whole network is no function of a backend")
-    names, seen, numbers = argument_names(formula)[0], set(), set()
+    names, seen, numbers, labels = argument_names(formula)[0], set(), set(), set()
 
     def watched(*given, **options):
         nonlocal seen
@@ -367,10 +367,12 @@ def test_every_array_is_once_not_finite_where_any_numbers_are_checked(operator, 
             if array is not None and array.dtype.kind == "f":
                 numbers.add(argument)
                 seen |= set() if np.isfinite(array).all() else {argument}
+            elif array is not None:
+                labels.add(argument)
         with np.errstate(all="ignore"):
             return getattr(good, name)(*given, **options)
 
     backend = wrap(SimpleNamespace(**{name: watched}, contract={"dtypes": ["float32"]}))
     outcome = examine(backend, operator, formula, ANY, examples=2, seed=3)
     assert outcome.status == "passed"
-    assert seen == numbers >= {*names} - {"indices", "target"}
+    assert seen == numbers >= {*names} - labels

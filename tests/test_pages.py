@@ -490,7 +490,8 @@ def test_explain_starts_with_an_example_and_fits_a_screen_or_two(width, tmp_path
             file.seek(0)
             lines = file.read().splitlines()
         assert len(lines) <= SCREEN, topic.formula.__name__
-        assert lines[2] == ("example" if example(*topic) else "signature")
+        shown = example(*topic) or chain_example(topic.operator)
+        assert lines[2] == ("example" if shown else "signature")
         left = flat(" ".join(lines)).partition("--all has also: ")[2]
         assert left or "certify" in lines  # which comes last
 
