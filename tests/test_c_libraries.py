@@ -92,6 +92,56 @@ def test_normalisations_activations_and_losses_are_called_by_comments(source):
     assert "rms_norm_grad_weight" in wrong.mismatches[0].headline
 
 
+ATTENTION = """
+#include <math.h>
+#include <stdlib.h>
+// gradoracle: matmul = product(input, other, y, N, K, M)
+void product(const float *a, const float *b, float *y, int n, int k, int m) {
+    for (int i = 0; i < n; i++)
+        for (int j = 0; j < m; j++) {
+            double sum = 0;
+            for (int c = 0; c < k; c++) sum += (double)a[i * k + c] * b[c * m + j];
+            y[i * m + j] = (float)sum;
+        }
+}
+// gradoracle: scaled_dot_product_attention = attend(query, key, value, y, N * Q, L, S, E, V, scale)
+// gradoracle: domain scaled_dot_product_attention: is_causal = false, enable_gqa = False
+// gradoracle: domain scaled_dot_product_attention: attn_mask = absent
+void attend(const float *q, const float *k, const float *v, float *y,
+            int heads, int rows, int keys, int e, int columns, float scale) {
+    double *p = malloc(sizeof(double) * keys);
+    for (int h = 0; h < heads; h++)
+        for (int i = 0; i < rows; i++) {
+            double most = -INFINITY, sum = 0;
+            for (int j = 0; j < keys; j++) {
+                double s = 0;
+                for (int c = 0; c < e; c++)
+                    s += (double)q[(h * rows + i) * e + c] * k[(h * keys + j) * e + c];
+                p[j] = s * scale;
+                most = !(p[j] <= most) ? p[j] : most;
+            }
+            for (int j = 0; j < keys; j++) sum += p[j] = exp(p[j] - most);
+            for (int c = 0; c < columns; c++) {
+                double all = 0;
+                for (int j = 0; j < keys; j++) all += p[j] / sum * v[(h * keys + j) * columns + c];
+                y[(h * rows + i) * columns + c] = (float)all;
+            }
+        }
+    free(p);
+}
+"""
+
+
+def test_products_and_attention_are_called_by_comments(source):
+    operators = ["matmul", "scaled_dot_product_attention"]
+    certificate = checked(source(ATTENTION), operators, examples=5)
+    assert not certificate.mismatches, certificate.text()
+    assert {o.formula for o in certificate.outcomes if o.judged} == {*operators}
+    unscaled = ATTENTION.replace("p[j] = s * scale", "p[j] = s")
+    wrong = checked(source(unscaled, "w.c"), operators[1:], examples=5, stop_at_first_mismatch=True)
+    assert "scaled_dot_product_attention[" in wrong.mismatches[0].headline
+
+
 # -- right kernels --------------------------------------------------------------------------------
 
 

@@ -273,15 +273,21 @@ def _of_text(text: str, name: str, of: str) -> Rule:
     return Rule(values=(_member(text, name, of),))
 
 
+# As Python, and as C writes it.
+WORDS = {"True": True, "true": True, "False": False, "false": False, "None": None}
+
+
 def _member(value: Any, name: str, of: str) -> Any:
     """Return one of several values: a number, a name, or a pair of numbers."""
     if isinstance(value, list | tuple):
         return tuple(_member(one, name, of) for one in value)
     if not isinstance(value, str):
-        if not isinstance(value, bool | int | float):
+        if not isinstance(value, bool | int | float | None):
             raise _wrong(value, name, of)
         return value
-    with_numbers = re.fullmatch(r"[-+\d.,()e ]+|True|False", value.strip())
+    if value.strip() in WORDS:
+        return WORDS[value.strip()]
+    with_numbers = re.fullmatch(r"[-+\d.,()e ]+", value.strip())
     try:
         return ast.literal_eval(value.strip()) if with_numbers else value
     except (ValueError, SyntaxError):

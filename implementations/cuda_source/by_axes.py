@@ -1,7 +1,8 @@
 """Results of functions whose shapes follow from the letters of their arrays' axes.
 
 The letters are sizes that comments may name: `N` rows or images, `T` tokens, `C` channels, columns
-or classes, `H` and `W` pixels.
+or classes, `H` and `W` pixels; of attention `Q` and `H` heads, `L` and `S` positions, `E` and `V`
+features; of products the rows, columns and terms as the contract has them.
 """
 
 from __future__ import annotations
@@ -22,6 +23,11 @@ MOMENTS = {"running_mean": CHANNELS, "running_var": CHANNELS}
 AFFINE = {"weight": CHANNELS, "bias": CHANNELS}
 BY_X: dict[str, tuple[str, ...]] = {"x": ("x", "weight"), "weight": ("x",), "bias": ()}
 PAIR = ("input", "target")
+ATTENTION = {
+    "query": "N Q L E", "key": "N H S E", "value": "N H S V", "attn_mask": "N Q L S",
+    RESULT: "N Q L V",
+}  # fmt: skip
+ATTENDING = tuple(name for name in ATTENTION if name != RESULT)
 # The arrays of each operator with their axes, those of its result last, and what the gradient by
 # each argument is given beside that of the result.
 OPERATORS: dict[str, tuple[Letters, dict[str, tuple[str, ...]]]] = {
@@ -59,6 +65,24 @@ OPERATORS: dict[str, tuple[Letters, dict[str, tuple[str, ...]]]] = {
         {"input": CLASSES, "target": CLASSES, "weight": CHANNELS, RESULT: LABELS},
         dict.fromkeys(PAIR, (*PAIR, "weight")),
     ),
+    "matmul": (
+        {"input": "N K", "other": "K M", RESULT: "N M"}, {"input": ("other",), "other": ("input",)},
+    ),
+    "bmm": (
+        {"input": "N P K", "mat2": "N K Q", RESULT: "N P Q"},
+        {"input": ("mat2",), "mat2": ("input",)},
+    ),
+    "bilinear": (
+        {"input1": "N A", "input2": "N B", "weight": "M A B", "bias": "M", RESULT: "N M"},
+        {
+            "input1": ("input2", "weight"), "input2": ("input1", "weight"),
+            "weight": ("input1", "input2"), "bias": (),
+        },
+    ),
+    "rotary_embedding": (
+        {"x": "N H T E", "cos": "M D", "sin": "M D", RESULT: "N H T E"}, {"x": ("cos", "sin")},
+    ),
+    "scaled_dot_product_attention": (ATTENTION, dict.fromkeys(ATTENDING, ATTENDING)),
 }  # fmt: skip
 # The operators whose target is a class of each row, not numbers.
 LABELLED = ("cross_entropy", "cross_entropy_loss", "nll_loss")
@@ -73,10 +97,14 @@ def functions() -> dict[str, tuple[tuple[str, ...], str, Callable[[Names], Names
     found: dict[str, tuple[tuple[str, ...], str, Callable[[Names], Names]]] = {}
     for operator, (letters, gradients) in OPERATORS.items():
         arrays = tuple(name for name in letters if name != RESULT)
-        found[operator] = arrays, "loss" if "input" in letters else "y", _of(letters, RESULT)
+        found[operator] = arrays, "loss" if "target" in letters else "y", _of(letters, RESULT)
         for argument, given in gradients.items():
             name = f"{operator}_grad" + (f"_{argument}" if len(gradients) > 1 else "")
-            found[name] = (RESULT, *given), ONE[argument], _of(letters, argument)
+            found[name] = (
+                (RESULT, *given),
+                ONE.get(argument, f"d{argument}"),
+                _of(letters, argument),
+            )
     return found
 
 
@@ -91,6 +119,8 @@ def _of(letters: Letters, result: str) -> Callable[[Names], Names]:
                 _add(sizes, name, array, sides.split())
         reduced = result == RESULT and call.get("reduction", "none") != "none"
         shape: shapes.Shape = () if reduced else tuple(sizes[n] for n in letters[result].split())
+        if call.get("scale", 1) is None:  # of attention: what it is then
+            return {**sizes, "scale": sizes["E"] ** -0.5, "shape": shape}
         return {**sizes, "shape": shape}
 
     return of

@@ -87,7 +87,9 @@ def _read_contract(said: str, contract: dict[str, Any], where: str) -> bool:
     if found := _OPTIONS.match(said):
         contract.setdefault("options", []).extend(found[1].split())
     elif found := _DOMAIN.match(said):
-        contract.setdefault("domain", {})[found[1]] = found[2]
+        domains = contract.setdefault("domain", {})
+        several = [text for text in (domains.get(found[1]), found[2]) if text]
+        domains[found[1]] = ", ".join(several)
     elif found := _DEVIATION.match(said):
         entry = {"formula": found[1], "property": found[2], "reason": found[3]}
         contract.setdefault("deviations", []).append(entry)

@@ -86,8 +86,9 @@ def _run(
     uninitialised = hostcuda.empty if on_host else machine.empty
     made = [(machine.zeros if empty else uninitialised)(shape, kind) for kind in kinds]
     if not empty and made[0].size:
+        defaults = {n: v for n, v in sizes.items() if called.get(n, 0) is None}
         names = {
-            **constants, **all_sizes(function, sizes), **called,
+            **constants, **all_sizes(function, sizes), **called, **defaults,
             **dict(zip(results.names, made, strict=True)), "out": made[0], "zero()": _zeroed,
         }  # fmt: skip
         if plan.workspace is not None:

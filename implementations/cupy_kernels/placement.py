@@ -8,7 +8,7 @@ import numpy as np
 
 from gradoracle.implementations.cupy_kernels.machine import ELEMENTS, Machine, host, on_device
 
-OPTIONAL = ("bias",)  # the arguments that may be None
+OPTIONAL = ("bias", "attn_mask")  # the arguments that may be None
 INTEGERS = {"target": "int64", "indices": "int64"}  # those that hold integers, and their dtypes
 ON_CPU, ON_CUDA = (1, 3), (2, 13)  # DLPack's kinds of memory that NumPy and CuPy read
 
@@ -17,7 +17,7 @@ def place(*, integers: Mapping[str, str] = INTEGERS, **arrays: Any) -> tuple[Mac
     """Return the machine that arrays lie on, and the arrays as its library has them, in order.
 
     NumPy's and CuPy's arrays are what they are; any other comes through DLPack, without a copy.
-    A bias of None stays None.  The `integers` are of the dtypes that stand beside them.
+    A bias or a mask of None stays None.  The `integers` are of the dtypes that stand beside them.
 
     Raises:
         TypeError: one is no array, or of a dtype that no kernel takes beside the others'.
