@@ -24,7 +24,6 @@ from gradoracle.oracle.declaration import (
     Selection,
     algebra,
     displayed,
-    is_place,
     parts_of,
 )
 from gradoracle.oracle.derive import body_of
@@ -43,7 +42,10 @@ FORMATS = (
 )  # fmt: skip
 CHECKS = ("matches_oracle", "within_rounding_bound", "points_at_the_maximum", "network_backward")
 # Derived from branches of which each gives an argument as it is.
-NEVER_ROUNDED = ("hardtanh", "hardtanh_grad", "relu6", "relu6_grad")
+NEVER_ROUNDED = (
+    "hardtanh", "hardtanh_grad", "relu6", "relu6_grad", "fold_grad_input",
+    "pixel_shuffle_grad_input", "pixel_unshuffle_grad_input",
+)  # fmt: skip
 NAMED = ("one by one", "backwards", "pairwise", "four lanes", "shuffled")
 TOPICS = [
     pytest.param(operator, formula, id=formula.__name__)
@@ -111,6 +113,17 @@ def shares(operator, formula, count, seed):
     return found
 
 
+def allowed(operator, formula):
+    """Return the largest error that a few calls are allowed."""
+    calls = (
+        operator.call(one.sizes, operator.styles.floats[0], one.seed, "float32")
+        for one in geometries(operator, 3, 1)
+    )
+    answered = (call for call in calls if operator.has_answer(formula, call))
+    bounds = (truth(formula, call).bound("float32", "float32") for call in answered)
+    return max(float(np.max(bound, initial=0)) for bound in bounds)
+
+
 @pytest.mark.parametrize(("operator", "formula"), TOPICS)
 def test_displayed_equation_to_the_letter_is_within_the_bound(operator, formula):
     # Sequences and volumes have the loops of images, and bounds of what is derived have a test.
@@ -120,18 +133,20 @@ def test_displayed_equation_to_the_letter_is_within_the_bound(operator, formula)
     found = shares(operator, formula, count, seed=1)
     if isinstance(algebra(formula), Selection) or formula.__name__ in NEVER_ROUNDED:
         assert max(found.values()) == 0
+    elif not max(found.values()):  # it moves numbers
+        assert not allowed(operator, formula)
     else:
         assert max(found.values()) > 0.1  # the equation rounds, and the bound is no wide one
 
 
 def test_every_equation_that_is_no_sum_is_written_out():
-    """Sums of products and what picks a maximum are the oracle's loops, and chains are links."""
-    pooled = {f.__name__ for o in OPERATORS for f in o.formulas if f.__name__.startswith("max_")}
+    """Sums of products and what moves numbers are the oracle's loops, and chains are links."""
     for operator in OPERATORS:
         for formula in (f for f in operator.formulas if parts_of(f) == (f,)):
             loops = not isinstance(algebra(formula), (Composed, Selection))
             loops |= body_of(operator.formula) is not None  # derived: what runs is written once
-            loops |= is_place(formula) or formula.__name__ in pooled
+            kind = algebra(formula)
+            loops |= isinstance(kind, Selection) and not kind.pointwise
             assert (formula in EQUATIONS) != loops, formula.__name__
 
 

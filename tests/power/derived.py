@@ -13,7 +13,17 @@ from gradoracle.conformance.operators import OPERATORS
 from gradoracle.oracle.declaration import argument_names, axes_of, output_of
 from gradoracle.oracle.derive import GRAD_OUTPUT, body_of
 
-RECORDS = {o.name: o for o in OPERATORS if body_of(o.formula) is not None}
+# No rival has been taught to call these: padding and folding, products, indexing, optimisers.
+WITHOUT_RIVALS = (
+    "adam_step", "adamw_step", "adaptive_avg_pool2d", "add", "bilinear", "bmm", "broadcast_matmul",
+    "cat", "circular_pad2d", "clip_grad_norm", "cumsum", "dropout_with_mask", "ema", "embedding",
+    "fold", "gather", "index_select", "matmul", "pixel_shuffle", "pixel_unshuffle",
+    "reflection_pad2d", "replication_pad2d", "rotary_embedding", "scaled_dot_product_attention",
+    "scatter_add", "sgd_momentum_step", "split", "unfold", "zero_pad2d",
+)  # fmt: skip
+RECORDS = {
+    o.name: o for o in OPERATORS if body_of(o.formula) is not None and o.name not in WITHOUT_RIVALS
+}
 NORMALISATIONS = ("batch_norm", "group_norm", "instance_norm", "layer_norm", "rms_norm")
 OF_MEANS = (*NORMALISATIONS, "batch_norm_update")
 LOSSES = (
