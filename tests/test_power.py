@@ -51,7 +51,9 @@ def test_results_are_of_the_catalogue_or_say_what_is_not_among_them():
     for file in TABLES:
         told = f"{len(later)} of them are not in it" in caption(load(RESULTS / file))
         assert told == bool(later), again
-    assert len(later) < len(now) / 5, again
+    # A rival has to be taught to call an operator before its faults can be compared.
+    could = {name for name in later if family(now[name][1])[0] not in WITHOUT_RIVALS}
+    assert len(could) < len(now) / 5, again
 
 
 def test_every_fault_gap_and_control_is_a_subject():

@@ -24,7 +24,7 @@ from gradoracle.conformance.drawing.memory_layouts import (
     words,
 )
 from gradoracle.conformance.operators.layer_options import of_many_channels
-from gradoracle.conformance.operators.record import Geometry, Operator
+from gradoracle.conformance.operators.record import Arguments, Geometry, Operator
 from gradoracle.conformance.operators.textbook import with_ones
 from gradoracle.conformance.operators.variations import drawn, without
 from gradoracle.conformance.properties.answers import Answered, require_close
@@ -49,6 +49,7 @@ RING, FEW = 4, 32  # as LONG_RING, of calls of more numbers than few
 # Ways for one argument beside others.
 ALONE = ("channels_last", "fortran", "sliced", "upside_down", "transposed")
 IN_TURN = ("channels_last", "sliced", "fortran", "reversed_rows", "spaced")
+FEW_CALLS = 3  # that show whether anything can be spoilt
 MAY_BE_REFUSED = "unaligned"
 LARGE = 4096  # elements of a call whose arguments lie in a few ways only
 
@@ -304,14 +305,21 @@ def _can_be_misused(operator: Operator, formula: Formula) -> bool:
 
 
 def _takes_anything(operator: Operator, formula: Formula) -> bool:
-    """Return whether a formula has one array, of any further axes, and factors as options only."""
-    (name, *others), options = argument_names(formula)
-    values = operator.arguments(drawn(operator, 0).sizes).options
-    return (
-        not others
-        and ANY_MORE in axes_of(formula).arrays.get(name, ())
-        and all(isinstance(values[one], float) for one in options)
+    """Return whether nothing about a formula's calls can be spoilt: shapes and factors are free."""
+    if any(not isinstance(v, float) for v in _drawn(operator).options.values()):
+        return False
+    axes, names = axes_of(formula).arrays, argument_names(formula)[0]
+    if not all(ANY_MORE in axes.get(name, ()) for name in names):
+        return False
+    style = (operator.styles.floats or operator.styles.exact)[0]
+    calls = (
+        operator.call(drawn(operator, at).sizes, style, 1, "float64") for at in range(FEW_CALLS)
     )
+    return not any(any(bad_calls(formula, call)) for call in calls)
+
+
+def _drawn(operator: Operator) -> Arguments:
+    return operator.arguments(drawn(operator, 0).sizes)
 
 
 @holds(kind="all", share=0.15, where=_can_be_misused, once=True)
