@@ -160,6 +160,9 @@ class Calls:
         short = next((n for n in self.letters if sizes[n] < (n != IMAGES)), None)
         if short is not None:
             raise ValueError(f"{short} must be 1 at least, got {sizes[short]}")
+        for name, (least, _, _) in self.further.more.items():
+            if sizes[name] < least:
+                raise ValueError(f"{name} must be {least} at least, got {sizes[name]}")
         sizes = {n: side * (1 + (n in self.even)) for n, side in self.legal(sizes).items()}
         sizes = self.further.lengths(sizes)
         chosen = self.chosen(sizes)

@@ -174,12 +174,12 @@ def _repeated(backend: Backend, formula: Formula, call: Call) -> list[str]:
     numbers = [name for name in argument_names(formula)[0] if is_data(call[name])]
     asked = _ask(backend, formula, call)
     return [
-        "first = got.tobytes()",
+        "bits_before = got.tobytes()",
         "",
         f"for turn in range({2 * TIMES}):",
         *(f"    {name} = np.flip({name}).copy()" for name in numbers),
         *(f"    {line}" for line in asked),
-        "    assert turn % 2 == 0 or got.tobytes() == first, (turn, got)",
+        "    assert turn % 2 == 0 or got.tobytes() == bits_before, (turn, got)",
     ]
 
 
@@ -393,14 +393,14 @@ def _read_again(backend: Backend, formula: Formula, call: Call) -> list[str]:
     names = [n for n in argument_names(formula)[0] if is_data(call[n])]
     again = ["again = kept", *(line.replace("got", "again") for line in read)]
     return [
-        "first = np.array(got)",
+        "first_answer = np.array(got)",
         first.replace("got = ", "kept = "),
         f"for turn in range({LONG_RING}):",
         *(f"    {name} = -{name}" for name in names),
         f"    {first}",
         *again,
-        'print("first", first, "now", np.array(again))',
-        "assert np.array_equal(first, again, equal_nan=True)",
+        'print("first", first_answer, "now", np.array(again))',
+        "assert np.array_equal(first_answer, again, equal_nan=True)",
     ]
 
 
