@@ -231,7 +231,7 @@ def test_warnings_of_a_backend_change_no_verdict(run):
 
 
 def test_a_backend_named_twice_is_judged_once_and_parts_do_not_add_up(run):
-    words = ("rejects", "leaves", "batch_independent", "forms")
+    words = ("rejects", "leaves", "forms")
     result = run("--backend", "im2col,im2col", *QUICK, "-k", " or ".join(words))
     lacking = [name for name in FUNCTIONS if not hasattr(im2col, name)]
     count = chosen(*words) - chosen(*words, of=lacking)
