@@ -20,13 +20,17 @@ from gradoracle.oracle.derive import GRAD_OUTPUT
 from gradoracle.oracle.formulas import indexing
 from gradoracle.oracle.shapes import Array, Shape
 
+LONG = 1000  # rows of a table
 LAST = 3  # rows that one way of drawing keeps to
 # Tokens, entries of the table and columns as networks have them.
 TABLES = (("a sentence", (12, 30, 8)), ("one token", (1, 50, 16)), ("positions", (8, 8, 12)))
 
 
 def places(seed: int, shape: Shape, count: int) -> Array:
-    """Return indices below `count`: any, the last few, all in some order, or all the same."""
+    """Return indices below `count`: any, the last few, all in some order, or all the same.
+
+    Of a long table the last row is among them: others are seldom past what 16 bits hold.
+    """
     random, size = np.random.default_rng(seed), prod(shape)
     flat = (
         lambda: random.integers(0, count, size),
@@ -34,6 +38,8 @@ def places(seed: int, shape: Shape, count: int) -> Array:
         lambda: random.permutation(max(size, count))[:size] % count,
         lambda: np.full(size, random.choice((0, count - 1))),
     )[seed % 4]()
+    if size and count > LONG:
+        flat[seed % size] = count - 1
     return np.asarray(flat, np.int64).reshape(shape)
 
 
