@@ -63,7 +63,7 @@ class Declines:
 
     declined: dict[str, Counter[str]] = field(default_factory=dict)
     # The calls that were answered, an array by its shape and dtype: most backends decline nothing,
-    # and then nobody asks for their classes.
+    # and then their classes are not needed.
     _answered: list[tuple[Formula, dict[str, Any]]] = field(default_factory=list)
 
     def decline(self, formula: Formula, call: Call, no_memory: bool = False) -> None:  # noqa: FBT001, FBT002

@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 
 from gradoracle.conformance.operators.arrays import GIVEN
-from gradoracle.conformance.operators.of_formula import MOST as OF_FORMULAS
+from gradoracle.conformance.operators.of_formula import MOST as MOST_OF_FEW
 from gradoracle.conformance.operators.of_formula import (
     NOTHING,
     NUMBERS,
@@ -95,7 +95,7 @@ def compose(
     letters = len(calls.letters)
     record = record_of(
         calls, partial(_witness, made, known), numbers=numbers, share=share,
-        most=MOST if letters > FEW_LETTERS else OF_FORMULAS,
+        most=MOST if letters > FEW_LETTERS else MOST_OF_FEW,
         layers=[("three of all", (3,) * (letters - 1))],
     )  # fmt: skip
     return replace(record, unsettled=partial(_is_open_at_nan, made, known))

@@ -2,7 +2,7 @@
 
     // gradoracle: relu = relu_kernel<<<ceil_div(z.size, 256), 256>>>(z, y, z.size)
 
-A guess is a proposal: its author reads it, and whatever could not be guessed is said beside it.
+Each is a proposal for the author to read; what could not be guessed is named beside it.
 """
 
 import re

@@ -65,7 +65,7 @@ def wanted() -> bool:
 
 
 def collect(runtime: ctypes.CDLL, library: Path, lines: dict[tuple[str, int], str]) -> None:
-    """Take what the last launch noted to whoever collects, with the text of each line."""
+    """Hand what the last launch noted to the caller of `noting`, with the text of each line."""
     count = ctypes.c_uint()
     raw = runtime.hostcuda_notes(ctypes.byref(count))
     for one in raw[: count.value]:

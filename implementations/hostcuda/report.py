@@ -92,7 +92,7 @@ def _other(library: Path, address: int) -> str:
 
 
 def source_of(library: Path, address: int) -> tuple[str, int]:
-    """Return the file and line of the code at `address`; ("", 0) where nobody can tell.
+    """Return the file and line of the code at `address`; ("", 0) where it is not known.
 
     Of code that a function of hostcuda's headers was inlined from, the line that calls it.
     """

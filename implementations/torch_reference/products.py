@@ -38,6 +38,7 @@ Tensor = torch.Tensor
 
 
 def leaf_of(tensor: Tensor) -> Tensor:
+    """Return a copy that gradients are taken by."""
     return tensor.detach().clone().requires_grad_()
 
 

@@ -365,7 +365,7 @@ FAULTS: dict[str, tuple[str, str, Callable[..., Array]]] = {
         softmax=lambda s, allowed: half(softmax(s, allowed)))),
     "multiplies_in_half": ("precision", "", forward(products=products_in_half)),
     "takes_no_maximum": ("overflow", "", forward(softmax=no_maximum)),
-    "takes_the_maximum_of_all": ("overflow", "manassharma07/crysx_nn#7", forward(
+    "takes_the_maximum_of_all": ("overflow", "", forward(
         softmax=maximum_of_all)),
     "normalises_along_rows": ("axis", "", forward(softmax=along_rows)),
     "forgets_log2_e": ("formula", "", forward(softmax=without_log2_e)),

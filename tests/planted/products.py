@@ -316,7 +316,7 @@ FAULTS |= {
         if x1.shape == x2.shape else good.bilinear_grad_weight(dy, x1, x2)),
     "bilinear_grad_weight_leaves_out_the_last_row": ("bilinear_grad_weight", "batch", "",
         lambda dy, x1, x2: good.bilinear_grad_weight(dy[:-1], x1[:-1], x2[:-1])),
-    "bilinear_grad_bias_is_the_mean": ("bilinear_grad_bias", "normalisation", "mlpack/mlpack#3679",
+    "bilinear_grad_bias_is_the_mean": ("bilinear_grad_bias", "normalisation", "",
         lambda dy: dy.sum(0) / max(1, len(dy))),
     "bilinear_grad_bias_is_that_of_the_first_row": ("bilinear_grad_bias", "bias", "",
         lambda dy: dy[:1].sum(0)),

@@ -1,4 +1,4 @@
-// What NVIDIA's samples take from their helpers: a timer, and the options of a command line that nobody gave.
+// What NVIDIA's samples take from their helpers: a timer, and the options of a command line, of which there are none.
 #pragma once
 #include "helper_cuda.h"
 #include <cstring>

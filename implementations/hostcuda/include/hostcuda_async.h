@@ -1,4 +1,4 @@
-// Asynchronous copies and barriers in memory: the copy happens at once, and the checker reports whoever reads it before
+// Asynchronous copies and barriers in memory: the copy happens at once, and the checker reports a read before
 // the wait.  `cuda::barrier`, `cuda::pipeline` and `__pipeline_memcpy_async`.
 #pragma once
 #include <utility>
@@ -21,7 +21,7 @@ __attribute__((always_inline)) inline void copy_async(void *to, const void *from
     async_copied(to, unsigned(bytes), nullptr);
 }
 
-// Counts arrivals; whoever waits for a phase goes on when it is complete.
+// Counts arrivals; a thread that waits for a phase goes on when it is complete.
 struct Phases {
     unsigned expected, left, phase;
     __attribute__((no_sanitize_thread)) void arrive(unsigned n) {
