@@ -92,6 +92,11 @@ def _torch(operator: Operator, formula: Formula, call: Call) -> Answered:
         y = results if place is None else results[place]
         if not (y.requires_grad or y.numel()):  # of attention by a mask, for one
             raise NotJudged("PyTorch has no gradient of a result without numbers")
-        (gradient,) = torch.autograd.grad(y, tensors[argument], tensors["grad_output"])
+        try:
+            (gradient,) = torch.autograd.grad(y, tensors[argument], tensors["grad_output"])
+        except RuntimeError as error:
+            if y.numel():
+                raise
+            raise NotJudged(f"PyTorch has no gradient of no images: {error}") from error
         answered = gradient.numpy()
     return Answered(answered, truth(formula, call).bound("float64", "float64"))
