@@ -40,9 +40,9 @@ def test_names_types_and_launches_are_read():
         "// gradoracle: relu_grad = reluBackward<{T}><<<ceil_div(z.size, 256), 256>>>"
         "(grad_output, z, dz, z.size)"
     )
-    assert "// to complete: linear = matmul_tiled<<<?, ?>>>(x, ?, y, M, N, ?)" in product
-    assert "not guessed: whether the second matrix is (M, C), as weight is" in product
-    assert "the parameter 'const float *B'; the parameter 'int K'; how many blocks" in product
+    assert "// to complete: matmul = matmul_tiled<<<?, ?>>>(input, other, y, N, M, K)" in product
+    assert "not guessed: whether M, N and K are the rows, the columns and the common" in product
+    assert "the common side, as in BLAS; how many blocks and threads run it" in product
     assert other.endswith("mysterious: not guessed: no function of the protocol has a name like it")
     assert "how many blocks and threads run it" in rows
 
@@ -58,7 +58,7 @@ def test_what_is_complete_can_be_read_back():
         ("leakyReluKernel", "leaky_relu"), ("LayerNormForward", "layer_norm"),
         ("softmax_backward", "softmax_grad"), ("maxpool2d", "max_pool2d"),
         ("crossEntropyKernel", "cross_entropy"), ("gelu_bwd", "gelu_grad"),
-        ("sgemm_naive", "linear"), ("conv2d_kernel", "conv2d"), ("vectorAdd", None),
+        ("sgemm_naive", "matmul"), ("conv2d_kernel", "conv2d"), ("vectorAdd", None),
         ("transpose", None),
     ],
 )  # fmt: skip

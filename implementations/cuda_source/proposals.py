@@ -57,6 +57,9 @@ GIVEN = {
     "grad_output": "grad_output", "lr": "learning_rate", "learning_rate": "learning_rate",
     "indices": "indices",
 }  # fmt: skip
+# Of C = alpha A B + beta C: the names that BLAS gives to its matrices, sizes and factors.
+SECOND = ("b", "d_b", "rhs", "other", "mat2")
+PRODUCT_VALUES = {"M": "N", "N": "M", "K": "K", "alpha": "1", "beta": "0"}
 COUNTS = ("n", "size", "len", "length", "num", "numel", "count", "total", "num_elements")
 LETTERS = {"rows": "N", "batch": "N", "batch_size": "N", "b": "N", "cols": "C", "columns": "C",
            "channels": "C", "classes": "C", "in_features": "C", "out_features": "M",
@@ -95,8 +98,8 @@ def _proposal(text: str, name: str, parameters: str, *, template: bool) -> Propo
     if function is None:
         return Proposal(name, "", ("no function of the protocol has a name like it",))
     unknown: list[str] = []
-    if PRODUCT.search(name) and function == "linear":
-        unknown.append("whether the second matrix is (M, C), as weight is, or its transpose")
+    if function == "matmul":
+        unknown.append("whether M, N and K are rows, columns and the common side, as in BLAS")
     arguments = [_argument(one, function, unknown) for one in given]
     pointers = [one for one in given if "*" in one or "[" in one]
     if not any(argument in (*RESULTS[function].names, "*") for argument in arguments) and pointers:
@@ -114,7 +117,7 @@ def function_of(kernel: str) -> str | None:
     names |= {"".join(one.split("_")): of for one, of in names.items()}
     hits = [one for one in names if re.search(rf"(?<![a-z]){one}(?![a-z])|^{one}|{one}$", word)]
     if not hits and PRODUCT.search(word):
-        hits = ["linear"]
+        hits = ["matmul"]
     if not hits:
         return None
     operator = names[max(hits, key=len)]
@@ -138,12 +141,21 @@ def _argument(parameter: str, function: str, unknown: list[str]) -> str:
         return results.names[0]
     if pointer and word in INPUTS:
         return first or results.arguments[0]
+    if function == "matmul" and (guess := _of_product(name, pointer=pointer)):
+        return guess
     if not pointer and (word in COUNTS or name in SIZES or word in LETTERS):
         elementwise = operator_of(function) in POINTWISE and word in COUNTS
         return "z.size" if elementwise else name if name in SIZES else LETTERS.get(word, "N")
     if pointer or not known:
         unknown.append(f"the parameter {parameter!r}")
     return "?" if pointer or not known else known
+
+
+def _of_product(name: str, *, pointer: bool) -> str:
+    """Return what a parameter of a matrix product with BLAS's names is given, else nothing."""
+    if pointer:
+        return "other" if name.lower() in SECOND else ""
+    return PRODUCT_VALUES.get(name, "")
 
 
 def _launch(text: str, name: str, function: str, unknown: list[str]) -> tuple[str, str]:
