@@ -6,9 +6,10 @@ oracle's to say: it raises ValueError on all others.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
+from functools import cache, partial
 from hashlib import shake_128
 from inspect import signature
 from itertools import combinations, islice, product
@@ -19,7 +20,6 @@ import numpy as np
 
 from gradoracle.conformance.drawing.choices import ROW, Choices
 from gradoracle.conformance.operators.record import Geometry, Operator, Size, rounded
-from gradoracle.oracle.compiled_loops import arguments_only
 from gradoracle.oracle.declaration import (
     Call,
     Composed,
@@ -244,11 +244,10 @@ def legal(operator: Operator, formula: Formula, call: Mapping[str, Any]) -> dict
     """Return a call, complete, or None where the oracle refuses it or it has no answer."""
     try:
         complete = operator.complete(dict(call), 0)
-        with arguments_only():
-            answer = evaluate(parts_of(formula)[0], complete)
+        shape = answer_shape(parts_of(formula)[0], complete)
     except (ValueError, IndexError):
         return None
-    return complete if answer.size and operator.allows(complete) else None
+    return complete if prod(shape) and operator.allows(complete) else None
 
 
 def drawn(operator: Operator, number: int, size: Size = "small") -> Geometry:
@@ -411,7 +410,8 @@ def _covering(operator: Operator, formula: Formula) -> list[Geometry]:
                 todo &= possible
             others = {what: [*islice(ways[what][company], TRIED)] for what in todo}
             possible |= {what for what in todo if others[what]}
-            told = {what for what in todo if _is_told(formula, call, others[what])}
+            own = cache(partial(_answer, formula, call))
+            told = {what for what in todo if _is_told(formula, call, own, others[what])}
             if told:
                 covering[number] = geometry
                 known |= told
@@ -430,20 +430,23 @@ def _simple(operator: Operator, geometry: Geometry) -> dict[str, Any] | None:
     return call if min(sizes) > 0 and max(sizes) <= FEW else None
 
 
-def _is_told(formula: Formula, call: Call, others: Iterable[Call]) -> bool:
-    """Return whether one of the first other calls has another answer."""
-    return any(not _is_equal(formula, call, one) for one in others)
-
-
-def _is_equal(formula: Formula, call: Call, other: Call) -> bool:
-    if answer_shape(formula, call) != answer_shape(formula, other):
-        return False
-    composed = isinstance(algebra(formula), Composed)  # whose digits take long, and do not matter
-    one, two = (
-        evaluate(formula, c) if composed else truth(formula, c).as_float(np.dtype(np.float64))
-        for c in (call, other)
+def _is_told(
+    formula: Formula, call: Call, own: Callable[[], Array], others: Iterable[Call]
+) -> bool:
+    """Return whether one of the first other calls has another answer than the call's own."""
+    shape = answer_shape(formula, call)
+    return any(
+        answer_shape(formula, one) != shape
+        or not np.array_equal(own(), _answer(formula, one), equal_nan=True)
+        for one in others
     )
-    return np.array_equal(one, two, equal_nan=True)
+
+
+def _answer(formula: Formula, call: Call) -> Array:
+    """Return the answer, of composed formulas in float64: their digits take long to compute."""
+    if isinstance(algebra(formula), Composed):
+        return evaluate(formula, call)
+    return truth(formula, call).as_float(np.dtype(np.float64))
 
 
 def without_images(operator: Operator, formula: Formula, call: Call) -> Call | None:
@@ -453,8 +456,7 @@ def without_images(operator: Operator, formula: Formula, call: Call) -> Call | N
         return None
     complete = operator.complete(empty, 0)
     try:
-        with arguments_only():
-            evaluate(formula, complete)
+        answer_shape(formula, complete)
     except ValueError:
         return None
     return complete if operator.allows(complete) else None

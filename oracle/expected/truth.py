@@ -181,7 +181,7 @@ def answer_shape(formula: Formula, call: Call) -> Shape:
     return found if found is not None else evaluate(formula, call).shape
 
 
-@lru_cache(maxsize=1024)
+@lru_cache(maxsize=4096)
 def _blank_answers(
     formula: Formula, arrays: tuple[tuple[str, Shape], ...], options: tuple[tuple[str, Any], ...]
 ) -> tuple[Shape | None, ...]:
