@@ -89,6 +89,7 @@ def content(file):
         (("nothing", *QUICK), 3, "NOT CERTIFIED: the backend claims no function of the protocol"),
         (("dies",), 3, "backend 'dies' (dies) cannot be loaded: crashed: abort (SIGABRT)"),
         (("im2cool",), 2, "no backend 'im2cool' (did you mean 'im2col'?)"),
+        (("im2col", "linear"), 2, "(it is a function of the protocol: --operators chooses some"),
         (("im2col", "--operators", "conv9d"), 2, "no operator 'conv9d'; there are conv2d"),
         (("im2col", "--dtypes", "int8"), 2, "does not claim dtype 'int8'; it claims float32"),
         (("im2col", "--profile", "hard"), 2, "no profile 'hard'; there are quick, certify, deep"),
@@ -105,6 +106,12 @@ def test_exit_codes_and_what_is_said(cli, arguments, code, said):
     assert run.returncode == code, (run.out, run.err)
     assert said in run.out + run.err
     assert "\x1b" not in run.out
+
+
+def test_a_name_that_is_no_backends_is_told_before_the_first_is_checked(cli):
+    run = cli("certify", "im2col", "im2cool", *QUICK)
+    assert (run.returncode, run.out) == (2, "")
+    assert "no backend 'im2cool'" in run.err
 
 
 def test_a_mismatch_is_told_as_it_falls_and_then_in_full(cli):

@@ -185,30 +185,48 @@ def load(name: str, confinement: Confinement = ISOLATED) -> Backend:
         UnknownBackend: neither is there; the message lists what is, and how to register.
         UnusableBackend: importing it failed, or its contract is wrong.
     """
+    path, origin = located(name)
+    if origin == "import path":
+        return _open(name, path, origin, confinement)
+    if origin == "file" and path.startswith(PYTHON):
+        return _with_functions(_open(name, path, origin, confinement), _file_and_rest(name)[0])
+    return _open(name, path, origin, _patient(confinement, path))
+
+
+def located(name: str) -> tuple[str, str]:
+    """Return where a backend's functions are and whose they are, importing nothing.
+
+    Raises:
+        UnknownBackend: it is no registered name, no file that is there and no import path.
+        UnusableBackend: two distributions register the name.
+    """
     known = registered()
     if name in known:
         entry = known[name]
         if entry.conflict:
             raise UnusableBackend(f"backend {name!r}: {entry.conflict}")
-        return _open(name, entry.path, entry.distribution, _patient(confinement, entry.path))
+        return entry.path, entry.distribution
     path = _unregistered(name)
     if path.partition("!")[0] in ADAPTERS.values():
         _require_targets(name)
-        return _open(name, path, "functions", _patient(confinement, path))
+        return path, "functions"
     if path != name:
-        file, rest = _file_and_rest(name)
-        needed = [Path(file)]
-        if Path(file).suffix in SHARED and rest:
-            needed.append(Path(file).parent / rest[1:])
-        for one in needed:
-            if not one.is_file():
-                raise UnknownBackend(f"there is no file {str(one)!r}")
-        if not path.startswith(PYTHON):
-            return _open(name, path, "file", _patient(confinement, path))
-        return _with_functions(_open(name, path, "file", confinement), file)
+        _require_files(name)
+        return path, "file"
     if not _looks_importable(name):
         raise UnknownBackend(_unknown(name, list(known)))
-    return _open(name, name, "import path", confinement)
+    return name, "import path"
+
+
+def _require_files(name: str) -> None:
+    """Raise UnknownBackend unless the file that a name begins with is there, and its header."""
+    file, rest = _file_and_rest(name)
+    needed = [Path(file)]
+    if Path(file).suffix in SHARED and rest:
+        needed.append(Path(file).parent / rest[1:])
+    for one in needed:
+        if not one.is_file():
+            raise UnknownBackend(f"there is no file {str(one)!r}")
 
 
 def _with_functions(backend: Backend, file: str) -> Backend:
@@ -358,6 +376,8 @@ def _looks_importable(path: str) -> bool:
 def _unknown(name: str, known: list[str]) -> str:
     near = difflib.get_close_matches(name, known, n=1, cutoff=0.5)
     guess = f" (did you mean {near[0]!r}?)" if near else ""
+    if name in FUNCTIONS:
+        guess = " (it is a function of the protocol: --operators chooses some, with commas)"
     return (
         f"no backend {name!r}{guess}; registered: {', '.join(sorted(known))}. "
         f"To add yours: {HOW_TO_REGISTER}"

@@ -55,6 +55,7 @@ from gradoracle.conformance.cli.running import (
     list_checks,
     prepared,
     remembered,
+    require_located,
     require_writable,
     show,
     told,
@@ -211,6 +212,7 @@ def certify(
     require_writable([*targets.values()], junit, [place(name) for name in backend])
     require_pages(pages.values())
     calls = told(lambda: prepared(known, writes=remember), "nothing is checked")
+    require_located(backend)
     for name in dict.fromkeys(backend):
         order = command.Order(
             name, names_of(operators) or None, names_of(dtypes) or None, examples_of(profile), seed,

@@ -69,6 +69,13 @@ def reached(run: Callable[[], Any], goes_on: str) -> Any:
         raise typer.Exit(command.COULD_NOT) from error
 
 
+def require_located(backends: Sequence[str]) -> None:
+    """Say which name is no backend's, and end, before the first of several is checked."""
+    from gradoracle.conformance.backends.registry import located  # noqa: PLC0415 - --help stays quick
+
+    told(lambda: [located(name) for name in backends], "nothing is checked")
+
+
 def require_writable(files: Sequence[Path], junit: Path | None, journals: Sequence[Path]) -> None:
     """Say which file cannot be written, and end, before anything runs."""
     from gradoracle.conformance.reports import output  # noqa: PLC0415 - --help stays quick
