@@ -35,7 +35,7 @@ _MAIN = re.compile(r"\bmain(?=\s*\()")
 _WORDS = (  # what a compiler's refusal is about, the most telling first
     re.compile(r"\(([^()]+): no such header\)"),
     re.compile("\u2018([^\u2019]+)\u2019 (?:was not declared|is not a member|does not name)"),
-    re.compile(r"\d: ([^:]+)$"),
+    re.compile(r"\d: (inline PTX: \S+|[^:]+)$"),
     re.compile(r"error: (.+)$", re.MULTILINE),
 )
 
@@ -171,7 +171,8 @@ def _steps(folder: Path, path: Path) -> int:
 def feature(told: str) -> str:
     """Return in a few words what a refusal is about."""
     told = told.removesuffix(": not modelled on the CPU, only a GPU can run it")
-    return next(found[1] for pattern in _WORDS if (found := pattern.search(told)))[:80]
+    words = (found[1] for pattern in _WORDS if (found := pattern.search(told)))
+    return next(words, told.partition("\n")[0])[:80]
 
 
 def line(one: File) -> str:
