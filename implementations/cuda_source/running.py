@@ -98,6 +98,8 @@ def _run(
         for one in plan.launches:
             more = _more(one, function, names, made, lambda shape: uninitialised(shape, dtype))
             if one.reduces:  # as the host does, which has the whole array
+                if hostcuda.settings().prime:
+                    raise hostcuda.NotInField(f"{one.where}: the host computes {one.kernel} of it")
                 (array,) = evaluated(one, more, dtype)[1]
                 made[0][...] = getattr(array, one.kernel)(dtype=np.float64)
             else:

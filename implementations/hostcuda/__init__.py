@@ -38,6 +38,7 @@ from typing import Any
 from gradoracle.implementations.hostcuda import streams as cuda
 from gradoracle.implementations.hostcuda.build import NoCompiler
 from gradoracle.implementations.hostcuda.elementwise import ElementwiseKernel, ReductionKernel
+from gradoracle.implementations.hostcuda.field import PRIMES, modulo, residue
 from gradoracle.implementations.hostcuda.kernel import HostFunction, Kernel
 from gradoracle.implementations.hostcuda.module import RawKernel, RawModule
 from gradoracle.implementations.hostcuda.notes import Note, noting
@@ -50,16 +51,18 @@ from gradoracle.implementations.hostcuda.settings import (
     settings,
     using,
 )
-from gradoracle.implementations.hostcuda.source import NotModelled
+from gradoracle.implementations.hostcuda.source import NotInField, NotModelled
 
 __all__ = [
     "ORDERS",
+    "PRIMES",
     "ElementwiseKernel",
     "Finding",
     "HostFunction",
     "Kernel",
     "KernelFault",
     "NoCompiler",
+    "NotInField",
     "NotModelled",
     "Note",
     "RawKernel",
@@ -72,7 +75,9 @@ __all__ = [
     "described",
     "empty",
     "fuse",
+    "modulo",
     "noting",
+    "residue",
     "settings",
     "using",
 ]

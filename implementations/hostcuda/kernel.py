@@ -15,6 +15,7 @@ from typing import Any, TypeAlias
 import numpy as np
 
 from gradoracle.implementations.hostcuda import build, notes, report
+from gradoracle.implementations.hostcuda.field import residue
 from gradoracle.implementations.hostcuda.held import Held
 from gradoracle.implementations.hostcuda.report import Finding, KernelFault, RawFinding
 from gradoracle.implementations.hostcuda.settings import ORDERS, Settings, settings
@@ -23,6 +24,7 @@ from gradoracle.implementations.hostcuda.source import NotModelled, Source
 MOST_THREADS, MOST_SHARED = 1024, 48 * 1024
 LARGEST_GRID = (2**31 - 1, 65535, 65535)
 LARGEST_BLOCK = (1024, 1024, 64)
+ELEMENT = 4  # bytes of an element of a field
 LARGEST_SHARED = 227 * 1024  # that a kernel can ask for, on compute capability 9.0
 _one_launch = threading.Lock()  # the runtime keeps its state in globals
 
@@ -55,7 +57,7 @@ class Kernel:
         """Remember what to compile; it is compiled at the first call in each mode."""
         self.name, self._source, self._number = name.partition("#")[0], source, number
         self.max_dynamic_shared_size_bytes = MOST_SHARED
-        self._compiled: dict[str, _Compiled] = {}
+        self._compiled: dict[tuple[str, int], _Compiled] = {}
 
     def __call__(
         self,
@@ -201,10 +203,12 @@ class Kernel:
             CompileError: g++ refuses it, or what it calls.
             NotModelled: it needs what the CPU does not model.
         """
-        if mode in self._compiled:
-            return self._compiled[mode]
-        library = self._source.library(mode)
-        self._source.check_modelled(self.name)  # compiling shows what g++ refuses
+        key = mode, settings().prime
+        if key in self._compiled:
+            return self._compiled[key]
+        source = self._source.modulo(settings().prime)
+        library = source.library(mode)
+        source.check_modelled(self.name)  # compiling shows what g++ refuses
         opened, runtime = _opened(library), _runtime(mode)
         if not hasattr(opened, f"hostcuda_describe_{self._number}"):
             return None
@@ -216,7 +220,7 @@ class Kernel:
             library, launch, runtime, tuple(sizes[:count]), _guards(library, mode),
             kinds.raw[:count].decode(),
         )  # fmt: skip
-        self._compiled[mode] = compiled
+        self._compiled[key] = compiled
         return compiled
 
     def _values(self, compiled: _Compiled, args: Sequence[Any]) -> list[Any]:
@@ -233,6 +237,8 @@ class Kernel:
     def _value(self, i: int, value: Any, size: int, kind: str) -> Any:
         if kind in "pFD":
             return self._pointer(i, value, kind)
+        if (prime := settings().prime) and (kind, size) == ("s", ELEMENT) and _is_number(value):
+            value = np.uint32(residue(float(value), prime))
         if isinstance(value, (bool, int)) and not isinstance(value, np.generic) and kind == "i":
             # CuPy hands over 8 bytes, of which the kernel reads the first.
             if not -(2 ** (8 * size - 1)) <= value < 2 ** (8 * size):
@@ -319,6 +325,10 @@ class Overloads(Kernel):
         """Run the first that takes the arguments, as `Kernel` does."""
         one = next((kernel for kernel in self._all if kernel.takes(args)), self._all[0])
         one(grid, block, args, shared_mem=shared_mem)
+
+
+def _is_number(value: Any) -> bool:
+    return isinstance(value, (float, int, np.floating))
 
 
 def _is_array(value: Any) -> bool:

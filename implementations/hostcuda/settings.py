@@ -16,6 +16,7 @@ class Settings:
     mode: str = "fast"
     orders: tuple[str, ...] = ("forward",)
     seed: int = 1  # of the shuffled order
+    prime: int = 0  # of the field that numbers are elements of, see `field`; 0: they are floats
 
     def __post_init__(self) -> None:
         """Raise ValueError for what there is not."""
@@ -65,4 +66,4 @@ def checking(*orders: str, seed: int = 1) -> AbstractContextManager[None]:
     Raises:
         ValueError: there is no such order.
     """
-    return using(Settings("check", orders or ORDERS, seed))
+    return using(Settings("check", orders or ORDERS, seed, settings().prime))

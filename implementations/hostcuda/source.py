@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from gradoracle.implementations.hostcuda import build, ptx
+from gradoracle.implementations.hostcuda.field import with_elements
 from gradoracle.implementations.hostcuda.host_code import as_cpp
 from gradoracle.implementations.hostcuda.parts import (
     Part,
@@ -71,6 +72,10 @@ class NotModelled(NotImplementedError):
     """The text uses something of CUDA that does not exist on the CPU."""
 
 
+class NotInField(NotImplementedError):
+    """The text does more with numbers than a field has: it compares them, or takes a function."""
+
+
 class LeftOut(NamedTuple):
     """Why a part of a text was left out."""
 
@@ -92,6 +97,7 @@ class Source:
             zip(_lines(code), code.split("\n"), strict=True)
         )  # as the author wrote them
         self._functions, self.extra = tuple(functions), ""
+        self._prime, self._modulo = 0, dict[int, Source]()
         self._dropped: set[str] = set()  # names that are not there once other parts are left out
         self._code = as_cpp(ptx.with_ptx(self._with_known_headers(code)))
         names = [*asked, *functions, *_overloads(found_kernels(code_only(self._code)), self._code)]
@@ -103,6 +109,19 @@ class Source:
         other = copy(self)
         other.extra = f"HOSTCUDA_EXPORT({number}, {name})\n"
         return other
+
+    def modulo(self, prime: int) -> "Source":
+        """Return the text on the elements of a field; of no prime, itself."""
+        if prime and prime not in self._modulo:
+            self._modulo[prime] = copy(self)
+            self._modulo[prime].take(prime)
+        return self._modulo[prime] if prime else self
+
+    def take(self, prime: int) -> None:
+        """Make every number of the text an element of a field."""
+        self._prime, self.options = prime, (*self.options, f"-DHOSTCUDA_PRIME={prime}ull")
+        self._code = with_elements(self._code, prime)
+        self.left_out, self._dropped = {**self.left_out}, {*self._dropped}
 
     @property
     def text(self) -> str:
@@ -116,7 +135,10 @@ class Source:
         )
         head = "".join(f"#include {name}\n" for name in self._standard)
         line = "" if code.lstrip().startswith("#line") else f'#line 1 "{self.file}"\n'
-        return f'{head}#include "hostcuda.h"\n{line}{translated(code)}{exports}\n{self.extra}'
+        ours = '#include "hostcuda.h"\n'
+        if self._prime:
+            ours += '#include "hostcuda_field.h"\n'
+        return f"{head}{ours}{line}{translated(code)}{exports}\n{self.extra}"
 
     @property
     def _gone(self) -> set[str]:
@@ -147,7 +169,7 @@ class Source:
                 library = build.kernels(name, self.text, mode, self.options)
             except build.CompileError as error:
                 if not self._without_errors(str(error)):
-                    raise
+                    raise NotInField(str(error)) if self._prime else error from error
             else:
                 if self.text != before:
                     build.remember(before, self.options, (self._code, self.left_out))
@@ -159,12 +181,15 @@ class Source:
 
         Raises:
             NotModelled: it needs what the CPU does not model.
+            NotInField: it is compiled for a field, and needs more.
             CompileError: it needs what g++ refuses.
         """
         if not self.left_out:
             return
         for one in sorted(needed(self._original, {name}) & self.left_out.keys()):
             why, modelled = self.left_out[one]
+            if modelled and self._prime:
+                raise NotInField(why)
             if modelled:
                 raise build.CompileError(f"g++ does not compile it:\n{why}")
             raise NotModelled(f"{why}: not modelled on the CPU, only a GPU can run it")

@@ -202,6 +202,7 @@ static inline unsigned __activemask() { return 1u << hostcuda::lane(); }
 static inline void __threadfence() { hostcuda::fence(); }
 static inline void __threadfence_block() {}
 
+namespace hostcuda { template <class T> struct Exact : std::is_integral<T> {}; }      // sums in any order are the same
 #define HOSTCUDA_RAW static __attribute__((noinline, no_sanitize_thread))
 #define HOSTCUDA_ATOMIC(name, result) \
     template <class T, class U> HOSTCUDA_RAW T name(T *address, U given) { \
@@ -212,8 +213,8 @@ static inline void __threadfence_block() {}
         __builtin_memcpy((void *)address, (const void *)&next, sizeof(T)); \
         return old; \
     }
-HOSTCUDA_ATOMIC(atomicAdd, (hostcuda::self.rounds |= !std::is_integral<T>::value, T(old + value)))
-HOSTCUDA_ATOMIC(atomicSub, (hostcuda::self.rounds |= !std::is_integral<T>::value, T(old - value)))
+HOSTCUDA_ATOMIC(atomicAdd, (hostcuda::self.rounds |= !hostcuda::Exact<T>::value, T(old + value)))
+HOSTCUDA_ATOMIC(atomicSub, (hostcuda::self.rounds |= !hostcuda::Exact<T>::value, T(old - value)))
 HOSTCUDA_ATOMIC(atomicExch, value)
 HOSTCUDA_ATOMIC(atomicMin, value < old ? value : old)
 HOSTCUDA_ATOMIC(atomicMax, value > old ? value : old)
