@@ -12,7 +12,7 @@ import typer
 
 from gradoracle.conformance.cli.app import app
 from gradoracle.conformance.cli.options import Operators, OperatorsFrom, names_of
-from gradoracle.conformance.cli.running import reached, require_writable, told, written
+from gradoracle.conformance.cli.running import require_writable, told, written
 
 PROVED, WRONG, USAGE, UNDECIDED = 0, 1, 2, 3
 WIDTH = 96

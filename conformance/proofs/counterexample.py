@@ -28,8 +28,15 @@ class Counterexample:
 
     def __str__(self) -> str:
         """Return it in two lines."""
-        with_ = f"with {', '.join(self.given)} and 0 elsewhere" if self.given else "with 0 only"
-        return f"{with_}:\n{self.element} is {self.got}, and should be {self.want}"
+        if self.given:
+            return (
+                f"with {', '.join(self.given)} and 0 elsewhere:\n"
+                f"{self.element} is {self.got}, and should be {self.want}"
+            )
+        return (
+            f"with 0 everywhere:\n{self.element} is {self.got}, and should be {self.want}; "
+            "a result is not 0 before the kernel sets it"
+        )
 
 
 class Smaller:

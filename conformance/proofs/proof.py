@@ -30,6 +30,7 @@ HOSTCUDA = "gradoracle.implementations.hostcuda"  # loaded where it is asked for
 POINTS, DEGREE = 3, 1000
 MISSED = (DEGREE / 2**32) ** POINTS * 1.01  # at most; the primes are a little below 2**32
 
+WHOLE, SMALL, BELOW = 2**16, 2**10, 32  # integers, and numerators and denominators, are below
 NO_POLYNOMIAL = (
     "its formula compares numbers, or takes a function of them: only sums, differences, products "
     "and quotients can be decided for all numbers"
@@ -109,7 +110,7 @@ def in_words(error: str) -> str:
     plain = (
         error.replace("hostcuda::Element", "float").replace("\u2018", "'").replace("\u2019", "'")
     )
-    found = re.search(r"(\S+:\d+)(?::\d+)?: error: (.*)", plain)
+    found = re.search(r"(\S+?:\d+)(?::\d+)?: error: (.*)", plain)
     if found is None:
         return plain
     where, told = found.groups()
@@ -120,11 +121,16 @@ def in_words(error: str) -> str:
     return f"{where}: {told}"
 
 
-def signed(value: int, prime: int, most: int = 64) -> str:
-    """Return the small integer or fraction that a residue is of, or that it is of another number."""
-    for below in range(1, most):
+def signed(value: int, prime: int) -> str:
+    """Return the small integer or fraction that a residue is of, or that it is of another number.
+
+    What is no residue is what memory held before: `empty` arrays are all ones in binary.
+    """
+    if value >= prime:
+        return "what was in memory before"
+    for below in range(1, BELOW):
         near = (value * below + prime // 2) % prime - prime // 2
-        if abs(near) < 2**16:
+        if abs(near) < (SMALL if below > 1 else WHOLE):
             return str(near) if below == 1 else f"{near}/{below}"
     return "another number"
 

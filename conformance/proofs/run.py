@@ -4,17 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from functools import partial
-
-import numpy as np
 
 from gradoracle.conformance.backends.backend import Backend
 from gradoracle.conformance.operators.record import Operator
 from gradoracle.conformance.proofs.counterexample import Smaller
 from gradoracle.conformance.proofs.proof import Status, verdict
-from gradoracle.conformance.proofs.shapes import calls, described, numbers
+from gradoracle.conformance.proofs.shapes import calls, described
 from gradoracle.conformance.properties.property import is_function
-from gradoracle.oracle.declaration import Call, Formula, parts_of
+from gradoracle.oracle.declaration import Formula, parts_of
 
 Told = Callable[[str], object]
 
@@ -75,17 +72,12 @@ def _is_asked(backend: Backend, formula: Formula) -> bool:
     return is_function(formula) and parts_of(formula) == (formula,) and backend.has(formula)
 
 
-def _size(formula: Formula, call: Call) -> int:
-    return sum(np.size(call[name]) for name in numbers(formula, call))
-
-
 def _proof(
     backend: Backend, operator: Operator, formula: Formula, at: str, count: int, seed: int,
     told: Told,
 ) -> Proof:  # fmt: skip
     found = Proof(formula.__name__)
-    chosen = sorted(calls(backend, operator, formula, at, count), key=partial(_size, formula))
-    for number, call in enumerate(chosen):
+    for number, call in enumerate(calls(backend, operator, formula, at, count)):
         words = described(operator, formula, call)
         told(f"{formula.__name__} at {words}")
         came = verdict(backend, formula, call, seed + number)

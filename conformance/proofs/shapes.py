@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from itertools import islice
+from collections.abc import Callable, Iterator
 from math import prod
 from typing import Any
 
@@ -17,29 +16,35 @@ from gradoracle.conformance.operators.variations import drawn
 from gradoracle.oracle.declaration import Call, Formula, argument_names, is_data
 from gradoracle.oracle.expected.truth import answer_shape
 
-DRAWN = 400  # geometries that are looked at
-LARGEST = 4096  # elements of an array or an answer, where the shape is not the user's choice
+DRAWN = 128  # geometries that are looked at
+MOST = 2048  # elements of an array or an answer, where the shape is not the user's choice
 
 
 def calls(
     backend: Backend, operator: Operator, formula: Formula, at: str = "", count: int = 10
-) -> Iterator[dict[str, Any]]:
-    """Yield calls of as many shapes; those of a domain such as "n = 1, c = 3, stride = 2", if any.
+) -> list[Call]:
+    """Return calls of as many shapes, of all sizes from the smallest on.
+
+    They are inside a domain such as "n = 1, c = 3, stride = 2" where one is given, and small where
+    none is.
 
     Raises:
         ValueError: the domain cannot be understood, or nothing is inside it.
     """
     asked = read(at, names_of(operator.formulas), operator.name) if at else ()
     inside = restricted(operator, joined((backend.domain(formula), asked)))
-    found = islice(_distinct(inside, formula, largest=None if at else LARGEST), count)
-    first = next(found, None)
-    if first is None:
+    found = sorted(_distinct(inside, formula, most=None if at else MOST), key=_size_of(formula))
+    if not found:
         raise ValueError(f"no call of {formula.__name__} is inside  {at or 'its domain'}")
-    yield first
-    yield from found
+    last = min(count, len(found)) - 1
+    return [found[at * (len(found) - 1) // max(last, 1)] for at in range(last + 1)]
 
 
-def _distinct(operator: Operator, formula: Formula, largest: int | None) -> Iterator[Call]:
+def _size_of(formula: Formula) -> Callable[[Call], int]:
+    return lambda call: sum(np.size(call[name]) for name in argument_names(formula)[0])
+
+
+def _distinct(operator: Operator, formula: Formula, most: int | None) -> Iterator[Call]:
     """Yield calls of the geometries that have elements, one of each shape and options."""
     known: set[str] = set()
     style = operator.styles.of("any")[0]
@@ -52,7 +57,7 @@ def _distinct(operator: Operator, formula: Formula, largest: int | None) -> Iter
             call = operator.call(sizes, style, geometry.seed, "float32")
         except ValueError:
             continue
-        if not operator.has_answer(formula, call) or not _has_elements(formula, call, largest):
+        if not operator.has_answer(formula, call) or not _has_elements(formula, call, most):
             continue
         words = described(operator, formula, call)
         if words not in known:
@@ -60,11 +65,11 @@ def _distinct(operator: Operator, formula: Formula, largest: int | None) -> Iter
             yield call
 
 
-def _has_elements(formula: Formula, call: Call, largest: int | None) -> bool:
+def _has_elements(formula: Formula, call: Call, most: int | None) -> bool:
     given = [call[name] for name in argument_names(formula)[0]]
     counts = [one.size for one in given if isinstance(one, np.ndarray)]
     counts.append(prod(answer_shape(formula, call)))
-    return min(counts) > 0 and (largest is None or max(counts) <= largest)
+    return min(counts) > 0 and (most is None or max(counts) <= most)
 
 
 def described(operator: Operator, formula: Formula, call: Call) -> str:

@@ -136,7 +136,8 @@ class Source:
         head = "".join(f"#include {name}\n" for name in self._standard)
         line = "" if code.lstrip().startswith("#line") else f'#line 1 "{self.file}"\n'
         ours = '#include "hostcuda.h"\n'
-        if self._prime:
+        if self._prime:  # in our own headers, floats are floats
+            ours += "".join(f"#include {name}\n" for name in self._cudas)
             ours += '#include "hostcuda_field.h"\n'
         return f"{head}{ours}{line}{translated(code)}{exports}\n{self.extra}"
 
@@ -147,8 +148,16 @@ class Source:
 
     @cached_property
     def _standard(self) -> list[str]:
+        return [name for name in self._included if _STANDARD.fullmatch(name)]
+
+    @cached_property
+    def _cudas(self) -> list[str]:
+        return [name for name in self._included if (build.INCLUDE / name[1:-1]).is_file()]
+
+    @property
+    def _included(self) -> list[str]:
         names = [d[1] for d in map(_INCLUDE.match, self._directives(self._code)) if d]
-        return [*dict.fromkeys(name for name in names if _STANDARD.fullmatch(name))]
+        return [*dict.fromkeys(names)]
 
     @staticmethod
     def _directives(code: str) -> list[str]:

@@ -55,6 +55,8 @@ HOSTCUDA_FUSED(fmaf) HOSTCUDA_FUSED(fma) HOSTCUDA_FUSED(__fmaf_rn) HOSTCUDA_FUSE
 static inline hostcuda::Element __frcp_rn(hostcuda::Element x) { return 1 / x; }
 static inline hostcuda::Element __drcp_rn(hostcuda::Element x) { return 1 / x; }
 
+static inline cudaError_t cudaEventElapsedTime(hostcuda::Element *ms, cudaEvent_t, cudaEvent_t) { *ms = 0; return cudaSuccess; }
+
 // From here on the text's own numbers are these.
 #define float hostcuda::Element
 #define double hostcuda::Element

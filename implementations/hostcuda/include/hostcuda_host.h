@@ -258,6 +258,7 @@ template <class T> static inline cudaError_t cudaHostGetDevicePointer(T **device
 
 // A host function as a function of pointers to its arguments; what it returns, if a number, lands in `given`.
 namespace hostcuda {
+typedef double Returned;      // also where a text's own double is another type
 template <class F> struct HostSignature;
 template <class R, class... A> struct HostSignature<R (*)(A...)> {
     template <size_t... I> static void spread(R (*f)(A...), void **a, double *given, std::index_sequence<I...>) {
@@ -272,7 +273,7 @@ template <class R, class... A> struct HostSignature<R (*)(A...)> {
 };
 }  // namespace hostcuda
 #define HOSTCUDA_HOST_EXPORT(id, ...) \
-    extern "C" __attribute__((visibility("default"))) int hostcuda_kernel_##id(void **hostcuda_a, double *hostcuda_g) { \
+    extern "C" __attribute__((visibility("default"))) int hostcuda_kernel_##id(void **hostcuda_a, hostcuda::Returned *hostcuda_g) { \
         return hostcuda::HostSignature<decltype(&__VA_ARGS__)>::call(&__VA_ARGS__, hostcuda_a, hostcuda_g); } \
     HOSTCUDA_DESCRIBED(id, __VA_ARGS__)
 
