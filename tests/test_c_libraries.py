@@ -489,3 +489,29 @@ __global__ void scatter(const float *dy, const int *__restrict__ at, float *dx, 
     assert dx.tolist() == [[[[0, 0], [0, 2]]]]
     with pytest.raises(TypeError, match="indices must be int64, got int32"):
         wide.max_pool2d_grad_input(dy, at.astype(np.int32), input_shape=(1, 1, 2, 2))
+
+
+OUTSIDE = {
+    "z[i + 1]": "lies before a page of memory that may be neither read nor written",
+    "z[i - 1]": "lies behind a page of memory that may be neither read nor written",
+}
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("read", OUTSIDE)
+def test_a_read_outside_that_no_result_shows_names_the_argument_and_the_side(tmp_path, read):
+    file = tmp_path / "relu_grad.c"
+    file.write_text(
+        "// gradoracle: relu_grad = slope(grad_output, z, dz, z.size)\n"
+        "void slope(const float *dy, const float *z, float *dz, int n) {\n"
+        "    for (int i = 0; i < n; ++i) {\n"
+        f"        volatile float beside = {read};\n"
+        "        dz[i] = z[i] > 0 || z[i] != z[i] ? dy[i] : 0;\n"
+        "    }\n"
+        "}\n"
+    )
+    found = gradoracle.check(str(file), operators=["relu"], examples=20, seed=1)
+    (wrong,) = [one for one in found.outcomes if one.mismatch]
+    assert wrong.property_name == "ignores_memory_layout"
+    assert "crashed: segmentation fault" in wrong.mismatch.headline
+    assert f"z {OUTSIDE[read]}" in wrong.mismatch.headline

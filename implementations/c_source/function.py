@@ -6,13 +6,10 @@ from typing import Any
 
 import numpy as np
 
+from gradoracle.implementations.c_source.held import Held
 from gradoracle.implementations.c_source.library import Library
 from gradoracle.implementations.cuda_source.expressions import SourceError
 from gradoracle.implementations.cuda_source.signatures import Parameter, signature
-from gradoracle.implementations.shapes import Array
-
-MARGIN = 4096  # bytes before and behind each array
-FILLED = 0xFFFFFFFF  # less the argument's place: a NaN in every format, and below 0
 
 
 class StrayWrite(RuntimeError):
@@ -57,7 +54,7 @@ class Function:
         parameters = self.signature.parameters
         if len(values) != len(parameters):
             raise self._misfit(f"it takes {len(parameters)} arguments, {len(values)} are given")
-        held: dict[int, _Held] = {}
+        held: dict[int, Held] = {}
         arguments = [
             self._passed(i, value, parameter, held)
             for i, (value, parameter) in enumerate(zip(values, parameters, strict=True))
@@ -68,7 +65,7 @@ class Function:
                 raise StrayWrite(f"{self.name}: {stray} argument {one.place} ({one.text})")
         return returned
 
-    def _passed(self, i: int, value: Any, parameter: Parameter, held: dict[int, "_Held"]) -> Any:
+    def _passed(self, i: int, value: Any, parameter: Parameter, held: dict[int, Held]) -> Any:
         what = f"argument {i}, {parameter.text!r},"
         if not parameter.pointer:
             return self._number(what, value, parameter)
@@ -79,7 +76,7 @@ class Function:
         if parameter.dtype not in (None, value.dtype):
             raise self._misfit(f"{what} points to {parameter.dtype}, got an array of {value.dtype}")
         if id(value) not in held:
-            held[id(value)] = _Held(value, i, parameter.text)
+            held[id(value)] = Held(value, i, parameter.text)
         return held[id(value)].address
 
     def _number(self, what: str, value: Any, parameter: Parameter) -> Any:
@@ -103,31 +100,3 @@ class Function:
 
 def _is_float(parameter: Parameter) -> bool:
     return parameter.dtype is not None and parameter.dtype.kind == "f" and not parameter.pointer
-
-
-class _Held:
-    """A copy of an array between margins, which nobody may write to."""
-
-    def __init__(self, array: Array, place: int, text: str) -> None:
-        self.array, self.place, self.text = array, place, text
-        words = -(-array.nbytes // 4) + MARGIN // 2
-        # Unlike in every margin, or what is copied from one to another would not show.
-        self._room = np.full(words, FILLED - place, np.uint32).view(np.uint8)
-        self._copy = self._room[MARGIN : MARGIN + array.nbytes]
-        self._copy[...] = np.frombuffer(array.tobytes(), np.uint8)
-        self.address = self._room.ctypes.data + MARGIN
-
-    def given_back(self) -> str:
-        """Let the array have what the copy holds; return where else was written, if anywhere."""
-        margin = np.full(MARGIN // 4, FILLED - self.place, np.uint32).view(np.uint8)
-        if (self._room[:MARGIN] != margin).any():
-            return "a write before"
-        behind = self._room[MARGIN + self.array.nbytes :][:MARGIN]
-        written = np.flatnonzero(behind != margin)
-        if written.size:
-            return f"a write {written[0]} bytes past the end of"
-        if self.array.flags.writeable:
-            self.array[...] = self._copy.view(self.array.dtype).reshape(self.array.shape)
-        elif self._copy.tobytes() != self.array.tobytes():
-            return "a write to the read-only"
-        return ""
