@@ -16,7 +16,7 @@ from gradoracle import oracle
 from gradoracle.conformance.backends.registry import IN_PROCESS
 from gradoracle.conformance.operators import OPERATORS
 from gradoracle.conformance.proofs.proof import in_words, signed
-from gradoracle.conformance.proofs.run import proofs
+from gradoracle.conformance.proofs.run import cast_to_integers, proofs
 from gradoracle.conformance.runs.loading import load
 from gradoracle.implementations import hostcuda
 from gradoracle.implementations.hostcuda.field import with_elements
@@ -178,6 +178,27 @@ def test_faults_are_found_from_every_seed(tmp_path, seed):
         function, file = with_fault(tmp_path, name)
         operator = next(o.name for o in OPERATORS if function in {f.__name__ for f in o.formulas})
         assert proved(file, seed=seed, names=[operator])[function].status == "differs"
+
+
+@pytest.mark.slow
+def test_what_takes_numbers_for_integers_is_not_called_wrong(tmp_path):
+    file = tmp_path / "bits.cu"
+    file.write_text(
+        "// gradoracle: batch_mean = mean<<<1, out.size>>>(gradient_per_image, out, out.size, N)\n"
+        "__global__ void mean(const float *g, float *out, int n, int b) {\n"
+        "    float sum = 0;\n"
+        "    for (int i = 0; i < b; ++i) sum += g[i * n + threadIdx.x];\n"
+        "    const int sign = *(const int *)&sum & 0x80000000;\n"
+        "    out[threadIdx.x] = sign ? -(-sum / b) : sum / (2 * b - b - 0 * sign);\n"
+        "}\n"
+    )
+    assert cast_to_integers(str(file)).startswith("bits.cu:5: takes a pointer for one to integers")
+    assert not cast_to_integers(str(FILE))
+    assert proved(file)["batch_mean"].status == "proved"
+    file.write_text(file.read_text().replace("-(-sum / b)", "sum / b + 1"))
+    found = proved(file)["batch_mean"]
+    assert found.status == "undecided"
+    assert "bits.cu:5" in found.reason
 
 
 RACE = ("__syncthreads();", ";")

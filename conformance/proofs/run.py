@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from pathlib import Path
 
 from gradoracle.conformance.backends.backend import Backend
 from gradoracle.conformance.operators.record import Operator
@@ -41,6 +43,8 @@ class Proof:
         return f" at {len(self.shapes)} shape{'s' * (len(self.shapes) != 1)}"
 
 
+_INTEGERS = r"(?:const\s+)?(?:u?int\w*|unsigned|signed|long|short|char|size_t)\b[\w\s]*\*"
+_CAST = re.compile(rf"reinterpret_cast\s*<\s*{_INTEGERS}|\(\s*{_INTEGERS}[\s*]*\)\s*[&\w(]")
 _WORDS: Mapping[Status, str] = {
     "proved": "PROVED", "differs": "WRONG; holds", "fault": "FAULT; holds",
     "undecided": "not decided",
@@ -53,6 +57,8 @@ def proofs(
 ) -> Iterator[Proof]:  # fmt: skip
     """Yield what comes of every formula whose function the backend has.
 
+    Where its text takes numbers for integers, a difference may be the field's: it decides nothing.
+
     Raises:
         ValueError: `at` names what the backend does not have, or no call is inside it.
     """
@@ -63,9 +69,28 @@ def proofs(
             f"--at {unknown}: the backend has no function of it; it has those of "
             f"{', '.join(sorted(names)) or 'none'}"
         )
+    cast = cast_to_integers(backend.name.partition("@")[0])
     for operator, formula in having:
         if not at or operator.name in at:
-            yield _proof(backend, operator, formula, at.get(operator.name, ""), count, seed, told)
+            text = at.get(operator.name, "")
+            found = _proof(backend, operator, formula, text, count, seed, told)
+            if found.status == "differs" and cast:
+                found.status, found.reason = "undecided", cast
+            yield found
+
+
+def cast_to_integers(name: str) -> str:
+    """Return where a file has a pointer to integers made of another one, and what that means."""
+    file = Path(name)
+    text = file.read_text(encoding="utf-8", errors="replace") if file.is_file() else ""
+    found = _CAST.search(text)
+    if found is None:
+        return ""
+    line = text.count("\n", 0, found.start()) + 1
+    return (
+        f"{file.name}:{line}: takes a pointer for one to integers: what it makes of the bits of "
+        "numbers is not what it makes of elements"
+    )
 
 
 def _is_asked(backend: Backend, formula: Formula) -> bool:
