@@ -31,6 +31,8 @@ flipped_kernels breaks matches_oracle
                 input_shape=(1, 1, 1, 2), stride=(1, 1), padding=(0, 0), dilation=(1, 1), groups=1
   wrong         conv2d_grad_input[0, 0, 0, 0]: got 1.0, want 0.0
                 conv2d_grad_input[0, 0, 0, 1]: got 0.0, want 1.0
+  exact         its terms add up to at most 1 in magnitude, in steps of 1: float32 holds every such
+                  sum up to 16,777,216
   property      matches_oracle: The answer equals the formula evaluated in exact arithmetic: on
                   these data nothing rounds.
   formula       dx[n,c,h,w] = sum of dy[n,m,i,j] weight[m,c,p,q] over m of c's group and all (p, q)

@@ -24,7 +24,7 @@ from gradoracle.conformance.backends.mismatch import Answer, Mismatch
 from gradoracle.conformance.drawing.profiles import PROFILES
 from gradoracle.conformance.operators.record import Operator
 from gradoracle.conformance.properties import Property
-from gradoracle.conformance.properties.comparison import Verdict, verdict, wanted
+from gradoracle.conformance.properties.comparison import Verdict, truth_of, verdict, wanted
 from gradoracle.conformance.reports.reproducer import IN_SEQUENCE, script
 from gradoracle.conformance.scale.data import LayerCall
 from gradoracle.oracle.declaration import (
@@ -35,12 +35,14 @@ from gradoracle.oracle.declaration import (
     is_place,
     output_of,
 )
-from gradoracle.oracle.expected.truth import answer_dtype, answer_shape, data_dtype
+from gradoracle.oracle.expected.exact import MultilinearTruth
+from gradoracle.oracle.expected.truth import answer_dtype, answer_shape, data_dtype, format_of
 from gradoracle.oracle.float_formats import is_real
 from gradoracle.oracle.formulas.conventions import under
 from gradoracle.oracle.shapes import Array
 
 WIDTH = 100
+LARGE = 1e10  # numbers below are written out
 SHOWN = 4  # wrong elements listed
 SELECTABLE = re.compile(r"[\w:+\-.\[\]\\/@]+")  # names that pytest's -k can have
 LITERAL = 24  # elements written out in a report
@@ -154,6 +156,7 @@ def _text(finding: Finding, result: MismatchReport, call: Call, blamed: list[Ans
         ("small call" if finding.cut else "minimal call", _call_lines(result, call)),
         ("not minimal", [CUT] if finding.cut else []),
         ("wrong", _wrong_lines(finding.backend, blamed[0]) if blamed else []),
+        ("exact", _exact_lines(finding.backend, blamed[0]) if blamed else []),
         ("property", [f"{finding.property.name}: {result.sentence}"]),
         ("formula", [*result.equation.splitlines(), f"({result.source})"]),
         ("looks like", result.looks_like),
@@ -244,6 +247,24 @@ def _wrong_lines(backend: Backend, answer: Answer) -> list[str]:
         return [f"{name}: got {got.dtype.name} elements, not numbers"]
     judged = verdict(backend, formula, answer.call, got)
     return wrong_elements(formula, got, judged, dtype)
+
+
+def _exact_lines(backend: Backend, answer: Answer) -> list[str]:
+    """Return why an answer must equal the exact one, where its formula is a sum of products."""
+    got, formula = answer.value, answer.formula
+    if got is None or got.shape != answer_shape(formula, answer.call) or not is_real(got.dtype):
+        return []
+    right, name = truth_of(backend, formula, answer.call), format_of(answer.call)
+    accumulator = backend.contract.accumulator(name)
+    if not isinstance(right, MultilinearTruth) or not right.is_exact(name, accumulator):
+        return []
+    largest, step, limit = map(_counted, right.room(accumulator))
+    told = f"its terms add up to at most {largest} in magnitude, in steps of {step}"
+    return [f"{told}: {accumulator} holds every such sum up to {limit}"]
+
+
+def _counted(number: float) -> str:
+    return f"{number:,.0f}" if number.is_integer() and number < LARGE else f"{number:g}"
 
 
 def _is_numbers(got: Array) -> bool:

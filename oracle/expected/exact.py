@@ -160,6 +160,15 @@ class MultilinearTruth:
             return False
         return dtype == accumulator or self._is_representable(dtype)
 
+    def room(self, accumulator: str) -> tuple[float, float, float]:
+        """Return the largest sum of magnitudes, what all sums are multiples of, and their limit.
+
+        Up to the limit the accumulator holds every multiple, so sums are exact in any order.
+        """
+        step = 2.0**-self.scale
+        largest = float(max(integers(self.magnitude).ravel(), default=0)) * step
+        return largest, step, 2.0 ** FORMATS[accumulator].bits * step
+
     def _is_representable(self, name: str) -> bool:
         """Whether all elements, which the accumulator holds, are numbers of a narrower format."""
         if name not in self._narrow:
