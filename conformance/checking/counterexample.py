@@ -20,6 +20,7 @@ from gradoracle.conformance.operators import OPERATORS
 from gradoracle.conformance.operators.record import Operator
 from gradoracle.conformance.properties import PROPERTIES, Property
 from gradoracle.conformance.scale.data import LayerCall, layer_call
+from gradoracle.oracle.chains.links import Node
 from gradoracle.oracle.chains.network import Step
 from gradoracle.oracle.declaration import Call, Formula
 from gradoracle.oracle.float_formats import dtype_of
@@ -109,6 +110,8 @@ def _plain(value: Any) -> Any:
     if isinstance(value, tuple) and value and isinstance(value[0], Step):
         steps = ({**one._asdict(), "options": _options(one.options)} for one in value)
         return {"steps": [*steps]}
+    if isinstance(value, tuple) and value and isinstance(value[0], Node):
+        return {"nodes": [_of_node(one) for one in value]}
     if isinstance(value, tuple):
         return [*value]
     if isinstance(value, float) and not math.isfinite(value):
@@ -143,7 +146,20 @@ def _made(name: str, value: Any) -> Any:
                  {n: _made(n, v) for n, v in one["options"].items()})
             for one in value["steps"]
         )  # fmt: skip
+    if "nodes" in value:
+        return tuple(_node(one) for one in value["nodes"])
     return _array(name, value)
+
+
+def _of_node(node: Node) -> dict[str, Any]:
+    plain = {name: _plain(value) for name, value in node._asdict().items() if name != "options"}
+    return {**plain, "options": _options(node.options)}
+
+
+def _node(plain: Mapping[str, Any]) -> Node:
+    options = {n: _made(n, v) for n, v in plain["options"].items()}
+    inputs, shape = tuple(plain["inputs"]), tuple(plain["shape"])
+    return Node(plain["operator"], inputs, plain["number"], options, shape)
 
 
 def _array(name: str, value: Mapping[str, Any]) -> Array:

@@ -14,7 +14,7 @@ told apart within the errors, or something may overflow, the chain has no single
 from __future__ import annotations
 
 import sys
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from types import MappingProxyType
 from typing import Any
@@ -29,13 +29,16 @@ from gradoracle.oracle.declaration import (
     algebra,
     argument_names,
     evaluate,
+    is_data,
     output_of,
 )
 from gradoracle.oracle.expected.exact import MultilinearTruth
+from gradoracle.oracle.expected.truth import ComposedTruth
 from gradoracle.oracle.expected.transform_bounds import DIRECT, reach, transform
 from gradoracle.oracle.float_formats import FORMATS, flushed, is_real
 from gradoracle.oracle.formulas.max_pool import max_pool2d_indices, max_pool2d_values
 from gradoracle.oracle.numbers.running_error import Arithmetic, Estimate
+from gradoracle.oracle.numbers.running_error_arrays import Lanes
 from gradoracle.oracle.shapes import Array, Shape
 
 OWN = 2.0**-53  # the roundoff of the float64 in which values and bounds are computed
@@ -61,6 +64,14 @@ class Bounded:
         """Return the same numbers in another shape."""
         return Bounded(self.value.reshape(shape), self.error.reshape(shape))
 
+    def swapaxes(self, one: int, other: int) -> Bounded:
+        """Return the same numbers with two axes exchanged."""
+        return Bounded(self.value.swapaxes(one, other), self.error.swapaxes(one, other))
+
+    def __mul__(self, factor: float) -> Bounded:
+        """Return the numbers times a power of two, which rounds nothing."""
+        return Bounded(self.value * factor, self.error * abs(factor))
+
 
 class Propagation:
     """Asks formulas in float64 and returns what a backend of `dtype` may be off by.
@@ -82,7 +93,8 @@ class Propagation:
         """Take the formats' unit roundoffs and significands."""
         self._algorithms = algorithms
         self._dtype, self._result = dtype, FORMATS[dtype]
-        self._inner = FORMATS[accumulator or dtype]
+        self._inner_name = accumulator or dtype
+        self._inner = FORMATS[self._inner_name]
         self._unit = 2.0**-self._inner.bits + OWN
         self._tiny = 2.0**self._inner.smallest_exponent
         self._most = float(min(self._inner.overflow, sys.float_info.max))
@@ -159,6 +171,10 @@ class Propagation:
         return evaluate(formula, {**call, **plain})
 
     def _composed(self, formula: Formula, call: Call) -> Bounded:
+        kind = algebra(formula)
+        assert isinstance(kind, Composed)  # noqa: S101 - for the type checker
+        if kind.lanes is not None:
+            return self._in_lanes(formula, kind.lanes, call)
         lifted = {}
         for name in argument_names(formula)[0]:
             if isinstance(call[name], Bounded) or is_real(call[name].dtype):
@@ -173,6 +189,23 @@ class Propagation:
         if not np.isfinite(error).all():
             raise Undecided("how far rounding reaches")
         return self._stored(value.reshape(result.shape), error.reshape(result.shape))
+
+    def _in_lanes(self, formula: Formula, lanes: Callable[[Call], Any], call: Call) -> Bounded:
+        """Return the answer of a formula of whole arrays, all of its numbers at once."""
+        data = [n for n in argument_names(formula)[0] if _is_number(call[n])]
+        given = {n: _bounded(call[n]) for n in data}
+        plain = {n: v.value if isinstance(v, Bounded) else v for n, v in call.items()}
+        if not any(one.error.any() for one in given.values()):
+            right = ComposedTruth(formula, {**plain, **{n: b.value for n, b in given.items()}})
+            if right.is_exact(self._dtype, self._inner_name):
+                value = right.as_float(np.dtype(np.float64))
+                return Bounded(value, np.zeros(value.shape))
+        lifted = {n: Lanes(b.value, b.error, self._arithmetic) for n, b in given.items()}
+        with np.errstate(all="ignore"):
+            found = lanes({**plain, **lifted})
+        if not (np.isfinite(found.value).all() and np.isfinite(found.error).all()):
+            raise Undecided("how far rounding reaches")
+        return self._stored(found.value, found.error)
 
     def _estimates(self, numbers: Bounded) -> Array:
         pairs = zip(numbers.value.ravel().tolist(), numbers.error.ravel().tolist(), strict=True)
@@ -224,6 +257,11 @@ class Propagation:
             rival = (x.value + x.error)[:, :, rows, columns]
             if (inside & (places[rows, columns] != top) & (rival >= low)).any():
                 raise Undecided("which pixel is a window's maximum")
+
+
+def _is_number(value: Any) -> bool:
+    """Return whether an argument is an array of numbers, and no labels."""
+    return isinstance(value, Bounded) or is_data(value)
 
 
 def _bounded(numbers: Any) -> Bounded:
