@@ -35,7 +35,7 @@ NAMED: tuple[tuple[str, int, tuple[str, ...], str, int, int, int], ...] = (
     ("ResNet with group norm", 0, ("residual group norm", "residual"), "relu", 2, 0, 0),
     ("Inception", 0, ("inception", "average", "dense"), "relu", 1, 1, 0),
     ("one convolution twice", 0, ("shared residual", "shared residual"), "tanh", 1, 2, 0),
-    ("Transformer", 1, ("attention", "residual linear", "residual norm"), "gelu", 2, 0, 0),
+    ("Transformer", 1, ("attention", "residual norm", "self-attention"), "gelu", 2, 0, 0),
     ("tied language model", 1, ("self-attention", "shared linear"), "silu", 2, 1, 1),
     ("one query for key and query", 1, ("shared query", "joined"), "tanh", 1, 2, 1),
 )

@@ -10,7 +10,6 @@ from gradoracle.oracle.chains.links import ATTENTION, Node
 from gradoracle.oracle.shapes import Shape
 
 EPS = 1e-3
-SAME = {"stride": (1, 1), "dilation": (1, 1), "groups": 1}
 ADD = {"alpha": 1.0}
 ATTEND: Mapping[str, Any] = {"is_causal": False, "scale": None, "enable_gqa": False}
 
@@ -78,12 +77,21 @@ class Builder:
         a, b = self.shape(one), self.shape(other)
         return self.node("cat", (one, other), (a[0], a[1] + b[1], *a[2:]), axis=1)
 
-    def conv(self, value: str, taps: int, number: int = 0) -> str:
-        """Add a convolution that keeps the shape; `number` is that of a weight there already."""
-        shape = self.shape(value)
-        number = number or self.parameters((shape[1], shape[1], taps, taps), bias=True)
-        side = (taps // 2,) * 2
-        return self.node("conv2d", (value,), shape, number, **SAME, padding=side)
+    def conv(
+        self, value: str, taps: int, number: int = 0, *, filters: int = 0, stride: int = 1
+    ) -> str:
+        """Add a convolution of an odd kernel; `number` is that of a weight there already.
+
+        It keeps the shape, unless it has other `filters` or a `stride`.
+        """
+        images, channels, *pixels = self.shape(value)
+        filters = filters or channels
+        number = number or self.parameters((filters, channels, taps, taps), bias=True)
+        sides = ((side - 1) // stride + 1 for side in pixels)
+        return self.node(
+            "conv2d", (value,), (images, filters, *sides), number, stride=(stride, stride),
+            padding=(taps // 2,) * 2, dilation=(1, 1), groups=1,
+        )  # fmt: skip
 
     def norm(self, value: str, operator: str, **options: Any) -> str:
         """Add a normalisation with a weight."""

@@ -118,7 +118,7 @@ def _compare_slope(
         return
     rises = []
     for end in ends:
-        moved = Functions(functions.backend, end)
+        moved = Functions(functions.backend, end, functions.changes)
         rises.append(_energy(forward(moved.ask, nodes, moved.own), nodes, end)[0])
     slope = _along(got, moves)
     of_right = _along({n: b.value for n, b in want.gradients.items()}, moves)
@@ -128,9 +128,9 @@ def _compare_slope(
     rise = float((rises[0] - rises[1]) / Fraction(2 * h))
     if not abs(float(slope) - rise) <= room * ROOM + 2.0**-50 * abs(rise):
         raise Mismatch(
-            f"the graph's <gradients, v>: got {float(slope):.9g}, but its own losses move by "
-            f"{rise:.9g} per unit when {', '.join(moves)} move by v (rounding and the step "
-            f"explain {room:.3g})"
+            f"the graph: its own losses move by {rise:.9g} per unit when {', '.join(moves)} move "
+            f"by v, but <gradients, v> is {float(slope):.9g} (rounding and the step explain "
+            f"{room:.3g})"
         )
 
 

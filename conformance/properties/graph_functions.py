@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
+
 import numpy as np
 
 from gradoracle.conformance.backends.backend import Backend
@@ -40,12 +42,19 @@ PARTS = _parts()
 class Functions:
     """A backend's functions on arrays that they share, as the layers of a network share memory."""
 
-    def __init__(self, backend: Backend, call: Call) -> None:
-        """Copy the arrays of a graph: what a function leaves in them is there for the next."""
+    def __init__(
+        self, backend: Backend, call: Call, changes: list[tuple[str, str]] | None = None
+    ) -> None:
+        """Copy the arrays of a graph: what a function leaves in them is there for the next.
+
+        `changes` goes on with those of other calls.
+        """
         self.backend, self._dtype = backend, data_dtype(call)
         self.own = {n: np.array(v) if isinstance(v, np.ndarray) else v for n, v in call.items()}
-        self.changes: list[tuple[str, str]] = []  # functions, and the arguments they changed
+        # Functions, and the arguments that they changed.
+        self.changes: list[tuple[str, str]] = [] if changes is None else changes
         self.count = 0  # calls of the backend's own functions
+        self._has = frozenset(backend.functions)
 
     def ask(self, formula: Formula, call: Call) -> Array:
         """Return the backend's answer, of the shape and dtype that the next function needs.
@@ -53,7 +62,7 @@ class Functions:
         Of a function that the backend lacks, or a call outside its domain, it is the formula's in
         float64, rounded to the dtype.
         """
-        asked = given_for(self.backend, formula)
+        asked = _given(self._has, formula)
         if asked is None or not self.backend.is_inside(asked, call):
             return self._by_formula(formula, call)
         self.count += 1
@@ -81,10 +90,10 @@ class Functions:
         return f"{', '.join(each)}, which the graph's other functions read, too"
 
 
-def given_for(backend: Backend, formula: Formula) -> Formula | None:
-    """Return a formula, or that of its part of all gradients, that a backend has; None: neither."""
-    found = (one for one in (formula, PARTS.get(formula)) if one is not None and backend.has(one))
-    return next(found, None)
+def _given(has: Collection[str], formula: Formula) -> Formula | None:
+    """Return a formula, or that of its part of all gradients, where there is a function of it."""
+    found = (f for f in (formula, PARTS.get(formula)) if f is not None)
+    return next((f for f in found if output_of(f).function in has), None)
 
 
 def has_graphs(backend: Backend) -> bool:
@@ -92,10 +101,10 @@ def has_graphs(backend: Backend) -> bool:
 
     One of them must have a weight or several inputs.
     """
-    own = [link for link in LINKS.values() if _has(backend, link)]
+    has = frozenset(backend.functions)
+    own = [link for link in LINKS.values() if _has(has, link)]
     return len(own) >= FEWEST and any(len(link.gradients) > 1 for link in own)
 
 
-def _has(backend: Backend, link: Link) -> bool:
-    return all(given_for(backend, formula) is not None for formula in link.formulas)
-
+def _has(has: Collection[str], link: Link) -> bool:
+    return all(_given(has, formula) is not None for formula in link.formulas)

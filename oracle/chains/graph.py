@@ -32,7 +32,6 @@ from gradoracle.oracle.shapes import Array
 
 SLOTS = 12  # parameters with a weight and maybe a bias that a graph may have
 PARAMETERS = tuple(f"{name}_{n}" for n in range(1, SLOTS + 1) for name in ("weight", "bias"))
-LEAVES = ("x", *PARAMETERS)  # what there are gradients by
 
 
 @dataclass
@@ -77,7 +76,7 @@ def backward(ask: Ask, nodes: Sequence[Node], call: Call, run: Run) -> dict[str,
         elif str(at) in received:
             for name, gradient in _of_node(ask, node, run, received.pop(str(at))):
                 give(name, gradient)
-    return {name: received[name] for name in LEAVES if name in received}
+    return {name: received[name] for name in call if name in received}
 
 
 def arguments(node: Node, run: Run) -> dict[str, Any]:
@@ -88,12 +87,19 @@ def arguments(node: Node, run: Run) -> dict[str, Any]:
     if node.number:
         given |= {name: run.values[f"{name}_{node.number}"] for name in ("weight", "bias")}
         given["weight_shape"] = tuple(given["weight"].shape)
-    if node.operator == "batch_norm":  # in training they are not read
-        zeros = np.zeros_like(run.values[f"weight_{node.number}"])
-        given |= {"running_mean": zeros, "running_var": zeros + zeros.dtype.type(1)}
+    if node.operator == "batch_norm":
+        given |= _running(node, run)
     if "x" in given:
         given["input_shape"] = tuple(given["x"].shape)
     return {"third": None, "attn_mask": None, **given, **node.options}
+
+
+def _running(node: Node, run: Run) -> dict[str, Any]:
+    """Return the running statistics of a batch normalisation; in training they are not read."""
+    zeros = np.zeros_like(run.values[f"weight_{node.number}"])
+    names = ("running_mean", "running_var")
+    made = dict(zip(names, (zeros, zeros + zeros.dtype.type(1)), strict=True))
+    return {name: run.values.get(f"{name}_{node.number}", made[name]) for name in names}
 
 
 def _of_loss(ask: Ask, node: Node, run: Run) -> Any:
