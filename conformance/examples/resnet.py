@@ -32,7 +32,7 @@ def build(images: int) -> Builder:
 
 
 def _block(made: Builder, value: str, filters: int, stride: int) -> str:
-    """Add relu(x + norm(conv(relu(norm(conv(x)))))), x by a convolution of 1x1 if that is smaller."""
+    """Add relu(f(x) + x), f = norm(conv(relu(norm(conv(x))))); a stride takes x by a 1x1 kernel."""
     inner = made.activation(_normed(made, value, filters, stride))
     inner = _normed(made, inner, filters, 1)
     if stride > 1:

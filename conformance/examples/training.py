@@ -145,7 +145,8 @@ def _nodes(build: Callable[[int], Builder], images: int) -> tuple[Node, ...]:
 def _initial(random: Any, kind: str, shape: Shape, is_normed: bool) -> Array:  # noqa: FBT001
     if kind == "bias" or is_normed:
         return np.full(shape, kind != "bias", np.float32)
-    return (random.standard_normal(shape) / np.sqrt(prod(shape[1:]))).astype(np.float32)
+    drawn: Array = random.standard_normal(shape) / np.sqrt(prod(shape[1:]))
+    return drawn.astype(np.float32)
 
 
 def train(

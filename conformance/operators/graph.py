@@ -10,6 +10,7 @@ import numpy as np
 from gradoracle.conformance.drawing.choices import Choices
 from gradoracle.conformance.drawing.values import styles
 from gradoracle.conformance.operators.graph_blocks import IMAGE_BLOCKS, ROW_BLOCKS, Builder
+from gradoracle.conformance.operators.graph_torch import witness
 from gradoracle.conformance.operators.network import scaled_normal
 from gradoracle.conformance.operators.record import (
     Arguments,
@@ -20,8 +21,7 @@ from gradoracle.conformance.operators.record import (
     rounded,
 )
 from gradoracle.oracle.chains.graph import PARAMETERS, graph_backward
-from gradoracle.oracle.chains.links import ACTIVATIONS, WEIGHTED_SUM, Node
-from gradoracle.oracle.declaration import Call
+from gradoracle.oracle.chains.links import ACTIVATIONS, WEIGHTED_SUM
 
 BLOCKS = (1, 2, 3)
 LOSSES = (WEIGHTED_SUM, "cross_entropy", "cross_entropy", "cross_entropy")
@@ -160,62 +160,12 @@ def _fits(labels: Any, shape: tuple[int, ...], most: int) -> bool:
     return labels is not None and labels.shape == shape and labels.max(initial=0) < most
 
 
-def _witness(torch: Any) -> Callable[..., Any]:
-    """Return the sum of the losses of a graph in PyTorch's own functions."""
-    functional = torch.nn.functional
-
-    def result(node: Node, call: Call, values: dict[str, Any]) -> Any:
-        given = [values[name] for name in node.inputs]
-        weight, bias = (call.get(f"{name}_{node.number}") for name in ("weight", "bias"))
-        options = {n: v for n, v in node.options.items() if n != "factor"}
-        match node.operator:
-            case "add":
-                return given[0] + given[1]
-            case "cat":
-                return torch.cat(given, options["axis"])
-            case "reshape":
-                return given[0].reshape(node.shape)
-            case "swapaxes":
-                return given[0].swapaxes(1, 2)
-            case "embedding":
-                return functional.embedding(given[0], weight)
-            case "batch_norm":
-                return functional.batch_norm(given[0], None, None, weight, bias, **options)
-            case "group_norm":
-                return functional.group_norm(
-                    given[0], options["num_groups"], weight, bias, options["eps"]
-                )
-            case "layer_norm":
-                eps = options["eps"]
-                return functional.layer_norm(given[0], weight.shape, weight, bias, eps)
-            case "conv2d" | "linear":
-                return getattr(functional, node.operator)(given[0], weight, bias, **options)
-            case "cross_entropy":
-                return functional.cross_entropy(given[0], call["target"], **options)
-            case "mse_loss":
-                return functional.mse_loss(given[0], call["wanted"], **options)
-            case "weighted_sum":
-                return (given[0] * call["grad_output"]).sum()
-            case str(name):
-                return getattr(functional, name)(*given, **options)
-
-    def loss(call: Call) -> Any:
-        values, total = dict(call), 0.0
-        for at, node in enumerate(call["nodes"], 1):
-            values[str(at)] = result(node, call, values)
-            if "factor" in node.options:
-                total = total + node.options["factor"] * values[str(at)]
-        return total
-
-    return loss
-
-
 GRAPH = Operator(
     formula=graph_backward,
     gradients={},
     geometry=geometry,
     arguments=arguments,
-    witness=_witness,
+    witness=witness,
     styles=Styles(exact=(), floats=styles(scaled_normal), slopes=(), not_finite=()),
     complete=_complete,
 )

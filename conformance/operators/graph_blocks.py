@@ -38,8 +38,9 @@ class Builder:
         self.arrays[name] = shape
 
     def node(
-        self, operator: str, inputs: tuple[str, ...], shape: Shape, number: int = 0, **options: Any
-    ) -> str:
+        self, operator: str, inputs: tuple[str, ...], shape: Shape, number: int = 0, /,
+        **options: Any,
+    ) -> str:  # fmt: skip
         """Add a node and return its name."""
         self.nodes.append(Node(operator, inputs, number, options, shape))
         return self.last
@@ -66,11 +67,11 @@ class Builder:
     def activation(self, value: str) -> str:
         """Add the graph's activation."""
         options = {"approximate": "tanh"} if self._activation == "gelu" else {}
-        return self.node(self._activation, (value,), self.shape(value), **options)
+        return self.node(self._activation, (value,), self.shape(value), 0, **options)
 
     def add(self, one: str, other: str) -> str:
         """Add a sum."""
-        return self.node("add", (one, other), self.shape(one), **ADD)
+        return self.node("add", (one, other), self.shape(one), 0, **ADD)
 
     def cat(self, one: str, other: str) -> str:
         """Add two values side by side along axis 1."""
@@ -200,7 +201,8 @@ def _joined(build: Builder, x: str) -> str:
 
 
 def _embedding_again(build: Builder, x: str) -> str:
-    return build.add(x, build.embedding(*build.arrays["weight_1"], number=1))
+    entries, features = build.arrays["weight_1"]
+    return build.add(x, build.embedding(entries, features, 1))
 
 
 Block = Callable[[Builder, str], str]

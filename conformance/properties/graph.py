@@ -151,11 +151,11 @@ def _energy(run: Run, nodes: tuple[Node, ...], call: Call) -> tuple[Fraction, fl
         by = call["grad_output"] if is_sum else np.ones(numbers.shape)
         if not np.isfinite(numbers).all():
             raise NotJudged("a loss of the moved graph is not finite")
-        total += Fraction(factor) * inner(numbers, by)
+        total += Fraction(factor) * Fraction(inner(numbers, by))
         if isinstance(value, Bounded):
             off += factor * float((value.error * abs(by)).sum())
     return total, off
 
 
 def _along(gradients: Mapping[str, Any], moves: Mapping[str, Any]) -> Fraction:
-    return sum((inner(gradients[name], v) for name, v in moves.items()), Fraction(0))
+    return Fraction(sum(inner(gradients[name], v) for name, v in moves.items()))

@@ -69,8 +69,9 @@ class Functions:
         names = argument_names(asked)[0]
         copies = {n: np.array(v) for n in names if isinstance(v := call[n], np.ndarray)}
         given = {**call, **copies}
+        changed: dict[str, Array] = {}
         if self.backend.asked.description.from_numpy:
-            value, changed = self.backend.ask(asked, given), {}
+            value = self.backend.ask(asked, given)
         else:
             value, changed = self.backend.answer_and_changes(asked, given)
         for name, left in changed.items():

@@ -33,7 +33,7 @@ class Named(np.ndarray[Any, Any]):
         """Return the array in another shape."""
         return _named(np.zeros(shape, self.dtype), f"{self.text}.reshape({tuple(shape)})")
 
-    def swapaxes(self, one: Any, other: Any) -> Named:  # type: ignore[override]
+    def swapaxes(self, one: Any, other: Any) -> Named:
         """Return the array with two axes exchanged."""
         moved = np.zeros(self.shape, self.dtype).swapaxes(one, other)
         return _named(moved, f"{self.text}.swapaxes({one}, {other})")

@@ -33,8 +33,8 @@ from gradoracle.oracle.declaration import (
     output_of,
 )
 from gradoracle.oracle.expected.exact import MultilinearTruth
-from gradoracle.oracle.expected.truth import ComposedTruth
 from gradoracle.oracle.expected.transform_bounds import DIRECT, reach, transform
+from gradoracle.oracle.expected.truth import ComposedTruth
 from gradoracle.oracle.float_formats import FORMATS, flushed, is_real
 from gradoracle.oracle.formulas.max_pool import max_pool2d_indices, max_pool2d_values
 from gradoracle.oracle.numbers.running_error import Arithmetic, Estimate
@@ -192,14 +192,13 @@ class Propagation:
 
     def _in_lanes(self, formula: Formula, lanes: Callable[[Call], Any], call: Call) -> Bounded:
         """Return the answer of a formula of whole arrays, all of its numbers at once."""
-        data = [n for n in argument_names(formula)[0] if _is_number(call[n])]
-        given = {n: _bounded(call[n]) for n in data}
+        given = {n: _bounded(v) for n in argument_names(formula)[0] if _is_number(v := call[n])}
         plain = {n: v.value if isinstance(v, Bounded) else v for n, v in call.items()}
         if not any(one.error.any() for one in given.values()):
-            right = ComposedTruth(formula, {**plain, **{n: b.value for n, b in given.items()}})
+            exact = {n: one.value for n, one in given.items()}
+            right = ComposedTruth(formula, {**plain, **exact})
             if right.is_exact(self._dtype, self._inner_name):
-                value = right.as_float(np.dtype(np.float64))
-                return Bounded(value, np.zeros(value.shape))
+                return _bounded(right.as_float(np.dtype(np.float64)))
         lifted = {n: Lanes(b.value, b.error, self._arithmetic) for n, b in given.items()}
         with np.errstate(all="ignore"):
             found = lanes({**plain, **lifted})
