@@ -205,16 +205,10 @@ def _call_lines(result: MismatchReport, call: Call) -> list[str]:
         if isinstance(value, np.ndarray):
             lines.append(f"{name} {value.dtype}{[*value.shape]} = {written(value)}")
         elif _is_graph(value):
-            nodes += [f"v{at} = {_node(one, call)}" for at, one in enumerate(value, 1)]
+            nodes += [f"v{at} = {one.written(call)}" for at, one in enumerate(value, 1)]
         elif value is not None or not any(map(_is_graph, call.values())):
             options.append(f"{name}={value}")
     return [*lines, *nodes, *([", ".join(options)] if options else [])]
-
-
-def _node(node: Node, call: Call) -> str:
-    """Return a node as a call, without a bias that it is not given."""
-    bias = f"bias_{node.number}"
-    return repr(node) if call.get(bias) is not None else repr(node).replace(f", {bias}", "")
 
 
 def _is_graph(value: Any) -> bool:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from types import MappingProxyType
 from typing import Any, NamedTuple
 
@@ -25,9 +25,16 @@ class Node(NamedTuple):
 
     def __repr__(self) -> str:
         """Return the node as a call, such as `conv2d(x, weight_1, bias_1, stride=(1, 1))`."""
+        return self._written((f"weight_{self.number}", f"bias_{self.number}"))
+
+    def written(self, call: Mapping[str, Any]) -> str:
+        """Return the node as a call without a bias that is None in the call of the graph."""
+        names = (f"weight_{self.number}", f"bias_{self.number}")
+        return self._written([name for name in names if call.get(name) is not None])
+
+    def _written(self, parameters: Sequence[str]) -> str:
         given = [name if name.isidentifier() else f"v{name}" for name in self.inputs]
-        if self.number:
-            given += [f"weight_{self.number}", f"bias_{self.number}"]
+        given += parameters if self.number else []
         given += [f"{name}={value!r}" for name, value in self.options.items()]
         return f"{self.operator}({', '.join(given)})"
 
