@@ -1,5 +1,6 @@
 """Graphs of operators: the chain rule beside autograd, bounds, and faults that a graph shows."""
 
+import re
 import sys
 from collections import Counter
 from functools import cache
@@ -139,9 +140,10 @@ def test_planted_faults_are_caught(name, planted_seeds):
 
 @pytest.mark.parametrize("name", ALONE)
 def test_faults_between_functions_are_silent_one_by_one(name):
-    families = {function.split("_grad")[0] for function in GRAPHS[name]()}
-    found = gradoracle.check(backend(name), operators=sorted(families), examples=20, seed=1)
-    assert found.passed, found.text()
+    for operator in sorted({function.split("_grad")[0] for function in GRAPHS[name]()}):
+        own = {n: f for n, f in vars(backend(name)).items() if n.split("_grad")[0] == operator}
+        found = gradoracle.check(SimpleNamespace(**own), operators=[operator], examples=4, seed=1)
+        assert found.passed, found.text()
 
 
 def report(name):
@@ -171,7 +173,7 @@ def run(script, name):
     """Run a script on a planted fault; None: on im2col, for which it must pass."""
     candidate = SimpleNamespace(**GOOD) if name is None else backend(name)
     lines = [line for line in script.splitlines() if not line.startswith("backend = ")]
-    exec("\n".join(lines), {"backend": candidate})
+    exec("\n".join(lines), {"backend": candidate})  # noqa: S102 - that is what it is for
 
 
 def test_a_graph_is_written_into_a_certificate_and_read_again():
@@ -279,16 +281,15 @@ def test_without_scikit_learn_the_examples_name_the_extra(monkeypatch, capsys):
 
 
 def test_a_loss_is_drawn_as_a_line_and_as_a_picture():
-    from xml.etree import ElementTree
-
     from gradoracle.conformance.examples.curves import sparkline, svg
 
     falling = [4.0, 3.0, 2.0, 1.0]
     assert sparkline(falling) == "█▇▅▃"
     assert len(sparkline([1.0] * 500)) == 60
-    picture = ElementTree.fromstring(svg(falling, "a <b> & c"))
-    line = picture.find("{http://www.w3.org/2000/svg}polyline").get("points").split()
-    heights = [float(point.split(",")[1]) for point in line]
+    picture = svg(falling, "a <b> & c")
+    assert '<text x="40" y="20">a &lt;b&gt; &amp; c</text>' in picture
+    (points,) = re.findall(r'points="([^"]*)"', picture)
+    heights = [float(point.split(",")[1]) for point in points.split()]
     assert heights == sorted(heights)
     with pytest.raises(ValueError, match="no losses"):
         sparkline([])
