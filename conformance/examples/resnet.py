@@ -13,7 +13,7 @@ from typing import Annotated
 import typer
 
 from gradoracle.conformance.examples.training import CLASSES, Network, run
-from gradoracle.conformance.operators.graph_blocks import Builder
+from gradoracle.conformance.operators.graph_builder import Builder
 
 FILTERS = (8, 16)  # of the two stages; the second has half as many rows and columns
 

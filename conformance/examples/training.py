@@ -23,7 +23,7 @@ from gradoracle.conformance.backends.registry import UnknownBackend, UnusableBac
 from gradoracle.conformance.backends.single_thread import one_thread
 from gradoracle.conformance.examples.curves import sparkline, svg
 from gradoracle.conformance.examples.lenet import Digits, Epoch, load_digits
-from gradoracle.conformance.operators.graph_blocks import Builder
+from gradoracle.conformance.operators.graph_builder import Builder
 from gradoracle.conformance.runs.loading import load
 from gradoracle.oracle.chains.graph import Run, backward, forward
 from gradoracle.oracle.chains.links import Node

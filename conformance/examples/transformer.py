@@ -15,7 +15,7 @@ import numpy as np
 import typer
 
 from gradoracle.conformance.examples.training import CLASSES, Network, run
-from gradoracle.conformance.operators.graph_blocks import Builder
+from gradoracle.conformance.operators.graph_builder import Builder
 from gradoracle.oracle.chains.links import ATTENTION
 from gradoracle.oracle.shapes import Array
 

@@ -9,7 +9,8 @@ import numpy as np
 
 from gradoracle.conformance.drawing.choices import Choices
 from gradoracle.conformance.drawing.values import styles
-from gradoracle.conformance.operators.graph_blocks import IMAGE_BLOCKS, ROW_BLOCKS, Builder
+from gradoracle.conformance.operators.graph_blocks import IMAGE_BLOCKS, ROW_BLOCKS
+from gradoracle.conformance.operators.graph_builder import Builder
 from gradoracle.conformance.operators.graph_torch import witness
 from gradoracle.conformance.operators.network import scaled_normal
 from gradoracle.conformance.operators.record import (
