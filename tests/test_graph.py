@@ -142,6 +142,7 @@ def test_planted_faults_are_caught(name, planted_seeds):
 def test_faults_between_functions_are_silent_one_by_one(name):
     for operator in sorted({function.split("_grad")[0] for function in GRAPHS[name]()}):
         own = {n: f for n, f in vars(backend(name)).items() if n.split("_grad")[0] == operator}
+        own["contract"] = {"dtypes": ["float32"]}
         found = gradoracle.check(SimpleNamespace(**own), operators=[operator], examples=4, seed=1)
         assert found.passed, found.text()
 
@@ -187,6 +188,9 @@ def test_a_graph_is_written_into_a_certificate_and_read_again():
     for name, value in call.items():
         if is_data(value):
             np.testing.assert_array_equal(again[name], value)
+    plain["arguments"]["nodes"]["nodes"][0]["inputs"] = ["9"]
+    with pytest.raises(counterexample.NoCall, match=r"no graph has the node \w+\(9\)"):
+        counterexample.read(plain, "graph_backward", {})
 
 
 def test_a_backend_is_checked_on_graphs_of_what_it_has():

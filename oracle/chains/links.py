@@ -79,6 +79,7 @@ LOSSES: Mapping[str, Link] = {
     "cross_entropy": _link("cross_entropy", "logits", "target", logits="grad"),
     "mse_loss": _link("mse_loss", "input", "wanted", input="grad_input"),
 }
+OPERATIONS = (*LINKS, *LOSSES, *MOVES, WEIGHTED_SUM)  # what a node may be
 FORMULAS = tuple(
     dict.fromkeys(f for link in (*LINKS.values(), *LOSSES.values()) for f in link.formulas)
 )
