@@ -128,6 +128,10 @@ CASES = {
         "network_backward",
         **{n: getattr(im2col, n) for n in im2col.__all__} | {"tanh_grad": lambda dy, z: dy},
     ),
+    "mismatch of a graph": lambda: check(
+        "graph_backward",
+        **{n: getattr(im2col, n) for n in im2col.__all__} | {"tanh_grad": lambda dy, z: dy},
+    ),
     "policies and accumulators": lambda: check("relu", backend="torch"),
     "crashed": lambda: check("conv2d", backend="tests.misbehaving:abort"),
     "never returns": lambda: gradoracle.check(

@@ -40,7 +40,10 @@ FORMATS = (
     ("float32", "float32"), ("float64", "float64"), ("float32", "float64"),
     *product(HALVES, ("own", "float32")),
 )  # fmt: skip
-CHECKS = ("matches_oracle", "within_rounding_bound", "points_at_the_maximum", "network_backward")
+CHECKS = (
+    "matches_oracle", "within_rounding_bound", "points_at_the_maximum", "network_backward",
+    "graph_backward",
+)  # fmt: skip
 # Derived from branches of which each gives an argument as it is.
 NEVER_ROUNDED = (
     "hardtanh", "hardtanh_grad", "relu6", "relu6_grad", "fold_grad_input",

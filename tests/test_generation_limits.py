@@ -476,6 +476,23 @@ def networks(size):
     return stated | options(mean=2, rate=5, bias_3=2)
 
 
+def graphs(size):
+    del size
+    stated = {
+        f"kind {kind}": (0.5, lambda g, kind=kind: g.sizes["kind"] == kind) for kind in (0, 1)
+    }
+    stated |= {  # of nine blocks, and none after the first
+        f"first block {n}": (1 / 9, lambda g, n=n: g.sizes["block_1"] == n) for n in range(1, 10)
+    }
+    stated |= {
+        f"block {at} is {n}": (0.1, lambda g, at=at, n=n: g.sizes[f"block_{at}"] == n)
+        for at in (2, 3)
+        for n in range(10)
+    }
+    stated["region anything"] = 0.99, lambda g: (g.stratum, g.region) == ("free", "anything")
+    return stated | options(activation=5, loss=4, mean=2, factor=3, second=3, tied=2, bias=2)
+
+
 STATED = {
     "conv2d": convolutions,
     "conv_transpose2d": transposed,
@@ -489,6 +506,7 @@ STATED = {
     "linear": lambda size: matrices(size, name="linear", layer_names=LINEAR_LAYERS, bias=2),
     "cross_entropy": losses,
     "network_backward": networks,
+    "graph_backward": graphs,
 }
 
 STATED |= {
@@ -539,6 +557,7 @@ STYLES = {
     "leaky_relu": KINKED,
     "relu": {**KINKED, "exact": (*PIECEWISE, "infinities and nans")},
     "network_backward": {"exact": (), "floats": ("scaled normal", "integers"), "slopes": ()},
+    "graph_backward": {"exact": (), "floats": ("scaled normal",), "slopes": ()},
 }
 
 

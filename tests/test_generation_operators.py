@@ -34,6 +34,7 @@ ARRAYS = ("relu", "leaky_relu", "sigmoid", "tanh", "softmax", "batch_mean", "sgd
 MATRICES = ("linear", "cross_entropy", "matmul", "bmm", "broadcast_matmul")
 MATRIX_SIDES = ("images", "inputs", "outputs", "classes", "batch", "rows", "inner", "columns")
 POOLINGS = ("max_pool2d", "avg_pool2d")
+CHAINS = ("network_backward", "graph_backward")
 
 
 @cache
@@ -44,7 +45,7 @@ def drawn(name):
 
 
 def test_every_operator_is_drawn_here():
-    here = {*ARRAYS, *MATRICES, *POOLINGS, "conv2d", "conv_transpose2d", "network_backward"}
+    here = {*ARRAYS, *MATRICES, *POOLINGS, *CHAINS, "conv2d", "conv_transpose2d"}
     planar = {n for n in BY_NAME if not n.endswith(("1d", "3d"))}
     assert here == planar - DRAWN_BY_AXES  # those are in tests/test_drawn_by_axes.py
 
@@ -86,7 +87,7 @@ def test_every_kind_of_numbers_that_a_property_asks_for_is_there(name):
         assert operator.styles.of(kind)
 
 
-@pytest.mark.parametrize("name", [n for n in BY_NAME if n != "network_backward"])
+@pytest.mark.parametrize("name", [n for n in BY_NAME if n not in CHAINS])
 def test_strata(name):
     counts = Counter(g.stratum for g in drawn(name))
     assert counts["free"] >= 330
@@ -150,7 +151,7 @@ def shapes_of(operator, sizes):
     return [*given, *(answer_shape(one, call) for one in parts_of(operator.formulas[0]))]
 
 
-@pytest.mark.parametrize("name", [n for n in BY_NAME if n != "network_backward"])
+@pytest.mark.parametrize("name", [n for n in BY_NAME if n not in CHAINS])
 def test_corners_are_legal_and_past_every_limit(name):
     given = [shape for c in BY_NAME[name].corners for shape in shapes_of(BY_NAME[name], c.sizes)]
     assert {*PAST} <= {side for shape in given for side in shape}

@@ -205,6 +205,10 @@ OTHERS = {
         ("network_backward", "cross_entropy_grad", _sum_of_the_mean),
     ],
     "network_matches_torch": [("network_backward", "avg_pool2d_grad_input", _full_divisor)],
+    "graph_backward": [
+        ("graph_backward", "relu_grad", _passes_everything),
+        ("graph_backward", "cross_entropy_grad", _sum_of_the_mean),
+    ],
 }
 
 

@@ -44,6 +44,7 @@ ELSEWHERE = {
     r"--torch|--jax|--numpy": "the libraries may be missing: tests/test_adapters.py",
     r"examples\.(triton|numba)": "the libraries may be missing: tests/test_kernel_examples.py",
     r"examples\.lenet": "it trains a network: tests/test_network.py",
+    r"examples\.(resnet|transformer)": "it trains a network: tests/test_graph.py",
     r"tests\.studies|tests/studies": "other people's packages are needed: tests/test_studies.py",
     r"--operators-from": "it starts Python: tests/test_extend.py, test_operator_of_mine.py",
     r"--html book/": "the whole book takes a minute: tests/test_pages.py",

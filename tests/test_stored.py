@@ -603,6 +603,7 @@ def test_the_text_of_a_certificate_is_run_only_where_that_is_asked_for(here):
         ("shifted_at_scale", ("conv2d", "holds_at_scale")),
         ("doubled", ("conv2d", "holds_at_scale")),
         ("chain", ("network_backward", "network_backward")),
+        ("chain", ("graph_backward", "graph_backward")),
         ("laid", ("relu", "ignores_memory_layout")),
         ("kept", ("relu", "returns_what_the_protocol_says")),
         ("changes", ("relu", "leaves_inputs_unchanged")),

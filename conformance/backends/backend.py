@@ -278,6 +278,17 @@ class Backend:
         left = self._legal(formula, self.asked.perform(look)).arrays
         return [n for n, now in zip(names, left, strict=True) if not is_same(given[n], now)]
 
+    def answer_and_changes(self, formula: Formula, call: Call) -> tuple[Array, dict[str, Array]]:
+        """Return the answer, and the arguments that the call changed, as it left them.
+
+        Raises as `ask` does.
+        """
+        names = [n for n in argument_names(formula)[0] if isinstance(call[n], np.ndarray)]
+        value, *left = self._answered(formula, call, "arguments").arrays
+        given = as_given(self.contract.policies, call)
+        pairs = zip(names, left, strict=False)
+        return value, {n: now for n, now in pairs if not is_same(given[n], now)}
+
     def reused(
         self, formula: Formula, call: Call, others: Sequence[tuple[Formula, Call]]
     ) -> Reused:

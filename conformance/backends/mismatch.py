@@ -16,6 +16,7 @@ KINDS = {
     "did not return": "no return", "took more than": "memory",
     **dict.fromkeys(("crashed", "started more", "ended ", "closed ", "its process"), "crash"),
     "changed its argument": "changed argument", "its result shares": "shared memory",
+    "its own losses move": "slope",
     "an earlier result changed": "changed result", "took ": "illegal call taken",
 }  # fmt: skip
 ENDED = ("no return", "memory", "crash")  # the worker is started again: that takes its time

@@ -8,7 +8,7 @@ from gradoracle.conformance.backends.backend import Backend
 from gradoracle.conformance.operators.record import Operator
 from gradoracle.conformance.properties import Property
 from gradoracle.conformance.reports.certificate import UNCLAIMED
-from gradoracle.oracle.chains.network import LINKS
+from gradoracle.oracle.chains import functions_of
 from gradoracle.oracle.declaration import Chained, Formula, algebra, output_of
 from gradoracle.oracle.expected.transform_bounds import DIRECT
 from gradoracle.oracle.float_formats import HALVES
@@ -35,7 +35,7 @@ class Claim:
 
     def functions(self) -> list[str]:
         """Return the names of the protocol's functions that the check calls."""
-        links = LINKS if isinstance(algebra(self.formula), Chained) else ()
+        links = functions_of(self.formula) if isinstance(algebra(self.formula), Chained) else ()
         return [output_of(one).function for one in (*self.needed(), *links)]
 
     def dtypes(self) -> tuple[str, ...]:

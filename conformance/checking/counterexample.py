@@ -20,6 +20,8 @@ from gradoracle.conformance.operators import OPERATORS
 from gradoracle.conformance.operators.record import Operator
 from gradoracle.conformance.properties import PROPERTIES, Property
 from gradoracle.conformance.scale.data import LayerCall, layer_call
+from gradoracle.oracle.chains.graph import ARRAYS
+from gradoracle.oracle.chains.links import OPERATIONS, Node
 from gradoracle.oracle.chains.network import Step
 from gradoracle.oracle.declaration import Call, Formula
 from gradoracle.oracle.float_formats import dtype_of
@@ -109,6 +111,8 @@ def _plain(value: Any) -> Any:
     if isinstance(value, tuple) and value and isinstance(value[0], Step):
         steps = ({**one._asdict(), "options": _options(one.options)} for one in value)
         return {"steps": [*steps]}
+    if isinstance(value, tuple) and value and isinstance(value[0], Node):
+        return {"nodes": [_of_node(one) for one in value]}
     if isinstance(value, tuple):
         return [*value]
     if isinstance(value, float) and not math.isfinite(value):
@@ -143,7 +147,28 @@ def _made(name: str, value: Any) -> Any:
                  {n: _made(n, v) for n, v in one["options"].items()})
             for one in value["steps"]
         )  # fmt: skip
+    if "nodes" in value:
+        return tuple(_node(one, at) for at, one in enumerate(value["nodes"]))
     return _array(name, value)
+
+
+def _of_node(node: Node) -> dict[str, Any]:
+    plain = {name: _plain(value) for name, value in node._asdict().items() if name != "options"}
+    return {**plain, "options": _options(node.options)}
+
+
+def _node(plain: Mapping[str, Any], before: int) -> Node:
+    """Return a node of a graph that has so many before it.
+
+    Raises:
+        NoCall: graphs have no such node, or it takes what is not there.
+    """
+    known = {*ARRAYS, *(str(at) for at in range(1, before + 1))}
+    if plain["operator"] not in OPERATIONS or not {*plain["inputs"]} <= known:
+        raise NoCall(f"no graph has the node {plain['operator']}({', '.join(plain['inputs'])})")
+    options = {n: _made(n, v) for n, v in plain["options"].items()}
+    inputs, shape = tuple(plain["inputs"]), tuple(plain["shape"])
+    return Node(plain["operator"], inputs, plain["number"], options, shape)
 
 
 def _array(name: str, value: Mapping[str, Any]) -> Array:

@@ -15,6 +15,7 @@ from gradoracle.conformance.operators.conv_transpose import (
 from gradoracle.conformance.operators.convolution import CONV1D, CONV2D, CONV3D
 from gradoracle.conformance.operators.further_activations import ACTIVATIONS
 from gradoracle.conformance.operators.further_losses import LOSSES
+from gradoracle.conformance.operators.graph import GRAPH
 from gradoracle.conformance.operators.indexing import INDEXED
 from gradoracle.conformance.operators.joining import JOINED
 from gradoracle.conformance.operators.linear import LINEAR
@@ -44,6 +45,7 @@ SHIPPED: tuple[Operator, ...] = (
     BATCH_MEAN,
     SGD_STEP,
     NETWORK,
+    GRAPH,
     CONV1D,
     CONV3D,
     CONV_TRANSPOSE1D,

@@ -29,7 +29,7 @@ from gradoracle.conformance.reports.explain import (
     signature_of,
     summary,
 )
-from gradoracle.conformance.reports.worked_chain import chain_example
+from gradoracle.conformance.reports.worked_chain import chain_example, steps_of
 from gradoracle.conformance.reports.worked_example import Example, example, symbol
 from gradoracle.oracle.declaration import (
     Call,
@@ -151,10 +151,10 @@ def _worked(topic: Topic) -> Worked | None:
 
 def _worked_chain(call: Call, links: list[Example]) -> Worked:
     """Return what a network is given, and every answer on the way through it and back."""
-    names = [name for name in call if name != "steps"]
+    names = [name for name in call if name not in ("steps", "nodes")]
     figures = [Figure(n, f"{[*a.shape]}", maps(a, n)) for n, a in _arrays(call, names).items()]
-    options = [f"steps: {', '.join(step.operator for step in call['steps'])}"]
-    options += [f"{n}={call[n]}" for n in ("reduction", "learning_rate")]
+    options = [f"steps: {', '.join(steps_of(call))}"]
+    options += [f"{n}={call[n]}" for n in ("reduction", "learning_rate") if n in call]
     return Worked(figures, "; ".join(options), "", None, [_answered(link) for link in links])
 
 

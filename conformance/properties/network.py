@@ -17,9 +17,10 @@ from gradoracle.conformance.operators.record import Operator
 from gradoracle.conformance.properties.answers import Answered, direction, exact, require_close
 from gradoracle.conformance.properties.comparison import require_form
 from gradoracle.conformance.properties.property import NotJudged, holds
+from gradoracle.oracle.chains import network
 from gradoracle.oracle.chains.network import ACTIVATIONS, PARAMETERS, Ask, Step, backward, forward
 from gradoracle.oracle.chains.propagation import Bounded, Propagation, Undecided
-from gradoracle.oracle.declaration import Call, Chained, Formula, algebra, is_data
+from gradoracle.oracle.declaration import Call, Formula, is_data
 from gradoracle.oracle.expected.exact import inner
 from gradoracle.oracle.expected.truth import data_dtype
 from gradoracle.oracle.float_formats import FORMATS
@@ -41,7 +42,7 @@ def _needs(operator: Operator) -> tuple[Formula, ...]:
 
 def _is_network(operator: Operator, formula: Formula) -> bool:
     del operator
-    return isinstance(algebra(formula), Chained)
+    return formula is network.network_backward
 
 
 @holds(where=_is_network, kind="floats", share=0.2, needs=_needs)

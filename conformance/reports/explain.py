@@ -23,9 +23,10 @@ from gradoracle.conformance.operators import OPERATORS
 from gradoracle.conformance.operators.domain import names_of
 from gradoracle.conformance.operators.record import Operator
 from gradoracle.conformance.properties import PROPERTIES, Property
-from gradoracle.conformance.reports.worked_chain import chain_example
+from gradoracle.conformance.reports.worked_chain import chain_example, steps_of
 from gradoracle.conformance.reports.worked_example import Example, example, symbol
 from gradoracle.conformance.reports.worked_example import written as in_digits
+from gradoracle.oracle.chains.graph import graph_backward
 from gradoracle.oracle.declaration import (
     Call,
     Chained,
@@ -121,6 +122,8 @@ def role(topic: Topic) -> str:
         return f"the gradient of {operator.name} by {argument}"
     place = output_of(formula).place
     if place is None:
+        if formula is graph_backward:
+            return "the gradients of a graph"
         return (
             f"the forward pass of {operator.name}" if operator.gradients else "a step of training"
         )
@@ -462,9 +465,9 @@ def _example(page: Page, topic: Topic) -> None:
 
 def _chain(page: Page, call: Call, links: list[Example]) -> None:
     """Print what a network is given, and each answer on the way through it and back."""
-    given = [(n, v) for n, v in call.items() if v is not None and n != "steps"]
+    given = [(n, v) for n, v in call.items() if v is not None and n not in ("steps", "nodes")]
     page.heading("example")
-    _rows(page, [("steps", ", ".join(step.operator for step in call["steps"])), *_told(given)])
+    _rows(page, [("steps", ", ".join(steps_of(call))), *_told(given)])
     for link in links:
         answer = f"{symbol(link.formula)} = {_rounded(link.answer)}"
         page.text(f"{link.formula.__name__}: {answer}", more=4)

@@ -22,7 +22,7 @@ GROUPS = (
     ("values", "values", ("matches_oracle", "within_rounding_bound", "matches_torch",
                           "forms_agree", "returns_what_the_protocol_says")),
     ("gradients", "grad", ("gradient_is_the_slope", "finite_differences", "network_backward",
-                           "network_matches_torch")),
+                           "network_matches_torch", "graph_backward")),
     ("relations", "rel", ("linear", "batch_independent", "equivariant", "is_adjoint",
                           "points_at_the_maximum", "passes_every_gradient_on_once")),
     ("layout", "layout", ("ignores_memory_layout",)),

@@ -27,6 +27,7 @@ from gradoracle.conformance.properties import Property
 from gradoracle.conformance.properties.comparison import Verdict, truth_of, verdict, wanted
 from gradoracle.conformance.reports.reproducer import IN_SEQUENCE, script
 from gradoracle.conformance.scale.data import LayerCall
+from gradoracle.oracle.chains.links import Node
 from gradoracle.oracle.declaration import (
     Call,
     Formula,
@@ -201,19 +202,28 @@ def row(title: str, content: list[str]) -> list[str]:
 
 def _call_lines(result: MismatchReport, call: Call) -> list[str]:
     """Return the arguments: each array on a line, the options together on the last."""
-    lines, options = [], []
+    lines, nodes, options = [], [], []
     for name in result.arguments:
         value = call[name]
         if isinstance(value, np.ndarray):
             lines.append(f"{name} {value.dtype}{[*value.shape]} = {written(value)}")
-        else:
+        elif _is_graph(value):
+            nodes += [f"v{at} = {one.written(call)}" for at, one in enumerate(value, 1)]
+        elif value is not None or not any(map(_is_graph, call.values())):
             options.append(f"{name}={value}")
-    return [*lines, ", ".join(options)] if options else lines
+    return [*lines, *nodes, *([", ".join(options)] if options else [])]
+
+
+def _is_graph(value: Any) -> bool:
+    """Return whether an option is the nodes of a graph; its unused arrays are not printed."""
+    return isinstance(value, tuple) and bool(value) and isinstance(value[0], Node)
 
 
 def in_a_line(formula: Formula, call: Call) -> str:
     """Return a call's arguments without the numbers in its arrays."""
     names = [name for part in argument_names(formula) for name in part if name in call]
+    if any(map(_is_graph, call.values())):
+        names = [name for name in names if call[name] is not None]
     return ", ".join(
         f"{name} {describe(value)}" if isinstance(value, np.ndarray) else f"{name}={value}"
         for name, value in ((name, call[name]) for name in names)

@@ -29,8 +29,10 @@ from gradoracle.conformance.drawing.memory_layouts import (
     one_each,
     permuted,
 )
-from gradoracle.conformance.properties.comparison import truth_of
+from gradoracle.conformance.properties.comparison import truth_of, verdict
+from gradoracle.conformance.reports.graph_script import graph_script
 from gradoracle.conformance.scale.data import LayerCall
+from gradoracle.oracle.chains.graph import graph_backward
 from gradoracle.oracle.declaration import (
     Call,
     Chained,
@@ -93,10 +95,10 @@ def script(
         return _in_sequence(backend, answers, mismatch)
     if mismatch.call is not None:
         call = mismatch.call
-    elif answers:
+    elif answers and not (isinstance(algebra(formula), Chained) and _is_right(backend, answers[0])):
         formula, call = answers[0].formula, answers[0].call
     if isinstance(algebra(formula), Chained):
-        return NO_LINK
+        return _of_chain(backend, formula, call, mismatch)
     if isinstance(call, LayerCall):
         return _text(
             [
@@ -115,6 +117,21 @@ def script(
     if name == "is_deterministic" and mismatch.kind == NUMBERS:
         last = _repeated
     return _text([*lines, *last(backend, formula, call)])
+
+
+def _of_chain(backend: Backend, formula: Formula, call: Call, mismatch: Mismatch) -> str:
+    """Return the script of a chain whose functions answer their own calls rightly."""
+    if formula is graph_backward and mismatch.kind == NUMBERS:
+        lines = graph_script(backend, call, _imports(backend, call), _array)
+        if lines:
+            return _text(lines)
+    return NO_LINK
+
+
+def _is_right(backend: Backend, answer: Answer) -> bool:
+    if answer.value is None or answer.value.shape != answer_shape(answer.formula, answer.call):
+        return False
+    return not verdict(backend, answer.formula, answer.call, answer.value).wrong.any()
 
 
 def _in_sequence(backend: Backend, answers: Sequence[Answer], mismatch: Mismatch) -> str:

@@ -1,43 +1,75 @@
-"""A small network, forward and backward, with every answer on the way in numbers."""
+"""A small network or graph, forward and backward, with every answer on the way in numbers."""
 
 from __future__ import annotations
 
+from functools import partial
 from typing import Any
 
 import numpy as np
 
 from gradoracle import oracle
+from gradoracle.conformance.drawing.values import styles
+from gradoracle.conformance.operators.network import integers
 from gradoracle.conformance.operators.record import Operator
 from gradoracle.conformance.reports.worked_example import SEED, Example, example_of, example_sizes
+from gradoracle.oracle.chains import graph
 from gradoracle.oracle.chains.network import PARAMETERS, backward, forward
 from gradoracle.oracle.declaration import Call, Chained, Formula, algebra, argument_names, evaluate
 from gradoracle.oracle.shapes import Array
 
+# A convolution twice with one weight beside a residual: where gradients are added.
+EXAMPLE = {
+    "kind": 0, "images": 1, "channels": 1, "height": 2, "width": 2, "classes": 2, "activation": 0,
+    "bias": 0, "loss": 1, "mean": 0, "factor": 0, "second": 0, "tied": 0, "block_1": 5,
+    "block_2": 0, "block_3": 0,
+}  # fmt: skip
+LAST = "weight_2"  # of the example's linear layer
+
 
 def chain_example(operator: Operator) -> tuple[Call, list[Example]] | None:
-    """Return a call of a network, and every formula of it with its answer, one after another.
+    """Return a call of a chain, and every formula of it with its answer, one after another.
 
     The data are small integers, and sixteenths in the last layer's weight: larger logits would give
-    probabilities of 0 and 1.  None: the operator is no network.
+    probabilities of 0 and 1.  None: the operator is no chain.
     """
     if not isinstance(algebra(operator.formula), Chained):
         return None
+    if operator.formula is graph.graph_backward:
+        call = operator.call(EXAMPLE, styles(integers)[0], SEED, "float64")
+        call = {**call, LAST: call[LAST] / 16}
+        return call, _links_of_graph(call)
     style = operator.styles.floats[-1]
     call = operator.call(example_sizes(operator, operator.formula), style, SEED, "float64")
     call = {**call, "weight_3": call["weight_3"] / 16}
     return call, _links(call)
 
 
+def steps_of(call: Call) -> list[str]:
+    """Return what the call of a chain does, in the order in which it is done."""
+    if "steps" in call:
+        return [step.operator for step in call["steps"]]
+    return [f"v{at} = {node.written(call)}" for at, node in enumerate(call["nodes"], 1)]
+
+
+def _links_of_graph(call: Call) -> list[Example]:
+    """Return the examples of a forward pass and of the way back."""
+    found: list[Example] = []
+    ask = partial(_asked, found)
+    graph.backward(ask, call["nodes"], call, graph.forward(ask, call["nodes"], call))
+    return found
+
+
+def _asked(found: list[Example], formula: Formula, given: Call) -> Array:
+    answer = evaluate(formula, given)
+    largest = np.unravel_index(int(np.argmax(abs(answer))), answer.shape)
+    found.append(example_of(formula, _own(formula, given), tuple(map(int, largest))))
+    return answer
+
+
 def _links(call: Call) -> list[Example]:
     """Return the examples of a forward pass, of the way back, and of the step of each parameter."""
     found: list[Example] = []
-
-    def ask(formula: Formula, given: Call) -> Array:
-        answer = evaluate(formula, given)
-        largest = np.unravel_index(int(np.argmax(abs(answer))), answer.shape)
-        found.append(example_of(formula, _own(formula, given), tuple(map(int, largest))))
-        return answer
-
+    ask = partial(_asked, found)
     passed = forward(ask, call["steps"], call)
     gradients = backward(ask, call["steps"], call, passed)
     for name in PARAMETERS:

@@ -14,13 +14,14 @@ told apart within the errors, or something may overflow, the chain has no single
 from __future__ import annotations
 
 import sys
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
 from types import MappingProxyType
 from typing import Any
 
 import numpy as np
 
+from gradoracle.oracle.chains.bounded import Bounded, Undecided, bounded, is_number
+from gradoracle.oracle.chains.maxima import decide_maxima, maxima
 from gradoracle.oracle.declaration import (
     Call,
     Composed,
@@ -33,33 +34,15 @@ from gradoracle.oracle.declaration import (
 )
 from gradoracle.oracle.expected.exact import MultilinearTruth
 from gradoracle.oracle.expected.transform_bounds import DIRECT, reach, transform
+from gradoracle.oracle.expected.truth import ComposedTruth
 from gradoracle.oracle.float_formats import FORMATS, flushed, is_real
 from gradoracle.oracle.formulas.max_pool import max_pool2d_indices, max_pool2d_values
 from gradoracle.oracle.numbers.running_error import Arithmetic, Estimate
-from gradoracle.oracle.shapes import Array, Shape
+from gradoracle.oracle.numbers.running_error_arrays import Lanes
+from gradoracle.oracle.shapes import Array
 
+__all__ = ["Bounded", "Propagation", "Undecided"]
 OWN = 2.0**-53  # the roundoff of the float64 in which values and bounds are computed
-
-
-class Undecided(Exception):
-    """Within its errors, a chain may take either branch of a relu or a maximum, or overflow."""
-
-
-@dataclass(frozen=True)
-class Bounded:
-    """Numbers known to an error: `value` and `error`, float64 arrays of one shape."""
-
-    value: Array
-    error: Array
-
-    @property
-    def shape(self) -> Shape:
-        """The numbers' shape."""
-        return self.value.shape
-
-    def reshape(self, shape: Shape) -> Bounded:
-        """Return the same numbers in another shape."""
-        return Bounded(self.value.reshape(shape), self.error.reshape(shape))
 
 
 class Propagation:
@@ -82,7 +65,8 @@ class Propagation:
         """Take the formats' unit roundoffs and significands."""
         self._algorithms = algorithms
         self._dtype, self._result = dtype, FORMATS[dtype]
-        self._inner = FORMATS[accumulator or dtype]
+        self._inner_name = accumulator or dtype
+        self._inner = FORMATS[self._inner_name]
         self._unit = 2.0**-self._inner.bits + OWN
         self._tiny = 2.0**self._inner.smallest_exponent
         self._most = float(min(self._inner.overflow, sys.float_info.max))
@@ -92,23 +76,23 @@ class Propagation:
     def ask(self, formula: Formula, call: Call) -> Any:
         """Return the formula's answer as Bounded numbers, or indices as they are."""
         if formula is max_pool2d_indices:
-            values = {**call, "x": _bounded(call["x"]).value}
-            self._decide_maxima(call)
+            values = {**call, "x": bounded(call["x"]).value}
+            decide_maxima(call, strict=self._strict_ties)
             return evaluate(formula, values)
         if formula is max_pool2d_values:
-            return self._maxima(call)
+            return maxima(call, strict=self._strict_ties)
         kind = algebra(formula)
         if isinstance(kind, Multilinear):
             return self._multilinear(formula, kind, call)
         if "z" in argument_names(formula)[0]:
-            self._decide_signs(formula, _bounded(call["z"]))
+            self._decide_signs(formula, bounded(call["z"]))
         if isinstance(kind, Composed):
             return self._composed(formula, call)
         return self._rectified(formula, call)
 
     def _multilinear(self, formula: Formula, kind: Multilinear, call: Call) -> Bounded:
         names = [*kind.factors, *([kind.plus] if kind.plus else [])]
-        given = {n: _bounded(call[n]) for n in names if call[n] is not None}
+        given = {n: bounded(call[n]) for n in names if call[n] is not None}
         # what is read besides (x, for the places of its maxima) was decided on the way forward
         plain = {n: v.value if isinstance(v, Bounded) else v for n, v in call.items()}
         truth = MultilinearTruth(formula, plain)
@@ -159,10 +143,14 @@ class Propagation:
         return evaluate(formula, {**call, **plain})
 
     def _composed(self, formula: Formula, call: Call) -> Bounded:
+        kind = algebra(formula)
+        assert isinstance(kind, Composed)  # noqa: S101 - for the type checker
+        if kind.lanes is not None:
+            return self._in_lanes(formula, kind.lanes, call)
         lifted = {}
         for name in argument_names(formula)[0]:
             if isinstance(call[name], Bounded) or is_real(call[name].dtype):
-                lifted[name] = self._estimates(_bounded(call[name]))
+                lifted[name] = self._estimates(bounded(call[name]))
         result = np.asarray(evaluate(formula, {**call, **lifted}), object)
         flat = [
             e if isinstance(e, Estimate) else Estimate(e, 0.0, self._arithmetic)
@@ -174,6 +162,22 @@ class Propagation:
             raise Undecided("how far rounding reaches")
         return self._stored(value.reshape(result.shape), error.reshape(result.shape))
 
+    def _in_lanes(self, formula: Formula, lanes: Callable[[Call], Any], call: Call) -> Bounded:
+        """Return the answer of a formula of whole arrays, all of its numbers at once."""
+        given = {n: bounded(v) for n in argument_names(formula)[0] if is_number(v := call[n])}
+        plain = {n: v.value if isinstance(v, Bounded) else v for n, v in call.items()}
+        if not any(one.error.any() for one in given.values()):
+            exact = {n: one.value for n, one in given.items()}
+            right = ComposedTruth(formula, {**plain, **exact})
+            if right.is_exact(self._dtype, self._inner_name):
+                return bounded(right.as_float(np.dtype(np.float64)))
+        lifted = {n: Lanes(b.value, b.error, self._arithmetic) for n, b in given.items()}
+        with np.errstate(all="ignore"):
+            found = lanes({**plain, **lifted})
+        if not (np.isfinite(found.value).all() and np.isfinite(found.error).all()):
+            raise Undecided("how far rounding reaches")
+        return self._stored(found.value, found.error)
+
     def _estimates(self, numbers: Bounded) -> Array:
         pairs = zip(numbers.value.ravel().tolist(), numbers.error.ravel().tolist(), strict=True)
         lifted = np.empty(numbers.value.size, object)
@@ -183,7 +187,7 @@ class Propagation:
     def _rectified(self, formula: Formula, call: Call) -> Bounded:
         """Return relu or its gradient: nothing rounds, and the signs are decided."""
         names = argument_names(formula)[0]
-        given = {name: _bounded(call[name]) for name in names}
+        given = {name: bounded(call[name]) for name in names}
         passes = given["z"].value > 0
         through = given[names[0]]
         return Bounded(np.where(passes, through.value, 0), np.where(passes, through.error, 0))
@@ -192,43 +196,3 @@ class Propagation:
     def _decide_signs(formula: Formula, z: Bounded) -> None:
         if "relu" in formula.__name__ and ((abs(z.value) <= z.error) & (z.error > 0)).any():
             raise Undecided("the sign of an argument of a relu")
-
-    def _maxima(self, call: Call) -> Bounded:
-        x = _bounded(call["x"])
-        self._decide_maxima(call)
-        at = evaluate(max_pool2d_indices, {**call, "x": x.value})
-        planes = (*x.shape[:2], -1)
-        flat = at.reshape(planes)
-        return Bounded(
-            np.take_along_axis(x.value.reshape(planes), flat, 2).reshape(at.shape),
-            np.take_along_axis(x.error.reshape(planes), flat, 2).reshape(at.shape),
-        )
-
-    def _decide_maxima(self, call: Call) -> None:
-        """Raise Undecided unless every window has one pixel that is certainly its maximum."""
-        x = _bounded(call["x"])
-        if not x.error.any() and not self._strict_ties:
-            return
-        plain = {**call, "x": x.value}
-        top = evaluate(max_pool2d_indices, plain)
-        planes = (*x.shape[:2], -1)
-        low = np.take_along_axis((x.value - x.error).reshape(planes), top.reshape(planes), 2)
-        low = low.reshape(top.shape)
-        places = np.arange(x.shape[2] * x.shape[3]).reshape(x.shape[2:])
-        for p, q in np.ndindex(*call["kernel_size"]):
-            h = np.arange(top.shape[2]) * call["stride"][0] + p * call["dilation"][0]
-            w = np.arange(top.shape[3]) * call["stride"][1] + q * call["dilation"][1]
-            h, w = h - call["padding"][0], w - call["padding"][1]
-            inside = ((h >= 0) & (h < x.shape[2]))[:, None] & ((w >= 0) & (w < x.shape[3]))
-            rows, columns = h.clip(0, x.shape[2] - 1)[:, None], w.clip(0, x.shape[3] - 1)
-            rival = (x.value + x.error)[:, :, rows, columns]
-            if (inside & (places[rows, columns] != top) & (rival >= low)).any():
-                raise Undecided("which pixel is a window's maximum")
-
-
-def _bounded(numbers: Any) -> Bounded:
-    """Return plain numbers as known exactly."""
-    if isinstance(numbers, Bounded):
-        return numbers
-    value = np.asarray(numbers, np.float64)
-    return Bounded(value, np.zeros(value.shape))
