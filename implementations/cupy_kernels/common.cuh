@@ -31,9 +31,52 @@ __device__ A block_sum(A part)
     return threadIdx.x == 0 ? parts[0] : A(0);
 }
 
+#define LANES 32
+
+// Return the sum of all threads' parts to every one of them: of a warp by shuffles, then of the
+// warps in order, so that the same call gives the same bits.  The block's threads are whole warps,
+// at most MOST_THREADS.
+template <typename A>
+__device__ A sum_for_all(A part)
+{
+    __shared__ A parts[MOST_THREADS / LANES];
+    for (int apart = LANES / 2; apart > 0; apart /= 2)
+        part += __shfl_xor_sync(0xffffffffu, part, apart);
+    if (threadIdx.x % LANES == 0) parts[threadIdx.x / LANES] = part;
+    __syncthreads();
+    A sum = A(0);
+    for (unsigned warp = 0; warp < blockDim.x / LANES; ++warp) sum += parts[warp];
+    __syncthreads();  // before the next sum's parts take their places
+    return sum;
+}
+
 __device__ inline float exponential(float z) { return expf(z); }
 __device__ inline double exponential(double z) { return exp(z); }
 __device__ inline float logarithm(float z) { return logf(z); }
 __device__ inline double logarithm(double z) { return log(z); }
 __device__ inline float hyperbolic_tangent(float z) { return tanhf(z); }
 __device__ inline double hyperbolic_tangent(double z) { return tanh(z); }
+__device__ inline float exponential_less_one(float z) { return expm1f(z); }
+__device__ inline double exponential_less_one(double z) { return expm1(z); }
+__device__ inline float logarithm_of_one_plus(float z) { return log1pf(z); }
+__device__ inline double logarithm_of_one_plus(double z) { return log1p(z); }
+__device__ inline float error_function(float z) { return erff(z); }
+__device__ inline double error_function(double z) { return erf(z); }
+__device__ inline float square_root(float z) { return sqrtf(z); }
+__device__ inline double square_root(double z) { return sqrt(z); }
+
+// e^-|z|, which never overflows; what is no number stays none.
+template <typename A> __device__ A decay(A z) { return exponential(z > A(0) ? -z : z); }
+
+// 1 / (1 + e^-z)
+template <typename A> __device__ A logistic(A z)
+{
+    const A e = decay(z);
+    return (z >= A(0) ? A(1) : e) / (A(1) + e);
+}
+
+// log(1 + e^z)
+template <typename A> __device__ A log_of_one_plus_exp(A z)
+{
+    return (z < A(0) ? A(0) : z) + logarithm_of_one_plus(decay(z));
+}

@@ -31,6 +31,7 @@ HALVES = ("float16", "bfloat16") if find_spec("ml_dtypes") else ("float16",)
 POLICIES = {"repeats": "bitwise", "bad_arguments": "raise"}
 HEADERS = {"float16": ("-DWITH_FLOAT16",), "bfloat16": ("-DWITH_BFLOAT16",)}
 THREADS = 256  # of a block, at most: common.cuh's MOST_THREADS
+LANES = 32  # of a warp
 BLOCKS = 2**16  # enough to fill every device; then threads take several elements each
 SHORT = 2**31 - THREADS * BLOCKS  # `int` counts so many elements, and the loop's last step
 
@@ -91,7 +92,7 @@ class Machine:
         self, source: Source, kernel: str, arguments: Sequence[Any], *, count: int, dtype: Any
     ) -> None:
         """Launch a kernel with a thread for each of `count` elements, or for several."""
-        threads = min(THREADS, -(-count // 32) * 32)
+        threads = min(THREADS, -(-count // LANES) * LANES)
         blocks = min(BLOCKS, -(-count // max(threads, 1)))
         self._launch(source, kernel, arguments, blocks, threads, dtype)
 
@@ -101,6 +102,14 @@ class Machine:
     ) -> None:  # fmt: skip
         """Launch a kernel with a block for each of `count` sums, each of so many terms."""
         threads = min(THREADS, 1 << max(terms - 1, 0).bit_length())
+        self._launch(source, kernel, arguments, count, threads, dtype)
+
+    def rows(
+        self, source: Source, kernel: str, arguments: Sequence[Any], *, count: int, terms: int,
+        dtype: Any,
+    ) -> None:  # fmt: skip
+        """Launch a kernel with a block of whole warps for each of `count` rows of so many terms."""
+        threads = max(LANES, min(THREADS, 1 << max(terms - 1, 0).bit_length()))
         self._launch(source, kernel, arguments, count, threads, dtype)
 
     def _launch(
