@@ -10,6 +10,20 @@ from gradoracle.implementations.cupy_kernels.activations import (
     tanh,
     tanh_grad,
 )
+from gradoracle.implementations.cupy_kernels.adaptive_pool import (
+    adaptive_avg_pool2d,
+    adaptive_avg_pool2d_grad_input,
+)
+from gradoracle.implementations.cupy_kernels.attention import (
+    scaled_dot_product_attention,
+)
+from gradoracle.implementations.cupy_kernels.attention_gradients import (
+    scaled_dot_product_attention_grad_attn_mask,
+    scaled_dot_product_attention_grad_key,
+    scaled_dot_product_attention_grad_query,
+    scaled_dot_product_attention_grad_value,
+    scaled_dot_product_attention_vjp,
+)
 from gradoracle.implementations.cupy_kernels.batch_norm import (
     batch_norm,
     batch_norm_grad_bias,
@@ -17,6 +31,12 @@ from gradoracle.implementations.cupy_kernels.batch_norm import (
     batch_norm_grad_x,
     batch_norm_update,
     batch_norm_vjp,
+)
+from gradoracle.implementations.cupy_kernels.class_losses import (
+    cross_entropy_loss,
+    cross_entropy_loss_grad,
+    nll_loss,
+    nll_loss_grad,
 )
 from gradoracle.implementations.cupy_kernels.convolution import (
     conv2d,
@@ -31,6 +51,25 @@ from gradoracle.implementations.cupy_kernels.dense import (
     linear_grad_input,
     linear_grad_weight,
     sgd_step,
+)
+from gradoracle.implementations.cupy_kernels.elementwise_losses import (
+    binary_cross_entropy_with_logits,
+    binary_cross_entropy_with_logits_grad,
+    huber_loss,
+    huber_loss_grad_input,
+    huber_loss_grad_target,
+    kl_div,
+    kl_div_grad,
+    l1_loss,
+    l1_loss_grad_input,
+    l1_loss_grad_target,
+    mse_loss,
+    mse_loss_grad_input,
+    mse_loss_grad_target,
+)
+from gradoracle.implementations.cupy_kernels.embedding import (
+    embedding,
+    embedding_grad,
 )
 from gradoracle.implementations.cupy_kernels.further_activations import (
     elu,
@@ -69,9 +108,20 @@ from gradoracle.implementations.cupy_kernels.group_norm import (
     group_norm_grad_x,
     group_norm_vjp,
 )
+from gradoracle.implementations.cupy_kernels.indexing import (
+    gather,
+    gather_grad,
+    index_select,
+    index_select_grad,
+    scatter_add,
+    scatter_add_grad_input,
+    scatter_add_grad_src,
+)
 from gradoracle.implementations.cupy_kernels.loss import (
     cross_entropy,
     cross_entropy_grad,
+    log_softmax,
+    log_softmax_grad,
     softmax,
     softmax_grad,
 )
@@ -91,12 +141,34 @@ from gradoracle.implementations.cupy_kernels.normalisation import (
     rms_norm_grad_x,
     rms_norm_vjp,
 )
+from gradoracle.implementations.cupy_kernels.optimisers import (
+    adam_step,
+    adamw_step,
+    sgd_momentum_step,
+)
 from gradoracle.implementations.cupy_kernels.pooling import (
     avg_pool2d,
     avg_pool2d_grad_input,
     max_pool2d,
     max_pool2d_grad_input,
     max_pool2d_vjp,
+)
+from gradoracle.implementations.cupy_kernels.position import (
+    rotary_embedding,
+    rotary_embedding_grad,
+)
+from gradoracle.implementations.cupy_kernels.products import (
+    bmm,
+    bmm_grad_input,
+    bmm_grad_mat2,
+    matmul,
+    matmul_grad_input,
+    matmul_grad_other,
+)
+from gradoracle.implementations.cupy_kernels.soft_losses import (
+    soft_target_cross_entropy,
+    soft_target_cross_entropy_grad_input,
+    soft_target_cross_entropy_grad_target,
 )
 from gradoracle.implementations.cupy_kernels.transposed import (
     conv_transpose2d,
@@ -106,6 +178,10 @@ from gradoracle.implementations.cupy_kernels.transposed import (
 )
 
 __all__ = [
+    "adam_step",
+    "adamw_step",
+    "adaptive_avg_pool2d",
+    "adaptive_avg_pool2d_grad_input",
     "avg_pool2d",
     "avg_pool2d_grad_input",
     "batch_mean",
@@ -115,6 +191,11 @@ __all__ = [
     "batch_norm_grad_x",
     "batch_norm_update",
     "batch_norm_vjp",
+    "binary_cross_entropy_with_logits",
+    "binary_cross_entropy_with_logits_grad",
+    "bmm",
+    "bmm_grad_input",
+    "bmm_grad_mat2",
     "conv2d",
     "conv2d_grad_bias",
     "conv2d_grad_input",
@@ -125,8 +206,14 @@ __all__ = [
     "conv_transpose2d_grad_weight",
     "cross_entropy",
     "cross_entropy_grad",
+    "cross_entropy_loss",
+    "cross_entropy_loss_grad",
     "elu",
     "elu_grad",
+    "embedding",
+    "embedding_grad",
+    "gather",
+    "gather_grad",
     "gelu",
     "gelu_grad",
     "glu",
@@ -142,11 +229,21 @@ __all__ = [
     "hardswish_grad",
     "hardtanh",
     "hardtanh_grad",
+    "huber_loss",
+    "huber_loss_grad_input",
+    "huber_loss_grad_target",
+    "index_select",
+    "index_select_grad",
     "instance_norm",
     "instance_norm_grad_bias",
     "instance_norm_grad_weight",
     "instance_norm_grad_x",
     "instance_norm_vjp",
+    "kl_div",
+    "kl_div_grad",
+    "l1_loss",
+    "l1_loss_grad_input",
+    "l1_loss_grad_target",
     "layer_norm",
     "layer_norm_grad_bias",
     "layer_norm_grad_weight",
@@ -158,13 +255,23 @@ __all__ = [
     "linear_grad_bias",
     "linear_grad_input",
     "linear_grad_weight",
+    "log_softmax",
+    "log_softmax_grad",
     "logsigmoid",
     "logsigmoid_grad",
+    "matmul",
+    "matmul_grad_input",
+    "matmul_grad_other",
     "max_pool2d",
     "max_pool2d_grad_input",
     "max_pool2d_vjp",
     "mish",
     "mish_grad",
+    "mse_loss",
+    "mse_loss_grad_input",
+    "mse_loss_grad_target",
+    "nll_loss",
+    "nll_loss_grad",
     "prelu",
     "prelu_grad_weight",
     "prelu_grad_x",
@@ -177,11 +284,26 @@ __all__ = [
     "rms_norm_grad_weight",
     "rms_norm_grad_x",
     "rms_norm_vjp",
+    "rotary_embedding",
+    "rotary_embedding_grad",
+    "scaled_dot_product_attention",
+    "scaled_dot_product_attention_grad_attn_mask",
+    "scaled_dot_product_attention_grad_key",
+    "scaled_dot_product_attention_grad_query",
+    "scaled_dot_product_attention_grad_value",
+    "scaled_dot_product_attention_vjp",
+    "scatter_add",
+    "scatter_add_grad_input",
+    "scatter_add_grad_src",
+    "sgd_momentum_step",
     "sgd_step",
     "sigmoid",
     "sigmoid_grad",
     "silu",
     "silu_grad",
+    "soft_target_cross_entropy",
+    "soft_target_cross_entropy_grad_input",
+    "soft_target_cross_entropy_grad_target",
     "softmax",
     "softmax_grad",
     "softplus",

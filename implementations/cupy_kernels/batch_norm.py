@@ -130,7 +130,7 @@ def batch_norm_update(
         PLANES, x=x, running_mean=running_mean, running_var=running_var
     )
     sets = of_channels(x.shape)
-    if sets.length < 2:  # noqa: PLR2004
+    if sets.length < 2:
         raise ValueError(f"there is no unbiased variance of {sets.length} numbers of a channel")
     new_mean, new_var = (machine.empty(mean.shape, x.dtype) for _ in range(2))
     machine.rows(

@@ -75,6 +75,11 @@ class Machine:
         with self.active():
             return self.xp.zeros(shape, dtype)
 
+    def sorted(self, array: Array) -> Array:
+        """Return the elements of an array of one axis in ascending order."""
+        with self.active():
+            return self.xp.sort(array)
+
     def in_order(self, array: Array) -> Array:
         """Return an equal array whose elements lie one after another, which kernels expect."""
         if self.device is None:

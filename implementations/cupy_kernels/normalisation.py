@@ -21,7 +21,7 @@ def check_eps(eps: float) -> None:
         raise ValueError(f"eps must not be negative, got {eps}")
 
 
-def arrays_of(letters: str, **arrays: Array | None) -> tuple[Machine, list[Any]]:
+def arrays_of(letters: str, **arrays: Any) -> tuple[Machine, list[Any]]:
     """Return the machine and the arrays there: x and dy of these axes, all others of channels.
 
     Raises:

@@ -1,0 +1,228 @@
+"""Losses of every element of input and target [N, C], and their gradients."""
+
+from typing import Any
+
+import numpy as np
+
+from gradoracle.implementations.cupy_kernels.machine import Source
+from gradoracle.implementations.cupy_kernels.placement import place
+from gradoracle.implementations.cupy_kernels.reductions import (
+    check_reduction,
+    quotient,
+    results,
+    spread,
+)
+from gradoracle.implementations.shapes import Array, check_letters
+
+SOURCE = Source(
+    "elementwise_losses.cu",
+    (
+        "mse_loss", "mse_loss_grad", "l1_loss", "l1_loss_grad", "huber_loss", "huber_loss_grad",
+        "bce_with_logits", "bce_with_logits_grad", "kl_div", "kl_div_grad",
+    ),
+)  # fmt: skip
+OPTIONAL = ("pos_weight",)
+BY_INPUT, BY_TARGET = 1.0, -1.0  # of a loss of input - target
+
+
+def _loss(
+    kernel: str, reduction: str, options: tuple[Any, ...], input: Any, target: Any,
+    *weight: Array | None,
+) -> Array:  # fmt: skip
+    """Return the losses that a kernel computes, their mean or their sum.
+
+    Raises:
+        ValueError: the shapes do not fit, `reduction` is unknown, or the mean is over nothing.
+    """
+    machine, (input, target, *weights) = place(  # noqa: A001 - the protocol's name
+        input=input, target=target, optional=OPTIONAL, integers={},
+        **dict(zip(OPTIONAL, weight, strict=False)),
+    )  # fmt: skip
+    _check(input, target, *weights)
+    classes = input.shape[1:] if weight else ()
+    check_reduction(reduction, input.size)
+    y, terms = results(machine, input.shape, input.dtype, reduction)
+    machine.each(
+        SOURCE, kernel, (input, target, *weights, y, terms, *options, *classes, input.size),
+        count=input.size, dtype=input.dtype,
+    )  # fmt: skip
+    if y is not None:
+        return y
+    divisor = input.size if reduction == "mean" else 1
+    return quotient(machine, terms, input.dtype, divisor=divisor)
+
+
+def _grad(
+    kernel: str, reduction: str, options: tuple[Any, ...], grad_output: Any, input: Any,
+    target: Any, *weight: Array | None,
+) -> Array:  # fmt: skip
+    """Return the gradient that a kernel computes.
+
+    Raises:
+        ValueError: as `_loss`, or dy does not have the shape of the loss.
+    """
+    machine, (input, target, dy, *weights) = place(  # noqa: A001
+        input=input, target=target, grad_output=grad_output, optional=OPTIONAL,
+        integers={},
+        **dict(zip(OPTIONAL, weight, strict=False)),
+    )  # fmt: skip
+    _check(input, target, *weights)
+    classes = input.shape[1:] if weight else ()
+    check_reduction(reduction, input.size)
+    each = spread(dy, reduction, input.shape)
+    divisor = float(input.size if reduction == "mean" else 1)
+    dx = machine.empty(input.shape, input.dtype)
+    machine.each(
+        SOURCE, kernel,
+        (dy, input, target, *weights, dx, *options, divisor, each, *classes, dx.size),
+        count=dx.size, dtype=dx.dtype,
+    )  # fmt: skip
+    return dx
+
+
+def _check(input: Array, target: Array, weight: Array | None = None) -> None:
+    check_letters({"input": (input, "nc"), "target": (target, "nc"), "pos_weight": (weight, "c")})
+
+
+def mse_loss(input: Array, target: Array, *, reduction: str) -> Array:
+    """Return (input - target)^2 [N, C], their mean or their sum.
+
+    Raises:
+        ValueError: the shapes differ, `reduction` is unknown, or the mean is over nothing.
+    """
+    return _loss("mse_loss", reduction, (), input, target)
+
+
+def mse_loss_grad_input(
+    grad_output: Array, input: Array, target: Array, *, reduction: str
+) -> Array:
+    """Return 2 dy (input - target).
+
+    Raises:
+        ValueError: as `mse_loss`, or dy does not have the shape of the loss.
+    """
+    return _grad("mse_loss_grad", reduction, (BY_INPUT,), grad_output, input, target)
+
+
+def mse_loss_grad_target(
+    grad_output: Array, input: Array, target: Array, *, reduction: str
+) -> Array:
+    """Return 2 dy (target - input).
+
+    Raises:
+        ValueError: as `mse_loss_grad_input`.
+    """
+    return _grad("mse_loss_grad", reduction, (BY_TARGET,), grad_output, input, target)
+
+
+def l1_loss(input: Array, target: Array, *, reduction: str) -> Array:
+    """Return |input - target| [N, C], their mean or their sum.
+
+    Raises:
+        ValueError: as `mse_loss`.
+    """
+    return _loss("l1_loss", reduction, (), input, target)
+
+
+def l1_loss_grad_input(grad_output: Array, input: Array, target: Array, *, reduction: str) -> Array:
+    """Return dy sign(input - target).
+
+    Raises:
+        ValueError: as `mse_loss_grad_input`.
+    """
+    return _grad("l1_loss_grad", reduction, (BY_INPUT,), grad_output, input, target)
+
+
+def l1_loss_grad_target(
+    grad_output: Array, input: Array, target: Array, *, reduction: str
+) -> Array:
+    """Return dy sign(target - input).
+
+    Raises:
+        ValueError: as `mse_loss_grad_input`.
+    """
+    return _grad("l1_loss_grad", reduction, (BY_TARGET,), grad_output, input, target)
+
+
+def _delta(delta: float) -> float:
+    if not delta > 0:
+        raise ValueError(f"delta must be positive, got {delta}")
+    return float(delta)
+
+
+def huber_loss(input: Array, target: Array, *, reduction: str, delta: float) -> Array:
+    """Return d^2 / 2 where |d| <= delta, else delta (|d| - delta / 2), d = input - target.
+
+    Raises:
+        ValueError: as `mse_loss`, or delta is not positive.
+    """
+    return _loss("huber_loss", reduction, (_delta(delta),), input, target)
+
+
+def huber_loss_grad_input(
+    grad_output: Array, input: Array, target: Array, *, reduction: str, delta: float
+) -> Array:
+    """Return dy d, d = input - target cut off at delta on either side.
+
+    Raises:
+        ValueError: as `huber_loss`, or dy does not have the shape of the loss.
+    """
+    options = (_delta(delta), BY_INPUT)
+    return _grad("huber_loss_grad", reduction, options, grad_output, input, target)
+
+
+def huber_loss_grad_target(
+    grad_output: Array, input: Array, target: Array, *, reduction: str, delta: float
+) -> Array:
+    """Return minus the gradient by the input.
+
+    Raises:
+        ValueError: as `huber_loss_grad_input`.
+    """
+    options = (_delta(delta), BY_TARGET)
+    return _grad("huber_loss_grad", reduction, options, grad_output, input, target)
+
+
+def binary_cross_entropy_with_logits(
+    input: Array, target: Array, pos_weight: Array | None = None, *, reduction: str
+) -> Array:
+    """Return the binary cross-entropy of logits [N, C], target [N, C] and pos_weight [C].
+
+    Raises:
+        ValueError: as `mse_loss`.
+    """
+    return _loss("bce_with_logits", reduction, (), input, target, pos_weight)
+
+
+def binary_cross_entropy_with_logits_grad(
+    grad_output: Array, input: Array, target: Array, pos_weight: Array | None = None, *,
+    reduction: str,
+) -> Array:  # fmt: skip
+    """Return dy (s (1 - t) - p t (1 - s)), s the logistic function of the logits.
+
+    Raises:
+        ValueError: as `mse_loss_grad_input`.
+    """
+    of = (grad_output, input, target, pos_weight)
+    return _grad("bce_with_logits_grad", reduction, (), *of)
+
+
+def kl_div(input: Array, target: Array, *, reduction: str, log_target: bool) -> Array:
+    """Return t (log t - input) [N, C], 0 where t = 0, their mean or their sum.
+
+    Raises:
+        ValueError: as `mse_loss`.
+    """
+    return _loss("kl_div", reduction, (np.int32(bool(log_target)),), input, target)
+
+
+def kl_div_grad(
+    grad_output: Array, input: Array, target: Array, *, reduction: str, log_target: bool
+) -> Array:
+    """Return -dy t.
+
+    Raises:
+        ValueError: as `mse_loss_grad_input`.
+    """
+    options = (np.int32(bool(log_target)),)
+    return _grad("kl_div_grad", reduction, options, grad_output, input, target)
