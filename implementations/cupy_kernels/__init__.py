@@ -52,20 +52,25 @@ from gradoracle.implementations.cupy_kernels.dense import (
     linear_grad_weight,
     sgd_step,
 )
-from gradoracle.implementations.cupy_kernels.elementwise_losses import (
-    binary_cross_entropy_with_logits,
-    binary_cross_entropy_with_logits_grad,
+from gradoracle.implementations.cupy_kernels.difference_losses import (
     huber_loss,
     huber_loss_grad_input,
     huber_loss_grad_target,
-    kl_div,
-    kl_div_grad,
+    huber_loss_vjp,
     l1_loss,
     l1_loss_grad_input,
     l1_loss_grad_target,
+    l1_loss_vjp,
     mse_loss,
     mse_loss_grad_input,
     mse_loss_grad_target,
+    mse_loss_vjp,
+)
+from gradoracle.implementations.cupy_kernels.elementwise_losses import (
+    binary_cross_entropy_with_logits,
+    binary_cross_entropy_with_logits_grad,
+    kl_div,
+    kl_div_grad,
 )
 from gradoracle.implementations.cupy_kernels.embedding import (
     embedding,
@@ -116,6 +121,7 @@ from gradoracle.implementations.cupy_kernels.indexing import (
     scatter_add,
     scatter_add_grad_input,
     scatter_add_grad_src,
+    scatter_add_vjp,
 )
 from gradoracle.implementations.cupy_kernels.loss import (
     cross_entropy,
@@ -169,6 +175,7 @@ from gradoracle.implementations.cupy_kernels.soft_losses import (
     soft_target_cross_entropy,
     soft_target_cross_entropy_grad_input,
     soft_target_cross_entropy_grad_target,
+    soft_target_cross_entropy_vjp,
 )
 from gradoracle.implementations.cupy_kernels.transposed import (
     conv_transpose2d,
@@ -232,6 +239,7 @@ __all__ = [
     "huber_loss",
     "huber_loss_grad_input",
     "huber_loss_grad_target",
+    "huber_loss_vjp",
     "index_select",
     "index_select_grad",
     "instance_norm",
@@ -244,6 +252,7 @@ __all__ = [
     "l1_loss",
     "l1_loss_grad_input",
     "l1_loss_grad_target",
+    "l1_loss_vjp",
     "layer_norm",
     "layer_norm_grad_bias",
     "layer_norm_grad_weight",
@@ -270,6 +279,7 @@ __all__ = [
     "mse_loss",
     "mse_loss_grad_input",
     "mse_loss_grad_target",
+    "mse_loss_vjp",
     "nll_loss",
     "nll_loss_grad",
     "prelu",
@@ -295,6 +305,7 @@ __all__ = [
     "scatter_add",
     "scatter_add_grad_input",
     "scatter_add_grad_src",
+    "scatter_add_vjp",
     "sgd_momentum_step",
     "sgd_step",
     "sigmoid",
@@ -304,6 +315,7 @@ __all__ = [
     "soft_target_cross_entropy",
     "soft_target_cross_entropy_grad_input",
     "soft_target_cross_entropy_grad_target",
+    "soft_target_cross_entropy_vjp",
     "softmax",
     "softmax_grad",
     "softplus",

@@ -39,8 +39,8 @@ template <typename A>
 __device__ A largest_for_all(A mine)
 {
     __shared__ A of_warps[MOST_THREADS / LANES];
-    for (int apart = LANES / 2; apart > 0; apart /= 2)
-        mine = greater(__shfl_xor_sync(0xffffffffu, mine, apart), mine);
+    for (int apart = lanes() / 2; apart > 0; apart /= 2)
+        mine = greater(__shfl_xor_sync(mask(), mine, apart), mine);
     if (threadIdx.x % LANES == 0) of_warps[threadIdx.x / LANES] = mine;
     __syncthreads();
     A most = of_warps[0];

@@ -7,11 +7,10 @@ from typing import Any
 import numpy as np
 
 from gradoracle.implementations.cupy_kernels.machine import (
-    LANES,
-    THREADS,
     Machine,
     Source,
     accumulator,
+    row_threads,
 )
 from gradoracle.implementations.cupy_kernels.placement import place
 from gradoracle.implementations.shapes import Array, Shape, check_attention
@@ -61,8 +60,7 @@ class Pass:
 
         A block has a thread for each of so many terms, or for several.
         """
-        threads = max(LANES, min(THREADS, 1 << max(terms - 1, 0).bit_length()))
-        parts = -(-features // threads)
+        parts = -(-features // row_threads(terms))
         first, *more = arguments
         self.machine.rows(
             SOURCE, kernel, (*first, parts, *more), count=count * parts, terms=terms,
@@ -79,14 +77,13 @@ def passed(
     Raises:
         ValueError: the arguments do not fit each other.
     """
-    is_bool = attn_mask is not None and "bool" in str(attn_mask.dtype)
     machine, (query, key, value, mask, dy) = place(
         query=query, key=key, value=value, attn_mask=attn_mask, grad_output=grad_output,
-        optional=("attn_mask", "grad_output"), integers={"attn_mask": "bool"} if is_bool else {},
+        optional=("attn_mask", "grad_output"), masks=("attn_mask",),
     )  # fmt: skip
     check_attention(query, key, value, mask, is_causal=is_causal, enable_gqa=enable_gqa)
     factor = 1 / math.sqrt(query.shape[3]) if scale is None else float(scale)
-    seen, added = (mask, None) if is_bool else (None, mask)
+    seen, added = (mask, None) if mask is not None and mask.dtype == bool else (None, mask)
     of = Pass(machine, (query, key, value, seen, added), factor, bool(is_causal))
     if dy is not None and dy.shape != of.shape:
         raise ValueError(f"grad_output has shape {dy.shape}, the result {of.shape}")
@@ -105,7 +102,7 @@ def scaled_dot_product_attention(
     of, _ = passed(
         query, key, value, attn_mask, is_causal=is_causal, scale=scale, enable_gqa=enable_gqa
     )
-    y = of.machine.empty(of.shape, query.dtype)
+    y = of.machine.empty(of.shape, of.arrays[0].dtype)
     arguments = ((*of.arrays, y, of.scale, of.struct),)
     keys, features = of.arrays[2].shape[2:]
     of.launch("attention", arguments, of.rows, max(keys, features), features)

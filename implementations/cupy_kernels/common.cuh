@@ -33,19 +33,23 @@ __device__ A block_sum(A part)
 
 #define LANES 32
 
+// The lanes of a warp that a block has: all, or those of a block of fewer threads.
+__device__ inline unsigned lanes() { return blockDim.x < LANES ? blockDim.x : LANES; }
+__device__ inline unsigned mask() { return 0xffffffffu >> (LANES - lanes()); }
+
 // Return the sum of all threads' parts to every one of them: of a warp by shuffles, then of the
 // warps in order, so that the same call gives the same bits.  The block's threads are whole warps,
-// at most MOST_THREADS.
+// at most MOST_THREADS, or a power of two below that of a warp.
 template <typename A>
 __device__ A sum_for_all(A part)
 {
     __shared__ A parts[MOST_THREADS / LANES];
-    for (int apart = LANES / 2; apart > 0; apart /= 2)
-        part += __shfl_xor_sync(0xffffffffu, part, apart);
+    for (int apart = lanes() / 2; apart > 0; apart /= 2)
+        part += __shfl_xor_sync(mask(), part, apart);
     if (threadIdx.x % LANES == 0) parts[threadIdx.x / LANES] = part;
     __syncthreads();
-    A sum = A(0);
-    for (unsigned warp = 0; warp < blockDim.x / LANES; ++warp) sum += parts[warp];
+    A sum = parts[0];
+    for (unsigned warp = 1; warp < blockDim.x / LANES; ++warp) sum += parts[warp];
     __syncthreads();  // before the next sum's parts take their places
     return sum;
 }

@@ -1,4 +1,4 @@
-"""Losses of every element of input and target [N, C], and their gradients."""
+"""Binary cross-entropy and divergence of every element [N, C], and what all such losses share."""
 
 from typing import Any
 
@@ -22,10 +22,9 @@ SOURCE = Source(
     ),
 )  # fmt: skip
 OPTIONAL = ("pos_weight",)
-BY_INPUT, BY_TARGET = 1.0, -1.0  # of a loss of input - target
 
 
-def _loss(
+def losses(
     kernel: str, reduction: str, options: tuple[Any, ...], input: Any, target: Any,
     *weight: Array | None,
 ) -> Array:  # fmt: skip
@@ -52,14 +51,14 @@ def _loss(
     return quotient(machine, terms, input.dtype, divisor=divisor)
 
 
-def _grad(
+def gradient(
     kernel: str, reduction: str, options: tuple[Any, ...], grad_output: Any, input: Any,
     target: Any, *weight: Array | None,
 ) -> Array:  # fmt: skip
     """Return the gradient that a kernel computes.
 
     Raises:
-        ValueError: as `_loss`, or dy does not have the shape of the loss.
+        ValueError: as `losses`, or dy does not have the shape of the loss.
     """
     machine, (input, target, dy, *weights) = place(  # noqa: A001
         input=input, target=target, grad_output=grad_output, optional=OPTIONAL,
@@ -84,105 +83,6 @@ def _check(input: Array, target: Array, weight: Array | None = None) -> None:
     check_letters({"input": (input, "nc"), "target": (target, "nc"), "pos_weight": (weight, "c")})
 
 
-def mse_loss(input: Array, target: Array, *, reduction: str) -> Array:
-    """Return (input - target)^2 [N, C], their mean or their sum.
-
-    Raises:
-        ValueError: the shapes differ, `reduction` is unknown, or the mean is over nothing.
-    """
-    return _loss("mse_loss", reduction, (), input, target)
-
-
-def mse_loss_grad_input(
-    grad_output: Array, input: Array, target: Array, *, reduction: str
-) -> Array:
-    """Return 2 dy (input - target).
-
-    Raises:
-        ValueError: as `mse_loss`, or dy does not have the shape of the loss.
-    """
-    return _grad("mse_loss_grad", reduction, (BY_INPUT,), grad_output, input, target)
-
-
-def mse_loss_grad_target(
-    grad_output: Array, input: Array, target: Array, *, reduction: str
-) -> Array:
-    """Return 2 dy (target - input).
-
-    Raises:
-        ValueError: as `mse_loss_grad_input`.
-    """
-    return _grad("mse_loss_grad", reduction, (BY_TARGET,), grad_output, input, target)
-
-
-def l1_loss(input: Array, target: Array, *, reduction: str) -> Array:
-    """Return |input - target| [N, C], their mean or their sum.
-
-    Raises:
-        ValueError: as `mse_loss`.
-    """
-    return _loss("l1_loss", reduction, (), input, target)
-
-
-def l1_loss_grad_input(grad_output: Array, input: Array, target: Array, *, reduction: str) -> Array:
-    """Return dy sign(input - target).
-
-    Raises:
-        ValueError: as `mse_loss_grad_input`.
-    """
-    return _grad("l1_loss_grad", reduction, (BY_INPUT,), grad_output, input, target)
-
-
-def l1_loss_grad_target(
-    grad_output: Array, input: Array, target: Array, *, reduction: str
-) -> Array:
-    """Return dy sign(target - input).
-
-    Raises:
-        ValueError: as `mse_loss_grad_input`.
-    """
-    return _grad("l1_loss_grad", reduction, (BY_TARGET,), grad_output, input, target)
-
-
-def _delta(delta: float) -> float:
-    if not delta > 0:
-        raise ValueError(f"delta must be positive, got {delta}")
-    return float(delta)
-
-
-def huber_loss(input: Array, target: Array, *, reduction: str, delta: float) -> Array:
-    """Return d^2 / 2 where |d| <= delta, else delta (|d| - delta / 2), d = input - target.
-
-    Raises:
-        ValueError: as `mse_loss`, or delta is not positive.
-    """
-    return _loss("huber_loss", reduction, (_delta(delta),), input, target)
-
-
-def huber_loss_grad_input(
-    grad_output: Array, input: Array, target: Array, *, reduction: str, delta: float
-) -> Array:
-    """Return dy d, d = input - target cut off at delta on either side.
-
-    Raises:
-        ValueError: as `huber_loss`, or dy does not have the shape of the loss.
-    """
-    options = (_delta(delta), BY_INPUT)
-    return _grad("huber_loss_grad", reduction, options, grad_output, input, target)
-
-
-def huber_loss_grad_target(
-    grad_output: Array, input: Array, target: Array, *, reduction: str, delta: float
-) -> Array:
-    """Return minus the gradient by the input.
-
-    Raises:
-        ValueError: as `huber_loss_grad_input`.
-    """
-    options = (_delta(delta), BY_TARGET)
-    return _grad("huber_loss_grad", reduction, options, grad_output, input, target)
-
-
 def binary_cross_entropy_with_logits(
     input: Array, target: Array, pos_weight: Array | None = None, *, reduction: str
 ) -> Array:
@@ -191,7 +91,7 @@ def binary_cross_entropy_with_logits(
     Raises:
         ValueError: as `mse_loss`.
     """
-    return _loss("bce_with_logits", reduction, (), input, target, pos_weight)
+    return losses("bce_with_logits", reduction, (), input, target, pos_weight)
 
 
 def binary_cross_entropy_with_logits_grad(
@@ -204,7 +104,7 @@ def binary_cross_entropy_with_logits_grad(
         ValueError: as `mse_loss_grad_input`.
     """
     of = (grad_output, input, target, pos_weight)
-    return _grad("bce_with_logits_grad", reduction, (), *of)
+    return gradient("bce_with_logits_grad", reduction, (), *of)
 
 
 def kl_div(input: Array, target: Array, *, reduction: str, log_target: bool) -> Array:
@@ -213,7 +113,7 @@ def kl_div(input: Array, target: Array, *, reduction: str, log_target: bool) -> 
     Raises:
         ValueError: as `mse_loss`.
     """
-    return _loss("kl_div", reduction, (np.int32(bool(log_target)),), input, target)
+    return losses("kl_div", reduction, (np.int32(bool(log_target)),), input, target)
 
 
 def kl_div_grad(
@@ -225,4 +125,4 @@ def kl_div_grad(
         ValueError: as `mse_loss_grad_input`.
     """
     options = (np.int32(bool(log_target)),)
-    return _grad("kl_div_grad", reduction, options, grad_output, input, target)
+    return gradient("kl_div_grad", reduction, options, grad_output, input, target)

@@ -2,14 +2,14 @@
 
 from typing import Any
 
-from gradoracle.implementations.cupy_kernels.indexing import (
+from gradoracle.implementations.cupy_kernels.machine import Machine
+from gradoracle.implementations.cupy_kernels.placement import place
+from gradoracle.implementations.cupy_kernels.places import (
     NOWHERE,
     added,
     check_inside,
     chosen,
 )
-from gradoracle.implementations.cupy_kernels.machine import Machine
-from gradoracle.implementations.cupy_kernels.placement import place
 from gradoracle.implementations.shapes import Array, check_letters
 
 

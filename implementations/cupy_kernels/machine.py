@@ -32,6 +32,7 @@ POLICIES = {"repeats": "bitwise", "bad_arguments": "raise"}
 HEADERS = {"float16": ("-DWITH_FLOAT16",), "bfloat16": ("-DWITH_BFLOAT16",)}
 THREADS = 256  # of a block, at most: common.cuh's MOST_THREADS
 LANES = 32  # of a warp
+OF_WARP = 256  # terms of a row, from which on a block has another warp
 BLOCKS = 2**16  # enough to fill every device; then threads take several elements each
 SHORT = 2**31 - THREADS * BLOCKS  # `int` counts so many elements, and the loop's last step
 
@@ -113,9 +114,11 @@ class Machine:
         self, source: Source, kernel: str, arguments: Sequence[Any], *, count: int, terms: int,
         dtype: Any,
     ) -> None:  # fmt: skip
-        """Launch a kernel with a block of whole warps for each of `count` rows of so many terms."""
-        threads = max(LANES, min(THREADS, 1 << max(terms - 1, 0).bit_length()))
-        self._launch(source, kernel, arguments, count, threads, dtype)
+        """Launch a kernel with a block for each of `count` rows, each of so many terms.
+
+        The block has a warp or more, or a part of one: a power of two.
+        """
+        self._launch(source, kernel, arguments, count, row_threads(terms), dtype)
 
     def _launch(
         self, source: Source, kernel: str, arguments: Sequence[Any], blocks: int, threads: int,
@@ -136,6 +139,13 @@ class Machine:
                 (threads,),
                 tuple(_passed(a, index, accumulator(dtype)) for a in arguments),
             )
+
+
+def row_threads(terms: int) -> int:
+    """Return how many threads a block has for a row of so many terms: see common.cuh."""
+    if terms < LANES:
+        return 1 << max(terms - 1, 0).bit_length()
+    return min(THREADS, LANES * max(1, -(-terms // OF_WARP)))
 
 
 def accumulator(dtype: Any) -> Any:

@@ -14,13 +14,14 @@ ON_CPU, ON_CUDA = (1, 3), (2, 13)  # DLPack's kinds of memory that NumPy and CuP
 
 
 def place(
-    *, integers: Mapping[str, str] = INTEGERS, optional: Collection[str] = OPTIONAL, **arrays: Any
-) -> tuple[Machine, list[Any]]:
+    *, integers: Mapping[str, str] = INTEGERS, optional: Collection[str] = OPTIONAL,
+    masks: Collection[str] = (), **arrays: Any,
+) -> tuple[Machine, list[Any]]:  # fmt: skip
     """Return the machine that arrays lie on, and the arrays as its library has them, in order.
 
     NumPy's and CuPy's arrays are what they are; any other comes through DLPack, without a copy.
     Of the `optional` ones, a bias or a mask, None stays None.  The `integers` are of the dtypes
-    that stand beside them.
+    that stand beside them, and the `masks` may be of bool.
 
     Raises:
         TypeError: one is no array, or of a dtype that no kernel takes beside the others'.
@@ -32,9 +33,11 @@ def place(
     (first, (machine, one)), *others = found.items()
     _check_dtype(first, one, one, first, integers)
     for name, (where, array) in others:
+        is_mask = name in masks and array.dtype == bool
         if where != machine:
             raise ValueError(f"{name} lies on {where.name}, but {first} on {machine.name}")
-        _check_dtype(name, array, one, first, integers)
+        if not is_mask:
+            _check_dtype(name, array, one, first, integers)
     return machine, [machine.in_order(found[name][1]) if name in found else None for name in arrays]
 
 

@@ -67,6 +67,22 @@ def soft_target_cross_entropy_grad_target(
     return _grad("soft_target_grad_target", *of, label_smoothing, reduction)
 
 
+def soft_target_cross_entropy_vjp(
+    grad_output: Array, input: Array, target: Array, weight: Array | None = None, *,
+    label_smoothing: float, reduction: str,
+) -> tuple[Array, Array]:  # fmt: skip
+    """Return the gradients by the input and by the target.
+
+    Raises:
+        ValueError: as `soft_target_cross_entropy_grad_input`.
+    """
+    of = (grad_output, input, target, weight)
+    return (
+        _grad("soft_target_grad_input", *of, label_smoothing, reduction),
+        _grad("soft_target_grad_target", *of, label_smoothing, reduction),
+    )
+
+
 def _grad(
     kernel: str, grad_output: Any, input: Any, target: Any, weight: Any, label_smoothing: float,
     reduction: str,
