@@ -18,10 +18,10 @@ from gradoracle.implementations.cupy_kernels import (
     adaptive_pool,
     algorithms,
     attention,
-    indexing,
     machine,
     normalised_sets,
     optimisers,
+    places,
     products,
     structs,
 )
@@ -135,34 +135,19 @@ def assert_same(name, got, want):
             np.testing.assert_array_equal(one, other)
 
 
-# What the kernels are not of: sequences and volumes, and what is seldom a kernel of its own.
-ELSEWHERE = (
-    "add", "bilinear", "broadcast_matmul", "cat", "circular_pad2d", "clip_grad_norm", "cumsum",
-    "dropout_with_mask", "ema", "fold", "pixel_shuffle", "pixel_unshuffle", "reflection_pad2d",
-    "replication_pad2d", "split", "unfold", "zero_pad2d",
-)  # fmt: skip
 OF_KERNELS = {
     output_of(f).function
     for o in OPERATORS
     if {output_of(f).function for f in o.formulas} & set(cupy_kernels.__all__)
     for f in o.formulas
 }
-AT_ONCE = {name for name in cupy_kernels.__all__ if name.endswith("_vjp")} - {*CALLS}
-HAS = OF_KERNELS | AT_ONCE
+AT_ONCE = {name for name in cupy_kernels.__all__ if name not in CALLS}
 
 
 def test_every_function_of_their_operators_is_called_here():
-    assert set(CALLS) == OF_KERNELS
-    assert set(cupy_kernels.__all__) == HAS
-    assert {*FUNCTIONS} > HAS
-
-
-def test_the_operators_without_kernels_are_known():
-    names = {o.name for o in OPERATORS if not set(cupy_kernels.__all__) & {
-        output_of(f).function for f in o.formulas
-    }}  # fmt: skip
-    planar = {name for name in names if not name.endswith(("1d", "3d"))}
-    assert planar == {*ELSEWHERE}
+    assert OF_KERNELS == set(cupy_kernels.__all__) == {*CALLS, *AT_ONCE}
+    assert all(name.endswith("_vjp") for name in AT_ONCE)
+    assert {*FUNCTIONS} > OF_KERNELS
 
 
 @pytest.mark.parametrize("name", sorted(AT_ONCE))
@@ -456,7 +441,7 @@ def test_sides_that_kernels_cannot_count_are_declined(launches):
 STRUCTS = {
     "Sets": ("normalisation.cu", normalised_sets.SETS),
     "Adaptive": ("adaptive_pool.cu", adaptive_pool.ADAPTIVE),
-    "Along": ("indexing.cu", indexing.ALONG),
+    "Along": ("indexing.cu", places.ALONG),
     "Attention": ("attention.cu", attention.ATTENTION),
     "Factor": ("products.cu", products.FACTOR),
     "Adam": ("optimisers.cu", optimisers.ADAM),
@@ -515,7 +500,7 @@ def test_a_backend_of_one_algorithm_asks_no_other(compiled, monkeypatch):
         y = host.direct.conv2d(X, W, B, **CONV)
     assert fast.calls == ()
     assert_same("conv2d", y, im2col.conv2d(X, W, B, **CONV))
-    assert set(vars(host.direct)) == {*HAS, "contract"}
+    assert set(vars(host.direct)) == {*OF_KERNELS, "contract"}
 
 
 def test_unknown_algorithms_are_named():
@@ -693,7 +678,7 @@ def test_a_device_that_can_be_used_is_a_backend(monkeypatch):
     __import__(name)
     device = sys.modules.pop(name)
     named = {"contract", "from_numpy", "synchronize", "to_numpy"}
-    assert set(device.__all__) == {*HAS, *named}
+    assert set(device.__all__) == {*OF_KERNELS, *named}
     assert device.contract["runs_on"] == "A GPU (compute capability 9.0), CUDA 12.8, CuPy 14.2.0"
     assert device.from_numpy(Z) is not Z
     np.testing.assert_array_equal(device.to_numpy(device.from_numpy(Z)), Z)
@@ -702,5 +687,5 @@ def test_a_device_that_can_be_used_is_a_backend(monkeypatch):
 def test_the_host_backend_has_the_same_functions(compiled):
     from gradoracle.implementations.cupy_kernels import host
 
-    assert set(host.__all__) == {*HAS, "contract"}
+    assert set(host.__all__) == {*OF_KERNELS, "contract"}
     assert host.contract["runs_on"].startswith("the CPU: CUDA C++ compiled by g++ (hostcuda), ")

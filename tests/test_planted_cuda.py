@@ -8,10 +8,11 @@ import pytest
 import gradoracle
 from gradoracle.implementations import cupy_kernels, hostcuda
 from gradoracle.implementations.cupy_kernels import algorithms, machine
-from tests.planted.cuda import FAULTS
+from tests.planted import cuda, cuda_operators
 
 pytestmark = pytest.mark.slow
 
+FAULTS = {**cuda.FAULTS, **cuda_operators.FAULTS}
 FUNCTIONS = {name: getattr(cupy_kernels, name) for name in cupy_kernels.__all__}
 
 
@@ -41,7 +42,8 @@ def plant(monkeypatch):
 
 
 def judged(fault, **more):
-    of = SimpleNamespace(**FUNCTIONS, contract={"dtypes": ["float32"]})
+    halves = {} if fault.dtype == "float32" else {"accumulators": {fault.dtype: "float32"}}
+    of = SimpleNamespace(**FUNCTIONS, contract={"dtypes": [fault.dtype], **halves})
     with hostcuda.checking("forward"), algorithms.only(fault.only):
         return gradoracle.check(
             of, operators=[fault.operator], seed=3, stop_at_first_mismatch=True, **more
@@ -50,10 +52,12 @@ def judged(fault, **more):
 
 def test_there_are_faults_of_every_kind():
     kinds = Counter(fault.kind for fault in FAULTS.values())
-    assert len(FAULTS) >= 25
+    assert len(FAULTS) == len(cuda.FAULTS) + len(cuda_operators.FAULTS)
+    assert len(FAULTS) >= 70
     assert kinds.keys() >= {
         "race", "divergent barrier", "early return", "tail", "out of bounds", "index overflow",
-        "strides", "uninitialised", "grid limit", "launch limit", "misaligned",
+        "strides", "uninitialised", "grid limit", "launch limit", "misaligned", "absent lane",
+        "one pass", "half accumulation", "running maximum",
     }  # fmt: skip
 
 

@@ -113,6 +113,7 @@ def batch_norm_vjp(
         ValueError: as `batch_norm`.
     """
     of = (grad_output, x, running_mean, running_var)
+    arrays_of(PLANES, grad_output=grad_output, x=x, weight=weight, bias=bias)
     dx = batch_norm_grad_x(*of, weight, training=training, eps=eps)
     dw = None if weight is None else batch_norm_grad_weight(*of, training=training, eps=eps)
     return dx, dw, None if bias is None else batch_norm_grad_bias(grad_output)

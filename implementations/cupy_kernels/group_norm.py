@@ -79,6 +79,7 @@ def group_norm_vjp(
     Raises:
         ValueError: as `group_norm`.
     """
+    arrays_of(PLANES, grad_output=grad_output, x=x, weight=weight, bias=bias)
     dx = group_norm_grad_x(grad_output, x, weight, num_groups=num_groups, eps=eps)
     dw = None
     if weight is not None:

@@ -96,6 +96,7 @@ def _normalised(
         Raises:
             ValueError: the shapes do not fit, or eps is negative.
         """
+        arrays_of(letters, grad_output=grad_output, x=x, weight=weight, bias=bias)
         return (
             by_x(grad_output, x, weight, eps=eps),
             None if weight is None else by_weight(grad_output, x, eps=eps),
