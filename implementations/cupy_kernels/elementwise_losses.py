@@ -35,7 +35,7 @@ def losses(
     """
     machine, (input, target, *weights) = place(  # noqa: A001 - the protocol's name
         input=input, target=target, optional=OPTIONAL, integers={},
-        **dict(zip(OPTIONAL, weight, strict=False)),
+        **_named(weight),
     )  # fmt: skip
     _check(input, target, *weights)
     classes = input.shape[1:] if weight else ()
@@ -63,7 +63,7 @@ def gradient(
     machine, (input, target, dy, *weights) = place(  # noqa: A001
         input=input, target=target, grad_output=grad_output, optional=OPTIONAL,
         integers={},
-        **dict(zip(OPTIONAL, weight, strict=False)),
+        **_named(weight),
     )  # fmt: skip
     _check(input, target, *weights)
     classes = input.shape[1:] if weight else ()
@@ -77,6 +77,11 @@ def gradient(
         count=dx.size, dtype=dx.dtype,
     )  # fmt: skip
     return dx
+
+
+def _named(weight: tuple[Any, ...]) -> dict[str, Any]:
+    """Return the weights of a loss that has them, by name."""
+    return dict(zip(OPTIONAL, weight, strict=False))
 
 
 def _check(input: Array, target: Array, weight: Array | None = None) -> None:
