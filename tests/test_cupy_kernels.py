@@ -301,6 +301,59 @@ def test_sums_of_a_block_lose_no_term(compiled, terms):
     assert cupy_kernels.conv2d_grad_bias(dy).tolist() == [terms * (terms + 1) // 2]
 
 
+@pytest.mark.parametrize("terms", [1, 3, 31, 32, 33, 256, 257, 2049])
+def test_rows_of_a_part_of_a_warp_and_of_several_warps(compiled, terms):
+    from gradoracle.implementations import hostcuda
+
+    x, dy = integers(2, 1, terms), integers(1, terms, 2).T.copy()[:, np.newaxis, :, 0]
+    with hostcuda.checking("forward"):
+        y = cupy_kernels.layer_norm(x, eps=0.5)
+        dx = cupy_kernels.layer_norm_grad_x(dy, x, eps=0.5)
+    np.testing.assert_allclose(y, im2col.layer_norm(x, eps=0.5), rtol=1e-12)
+    np.testing.assert_allclose(dx, im2col.layer_norm_grad_x(dy, x, eps=0.5), atol=1e-12)
+
+
+@pytest.mark.parametrize(("rows", "keys"), [(3, 33), (3, 600), (600, 3)])
+def test_attention_over_several_tiles(compiled, rows, keys):
+    query, key, value = (
+        integers(1, 2, rows, 3) / 4,
+        integers(1, 1, keys, 3),
+        integers(1, 1, keys, 2),
+    )
+    dy, options = integers(1, 2, rows, 2), cupy_calls.ATTENTION
+    y = cupy_kernels.scaled_dot_product_attention(query, key, value, **options)
+    want = im2col.scaled_dot_product_attention(query, key, value, **options)
+    np.testing.assert_allclose(y, want, atol=1e-12)
+    got = cupy_kernels.scaled_dot_product_attention_vjp(dy, query, key, value, **options)
+    want = im2col.scaled_dot_product_attention_vjp(dy, query, key, value, **options)
+    for one, other in zip(got[:3], want[:3], strict=True):
+        np.testing.assert_allclose(one, other, atol=1e-11)
+
+
+def test_a_row_that_sees_no_key_is_0_and_sends_nothing_back(compiled):
+    mask = np.ones((2, 4, 3, 6), bool)
+    mask[0, 1, 2] = False
+    of, options = (cupy_calls.QUERY, cupy_calls.KEY, cupy_calls.VALUE, mask), cupy_calls.ATTENTION
+    y = cupy_kernels.scaled_dot_product_attention(*of, **options)
+    assert y[0, 1, 2].tolist() == [0, 0, 0]
+    dquery = cupy_kernels.scaled_dot_product_attention_grad_query(cupy_calls.DY, *of, **options)
+    assert dquery[0, 1, 2].tolist() == [0] * 5
+
+
+@pytest.mark.parametrize("rows", [4095, 4097, 9000])
+def test_losses_lose_no_term(compiled, rows):
+    x = np.arange(rows, dtype=np.float64)[:, np.newaxis]
+    loss = cupy_kernels.l1_loss(x, -x, reduction="sum")
+    assert loss == rows * (rows - 1)
+
+
+def test_tokens_that_repeat_add_up_in_their_order(compiled):
+    dy = np.array([[[1.0], [2.0**24], [1.0], [1.0]]], np.float32)
+    tokens = np.array([[1, 1, 1, 0]])
+    dw = cupy_kernels.embedding_grad(dy, tokens, np.zeros((3, 1), np.float32), padding_idx=None)
+    assert dw.ravel().tolist() == [1, 2**24, 0]  # 2^24 + 1 rounds to 2^24, and does so twice
+
+
 EMPTY_X, EMPTY_DY = np.zeros((0, 4, 7, 6)), np.zeros((0, 6, 4, 8))
 EMPTY = {
     "conv2d": ([EMPTY_X, W], CONV, (0, 6, 4, 8)),
