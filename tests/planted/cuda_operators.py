@@ -130,7 +130,7 @@ FAULTS = {
         "keys[key] < end",
     ),
     "sums_at_leave_out_the_first_source": CudaFault(
-        "tail", "index_select", "indexing.cu",
+        "tail", "embedding", "indexing.cu",
         "if (keys[middle] < key)",
         "if (keys[middle] <= key)",
     ),
