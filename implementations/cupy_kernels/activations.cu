@@ -31,17 +31,11 @@ __global__ void leaky_relu_grad(const T* __restrict__ dy, const T* __restrict__ 
         dz[at] = (A)z[at] > A(0) ? dy[at] : (T)((A)dy[at] * slope);
 }
 
-// e^-|z|; what is no number stays none.
-template <typename A> __device__ A decay(A z) { return exponential(z > A(0) ? -z : z); }
-
 // y = 1 / (1 + e^-z)
 template <typename T, typename A, typename I>
 __global__ void sigmoid(const T* __restrict__ z, T* __restrict__ y, I count)
 {
-    for (I at = first<I>(); at < count; at += step<I>()) {
-        const A e = decay((A)z[at]);
-        y[at] = (T)(((A)z[at] >= A(0) ? A(1) : e) / (A(1) + e));
-    }
+    for (I at = first<I>(); at < count; at += step<I>()) y[at] = (T)logistic((A)z[at]);
 }
 
 // dz = dy y (1 - y) = dy e / (1 + e)^2 with e = e^-|z|, which is accurate on both sides.

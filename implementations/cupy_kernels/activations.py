@@ -17,7 +17,7 @@ SOURCE = Source(
 
 def relu(z: Array) -> Array:
     """Return max(z, 0); a NaN stays one."""
-    return _forward("relu", z)
+    return pointwise(SOURCE, "relu", z)
 
 
 def relu_grad(grad_output: Array, z: Array) -> Array:
@@ -26,12 +26,12 @@ def relu_grad(grad_output: Array, z: Array) -> Array:
     Raises:
         ValueError: the shapes differ.
     """
-    return _gradient("relu_grad", grad_output, z)
+    return pointwise_grad(SOURCE, "relu_grad", grad_output, z)
 
 
 def leaky_relu(z: Array, *, negative_slope: float) -> Array:
     """Return z where z > 0, else negative_slope * z."""
-    return _forward("leaky_relu", z, float(negative_slope))
+    return pointwise(SOURCE, "leaky_relu", z, float(negative_slope))
 
 
 def leaky_relu_grad(grad_output: Array, z: Array, *, negative_slope: float) -> Array:
@@ -40,12 +40,12 @@ def leaky_relu_grad(grad_output: Array, z: Array, *, negative_slope: float) -> A
     Raises:
         ValueError: the shapes differ.
     """
-    return _gradient("leaky_relu_grad", grad_output, z, float(negative_slope))
+    return pointwise_grad(SOURCE, "leaky_relu_grad", grad_output, z, float(negative_slope))
 
 
 def sigmoid(z: Array) -> Array:
     """Return 1 / (1 + e^-z)."""
-    return _forward("sigmoid", z)
+    return pointwise(SOURCE, "sigmoid", z)
 
 
 def sigmoid_grad(grad_output: Array, z: Array) -> Array:
@@ -54,12 +54,12 @@ def sigmoid_grad(grad_output: Array, z: Array) -> Array:
     Raises:
         ValueError: the shapes differ.
     """
-    return _gradient("sigmoid_grad", grad_output, z)
+    return pointwise_grad(SOURCE, "sigmoid_grad", grad_output, z)
 
 
 def tanh(z: Array) -> Array:
     """Return the hyperbolic tangent of z."""
-    return _forward("tanh_forward", z)
+    return pointwise(SOURCE, "tanh_forward", z)
 
 
 def tanh_grad(grad_output: Array, z: Array) -> Array:
@@ -68,20 +68,26 @@ def tanh_grad(grad_output: Array, z: Array) -> Array:
     Raises:
         ValueError: the shapes differ.
     """
-    return _gradient("tanh_grad", grad_output, z)
+    return pointwise_grad(SOURCE, "tanh_grad", grad_output, z)
 
 
-def _forward(kernel: str, z: Any, *options: float) -> Array:
+def pointwise(source: Source, kernel: str, z: Any, *options: float) -> Array:
+    """Return a function of every element of z."""
     machine, (z,) = place(z=z)
     y = machine.empty(z.shape, z.dtype)
-    machine.each(SOURCE, kernel, (z, y, *options, z.size), count=z.size, dtype=z.dtype)
+    machine.each(source, kernel, (z, y, *options, z.size), count=z.size, dtype=z.dtype)
     return y
 
 
-def _gradient(kernel: str, grad_output: Any, z: Any, *options: float) -> Array:
+def pointwise_grad(source: Source, kernel: str, grad_output: Any, z: Any, *options: float) -> Array:
+    """Return dy times the slope at every element of z.
+
+    Raises:
+        ValueError: the shapes differ.
+    """
     machine, (grad_output, z) = place(grad_output=grad_output, z=z)
     check_same_shape(grad_output, z)
     dz = machine.empty(z.shape, z.dtype)
     arguments = (grad_output, z, dz, *options, z.size)
-    machine.each(SOURCE, kernel, arguments, count=z.size, dtype=z.dtype)
+    machine.each(source, kernel, arguments, count=z.size, dtype=z.dtype)
     return dz

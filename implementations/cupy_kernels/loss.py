@@ -1,4 +1,4 @@
-"""Softmax and cross-entropy."""
+"""Softmax, its logarithm, and cross-entropy."""
 
 from math import prod
 from operator import index
@@ -8,7 +8,7 @@ from gradoracle.implementations.cupy_kernels.machine import Source, accumulator
 from gradoracle.implementations.cupy_kernels.placement import place
 from gradoracle.implementations.shapes import Array, Shape, check_cross_entropy, check_same_shape
 
-SOFTMAX = Source("softmax.cu", ("softmax", "softmax_grad"))
+SOFTMAX = Source("softmax.cu", ("softmax", "softmax_grad", "log_softmax", "log_softmax_grad"))
 CROSS_ENTROPY = Source("cross_entropy.cu", ("row_losses", "total_loss", "cross_entropy_grad"))
 
 Lines: TypeAlias = tuple[int, int, int]  # how many, how long, how far apart their elements are
@@ -20,11 +20,7 @@ def softmax(z: Array, *, axis: int) -> Array:
     Raises:
         ValueError: there is no such axis, or nothing on it.
     """
-    machine, (z,) = place(z=z)
-    lines = _lines(z.shape, axis)
-    p = machine.empty(z.shape, z.dtype)
-    machine.each(SOFTMAX, "softmax", (z, p, *lines), count=lines[0], dtype=z.dtype)
-    return p
+    return _of_lines("softmax", z, axis)
 
 
 def softmax_grad(grad_output: Array, z: Array, *, axis: int) -> Array:
@@ -33,13 +29,25 @@ def softmax_grad(grad_output: Array, z: Array, *, axis: int) -> Array:
     Raises:
         ValueError: the shapes differ, there is no such axis, or nothing on it.
     """
-    machine, (grad_output, z) = place(grad_output=grad_output, z=z)
-    check_same_shape(grad_output, z)
-    lines = _lines(z.shape, axis)
-    dz = machine.empty(z.shape, z.dtype)
-    arguments = (grad_output, z, dz, *lines)
-    machine.each(SOFTMAX, "softmax_grad", arguments, count=lines[0], dtype=z.dtype)
-    return dz
+    return _grad_of_lines("softmax_grad", grad_output, z, axis)
+
+
+def log_softmax(z: Array, *, axis: int) -> Array:
+    """Return z - log sum e^z along `axis`.
+
+    Raises:
+        ValueError: there is no such axis, or nothing on it.
+    """
+    return _of_lines("log_softmax", z, axis)
+
+
+def log_softmax_grad(grad_output: Array, z: Array, *, axis: int) -> Array:
+    """Return dy - softmax(z) sum dy along `axis`.
+
+    Raises:
+        ValueError: the shapes differ, there is no such axis, or nothing on it.
+    """
+    return _grad_of_lines("log_softmax_grad", grad_output, z, axis)
 
 
 def cross_entropy(logits: Array, target: Array, *, reduction: str) -> Array:
@@ -84,6 +92,26 @@ def cross_entropy_grad(logits: Array, target: Array, *, reduction: str) -> Array
         (logits, target, dz, _divisor(rows, reduction), rows, classes),
         count=rows, dtype=logits.dtype,
     )  # fmt: skip
+    return dz
+
+
+def _of_lines(kernel: str, z: Any, axis: int) -> Array:
+    """Return what a kernel makes of every line along an axis."""
+    machine, (z,) = place(z=z)
+    lines = _lines(z.shape, axis)
+    y = machine.empty(z.shape, z.dtype)
+    machine.each(SOFTMAX, kernel, (z, y, *lines), count=lines[0], dtype=z.dtype)
+    return y
+
+
+def _grad_of_lines(kernel: str, grad_output: Any, z: Any, axis: int) -> Array:
+    """Return what a kernel makes of dy and z along every line."""
+    machine, (grad_output, z) = place(grad_output=grad_output, z=z)
+    check_same_shape(grad_output, z)
+    lines = _lines(z.shape, axis)
+    dz = machine.empty(z.shape, z.dtype)
+    arguments = (grad_output, z, dz, *lines)
+    machine.each(SOFTMAX, kernel, arguments, count=lines[0], dtype=z.dtype)
     return dz
 
 

@@ -31,6 +31,8 @@ HALVES = ("float16", "bfloat16") if find_spec("ml_dtypes") else ("float16",)
 POLICIES = {"repeats": "bitwise", "bad_arguments": "raise"}
 HEADERS = {"float16": ("-DWITH_FLOAT16",), "bfloat16": ("-DWITH_BFLOAT16",)}
 THREADS = 256  # of a block, at most: common.cuh's MOST_THREADS
+LANES = 32  # of a warp
+OF_WARP = 256  # terms of a row, from which on a block has another warp
 BLOCKS = 2**16  # enough to fill every device; then threads take several elements each
 SHORT = 2**31 - THREADS * BLOCKS  # `int` counts so many elements, and the loop's last step
 
@@ -74,6 +76,11 @@ class Machine:
         with self.active():
             return self.xp.zeros(shape, dtype)
 
+    def sorted(self, array: Array) -> Array:
+        """Return the elements of an array of one axis in ascending order."""
+        with self.active():
+            return self.xp.sort(array)
+
     def in_order(self, array: Array) -> Array:
         """Return an equal array whose elements lie one after another, which kernels expect."""
         if self.device is None:
@@ -91,7 +98,7 @@ class Machine:
         self, source: Source, kernel: str, arguments: Sequence[Any], *, count: int, dtype: Any
     ) -> None:
         """Launch a kernel with a thread for each of `count` elements, or for several."""
-        threads = min(THREADS, -(-count // 32) * 32)
+        threads = min(THREADS, -(-count // LANES) * LANES)
         blocks = min(BLOCKS, -(-count // max(threads, 1)))
         self._launch(source, kernel, arguments, blocks, threads, dtype)
 
@@ -102,6 +109,16 @@ class Machine:
         """Launch a kernel with a block for each of `count` sums, each of so many terms."""
         threads = min(THREADS, 1 << max(terms - 1, 0).bit_length())
         self._launch(source, kernel, arguments, count, threads, dtype)
+
+    def rows(
+        self, source: Source, kernel: str, arguments: Sequence[Any], *, count: int, terms: int,
+        dtype: Any,
+    ) -> None:  # fmt: skip
+        """Launch a kernel with a block for each of `count` rows, each of so many terms.
+
+        The block has a warp or more, or a part of one: a power of two.
+        """
+        self._launch(source, kernel, arguments, count, row_threads(terms), dtype)
 
     def _launch(
         self, source: Source, kernel: str, arguments: Sequence[Any], blocks: int, threads: int,
@@ -122,6 +139,13 @@ class Machine:
                 (threads,),
                 tuple(_passed(a, index, accumulator(dtype)) for a in arguments),
             )
+
+
+def row_threads(terms: int) -> int:
+    """Return how many threads a block has for a row of so many terms: see common.cuh."""
+    if terms < LANES:
+        return 1 << max(terms - 1, 0).bit_length()
+    return min(THREADS, LANES * max(1, -(-terms // OF_WARP)))
 
 
 def accumulator(dtype: Any) -> Any:

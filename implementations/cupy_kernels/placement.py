@@ -1,7 +1,7 @@
 """Arguments: the machine that arrays lie on, and the arrays as its library has them."""
 
 import sys
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from typing import Any
 
 import numpy as np
@@ -13,25 +13,31 @@ INTEGERS = {"target": "int64", "indices": "int64"}  # those that hold integers, 
 ON_CPU, ON_CUDA = (1, 3), (2, 13)  # DLPack's kinds of memory that NumPy and CuPy read
 
 
-def place(*, integers: Mapping[str, str] = INTEGERS, **arrays: Any) -> tuple[Machine, list[Any]]:
+def place(
+    *, integers: Mapping[str, str] = INTEGERS, optional: Collection[str] = OPTIONAL,
+    masks: Collection[str] = (), **arrays: Any,
+) -> tuple[Machine, list[Any]]:  # fmt: skip
     """Return the machine that arrays lie on, and the arrays as its library has them, in order.
 
     NumPy's and CuPy's arrays are what they are; any other comes through DLPack, without a copy.
-    A bias or a mask of None stays None.  The `integers` are of the dtypes that stand beside them.
+    Of the `optional` ones, a bias or a mask, None stays None.  The `integers` are of the dtypes
+    that stand beside them, and the `masks` may be of bool.
 
     Raises:
         TypeError: one is no array, or of a dtype that no kernel takes beside the others'.
         ValueError: they lie on different machines.
     """
     found = {
-        name: _taken(name, a) for name, a in arrays.items() if a is not None or name not in OPTIONAL
+        name: _taken(name, a) for name, a in arrays.items() if a is not None or name not in optional
     }
     (first, (machine, one)), *others = found.items()
     _check_dtype(first, one, one, first, integers)
     for name, (where, array) in others:
+        is_mask = name in masks and array.dtype == bool
         if where != machine:
             raise ValueError(f"{name} lies on {where.name}, but {first} on {machine.name}")
-        _check_dtype(name, array, one, first, integers)
+        if not is_mask:
+            _check_dtype(name, array, one, first, integers)
     return machine, [machine.in_order(found[name][1]) if name in found else None for name in arrays]
 
 

@@ -50,3 +50,31 @@ __global__ void softmax_grad(const T* __restrict__ dp, const T* __restrict__ z, 
             dz[start + k * inner] = (T)(line.probability(k) * ((A)dp[start + k * inner] - mean));
     }
 }
+
+// y_k = z_k - top - log normalizer
+template <typename T, typename A, typename I>
+__global__ void log_softmax(const T* __restrict__ z, T* __restrict__ y, I lines, I length, I inner)
+{
+    for (I at = first<I>(); at < lines; at += step<I>()) {
+        const I start = start_of(at, length, inner);
+        const Line<T, A, I> line(z + start, length, inner);
+        const A below = logarithm(line.normalizer);
+        for (I k = 0; k < length; ++k)
+            y[start + k * inner] = (T)((A)z[start + k * inner] - line.top - below);
+    }
+}
+
+// dz_k = dy_k - p_k sum_l dy_l
+template <typename T, typename A, typename I>
+__global__ void log_softmax_grad(const T* __restrict__ dy, const T* __restrict__ z,
+                                 T* __restrict__ dz, I lines, I length, I inner)
+{
+    for (I at = first<I>(); at < lines; at += step<I>()) {
+        const I start = start_of(at, length, inner);
+        const Line<T, A, I> line(z + start, length, inner);
+        A sum = A(0);
+        for (I k = 0; k < length; ++k) sum += (A)dy[start + k * inner];
+        for (I k = 0; k < length; ++k)
+            dz[start + k * inner] = (T)((A)dy[start + k * inner] - line.probability(k) * sum);
+    }
+}

@@ -13,6 +13,7 @@ class CudaFault:
     right: str
     wrong: str
     only: str = "direct"  # the algorithm of convolutions that it is in
+    dtype: str = "float32"  # that shows it
 
 
 FAULTS = {
