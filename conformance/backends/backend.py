@@ -13,6 +13,7 @@ import numpy as np
 from gradoracle.conformance.backends.caller import (
     ANY,
     MANY,
+    MASK,
     Asked,
     Candidate,
     Kind,
@@ -24,6 +25,7 @@ from gradoracle.conformance.backends.caller import (
 from gradoracle.conformance.backends.contract import Contract, read_contract
 from gradoracle.conformance.backends.conventions import as_given, as_here
 from gradoracle.conformance.backends.declines import LARGE
+from gradoracle.conformance.backends.into import Into
 from gradoracle.conformance.backends.mismatch import Answer, Declined, Ended, Mismatch, Outside
 from gradoracle.conformance.backends.stops import Stops
 from gradoracle.conformance.operators import OPERATORS
@@ -62,6 +64,13 @@ FUNCTIONS = tuple(
         if not isinstance(algebra(f), Chained)
     )
 )
+# Of operators with several gradients, the function of those that a mask asks for.
+MASKED = {
+    f"{operator.name}_backward": operator
+    for operator in OPERATORS
+    if len({*operator.gradients.values()}) > 1
+}
+NAMES = (*FUNCTIONS, *MASKED)  # of all that a backend may have
 OUTPUTS = {
     output_of(f).function: 1 + len(operator.also) for operator in OPERATORS for f in operator.also
 }
@@ -145,7 +154,7 @@ class Backend:
 
     def __post_init__(self) -> None:
         """Read the contract, so that a wrong one is told before anything runs."""
-        self.contract = read_contract(self.asked.description.contract, FUNCTIONS)
+        self.contract = read_contract(self.asked.description.contract, NAMES)
 
     @property
     def isolated(self) -> bool:
@@ -163,7 +172,19 @@ class Backend:
     def missing(self) -> tuple[str, ...]:
         """The functions that the contract claims and the backend does not have."""
         claimed = self.contract.functions or ()
-        return tuple(name for name in claimed if name not in self.functions)
+        return tuple(
+            name for name in claimed if name not in self.functions and not self.has_function(name)
+        )
+
+    def has_function(self, name: str) -> bool:
+        """Return whether the backend has and claims a function, those with a mask among them."""
+        claimed = NAMES if self.contract.functions is None else self.contract.functions
+        return name in claimed and name in self.asked.description.functions
+
+    def takes(self, formula: Formula, argument: str) -> bool:
+        """Return whether the signature of a formula's function shows an argument, by its name."""
+        known = self.asked.description.takes.get(output_of(formula).function, ((), 0))
+        return argument in known[0]
 
     def domain(self, formula: Formula) -> Domain:
         """Return the conditions on the calls of a formula's function: the contract's, and what
@@ -312,6 +333,47 @@ class Backend:
         again, last = [as_here(self.contract.policies, formula, call, array) for array in read]
         return Reused(answer, again, last, shares)
 
+    def ask_into(self, formula: Formula, call: Call, into: Into) -> Array:
+        """Return the flat array in whose middle the backend has written its answer.
+
+        Raises as `ask` does.
+        """
+        request = self._request(formula, call, alone=True)
+        request.into, request.facts = into, None
+        return self._legal(formula, self.asked.perform(request), call).arrays[0]
+
+    def ask_at_once(
+        self, one: tuple[Formula, Call], other: tuple[Formula, Call], times: int
+    ) -> tuple[list[Array], list[Array]]:
+        """Return the answers to two calls that two threads make at once, so many times.
+
+        Raises as `ask` does.
+        """
+        request, beside = (self._request(*of, alone=True) for of in (one, other))
+        request.beside, request.times, request.facts = beside, times, None
+        arrays = self._legal(one[0], self.asked.perform(request), one[1]).arrays
+        rules = self.contract.policies
+        return (
+            [as_here(rules, *one, array) for array in arrays[:times]],
+            [as_here(rules, *other, array) for array in arrays[times:]],
+        )
+
+    def ask_masked(self, operator: Operator, call: Call, mask: Sequence[bool]) -> list[Array]:
+        """Return the gradients that a mask asks for, in the order of the arguments.
+
+        Raises as `ask` does; Mismatch, too, where what the mask does not ask for is not None.
+        """
+        name, formula = f"{operator.name}_backward", operator.formula
+        positional, options = argument_names(formula)
+        given = as_given(self.contract.policies, call)
+        request = Request(
+            name,
+            [given["grad_output"], *(given[one] for one in positional)],
+            {**{one: given[one] for one in options}, MASK: (*mask,)},
+            present=(*mask,),
+        )
+        return self._legal(formula, self.asked.perform(request), call, name).arrays
+
     def refuses(self, formula: Formula, call: Call, layout: str = "") -> tuple[bool, Any]:
         """Return whether the backend raises on this call, and what it returned if it does not.
 
@@ -455,7 +517,9 @@ class Backend:
         record.value = part.arrays[0]
         return reply
 
-    def _legal(self, formula: Formula, reply: Reply, call: Call | None = None) -> Reply:
+    def _legal(
+        self, formula: Formula, reply: Reply, call: Call | None = None, function: str = ""
+    ) -> Reply:
         if reply.kind == "unsupported":
             raise Outside(UNSUPPORTED.format(formula.__name__))
         if reply.kind == "declined":
@@ -463,11 +527,11 @@ class Backend:
         if call is not None and _has_no_memory(reply, call):
             raise Declined(reply.text, no_memory=True)
         if reply.kind == "crashed":
-            raise self._ended(formula, reply)
+            raise self._ended(formula, reply, function=function)
         if self._is_alone(formula, reply):
             raise Declined(reply.text, alone=True)
         if reply.kind != "answer":
-            raise Mismatch(_said(formula, reply))
+            raise Mismatch(_said(formula, reply, function))
         self.speaks_dlpack |= reply.dlpack
         if any(array.size for array in reply.arrays):
             self.answered.add(output_of(formula).function)
@@ -491,11 +555,13 @@ class Backend:
             raise Mismatch(f"{function}: returned one result on one call and several on another")
         return alone
 
-    def _ended(self, formula: Formula, reply: Reply, call: Call | None = None) -> Ended:
+    def _ended(
+        self, formula: Formula, reply: Reply, call: Call | None = None, function: str = ""
+    ) -> Ended:
         """Return what is raised where a call ended the process, and remember the function."""
-        function = output_of(formula).function
+        function = function or output_of(formula).function
         self.ended.add(function)
-        return Ended(_said(formula, reply), function, reply.over, call)
+        return Ended(_said(formula, reply, function), function, reply.over, call)
 
 
 def _content(formula: Formula, call: Call, how: How) -> tuple[Any, ...]:
@@ -542,8 +608,8 @@ def _shares(formula: Formula, reply: Reply) -> str:
     return names[reply.shares] if 0 <= reply.shares < len(names) else ""
 
 
-def _said(formula: Formula, reply: Reply) -> str:
-    function = output_of(formula).function
+def _said(formula: Formula, reply: Reply, function: str = "") -> str:
+    function = function or output_of(formula).function
     text = WRONG[reply.kind]
     for name, value in {"function": function, "formula": formula.__name__}.items():
         text = text.replace(f"{{{name}}}", value)

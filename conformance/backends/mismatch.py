@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Any
 
 from gradoracle.oracle.declaration import Call, Formula
 from gradoracle.oracle.shapes import Array
@@ -37,13 +39,18 @@ class Mismatch(AssertionError):
 
     `headline` names the function, the first wrong element, got and want.  `call` is the one that
     shows it, where that is not the call being checked (an illegal neighbour of it); its arrays lie
-    in memory as `layout` says.
+    in memory as `layout` says.  `shown` is what else a script needs, where the call alone does not
+    show it: another call, an array that is written into, a mask.
     """
 
-    def __init__(self, headline: str, call: Call | None = None, layout: str = "") -> None:
-        """Remember the sentence, the call and the layout."""
+    def __init__(
+        self, headline: str, call: Call | None = None, layout: str = "",
+        shown: Mapping[str, Any] | None = None,
+    ) -> None:  # fmt: skip
+        """Remember the sentence, the call, the layout and what else is shown."""
         super().__init__(headline)
         self.headline, self.call, self.layout = headline, call, layout
+        self.shown = shown or {}
 
     @property
     def kind(self) -> str:
