@@ -79,7 +79,6 @@ class _Thread(threading.Thread):
         del frame, event, arg
         self.lines -= 1
         if self.lines < 0:
-            sys.settrace(None)
             return None
         if not self.random.randrange(self.one_in):
             _sleep(0)

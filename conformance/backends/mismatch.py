@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
@@ -59,6 +60,16 @@ class Mismatch(AssertionError):
         if said.startswith(RAISED):
             return said.split(":")[0].split(" on a legal call")[0]  # with the exception's type
         return next((kind for words, kind in KINDS.items() if said.startswith(words)), NUMBERS)
+
+
+@contextmanager
+def showing(shown: Mapping[str, Any]) -> Iterator[None]:
+    """Have every Mismatch that is raised within show more than the call."""
+    try:
+        yield
+    except Mismatch as mismatch:
+        mismatch.shown = {**shown, **mismatch.shown}
+        raise
 
 
 class WrongElement(Mismatch):

@@ -10,7 +10,7 @@ import numpy as np
 
 from gradoracle.conformance.backends.backend import MASKED, Backend
 from gradoracle.conformance.backends.into import Into
-from gradoracle.conformance.backends.mismatch import Mismatch
+from gradoracle.conformance.backends.mismatch import Mismatch, showing
 from gradoracle.conformance.operators.record import Operator
 from gradoracle.conformance.properties.answers import bound_of, direction
 from gradoracle.conformance.properties.comparison import require_truth, truth_of
@@ -88,40 +88,46 @@ def _written(backend: Backend, formula: Formula, call: Call, form: Form) -> floa
         held = direction(held, formula.__name__, HELD)
     around = np.full(AROUND, GUARD, dtype)
     into = Into(np.concatenate([around, held.ravel(), around]), shape, form.beta)
+    with showing({"held": held, "beta": form.beta}):
+        return _as_good(backend, formula, call, into, held * form.share if form.share else None)
+
+
+def _as_good(
+    backend: Backend, formula: Formula, call: Call, into: Into, held: Array | None
+) -> float:
+    """Require what a call leaves in `out`, which is `held` and the result where that is given."""
     flat = backend.ask_into(formula, call, into)
-    name = f"{formula.__name__}, {OUT}" + ("" if form.beta is None else f" with {BETA}={form.beta}")
-    shown = {"held": held, "beta": form.beta, "share": form.share}
+    shape, dtype = into.shape, into.flat.dtype
+    name = f"{formula.__name__}, {OUT}" + ("" if into.beta is None else f" with {BETA}={into.beta}")
     if (flat.shape, flat.dtype) != (into.flat.shape, into.flat.dtype):
         want = f"{dtype}{[*shape]}"
         raise Mismatch(
             f"{name}: got {flat.dtype} of {flat.size - 2 * AROUND} elements, want {want}"
         )
-    _require_around(name, flat, shown)
+    _require_around(name, flat)
     got = flat[AROUND : AROUND + prod(shape)].reshape(shape)
-    if form.share:
-        return _require_sum(backend, formula, call, got, held * form.share, name, shown)
+    if held is not None:
+        return _require_sum(backend, formula, call, got, held, name)
     try:
         return require_truth(backend, formula, call, got)
     except Mismatch as mismatch:
         what = mismatch.headline.replace(formula.__name__, name, 1)
-        raise Mismatch(f"{what}; it held NaN", shown=shown) from None
+        raise Mismatch(f"{what}; it held NaN") from None
 
 
-def _require_around(name: str, flat: Array, shown: dict[str, object]) -> None:
+def _require_around(name: str, flat: Array) -> None:
     """Raise Mismatch if an element before or behind `out` was written."""
     for where, part in (("before", flat[:AROUND][::-1]), ("behind", flat[flat.size - AROUND :])):
         changed = np.flatnonzero(~(part == GUARD))
         if changed.size:
             raise Mismatch(
-                f"{name}: wrote {part[changed[0]]} into the element {changed[0] + 1} {where} it",
-                shown=shown,
+                f"{name}: wrote {part[changed[0]]} into the element {changed[0] + 1} {where} it"
             )
 
 
 def _require_sum(
-    backend: Backend, formula: Formula, call: Call, got: Array, held: Array, name: str,
-    shown: dict[str, object],
-) -> float:  # fmt: skip
+    backend: Backend, formula: Formula, call: Call, got: Array, held: Array, name: str
+) -> float:
     """Require the sum of what was held and the result, and return the error over its bound.
 
     What was held may be the first term of every sum: each addition rounds it again.
@@ -142,7 +148,7 @@ def _require_sum(
         raise Mismatch(
             f"{name}[{', '.join(map(str, at))}]: got {got[at]}, want {want[at]} = {held[at]} + "
             f"{right[at]}; {int(wrong.sum())} of {wrong.size} elements wrong",
-            shown=shown,
+            shown={"want": want, "allowed": bound},
         )
     with np.errstate(all="ignore"):
         return float(np.where(bound > 0, error / bound, 0).max(initial=0.0))
@@ -181,8 +187,9 @@ def selects_by_output_mask(
         raise NotJudged("the contract leaves the answer open")
     worst = 0.0
     for mask in _masks(there):
-        arrays = backend.ask_masked(operator, call, mask)
         wanted = [at for at, is_wanted in enumerate(mask) if is_wanted]
+        with showing({"mask": mask, "at": wanted[0]}):
+            arrays = backend.ask_masked(operator, call, mask)
         for at, got in zip(wanted, arrays, strict=True):
             try:
                 worst = max(worst, require_truth(backend, parts[at], call, got))

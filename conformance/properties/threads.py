@@ -5,12 +5,11 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import suppress
 from itertools import chain, islice
-from typing import Any
 
 import numpy as np
 
 from gradoracle.conformance.backends.backend import Backend, is_same
-from gradoracle.conformance.backends.mismatch import Declined, Mismatch, Outside
+from gradoracle.conformance.backends.mismatch import Declined, Mismatch, Outside, showing
 from gradoracle.conformance.operators.record import Operator
 from gradoracle.conformance.operators.variations import legal, variations
 from gradoracle.conformance.properties.comparison import require_truth
@@ -19,6 +18,8 @@ from gradoracle.oracle.declaration import Call, Formula, argument_names, is_data
 from gradoracle.oracle.shapes import Array
 
 TIMES = 12  # that each thread makes its call
+ONE = "with one image"
+BACK = {ONE: "with more images"}  # what the one call is beside the other; else it is the same
 VARIED = 1  # other calls that differ in an option
 
 
@@ -28,8 +29,8 @@ def _is_called(operator: Operator, formula: Formula) -> bool:
 
 
 @holds(
-    where=_is_called, kind="any", size="small", share=0.03, claim=("threads", "safe"), each_class_once=True,
-    is_fresh=True,
+    where=_is_called, kind="any", size="small", share=0.03, claim=("threads", "safe"),
+    each_class_once=True, is_fresh=True,
 )  # fmt: skip
 def is_thread_safe(backend: Backend, operator: Operator, formula: Formula, call: Call) -> float:
     """Two calls at once from two threads, with other numbers, images or options, give what each
@@ -43,11 +44,11 @@ def is_thread_safe(backend: Backend, operator: Operator, formula: Formula, call:
             beside = _alone(backend, operator, formula, other)
             if beside is None:
                 continue
-            both = backend.ask_at_once((formula, call), (formula, other), TIMES)
-            shown = {"other": other}
-            _require(backend, formula, call, alone, both[0], words, shown)
-            back = f"that of which it is {words}"
-            _require(backend, formula, other, beside, both[1], back, shown)
+            with showing({"wrong": call, "other": other}):
+                both = backend.ask_at_once((formula, call), (formula, other), TIMES)
+                _require(backend, formula, call, alone, both[0], words)
+            with showing({"wrong": other, "other": call}):
+                _require(backend, formula, other, beside, both[1], BACK.get(words, words))
             made += 1
     if not made:
         raise NotJudged("there is no other call beside it")
@@ -67,9 +68,8 @@ def _alone(backend: Backend, operator: Operator, formula: Formula, call: Call) -
 
 
 def _require(
-    backend: Backend, formula: Formula, call: Call, alone: Array, found: list[Array], words: str,
-    shown: dict[str, Any],
-) -> None:  # fmt: skip
+    backend: Backend, formula: Formula, call: Call, alone: Array, found: list[Array], words: str
+) -> None:
     """Raise Mismatch unless all answers are the one that was given alone, or as good."""
     for got in found:
         if is_same(alone, got):
@@ -77,8 +77,8 @@ def _require(
         try:
             require_truth(backend, formula, call, got)
         except Mismatch as mismatch:
-            text = f"{mismatch.headline}; another thread called it at once, {words}"
-            raise Mismatch(text, shown=shown) from None
+            text = f"{mismatch.headline}; another thread made the same call {words} at once"
+            raise Mismatch(text) from None
 
 
 def _others(operator: Operator, formula: Formula, call: Call) -> Iterator[tuple[str, Call]]:
@@ -96,7 +96,7 @@ def _others(operator: Operator, formula: Formula, call: Call) -> Iterator[tuple[
         yield f"with another {what.partition('[')[0]}", changed
     one = operator.complete(operator.axes.images(call, slice(0, 1)), 0)
     if any(np.shape(one[n]) != np.shape(call[n]) for n in names):
-        yield "with one image", one
+        yield ONE, one
 
 
 def _other(array: Array) -> Array:
