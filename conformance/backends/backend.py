@@ -70,7 +70,6 @@ MASKED = {
     for operator in OPERATORS
     if len({*operator.gradients.values()}) > 1
 }
-NAMES = (*FUNCTIONS, *MASKED)  # of all that a backend may have
 OUTPUTS = {
     output_of(f).function: 1 + len(operator.also) for operator in OPERATORS for f in operator.also
 }
@@ -154,7 +153,7 @@ class Backend:
 
     def __post_init__(self) -> None:
         """Read the contract, so that a wrong one is told before anything runs."""
-        self.contract = read_contract(self.asked.description.contract, NAMES)
+        self.contract = read_contract(self.asked.description.contract, (*FUNCTIONS, *MASKED))
 
     @property
     def isolated(self) -> bool:
@@ -178,7 +177,9 @@ class Backend:
 
     def has_function(self, name: str) -> bool:
         """Return whether the backend has and claims a function, those with a mask among them."""
-        claimed = NAMES if self.contract.functions is None else self.contract.functions
+        claimed = (
+            (*FUNCTIONS, *MASKED) if self.contract.functions is None else self.contract.functions
+        )
         return name in claimed and name in self.asked.description.functions
 
     def takes(self, formula: Formula, argument: str) -> bool:

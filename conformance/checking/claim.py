@@ -39,6 +39,8 @@ class Claim:
 
     def functions(self) -> list[str]:
         """Return the names of the protocol's functions that the check calls."""
+        if self.property.of_another:
+            return [f"{self.operator.name}_backward"]
         links = LINKS if isinstance(algebra(self.formula), Chained) else ()
         return [output_of(one).function for one in (*self.needed(), *links)]
 

@@ -20,6 +20,7 @@ from gradoracle.implementations.torch_reference import (
     attention,
     everyday,
     further,
+    masked,
     moved_pixels,
     products,
 )
@@ -183,6 +184,15 @@ from gradoracle.implementations.torch_reference.further import (
     softplus,
     softplus_grad,
 )
+from gradoracle.implementations.torch_reference.masked import (
+    conv1d_backward,
+    conv2d_backward,
+    conv3d_backward,
+    conv_transpose1d_backward,
+    conv_transpose2d_backward,
+    conv_transpose3d_backward,
+    layer_norm_backward,
+)
 from gradoracle.implementations.torch_reference.moved_pixels import (
     circular_pad2d,
     circular_pad2d_grad_input,
@@ -283,26 +293,32 @@ __all__ = [
     "clip_grad_norm",
     "contract",
     "conv1d",
+    "conv1d_backward",
     "conv1d_grad_bias",
     "conv1d_grad_input",
     "conv1d_grad_weight",
     "conv2d",
+    "conv2d_backward",
     "conv2d_grad_bias",
     "conv2d_grad_input",
     "conv2d_grad_weight",
     "conv3d",
+    "conv3d_backward",
     "conv3d_grad_bias",
     "conv3d_grad_input",
     "conv3d_grad_weight",
     "conv_transpose1d",
+    "conv_transpose1d_backward",
     "conv_transpose1d_grad_bias",
     "conv_transpose1d_grad_input",
     "conv_transpose1d_grad_weight",
     "conv_transpose2d",
+    "conv_transpose2d_backward",
     "conv_transpose2d_grad_bias",
     "conv_transpose2d_grad_input",
     "conv_transpose2d_grad_weight",
     "conv_transpose3d",
+    "conv_transpose3d_backward",
     "conv_transpose3d_grad_bias",
     "conv_transpose3d_grad_input",
     "conv_transpose3d_grad_weight",
@@ -353,6 +369,7 @@ __all__ = [
     "l1_loss_grad_input",
     "l1_loss_grad_target",
     "layer_norm",
+    "layer_norm_backward",
     "layer_norm_grad_bias",
     "layer_norm_grad_weight",
     "layer_norm_grad_x",
@@ -456,6 +473,7 @@ NOT_IN_HALVES = [
     "sigmoid_grad", "tanh_grad", "softmax_grad",  # go back from the rounded answer
     "softmax", "cross_entropy", "cross_entropy_grad", "sgd_step",  # round on the way
     *further.__all__,
+    *masked.__all__,
     *moved_pixels.__all__,
     *adaptive_pool.__all__,
     *attention.__all__,
@@ -465,7 +483,7 @@ NOT_IN_HALVES = [
 
 contract = {
     # PyTorch's CPU kernel takes the last NaN of a window
-    "policies": {"nan": "any", "bad_arguments": "raise"},
+    "policies": {"nan": "any", "bad_arguments": "raise", "output_mask": "selects"},
     "dtypes": ["float32", "float64", *HALVES],
     "not_claimed": dict.fromkeys(HALVES, NOT_IN_HALVES),
     "accumulators": dict.fromkeys(HALVES, "float32"),
