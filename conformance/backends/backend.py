@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from typing import Any, NamedTuple, TypeAlias
@@ -44,11 +44,13 @@ from gradoracle.oracle.declaration import (
     Call,
     Chained,
     Formula,
+    Multilinear,
     algebra,
     argument_names,
     axes_of,
     has_part,
     is_data,
+    is_pointwise,
     output_of,
     part_by,
     parts_of,
@@ -64,12 +66,28 @@ FUNCTIONS = tuple(
         if not isinstance(algebra(f), Chained)
     )
 )
+BACKWARD, JVP, DOUBLE_BACKWARD = "_backward", "_jvp", "_double_backward"
 # Of operators with several gradients, the function of those that a mask asks for.
 MASKED = {
-    f"{operator.name}_backward": operator
+    operator.name + BACKWARD: operator
     for operator in OPERATORS
     if len({*operator.gradients.values()}) > 1
 }
+# Sums of products of two factors with a gradient by each: their derivatives are such sums, too.
+BILINEAR = {
+    operator.name: operator
+    for operator in OPERATORS
+    if isinstance(kind := algebra(operator.formula), Multilinear)
+    and len(kind.factors) == len({*kind.factors} & {*operator.gradients.values()}) == 2
+}
+FORWARD_MODE = {
+    operator.name + JVP: operator
+    for operator in OPERATORS
+    if operator.name in BILINEAR
+    or (is_pointwise(operator.formula) and len(operator.gradients) == 1)
+}
+# The functions that are no formula's: each is checked by a property of its own.
+FURTHER = (*MASKED, *FORWARD_MODE, *(name + DOUBLE_BACKWARD for name in BILINEAR))
 OUTPUTS = {
     output_of(f).function: 1 + len(operator.also) for operator in OPERATORS for f in operator.also
 }
@@ -153,7 +171,7 @@ class Backend:
 
     def __post_init__(self) -> None:
         """Read the contract, so that a wrong one is told before anything runs."""
-        self.contract = read_contract(self.asked.description.contract, (*FUNCTIONS, *MASKED))
+        self.contract = read_contract(self.asked.description.contract, (*FUNCTIONS, *FURTHER))
 
     @property
     def isolated(self) -> bool:
@@ -178,7 +196,7 @@ class Backend:
     def has_function(self, name: str) -> bool:
         """Return whether the backend has and claims a function, those with a mask among them."""
         claimed = (
-            (*FUNCTIONS, *MASKED) if self.contract.functions is None else self.contract.functions
+            (*FUNCTIONS, *FURTHER) if self.contract.functions is None else self.contract.functions
         )
         return name in claimed and name in self.asked.description.functions
 
@@ -340,7 +358,7 @@ class Backend:
         Raises as `ask` does.
         """
         request = self._request(formula, call, alone=True)
-        request.into, request.facts = into, None
+        request.into = into
         return self._legal(formula, self.asked.perform(request), call).arrays[0]
 
     def ask_at_once(
@@ -364,15 +382,29 @@ class Backend:
 
         Raises as `ask` does; Mismatch, too, where what the mask does not ask for is not None.
         """
-        name, formula = f"{operator.name}_backward", operator.formula
-        positional, options = argument_names(formula)
-        given = as_given(self.contract.policies, call)
-        request = Request(
-            name,
-            [given["grad_output"], *(given[one] for one in positional)],
-            {**{one: given[one] for one in options}, MASK: (*mask,)},
-            present=(*mask,),
-        )
+        positional = argument_names(operator.formula)[0]
+        given = [call[one] for one in ("grad_output", *positional)]
+        name = operator.name + BACKWARD
+        return self._further(operator, name, given, call, tuple(mask), {MASK: (*mask,)})
+
+    def ask_further(
+        self, operator: Operator, name: str, given: Sequence[Any], call: Call, count: int = 0
+    ) -> list[Array]:
+        """Return the results of a function that is no formula's, given these arguments and the
+        options of the call: so many in a tuple, or one by itself.
+
+        Raises as `ask` does.
+        """  # noqa: D205 - one sentence
+        return self._further(operator, name, given, call, (True,) * count, {})
+
+    def _further(
+        self, operator: Operator, name: str, given: Sequence[Any], call: Call,
+        present: Sequence[bool], more: Mapping[str, Any],
+    ) -> list[Array]:  # fmt: skip
+        formula = operator.formula
+        options = {one: call[one] for one in argument_names(formula)[1]}
+        facts = self._asked_of(formula, call)
+        request = Request(name, [*given], {**options, **more}, present=present, facts=facts)
         return self._legal(formula, self.asked.perform(request), call, name).arrays
 
     def refuses(self, formula: Formula, call: Call, layout: str = "") -> tuple[bool, Any]:

@@ -264,15 +264,15 @@ class Candidate:
 
     def _called(self, request: Request) -> Reply:
         self._held.append(None)
-        if request.beside is not None:
-            return self._both(request, request.beside)
-        if request.into is not None:
-            return self._written(request, request.into)
         if request.facts is not None:
             self._doing = "undecided"
             sizes, options = (dict(one) for one in request.facts)
             if not self.source.supports(request.function, sizes, options):
                 return Reply("unsupported")
+        if request.beside is not None:
+            return self._both(request, request.beside)
+        if request.into is not None:
+            return self._written(request, request.into)
         arrays = [self._own(v, request) for v in request.positional]
         given = self._given(arrays, request.layout)
         result = self._call(request, given)

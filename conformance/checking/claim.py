@@ -25,22 +25,22 @@ class Claim:
 
     def needed(self) -> tuple[Formula, ...]:
         """Return the formulas that the check asks the backend for."""
-        if self.property.of_another:
+        if self.property.another:
             return ()
         forward = (self.operator.formula,) if self.property.needs_forward else ()
         return (self.formula, *forward, *self.property.needs(self.operator))
 
     def with_domains(self) -> list[Formula]:
         """Return the formulas of the check that the backend has; chained ones have no domain."""
-        if self.property.of_another:
+        if self.property.another:
             return [self.formula]
         needed = (one for one in self.needed() if not isinstance(algebra(one), Chained))
         return [one for one in needed if self.backend.has(one)]
 
     def functions(self) -> list[str]:
         """Return the names of the protocol's functions that the check calls."""
-        if self.property.of_another:
-            return [f"{self.operator.name}_backward"]
+        if self.property.another:
+            return [self.operator.name + self.property.another]
         links = LINKS if isinstance(algebra(self.formula), Chained) else ()
         return [output_of(one).function for one in (*self.needed(), *links)]
 

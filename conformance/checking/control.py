@@ -26,7 +26,9 @@ from gradoracle.oracle.declaration import Call, Formula, argument_names, ask, is
 from gradoracle.oracle.formulas.conventions import function_under
 
 # They compare with the oracle itself, which has nothing to add.
-OF_THE_ORACLE = ("matches_oracle", "within_rounding_bound")
+OF_THE_ORACLE = (
+    "matches_oracle", "within_rounding_bound", "matches_forward_mode", "matches_double_backward",
+)  # fmt: skip
 OF_BITS = ("is_batch_invariant",)  # the oracle's own may differ: right ones differ in rounding
 
 

@@ -8,7 +8,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from gradoracle.conformance.backends.backend import MASKED, Backend
+from gradoracle.conformance.backends.backend import BACKWARD, MASKED, Backend
 from gradoracle.conformance.backends.into import Into
 from gradoracle.conformance.backends.mismatch import Mismatch, showing
 from gradoracle.conformance.operators.record import Operator
@@ -161,18 +161,18 @@ def gradients(operator: Operator) -> list[Formula]:
 
 
 def _has_several(operator: Operator, formula: Formula) -> bool:
-    return formula is operator.formula and f"{operator.name}_backward" in MASKED
+    return formula is operator.formula and operator.name + BACKWARD in MASKED
 
 
 def _has_no_backward(backend: Backend, operator: Operator, formula: Formula) -> str:
     del formula
-    name = f"{operator.name}_backward"
+    name = operator.name + BACKWARD
     return "" if backend.has_function(name) else f"the backend has no {name}"
 
 
 @holds(
     where=_has_several, kind="all", share=0.1, claim=("output_mask", "selects"),
-    each_class_once=True, absent=_has_no_backward, of_another=True,
+    each_class_once=True, absent=_has_no_backward, another=BACKWARD,
 )  # fmt: skip
 def selects_by_output_mask(
     backend: Backend, operator: Operator, formula: Formula, call: Call
@@ -194,7 +194,7 @@ def selects_by_output_mask(
             try:
                 worst = max(worst, require_truth(backend, parts[at], call, got))
             except Mismatch as mismatch:
-                name = f"{operator.name}_backward with output_mask={mask}[{at}]"
+                name = f"{operator.name}{BACKWARD} with output_mask={mask}[{at}]"
                 text = mismatch.headline.replace(parts[at].__name__, name, 1)
                 raise Mismatch(text, shown={"mask": mask, "at": at}) from None
     return worst

@@ -62,10 +62,10 @@ class Property:
     each_class_once: bool  # of the options, instead of every pair: it makes many calls of each
     compares_answers: bool  # with each other: drawn geometries of a whole run take dtypes in turn
     is_observed: bool  # on a few calls where it is not claimed, which is a note and no verdict
-    # Why there is nothing to check of what a backend has, or ""; and whether another function than
-    # the formula's is called.
+    # Why there is nothing to check of what a backend has, or ""; and what the name of the function
+    # ends with that is called instead of the formula's, after the operator's name.
     absent: Callable[[Backend, Operator, Formula], str]
-    of_another: bool
+    another: str
 
     @property
     def name(self) -> str:
@@ -185,7 +185,7 @@ def holds(
     on_layers: bool = False, needs_exact: bool = False, listed: Listed = _none,
     each_class_once: bool = False, compares_answers: bool = False,
     once: bool = False, is_fresh: bool = False, is_observed: bool = False,
-    absent: Callable[[Backend, Operator, Formula], str] = lambda *_: "", of_another: bool = False,
+    absent: Callable[[Backend, Operator, Formula], str] = lambda *_: "", another: str = "",
 ) -> Callable[[Check], Check]:  # fmt: skip
     """Add a check to PROPERTIES.
 
@@ -217,7 +217,7 @@ def holds(
             compares_answers,
             is_observed,
             absent,
-            of_another,
+            another,
         )
         return check
 

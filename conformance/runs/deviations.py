@@ -10,7 +10,7 @@ import json
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, NamedTuple
 
-from gradoracle.conformance.backends.backend import FUNCTIONS, MASKED, Backend
+from gradoracle.conformance.backends.backend import FUNCTIONS, FURTHER, Backend
 from gradoracle.conformance.backends.contract import (
     EVERY,
     LONGEST,
@@ -137,7 +137,7 @@ def reviewed(backend: Backend, outcomes: Sequence[Outcome]) -> Review:
     """
     listed = backend.contract.deviations
     claimed = (
-        read_contract(backend.asked.description.contract, (*FUNCTIONS, *MASKED))
+        read_contract(backend.asked.description.contract, (*FUNCTIONS, *FURTHER))
         if listed
         else Contract()
     )
