@@ -46,6 +46,15 @@ def test_right_way_is_not_flagged(name, seed):
     assert outcome.planted
 
 
+@pytest.mark.parametrize("function", ["conv2d", "linear", "gelu"])
+def test_pytorchs_derivatives_are_right(function):
+    pytest.importorskip("torch")
+    for name in PROPERTY.values():
+        if (function, name) in CASES:
+            outcome = examine(load("torch"), *CASES[function, name], examples=10, seed=1)
+            assert outcome.status == "passed", outcome.text
+
+
 def test_a_function_that_is_not_there_is_not_claimed():
     backend = load("im2col")
     for name in PROPERTY.values():

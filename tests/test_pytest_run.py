@@ -78,7 +78,7 @@ WHOLE = len(CASES)
 # Are claimed, or not asked for.
 OF_NOBODY = (
     "is_deterministic", "is_batch_invariant", "is_thread_safe", "writes_into_out",
-    "selects_by_output_mask",
+    "selects_by_output_mask", "matches_forward_mode", "matches_double_backward",
 )  # fmt: skip
 POLICIES = (*OF_NOBODY, "keeps_subnormals")
 IN_RIGHT = ("max_pool2d_values", "max_pool2d_indices", "max_pool2d_grad_input", "linear",

@@ -182,6 +182,17 @@ and without a buffer, SGD's becomes the gradient.  `clip_grad_norm` takes one no
     batch_mean(gradient_per_image) -> the mean over axis 0
     sgd_step(parameter, gradient, *, learning_rate) -> parameter - learning_rate * gradient
 
+Beside its gradients, a backend may have derivatives along tangents, which are arrays of their
+argument's shape and dtype, or None by what is None:
+
+    NAME_jvp(<the tangent of each argument with a gradient>, <all that NAME takes>) -> that of y
+    NAME_double_backward(<these tangents>, grad_output, <all that NAME takes>) -> (ddy, dx, dweight)
+
+of the convolutions, the transposed ones, linear, matmul, bmm and broadcast_matmul, and NAME_jvp of
+the activations whose elements are each made of one number.  `NAME_double_backward` returns the
+gradients of <dx, x_tangent> + <dweight, weight_tangent> + <dbias, bias_tangent>, of which dx,
+dweight and dbias are those of NAME at grad_output: by grad_output, and by both factors.
+
 Each function is called with its arrays by position and its options by name. Arrays are NumPy's, in
 any memory layout that NumPy has: rows, columns or channels first, with gaps, backwards, one place
 for all elements (strides of 0), at any address, read-only (see

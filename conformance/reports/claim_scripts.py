@@ -1,7 +1,7 @@
 """The last part of scripts for what a contract claims beside right values.
 
 Bits in other batches, calls at once, results that are written into `out`, gradients that a mask
-selects: the call alone does not show these.
+selects, derivatives along tangents: the call alone does not show these.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from gradoracle.conformance.backends.backend import Backend
+from gradoracle.conformance.backends.backend import DOUBLE_BACKWARD, JVP, Backend
 from gradoracle.conformance.backends.caller import MASK
 from gradoracle.conformance.backends.conventions import as_given
 from gradoracle.conformance.backends.mismatch import Mismatch
@@ -171,7 +171,34 @@ def _masked(
     ]
 
 
+def _derivative(
+    backend: Backend, formula: Formula, call: Call, shown: Mapping[str, Any], write: Writer
+) -> Lines:
+    operator = next(one for one in OPERATORS if one.formula is formula)
+    positional, options = argument_names(formula)
+    want, tangents = shown.get("want"), {f"{n}_tangent": v for n, v in shown["tangents"].items()}
+    second = isinstance(want, list)
+    dy = {"grad_output": call["grad_output"]} if second else {}
+    given = {**tangents, **dy, **{n: call[n] for n in positional}}
+    lines: Lines = []
+    for name, value in given.items():
+        lines += write.array(name, value) if value is not None else [f"{name} = None"]
+    arguments = [_own(backend, name, value) for name, value in given.items()]
+    arguments += [f"{name}={call[name]!r}" for name in options]
+    function = operator.name + (DOUBLE_BACKWARD if second else JVP)
+    lines.append(f"found = backend.{function}({', '.join(arguments)})")
+    if "of" in shown:
+        return [*lines, f"got = {_read(backend, 'found')}", *write.verdict(
+            backend, shown["of"], call)]  # fmt: skip
+    for at, one in enumerate(want if isinstance(want, list) else [want]):
+        part = f"found[{at}]" if second else "found"
+        lines += [f"got = {_read(backend, part)}", *write.array("want", np.asarray(one))]
+        lines.append("assert np.array_equal(got, want), (got, want)  # the data are exact")
+    return lines
+
+
 CLAIMS: dict[str, Callable[..., Lines]] = {
     "is_batch_invariant": _in_batches, "is_thread_safe": _at_once, "writes_into_out": _into,
-    "selects_by_output_mask": _masked,
+    "selects_by_output_mask": _masked, "matches_forward_mode": _derivative,
+    "matches_double_backward": _derivative,
 }  # fmt: skip
