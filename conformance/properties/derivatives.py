@@ -143,16 +143,22 @@ def _sum(backend: Backend, calls: list[tuple[Formula, Call]]) -> Array:
     """Return the sum of exact answers.
 
     Raises:
-        NotJudged: the sums of their terms' sizes are no integers that the accumulator holds.
+        NotJudged: numbers are no integers, or the sums of the terms' sizes do not fit the dtype.
     """
     dtype = format_of(calls[0][1])
     accumulator = backend.contract.accumulator(dtype)
     sizes = sum(_value(backend, of, _sizes(of, call)) for of, call in calls)
     exact = all(truth_of(backend, *of).is_exact(dtype, accumulator) for of in calls)
+    exact &= all(_are_integers(array) for of in calls for array in operands(*of).values())
     most = 2.0 ** FORMATS[dtype].bits
     if not exact or np.any(np.asarray(sizes) > most):
         raise NotJudged(f"rounding in {dtype} may act")
     return np.asarray(sum(_value(backend, *of) for of in calls))
+
+
+def _are_integers(array: Array) -> bool:
+    """Return whether sums of products with these numbers are integers, whatever else is added."""
+    return bool((array == np.rint(array.astype(np.float64))).all())
 
 
 def _value(backend: Backend, formula: Formula, call: Call) -> Array:

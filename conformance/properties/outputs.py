@@ -18,6 +18,8 @@ from gradoracle.conformance.properties.property import NotJudged, holds, is_func
 from gradoracle.oracle.declaration import (
     Call,
     Formula,
+    Multilinear,
+    algebra,
     argument_names,
     has_slope,
     operands,
@@ -140,7 +142,8 @@ def _require_sum(
         raise NotJudged(f"nothing bounds what rounding in {dtype} leaves")
     want = held.astype(np.float64) + right
     bound = bound_of(backend, formula, call)
-    bound = bound + steps / (1 - steps) * abs(held) + 2 * result * (abs(want) + bound)
+    sums = abs(held) + _sizes(backend, formula, call, right)
+    bound = bound + steps / (1 - steps) * sums + 2 * result * (abs(want) + bound)
     error = abs(got.astype(np.float64) - want)
     wrong = ~(error <= bound)
     if wrong.any():
@@ -152,6 +155,20 @@ def _require_sum(
         )
     with np.errstate(all="ignore"):
         return float(np.where(bound > 0, error / bound, 0).max(initial=0.0))
+
+
+def _sizes(backend: Backend, formula: Formula, call: Call, right: Array) -> Array:
+    """Return the sums of the sizes of all terms, or of what is no sum of products its own size.
+
+    Data that leave every sum exact need not do so with what was held.
+    """
+    kind = algebra(formula)
+    if not isinstance(kind, Multilinear):
+        return np.asarray(abs(right))
+    sized = {n: abs(a) for n, a in operands(formula, call).items() if a.ndim}
+    if kind.minus:
+        sized[kind.factors[0]] = -sized[kind.factors[0]]
+    return truth_of(backend, formula, {**call, **sized}).as_float(np.dtype(np.float64))
 
 
 def gradients(operator: Operator) -> list[Formula]:
