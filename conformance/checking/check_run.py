@@ -108,15 +108,16 @@ def can_be(
 
 
 def unclaimed(
-    backend: Backend, operator: Operator, formula: Formula, property_: Property
-) -> Outcome | None:
+    backend: Backend, operator: Operator, formula: Formula, property_: Property, *,
+    observes: bool = True,
+) -> Outcome | None:  # fmt: skip
     """Return the outcome of a check that the backend does not claim, None where it is to be run.
 
-    What is observed all the same is to be run.
+    What is observed all the same is to be run, unless the run `observes` nothing.
     """
     claim = Claim(backend, operator, formula, property_)
     status, reason = claim.unasked()
-    if status != UNCLAIMED or claim.is_observed():
+    if status != UNCLAIMED or (observes and claim.is_observed()):
         return None
     return Outcome(backend.name, formula.__name__, property_.name, status, reason)
 
