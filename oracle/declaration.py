@@ -213,6 +213,12 @@ def is_place(formula: Formula) -> bool:
     return isinstance(kind, Selection) and kind.places
 
 
+def is_pointwise(formula: Formula) -> bool:
+    """Return whether every element is made of the elements in the same place alone."""
+    kind = algebra(formula)
+    return isinstance(kind, Selection | Composed) and kind.pointwise
+
+
 @cache
 def argument_names(formula: Formula) -> tuple[tuple[str, ...], tuple[str, ...]]:
     """Return the names of the formula's positional arguments and of its keyword-only options."""

@@ -75,11 +75,16 @@ def run(tmp_path):
 QUICK = ("--hypothesis-profile", "quick")
 CASES = [(formula.__name__, property_.name) for _, formula, property_ in checks()]
 WHOLE = len(CASES)
-POLICIES = ("is_deterministic", "keeps_subnormals")  # are claimed, or not asked for
+# Are claimed, or not asked for.
+OF_NOBODY = (
+    "is_deterministic", "is_batch_invariant", "is_thread_safe", "writes_into_out",
+    "selects_by_output_mask", "matches_forward_mode", "matches_double_backward",
+)  # fmt: skip
+POLICIES = (*OF_NOBODY, "keeps_subnormals")
 IN_RIGHT = ("max_pool2d_values", "max_pool2d_indices", "max_pool2d_grad_input", "linear",
             "linear_grad_bias", "relu", "relu_grad", "softmax")  # fmt: skip
 # By im2col's contract.
-CLAIMED = sum(f in IN_RIGHT and name != "is_deterministic" for f, name in CASES)
+CLAIMED = sum(f in IN_RIGHT and name not in OF_NOBODY for f, name in CASES)
 
 
 def chosen(*words, of=None):

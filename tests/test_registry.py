@@ -8,7 +8,7 @@ import pytest
 
 import gradoracle
 from gradoracle.conformance.backends import registry
-from gradoracle.conformance.backends.backend import FUNCTIONS
+from gradoracle.conformance.backends.backend import FUNCTIONS, FURTHER
 from gradoracle.conformance.backends.registry import (
     IN_PROCESS,
     Confinement,
@@ -50,12 +50,16 @@ def test_shipped_backends_are_known_without_installation(monkeypatch):
     assert len(FUNCTIONS) == len(set(FUNCTIONS)) == 204
 
 
+OF_TORCH = {"contract", "from_numpy", "to_numpy"}
+
+
 def test_shipped_backends_export_the_protocol_and_their_arrays():
     for name in ("im2col", "torch", "oracle"):
         source = load(name, IN_PROCESS).asked.source
-        extra = {"im2col": {"contract"}, "torch": {"contract", "from_numpy", "to_numpy"}}.get(name)
+        extra = {"im2col": {"contract"}, "torch": OF_TORCH}.get(name)
+        extra = {*(extra or ()), *(one for one in FURTHER if hasattr(source, one))}
         left = () if name == "oracle" else ONE_BY_ONE
-        assert set(source.__all__) == {*FUNCTIONS, *(extra or ())} - {*left}
+        assert set(source.__all__) == {*FUNCTIONS, *extra} - {*left}
         assert [*source.__all__] == sorted(source.__all__)
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from typing import Any, NamedTuple, TypeAlias
@@ -13,6 +13,7 @@ import numpy as np
 from gradoracle.conformance.backends.caller import (
     ANY,
     MANY,
+    MASK,
     Asked,
     Candidate,
     Kind,
@@ -24,6 +25,7 @@ from gradoracle.conformance.backends.caller import (
 from gradoracle.conformance.backends.contract import Contract, read_contract
 from gradoracle.conformance.backends.conventions import as_given, as_here
 from gradoracle.conformance.backends.declines import LARGE
+from gradoracle.conformance.backends.into import Into
 from gradoracle.conformance.backends.mismatch import Answer, Declined, Ended, Mismatch, Outside
 from gradoracle.conformance.backends.stops import Stops
 from gradoracle.conformance.operators import OPERATORS
@@ -42,11 +44,13 @@ from gradoracle.oracle.declaration import (
     Call,
     Chained,
     Formula,
+    Multilinear,
     algebra,
     argument_names,
     axes_of,
     has_part,
     is_data,
+    is_pointwise,
     output_of,
     part_by,
     parts_of,
@@ -62,6 +66,28 @@ FUNCTIONS = tuple(
         if not isinstance(algebra(f), Chained)
     )
 )
+BACKWARD, JVP, DOUBLE_BACKWARD = "_backward", "_jvp", "_double_backward"
+# Of operators with several gradients, the function of those that a mask asks for.
+MASKED = {
+    operator.name + BACKWARD: operator
+    for operator in OPERATORS
+    if len({*operator.gradients.values()}) > 1
+}
+# Sums of products of two factors with a gradient by each: their derivatives are such sums, too.
+BILINEAR = {
+    operator.name: operator
+    for operator in OPERATORS
+    if isinstance(kind := algebra(operator.formula), Multilinear)
+    and len(kind.factors) == len({*kind.factors} & {*operator.gradients.values()}) == 2
+}
+FORWARD_MODE = {
+    operator.name + JVP: operator
+    for operator in OPERATORS
+    if operator.name in BILINEAR
+    or (is_pointwise(operator.formula) and len(operator.gradients) == 1)
+}
+# The functions that are no formula's: each is checked by a property of its own.
+FURTHER = (*MASKED, *FORWARD_MODE, *(name + DOUBLE_BACKWARD for name in BILINEAR))
 OUTPUTS = {
     output_of(f).function: 1 + len(operator.also) for operator in OPERATORS for f in operator.also
 }
@@ -145,7 +171,7 @@ class Backend:
 
     def __post_init__(self) -> None:
         """Read the contract, so that a wrong one is told before anything runs."""
-        self.contract = read_contract(self.asked.description.contract, FUNCTIONS)
+        self.contract = read_contract(self.asked.description.contract, (*FUNCTIONS, *FURTHER))
 
     @property
     def isolated(self) -> bool:
@@ -163,7 +189,21 @@ class Backend:
     def missing(self) -> tuple[str, ...]:
         """The functions that the contract claims and the backend does not have."""
         claimed = self.contract.functions or ()
-        return tuple(name for name in claimed if name not in self.functions)
+        return tuple(
+            name for name in claimed if name not in self.functions and not self.has_function(name)
+        )
+
+    def has_function(self, name: str) -> bool:
+        """Return whether the backend has and claims a function, those with a mask among them."""
+        claimed = (
+            (*FUNCTIONS, *FURTHER) if self.contract.functions is None else self.contract.functions
+        )
+        return name in claimed and name in self.asked.description.functions
+
+    def takes(self, formula: Formula, argument: str) -> bool:
+        """Return whether the signature of a formula's function shows an argument, by its name."""
+        known = self.asked.description.takes.get(output_of(formula).function, ((), 0))
+        return argument in known[0]
 
     def domain(self, formula: Formula) -> Domain:
         """Return the conditions on the calls of a formula's function: the contract's, and what
@@ -323,6 +363,61 @@ class Backend:
         again, last = [as_here(self.contract.policies, formula, call, array) for array in read]
         return Reused(answer, again, last, shares)
 
+    def ask_into(self, formula: Formula, call: Call, into: Into) -> Array:
+        """Return the flat array in whose middle the backend has written its answer.
+
+        Raises as `ask` does.
+        """
+        request = self._request(formula, call, alone=True)
+        request.into = into
+        return self._legal(formula, self.asked.perform(request), call).arrays[0]
+
+    def ask_at_once(
+        self, one: tuple[Formula, Call], other: tuple[Formula, Call], times: int
+    ) -> tuple[list[Array], list[Array]]:
+        """Return the answers to two calls that two threads make at once, so many times.
+
+        Raises as `ask` does.
+        """
+        request, beside = (self._request(*of, alone=True) for of in (one, other))
+        request.beside, request.times, request.facts = beside, times, None
+        arrays = self._legal(one[0], self.asked.perform(request), one[1]).arrays
+        rules = self.contract.policies
+        return (
+            [as_here(rules, *one, array) for array in arrays[:times]],
+            [as_here(rules, *other, array) for array in arrays[times:]],
+        )
+
+    def ask_masked(self, operator: Operator, call: Call, mask: Sequence[bool]) -> list[Array]:
+        """Return the gradients that a mask asks for, in the order of the arguments.
+
+        Raises as `ask` does; Mismatch, too, where what the mask does not ask for is not None.
+        """
+        positional = argument_names(operator.formula)[0]
+        given = [call[one] for one in ("grad_output", *positional)]
+        name = operator.name + BACKWARD
+        return self._further(operator, name, given, call, tuple(mask), {MASK: (*mask,)})
+
+    def ask_further(
+        self, operator: Operator, name: str, given: Sequence[Any], call: Call, count: int = 0
+    ) -> list[Array]:
+        """Return the results of a function that is no formula's, given these arguments and the
+        options of the call: so many in a tuple, or one by itself.
+
+        Raises as `ask` does.
+        """  # noqa: D205 - one sentence
+        return self._further(operator, name, given, call, (True,) * count, {})
+
+    def _further(
+        self, operator: Operator, name: str, given: Sequence[Any], call: Call,
+        present: Sequence[bool], more: Mapping[str, Any],
+    ) -> list[Array]:  # fmt: skip
+        formula = operator.formula
+        options = {one: call[one] for one in argument_names(formula)[1]}
+        facts = self._asked_of(formula, call)
+        request = Request(name, [*given], {**options, **more}, present=present, facts=facts)
+        return self._legal(formula, self.asked.perform(request), call, name).arrays
+
     def refuses(self, formula: Formula, call: Call, layout: str = "") -> tuple[bool, Any]:
         """Return whether the backend raises on this call, and what it returned if it does not.
 
@@ -466,7 +561,9 @@ class Backend:
         record.value = part.arrays[0]
         return reply
 
-    def _legal(self, formula: Formula, reply: Reply, call: Call | None = None) -> Reply:
+    def _legal(
+        self, formula: Formula, reply: Reply, call: Call | None = None, function: str = ""
+    ) -> Reply:
         if reply.kind == "unsupported":
             raise Outside(UNSUPPORTED.format(formula.__name__))
         if reply.kind == "declined":
@@ -474,11 +571,11 @@ class Backend:
         if call is not None and _has_no_memory(reply, call):
             raise Declined(reply.text, no_memory=True)
         if reply.kind == "crashed":
-            raise self._ended(formula, reply)
+            raise self._ended(formula, reply, function=function)
         if self._is_alone(formula, reply):
             raise Declined(reply.text, alone=True)
         if reply.kind != "answer":
-            raise Mismatch(_said(formula, reply))
+            raise Mismatch(_said(formula, reply, function))
         self.speaks_dlpack |= reply.dlpack
         if any(array.size for array in reply.arrays):
             self.answered.add(output_of(formula).function)
@@ -502,11 +599,13 @@ class Backend:
             raise Mismatch(f"{function}: returned one result on one call and several on another")
         return alone
 
-    def _ended(self, formula: Formula, reply: Reply, call: Call | None = None) -> Ended:
+    def _ended(
+        self, formula: Formula, reply: Reply, call: Call | None = None, function: str = ""
+    ) -> Ended:
         """Return what is raised where a call ended the process, and remember the function."""
-        function = output_of(formula).function
+        function = function or output_of(formula).function
         self.ended.add(function)
-        return Ended(_said(formula, reply), function, reply.over, call)
+        return Ended(_said(formula, reply, function), function, reply.over, call)
 
 
 def _content(formula: Formula, call: Call, how: How) -> tuple[Any, ...]:
@@ -553,8 +652,8 @@ def _shares(formula: Formula, reply: Reply) -> str:
     return names[reply.shares] if 0 <= reply.shares < len(names) else ""
 
 
-def _said(formula: Formula, reply: Reply) -> str:
-    function = output_of(formula).function
+def _said(formula: Formula, reply: Reply, function: str = "") -> str:
+    function = function or output_of(formula).function
     text = WRONG[reply.kind]
     for name, value in {"function": function, "formula": formula.__name__}.items():
         text = text.replace(f"{{{name}}}", value)

@@ -1,7 +1,8 @@
 """What is checked, asked one call at a time; all that knows how a backend's functions are called.
 
-Nothing here checks, and nothing but NumPy and `conformance.drawing.memory_layouts` is imported:
-this module runs beside the backend, in a worker process of its own or, on request, in the suite's.
+Nothing here checks, and nothing but NumPy, `conformance.drawing.memory_layouts`, `at_once` and
+`into` is imported: this module runs beside the backend, in a worker process of its own or, on
+request, in the suite's.
 What it hands on are arrays that nobody else holds, and what went wrong in words.
 """
 
@@ -20,6 +21,8 @@ from typing import Any, Literal, Protocol, TypeAlias
 import numpy as np
 import numpy.typing as npt
 
+from gradoracle.conformance.backends.at_once import at_once
+from gradoracle.conformance.backends.into import Into, framed, given_as
 from gradoracle.conformance.drawing.memory_layouts import laid, one_each
 
 Array: TypeAlias = npt.NDArray[Any]
@@ -49,6 +52,7 @@ BESIDE = 6  # calls of other functions, at most, among them
 DOMAIN_KEY = "domain"  # of a contract
 PLACE = "gradoracle_place"  # of a function that no line of Python defines: its file and line
 ANY, MANY = "*", 99  # names, arguments by position
+MASK, MASKED = "output_mask", "as its entry of output_mask is False"
 PLACED = (Parameter.POSITIONAL_ONLY, Parameter.POSITIONAL_OR_KEYWORD)
 HELD = LONG_RING + BESIDE + 2  # results that can be shown again: two before all of those
 
@@ -57,7 +61,7 @@ HELD = LONG_RING + BESIDE + 2  # results that can be shown again: two before all
 _asarray, _copy, _from_dlpack, _shares_memory = (
     np.asarray, np.array, np.from_dlpack, np.shares_memory,
 )  # fmt: skip
-_laid, _one_each = laid, one_each
+_laid, _one_each, _at_once, _framed, _given_as = laid, one_each, at_once, framed, given_as
 _errstate, _ndarray, _generic = np.errstate, np.ndarray, np.generic
 _itself = sys.modules[__name__]  # a worker takes it out of the table of modules
 
@@ -80,6 +84,9 @@ class Request:
     arguments: bool = False  # whoever asks looks at them after the call; the backend is not told
     # What `supports` is asked: the lengths of axes, and the options; None: it is not asked.
     facts: tuple[Mapping[str, int], Mapping[str, Any]] | None = None
+    into: Into | None = None  # the array that the result is to be written to
+    beside: Request | None = None  # a call that another thread makes at once, both so many times
+    times: int = 0
 
 
 @dataclass(slots=True)
@@ -262,6 +269,10 @@ class Candidate:
             sizes, options = (dict(one) for one in request.facts)
             if not self.source.supports(request.function, sizes, options):
                 return Reply("unsupported")
+        if request.beside is not None:
+            return self._both(request, request.beside)
+        if request.into is not None:
+            return self._written(request, request.into)
         arrays = [self._own(v, request) for v in request.positional]
         given = self._given(arrays, request.layout)
         result = self._call(request, given)
@@ -274,6 +285,33 @@ class Candidate:
                 reply.arrays.append(self._kept(answer))
         if request.arguments and self.copies:
             reply.arrays += [_copy(a, order="C") for a in arrays if isinstance(a, _ndarray)]
+        return reply
+
+    def _both(self, request: Request, beside: Request) -> Reply:
+        """Make two calls at once, and return the results of all calls of the first, then of both.
+
+        Arguments are made before, and results read after, in this thread.
+        """
+        calls = [
+            partial(self._call, one, self._given([self._own(v, one) for v in one.positional], ""))
+            for one in (request, beside)
+        ]
+        reply = Reply("answer")
+        self._doing = "raised"
+        for results in _at_once(calls, request.times):
+            reply.arrays += [self._kept(self._read(one, reply)) for one in results]
+        return reply
+
+    def _written(self, request: Request, into: Into) -> Reply:
+        """Make a call that writes into an array, and return that with what lies around it."""
+        given = self._given([self._own(v, request) for v in request.positional], request.layout)
+        self._doing = "converted"
+        flat, out = _given_as(into, getattr(self.source, "from_numpy", None))
+        more = {"out": out} if into.beta is None else {"out": out, "beta": into.beta}
+        self._doing = "raised"
+        getattr(self.source, request.function)(*given, **request.options, **more)
+        reply = Reply("answer")
+        reply.arrays.append(_framed(into, flat, self._read(out, reply)))
         return reply
 
     def _looked(self, look: Look) -> Reply:
@@ -330,7 +368,8 @@ class Candidate:
         result = getattr(self.source, request.function)(*given, **request.options)
         place = request.place
         if request.present:
-            return _all(result, request.present)
+            why = MASKED if MASK in request.options else "as its argument is"
+            return _all(result, request.present, why)
         if place is None or (place == 0 and not isinstance(result, (tuple, list))):
             return result
         if not isinstance(result, (tuple, list)) or len(result) != request.results:
@@ -371,7 +410,7 @@ def _takes(source: Any, functions: Sequence[str]) -> dict[str, tuple[tuple[str, 
             continue
         kinds = [one.kind for one in parameters]
         named = [p.name for p in parameters if p.kind not in (p.POSITIONAL_ONLY, p.VAR_POSITIONAL)]
-        by_name = (ANY,) if Parameter.VAR_KEYWORD in kinds else tuple(map(str, named))
+        by_name = (*([ANY] if Parameter.VAR_KEYWORD in kinds else []), *map(str, named))
         placed = sum(kind in PLACED for kind in kinds)
         found[name] = (by_name, MANY if Parameter.VAR_POSITIONAL in kinds else placed)
     return found
@@ -424,7 +463,7 @@ class _Returned(Exception):
     """A result is no array; the message says what it is."""
 
 
-def _all(result: Any, present: Sequence[bool]) -> list[Any]:
+def _all(result: Any, present: Sequence[bool], why: str) -> list[Any]:
     """Return all results of a function but those that are rightly None."""
     if not isinstance(result, (tuple, list)) or len(result) != len(present):
         raise _Returned(f"{_kind(result)}, want {len(present)} results")
@@ -432,7 +471,7 @@ def _all(result: Any, present: Sequence[bool]) -> list[Any]:
         if one is None and is_wanted:
             raise _Returned(f"None as result {at}, want an array")
         if one is not None and not is_wanted:
-            raise _Returned(f"{_kind(one)} as result {at}, want None, as its argument is")
+            raise _Returned(f"{_kind(one)} as result {at}, want None, {why}")
     return [one for one in result if one is not None]
 
 

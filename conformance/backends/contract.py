@@ -182,6 +182,17 @@ and without a buffer, SGD's becomes the gradient.  `clip_grad_norm` takes one no
     batch_mean(gradient_per_image) -> the mean over axis 0
     sgd_step(parameter, gradient, *, learning_rate) -> parameter - learning_rate * gradient
 
+Beside its gradients, a backend may have derivatives along tangents, which are arrays of their
+argument's shape and dtype, or None by what is None:
+
+    NAME_jvp(<the tangent of each argument with a gradient>, <all that NAME takes>) -> that of y
+    NAME_double_backward(<these tangents>, grad_output, <all that NAME takes>) -> (ddy, dx, dweight)
+
+of the convolutions, the transposed ones, linear, matmul, bmm and broadcast_matmul, and NAME_jvp of
+the activations whose elements are each made of one number.  `NAME_double_backward` returns the
+gradients of <dx, x_tangent> + <dweight, weight_tangent> + <dbias, bias_tangent>, of which dx,
+dweight and dbias are those of NAME at grad_output: by grad_output, and by both factors.
+
 Each function is called with its arrays by position and its options by name. Arrays are NumPy's, in
 any memory layout that NumPy has: rows, columns or channels first, with gaps, backwards, one place
 for all elements (strides of 0), at any address, read-only (see
@@ -304,6 +315,20 @@ Where libraries have other conventions, policies name them (the default in paren
 - "masked_rows": "any" ("zero"): what attention gives for a row that sees no key, NaN for one, is
   open, and so is what goes back from it.
 
+Policies that claim more than right values, none of them by default:
+
+- "batch": "bitwise": an image (a row, along the axis n of `gradoracle explain`) gives the same bits
+  alone, in any batch, and at any place of it.
+- "threads": "safe": two calls at once, from two threads, give what they give alone.
+- "accumulate": functions whose signature has the keyword-only argument `out` write their result
+  into it, an array of the result's shape and dtype that holds anything, NaN too.  "beta": those
+  that have `beta`, too, leave beta * out + result there; with beta = 0 what `out` held is not read,
+  as in BLAS.  "adds": they always add the result to what `out` holds.  What they return then does
+  not matter.  Nothing before or behind `out` is written.
+- "output_mask": "selects": `NAME_backward(grad_output, <all that NAME takes>, output_mask)` returns
+  a tuple of the gradients in the order of the arguments; of those whose entry of the mask is False
+  it has None, as torch.ops.aten.convolution_backward.  What is None has the entry False.
+
 A deviation is checked all the same: where it shows, it is printed with its reason and is no
 mismatch.  An entry can record the call that shows it ("call": the outcome's `recorded` in the
 certificate's JSON).  Where no check meets the deviation, that call is made again; if it is right,
@@ -340,6 +365,8 @@ POLICIES: dict[str, tuple[str | float, ...]] = {  # the default first
     "indices": ("int64", "int32"), "index_origin": ("plane", "global"),
     "relu_at_zero": (0, 0.5, 1), "leaky_relu_at_zero": (0, 0.5, 1),
     "causal": ("top-left", "bottom-right"), "masked_rows": ("zero", "any"),
+    "batch": ("any", "bitwise"), "threads": ("any", "safe"),
+    "accumulate": ("none", "out", "beta", "adds"), "output_mask": ("none", "selects"),
 }  # fmt: skip
 SHAPES = ("any", "expensive")  # the default first
 EXPENSIVE = SHAPES[1]

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
+from typing import Any
 
 from gradoracle.oracle.declaration import Call, Formula
 from gradoracle.oracle.shapes import Array
@@ -38,13 +41,18 @@ class Mismatch(AssertionError):
 
     `headline` names the function, the first wrong element, got and want.  `call` is the one that
     shows it, where that is not the call being checked (an illegal neighbour of it); its arrays lie
-    in memory as `layout` says.
+    in memory as `layout` says.  `shown` is what else a script needs, where the call alone does not
+    show it: another call, an array that is written into, a mask.
     """
 
-    def __init__(self, headline: str, call: Call | None = None, layout: str = "") -> None:
-        """Remember the sentence, the call and the layout."""
+    def __init__(
+        self, headline: str, call: Call | None = None, layout: str = "",
+        shown: Mapping[str, Any] | None = None,
+    ) -> None:  # fmt: skip
+        """Remember the sentence, the call, the layout and what else is shown."""
         super().__init__(headline)
         self.headline, self.call, self.layout = headline, call, layout
+        self.shown = shown or {}
 
     @property
     def kind(self) -> str:
@@ -53,6 +61,16 @@ class Mismatch(AssertionError):
         if said.startswith(RAISED):
             return said.split(":")[0].split(" on a legal call")[0]  # with the exception's type
         return next((kind for words, kind in KINDS.items() if said.startswith(words)), NUMBERS)
+
+
+@contextmanager
+def showing(shown: Mapping[str, Any]) -> Iterator[None]:
+    """Have every Mismatch that is raised within show more than the call."""
+    try:
+        yield
+    except Mismatch as mismatch:
+        mismatch.shown = {**shown, **mismatch.shown}
+        raise
 
 
 class WrongElement(Mismatch):

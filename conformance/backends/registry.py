@@ -18,7 +18,7 @@ from types import ModuleType
 from typing import Any
 
 from gradoracle.conformance.backends.adapters import jax_library, named, onnx_models
-from gradoracle.conformance.backends.backend import FUNCTIONS, Backend
+from gradoracle.conformance.backends.backend import FUNCTIONS, FURTHER, Backend
 from gradoracle.conformance.backends.caller import Asked, Candidate, imported, one_line
 from gradoracle.conformance.backends.isolation.isolated import Isolated, Unloadable
 from gradoracle.conformance.backends.isolation.limits import Limits
@@ -294,7 +294,9 @@ def wrap(backend: Any, name: str | None = None, confinement: Confinement = ISOLA
     module = isinstance(backend, ModuleType)
     label = name or (backend.__name__ if module else type(backend).__name__)
     path = backend.__name__ if module and is_importable(backend) else ""
-    return _judgeable(label, lambda: Candidate(backend, FUNCTIONS), "this process", path)
+    return _judgeable(
+        label, lambda: Candidate(backend, (*FUNCTIONS, *FURTHER)), "this process", path
+    )
 
 
 def is_importable(module: ModuleType) -> bool:
@@ -311,7 +313,7 @@ def is_importable(module: ModuleType) -> bool:
 
 def _open(name: str, path: str, origin: str, confinement: Confinement) -> Backend:
     if confinement.isolates:
-        apart = Isolated(path, FUNCTIONS, confinement.limits, confinement.forbidden)
+        apart = Isolated(path, (*FUNCTIONS, *FURTHER), confinement.limits, confinement.forbidden)
 
         def opened() -> Asked:
             try:
@@ -329,7 +331,7 @@ def _open(name: str, path: str, origin: str, confinement: Confinement) -> Backen
         raise
     except BaseException as error:
         raise UnusableBackend(_cannot_load(name, path, one_line(error))) from error
-    return _judgeable(name, lambda: Candidate(source, FUNCTIONS), origin, path)
+    return _judgeable(name, lambda: Candidate(source, (*FUNCTIONS, *FURTHER)), origin, path)
 
 
 def _cannot_load(name: str, path: str, reason: str) -> str:

@@ -14,6 +14,7 @@ import os
 import threading
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
+from itertools import zip_longest
 from math import prod
 from typing import Any, TypeAlias
 
@@ -267,6 +268,7 @@ def both(was: Outcome, now: Outcome) -> Outcome:
         declined=was.declined + now.declined,
         declined_of=summed((was.declined_of, now.declined_of)),
         accepted=summed(({"": was.accepted}, {"": now.accepted}))[""],
+        repeated=[*map(sum, zip_longest(was.repeated, now.repeated, fillvalue=0))],
         supported=summed(({"": was.supported}, {"": now.supported}))[""],
         disputed=was.disputed + now.disputed,
         not_judged=was.not_judged + now.not_judged,

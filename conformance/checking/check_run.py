@@ -14,6 +14,7 @@ from gradoracle.conformance.checking.call_list import judge_drawn, judge_layers,
 from gradoracle.conformance.checking.claim import Claim
 from gradoracle.conformance.checking.examination import Examination
 from gradoracle.conformance.checking.minimising import Minimiser
+from gradoracle.conformance.checking.observed import repeated
 from gradoracle.conformance.checking.outcomes import domain_hint, fill
 from gradoracle.conformance.operators.few_shapes import of_few_shapes
 from gradoracle.conformance.operators.record import Operator
@@ -51,6 +52,8 @@ def examine(
     if outcome.status == "mismatch":  # what is claimed is not there
         absent = next(f for f in exam.needed() if not backend.has(f))
         outcome.plain = {absent.__name__: [ABSENT]}
+    if outcome.reason and exam.is_observed() and not _is_stopped(outcome, exam):
+        outcome.repeated = repeated(exam)
     if outcome.reason or _is_stopped(outcome, exam):
         return outcome
     unsteady = _fails_at_times(exam)
@@ -105,11 +108,16 @@ def can_be(
 
 
 def unclaimed(
-    backend: Backend, operator: Operator, formula: Formula, property_: Property
-) -> Outcome | None:
-    """Return the outcome of a check that the backend does not claim, None where it is to be run."""
-    status, reason = unasked(backend, operator, formula, property_)
-    if status != UNCLAIMED:
+    backend: Backend, operator: Operator, formula: Formula, property_: Property, *,
+    observes: bool = True,
+) -> Outcome | None:  # fmt: skip
+    """Return the outcome of a check that the backend does not claim, None where it is to be run.
+
+    What is observed all the same is to be run, unless the run `observes` nothing.
+    """
+    claim = Claim(backend, operator, formula, property_)
+    status, reason = claim.unasked()
+    if status != UNCLAIMED or (observes and claim.is_observed()):
         return None
     return Outcome(backend.name, formula.__name__, property_.name, status, reason)
 

@@ -25,16 +25,22 @@ class Claim:
 
     def needed(self) -> tuple[Formula, ...]:
         """Return the formulas that the check asks the backend for."""
+        if self.property.another:
+            return ()
         forward = (self.operator.formula,) if self.property.needs_forward else ()
         return (self.formula, *forward, *self.property.needs(self.operator))
 
     def with_domains(self) -> list[Formula]:
         """Return the formulas of the check that the backend has; chained ones have no domain."""
+        if self.property.another:
+            return [self.formula]
         needed = (one for one in self.needed() if not isinstance(algebra(one), Chained))
         return [one for one in needed if self.backend.has(one)]
 
     def functions(self) -> list[str]:
         """Return the names of the protocol's functions that the check calls."""
+        if self.property.another:
+            return [self.operator.name + self.property.another]
         links = functions_of(self.formula) if isinstance(algebra(self.formula), Chained) else ()
         return [output_of(one).function for one in (*self.needed(), *links)]
 
@@ -66,10 +72,8 @@ class Claim:
         for one in self.needed():
             if not backend.has(one):
                 return _absent(backend, one)
-        if property_.claim:
-            policy, *rules = property_.claim
-            if backend.contract.rule(policy) not in rules:
-                return UNCLAIMED, f"the contract's policies do not claim {policy!r}: {rules[0]!r}"
+        if lacking := self._lacking():
+            return UNCLAIMED, lacking
         algorithm = backend.contract.algorithm(output_of(self.formula).function)
         if property_.needs_exact and algorithm != DIRECT:
             return UNCLAIMED, f"the contract's algorithm is {algorithm}, whose sums are never exact"
@@ -78,6 +82,20 @@ class Claim:
         if not self.judged_dtypes():
             return "not run", "layers are checked in float32 and float64"
         return "not run", ""
+
+    def _lacking(self) -> str:
+        """Return which policy is not claimed, or what the backend lacks for it, or ""."""
+        if self.property.claim:
+            policy, *rules = self.property.claim
+            if self.backend.contract.rule(policy) not in rules:
+                return f"the contract's policies do not claim {policy!r}: {rules[0]!r}"
+        return self.property.absent(self.backend, self.operator, self.formula)
+
+    def is_observed(self) -> bool:
+        """Return whether a check that is not claimed is made on a few calls all the same."""
+        if not self.property.is_observed or not self.judged_dtypes():
+            return False
+        return all(map(self.backend.has, self.needed()))
 
 
 def _absent(backend: Backend, formula: Formula) -> tuple[str, str]:

@@ -21,11 +21,15 @@ from gradoracle.conformance.backends.conventions import INTERFACE
 from gradoracle.conformance.backends.mismatch import Declined, Mismatch
 from gradoracle.conformance.operators.record import Operator
 from gradoracle.conformance.properties import NotJudged, Property
-from gradoracle.oracle.declaration import Call, Formula, is_data, output_of
+from gradoracle.conformance.properties.outputs import gradients
+from gradoracle.oracle.declaration import Call, Formula, argument_names, ask, is_data, output_of
 from gradoracle.oracle.formulas.conventions import function_under
 
 # They compare with the oracle itself, which has nothing to add.
-OF_THE_ORACLE = ("matches_oracle", "within_rounding_bound")
+OF_THE_ORACLE = (
+    "matches_oracle", "within_rounding_bound", "matches_forward_mode", "matches_double_backward",
+)  # fmt: skip
+OF_BITS = ("is_batch_invariant",)  # the oracle's own may differ: right ones differ in rounding
 
 
 class _Control(Candidate):
@@ -60,7 +64,7 @@ def holds_for_the_oracle(
     Where the property says nothing about the call, nothing speaks against it either: a backend
     that raises has failed before the property could say so.
     """
-    if property_.on_layers or property_.name in OF_THE_ORACLE:
+    if property_.on_layers or property_.name in (*OF_THE_ORACLE, *OF_BITS):
         return True
     oracles.answers.clear()
     return not is_rejected(oracles, operator, formula, property_, call)
@@ -87,9 +91,43 @@ def _functions(
     """Return the oracle's functions of these names; those of a new operator are its formulas."""
     own = {output_of(f).function: f for f in operator.formulas}
     found = {name: getattr(oracle, name, own.get(name)) for name in names}
-    return SimpleNamespace(
-        **{n: _rounded_once(function_under(policies, f)) for n, f in found.items() if f is not None}
-    )
+    made = {
+        n: _rounded_once(function_under(policies, f)) for n, f in found.items() if f is not None
+    }
+    masked = f"{operator.name}_backward"
+    if masked in names:
+        made[masked] = _masked(operator, policies)
+    return SimpleNamespace(**{name: _into(f, policies) for name, f in made.items()})
+
+
+def _masked(operator: Operator, policies: Mapping[str, Any]) -> Callable[..., Any]:
+    """Return the function of the gradients that a mask asks for."""
+    rounded = {f: _rounded_once(function_under(policies, f)) for f in gradients(operator)}
+    positional, _ = argument_names(operator.formula)
+
+    def backward(grad_output: Any, *arrays: Any, output_mask: Any, **options: Any) -> Any:
+        given = dict(zip(positional, arrays, strict=True), grad_output=grad_output, **options)
+        given |= {o: given[name].shape for o, name in operator.axes.shapes.items() if name in given}
+        return tuple(
+            ask(rounded[formula], formula, given) if is_wanted else None
+            for formula, is_wanted in zip(rounded, output_mask, strict=True)
+        )
+
+    return backward
+
+
+def _into(function: Callable[..., Any], policies: Mapping[str, Any]) -> Callable[..., Any]:
+    """Return a function that writes into `out` where it is given one, as the policies have it."""
+
+    def call(*arrays: Any, out: Any = None, beta: float | None = None, **options: Any) -> Any:
+        found = function(*arrays, **options)
+        if out is None:
+            return found
+        share = 1.0 if policies.get("accumulate") == "adds" else beta or 0.0
+        out[...] = found + (share * out if share else 0)
+        return out
+
+    return call
 
 
 def _rounded_once(function: Callable[..., Any]) -> Callable[..., Any]:

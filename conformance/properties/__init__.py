@@ -13,6 +13,7 @@ by nothing on data where rounding provably never acts: see `conformance.properti
 from gradoracle.conformance.properties import expected, slopes, references  # noqa: F401
 from gradoracle.conformance.properties import identities, symmetries, special_values  # noqa: F401
 from gradoracle.conformance.properties import interface, state, network, graph, scale  # noqa: F401
+from gradoracle.conformance.properties import batch, threads, outputs, derivatives  # noqa: F401
 from gradoracle.conformance.properties.property import (
     PROPERTIES,
     NothingToJudge,

@@ -61,6 +61,11 @@ class Property:
     listed: Listed  # geometries of its own beside those that are drawn; layers in a full run only
     each_class_once: bool  # of the options, instead of every pair: it makes many calls of each
     compares_answers: bool  # with each other: drawn geometries of a whole run take dtypes in turn
+    is_observed: bool  # on a few calls where it is not claimed, which is a note and no verdict
+    # Why there is nothing to check of what a backend has, or ""; and what the name of the function
+    # ends with that is called instead of the formula's, after the operator's name.
+    absent: Callable[[Backend, Operator, Formula], str]
+    another: str
 
     @property
     def name(self) -> str:
@@ -179,7 +184,8 @@ def holds(
     claim: tuple[str, ...] = (),
     on_layers: bool = False, needs_exact: bool = False, listed: Listed = _none,
     each_class_once: bool = False, compares_answers: bool = False,
-    once: bool = False, is_fresh: bool = False,
+    once: bool = False, is_fresh: bool = False, is_observed: bool = False,
+    absent: Callable[[Backend, Operator, Formula], str] = lambda *_: "", another: str = "",
 ) -> Callable[[Check], Check]:  # fmt: skip
     """Add a check to PROPERTIES.
 
@@ -209,6 +215,9 @@ def holds(
             listed,
             each_class_once,
             compares_answers,
+            is_observed,
+            absent,
+            another,
         )
         return check
 

@@ -286,7 +286,11 @@ def _has_images(operator: Operator, call: Call) -> bool:
     )
 
 
-@holds(kind="floats", share=0.1, claim=("repeats", "bitwise"), is_fresh=True)
+class Differs(Mismatch):
+    """The same call gave other bits."""
+
+
+@holds(kind="floats", share=0.1, claim=("repeats", "bitwise"), is_fresh=True, is_observed=True)
 def is_deterministic(backend: Backend, operator: Operator, formula: Formula, call: Call) -> float:
     """The same call gives the same bits every time, whatever lies in memory."""
     other = operator.complete({**call, **_flipped(formula, call)}, 0)
@@ -295,11 +299,12 @@ def is_deterministic(backend: Backend, operator: Operator, formula: Formula, cal
         backend.ask(formula, other)  # leaves other numbers where the answer will lie
         again = backend.ask(formula, call)
         if not is_same(first, again):
-            raise Mismatch(f"{formula.__name__}: {_differs(first, again)} when it is asked again")
+            raise Differs(f"{formula.__name__}: {differing(first, again)} when it is asked again")
     return 0.0
 
 
-def _differs(first: Array, again: Array) -> str:
+def differing(first: Array, again: Array) -> str:
+    """Return in words where the bits of two arrays differ first."""
     if (first.shape, first.dtype) != (again.shape, again.dtype):
         return f"{first.dtype}{[*first.shape]} becomes {again.dtype}{[*again.shape]}"
     bits = [np.frombuffer(a.tobytes(), f"V{a.itemsize}").reshape(a.shape) for a in (first, again)]

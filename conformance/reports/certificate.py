@@ -61,6 +61,9 @@ class Outcome:
     declined_of: dict[str, dict[str, list[int]]] = field(default_factory=dict)
     # Bad calls that were accepted and made, by what is wrong: only where refusing is not claimed.
     accepted: dict[str, list[int]] = field(default_factory=dict)
+    # Calls that gave other bits when they were repeated, and all that were repeated: only where the
+    # same bits are not claimed.
+    repeated: list[int] = field(default_factory=list)
     # Calls that the backend's `supports` takes, and all it was asked of, by function.
     supported: dict[str, list[int]] = field(default_factory=dict)
     not_judged: int = 0
@@ -111,6 +114,13 @@ class Outcome:
         """Which bad arguments were accepted, where the contract does not claim to refuse them."""
         told = [f"{what} ({took} of {made})" for what, (took, made) in self.accepted.items()]
         return f"{self.formula} accepts {', '.join(told)}" if told else ""
+
+    @property
+    def unrepeatable(self) -> str:
+        """In how many calls repeats differ, where the contract does not claim the same bits."""
+        if not (self.repeated and self.repeated[0]):
+            return ""
+        return f"{self.formula}: repeats differ in {self.repeated[0]} of {self.repeated[1]} calls"
 
     @property
     def verdict(self) -> str:

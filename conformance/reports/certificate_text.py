@@ -245,6 +245,9 @@ def _declined_of(c: Certificate) -> Iterable[str]:
 
 def _notes(c: Certificate) -> Iterable[str]:
     """Yield which bad arguments are accepted, function by function."""
+    for one in c.outcomes:
+        if one.unrepeatable:
+            yield from _wrapped(f"note: {one.unrepeatable}")
     notes = [one.note for one in c.outcomes if one.note]
     for note in notes:
         yield from _wrapped(f"note: {note}")
@@ -300,6 +303,7 @@ def _claims(c: Certificate) -> Iterable[str]:
     given = c.contract.get("policies", {})
     rules = {n: given.get(n, of[0]) for n, of in POLICIES.items() if n in (*ALWAYS_TOLD, *given)}
     yield from _wrapped(f"policies: {_counts(rules)}")
+    yield from _repeats(c)
     held = c.contract.get("accumulators", {})
     wider = [f"{held[d]} of {d}" for d in c.contract["dtypes"] if held.get(d, d) != d]
     if wider:
@@ -310,6 +314,14 @@ def _claims(c: Certificate) -> Iterable[str]:
         yield from _wrapped(
             f"algorithms: {', '.join(told)}; bounded by norms, not element by element"
         )
+
+
+def _repeats(c: Certificate) -> Iterable[str]:
+    """Yield whether repeated calls gave the same bits, where the contract does not claim it."""
+    found = [one for one in c.outcomes if one.repeated]
+    if found:
+        differ, made = (sum(one.repeated[at] for one in found) for at in (0, 1))
+        yield from _wrapped(f"repeats, which are not claimed: differ in {differ} of {made} calls")
 
 
 def _coverage(c: Certificate) -> Iterable[str]:

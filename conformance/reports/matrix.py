@@ -20,13 +20,17 @@ from gradoracle.conformance.reports.terminal import Look
 # The groups of properties: a word for each, a short one, and the properties.
 GROUPS = (
     ("values", "values", ("matches_oracle", "within_rounding_bound", "matches_torch",
-                          "forms_agree", "returns_what_the_protocol_says")),
+                          "forms_agree", "returns_what_the_protocol_says", "writes_into_out",
+                          "selects_by_output_mask")),
     ("gradients", "grad", ("gradient_is_the_slope", "finite_differences", "network_backward",
-                           "network_matches_torch", "graph_backward")),
-    ("relations", "rel", ("linear", "batch_independent", "equivariant", "is_adjoint",
-                          "points_at_the_maximum", "passes_every_gradient_on_once")),
+                           "network_matches_torch", "matches_forward_mode",
+                           "matches_double_backward", "graph_backward")),
+    ("relations", "rel", ("linear", "batch_independent", "is_batch_invariant", "equivariant",
+                          "is_adjoint", "points_at_the_maximum",
+                          "passes_every_gradient_on_once")),
     ("layout", "layout", ("ignores_memory_layout",)),
-    ("state", "state", ("is_stateless", "is_deterministic", "leaves_inputs_unchanged")),
+    ("state", "state", ("is_stateless", "is_deterministic", "is_thread_safe",
+                        "leaves_inputs_unchanged")),
     ("special", "spec", ("propagates_non_finite", "keeps_subnormals", "rejects_bad_arguments")),
     ("layers", "layer", ("holds_at_scale",)),
 )  # fmt: skip

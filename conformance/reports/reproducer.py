@@ -30,6 +30,7 @@ from gradoracle.conformance.drawing.memory_layouts import (
     permuted,
 )
 from gradoracle.conformance.properties.comparison import truth_of, verdict
+from gradoracle.conformance.reports.claim_scripts import CLAIMS, Writer, claim_lines
 from gradoracle.conformance.reports.graph_script import graph_script
 from gradoracle.conformance.scale.data import LayerCall
 from gradoracle.oracle.chains.graph import graph_backward
@@ -108,6 +109,9 @@ def script(
                 *_layer(backend, formula, call, mismatch),
             ]
         )
+    if name in CLAIMS and mismatch.shown:
+        lines = claim_lines(name, backend, formula, call, mismatch, Writer(_array, _verdict))
+        return _text([*_imports(backend, call), *lines])
     laid = _laid(backend, formula, call, mismatch.layout)
     arrays = [*_arrays(backend, formula, call), *_laying(laid)]
     lines = [*_imports(backend, call), *arrays, "", *_ask(backend, formula, call, laid)]

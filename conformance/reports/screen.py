@@ -151,6 +151,9 @@ def _not_checked(c: Certificate) -> Iterator[str]:
         )
     if noted := [o.formula for o in c.outcomes if o.note]:
         yield f"refusing bad arguments: not claimed, and accepted by {_few(noted)}"
+    for one in c.outcomes:
+        if one.unrepeatable:
+            yield f"the same bits every time: not claimed; {one.unrepeatable}"
     yield from _further(c)
 
 

@@ -10,7 +10,7 @@ import json
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, NamedTuple
 
-from gradoracle.conformance.backends.backend import FUNCTIONS, Backend
+from gradoracle.conformance.backends.backend import FUNCTIONS, FURTHER, Backend
 from gradoracle.conformance.backends.contract import (
     EVERY,
     LONGEST,
@@ -136,7 +136,11 @@ def reviewed(backend: Backend, outcomes: Sequence[Outcome]) -> Review:
     Where only some of the claimed dtypes were checked nothing is said: it may show in the others.
     """
     listed = backend.contract.deviations
-    claimed = read_contract(backend.asked.description.contract, FUNCTIONS) if listed else Contract()
+    claimed = (
+        read_contract(backend.asked.description.contract, (*FUNCTIONS, *FURTHER))
+        if listed
+        else Contract()
+    )
     if listed and not {*claimed.dtypes} <= {*backend.contract.dtypes}:
         return Review([], [])
     review = Review([], [])

@@ -68,7 +68,7 @@ def _shaped(shape: tuple[int, ...], *arrays: Any) -> Iterator[Any]:
     return (None if one is None else one.reshape(shape) for one in arrays)
 
 
-@derived("x: n t c; weight?: c; bias?: c; grad_output: n t c", BY, absent=ONES)
+@derived("x: n t c; weight?: c; bias?: c; grad_output: n t c", BY, images="kept", absent=ONES)
 def layer_norm(x: Any, weight: Any = None, bias: Any = None, *, eps: float) -> Any:
     """Return y, of x's shape and dtype, from x [N, T, C], weight [C] and bias [C].
 
@@ -84,6 +84,7 @@ def layer_norm(x: Any, weight: Any = None, bias: Any = None, *, eps: float) -> A
 @derived(
     "x: n t c; weight?: c; grad_output: n t c",
     {"x": BY["x"], "weight": BY["weight"]},
+    images="kept",
     absent=ONES,
 )
 def rms_norm(x: Any, weight: Any = None, *, eps: float) -> Any:
@@ -159,7 +160,7 @@ def _average(was: Any, now: Any, momentum: float) -> Any:
     return either(was * (1 - momentum) + now * momentum, lambda: was + (now - was) * momentum)
 
 
-@derived(IMAGES_OF_A_PLANE, BY, absent=ONES)
+@derived(IMAGES_OF_A_PLANE, BY, images="kept", absent=ONES)
 def instance_norm(x: Any, weight: Any = None, bias: Any = None, *, eps: float) -> Any:
     """Return y, of x's shape and dtype, from x [N, C, H, W], weight [C] and bias [C].
 
@@ -172,7 +173,7 @@ def instance_norm(x: Any, weight: Any = None, bias: Any = None, *, eps: float) -
     return _affine(x, mean, _root(variance, eps), *_shaped((1, -1, 1, 1), weight, bias))
 
 
-@derived(IMAGES_OF_A_PLANE, BY_GROUPS, absent=ONES)
+@derived(IMAGES_OF_A_PLANE, BY_GROUPS, images="kept", absent=ONES)
 def group_norm(x: Any, weight: Any = None, bias: Any = None, *, num_groups: int, eps: float) -> Any:
     """Return y, of x's shape and dtype, from x [N, C, H, W], weight [C] and bias [C].
 

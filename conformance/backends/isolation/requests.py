@@ -20,6 +20,8 @@ def wanted(request: Request | Look) -> int:
     """Return how many arrays an answer has."""
     if isinstance(request, Look):
         return request.count
+    if request.beside is not None:
+        return 2 * request.times
     return 0 if request.late else (sum(request.present) or 1)
 
 
@@ -40,9 +42,20 @@ def laid(
         else:
             given = [_plain(value, segment, places) for value in one.positional]
             how = [one.place, one.results, one.present, one.late, one.layout, one.facts]
-            calls.append([one.function, given, one.options, *how])
+            calls.append([one.function, given, one.options, *how, _further(one, segment)])
         looked_at.append(places if isinstance(one, Request) and one.arguments else [])
     return calls, looked_at
+
+
+def _further(one: Request, segment: Segment) -> list[Any]:
+    """Return where a result is to be written, or the call that another thread makes."""
+    if one.into is not None:
+        return [_plain(one.into.flat, segment, []), [*one.into.shape], one.into.beta]
+    if one.beside is not None:
+        given = [_plain(value, segment, []) for value in one.beside.positional]
+        return [one.times, one.beside.function, given, one.beside.options, one.beside.place,
+                one.beside.results]  # fmt: skip
+    return []
 
 
 def _plain(value: Any, segment: Segment, places: list[Any]) -> Any:
@@ -55,8 +68,12 @@ def _plain(value: Any, segment: Segment, places: list[Any]) -> Any:
 
 
 def _arrays(request: Request | Look) -> list[Array]:
-    positional = request.positional if isinstance(request, Request) else ()
-    return [value for value in positional if isinstance(value, np.ndarray)]
+    if isinstance(request, Look):
+        return []
+    into = [] if request.into is None else [request.into.flat]
+    beside = [] if request.beside is None else _arrays(request.beside)
+    own = [value for value in request.positional if isinstance(value, np.ndarray)]
+    return [*own, *into, *beside]
 
 
 def bytes_of(request: Request | Look) -> int:

@@ -12,11 +12,12 @@ import sys
 import time
 import warnings
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict
+from dataclasses import asdict, fields
 from typing import Any
 
 import numpy as np
 
+from gradoracle.conformance.backends.at_once import at_once
 from gradoracle.conformance.backends.caller import (
     LARGEST_BYTES,
     Candidate,
@@ -26,13 +27,18 @@ from gradoracle.conformance.backends.caller import (
     imported,
     one_line,
 )
+from gradoracle.conformance.backends.into import Into
 from gradoracle.conformance.backends.isolation import audit
 from gradoracle.conformance.backends.isolation.wire import Line, Segment, tupled
 from gradoracle.conformance.drawing.memory_layouts import laid
 
 OURS = [
-    sys.modules[name] for name in (Candidate.__module__, laid.__module__, Line.__module__, __name__)
-]
+    sys.modules[name]
+    for name in (
+        Candidate.__module__, laid.__module__, Line.__module__, __name__, at_once.__module__,
+        Into.__module__,
+    )
+]  # fmt: skip
 # Bound before a backend is imported, see `conformance.backends.caller`.
 _getcwd, _setlocale, _geterr, _modules = os.getcwd, locale.setlocale, np.geterr, sys.modules
 _pack, _clock = struct.pack, time.monotonic
@@ -101,14 +107,30 @@ def _request(call: list[Any], segment: Segment) -> Request | Look:
     """Return a request whose arrays lie in the segment, as the suite's `_message` wrote it."""
     if len(call) == 2:
         return Look(*call)
-    function, given, options, place, results, present, late, layout, facts = call
-    positional = [
+    function, given, options, place, results, present, late, layout, facts, further = call
+    asked = (facts[0], _options(facts[1])) if facts else None
+    how = {"late": late, "layout": layout, "facts": asked, **_further(further, segment)}
+    positional = _positional(given, segment)
+    return Request(function, positional, _options(options), place, results, present, **how)
+
+
+def _positional(given: list[Any], segment: Segment) -> list[Any]:
+    return [
         segment.array(value["array"], LARGEST_BYTES) if isinstance(value, dict) else tupled(value)
         for value in given
     ]
-    asked = (facts[0], _options(facts[1])) if facts else None
-    how = {"late": late, "layout": layout, "facts": asked}
-    return Request(function, positional, _options(options), place, results, present, **how)
+
+
+def _further(further: list[Any], segment: Segment) -> dict[str, Any]:
+    """Return where a result is to be written, or the call that another thread makes."""
+    if len(further) == len(fields(Into)):
+        (flat,), shape, beta = _positional(further[:1], segment), *further[1:]
+        return {"into": Into(flat, tupled(shape), beta)}
+    if not further:
+        return {}
+    times, function, given, options, place, results = further
+    beside = Request(function, _positional(given, segment), _options(options), place, results)
+    return {"times": times, "beside": beside}
 
 
 def _options(options: dict[str, Any]) -> dict[str, Any]:
