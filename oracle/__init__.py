@@ -70,6 +70,14 @@ from gradoracle.oracle.formulas.convolution import (
     conv3d_grad_weight,
 )
 from gradoracle.oracle.formulas.cross_entropy import cross_entropy, cross_entropy_grad
+from gradoracle.oracle.formulas.interpolate_linear import (
+    interpolate_bilinear2d,
+    interpolate_bilinear2d_grad_input,
+)
+from gradoracle.oracle.formulas.interpolate_nearest import (
+    interpolate_nearest2d,
+    interpolate_nearest2d_grad_input,
+)
 from gradoracle.oracle.formulas.linear import (
     linear,
     linear_grad_bias,
@@ -180,6 +188,10 @@ __all__ = [
     "cross_entropy_grad",
     "fold",
     "fold_grad_input",
+    "interpolate_bilinear2d",
+    "interpolate_bilinear2d_grad_input",
+    "interpolate_nearest2d",
+    "interpolate_nearest2d_grad_input",
     "leaky_relu",
     "leaky_relu_grad",
     "linear",

@@ -13,6 +13,7 @@ import numpy as np
 
 from gradoracle import oracle
 from gradoracle.conformance.operators.adaptive_pool import ADAPTIVE_AVG_POOL2D
+from gradoracle.conformance.operators.interpolate import INTERPOLATIONS
 from gradoracle.conformance.operators.moved_pixels import MOVED_PIXELS
 from gradoracle.conformance.operators.record import Operator
 from gradoracle.conformance.operators.variations import drawn
@@ -400,7 +401,7 @@ CALLS: dict[Formula, Calls] = {
     oracle.sgd_step: sgd_step_calls,
     **{
         formula: partial(drawn_calls, operator)
-        for operator in (*MOVED_PIXELS, ADAPTIVE_AVG_POOL2D)
+        for operator in (*MOVED_PIXELS, ADAPTIVE_AVG_POOL2D, *INTERPOLATIONS)
         for formula in operator.formulas
     },
 }

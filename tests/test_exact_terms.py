@@ -30,9 +30,10 @@ EVER = {
 # Of these, every formula is: numbers are moved, multiplied and added up, or divided by 4.
 WHOLLY = {
     "adaptive_avg_pool2d", "add", "bilinear", "cat", "circular_pad2d", "cumsum",
-    "dropout_with_mask", "ema", "embedding", "fold", "gather", "index_select", "pixel_shuffle",
-    "pixel_unshuffle", "reflection_pad2d", "replication_pad2d", "rotary_embedding", "scatter_add",
-    "unfold", "zero_pad2d",
+    "dropout_with_mask", "ema", "embedding", "fold", "gather", "index_select",
+    "interpolate_bilinear2d", "interpolate_nearest2d", "pixel_shuffle", "pixel_unshuffle",
+    "reflection_pad2d", "replication_pad2d", "rotary_embedding", "scatter_add", "unfold",
+    "zero_pad2d",
 }  # fmt: skip
 
 

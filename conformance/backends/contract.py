@@ -44,6 +44,15 @@ in the padding before it.  A window that holds no pixel is illegal.
 
 Window i of OH begins at pixel i*H // OH and ends before ceil((i+1)*H / OH).
 
+    interpolate_nearest2d(x, *, output_size, mode) -> y [N, C, *output_size]
+    interpolate_nearest2d_grad_input(grad_output, *, input_shape, mode) -> dx
+    interpolate_bilinear2d(x, *, output_size, align_corners) -> y [N, C, *output_size]
+    interpolate_bilinear2d_grad_input(grad_output, *, input_shape, align_corners) -> dx
+
+`mode` is "nearest" or "nearest-exact".  Coordinates follow from the sizes, H / OH, as PyTorch's do
+where it is given a size, or a scale_factor that it recomputes.  Sizes of which a coordinate that is
+rounded may lead to another nearest pixel are not checked.
+
 All of the others exist for sequences and volumes, too, with 1d or 3d in their names: arrays are
 [N, C, W] or [N, C, T, H, W], and an option has a number for every spatial axis: (width,) or
 (depth, height, width).  `indices` of volumes are (t*H + h)*W + w.

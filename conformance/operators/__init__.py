@@ -16,6 +16,7 @@ from gradoracle.conformance.operators.convolution import CONV1D, CONV2D, CONV3D
 from gradoracle.conformance.operators.further_activations import ACTIVATIONS
 from gradoracle.conformance.operators.further_losses import LOSSES
 from gradoracle.conformance.operators.indexing import INDEXED
+from gradoracle.conformance.operators.interpolate import INTERPOLATIONS
 from gradoracle.conformance.operators.joining import JOINED
 from gradoracle.conformance.operators.linear import LINEAR
 from gradoracle.conformance.operators.loss import CROSS_ENTROPY, SOFTMAX
@@ -57,6 +58,7 @@ SHIPPED: tuple[Operator, ...] = (
     *LOSSES,
     *MOVED_PIXELS,
     ADAPTIVE_AVG_POOL2D,
+    *INTERPOLATIONS,
     *PRODUCTS,
     ATTENTION,
     *INDEXED,

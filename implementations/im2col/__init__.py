@@ -110,6 +110,12 @@ from gradoracle.implementations.im2col.indexing import (
     scatter_add_grad_input,
     scatter_add_grad_src,
 )
+from gradoracle.implementations.im2col.interpolate import (
+    interpolate_bilinear2d,
+    interpolate_bilinear2d_grad_input,
+    interpolate_nearest2d,
+    interpolate_nearest2d_grad_input,
+)
 from gradoracle.implementations.im2col.joining import (
     add,
     add_grad_input,
@@ -341,6 +347,10 @@ __all__ = [
     "instance_norm_grad_bias",
     "instance_norm_grad_weight",
     "instance_norm_grad_x",
+    "interpolate_bilinear2d",
+    "interpolate_bilinear2d_grad_input",
+    "interpolate_nearest2d",
+    "interpolate_nearest2d_grad_input",
     "kl_div",
     "kl_div_grad",
     "l1_loss",

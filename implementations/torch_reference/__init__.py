@@ -20,6 +20,7 @@ from gradoracle.implementations.torch_reference import (
     attention,
     everyday,
     further,
+    interpolate,
     moved_pixels,
     products,
 )
@@ -182,6 +183,12 @@ from gradoracle.implementations.torch_reference.further import (
     soft_target_cross_entropy_grad_target,
     softplus,
     softplus_grad,
+)
+from gradoracle.implementations.torch_reference.interpolate import (
+    interpolate_bilinear2d,
+    interpolate_bilinear2d_grad_input,
+    interpolate_nearest2d,
+    interpolate_nearest2d_grad_input,
 )
 from gradoracle.implementations.torch_reference.moved_pixels import (
     circular_pad2d,
@@ -347,6 +354,10 @@ __all__ = [
     "instance_norm_grad_bias",
     "instance_norm_grad_weight",
     "instance_norm_grad_x",
+    "interpolate_bilinear2d",
+    "interpolate_bilinear2d_grad_input",
+    "interpolate_nearest2d",
+    "interpolate_nearest2d_grad_input",
     "kl_div",
     "kl_div_grad",
     "l1_loss",
@@ -458,6 +469,7 @@ NOT_IN_HALVES = [
     *further.__all__,
     *moved_pixels.__all__,
     *adaptive_pool.__all__,
+    *interpolate.__all__,
     *attention.__all__,
     *products.__all__,
     *(name for name in everyday.__all__ if name not in everyday.SELECTIONS),

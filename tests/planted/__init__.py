@@ -19,6 +19,7 @@ from tests.planted import (  # noqa: F401
     further_losses,
     halves,
     indexing,
+    interpolate,
     joining,
     layouts,
     max_pool2d,
