@@ -24,6 +24,11 @@ from gradoracle.oracle.formulas.activations import (
     tanh,
     tanh_grad,
 )
+from gradoracle.oracle.formulas.adaptive_max_pool import (
+    adaptive_max_pool2d,
+    adaptive_max_pool2d_grad_input,
+    adaptive_max_pool2d_vjp,
+)
 from gradoracle.oracle.formulas.adaptive_pool import (
     adaptive_avg_pool2d,
     adaptive_avg_pool2d_grad_input,
@@ -145,6 +150,9 @@ contract = {"policies": {"bad_arguments": "raise"}}  # as a backend
 __all__ = [
     "adaptive_avg_pool2d",
     "adaptive_avg_pool2d_grad_input",
+    "adaptive_max_pool2d",
+    "adaptive_max_pool2d_grad_input",
+    "adaptive_max_pool2d_vjp",
     "avg_pool1d",
     "avg_pool1d_grad_input",
     "avg_pool2d",

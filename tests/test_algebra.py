@@ -25,6 +25,7 @@ from gradoracle.oracle.declaration import (
     evaluate,
 )
 from gradoracle.oracle.expected.truth import ComposedTruth, SelectionTruth, truth
+from gradoracle.oracle.formulas.adaptive_max_pool import ADAPTIVE_MAX_POOLING
 from gradoracle.oracle.formulas.avg_pool import AVERAGE_POOLINGS
 from gradoracle.oracle.formulas.max_pool import MAX_POOLINGS
 from tests.calls import CALLS, fractions, with_floats
@@ -73,7 +74,8 @@ def products(formula, c):
 
 def test_every_formula_declares_its_algebra():
     kinds = {f.__name__: type(algebra(f)) for f in CALLS}
-    maxima = {f.__name__ for of in MAX_POOLINGS.values() for f in (of.values, of.indices)}
+    poolings = (*MAX_POOLINGS.values(), ADAPTIVE_MAX_POOLING)
+    maxima = {f.__name__ for of in poolings for f in (of.values, of.indices)}
     moved = {o.name for o in MOVED_PIXELS} - {"fold"}  # which adds overlapping windows
     moved |= {"interpolate_nearest2d"}
     selections = maxima | moved | {"relu", "relu_grad"}
@@ -324,7 +326,8 @@ def one_term(formula):
         given = {"x": x, "grad_output": four["x"], "input_shape": x.shape, "output_size": each}
         return {**plain, **pool, **given}
     if "max_pool" in formula.__name__:
-        return {**plain, **pool, **four, "kernel_size": each, "indices": np.zeros(one, int)}
+        places = {"indices": np.zeros(one, int), "output_size": each}
+        return {**plain, **pool, **four, "kernel_size": each, **places}
     if formula in PRODUCTS:
         return _product_of_one(formula)
     operators = (*MOVED_PIXELS, *INTERPOLATIONS)

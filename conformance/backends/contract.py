@@ -42,7 +42,12 @@ in the padding before it.  A window that holds no pixel is illegal.
     adaptive_avg_pool2d(x, *, output_size) -> y [N, C, *output_size]
     adaptive_avg_pool2d_grad_input(grad_output, *, input_shape) -> dx
 
-Window i of OH begins at pixel i*H // OH and ends before ceil((i+1)*H / OH).
+    adaptive_max_pool2d(x, *, output_size) -> (y, indices)
+    adaptive_max_pool2d_grad_input(grad_output, indices, *, input_shape) -> dx
+    adaptive_max_pool2d_vjp(grad_output, x) -> dx
+
+Window i of OH begins at pixel i*H // OH and ends before ceil((i+1)*H / OH).  Indices, ties and NaN
+are those of max_pool2d.
 
     interpolate_nearest2d(x, *, output_size, mode) -> y [N, C, *output_size]
     interpolate_nearest2d_grad_input(grad_output, *, input_shape, mode) -> dx

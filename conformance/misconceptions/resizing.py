@@ -1,4 +1,4 @@
-"""What somebody may misunderstand about interpolation."""
+"""What somebody may misunderstand about interpolation and pooling to a given size."""
 
 from __future__ import annotations
 
@@ -74,7 +74,35 @@ def _last_of_several(at: Array, size: int, count: int, call: Mapping[str, Any]) 
     return np.asarray(np.ceil((at + 1) * size / count) - 1)
 
 
+ADAPTIVE = ("adaptive_avg_pool2d", "adaptive_max_pool2d_values")
+
+
+def _of_windows(end: Callable[[Array, int, int], Array]) -> Wrong:
+    """Return pooling to a given size whose windows end elsewhere."""
+
+    def wrong(formula: Formula, call: dict[str, Any]) -> Array:
+        x, outputs = call["x"], call["output_size"]
+        sides = []
+        for size, count in zip(x.shape[2:], outputs, strict=True):
+            at = np.arange(count)
+            first = at * size // count
+            last = np.minimum(np.maximum(end(at, size, count), first + 1), size)
+            sides.append([*zip(first.tolist(), last.tolist(), strict=True)])
+        pooled = np.mean if formula.__name__ == ADAPTIVE[0] else np.max
+        rows = [
+            [pooled(x[:, :, top:bottom, left:right], axis=(2, 3)) for left, right in sides[1]]
+            for top, bottom in sides[0]
+        ]
+        return np.moveaxis(np.array(rows).reshape(*outputs, *x.shape[:2]), (0, 1), (2, 3))
+
+    return wrong
+
+
 MISCONCEPTIONS = (
+    Misconception("windows end before (i+1) H / OH rounded down, not up: they never overlap",
+                  ADAPTIVE, _of_windows(lambda at, size, count: (at + 1) * size // count)),
+    Misconception("every window is H // OH long", ADAPTIVE,
+                  _of_windows(lambda at, size, count: at * size // count + size // count)),
     Misconception("`align_corners` is ignored: corners are never aligned", BETWEEN,
                   bent(lambda c: {**c, "align_corners": False})),
     Misconception("corners are aligned, whatever `align_corners` says", BETWEEN,

@@ -4,7 +4,7 @@ To add one: write its module, then name it here; or bring it from outside (`outs
 """
 
 from gradoracle.conformance.operators.activations import LEAKY_RELU, RELU, SIGMOID, TANH
-from gradoracle.conformance.operators.adaptive_pool import ADAPTIVE_AVG_POOL2D
+from gradoracle.conformance.operators.adaptive_pool import ADAPTIVE_AVG_POOL2D, ADAPTIVE_MAX_POOL2D
 from gradoracle.conformance.operators.attention import ATTENTION
 from gradoracle.conformance.operators.avg_pool import AVG_POOL1D, AVG_POOL2D, AVG_POOL3D
 from gradoracle.conformance.operators.conv_transpose import (
@@ -58,6 +58,7 @@ SHIPPED: tuple[Operator, ...] = (
     *LOSSES,
     *MOVED_PIXELS,
     ADAPTIVE_AVG_POOL2D,
+    ADAPTIVE_MAX_POOL2D,
     *INTERPOLATIONS,
     *PRODUCTS,
     ATTENTION,

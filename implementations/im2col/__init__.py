@@ -13,6 +13,11 @@ from gradoracle.implementations.im2col.activations import (
     tanh,
     tanh_grad,
 )
+from gradoracle.implementations.im2col.adaptive_max_pool import (
+    adaptive_max_pool2d,
+    adaptive_max_pool2d_grad_input,
+    adaptive_max_pool2d_vjp,
+)
 from gradoracle.implementations.im2col.adaptive_pool import (
     adaptive_avg_pool2d,
     adaptive_avg_pool2d_grad_input,
@@ -244,6 +249,9 @@ __all__ = [
     "adamw_step",
     "adaptive_avg_pool2d",
     "adaptive_avg_pool2d_grad_input",
+    "adaptive_max_pool2d",
+    "adaptive_max_pool2d_grad_input",
+    "adaptive_max_pool2d_vjp",
     "add",
     "add_grad_input",
     "add_grad_other",

@@ -16,6 +16,7 @@ except ImportError as error:
     raise ImportError("PyTorch is not installed: pip install 'gradoracle[torch]'") from error
 
 from gradoracle.implementations.torch_reference import (
+    adaptive_max_pool,
     adaptive_pool,
     attention,
     everyday,
@@ -33,6 +34,11 @@ from gradoracle.implementations.torch_reference.activations import (
     sigmoid_grad,
     tanh,
     tanh_grad,
+)
+from gradoracle.implementations.torch_reference.adaptive_max_pool import (
+    adaptive_max_pool2d,
+    adaptive_max_pool2d_grad_input,
+    adaptive_max_pool2d_vjp,
 )
 from gradoracle.implementations.torch_reference.adaptive_pool import (
     adaptive_avg_pool2d,
@@ -250,6 +256,9 @@ __all__ = [
     "adamw_step",
     "adaptive_avg_pool2d",
     "adaptive_avg_pool2d_grad_input",
+    "adaptive_max_pool2d",
+    "adaptive_max_pool2d_grad_input",
+    "adaptive_max_pool2d_vjp",
     "add",
     "add_grad_input",
     "add_grad_other",
@@ -468,6 +477,7 @@ NOT_IN_HALVES = [
     "softmax", "cross_entropy", "cross_entropy_grad", "sgd_step",  # round on the way
     *further.__all__,
     *moved_pixels.__all__,
+    *adaptive_max_pool.__all__,
     *adaptive_pool.__all__,
     *interpolate.__all__,
     *attention.__all__,

@@ -2,6 +2,7 @@
 
 from tests.planted import (  # noqa: F401
     activations,
+    adaptive_max_pool,
     adaptive_pool,
     against_convolutions,
     against_others,
