@@ -54,25 +54,6 @@ class Shares(NamedTuple):
 def linear_interpolation(rank: int) -> Interpolation:
     """Return the formulas of interpolation between pixels along `rank` spatial axes."""
 
-    def forwards(x: Array, output_size: Sides, *, align: bool, wide: bool) -> Array:
-        plane = check_plane("x", x, rank)[2:]
-        outputs = check_sides("output_size", output_size, rank, smallest=1)
-        terms = _rounded(rank, 2**rank) if wide else 0
-        y = np.zeros((*x.shape[:2], *outputs), x.dtype)
-        shares = _shares(plane, outputs, align, terms)
-        run(_mix, flat(y), flat(x), *shares, products=y.size * shares.taps, mixed=True)
-        return y
-
-    def backwards(dy: Array, input_shape: Shape, *, align: bool, wide: bool) -> Array:
-        shape = checked_shape("input_shape", input_shape, rank)
-        outputs = check_plane("grad_output", dy, rank)[2:]
-        check_shape("grad_output", dy.shape, (*shape[:2], *outputs), "input_shape demands")
-        terms = _most(rank, shape[2:], outputs, align) if wide else 0
-        dx = np.zeros(shape, dy.dtype)
-        shares = _shares(shape[2:], outputs, align, terms)
-        run(_send_back, flat(dx), flat(dy), *shares, products=dy.size * shares.taps, mixed=True)
-        return dx
-
     def over(call: Call) -> Division:
         sides = [_side(*of, call["align_corners"], 0) for of in _both(call["x"], call)]
         terms = _rounded(rank, 2**rank)
@@ -88,20 +69,20 @@ def linear_interpolation(rank: int) -> Interpolation:
         return Division(prod(_side(*of, align, 0).over for of in both), terms, ceil(sizes))
 
     def wide(x: Array, *, output_size: Sides, align_corners: bool) -> Array:
-        return forwards(x, output_size, align=align_corners, wide=True)
+        return _between(rank, x, output_size, align=align_corners, wide=True)
 
     def wide_back(grad_output: Array, *, input_shape: Shape, align_corners: bool) -> Array:
-        return backwards(grad_output, input_shape, align=align_corners, wide=True)
+        return _sent_back(rank, grad_output, input_shape, align=align_corners, wide=True)
 
     @multilinear("x", images="kept", over=over, sizes=wide)
     @named(f"interpolate_{NAMES[rank]}", rank)
     def forward(x: Array, *, output_size: Sides, align_corners: bool) -> Array:
-        return forwards(x, output_size, align=align_corners, wide=False)
+        return _between(rank, x, output_size, align=align_corners, wide=False)
 
     @multilinear("grad_output", images="kept", over=over_back, sizes=wide_back)
     @named(f"interpolate_{NAMES[rank]}_grad_input", rank)
     def grad_input(grad_output: Array, *, input_shape: Shape, align_corners: bool) -> Array:
-        return backwards(grad_output, input_shape, align=align_corners, wide=False)
+        return _sent_back(rank, grad_output, input_shape, align=align_corners, wide=False)
 
     told = words(rank, "a") | {"tents": _tents(rank)}
     forward.__doc__, grad_input.__doc__ = FORWARD.format(**told), BACK.format(**told)
@@ -136,6 +117,29 @@ BACK = f"""Return dx = dE/dx, of shape `input_shape` [N, C, {{sides}}], from dy 
 Raises:
     ValueError: the shapes fit no interpolation.
 """
+
+
+def _between(rank: int, x: Array, output_size: Sides, *, align: bool, wide: bool) -> Array:
+    """Return what lies between pixels, or what rounding acts on then."""
+    plane = check_plane("x", x, rank)[2:]
+    outputs = check_sides("output_size", output_size, rank, smallest=1)
+    terms = _rounded(rank, 2**rank) if wide else 0
+    y = np.zeros((*x.shape[:2], *outputs), x.dtype)
+    shares = _shares(plane, outputs, align, terms)
+    run(_mix, flat(y), flat(x), *shares, products=y.size * shares.taps, mixed=True)
+    return y
+
+
+def _sent_back(rank: int, dy: Array, input_shape: Shape, *, align: bool, wide: bool) -> Array:
+    """Return what goes back to the pixels, or what rounding acts on then."""
+    shape = checked_shape("input_shape", input_shape, rank)
+    outputs = check_plane("grad_output", dy, rank)[2:]
+    check_shape("grad_output", dy.shape, (*shape[:2], *outputs), "input_shape demands")
+    terms = _most(rank, shape[2:], outputs, align) if wide else 0
+    dx = np.zeros(shape, dy.dtype)
+    shares = _shares(shape[2:], outputs, align, terms)
+    run(_send_back, flat(dx), flat(dy), *shares, products=dy.size * shares.taps, mixed=True)
+    return dx
 
 
 def _tents(rank: int) -> str:
