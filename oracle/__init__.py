@@ -100,6 +100,10 @@ from gradoracle.oracle.formulas.max_pool import (
     max_pool3d_grad_input,
     max_pool3d_vjp,
 )
+from gradoracle.oracle.formulas.max_unpool import (
+    max_unpool2d,
+    max_unpool2d_grad_input,
+)
 from gradoracle.oracle.formulas.padding import (
     circular_pad2d,
     circular_pad2d_grad_input,
@@ -218,6 +222,8 @@ __all__ = [
     "max_pool3d",
     "max_pool3d_grad_input",
     "max_pool3d_vjp",
+    "max_unpool2d",
+    "max_unpool2d_grad_input",
     "pixel_shuffle",
     "pixel_shuffle_grad_input",
     "pixel_unshuffle",

@@ -17,6 +17,7 @@ from gradoracle.conformance.operators.adaptive_pool import (
     ADAPTIVE_MAX_POOL2D,
 )
 from gradoracle.conformance.operators.interpolate import INTERPOLATIONS
+from gradoracle.conformance.operators.max_unpool import MAX_UNPOOL2D
 from gradoracle.conformance.operators.moved_pixels import MOVED_PIXELS
 from gradoracle.conformance.operators.record import Operator
 from gradoracle.conformance.operators.variations import drawn
@@ -323,6 +324,12 @@ def adaptive_max_pool_calls(count: int, seed: int = 0, **data: Any) -> Iterator[
         yield {**made, "indices": indices(made["x"], output_size=made["output_size"])}
 
 
+def max_unpool_calls(count: int, seed: int = 0, **data: Any) -> Iterator[dict[str, Any]]:
+    """Yield calls of max unpooling with indices that differ within each plane."""
+    for number, made in enumerate(drawn_calls(MAX_UNPOOL2D, count, seed, **data)):
+        yield MAX_UNPOOL2D.complete(made, number)
+
+
 def filled(
     shapes: dict[str, tuple[int, ...]], *, seed=0, dtype: Any = object, low=-4, high=5
 ) -> dict[str, Any]:
@@ -416,4 +423,5 @@ CALLS: dict[Formula, Calls] = {
         for formula in operator.formulas
     },
     **dict.fromkeys(ADAPTIVE_MAX_POOL2D.formulas, adaptive_max_pool_calls),
+    **dict.fromkeys(MAX_UNPOOL2D.formulas, max_unpool_calls),
 }

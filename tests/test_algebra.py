@@ -14,6 +14,7 @@ from gradoracle import oracle
 from gradoracle.conformance.operators import OPERATORS, variations
 from gradoracle.conformance.operators.adaptive_pool import ADAPTIVE_AVG_POOL2D
 from gradoracle.conformance.operators.interpolate import INTERPOLATE_BILINEAR2D, INTERPOLATIONS
+from gradoracle.conformance.operators.max_unpool import MAX_UNPOOL2D
 from gradoracle.conformance.operators.moved_pixels import MOVED_PIXELS
 from gradoracle.oracle.declaration import (
     Composed,
@@ -77,7 +78,7 @@ def test_every_formula_declares_its_algebra():
     poolings = (*MAX_POOLINGS.values(), ADAPTIVE_MAX_POOLING)
     maxima = {f.__name__ for of in poolings for f in (of.values, of.indices)}
     moved = {o.name for o in MOVED_PIXELS} - {"fold"}  # which adds overlapping windows
-    moved |= {"interpolate_nearest2d"}
+    moved |= {"interpolate_nearest2d", "max_unpool2d"}
     selections = maxima | moved | {"relu", "relu_grad"}
     composed = {"leaky_relu", "sigmoid", "tanh", "softmax", "cross_entropy"}
     composed |= {f"{name}_grad" for name in composed}
@@ -330,11 +331,12 @@ def one_term(formula):
         return {**plain, **pool, **four, "kernel_size": each, **places}
     if formula in PRODUCTS:
         return _product_of_one(formula)
-    operators = (*MOVED_PIXELS, *INTERPOLATIONS)
+    operators = (*MOVED_PIXELS, *INTERPOLATIONS, MAX_UNPOOL2D)
     moved = next((o for o in operators if formula in o.formulas), None)
     if moved is not None:
         made = moved.arguments(variations.drawn(moved, 0).sizes)  # one pixel
-        return {n: np.full(shape, third) for n, shape in made.shapes.items()} | made.options
+        arrays = {n: np.full(shape, third) for n, shape in made.shapes.items()}
+        return moved.complete(arrays | made.options, 0)
     if "linear" in formula.__name__:
         return {**two, "grad_output": np.full((1, 1), fifth), "bias": None}
     return {**four, **plain}

@@ -31,9 +31,9 @@ EVER = {
 WHOLLY = {
     "adaptive_avg_pool2d", "adaptive_max_pool2d", "add", "bilinear", "cat", "circular_pad2d",
     "cumsum", "dropout_with_mask", "ema", "embedding", "fold", "gather", "index_select",
-    "interpolate_bilinear2d", "interpolate_nearest2d", "pixel_shuffle", "pixel_unshuffle",
-    "reflection_pad2d", "replication_pad2d", "rotary_embedding", "scatter_add", "unfold",
-    "zero_pad2d",
+    "interpolate_bilinear2d", "interpolate_nearest2d", "max_unpool2d", "pixel_shuffle",
+    "pixel_unshuffle", "reflection_pad2d", "replication_pad2d", "rotary_embedding", "scatter_add",
+    "unfold", "zero_pad2d",
 }  # fmt: skip
 
 

@@ -17,6 +17,7 @@ from gradoracle.conformance.operators.interpolate import (
     INTERPOLATE_BILINEAR2D,
     INTERPOLATE_NEAREST2D,
 )
+from gradoracle.conformance.operators.max_unpool import MAX_UNPOOL2D
 from gradoracle.conformance.operators.moved_pixels import (
     MOVED_PIXELS,
     PIXEL_SHUFFLE,
@@ -221,7 +222,7 @@ def test_layout_in_memory_changes_nothing(formula):
 COMPILABLE = [
     f for f in CALLS
     if isinstance(algebra(f), Multilinear) or any(map(is_place, OPERATOR[f].also))
-    or OPERATOR[f] in (*MOVED_PIXELS, INTERPOLATE_NEAREST2D)
+    or OPERATOR[f] in (*MOVED_PIXELS, INTERPOLATE_NEAREST2D, MAX_UNPOOL2D)
 ]  # fmt: skip
 
 

@@ -49,6 +49,11 @@ in the padding before it.  A window that holds no pixel is illegal.
 Window i of OH begins at pixel i*H // OH and ends before ceil((i+1)*H / OH).  Indices, ties and NaN
 are those of max_pool2d.
 
+    max_unpool2d(x, indices, *, output_size) -> y [N, C, *output_size]
+    max_unpool2d_grad_input(grad_output, indices) -> dx
+
+Indices count within a plane of y, and differ within it.
+
     interpolate_nearest2d(x, *, output_size, mode) -> y [N, C, *output_size]
     interpolate_nearest2d_grad_input(grad_output, *, input_shape, mode) -> dx
     interpolate_bilinear2d(x, *, output_size, align_corners) -> y [N, C, *output_size]

@@ -1,4 +1,4 @@
-"""What somebody may misunderstand about interpolation and pooling to a given size."""
+"""What somebody may misunderstand about interpolation, unpooling, and pooling to a given size."""
 
 from __future__ import annotations
 
@@ -98,7 +98,19 @@ def _of_windows(end: Callable[[Array, int, int], Array]) -> Wrong:
     return wrong
 
 
+UNPOOLING = ("max_unpool2d", "max_unpool2d_grad_input")
+
+
+def _by_columns(call: dict[str, Any]) -> dict[str, Any]:
+    forward = "output_size" in call
+    tall, wide = call["output_size"] if forward else call["grad_output"].shape[2:]
+    i, j = np.divmod(call["indices"], wide)
+    return {**call, "indices": j * tall + i}
+
+
 MISCONCEPTIONS = (
+    Misconception("indices count down the columns, not along the rows", UNPOOLING,
+                  bent(_by_columns)),
     Misconception("windows end before (i+1) H / OH rounded down, not up: they never overlap",
                   ADAPTIVE, _of_windows(lambda at, size, count: (at + 1) * size // count)),
     Misconception("every window is H // OH long", ADAPTIVE,

@@ -21,6 +21,7 @@ from gradoracle.conformance.operators.joining import JOINED
 from gradoracle.conformance.operators.linear import LINEAR
 from gradoracle.conformance.operators.loss import CROSS_ENTROPY, SOFTMAX
 from gradoracle.conformance.operators.max_pool import MAX_POOL1D, MAX_POOL2D, MAX_POOL3D
+from gradoracle.conformance.operators.max_unpool import MAX_UNPOOL2D
 from gradoracle.conformance.operators.moved_pixels import MOVED_PIXELS
 from gradoracle.conformance.operators.network import NETWORK
 from gradoracle.conformance.operators.normalisations import NORMALISATIONS
@@ -59,6 +60,7 @@ SHIPPED: tuple[Operator, ...] = (
     *MOVED_PIXELS,
     ADAPTIVE_AVG_POOL2D,
     ADAPTIVE_MAX_POOL2D,
+    MAX_UNPOOL2D,
     *INTERPOLATIONS,
     *PRODUCTS,
     ATTENTION,

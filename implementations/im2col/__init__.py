@@ -142,6 +142,10 @@ from gradoracle.implementations.im2col.loss import (
     softmax,
     softmax_grad,
 )
+from gradoracle.implementations.im2col.max_unpool import (
+    max_unpool2d,
+    max_unpool2d_grad_input,
+)
 from gradoracle.implementations.im2col.moved_pixels import (
     circular_pad2d,
     circular_pad2d_grad_input,
@@ -391,6 +395,8 @@ __all__ = [
     "max_pool3d",
     "max_pool3d_grad_input",
     "max_pool3d_vjp",
+    "max_unpool2d",
+    "max_unpool2d_grad_input",
     "mish",
     "mish_grad",
     "mse_loss",

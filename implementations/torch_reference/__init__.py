@@ -22,6 +22,7 @@ from gradoracle.implementations.torch_reference import (
     everyday,
     further,
     interpolate,
+    max_unpool,
     moved_pixels,
     products,
 )
@@ -195,6 +196,10 @@ from gradoracle.implementations.torch_reference.interpolate import (
     interpolate_bilinear2d_grad_input,
     interpolate_nearest2d,
     interpolate_nearest2d_grad_input,
+)
+from gradoracle.implementations.torch_reference.max_unpool import (
+    max_unpool2d,
+    max_unpool2d_grad_input,
 )
 from gradoracle.implementations.torch_reference.moved_pixels import (
     circular_pad2d,
@@ -399,6 +404,8 @@ __all__ = [
     "max_pool3d",
     "max_pool3d_grad_input",
     "max_pool3d_vjp",
+    "max_unpool2d",
+    "max_unpool2d_grad_input",
     "mish",
     "mish_grad",
     "mse_loss",
@@ -480,6 +487,7 @@ NOT_IN_HALVES = [
     *adaptive_max_pool.__all__,
     *adaptive_pool.__all__,
     *interpolate.__all__,
+    *max_unpool.__all__,
     *attention.__all__,
     *products.__all__,
     *(name for name in everyday.__all__ if name not in everyday.SELECTIONS),

@@ -25,6 +25,7 @@ from tests.planted import (  # noqa: F401
     layouts,
     max_pool2d,
     max_pool2d_back,
+    max_unpool,
     memory,
     moved_pixels,
     narrow,
