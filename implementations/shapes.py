@@ -180,6 +180,14 @@ def check_image(name: str, shape: Shape) -> None:
         raise ValueError(f"{name} {shape} must have 4 axes, all but the first at least 1")
 
 
+def check_resized(input_shape: Shape, shape: Shape) -> None:
+    """Check that a gradient of this shape goes back to images of the other: likewise many."""
+    check_image("input_shape", input_shape)
+    check_image("grad_output", shape)
+    if tuple(shape[:2]) != tuple(input_shape[:2]):
+        raise ValueError(f"grad_output {tuple(shape)} does not fit input_shape {input_shape}")
+
+
 def check_padding(padding: Sides, plane: Shape, most: Callable[[int], float]) -> Sides:
     """Return (left, right, top, bottom), at most what so many pixels allow."""
     if len(padding) != 4 or min(padding) < 0 or min(plane) < 1:

@@ -24,6 +24,11 @@ from gradoracle.oracle.formulas.activations import (
     tanh,
     tanh_grad,
 )
+from gradoracle.oracle.formulas.adaptive_max_pool import (
+    adaptive_max_pool2d,
+    adaptive_max_pool2d_grad_input,
+    adaptive_max_pool2d_vjp,
+)
 from gradoracle.oracle.formulas.adaptive_pool import (
     adaptive_avg_pool2d,
     adaptive_avg_pool2d_grad_input,
@@ -70,6 +75,14 @@ from gradoracle.oracle.formulas.convolution import (
     conv3d_grad_weight,
 )
 from gradoracle.oracle.formulas.cross_entropy import cross_entropy, cross_entropy_grad
+from gradoracle.oracle.formulas.interpolate_linear import (
+    interpolate_bilinear2d,
+    interpolate_bilinear2d_grad_input,
+)
+from gradoracle.oracle.formulas.interpolate_nearest import (
+    interpolate_nearest2d,
+    interpolate_nearest2d_grad_input,
+)
 from gradoracle.oracle.formulas.linear import (
     linear,
     linear_grad_bias,
@@ -86,6 +99,10 @@ from gradoracle.oracle.formulas.max_pool import (
     max_pool3d,
     max_pool3d_grad_input,
     max_pool3d_vjp,
+)
+from gradoracle.oracle.formulas.max_unpool import (
+    max_unpool2d,
+    max_unpool2d_grad_input,
 )
 from gradoracle.oracle.formulas.padding import (
     circular_pad2d,
@@ -137,6 +154,9 @@ contract = {"policies": {"bad_arguments": "raise"}}  # as a backend
 __all__ = [
     "adaptive_avg_pool2d",
     "adaptive_avg_pool2d_grad_input",
+    "adaptive_max_pool2d",
+    "adaptive_max_pool2d_grad_input",
+    "adaptive_max_pool2d_vjp",
     "avg_pool1d",
     "avg_pool1d_grad_input",
     "avg_pool2d",
@@ -180,6 +200,10 @@ __all__ = [
     "cross_entropy_grad",
     "fold",
     "fold_grad_input",
+    "interpolate_bilinear2d",
+    "interpolate_bilinear2d_grad_input",
+    "interpolate_nearest2d",
+    "interpolate_nearest2d_grad_input",
     "leaky_relu",
     "leaky_relu_grad",
     "linear",
@@ -198,6 +222,8 @@ __all__ = [
     "max_pool3d",
     "max_pool3d_grad_input",
     "max_pool3d_vjp",
+    "max_unpool2d",
+    "max_unpool2d_grad_input",
     "pixel_shuffle",
     "pixel_shuffle_grad_input",
     "pixel_unshuffle",

@@ -25,6 +25,7 @@ class Division(NamedTuple):
 
     multiple: int  # every divisor divides it
     terms: int  # an element sums at most so many
+    sizes: int = 1  # the terms' sizes are at most so many times the largest factor: see Multilinear
 
 
 @dataclass(frozen=True)
@@ -33,7 +34,9 @@ class Multilinear:
 
     With `minus` the products are subtracted from `plus` instead.  `over` says, for a call,
     what the loops divide by.  `images` says what becomes of the batch: "kept" (one result per
-    image), "summed", or "mixed".
+    image), "summed", or "mixed".  `sizes` is another formula of the same arguments, which gives of
+    absolute values the sizes of the terms that rounding acts on, where that is more than those of
+    the terms: coefficients that are themselves rounded.
     """
 
     factors: tuple[str, ...]
@@ -41,6 +44,7 @@ class Multilinear:
     images: Images
     minus: bool = False
     over: Callable[[Call], Division] | None = None
+    sizes: Formula | None = None
 
 
 @dataclass(frozen=True)
@@ -102,13 +106,14 @@ def multilinear(
     images: Images,
     minus: bool = False,
     over: Callable[[Call], Division] | None = None,
+    sizes: Formula | None = None,
 ) -> Callable[[F], F]:
     """Declare that a formula is linear in each of `factors`, with `plus` added to the products.
 
     The exact evaluation, the rounding bound and the linearity property rest on it;
     `tests/test_algebra.py` checks it.
     """
-    return _declare(Multilinear(factors, plus, images, minus, over))
+    return _declare(Multilinear(factors, plus, images, minus, over, sizes))
 
 
 def selection(*, images: Images, places: bool = False, pointwise: bool = False) -> Callable[[F], F]:

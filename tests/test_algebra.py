@@ -13,6 +13,8 @@ import pytest
 from gradoracle import oracle
 from gradoracle.conformance.operators import OPERATORS, variations
 from gradoracle.conformance.operators.adaptive_pool import ADAPTIVE_AVG_POOL2D
+from gradoracle.conformance.operators.interpolate import INTERPOLATE_BILINEAR2D, INTERPOLATIONS
+from gradoracle.conformance.operators.max_unpool import MAX_UNPOOL2D
 from gradoracle.conformance.operators.moved_pixels import MOVED_PIXELS
 from gradoracle.oracle.declaration import (
     Composed,
@@ -24,6 +26,7 @@ from gradoracle.oracle.declaration import (
     evaluate,
 )
 from gradoracle.oracle.expected.truth import ComposedTruth, SelectionTruth, truth
+from gradoracle.oracle.formulas.adaptive_max_pool import ADAPTIVE_MAX_POOLING
 from gradoracle.oracle.formulas.avg_pool import AVERAGE_POOLINGS
 from gradoracle.oracle.formulas.max_pool import MAX_POOLINGS
 from tests.calls import CALLS, fractions, with_floats
@@ -32,6 +35,7 @@ from tests.orders import Written, orders, rounded, written
 MEANS = [
     *(f for of in AVERAGE_POOLINGS.values() for f in of), *ADAPTIVE_AVG_POOL2D.formulas,
 ]  # fmt: skip
+MIXED = INTERPOLATE_BILINEAR2D.formulas  # which divide by what two sides' shares have in common
 MULTILINEAR = [f for f in CALLS if isinstance(algebra(f), Multilinear)]
 DIVIDING = [f for f in MULTILINEAR if algebra(f).over]
 PRODUCTS = {
@@ -71,15 +75,17 @@ def products(formula, c):
 
 def test_every_formula_declares_its_algebra():
     kinds = {f.__name__: type(algebra(f)) for f in CALLS}
-    maxima = {f.__name__ for of in MAX_POOLINGS.values() for f in (of.values, of.indices)}
+    poolings = (*MAX_POOLINGS.values(), ADAPTIVE_MAX_POOLING)
+    maxima = {f.__name__ for of in poolings for f in (of.values, of.indices)}
     moved = {o.name for o in MOVED_PIXELS} - {"fold"}  # which adds overlapping windows
+    moved |= {"interpolate_nearest2d", "max_unpool2d"}
     selections = maxima | moved | {"relu", "relu_grad"}
     composed = {"leaky_relu", "sigmoid", "tanh", "softmax", "cross_entropy"}
     composed |= {f"{name}_grad" for name in composed}
     for name, kind in kinds.items():
         want = Selection if name in selections else Composed if name in composed else Multilinear
         assert kind is want, name
-    assert {*DIVIDING} == {*MEANS, oracle.batch_mean}
+    assert {*DIVIDING} == {*MEANS, *MIXED, oracle.batch_mean}
 
 
 @pytest.mark.parametrize("formula", MULTILINEAR, **NAMED)
@@ -170,7 +176,8 @@ def test_every_divisor_divides_what_is_declared(formula):
             shares = evaluate(formula, {**c, name: hot})
             divides |= {Fraction(v).denominator for v in shares.flat}
             assert all((v * division.multiple).denominator == 1 for v in shares.flat)
-    assert {1, 2, 3, 4, *([6] if axes_of(formula).rank > 1 else [])} <= divides
+    sixths = axes_of(formula).rank > 1 and formula not in MIXED
+    assert {1, 2, 3, 4, *([6] if sixths else [])} <= divides
 
 
 # -- the exact value ------------------------------------------------------------------------------
@@ -193,7 +200,8 @@ def test_truth_equals_fractions(formula, spread, dtype):
         if algebra(formula).minus:
             sizes["parameter"] = -sizes["parameter"]
         magnitude = [Fraction(int(v)) / unit for v in right.magnitude.ravel()]
-        assert magnitude == abs(evaluate(formula, sizes)).ravel().tolist()
+        sized = algebra(formula).sizes or formula
+        assert magnitude == abs(evaluate(sized, sizes)).ravel().tolist()
 
 
 @pytest.mark.parametrize("dtype", [np.float32, np.float64])
@@ -319,15 +327,18 @@ def one_term(formula):
         given = {"x": x, "grad_output": four["x"], "input_shape": x.shape, "output_size": each}
         return {**plain, **pool, **given}
     if "max_pool" in formula.__name__:
-        return {**plain, **pool, **four, "kernel_size": each, "indices": np.zeros(one, int)}
+        places = {"indices": np.zeros(one, int), "output_size": each}
+        return {**plain, **pool, **four, "kernel_size": each, **places}
     if formula in PRODUCTS:
         return _product_of_one(formula)
-    if "linear" in formula.__name__:
-        return {**two, "grad_output": np.full((1, 1), fifth), "bias": None}
-    moved = next((o for o in MOVED_PIXELS if formula in o.formulas), None)
+    operators = (*MOVED_PIXELS, *INTERPOLATIONS, MAX_UNPOOL2D)
+    moved = next((o for o in operators if formula in o.formulas), None)
     if moved is not None:
         made = moved.arguments(variations.drawn(moved, 0).sizes)  # one pixel
-        return {n: np.full(shape, third) for n, shape in made.shapes.items()} | made.options
+        arrays = {n: np.full(shape, third) for n, shape in made.shapes.items()}
+        return moved.complete(arrays | made.options, 0)
+    if "linear" in formula.__name__:
+        return {**two, "grad_output": np.full((1, 1), fifth), "bias": None}
     return {**four, **plain}
 
 

@@ -47,7 +47,8 @@ CHECKS = (
 # Derived from branches of which each gives an argument as it is.
 NEVER_ROUNDED = (
     "hardtanh", "hardtanh_grad", "relu6", "relu6_grad", "fold_grad_input",
-    "pixel_shuffle_grad_input", "pixel_unshuffle_grad_input", "zero_pad2d_grad_input",
+    "max_unpool2d_grad_input", "pixel_shuffle_grad_input", "pixel_unshuffle_grad_input",
+    "zero_pad2d_grad_input",
 )  # fmt: skip
 NAMED = ("one by one", "backwards", "pairwise", "four lanes", "shuffled")
 TOPICS = [

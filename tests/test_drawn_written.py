@@ -29,9 +29,10 @@ def calls_of(name):
     return WRITTEN[name].geometry.func.__self__
 
 
-def test_what_moves_pixels_and_adaptive_pooling_are_here():
+def test_what_moves_pixels_pools_to_a_size_and_interpolates_is_here():
     moved = {o.name for o in OPERATORS if o.name.endswith(("_pad2d", "shuffle", "fold"))}
-    assert {*WRITTEN} == moved | {"adaptive_avg_pool2d"}
+    sized = {o.name for o in OPERATORS if o.name.startswith(("adaptive_", "interpolate_"))}
+    assert {*WRITTEN} == moved | sized | {"max_unpool2d"}
 
 
 @pytest.mark.parametrize("name", WRITTEN)
@@ -86,12 +87,29 @@ def test_padding_is_drawn_up_to_what_a_call_may_have(name):
     assert most[far if far is not None else 1] >= LEAST_OF_EACH
 
 
-def test_windows_of_adaptive_pooling_overlap_repeat_pixels_and_fit():
+@pytest.mark.parametrize("name", [n for n in WRITTEN if n.startswith(("adaptive", "interp"))])
+def test_results_of_a_given_size_are_smaller_larger_multiples_and_fractions(name):
     seen = Counter()
-    for geometry in drawn("adaptive_avg_pool2d"):
+    for geometry in drawn(name):
         pixels, windows = (geometry.sizes[n] for n in ("h", "i"))
         seen["fit"] += windows < pixels and not pixels % windows
         seen["overlap"] += windows < pixels and pixels % windows > 0
         seen["repeat"] += windows > pixels
         seen["same"] += windows == pixels > 1
     assert min(seen.values()) >= LEAST_OF_EACH, seen
+
+
+@pytest.mark.parametrize("name", [n for n in WRITTEN if n.startswith("interpolate")])
+def test_every_option_of_an_interpolation_is_drawn(name):
+    made = [WRITTEN[name].arguments(g.sizes).options for g in drawn(name)]
+    (option,) = made[0].keys() - {"output_size", "input_shape"}
+    assert min(Counter(one[option] for one in made).values()) > DRAWS / 4
+
+
+def test_coordinates_of_nearest_pixels_are_settled_in_every_call():
+    operator = WRITTEN["interpolate_nearest2d"]
+    for geometry in (*drawn(operator.name), *operator.corners):
+        call = operator.arguments(geometry.sizes).options
+        assert not operator.unsettled({}, operator.formula, call)
+    open_one = {"input_shape": (1, 1, 2, 1), "output_size": (82, 1), "mode": "nearest"}
+    assert operator.unsettled({}, operator.formula, open_one)

@@ -13,6 +13,11 @@ from gradoracle import oracle
 from gradoracle.conformance.backends.backend import FUNCTIONS
 from gradoracle.conformance.operators import OPERATORS
 from gradoracle.conformance.operators.adaptive_pool import ADAPTIVE_AVG_POOL2D
+from gradoracle.conformance.operators.interpolate import (
+    INTERPOLATE_BILINEAR2D,
+    INTERPOLATE_NEAREST2D,
+)
+from gradoracle.conformance.operators.max_unpool import MAX_UNPOOL2D
 from gradoracle.conformance.operators.moved_pixels import (
     MOVED_PIXELS,
     PIXEL_SHUFFLE,
@@ -217,13 +222,13 @@ def test_layout_in_memory_changes_nothing(formula):
 COMPILABLE = [
     f for f in CALLS
     if isinstance(algebra(f), Multilinear) or any(map(is_place, OPERATOR[f].also))
-    or OPERATOR[f] in MOVED_PIXELS
+    or OPERATOR[f] in (*MOVED_PIXELS, INTERPOLATE_NEAREST2D, MAX_UNPOOL2D)
 ]  # fmt: skip
 
 
 MIXED = [
     *(f for of in AVERAGE_POOLINGS.values() for f in of), *ADAPTIVE_AVG_POOL2D.formulas,
-    oracle.batch_mean, oracle.sgd_step,
+    *INTERPOLATE_BILINEAR2D.formulas, oracle.batch_mean, oracle.sgd_step,
 ]  # fmt: skip
 
 

@@ -42,7 +42,26 @@ in the padding before it.  A window that holds no pixel is illegal.
     adaptive_avg_pool2d(x, *, output_size) -> y [N, C, *output_size]
     adaptive_avg_pool2d_grad_input(grad_output, *, input_shape) -> dx
 
-Window i of OH begins at pixel i*H // OH and ends before ceil((i+1)*H / OH).
+    adaptive_max_pool2d(x, *, output_size) -> (y, indices)
+    adaptive_max_pool2d_grad_input(grad_output, indices, *, input_shape) -> dx
+    adaptive_max_pool2d_vjp(grad_output, x) -> dx
+
+Window i of OH begins at pixel i*H // OH and ends before ceil((i+1)*H / OH).  Indices, ties and NaN
+are those of max_pool2d.
+
+    max_unpool2d(x, indices, *, output_size) -> y [N, C, *output_size]
+    max_unpool2d_grad_input(grad_output, indices) -> dx
+
+Indices count within a plane of y, and differ within it.
+
+    interpolate_nearest2d(x, *, output_size, mode) -> y [N, C, *output_size]
+    interpolate_nearest2d_grad_input(grad_output, *, input_shape, mode) -> dx
+    interpolate_bilinear2d(x, *, output_size, align_corners) -> y [N, C, *output_size]
+    interpolate_bilinear2d_grad_input(grad_output, *, input_shape, align_corners) -> dx
+
+`mode` is "nearest" or "nearest-exact".  Coordinates follow from the sizes, H / OH, as PyTorch's do
+where it is given a size, or a scale_factor that it recomputes.  Sizes of which a coordinate that is
+rounded may lead to another nearest pixel are not checked.
 
 All of the others exist for sequences and volumes, too, with 1d or 3d in their names: arrays are
 [N, C, W] or [N, C, T, H, W], and an option has a number for every spatial axis: (width,) or

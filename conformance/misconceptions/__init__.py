@@ -16,6 +16,7 @@ from gradoracle.conformance.misconceptions import (
     conv_transpose2d,
     elementwise,
     pooling,
+    resizing,
 )
 from gradoracle.conformance.misconceptions.misconception import Loss, Misconception, Wrong
 from gradoracle.oracle.declaration import (
@@ -38,6 +39,7 @@ MISCONCEPTIONS: tuple[Misconception, ...] = (
     *pooling.MISCONCEPTIONS,
     *elementwise.MISCONCEPTIONS,
     *attention.MISCONCEPTIONS,
+    *resizing.MISCONCEPTIONS,
     *batch.MISCONCEPTIONS,
 )
 NONE: Mapping[str, Any] = MappingProxyType({})

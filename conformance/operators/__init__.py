@@ -4,7 +4,7 @@ To add one: write its module, then name it here; or bring it from outside (`outs
 """
 
 from gradoracle.conformance.operators.activations import LEAKY_RELU, RELU, SIGMOID, TANH
-from gradoracle.conformance.operators.adaptive_pool import ADAPTIVE_AVG_POOL2D
+from gradoracle.conformance.operators.adaptive_pool import ADAPTIVE_AVG_POOL2D, ADAPTIVE_MAX_POOL2D
 from gradoracle.conformance.operators.attention import ATTENTION
 from gradoracle.conformance.operators.avg_pool import AVG_POOL1D, AVG_POOL2D, AVG_POOL3D
 from gradoracle.conformance.operators.conv_transpose import (
@@ -17,10 +17,12 @@ from gradoracle.conformance.operators.further_activations import ACTIVATIONS
 from gradoracle.conformance.operators.further_losses import LOSSES
 from gradoracle.conformance.operators.graph import GRAPH
 from gradoracle.conformance.operators.indexing import INDEXED
+from gradoracle.conformance.operators.interpolate import INTERPOLATIONS
 from gradoracle.conformance.operators.joining import JOINED
 from gradoracle.conformance.operators.linear import LINEAR
 from gradoracle.conformance.operators.loss import CROSS_ENTROPY, SOFTMAX
 from gradoracle.conformance.operators.max_pool import MAX_POOL1D, MAX_POOL2D, MAX_POOL3D
+from gradoracle.conformance.operators.max_unpool import MAX_UNPOOL2D
 from gradoracle.conformance.operators.moved_pixels import MOVED_PIXELS
 from gradoracle.conformance.operators.network import NETWORK
 from gradoracle.conformance.operators.normalisations import NORMALISATIONS
@@ -59,6 +61,9 @@ SHIPPED: tuple[Operator, ...] = (
     *LOSSES,
     *MOVED_PIXELS,
     ADAPTIVE_AVG_POOL2D,
+    ADAPTIVE_MAX_POOL2D,
+    MAX_UNPOOL2D,
+    *INTERPOLATIONS,
     *PRODUCTS,
     ATTENTION,
     *INDEXED,

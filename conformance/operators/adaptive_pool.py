@@ -1,15 +1,23 @@
-"""Average pooling to a given size: its record, with PyTorch's function beside."""
+"""Average and max pooling to a given size: their records, with PyTorch's functions beside."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from dataclasses import replace
 from functools import partial
 from typing import Any
 
+from gradoracle.conformance.operators import max_pool
 from gradoracle.conformance.operators.moved_pixels import PLANE, written
 from gradoracle.conformance.operators.of_formula import Further, Sizes
-from gradoracle.conformance.operators.record import Corner, Styles, named_function
-from gradoracle.oracle.formulas import adaptive_pool
+from gradoracle.conformance.operators.record import (
+    Corner,
+    Operator,
+    Styles,
+    named_function,
+)
+from gradoracle.oracle.float_formats import widened
+from gradoracle.oracle.formulas import adaptive_max_pool, adaptive_pool
 
 # Channels, rows, columns and outputs as networks have them.
 LAYERS = (
@@ -38,3 +46,30 @@ ADAPTIVE_AVG_POOL2D = written(
     further=Further((*PLANE, "i", "j"), options=_options), numbers=Styles(), corners=CORNERS,
     layers=LAYERS,
 )  # fmt: skip
+
+
+def _with_indices(call: dict[str, Any], seed: int) -> dict[str, Any]:
+    """Add the indices of the maxima, which the gradient is given."""
+    del seed
+    x, sides = widened(call["x"]), call["output_size"]
+    return {**call, "indices": adaptive_max_pool.adaptive_max_pool2d_indices(x, output_size=sides)}
+
+
+def _maxima(torch: Any) -> Callable[..., Any]:
+    return partial(torch.nn.functional.adaptive_max_pool2d, return_indices=True)
+
+
+def _of_maxima() -> Operator:
+    of = adaptive_max_pool.ADAPTIVE_MAX_POOLING
+    record = written(
+        of.values, of.grad_input, _maxima,
+        further=Further((*PLANE, "i", "j"), options=_options), numbers=max_pool.STYLES,
+        corners=CORNERS, layers=LAYERS,
+    )  # fmt: skip
+    return replace(
+        record, also=(of.indices,), gradients={of.grad_input: "x", of.vjp: "x"},
+        complete=_with_indices, unsettled=max_pool.unsettled,
+    )  # fmt: skip
+
+
+ADAPTIVE_MAX_POOL2D = _of_maxima()

@@ -25,14 +25,19 @@ from gradoracle.conformance.operators.ranks import options_of
 from gradoracle.conformance.operators.record import Arguments, Operator, Policies, Styles
 from gradoracle.oracle.declaration import Call, Formula
 from gradoracle.oracle.float_formats import Format, widened
+from gradoracle.oracle.formulas.adaptive_max_pool import (
+    ADAPTIVE_MAX_POOLING,
+    adaptive_windows,
+)
 from gradoracle.oracle.formulas.conventions import without_nan
 from gradoracle.oracle.formulas.max_pool import MAX_POOLINGS
 from gradoracle.oracle.shapes import Array, Sides, pool_shape
 from gradoracle.oracle.windows import flat, meetings
 
 # Formulas whose answer depends on which of several maxima wins.
-VJPS = frozenset(of.vjp for of in MAX_POOLINGS.values())
-CHOOSING = VJPS | {of.indices for of in MAX_POOLINGS.values()}
+OF_MAXIMA = (*MAX_POOLINGS.values(), ADAPTIVE_MAX_POOLING)
+VJPS = frozenset(of.vjp for of in OF_MAXIMA)
+CHOOSING = VJPS | {of.indices for of in OF_MAXIMA}
 OPTIONS = ("kernel_size", "stride", "padding", "dilation", "ceil_mode")
 
 
@@ -154,10 +159,15 @@ def _is_maximum(pixels: Array, tops: Array) -> Array:
 
 def _seen(call: Call) -> tuple[Array, Array, Array, Array]:
     """Return x, the maxima of its windows, and each window beside each pixel that it sees."""
-    x, options = widened(call["x"]), {n: call[n] for n in OPTIONS}
-    top = MAX_POOLINGS[x.ndim - 2].values(x, **options)
-    sides = (call["kernel_size"], top.shape[2:], call["stride"], call["padding"], call["dilation"])
-    start, _, pixels = meetings(x.shape[2:], *sides).by_window
+    x = widened(call["x"])
+    if "kernel_size" in call:
+        top = MAX_POOLINGS[x.ndim - 2].values(x, **{n: call[n] for n in OPTIONS})
+        options = (call["stride"], call["padding"], call["dilation"])
+        sides = (x.shape[2:], call["kernel_size"], top.shape[2:])
+        start, _, pixels = meetings(*sides, *options).by_window
+    else:
+        top = ADAPTIVE_MAX_POOLING.values(x, output_size=call["output_size"])
+        start, pixels = adaptive_windows(x.shape[2:], top.shape[2:])
     windows = np.repeat(np.arange(len(start.array) - 1), np.diff(start.array))
     return x, top, windows, pixels.array
 

@@ -66,7 +66,7 @@ def points_at_the_maximum(
             raise Mismatch(f"{what}, want an index of the {'x'.join(map(str, sides))} plane")
         pixels = tuple(map(int, np.unravel_index(place, sides)))
         for side, (axis, pixel) in enumerate(zip(space, pixels, strict=True)):
-            if not _is_seen(call, at[axis], pixel, side):
+            if not _is_seen(call, (at[axis], values.shape[axis]), (pixel, sides[side]), side):
                 raise Mismatch(f"{what}, which is pixel {pixels}: not in the window")
         there = call["x"][(*at[: space[0]], *pixels)]
         if not (there == values[at] or (np.isnan(there) and np.isnan(values[at]))):
@@ -74,8 +74,14 @@ def points_at_the_maximum(
     return 0.0
 
 
-def _is_seen(call: Call, window: int, pixel: int, axis: int) -> bool:
-    """Return whether a window has a tap on a pixel, along one side."""
+def _is_seen(call: Call, windows: tuple[int, int], pixels: tuple[int, int], axis: int) -> bool:
+    """Return whether a window has a tap on a pixel, along one side.
+
+    Each comes with how many there are: without a stride, windows share the pixels among them.
+    """
+    (window, count), (pixel, size) = windows, pixels
+    if "stride" not in call:
+        return window * size // count <= pixel < -(-(window + 1) * size // count)
     start = window * call["stride"][axis] - call["padding"][axis]
     tap, between = divmod(pixel - start, call["dilation"][axis])
     return bool(between == 0 and 0 <= tap < call["kernel_size"][axis])

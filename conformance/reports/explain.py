@@ -264,7 +264,8 @@ def _body(function: Any) -> str:
     source = _source(function)
     (definition,) = ast.parse(source).body
     assert isinstance(definition, ast.FunctionDef)  # noqa: S101 - for the type checker
-    lines = source.splitlines()[definition.body[1].lineno - 1 :]
+    told = ast.get_docstring(definition) is not None
+    lines = source.splitlines()[definition.body[int(told)].lineno - 1 :]
     return textwrap.dedent("\n".join(lines))
 
 

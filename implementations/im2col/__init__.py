@@ -13,6 +13,11 @@ from gradoracle.implementations.im2col.activations import (
     tanh,
     tanh_grad,
 )
+from gradoracle.implementations.im2col.adaptive_max_pool import (
+    adaptive_max_pool2d,
+    adaptive_max_pool2d_grad_input,
+    adaptive_max_pool2d_vjp,
+)
 from gradoracle.implementations.im2col.adaptive_pool import (
     adaptive_avg_pool2d,
     adaptive_avg_pool2d_grad_input,
@@ -110,6 +115,12 @@ from gradoracle.implementations.im2col.indexing import (
     scatter_add_grad_input,
     scatter_add_grad_src,
 )
+from gradoracle.implementations.im2col.interpolate import (
+    interpolate_bilinear2d,
+    interpolate_bilinear2d_grad_input,
+    interpolate_nearest2d,
+    interpolate_nearest2d_grad_input,
+)
 from gradoracle.implementations.im2col.joining import (
     add,
     add_grad_input,
@@ -130,6 +141,10 @@ from gradoracle.implementations.im2col.loss import (
     cross_entropy_grad,
     softmax,
     softmax_grad,
+)
+from gradoracle.implementations.im2col.max_unpool import (
+    max_unpool2d,
+    max_unpool2d_grad_input,
 )
 from gradoracle.implementations.im2col.moved_pixels import (
     circular_pad2d,
@@ -238,6 +253,9 @@ __all__ = [
     "adamw_step",
     "adaptive_avg_pool2d",
     "adaptive_avg_pool2d_grad_input",
+    "adaptive_max_pool2d",
+    "adaptive_max_pool2d_grad_input",
+    "adaptive_max_pool2d_vjp",
     "add",
     "add_grad_input",
     "add_grad_other",
@@ -341,6 +359,10 @@ __all__ = [
     "instance_norm_grad_bias",
     "instance_norm_grad_weight",
     "instance_norm_grad_x",
+    "interpolate_bilinear2d",
+    "interpolate_bilinear2d_grad_input",
+    "interpolate_nearest2d",
+    "interpolate_nearest2d_grad_input",
     "kl_div",
     "kl_div_grad",
     "l1_loss",
@@ -373,6 +395,8 @@ __all__ = [
     "max_pool3d",
     "max_pool3d_grad_input",
     "max_pool3d_vjp",
+    "max_unpool2d",
+    "max_unpool2d_grad_input",
     "mish",
     "mish_grad",
     "mse_loss",

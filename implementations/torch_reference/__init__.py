@@ -16,12 +16,15 @@ except ImportError as error:
     raise ImportError("PyTorch is not installed: pip install 'gradoracle[torch]'") from error
 
 from gradoracle.implementations.torch_reference import (
+    adaptive_max_pool,
     adaptive_pool,
     attention,
     everyday,
     forward_mode,
     further,
+    interpolate,
     masked,
+    max_unpool,
     moved_pixels,
     products,
 )
@@ -34,6 +37,11 @@ from gradoracle.implementations.torch_reference.activations import (
     sigmoid_grad,
     tanh,
     tanh_grad,
+)
+from gradoracle.implementations.torch_reference.adaptive_max_pool import (
+    adaptive_max_pool2d,
+    adaptive_max_pool2d_grad_input,
+    adaptive_max_pool2d_vjp,
 )
 from gradoracle.implementations.torch_reference.adaptive_pool import (
     adaptive_avg_pool2d,
@@ -214,6 +222,12 @@ from gradoracle.implementations.torch_reference.further import (
     softplus,
     softplus_grad,
 )
+from gradoracle.implementations.torch_reference.interpolate import (
+    interpolate_bilinear2d,
+    interpolate_bilinear2d_grad_input,
+    interpolate_nearest2d,
+    interpolate_nearest2d_grad_input,
+)
 from gradoracle.implementations.torch_reference.masked import (
     conv1d_backward,
     conv2d_backward,
@@ -222,6 +236,10 @@ from gradoracle.implementations.torch_reference.masked import (
     conv_transpose2d_backward,
     conv_transpose3d_backward,
     layer_norm_backward,
+)
+from gradoracle.implementations.torch_reference.max_unpool import (
+    max_unpool2d,
+    max_unpool2d_grad_input,
 )
 from gradoracle.implementations.torch_reference.moved_pixels import (
     circular_pad2d,
@@ -283,6 +301,9 @@ __all__ = [
     "adamw_step",
     "adaptive_avg_pool2d",
     "adaptive_avg_pool2d_grad_input",
+    "adaptive_max_pool2d",
+    "adaptive_max_pool2d_grad_input",
+    "adaptive_max_pool2d_vjp",
     "add",
     "add_grad_input",
     "add_grad_other",
@@ -409,6 +430,10 @@ __all__ = [
     "instance_norm_grad_bias",
     "instance_norm_grad_weight",
     "instance_norm_grad_x",
+    "interpolate_bilinear2d",
+    "interpolate_bilinear2d_grad_input",
+    "interpolate_nearest2d",
+    "interpolate_nearest2d_grad_input",
     "kl_div",
     "kl_div_grad",
     "l1_loss",
@@ -447,6 +472,8 @@ __all__ = [
     "max_pool3d",
     "max_pool3d_grad_input",
     "max_pool3d_vjp",
+    "max_unpool2d",
+    "max_unpool2d_grad_input",
     "mish",
     "mish_grad",
     "mish_jvp",
@@ -533,7 +560,10 @@ NOT_IN_HALVES = [
     *masked.__all__,
     *forward_mode.__all__,
     *moved_pixels.__all__,
+    *adaptive_max_pool.__all__,
     *adaptive_pool.__all__,
+    *interpolate.__all__,
+    *max_unpool.__all__,
     *attention.__all__,
     *products.__all__,
     *(name for name in everyday.__all__ if name not in everyday.SELECTIONS),

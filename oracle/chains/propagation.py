@@ -135,7 +135,7 @@ class Propagation:
         """Return the sums of the terms' absolute values."""
         if kind.minus and kind.plus in arrays:
             arrays = {**arrays, kind.plus: -arrays[kind.plus]}
-        sizes: Array = abs(self._run(formula, call, arrays))
+        sizes: Array = abs(self._run(kind.sizes or formula, call, arrays))
         return sizes
 
     def _run(self, formula: Formula, call: Call, arrays: dict[str, Array]) -> Array:

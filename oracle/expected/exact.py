@@ -144,7 +144,8 @@ class MultilinearTruth:
     @cached_property
     def magnitude(self) -> Integers:
         """The sum of the absolute values of each element's terms, times 2**scale * odd."""
-        sums = self._evaluate(self._signed({name: abs(a) for name, a in self._operands.items()}))
+        sizes = {name: abs(a) for name, a in self._operands.items()}
+        sums = self._evaluate(self._signed(sizes), self._sized)
         magnitude: Integers = abs(sums)
         return magnitude
 
@@ -268,7 +269,12 @@ class MultilinearTruth:
         """
         signed = self._signed({name: abs(array) for name, array in self._wide.items()})
         with np.errstate(all="ignore"):
-            return np.asarray(abs(evaluate(self.formula, {**self.call, **self._given(signed)})))
+            return np.asarray(abs(evaluate(self._sized, {**self.call, **self._given(signed)})))
+
+    @property
+    def _sized(self) -> Formula:
+        """The formula that gives the sizes of the terms."""
+        return self._algebra.sizes or self.formula
 
     def _rounded_bound(self, dtype: str, accumulator: str) -> Array | None:
         """Return what rounding explains, rounded up a little; None where floats cannot tell."""
@@ -390,7 +396,8 @@ class MultilinearTruth:
     def _sum_of(self, terms: int) -> int:
         """Return a bound of the magnitudes of so many terms, from the largest factors alone."""
         product, addend = self._largest
-        return (terms * product + addend) * self._over
+        wider = self._division.sizes if self._division else 1
+        return (terms * product * wider + addend) * self._over
 
     @cached_property
     def _largest(self) -> tuple[int, int]:
@@ -406,17 +413,22 @@ class MultilinearTruth:
             return {**arrays, plus: -arrays[plus]}
         return arrays
 
-    def _evaluate(self, arrays: dict[str, Integers]) -> Integers:
-        """Run the formula on integers, exactly: in float64 where that is proved, else larger."""
+    def _evaluate(
+        self, arrays: dict[str, Integers], formula: Formula | None = None
+    ) -> Integers:  # fmt: skip
+        """Run the formula on integers, exactly: in float64 where that is proved, else larger.
+
+        Another one of the same arguments in its place, if it is given.
+        """
         whole = all(a.dtype != object for a in arrays.values())
         if whole and self._is_below(EXACT):
-            return self._run(arrays)
+            return self._run(arrays, formula)
         large = int(self.terms.sum()) > (LARGE_COMPILED if pays_to_compile() else LARGE)
         if large and self._bits_of_limbs > 0:
-            return self._in_limbs(arrays)
-        return self._run({name: integers(a) for name, a in arrays.items()})
+            return self._in_limbs(arrays, formula)
+        return self._run({name: integers(a) for name, a in arrays.items()}, formula)
 
-    def _run(self, arrays: dict[str, Array]) -> Array:
+    def _run(self, arrays: dict[str, Array], formula: Formula | None = None) -> Array:
         """Evaluate the formula on whole numbers, their first factor and `plus` times `over`.
 
         Where it divides, Python's integers go as fractions: divided by 1 they would become floats.
@@ -428,7 +440,7 @@ class MultilinearTruth:
                     given[name] = np.asarray(given[name] * self._over)
                     if given[name].dtype == object:
                         given[name] = np.asarray(np.frompyfunc(Fraction, 1, 1)(given[name]))
-        answer = evaluate(self.formula, {**self.call, **self._given(given)})
+        answer = evaluate(formula or self.formula, {**self.call, **self._given(given)})
         if self._division is not None and answer.dtype == object:
             answer = np.asarray(np.frompyfunc(int, 1, 1)(answer), object).reshape(answer.shape)
         return answer
@@ -436,10 +448,11 @@ class MultilinearTruth:
     @property
     def _bits_of_limbs(self) -> int:
         """How many bits a digit of a factor may have; none are left where `over` is large."""
-        room = 52 - int(self.terms.max(initial=1)).bit_length() - self._over.bit_length()
+        wider = self._division.sizes.bit_length() if self._division else 0
+        room = 52 - wider - int(self.terms.max(initial=1)).bit_length() - self._over.bit_length()
         return room // len(self._algebra.factors)
 
-    def _in_limbs(self, arrays: dict[str, Integers]) -> Integers:
+    def _in_limbs(self, arrays: dict[str, Integers], formula: Formula | None = None) -> Integers:
         """Split every factor into digits short enough for float64 and add the partial results.
 
         The formula is linear in each factor, so its value is the sum over one digit of each,
@@ -451,11 +464,11 @@ class MultilinearTruth:
         total: Array = np.zeros(self.shape, object)
         for places in product(*(range(len(split[name])) for name in factors)):
             digits = {n: split[n][place] for n, place in zip(factors, places, strict=True)}
-            part = self._run({**blank, **digits})
+            part = self._run({**blank, **digits}, formula)
             total = total + integers(part) * 2 ** (bits * sum(places))
         if self._algebra.plus in split:
             for place, digit in enumerate(split[self._algebra.plus]):
-                alone = self._run({**blank, self._algebra.plus: digit})
+                alone = self._run({**blank, self._algebra.plus: digit}, formula)
                 total = total + integers(alone) * 2 ** (bits * place)
         return total
 

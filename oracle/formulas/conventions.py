@@ -20,11 +20,18 @@ from gradoracle.oracle.declaration import (
     axes_of,
     composed,
     declare_axes,
+    evaluate,
     multilinear,
     selection,
 )
 from gradoracle.oracle.derive import instead, with_ties
 from gradoracle.oracle.formulas.activations import each_element, leaky_relu_grad, relu_grad
+from gradoracle.oracle.formulas.adaptive_max_pool import (
+    ADAPTIVE_MAX_POOLING,
+    AdaptiveWindows,
+    adaptive_windows,
+    maxima_of,
+)
 from gradoracle.oracle.formulas.attention import (
     ALIGNED_TO_THE_END,
     BOTTOM_RIGHT,
@@ -128,6 +135,45 @@ def max_pool_vjp_split(rank: int) -> Formula:
     return vjp
 
 
+def adaptive_max_pool_vjp_split() -> Formula:
+    """Return the gradient of a max pooling to a given size whose equal maxima share it equally."""
+
+    def counts(call: Call) -> Division:
+        """Return what the numbers of equal maxima divide, and how many windows meet a pixel."""
+        x = np.asarray(call["x"], np.float64)
+        places, windows = _adaptive(call["grad_output"], x)
+        found = np.ones(places.shape, np.int64)
+        start, pixel = (one.array for one in windows)
+        flat(found)[...] = _winners(flat(x), flat(places), start, pixel)
+        return Division(lcm(*np.unique(found).tolist()), int(np.bincount(pixel).max()))
+
+    @multilinear("grad_output", images="kept", over=counts)
+    @named("adaptive_max_pool2d_vjp", 2)
+    def vjp(grad_output: Array, x: Array) -> Array:
+        """Return dx = dE/dx [N, C, H, W] from dy [N, C, OH, OW] and x; equal maxima share a dy.
+
+            dx[n,c,h,w] = sum of dy[n,c,i,j] / k over the windows whose maximum is x[n,c,h,w],
+                          k being how many pixels of the window equal it
+
+        (PyTorch, torch.nn.AdaptiveMaxPool2d; shared as the contract's ties: split says).  A NaN
+        takes all, the first of several.  dtype follows dy.
+        """
+        places, windows = _adaptive(grad_output, x)
+        dx = np.zeros(x.shape, grad_output.dtype)
+        given = flat(grad_output), flat(x), flat(places), *windows
+        products = len(x) * windows.pixel.array.size
+        run(_share_out, flat(dx), *given, products=products, mixed=True)
+        return dx
+
+    return vjp
+
+
+def _adaptive(grad_output: Array, x: Array) -> tuple[Array, AdaptiveWindows]:
+    """Return the places of all maxima, and the windows."""
+    places = maxima_of(2, grad_output, x)
+    return places, adaptive_windows(x.shape[2:], places.shape[2:])
+
+
 def _winners(x: Array, places: Array, start: Array, pixel: Array) -> Array:
     """Return how many pixels of every window equal its maximum; 1 where that is NaN."""
     windows = np.repeat(np.arange(len(start) - 1), np.diff(start))
@@ -160,6 +206,7 @@ VARIANTS: dict[tuple[Formula, str, Any], Formula] = {
     **{(relu_grad, "relu_at_zero", s): relu_grad_at_zero(s) for s in AT_ZERO},
     **{(leaky_relu_grad, "leaky_relu_at_zero", s): leaky_relu_grad_at_zero(s) for s in AT_ZERO},
     **{(MAX_POOLINGS[r].vjp, "ties", "split"): max_pool_vjp_split(r) for r in RANKS},
+    (ADAPTIVE_MAX_POOLING.vjp, "ties", "split"): adaptive_max_pool_vjp_split(),
     **{
         (one, "causal", BOTTOM_RIGHT): other
         for one, other in instead(scaled_dot_product_attention, ALIGNED_TO_THE_END).items()
@@ -169,12 +216,13 @@ for (_base, _, _), _variant in VARIANTS.items():
     _variant.__name__ = _variant.__qualname__ = _base.__name__
     declare_axes(axes_of(_base), _variant)
 # Those of max pooling that look for maxima, and their variants.
+OF_MAXIMA = (*MAX_POOLINGS.values(), ADAPTIVE_MAX_POOLING)
 SEEKING = frozenset(
     one
-    for of in MAX_POOLINGS.values()
+    for of in OF_MAXIMA
     for one in (of.values, of.indices, of.vjp, VARIANTS[of.vjp, "ties", "split"])
 )
-VALUES = frozenset(of.values for of in MAX_POOLINGS.values())
+VALUES = frozenset(of.values for of in OF_MAXIMA)
 
 
 def under(policies: Mapping[str, Any], formula: Formula, call: Call) -> tuple[Formula, Call]:
@@ -196,14 +244,14 @@ def without_nan(x: Array) -> Array:
 def are_all_nan(formula: Formula, call: Call) -> Array:
     """Return which windows of a max pooling hold nothing but NaN, one entry per window."""
     x = np.where(np.isnan(call["x"]), -np.inf, 0.0)
-    values = next(of.values for of in MAX_POOLINGS.values() if formula in of)
-    return np.isneginf(values(x, **{n: call[n] for n in OPTIONS}))
+    values = next(of.values for of in OF_MAXIMA if formula in of)
+    return np.isneginf(evaluate(values, {**call, "x": x}))
 
 
 def function_under(policies: Mapping[str, Any], function: Callable[..., Any]) -> Callable[..., Any]:
     """Return a function of the oracle as it is by a contract's conventions."""
     found = under({**policies, "nan": "first"}, function, {})[0]
-    seeks = {function} & {one for of in MAX_POOLINGS.values() for one in (of.forward, of.vjp)}
+    seeks = {function} & {one for of in OF_MAXIMA for one in (of.forward, of.vjp)}
     if policies.get("nan") != "dropped" or not seeks:
         return found
 

@@ -12,7 +12,7 @@ from operator import index
 import numpy as np
 
 from gradoracle.oracle.compiled_loops import run
-from gradoracle.oracle.shapes import Array, Shape
+from gradoracle.oracle.shapes import SPACE, Array, Shape
 from gradoracle.oracle.windows import Indices, flat
 
 NOWHERE = -1
@@ -41,27 +41,28 @@ def sent_back(grad_output: Array, places: Indices, plane: Shape) -> Array:
     return dx
 
 
-def check_plane(name: str, array: Array) -> Shape:
-    """Return the shape of images [N, C, H, W].
+def check_plane(name: str, array: Array, rank: int = 2) -> Shape:
+    """Return the shape of images [N, C, H, W], or of as many spatial axes.
 
     Raises:
         ValueError: it has other axes, or one but the first is empty.
     """
-    return checked_shape(name, array.shape)
+    return checked_shape(name, array.shape, rank)
 
 
-def checked_shape(name: str, shape: Sequence[int]) -> Shape:
-    """Return a shape [N, C, H, W].
+def checked_shape(name: str, shape: Sequence[int], rank: int = 2) -> Shape:
+    """Return a shape [N, C, H, W], or one of as many spatial axes.
 
     Raises:
         ValueError: it has other axes, or one but the first is empty.
     """
     sides = tuple(map(index, shape))
-    if len(sides) != 4:
-        raise ValueError(f"{name} must have 4 axes [N, C, H, W], got shape {[*sides]}")
+    axes = f"[N, C, {', '.join(SPACE[rank])}]"
+    if len(sides) != rank + 2:
+        raise ValueError(f"{name} must have {rank + 2} axes {axes}, got shape {[*sides]}")
     if sides[0] < 0 or min(sides[1:]) < 1:
         raise ValueError(
-            f"{name} [N, C, H, W] must be at least 1 along all axes but the first, got {[*sides]}"
+            f"{name} {axes} must be at least 1 along all axes but the first, got {[*sides]}"
         )
     return sides
 

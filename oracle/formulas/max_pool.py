@@ -52,7 +52,7 @@ def max_pooling(rank: int) -> MaxPooling:
             ValueError: the shapes or options fit no pooling, or a window holds no pixel.
         """
         places = _maxima(rank, x, **options)
-        return _taken(x, places), places
+        return taken_from_places(x, places), places
 
     @output(function, 0)
     @selection(images="kept")
@@ -68,7 +68,7 @@ def max_pooling(rank: int) -> MaxPooling:
             ValueError: the shapes or options fit no pooling, or a window holds no pixel.
         """
         places = _maxima(rank, x, **options)
-        return _taken(x, places)
+        return taken_from_places(x, places)
 
     @output(function, 1)
     @selection(images="kept", places=True)
@@ -99,8 +99,8 @@ def max_pooling(rank: int) -> MaxPooling:
         Raises:
             ValueError: the shapes do not fit each other, or an index lies outside the plane.
         """
-        _check_places(rank, grad_output, indices, input_shape)
-        return _sent_back(grad_output, indices, tuple(input_shape))
+        check_places(rank, grad_output, indices, input_shape)
+        return sent_to_places(grad_output, indices, tuple(input_shape))
 
     @multilinear("grad_output", images="kept")
     @named("max_pool2d_vjp", rank)
@@ -116,7 +116,7 @@ def max_pooling(rank: int) -> MaxPooling:
         """
         places = _maxima(rank, x, **options)
         check_shape("grad_output", grad_output.shape, places.shape, "the pooling's output has")
-        return _sent_back(grad_output, places, x.shape)
+        return sent_to_places(grad_output, places, x.shape)
 
     axes = axes_of_rank(
         rank,
@@ -138,7 +138,7 @@ def _maxima(rank: int, x: Array, **options: Unpack[MaxPoolOptions]) -> Array:
     sides = (tuple(options[name]) for name in ("stride", "padding", "dilation"))
     places = np.zeros(shape, np.int64)
     start, _, pixel = meetings(x.shape[2:], kernel, shape[2:], *sides).by_window
-    run(_find_maxima, flat(places), flat(x), start, pixel, products=places.size * prod(kernel))
+    run(find_maxima, flat(places), flat(x), start, pixel, products=places.size * prod(kernel))
     return places
 
 
@@ -159,19 +159,26 @@ def vjp_windows(
     return places, met[0], met[2]
 
 
-def _taken(x: Array, places: Array) -> Array:
+def taken_from_places(x: Array, places: Array) -> Array:
+    """Return the pixels of x [N, C, *pixels] at places of its planes."""
     y = np.zeros(places.shape, x.dtype)
     run(_take, flat(y), flat(x), flat(places), products=y.size)
     return y
 
 
-def _sent_back(dy: Array, places: Array, shape: Shape) -> Array:
+def sent_to_places(dy: Array, places: Array, shape: Shape) -> Array:
+    """Return dx of a shape: dy, added up at places of its planes."""
     dx = np.zeros(shape, dy.dtype)
     run(_send_back, flat(dx), flat(dy), flat(places), products=dy.size * 4)
     return dx
 
 
-def _check_places(rank: int, grad_output: Array, indices: Array, input_shape: Shape) -> None:
+def check_places(rank: int, grad_output: Array, indices: Array, input_shape: Shape) -> None:
+    """Check that dy and its indices [N, C, *windows] fit dx of `input_shape` [N, C, *pixels].
+
+    Raises:
+        ValueError: they do not, or an index lies outside the plane.
+    """
     count = rank + 2
     if len(input_shape) != count or grad_output.ndim != count or min(input_shape[1:]) < 1:
         raise ValueError(
@@ -193,7 +200,11 @@ def _check_places(rank: int, grad_output: Array, indices: Array, input_shape: Sh
         )
 
 
-def _find_maxima(places: Array, x: Array, start: Sequence[int], pixel: Sequence[int]) -> None:
+def find_maxima(places: Array, x: Array, start: Sequence[int], pixel: Sequence[int]) -> None:
+    """Fill `places` [N, C, windows] with the first maximum of each window of x [N, C, pixels].
+
+    The pixels of window i are pixel[start[i]] to pixel[start[i + 1] - 1].
+    """
     images, channels, windows = places.shape
     for n in range(images):
         for c in range(channels):

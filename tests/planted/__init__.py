@@ -2,6 +2,7 @@
 
 from tests.planted import (  # noqa: F401
     activations,
+    adaptive_max_pool,
     adaptive_pool,
     against_convolutions,
     against_others,
@@ -19,10 +20,12 @@ from tests.planted import (  # noqa: F401
     further_losses,
     halves,
     indexing,
+    interpolate,
     joining,
     layouts,
     max_pool2d,
     max_pool2d_back,
+    max_unpool,
     memory,
     moved_pixels,
     narrow,

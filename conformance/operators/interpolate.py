@@ -1,0 +1,130 @@
+"""Interpolation by the nearest pixel and between pixels, with PyTorch's function beside."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
+from typing import Any
+
+from gradoracle.conformance.drawing.values import one_nan_among_floats, styles
+from gradoracle.conformance.operators.moved_pixels import MOVED, PLANE, SHARE
+from gradoracle.conformance.operators.of_formula import (
+    Further,
+    Sizes,
+    of_formula,
+)
+from gradoracle.conformance.operators.record import (
+    Corner,
+    Operator,
+    Policies,
+    Styles,
+    straight,
+)
+from gradoracle.oracle.declaration import Call, Formula
+from gradoracle.oracle.derive import Derived
+from gradoracle.oracle.formulas import interpolate_linear, interpolate_nearest
+from gradoracle.oracle.formulas.interpolate_nearest import MODES, Interpolation, is_settled
+
+# Channels, rows, columns and rows and columns of the result as networks have them.
+LAYERS = (
+    ("FPN", (2, 7, 7, 14, 14)), ("FPN of an odd side", (2, 13, 10, 25, 19)),
+    ("YOLO", (2, 5, 5, 10, 10)), ("DeepLab's image pooling", (3, 1, 1, 9, 9)),
+    ("DeepLab's logits", (1, 5, 5, 33, 33)), ("PSPNet", (1, 6, 6, 12, 12)),
+    ("U-Net", (2, 4, 6, 8, 12)), ("a ViT's positions at another size", (2, 7, 7, 12, 12)),
+    ("half", (2, 8, 10, 4, 5)),
+)  # fmt: skip
+TINY = {"n": 1, "c": 2, "h": 7, "w": 5, "i": 1, "j": 1}
+SIDES = (
+    (8, 8, 4, 4), (8, 6, 16, 12), (4, 4, 16, 32), (5, 7, 5, 7), (2, 3, 10, 11), (9, 10, 3, 5),
+    (1, 1, 3, 4), (33, 35, 32, 34), (2, 3, 33, 65), (64, 48, 5, 3), (181, 182, 7, 6),
+    (14, 5, 15, 28), (130, 3, 131, 4), (2, 2, 1, 1), (257, 129, 1, 2),
+)  # fmt: skip
+# NaN only: right kernels multiply an infinity with a share of 0, or leave it out.
+NUMBERS = Styles(not_finite=styles(one_nan_among_floats))
+
+
+def _options(sizes: Sizes) -> Mapping[str, Any]:
+    return {
+        "output_size": (sizes["i"], sizes["j"]), "input_shape": tuple(sizes[n] for n in PLANE)
+    }  # fmt: skip
+
+
+def _of(
+    formulas: Interpolation, option: str, values: Sequence[Any],
+    witness: Callable[[Any], Callable[..., Any]], *, numbers: Styles, lengths: Any = None,
+) -> Operator:  # fmt: skip
+    more = {"lengths": lengths} if lengths else {}
+    record = of_formula(
+        Derived(formulas.forward, {formulas.grad_input: "x"}), witness,
+        options={option: values}, numbers=numbers, layers=LAYERS, share=SHARE, curvature=straight,
+        further=Further((*PLANE, "i", "j"), options=_options), **more,
+    )  # fmt: skip
+    corners = (
+        Corner(
+            f"{h}x{w} pixels to {i}x{j}, {option} {values[at]}",
+            {**TINY, "h": h, "w": w, "i": i, "j": j, f"pick_{option}": at}, in_turn=True,
+        )
+        for h, w, i, j in SIDES
+        for at in range(2)
+    )  # fmt: skip
+    return replace(record, corners=(*record.corners, *corners))
+
+
+# -- the nearest pixel ----------------------------------------------------------------------------
+
+
+def _settled(sizes: dict[str, int], options: Mapping[str, Any]) -> dict[str, int]:
+    """Return sizes whose coordinates lead to the same pixels if they are rounded."""
+    del options
+    for size, count in (("h", "i"), ("w", "j")):
+        while not all(is_settled(sizes[size], sizes[count], mode) for mode in MODES):
+            sizes[count] -= 1
+    return sizes
+
+
+def _is_open(policies: Policies, formula: Formula, call: Call) -> bool:
+    """Return whether a coordinate may be rounded to another pixel."""
+    del policies, formula
+    sides = zip(call["input_shape"][2:], call["output_size"], strict=True)
+    return not all(is_settled(*of, call["mode"]) for of in sides)
+
+
+def _nearest(torch: Any) -> Callable[..., Any]:
+    def nearest(x: Any, *, output_size: Any, mode: str) -> Any:
+        return torch.nn.functional.interpolate(x, output_size, mode=mode)
+
+    return nearest
+
+
+INTERPOLATE_NEAREST2D = replace(
+    _of(
+        Interpolation(
+            interpolate_nearest.interpolate_nearest2d,
+            interpolate_nearest.interpolate_nearest2d_grad_input,
+        ),
+        "mode", MODES, _nearest, numbers=MOVED, lengths=_settled,
+    ),
+    unsettled=_is_open,
+)  # fmt: skip
+
+
+# -- between pixels -------------------------------------------------------------------------------
+
+
+def _bilinear(torch: Any) -> Callable[..., Any]:
+    def bilinear(x: Any, *, output_size: Any, align_corners: bool) -> Any:
+        return torch.nn.functional.interpolate(
+            x, output_size, mode="bilinear", align_corners=align_corners
+        )
+
+    return bilinear
+
+
+INTERPOLATE_BILINEAR2D = _of(
+    Interpolation(
+        interpolate_linear.interpolate_bilinear2d,
+        interpolate_linear.interpolate_bilinear2d_grad_input,
+    ),
+    "align_corners", (False, True), _bilinear, numbers=NUMBERS,
+)  # fmt: skip
+INTERPOLATIONS = (INTERPOLATE_BILINEAR2D, INTERPOLATE_NEAREST2D)
