@@ -76,10 +76,10 @@ normalise_grad_x(const T* __restrict__ dy, const T* __restrict__ x, const T* __r
         const A g = scaled((A)dy[sets.address<I>(blockIdx.x, k)], weight, none,
                            sets.channel(blockIdx.x, k));
         sum += g;
-        along += g * ((of.number(k) - of.mean) / root);
+        along += g * (of.number(k) - of.mean);
     }
     const A mean = centred ? sum_for_all(sum) / A(sets.length) : A(0);
-    along = sum_for_all(along) / A(sets.length);
+    along = sum_for_all(along) / root / A(sets.length);  // one division by the root for all terms
     for (int k = threadIdx.x; k < sets.length; k += blockDim.x) {
         const I at = sets.address<I>(blockIdx.x, k);
         const A g = scaled((A)dy[at], weight, none, sets.channel(blockIdx.x, k));
