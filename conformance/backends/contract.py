@@ -63,9 +63,9 @@ Indices count within a plane of y, and differ within it.
 where it is given a size, or a scale_factor that it recomputes.  Sizes of which a coordinate that is
 rounded may lead to another nearest pixel are not checked.
 
-All of the others exist for sequences and volumes, too, with 1d or 3d in their names: arrays are
-[N, C, W] or [N, C, T, H, W], and an option has a number for every spatial axis: (width,) or
-(depth, height, width).  `indices` of volumes are (t*H + h)*W + w.
+All functions above the adaptive poolings exist for sequences and volumes, too, with 1d or 3d in
+their names: arrays are [N, C, W] or [N, C, T, H, W], and an option has a number for every spatial
+axis: (width,) or (depth, height, width).  `indices` of volumes are (t*H + h)*W + w.
 
     relu(z) -> y                                relu_grad(grad_output, z) -> dz
     leaky_relu(z, *, negative_slope) -> y       leaky_relu_grad(grad_output, z, *, negative_slope)
