@@ -20,7 +20,7 @@ ONE_IN = (2, 3, 5, 9)  # lines after which another thread is let run, on average
 LINES = 200  # of a call at most, between which another thread is let run
 UNTRACED = 4  # of so many calls one runs as it is
 
-_sleep = time.sleep
+_sleep, _one_at_a_time = time.sleep, threading.Lock()
 _seeds = count()  # no two threads change in the same way
 
 
@@ -41,10 +41,16 @@ def at_once(calls: Sequence[Callable[[], Any]], times: int) -> list[list[Any]]:
             one.join()
     finally:
         sys.setswitchinterval(interval)
-    for one in threads:
-        if one.error is not None:
-            raise one.error
+    errors = [one.error for one in threads if one.error is not None]
+    for error in sorted(errors, key=lambda one: isinstance(one, threading.BrokenBarrierError)):
+        raise error  # a thread that waits for one that raised has a broken barrier only
     return [one.results for one in threads]
+
+
+def _trace(function: Any) -> None:
+    """Have this thread traced; Python refuses where two threads ask for it at once."""
+    with _one_at_a_time:
+        sys.settrace(function)
 
 
 class _Thread(threading.Thread):
@@ -65,12 +71,12 @@ class _Thread(threading.Thread):
             for turn in range(self.times):
                 self.one_in, self.lines = ONE_IN[turn % len(ONE_IN)], LINES
                 self.together.wait()
-                sys.settrace(self._between_lines if turn % UNTRACED else None)
+                _trace(self._between_lines if turn % UNTRACED else None)
                 result = self.call()
-                sys.settrace(None)
+                _trace(None)
                 self.results.append(result)
         except BaseException as error:  # noqa: BLE001 - that is what backends raise
-            sys.settrace(None)
+            _trace(None)
             self.error = error
             self.together.abort()
 

@@ -94,8 +94,8 @@ def _others(operator: Operator, formula: Formula, call: Call) -> Iterator[tuple[
     )
     for what, changed in islice(varied, VARIED):
         yield f"with another {what.partition('[')[0]}", changed
-    one = operator.complete(operator.axes.images(call, slice(0, 1)), 0)
-    if any(np.shape(one[n]) != np.shape(call[n]) for n in names):
+    one = legal(operator, formula, operator.axes.images(call, slice(0, 1)))
+    if one is not None and any(np.shape(one[n]) != np.shape(call[n]) for n in names):
         yield ONE, one
 
 
