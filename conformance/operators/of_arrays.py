@@ -83,6 +83,9 @@ class _Calls:
         Raises:
             ValueError: there is no such call.
         """
+        for name, (least, _) in self.counts.items():
+            if sizes[name] < least:
+                raise ValueError(f"{name} must be {least} at least, got {sizes[name]}")
         shape = arrays.shape_of(sizes)
         chosen: dict[str, Any] = {}
         if self.along:
