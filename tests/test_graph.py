@@ -254,9 +254,9 @@ def test_a_wrong_function_is_noticed_before_training(function, capsys):
         return tuple(-one for one in found) if isinstance(found, tuple) else -found
 
     own = wrap(SimpleNamespace(**GOOD | {function: wrong}))
+    # The operator alone: all of them take minutes.
+    few = replace(NETWORK, operators=(function.removesuffix("_grad_x"),))
     with pytest.raises(typer.Exit) as ended:
-        # the operator alone: all of them take minutes
-        few = replace(NETWORK, operators=(function.removesuffix("_grad_x"),))
         checked(own, few, 2, Console(width=200))
     assert ended.value.exit_code == 1
     assert f"{function}[" in capsys.readouterr().out
