@@ -166,16 +166,16 @@ def train(
 
 def checked(backend: Backend, network: Network, examples: int, console: Console) -> None:
     """Check the functions of a network and its graph; exit where one of them is wrong or absent."""
-    certificate = check(backend, operators=network.operators, examples=examples)
-    for found in certificate.mismatches:
-        console.print(found.text, style="red", markup=False)
-        raise typer.Exit(1)
     needed = [f for name in network.operators for f in _formulas(name)]
     absent = [f.__name__ for f in needed if not backend.has(f)]
     if absent:
         said = f"{backend.name} has no {', '.join(absent)}, which this network needs"
         console.print(said, style="red", markup=False)
         raise typer.Exit(2)
+    certificate = check(backend, operators=network.operators, examples=examples)
+    for found in certificate.mismatches:
+        console.print(found.text, style="red", markup=False)
+        raise typer.Exit(1)
     calls = sum(outcome.judged for outcome in certificate.outcomes)
     names = ", ".join(network.operators)
     console.print(f"{backend.name}: {names} found right on {calls} calls")
