@@ -41,8 +41,8 @@ def test_names_types_and_launches_are_read():
         "(grad_output, z, dz, z.size)"
     )
     assert "// to complete: matmul = matmul_tiled<<<?, ?>>>(input, other, y, N, M, K)" in product
-    assert "not guessed: whether M, N and K are the rows, the columns and the common" in product
-    assert "the common side, as in BLAS; how many blocks and threads run it" in product
+    assert "not guessed: whether M, N and K are rows, columns and the common side" in product
+    assert "common side, as in BLAS; how many blocks and threads run it" in product
     assert other.endswith("mysterious: not guessed: no function of the protocol has a name like it")
     assert "how many blocks and threads run it" in rows
 
