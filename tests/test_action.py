@@ -117,6 +117,7 @@ def inputs(**given):
     return {f"inputs.{name}": value for name, value in {**defaults, **given}.items()}
 
 
+@pytest.mark.slow
 def test_the_steps_run_and_give_their_outputs(shell, tmp_path):
     chosen = inputs(backend="./kernels.py", operators="relu", profile="quick", seed="1", jobs="1")
     chosen["inputs.args"] = "--remember '--junit=a b.xml'"

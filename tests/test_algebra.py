@@ -148,6 +148,7 @@ def counted(formula, c):
     return count
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("formula", MULTILINEAR, **NAMED)
 def test_terms_are_the_products_that_reach_an_element(formula):
     kind, judged = algebra(formula), 0
@@ -164,6 +165,7 @@ def test_terms_are_the_products_that_reach_an_element(formula):
     assert judged >= 5
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("formula", DIVIDING, **NAMED)
 def test_every_divisor_divides_what_is_declared(formula):
     divides = set()

@@ -81,6 +81,7 @@ void mse(const float *x, const float *t, float *loss, int rows, int columns) {
 """
 
 
+@pytest.mark.slow
 def test_normalisations_activations_and_losses_are_called_by_comments(source):
     operators = ["silu", "rms_norm", "mse_loss"]
     certificate = checked(source(DERIVED), operators, examples=5)
@@ -145,6 +146,7 @@ def test_products_and_attention_are_called_by_comments(source):
 # -- right kernels --------------------------------------------------------------------------------
 
 
+@pytest.mark.slow
 def test_a_file_of_c_is_certified_by_its_own_conventions(source):
     operators = ["relu", "conv2d", "max_pool2d", "cross_entropy"]
     certificate = checked(source(IMAGE), operators, examples=10)
@@ -158,6 +160,7 @@ def test_a_file_of_c_is_certified_by_its_own_conventions(source):
     assert certificate.files.keys() == {"kernel.c"}
 
 
+@pytest.mark.slow
 def test_a_file_of_cpp_is_certified_in_both_dtypes_with_its_accumulators(source):
     certificate = checked(source(DENSE, "kernel.cpp"), ["softmax", "linear", "leaky_relu"])
     assert certificate.passed, certificate.text()
@@ -166,6 +169,7 @@ def test_a_file_of_cpp_is_certified_in_both_dtypes_with_its_accumulators(source)
     assert certificate.contract["policies"]["repeats"] == "bitwise"
 
 
+@pytest.mark.slow
 def test_the_conventions_of_c_are_wrong_where_they_are_not_claimed(source):
     said = "// gradoracle: contract nan = dropped, bad_arguments = raise\n"
     assert said in IMAGE
@@ -199,6 +203,7 @@ void scattered(const double *dy, const long long *indices, double *dx, int size,
 """
 
 
+@pytest.mark.slow
 def test_one_hot_labels_global_indices_and_slopes_at_zero_are_claimed_in_comments(source):
     certificate = checked(source(ONE_HOT), ["relu", "max_pool2d", "cross_entropy"])
     assert certificate.passed, certificate.text()
@@ -206,6 +211,7 @@ def test_one_hot_labels_global_indices_and_slopes_at_zero_are_claimed_in_comment
     assert plane.mismatches
 
 
+@pytest.mark.slow
 def test_the_examples_of_the_page_are_certified(source):
     page = (ROOT / "implementations" / "c_source" / "README.md").read_text()
     for language, operator in (("c", "leaky_relu"), ("cpp", "cross_entropy")):
@@ -237,6 +243,7 @@ def library(source, tmp_path):
     return made
 
 
+@pytest.mark.slow
 def test_a_library_is_certified_with_a_header_given_or_beside_it(library, tmp_path):
     done = subprocess.run(
         [sys.executable, "-m", "gradoracle", "certify", "build/libmine.so", "--header", "mine.h",
@@ -297,6 +304,7 @@ FAULTS = {
 }  # fmt: skip
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("fault", FAULTS)
 def test_a_planted_fault_is_caught_from_every_seed(source, fault, monkeypatch):
     monkeypatch.setattr(outcomes, "reported", no_report)
@@ -315,6 +323,7 @@ def test_a_planted_fault_is_caught_from_every_seed(source, fault, monkeypatch):
         assert "mismatch" in found, seed
 
 
+@pytest.mark.slow
 def test_a_crash_is_a_verdict(source):
     text = IMAGE.replace("y[i] = z[i] <= 0 ? 0 : z[i]", "y[i + (1ul << 40)] = z[i]")
     found = checked(source(text), ["relu"], confinement=ISOLATED, stop_at_first_mismatch=True)
@@ -465,6 +474,7 @@ def test_what_is_only_called_is_not_declared():
 # -- the same in CUDA -----------------------------------------------------------------------------
 
 
+@pytest.mark.slow
 def test_a_cuda_kernel_that_takes_int_is_given_int32(source):
     text = """
 // gradoracle: contract bad_arguments = raise

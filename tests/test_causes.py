@@ -202,6 +202,7 @@ def test_a_property_that_fails_for_the_oracle_blames_nobody():
     assert outcome.disputed > 0
 
 
+@pytest.mark.slow
 def test_a_threshold_far_above_half_of_what_was_drawn_is_found():
     def relu(z):
         y = im2col.relu(z).copy()
@@ -263,6 +264,7 @@ def test_declines_have_in_common_what_was_never_answered():
     assert in_common({"all": [3, 0], "float32": [3, 1]}) == {"other options": 3}
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("examples", "said"),
     [(25, "(quick: 25 geometries a check; 2 of 2"), (30, "(short: 30 geometries a check; 2 of 2"),
@@ -291,6 +293,7 @@ def test_what_may_be_none_is_what_the_signature_says():
     assert optional(unbiased) == ("shift",)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("examples", [25, 300])
 def test_infinity_is_no_cause_of_its_own_where_large_numbers_are_wrong_too(examples):
     certificate = certified(examples=examples, relu=im2col.relu, relu_grad=wrong_above_3)

@@ -207,6 +207,7 @@ def test_an_outcome_that_is_none_does_not_fit(change):
         VALIDATOR.validate({**content, "outcomes": [{**first, **change}, *rest]})
 
 
+@pytest.mark.slow
 def test_a_resumed_certificate_fits_the_schema(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
 

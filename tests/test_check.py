@@ -13,7 +13,6 @@ from gradoracle.conformance.operators import OPERATORS
 from gradoracle.conformance.reports.certificate import FOUND
 from gradoracle.conformance.runs.environment import environment
 from gradoracle.implementations import im2col
-from gradoracle.oracle.derive import body_of
 from tests.planted.conv2d import FAULTS, backend
 
 pytestmark = pytest.mark.slow
@@ -29,11 +28,15 @@ def stripped(certificate):
     return data
 
 
+# Operators of every kind of formula; .ci/run certifies all.
+SOME = ("avg_pool2d", "linear", "relu", "softmax", "sgd_step")
+
+
 def test_right_backend_is_certified():
-    # .ci/run certifies all of them
-    flat = [o for o in OPERATORS if o.axes.rank in (0, 2) and body_of(o.formula) is None]
-    everything = {formula.__name__ for operator in flat for formula in operator.formulas}
-    certificate = gradoracle.check(im2col, operators=[o.name for o in flat], examples=10, seed=1)
+    some = [o for o in OPERATORS if o.name in SOME]
+    assert len(some) == len(SOME)
+    everything = {formula.__name__ for operator in some for formula in operator.formulas}
+    certificate = gradoracle.check(im2col, operators=SOME, examples=10, seed=1)
     assert certificate.passed
     assert certificate.why_not == ""
     assert certificate.mismatches == []

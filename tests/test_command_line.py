@@ -14,6 +14,7 @@ from gradoracle.conformance.cli import app
 ROOT = Path(__file__).parent.parent
 
 
+@pytest.mark.slow
 def test_backends_lists_names_origins_and_functions(monkeypatch):
     monkeypatch.setenv("COLUMNS", "200")
     result = CliRunner().invoke(app, ["backends"])
@@ -24,6 +25,7 @@ def test_backends_lists_names_origins_and_functions(monkeypatch):
     assert "To add yours: register one with" in result.stdout
 
 
+@pytest.mark.slow
 def test_backends_says_why_one_cannot_run(monkeypatch, tmp_path):
     monkeypatch.setenv("COLUMNS", "200")
     (tmp_path / "torch.py").write_text("raise ModuleNotFoundError('no torch', name='torch')")

@@ -185,6 +185,7 @@ def test_explain_has_the_expression_and_the_loops_of_its_parts():
     assert "_sum_by_window" in "\n".join(loops(CONV.formula))
 
 
+@pytest.mark.slow
 def test_a_file_of_compositions_is_named_by_its_path(tmp_path):
     folder = tmp_path / "elsewhere"
     folder.mkdir()

@@ -15,6 +15,7 @@ pytestmark = [
 ]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("file", "name"), [*right()])
 @pytest.mark.parametrize("mode", ["fast", "check"])
 def test_a_right_kernel_is_left_alone(file, name, mode):

@@ -129,6 +129,7 @@ def implicit(machine, plan):
     return run
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("tile", TILES, ids=lambda tile: "x".join(map(str, tile)))
 def test_every_tile_and_split_gives_the_formulas_bits(machine, tile):
     rng = np.random.default_rng(tile)

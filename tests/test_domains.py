@@ -316,6 +316,7 @@ def test_a_domain_is_told_and_given_on_the_command_line(tmp_path):
     assert "gradoracle certify ./one.py --domain 'relu: n = 1' --operators relu" in fails
 
 
+@pytest.mark.slow
 def test_the_script_gives_a_function_what_it_takes():
     def one_too_many(x, weight):
         options = {"stride": (1, 1), "padding": (0, 0), "dilation": (1, 1), "groups": 1}

@@ -129,6 +129,7 @@ def test_counterexample_is_shown_with_both_answers():
     assert "1/4" in explained("avg_pool2d_grad_input")
 
 
+@pytest.mark.slow
 def test_every_erratum_is_explained_somewhere():
     pages = {name: flat(explained(name, 200)) for name in NAMES}
     for erratum in ERRATA:
@@ -223,6 +224,7 @@ def test_no_color_takes_the_colours_away(monkeypatch):
     assert not re.search(r"\x1b\[[0-9;]*(3[0-7]|9[0-7])m", text)
 
 
+@pytest.mark.slow
 def test_an_output_without_these_letters_gets_question_marks():
     text = run("network_backward", "--all", PYTHONIOENCODING="ascii").decode("ascii")
     whole = run("network_backward", "--all", PYTHONUTF8="1").decode()
@@ -230,6 +232,7 @@ def test_an_output_without_these_letters_gets_question_marks():
     assert text.count("?") > whole.count("?")
 
 
+@pytest.mark.slow
 def test_how_it_is_judged_follows_the_algebra():
     judged = {name: flat(explained(name)).split("how it is checked ")[1] for name in NAMES}
     assert judged["conv2d"].startswith(
@@ -244,6 +247,7 @@ def test_how_it_is_judged_follows_the_algebra():
     assert "Summed over the images." in judged["conv2d_grad_bias"]
 
 
+@pytest.mark.slow
 def test_the_hint_selects_the_formulas_checks():
     command = [sys.executable, "-m", "pytest", "--pyargs", "gradoracle.conformance",
                "--backend", "im2col",

@@ -356,6 +356,7 @@ def test_without_a_compiler_one_sentence_says_so(tmp_path):
     )
 
 
+@pytest.mark.slow
 def test_a_header_that_changes_is_compiled_again(tmp_path):
     header, x = tmp_path / "value.h", np.zeros(1, np.float32)
     text = '#include "value.h"\nextern "C" __global__ void f(float *x) { x[0] = VALUE; }'
@@ -376,6 +377,7 @@ def test_a_mode_that_there_is_not_is_told():
     assert done.stderr.splitlines()[-1] == told
 
 
+@pytest.mark.slow
 def test_what_was_compiled_once_is_kept(monkeypatch, tmp_path):
     monkeypatch.setattr(build, "_folder", lambda: tmp_path)
     build.runtime.cache_clear()
@@ -592,6 +594,7 @@ def test_more_static_shared_memory_than_there_is():
     assert "80000 bytes of static shared memory" in found[0].text
 
 
+@pytest.mark.slow
 def test_a_thread_that_waits_for_another_in_a_loop_is_told():
     body = "(volatile int *x) { if (threadIdx.x) x[0] = 1; else while (x[0] == 0); }"
     assert told(body, np.zeros(1, np.int32), block=(2,))[0].kind == "deadlock"

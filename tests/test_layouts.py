@@ -223,6 +223,7 @@ def test_the_copy_that_the_readme_recommends_is_in_order_on_axes_of_size_1():
     assert eval(recipe, {"np": np, "a": odd}).strides == (8, 8, 4)  # noqa: S307 - our own words
 
 
+@pytest.mark.slow
 def test_whoever_has_numpys_arrays_may_put_them_in_order():
     backend = SimpleNamespace(from_numpy=np.ascontiguousarray, conv2d=reads_the_weight_as_it_lies)
     assert not checked(backend).mismatches
@@ -263,6 +264,7 @@ def test_what_is_declined_is_not_passed():
     assert outcome.declined > 0
 
 
+@pytest.mark.slow
 def test_pytorch_is_given_elements_in_order_where_it_would_read_address_0():
     """In a process of its own: PyTorch 2.13 ends it where channels lie together."""
     script = """

@@ -60,7 +60,11 @@ def completed(call, formula):
 
 @pytest.fixture
 def not_minimised(monkeypatch):
-    """Let no counterexample be made small, which takes longer than to name what explains it."""
+    """Let no counterexample be made small, nor graver faults be looked for.
+
+    Both take longer than to name what explains the first.
+    """
+    monkeypatch.setattr("gradoracle.conformance.checking.examination.FURTHER", 2)
     monkeypatch.setattr(
         "gradoracle.conformance.checking.minimising.smallest_sizes", lambda *_: None
     )

@@ -31,12 +31,14 @@ def checked(name, operators, **more):
     return gradoracle.check(str(PUBLISHED / name), operators=operators, **chosen)
 
 
+@pytest.mark.slow
 def test_a_layer_with_its_host_code_is_certified():
     certificate = checked("dense.cu", ["linear", "batch_mean"])
     assert certificate.passed, certificate.text()
     assert certificate.files.keys() == {"dense.cu", "helpers/check.h"}
 
 
+@pytest.mark.slow
 def test_activations_and_a_loss_are_certified_and_a_library_declined():
     operators = ["relu", "leaky_relu", "sigmoid", "cross_entropy", "sgd_step"]
     certificate = checked("activations.cu", operators)
@@ -50,6 +52,7 @@ def wrong():
     return backend(str(PUBLISHED / "wrong.cu"))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("function", "arguments", "options", "words"),
     [

@@ -7,6 +7,7 @@ import signal
 import subprocess
 import sys
 import time
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -53,24 +54,40 @@ def environment(folder):
     return os.environ | {"PYTHONPATH": os.pathsep.join(path)}
 
 
+def started(folder, *arguments, profile="quick"):
+    """Start `pytest conformance` on the wrong backend of a folder."""
+    return subprocess.Popen(
+        [sys.executable, "-m", "pytest", ROOT / "conformance", "-p", "no:cacheprovider",
+         "--rootdir", ROOT, "-c", ROOT / "pyproject.toml", "--hypothesis-profile", profile,
+         "--backend", "wrong", *map(str, arguments)],
+        cwd=folder, text=True, stdout=subprocess.PIPE, stderr=subprocess.PIPE,
+        env=environment(folder),
+    )  # fmt: skip
+
+
+def ended(process):
+    process.out, process.err = process.communicate(timeout=200)
+    return process
+
+
 @pytest.fixture
 def certify(folder):
-    def start(*arguments, profile="quick"):
-        return subprocess.Popen(
-            [sys.executable, "-m", "pytest", ROOT / "conformance", "-p", "no:cacheprovider",
-             "--rootdir", ROOT, "-c", ROOT / "pyproject.toml", "--hypothesis-profile", profile,
-             "--backend", "wrong", *map(str, arguments)],
-            cwd=folder, text=True, stdout=subprocess.PIPE, stderr=subprocess.PIPE,
-            env=environment(folder),
-        )  # fmt: skip
-
     def run(*arguments, **more):
-        process = start(*arguments, **more)
-        process.out, process.err = process.communicate(timeout=200)
-        return process
+        return ended(started(folder, *arguments, **more))
 
-    run.start = start
+    run.start = partial(started, folder)
     return run
+
+
+@pytest.fixture(scope="module")
+def whole(tmp_path_factory):
+    """What a run that nothing happened to prints, and the content of its certificate."""
+    folder = tmp_path_factory.mktemp("whole")
+    (folder / "wrong.py").write_text(WRONG)
+    run = ended(started(folder, *SOME, "--certificate", "whole.json"))
+    assert run.returncode == 1
+    assert not (folder / ".gradoracle").exists()  # a run that is done leaves none
+    return run.out, content(folder / "whole.json")
 
 
 @pytest.fixture
@@ -110,13 +127,12 @@ def killed_with(certify, journal, lines, *arguments, how=signal.SIGKILL):
     return out
 
 
-@pytest.mark.parametrize("jobs", [(), ("-n", "2")])
-def test_nothing_judged_is_lost_when_the_run_is_killed(certify, folder, journal, jobs):
-    whole = certify(*SOME, "--certificate", "whole.json")
-    assert whole.returncode == 1
-    assert not journal.parent.exists()  # a run that is done leaves none
+@pytest.mark.parametrize(("jobs", "kills"), [((), 2), (("-n", "2"), 1)])
+def test_nothing_judged_is_lost_when_the_run_is_killed(
+    certify, folder, journal, whole, jobs, kills
+):
     held, resume = [], ()
-    for lines in sorted(random.Random(7).sample(range(2, 18), len(jobs) or 1)):  # noqa: S311 - any moments
+    for lines in sorted(random.Random(7).sample(range(2, 18), kills)):  # noqa: S311 - any moments
         killed_with(certify, journal, lines, *SOME, *jobs, *resume)
         judged = read(journal)[1]
         assert judged[: len(held)] == held
@@ -125,10 +141,10 @@ def test_nothing_judged_is_lost_when_the_run_is_killed(certify, folder, journal,
     assert f"gradoracle: going on after {len(held)} checks" in last.out
     assert "seed 4" in last.out
     assert last.returncode == 1
-    assert content(folder / "resumed.json") == content(folder / "whole.json")
-    assert whole.out.count("linear_grad_weight breaks") == last.out.count(
-        "linear_grad_weight breaks"
-    )
+    out, certificate = whole
+    assert content(folder / "resumed.json") == certificate
+    breaks = "linear_grad_weight breaks"
+    assert out.count(breaks) == last.out.count(breaks)
     assert not journal.parent.exists()
 
 

@@ -41,6 +41,7 @@ ONE_BY_ONE = tuple(
 )  # fmt: skip
 
 
+@pytest.mark.slow
 def test_shipped_backends_are_known_without_installation(monkeypatch):
     monkeypatch.setattr(registry, "entry_points", lambda group: ())
     assert {"im2col", "torch", "oracle", "cupy", "cupy@host"} <= set(registered())
@@ -212,6 +213,7 @@ def kernels(tmp_path, monkeypatch):
     return tmp_path / "sub"
 
 
+@pytest.mark.slow
 def test_a_file_of_python_is_a_backend_and_imports_what_lies_beside_it(kernels):
     for name in ("./sub/my-kernels.py", str(kernels / "my-kernels.py")):
         certificate = gradoracle.check(name, operators=["relu"], examples=10, seed=1)
@@ -221,6 +223,7 @@ def test_a_file_of_python_is_a_backend_and_imports_what_lies_beside_it(kernels):
         assert certificate.confinement["limits"]["call"] == 10
 
 
+@pytest.mark.slow
 def test_the_script_of_a_file_of_python_runs_where_the_file_is(kernels):
     name = "sub/my-kernels.py:wrong"
     certificate = gradoracle.check(name, operators=["relu"], examples=25, seed=1)

@@ -118,6 +118,7 @@ def test_collector_is_left_as_it_was():
     assert (gc.get_threshold(), gc.get_freeze_count(), gc.isenabled()) == before
 
 
+@pytest.mark.slow
 def test_collector_of_a_program_that_froze_objects_stays_frozen():
     gc.freeze()
     try:

@@ -29,6 +29,7 @@ from gradoracle.conformance.runs import command, playback
 from gradoracle.conformance.runs.certify import certificate, run_check
 from gradoracle.conformance.runs.journal import Journal, JournalError, Journals, Kept, acts_in, read
 from tests.fuzz import NAME, changed
+from tests.torchless import without_torch
 
 pytestmark = pytest.mark.slow
 
@@ -348,9 +349,10 @@ def cli(folder):
     def run(*arguments):
         return subprocess.run(
             [sys.executable, "-m", "gradoracle", *map(str, arguments)], cwd=folder, text=True,
-            capture_output=True, check=False, env=os.environ | {"PYTHONPATH": str(ROOT)},
+            capture_output=True, check=False, env=os.environ | {"PYTHONPATH": path},
         )  # fmt: skip
 
+    path = os.pathsep.join([without_torch(folder), str(ROOT)])
     return run
 
 

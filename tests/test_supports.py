@@ -39,6 +39,7 @@ def checked(seed=1, **parts):
     return gradoracle.check(backend, operators=["linear"], examples=100, seed=seed)
 
 
+@pytest.mark.slow
 def test_what_it_takes_is_certified_and_the_share_told():
     certificate = checked()
     took, asked = certificate.supported["linear"]
@@ -56,6 +57,7 @@ def test_what_it_takes_is_certified_and_the_share_told():
     assert gradoracle.Certificate.from_json(certificate.to_json()).verdict == words
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("seed", [1, 2, 3, 4, 5])
 def test_a_fault_among_what_it_takes_is_caught(seed):
     def wrong(x, weight, bias=None):
@@ -67,11 +69,13 @@ def test_a_fault_among_what_it_takes_is_caught(seed):
     assert "does not take" not in first.text
 
 
+@pytest.mark.slow
 def test_one_that_takes_nothing_is_not_certified():
     certificate = checked(supports=lambda function, sizes, options: False)
     assert certificate.why_not == "supports() accepts no call of any function"
 
 
+@pytest.mark.slow
 def test_few_calls_certify_nothing():
     def rarely(function, sizes, options):
         return even(function, sizes, options) and (sizes["n"], sizes["k"]) == (2, 1)
@@ -92,6 +96,7 @@ def test_one_that_raises_is_a_mismatch():
     assert not sum(o.disputed for o in certificate.outcomes)
 
 
+@pytest.mark.slow
 def test_bad_arguments_that_it_leaves_out_are_not_counted_as_refused():
     """Else who accepts no bad arguments would be said to refuse them, and was never called."""
 

@@ -204,6 +204,8 @@ def require_true(functions, case, script_backend, contract, monkeypatch):
 @pytest.mark.parametrize("name", CASES, ids="-".join)
 def test_every_report_is_true(name, monkeypatch):
     case = CASES[name]
+    if name[0] != "is_stateless":  # whose first answers are wrong where others came before
+        monkeypatch.setattr("gradoracle.conformance.checking.examination.FURTHER_IF_LIGHT", 2)
 
     def functions():
         return planted(case[1], name[0])
