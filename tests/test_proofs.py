@@ -52,6 +52,8 @@ def test_residues_cannot_be_compared_and_have_no_functions():
             evaluate(formula, call)
     with pytest.raises(Undecidable):
         oracle.prelu(x.reshape(1, 1, 1, 2), residues(np.array([3]), PRIME))
+    with pytest.raises(Undecidable, match="no residue is -inf"):
+        x + np.float32(-np.inf)
     with pytest.raises(ZeroDivisionError):
         Residue(1, PRIME) / Residue(PRIME, PRIME)
 
@@ -113,14 +115,11 @@ def test_right_kernels_are_proved_at_ten_shapes():
 
 @pytest.mark.slow
 def test_the_shipped_kernels_are_proved():
-    names = ["conv2d", "conv_transpose2d", "avg_pool2d", "linear", "batch_mean", "sgd_step"]
-    backend = load("cupy@host", IN_PROCESS)
-    operators = [o for o in OPERATORS if o.name in names]
-    found = [*proofs(backend, operators, {}, 10, 1, lambda _: None)]
-    assert {(one.status, len(one.shapes)) for one in found} == {("proved", 10)}
-    assert {"conv2d_grad_input", "conv2d_grad_weight", "avg_pool2d_grad_input"} <= {
-        one.formula for one in found
-    }
+    found = [*proofs(load("cupy@host", IN_PROCESS), OPERATORS, {}, 10, 1, lambda _: None)]
+    assert {one.status for one in found} == {"proved", "undecided"}
+    known = {one.formula for one in found if one.status == "proved"}
+    assert len(known) >= 45
+    assert {"conv2d_grad_input", "conv2d_grad_weight", "matmul_grad_other"} <= known
 
 
 # A function, what its text has, and what stands there instead.
@@ -266,7 +265,7 @@ def prove(*arguments, cwd):
 def test_the_command_prints_writes_and_ends_with_its_codes(tmp_path):
     done = prove(FILE, "--operators", "linear,sgd_step", "--json", "p.json", cwd=tmp_path)
     assert done.returncode == 0, done.stderr
-    assert "linear_grad_weight           PROVED at 10 shapes" in done.stdout
+    assert "linear_grad_weight               PROVED at 10 shapes" in done.stdout
     assert "A proof is about real numbers" in done.stdout
     kept = json.loads((tmp_path / "p.json").read_text())
     assert [one["formula"] for one in kept["proofs"]] == ["linear_grad_weight", "sgd_step"]
@@ -279,7 +278,7 @@ def test_the_command_prints_writes_and_ends_with_its_codes(tmp_path):
     with_fault(tmp_path, "steps up")
     wrong = prove("wrong.cu", "--operators", "sgd_step", cwd=tmp_path)
     assert wrong.returncode == 1
-    assert "sgd_step                     WRONG; holds at 0 shapes" in wrong.stdout
+    assert "sgd_step                         WRONG; holds at 0 shapes" in wrong.stdout
     assert re.search(r"with gradient\[0\] = \S+ and 0 elsewhere:\n    sgd_step\[0\]", wrong.stdout)
 
 

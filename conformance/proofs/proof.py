@@ -95,7 +95,11 @@ def answers(
         Declined: the kernel does.
         Mismatch: the kernel is at fault.
     """
-    want = evaluate(formula, {**call, **{n: residues(a, prime) for n, a in values.items()}})
+    elements = {name: residues(array, prime) for name, array in values.items()}
+    try:
+        want = evaluate(formula, {**call, **elements})
+    except (TypeError, SystemError) as error:  # what NumPy makes of an error in a comparison
+        raise Undecidable(str(error)) from error
     bits = {name: array.view(np.float32) for name, array in values.items()}
     modulo: AbstractContextManager[None] = import_module(HOSTCUDA).modulo(prime)
     with modulo:

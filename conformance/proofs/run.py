@@ -31,7 +31,7 @@ class Proof:
     @property
     def text(self) -> str:
         """What is printed."""
-        lines = [f"{self.formula:<28} {_WORDS[self.status]}{self._count()}"]
+        lines = [f"{self.formula:<32} {_WORDS[self.status]}{self._count()}"]
         if self.at and self.status != "undecided":
             lines.append(f"at {self.at}")
         lines += self.reason.splitlines()

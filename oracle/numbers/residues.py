@@ -8,6 +8,7 @@ identities; Zippel 1979), unless p divides every coefficient of their difference
 from __future__ import annotations
 
 from fractions import Fraction
+from math import isfinite
 from typing import Any, NoReturn
 
 import numpy as np
@@ -80,7 +81,10 @@ class Residue:
     def _of(self, other: Any) -> int:
         if isinstance(other, Residue):
             return other.remainder
-        exact = Fraction(other.item() if isinstance(other, np.generic) else other)
+        number = other.item() if isinstance(other, np.generic) else other
+        if isinstance(number, float) and not isfinite(number):
+            raise Undecidable(f"no residue is {number}")
+        exact = Fraction(number)
         return exact.numerator * self._inverse(exact.denominator)
 
     def _compared(self, *_: object) -> NoReturn:
