@@ -17,7 +17,9 @@ import numpy as np
 from gradoracle import oracle
 from gradoracle.conformance.backends.backend import FUNCTIONS
 from gradoracle.conformance.operators import OPERATORS
+from gradoracle.conformance.operators.record import Operator
 from gradoracle.oracle.declaration import (
+    Chained,
     Multilinear,
     algebra,
     argument_names,
@@ -171,10 +173,15 @@ def literally(formula: Any, call: Mapping[str, Any], how: How) -> Any:
         return np.array(flat, dtype_of(how.accumulator)).reshape(found.shape).astype(dtype)
 
 
-def backend(dtype: str, how: How) -> SimpleNamespace:
-    """Return the protocol's functions, every one its displayed equation, computed in one way."""
+def backend(dtype: str, how: How, operator: Operator) -> SimpleNamespace:
+    """Return an operator's functions, every one its displayed equation, computed in one way.
+
+    A chain has the functions of all operators.
+    """
     contract = {"dtypes": [dtype], "accumulators": {dtype: how.accumulator}}
-    functions = {name: _function(name, how) for name in _formulas()}
+    own = {output_of(f).function for f in operator.formulas}
+    chained = isinstance(algebra(operator.formula), Chained)
+    functions = {name: _function(name, how) for name in _formulas() if chained or name in own}
     return SimpleNamespace(**functions, contract=contract)
 
 

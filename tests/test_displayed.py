@@ -81,11 +81,11 @@ def ways(dtype, accumulator, at):
     return How(own, known["one by one"]), How(own, known[other], reciprocal=bool(at % 2))
 
 
-def literals(at):
+def literals(operator, at):
     """Return the displayed equations as backends of each format, with how they are computed."""
     return {
         (dtype, accumulator): [
-            (how, wrap(backend(dtype, how))) for how in ways(dtype, accumulator, at)
+            (how, wrap(backend(dtype, how, operator))) for how in ways(dtype, accumulator, at)
         ]
         for dtype, accumulator in FORMATS
     }
@@ -97,7 +97,7 @@ def shares(operator, formula, count, seed):
     checks = [PROPERTIES[n] for n in CHECKS if formula in PROPERTIES[n].formulas(operator)]
     assert checks, f"no check of {formula.__name__} compares values"
     for at, drawn in enumerate(geometries(operator, count, seed)):
-        literal = literals(at)
+        literal = literals(operator, at)
         for check in checks:
             styles = operator.styles.of(check.kind)
             # Every style in every format: all of them with each geometry would take minutes.

@@ -24,8 +24,8 @@ CASES = [
 ]
 
 
-def misled(misconception, formula):
-    """Return a backend whose one function means something else."""
+def misled(misconception, operator, formula):
+    """Return a backend of an operator whose one function means something else."""
     positional, _ = argument_names(formula)
     function, place = output_of(formula)
     right = GOOD[function]
@@ -42,7 +42,8 @@ def misled(misconception, formula):
             return given
         return tuple(given if at == place else part for at, part in enumerate(result))
 
-    return SimpleNamespace(**{**GOOD, function: wrong})
+    own = {output_of(f).function for f in operator.formulas}
+    return SimpleNamespace(**{n: GOOD[n] for n in GOOD if n in own} | {function: wrong})
 
 
 def completed(call, formula):
@@ -80,7 +81,12 @@ def test_misconception_is_caught_and_named(misconception, name):
     operator, formula = FORMULAS[name]
     prop = PROPERTIES["matches_oracle" if operator.styles.exact else "within_rounding_bound"]
     outcome = examine(
-        wrap(misled(misconception, formula)), operator, formula, prop, examples=600, seed=1
+        wrap(misled(misconception, operator, formula)),
+        operator,
+        formula,
+        prop,
+        examples=600,
+        seed=1,
     )
     assert outcome.status == "mismatch"
     assert misconception.sentence in outcome.mismatch.looks_like, outcome.mismatch.text

@@ -142,13 +142,15 @@ CONTRACT = {
 }
 
 
-def planted(formula, property_name):
-    """The oracle with one function wrong, or all where the property is about a chain."""
-    change = WRONG.get(property_name, numbers)
+def planted(operator, formula, property_):
+    """The oracle's functions that a check may call, one of them wrong; of a chain, all."""
+    change = WRONG.get(property_.name, numbers)
     if isinstance(algebra(formula), Chained):
         return {**ORACLE, "linear": change(oracle.linear)}
+    called = (*operator.formulas, *property_.needs(operator))
+    own = {name: ORACLE[name] for name in (output_of(one).function for one in called)}
     function = output_of(formula).function
-    return {**ORACLE, function: change(ORACLE[function])}
+    return {**own, function: change(ORACLE[function])}
 
 
 def run(script, functions):
@@ -208,7 +210,7 @@ def test_every_report_is_true(name, monkeypatch):
         monkeypatch.setattr("gradoracle.conformance.checking.examination.FURTHER_IF_LIGHT", 2)
 
     def functions():
-        return planted(case[1], name[0])
+        return planted(*case)
 
     require_true(functions(), case, functions, CONTRACT, monkeypatch)
 
