@@ -18,7 +18,7 @@ from gradoracle.conformance.backends.mismatch import Mismatch, showing
 from gradoracle.conformance.operators.record import Operator
 from gradoracle.conformance.properties.answers import direction
 from gradoracle.conformance.properties.comparison import require_form, require_truth, truth_of
-from gradoracle.conformance.properties.property import NotJudged, holds
+from gradoracle.conformance.properties.property import NotJudged, holds, missing
 from gradoracle.oracle.declaration import (
     Call,
     Formula,
@@ -45,16 +45,12 @@ def _has_a_second_backward(operator: Operator, formula: Formula) -> bool:
 
 def _no_jvp(backend: Backend, operator: Operator, formula: Formula) -> str:
     del formula
-    return _missing(backend, operator.name + JVP)
+    return missing(backend, operator, JVP)
 
 
 def _no_second_backward(backend: Backend, operator: Operator, formula: Formula) -> str:
     del formula
-    return _missing(backend, operator.name + DOUBLE_BACKWARD)
-
-
-def _missing(backend: Backend, name: str) -> str:
-    return "" if backend.has_function(name) else f"the backend has no {name}"
+    return missing(backend, operator, DOUBLE_BACKWARD)
 
 
 @holds(where=_has_a_jvp, kind="all", share=0.1, each_class_once=True, absent=_no_jvp, another=JVP)

@@ -14,7 +14,7 @@ from gradoracle.conformance.backends.mismatch import Mismatch, showing
 from gradoracle.conformance.operators.record import Operator
 from gradoracle.conformance.properties.answers import bound_of, direction
 from gradoracle.conformance.properties.comparison import require_truth, truth_of
-from gradoracle.conformance.properties.property import NotJudged, holds, is_function
+from gradoracle.conformance.properties.property import NotJudged, holds, is_function, missing
 from gradoracle.oracle.declaration import (
     Call,
     Formula,
@@ -183,8 +183,7 @@ def _has_several(operator: Operator, formula: Formula) -> bool:
 
 def _has_no_backward(backend: Backend, operator: Operator, formula: Formula) -> str:
     del formula
-    name = operator.name + BACKWARD
-    return "" if backend.has_function(name) else f"the backend has no {name}"
+    return missing(backend, operator, BACKWARD)
 
 
 @holds(

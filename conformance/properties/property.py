@@ -169,6 +169,14 @@ def _none(operator: Operator, formula: Formula) -> Sequence[Geometry]:
     return ()
 
 
+def missing(backend: Backend, operator: Operator, end: str) -> str:
+    """Return that a backend lacks an operator's function of that end; "": it has it.
+
+    The sentence is the same for all operators, so that a report says it once.
+    """
+    return "" if backend.has_function(operator.name + end) else f"the backend has no NAME{end}"
+
+
 def is_function(formula: Formula) -> bool:
     """Return whether a backend has a function for the formula; a whole network is none."""
     return not isinstance(algebra(formula), Chained)

@@ -31,6 +31,7 @@ from gradoracle.conformance.runs.progress import Progress
 from gradoracle.conformance.runs.regressions import Remembered, tried, turned
 from gradoracle.conformance.runs.regressions import told as what_became
 
+VALUES = ("matches_oracle", "within_rounding_bound")
 CERTIFIED, MISMATCH, USAGE, COULD_NOT = 0, 1, 2, 3
 
 
@@ -120,7 +121,7 @@ def _judged(
     for line in what_became(ends):
         console.print(line, soft_wrap=True)
     done = {(o.formula, o.property_name) for o in outcomes}
-    ahead = [(formula, name) for _, formula, name in known if (formula, name) not in done]
+    ahead = [check[1:] for check in _values_first(known) if check[1:] not in done]
     asked = {(f.__name__, p.name) for o, f, p in checks(chosen) if not unclaimed(backend, o, f, p)}
     asked &= {check[1:] for check in known}
     header, acts = {**ours, "seed": seed}, done_by(backend)
@@ -151,6 +152,15 @@ def _judged(
         backend, outcomes, seed, order.examples, chosen, at_scale=order.at_scale, shard=order.shard
     )
     return replace(made, stale=[], unmet=[]) if stopped else made  # says nothing of what holds
+
+
+def _values_first(known: Sequence[tuple[str, str, str]]) -> list[tuple[str, str, str]]:
+    """Return an operator's checks with those of plain values first: most faults show there.
+
+    So one is told soon, and other checks that fail on the same answers need not search for it.
+    """
+    places = {name: at for at, name in enumerate(dict.fromkeys(name for name, *_ in known))}
+    return sorted(known, key=lambda check: (places[check[0]], check[2] not in VALUES))
 
 
 def exit_code(certificates: Sequence[Certificate]) -> int:

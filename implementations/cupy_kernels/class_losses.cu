@@ -111,7 +111,8 @@ __global__ void cross_entropy_loss_grad(const T* __restrict__ dy, const T* __res
         const Logits<T, A, I> row(z + n * classes, classes);
         const auto label = [&](I c) {
             const A own = c == target[n] ? A(1) - smoothing : A(0);
-            return (own + smoothing / A(classes)) * weight_of<A>(weight, c);
+            const A part = own + smoothing / A(classes);
+            return part == A(0) ? A(0) : part * weight_of<A>(weight, c);  // a weight may be NaN
         };
         const A share = share_of(dy, total, each, n);
         A sum = A(0);

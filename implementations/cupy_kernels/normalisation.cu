@@ -69,17 +69,17 @@ normalise_grad_x(const T* __restrict__ dy, const T* __restrict__ x, const T* __r
                  T* __restrict__ dx, Sets sets, int centred, A eps)
 {
     const Moments<T, A, I> of(x, sets, centred);
-    const A root = of.root(eps);
+    const A root = of.root(eps), inverse = A(1) / root;
     const T* none = nullptr;
     A sum = A(0), along = A(0);
     for (int k = threadIdx.x; k < sets.length; k += blockDim.x) {
         const A g = scaled((A)dy[sets.address<I>(blockIdx.x, k)], weight, none,
                            sets.channel(blockIdx.x, k));
         sum += g;
-        along += g * (of.number(k) - of.mean);
+        along += g * ((of.number(k) - of.mean) * inverse);  // g times x alone may overflow
     }
     const A mean = centred ? sum_for_all(sum) / A(sets.length) : A(0);
-    along = sum_for_all(along) / root / A(sets.length);  // one division by the root for all terms
+    along = sum_for_all(along) / A(sets.length);
     for (int k = threadIdx.x; k < sets.length; k += blockDim.x) {
         const I at = sets.address<I>(blockIdx.x, k);
         const A g = scaled((A)dy[at], weight, none, sets.channel(blockIdx.x, k));
