@@ -294,11 +294,11 @@ def test_gradients_of_what_takes_a_part():
     ("functions", "reason"),
     [
         ({}, "adapt.torch needs a function by the protocol's name"),
-        ({"conv2": plain}, "the protocol has no function 'conv2' (did you mean 'conv2d'?)"),
+        ({"conv2": plain}, "no operator has a function 'conv2' (did you mean 'conv2d'?)"),
         ({"conv2d": 3}, "conv2d must be a callable, got 3"),
         ({"conv2d": lambda x: x}, "must take the arrays x, weight; it takes (x)"),
         ({"relu": lambda z, scale: z}, "needs an argument 'scale'"),
-        ({"max_pool2d": lambda x: x}, "must take 'kernel_size', which has no neutral value"),
+        ({"max_pool2d": lambda x: x}, "<lambda>(x) needs a parameter named 'kernel_size'"),
     ],
 )
 def test_what_does_not_fit_is_said(functions, reason):

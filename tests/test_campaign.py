@@ -864,7 +864,11 @@ def test_what_a_worker_finds_wrong_is_said(cli, cluster, arguments, code, said):
         (("slow", "--calls", 0), 2, "'--calls'"),
         (("slow", "--calls", 9, "--jobs", 0), 2, "'--jobs'"),
         (("slow", "--calls", 9, "--profile", "hard"), 2, "no profile 'hard'; there are quick"),
-        (("slow", "--calls", 9, "--operators", "conv9d"), 2, "no operator 'conv9d'; there are"),
+        (
+            ("slow", "--calls", 9, "--operators", "conv9d"),
+            2,
+            "no operator 'conv9d' (did you mean 'conv",
+        ),
         (("slow", "--calls", 9, "--memory", "0"), 2, "must be above 0"),
         (("slow", "--calls", 9, "-j", 2, "--scheduler", "tcp://h:1"), 2, "goes without"),
     ],

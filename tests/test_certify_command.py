@@ -90,7 +90,7 @@ def content(file):
         (("dies",), 3, "backend 'dies' (dies) cannot be loaded: crashed: abort (SIGABRT)"),
         (("im2cool",), 2, "no backend 'im2cool' (did you mean 'im2col'?)"),
         (("im2col", "linear"), 2, "(it is a function of the protocol: --operators chooses some"),
-        (("im2col", "--operators", "conv9d"), 2, "no operator 'conv9d'; there are conv2d"),
+        (("im2col", "--operators", "conv9d"), 2, "no operator 'conv9d' (did you mean 'conv"),
         (("im2col", "--dtypes", "int8"), 2, "does not claim dtype 'int8'; it claims float32"),
         (("im2col", "--profile", "hard"), 2, "no profile 'hard'; there are quick, certify, deep"),
         (("im2col", "--jobs", "0"), 2, "--jobs"),

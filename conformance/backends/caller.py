@@ -487,6 +487,8 @@ def one_line(error: BaseException) -> str:
     """Return an error as `Type: text` on one line, whatever its `__str__` does."""
     try:
         text = " ".join(str(error).split())
+        if isinstance(error, SyntaxError) and error.text and (line := error.text.strip()):
+            text += f": {line[:80]}"
     except BaseException:  # noqa: BLE001 - it is a backend's error, and may be anything
         text = "(its text cannot be read)"
     return f"{type(error).__name__}: {text[:200]}" if text else type(error).__name__

@@ -364,7 +364,7 @@ from gradoracle.conformance import DOMAIN
 from gradoracle.conformance.backends.caller import printable
 from gradoracle.conformance.backends.listed import listed
 from gradoracle.conformance.operators import OPERATORS
-from gradoracle.conformance.operators.domain import Domain, domains_in, names_of, read
+from gradoracle.conformance.operators.domain import REQUIRED, Domain, domains_in, names_of, read
 from gradoracle.oracle.declaration import output_of
 from gradoracle.oracle.expected.transform_bounds import ALGORITHMS, DIRECT, is_transformable
 from gradoracle.oracle.float_formats import FORMATS
@@ -511,7 +511,10 @@ def read_contract(value: object, known_functions: Sequence[str]) -> Contract:
 
 
 def _domain(value: Mapping[str, Any]) -> dict[str, str]:
-    """Return the domains of a contract in words, and those of the run, which rule."""
+    """Return the domains of a contract in words, and those of the run, which rule.
+
+    An array that the contract requires stays so where the run says nothing of it.
+    """
     known = {operator.name: operator for operator in OPERATORS} | OF_FUNCTION
     found = {}
     for name, entry in {**value, **domains_in(os.environ.get(DOMAIN, ""))}.items():
@@ -519,7 +522,10 @@ def _domain(value: Mapping[str, Any]) -> dict[str, str]:
         if not isinstance(entry, Mapping | str):
             raise ValueError(f"domain of {name} must be a dict such as {LIKE}, got {entry!r:.60}")
         conditions = read(entry, names_of(operator.formulas), name)
-        found[name] = ", ".join(condition.text for condition in conditions)
+        said = {condition.name for condition in conditions}
+        own = read(value.get(name, ""), names_of(operator.formulas), name)
+        kept = (one for one in own if one.rule.word == REQUIRED and one.name not in said)
+        found[name] = ", ".join(condition.text for condition in (*conditions, *kept))
     return found
 
 

@@ -145,7 +145,7 @@ def path_of(name: str) -> str:
 def _unregistered(name: str) -> str:
     adapter, bang, text = name.partition("!")
     if bang and adapter in ADAPTERS:
-        return f"{ADAPTERS[adapter]}!{named.absolute(text)}"
+        return f"{ADAPTERS[adapter]}!{named.with_operators(named.absolute(text))}"
     file, where = _file_and_rest(name)
     loader = LOADERS.get(Path(file).suffix)
     return f"{loader}!{Path(file).resolve()}{where}" if loader is not None else name
@@ -319,6 +319,7 @@ def _open(name: str, path: str, origin: str, confinement: Confinement) -> Backen
             try:
                 apart.description  # noqa: B018 - that is what imports it
             except Unloadable as error:
+                apart.close()
                 if error.read:
                     raise
                 raise UnusableBackend(_cannot_load(name, path, str(error))) from error
@@ -335,7 +336,8 @@ def _open(name: str, path: str, origin: str, confinement: Confinement) -> Backen
 
 
 def _cannot_load(name: str, path: str, reason: str) -> str:
-    return f"backend {name!r} ({path}) cannot be loaded: {reason}"
+    where = f" ({path})" if name in registered() else ""  # of others the name says it
+    return f"backend {name!r}{where} cannot be loaded: {reason}"
 
 
 def _judgeable(name: str, asked: Callable[[], Asked], origin: str, path: str) -> Backend:

@@ -23,7 +23,9 @@ RECORDED = 1000  # elements of a call, at most, that a known deviation records
 
 def fill(outcome: Outcome, exam: Examination, *, unsteady: bool) -> None:
     """Say in the outcome what the calls of a check came to."""
-    outcome.declined, outcome.not_judged = exam.declined, exam.not_judged
+    # Calls of a result that a function leaves out, as it may, are not declined: there is none.
+    missing = exam.alone and not exam.calls
+    outcome.declined, outcome.not_judged = 0 if missing else exam.declined, exam.not_judged
     outcome.accepted = {k: [*counts] for k, counts in exam.backend.bad_calls.items() if counts[0]}
     for (dtype, stratum), count in sorted(exam.calls.items()):
         outcome.calls.setdefault(dtype, {})[stratum] = count
@@ -32,7 +34,8 @@ def fill(outcome: Outcome, exam: Examination, *, unsteady: bool) -> None:
     outcome.shapes = len(exam.shapes)
     outcome.covered = [one._asdict() for one in exam.covered]
     outcome.layers, outcome.layers_left = exam.layers, exam.layers_left
-    outcome.disputed, outcome.declined_of = exam.disputed, exam.declines.told(outcome.formula)
+    outcome.disputed = exam.disputed
+    outcome.declined_of = {} if missing else exam.declines.told(outcome.formula)
     known = exam.backend.contract.deviation(outcome.formula, outcome.property_name)
     if exam.broken is None:
         _without_mismatch(outcome, exam)
@@ -76,7 +79,8 @@ def _mismatch(outcome: Outcome, exam: Examination, end: Mismatch, *, unsteady: b
 
 def _without_mismatch(outcome: Outcome, exam: Examination) -> None:
     """Say whether the check passed, or why it says nothing."""
-    idle = None if exam.calls or exam.declined else _idle(exam)
+    asked = exam.calls or (exam.declined and not exam.alone)
+    idle = None if asked else _idle(exam)
     silent = [d for d in exam.judged_dtypes() if d not in outcome.calls]
     if idle is not None:
         outcome.status, outcome.reason = idle

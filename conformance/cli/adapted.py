@@ -9,7 +9,7 @@ import typer
 
 from gradoracle.conformance.cli.options import names_of
 
-FUNCTIONS = "MODULE|[NAME=]MODULE:FUNCTION,..."
+FUNCTIONS = "[NAME=]PATH,..."  # a longer one is cut in the middle of a word
 PANEL = "Functions in place of a backend"
 
 
@@ -22,7 +22,11 @@ def _option(help_text: str, *names: str, metavar: str | None = None) -> typer.mo
 
 Torch = Annotated[
     list[str],
-    _option("Functions on tensors; gradients by autograd.", "--torch", metavar=FUNCTIONS),
+    _option(
+        "Functions on tensors, such as conv2d=mypkg.ops:my_conv; gradients by autograd.",
+        "--torch",
+        metavar=FUNCTIONS,
+    ),
 ]
 Jax = Annotated[
     list[str],

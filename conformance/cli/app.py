@@ -21,7 +21,7 @@ app = typer.Typer(
     no_args_is_help=True,
     rich_markup_mode=STYLE,
     context_settings={} if STYLE else {"terminal_width": WIDTH},
-    help="Is this convolution right, forward and every gradient, for all shapes? "
+    help="Is this kernel right, forward and every gradient, for all shapes? "
     "Certify a backend with:  gradoracle certify NAME  (or  pytest --pyargs gradoracle.conformance "
     "--backend NAME)",
 )

@@ -65,6 +65,15 @@ def from_outside(known: Iterable[Operator]) -> tuple[Brought, ...]:
     return tuple(found.values())
 
 
+def operators_of(path: str) -> tuple[Operator, ...]:
+    """Return the operators of one module or file.
+
+    Raises:
+        UnusableOperators: it has none that can be used.
+    """
+    return _of_module(path, set()).operators
+
+
 def _paths() -> Iterator[tuple[str, bool]]:
     """Yield where operators are said to be, and whether an installed package says so."""
     for path in os.environ.get(OPERATORS_FROM, "").split(","):

@@ -13,8 +13,10 @@ from typing import TYPE_CHECKING, Any
 from gradoracle.conformance.backends.contract import EXPENSIVE
 from gradoracle.conformance.backends.declines import in_common, summed
 from gradoracle.conformance.drawing.profiles import PROFILES
+from gradoracle.conformance.operators import OPERATORS
 from gradoracle.conformance.reports.certificate_json import SCHEMA, content_of, digest, scheme
 from gradoracle.conformance.reports.schema import require
+from gradoracle.oracle.declaration import output_of
 from gradoracle.oracle.expected.transform_bounds import DIRECT
 from gradoracle.oracle.float_formats import FORMATS
 
@@ -220,7 +222,7 @@ class Campaign:
 class FoundMismatch:
     """A mismatch with the outcome it belongs to, as `Certificate.mismatches` lists them.
 
-    Of the first wrong element of the smallest call: `function` of the protocol, `index` in its
+    `function` is the protocol's.  Of the first wrong element of the smallest call: `index` in its
     answer, what was `got` and is the `want`ed number, and how far off it is `allowed` to be (0: the
     data are exact).  Where nothing of that can be said, since the answer has another shape or there
     is none, `index` is None and the numbers are NaN.
@@ -249,11 +251,17 @@ class FoundMismatch:
         numbers = {n: float(element[n]) for n in ("got", "want", "allowed") if n in element}
         return cls(
             outcome.formula, outcome.property_name, outcome.reason, outcome.text,
-            told.get("script", ""), element.get("function", ""),
+            told.get("script", ""), element.get("function") or _function_of(outcome.formula),
             tuple(element["index"]) if element else None, **numbers,
             arguments=told.get("arguments", {}), looks_like=told.get("looks_like", []),
             domain_hint=outcome.domain_hint, repro=told.get("repro", ""),
         )  # fmt: skip
+
+
+def _function_of(name: str) -> str:
+    """Return the function that gives the answer of the formula of a name."""
+    formulas = (f for operator in OPERATORS for f in operator.formulas)
+    return next((output_of(f).function for f in formulas if f.__name__ == name), name)
 
 
 @dataclass

@@ -25,7 +25,7 @@ def backend_argument(backend: Any, *, isolate: bool) -> Iterator[Any]:
     """
     if isinstance(backend, os.PathLike):
         yield os.fspath(backend)
-    elif isinstance(backend, str) and "\n" in backend:
+    elif isinstance(backend, str) and _is_text(backend):
         with tempfile.TemporaryDirectory(prefix="gradoracle") as folder:
             file = Path(folder, WRITTEN)
             file.write_text(backend, encoding="utf-8")
@@ -34,6 +34,20 @@ def backend_argument(backend: Any, *, isolate: bool) -> Iterator[Any]:
         yield _by_name(backend)
     else:
         yield backend
+
+
+def _is_text(backend: str) -> bool:
+    """Return whether it is the text of a module: several lines, or one that begins a definition.
+
+    Raises:
+        UsageError: it is empty.
+    """
+    if not backend.strip():
+        raise UsageError(
+            "the backend is an empty text; give a registered name, an import path, a file or the "
+            "text of a module"
+        )
+    return "\n" in backend or backend.startswith(("def ", "import ", "from ", "class ", "@"))
 
 
 def _by_name(backend: Any) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import difflib
 import importlib
 import importlib.util
 import inspect
@@ -321,7 +322,10 @@ def operators_named(names: Sequence[str] | None) -> tuple[Operator, ...]:
         raise UsageError(f"operators names none; there are {', '.join(known)}")
     for name in names:
         if name not in known:
+            near = difflib.get_close_matches(name, known, n=1)
+            guess = f" (did you mean {near[0]!r}?)" if near else ""
             raise UsageError(
-                f"no operator {name!r}; there are {', '.join(known)} (more with --operators-from)"
+                f"no operator {name!r}{guess}; there are {', '.join(known)} "
+                "(more with --operators-from)"
             )
     return tuple(known[name] for name in names)

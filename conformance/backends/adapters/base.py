@@ -12,7 +12,7 @@ import numpy as np
 
 from gradoracle.conformance.backends.adapters.parameters import Taken, taken
 from gradoracle.conformance.operators import OPERATORS
-from gradoracle.conformance.operators.domain import DEFAULTS, has_neutral
+from gradoracle.conformance.operators.domain import DEFAULTS, REQUIRED, has_neutral
 from gradoracle.conformance.operators.record import Operator
 from gradoracle.oracle.axes import OF_A_GROUP
 from gradoracle.oracle.declaration import (
@@ -28,6 +28,7 @@ from gradoracle.oracle.expected.truth import answer_shape
 Function: TypeAlias = Callable[..., Any]
 Shape: TypeAlias = tuple[int, ...]
 GRADIENT = "grad_output"
+NEEDS = "needs"  # of an adapted function: optional arrays that it has no default for
 OUTPUT_SIZE = "output_size"  # an option that is the result's pixels, which a gradient sees in dy
 KNOWN = {o.name: o for o in OPERATORS if not isinstance(algebra(o.formula), Chained)}
 # Of every function of the protocol: its operator, and the formula that says its arguments.
@@ -61,9 +62,32 @@ def backend(
     }
     if dtypes is not None:
         claims["dtypes"] = [*dtypes]
+    if domains := _with_needs(functions, (contract or {}).get("domain", {})):
+        claims["domain"] = domains
     named = type(f"adapt.{adapter}", (SimpleNamespace,), {})
     made: SimpleNamespace = named(contract={**(contract or {}), **claims}, **functions, **more)
     return made
+
+
+def _with_needs(functions: Mapping[str, Function], declared: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the domains: those declared, and that an array without a default is required."""
+    found = dict(declared)
+    for name, function in functions.items():
+        for one in getattr(function, NEEDS, ()):
+            entry = found.get(name, {})
+            if isinstance(entry, Mapping):
+                found[name] = {one: REQUIRED, **entry}
+            elif one not in entry.split():
+                found[name] = f"{entry}, {one} {REQUIRED}"
+    return found
+
+
+def bring(operators: Sequence[Operator]) -> None:
+    """Let the functions of operators that a module brings be adapted, too."""
+    for operator in operators:
+        KNOWN.setdefault(operator.name, operator)
+        for formula in operator.formulas:
+            FORMULAS.setdefault(output_of(formula).function, (operator, formula))
 
 
 def require_known(names: Mapping[str, Any], adapter: str) -> None:
@@ -77,8 +101,9 @@ def require_known(names: Mapping[str, Any], adapter: str) -> None:
             near = difflib.get_close_matches(name, FORMULAS, n=1, cutoff=0.8)
             guess = f" (did you mean {near[0]!r}?)" if near else ""
             raise ValueError(
-                f"the protocol has no function {name!r}{guess}; `gradoracle explain` lists them, "
-                f"and conv2d={name} gives yours such a name"
+                f"no operator has a function {name!r}{guess}. `gradoracle explain` lists all: give "
+                f"yours one of these names, as in conv2d={name}, or name the module of your own "
+                "operator by --operators-from"
             )
         if not callable(function):
             raise ValueError(f"{name} must be a callable, got {function!r}")
@@ -108,7 +133,11 @@ def require_options(name: str, it: Taken) -> None:
     for option in arguments_of(name)[2]:
         known = option in it.options or option in operator.axes.shapes
         if not (known or has_neutral(formula, option)):
-            raise ValueError(f"{name}: {it.label} must take {option!r}, which has no neutral value")
+            shown = ", ".join(map(str, it.parameters))
+            raise ValueError(
+                f"{name}: {it.label}({shown}) needs a parameter named {option!r}; an option is "
+                "passed by that name, and this one has no default"
+            )
 
 
 def forward(name: str, it: Taken, call: Callable[[Mapping[str, Any]], Any]) -> Function:
@@ -286,6 +315,7 @@ def described(name: str, function: Function, it: Taken) -> Function:
     ]
     function.__name__ = function.__qualname__ = name
     function.__signature__ = Signature(parameters)  # type: ignore[attr-defined]
+    setattr(function, NEEDS, tuple(one for one in positional if one in it.needed))
     owner = getattr(it.function, "__self__", it.function)  # an autograd function, or a module
     written = getattr(owner, "forward", it.function)
     function.__wrapped__ = written  # type: ignore[attr-defined] # which says where it is

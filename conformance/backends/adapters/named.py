@@ -11,25 +11,30 @@ that already has the protocol's name.
 
 from __future__ import annotations
 
+import os
 from functools import cache
 from pathlib import Path
 from types import ModuleType
 from typing import Any, NamedTuple
 
+from gradoracle.conformance import OPERATORS_FROM
 from gradoracle.conformance.backends.adapters import (
     jax_functions,
     numpy_functions,
     torch_functions,
 )
+from gradoracle.conformance.backends.adapters.base import bring
 from gradoracle.conformance.backends.caller import from_file, imported
+from gradoracle.conformance.operators.outside import operators_of
 
 ADAPTERS = {
-    "torch": ("device", "compile", "dtypes"),
-    "jax": ("jit", "dtypes"),
-    "numpy": ("layout", "weights", "batch", "flipped", "pairs", "dtypes"),
+    "torch": ("device", "compile", "dtypes", "operators"),
+    "jax": ("jit", "dtypes", "operators"),
+    "numpy": ("layout", "weights", "batch", "flipped", "pairs", "dtypes", "operators"),
 }
 SWITCHES = {"yes": True, "no": False}
 FILE = ".py"
+OPERATORS = "operators"  # an option: a module that brings operators; it may be repeated
 
 
 class Given(NamedTuple):
@@ -50,6 +55,8 @@ def split(adapter: str, text: str) -> Given:
         key, equals, value = item.rpartition("=")
         if key not in ADAPTERS[adapter]:
             paths.append((key if equals else "", value))
+        elif key == OPERATORS:
+            options.setdefault(OPERATORS, []).append(value)
         elif key == "dtypes":
             options[key] = value.split("+")
         elif key in ("device", "layout", "weights"):
@@ -72,6 +79,15 @@ def files_of(text: str) -> list[Path]:
 def absolute(text: str) -> str:
     """Return the text with its files named from the root, for a process in another folder."""
     return ",".join(map(_absolute, text.split(",")))
+
+
+def with_operators(text: str) -> str:
+    """Return the text with the modules that bring operators to this run.
+
+    The worker's environment does not have the variable that names them.
+    """
+    modules = filter(None, map(str.strip, os.environ.get(OPERATORS_FROM, "").split(",")))
+    return ",".join([text, *(f"{OPERATORS}={module}" for module in modules)])
 
 
 def _absolute(item: str) -> str:
@@ -106,6 +122,8 @@ def numpy(text: str) -> Any:
 
 def _made(adapter: str, adapt: Any, text: str) -> Any:
     given = split(adapter, text)
+    for module in given.options.pop(OPERATORS, ()):
+        bring(operators_of(module))
     namespaces, functions = [], dict[str, Any]()
     load = cache(from_file)  # two functions of one file share what it has beside them
     for name, path in given.paths:

@@ -26,6 +26,8 @@ from gradoracle.oracle.declaration import algebra
 LAYOUTS = ("NCHW", "NHWC", "CHW", "HWC")
 # Where a weight's filters (O), channels (I) and taps (HW) lie; the first is the protocol's.
 WEIGHTS = ("OIHW", "HWIO", "OHWI")
+OF_A_PAIR = ("tuple", "sequence")  # what Python and NumPy say where a number is expected
+PAIRS = "options are passed as pairs: pairs=False, or --no-pairs, passes one number"
 
 
 @dataclass(frozen=True)
@@ -75,7 +77,13 @@ class Layout:
                 given[name] = self._own(name, value)
             else:
                 given[name] = self._option(name, value)
-        result = self.it(given)
+        try:
+            result = self.it(given)
+        except (TypeError, ValueError) as error:
+            of_a_pair = any(word in str(error) for word in OF_A_PAIR)
+            if of_a_pair and any(isinstance(given.get(n), tuple) for n in self.it.options):
+                raise TypeError(f"{error} ({PAIRS})") from error
+            raise
         if isinstance(result, tuple):
             return tuple(self._back(one) for one in result)
         return self._back(result)
