@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import textwrap
+from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import Annotated, Any
@@ -77,7 +78,7 @@ def prove(
 
 
 def _found(
-    kernel: str, at: list[str], operators: list[str], shapes: int, seed: int
+    kernel: str, at: Sequence[str], operators: Sequence[str], shapes: int, seed: int
 ) -> list[dict[str, Any]]:
     """Print each proof as it comes and return all as JSON has them."""
     from rich.console import Console  # noqa: PLC0415 - --help stays quick
@@ -104,7 +105,7 @@ def _found(
     return found
 
 
-def _domains(at: list[str]) -> dict[str, str]:
+def _domains(at: Sequence[str]) -> dict[str, str]:
     """Return what --at says, by operator."""
     from gradoracle.conformance.backends.errors import UsageError  # noqa: PLC0415
     from gradoracle.conformance.operators.domain import domains_in  # noqa: PLC0415
