@@ -532,6 +532,7 @@ def test_options_become_a_name(folder, monkeypatch, arguments, name):
         raise UnknownBackend(order.name)
 
     monkeypatch.setattr("gradoracle.conformance.runs.command.certify", certify)
+    monkeypatch.setattr("gradoracle.conformance.backends.registry.located", lambda _: ("m", "m"))
     done = CliRunner().invoke(app, ["certify", "--in-process", *arguments])
     assert done.exit_code == 2
     assert asked == [name]

@@ -95,10 +95,19 @@ def _by_name(given: Mapping[str, Function], torch: Any) -> dict[str, Function]:
         kind, formula = algebra(operator.formula), operator.formula
         if isinstance(kind, Chained) or whole_of(formula) is not formula:
             continue
-        if name not in found or (isinstance(kind, Composed) and kind.of_arrays):
+        of_arrays = isinstance(kind, Composed) and kind.of_arrays
+        if name not in found or of_arrays or not _fits(name, found[name], torch):
             with suppress(NotImplementedError):  # PyTorch has no such function
                 found[name] = _as_the_formula(operator.witness(torch), formula)
     return found
+
+
+def _fits(name: str, function: Function, torch: Any) -> bool:
+    """Return whether a function takes the protocol's arguments: `max_unpool2d` needs others."""
+    with suppress(ValueError):
+        _taken(name, function, torch)
+        return True
+    return False
 
 
 def _as_the_formula(function: Function, formula: Formula) -> Function:
@@ -125,7 +134,7 @@ def _differentiated(
     made = {name: forward(name, it, lambda values: it({**values, **extra}))}
     for formula, by in operator.gradients.items():
         one = output_of(formula).function
-        if INDICES in argument_names(formula)[0]:
+        if INDICES in argument_names(formula)[0] and INDICES not in it.arrays:  # of a max pooling
             made |= {one: engine.scattered} if indices else {}
         elif by in it.arrays:
             made[one] = gradient(one, by, it, engine)
