@@ -17,6 +17,7 @@ from gradoracle.oracle.declaration import (
     argument_names,
     axes_of,
     has_part,
+    is_data,
     optional,
     output_of,
     parts_of,
@@ -129,8 +130,10 @@ def _sides(value: Any, rank: int) -> Any:
 
 def data_names(operator: Operator) -> frozenset[str]:
     """Return the names of an operator's arrays of numbers; what else is an array holds indices."""
-    simplest = operator.geometry(Choices(b""), "small")
-    return frozenset(operator.arguments(simplest.sizes).shapes)
+    sizes = operator.geometry(Choices(b""), "small").sizes
+    call = operator.call(sizes, operator.styles.of("any")[0], 0, "float32")
+    of_indices = {n for n, v in call.items() if isinstance(v, np.ndarray) and not is_data(v)}
+    return frozenset(operator.arguments(sizes).shapes) - of_indices
 
 
 def _in_one_dtype(arrays: Mapping[str, Array], data: Collection[str]) -> dict[str, Array]:

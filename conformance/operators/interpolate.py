@@ -85,8 +85,9 @@ def _settled(sizes: dict[str, int], options: Mapping[str, Any]) -> dict[str, int
 def _is_open(policies: Policies, formula: Formula, call: Call) -> bool:
     """Return whether a coordinate may be rounded to another pixel."""
     del policies, formula
-    sides = zip(call["input_shape"][2:], call["output_size"], strict=True)
-    return not all(is_settled(*of, call["mode"]) for of in sides)
+    of = call["input_shape"] if "input_shape" in call else call["x"].shape
+    to = call["output_size"] if "output_size" in call else call["grad_output"].shape[2:]
+    return not all(is_settled(*one, call["mode"]) for one in zip(of[2:], to, strict=True))
 
 
 def _nearest(torch: Any) -> Callable[..., Any]:
