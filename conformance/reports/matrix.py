@@ -34,6 +34,10 @@ GROUPS = (
     ("special", "spec", ("propagates_non_finite", "keeps_subnormals", "rejects_bad_arguments")),
     ("layers", "layer", ("holds_at_scale",)),
 )  # fmt: skip
+OFFERED = (
+    "writes_into_out", "selects_by_output_mask", "matches_forward_mode", "matches_double_backward",
+    "is_batch_invariant", "is_thread_safe",
+)  # fmt: skip
 GROUP_OF = {name: word for word, _, names in GROUPS for name in names}
 FAILED, PASSED, NOT_RUN, KNOWN, UNSURE = "FAIL", "ok", "-", "dev", "?"
 PAINT = {FAILED: ("bold", "red"), PASSED: ("green",), KNOWN: ("yellow",), UNSURE: ("red",)}
@@ -61,7 +65,7 @@ class Row:
     def of(cls, name: str, outcomes: Sequence[Outcome]) -> Row:
         """Return the row of some outcomes."""
         groups: dict[str, list[Outcome]] = {}
-        for one in outcomes:
+        for one in (one for one in outcomes if not _is_not_offered(one)):
             groups.setdefault(GROUP_OF.get(one.property_name, ""), []).append(one)
         worst = max((one.worst_error_over_bound for one in outcomes), default=0.0)
         cells = {group: _cell(found) for group, found in groups.items()}
@@ -115,6 +119,11 @@ def matrix(c: Certificate, look: Look) -> Iterator[str]:
     marks = {cell for row in all_ for cell in row.cells.values()}
     told = "; ".join(f"{mark} {words}" for mark, words in MEANINGS.items() if mark in marks)
     yield from look.wrapped(told, "dim", rest="")
+
+
+def _is_not_offered(outcome: Outcome) -> bool:
+    """Return whether a check is of what few backends offer, and this one does not."""
+    return outcome.status == UNCLAIMED and outcome.property_name in OFFERED
 
 
 def _cell(outcomes: Iterable[Outcome]) -> str:
