@@ -87,7 +87,7 @@ def content(file):
         (("wrong", *QUICK), 1, "linear_grad_weight breaks"),
         (("wrong", *QUICK, "--fail-fast"), 1, "wrong  NOT CERTIFIED: 1 mismatch (quick: "),
         (("nothing", *QUICK), 3, "NOT CERTIFIED: the backend claims no function of the protocol"),
-        (("dies",), 3, "backend 'dies' (dies) cannot be loaded: crashed: abort (SIGABRT)"),
+        (("dies",), 3, "backend 'dies' cannot be loaded: crashed: abort (SIGABRT)"),
         (("im2cool",), 2, "no backend 'im2cool' (did you mean 'im2col'?)"),
         (("im2col", "linear"), 2, "(it is a function of the protocol: --operators chooses some"),
         (("im2col", "--operators", "conv9d"), 2, "no operator 'conv9d' (did you mean 'conv"),

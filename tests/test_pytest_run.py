@@ -182,7 +182,7 @@ def test_what_certifies_nothing_fails(run, name, text):
     [
         ("im2cl", "no backend 'im2cl' (did you mean 'im2col'?); registered: cupy, cupy@host, "
          "im2col"),
-        ("unimportable", "backend 'unimportable' (unimportable) cannot be loaded: "
+        ("unimportable", "backend 'unimportable' cannot be loaded: "
          "ModuleNotFoundError: No module named 'a_library_that_is_not_there'"),
     ],
 )  # fmt: skip
