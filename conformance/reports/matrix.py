@@ -65,7 +65,7 @@ class Row:
     def of(cls, name: str, outcomes: Sequence[Outcome]) -> Row:
         """Return the row of some outcomes."""
         groups: dict[str, list[Outcome]] = {}
-        for one in (one for one in outcomes if not _is_not_offered(one)):
+        for one in (one for one in outcomes if not is_not_offered(one)):
             groups.setdefault(GROUP_OF.get(one.property_name, ""), []).append(one)
         worst = max((one.worst_error_over_bound for one in outcomes), default=0.0)
         cells = {group: _cell(found) for group, found in groups.items()}
@@ -121,8 +121,8 @@ def matrix(c: Certificate, look: Look) -> Iterator[str]:
     yield from look.wrapped(told, "dim", rest="")
 
 
-def _is_not_offered(outcome: Outcome) -> bool:
-    """Return whether a check is of what few backends offer, and this one does not."""
+def is_not_offered(outcome: Outcome) -> bool:
+    """Return whether a check is of what a backend need not offer, and this one does not."""
     return outcome.status == UNCLAIMED and outcome.property_name in OFFERED
 
 

@@ -25,14 +25,18 @@ from gradoracle.conformance.reports.certificate import (
 )
 from gradoracle.conformance.reports.certificate_text import campaign_lines, few_taken
 from gradoracle.conformance.reports.findings import IN_CONTRACT, causes, findings
-from gradoracle.conformance.reports.matrix import claimed, matrix, operator_of
+from gradoracle.conformance.reports.matrix import (
+    claimed,
+    is_not_offered,
+    matrix,
+    operator_of,
+)
 from gradoracle.conformance.reports.terminal import Look
 
 FEW = 3  # names that a line lists
 REASONS = 8  # lines of reasons, beyond which they are counted
 FULL = PROFILES["certify"]
 IDLE = ("not run", UNCLAIMED, *UNJUDGED)  # of functions that are there
-LACKS = "the backend has no "
 NO_CLAIM = "the contract's policies do not claim"  # begins such a reason
 WAITS = "right plain answers are needed first"
 
@@ -195,21 +199,20 @@ def _absent(c: Certificate) -> Iterator[str]:
 def _reasons(c: Certificate) -> Iterator[str]:
     """Yield why checks of functions that are there were not run, or say nothing."""
     has, found = claimed(c), dict[str, list[Outcome]]()
-    lacking: dict[str, str] = {}
+    offered: dict[str, None] = {}
     for one in c.outcomes:
         if one.formula not in has or one.status not in (*IDLE, NOT_CHECKED):
             continue
-        if one.reason.startswith(LACKS):  # a function beside the formulas', which few have
-            lacking[one.property_name] = one.reason.removeprefix(LACKS)
+        if is_not_offered(one) or one.reason.startswith(NO_CLAIM):
+            offered[one.property_name] = None
             continue
-        waits, of_policy = one.status == NOT_CHECKED, one.reason.startswith(NO_CLAIM)
-        reason = WAITS if waits else f"{NO_CLAIM} it" if of_policy else one.reason
+        reason = WAITS if one.status == NOT_CHECKED else one.reason
         found.setdefault(reason, []).append(one)
     for reason, outcomes in found.items():
         of = f" of {_few([o.formula for o in outcomes])}" if len(has) > 1 else ""
         yield f"{_few([o.property_name for o in outcomes])}{of}: {reason}"
-    if lacking:
-        yield f"{', '.join(lacking)}: {LACKS}{', '.join(dict.fromkeys(lacking.values()))}"
+    if offered:
+        yield f"{_few([*offered])}: not claimed"
 
 
 def _next(c: Certificate, repeated: Sequence[str]) -> tuple[str, str]:
