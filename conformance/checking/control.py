@@ -97,7 +97,10 @@ def _functions(
     masked = f"{operator.name}_backward"
     if masked in names:
         made[masked] = _masked(operator, policies)
-    return SimpleNamespace(**{name: _into(f, policies) for name, f in made.items()})
+    with_beta = {n for n, f in found.items() if f is not None and "beta" in argument_names(f)[1]}
+    return SimpleNamespace(
+        **{name: _into(f, policies, has_own=name in with_beta) for name, f in made.items()}
+    )
 
 
 def _masked(operator: Operator, policies: Mapping[str, Any]) -> Callable[..., Any]:
@@ -116,14 +119,20 @@ def _masked(operator: Operator, policies: Mapping[str, Any]) -> Callable[..., An
     return backward
 
 
-def _into(function: Callable[..., Any], policies: Mapping[str, Any]) -> Callable[..., Any]:
-    """Return a function that writes into `out` where it is given one, as the policies have it."""
+def _into(
+    function: Callable[..., Any], policies: Mapping[str, Any], *, has_own: bool
+) -> Callable[..., Any]:
+    """Return a function that writes into `out` where it is given one, as the policies have it.
 
-    def call(*arrays: Any, out: Any = None, beta: float | None = None, **options: Any) -> Any:
-        found = function(*arrays, **options)
+    It may have a `beta` of its own, as softplus has; then that is what it is given.
+    """
+
+    def call(*arrays: Any, out: Any = None, **options: Any) -> Any:
         if out is None:
-            return found
+            return function(*arrays, **options)
+        beta = None if has_own else options.pop("beta", None)
         share = 1.0 if policies.get("accumulate") == "adds" else beta or 0.0
+        found = function(*arrays, **options)
         out[...] = found + (share * out if share else 0)
         return out
 

@@ -77,6 +77,8 @@ def writes_into_out(backend: Backend, operator: Operator, formula: Formula, call
     forms = FORMS[str(backend.contract.rule("accumulate"))]
     worst = 0.0
     for form in forms:
+        if form.beta is not None and BETA in argument_names(formula)[1]:
+            continue  # of its own, as softplus has
         if form.beta is None or backend.takes(formula, BETA) or not backend.asked.description.takes:
             worst = max(worst, _written(backend, formula, call, form))
     return worst
