@@ -10,7 +10,7 @@ import numpy as np
 from gradoracle.conformance.backends.backend import Backend
 from gradoracle.conformance.operators.record import Operator
 from gradoracle.conformance.properties.comparison import require_truth
-from gradoracle.conformance.properties.property import NotJudged, holds
+from gradoracle.conformance.properties.property import NothingToJudge, NotJudged, holds
 from gradoracle.oracle.declaration import (
     Call,
     Formula,
@@ -42,11 +42,12 @@ def propagates_non_finite(
     image, channel or row; where the contract claims {"non_finite": "window"}, nor in other pixels,
     and infinities keep their sign.
     """  # noqa: D205 - one sentence
-    calls = [
-        one for one in _poisoned(formula, call) if not _is_open(backend, operator, formula, one)
-    ]
+    poisoned = [*_poisoned(formula, call)]
+    if not poisoned:
+        raise NotJudged("the formula reads finite numbers only")
+    calls = [one for one in poisoned if not _is_open(backend, operator, formula, one)]
     if not calls:
-        raise NotJudged("the formula reads finite numbers only, or the contract leaves it open")
+        raise NothingToJudge("no answer to NaN is settled on the calls that were drawn")
     backend.foresee(*((formula, one) for one in calls))
     return max(require_truth(backend, formula, one, backend.ask(formula, one)) for one in calls)
 
