@@ -6,6 +6,7 @@ import subprocess
 import sys
 from fractions import Fraction
 from pathlib import Path
+from types import SimpleNamespace
 
 import hypothesis.strategies as st
 import numpy as np
@@ -14,10 +15,12 @@ from hypothesis import given
 
 from gradoracle import oracle
 from gradoracle.conformance.backends.registry import IN_PROCESS
+from gradoracle.conformance.cli.prove import prove as prove_command
 from gradoracle.conformance.operators import OPERATORS
-from gradoracle.conformance.proofs.proof import in_words, signed
+from gradoracle.conformance.proofs.proof import DEGREE, MISSED, POINTS, in_words, signed, verdict
 from gradoracle.conformance.proofs.run import cast_to_integers, proofs
-from gradoracle.conformance.runs.loading import load
+from gradoracle.conformance.proofs.shapes import calls
+from gradoracle.conformance.runs.loading import load, wrap
 from gradoracle.implementations import hostcuda
 from gradoracle.implementations.hostcuda.field import with_elements
 from gradoracle.oracle.declaration import evaluate
@@ -85,6 +88,17 @@ def test_a_formula_on_residues_is_the_formula_on_integers():
     want = oracle.conv2d(x.astype(np.float64), weight.astype(np.float64), None, **options)
     got = oracle.conv2d(residues(x, PRIME), residues(weight, PRIME), None, **options)
     assert np.array_equal(values_of(got, PRIME), want.astype(np.int64) % PRIME)
+
+
+def test_the_chance_to_miss_a_difference_is_what_is_said():
+    assert all((DEGREE / prime) ** POINTS < MISSED for prime in hostcuda.PRIMES)
+    assert f"{MISSED:.0e}" in " ".join(prove_command.__doc__.split())
+
+
+def test_kernels_run_in_every_order_of_threads():
+    with hostcuda.modulo(PRIME):
+        assert hostcuda.settings().orders == ("forward", "reverse", "shuffle")
+        assert hostcuda.settings().mode == "check"
 
 
 def test_a_field_is_of_one_of_the_primes():
@@ -229,6 +243,14 @@ def test_a_missing_barrier_is_a_fault(tmp_path):
     found = proved(file, names=["conv2d"])["conv2d_grad_weight"]
     assert found.status == "fault"
     assert "uninitialised shared memory" in found.reason  # or a race, in another order of threads
+
+
+def test_an_answer_of_another_shape_is_a_fault():
+    linear = next(o for o in OPERATORS if o.name == "linear")
+    backend = wrap(SimpleNamespace(linear=lambda x, weight, bias: x[:, :0]))
+    (call,) = calls(backend, linear, linear.formula, "n = 2, k = 3, m = 4, bias absent", 1)
+    came = verdict(backend, linear.formula, call, 1)
+    assert (came.status, came.reason) == ("fault", "linear: got shape [2, 0], want [2, 4]")
 
 
 @pytest.mark.slow

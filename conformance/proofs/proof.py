@@ -28,7 +28,7 @@ from gradoracle.oracle.shapes import Array
 
 HOSTCUDA = "gradoracle.implementations.hostcuda"  # loaded where it is asked for
 POINTS, DEGREE = 3, 1000
-MISSED = (DEGREE / 2**32) ** POINTS * 1.01  # at most; the primes are a little below 2**32
+MISSED = 1e-19  # the chance that all points miss a difference is below that
 
 WHOLE, SMALL, BELOW = 2**16, 2**10, 32  # integers, and numerators and denominators, are below
 NO_POLYNOMIAL = (
@@ -104,6 +104,8 @@ def answers(
     modulo: AbstractContextManager[None] = import_module(HOSTCUDA).modulo(prime)
     with modulo:
         got = backend.ask(formula, {**call, **bits})
+    if got.shape != want.shape:
+        raise Mismatch(f"{formula.__name__}: got shape {[*got.shape]}, want {[*want.shape]}")
     if got.dtype != np.float32:
         raise Declined(f"it returns {got.dtype}, and elements are as large as float32")
     return got.view(np.uint32).astype(np.int64), values_of(want, prime)
@@ -117,12 +119,12 @@ def in_words(error: str) -> str:
     found = re.search(r"(\S+?:\d+)(?::\d+)?: error: (.*)", plain)
     if found is None:
         return plain
-    where, told = found.groups()
-    if re.search(r"no match for 'operator(<|>|<=|>=|==|!=)'", told):
+    where, message = found.groups()
+    if re.search(r"no match for 'operator(<|>|<=|>=|==|!=)'", message):
         return f"{where}: compares numbers: what it does depends on them"
-    if "to 'float'" in told or "no matching function" in told or "ambiguous" in told:
+    if any(one in message for one in ("to 'float'", "no matching function", "ambiguous")):
         return f"{where}: takes a function of numbers that is no sum, product or quotient"
-    return f"{where}: {told}"
+    return f"{where}: {message}"
 
 
 def signed(value: int, prime: int) -> str:

@@ -15,7 +15,7 @@ from gradoracle.conformance.proofs.shapes import calls, described
 from gradoracle.conformance.properties.property import is_function
 from gradoracle.oracle.declaration import Formula, parts_of
 
-Told = Callable[[str], object]
+Progress = Callable[[str], object]
 
 
 @dataclass
@@ -53,7 +53,7 @@ _WORDS: Mapping[Status, str] = {
 
 def proofs(
     backend: Backend, operators: Sequence[Operator], at: Mapping[str, str], count: int, seed: int,
-    told: Told,
+    progress: Progress,
 ) -> Iterator[Proof]:  # fmt: skip
     """Yield what comes of every formula whose function the backend has.
 
@@ -73,7 +73,7 @@ def proofs(
     for operator, formula in having:
         if not at or operator.name in at:
             text = at.get(operator.name, "")
-            found = _proof(backend, operator, formula, text, count, seed, told)
+            found = _proof(backend, operator, formula, text, count, seed, progress)
             if found.status == "differs" and cast:
                 found.status, found.reason = "undecided", cast
             yield found
@@ -99,12 +99,12 @@ def _is_asked(backend: Backend, formula: Formula) -> bool:
 
 def _proof(
     backend: Backend, operator: Operator, formula: Formula, at: str, count: int, seed: int,
-    told: Told,
+    progress: Progress,
 ) -> Proof:  # fmt: skip
     found = Proof(formula.__name__)
     for number, call in enumerate(calls(backend, operator, formula, at, count)):
         words = described(operator, formula, call)
-        told(f"{formula.__name__} at {words}")
+        progress(f"{formula.__name__} at {words}")
         came = verdict(backend, formula, call, seed + number)
         if came.status == "proved":
             found.shapes.append(words)

@@ -12,7 +12,7 @@ from contextlib import contextmanager
 from dataclasses import replace
 from fractions import Fraction
 
-from gradoracle.implementations.hostcuda.settings import settings, using
+from gradoracle.implementations.hostcuda.settings import ORDERS, settings, using
 from gradoracle.implementations.hostcuda.text import without_comments
 
 PRIMES = (2**32 - 5, 2**32 - 17)  # the two largest below 2**32: an element is as large as a float
@@ -24,14 +24,14 @@ _NUMBER = re.compile(
 
 @contextmanager
 def modulo(prime: int) -> Iterator[None]:
-    """Run kernels within the block on the elements of a field, with every access checked.
+    """Run kernels within the block on the elements of a field, in check mode and all its orders.
 
     Raises:
         ValueError: the prime is none of `PRIMES`.
     """
     if prime not in PRIMES:
         raise ValueError(f"prime must be one of {PRIMES}, got {prime}")
-    with using(replace(settings(), mode="check", prime=prime)):
+    with using(replace(settings(), mode="check", orders=ORDERS, prime=prime)):
         yield
 
 
