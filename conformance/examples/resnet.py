@@ -8,11 +8,9 @@ Adam.  The functions are checked first.  Needs scikit-learn: pip install 'grador
 
 from __future__ import annotations
 
-from typing import Annotated
-
 import typer
 
-from gradoracle.conformance.examples.training import CLASSES, Network, run
+from gradoracle.conformance.examples.training import CLASSES, Network, command
 from gradoracle.conformance.operators.graph_builder import Builder
 
 FILTERS = (8, 16)  # of the two stages; the second has half as many rows and columns
@@ -53,21 +51,12 @@ NETWORK = Network(
     ),
 )  # fmt: skip
 
-
-def main(
-    *,
-    backend: Annotated[str, typer.Option(help="registered name or import path")] = "im2col",
-    epochs: Annotated[int, typer.Option(min=1, help="passes over the images")] = 8,
-    learning_rate: Annotated[float, typer.Option(help="of Adam, falling to 0")] = 0.02,
-    examples: Annotated[int, typer.Option(min=1, help="of every check before training")] = 25,
-    curve: Annotated[str, typer.Option(help="SVG file of the loss")] = "",
-) -> None:
-    """Check a backend's functions, then train a small ResNet on handwritten digits with them."""
-    run(
-        NETWORK, backend=backend, epochs=epochs, learning_rate=learning_rate, examples=examples,
-        curve=curve,
-    )  # fmt: skip
-
+main = command(
+    NETWORK,
+    "Check a backend's functions, then train a small ResNet on handwritten digits with them.",
+    epochs=8,
+    learning_rate=0.02,
+)
 
 if __name__ == "__main__":
     typer.run(main)

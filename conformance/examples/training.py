@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from functools import cache
 from math import prod
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
 import numpy as np
 import typer
@@ -214,3 +214,26 @@ def run(
     if curve:
         Path(curve).write_text(svg(losses, f"{backend}: loss of {len(losses)} steps"), "utf-8")
         console.print(f"the curve is in {curve}", markup=False)
+
+
+def command(
+    network: Network, words: str, *, epochs: int, learning_rate: float
+) -> Callable[..., None]:
+    """Return a command that trains a network, with these numbers where none are given."""
+    passes, rate = epochs, learning_rate
+
+    def main(
+        *,
+        backend: Annotated[str, typer.Option(help="registered name or import path")] = "im2col",
+        epochs: Annotated[int, typer.Option(min=1, help="passes over the images")] = passes,
+        learning_rate: Annotated[float, typer.Option(help="of Adam, falling to 0")] = rate,
+        examples: Annotated[int, typer.Option(min=1, help="of every check before training")] = 25,
+        curve: Annotated[str, typer.Option(help="SVG file of the loss")] = "",
+    ) -> None:
+        run(
+            network, backend=backend, epochs=epochs, learning_rate=learning_rate,
+            examples=examples, curve=curve,
+        )  # fmt: skip
+
+    main.__doc__ = words
+    return main

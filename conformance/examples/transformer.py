@@ -9,12 +9,12 @@ first.  Needs scikit-learn: pip install 'gradoracle[examples]'.
 
 from __future__ import annotations
 
-from typing import Annotated, Any
+from typing import Any
 
 import numpy as np
 import typer
 
-from gradoracle.conformance.examples.training import CLASSES, Network, run
+from gradoracle.conformance.examples.training import CLASSES, Network, command
 from gradoracle.conformance.operators.graph_builder import Builder
 from gradoracle.oracle.chains.links import ATTENTION
 from gradoracle.oracle.shapes import Array
@@ -66,21 +66,12 @@ NETWORK = Network(
     ),
 )  # fmt: skip
 
-
-def main(
-    *,
-    backend: Annotated[str, typer.Option(help="registered name or import path")] = "im2col",
-    epochs: Annotated[int, typer.Option(min=1, help="passes over the images")] = 15,
-    learning_rate: Annotated[float, typer.Option(help="of Adam, falling to 0")] = 0.01,
-    examples: Annotated[int, typer.Option(min=1, help="of every check before training")] = 25,
-    curve: Annotated[str, typer.Option(help="SVG file of the loss")] = "",
-) -> None:
-    """Check a backend's functions, then train a small transformer on handwritten digits."""
-    run(
-        NETWORK, backend=backend, epochs=epochs, learning_rate=learning_rate, examples=examples,
-        curve=curve,
-    )  # fmt: skip
-
+main = command(
+    NETWORK,
+    "Check a backend's functions, then train a small transformer on handwritten digits.",
+    epochs=15,
+    learning_rate=0.01,
+)
 
 if __name__ == "__main__":
     typer.run(main)

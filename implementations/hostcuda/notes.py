@@ -17,7 +17,7 @@ from pathlib import Path
 from gradoracle.implementations.hostcuda import report
 from gradoracle.implementations.hostcuda.settings import Settings, using
 
-KINDS = ("absent lane", "unwritten elements", "arises", "bank conflicts", "uncoalesced access")
+KINDS = ("absent lane", "unwritten elements", "arises")
 WHOLE_LAUNCH = ("unwritten elements",)  # of no line and no thread
 
 

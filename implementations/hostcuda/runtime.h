@@ -40,7 +40,7 @@ extern Running running;
 extern Options options;
 
 // What is no fault, but explains a wrong result; kept where notes are asked for.  Told once for a line.
-enum NoteKind : int { ABSENT_LANE, UNWRITTEN, AROSE, BANKS, SECTORS };
+enum NoteKind : int { ABSENT_LANE, UNWRITTEN, AROSE };
 void note(int kind, uintptr_t code, const char *format, ...) __attribute__((format(printf, 3, 4)));
 extern bool noting;
 void notes_start();                 // floating-point traps on, and off again
