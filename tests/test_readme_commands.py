@@ -114,8 +114,9 @@ def words_of(command):
 
 
 @pytest.mark.parametrize("command", RUN)
-def test_a_command_runs(command, folder, monkeypatch):
-    monkeypatch.chdir(folder)
+def test_a_command_runs(command, folder, monkeypatch, tmp_path):
+    """Each command runs in a folder of its own: what another wrote must not change it."""
+    monkeypatch.chdir(shutil.copytree(folder, tmp_path / "own"))
     variables, words = {}, words_of(command)
     while "=" in words[0]:
         name, _, value = words.pop(0).partition("=")
