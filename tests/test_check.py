@@ -156,7 +156,7 @@ def test_one_operator_alone_can_be_judged():
 def test_a_backend_with_nothing_is_not_certified():
     certificate = gradoracle.check(SimpleNamespace(), examples=5, seed=1)
     assert not certificate.passed
-    assert certificate.why_not == "the backend claims no function of the protocol"
+    assert certificate.why_not.startswith("the backend claims no function of the protocol")
 
 
 def test_a_claimed_function_that_is_not_there_is_a_mismatch():

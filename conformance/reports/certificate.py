@@ -384,8 +384,7 @@ class Certificate:
         # What cannot be run here is so whether or not it is claimed.
         claimed = [o for o in self.outcomes if o.status not in (UNCLAIMED, "not run")]
         if not claimed and not self.shard:
-            none = "supports() accepts no call of any function"
-            return none if self.supported else "the backend claims no function of the protocol"
+            return self._nothing()
         unsure = next(filter(None, map(_unsure, claimed)), "") or self._too_few()
         if unsure:
             return unsure
@@ -395,6 +394,15 @@ class Certificate:
             return "nothing holds: all that was checked is listed as known deviations"
         short = self.campaign.short if self.campaign is not None else ""
         return f"{short} were checked" if short else ""
+
+    def _nothing(self) -> str:
+        """Return why not one check was made."""
+        if self.supported:
+            return "supports() accepts no call of any function"
+        reasons = {one.reason for one in self.outcomes}
+        if len(reasons) == 1:
+            return f"nothing was checked: {reasons.pop()}"
+        return "the backend claims no function of the protocol that was asked for"
 
     @property
     def _run(self) -> str:

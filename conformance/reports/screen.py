@@ -228,6 +228,8 @@ def _next(c: Certificate, repeated: Sequence[str]) -> tuple[str, str]:
     if c.shard:
         joined = "gradoracle merge SHARD.json ... --certificate whole.json"
         return f"the other shards of {c.shard.partition('/')[2]}, then", joined
+    if c.files and not claimed(c):
+        return "what there is to check of it,", f"gradoracle certify {quote(c.backend)} --list"
     if c.as_claimed and c.examples < FULL:
         return "the whole check,", _command(c, FULL, repeated)
     return ("", "") if c.as_claimed or c.whole else ("all checks,", _command(c, FULL, repeated))
