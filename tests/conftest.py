@@ -1,12 +1,18 @@
-"""How many seeds planted faults are tried from, checks without reports, and PyTorch for tests."""
+"""Which slow tests run, how many seeds planted faults are tried from, and fixtures."""
 
+import subprocess
 import zlib
+from collections import Counter
+from pathlib import Path
 
 import pytest
 
 from gradoracle.conformance.backends.single_thread import one_thread
 
 SEEDS = (1, 2, 3, 4, 5)
+TURNS = 4
+ALL, BY_TURNS, NONE = "all", "by-turns", "none"
+HERE = Path(__file__).parent
 
 
 def pytest_addoption(parser):
@@ -14,6 +20,61 @@ def pytest_addoption(parser):
         "--planted-seeds", type=int, default=1, choices=range(1, len(SEEDS) + 1), metavar="N",
         help="seeds that every planted fault is tried from, 1 (default) to 5",
     )  # fmt: skip
+    parser.addoption(
+        "--slow-tests", choices=(ALL, BY_TURNS, NONE), metavar="WHICH",
+        help=f"which tests marked slow are run: all, by-turns (one in {TURNS}, others at each commit, "
+        "and every planted fault: what the whole folder does by default), or none",
+    )  # fmt: skip
+
+
+def turn():
+    """Return whose turn it is at this commit: the number of commits before it tells."""
+    git = ("git", "-C", HERE, "rev-list", "--count", "HEAD")
+    try:
+        return int(subprocess.check_output(git, stderr=subprocess.DEVNULL)) % TURNS
+    except (OSError, subprocess.CalledProcessError):  # not a checkout
+        return 0
+
+
+def chosen(config):
+    """Return which slow tests are run: all where files or tests are named, or -k or -m is."""
+    if which := config.getoption("--slow-tests"):
+        return which
+    named = config.args_source.name == "ARGS" and [Path(arg).resolve() for arg in config.args]
+    narrowed = config.option.keyword or config.option.markexpr
+    return ALL if narrowed or (named and named != [HERE]) else BY_TURNS
+
+
+def pytest_report_header(config):
+    which, number = chosen(config), turn()
+    if which == BY_TURNS:
+        which = f"{number + 1} of {TURNS} in turn and every planted fault (--slow-tests all: all)"
+    return f"slow tests: {which}"
+
+
+def in_turn(items, number):
+    """Return the tests that run: each function's slow cases take turns, planted faults do not."""
+    met = Counter()
+    run = []
+    for item in items:
+        takes_turns = item.get_closest_marker("slow") and "planted" not in item.fixturenames
+        function = item.nodeid.partition("[")[0]
+        place = zlib.crc32(function.encode()) + met[function]
+        met[function] += bool(takes_turns)
+        if not takes_turns or place % TURNS == number:
+            run.append(item)
+    return run
+
+
+def pytest_collection_modifyitems(config, items):
+    which = chosen(config)
+    if which == ALL:
+        return
+    fast = [item for item in items if not item.get_closest_marker("slow")]
+    run = fast if which == NONE else in_turn(items, turn())
+    kept = {*run}
+    config.hook.pytest_deselected(items=[item for item in items if item not in kept])
+    items[:] = run
 
 
 def pytest_generate_tests(metafunc):

@@ -60,7 +60,7 @@ def is_killed(name, seed):
 
 def _by(name, seed, known):
     where, formula, property_, *part = known
-    case = _case(formula, property_)
+    case = case_of(formula, property_)
     if case is None:
         return False
     if part and _by_a_part(name, seed, where, case, *part):
@@ -70,7 +70,8 @@ def _by(name, seed, known):
     return outcome.status == "mismatch"
 
 
-def _case(formula, property_):
+def case_of(formula, property_):
+    """Return a check by the names of its formula and its property; None: there is none."""
     return next((c for c in checks() if (c[1].__name__, c[2].name) == (formula, property_)), None)
 
 
@@ -122,7 +123,7 @@ def _part(name, known):
         stratum == "boundary" and covered: ["corners"],
         region == "textbook": ["smallest"],
     }.get(True, [])
-    case = _case(*known[1:3])
+    case = case_of(*known[1:3])
     return part if part and _by_a_part(name, 1, known[0], case, *part) else []
 
 
