@@ -1,6 +1,7 @@
 """The `gradoracle` command, and what importing us costs others."""
 
 import os
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -15,25 +16,44 @@ ROOT = Path(__file__).parent.parent
 
 
 @pytest.mark.slow
-def test_backends_lists_names_origins_and_functions(monkeypatch):
-    monkeypatch.setenv("COLUMNS", "200")
+def test_backends_lists_names_and_how_many_functions(monkeypatch):
+    monkeypatch.setenv("COLUMNS", "80")
     result = CliRunner().invoke(app, ["backends"])
     assert result.exit_code == 0
-    for words in ("im2col", "gradoracle", "gradoracle.implementations.torch_reference"):
-        assert words in result.stdout
-    assert f"all {len(FUNCTIONS)} of the protocol" in result.stdout
+    count = len(FUNCTIONS)
+    for words in (
+        rf"(?m)^oracle +{count} of {count} functions$",
+        r"(?m)^torch@mps +(cannot run: )?\w",
+    ):
+        assert re.search(words, result.stdout), result.stdout
     assert "To add yours: register one with" in result.stdout
+    assert max(map(len, result.stdout.splitlines())) <= 80
 
 
 @pytest.mark.slow
 def test_backends_says_why_one_cannot_run(monkeypatch, tmp_path):
-    monkeypatch.setenv("COLUMNS", "200")
     (tmp_path / "torch.py").write_text("raise ModuleNotFoundError('no torch', name='torch')")
     monkeypatch.syspath_prepend(str(tmp_path))
-    result = CliRunner().invoke(app, ["backends"])
+    for words, code in ((["backends", "torch"], 3), (["backends"], 0)):
+        result = CliRunner().invoke(app, words)
+        assert result.exit_code == code
+        said = " ".join((result.stdout + result.stderr).split())
+        assert "ImportError: PyTorch is not installed" in said
+        assert "pip install 'gradoracle[torch]'" in said
+
+
+def test_the_functions_of_one_backend_are_listed(monkeypatch, tmp_path):
+    monkeypatch.setenv("COLUMNS", "60")
+    file = tmp_path / "mine.py"
+    file.write_text("from gradoracle.implementations.im2col import relu, linear, linear_grad_input")
+    result = CliRunner().invoke(app, ["backends", str(file)])
     assert result.exit_code == 0
-    assert "cannot run: ImportError: PyTorch is not installed" in result.stdout
-    assert "pip install 'gradoracle[torch]'" in " ".join(result.stdout.split())
+    has, lacks = result.stdout.split("not there:")
+    assert f"3 of {len(FUNCTIONS)} functions:\n  relu\n  linear, linear_grad_input\n" in has
+    assert "\n  relu_grad\n" in lacks
+    assert "\n  linear_grad_weight, linear_grad_bias\n" in lacks
+    unknown = CliRunner().invoke(app, ["backends", "im2cool"])
+    assert (unknown.exit_code, "did you mean 'im2col'?" in unknown.stderr) == (2, True)
 
 
 def test_help_and_version():

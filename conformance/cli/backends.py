@@ -2,49 +2,89 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import sys
+from collections.abc import Iterator
+from typing import TYPE_CHECKING, Annotated
+
+import typer
 
 from gradoracle.conformance.cli.app import app
 
+if TYPE_CHECKING:
+    from gradoracle.conformance.reports.terminal import Look
+
 
 @app.command()
-def backends() -> None:
-    """List the registered backends: from where, with which functions, or why they cannot run."""
-    from rich.console import Console  # noqa: PLC0415 - --help stays quick
-    from rich.table import Table  # noqa: PLC0415
+def backends(
+    name: Annotated[
+        str | None,
+        typer.Argument(metavar="NAME", help="List its functions; a path or a file will do."),
+    ] = None,
+) -> None:
+    """List the registered backends: how many functions each has, or why it cannot run.
 
-    from gradoracle.conformance.backends.backend import FUNCTIONS  # noqa: PLC0415
-    from gradoracle.conformance.backends.registry import (  # noqa: PLC0415
+    Exit code 0; 2: there is no backend NAME; 3: it cannot run.
+    """
+    from gradoracle.conformance.backends.registry import (  # noqa: PLC0415 - --help stays quick
         HOW_TO_REGISTER,
+        UnknownBackend,
         UnusableBackend,
         registered,
     )
+    from gradoracle.conformance.reports.terminal import look_of  # noqa: PLC0415
+
+    here = look_of(sys.stdout)
+    if name is not None:
+        try:
+            lines = [*_functions_of(name, here)]
+        except (UnknownBackend, UnusableBackend) as error:
+            typer.echo("\n".join(here.wrapped(str(error), rest="")), err=True)
+            raise typer.Exit(2 if isinstance(error, UnknownBackend) else 3) from error
+        typer.echo("\n".join(lines))
+        return
+    width = max(map(len, registered())) + 2
+    for one in registered():
+        text = "\n".join(here.wrapped(_has(one), first=one.ljust(width), rest=" " * width))
+        typer.echo(text)  # each as soon as it is loaded
+    for text in (
+        "gradoracle backends NAME lists the functions of one.",
+        f"To add yours: {HOW_TO_REGISTER}",
+    ):
+        typer.echo("\n".join(["", *here.wrapped(text, rest="")]))
+
+
+def _has(name: str) -> str:
+    """Return how many functions of the protocol a backend has, or why it cannot run."""
+    from gradoracle.conformance.backends.backend import FUNCTIONS  # noqa: PLC0415
+    from gradoracle.conformance.backends.registry import UnusableBackend  # noqa: PLC0415
     from gradoracle.conformance.runs.loading import load  # noqa: PLC0415
 
-    table = Table(box=None, pad_edge=False)
-    for title in ("backend", "from", "import path", "functions"):
-        table.add_column(title, overflow="fold")
-    for entry in registered().values():
-        try:
-            backend = load(entry.name)
-        except UnusableBackend as error:
-            reason = str(error).partition("cannot be loaded: ")[2]
-            has = f"cannot run: {reason or error}"
-        else:
-            absent = [name for name in FUNCTIONS if name not in backend.functions]
-            has = _functions(backend.functions, absent)
-        table.add_row(entry.name, entry.distribution, entry.path, has)
-    console = Console(highlight=False, markup=False)
-    console.print(table)
-    console.print(f"\nTo add yours: {HOW_TO_REGISTER}")
+    try:
+        return f"{len(load(name).functions)} of {len(FUNCTIONS)} functions"
+    except UnusableBackend as error:
+        return f"cannot run: {str(error).partition('cannot be loaded: ')[2] or error}"
 
 
-def _functions(present: Sequence[str], absent: Sequence[str]) -> str:
-    """Return which functions of the protocol there are, by those that are fewer."""
-    if not absent:
-        return f"all {len(present)} of the protocol"
-    if len(absent) < len(present):
-        every = len(present) + len(absent)
-        return f"{len(present)} of the protocol's {every}, all but {', '.join(absent)}"
-    has = ", ".join(present) or "none of the protocol's"
-    return f"{has}; not claimed: {', '.join(absent)}"
+def _functions_of(name: str, look: Look) -> Iterator[str]:
+    """Yield where a backend comes from, what it has and what it lacks, an operator a line.
+
+    Raises:
+        UnknownBackend, UnusableBackend: as `load` does.
+    """
+    from gradoracle.conformance.backends.backend import FUNCTIONS  # noqa: PLC0415
+    from gradoracle.conformance.backends.registry import located  # noqa: PLC0415
+    from gradoracle.conformance.reports.matrix import operator_of  # noqa: PLC0415
+    from gradoracle.conformance.runs.loading import load  # noqa: PLC0415
+
+    path, origin = located(name)
+    has, homes = load(name).functions, operator_of()
+    yield from look.wrapped(f"{name} ({origin}): {path}")
+    titles = {True: f"{len(has)} of {len(FUNCTIONS)} functions", False: "not there"}
+    for there, title in titles.items():
+        found: dict[str, list[str]] = {}
+        for one in FUNCTIONS:
+            if (one in has) is there:
+                found.setdefault(homes.get(one, one), []).append(one)
+        yield from ["", f"{title}:"] if found else []
+        for names in found.values():
+            yield from look.wrapped(", ".join(names), first="  ", rest="    ")
