@@ -22,8 +22,8 @@ def pytest_addoption(parser):
     )  # fmt: skip
     parser.addoption(
         "--slow-tests", choices=(ALL, BY_TURNS, NONE), metavar="WHICH",
-        help=f"which tests marked slow are run: all, by-turns (one in {TURNS}, others at each commit, "
-        "and every planted fault: what the whole folder does by default), or none",
+        help=f"which tests marked slow are run: all, none, or by-turns (a part of {TURNS}, another "
+        "one at each commit, and every planted fault), which is the default of the whole folder",
     )  # fmt: skip
 
 
