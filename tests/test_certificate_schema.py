@@ -58,7 +58,10 @@ def objects(schema, at=""):
 
 
 # Fields that certificates of the same schema may be without.
-NOTES = {"outcome": {"accepted", "repeated", "supported", "errors"}, "mismatch": {"compared"}}
+NOTES = {
+    "outcome": {"accepted", "repeated", "supported", "errors", "even_shapes"},
+    "mismatch": {"compared"},
+}
 OBJECTS = dict(
     pair for name, one in {"": SCHEME, **DEFS}.items() for pair in objects(one, name)
 )  # fmt: skip

@@ -270,6 +270,7 @@ def both(was: Outcome, now: Outcome) -> Outcome:
         accepted=summed(({"": was.accepted}, {"": now.accepted}))[""],
         repeated=[*map(sum, zip_longest(was.repeated, now.repeated, fillvalue=0))],
         supported=summed(({"": was.supported}, {"": now.supported}))[""],
+        even_shapes=was.even_shapes + now.even_shapes,
         disputed=was.disputed + now.disputed,
         not_judged=was.not_judged + now.not_judged,
         planted=was.planted + now.planted,

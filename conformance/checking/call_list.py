@@ -27,6 +27,7 @@ from gradoracle.conformance.properties.property import FEWEST
 from gradoracle.conformance.scale import workloads
 from gradoracle.conformance.scale.data import NUMBERS, layer_call
 from gradoracle.oracle.declaration import argument_names, is_data
+from gradoracle.oracle.float_formats import HALVES
 from gradoracle.oracle.shapes import SIDES, Array
 
 LITTLE = 5_000  # products of a call that Python's loops may take
@@ -181,11 +182,13 @@ def _judge_in(exam: Examination, drawn: Sequence[Drawn]) -> list[bool]:
                 count.append(False)
                 continue
             drawn_of, call = one
-            exam.drawn = geometry, _, dtype = drawn_of
+            exam.drawn = geometry, style, dtype = drawn_of
             count.append(exam.judge_call(call))
             if count[-1]:
                 exam.calls[dtype, geometry.stratum] += 1
                 exam.shapes.add(tuple(geometry.sizes.items()))
+                if style.evenly and dtype not in HALVES:
+                    exam.even_shapes.add(tuple(geometry.sizes.items()))
     finally:
         exam.backend.forget()
     return count

@@ -71,6 +71,8 @@ class Examination(Claim):
     layers_left: int = 0  # that were not
     covered: list[Covered] = field(default_factory=list)  # by covering arrays
     shapes: set[tuple[tuple[str, int], ...]] = field(default_factory=set)  # sizes of the calls
+    # Those of calls whose answers are exact, on integers drawn evenly.
+    even_shapes: set[tuple[tuple[str, int], ...]] = field(default_factory=set)
     # What fails on the small call that shows a layer's fault, and how it does.
     small_property: Property | None = None
     recognised: str = ""  # which other convention explains the mismatch

@@ -12,10 +12,16 @@ from gradoracle.conformance.checking.found_domain import found_domain
 from gradoracle.conformance.checking.recorded import recorded
 from gradoracle.conformance.checking.repeats import cause_of, keep
 from gradoracle.conformance.checking.self_test import blindness
-from gradoracle.conformance.reports.certificate import CONVENTION, PLAIN, UNCLAIMED, Outcome
+from gradoracle.conformance.reports.certificate import (
+    CONVENTION,
+    EXACTLY,
+    PLAIN,
+    UNCLAIMED,
+    Outcome,
+)
 from gradoracle.conformance.reports.mismatch_text import in_a_line
 from gradoracle.conformance.scale import workloads
-from gradoracle.oracle.declaration import output_of, parts_of
+from gradoracle.oracle.declaration import Multilinear, algebra, output_of, parts_of
 
 SEVERAL = 2  # failing calls, below which no domain is looked for
 RECORDED = 1000  # elements of a call, at most, that a known deviation records
@@ -32,6 +38,8 @@ def fill(outcome: Outcome, exam: Examination, *, unsteady: bool) -> None:
     outcome.supported = {name: [*counts] for name, counts in exam.backend.supported.items()}
     outcome.worst_error_over_bound, outcome.errors = exam.worst, exam.errors
     outcome.shapes = len(exam.shapes)
+    if outcome.property_name == EXACTLY and isinstance(algebra(exam.formula), Multilinear):
+        outcome.even_shapes = len(exam.even_shapes)
     outcome.covered = [one._asdict() for one in exam.covered]
     outcome.layers, outcome.layers_left = exam.layers, exam.layers_left
     outcome.disputed = exam.disputed

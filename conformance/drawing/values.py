@@ -30,6 +30,7 @@ class Style(NamedTuple):
     name: str
     fill: Fill
     same: bool = False  # in every format
+    evenly: bool = False  # every number is one of `SMALL`, each as likely, whatever the others are
 
     def numbers(self, seed: int, shapes: Shapes, limits: Format) -> Arrays:
         """Return arrays of these shapes; others are given them too, so nobody may write to them."""
@@ -50,10 +51,12 @@ def _numbers(
 
 # -- integers, on which rounding never acts -------------------------------------------------------
 
+SMALL = range(-4, 5)
+
 
 def _small(random: Random, shape: Shape) -> Array:
     """Integers of at most 4 in absolute value, one in nine of them zero, not all zero."""
-    array = random.integers(-4, 5, shape).astype(np.float64)
+    array = random.integers(SMALL.start, SMALL.stop, shape).astype(np.float64)
     if array.size and not array.any():
         array.flat[random.integers(array.size)] = random.choice((-3, -2, -1, 1, 2, 3))
     return array
@@ -297,7 +300,9 @@ def _with_one(random: Random, arrays: Arrays, values: tuple[float, ...], name: s
 
 def styles(*fills: Fill) -> tuple[Style, ...]:
     """Return styles named after the functions that fill the arrays."""
-    return tuple(Style(f.__name__.replace("_", " "), f, f in SAME) for f in fills)
+    return tuple(
+        Style(f.__name__.replace("_", " "), f, f in SAME, f is small_integers) for f in fills
+    )
 
 
 SAME = (small_integers, ones, one_hot, all_negative, normal, positive)

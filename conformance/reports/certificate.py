@@ -25,7 +25,8 @@ if TYPE_CHECKING:
 
 UNCLAIMED = "not claimed"
 # The properties of plain answers, the first to be reported first.
-PLAIN = ("matches_oracle", "within_rounding_bound", "returns_what_the_protocol_says")
+EXACTLY = "matches_oracle"
+PLAIN = (EXACTLY, "within_rounding_bound", "returns_what_the_protocol_says")
 
 ABSENT = "absent"  # how a function is wrong that is claimed and is not there
 CONVENTION = "another convention"  # how answers are wrong that one is recognised in
@@ -80,6 +81,8 @@ class Outcome:
     # Combinations of option classes that were met, as `drawing.coverage.Covered` has them.
     covered: list[dict[str, Any]] = field(default_factory=list)
     shapes: int = 0  # geometries that the calls had
+    # Those with exact answers on integers drawn evenly: of `matches_oracle`, of sums of products.
+    even_shapes: int = 0
     ended: str = ""  # the function a call of which reached a limit or ended the process
     disputed: int = 0  # calls on which the property fails for the oracle, too: not counted
     # Formulas whose plain answers are wrong where it failed, and how.

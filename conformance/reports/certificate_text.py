@@ -24,6 +24,7 @@ from gradoracle.conformance.reports.certificate import (
     declines_of,
     listed,
 )
+from gradoracle.conformance.reports.chance import likeliest
 
 SHORT = {ALSO_FAILS: "also", NOT_CHECKED: "n/c"}  # in the table
 LITTLE_TAKEN = 0.2  # share of calls, below which a declared domain would serve better
@@ -183,6 +184,13 @@ def _summary(c: Certificate) -> Iterable[str]:
     if worst is not None and worst.worst_error_over_bound:
         share = floor(1000 * worst.worst_error_over_bound) / 1000
         yield f"  largest rounding error {share} of the bound ({worst.formula})"
+    if (least := likeliest(c.outcomes)) is not None:
+        formula, shapes, single, power = least
+        yield from _wrapped(
+            f"a wrong map that is linear in each argument passes the exact check at one shape with "
+            f"probability at most {single:.2f}; at all {shapes} shapes of {formula}, if it is "
+            f"wrong at each, with at most 1e{floor(power)}"
+        )
     yield f"  planted wrong answers: {sum(o.planted for o in c.outcomes)} rejected"
     yield from _not_checked(c)
     yield from _claims(c)
