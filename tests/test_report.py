@@ -133,6 +133,55 @@ def linear_grad_bias(dy):
     "ignores_memory_layout": (
         "relu", "def relu(z): return good.relu(z.ravel('K').reshape(z.shape))",
     ),
+    "is_batch_invariant": (
+        "silu",
+        """
+contract = {**good.contract, "policies": {"batch": "bitwise"}}
+def silu(z): return z / (1 + good.np_exp(-z)) if len(z) % 2 else good.silu(z)
+""".replace("good.np_exp", "__import__('numpy').exp"),
+    ),
+    "is_thread_safe": (
+        "relu",
+        """
+contract = {**good.contract, "policies": {"threads": "safe"}}
+kept = None
+def relu(z):
+    global kept
+    kept = good.relu(z)
+    for _ in range(20):
+        kept = kept + 0
+    return kept
+""",
+    ),
+    "writes_into_out": (
+        "relu",
+        """
+contract = {**good.contract, "policies": {"accumulate": "out"}}
+def relu(z, *, out):
+    out[:-1] = good.relu(z)[:-1]
+    return out
+""",
+    ),
+    "selects_by_output_mask": (
+        "linear",
+        """
+contract = {**good.contract, "policies": {"output_mask": "selects"}}
+def linear_backward(dy, x, weight, bias=None, *, output_mask):
+    dx = good.linear_grad_input(dy, weight)
+    dw = good.linear_grad_weight(dy, x)
+    return tuple(d if m else None for d, m in zip((dx, dw * 2, dy.sum(0)), output_mask))
+""",
+    ),
+    "matches_forward_mode": (
+        "tanh", "def tanh_jvp(tangent, z): return tangent * (1 - good.tanh(z))",
+    ),
+    "matches_double_backward": (
+        "linear",
+        """
+def linear_double_backward(ddx, ddw, ddb, dy, x, weight, bias=None):
+    return good.linear(ddx, weight) + good.linear(x, ddw), dy @ ddw, dy.T @ ddx * 0
+""",
+    ),
 }  # fmt: skip
 
 
@@ -145,6 +194,30 @@ def test_every_kind_of_script_runs_and_fails(property_name, tmp_path, monkeypatc
     result = run(mismatch(module, function, property_name).script, tmp_path)
     assert result.returncode == 1
     assert "AssertionError" in result.stderr, result.stderr
+
+
+MENDED = {
+    "is_batch_invariant": ("if len(z) % 2 else good.silu(z)", "if False else good.silu(z)"),
+    "is_thread_safe": ("    global kept\n", ""),
+    "writes_into_out": ("out[:-1] = good.relu(z)[:-1]", "out[...] = good.relu(z)"),
+    "selects_by_output_mask": ("dw * 2", "dw"),
+    "matches_forward_mode": ("(1 - good.tanh(z))", "(1 - good.tanh(z) ** 2)"),
+    "matches_double_backward": (" * 0", ""),
+}
+
+
+@pytest.mark.parametrize("property_name", MENDED)
+def test_a_script_of_a_claim_passes_once_the_fault_is_mended(property_name, tmp_path, monkeypatch):
+    function, source = KINDS[property_name]
+    module = f"mended_{property_name}"
+    (tmp_path / f"{module}.py").write_text(WRONG.format(source))
+    monkeypatch.syspath_prepend(str(tmp_path))
+    script = mismatch(module, function, property_name).script
+    wrong, right = MENDED[property_name]
+    assert wrong in source
+    (tmp_path / f"{module}.py").write_text(WRONG.format(source.replace(wrong, right)))
+    result = run(script, tmp_path)
+    assert result.returncode == 0, result.stderr
 
 
 # fault: words of the misconception that must explain it
