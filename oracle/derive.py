@@ -8,6 +8,7 @@ mode (`oracle.numbers.reverse`); where there are several, one of all gradients a
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from functools import cache, partial
 from inspect import Parameter, Signature, signature
 from typing import Any, NamedTuple, TypeAlias
@@ -40,6 +41,7 @@ from gradoracle.oracle.numbers.reverse import (
     TracedArray,
     gradient,
     stacked,
+    tangent,
     ties,
 )
 from gradoracle.oracle.numbers.running_error import Arithmetic
@@ -201,7 +203,67 @@ def _of_arrays(
 
         return backward
 
-    return _declared(body, results, by_arguments, each, by, images, outputs)
+    def along(given: Mapping[str, Any], tangents: Mapping[str, Any]) -> Any:
+        traced = _traced(given)
+        (result, *_) = run(traced)
+        moved = [(traced[n], _held(v)) for n, v in tangents.items() if v is not None]
+        with np.errstate(all="ignore"):
+            return _as_given(tangent(result, moved), [*given.values()])
+
+    found = _declared(body, results, by_arguments, each, by, images, outputs)
+    _ALONG[found.forward] = partial(
+        _along, found.forward, axes, [n for n in every if n in by], along
+    )
+    return found
+
+
+# What makes the formula of the derivative along tangents, of forward formulas of whole arrays.
+_ALONG: dict[Formula, Callable[[], Formula]] = {}
+TANGENT = "tangent_"  # begins the name of an argument's tangent
+
+
+def has_forward_mode(formula: Formula) -> bool:
+    """Return whether `forward_mode` has a formula for this one."""
+    return formula in _ALONG
+
+
+@cache
+def forward_mode(formula: Formula) -> Formula:
+    """Return the formula of a derived formula's derivative along tangents of its arguments.
+
+    It takes the tangent of each argument with a gradient, `tangent_x` of `x` (None of one that is
+    None), then what the formula takes.
+    """
+    return _ALONG[formula]()
+
+
+def _along(
+    forward: Formula, axes: Axes, by: Sequence[str],
+    along: Callable[[Mapping[str, Any], Mapping[str, Any]], Any],
+) -> Formula:  # fmt: skip
+    """Return the formula of the derivative along tangents."""
+    own, body = signature(forward), body_of(forward)
+    names = [TANGENT + n for n in by]
+
+    def formula(*arrays: Any, **options: Any) -> Any:
+        bound = taking.bind(*arrays, **options)
+        bound.apply_defaults()
+        given = {n: v for n, v in bound.arguments.items() if n not in names}
+        return along(given, {n: bound.arguments[TANGENT + n] for n in by})
+
+    moving = [Parameter(n, Parameter.POSITIONAL_OR_KEYWORD) for n in names]
+    taking = own.replace(parameters=[*moving, *own.parameters.values()])
+    doc = (
+        f"Return dy = sum_k (dy / d x[k]) v[k] over the elements k of {', '.join(by)} and their "
+        f"tangents v.\n\nRaises:\n    ValueError: as `{forward.__name__}`.\n"
+    )
+    assert body is not None  # noqa: S101 - it was derived
+    _named(formula, f"{forward.__name__}_jvp", taking, doc, body)
+    composed(images="mixed", lanes=_in_lanes(formula), of_arrays=True)(formula)
+    parts = {p.partition(":")[0].strip(" ?"): p.strip() for p in axes.text.split(";")}
+    text = "; ".join([axes.text, *(TANGENT + parts[n] for n in by)])
+    declare_axes(replace(axes, text=text), formula)
+    return formula
 
 
 def derived_pointwise(body: Body, *, rule: str = FIRST) -> Derived:

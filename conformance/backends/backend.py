@@ -56,6 +56,7 @@ from gradoracle.oracle.declaration import (
     parts_of,
     whole_of,
 )
+from gradoracle.oracle.derive import has_forward_mode
 from gradoracle.oracle.shapes import Array
 
 FUNCTIONS = tuple(
@@ -85,6 +86,7 @@ FORWARD_MODE = {
     for operator in OPERATORS
     if operator.name in BILINEAR
     or (is_pointwise(operator.formula) and len(operator.gradients) == 1)
+    or (operator.gradients and has_forward_mode(operator.formula))
 }
 # The functions that are no formula's: each is checked by a property of its own.
 FURTHER = (*MASKED, *FORWARD_MODE, *(name + DOUBLE_BACKWARD for name in BILINEAR))

@@ -25,11 +25,14 @@ from gradoracle.oracle.declaration import (
     Multilinear,
     algebra,
     argument_names,
+    has_slope,
     operands,
     output_of,
 )
+from gradoracle.oracle.derive import TANGENT, forward_mode, has_forward_mode
 from gradoracle.oracle.expected.truth import answer_dtype, answer_shape, format_of
 from gradoracle.oracle.float_formats import FORMATS
+from gradoracle.oracle.numbers.reverse import Undecided
 from gradoracle.oracle.shapes import Array
 
 SMALL = (-2, -1, 1, 2)  # the numbers of a tangent
@@ -53,16 +56,21 @@ def _no_second_backward(backend: Backend, operator: Operator, formula: Formula) 
     return missing(backend, operator, DOUBLE_BACKWARD)
 
 
-@holds(where=_has_a_jvp, kind="all", share=0.1, each_class_once=True, absent=_no_jvp, another=JVP)
+@holds(where=_has_a_jvp, kind="all", share=0.5, absent=_no_jvp, another=JVP)
 def matches_forward_mode(
     backend: Backend, operator: Operator, formula: Formula, call: Call
 ) -> float:
-    """NAME_jvp gives the sum of the answers in which one argument is its tangent: exactly on
-    integers; of a function of single numbers the slope times the tangent, within its bound.
+    """NAME_jvp gives the derivative along tangents: of sums of products the sum of the answers in
+    which one argument is its tangent, exactly on integers; of a function of single numbers the
+    slope times the tangent; of others what forward mode makes of the formula, within its bound.
     """  # noqa: D205 - one sentence
     if operator.unsettled(backend.contract.policies, formula, call):
         raise NotJudged("the contract leaves the answer open")
+    if not all(np.isfinite(array).all() for array in operands(formula, call).values()):
+        raise NotJudged("there is no derivative at what is not finite")
     name, arrays = operator.name + JVP, argument_names(formula)[0]
+    if has_forward_mode(formula):
+        return _along(backend, operator, call, name)
     if not isinstance(algebra(formula), Multilinear):
         (gradient,) = operator.gradients
         tangents = {arrays[0]: call["grad_output"]}
@@ -107,12 +115,25 @@ def matches_double_backward(
     return 0.0
 
 
+def _along(backend: Backend, operator: Operator, call: Call, name: str) -> float:
+    """Require the derivative along tangents of a formula that forward mode is derived of."""
+    formula, tangents = forward_mode(operator.formula), _tangents(operator, call)
+    given = [*tangents.values(), *(call[one] for one in argument_names(operator.formula)[0])]
+    moved = {**call, **{TANGENT + one: array for one, array in tangents.items()}}
+    with showing({"tangents": tangents, "of": formula}):
+        (got,) = backend.ask_further(operator, name, given, call)
+        try:
+            return require_truth(backend, formula, moved, got)
+        except Undecided as why:
+            raise NotJudged(str(why)) from None
+
+
 def _tangents(operator: Operator, call: Call) -> dict[str, Array | None]:
     """Return small integers for every argument with a gradient, None for what is None."""
     names = argument_names(operator.formula)[0]
     given = {n: call[n] for n in names if n in operator.gradients.values()}
     return {
-        n: None if array is None else direction(array, f"tangent of {n}", SMALL)
+        n: direction(array, f"tangent of {n}", SMALL) if has_slope(array) else None
         for n, array in given.items()
     }
 

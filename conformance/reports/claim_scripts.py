@@ -18,6 +18,7 @@ from gradoracle.conformance.backends.mismatch import Mismatch
 from gradoracle.conformance.operators import OPERATORS
 from gradoracle.conformance.properties.outputs import gradients
 from gradoracle.oracle.declaration import Call, Formula, argument_names, output_of
+from gradoracle.oracle.derive import TANGENT
 from gradoracle.oracle.shapes import Array
 
 Lines = list[str]
@@ -176,7 +177,7 @@ def _derivative(
 ) -> Lines:
     operator = next(one for one in OPERATORS if one.formula is formula)
     positional, options = argument_names(formula)
-    want, tangents = shown.get("want"), {f"{n}_tangent": v for n, v in shown["tangents"].items()}
+    want, tangents = shown.get("want"), {TANGENT + n: v for n, v in shown["tangents"].items()}
     second = isinstance(want, list)
     dy = {"grad_output": call["grad_output"]} if second else {}
     given = {**tangents, **dy, **{n: call[n] for n in positional}}
@@ -188,8 +189,9 @@ def _derivative(
     function = operator.name + (DOUBLE_BACKWARD if second else JVP)
     lines.append(f"found = backend.{function}({', '.join(arguments)})")
     if "of" in shown:
-        return [*lines, f"got = {_read(backend, 'found')}", *write.verdict(
-            backend, shown["of"], call)]  # fmt: skip
+        moved = {**call, **{TANGENT + name: v for name, v in shown["tangents"].items()}}
+        verdict = write.verdict(backend, shown["of"], moved)
+        return [*lines, f"got = {_read(backend, 'found')}", *verdict]
     for at, one in enumerate(want if isinstance(want, list) else [want]):
         part = f"found[{at}]" if second else "found"
         lines += [f"got = {_read(backend, part)}", *write.array("want", np.asarray(one))]

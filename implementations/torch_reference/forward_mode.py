@@ -51,15 +51,25 @@ Function: TypeAlias = Callable[..., Any]
 
 def _jvp(function: Function, count: int) -> Function:
     """Return the derivative of a function of `count` tensors along tangents, which come first."""
+    return jvp(function, *range(count))
+
+
+def jvp(function: Function, *places: int) -> Function:
+    """Return the derivative of a function along tangents of the arguments in some places.
+
+    It takes the tangents first, None of an argument that is None, then what the function takes.
+    """
 
     def along(*given: Tensor | None, **options: Any) -> Tensor:
         """Return the tangent of y; raises as the function does."""
-        tangents, primals = given[:count], given[count:]
-        there = [at for at, one in enumerate(primals) if one is not None]
+        tangents = dict(zip(places, given, strict=False))
+        primals = [*given[len(places) :]]
+        there = [at for at in places if tangents[at] is not None]
 
         def of(*some: Tensor) -> Tensor:
-            arrays = dict(zip(there, some, strict=True))
-            y: Tensor = function(*(arrays.get(at) for at in range(len(primals))), **options)
+            moved = dict(zip(there, some, strict=True))
+            arrays = (moved.get(at, one) for at, one in enumerate(primals))
+            y: Tensor = function(*arrays, **options)
             return y
 
         found: Tensor = torch.func.jvp(

@@ -25,15 +25,36 @@ Axes: TypeAlias = int | Sequence[int] | None
 FEW_BITS = 8  # of the significand of the coarsest format: what fits is exact in all of them
 
 
+class Nested:
+    """Arrays that remember their operands, where what goes back is traced itself.
+
+    `numbers.reverse.TracedArray` is one: its gradients are differentiated once more.
+    """
+
+    __slots__ = ()
+    held: Held
+    shape: Shape
+
+    def rearranged(self, change: Callable[[Array], Array]) -> Any:
+        """Return the elements moved, repeated or left out."""
+        raise NotImplementedError
+
+    def added_at(self, index: Any, shape: Shape) -> Any:
+        """Return zeros of a shape, to whose elements at an index these are added."""
+        raise NotImplementedError
+
+
 def shape_of(held: Held) -> Shape:
     """Return the shape; of one number, no axes."""
-    return held.shape if isinstance(held, Lanes | np.ndarray) else ()
+    return held.shape if isinstance(held, Lanes | np.ndarray | Nested) else ()
 
 
 def each_part(held: Held, change: Callable[[Array], Array]) -> Held:
     """Return an array with its elements moved, repeated or left out."""
     if isinstance(held, Lanes):
         return held.changed(change)
+    if isinstance(held, Nested):
+        return held.rearranged(change)
     if not isinstance(held, np.ndarray | np.generic):
         held = np.asarray(held, object)  # NumPy takes the array off an object without axes
     return change(held)
@@ -44,6 +65,8 @@ def like(held: Held, other: Any) -> Held:
 
     Beside numbers with errors, one that a format may have to round is charged for that.
     """
+    if isinstance(held, Nested):
+        return like(held.held, other)
     arithmetic = arithmetic_of(held)
     if arithmetic is None or not isinstance(other, int | float | np.ndarray | np.generic):
         return other
@@ -77,6 +100,8 @@ def arithmetic_of(held: Held) -> Arithmetic | None:
 
 def zeros(held: Held) -> Held:
     """Return zeros in the place of numbers, whatever they are."""
+    if isinstance(held, Nested):
+        return zeros(held.held)
     if not shape_of(held):
         return 0
     if isinstance(held, Lanes):
@@ -100,6 +125,8 @@ def total(held: Held, axes: tuple[int, ...]) -> Held:
     shape = shape_of(held)
     if all(shape[axis] == 1 for axis in axes):
         return held
+    if isinstance(held, Nested):
+        return held.sum(axes, keepdims=True)  # type: ignore[attr-defined]
     kept = tuple(1 if axis in axes else side for axis, side in enumerate(shape))
     if isinstance(held, np.ndarray) and held.dtype != object:
         return held.sum(axes, keepdims=True)
@@ -131,6 +158,9 @@ def summed(parts: Sequence[Held]) -> Held:
     """Return the sum of some arrays of one shape, whatever the order."""
     if len(parts) == 1:
         return parts[0]
+    nested = next((one for one in parts if isinstance(one, Nested)), None)
+    if nested is not None:
+        return nested.plus_all([one for one in parts if one is not nested])  # type: ignore[attr-defined]
     shapes = {*map(shape_of, parts)}
     shape = np.broadcast_shapes(*shapes) if len(shapes) > 1 else shapes.pop()
     if not shape:
@@ -151,6 +181,8 @@ def scattered(held: Held, index: Any, shape: Shape) -> Held:
     """Return zeros of a shape, to whose elements at an index these are added."""
     if isinstance(held, Lanes):
         return held.scattered(index, shape)
+    if isinstance(held, Nested):
+        return held.added_at(index, shape)
     return added_at(held if hasattr(held, "dtype") else np.asarray(held, object), index, shape)
 
 
@@ -180,6 +212,9 @@ def running(held: Held) -> Held:
 
 def chosen(holds: Array, one: Held, other: Held) -> Held:
     """Return the numbers of one array where `holds` says so, those of another elsewhere."""
+    nested = next((h for h in (one, other) if isinstance(h, Nested)), None)
+    if nested is not None:
+        return nested.chosen(holds, one, other)  # type: ignore[attr-defined]
     first = next((h for h in (one, other) if isinstance(h, Lanes)), None)
     if first is None:
         return np.where(holds, one, other)
@@ -189,6 +224,8 @@ def chosen(holds: Array, one: Held, other: Held) -> Held:
 
 def values_and_errors(held: Held) -> tuple[Array, Array]:
     """Return the numbers, and how far they may be off, as arrays."""
+    if isinstance(held, Nested):
+        held = held.held
     if isinstance(held, Lanes):
         return held.value, held.error
     array = np.asarray(held)
@@ -259,6 +296,10 @@ def _quotient(one: Any, other: Any) -> Any:
 
 def product(one: Held, other: Held) -> Held:
     """Return the matrix products of the last two axes, sums in any order."""
+    if isinstance(one, Nested):
+        return one @ other  # type: ignore[operator]
+    if isinstance(other, Nested):
+        return other.multiplied_by(one)  # type: ignore[attr-defined]
     first = next((h for h in (one, other) if isinstance(h, Lanes)), None)
     if first is None:
         return one @ other

@@ -214,7 +214,7 @@ class Condition:
     __ror__ = __or__
 
 
-class TracedArray(Traced):
+class TracedArray(Traced, many.Nested):
     """An array of numbers, with the operations of NumPy's arrays that a formula is made of.
 
     `numpy.exp`, `numpy.where`, `numpy.sum` and others take it, too.
@@ -247,6 +247,32 @@ class TracedArray(Traced):
         shape = self.shape
         taken = each_part(self.held, lambda a: a[index])
         return TracedArray(taken, [(self, lambda g: many.scattered(g, index, shape))])
+
+    def rearranged(self, change: Callable[[Array], Array]) -> TracedArray:
+        """Return the elements moved, repeated or left out."""
+        shape, size = self.shape, self.size
+        places = np.asarray(change(np.arange(size).reshape(shape)))
+
+        def back(g: Held) -> Held:
+            flat = each_part(g, lambda a: a.reshape(-1))
+            added = many.scattered(flat, places.reshape(-1), (size,))
+            return each_part(added, lambda a: a.reshape(shape))
+
+        return self._kind(each_part(self.held, change), (self, back))  # type: ignore[no-any-return]
+
+    def added_at(self, index: Any, shape: Shape) -> TracedArray:
+        """Return zeros of a shape, to whose elements at an index these are added."""
+        found = many.scattered(self.held, index, shape)
+        return self._kind(found, (self, lambda g: each_part(g, lambda a: a[index])))  # type: ignore[no-any-return]
+
+    @staticmethod
+    def chosen(holds: Array, one: Any, other: Any) -> Any:
+        """Return the elements of one array where `holds` says so, those of another elsewhere."""
+        return where(holds, one, other)
+
+    def multiplied_by(self, other: Held) -> TracedArray:
+        """Return the matrix product of an array that is no operand, and this one."""
+        return TracedArray(other) @ self
 
     def ones_like(self, holds: Array) -> TracedArray:
         """Return ones where `holds` says so and zeros elsewhere, as constants of this kind."""
@@ -465,6 +491,25 @@ def gradient(result: Traced, received: Held, argument: Traced) -> Held:
     return found
 
 
+def tangent(result: TracedArray, moved: Sequence[tuple[TracedArray, Held]]) -> Held:
+    """Return the derivative of a result along tangents of its arguments: forward mode.
+
+    What an argument receives, J^T g, is linear in g; going back once more, from it to g, with the
+    tangent v gives J v, of the operations that forward mode takes (Griewank and Walther 2008,
+    section 3.2).
+
+    Raises:
+        Undecided: rounding decides which of several operands a selection goes back to.
+    """
+    received = result.ones_like(np.zeros(result.shape, bool))  # its numbers do not matter
+    parts = []
+    for argument, along in moved:
+        back = gradient(result, received, argument)
+        if isinstance(back, Traced):
+            parts.append(gradient(back, along, received))
+    return many.summed(parts) if parts else many.zeros(result.held)
+
+
 def _swept(order: _Order, result: Traced, received: Held, argument: Traced, way: int) -> Held:
     shares: dict[int, list[Held]] = {id(result): [received]}
     for node in reversed(order):
@@ -549,6 +594,8 @@ def _perhaps(held: Held, whole: Held, unsure: Array) -> Held:
     """Return numbers that may also be those of `whole`, or minus them, in unsure places."""
     if not np.any(unsure):
         return held
+    if isinstance(held, many.Nested):
+        raise Undecided("rounding decides where a gradient goes that is differentiated")
     value, error = many.values_and_errors(whole)
     more = np.where(unsure, 2 * (abs(value).astype(np.float64) + error), 0.0)
     return many.less_certain(held, more)

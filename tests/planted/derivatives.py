@@ -162,6 +162,147 @@ def relu_jvp__by_its_gradient(tangent, z):
     return good.relu_grad(tangent, z)
 
 
+# -- forward mode of normalisations, losses and attention ------------------------------------------
+
+
+def softmax_of(z, axis):
+    return np.exp(good.log_softmax(z, axis=axis))
+
+
+@right
+def log_softmax_jvp__less_the_mean_tangent(v, z, *, axis):
+    return v - (softmax_of(z, axis) * v).sum(axis, keepdims=True)
+
+
+@wrong
+def log_softmax_jvp__forgets_the_sum(v, z, *, axis):
+    return v
+
+
+@wrong
+def log_softmax_jvp__is_its_gradient(v, z, *, axis):
+    """J^T v for J v: the matrix is not symmetric."""
+    return good.log_softmax_grad(v, z, axis=axis)
+
+
+def normalised(x, eps):
+    """Return x less its mean, over its deviation, and one over that."""
+    centred = x - x.mean(-1, keepdims=True)
+    inverse = 1 / np.sqrt((centred * centred).mean(-1, keepdims=True) + x.dtype.type(eps))
+    return centred * inverse, inverse
+
+
+def layer_norm_moved(vx, vw, vb, x, weight, eps, *, of_variance=1):
+    of, inverse = normalised(x, eps)
+    moved = vx - vx.mean(-1, keepdims=True)
+    moved = (moved - of_variance * of * (of * moved).mean(-1, keepdims=True)) * inverse
+    y = moved if weight is None else moved * weight + of * vw
+    return y if vb is None else y + vb
+
+
+@right
+def layer_norm_jvp__in_closed_form(vx, vw, vb, x, weight=None, bias=None, *, eps):
+    return layer_norm_moved(vx, vw, vb, x, weight, eps)
+
+
+@wrong
+def layer_norm_jvp__keeps_the_variance(vx, vw, vb, x, weight=None, bias=None, *, eps):
+    return layer_norm_moved(vx, vw, vb, x, weight, eps, of_variance=0)
+
+
+@wrong
+def layer_norm_jvp__forgets_the_weight(vx, vw, vb, x, weight=None, bias=None, *, eps):
+    return layer_norm_moved(vx, None if vw is None else 0 * vw, vb, x, weight, eps)
+
+
+@wrong
+def layer_norm_jvp__adds_the_bias_itself(vx, vw, vb, x, weight=None, bias=None, *, eps):
+    return layer_norm_moved(vx, vw, bias, x, weight, eps)
+
+
+def rms_norm_moved(vx, vw, x, weight, eps, count):
+    inverse = 1 / np.sqrt((x * x).mean(-1, keepdims=True) + x.dtype.type(eps))
+    of = x * inverse
+    moved = (vx - of * (of * vx).sum(-1, keepdims=True) / count) * inverse
+    return moved if weight is None else moved * weight + of * vw
+
+
+@right
+def rms_norm_jvp__in_closed_form(vx, vw, x, weight=None, *, eps):
+    return rms_norm_moved(vx, vw, x, weight, eps, x.dtype.type(x.shape[-1]))
+
+
+@wrong
+def rms_norm_jvp__divides_by_one_less(vx, vw, x, weight=None, *, eps):
+    return rms_norm_moved(vx, vw, x, weight, eps, x.dtype.type(max(1, x.shape[-1] - 1)))
+
+
+def squares_moved(vi, vt, x, goal, reduction, sign):
+    y = 2 * (x - goal) * (vi + sign * vt)
+    return y if reduction == "none" else y.mean() if reduction == "mean" else y.sum()
+
+
+@right
+def mse_loss_jvp__of_the_difference(vi, vt, x, goal, *, reduction):
+    return squares_moved(vi, vt, x, goal, reduction, -1)
+
+
+@wrong
+def mse_loss_jvp__adds_the_tangent_of_the_target(vi, vt, x, goal, *, reduction):
+    return squares_moved(vi, vt, x, goal, reduction, 1)
+
+
+@wrong
+def mse_loss_jvp__sums_for_a_mean(vi, vt, x, goal, *, reduction):
+    reduction = "sum" if reduction == "mean" else reduction
+    return squares_moved(vi, vt, x, goal, reduction, -1)
+
+
+def attention_moved(vq, vk, vv, vm, query, key, value, attn_mask, o):
+    """Return y along tangents, in float64: the derivative of the softmax of the scores."""
+    scale = o["scale"] if o["scale"] is not None else query.shape[-1] ** -0.5
+    if o["enable_gqa"]:
+        times = query.shape[-3] // key.shape[-3]
+        vk, vv, key, value = (np.repeat(a, times, -3) for a in (vk, vv, key, value))
+    q, k, v = (a.astype(np.float64) for a in (query, key, value))
+    s, moved = scale * q @ np.swapaxes(k, -1, -2), scale * vq @ np.swapaxes(k, -1, -2)
+    moved = moved + scale * q @ np.swapaxes(vk, -1, -2)
+    if o["is_causal"]:
+        s = np.where(np.tri(*s.shape[-2:], dtype=bool), s, -np.inf)
+    if attn_mask is not None and attn_mask.dtype == bool:
+        s = np.where(attn_mask, s, -np.inf)
+    elif attn_mask is not None:
+        s, moved = s + attn_mask, moved + vm
+    largest = s.max(-1, keepdims=True, initial=-np.inf)
+    p = np.exp(s - np.where(np.isinf(largest), 0, largest))
+    p = p / np.where(p.sum(-1, keepdims=True) == 0, 1, p.sum(-1, keepdims=True))
+    moved = np.where(p == 0, 0, moved)
+    return (p * (moved - (p * moved).sum(-1, keepdims=True))) @ v + p @ vv
+
+
+@right
+def scaled_dot_product_attention_jvp__by_products(
+    vq, vk, vv, vm, query, key, value, attn_mask=None, **o
+):
+    return attention_moved(vq, vk, vv, vm, query, key, value, attn_mask, o).astype(query.dtype)
+
+
+@wrong
+def scaled_dot_product_attention_jvp__moves_the_values_only(
+    vq, vk, vv, vm, query, key, value, attn_mask=None, **o
+):
+    still = 0 * vq, 0 * vk, vv, None if vm is None else 0 * vm
+    return attention_moved(*still, query, key, value, attn_mask, o).astype(query.dtype)
+
+
+@wrong
+def scaled_dot_product_attention_jvp__forgets_the_keys(
+    vq, vk, vv, vm, query, key, value, attn_mask=None, **o
+):
+    found = attention_moved(vq, 0 * vk, vv, vm, query, key, value, attn_mask, o)
+    return found.astype(query.dtype)
+
+
 # -- a second backward pass -----------------------------------------------------------------------
 
 
