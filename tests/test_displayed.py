@@ -47,8 +47,8 @@ CHECKS = (
 # Derived from branches of which each gives an argument as it is.
 NEVER_ROUNDED = (
     "hardtanh", "hardtanh_grad", "relu6", "relu6_grad", "fold_grad_input",
-    "max_unpool2d_grad_input", "pixel_shuffle_grad_input", "pixel_unshuffle_grad_input",
-    "zero_pad2d_grad_input",
+    "pixel_shuffle_grad_input", "pixel_unshuffle_grad_input",
+    *(f"{name}{n}d_grad_input" for name in ("max_unpool", "zero_pad") for n in (1, 2, 3)),
 )  # fmt: skip
 NAMED = ("one by one", "backwards", "pairwise", "four lanes", "shuffled")
 TOPICS = [

@@ -8,6 +8,7 @@ import pytest
 import gradoracle
 from gradoracle import oracle
 from gradoracle.conformance.operators import OPERATORS
+from gradoracle.conformance.operators.further_ranks import FURTHER_RANKS
 from gradoracle.conformance.operators.of_formula import WHOLE
 from gradoracle.implementations import im2col
 from gradoracle.oracle.declaration import ask, output_of, parts_of
@@ -29,6 +30,7 @@ EVER = {
 }  # fmt: skip
 # Of these, every formula is: numbers are moved, multiplied and added up, or divided by 4.
 WHOLLY = {
+    *(o.name for o in FURTHER_RANKS if not o.name.startswith("lp_pool")),
     "adaptive_avg_pool2d", "adaptive_max_pool2d", "add", "bilinear", "cat", "circular_pad2d",
     "cumsum", "dropout_with_mask", "ema", "embedding", "fold", "gather", "index_select",
     "interpolate_bilinear2d", "interpolate_nearest2d", "max_unpool2d", "pixel_shuffle",

@@ -32,12 +32,14 @@ from gradoracle.conformance.operators.spatial import (
 )
 from gradoracle.oracle.declaration import Call, Formula
 from gradoracle.oracle.derive import Derived
-from gradoracle.oracle.formulas.interpolate_linear import LINEAR_INTERPOLATIONS
+from gradoracle.oracle.formulas.interpolate_linear import LINEAR_INTERPOLATIONS as LINEAR_FORMULAS
 from gradoracle.oracle.formulas.interpolate_nearest import (
     MODES,
-    NEAREST_INTERPOLATIONS,
     Interpolation,
     is_settled,
+)
+from gradoracle.oracle.formulas.interpolate_nearest import (
+    NEAREST_INTERPOLATIONS as NEAREST_FORMULAS,
 )
 from gradoracle.oracle.ranks import RANKS
 
@@ -110,7 +112,7 @@ def _nearest(torch: Any) -> Callable[..., Any]:
 def nearest_interpolation(rank: int) -> Operator:
     """Return the record of interpolation by the nearest pixel along `rank` spatial axes."""
     record = _of(
-        rank, NEAREST_INTERPOLATIONS[rank], "mode", MODES, _nearest, numbers=MOVED,
+        rank, NEAREST_FORMULAS[rank], "mode", MODES, _nearest, numbers=MOVED,
         lengths=partial(_settled, rank),
     )  # fmt: skip
     return replace(record, unsettled=_is_open)
@@ -133,15 +135,13 @@ def linear_interpolation(rank: int) -> Operator:
         return linear
 
     return _of(
-        rank, LINEAR_INTERPOLATIONS[rank], "align_corners", (False, True), witness,
+        rank, LINEAR_FORMULAS[rank], "align_corners", (False, True), witness,
         numbers=NUMBERS,
     )  # fmt: skip
 
 
-INTERPOLATE_NEAREST1D, INTERPOLATE_NEAREST2D, INTERPOLATE_NEAREST3D = map(
-    nearest_interpolation, RANKS
-)
-INTERPOLATE_LINEAR1D, INTERPOLATE_BILINEAR2D, INTERPOLATE_TRILINEAR3D = map(
-    linear_interpolation, RANKS
-)
+NEAREST_INTERPOLATIONS = tuple(map(nearest_interpolation, RANKS))
+LINEAR_INTERPOLATIONS = tuple(map(linear_interpolation, RANKS))
+INTERPOLATE_NEAREST1D, INTERPOLATE_NEAREST2D, INTERPOLATE_NEAREST3D = NEAREST_INTERPOLATIONS
+INTERPOLATE_LINEAR1D, INTERPOLATE_BILINEAR2D, INTERPOLATE_TRILINEAR3D = LINEAR_INTERPOLATIONS
 INTERPOLATIONS = (INTERPOLATE_BILINEAR2D, INTERPOLATE_NEAREST2D)

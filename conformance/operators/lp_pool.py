@@ -10,8 +10,24 @@ from typing import Any
 
 import numpy as np
 
-from gradoracle.conformance.drawing.values import Arrays, Random, Shapes, styles
-from gradoracle.conformance.operators.of_formula import NUMBERS, Further, Sizes, of_formula
+from gradoracle.conformance.drawing.values import (
+    Arrays,
+    Random,
+    Shapes,
+    large_mean,
+    nearly_cancelling,
+    normal,
+    small_integers,
+    styles,
+    wide_range,
+)
+from gradoracle.conformance.operators.of_formula import (
+    NUMBERS,
+    Further,
+    Sizes,
+    equal_rows,
+    of_formula,
+)
 from gradoracle.conformance.operators.record import Corner, Operator, Policies
 from gradoracle.conformance.operators.spatial import MOST, SHARES, images, pixels, windows
 from gradoracle.oracle.declaration import Call, Formula
@@ -36,7 +52,21 @@ def _from_one(random: Random, shapes: Shapes, limits: Format) -> Arrays:
     }
 
 
-STYLES = replace(NUMBERS, slopes=styles(_from_one))
+def _far_from_one(random: Random, shapes: Shapes, limits: Format) -> Arrays:
+    """Normal elements times a power of two, such that sums of fourth powers stay in range."""
+    most = max(0, limits.largest_exponent - 16) // 4
+    power = 2.0 ** random.integers(-most // 2, most + 1)
+    return {name: array * power for name, array in normal(random, shapes, limits).items()}
+
+
+STYLES = replace(
+    NUMBERS,
+    floats=styles(
+        normal, wide_range, _far_from_one, nearly_cancelling, large_mean, equal_rows,
+        small_integers,
+    ),
+    slopes=styles(_from_one),
+)  # fmt: skip
 
 
 def _option(rank: int, sizes: Sizes, name: str) -> tuple[int, ...]:
@@ -69,12 +99,13 @@ def _takes_signs(call: Call) -> bool:
 
 
 def _is_open(policies: Policies, formula: Formula, call: Call) -> bool:
-    """Return whether frameworks disagree: on numbers below 0, on the slope of a sum of zeros."""
+    """Return whether frameworks disagree: on numbers below 0, on the slope of sums of 0 or NaN."""
     del policies
     if not _takes_signs(call) and (call["x"] < 0).any():
         return True
     is_gradient = formula.__name__.endswith("_grad")
-    return is_gradient and call["norm_type"] == 1 and _has_empty_windows(call)
+    of_sums = is_gradient and call["norm_type"] == 1
+    return of_sums and (np.isnan(call["x"]).any() or _has_empty_windows(call))
 
 
 def _has_empty_windows(call: Call) -> bool:

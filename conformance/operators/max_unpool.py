@@ -122,4 +122,5 @@ def max_unpooling(rank: int) -> Operator:
     return replace(record, complete=_with_indices, unsettled=_repeats)
 
 
-MAX_UNPOOL1D, MAX_UNPOOL2D, MAX_UNPOOL3D = map(max_unpooling, RANKS)
+MAX_UNPOOLS = tuple(map(max_unpooling, RANKS))
+MAX_UNPOOL1D, MAX_UNPOOL2D, MAX_UNPOOL3D = MAX_UNPOOLS

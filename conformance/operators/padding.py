@@ -109,4 +109,6 @@ def _most(rank: int) -> list[Corner]:
 ZERO_PADS, REFLECTION_PADS, REPLICATION_PADS, CIRCULAR_PADS = (
     {rank: padding_of(kind, rank) for rank in RANKS} for kind in range(len(KINDS))
 )
-PADS2D = tuple(of[2] for of in (CIRCULAR_PADS, REFLECTION_PADS, REPLICATION_PADS, ZERO_PADS))
+KINDS_OF_PADS = (CIRCULAR_PADS, REFLECTION_PADS, REPLICATION_PADS, ZERO_PADS)
+PADS2D = tuple(of[2] for of in KINDS_OF_PADS)
+PADS = tuple(of[rank] for rank in RANKS for of in KINDS_OF_PADS)

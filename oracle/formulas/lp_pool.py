@@ -6,7 +6,7 @@ Index names are those of `max_pool`.  What frameworks agree on is declared, and 
   is no whole number, numbers below 0 are not checked: PyTorch's roots of negative sums are NaN,
   others take |x|.
 - Where all pixels of a window are 0, y is 0 and no gradient goes back, as PyTorch documents it.
-  With p = 1, where there is a slope, such gradients are not checked.
+  With p = 1, where there is a slope, such gradients are not checked, nor those at NaN.
 - There is no ceil_mode: PyTorch multiplies the mean of a window that hangs over the end with the
   number of all taps, others sum what is there.  There is no padding, as PyTorch has none, and p is
   finite: with p infinite PyTorch's is max pooling of |x|.
