@@ -6,6 +6,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import replace
 from functools import partial
 from itertools import product
+from math import prod
 from typing import Any
 
 import numpy as np
@@ -32,9 +33,9 @@ from gradoracle.conformance.operators.record import Corner, Operator, Policies
 from gradoracle.conformance.operators.spatial import MOST, SHARES, images, pixels, windows
 from gradoracle.oracle.declaration import Call, Formula
 from gradoracle.oracle.float_formats import Format
-from gradoracle.oracle.formulas.lp_pool import LP_POOLINGS
+from gradoracle.oracle.formulas.lp_pool import LP_POOLINGS, pixels_of
 from gradoracle.oracle.ranks import RANKS
-from gradoracle.oracle.shapes import SIDES
+from gradoracle.oracle.shapes import SIDES, Array
 
 NORM_TYPES = (2.0, 1.0, 3.0, 4.0, 1.5)
 # Of each option the least, the largest of one and two axes and of three, and what corners take.
@@ -99,24 +100,36 @@ def _takes_signs(call: Call) -> bool:
 
 
 def _is_open(policies: Policies, formula: Formula, call: Call) -> bool:
-    """Return whether frameworks disagree: on numbers below 0, on the slope of sums of 0 or NaN."""
+    """Return whether frameworks disagree, or none of them is asked.
+
+    On numbers below 0; on the slope of a sum of zeros or NaN; on what goes back to a NaN that no
+    window sees, which PyTorch multiplies with 0.
+    """
     del policies
-    if not _takes_signs(call) and (call["x"] < 0).any():
+    x, p = call["x"], call["norm_type"]
+    if not _takes_signs(call) and (x < 0).any():
         return True
-    is_gradient = formula.__name__.endswith("_grad")
-    of_sums = is_gradient and call["norm_type"] == 1
-    return of_sums and (np.isnan(call["x"]).any() or _has_empty_windows(call))
+    if not formula.__name__.endswith("_grad"):
+        return False
+    lost, places = np.isnan(x).reshape(*x.shape[:2], prod(x.shape[2:])), _seen(call)
+    unseen = np.ones(lost.shape[2], bool)
+    unseen[places] = False
+    of_sums = p == 1 and (lost.any() or _has_empty_windows(x, places))
+    return of_sums or bool(lost[:, :, unseen].any())
 
 
-def _has_empty_windows(call: Call) -> bool:
+def _seen(call: Call) -> Array:
+    """Return the pixels of all windows."""
+    kernel, stride, size = call["kernel_size"], call["stride"], call["x"].shape[2:]
+    counts = (
+        (h - k) // s + 1 for h, k, s in zip(size, kernel, stride, strict=True)
+    )  # fmt: skip
+    return pixels_of(tuple(size), tuple(counts), kernel, stride)
+
+
+def _has_empty_windows(x: Array, places: Array) -> bool:
     """Return whether all pixels of a window are 0."""
-    x = call["x"]
-    wide = [0, 1, *(axis + 2 for axis in range(x.ndim - 2))]
-    seen = np.lib.stride_tricks.sliding_window_view(x, call["kernel_size"], axis=wide[2:])
-    strided = seen[
-        (..., *(slice(None, None, s) for s in call["stride"]), *[slice(None)] * (x.ndim - 2))
-    ]
-    return bool((~strided.any(axis=tuple(range(x.ndim, strided.ndim)))).any())
+    return not x.reshape(*x.shape[:2], prod(x.shape[2:]))[:, :, places].any(-1).all()
 
 
 def _of_one_axis(function: Callable[..., Any]) -> Callable[..., Any]:

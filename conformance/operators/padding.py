@@ -59,7 +59,8 @@ def padding_of(kind: int, rank: int) -> Operator:
 
         return pad
 
-    more = {name: (0, 5, usual) for name, usual in zip(_names(rank), USUAL, strict=False)}
+    most_drawn = 2 if rank == 3 else 5
+    more = {name: (0, most_drawn, usual) for name, usual in zip(_names(rank), USUAL, strict=False)}
     further = Further(images(rank), more, partial(_padded, rank, most), partial(_pads, rank))
     return written(
         of.forward, of.grad_input, witness, further=further, corners=(*_far(rank), *_most(rank)),

@@ -40,14 +40,15 @@ def lp_pooling(rank: int) -> tuple[Function, Function]:
     def grad(
         grad_output: Array, x: Array, *, norm_type: float, kernel_size: Sides, stride: Sides
     ) -> Array:
-        """Return dx of x's shape: every pixel's share of its norms, none of a norm of 0.
+        """Return dx of x's shape: every pixel's share of its norms, none of a root of 0.
 
         Raises:
             ValueError: the shapes or options fit no pooling, or norm_type is below 1.
         """
         y = forward(x, norm_type=norm_type, kernel_size=kernel_size, stride=stride)
         check_grad_output(grad_output, y.shape)
-        norms, dy = np.where(y == 0, y.dtype.type(1), y), np.where(y == 0, 0, grad_output)
+        kept = (y != 0) | (norm_type == 1)  # a sum has a slope everywhere
+        norms, dy = np.where(y == 0, y.dtype.type(1), y), np.where(kept, grad_output, 0)
         dx = np.zeros(x.shape, x.dtype)
         for those, pixels in taps(windows_of(rank, x.shape, kernel_size, stride)):
             dx[pixels] += dy[those] * (x[pixels] / norms[those]) ** (norm_type - 1)

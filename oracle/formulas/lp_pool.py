@@ -52,13 +52,13 @@ def lp_pooling(rank: int) -> Derived:
             rank, x.shape, kernel_size, stride, (0,) * rank, ceil_mode=False
         )  # fmt: skip
         flat = x.reshape(*x.shape[:2], prod(x.shape[2:]))
-        seen = flat[:, :, _pixels(tuple(x.shape[2:]), shape[2:], kernel_size, stride)]
+        seen = flat[:, :, pixels_of(tuple(x.shape[2:]), shape[2:], kernel_size, stride)]
         return _norms(seen, float(norm_type)).reshape(shape)
 
     return lp_pool
 
 
-def _pixels(size: Shape, windows: Shape, kernel: Sides, stride: Sides) -> Array:
+def pixels_of(size: Shape, windows: Shape, kernel: Sides, stride: Sides) -> Array:
     """Return the pixels of all windows, counted row by row: [windows, taps]."""
     found: Array = np.zeros((1, 1), np.int64)
     for h, i, p, s in zip(size, windows, kernel, stride, strict=True):
