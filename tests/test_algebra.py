@@ -294,7 +294,8 @@ def test_every_order_of_summation_stays_within_the_bound(formula, dtype, numbers
                 assert (share <= 1).all()
                 largest = max(largest, float(share.max(initial=0)))
         rounds |= any(e.kind != "leaf" for e in expressions.ravel() if isinstance(e, Written))
-    assert largest > 0.05 or not rounds  # and the bound is no wide one
+    # And the bound is no wide one; of interpolation, it has the rounded coordinates, too.
+    assert largest > (0.02 if formula in MIXED else 0.05) or not rounds
 
 
 @pytest.mark.parametrize("formula", MULTILINEAR, **NAMED)

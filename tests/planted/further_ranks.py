@@ -75,10 +75,12 @@ def turned(y: Array) -> Array:
 
 
 for _name in FUNCTIONS:
-    add("batch", f"{_name}_of_the_first_image", spoilt(_name, first_image_for_all))
     add("tail", f"{_name}_loses_the_end_of_the_first_axis", spoilt(_name, without_last))
-    add("orientation", f"{_name}_turns_the_first_axis", spoilt(_name, turned))
-    add("precision", f"{_name}_rounds_to_half", spoilt(_name, half))
+    if _name.endswith(("_grad_input", "_vjp")):
+        add("orientation", f"{_name}_turns_the_first_axis", spoilt(_name, turned))
+    else:
+        add("batch", f"{_name}_of_the_first_image", spoilt(_name, first_image_for_all))
+        add("precision", f"{_name}_rounds_to_half", spoilt(_name, half))
 
 
 # -- pooling to a given size ----------------------------------------------------------------------
@@ -106,19 +108,14 @@ def spread(dy: Array, input_shape: Any, sides: Any) -> Array:
     return dx
 
 
-def _places(indices: Array, x: Array, change: Callable[[Array, Any], Array]) -> Array:
-    return change(indices, x.shape[2:])
-
-
 for _rank in (1, 3):
     for _what, _kind, _of in WINDOWS[:3]:
         _sides = (_of, *(ends,) * (_rank - 1))
-        for _pool, _reduce in (("adaptive_avg_pool", np.mean),):
-            add(
-                _kind,
-                f"{_pool}{_rank}d_{_what}",
-                lambda x, *, output_size, s=_sides, r=_reduce: pooled(x, output_size, s, r),
-            )
+        add(
+            _kind,
+            f"adaptive_avg_pool{_rank}d_{_what}",
+            lambda x, *, output_size, s=_sides: pooled(x, output_size, s, np.mean),
+        )
         add(
             _kind,
             f"adaptive_avg_pool{_rank}d_grad_input_{_what}",
@@ -193,13 +190,13 @@ def resized(right: Any, wrong: Any, *, back: bool) -> Function:
 LINEAR = {1: "interpolate_linear1d", 3: "interpolate_trilinear3d"}
 for _rank in (1, 3):
     for _end in ("", "_grad_input"):
-        for _what, _kind, _, _place in interpolate.PICKED[:5]:
+        for _what, _kind, _, _place in interpolate.PICKED[:3]:
             add(
                 _kind,
                 f"interpolate_nearest{_rank}d{_end}_{_what}",
                 resized(interpolate.picked, interpolate.picks(_place), back=bool(_end)),
             )
-        for _what, _kind, _, _matrix in interpolate.MIXED[:6]:
+        for _what, _kind, _, _matrix in interpolate.MIXED[:4]:
             add(
                 _kind,
                 f"{LINEAR[_rank]}{_end}_{_what}",
@@ -257,21 +254,26 @@ def _first_axis_first(padding: Any) -> Any:
     return tuple(n for at in range(len(padding) - 2, -1, -2) for n in padding[at : at + 2])
 
 
-def _without_first_axis(padding: Any) -> Any:
-    return (*padding[:-2], 0, 0)
-
-
 for _kind in ("zero", "reflection", "replication", "circular"):
     for _rank in (1, 3):
         for _end in ("", "_grad_input"):
             _name = f"{_kind}_pad{_rank}d{_end}"
-            add("orientation", f"{_name}_exchanges_both_ends",
-                padded_otherwise(_name, _ends_exchanged))  # fmt: skip
-            add("padding", f"{_name}_forgets_the_first_axis",
-                padded_otherwise(_name, _without_first_axis))  # fmt: skip
+            add(
+                "orientation",
+                f"{_name}_exchanges_both_ends",
+                padded_otherwise(_name, _ends_exchanged),
+            )
             if _rank == 3:
-                add("option", f"{_name}_takes_the_first_axis_first",
-                    padded_otherwise(_name, _first_axis_first))  # fmt: skip
+                add(
+                    "option",
+                    f"{_name}_takes_the_first_axis_first",
+                    padded_otherwise(_name, _first_axis_first),
+                )
+                add(
+                    "padding",
+                    f"{_name}_forgets_the_first_axis",
+                    padded_otherwise(_name, lambda padding: (*padding[:-2], 0, 0)),
+                )
 
 
 # -- other right ways -----------------------------------------------------------------------------
