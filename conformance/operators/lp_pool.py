@@ -37,7 +37,7 @@ from gradoracle.oracle.formulas.lp_pool import LP_POOLINGS, pixels_of
 from gradoracle.oracle.ranks import RANKS
 from gradoracle.oracle.shapes import SIDES, Array
 
-NORM_TYPES = (2.0, 1.0, 3.0, 4.0, 1.5)
+NORM_TYPES = (2.0, 1.0, 1.5, 3.0, 4.0)  # corners have the first four
 # Of each option the least, the largest of one and two axes and of three, and what corners take.
 DRAWN = {"kernel": (1, 4, 3, (2, 1, 2)), "stride": (1, 3, 2, (2, 1, 1))}
 LAYERS = (("2 apart", (2, 6, 6)), ("one window", (3, 4, 4)), ("TextCNN", (2, 5, 12)))
@@ -96,7 +96,7 @@ def _without_signs(call: dict[str, Any], seed: int) -> dict[str, Any]:
 
 
 def _takes_signs(call: Call) -> bool:
-    return call["norm_type"] % 2 == 0
+    return bool(call["norm_type"] % 2 == 0)
 
 
 def _is_open(policies: Policies, formula: Formula, call: Call) -> bool:

@@ -43,7 +43,7 @@ def adaptive_averaging(rank: int) -> tuple[Function, Function]:
         """
         check_resized(input_shape, grad_output.shape, rank)
         sides = [*map(_windows, input_shape[2:], grad_output.shape[2:])]
-        dx = grad_output / _sizes(sides).astype(grad_output.dtype)
+        dx: Array = grad_output / _sizes(sides).astype(grad_output.dtype)
         for axis, (first, _) in [*enumerate(sides)][::-1]:
             dx = _added(dx, first, axis + 2, input_shape[axis + 2])
         return dx

@@ -23,8 +23,8 @@ def _of(rank: int) -> list[Callable[..., Any]]:
         ADAPTIVE_AVERAGINGS[rank], LINEAR_INTERPOLATIONS[rank], NEAREST_INTERPOLATIONS[rank],
         MAX_UNPOOLINGS[rank], *PADDINGS[rank],
     )  # fmt: skip
-    of_pairs = [formula for pair in pairs for formula in (pair.forward, pair.grad_input)]
-    return [maxima.forward, maxima.grad_input, maxima.vjp, *of_pairs]
+    both = [formula for pair in pairs for formula in pair]
+    return [maxima.forward, maxima.grad_input, maxima.vjp, *both]
 
 
 FURTHER_RANKS = [formula for rank in (1, 3) for formula in _of(rank)]
