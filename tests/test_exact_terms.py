@@ -28,8 +28,8 @@ EVER = {
     "l1_loss_grad_target", "mse_loss", "mse_loss_grad_input", "mse_loss_grad_target", "nll_loss",
     "nll_loss_grad",
 }  # fmt: skip
-# Of sums, where norm_type is 1.
-OF_SUMS = {f"lp_pool{rank}d{end}" for rank in (1, 2, 3) for end in ("", "_grad")}
+# Of sums, where norm_type is 1: the sums themselves may be scaled by the largest of a window.
+OF_SUMS = {f"lp_pool{rank}d_grad" for rank in (1, 2, 3)}
 # Of these, every formula is: numbers are moved, multiplied and added up, or divided by 4.
 WHOLLY = {
     *(o.name for o in FURTHER_RANKS if not o.name.startswith("lp_pool")),

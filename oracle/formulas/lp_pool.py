@@ -20,7 +20,7 @@ from typing import Any
 import numpy as np
 
 from gradoracle.oracle.derive import Derived, derived
-from gradoracle.oracle.numbers.elementary import either, exp, log
+from gradoracle.oracle.numbers.elementary import also, either, exp, log
 from gradoracle.oracle.numbers.powers import power
 from gradoracle.oracle.numbers.reverse import where
 from gradoracle.oracle.ranks import PIXELS, RANKS, WINDOWS, named
@@ -74,9 +74,19 @@ def _norms(seen: Any, p: float) -> Any:
     terms = _to_the(seen, p)
     sums = either(terms.sum(-1), lambda: terms.mean(-1) * taps)
     if p == 1:
-        return sums
+        return also(sums, lambda: _by_the_largest(seen))
     empty = abs(seen).max(-1) <= 0
     return where(empty, 0.0, _root(where(empty, 1.0, sums), p))
+
+
+def _by_the_largest(seen: Any) -> Any:
+    """Return sums of what is divided by the largest, as norms are computed that never overflow.
+
+    Of roots, the accuracy of a root covers it.
+    """
+    top = abs(seen).max(-1, keepdims=True)
+    largest = where(top <= 0, 1.0, top)
+    return (seen / largest).sum(-1) * largest.reshape(seen.shape[:-1])
 
 
 def _to_the(x: Any, p: float) -> Any:
