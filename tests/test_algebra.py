@@ -277,7 +277,9 @@ def test_every_order_of_summation_stays_within_the_bound(formula, dtype, numbers
     if dtype is np.float64:
         scale = scale**7.5
     largest, rounds = 0.0, False  # whether anything does: what moves numbers does not
-    for i, drawn in enumerate(CALLS[formula](12, seed=48)):
+    # Of one axis, the shares of two pixels are often such that nothing rounds.
+    count = 60 if formula in MIXED and axes_of(formula).rank == 1 else 12
+    for i, drawn in enumerate(CALLS[formula](count, seed=48)):
         data = with_floats(drawn, i, dtype, spread)
         for name in {"x", "weight", "grad_output", "gradient", "parameter"} & {*data}:
             data[name] = data[name] * dtype(scale)
