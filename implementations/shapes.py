@@ -174,28 +174,34 @@ def pool_windows(
     return tuple(counts)
 
 
-def check_image(name: str, shape: Shape) -> None:
-    """Check that there are images [N, C, H, W], of which there may be none."""
-    if len(shape) != 4 or min(shape[1:]) < 1 or shape[0] < 0:
-        raise ValueError(f"{name} {shape} must have 4 axes, all but the first at least 1")
+def check_image(name: str, shape: Shape, rank: int = 2) -> None:
+    """Check that there are images of `rank` spatial axes, of which there may be none."""
+    if len(shape) != rank + 2 or min(shape[1:]) < 1 or shape[0] < 0:
+        raise ValueError(f"{name} {shape} must have {rank + 2} axes, all but the first at least 1")
 
 
-def check_resized(input_shape: Shape, shape: Shape) -> None:
+def check_resized(input_shape: Shape, shape: Shape, rank: int = 2) -> None:
     """Check that a gradient of this shape goes back to images of the other: likewise many."""
-    check_image("input_shape", input_shape)
-    check_image("grad_output", shape)
+    check_image("input_shape", input_shape, rank)
+    check_image("grad_output", shape, rank)
     if tuple(shape[:2]) != tuple(input_shape[:2]):
         raise ValueError(f"grad_output {tuple(shape)} does not fit input_shape {input_shape}")
 
 
 def check_padding(padding: Sides, plane: Shape, most: Callable[[int], float]) -> Sides:
-    """Return (left, right, top, bottom), at most what so many pixels allow."""
-    if len(padding) != 4 or min(padding) < 0 or min(plane) < 1:
-        raise ValueError(f"padding {padding} must be four numbers of at least 0 around {plane}")
-    tall, wide = plane
-    if max(padding[:2]) > most(wide) or max(padding[2:]) > most(tall):
+    """Return (left, right, top, bottom), and so on, at most what so many pixels allow."""
+    if len(padding) != 2 * len(plane) or min(padding) < 0 or min(plane) < 1:
+        raise ValueError(
+            f"padding {padding} must be {2 * len(plane)} numbers of at least 0 around {plane}"
+        )
+    if any(max(ends) > most(side) for ends, side in zip(pad_ends(padding), plane, strict=True)):
         raise ValueError(f"padding {padding} is more than {plane} pixels allow")
     return padding
+
+
+def pad_ends(padding: Sides) -> list[tuple[int, int]]:
+    """Return the padding before and after each axis, the last axis last."""
+    return [(padding[at], padding[at + 1]) for at in range(len(padding) - 2, -1, -2)]
 
 
 def columns_shape(

@@ -10,6 +10,7 @@ from gradoracle.oracle.formulas import (
     further_losses,
     indexing,
     joining,
+    lp_pool,
     normalisation,
     optimisers,
     position,
@@ -75,6 +76,7 @@ from gradoracle.oracle.formulas.convolution import (
     conv3d_grad_weight,
 )
 from gradoracle.oracle.formulas.cross_entropy import cross_entropy, cross_entropy_grad
+from gradoracle.oracle.formulas.further_ranks import FURTHER_RANKS
 from gradoracle.oracle.formulas.interpolate_linear import (
     interpolate_bilinear2d,
     interpolate_bilinear2d_grad_input,
@@ -139,6 +141,7 @@ from gradoracle.oracle.formulas.update import batch_mean, sgd_step
 
 DERIVED = (
     *normalisation.DERIVED,
+    *lp_pool.DERIVED,
     *further_activations.DERIVED,
     *further_losses.DERIVED,
     *attention.DERIVED,
@@ -148,6 +151,7 @@ DERIVED = (
     *optimisers.DERIVED,
 )
 globals().update({formula.__name__: formula for of in DERIVED for formula in of.formulas})
+globals().update({function.__name__: function for function in FURTHER_RANKS})
 
 contract = {"policies": {"bad_arguments": "raise"}}  # as a backend
 
@@ -247,4 +251,5 @@ __all__ = [
     "zero_pad2d_grad_input",
 ]
 __all__ += [formula.__name__ for of in DERIVED for formula in of.formulas]
+__all__ += [function.__name__ for function in FURTHER_RANKS]
 __all__.sort()

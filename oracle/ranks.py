@@ -30,10 +30,19 @@ TEXTS = (
         for pair, third in (("ij", "k"), ("pq", "l"), ("hw", "t"))
     ),
     (r"i\*S(\S*)-P, j\*S\S*-P", r"i*S\1-P", None),
+    (r"i\*S\+p, j\*S\+q", "i*S+p", "k*S+l, i*S+p, j*S+q"),
+    (
+        r"( *)i\*H // OH <= h < ceil\(\(i\+1\)\*H / OH\) and (j\*W // OW <= w < .*)",
+        r"\1i*W // OW <= h < ceil((i+1)*W / OW)",
+        r"\1k*T // OT <= t < ceil((k+1)*T / OT),\n\1i*H // OH <= h < ceil((i+1)*H / OH) and \2",
+    ),
     (r"with i\*S( ?.*) = h\s+and j\*S.* = w", r"with i*S\1 = h", None),
     (r"h\*W \+ w", "h", "(t*H + h)*W + w"),
+    (r"i\*OW \+ j", "i", "(k*OH + i)*OW + j"),
 )
-NAMES = re.compile(r"\b(conv|conv_transpose|max_pool|avg_pool)2d")
+NAMES = re.compile(
+    r"\b(conv|conv_transpose|(?:adaptive_)?(?:max|avg)_pool|max_unpool|lp_pool|torch\.nn\.\w+?)2d"
+)
 ERRATA = re.compile(r"\n *Erratum:.*?(?=\n\n|$)", re.DOTALL)  # of formulas of two dimensions
 
 F = TypeVar("F", bound=Callable[..., Any])

@@ -12,13 +12,14 @@ from typing import Any
 import numpy as np
 
 from gradoracle import oracle
-from gradoracle.conformance.operators.adaptive_pool import (
-    ADAPTIVE_AVG_POOL2D,
-    ADAPTIVE_MAX_POOL2D,
+from gradoracle.conformance.operators.adaptive_pool import ADAPTIVE_AVG_POOLS, ADAPTIVE_MAX_POOLS
+from gradoracle.conformance.operators.interpolate import (
+    LINEAR_INTERPOLATIONS,
+    NEAREST_INTERPOLATIONS,
 )
-from gradoracle.conformance.operators.interpolate import INTERPOLATIONS
-from gradoracle.conformance.operators.max_unpool import MAX_UNPOOL2D
+from gradoracle.conformance.operators.max_unpool import MAX_UNPOOLS
 from gradoracle.conformance.operators.moved_pixels import MOVED_PIXELS
+from gradoracle.conformance.operators.padding import PADS
 from gradoracle.conformance.operators.record import Operator
 from gradoracle.conformance.operators.variations import drawn
 from gradoracle.oracle.declaration import Formula
@@ -316,18 +317,22 @@ def drawn_calls(
         yield {**filled(shapes, seed=number, **data), **made.options}
 
 
-def adaptive_max_pool_calls(count: int, seed: int = 0, **data: Any) -> Iterator[dict[str, Any]]:
+def adaptive_max_pool_calls(
+    operator: Operator, count: int, seed: int = 0, **data: Any
+) -> Iterator[dict[str, Any]]:
     """Yield calls of max pooling to a given size with many ties, and the maxima's indices."""
-    (indices,) = ADAPTIVE_MAX_POOL2D.also
+    (indices,) = operator.also
     numbers = {"low": -2, "high": 3, **data}
-    for made in drawn_calls(ADAPTIVE_MAX_POOL2D, count, seed, **numbers):
+    for made in drawn_calls(operator, count, seed, **numbers):
         yield {**made, "indices": indices(made["x"], output_size=made["output_size"])}
 
 
-def max_unpool_calls(count: int, seed: int = 0, **data: Any) -> Iterator[dict[str, Any]]:
+def max_unpool_calls(
+    operator: Operator, count: int, seed: int = 0, **data: Any
+) -> Iterator[dict[str, Any]]:
     """Yield calls of max unpooling with indices that differ within each plane."""
-    for number, made in enumerate(drawn_calls(MAX_UNPOOL2D, count, seed, **data)):
-        yield MAX_UNPOOL2D.complete(made, number)
+    for number, made in enumerate(drawn_calls(operator, count, seed, **data)):
+        yield operator.complete(made, number)
 
 
 def filled(
@@ -419,9 +424,22 @@ CALLS: dict[Formula, Calls] = {
     oracle.sgd_step: sgd_step_calls,
     **{
         formula: partial(drawn_calls, operator)
-        for operator in (*MOVED_PIXELS, ADAPTIVE_AVG_POOL2D, *INTERPOLATIONS)
+        for operator in (
+            *MOVED_PIXELS,
+            *PADS,
+            *ADAPTIVE_AVG_POOLS,
+            *LINEAR_INTERPOLATIONS,
+            *NEAREST_INTERPOLATIONS,
+        )
         for formula in operator.formulas
     },
-    **dict.fromkeys(ADAPTIVE_MAX_POOL2D.formulas, adaptive_max_pool_calls),
-    **dict.fromkeys(MAX_UNPOOL2D.formulas, max_unpool_calls),
+    **{
+        formula: partial(calls, operator)
+        for operators, calls in (
+            (ADAPTIVE_MAX_POOLS, adaptive_max_pool_calls),
+            (MAX_UNPOOLS, max_unpool_calls),
+        )
+        for operator in operators
+        for formula in operator.formulas
+    },
 }

@@ -12,10 +12,14 @@ import pytest
 
 from gradoracle import oracle
 from gradoracle.conformance.operators import OPERATORS, variations
-from gradoracle.conformance.operators.adaptive_pool import ADAPTIVE_AVG_POOL2D
-from gradoracle.conformance.operators.interpolate import INTERPOLATE_BILINEAR2D, INTERPOLATIONS
-from gradoracle.conformance.operators.max_unpool import MAX_UNPOOL2D
+from gradoracle.conformance.operators.adaptive_pool import ADAPTIVE_AVG_POOLS
+from gradoracle.conformance.operators.interpolate import (
+    LINEAR_INTERPOLATIONS,
+    NEAREST_INTERPOLATIONS,
+)
+from gradoracle.conformance.operators.max_unpool import MAX_UNPOOLS
 from gradoracle.conformance.operators.moved_pixels import MOVED_PIXELS
+from gradoracle.conformance.operators.padding import PADS
 from gradoracle.oracle.declaration import (
     Composed,
     Multilinear,
@@ -26,16 +30,18 @@ from gradoracle.oracle.declaration import (
     evaluate,
 )
 from gradoracle.oracle.expected.truth import ComposedTruth, SelectionTruth, truth
-from gradoracle.oracle.formulas.adaptive_max_pool import ADAPTIVE_MAX_POOLING
+from gradoracle.oracle.formulas.adaptive_max_pool import ADAPTIVE_MAX_POOLINGS
 from gradoracle.oracle.formulas.avg_pool import AVERAGE_POOLINGS
 from gradoracle.oracle.formulas.max_pool import MAX_POOLINGS
 from tests.calls import CALLS, fractions, with_floats
 from tests.orders import Written, orders, rounded, written
 
 MEANS = [
-    *(f for of in AVERAGE_POOLINGS.values() for f in of), *ADAPTIVE_AVG_POOL2D.formulas,
+    *(f for of in AVERAGE_POOLINGS.values() for f in of),
+    *(f for o in ADAPTIVE_AVG_POOLS for f in o.formulas),
 ]  # fmt: skip
-MIXED = INTERPOLATE_BILINEAR2D.formulas  # which divide by what two sides' shares have in common
+# Which divide by what the sides' shares have in common.
+MIXED = tuple(f for o in LINEAR_INTERPOLATIONS for f in o.formulas)
 MULTILINEAR = [f for f in CALLS if isinstance(algebra(f), Multilinear)]
 DIVIDING = [f for f in MULTILINEAR if algebra(f).over]
 PRODUCTS = {
@@ -75,10 +81,10 @@ def products(formula, c):
 
 def test_every_formula_declares_its_algebra():
     kinds = {f.__name__: type(algebra(f)) for f in CALLS}
-    poolings = (*MAX_POOLINGS.values(), ADAPTIVE_MAX_POOLING)
+    poolings = (*MAX_POOLINGS.values(), *ADAPTIVE_MAX_POOLINGS.values())
     maxima = {f.__name__ for of in poolings for f in (of.values, of.indices)}
-    moved = {o.name for o in MOVED_PIXELS} - {"fold"}  # which adds overlapping windows
-    moved |= {"interpolate_nearest2d", "max_unpool2d"}
+    moved = {o.name for o in (*MOVED_PIXELS, *PADS, *NEAREST_INTERPOLATIONS, *MAX_UNPOOLS)}
+    moved -= {"fold"}  # which adds overlapping windows
     selections = maxima | moved | {"relu", "relu_grad"}
     composed = {"leaky_relu", "sigmoid", "tanh", "softmax", "cross_entropy"}
     composed |= {f"{name}_grad" for name in composed}
@@ -271,7 +277,9 @@ def test_every_order_of_summation_stays_within_the_bound(formula, dtype, numbers
     if dtype is np.float64:
         scale = scale**7.5
     largest, rounds = 0.0, False  # whether anything does: what moves numbers does not
-    for i, drawn in enumerate(CALLS[formula](12, seed=48)):
+    # Of one axis, the shares of two pixels are often such that nothing rounds.
+    count = 60 if formula in MIXED and axes_of(formula).rank == 1 else 12
+    for i, drawn in enumerate(CALLS[formula](count, seed=48)):
         data = with_floats(drawn, i, dtype, spread)
         for name in {"x", "weight", "grad_output", "gradient", "parameter"} & {*data}:
             data[name] = data[name] * dtype(scale)
@@ -288,7 +296,8 @@ def test_every_order_of_summation_stays_within_the_bound(formula, dtype, numbers
                 assert (share <= 1).all()
                 largest = max(largest, float(share.max(initial=0)))
         rounds |= any(e.kind != "leaf" for e in expressions.ravel() if isinstance(e, Written))
-    assert largest > 0.05 or not rounds  # and the bound is no wide one
+    # And the bound is no wide one; of interpolation, it has the rounded coordinates, too.
+    assert largest > (0.02 if formula in MIXED else 0.05) or not rounds
 
 
 @pytest.mark.parametrize("formula", MULTILINEAR, **NAMED)
@@ -333,7 +342,9 @@ def one_term(formula):
         return {**plain, **pool, **four, "kernel_size": each, **places}
     if formula in PRODUCTS:
         return _product_of_one(formula)
-    operators = (*MOVED_PIXELS, *INTERPOLATIONS, MAX_UNPOOL2D)
+    operators = (
+        *MOVED_PIXELS, *PADS, *LINEAR_INTERPOLATIONS, *NEAREST_INTERPOLATIONS, *MAX_UNPOOLS
+    )  # fmt: skip
     moved = next((o for o in operators if formula in o.formulas), None)
     if moved is not None:
         made = moved.arguments(variations.drawn(moved, 0).sizes)  # one pixel

@@ -29,6 +29,7 @@ from gradoracle.oracle.declaration import (
 from gradoracle.oracle.derive import body_of
 from gradoracle.oracle.expected.truth import truth
 from gradoracle.oracle.float_formats import HALVES
+from tests.by_axes import WRITTEN
 from tests.displayed import EQUATIONS, How, backend
 from tests.orders import orders
 
@@ -47,8 +48,8 @@ CHECKS = (
 # Derived from branches of which each gives an argument as it is.
 NEVER_ROUNDED = (
     "hardtanh", "hardtanh_grad", "relu6", "relu6_grad", "fold_grad_input",
-    "max_unpool2d_grad_input", "pixel_shuffle_grad_input", "pixel_unshuffle_grad_input",
-    "zero_pad2d_grad_input",
+    "pixel_shuffle_grad_input", "pixel_unshuffle_grad_input",
+    *(f"{name}{n}d_grad_input" for name in ("max_unpool", "zero_pad") for n in (1, 2, 3)),
 )  # fmt: skip
 NAMED = ("one by one", "backwards", "pairwise", "four lanes", "shuffled")
 TOPICS = [
@@ -131,7 +132,9 @@ def allowed(operator, formula):
 @pytest.mark.parametrize(("operator", "formula"), TOPICS)
 def test_displayed_equation_to_the_letter_is_within_the_bound(operator, formula):
     # Sequences and volumes have the loops of images, and bounds of what is derived have a test.
-    seldom = operator.axes.rank in (1, 3) or body_of(operator.formula) is not None
+    # Of those that are drawn by their axes, a few geometries may be such that nothing rounds.
+    seldom = operator.axes.rank in (1, 3) and operator.name not in WRITTEN
+    seldom |= body_of(operator.formula) is not None
     count = 4 if isinstance(algebra(formula), Chained) else max(7, len(operator.styles.of("all")))
     count = 3 if seldom else count
     found = shares(operator, formula, count, seed=1)

@@ -11,9 +11,12 @@ import pytest
 from gradoracle.conformance.checking.strategies import draw
 from gradoracle.conformance.operators import OPERATORS
 from gradoracle.oracle.declaration import evaluate
+from gradoracle.oracle.ranks import RANKS
 from tests.by_axes import WRITTEN
 
 DRAWS = 400
+PADS = tuple(f"_pad{rank}d" for rank in RANKS)
+SIZED = ("adaptive_", "interpolate_")
 LEAST_OF_EACH = DRAWS // 40  # of every value of a size that is drawn beside the lengths
 
 
@@ -30,9 +33,11 @@ def calls_of(name):
 
 
 def test_what_moves_pixels_pools_to_a_size_and_interpolates_is_here():
-    moved = {o.name for o in OPERATORS if o.name.endswith(("_pad2d", "shuffle", "fold"))}
-    sized = {o.name for o in OPERATORS if o.name.startswith(("adaptive_", "interpolate_"))}
-    assert {*WRITTEN} == moved | sized | {"max_unpool2d"}
+    moved = {o.name for o in OPERATORS if o.name.endswith((*PADS, "shuffle", "fold"))}
+    sized = {o.name for o in OPERATORS if o.name.startswith((*SIZED, "max_unpool"))}
+    assert {*WRITTEN} == moved | sized
+    assert len(moved) == 16
+    assert len(sized) == 15
 
 
 @pytest.mark.parametrize("name", WRITTEN)
@@ -73,21 +78,22 @@ def in_calls(name, option):
     return Counter(value for values in made for value in values)
 
 
-@pytest.mark.parametrize("name", [n for n in WRITTEN if n.endswith("pad2d")])
+@pytest.mark.parametrize("name", [n for n in WRITTEN if n.endswith(PADS)])
 def test_padding_is_drawn_up_to_what_a_call_may_have(name):
     counts, most = in_calls(name, "padding"), Counter()
-    assert min(counts[pad] for pad in range(6)) >= LEAST_OF_EACH
+    drawn_up_to = 2 if "3d" in name else 5
+    assert min(counts[pad] for pad in range(drawn_up_to + 1)) >= LEAST_OF_EACH
     for geometry in drawn(name):
         made = WRITTEN[name].arguments(geometry.sizes)
-        _, _, height, width = made.shapes["x"]
-        sides = zip(made.options["padding"], (width, width, height, height), strict=True)
+        twice = [side for side in made.shapes["x"][:1:-1] for _ in range(2)]
+        sides = zip(made.options["padding"], twice, strict=True)
         most.update(pad - side for pad, side in sides)
-    far = {"reflection_pad2d": -1, "circular_pad2d": 0}.get(name)
+    far = {"reflection_pad": -1, "circular_pad": 0}.get(name[:-2])
     assert far is None or max(most) == far
     assert most[far if far is not None else 1] >= LEAST_OF_EACH
 
 
-@pytest.mark.parametrize("name", [n for n in WRITTEN if n.startswith(("adaptive", "interp"))])
+@pytest.mark.parametrize("name", [n for n in WRITTEN if n.startswith(SIZED)])
 def test_results_of_a_given_size_are_smaller_larger_multiples_and_fractions(name):
     seen = Counter()
     for geometry in drawn(name):
@@ -106,10 +112,12 @@ def test_every_option_of_an_interpolation_is_drawn(name):
     assert min(Counter(one[option] for one in made).values()) > DRAWS / 4
 
 
-def test_coordinates_of_nearest_pixels_are_settled_in_every_call():
-    operator = WRITTEN["interpolate_nearest2d"]
+@pytest.mark.parametrize("rank", RANKS)
+def test_coordinates_of_nearest_pixels_are_settled_in_every_call(rank):
+    operator = WRITTEN[f"interpolate_nearest{rank}d"]
     for geometry in (*drawn(operator.name), *operator.corners):
         call = operator.arguments(geometry.sizes).options
         assert not operator.unsettled({}, operator.formula, call)
-    open_one = {"input_shape": (1, 1, 2, 1), "output_size": (82, 1), "mode": "nearest"}
+    ones = (1,) * (rank - 1)
+    open_one = {"input_shape": (1, 1, 2, *ones), "output_size": (82, *ones), "mode": "nearest"}
     assert operator.unsettled({}, operator.formula, open_one)

@@ -8,6 +8,7 @@ import pytest
 import gradoracle
 from gradoracle import oracle
 from gradoracle.conformance.operators import OPERATORS
+from gradoracle.conformance.operators.further_ranks import FURTHER_RANKS
 from gradoracle.conformance.operators.of_formula import WHOLE
 from gradoracle.implementations import im2col
 from gradoracle.oracle.declaration import ask, output_of, parts_of
@@ -27,8 +28,11 @@ EVER = {
     "l1_loss_grad_target", "mse_loss", "mse_loss_grad_input", "mse_loss_grad_target", "nll_loss",
     "nll_loss_grad",
 }  # fmt: skip
+# Of sums, where norm_type is 1: the sums themselves may be scaled by the largest of a window.
+OF_SUMS = {f"lp_pool{rank}d_grad" for rank in (1, 2, 3)}
 # Of these, every formula is: numbers are moved, multiplied and added up, or divided by 4.
 WHOLLY = {
+    *(o.name for o in FURTHER_RANKS if not o.name.startswith("lp_pool")),
     "adaptive_avg_pool2d", "adaptive_max_pool2d", "add", "bilinear", "cat", "circular_pad2d",
     "cumsum", "dropout_with_mask", "ema", "embedding", "fold", "gather", "index_select",
     "interpolate_bilinear2d", "interpolate_nearest2d", "max_unpool2d", "pixel_shuffle",
@@ -69,7 +73,7 @@ def test_which_shipped_formulas_are_exact_on_integers():
         for formula in answered(operator, whole(operator, 0))
     }
     assert {operator.name for operator in DERIVED} >= WHOLLY
-    assert sums == EVER | wholly
+    assert sums == EVER | wholly | OF_SUMS
     assert means - {"nll_loss", "nll_loss_grad"} == (EVER | wholly | {"kl_div_grad"}) - {
         "nll_loss", "nll_loss_grad"
     }  # fmt: skip

@@ -8,10 +8,11 @@ import pytest
 from gradoracle import oracle
 from gradoracle.implementations import im2col
 from gradoracle.oracle.expected.truth import truth
-from gradoracle.oracle.formulas.adaptive_max_pool import ADAPTIVE_MAX_POOLING, adaptive_windows
+from gradoracle.oracle.formulas.adaptive_max_pool import ADAPTIVE_MAX_POOLINGS, adaptive_windows
 from gradoracle.oracle.formulas.conventions import under
 
 ROW = np.array([1.0, 5, 2, 5, 3]).reshape(1, 1, 1, 5)
+ADAPTIVE_MAX_POOLING = ADAPTIVE_MAX_POOLINGS[2]
 VALUES, INDICES = ADAPTIVE_MAX_POOLING.values, ADAPTIVE_MAX_POOLING.indices
 BACK, VJP = ADAPTIVE_MAX_POOLING.grad_input, ADAPTIVE_MAX_POOLING.vjp
 

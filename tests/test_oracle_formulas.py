@@ -12,17 +12,18 @@ import pytest
 from gradoracle import oracle
 from gradoracle.conformance.backends.backend import FUNCTIONS
 from gradoracle.conformance.operators import OPERATORS
-from gradoracle.conformance.operators.adaptive_pool import ADAPTIVE_AVG_POOL2D
+from gradoracle.conformance.operators.adaptive_pool import ADAPTIVE_AVG_POOLS
 from gradoracle.conformance.operators.interpolate import (
-    INTERPOLATE_BILINEAR2D,
-    INTERPOLATE_NEAREST2D,
+    LINEAR_INTERPOLATIONS,
+    NEAREST_INTERPOLATIONS,
 )
-from gradoracle.conformance.operators.max_unpool import MAX_UNPOOL2D
+from gradoracle.conformance.operators.max_unpool import MAX_UNPOOLS
 from gradoracle.conformance.operators.moved_pixels import (
     MOVED_PIXELS,
     PIXEL_SHUFFLE,
     PIXEL_UNSHUFFLE,
 )
+from gradoracle.conformance.operators.padding import PADS
 from gradoracle.oracle import compiled_loops
 from gradoracle.oracle.declaration import (
     Multilinear,
@@ -241,13 +242,14 @@ def test_layout_in_memory_changes_nothing(formula):
 COMPILABLE = [
     f for f in CALLS
     if isinstance(algebra(f), Multilinear) or any(map(is_place, OPERATOR[f].also))
-    or OPERATOR[f] in (*MOVED_PIXELS, INTERPOLATE_NEAREST2D, MAX_UNPOOL2D)
+    or OPERATOR[f] in (*MOVED_PIXELS, *PADS, *NEAREST_INTERPOLATIONS, *MAX_UNPOOLS)
 ]  # fmt: skip
 
 
 MIXED = [
-    *(f for of in AVERAGE_POOLINGS.values() for f in of), *ADAPTIVE_AVG_POOL2D.formulas,
-    *INTERPOLATE_BILINEAR2D.formulas, oracle.batch_mean, oracle.sgd_step,
+    *(f for of in AVERAGE_POOLINGS.values() for f in of),
+    *(f for o in (*ADAPTIVE_AVG_POOLS, *LINEAR_INTERPOLATIONS) for f in o.formulas),
+    oracle.batch_mean, oracle.sgd_step,
 ]  # fmt: skip
 
 

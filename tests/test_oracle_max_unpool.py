@@ -31,7 +31,7 @@ def test_maxima_go_back_to_where_they_were():
 
 def test_indices_of_calls_differ_within_each_plane_and_others_are_left_open():
     both = 0
-    for call in max_unpool_calls(60, seed=3):
+    for call in max_unpool_calls(MAX_UNPOOL2D, 60, seed=3):
         lines = call["indices"].reshape(*call["indices"].shape[:2], -1) if call["x"].size else []
         for plane in (line for image in lines for line in image):
             assert len({*plane.tolist()}) == len(plane)
@@ -44,7 +44,7 @@ def test_indices_of_calls_differ_within_each_plane_and_others_are_left_open():
 
 def test_values_and_gradients_are_pytorchs_and_im2cols():
     torch = pytest.importorskip("torch")
-    for call in max_unpool_calls(40, seed=4, dtype=float):
+    for call in max_unpool_calls(MAX_UNPOOL2D, 40, seed=4, dtype=float):
         x, places, size = (call[n] for n in ("x", "indices", "output_size"))
         given = torch.tensor(x, requires_grad=True)
         y = torch.ops.aten.max_unpool2d(given, torch.tensor(places), size)

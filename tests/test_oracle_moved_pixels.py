@@ -7,6 +7,7 @@ import pytest
 
 from gradoracle import oracle
 from gradoracle.conformance.operators.moved_pixels import MOVED_PIXELS
+from gradoracle.conformance.operators.padding import PADS
 from gradoracle.conformance.operators.variations import drawn
 from gradoracle.implementations import im2col
 from gradoracle.oracle.declaration import argument_names, ask, evaluate
@@ -62,7 +63,7 @@ def test_padding_shows_as_zeros_in_columns_and_is_left_out_going_back():
     assert back.ravel().tolist() == [1, 1, 1]
 
 
-OF_NAME = {operator.name: operator for operator in MOVED_PIXELS}
+OF_NAME = {operator.name: operator for operator in (*MOVED_PIXELS, *PADS)}
 
 
 @pytest.mark.parametrize("name", OF_NAME)
@@ -133,6 +134,6 @@ def test_what_fits_no_call_is_refused(name, arrays, options, message):
 
 
 def test_gradients_of_what_depends_on_no_values_take_none():
-    for operator in MOVED_PIXELS:
+    for operator in (*MOVED_PIXELS, *PADS):
         (gradient,) = operator.gradients
         assert argument_names(gradient)[0] == ("grad_output",)

@@ -224,7 +224,8 @@ def test_every_operator_that_goes_back_by_what_it_was_given_is_among_them():
     assert {forward for forward, *_ in SHARED} == {
         *(f"{kind}{n}d" for kind in ("conv", "conv_transpose", "max_pool") for n in (1, 2, 3)),
         "linear", "relu", "leaky_relu", "sigmoid", "tanh", "softmax", "cross_entropy", "matmul",
-        "bmm", "broadcast_matmul", "adaptive_max_pool2d", "max_unpool2d",
+        "bmm", "broadcast_matmul",
+        *(f"{kind}{n}d" for kind in ("adaptive_max_pool", "max_unpool") for n in (1, 2, 3)),
         *(of.formulas[0].__name__ for of in oracle.DERIVED if of.gradients),
     } - {"add", "cat", "cumsum"}  # fmt: skip
 

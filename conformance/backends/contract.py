@@ -39,6 +39,14 @@ count_include_pad; never what hangs over the end.  Padding of both poolings is a
 kernel's taps.  With ceil_mode the last window may hang over the end, but starts on the image or
 in the padding before it.  A window that holds no pixel is illegal.
 
+    lp_pool2d(x, *, norm_type, kernel_size, stride) -> y
+    lp_pool2d_grad(grad_output, x, *, norm_type, kernel_size, stride) -> dx
+
+y is (sum of x^norm_type)^(1/norm_type) over each window, norm_type a number of at least 1; no
+gradient goes back from a window of zeros.  There is no padding and no ceil_mode.  Not checked, for
+frameworks disagree: numbers below 0 unless norm_type is even, and with norm_type 1 the gradient at
+windows of zeros or with NaN.
+
     adaptive_avg_pool2d(x, *, output_size) -> y [N, C, *output_size]
     adaptive_avg_pool2d_grad_input(grad_output, *, input_shape) -> dx
 
@@ -63,9 +71,10 @@ Indices count within a plane of y, and differ within it.
 where it is given a size, or a scale_factor that it recomputes.  Sizes of which a coordinate that is
 rounded may lead to another nearest pixel are not checked.
 
-All functions above the adaptive poolings exist for sequences and volumes, too, with 1d or 3d in
-their names: arrays are [N, C, W] or [N, C, T, H, W], and an option has a number for every spatial
-axis: (width,) or (depth, height, width).  `indices` of volumes are (t*H + h)*W + w.
+All functions above exist for sequences and volumes, too, with 1d or 3d in their names (of
+interpolate_bilinear2d: interpolate_linear1d, interpolate_trilinear3d): arrays are [N, C, W] or
+[N, C, T, H, W], and an option has a number for every spatial axis: (width,) or (depth, height,
+width).  `indices` of volumes are (t*H + h)*W + w.
 
     relu(z) -> y                                relu_grad(grad_output, z) -> dz
     leaky_relu(z, *, negative_slope) -> y       leaky_relu_grad(grad_output, z, *, negative_slope)
@@ -133,7 +142,8 @@ probabilities [N, C] whose rows add up to 1.  What is ignored has a loss of 0, a
 logits are NaN; of its gradient there a NaN is as good as 0.  Not all targets of a mean are ignored.
 
     zero_pad2d(x, *, padding) -> y      zero_pad2d_grad_input(grad_output, *, padding) -> dx
-    reflection_pad2d, replication_pad2d, circular_pad2d, and their gradients, likewise
+    reflection_pad2d, replication_pad2d, circular_pad2d, and their gradients, likewise, and all of
+    them as zero_pad1d, zero_pad3d, ...
     pixel_shuffle(x, *, upscale_factor) -> y        pixel_shuffle_grad_input(grad_output, *, ...)
     pixel_unshuffle(x, *, downscale_factor) -> y    pixel_unshuffle_grad_input(grad_output, *, ...)
     unfold(x, *, kernel_size, stride, padding, dilation) -> columns [N, C*KH*KW, OH*OW]
@@ -142,7 +152,8 @@ logits are NaN; of its gradient there a NaN is as good as 0.  Not all targets of
     fold_grad_input(grad_output, *, kernel_size, stride, padding, dilation) -> dx
 
 Of these `x` is [N, C, H, W], and columns of `fold`.  `padding` of an image is (left, right, top,
-bottom), none negative: at most one pixel less than the side for reflection, and at most the side
+bottom), of a sequence (left, right), of a volume (left, right, top, bottom, front, back), none
+negative: at most one pixel less than the side for reflection, and at most the side
 around the edge.  `unfold` is known as im2col and pads by zeros; `fold`, col2im, adds what overlaps.
     matmul(input, other)                    input [N, K], other [K, M]
     matmul_grad_input(grad_output, other)   matmul_grad_other(grad_output, input)

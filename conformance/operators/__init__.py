@@ -15,6 +15,7 @@ from gradoracle.conformance.operators.conv_transpose import (
 from gradoracle.conformance.operators.convolution import CONV1D, CONV2D, CONV3D
 from gradoracle.conformance.operators.further_activations import ACTIVATIONS
 from gradoracle.conformance.operators.further_losses import LOSSES
+from gradoracle.conformance.operators.further_ranks import FURTHER_RANKS
 from gradoracle.conformance.operators.graph import GRAPH
 from gradoracle.conformance.operators.indexing import INDEXED
 from gradoracle.conformance.operators.interpolate import INTERPOLATIONS
@@ -28,6 +29,7 @@ from gradoracle.conformance.operators.network import NETWORK
 from gradoracle.conformance.operators.normalisations import NORMALISATIONS
 from gradoracle.conformance.operators.optimisers import OPTIMISERS
 from gradoracle.conformance.operators.outside import from_outside
+from gradoracle.conformance.operators.padding import PADS2D
 from gradoracle.conformance.operators.products import PRODUCTS
 from gradoracle.conformance.operators.record import Operator
 from gradoracle.conformance.operators.update import BATCH_MEAN, SGD_STEP
@@ -60,6 +62,7 @@ SHIPPED: tuple[Operator, ...] = (
     *ACTIVATIONS,
     *LOSSES,
     *MOVED_PIXELS,
+    *PADS2D,
     ADAPTIVE_AVG_POOL2D,
     ADAPTIVE_MAX_POOL2D,
     MAX_UNPOOL2D,
@@ -69,6 +72,7 @@ SHIPPED: tuple[Operator, ...] = (
     *INDEXED,
     *JOINED,
     *OPTIMISERS,
+    *FURTHER_RANKS,
 )
 BROUGHT = from_outside(SHIPPED)
 OPERATORS: tuple[Operator, ...] = (*SHIPPED, *(one for of in BROUGHT for one in of.operators))

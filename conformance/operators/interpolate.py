@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
+from functools import partial
 from typing import Any
 
 from gradoracle.conformance.drawing.values import one_nan_among_floats, styles
-from gradoracle.conformance.operators.moved_pixels import MOVED, PLANE, SHARE
+from gradoracle.conformance.operators.adaptive_pool import sized
+from gradoracle.conformance.operators.moved_pixels import MOVED
 from gradoracle.conformance.operators.of_formula import (
     Further,
-    Sizes,
     of_formula,
 )
 from gradoracle.conformance.operators.record import (
@@ -20,10 +21,27 @@ from gradoracle.conformance.operators.record import (
     Styles,
     straight,
 )
+from gradoracle.conformance.operators.spatial import (
+    MOST,
+    SHARES,
+    images,
+    layers_of_rank,
+    pixels,
+    resized,
+    windows,
+)
 from gradoracle.oracle.declaration import Call, Formula
 from gradoracle.oracle.derive import Derived
-from gradoracle.oracle.formulas import interpolate_linear, interpolate_nearest
-from gradoracle.oracle.formulas.interpolate_nearest import MODES, Interpolation, is_settled
+from gradoracle.oracle.formulas.interpolate_linear import LINEAR_INTERPOLATIONS as LINEAR_FORMULAS
+from gradoracle.oracle.formulas.interpolate_nearest import (
+    MODES,
+    Interpolation,
+    is_settled,
+)
+from gradoracle.oracle.formulas.interpolate_nearest import (
+    NEAREST_INTERPOLATIONS as NEAREST_FORMULAS,
+)
+from gradoracle.oracle.ranks import RANKS
 
 # Channels, rows, columns and rows and columns of the result as networks have them.
 LAYERS = (
@@ -33,7 +51,6 @@ LAYERS = (
     ("U-Net", (2, 4, 6, 8, 12)), ("a ViT's positions at another size", (2, 7, 7, 12, 12)),
     ("half", (2, 8, 10, 4, 5)),
 )  # fmt: skip
-TINY = {"n": 1, "c": 2, "h": 7, "w": 5, "i": 1, "j": 1}
 SIDES = (
     (8, 8, 4, 4), (8, 6, 16, 12), (4, 4, 16, 32), (5, 7, 5, 7), (2, 3, 10, 11), (9, 10, 3, 5),
     (1, 1, 3, 4), (33, 35, 32, 34), (2, 3, 33, 65), (64, 48, 5, 3), (181, 182, 7, 6),
@@ -43,28 +60,23 @@ SIDES = (
 NUMBERS = Styles(not_finite=styles(one_nan_among_floats))
 
 
-def _options(sizes: Sizes) -> Mapping[str, Any]:
-    return {
-        "output_size": (sizes["i"], sizes["j"]), "input_shape": tuple(sizes[n] for n in PLANE)
-    }  # fmt: skip
-
-
 def _of(
-    formulas: Interpolation, option: str, values: Sequence[Any],
+    rank: int, formulas: Interpolation, option: str, values: Sequence[Any],
     witness: Callable[[Any], Callable[..., Any]], *, numbers: Styles, lengths: Any = None,
 ) -> Operator:  # fmt: skip
     more = {"lengths": lengths} if lengths else {}
+    further = Further((*images(rank), *windows(rank)), options=partial(sized, rank))
     record = of_formula(
         Derived(formulas.forward, {formulas.grad_input: "x"}), witness,
-        options={option: values}, numbers=numbers, layers=LAYERS, share=SHARE, curvature=straight,
-        further=Further((*PLANE, "i", "j"), options=_options), **more,
+        options={option: values}, numbers=numbers, layers=layers_of_rank(rank, LAYERS),
+        share=SHARES[rank], most=MOST[rank], curvature=straight, further=further, **more,
     )  # fmt: skip
     corners = (
         Corner(
-            f"{h}x{w} pixels to {i}x{j}, {option} {values[at]}",
-            {**TINY, "h": h, "w": w, "i": i, "j": j, f"pick_{option}": at}, in_turn=True,
+            f"{what}, {option} {values[at]}",
+            {"n": 1, "c": 2, **sides, f"pick_{option}": at}, in_turn=True,
         )
-        for h, w, i, j in SIDES
+        for what, sides in resized(rank, SIDES)
         for at in range(2)
     )  # fmt: skip
     return replace(record, corners=(*record.corners, *corners))
@@ -73,10 +85,10 @@ def _of(
 # -- the nearest pixel ----------------------------------------------------------------------------
 
 
-def _settled(sizes: dict[str, int], options: Mapping[str, Any]) -> dict[str, int]:
+def _settled(rank: int, sizes: dict[str, int], options: Mapping[str, Any]) -> dict[str, int]:
     """Return sizes whose coordinates lead to the same pixels if they are rounded."""
     del options
-    for size, count in (("h", "i"), ("w", "j")):
+    for size, count in zip(pixels(rank), windows(rank), strict=True):
         while not all(is_settled(sizes[size], sizes[count], mode) for mode in MODES):
             sizes[count] -= 1
     return sizes
@@ -97,35 +109,39 @@ def _nearest(torch: Any) -> Callable[..., Any]:
     return nearest
 
 
-INTERPOLATE_NEAREST2D = replace(
-    _of(
-        Interpolation(
-            interpolate_nearest.interpolate_nearest2d,
-            interpolate_nearest.interpolate_nearest2d_grad_input,
-        ),
-        "mode", MODES, _nearest, numbers=MOVED, lengths=_settled,
-    ),
-    unsettled=_is_open,
-)  # fmt: skip
+def nearest_interpolation(rank: int) -> Operator:
+    """Return the record of interpolation by the nearest pixel along `rank` spatial axes."""
+    record = _of(
+        rank, NEAREST_FORMULAS[rank], "mode", MODES, _nearest, numbers=MOVED,
+        lengths=partial(_settled, rank),
+    )  # fmt: skip
+    return replace(record, unsettled=_is_open)
 
 
 # -- between pixels -------------------------------------------------------------------------------
 
-
-def _bilinear(torch: Any) -> Callable[..., Any]:
-    def bilinear(x: Any, *, output_size: Any, align_corners: bool) -> Any:
-        return torch.nn.functional.interpolate(
-            x, output_size, mode="bilinear", align_corners=align_corners
-        )
-
-    return bilinear
+LINEAR = {1: "linear", 2: "bilinear", 3: "trilinear"}  # PyTorch's modes
 
 
-INTERPOLATE_BILINEAR2D = _of(
-    Interpolation(
-        interpolate_linear.interpolate_bilinear2d,
-        interpolate_linear.interpolate_bilinear2d_grad_input,
-    ),
-    "align_corners", (False, True), _bilinear, numbers=NUMBERS,
-)  # fmt: skip
+def linear_interpolation(rank: int) -> Operator:
+    """Return the record of interpolation between pixels along `rank` spatial axes."""
+
+    def witness(torch: Any) -> Callable[..., Any]:
+        def linear(x: Any, *, output_size: Any, align_corners: bool) -> Any:
+            return torch.nn.functional.interpolate(
+                x, output_size, mode=LINEAR[rank], align_corners=align_corners
+            )
+
+        return linear
+
+    return _of(
+        rank, LINEAR_FORMULAS[rank], "align_corners", (False, True), witness,
+        numbers=NUMBERS,
+    )  # fmt: skip
+
+
+NEAREST_INTERPOLATIONS = tuple(map(nearest_interpolation, RANKS))
+LINEAR_INTERPOLATIONS = tuple(map(linear_interpolation, RANKS))
+INTERPOLATE_NEAREST1D, INTERPOLATE_NEAREST2D, INTERPOLATE_NEAREST3D = NEAREST_INTERPOLATIONS
+INTERPOLATE_LINEAR1D, INTERPOLATE_BILINEAR2D, INTERPOLATE_TRILINEAR3D = LINEAR_INTERPOLATIONS
 INTERPOLATIONS = (INTERPOLATE_BILINEAR2D, INTERPOLATE_NEAREST2D)

@@ -26,7 +26,7 @@ from gradoracle.conformance.operators.record import Arguments, Operator, Policie
 from gradoracle.oracle.declaration import Call, Formula
 from gradoracle.oracle.float_formats import Format, widened
 from gradoracle.oracle.formulas.adaptive_max_pool import (
-    ADAPTIVE_MAX_POOLING,
+    ADAPTIVE_MAX_POOLINGS,
     adaptive_windows,
 )
 from gradoracle.oracle.formulas.conventions import without_nan
@@ -35,7 +35,7 @@ from gradoracle.oracle.shapes import Array, Sides, pool_shape
 from gradoracle.oracle.windows import flat, meetings
 
 # Formulas whose answer depends on which of several maxima wins.
-OF_MAXIMA = (*MAX_POOLINGS.values(), ADAPTIVE_MAX_POOLING)
+OF_MAXIMA = (*MAX_POOLINGS.values(), *ADAPTIVE_MAX_POOLINGS.values())
 VJPS = frozenset(of.vjp for of in OF_MAXIMA)
 CHOOSING = VJPS | {of.indices for of in OF_MAXIMA}
 OPTIONS = ("kernel_size", "stride", "padding", "dilation", "ceil_mode")
@@ -166,7 +166,7 @@ def _seen(call: Call) -> tuple[Array, Array, Array, Array]:
         sides = (x.shape[2:], call["kernel_size"], top.shape[2:])
         start, _, pixels = meetings(*sides, *options).by_window
     else:
-        top = ADAPTIVE_MAX_POOLING.values(x, output_size=call["output_size"])
+        top = ADAPTIVE_MAX_POOLINGS[x.ndim - 2].values(x, output_size=call["output_size"])
         start, pixels = adaptive_windows(x.shape[2:], top.shape[2:])
     windows = np.repeat(np.arange(len(start.array) - 1), np.diff(start.array))
     return x, top, windows, pixels.array

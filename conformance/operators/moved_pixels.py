@@ -1,4 +1,4 @@
-"""What moves pixels: padding, pixels as channels, windows as columns; PyTorch's functions beside.
+"""What moves pixels: pixels as channels, windows as columns; PyTorch's functions beside.
 
 The formulas are written out; what is drawn follows from their axes, as it does for derived ones.
 """
@@ -19,12 +19,12 @@ from gradoracle.conformance.drawing.values import (
     small_integers,
     styles,
 )
-from gradoracle.conformance.operators.of_formula import Further, Sizes, of_formula
-from gradoracle.conformance.operators.record import Corner, Operator, Styles, straight
+from gradoracle.conformance.operators.of_formula import MOST, Further, Sizes, of_formula
+from gradoracle.conformance.operators.record import Corner, Operator, Size, Styles, straight
 from gradoracle.oracle.declaration import Formula, Selection, algebra
 from gradoracle.oracle.derive import Derived
 from gradoracle.oracle.float_formats import Format
-from gradoracle.oracle.formulas import padding, pixel_shuffle, unfold
+from gradoracle.oracle.formulas import pixel_shuffle, unfold
 from gradoracle.oracle.shapes import extent
 
 
@@ -39,84 +39,23 @@ def pixels_not_finite(random: Random, shapes: Shapes, limits: Format) -> Arrays:
 
 MOVED = Styles(exact=(*EXACT, *styles(pixels_not_finite)))
 SHARE = 0.2
-SIDES = ("left", "right", "top", "bottom")
 PLANE = ("n", "c", "h", "w")
 # Channels, rows and columns as networks have them.
 PLANES = (("CIFAR-10", (3, 8, 8)), ("ResNet layer4", (6, 7, 7)), ("one pixel", (9, 1, 1)))
-FAR_PADDING = 34  # past a warp of 32 threads
-BLOCK = 67  # pixels that padding so far may be beside, whatever its kind
 
 
 def written(
     forward: Formula, gradient: Formula, witness: Callable[[Any], Callable[..., Any]], *,
     further: Further, numbers: Styles = MOVED, corners: tuple[Corner, ...] = (),
-    layers: tuple[tuple[str, tuple[int, ...]], ...] = PLANES,
+    layers: tuple[tuple[str, tuple[int, ...]], ...] = PLANES, share: float = SHARE,
+    most: Mapping[Size, int] = MOST,
 ) -> Operator:  # fmt: skip
     """Return the record of formulas that are written out, of an operator that is linear in x."""
     record = of_formula(
         Derived(forward, {gradient: "x"}), witness, further=further, numbers=numbers,
-        layers=layers, share=SHARE, curvature=straight,
+        layers=layers, share=share, most=most, curvature=straight,
     )  # fmt: skip
     return replace(record, corners=(*record.corners, *corners))
-
-
-# -- padding --------------------------------------------------------------------------------------
-
-
-def _padded(most: Callable[[int], int]) -> Callable[[Sizes], Sizes]:
-    """Return what makes drawn sizes legal; `most` is the padding beside so many pixels."""
-
-    def lengths(sizes: Sizes) -> Sizes:
-        limits = dict(zip(SIDES, (sizes["w"], sizes["w"], sizes["h"], sizes["h"]), strict=True))
-        pads = {n: min(sizes[f"padding_{n}"], most(of)) for n, of in limits.items()}
-        tall = sizes["h"] + pads["top"] + pads["bottom"]
-        wide = sizes["w"] + pads["left"] + pads["right"]
-        return {**sizes, **{f"padding_{n}": pad for n, pad in pads.items()}, "i": tall, "j": wide}
-
-    return lengths
-
-
-def _pads(sizes: Sizes) -> Mapping[str, Any]:
-    return {"padding": tuple(sizes[f"padding_{n}"] for n in SIDES)}
-
-
-def _padding(of: padding.Padding, mode: str, most: Callable[[int], int]) -> Operator:
-    def witness(torch: Any) -> Callable[..., Any]:
-        def pad(x: Any, *, padding: Any) -> Any:
-            return torch.nn.functional.pad(x, padding, mode)
-
-        return pad
-
-    usual = dict(zip(SIDES, (1, 0, 0, 1), strict=True))
-    more = {f"padding_{n}": (0, 5, usual[n]) for n in SIDES}
-    further = Further(PLANE, more, _padded(most), _pads)
-    tiny = {"n": 1, "c": 2, "h": BLOCK, "w": BLOCK + 1, **{f"padding_{n}": 0 for n in SIDES}}
-    corners = (
-        *(
-            Corner(f"{n} {FAR_PADDING}", {**tiny, f"padding_{n}": FAR_PADDING}, in_turn=True)
-            for n in SIDES
-        ),
-        *(
-            Corner(
-                f"as much padding as {side} pixels allow",
-                {**tiny, "h": side, "w": side + 1, **{f"padding_{n}": side + 1 for n in SIDES}},
-                in_turn=True,
-            )
-            for side in (1, 2, 3, 5)
-        ),
-    )
-    return written(of.forward, of.grad_input, witness, further=further, corners=corners)
-
-
-ZERO_PAD2D, REFLECTION_PAD2D, REPLICATION_PAD2D, CIRCULAR_PAD2D = (
-    _padding(of, mode, most)
-    for of, mode, most in zip(
-        padding.PADDINGS,
-        ("constant", "reflect", "replicate", "circular"),
-        (lambda _: FAR_PADDING, lambda size: size - 1, lambda _: FAR_PADDING, lambda size: size),
-        strict=True,
-    )
-)
 
 
 # -- pixels as channels ---------------------------------------------------------------------------
@@ -239,7 +178,4 @@ FOLD = _of_windows(
     unfold.fold, unfold.fold_grad_input, lambda sizes: {"output_size": (sizes["h"], sizes["w"])}
 )  # fmt: skip
 
-MOVED_PIXELS = (
-    CIRCULAR_PAD2D, FOLD, PIXEL_SHUFFLE, PIXEL_UNSHUFFLE, REFLECTION_PAD2D, REPLICATION_PAD2D,
-    UNFOLD, ZERO_PAD2D,
-)  # fmt: skip
+MOVED_PIXELS = (FOLD, PIXEL_SHUFFLE, PIXEL_UNSHUFFLE, UNFOLD)

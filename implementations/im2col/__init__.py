@@ -103,6 +103,7 @@ from gradoracle.implementations.im2col.further_losses import (
     soft_target_cross_entropy_grad_input,
     soft_target_cross_entropy_grad_target,
 )
+from gradoracle.implementations.im2col.further_ranks import FURTHER_RANKS
 from gradoracle.implementations.im2col.halves import AVAILABLE
 from gradoracle.implementations.im2col.indexing import (
     embedding,
@@ -147,22 +148,14 @@ from gradoracle.implementations.im2col.max_unpool import (
     max_unpool2d_grad_input,
 )
 from gradoracle.implementations.im2col.moved_pixels import (
-    circular_pad2d,
-    circular_pad2d_grad_input,
     fold,
     fold_grad_input,
     pixel_shuffle,
     pixel_shuffle_grad_input,
     pixel_unshuffle,
     pixel_unshuffle_grad_input,
-    reflection_pad2d,
-    reflection_pad2d_grad_input,
-    replication_pad2d,
-    replication_pad2d_grad_input,
     unfold,
     unfold_grad_input,
-    zero_pad2d,
-    zero_pad2d_grad_input,
 )
 from gradoracle.implementations.im2col.normalisation import (
     batch_norm,
@@ -194,6 +187,16 @@ from gradoracle.implementations.im2col.optimisers import (
     clip_grad_norm,
     ema,
     sgd_momentum_step,
+)
+from gradoracle.implementations.im2col.padding import (
+    circular_pad2d,
+    circular_pad2d_grad_input,
+    reflection_pad2d,
+    reflection_pad2d_grad_input,
+    replication_pad2d,
+    replication_pad2d_grad_input,
+    zero_pad2d,
+    zero_pad2d_grad_input,
 )
 from gradoracle.implementations.im2col.pooling import (
     avg_pool1d,
@@ -454,6 +457,8 @@ __all__ = [
     "zero_pad2d",
     "zero_pad2d_grad_input",
 ]
+globals().update({function.__name__: function for function in FURTHER_RANKS})
+__all__ += [function.__name__ for function in FURTHER_RANKS]
 
 contract = {
     "dtypes": ["float32", "float64", *AVAILABLE],

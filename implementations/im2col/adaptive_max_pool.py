@@ -1,5 +1,6 @@
 """Max pooling to a given size: the pixels of all windows side by side, and the first maximum."""
 
+from collections.abc import Callable
 from math import prod
 from typing import Any, TypeAlias
 
@@ -7,54 +8,60 @@ import numpy as np
 import numpy.typing as npt
 
 from gradoracle.implementations.im2col.halves import in_float32
-from gradoracle.implementations.im2col.pooling import max_pool2d_grad_input
+from gradoracle.implementations.im2col.pooling import max_pooling
 from gradoracle.implementations.shapes import Shape, Sides, check_image, check_resized, named
 
 Array: TypeAlias = npt.NDArray[Any]
+Function: TypeAlias = Callable[..., Any]
 
 
-@in_float32
-def adaptive_max_pool2d(x: Array, *, output_size: Sides) -> tuple[Array, Array]:
-    """Return (y, indices): every window's maximum, and its place; ties go to the first.
+def adaptive_maximum(rank: int) -> tuple[Function, Function, Function]:
+    """Return a max pooling to a given size, its gradient by indices, and the one by x."""
+    name = f"adaptive_max_pool{rank}d"
+    _, sent_back, _ = max_pooling(rank)
 
-    Raises:
-        ValueError: the shapes fit no pooling.
-    """
-    check_image("x", x.shape)
-    check_image("y", (*x.shape[:2], *output_size))
-    pixels, missing = _windows(x.shape[2:], output_size)
-    seen = x.reshape(*x.shape[:2], prod(x.shape[2:]))[:, :, pixels]
-    seen[..., missing] = -np.inf
-    # a NaN is the maximum of a window, and the first one is
-    best = np.argmax(seen, axis=-1)
-    y = np.take_along_axis(seen, best[..., np.newaxis], -1)[..., 0]
-    indices = np.take_along_axis(np.broadcast_to(pixels, seen.shape), best[..., np.newaxis], -1)
-    shape = (*x.shape[:2], *output_size)
-    return y.reshape(shape), indices.reshape(shape)
+    @in_float32
+    @named(name)
+    def forward(x: Array, *, output_size: Sides) -> tuple[Array, Array]:
+        """Return (y, indices): every window's maximum, and its place; ties go to the first.
 
+        Raises:
+            ValueError: the shapes fit no pooling.
+        """
+        check_image("x", x.shape, rank)
+        shape = (*x.shape[:2], *output_size)
+        check_image("y", shape, rank)
+        pixels, missing = _windows(x.shape[2:], output_size)
+        seen = x.reshape(*x.shape[:2], prod(x.shape[2:]))[:, :, pixels]
+        seen[..., missing] = -np.inf
+        # a NaN is the maximum of a window, and the first one is
+        best = np.argmax(seen, axis=-1)[..., np.newaxis]
+        y = np.take_along_axis(seen, best, -1)
+        indices = np.take_along_axis(np.broadcast_to(pixels, seen.shape), best, -1)
+        return y.reshape(shape), indices.reshape(shape)
 
-@named("adaptive_max_pool2d_grad_input")
-def adaptive_max_pool2d_grad_input(
-    grad_output: Array, indices: Array, *, input_shape: Shape
-) -> Array:  # fmt: skip
-    """Return dx of shape `input_shape` [N, C, H, W]: dy added up where `indices` point.
+    @named(f"{name}_grad_input")
+    def grad_input(grad_output: Array, indices: Array, *, input_shape: Shape) -> Array:
+        """Return dx of shape `input_shape` [N, C, *pixels]: dy added up where `indices` point.
 
-    Raises:
-        ValueError: the shapes do not fit each other, or an index lies outside the plane.
-    """
-    return np.asarray(max_pool2d_grad_input(grad_output, indices, input_shape=input_shape))
+        Raises:
+            ValueError: the shapes do not fit each other, or an index lies outside the plane.
+        """
+        return np.asarray(sent_back(grad_output, indices, input_shape=input_shape))
 
+    @in_float32
+    @named(f"{name}_vjp")
+    def vjp(grad_output: Array, x: Array) -> Array:
+        """Return dx [N, C, *pixels] of dy and x.
 
-@in_float32
-def adaptive_max_pool2d_vjp(grad_output: Array, x: Array) -> Array:
-    """Return dx [N, C, H, W] of dy and x.
+        Raises:
+            ValueError: the shapes fit no pooling.
+        """
+        check_resized(x.shape, grad_output.shape, rank)
+        _, indices = forward(x, output_size=grad_output.shape[2:])
+        return np.asarray(sent_back(grad_output, indices, input_shape=x.shape))
 
-    Raises:
-        ValueError: the shapes fit no pooling.
-    """
-    check_resized(x.shape, grad_output.shape)
-    _, indices = adaptive_max_pool2d(x, output_size=grad_output.shape[2:])
-    return np.asarray(max_pool2d_grad_input(grad_output, indices, input_shape=x.shape))
+    return forward, grad_input, vjp
 
 
 def _windows(plane: Shape, outputs: Sides) -> tuple[Array, Array]:
@@ -74,3 +81,8 @@ def _windows(plane: Shape, outputs: Sides) -> tuple[Array, Array]:
         pixels = (pixels[:, None, :, None] * size + along[:, None, :]).reshape(shape)
         missing = (missing[:, None, :, None] | beyond[:, None, :]).reshape(shape)
     return pixels, missing
+
+
+adaptive_max_pool1d, adaptive_max_pool1d_grad_input, adaptive_max_pool1d_vjp = adaptive_maximum(1)
+adaptive_max_pool2d, adaptive_max_pool2d_grad_input, adaptive_max_pool2d_vjp = adaptive_maximum(2)
+adaptive_max_pool3d, adaptive_max_pool3d_grad_input, adaptive_max_pool3d_vjp = adaptive_maximum(3)

@@ -1,49 +1,62 @@
 """Average pooling to a given size and its gradient: sums along one axis, then along the other."""
 
+from collections.abc import Callable, Sequence
 from typing import Any, TypeAlias
 
 import numpy as np
 import numpy.typing as npt
 
 from gradoracle.implementations.im2col.halves import in_float32
-from gradoracle.implementations.shapes import Shape, Sides, check_image
+from gradoracle.implementations.shapes import Shape, Sides, check_image, check_resized, named
 
 Array: TypeAlias = npt.NDArray[Any]
+Function: TypeAlias = Callable[..., Any]
 
 
-@in_float32
-def adaptive_avg_pool2d(x: Array, *, output_size: Sides) -> Array:
-    """Return the means [N, C, *output_size].
+def adaptive_averaging(rank: int) -> tuple[Function, Function]:
+    """Return an average pooling to a given size along `rank` spatial axes, and its gradient."""
+    name = f"adaptive_avg_pool{rank}d"
 
-    Raises:
-        ValueError: the shapes fit no pooling.
-    """
-    check_image("x", x.shape)
-    _check_outputs(output_size)
-    (rows, tall), (columns, wide) = map(_windows, x.shape[2:], output_size)
-    sums = _summed(_summed(x, rows, 2), columns, 3)
-    return np.asarray(sums / (tall[:, np.newaxis] * wide).astype(x.dtype))
+    @in_float32
+    @named(name)
+    def forward(x: Array, *, output_size: Sides) -> Array:
+        """Return the means [N, C, *output_size].
+
+        Raises:
+            ValueError: the shapes fit no pooling.
+        """
+        check_image("x", x.shape, rank)
+        check_image("y", (*x.shape[:2], *output_size), rank)
+        sides = [*map(_windows, x.shape[2:], output_size)]
+        sums = x
+        for axis, (first, _) in enumerate(sides):
+            sums = _summed(sums, first, axis + 2)
+        return np.asarray(sums / _sizes(sides).astype(x.dtype))
+
+    @in_float32
+    @named(f"{name}_grad_input")
+    def grad_input(grad_output: Array, *, input_shape: Shape) -> Array:
+        """Return dx of shape `input_shape`: every dy, divided as forward, added to its window.
+
+        Raises:
+            ValueError: the shapes fit no pooling.
+        """
+        check_resized(input_shape, grad_output.shape, rank)
+        sides = [*map(_windows, input_shape[2:], grad_output.shape[2:])]
+        dx: Array = grad_output / _sizes(sides).astype(grad_output.dtype)
+        for axis, (first, _) in [*enumerate(sides)][::-1]:
+            dx = _added(dx, first, axis + 2, input_shape[axis + 2])
+        return dx
+
+    return forward, grad_input
 
 
-@in_float32
-def adaptive_avg_pool2d_grad_input(grad_output: Array, *, input_shape: Shape) -> Array:
-    """Return dx of shape `input_shape`: every dy, divided as forward, added to its window.
-
-    Raises:
-        ValueError: the shapes fit no pooling.
-    """
-    check_image("input_shape", input_shape)
-    check_image("grad_output", grad_output.shape)
-    if grad_output.shape[:2] != tuple(input_shape[:2]):
-        raise ValueError(f"grad_output {grad_output.shape} does not fit {input_shape}")
-    (rows, tall), (columns, wide) = map(_windows, input_shape[2:], grad_output.shape[2:])
-    shares = grad_output / (tall[:, np.newaxis] * wide).astype(grad_output.dtype)
-    return _added(_added(shares, columns, 3, input_shape[3]), rows, 2, input_shape[2])
-
-
-def _check_outputs(output_size: Sides) -> None:
-    if len(output_size) != 2 or min(output_size) < 1:
-        raise ValueError(f"output_size must be two numbers of at least 1, got {output_size}")
+def _sizes(sides: Sequence[tuple[Array, Array]]) -> Array:
+    """Return how many pixels each window has."""
+    found: Array = np.ones((), np.int64)
+    for _, lengths in sides:
+        found = np.asarray(found[..., np.newaxis] * lengths)
+    return found
 
 
 def _windows(size: int, count: int) -> tuple[Array, Array]:
@@ -76,3 +89,8 @@ def _added(shares: Array, first: Array, axis: int, size: int) -> Array:
     for step, windows in _steps(first, size, count):
         np.add.at(sums, first[windows] + step, rows[windows])
     return np.ascontiguousarray(np.moveaxis(sums, 0, axis))
+
+
+adaptive_avg_pool1d, adaptive_avg_pool1d_grad_input = adaptive_averaging(1)
+adaptive_avg_pool2d, adaptive_avg_pool2d_grad_input = adaptive_averaging(2)
+adaptive_avg_pool3d, adaptive_avg_pool3d_grad_input = adaptive_averaging(3)

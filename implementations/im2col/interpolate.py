@@ -1,79 +1,93 @@
 """Interpolation: pixels looked up by index, or two neighbours weighted along one axis at a time."""
 
+from collections.abc import Callable
 from typing import Any, TypeAlias
 
 import numpy as np
 import numpy.typing as npt
 
 from gradoracle.implementations.im2col.halves import in_float32
-from gradoracle.implementations.shapes import Shape, Sides, check_image, check_resized
+from gradoracle.implementations.shapes import Shape, Sides, check_image, check_resized, named
 
 Array: TypeAlias = npt.NDArray[Any]
+Function: TypeAlias = Callable[..., Any]
+LINEAR = {1: "linear1d", 2: "bilinear2d", 3: "trilinear3d"}
 
 
-@in_float32
-def interpolate_nearest2d(x: Array, *, output_size: Sides, mode: str) -> Array:
-    """Return the nearest pixels [N, C, *output_size].
+def nearest_interpolation(rank: int) -> tuple[Function, Function]:
+    """Return interpolation by the nearest pixel along `rank` spatial axes, and its gradient."""
+    name = f"interpolate_nearest{rank}d"
 
-    Raises:
-        ValueError: the shapes fit no interpolation, or there is no such mode.
-    """
-    check_image("x", x.shape)
-    check_image("y", (*x.shape[:2], *output_size))
-    rows, columns = (_nearest(*of, mode) for of in zip(x.shape[2:], output_size, strict=True))
-    return np.take(np.take(x, rows, 2), columns, 3)
+    @in_float32
+    @named(name)
+    def forward(x: Array, *, output_size: Sides, mode: str) -> Array:
+        """Return the nearest pixels [N, C, *output_size].
 
+        Raises:
+            ValueError: the shapes fit no interpolation, or there is no such mode.
+        """
+        check_image("x", x.shape, rank)
+        check_image("y", (*x.shape[:2], *output_size), rank)
+        found = x
+        for axis, count in enumerate(output_size, 2):
+            found = np.take(found, _nearest(x.shape[axis], count, mode), axis)
+        return found
 
-@in_float32
-def interpolate_nearest2d_grad_input(
-    grad_output: Array, *, input_shape: Shape, mode: str
-) -> Array:  # fmt: skip
-    """Return dx of shape `input_shape`: sums of what shows the same pixel.
+    @in_float32
+    @named(f"{name}_grad_input")
+    def grad_input(grad_output: Array, *, input_shape: Shape, mode: str) -> Array:
+        """Return dx of shape `input_shape`: sums of what shows the same pixel.
 
-    Raises:
-        ValueError: the shapes fit no interpolation, or there is no such mode.
-    """
-    check_resized(input_shape, grad_output.shape)
-    found = grad_output
-    for axis in (2, 3):
-        size = input_shape[axis]
-        found = _summed(found, axis, size, _nearest(size, grad_output.shape[axis], mode))
-    return found
+        Raises:
+            ValueError: the shapes fit no interpolation, or there is no such mode.
+        """
+        check_resized(input_shape, grad_output.shape, rank)
+        found = grad_output
+        for axis, size in enumerate(input_shape[2:], 2):
+            found = _summed(found, axis, size, _nearest(size, grad_output.shape[axis], mode))
+        return found
 
-
-@in_float32
-def interpolate_bilinear2d(x: Array, *, output_size: Sides, align_corners: bool) -> Array:
-    """Return what lies between pixels [N, C, *output_size].
-
-    Raises:
-        ValueError: the shapes fit no interpolation.
-    """
-    check_image("x", x.shape)
-    check_image("y", (*x.shape[:2], *output_size))
-    found = x
-    for axis, count in zip((2, 3), output_size, strict=True):
-        first, second, share = _neighbours(x, axis, count, align_corners)
-        found = np.take(found, first, axis) * (1 - share) + np.take(found, second, axis) * share
-    return found
+    return forward, grad_input
 
 
-@in_float32
-def interpolate_bilinear2d_grad_input(
-    grad_output: Array, *, input_shape: Shape, align_corners: bool
-) -> Array:
-    """Return dx of shape `input_shape`: every dy, shared between the pixels that it is made of.
+def linear_interpolation(rank: int) -> tuple[Function, Function]:
+    """Return interpolation between pixels along `rank` spatial axes, and its gradient."""
+    name = f"interpolate_{LINEAR[rank]}"
 
-    Raises:
-        ValueError: the shapes fit no interpolation.
-    """
-    check_resized(input_shape, grad_output.shape)
-    found = grad_output
-    for axis in (2, 3):
-        like, size = np.empty(input_shape, grad_output.dtype), input_shape[axis]
-        first, second, share = _neighbours(like, axis, grad_output.shape[axis], align_corners)
-        parts = _summed(found * (1 - share), axis, size, first)
-        found = parts + _summed(found * share, axis, size, second)
-    return found
+    @in_float32
+    @named(name)
+    def forward(x: Array, *, output_size: Sides, align_corners: bool) -> Array:
+        """Return what lies between pixels [N, C, *output_size].
+
+        Raises:
+            ValueError: the shapes fit no interpolation.
+        """
+        check_image("x", x.shape, rank)
+        check_image("y", (*x.shape[:2], *output_size), rank)
+        found = x
+        for axis, count in enumerate(output_size, 2):
+            first, second, share = _neighbours(x, axis, count, align_corners)
+            found = np.take(found, first, axis) * (1 - share) + np.take(found, second, axis) * share
+        return found
+
+    @in_float32
+    @named(f"{name}_grad_input")
+    def grad_input(grad_output: Array, *, input_shape: Shape, align_corners: bool) -> Array:
+        """Return dx of shape `input_shape`: every dy, shared between the pixels that it is made of.
+
+        Raises:
+            ValueError: the shapes fit no interpolation.
+        """
+        check_resized(input_shape, grad_output.shape, rank)
+        found = grad_output
+        for axis, size in enumerate(input_shape[2:], 2):
+            like = np.empty(input_shape, grad_output.dtype)
+            first, second, share = _neighbours(like, axis, grad_output.shape[axis], align_corners)
+            parts = _summed(found * (1 - share), axis, size, first)
+            found = parts + _summed(found * share, axis, size, second)
+        return found
+
+    return forward, grad_input
 
 
 def _nearest(size: int, count: int, mode: str) -> Array:
@@ -109,3 +123,11 @@ def _summed(array: Array, axis: int, size: int, at: Array) -> Array:
     if array.size:
         sums[at[first]] = np.add.reduceat(rows, first)
     return np.ascontiguousarray(np.moveaxis(sums, 0, axis))
+
+
+interpolate_nearest1d, interpolate_nearest1d_grad_input = nearest_interpolation(1)
+interpolate_nearest2d, interpolate_nearest2d_grad_input = nearest_interpolation(2)
+interpolate_nearest3d, interpolate_nearest3d_grad_input = nearest_interpolation(3)
+interpolate_linear1d, interpolate_linear1d_grad_input = linear_interpolation(1)
+interpolate_bilinear2d, interpolate_bilinear2d_grad_input = linear_interpolation(2)
+interpolate_trilinear3d, interpolate_trilinear3d_grad_input = linear_interpolation(3)

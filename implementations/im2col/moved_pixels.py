@@ -1,4 +1,4 @@
-"""Padding, pixels as channels and windows as columns, with their gradients, by slices."""
+"""Pixels as channels and windows as columns, with their gradients, by slices."""
 
 from collections.abc import Callable, Iterator, Sequence
 from itertools import product
@@ -13,7 +13,6 @@ from gradoracle.implementations.shapes import (
     Sides,
     WindowOptions,
     check_image,
-    check_padding,
     columns_shape,
     named,
 )
@@ -21,89 +20,6 @@ from gradoracle.implementations.shapes import (
 Array: TypeAlias = npt.NDArray[Any]
 Ends: TypeAlias = tuple[int, int]
 Back: TypeAlias = Callable[[Array, Ends], Array]
-
-
-def _padding(
-    name: str, mode: Any, back: Back, most: Callable[[int], float]
-) -> tuple[Callable[..., Array], Callable[..., Array]]:
-    """Return a padding in one of NumPy's modes, and its gradient.
-
-    `back` gives the gradient along the first axis of two; `most` is the padding that so many pixels
-    allow.
-    """
-
-    @in_float32
-    @named(name)
-    def forward(x: Array, *, padding: Sides) -> Array:
-        """Return the padded images.
-
-        Raises:
-            ValueError: x has other axes, or padding is negative or more than the image allows.
-        """
-        check_image("x", x.shape)
-        left, right, top, bottom = check_padding(padding, x.shape[2:], most)
-        return np.pad(x, ((0, 0), (0, 0), (top, bottom), (left, right)), mode)
-
-    @in_float32
-    @named(f"{name}_grad_input")
-    def grad_input(grad_output: Array, *, padding: Sides) -> Array:
-        """Return dx, to whose pixels what stands in the padding is added.
-
-        Raises:
-            ValueError: grad_output has other axes, or fits no such padding.
-        """
-        check_image("grad_output", grad_output.shape)
-        tall, wide = grad_output.shape[2:]
-        plane = tall - sum(padding[2:]), wide - sum(padding[:2])
-        left, right, top, bottom = check_padding(padding, plane, most)
-        rows = back(np.moveaxis(grad_output, 2, 0), (top, bottom))
-        columns = back(np.moveaxis(rows, -1, 0), (left, right))
-        return np.ascontiguousarray(np.moveaxis(columns, (0, 1), (3, 2)))
-
-    return forward, grad_input
-
-
-def _core(dy: Array, ends: Ends) -> Array:
-    """Return what goes back to the pixels from where they stand themselves, as a copy."""
-    return dy[ends[0] : len(dy) - ends[1]].copy()
-
-
-def _from_mirror(dy: Array, ends: Ends) -> Array:
-    dx, (first, last) = _core(dy, ends), ends
-    dx[1 : first + 1] += dy[:first][::-1]
-    dx[len(dx) - 1 - last : len(dx) - 1] += dy[len(dy) - last :][::-1]
-    return dx
-
-
-def _from_edges(dy: Array, ends: Ends) -> Array:
-    dx, (first, last) = _core(dy, ends), ends
-    dx[0] += dy[:first].sum(0)
-    dx[-1] += dy[len(dy) - last :].sum(0)
-    return dx
-
-
-def _from_around(dy: Array, ends: Ends) -> Array:
-    dx, (first, last) = _core(dy, ends), ends
-    dx[len(dx) - first :] += dy[:first]
-    dx[:last] += dy[len(dy) - last :]
-    return dx
-
-
-def _any(size: int) -> float:
-    del size
-    return np.inf
-
-
-zero_pad2d, zero_pad2d_grad_input = _padding("zero_pad2d", "constant", _core, _any)
-reflection_pad2d, reflection_pad2d_grad_input = _padding(
-    "reflection_pad2d", "reflect", _from_mirror, lambda size: size - 1
-)
-replication_pad2d, replication_pad2d_grad_input = _padding(
-    "replication_pad2d", "edge", _from_edges, _any
-)
-circular_pad2d, circular_pad2d_grad_input = _padding(
-    "circular_pad2d", "wrap", _from_around, lambda size: size
-)
 
 
 def _spread(name: str, x: Array, r: int) -> Array:

@@ -53,7 +53,7 @@ def max_pooling(rank: int) -> tuple[Function, Function, Function]:
         indices = np.empty(y.shape, np.int64)
         indices[...] = _first_pixels(windows)
         plane = np.arange(prod(windows.pixels)).reshape(windows.pixels)
-        for those, pixels in _taps(windows):
+        for those, pixels in taps(windows):
             best, place, seen = y[those], indices[those], x[pixels]
             stays = (seen <= best) | (best != best)  # noqa: PLR0124 - a NaN that came first
             wins = stays.astype(np.int64) - 1  # all bits, or none: quicker than a masked copy
@@ -141,6 +141,14 @@ def _windows(rank: int, shape: Shape, **options: Unpack[MaxPoolOptions]) -> Wind
     return Windows(shape[2:], counts, kernel, stride, options["padding"], options["dilation"])
 
 
+def windows_of(rank: int, shape: Shape, kernel_size: Sides, stride: Sides) -> Windows:
+    """Return windows without padding; ValueError where there are none."""
+    return _windows(
+        rank, shape, kernel_size=kernel_size, stride=stride, padding=(0,) * rank,
+        dilation=(1,) * rank, ceil_mode=False,
+    )  # fmt: skip
+
+
 def _averaged(
     rank: int, shape: Shape, *, count_include_pad: bool, **options: Any
 ) -> tuple[Windows, Array]:
@@ -159,7 +167,7 @@ def _with_side(shape: Shape, axis: int, side: int) -> Shape:
     return (*shape[: 2 + axis], side, *shape[3 + axis :])
 
 
-def _taps(windows: Windows) -> Iterator[tuple[Slices, Slices]]:
+def taps(windows: Windows) -> Iterator[tuple[Slices, Slices]]:
     """Yield, row by row, the windows of every tap that fall on the image, and their pixels."""
     for sides in product(*_axes(windows)):
         yield (..., *(those for those, _ in sides)), (..., *(pixels for _, pixels in sides))

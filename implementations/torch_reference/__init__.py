@@ -241,6 +241,7 @@ from gradoracle.implementations.torch_reference.further import (
     softplus,
     softplus_grad,
 )
+from gradoracle.implementations.torch_reference.further_ranks import FURTHER_RANKS
 from gradoracle.implementations.torch_reference.interpolate import (
     interpolate_bilinear2d,
     interpolate_bilinear2d_grad_input,
@@ -573,6 +574,8 @@ __all__ = [
     "zero_pad2d",
     "zero_pad2d_grad_input",
 ]
+globals().update({function.__name__: function for function in FURTHER_RANKS})
+__all__ += [function.__name__ for function in FURTHER_RANKS]
 
 
 HALVES = ("float16", "bfloat16") if find_spec("ml_dtypes") else ("float16",)
@@ -600,6 +603,7 @@ NOT_IN_HALVES = [
     *adaptive_pool.__all__,
     *interpolate.__all__,
     *max_unpool.__all__,
+    *(function.__name__ for function in FURTHER_RANKS),
     *attention.__all__,
     *products.__all__,
     *(name for name in everyday.__all__ if name not in everyday.SELECTIONS),

@@ -12,6 +12,7 @@ from gradoracle.implementations.shapes import (
     check_image,
     check_padding,
     named,
+    pad_ends,
 )
 
 Function: TypeAlias = Callable[..., Any]
@@ -63,8 +64,8 @@ def _back(function: Callable[[Any], Any], shape: Shape, grad_output: torch.Tenso
     return gradient
 
 
-def _padding(name: str, mode: str) -> tuple[Function, Function]:
-    """Return a padding in one of PyTorch's modes, and its gradient."""
+def padding_of(name: str, mode: str, rank: int) -> tuple[Function, Function]:
+    """Return a padding of `rank` spatial axes in one of PyTorch's modes, and its gradient."""
 
     @named(name)
     def forward(x: torch.Tensor, *, padding: Sides) -> torch.Tensor:
@@ -73,7 +74,7 @@ def _padding(name: str, mode: str) -> tuple[Function, Function]:
         Raises:
             ValueError, RuntimeError: there is no such padding.
         """
-        check_image("x", x.shape)
+        check_image("x", x.shape, rank)
         pads = check_padding(padding, x.shape[2:], lambda _: float("inf"))
         return F.pad(x, list(pads), mode).clone()
 
@@ -84,10 +85,10 @@ def _padding(name: str, mode: str) -> tuple[Function, Function]:
         Raises:
             ValueError, RuntimeError: there is no such padding.
         """
-        check_image("grad_output", grad_output.shape)
-        images, channels, tall, wide = grad_output.shape
-        shape = (images, channels, tall - sum(padding[2:]), wide - sum(padding[:2]))
-        check_image("dx", shape)
+        check_image("grad_output", grad_output.shape, rank)
+        sides = zip(grad_output.shape[2:], pad_ends(padding), strict=True)
+        shape = (*grad_output.shape[:2], *(side - sum(ends) for side, ends in sides))
+        check_image("dx", shape, rank)
         return _back(lambda x: forward(x, padding=padding), shape, grad_output)
 
     return forward, grad_input
@@ -164,10 +165,10 @@ def fold_grad_input(grad_output: torch.Tensor, **options: Unpack[WindowOptions])
     return F.unfold(grad_output, **options)
 
 
-zero_pad2d, zero_pad2d_grad_input = _padding("zero_pad2d", "constant")
-reflection_pad2d, reflection_pad2d_grad_input = _padding("reflection_pad2d", "reflect")
-replication_pad2d, replication_pad2d_grad_input = _padding("replication_pad2d", "replicate")
-circular_pad2d, circular_pad2d_grad_input = _padding("circular_pad2d", "circular")
+zero_pad2d, zero_pad2d_grad_input = padding_of("zero_pad2d", "constant", 2)
+reflection_pad2d, reflection_pad2d_grad_input = padding_of("reflection_pad2d", "reflect", 2)
+replication_pad2d, replication_pad2d_grad_input = padding_of("replication_pad2d", "replicate", 2)
+circular_pad2d, circular_pad2d_grad_input = padding_of("circular_pad2d", "circular", 2)
 pixel_shuffle, pixel_shuffle_grad_input = _shuffle("pixel_shuffle", "pixel_unshuffle", Upscale)
 pixel_unshuffle, pixel_unshuffle_grad_input = _shuffle(
     "pixel_unshuffle", "pixel_shuffle", Downscale

@@ -392,8 +392,10 @@ class ComposedTruth(_Lazy):
         """Return the elements in float64 and their running error bound."""
         if accumulator not in self._walked:
             arithmetic = _arithmetic(FORMATS[accumulator])
-            walked = self._in_lanes(arithmetic) or self._one_by_one(arithmetic)
-            self._walked[accumulator] = self._spread(walked[0]), self._spread(walked[1])
+            value, error = self._in_lanes(arithmetic) or self._one_by_one(arithmetic)
+            unknown = np.isnan(error)  # of what underflowed to 0 and was divided by
+            walked = self._spread(value), self._spread(np.where(unknown, np.inf, error))
+            self._walked[accumulator] = walked
         return self._walked[accumulator]
 
     def _one_by_one(self, arithmetic: Arithmetic) -> tuple[Array, Array]:

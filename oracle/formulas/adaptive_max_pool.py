@@ -23,7 +23,7 @@ from gradoracle.oracle.formulas.max_pool import (
     sent_to_places,
     taken_from_places,
 )
-from gradoracle.oracle.ranks import axes_of_rank, named
+from gradoracle.oracle.ranks import RANKS, axes_of_rank, named
 from gradoracle.oracle.shapes import Array, Shape, Sides, check_shape, check_sides
 from gradoracle.oracle.windows import KEPT, Indices, flat
 
@@ -163,7 +163,7 @@ def maxima_of(rank: int, grad_output: Array, x: Array) -> Array:
     return places
 
 
-(
-    adaptive_max_pool2d, adaptive_max_pool2d_values, adaptive_max_pool2d_indices,
-    adaptive_max_pool2d_grad_input, adaptive_max_pool2d_vjp,
-) = ADAPTIVE_MAX_POOLING = adaptive_max_pooling(2)  # fmt: skip
+ADAPTIVE_MAX_POOLINGS = {rank: adaptive_max_pooling(rank) for rank in RANKS}
+adaptive_max_pool2d, _, _, adaptive_max_pool2d_grad_input, adaptive_max_pool2d_vjp = (
+    ADAPTIVE_MAX_POOLINGS[2]
+)

@@ -13,139 +13,116 @@ from typing import NamedTuple
 
 import numpy as np
 
-from gradoracle.oracle.axes import Axes
 from gradoracle.oracle.compiled_loops import run
-from gradoracle.oracle.declaration import Call, Division, declare_axes, multilinear
+from gradoracle.oracle.declaration import Call, Division, Formula, declare_axes, multilinear
+from gradoracle.oracle.formulas.adaptive_max_pool import adaptive_windows
 from gradoracle.oracle.formulas.gathered import check_plane, checked_shape
+from gradoracle.oracle.ranks import RANKS, axes_of_rank, named
 from gradoracle.oracle.shapes import Array, Shape, Sides, check_shape, check_sides
-from gradoracle.oracle.windows import Indices
+from gradoracle.oracle.windows import flat
 
 
-class Windows(NamedTuple):
-    """Where the windows of each side begin, and where they end."""
+class AdaptiveAveraging(NamedTuple):
+    """The formulas of an average pooling to a given size."""
 
-    top: Indices
-    bottom: Indices
-    left: Indices
-    right: Indices
+    forward: Formula
+    grad_input: Formula
 
 
 def _divided(call: Call) -> Division:
     """Return what the sizes of all windows divide, and the largest of them."""
-    windows = _windows(call["x"].shape[2:], call["output_size"])
-    return Division(_multiple(windows), _most(*_sizes(windows)))
+    counts = _sizes(call["x"].shape[2:], call["output_size"])
+    return Division(lcm(*np.unique(counts).tolist()), int(counts.max()))
 
 
 def _shared(call: Call) -> Division:
     """Return what the sizes of all windows divide, and how many windows have a pixel in common."""
-    plane = call["input_shape"][2:]
-    windows = _windows(plane, call["grad_output"].shape[2:])
-    top, bottom, left, right = (one.array for one in windows)
-    over = []
-    for size, first, last in zip(plane, (top, left), (bottom, right), strict=True):
-        pixel = np.arange(size)
-        over.append(np.searchsorted(first, pixel, "right") - np.searchsorted(last, pixel, "right"))
-    return Division(_multiple(windows), _most(*over))
+    plane, outputs = tuple(call["input_shape"][2:]), call["grad_output"].shape[2:]
+    over = np.bincount(adaptive_windows(plane, outputs).pixel.array)
+    return Division(lcm(*np.unique(_sizes(plane, outputs)).tolist()), int(over.max()))
 
 
-@multilinear("x", images="kept", over=_divided)
-def adaptive_avg_pool2d(x: Array, *, output_size: Sides) -> Array:
-    """Return y [N, C, *output_size], the means of as many windows of x [N, C, H, W].
-
-        y[n,c,i,j] = sum of x[n,c,h,w] over its window / the window's pixels,  the window being
-        i*H // OH <= h < ceil((i+1)*H / OH) and j*W // OW <= w < ceil((j+1)*W / OW)
-
-    (PyTorch, torch.nn.AdaptiveAvgPool2d).  dtype follows x.
-
-    Raises:
-        ValueError: the shapes fit no pooling.
-    """
-    shape = check_plane("x", x)
-    outputs = check_sides("output_size", output_size, 2, smallest=1)
-    y = np.zeros((*shape[:2], *outputs), x.dtype)
-    run(_average, y, x, *_windows(shape[2:], outputs), products=x.size + y.size, mixed=True)
-    return y
+def _sizes(plane: Sequence[int], outputs: Sequence[int]) -> Array:
+    """Return how many pixels each window has."""
+    return np.diff(adaptive_windows(tuple(plane), tuple(outputs)).start.array)
 
 
-@multilinear("grad_output", images="kept", over=_shared)
-def adaptive_avg_pool2d_grad_input(grad_output: Array, *, input_shape: Shape) -> Array:
-    """Return dx = dE/dx, of shape `input_shape` [N, C, H, W], from dy [N, C, OH, OW].
+def adaptive_averaging(rank: int) -> AdaptiveAveraging:
+    """Return the formulas of an average pooling to a given size along `rank` spatial axes."""
 
-        dx[n,c,h,w] = sum of dy[n,c,i,j] / the window's pixels, over the windows (i, j) with
-        i*H // OH <= h < ceil((i+1)*H / OH) and j*W // OW <= w < ceil((j+1)*W / OW)
+    @multilinear("x", images="kept", over=_divided)
+    @named("adaptive_avg_pool2d", rank)
+    def adaptive_avg_pool(x: Array, *, output_size: Sides) -> Array:
+        """Return y [N, C, *output_size], the means of as many windows of x [N, C, H, W].
 
-    (PyTorch, torch.nn.AdaptiveAvgPool2d, differentiated).  dtype follows dy.
+            y[n,c,i,j] = sum of x[n,c,h,w] over its window / the window's pixels,  the window being
+            i*H // OH <= h < ceil((i+1)*H / OH) and j*W // OW <= w < ceil((j+1)*W / OW)
 
-    Raises:
-        ValueError: the shapes fit no pooling.
-    """
-    shape = checked_shape("input_shape", input_shape)
-    outputs = check_plane("grad_output", grad_output)[2:]
-    check_shape("grad_output", grad_output.shape, (*shape[:2], *outputs), "input_shape demands")
-    dx = np.zeros(shape, grad_output.dtype)
-    products = dx.size + grad_output.size
-    run(_spread, dx, grad_output, *_windows(shape[2:], outputs), products=products, mixed=True)
-    return dx
+        (PyTorch, torch.nn.AdaptiveAvgPool2d).  dtype follows x.
 
+        Raises:
+            ValueError: the shapes fit no pooling.
+        """
+        shape = check_plane("x", x, rank)
+        outputs = check_sides("output_size", output_size, rank, smallest=1)
+        y = np.zeros((*shape[:2], *outputs), x.dtype)
+        start, pixel = adaptive_windows(shape[2:], outputs)
+        products = x.size + y.size
+        run(_average, flat(y), flat(x), start, pixel, products=products, mixed=True)
+        return y
 
-def _windows(plane: Sequence[int], outputs: Sequence[int]) -> Windows:
-    """Return where the windows of a plane begin and end, in so many rows and columns."""
-    ends = []
-    for size, count in zip(plane, outputs, strict=True):
-        at = np.arange(count, dtype=np.int64)
-        ends += [Indices(at * size // count), Indices(-(-(at + 1) * size // count))]
-    return Windows(*ends)
+    @multilinear("grad_output", images="kept", over=_shared)
+    @named("adaptive_avg_pool2d_grad_input", rank)
+    def grad_input(grad_output: Array, *, input_shape: Shape) -> Array:
+        """Return dx = dE/dx, of shape `input_shape` [N, C, H, W], from dy [N, C, OH, OW].
 
+            dx[n,c,h,w] = sum of dy[n,c,i,j] / the window's pixels, over the windows (i, j) with
+            i*H // OH <= h < ceil((i+1)*H / OH) and j*W // OW <= w < ceil((j+1)*W / OW)
 
-def _sizes(windows: Windows) -> tuple[Array, Array]:
-    """Return how many rows and columns windows have."""
-    top, bottom, left, right = (one.array for one in windows)
-    return bottom - top, right - left
+        (PyTorch, torch.nn.AdaptiveAvgPool2d, differentiated).  dtype follows dy.
 
+        Raises:
+            ValueError: the shapes fit no pooling.
+        """
+        shape = checked_shape("input_shape", input_shape, rank)
+        outputs = check_plane("grad_output", grad_output, rank)[2:]
+        check_shape("grad_output", grad_output.shape, (*shape[:2], *outputs), "input_shape demands")
+        dx, dy = np.zeros(shape, grad_output.dtype), flat(grad_output)
+        start, pixel = adaptive_windows(shape[2:], outputs)
+        run(_spread, flat(dx), dy, start, pixel, products=dx.size + dy.size, mixed=True)
+        return dx
 
-def _multiple(windows: Windows) -> int:
-    """Return the least number that the pixels of every window divide."""
-    rows, columns = (np.unique(side).tolist() for side in _sizes(windows))
-    return lcm(*(a * b for a in rows for b in columns))
-
-
-def _most(rows: Array, columns: Array) -> int:
-    return int(rows.max()) * int(columns.max())
+    axes = axes_of_rank(
+        rank, "x: n c ({pixels}); grad_output: n c ({windows})",
+        {"n": "images", "c": "channels"}, {"input_shape": "x"},
+    )  # fmt: skip
+    declare_axes(axes, adaptive_avg_pool, grad_input)
+    return AdaptiveAveraging(adaptive_avg_pool, grad_input)
 
 
 List = Sequence[int]
 
 
-def _average(y: Array, x: Array, top: List, bottom: List, left: List, right: List) -> None:
-    images, channels, rows, columns = y.shape
+def _average(y: Array, x: Array, start: List, pixel: List) -> None:
+    images, channels, windows = y.shape
     for n in range(images):
         for c in range(channels):
-            for i in range(rows):
-                for j in range(columns):
-                    total = y[n, c, i, j]
-                    for h in range(top[i], bottom[i]):
-                        for w in range(left[j], right[j]):
-                            total += x[n, c, h, w]
-                    y[n, c, i, j] = total / ((bottom[i] - top[i]) * (right[j] - left[j]))
+            for i in range(windows):
+                total = y[n, c, i]
+                for k in range(start[i], start[i + 1]):
+                    total += x[n, c, pixel[k]]
+                y[n, c, i] = total / (start[i + 1] - start[i])
 
 
-def _spread(dx: Array, dy: Array, top: List, bottom: List, left: List, right: List) -> None:
-    images, channels, rows, columns = dy.shape
+def _spread(dx: Array, dy: Array, start: List, pixel: List) -> None:
+    images, channels, windows = dy.shape
     for n in range(images):
         for c in range(channels):
-            for i in range(rows):
-                for j in range(columns):
-                    share = dy[n, c, i, j] / ((bottom[i] - top[i]) * (right[j] - left[j]))
-                    for h in range(top[i], bottom[i]):
-                        for w in range(left[j], right[j]):
-                            dx[n, c, h, w] += share
+            for i in range(windows):
+                share = dy[n, c, i] / (start[i + 1] - start[i])
+                for k in range(start[i], start[i + 1]):
+                    dx[n, c, pixel[k]] += share
 
 
-declare_axes(
-    Axes(
-        "x: n c (h w); grad_output: n c (i j)", {"n": "images", "c": "channels"},
-        {"input_shape": "x"},
-    ),
-    adaptive_avg_pool2d,
-    adaptive_avg_pool2d_grad_input,
-)  # fmt: skip
+ADAPTIVE_AVERAGINGS = {rank: adaptive_averaging(rank) for rank in RANKS}
+adaptive_avg_pool2d, adaptive_avg_pool2d_grad_input = ADAPTIVE_AVERAGINGS[2]

@@ -27,7 +27,7 @@ from gradoracle.oracle.declaration import (
 from gradoracle.oracle.derive import instead, with_ties
 from gradoracle.oracle.formulas.activations import each_element, leaky_relu_grad, relu_grad
 from gradoracle.oracle.formulas.adaptive_max_pool import (
-    ADAPTIVE_MAX_POOLING,
+    ADAPTIVE_MAX_POOLINGS,
     AdaptiveWindows,
     adaptive_windows,
     maxima_of,
@@ -135,20 +135,20 @@ def max_pool_vjp_split(rank: int) -> Formula:
     return vjp
 
 
-def adaptive_max_pool_vjp_split() -> Formula:
+def adaptive_max_pool_vjp_split(rank: int) -> Formula:
     """Return the gradient of a max pooling to a given size whose equal maxima share it equally."""
 
     def counts(call: Call) -> Division:
         """Return what the numbers of equal maxima divide, and how many windows meet a pixel."""
         x = np.asarray(call["x"], np.float64)
-        places, windows = _adaptive(call["grad_output"], x)
+        places, windows = _adaptive(rank, call["grad_output"], x)
         found = np.ones(places.shape, np.int64)
         start, pixel = (one.array for one in windows)
         flat(found)[...] = _winners(flat(x), flat(places), start, pixel)
         return Division(lcm(*np.unique(found).tolist()), int(np.bincount(pixel).max()))
 
     @multilinear("grad_output", images="kept", over=counts)
-    @named("adaptive_max_pool2d_vjp", 2)
+    @named("adaptive_max_pool2d_vjp", rank)
     def vjp(grad_output: Array, x: Array) -> Array:
         """Return dx = dE/dx [N, C, H, W] from dy [N, C, OH, OW] and x; equal maxima share a dy.
 
@@ -158,7 +158,7 @@ def adaptive_max_pool_vjp_split() -> Formula:
         (PyTorch, torch.nn.AdaptiveMaxPool2d; shared as the contract's ties: split says).  A NaN
         takes all, the first of several.  dtype follows dy.
         """
-        places, windows = _adaptive(grad_output, x)
+        places, windows = _adaptive(rank, grad_output, x)
         dx = np.zeros(x.shape, grad_output.dtype)
         given = flat(grad_output), flat(x), flat(places), *windows
         products = len(x) * windows.pixel.array.size
@@ -168,9 +168,9 @@ def adaptive_max_pool_vjp_split() -> Formula:
     return vjp
 
 
-def _adaptive(grad_output: Array, x: Array) -> tuple[Array, AdaptiveWindows]:
+def _adaptive(rank: int, grad_output: Array, x: Array) -> tuple[Array, AdaptiveWindows]:
     """Return the places of all maxima, and the windows."""
-    places = maxima_of(2, grad_output, x)
+    places = maxima_of(rank, grad_output, x)
     return places, adaptive_windows(x.shape[2:], places.shape[2:])
 
 
@@ -206,7 +206,10 @@ VARIANTS: dict[tuple[Formula, str, Any], Formula] = {
     **{(relu_grad, "relu_at_zero", s): relu_grad_at_zero(s) for s in AT_ZERO},
     **{(leaky_relu_grad, "leaky_relu_at_zero", s): leaky_relu_grad_at_zero(s) for s in AT_ZERO},
     **{(MAX_POOLINGS[r].vjp, "ties", "split"): max_pool_vjp_split(r) for r in RANKS},
-    (ADAPTIVE_MAX_POOLING.vjp, "ties", "split"): adaptive_max_pool_vjp_split(),
+    **{
+        (ADAPTIVE_MAX_POOLINGS[r].vjp, "ties", "split"): adaptive_max_pool_vjp_split(r)
+        for r in RANKS
+    },
     **{
         (one, "causal", BOTTOM_RIGHT): other
         for one, other in instead(scaled_dot_product_attention, ALIGNED_TO_THE_END).items()
@@ -216,7 +219,7 @@ for (_base, _, _), _variant in VARIANTS.items():
     _variant.__name__ = _variant.__qualname__ = _base.__name__
     declare_axes(axes_of(_base), _variant)
 # Those of max pooling that look for maxima, and their variants.
-OF_MAXIMA = (*MAX_POOLINGS.values(), ADAPTIVE_MAX_POOLING)
+OF_MAXIMA = (*MAX_POOLINGS.values(), *ADAPTIVE_MAX_POOLINGS.values())
 SEEKING = frozenset(
     one
     for of in OF_MAXIMA

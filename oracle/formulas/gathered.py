@@ -18,15 +18,6 @@ from gradoracle.oracle.windows import Indices, flat
 NOWHERE = -1
 
 
-def plane_of(rows: Sequence[int], columns: Sequence[int], width: int) -> Indices:
-    """Return the places of a plane, from a row of x for every row of y, and a column likewise."""
-    down, across = (np.asarray(side, np.int64) for side in (rows, columns))
-    joined = np.where(
-        (down[:, np.newaxis] < 0) | (across < 0), NOWHERE, down[:, np.newaxis] * width + across
-    )
-    return Indices(joined.ravel())
-
-
 def taken(x: Array, places: Indices, plane: Shape) -> Array:
     """Return y [N, C, *plane] of x [N, C, H, W]."""
     y = np.zeros((*x.shape[:2], *plane), x.dtype)

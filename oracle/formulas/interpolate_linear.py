@@ -26,7 +26,7 @@ from gradoracle.oracle.compiled_loops import run
 from gradoracle.oracle.declaration import Call, Division, declare_axes, multilinear
 from gradoracle.oracle.formulas.gathered import check_plane, checked_shape
 from gradoracle.oracle.formulas.interpolate_nearest import Interpolation, words
-from gradoracle.oracle.ranks import axes_of_rank, named
+from gradoracle.oracle.ranks import RANKS, axes_of_rank, named
 from gradoracle.oracle.shapes import Array, Shape, Sides, check_shape, check_sides
 from gradoracle.oracle.windows import KEPT, Indices, flat
 
@@ -94,7 +94,7 @@ def linear_interpolation(rank: int) -> Interpolation:
     return Interpolation(forward, grad_input)
 
 
-COORDINATES = """t(d) = max(0, 1 - |d|),
+COORDINATES = """tent(d) = max(0, 1 - |d|),
     a(i, A, B) = i (A-1) / (B-1) with align_corners (0 if B = 1),
                  else (i + 1/2) A / B - 1/2, but at least 0 and at most A-1"""
 FORWARD = f"""Return y [N, C, *output_size], between the pixels of x [N, C, {{sides}}].
@@ -145,7 +145,9 @@ def _sent_back(rank: int, dy: Array, input_shape: Shape, *, align: bool, wide: b
 def _tents(rank: int) -> str:
     sources = words(rank, "a")["sources"].split("), ")
     pixels = words(rank, "a")["pixels"].split(",")
-    return " ".join(f"t({one.rstrip(')')}) - {h})" for one, h in zip(sources, pixels, strict=True))
+    return " ".join(
+        f"tent({one.rstrip(')')}) - {h})" for one, h in zip(sources, pixels, strict=True)
+    )
 
 
 def _rounded(rank: int, terms: int) -> int:
@@ -242,4 +244,5 @@ def _send_back(dx: Array, dy: Array, taps: int, pixel: List, share: List, over: 
                     dx[n, c, pixel[k]] += dy[n, c, i] / over[k] * share[k]
 
 
-interpolate_bilinear2d, interpolate_bilinear2d_grad_input = linear_interpolation(2)
+LINEAR_INTERPOLATIONS = {rank: linear_interpolation(rank) for rank in RANKS}
+interpolate_bilinear2d, interpolate_bilinear2d_grad_input = LINEAR_INTERPOLATIONS[2]

@@ -17,7 +17,7 @@ import numpy as np
 
 from gradoracle.oracle.declaration import Formula, declare_axes, multilinear, selection
 from gradoracle.oracle.formulas.gathered import check_plane, checked_shape, sent_back, taken
-from gradoracle.oracle.ranks import axes_of_rank, named
+from gradoracle.oracle.ranks import RANKS, axes_of_rank, named
 from gradoracle.oracle.shapes import SPACE, Array, Shape, Sides, check_shape, check_sides
 from gradoracle.oracle.windows import Indices
 
@@ -136,4 +136,5 @@ def _places(plane: Sequence[int], outputs: Sequence[int], mode: str) -> Indices:
     return Indices(joined)
 
 
-interpolate_nearest2d, interpolate_nearest2d_grad_input = nearest_interpolation(2)
+NEAREST_INTERPOLATIONS = {rank: nearest_interpolation(rank) for rank in RANKS}
+interpolate_nearest2d, interpolate_nearest2d_grad_input = NEAREST_INTERPOLATIONS[2]

@@ -10,52 +10,71 @@ PyTorch, torch.nn.MaxUnpool2d.
 """
 
 from math import prod
+from typing import NamedTuple
 
 import numpy as np
 
-from gradoracle.oracle.axes import Axes
 from gradoracle.oracle.compiled_loops import run
-from gradoracle.oracle.declaration import declare_axes, multilinear, selection
+from gradoracle.oracle.declaration import Formula, declare_axes, multilinear, selection
 from gradoracle.oracle.formulas.gathered import check_plane
 from gradoracle.oracle.formulas.max_pool import taken_from_places
+from gradoracle.oracle.ranks import RANKS, axes_of_rank, named
 from gradoracle.oracle.shapes import Array, Shape, Sides, check_shape, check_sides
 from gradoracle.oracle.windows import flat
 
 
-@selection(images="kept")
-def max_unpool2d(x: Array, indices: Array, *, output_size: Sides) -> Array:
-    """Return y [N, C, *output_size]: x [N, C, H, W] where its indices point, 0 elsewhere.
+class MaxUnpooling(NamedTuple):
+    """The formulas of a max unpooling."""
 
-        y[n,c,i,j] = x[n,c,h,w] where indices[n,c,h,w] = i*OW + j, else 0
-
-    (PyTorch, torch.nn.MaxUnpool2d; 003 has it as the way back of max pooling).  dtype follows x.
-
-    Raises:
-        ValueError: the shapes do not fit each other, or an index lies outside the plane.
-    """
-    shape = check_plane("x", x)
-    outputs = check_sides("output_size", output_size, 2, smallest=1)
-    _check(indices, x.shape, outputs)
-    y = np.zeros((*shape[:2], *outputs), x.dtype)
-    run(_put, flat(y), flat(x), flat(indices), products=x.size)
-    return y
+    forward: Formula
+    grad_input: Formula
 
 
-@multilinear("grad_output", images="kept")
-def max_unpool2d_grad_input(grad_output: Array, indices: Array) -> Array:
-    """Return dx = dE/dx, of the shape of indices [N, C, H, W], from dy [N, C, OH, OW].
+def max_unpooling(rank: int) -> MaxUnpooling:
+    """Return the formulas of a max unpooling of `rank` spatial axes."""
 
-        dx[n,c,h,w] = dy[n,c,i,j] where indices[n,c,h,w] = i*OW + j
+    @selection(images="kept")
+    @named("max_unpool2d", rank)
+    def max_unpool(x: Array, indices: Array, *, output_size: Sides) -> Array:
+        """Return y [N, C, *output_size]: x [N, C, H, W] where its indices point, 0 elsewhere.
 
-    (PyTorch, torch.nn.MaxUnpool2d, differentiated).  dtype follows dy.
+            y[n,c,i,j] = x[n,c,h,w] where indices[n,c,h,w] = i*OW + j, else 0
 
-    Raises:
-        ValueError: the shapes do not fit each other, or an index lies outside the plane.
-    """
-    shape = check_plane("grad_output", grad_output)
-    sides = check_plane("indices", indices)
-    _check(indices, (*shape[:2], *sides[2:]), shape[2:])
-    return taken_from_places(grad_output, indices)
+        (PyTorch, torch.nn.MaxUnpool2d; 003 has it as the way back of max pooling).  dtype follows
+        x.
+
+        Raises:
+            ValueError: the shapes do not fit each other, or an index lies outside the plane.
+        """
+        shape = check_plane("x", x, rank)
+        outputs = check_sides("output_size", output_size, rank, smallest=1)
+        _check(indices, x.shape, outputs)
+        y = np.zeros((*shape[:2], *outputs), x.dtype)
+        run(_put, flat(y), flat(x), flat(indices), products=x.size)
+        return y
+
+    @multilinear("grad_output", images="kept")
+    @named("max_unpool2d_grad_input", rank)
+    def grad_input(grad_output: Array, indices: Array) -> Array:
+        """Return dx = dE/dx, of the shape of indices [N, C, H, W], from dy [N, C, OH, OW].
+
+            dx[n,c,h,w] = dy[n,c,i,j] where indices[n,c,h,w] = i*OW + j
+
+        (PyTorch, torch.nn.MaxUnpool2d, differentiated).  dtype follows dy.
+
+        Raises:
+            ValueError: the shapes do not fit each other, or an index lies outside the plane.
+        """
+        shape = check_plane("grad_output", grad_output, rank)
+        sides = check_plane("indices", indices, rank)
+        _check(indices, (*shape[:2], *sides[2:]), shape[2:])
+        return taken_from_places(grad_output, indices)
+
+    text = "x: n c {pixels}; indices: n c {pixels}; grad_output: n c {windows}"
+    declare_axes(
+        axes_of_rank(rank, text, {"n": "images", "c": "channels"}), max_unpool, grad_input
+    )  # fmt: skip
+    return MaxUnpooling(max_unpool, grad_input)
 
 
 def _check(indices: Array, shape: Shape, outputs: Sides) -> None:
@@ -76,10 +95,5 @@ def _put(y: Array, x: Array, places: Array) -> None:
                 y[n, c, places[n, c, h]] = x[n, c, h]
 
 
-declare_axes(
-    Axes(
-        "x: n c h w; indices: n c h w; grad_output: n c i j", {"n": "images", "c": "channels"}
-    ),
-    max_unpool2d,
-    max_unpool2d_grad_input,
-)  # fmt: skip
+MAX_UNPOOLINGS = {rank: max_unpooling(rank) for rank in RANKS}
+max_unpool2d, max_unpool2d_grad_input = MAX_UNPOOLINGS[2]

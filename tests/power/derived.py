@@ -10,6 +10,7 @@ from typing import Any
 import torch
 
 from gradoracle.conformance.operators import OPERATORS
+from gradoracle.conformance.operators.further_ranks import FURTHER_RANKS
 from gradoracle.oracle.declaration import argument_names, axes_of, output_of
 from gradoracle.oracle.derive import GRAD_OUTPUT, body_of
 
@@ -24,7 +25,9 @@ WITHOUT_RIVALS = (
     "scatter_add", "sgd_momentum_step", "split", "unfold", "zero_pad2d",
 )  # fmt: skip
 RECORDS = {
-    o.name: o for o in OPERATORS if body_of(o.formula) is not None and o.name not in WITHOUT_RIVALS
+    o.name: o
+    for o in OPERATORS
+    if body_of(o.formula) is not None and o.name not in WITHOUT_RIVALS and o not in FURTHER_RANKS
 }
 NORMALISATIONS = ("batch_norm", "group_norm", "instance_norm", "layer_norm", "rms_norm")
 OF_MEANS = (*NORMALISATIONS, "batch_norm_update")
