@@ -12,6 +12,7 @@ from pathlib import Path
 from shlex import quote
 
 from gradoracle.conformance import DEVIATIONS, DOMAIN, OPERATORS_FROM
+from gradoracle.conformance.backends.backend import SOURCE_TEXT
 from gradoracle.conformance.drawing.profiles import PROFILES
 from gradoracle.conformance.operators import OPERATORS
 from gradoracle.conformance.reports.certificate import (
@@ -31,6 +32,7 @@ from gradoracle.conformance.reports.matrix import (
     matrix,
     operator_of,
 )
+from gradoracle.conformance.reports.python_call import check_call, has_own
 from gradoracle.conformance.reports.terminal import Look
 
 FEW = 3  # names that a line lists
@@ -228,7 +230,7 @@ def _next(c: Certificate, repeated: Sequence[str]) -> tuple[str, str]:
     if c.shard:
         joined = "gradoracle merge SHARD.json ... --certificate whole.json"
         return f"the other shards of {c.shard.partition('/')[2]}, then", joined
-    if c.files and not claimed(c):
+    if c.files and not claimed(c) and not _is_of_a_program(c):
         return "what there is to check of it,", f"gradoracle certify {quote(c.backend)} --list"
     if c.as_claimed and c.examples < FULL:
         return "the whole check,", _command(c, FULL, repeated)
@@ -237,9 +239,12 @@ def _next(c: Certificate, repeated: Sequence[str]) -> tuple[str, str]:
 
 def _command(c: Certificate, examples: int, repeated: Sequence[str]) -> str:
     """Return the command that certifies the same functions, from the same seed."""
-    if not c.files:
-        return f"gradoracle.check(backend, seed={c.seed}, examples={examples})"
     run = {formula for formula, _ in c.expected}
+    if _is_of_a_program(c):
+        return check_call(
+            c.backend, seed=c.seed, examples=examples, formulas=[*run], at_scale=c.at_scale,
+            in_process=not c.files,
+        )  # fmt: skip
     chosen = [o.name for o in OPERATORS if not run.isdisjoint(f.__name__ for f in o.formulas)]
     profile = next((p for p, count in PROFILES.items() if count == examples), "certify")
     given = {
@@ -261,8 +266,15 @@ def _from_here(file: str) -> str:
     return str(path.relative_to(Path.cwd())) if file and path.is_relative_to(Path.cwd()) else file
 
 
+def _is_of_a_program(c: Certificate) -> bool:
+    """Return whether only the program that made a certificate can repeat the run."""
+    return not c.files or c.backend == SOURCE_TEXT or has_own([name for name, _ in c.expected])
+
+
 def _more(c: Certificate, file: Path | None) -> str:
     scripts = "scripts, " if c.mismatches else ""
+    if file is None and _is_of_a_program(c):
+        return f"more: .text() of this certificate ({scripts}calls of each check), .to_json()"
     kept = f"{file}" if file is not None else "--certificate FILE"
     return f"more: -v ({scripts}calls of each check), {kept} (all as JSON)"
 

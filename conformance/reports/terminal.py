@@ -40,7 +40,12 @@ class Look:
         return [self.paint(line, *styles) for line in lines]
 
     def command(self, text: str, first: str, rest: str) -> list[str]:
-        """Return a shell command as lines that can be copied together: they end in backslashes."""
+        """Return a shell command as lines that can be copied together: they end in backslashes.
+
+        A call of Python goes on within its brackets.
+        """
+        if text.endswith(")") and text.partition("(")[0].replace(".", "").isidentifier():
+            return self.wrapped(text, first=first, rest=rest)
         lines, line = [], first
         if first.rstrip() and len(f"{first}{text.partition(' ')[0]}{GOES_ON}") > self.width:
             lines, line = self.wrapped(first.rstrip(), rest=rest), rest
