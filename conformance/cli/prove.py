@@ -12,6 +12,7 @@ from typing import Annotated, Any
 import typer
 
 from gradoracle.conformance.cli.app import app
+from gradoracle.conformance.cli.messages import complain
 from gradoracle.conformance.cli.options import Operators, OperatorsFrom, names_of
 from gradoracle.conformance.cli.running import require_writable, told, written
 
@@ -70,7 +71,7 @@ def prove(
     if file is not None:
         content = json.dumps({"backend": kernel, "seed": seed, "proofs": found}, indent=1)
         for line in written("--json", file, content + "\n"):
-            typer.echo(line, err=True)
+            complain(line)
     statuses = {one["status"] for one in found}
     if statuses & {"differs", "fault"}:
         raise typer.Exit(WRONG)
