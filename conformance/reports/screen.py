@@ -36,7 +36,8 @@ from gradoracle.conformance.reports.python_call import check_call, has_own
 from gradoracle.conformance.reports.terminal import Look
 
 FEW = 3  # names that a line lists
-REASONS = 8  # lines of reasons, beyond which they are counted
+REASONS = 8  # sentences of a section, beyond which they are counted
+BESIDE = 3  # of what was not checked, where something is wrong: that is to be seen first
 FULL = PROFILES["certify"]
 IDLE = ("not run", UNCLAIMED, *UNJUDGED)  # of functions that are there
 NO_CLAIM = "the contract's policies do not claim"  # begins such a reason
@@ -64,7 +65,8 @@ def _lines(c: Certificate, look: Look, file: Path | None, repeated: Sequence[str
     yield from findings(c, look, file)
     yield from _section("known deviations", _deviations(c), look)
     yield from _section("beside answering", _acts(c), look)
-    yield from _section("not checked", _not_checked(c), look)
+    most = BESIDE if c.mismatches else REASONS
+    yield from _section("not checked", _not_checked(c), look, most)
     yield ""
     todo, command = _next(c, repeated)
     if todo:
@@ -107,17 +109,18 @@ def _took(c: Certificate) -> Iterator[str]:
         yield f"{planted} planted wrong answers rejected"
 
 
-def _section(title: str, told: Iterator[str], look: Look) -> Iterator[str]:
-    """Yield a title and sentences under it, if there are any; beyond `REASONS` their number."""
+def _section(title: str, told: Iterator[str], look: Look, most: int = REASONS) -> Iterator[str]:
+    """Yield a title and sentences under it, if there are any; beyond `most` their number."""
     sentences = [*told]
     if not sentences:
         return
     yield ""
     yield look.paint(title, "bold")
-    for one in sentences[:REASONS]:
+    shown = sentences if len(sentences) == most + 1 else sentences[:most]
+    for one in shown:
         yield from look.wrapped(one, first="  ", rest="    ")
-    if len(sentences) > REASONS:
-        yield f"  and {len(sentences) - REASONS} more: -v shows them"
+    if len(sentences) > len(shown):
+        yield f"  and {len(sentences) - len(shown)} more: -v shows them"
 
 
 def _deviations(c: Certificate) -> Iterator[str]:

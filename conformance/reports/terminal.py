@@ -11,6 +11,7 @@ from typing import IO
 
 NARROWEST, WIDEST = 30, 120  # columns of a text
 STYLES = {"bold": 1, "dim": 2, "red": 31, "green": 32, "yellow": 33, "cyan": 36}
+LEAST = " " * 5  # before a word of a command that fits no line below the others
 GOES_ON = " \\"  # at the end of a line of a command
 BLOCK, LIGHT = "█", "░"
 
@@ -53,7 +54,8 @@ class Look:
             longer = f"{line}{' ' * bool(number)}{part}"
             if number and len(longer) + len(GOES_ON) > self.width:
                 lines.append(f"{line}{GOES_ON}")
-                longer = f"{rest}{part}"
+                too_wide = len(rest) + len(part) + len(GOES_ON) > self.width
+                longer = f"{rest[: len(LEAST)] if too_wide else rest}{part}"
             line = longer
         return [*lines, line]
 

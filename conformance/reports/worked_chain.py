@@ -13,6 +13,7 @@ from gradoracle.conformance.operators.network import integers
 from gradoracle.conformance.operators.record import Operator
 from gradoracle.conformance.reports.worked_example import SEED, Example, example_of, example_sizes
 from gradoracle.oracle.chains import graph
+from gradoracle.oracle.chains.links import LINKS, LOSSES, Node
 from gradoracle.oracle.chains.network import PARAMETERS, backward, forward
 from gradoracle.oracle.declaration import (
     Call,
@@ -59,9 +60,9 @@ def steps_of(call: Call) -> list[str]:
     return [f"v{at} = {_short(node).written(call)}" for at, node in enumerate(call["nodes"], 1)]
 
 
-def _short(node: graph.Node) -> graph.Node:
+def _short(node: Node) -> Node:
     """Return a node without neutral options; one number stands for equal ones of all axes."""
-    known = graph.LOSSES | graph.LINKS
+    known = {**LOSSES, **LINKS}
     neutral = axes_of(known[node.operator].formula).neutral if node.operator in known else {}
     options = {n: _alone(v) for n, v in node.options.items()}
     usual = {n: _alone(v) for n, v in neutral.items()}
