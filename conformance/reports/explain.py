@@ -253,7 +253,9 @@ def _order(function: FunctionType) -> tuple[bool, str, int]:
 def _source(function: Any) -> str:
     """Return a function's source without what only linters read."""
     return re.sub(
-        r"  # noqa.*|@lru_cache.*\n", "", textwrap.dedent(inspect.getsource(function))
+        r"  # (?:noqa|fmt:|type:).*|@lru_cache.*\n",
+        "",
+        textwrap.dedent(inspect.getsource(function)),
     ).rstrip()
 
 
