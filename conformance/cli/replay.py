@@ -9,7 +9,7 @@ from typing import Annotated, Any
 import typer
 
 from gradoracle.conformance.cli.app import app
-from gradoracle.conformance.cli.messages import complain
+from gradoracle.conformance.cli.messages import complain, tell
 from gradoracle.conformance.cli.options import OperatorsFrom
 from gradoracle.conformance.cli.reading import certificate_in, unpainted
 
@@ -73,9 +73,9 @@ def _played(told: Any, numbers: Sequence[int], *, scripts: bool) -> int:
     worst = []
     for at, ended in ends:
         worst.append(playback.CODES[ended.end])
-        typer.echo(f"{at}. {_words(found[at - 1])}: {playback.WORDS[ended.end]}")
+        tell(f"{at}. {_words(found[at - 1])}: {playback.WORDS[ended.end]}")
         if ended.text:
-            typer.echo(unpainted(f"   {ended.text}"))
+            tell(unpainted(f"   {ended.text}"))
     return 1 if 1 in worst else max(worst, default=0)
 
 

@@ -14,7 +14,7 @@ import typer
 
 from gradoracle.conformance import DEVIATIONS, DOMAIN
 from gradoracle.conformance.cli.app import app
-from gradoracle.conformance.cli.messages import complain
+from gradoracle.conformance.cli.messages import complain, tell
 from gradoracle.conformance.cli.options import OperatorsFrom
 from gradoracle.conformance.cli.reading import content_and_certificate, unpainted
 from gradoracle.conformance.cli.running import certified, reached
@@ -120,13 +120,13 @@ def _differing(file: Path, backend: str, found: Any, *, any_machine: bool) -> in
     wrong = list(dict.fromkeys(found.wrong))
     elsewhere = list(dict.fromkeys(found.of_the_machine))
     for line in wrong:
-        typer.echo(line)
+        tell(line)
     for line in elsewhere:
-        typer.echo(f"another machine, or changed: {line}")
+        tell(f"another machine, or changed: {line}")
     for line in found.unsteady:
-        typer.echo(f"another in every run here, no failure: {line}")
+        tell(f"another in every run here, no failure: {line}")
     if wrong:
-        typer.echo(f"{backend}: other verdicts or claims than {file} has")
+        tell(f"{backend}: other verdicts or claims than {file} has")
     elif elsewhere:
         hint = "" if any_machine else "; --any-machine accepts that"
         typer.echo(
