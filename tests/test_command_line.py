@@ -94,6 +94,32 @@ def test_the_check_of_imports_can_fail():
                           capture_output=True).returncode == 1  # fmt: skip
 
 
+HELP = """
+from typer.testing import CliRunner
+from gradoracle.conformance.cli import app
+import typer
+for name in ("", *typer.main.get_command(app).commands):
+    print(CliRunner().invoke(app, [name, "--help"] if name else ["--help"]).output)
+"""
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("columns", [40, 60, 80, 120])
+def test_help_fits_the_terminal_and_cuts_no_word(columns):
+    told = {**os.environ, "COLUMNS": str(columns)}
+    command = [sys.executable, "-c", HELP]
+    text = subprocess.run(command, env=told, text=True, capture_output=True, check=True).stdout
+    assert text.count("Usage: ") == 19
+    usage = "Usage: root [OPTIONS] COMMAND [ARGS]..."  # which a program's own name begins
+    assert max(len(line) for line in text.splitlines() if line != usage) <= columns
+    assert "…" not in text
+    assert not [line for line in text.splitlines() if line.rstrip(" │").endswith("-")]
+    words = {word.strip('.,;:()"') for word in text.split()}
+    long_ones = ("conv2d=mypkg.ops:my_conv", "gradoracle.regressions.json")
+    for word in ("--import-timeout", "gradoracle.operator", *(long_ones if columns > 40 else ())):
+        assert word in words
+
+
 # -- what shells complete, and what would be run --------------------------------------------------
 
 

@@ -18,6 +18,7 @@ from gradoracle.conformance.operators import OPERATORS
 from gradoracle.conformance.operators.convolution import CONV2D
 from gradoracle.conformance.operators.network import NETWORK
 from gradoracle.conformance.reports.explain import (
+    SCREEN,
     UnknownFormula,
     find,
     loops,
@@ -274,3 +275,16 @@ def test_a_network_is_spelled_out_link_by_link():
         assert not link.sentence or link.sentence.split(" = ")[-1] in text
         assert f"{link.formula.__name__}: " in text
     assert chain_example(CONV2D) is None
+
+
+@pytest.mark.parametrize("width", [60, 80, 120])
+@pytest.mark.parametrize("name", ["graph_backward", "network_backward"])
+def test_the_example_of_a_chain_fits_a_screen_of_60_lines(name, width):
+    console = Console(file=io.StringIO(), width=width, highlight=False, markup=False)
+    show(console, find(name), everything=False)
+    text = console.file.getvalue()
+    assert text.splitlines()[2] == "example"
+    assert text.count("\n") <= SCREEN
+    assert bool(re.search(r"^    y\[[0-9,]+\] = ", text, re.MULTILINE)) == (width >= 80)
+    assert "padding=1" in flat(text) or name == "network_backward"
+    assert "dilation" not in flat(text).partition("signature")[0]

@@ -511,3 +511,16 @@ def test_the_page_of_a_network_has_every_link():
     for link in links:
         assert f'<h3 class="mono">{link.formula.__name__}</h3>' in page
         assert flat(escape(link.sentence)) in flat(page)
+
+
+def test_names_may_break_at_underscores_and_loops_have_no_remarks_for_linters():
+    page = formula_page(topics()["scaled_dot_product_attention"])
+    assert ">scaled_<wbr>dot_<wbr>product_<wbr>attention</h1>" in page
+    assert "fmt: skip" not in Reader(page).text
+
+
+def test_a_difference_names_before_and_after_where_its_table_is_narrow():
+    old, new = certificate(0), certificate(2)
+    page = diff_page(old, new, differences(old, new), "new.json")
+    assert page.count('<span class="which">before </span>') == 2
+    assert page.count('<span class="which">after </span>') == 2

@@ -5,6 +5,7 @@ import sys
 
 import pytest
 
+import gradoracle
 from gradoracle.implementations.cuda_source.comments import read
 from gradoracle.implementations.cuda_source.proposals import (
     function_of,
@@ -86,3 +87,53 @@ def test_the_command_prints_or_writes_a_package(tmp_path):
     missing = new("mine2", "--from", "no.cu")
     assert missing.returncode != 0
     assert "no.cu" in missing.stdout + missing.stderr
+
+
+HOST = """
+#define CEIL_DIV(a, b) (((a) + (b) - 1) / (b))
+__global__ void sgemm_naive(int M, int N, int K, const float *A, const float *B, float *C) {}
+__global__ void layernorm(float *out, const float *inp, const float *weight, const float *bias,
+                          int C, float eps) {}
+void run(int M, int N, int K, float *A, float *B, float *C) {
+    sgemm_naive<<<dim3(CEIL_DIV(N, 16), CEIL_DIV(M, 16)), dim3(16, 16)>>>(M, N, K, A, B, C);
+}
+void rows(float *y, float *x, float *w, float *b, int N, int C, int block_size) {
+    layernorm<<<N, block_size>>>(y, x, w, b, C, 1e-5f);
+}
+int main() { const int N = 128, C = 768; rows(0, 0, 0, 0, N, C, 256); }
+"""
+
+
+def test_a_launch_of_host_code_is_in_our_words():
+    product, rows = map(str, proposals(HOST))
+    assert (
+        "<<<dim3(ceil_div(M, 16), ceil_div(N, 16)), dim3(16, 16)>>>(N, M, K, input, other, y)"
+        in (product)
+    )
+    assert "<<<N, block_size>>>" in rows  # not main's 128: it is given to a function
+
+
+NEEDS_A_BIAS = """
+// gradoracle: linear = plus<<<1, 1>>>(x, weight, bias, y, N, M, C)
+__global__ void plus(const float *x, const float *w, const float *b, float *y, int N, int M,
+                     int C) {
+    for (int n = 0; n < N; ++n)
+        for (int m = 0; m < M; ++m) {
+            float s = b[m];
+            for (int c = 0; c < C; ++c) s += x[n * C + c] * w[m * C + c];
+            y[n * M + m] = s;
+        }
+}
+"""
+
+
+@pytest.mark.slow
+def test_a_kernel_that_needs_a_bias_is_told_how_to_say_so(tmp_path):
+    file = tmp_path / "plus.cu"
+    file.write_text(NEEDS_A_BIAS)
+    found = gradoracle.check(file, operators=["linear"], examples=10, seed=1)
+    told = " ".join(one.headline for one in found.mismatches)
+    said = "// gradoracle: domain linear: bias required"
+    assert f"; bias is None: {said}" in told
+    file.write_text(f"{said}\n{NEEDS_A_BIAS}")
+    assert gradoracle.check(file, operators=["linear"], examples=10, seed=1).passed

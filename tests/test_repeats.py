@@ -6,6 +6,7 @@ from types import SimpleNamespace
 
 import pytest
 
+import gradoracle
 from gradoracle.conformance.backends.registry import wrap
 from gradoracle.conformance.checking.causes import folded
 from gradoracle.conformance.checking.check_run import examine
@@ -138,3 +139,18 @@ def test_collector_that_is_off_stays_off():
             assert gc.get_threshold()[0] == 0
     finally:
         gc.set_threshold(*before)
+
+
+@pytest.mark.parametrize("name", ["graph_backward", "network_backward"])
+def test_a_call_of_one_function_is_not_made_of_a_whole_graph(name):
+    def one_more(*arrays, **options):
+        answer = im2col.relu(*arrays, **options)
+        answer.flat[-1:] += 1
+        return answer
+
+    functions = {n: getattr(im2col, n) for n in im2col.__all__}
+    backend = SimpleNamespace(**functions | {"relu": one_more})
+    found = gradoracle.check(backend, operators=["relu", name], examples=25, seed=1)
+    assert any(one.formula == "relu" for one in found.mismatches)
+    whole = [one for one in found.outcomes if one.property_name == name]
+    assert {one.status for one in whole} <= {"mismatch", "also fails", "not run", "not claimed"}

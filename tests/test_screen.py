@@ -2,12 +2,14 @@
 
 import io
 import re
+import shlex
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
 from rich.console import Console
 
+import gradoracle
 from gradoracle.conformance.drawing.profiles import PROFILES
 from gradoracle.conformance.operators import OPERATORS
 from gradoracle.conformance.properties import PROPERTIES
@@ -16,6 +18,7 @@ from gradoracle.conformance.reports.certificate import Certificate, Outcome
 from gradoracle.conformance.reports.findings import call_of, causes
 from gradoracle.conformance.reports.terminal import Look
 from gradoracle.conformance.runs.progress import NOW_AND_THEN, Progress
+from gradoracle.implementations import im2col
 
 POLICY = "the contract's policies do not claim 'repeats': 'bitwise'"
 
@@ -298,3 +301,37 @@ def test_a_found_domain_is_told_as_an_option_once():
     text = in_a_line(shown(certificate(bad)))
     assert 'holds in all of 12 inside; --domain "relu: n = 1" declares that' in text
     assert "or declare the domain, then gradoracle certify mine" in text
+
+
+def test_verbose_counts_operators_that_are_not_there():
+    some = gradoracle.check(im2col, operators=["relu"], examples=2, seed=1)
+    everything = replace(some, outcomes=[*some.outcomes, *absent(some)])
+    narrow = "\n".join(certificate_text.lines(everything, 80))
+    assert "\n  relu_grad " in narrow
+    assert "\n  tanh" not in narrow
+    assert "not claimed: 2 functions of 1 other operators" in narrow
+    assert "not claimed: tanh, tanh_grad\n" in everything.text()
+
+
+def absent(certificate):
+    """Return outcomes of an operator that is not there."""
+    names = dict.fromkeys(one.property_name for one in certificate.outcomes)
+    return [
+        Outcome("im2col", formula, name, status="not claimed")
+        for formula in ("tanh", "tanh_grad")
+        for name in names
+    ]
+
+
+def test_a_long_word_of_a_command_begins_further_left():
+    command = "pytest --pyargs gradoracle.conformance -k ./my_kernels.py-conv2d_grad_input-matches"
+    lines = Look(60).command(command, "   again       ", " " * 15)
+    assert max(map(len, lines)) <= 60
+    assert shlex.split(" ".join(line.removesuffix(" \\") for line in lines))[1:] == command.split()
+
+
+def test_a_call_of_python_has_no_backslashes():
+    call = "gradoracle.check(backend, operators=['relu', 'tanh'], seed=123456789, examples=25)"
+    lines = Look(60).command(call, "next: mend it, then  ", "      ")
+    assert max(map(len, lines)) <= 60
+    assert " ".join(" ".join(lines).split()) == f"next: mend it, then {call}"

@@ -59,8 +59,8 @@ from gradoracle.oracle.declaration import (
 from gradoracle.oracle.derive import has_forward_mode
 from gradoracle.oracle.shapes import Array
 
-FUNCTIONS = tuple(
-    dict.fromkeys(
+FUNCTIONS = OPERATORS.names(
+    lambda: (
         output_of(f).function
         for operator in OPERATORS
         for f in operator.formulas
@@ -69,30 +69,39 @@ FUNCTIONS = tuple(
 )
 BACKWARD, JVP, DOUBLE_BACKWARD = "_backward", "_jvp", "_double_backward"
 # Of operators with several gradients, the function of those that a mask asks for.
-MASKED = {
-    operator.name + BACKWARD: operator
-    for operator in OPERATORS
-    if len({*operator.gradients.values()}) > 1
-}
+MASKED = OPERATORS.table(
+    lambda: {
+        operator.name + BACKWARD: operator
+        for operator in OPERATORS
+        if len({*operator.gradients.values()}) > 1
+    }
+)
 # Sums of products of two factors with a gradient by each: their derivatives are such sums, too.
-BILINEAR = {
-    operator.name: operator
-    for operator in OPERATORS
-    if isinstance(kind := algebra(operator.formula), Multilinear)
-    and len(kind.factors) == len({*kind.factors} & {*operator.gradients.values()}) == 2
-}
-FORWARD_MODE = {
-    operator.name + JVP: operator
-    for operator in OPERATORS
-    if operator.name in BILINEAR
-    or (is_pointwise(operator.formula) and len(operator.gradients) == 1)
-    or (operator.gradients and has_forward_mode(operator.formula))
-}
+BILINEAR = OPERATORS.table(
+    lambda: {
+        operator.name: operator
+        for operator in OPERATORS
+        if isinstance(kind := algebra(operator.formula), Multilinear)
+        and len(kind.factors) == len({*kind.factors} & {*operator.gradients.values()}) == 2
+    }
+)
+FORWARD_MODE = OPERATORS.table(
+    lambda: {
+        operator.name + JVP: operator
+        for operator in OPERATORS
+        if operator.name in BILINEAR
+        or (is_pointwise(operator.formula) and len(operator.gradients) == 1)
+        or (operator.gradients and has_forward_mode(operator.formula))
+    }
+)
 # The functions that are no formula's: each is checked by a property of its own.
-FURTHER = (*MASKED, *FORWARD_MODE, *(name + DOUBLE_BACKWARD for name in BILINEAR))
-OUTPUTS = {
-    output_of(f).function: 1 + len(operator.also) for operator in OPERATORS for f in operator.also
-}
+FURTHER = OPERATORS.names(
+    lambda: (*MASKED, *FORWARD_MODE, *(name + DOUBLE_BACKWARD for name in BILINEAR))
+)
+OUTPUTS = OPERATORS.table(
+    lambda: {output_of(f).function: 1 + len(one.also) for one in OPERATORS for f in one.also}
+)
+SOURCE_TEXT = "source text"  # what a backend is called whose module a program gives as a text
 NO_GRADIENT = "there is no gradient by {}, which is None"
 # What is said of a call that gave no answer; the function's name and the reply's text go in.
 WRONG: dict[Kind, str] = {
@@ -136,6 +145,7 @@ class Backend:
     asked: Asked
     origin: str = ""  # the distribution it came from, or "this process"
     path: str = ""  # the import path that a script can use, where there is one
+    text: str = field(default="", repr=False)  # of its module, where a program gave that
     contract: Contract = field(init=False)
     answers: list[Answer] = field(default_factory=list, repr=False)  # of the call being checked
     declined: tuple[Formula, Call, bool] | None = field(default=None, repr=False)  # last

@@ -402,15 +402,17 @@ SHAPES = ("any", "expensive")  # the default first
 EXPENSIVE = SHAPES[1]
 EVERY = "*"  # as a deviation's property: any of its formula's
 LONGEST = 200  # characters that are printed beside the verdict, and must not bury it
-TRANSFORMABLE = tuple(
-    dict.fromkeys(
+TRANSFORMABLE = OPERATORS.names(
+    lambda: (
         output_of(formula).function
         for operator in OPERATORS
         for formula in operator.formulas
         if is_transformable(formula)
     )
 )
-OF_FUNCTION = {output_of(f).function: one for one in OPERATORS for f in one.formulas}
+OF_FUNCTION = OPERATORS.table(
+    lambda: {output_of(f).function: one for one in OPERATORS for f in one.formulas}
+)
 LIKE = '{"stride": 1, "p": "== q", "c": "% 4 == 0", "bias": "required"}'
 DEVIATION = '{"formula": "conv2d", "property": "matches_oracle", "reason": "why"}'
 
@@ -526,7 +528,7 @@ def _domain(value: Mapping[str, Any]) -> dict[str, str]:
 
     An array that the contract requires stays so where the run says nothing of it.
     """
-    known = {operator.name: operator for operator in OPERATORS} | OF_FUNCTION
+    known = {operator.name: operator for operator in OPERATORS} | {**OF_FUNCTION}
     found = {}
     for name, entry in {**value, **domains_in(os.environ.get(DOMAIN, ""))}.items():
         operator = known[_require("operator or function with a domain", name, (*known,))]

@@ -29,7 +29,9 @@ def entries_in(file: Path) -> list[Mapping[str, Any]]:
     """
     try:
         found = json.loads(file.read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
+    except OSError as error:  # whose text would name the file again
+        raise ValueError(f"deviations {file}: {error.strerror or error}") from error
+    except ValueError as error:
         raise ValueError(f"deviations {file}: {error}") from error
     if not isinstance(found, list) or not all(isinstance(one, dict) for one in found):
         raise ValueError(

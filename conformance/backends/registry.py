@@ -292,7 +292,8 @@ def wrap(backend: Any, name: str | None = None, confinement: Confinement = ISOLA
     if isinstance(backend, str):
         return load(backend, confinement)
     module = isinstance(backend, ModuleType)
-    label = name or (backend.__name__ if module else type(backend).__name__)
+    named = module or isinstance(backend, type)
+    label = name or (backend.__name__ if named else type(backend).__name__)
     path = backend.__name__ if module and is_importable(backend) else ""
     return _judgeable(
         label, lambda: Candidate(backend, (*FUNCTIONS, *FURTHER)), "this process", path

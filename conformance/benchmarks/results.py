@@ -5,8 +5,10 @@ from __future__ import annotations
 import statistics
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from shutil import get_terminal_size
 from typing import Any
 
+WIDE = 110  # columns from which a name and its numbers share a line
 SUITE = "the suite"  # in place of a network
 NAMED = ("BLAS", "machine", "Python", "NumPy", "PyTorch")  # of the environment
 CHOSEN = "OPENBLAS_CORETYPE"  # a variable that decides which kernels OpenBLAS runs
@@ -170,10 +172,15 @@ def grouped(timed: Iterable[Timing], *names: str) -> dict[tuple[Any, ...], list[
 
 def _table(title: str, beside: str, speed: str, share: str) -> Iterator[str]:
     yield title
-    yield (
-        f"  {'':50}{'ms':>10}{f'/ {beside}':>9}{'wall':>7}{'product':>9}{speed:>9}{share:>6}"
-        f"{'memory':>8}"
+    numbers = (
+        f"{'ms':>10}{f'/ {beside}':>9}{'wall':>7}{'product':>9}{speed:>9}{share:>6}{'memory':>8}"
     )
+    yield f"  {'':50}{numbers}" if _is_wide() else f"  {numbers}"
+
+
+def _is_wide() -> bool:
+    """Return whether a name and its numbers fit a line; else the numbers are below."""
+    return get_terminal_size((WIDE, 24)).columns >= WIDE
 
 
 def _line(title: str, one: Timing, speed: float, share: float) -> str:
@@ -181,10 +188,11 @@ def _line(title: str, one: Timing, speed: float, share: float) -> str:
     wall = "" if one.wall_ratio is None else f"{one.wall_ratio:.2f}"
     product = "" if one.product_ratio is None else f"{one.product_ratio:.2f}"
     memory = "" if one.memory is None else f"{one.memory:.2f}"
-    return (
-        f"  {title:50}{1e3 * one.seconds:10.3f}{ratio:>9}{wall:>7}{product:>9}{speed:9.1f}"
-        f"{share:6.0%}{memory:>8}"
+    numbers = (
+        f"{1e3 * one.seconds:10.3f}{ratio:>9}{wall:>7}{product:>9}{speed:9.1f}{share:6.0%}"
+        f"{memory:>8}"
     )
+    return f"  {title:50}{numbers}" if _is_wide() else f"  {title}\n  {numbers}"
 
 
 def _means(some: Sequence[Timing]) -> Iterator[str]:
@@ -196,4 +204,5 @@ def _means(some: Sequence[Timing]) -> Iterator[str]:
             title = f"geometric mean of {network}, {len(cpu)} layers"
             ours, passed = map(statistics.geometric_mean, (cpu, wall))
             alone = f"{statistics.geometric_mean(bare):9.2f}" if len(bare) == len(cpu) else ""
-            yield f"  {title:60}{ours:9.2f}{passed:7.2f}{alone}"
+            means = f"{ours:9.2f}{passed:7.2f}{alone}"
+            yield f"  {title:60}{means}" if _is_wide() else f"  {title}\n  {'':10}{means}"

@@ -13,6 +13,7 @@ from typing import Any
 from gradoracle.conformance.checking.examination import Examination
 from gradoracle.conformance.checking.minimising import Minimiser
 from gradoracle.conformance.reports.certificate import CONVENTION, PLAIN, Outcome
+from gradoracle.oracle.declaration import argument_names
 
 
 @dataclass(frozen=True)
@@ -46,7 +47,14 @@ def replayed(minimiser: Minimiser) -> Cause | None:
     """Return the known cause whose smallest call the check fails on, too; it is then its own."""
     exam = minimiser.exam
     cause = None if exam.over() else cause_of(exam)
-    return cause if cause is not None and minimiser.fails(dict(cause.call)) else None
+    if cause is None or not _has_arguments(exam, cause.call):
+        return None
+    return cause if minimiser.fails(dict(cause.call)) else None
+
+
+def _has_arguments(exam: Examination, call: Mapping[str, Any]) -> bool:
+    """Return whether a call can be checked: a graph is no call of one of its functions."""
+    return {name for part in argument_names(exam.formula) for name in part} <= {*call}
 
 
 def keep(exam: Examination, outcome: Outcome) -> None:

@@ -9,6 +9,7 @@ from typing import Annotated
 import typer
 
 from gradoracle.conformance.cli.app import app
+from gradoracle.conformance.cli.messages import complain
 from gradoracle.conformance.cli.options import Output
 from gradoracle.conformance.cli.reading import content_and_certificate
 from gradoracle.conformance.cli.running import printed
@@ -40,6 +41,6 @@ def attest(
     try:
         made = statement(file.read_bytes(), content, told)
     except ValueError as error:
-        typer.echo(f"{file}: {error}", err=True)
+        complain(f"{file}: {error}")
         raise typer.Exit(2) from error
     printed(json.dumps(made, indent=1) + "\n", output)

@@ -91,9 +91,9 @@ def bench(
 
 @app.command()
 def history(
-    backend: Annotated[str, typer.Argument(metavar="[BACKEND]", help="Default: all.")] = "",
-    old: Annotated[str, typer.Argument(metavar="[OLD]", help="A run's number or file.")] = "",
-    new: Annotated[str, typer.Argument(metavar="[NEW]", help="Default: the last run.")] = "",
+    backend: Annotated[str, typer.Argument(metavar="BACKEND", help="Default: all.")] = "",
+    old: Annotated[str, typer.Argument(metavar="OLD", help="A run's number or file.")] = "",
+    new: Annotated[str, typer.Argument(metavar="NEW", help="Default: the last run.")] = "",
     *,
     fail: Fail = False,
     least: Least = 0.10,

@@ -9,6 +9,7 @@ from typing import Annotated, Any
 import typer
 
 from gradoracle.conformance.cli.app import app
+from gradoracle.conformance.cli.messages import complain
 from gradoracle.conformance.cli.options import (
     CallTimeout,
     CertificateFile,
@@ -63,12 +64,15 @@ def campaign(
     file: CertificateFile = None,
     journal: Annotated[
         Path | None,
-        typer.Option(help="Where shards are kept; default: .gradoracle/BACKEND.campaign.jsonl."),
+        typer.Option(help="Where shards are kept; default: a file in .gradoracle."),
     ] = None,
     junit: Junit = None,
     github: Github = False,
     resume: Annotated[
-        bool, typer.Option(help="Go on with the campaign in the journal; N may be another.")
+        bool,
+        typer.Option(
+            show_default=False, help="Go on with the campaign in the journal; N may be another."
+        ),
     ] = False,
     forbid: Forbid = [],  # noqa: B006
     call_timeout: CallTimeout = 10.0,
@@ -132,7 +136,7 @@ def _campaigned(
     try:
         from gradoracle.conformance.campaigns import campaign as campaigns  # noqa: PLC0415 - Dask may be missing
     except ImportError as error:
-        typer.echo(f"{NO_DASK} ({error})", err=True)
+        complain(f"{NO_DASK} ({error})")
         raise typer.Exit(command.COULD_NOT) from error
     plan = campaigns.Plan(order, calls, scheduler, journal)
     return told(

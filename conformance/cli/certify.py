@@ -81,7 +81,7 @@ def certify(
     backend: Annotated[
         list[str] | None,
         typer.Argument(
-            metavar="BACKEND...",
+            metavar="BACKEND",
             help="Registered names, import paths or files: ./kernels.py, kernel.cu, kernel.c.",
             autocompletion=known_backends,
         ),
@@ -119,10 +119,16 @@ def certify(
     junit: Junit = None,
     github: Github = False,
     resume: Annotated[
-        bool, typer.Option(help="Go on with the run that was interrupted in this folder.")
+        bool,
+        typer.Option(
+            show_default=False, help="Go on with the run that was interrupted in this folder."
+        ),
     ] = False,
     in_process: Annotated[
-        bool, typer.Option(help="Check in this process, to debug; a crash ends the run.")
+        bool,
+        typer.Option(
+            show_default=False, help="Check in this process, to debug; a crash ends the run."
+        ),
     ] = False,
     forbid: Forbid = [],  # noqa: B006
     call_timeout: CallTimeout = 10.0,

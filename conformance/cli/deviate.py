@@ -9,6 +9,7 @@ from typing import Annotated
 import typer
 
 from gradoracle.conformance.cli.app import app
+from gradoracle.conformance.cli.messages import complain
 from gradoracle.conformance.cli.options import OperatorsFrom
 from gradoracle.conformance.cli.reading import certificate_in, unpainted
 from gradoracle.conformance.cli.running import require_writable, written
@@ -45,7 +46,7 @@ def deviate(
 
     new = deviations.entries_of(certificate_in(file), reason)
     if not new:
-        typer.echo(f"{file} has no mismatches", err=True)
+        complain(f"{file} has no mismatches")
         raise typer.Exit(command.USAGE)
     if to is None:
         typer.echo(unpainted(json.dumps(new, indent=1)))
@@ -56,7 +57,7 @@ def deviate(
     except ValueError as error:
         raise typer.BadParameter(str(error)) from error
     for line in written("--to", to, json.dumps(entries, indent=1) + "\n"):
-        typer.echo(line, err=True)
+        complain(line)
         raise typer.Exit(command.COULD_NOT)
     for one in new:
         call = "its call is recorded" if "call" in one else "no call is recorded"

@@ -8,6 +8,7 @@ from typing import Annotated
 import typer
 
 from gradoracle.conformance.cli.app import app
+from gradoracle.conformance.cli.messages import tell
 from gradoracle.conformance.cli.options import Html
 from gradoracle.conformance.cli.pages import require_pages, write_page
 from gradoracle.conformance.cli.reading import certificate_in, unpainted
@@ -35,5 +36,5 @@ def diff(
 
         write_page(html, diff_page(was, now, lines, new.name))
     for line in lines or ["no difference"]:
-        typer.echo(unpainted(line))
+        tell(unpainted(line))
     raise typer.Exit(1 if lines else 0)

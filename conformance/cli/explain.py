@@ -9,6 +9,7 @@ from typing import Annotated, Any
 import typer
 
 from gradoracle.conformance.cli.app import app
+from gradoracle.conformance.cli.messages import complain
 from gradoracle.conformance.cli.options import OperatorsFrom, known_formulas
 from gradoracle.conformance.cli.pages import require_pages, write_page
 
@@ -18,7 +19,7 @@ def explain(
     formula: Annotated[
         str | None,
         typer.Argument(
-            metavar="[FORMULA]",
+            metavar="FORMULA",
             help="A formula or an operator, such as conv2d_grad_input; none: list all.",
             autocompletion=known_formulas,
         ),
@@ -55,7 +56,7 @@ def explain(
     try:
         topic = find(formula)
     except UnknownFormula as error:
-        typer.echo(str(error), err=True)
+        complain(str(error))
         raise typer.Exit(2) from error
     if html:
         _write_one(topic, html)
@@ -102,6 +103,6 @@ def _made(html: str) -> Path:
     try:
         Path(html).mkdir(parents=True, exist_ok=True)
     except OSError as error:
-        typer.echo(f"--html {html}: cannot be made: {error.strerror}", err=True)
+        complain(f"--html {html}: cannot be made: {error.strerror}")
         raise typer.Exit(command.COULD_NOT) from error
     return Path(html)

@@ -8,6 +8,7 @@ from typing import Annotated
 import typer
 
 from gradoracle.conformance.cli.app import app
+from gradoracle.conformance.cli.messages import complain
 from gradoracle.conformance.cli.options import (
     CertificateFile,
     Github,
@@ -22,7 +23,7 @@ from gradoracle.conformance.cli.running import finish, require_writable, show
 @app.command()
 def merge(
     files: Annotated[
-        list[Path], typer.Argument(metavar="FILE...", help="The certificates of all shards.")
+        list[Path], typer.Argument(metavar="FILE", help="The certificates of all shards.")
     ],
     *,
     file: CertificateFile = None,
@@ -61,7 +62,7 @@ def merge(
     try:
         whole = parts.merged(told, any_machine=any_machine)
     except parts.NotMergeable as error:
-        typer.echo(str(error), err=True)
+        complain(str(error))
         raise typer.Exit(command.USAGE) from error
     troubles: list[str] = []
     show(whole, Console(highlight=False, markup=False), file, troubles, whole=verbose)

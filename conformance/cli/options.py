@@ -149,7 +149,10 @@ Html = Annotated[
 Junit = Annotated[Path | None, typer.Option(help="Write JUnit XML here.")]
 Github = Annotated[
     bool,
-    typer.Option(help="Print annotations for GitHub Actions, and write the summary of its job."),
+    typer.Option(
+        show_default=False,
+        help="Print annotations for GitHub Actions, and write the summary of its job.",
+    ),
 ]
 Forbid = Annotated[
     list[str], typer.Option(metavar="MODULE,...", help="Modules that it may not import.")

@@ -8,6 +8,8 @@ from typing import Any
 
 import typer
 
+from gradoracle.conformance.cli.messages import complain
+
 
 def require_pages(files: Iterable[Path]) -> None:
     """Say what pages need that is not there, and end, before anything runs."""
@@ -49,5 +51,5 @@ def write_certificate_page(certificate: Any, file: Path, source: Path | None) ->
 def _ended(error: Exception) -> typer.Exit:
     from gradoracle.conformance.runs import command  # noqa: PLC0415 - --help stays quick
 
-    typer.echo(str(error), err=True)
+    complain(str(error))
     return typer.Exit(command.COULD_NOT)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import sys
 import textwrap
 from collections.abc import Sequence
 from dataclasses import asdict
@@ -12,6 +13,7 @@ from typing import Annotated, Any
 import typer
 
 from gradoracle.conformance.cli.app import app
+from gradoracle.conformance.cli.messages import complain, tell
 from gradoracle.conformance.cli.options import Operators, OperatorsFrom, names_of
 from gradoracle.conformance.cli.running import require_writable, told, written
 
@@ -70,7 +72,7 @@ def prove(
     if file is not None:
         content = json.dumps({"backend": kernel, "seed": seed, "proofs": found}, indent=1)
         for line in written("--json", file, content + "\n"):
-            typer.echo(line, err=True)
+            complain(line)
     statuses = {one["status"] for one in found}
     if statuses & {"differs", "fault"}:
         raise typer.Exit(WRONG)
@@ -99,7 +101,9 @@ def _found(
             for proof in proofs(backend, chosen, domains, shapes, seed, status.update):
                 found.append(asdict(proof))
                 if proof.status != "undecided":
-                    typer.echo(proof.text)
+                    status.stop()  # its line would stand before ours
+                    tell(proof.text)
+                    status.start()
         except ValueError as error:
             raise UsageError(str(error)) from error
     return found
@@ -131,6 +135,9 @@ def _print_end(found: list[dict[str, Any]]) -> None:
 
 
 def _print(text: str) -> None:
+    from gradoracle.conformance.reports.terminal import look_of  # noqa: PLC0415 - --help stays quick
+
     indent = "    " if text.startswith(" ") else ""
-    for line in textwrap.wrap(text.strip(), WIDTH, initial_indent=indent, subsequent_indent="    "):
+    width = min(WIDTH, look_of(sys.stdout).width) if sys.stdout.isatty() else WIDTH
+    for line in textwrap.wrap(text.strip(), width, initial_indent=indent, subsequent_indent="    "):
         typer.echo(line)

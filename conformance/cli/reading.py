@@ -7,6 +7,8 @@ from typing import Any
 
 import typer
 
+from gradoracle.conformance.cli.messages import complain
+
 
 def certificate_in(file: Path) -> Any:
     """Return the certificate in a file; what is none is an exit code."""
@@ -21,10 +23,10 @@ def content_and_certificate(file: Path) -> tuple[Any, Any]:
     try:
         content = content_of(file.read_bytes())
     except OSError as error:
-        typer.echo(f"{file}: {error.strerror}", err=True)
+        complain(f"{file}: {error.strerror}")
         raise typer.Exit(2) from error
     except ValueError as error:
-        typer.echo(f"{file}: {error}", err=True)
+        complain(f"{file}: {error}")
         raise typer.Exit(2) from error
     return content, Certificate.of_content(content)
 

@@ -7,6 +7,7 @@ from typing import Annotated
 import typer
 
 from gradoracle.conformance.cli.app import app
+from gradoracle.conformance.cli.messages import complain
 from gradoracle.conformance.cli.options import OperatorsFrom, Regressions
 from gradoracle.conformance.cli.reading import unpainted
 
@@ -48,6 +49,6 @@ def remember(
         elif not calls:
             typer.echo(f"{path} has no calls")
     except (UsageError, CannotWrite) as error:
-        typer.echo(str(error), err=True)
+        complain(str(error))
         code = command.USAGE if isinstance(error, UsageError) else command.COULD_NOT
         raise typer.Exit(code) from error

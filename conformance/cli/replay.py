@@ -9,6 +9,7 @@ from typing import Annotated, Any
 import typer
 
 from gradoracle.conformance.cli.app import app
+from gradoracle.conformance.cli.messages import complain, tell
 from gradoracle.conformance.cli.options import OperatorsFrom
 from gradoracle.conformance.cli.reading import certificate_in, unpainted
 
@@ -17,7 +18,7 @@ from gradoracle.conformance.cli.reading import certificate_in, unpainted
 def replay(
     file: Annotated[Path, typer.Argument(metavar="FILE", help="A certificate with mismatches.")],
     number: Annotated[
-        int | None, typer.Argument(metavar="[N]", help="Which of them; none: all.")
+        int | None, typer.Argument(metavar="N", help="Which of them; none: all.")
     ] = None,
     *,
     script: Annotated[
@@ -44,7 +45,7 @@ def replay(
     found = told.mismatches
     if not found or not 1 <= (1 if number is None else number) <= len(found):
         missing = 1 if number is None else number
-        typer.echo(f"{file} has {len(found)} mismatches; there is no number {missing}", err=True)
+        complain(f"{file} has {len(found)} mismatches; there is no number {missing}")
         raise typer.Exit(2)
     numbers = range(1, len(found) + 1) if number is None else [number]
     if script and not yes:
@@ -54,7 +55,7 @@ def replay(
     try:
         raise typer.Exit(_played(told, numbers, scripts=yes))
     except KeyboardInterrupt:
-        typer.echo("stopped", err=True)
+        complain("stopped")
         raise typer.Exit(130) from None
 
 
@@ -72,9 +73,9 @@ def _played(told: Any, numbers: Sequence[int], *, scripts: bool) -> int:
     worst = []
     for at, ended in ends:
         worst.append(playback.CODES[ended.end])
-        typer.echo(f"{at}. {_words(found[at - 1])}: {playback.WORDS[ended.end]}")
+        tell(f"{at}. {_words(found[at - 1])}: {playback.WORDS[ended.end]}")
         if ended.text:
-            typer.echo(unpainted(f"   {ended.text}"))
+            tell(unpainted(f"   {ended.text}"))
     return 1 if 1 in worst else max(worst, default=0)
 
 

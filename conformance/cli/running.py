@@ -10,6 +10,8 @@ from typing import Any, NoReturn
 
 import typer
 
+from gradoracle.conformance.cli.messages import complain
+
 JOB_SUMMARY = "GITHUB_STEP_SUMMARY"  # the variable that names a job's summary
 
 
@@ -41,7 +43,7 @@ def told(run: Callable[[], Any], goes_on: str) -> Any:
     try:
         return reached(run, goes_on)
     except (UnknownBackend, UsageError) as error:
-        typer.echo(str(error), err=True)
+        complain(str(error))
         raise typer.Exit(command.USAGE) from error
 
 
@@ -57,10 +59,10 @@ def reached(run: Callable[[], Any], goes_on: str) -> Any:
     except (UnknownBackend, UsageError):
         raise
     except (UnusableBackend, CannotWrite, CouldNotRunError) as error:
-        typer.echo(str(error), err=True)
+        complain(str(error))
         raise typer.Exit(command.COULD_NOT) from error
     except KeyboardInterrupt:
-        typer.echo(f"stopped; {goes_on}", err=True)
+        complain(f"stopped; {goes_on}")
         raise typer.Exit(130) from None
     except Exception as error:
         if not hasattr(error, "__notes__"):
@@ -89,7 +91,7 @@ def require_writable(files: Sequence[Path], junit: Path | None, journals: Sequen
         for path in journals:
             output.require_folder("the journal's folder", path.parent)
     except output.CannotWrite as error:
-        typer.echo(str(error), err=True)
+        complain(str(error))
         raise typer.Exit(command.COULD_NOT) from error
 
 
@@ -132,7 +134,7 @@ def printed(text: str, file: Path | None) -> None:
         typer.echo(text, nl=False)
         return
     for line in written("--output", file, text):
-        typer.echo(line, err=True)
+        complain(line)
         raise typer.Exit(command.COULD_NOT)
 
 
@@ -195,5 +197,5 @@ def _ended(code: int, troubles: Sequence[str]) -> int:
     from gradoracle.conformance.runs import command  # noqa: PLC0415 - --help stays quick
 
     for line in troubles:
-        typer.echo(line, err=True)
+        complain(line)
     return command.COULD_NOT if troubles else code

@@ -14,6 +14,7 @@ import typer
 
 from gradoracle.conformance import DEVIATIONS, DOMAIN
 from gradoracle.conformance.cli.app import app
+from gradoracle.conformance.cli.messages import complain, tell
 from gradoracle.conformance.cli.options import OperatorsFrom
 from gradoracle.conformance.cli.reading import content_and_certificate, unpainted
 from gradoracle.conformance.cli.running import certified, reached
@@ -95,7 +96,7 @@ def _listed_again(told: Any) -> str:
         ]
         file.write_text(json.dumps(entries), encoding="utf-8")
     except (ValueError, RecursionError) as error:
-        typer.echo(unpainted(f"a deviation of the certificate records no call: {error}"), err=True)
+        complain(unpainted(f"a deviation of the certificate records no call: {error}"))
         raise typer.Exit(2) from error
     return str(file)
 
@@ -109,7 +110,7 @@ def _require_same_backend(told: Any) -> None:
     except (OSError, ValueError) as error:  # of a name that no file can have
         others = [f"{told.backend!r} cannot be a backend: {error}"]
     for line in others:
-        typer.echo(unpainted(line), err=True)
+        complain(unpainted(line))
     if others:
         raise typer.Exit(command.COULD_NOT)
 
@@ -119,13 +120,13 @@ def _differing(file: Path, backend: str, found: Any, *, any_machine: bool) -> in
     wrong = list(dict.fromkeys(found.wrong))
     elsewhere = list(dict.fromkeys(found.of_the_machine))
     for line in wrong:
-        typer.echo(line)
+        tell(line)
     for line in elsewhere:
-        typer.echo(f"another machine, or changed: {line}")
+        tell(f"another machine, or changed: {line}")
     for line in found.unsteady:
-        typer.echo(f"another in every run here, no failure: {line}")
+        tell(f"another in every run here, no failure: {line}")
     if wrong:
-        typer.echo(f"{backend}: other verdicts or claims than {file} has")
+        tell(f"{backend}: other verdicts or claims than {file} has")
     elif elsewhere:
         hint = "" if any_machine else "; --any-machine accepts that"
         typer.echo(
@@ -151,7 +152,7 @@ def _verified(content: Any, told: Any, jobs: int, console: Any) -> Any:
         cases = [(now.formula, now.property_name) for _, now in unlike]
         third = reached(lambda: command.repeated(order, cases), "nothing is kept") if cases else ()
     except UnknownBackend as error:
-        typer.echo(str(error), err=True)
+        complain(str(error))
         raise typer.Exit(command.COULD_NOT) from error
     except ValueError as error:
         found.wrong.append(unpainted(f"its checks cannot be run here: {error}"))
@@ -171,7 +172,7 @@ def _replayed_shards(told: Any, which: str, jobs: int, console: Any) -> Any:
 
     judged = {str(one.number): one for one in told.campaign.shards if not one.lost}
     if not judged:
-        typer.echo("none of its shards was checked: there is nothing to replay", err=True)
+        complain("none of its shards was checked: there is nothing to replay")
         raise typer.Exit(command.COULD_NOT)
     if which not in ("", "all", *judged):
         raise typer.BadParameter(f"no shard {which!r} was checked; pick from {', '.join(judged)}")

@@ -32,6 +32,7 @@ from gradoracle.conformance.operators.outside import from_outside
 from gradoracle.conformance.operators.padding import PADS2D
 from gradoracle.conformance.operators.products import PRODUCTS
 from gradoracle.conformance.operators.record import Operator
+from gradoracle.conformance.operators.registered import Operators
 from gradoracle.conformance.operators.update import BATCH_MEAN, SGD_STEP
 
 SHIPPED: tuple[Operator, ...] = (
@@ -74,5 +75,5 @@ SHIPPED: tuple[Operator, ...] = (
     *OPTIMISERS,
     *FURTHER_RANKS,
 )
-BROUGHT = from_outside(SHIPPED)
-OPERATORS: tuple[Operator, ...] = (*SHIPPED, *(one for of in BROUGHT for one in of.operators))
+OPERATORS = Operators(SHIPPED, from_outside(SHIPPED))
+BROUGHT = OPERATORS.brought  # with those of the program, once it has added any

@@ -30,6 +30,7 @@ from gradoracle.conformance.operators.record import (
     Size,
     Styles,
 )
+from gradoracle.conformance.operators.registered import made as remembered
 from gradoracle.oracle.axes import IMAGES, OF_A_GROUP
 from gradoracle.oracle.composition.composition import Component, Composition, component
 from gradoracle.oracle.composition.expression import (
@@ -98,7 +99,7 @@ def compose(
         most=MOST if letters > FEW_LETTERS else MOST_OF_FEW,
         layers=[("three of all", (3,) * (letters - 1))],
     )  # fmt: skip
-    return replace(record, unsettled=partial(_is_open_at_nan, made, known))
+    return remembered(replace(record, unsettled=partial(_is_open_at_nan, made, known)))
 
 
 def _shipped() -> Mapping[str, Operator]:

@@ -21,6 +21,7 @@ from gradoracle.conformance.operators.record import (
     as_it_is,
     no_witness,
 )
+from gradoracle.conformance.operators.registered import made
 from gradoracle.oracle.declaration import Images
 from gradoracle.oracle.derive import GRAD_OUTPUT, Body, By, derived, derived_pointwise
 from gradoracle.oracle.numbers.reverse import ANY, FIRST, SPLIT
@@ -88,18 +89,18 @@ def operator(
             found = derived_pointwise(body, rule=ties)
             (gradient,) = found.gradients
             values = {n: v for n, v in (options or {}).items() if not callable(v)}
-            return elementwise(
+            return made(elementwise(
                 found.forward, gradient, witness, numbers or SMOOTH, curvature=MEASURED,
                 values=values,
-            )  # fmt: skip
+            ))  # fmt: skip
         names = [part.partition(":")[0].strip().rstrip("?") for part in axes.split(";")]
         wanted = by if by is not None else [n for n in names if n != GRAD_OUTPUT]
-        made = derived(axes, wanted, images=images, outputs=outputs, rule=ties, words=words or {})(
-            body
-        )
-        return of_formula(
-            made, witness, options=options or {}, result=result, complete=complete,
+        formula = derived(
+            axes, wanted, images=images, outputs=outputs, rule=ties, words=words or {}
+        )(body)
+        return made(of_formula(
+            formula, witness, options=options or {}, result=result, complete=complete,
             numbers=numbers or NUMBERS, least=least, even=even, layers=layers, share=share,
-        )  # fmt: skip
+        ))  # fmt: skip
 
     return make

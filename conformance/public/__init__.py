@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from gradoracle.conformance.backends.registry import UnusableBackend as UnusableBackend
     from gradoracle.conformance.operators.composed import compose as compose
     from gradoracle.conformance.operators.declared import operator as operator
+    from gradoracle.conformance.operators.record import Operator
     from gradoracle.conformance.reports.certificate import Certificate as Certificate
     from gradoracle.conformance.reports.certificate import Outcome as Outcome
 
@@ -52,7 +53,7 @@ HOMES = {  # of what is imported when it is asked for
 def check(
     backend: Any,
     *,
-    operators: Sequence[str] | None = None,
+    operators: Sequence[str | Operator] | None = None,
     examples: int | None = None,
     seed: int | None = None,
     stop_at_first_mismatch: bool = False,
@@ -69,14 +70,15 @@ def check(
     `backend` is a registered name, an import path, a file (its path, or a `pathlib.Path`), the
     text of a Python module, a module, or any object that has the protocol's functions.  A name, a
     file or a text is imported in a process of its own, within the limits of `confinement`
-    (default: the suite's own), and a call may take `time_limit` seconds (default: 10).  A module
-    or an object is checked in this process, unless `isolate` is true: then it is imported in
-    another one, by its name.
+    (default: the suite's own), and a call may take `time_limit` seconds (default: 10); the first
+    call of a function may compile, and has 15 at least.  A module or an object is checked in this
+    process, unless `isolate` is true: then it is imported in another one, by its name.
 
-    `operators` are names such as "conv2d" (default: all), `dtypes` some of those that the backend
-    claims (default: all of them).  `profile` is "quick", "certify" (the default) or "deep", or
-    `examples` is the number of geometries drawn per property.  `seed` repeats a run (default:
-    fresh, and in the certificate).  `progress` is called with every outcome as it falls.  With
+    `operators` are names such as "conv2d" (default: all), or operators that the program has made
+    by `gradoracle.operator` or `compose`.  `dtypes` are some of those that the backend claims
+    (default: all of them).  `profile` is "quick", "certify" (the default) or "deep", or `examples`
+    is the number of geometries drawn per property.  `seed` repeats a run (default: fresh, and in
+    the certificate).  `progress` is called with every outcome as it falls.  With
     `stop_at_first_mismatch` every check takes a short look first, since most wrong kernels are
     wrong nearly everywhere, and no domain is looked for.  `at_scale` checks all layers of real
     networks, in large batches too, and not the few small ones only.
@@ -97,7 +99,7 @@ def check(
 
     with backend_argument(backend, isolate=isolate) as given:
         return checked(
-            given, operators=operators, examples=examples, seed=seed,
+            given.backend, text=given.text, operators=operators, examples=examples, seed=seed,
             stop_at_first_mismatch=stop_at_first_mismatch, at_scale=at_scale, progress=progress,
             confinement=confinement, dtypes=dtypes, profile=profile, time_limit=time_limit,
         )  # fmt: skip

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import textwrap
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from math import floor
 from typing import Any
 
@@ -25,6 +25,7 @@ from gradoracle.conformance.reports.certificate import (
     listed,
 )
 from gradoracle.conformance.reports.chance import likeliest
+from gradoracle.conformance.reports.matrix import operator_of
 
 SHORT = {ALSO_FAILS: "also", NOT_CHECKED: "n/c"}  # in the table
 LITTLE_TAKEN = 0.2  # share of calls, below which a declared domain would serve better
@@ -63,7 +64,7 @@ def _lines(c: Certificate, width: int | None) -> Iterator[str]:
     yield from _hints(c)
     yield from _deviations(c)
     yield from _table(c.outcomes, width)
-    yield from _summary(c)
+    yield from _summary(c, short=width is not None)
 
 
 def _hints(c: Certificate) -> Iterable[str]:
@@ -105,10 +106,15 @@ def _deviations(c: Certificate) -> Iterable[str]:
 
 
 def _table(outcomes: Sequence[Outcome], width: int | None) -> Iterable[str]:
-    """Yield the calls checked, a row per formula and a numbered column per property."""
+    """Yield the calls checked, a row per formula and a numbered column per property.
+
+    Operators that are not there at all have no rows.
+    """
     properties = list(dict.fromkeys(o.property_name for o in outcomes))
     cells = {(o.formula, o.property_name): _cell(o) for o in outcomes}
-    formulas = list(dict.fromkeys(o.formula for o in outcomes))
+    homes, every = operator_of(), list(dict.fromkeys(o.formula for o in outcomes))
+    there = {homes.get(o.formula, o.formula) for o in outcomes if o.status != UNCLAIMED}
+    formulas = [f for f in every if homes.get(f, f) in there] or every
     name = max(len(TABLE), *(len(f) for f in formulas)) if formulas else len(TABLE)
     columns = {
         p: max(len(str(number)), *(len(cells.get((f, p), "")) for f in formulas))
@@ -169,7 +175,7 @@ def _partly(c: Certificate) -> Iterable[str]:
             yield from _wrapped(f"not claimed in {dtype}: {', '.join(names)}")
 
 
-def _summary(c: Certificate) -> Iterable[str]:
+def _summary(c: Certificate, *, short: bool) -> Iterable[str]:
     strata: dict[str, int] = {}
     dtypes: dict[str, int] = {}
     for outcome in c.outcomes:
@@ -192,7 +198,7 @@ def _summary(c: Certificate) -> Iterable[str]:
             f"wrong at each, with at most 1e{floor(power)}"
         )
     yield f"  planted wrong answers: {sum(o.planted for o in c.outcomes)} rejected"
-    yield from _not_checked(c)
+    yield from _not_checked(c, short=short)
     yield from _claims(c)
     asked = [f"{name}{_found_by(c, name)}" for name, was in c.witnesses.items() if was]
     absent = [name for name, was in c.witnesses.items() if not was]
@@ -208,8 +214,11 @@ def _summary(c: Certificate) -> Iterable[str]:
     yield f"  seed {c.seed}, {c.examples} examples a check{each}"
 
 
-def _not_checked(c: Certificate) -> Iterable[str]:
-    """Yield what was declined, skipped, disputed, not claimed or claimed in part."""
+def _not_checked(c: Certificate, *, short: bool) -> Iterable[str]:
+    """Yield what was declined, skipped, disputed, not claimed or claimed in part.
+
+    In short, functions of operators that are not there at all are counted.
+    """
     declined = sum(o.declined for o in c.outcomes)
     if declined:
         yield from _wrapped(
@@ -225,8 +234,19 @@ def _not_checked(c: Certificate) -> Iterable[str]:
     yield from _disputed(c)
     unclaimed = sorted({o.formula for o in c.outcomes} - judged)
     if unclaimed:
-        yield f"  not claimed: {', '.join(unclaimed)}"
+        yield f"  not claimed: {_by_operator(unclaimed, judged) if short else ', '.join(unclaimed)}"
     yield from _partly(c)
+
+
+def _by_operator(unclaimed: Sequence[str], judged: Collection[str]) -> str:
+    """Return the functions of operators that are there, and how many there are of others."""
+    homes = operator_of()
+    there = {homes.get(name, name) for name in judged}
+    near = [name for name in unclaimed if homes.get(name, name) in there]
+    far = len(unclaimed) - len(near)
+    others = {homes.get(name, name) for name in unclaimed} - there
+    counted = f"{far} function{'s' * (far != 1)} of {len(others)} other operators"
+    return ", ".join([*near, counted] if far else near)
 
 
 def _circumstances(c: Certificate) -> Iterable[str]:

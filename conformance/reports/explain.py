@@ -47,9 +47,11 @@ from gradoracle.oracle.numbers.high_precision import BITS
 
 INDENT = 2
 WIDE = 100  # columns from which a name and its sentence share a line
+TOLD = 80  # and from which the example of a chain has its sums
 NARROW = 60  # and from which a name and its numbers do
 ORACLE = "gradoracle.oracle."
 # Modules that carry the formulas and are none themselves.
+LONGEST_HEAD = 56  # letters of a line that begins a function
 LONGEST = 27  # letters of a name that others are lined up with
 CARRIERS = (
     "gradoracle.oracle.numbers.elementary",
@@ -207,7 +209,14 @@ def loops(formula: Formula) -> list[str]:
     if any(isinstance(c, CodeType) for c in formula.__code__.co_consts) or not any(
         f.__name__ != "_loop" for f in found
     ):
-        pieces.insert(0, f"def {call_of(formula)}:\n{textwrap.indent(_body(formula), '    ')}")
+        head = f"def {call_of(formula)}:"
+        if (
+            inspect.unwrap(formula).__code__.co_flags & inspect.CO_VARARGS
+        ):  # its body names them all
+            head = _undecorated(_source(formula)).partition(":\n")[0] + ":"
+        if len(head) > LONGEST_HEAD:
+            head = "\n".join(textwrap.wrap(head, LONGEST_HEAD, subsequent_indent=" " * 8))
+        pieces.insert(0, f"{head}\n{textwrap.indent(_body(formula), '    ')}")
     return pieces
 
 
@@ -244,7 +253,9 @@ def _order(function: FunctionType) -> tuple[bool, str, int]:
 def _source(function: Any) -> str:
     """Return a function's source without what only linters read."""
     return re.sub(
-        r"  # noqa.*|@lru_cache.*\n", "", textwrap.dedent(inspect.getsource(function))
+        r"  # (?:noqa|fmt:|type:).*|@lru_cache.*\n",
+        "",
+        textwrap.dedent(inspect.getsource(function)),
     ).rstrip()
 
 
@@ -396,7 +407,8 @@ def show(console: Console, topic: Topic, *, everything: bool = True) -> None:
     console.print(Rule(title, align="left", style="dim"))
     page = Page(console)
     left, room = [], SCREEN - 1 - LAST
-    for name, section in sections(topic):
+    brief = not everything and console.width < TOLD
+    for name, section in sections(topic, brief=brief):
         with console.capture() as captured:
             section(page)
         text = captured.get()
@@ -418,11 +430,14 @@ SCREEN, LAST = 60, 4  # lines that are printed, and of them for what is left out
 Section: TypeAlias = tuple[str, Callable[["Page"], None]]
 
 
-def sections(topic: Topic) -> Iterator[Section]:
-    """Yield everything that is known of a formula, the most helpful first, and what it is."""
+def sections(topic: Topic, *, brief: bool = False) -> Iterator[Section]:
+    """Yield everything that is known of a formula, the most helpful first, and what it is.
+
+    `brief` leaves the sums out of the example of a chain, which has many answers.
+    """
     formula = topic.formula
     equation, source = displayed(formula)
-    yield "example", lambda page: _example(page, topic)
+    yield "example", lambda page: _example(page, topic, brief=brief)
 
     def formula_itself(page: Page) -> None:
         page.section("signature", [signature_of(topic)], more=4)
@@ -449,11 +464,11 @@ def sections(topic: Topic) -> Iterator[Section]:
     yield "see also", lambda page: _see_also(page, topic)
 
 
-def _example(page: Page, topic: Topic) -> None:
+def _example(page: Page, topic: Topic, *, brief: bool) -> None:
     """Print a small call, its answer, and an element of it in numbers; of a chain, every link."""
     chain = chain_example(topic.operator)
     if chain is not None:
-        _chain(page, *chain)
+        _chain(page, *chain, brief=brief)
         return
     one = example(*topic)
     if one is None:
@@ -464,17 +479,20 @@ def _example(page: Page, topic: Topic) -> None:
     _spelled(page, one)
 
 
-def _chain(page: Page, call: Call, links: list[Example]) -> None:
+def _chain(page: Page, call: Call, links: list[Example], *, brief: bool) -> None:
     """Print what a network is given, and each answer on the way through it and back."""
     given = [(n, v) for n, v in call.items() if v is not None and n not in ("steps", "nodes")]
     page.heading("example")
     _rows(page, [("steps", ", ".join(steps_of(call))), *_told(given)])
+    known = set[str]()
     for link in links:
         answer = f"{symbol(link.formula)} = {_rounded(link.answer)}"
         page.text(f"{link.formula.__name__}: {answer}", more=4)
         first, *steps = link.sentence.split(" = ")
-        if steps:  # the numbers and their sum: the names are on the page of each formula
+        is_new = not brief and link.formula.__name__ not in known
+        if steps and is_new:  # in numbers: its own page has the names
             page.text(" = ".join((first, *steps[-2:])), 2 * INDENT, more=4)
+        known.add(link.formula.__name__)
 
 
 def _told(given: list[tuple[str, Any]]) -> list[tuple[str, str]]:

@@ -22,7 +22,9 @@ from gradoracle.oracle.declaration import output_of
 
 CONTINUED = re.compile(r"\n {18}(?=\S)")  # a line of a mismatch's text that goes on
 SKIPPED = ("not run", "deviation", *REPEATS)  # in JUnit's word: neither passed nor failed
-FUNCTION_OF = {f.__name__: output_of(f).function for o in OPERATORS for f in o.formulas}
+FUNCTION_OF = OPERATORS.table(
+    lambda: {f.__name__: output_of(f).function for o in OPERATORS for f in o.formulas}
+)
 
 
 def summary(

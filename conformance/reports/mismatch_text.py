@@ -25,6 +25,7 @@ from gradoracle.conformance.drawing.profiles import PROFILES
 from gradoracle.conformance.operators.record import Operator
 from gradoracle.conformance.properties import Property
 from gradoracle.conformance.properties.comparison import Verdict, truth_of, verdict, wanted
+from gradoracle.conformance.reports.python_call import check_call, has_own
 from gradoracle.conformance.reports.reproducer import IN_SEQUENCE, script
 from gradoracle.conformance.scale.data import LayerCall
 from gradoracle.oracle.chains.links import Node
@@ -130,13 +131,21 @@ def report(finding: Finding) -> MismatchReport:
 
 def _repro(finding: Finding) -> str:
     """Return the line that draws the same calls again: the seed and the count decide them."""
-    name, seed, examples = finding.backend.name, finding.seed, finding.examples
+    backend, name, seed, examples = (
+        finding.backend,
+        finding.backend.name,
+        finding.seed,
+        finding.examples,
+    )
     profile = next((p for p, count in PROFILES.items() if count == examples), None)
-    if profile is None or not finding.backend.path:
-        backend = repr(name) if finding.backend.path else "backend"
-        more = ", at_scale=True" if finding.at_scale else ""
-        call = f"gradoracle.check({backend}, seed={seed}, examples={examples}{more})"
-        return f'python -c "import gradoracle; print({call}.text())"'
+    own = [finding.formula.__name__] if has_own([finding.formula.__name__]) else []
+    in_program = bool(own or backend.text or not backend.path)
+    if in_program or profile is None:
+        call = check_call(
+            name, seed=seed, examples=examples, formulas=own, at_scale=finding.at_scale,
+            in_process=not backend.path,
+        )  # fmt: skip
+        return call if in_program else f'python -c "import gradoracle; print({call})"'
     option = "" if profile == "certify" else f" --hypothesis-profile {profile}"
     option += " --at-scale" if finding.at_scale else ""
     if brought := os.environ.get(OPERATORS_FROM):

@@ -57,6 +57,7 @@ NO_LINK = """\
 
 
 FROM_FILE = "from_file"
+QUOTES = "'" * 3
 OWN = "own_laid"  # in a script, see `conformance.drawing.memory_layouts.laid`
 OWN_LAID = """\
 def own_laid(array, lay):  # of NumPy's, where the backend's arrays cannot be viewed so
@@ -239,6 +240,8 @@ def _imports(backend: Backend, call: Call) -> list[str]:
     if backend.path:
         path, called, file = backend.path.partition("!")
         module, _, attribute = path.partition(":")
+        if backend.text:
+            return [*lines[:-1], *_from_text(backend.text)]
         if file and attribute == FROM_FILE:
             return [*lines[:-1], *_from_file(backend.name, file)]
         if called:
@@ -254,6 +257,22 @@ def _imports(backend: Backend, call: Call) -> list[str]:
             "",
         ]
     return [*lines, f"backend = ...  # put it here: the object that is checked as {backend.name!r}"]
+
+
+def _from_text(text: str) -> list[str]:
+    """Return what writes the text of a module to a file, and imports a backend from there."""
+    quotes = QUOTES if QUOTES not in text and text[-1] not in "\\'" else ""
+    literal = f"r{quotes}{text}{quotes}" if quotes else repr(text)
+    return [
+        "import sys, tempfile",
+        "from importlib.util import module_from_spec, spec_from_file_location",
+        "from pathlib import Path", "",
+        f"SOURCE = {literal}",
+        'file = Path(tempfile.mkdtemp(), "given.py")', 'file.write_text(SOURCE, encoding="utf-8")',
+        'spec = spec_from_file_location("given", file)',
+        "backend = sys.modules[spec.name] = module_from_spec(spec)",
+        "spec.loader.exec_module(backend)", "",
+    ]  # fmt: skip
 
 
 def _from_file(name: str, path: str) -> list[str]:

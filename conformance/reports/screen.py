@@ -12,6 +12,7 @@ from pathlib import Path
 from shlex import quote
 
 from gradoracle.conformance import DEVIATIONS, DOMAIN, OPERATORS_FROM
+from gradoracle.conformance.backends.backend import SOURCE_TEXT
 from gradoracle.conformance.drawing.profiles import PROFILES
 from gradoracle.conformance.operators import OPERATORS
 from gradoracle.conformance.reports.certificate import (
@@ -31,10 +32,12 @@ from gradoracle.conformance.reports.matrix import (
     matrix,
     operator_of,
 )
+from gradoracle.conformance.reports.python_call import check_call, has_own
 from gradoracle.conformance.reports.terminal import Look
 
 FEW = 3  # names that a line lists
-REASONS = 8  # lines of reasons, beyond which they are counted
+REASONS = 8  # sentences of a section, beyond which they are counted
+BESIDE = 3  # of what was not checked, where something is wrong: that is to be seen first
 FULL = PROFILES["certify"]
 IDLE = ("not run", UNCLAIMED, *UNJUDGED)  # of functions that are there
 NO_CLAIM = "the contract's policies do not claim"  # begins such a reason
@@ -62,7 +65,8 @@ def _lines(c: Certificate, look: Look, file: Path | None, repeated: Sequence[str
     yield from findings(c, look, file)
     yield from _section("known deviations", _deviations(c), look)
     yield from _section("beside answering", _acts(c), look)
-    yield from _section("not checked", _not_checked(c), look)
+    most = BESIDE if c.mismatches else REASONS
+    yield from _section("not checked", _not_checked(c), look, most)
     yield ""
     todo, command = _next(c, repeated)
     if todo:
@@ -105,17 +109,18 @@ def _took(c: Certificate) -> Iterator[str]:
         yield f"{planted} planted wrong answers rejected"
 
 
-def _section(title: str, told: Iterator[str], look: Look) -> Iterator[str]:
-    """Yield a title and sentences under it, if there are any; beyond `REASONS` their number."""
+def _section(title: str, told: Iterator[str], look: Look, most: int = REASONS) -> Iterator[str]:
+    """Yield a title and sentences under it, if there are any; beyond `most` their number."""
     sentences = [*told]
     if not sentences:
         return
     yield ""
     yield look.paint(title, "bold")
-    for one in sentences[:REASONS]:
+    shown = sentences if len(sentences) == most + 1 else sentences[:most]
+    for one in shown:
         yield from look.wrapped(one, first="  ", rest="    ")
-    if len(sentences) > REASONS:
-        yield f"  and {len(sentences) - REASONS} more: -v shows them"
+    if len(sentences) > len(shown):
+        yield f"  and {len(sentences) - len(shown)} more: -v shows them"
 
 
 def _deviations(c: Certificate) -> Iterator[str]:
@@ -228,7 +233,7 @@ def _next(c: Certificate, repeated: Sequence[str]) -> tuple[str, str]:
     if c.shard:
         joined = "gradoracle merge SHARD.json ... --certificate whole.json"
         return f"the other shards of {c.shard.partition('/')[2]}, then", joined
-    if c.files and not claimed(c):
+    if c.files and not claimed(c) and not _is_of_a_program(c):
         return "what there is to check of it,", f"gradoracle certify {quote(c.backend)} --list"
     if c.as_claimed and c.examples < FULL:
         return "the whole check,", _command(c, FULL, repeated)
@@ -237,9 +242,12 @@ def _next(c: Certificate, repeated: Sequence[str]) -> tuple[str, str]:
 
 def _command(c: Certificate, examples: int, repeated: Sequence[str]) -> str:
     """Return the command that certifies the same functions, from the same seed."""
-    if not c.files:
-        return f"gradoracle.check(backend, seed={c.seed}, examples={examples})"
     run = {formula for formula, _ in c.expected}
+    if _is_of_a_program(c):
+        return check_call(
+            c.backend, seed=c.seed, examples=examples, formulas=[*run], at_scale=c.at_scale,
+            in_process=not c.files,
+        )  # fmt: skip
     chosen = [o.name for o in OPERATORS if not run.isdisjoint(f.__name__ for f in o.formulas)]
     profile = next((p for p, count in PROFILES.items() if count == examples), "certify")
     given = {
@@ -261,8 +269,15 @@ def _from_here(file: str) -> str:
     return str(path.relative_to(Path.cwd())) if file and path.is_relative_to(Path.cwd()) else file
 
 
+def _is_of_a_program(c: Certificate) -> bool:
+    """Return whether only the program that made a certificate can repeat the run."""
+    return not c.files or c.backend == SOURCE_TEXT or has_own([name for name, _ in c.expected])
+
+
 def _more(c: Certificate, file: Path | None) -> str:
     scripts = "scripts, " if c.mismatches else ""
+    if file is None and _is_of_a_program(c):
+        return f"more: .text() of this certificate ({scripts}calls of each check), .to_json()"
     kept = f"{file}" if file is not None else "--certificate FILE"
     return f"more: -v ({scripts}calls of each check), {kept} (all as JSON)"
 

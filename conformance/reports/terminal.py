@@ -11,6 +11,7 @@ from typing import IO
 
 NARROWEST, WIDEST = 30, 120  # columns of a text
 STYLES = {"bold": 1, "dim": 2, "red": 31, "green": 32, "yellow": 33, "cyan": 36}
+LEAST = " " * 5  # before a word of a command that fits no line below the others
 GOES_ON = " \\"  # at the end of a line of a command
 BLOCK, LIGHT = "█", "░"
 
@@ -40,7 +41,12 @@ class Look:
         return [self.paint(line, *styles) for line in lines]
 
     def command(self, text: str, first: str, rest: str) -> list[str]:
-        """Return a shell command as lines that can be copied together: they end in backslashes."""
+        """Return a shell command as lines that can be copied together: they end in backslashes.
+
+        A call of Python goes on within its brackets.
+        """
+        if text.endswith(")") and text.partition("(")[0].replace(".", "").isidentifier():
+            return self.wrapped(text, first=first, rest=rest)
         lines, line = [], first
         if first.rstrip() and len(f"{first}{text.partition(' ')[0]}{GOES_ON}") > self.width:
             lines, line = self.wrapped(first.rstrip(), rest=rest), rest
@@ -48,7 +54,8 @@ class Look:
             longer = f"{line}{' ' * bool(number)}{part}"
             if number and len(longer) + len(GOES_ON) > self.width:
                 lines.append(f"{line}{GOES_ON}")
-                longer = f"{rest}{part}"
+                too_wide = len(rest) + len(part) + len(GOES_ON) > self.width
+                longer = f"{rest[: len(LEAST)] if too_wide else rest}{part}"
             line = longer
         return [*lines, line]
 

@@ -13,8 +13,17 @@ from gradoracle.conformance.operators.network import integers
 from gradoracle.conformance.operators.record import Operator
 from gradoracle.conformance.reports.worked_example import SEED, Example, example_of, example_sizes
 from gradoracle.oracle.chains import graph
+from gradoracle.oracle.chains.links import LINKS, LOSSES, Node
 from gradoracle.oracle.chains.network import PARAMETERS, backward, forward
-from gradoracle.oracle.declaration import Call, Chained, Formula, algebra, argument_names, evaluate
+from gradoracle.oracle.declaration import (
+    Call,
+    Chained,
+    Formula,
+    algebra,
+    argument_names,
+    axes_of,
+    evaluate,
+)
 from gradoracle.oracle.shapes import Array
 
 # A convolution twice with one weight beside a residual: where gradients are added.
@@ -48,7 +57,21 @@ def steps_of(call: Call) -> list[str]:
     """Return what the call of a chain does, in the order in which it is done."""
     if "steps" in call:
         return [step.operator for step in call["steps"]]
-    return [f"v{at} = {node.written(call)}" for at, node in enumerate(call["nodes"], 1)]
+    return [f"v{at} = {_short(node).written(call)}" for at, node in enumerate(call["nodes"], 1)]
+
+
+def _short(node: Node) -> Node:
+    """Return a node without neutral options; one number stands for equal ones of all axes."""
+    known = {**LOSSES, **LINKS}
+    neutral = axes_of(known[node.operator].formula).neutral if node.operator in known else {}
+    options = {n: _alone(v) for n, v in node.options.items()}
+    usual = {n: _alone(v) for n, v in neutral.items()}
+    left = {n: v for n, v in options.items() if n not in usual or v != usual[n]}
+    return node._replace(options=left)
+
+
+def _alone(value: Any) -> Any:
+    return value[0] if isinstance(value, tuple) and len({*value}) == 1 else value
 
 
 def _links_of_graph(call: Call) -> list[Example]:

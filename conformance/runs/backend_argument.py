@@ -8,32 +8,47 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from types import ModuleType
-from typing import Any
+from typing import Any, NamedTuple
 
+from gradoracle.conformance.backends.backend import SOURCE_TEXT
 from gradoracle.conformance.backends.errors import UsageError
-from gradoracle.conformance.backends.registry import is_importable
+from gradoracle.conformance.backends.registry import UnusableBackend, is_importable
 
 WRITTEN = "given.py"  # what the text of a module is written to
 
 
+class Given(NamedTuple):
+    """A backend, and the text of its module where that is what was given."""
+
+    backend: Any
+    text: str = ""
+
+
 @contextmanager
-def backend_argument(backend: Any, *, isolate: bool) -> Iterator[Any]:
+def backend_argument(backend: Any, *, isolate: bool) -> Iterator[Given]:
     """Yield the backend as `checked` takes it: texts are in a file meanwhile.
 
     Raises:
         UsageError: it is to be isolated, and no other process can import it.
+        UnusableBackend: a text cannot be used; the message names it as a source text.
     """
     if isinstance(backend, os.PathLike):
-        yield os.fspath(backend)
+        yield Given(os.fspath(backend))
     elif isinstance(backend, str) and _is_text(backend):
         with tempfile.TemporaryDirectory(prefix="gradoracle") as folder:
             file = Path(folder, WRITTEN)
             file.write_text(backend, encoding="utf-8")
-            yield str(file)
+            try:
+                yield Given(str(file), backend)
+            except UnusableBackend as error:  # the file is gone before anybody reads of it
+                told = str(error).replace(f"backend {str(file)!r}", SOURCE_TEXT)
+                raise UnusableBackend(
+                    told.replace(repr(str(file)), f"the {SOURCE_TEXT}")
+                ) from error
     elif isolate and not isinstance(backend, str):
-        yield _by_name(backend)
+        yield Given(_by_name(backend))
     else:
-        yield backend
+        yield Given(backend)
 
 
 def _is_text(backend: str) -> bool:

@@ -15,8 +15,15 @@ from functools import reduce
 from numbers import Integral
 from typing import Any
 
-from gradoracle.conformance.backends.backend import Backend
+from gradoracle.conformance.backends.backend import (
+    BACKWARD,
+    DOUBLE_BACKWARD,
+    JVP,
+    SOURCE_TEXT,
+    Backend,
+)
 from gradoracle.conformance.backends.caller import describe, one_line
+from gradoracle.conformance.backends.contract import OF_FUNCTION
 from gradoracle.conformance.backends.errors import OURS, UsageError
 from gradoracle.conformance.backends.interrupts import heeded
 from gradoracle.conformance.backends.isolation.audit import MOST
@@ -28,6 +35,7 @@ from gradoracle.conformance.checking.checks import checks
 from gradoracle.conformance.drawing.profiles import FIRST_LOOK, PROFILES
 from gradoracle.conformance.operators import OPERATORS
 from gradoracle.conformance.operators.record import Operator
+from gradoracle.conformance.operators.registered import MADE
 from gradoracle.conformance.properties import Property
 from gradoracle.conformance.reports.certificate import Certificate, Outcome
 from gradoracle.conformance.runs.deviations import reviewed
@@ -45,7 +53,7 @@ NO_TORCH = "PyTorch is not installed: pip install 'gradoracle[torch]'"
 def checked(
     backend: Any,
     *,
-    operators: Sequence[str] | None = None,
+    operators: Sequence[str | Operator] | None = None,
     examples: int | None = None,
     seed: int | None = None,
     stop_at_first_mismatch: bool = False,
@@ -55,8 +63,12 @@ def checked(
     dtypes: Sequence[str] | None = None,
     profile: str | None = None,
     time_limit: float | None = None,
+    text: str = "",
 ) -> Certificate:
-    """Check a backend and return its certificate: see `gradoracle.check`."""
+    """Check a backend and return its certificate: see `gradoracle.check`.
+
+    `text` is that of the backend's module, where a program gave it.
+    """
     _require_kinds(
         backend, {"operators": operators, "dtypes": dtypes}, examples=examples, seed=seed
     )
@@ -64,6 +76,8 @@ def checked(
     seed = fresh_seed() if seed is None else int(seed)
     chosen = operators_named(operators)
     wrapped = wrap(backend, confinement=_limited(confinement or ISOLATED, time_limit))
+    if text:
+        wrapped.name, wrapped.origin, wrapped.text = SOURCE_TEXT, "this program", text
     try:
         limit(wrapped, dtypes)
         wrapped.finds_domains = not stop_at_first_mismatch
@@ -309,23 +323,53 @@ def fresh_seed() -> int:
     return secrets.randbits(32)
 
 
-def operators_named(names: Sequence[str] | None) -> tuple[Operator, ...]:
-    """Return the operators of these names, or all.
+def operators_named(names: Sequence[str | Operator] | None) -> tuple[Operator, ...]:
+    """Return the operators of these names, or all; those of this program, by name or as records.
 
     Raises:
         UsageError: one that does not exist, or none.
     """
     if names is None:
-        return OPERATORS
-    known = {operator.name: operator for operator in OPERATORS}
+        return (*OPERATORS,)
     if not names:
-        raise UsageError(f"operators names none; there are {', '.join(known)}")
-    for name in names:
-        if name not in known:
-            near = difflib.get_close_matches(name, known, n=1)
-            guess = f" (did you mean {near[0]!r}?)" if near else ""
-            raise UsageError(
-                f"no operator {name!r}{guess}; there are {', '.join(known)} "
-                "(more with --operators-from)"
-            )
-    return tuple(known[name] for name in names)
+        raise UsageError(f"operators names none; there are {_every_name()}")
+    return tuple(dict.fromkeys(map(_operator_named, names)))
+
+
+def _operator_named(given: str | Operator) -> Operator:
+    """Return an operator by its name; one that this program has made is added to the others."""
+    known = {operator.name: operator for operator in OPERATORS if operator not in OPERATORS.own}
+    own = MADE.get(given) if isinstance(given, str) and given not in known else given
+    if isinstance(own, Operator):
+        try:
+            OPERATORS.add(own)
+        except ValueError as error:
+            raise UsageError(f"operator {own.name}: {error}; give it another name") from error
+        return own
+    if not isinstance(given, str):
+        raise TypeError(f"operators must be names or records of operators, got {describe(given)}")
+    known |= {operator.name: operator for operator in OPERATORS.own}
+    if given in known:
+        return known[given]
+    if home := _home_of(given):
+        raise UsageError(
+            f"{given} is a function of the operator {home!r}: name that, and all of its functions "
+            "that the backend has are checked"
+        )
+    near = difflib.get_close_matches(given, known, n=1)
+    guess = f" (did you mean {near[0]!r}?)" if near else ""
+    raise UsageError(
+        f"no operator {given!r}{guess}; there are {_every_name()} (more with --operators-from)"
+    )
+
+
+def _home_of(function: str) -> str:
+    """Return the name of the operator that a function or a formula is of, or ""."""
+    homes = {f.__name__: operator.name for operator in OPERATORS for f in operator.formulas}
+    homes |= {name: operator.name for name, operator in OF_FUNCTION.items()}
+    further = (function.removesuffix(one) for one in (DOUBLE_BACKWARD, BACKWARD, JVP))
+    return next((homes[name] for name in (function, *further) if name in homes), "")
+
+
+def _every_name() -> str:
+    return ", ".join(operator.name for operator in OPERATORS)

@@ -15,6 +15,7 @@ import threadpoolctl
 
 from gradoracle.conformance import DEVIATIONS, DOMAIN
 from gradoracle.conformance.operators import BROUGHT
+from gradoracle.conformance.runs.fingerprint import PROGRAM, program
 
 LISTED = "deviations from"  # there are more known ones than the backend's contract lists
 RESTRICTED = "restricted to"  # the domain of the whole run, where it was given one
@@ -39,7 +40,9 @@ def environment() -> dict[str, Any]:
     with suppress(PackageNotFoundError):
         found["PyTorch"] = version("torch")
     if BROUGHT:
-        found["operators from"] = ", ".join(brought.module for brought in BROUGHT)
+        homes = (Path(program()).name or "this program" if one.module == PROGRAM else one.module
+                 for one in BROUGHT)  # fmt: skip
+        found["operators from"] = ", ".join(dict.fromkeys(homes))
     if restricted := os.environ.get(DOMAIN):
         found[RESTRICTED] = restricted
     if os.environ.get(DEVIATIONS):

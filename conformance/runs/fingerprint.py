@@ -11,6 +11,7 @@ import hashlib
 import importlib.util
 import os
 import re
+import sys
 from contextlib import suppress
 from functools import cache
 from pathlib import Path
@@ -25,6 +26,7 @@ CODE = frozenset(
 )  # fmt: skip
 INCLUDE = re.compile(r'^[ \t]*#[ \t]*include[ \t]*"([^"\n]+)"', re.MULTILINE)
 MOST = 2000  # files of one backend
+PROGRAM = "__main__"  # the module of the program that runs
 NAMESPACE = __name__.partition(".")[0]
 
 
@@ -101,15 +103,24 @@ def _with_imports(file: Path, known: set[Path]) -> set[Path]:
     return known
 
 
-@cache
 def suite() -> str:
     """Return one SHA-256 of the suite's and the oracle's code, and of operators from outside."""
+    return _hash_of_all(tuple(module for brought in BROUGHT for module in brought.modules))
+
+
+@cache
+def _hash_of_all(outside: tuple[str, ...]) -> str:
     total = hashlib.sha256()
-    outside = (module for brought in BROUGHT for module in brought.modules)
     for package in ("gradoracle.conformance", "gradoracle.oracle", *outside):
-        for name, one in files_of(package).items():
+        found = _of_file(program()) if package == PROGRAM and program() else files_of(package)
+        for name, one in found.items():
             total.update(f"{name} {one}\n".encode())
     return total.hexdigest()
+
+
+def program() -> str:
+    """Return the file of the program that runs, or "" where it has none."""
+    return getattr(sys.modules.get(PROGRAM), "__file__", None) or ""
 
 
 def _hash(file: Path) -> str:

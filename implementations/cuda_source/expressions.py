@@ -115,4 +115,6 @@ def _computed(node: ast.expr, again: Callable[[ast.expr], Any], names: Names) ->
         case ast.Compare(left=left, ops=[op], comparators=[right]) if type(op) in _BINARY:
             return int(_BINARY[type(op)](again(left), again(right)))
     known = ", ".join(name for name in names if name.isidentifier())
+    if isinstance(node, ast.Call):
+        known = f"the functions {', '.join(n for n in _FUNCTIONS if n not in NUMBERS)}"
     raise SourceError(f"{ast.unparse(node)!r} means nothing here; there are {known}")

@@ -59,6 +59,7 @@ GIVEN = {
 }  # fmt: skip
 # Of C = alpha A B + beta C: the names that BLAS gives to its matrices, sizes and factors.
 SECOND = ("b", "d_b", "rhs", "other", "mat2")
+ROUNDED_UP = re.compile(r"\b(?:i?div_?up|ceil_?div|div_?ceil|cdiv)\s*\(", re.IGNORECASE)
 PRODUCT_VALUES = {"M": "N", "N": "M", "K": "K", "alpha": "1", "beta": "0"}
 COUNTS = ("n", "size", "len", "length", "num", "numel", "count", "total", "num_elements")
 LETTERS = {"rows": "N", "batch": "N", "batch_size": "N", "b": "N", "cols": "C", "columns": "C",
@@ -172,7 +173,7 @@ def _launch(text: str, name: str, function: str, unknown: list[str]) -> tuple[st
         grid = _value(plain, sizes[0]) if sizes else ""
         if threads and grid:
             unknown.append("whether its launch has the protocol's names")
-            return grid, threads
+            return _in_our_words(grid, function), _in_our_words(threads, function)
     if elementwise:
         return "ceil_div(z.size, 256)", "256"
     unknown.append("how many blocks and threads run it")
@@ -184,6 +185,8 @@ def _value(plain: str, expression: str) -> str:
     for _ in range(4):
         if not re.fullmatch(r"[A-Za-z_]\w*", expression):
             break
+        if re.search(rf"\b(?:int|unsigned|size_t|long)\s+{expression}\s*[,)]", plain):
+            break  # a function is given it: what one of its callers gives is not every call's
         found = re.search(
             rf"\b(?:const\s+|constexpr\s+)*(?:int|unsigned|size_t|auto|dim3)\s+{expression}\s*"
             rf"(?:=\s*([^;,]+)|(\())|#\s*define\s+{expression}\s+(\S+)",
@@ -195,6 +198,14 @@ def _value(plain: str, expression: str) -> str:
             return f"dim3({parenthesised(plain, found.end() - 1).most})"
         expression = (found[1] or found[3]).strip()
     return expression
+
+
+def _in_our_words(expression: str, function: str) -> str:
+    """Return an expression of a launch with `ceil_div`, and a product's sides by our letters."""
+    expression = ROUNDED_UP.sub("ceil_div(", expression)
+    if function != "matmul":
+        return expression
+    return re.sub(r"\b[MNK]\b", lambda found: PRODUCT_VALUES.get(found[0], found[0]), expression)
 
 
 def with_proposals(text: str, found: Sequence[Proposal]) -> str:

@@ -27,6 +27,7 @@ from gradoracle.implementations.cupy_kernels.placement import INTEGERS, place
 
 Launcher: TypeAlias = Callable[[Launch, Names, Any], None]  # with the dtype of the call
 ONE_HOT = "one-hot"
+NULL = "(0x0)"  # of a fault: the address that an array which is None has
 
 
 def functions(
@@ -103,8 +104,24 @@ def _run(
                 (array,) = evaluated(one, more, dtype)[1]
                 made[0][...] = getattr(array, one.kernel)(dtype=np.float64)
             else:
-                launch(one, more, dtype)
+                _launched(launch, one, more, dtype, function)
     return tuple(made) if len(made) > 1 else made[0]
+
+
+def _launched(launch: Launcher, one: Launch, names: Names, dtype: Any, function: str) -> None:
+    """Launch a kernel; of a fault at an array that is None, say how to require it."""
+    try:
+        launch(one, names, dtype)
+    except hostcuda.KernelFault as fault:
+        spoken = {n.id for of in one.arguments for n in ast.walk(of) if isinstance(n, ast.Name)}
+        absent = sorted(n for n in ARRAYS & spoken if names.get(n, "") is None)
+        if not absent or NULL not in str(fault):
+            raise
+        needs = ", ".join(f"{name} required" for name in absent)
+        is_none = f"{' and '.join(absent)} {'is' if len(absent) == 1 else 'are'} None"
+        comment = f"// gradoracle: domain {operator_of(function)}: {needs}"
+        fault.args = (f"{fault}; {is_none}: {comment}",)
+        raise
 
 
 def _zeroed(array: Any) -> Any:

@@ -14,6 +14,7 @@ from gradoracle.conformance.backends.adapters.parameters import Taken, taken
 from gradoracle.conformance.operators import OPERATORS
 from gradoracle.conformance.operators.domain import DEFAULTS, REQUIRED, has_neutral
 from gradoracle.conformance.operators.record import Operator
+from gradoracle.conformance.operators.registered import made_with
 from gradoracle.oracle.axes import OF_A_GROUP
 from gradoracle.oracle.declaration import (
     Chained,
@@ -90,6 +91,18 @@ def bring(operators: Sequence[Operator]) -> None:
             FORMULAS.setdefault(output_of(formula).function, (operator, formula))
 
 
+def _bring_own(function: str) -> None:
+    """Let a function of an operator that this program has made be adapted: the last of its name."""
+    operator = made_with(function)
+    earlier = FORMULAS.get(function, (operator,))[0]
+    if operator is None or (earlier is not operator and earlier not in OPERATORS.own):
+        return
+    OPERATORS.add(operator)
+    KNOWN[operator.name] = operator
+    for formula in operator.formulas:
+        FORMULAS[output_of(formula).function] = operator, formula
+
+
 def require_known(names: Mapping[str, Any], adapter: str) -> None:
     """Raise ValueError where there is nothing, or a name that the protocol does not have."""
     if not names:
@@ -97,13 +110,15 @@ def require_known(names: Mapping[str, Any], adapter: str) -> None:
             f"adapt.{adapter} needs a function by the protocol's name, such as conv2d=my_conv"
         )
     for name, function in names.items():
+        _bring_own(name)
         if name not in FORMULAS:
             near = difflib.get_close_matches(name, FORMULAS, n=1, cutoff=0.8)
             guess = f" (did you mean {near[0]!r}?)" if near else ""
             raise ValueError(
                 f"no operator has a function {name!r}{guess}. `gradoracle explain` lists all: give "
-                f"yours one of these names, as in conv2d={name}, or name the module of your own "
-                "operator by --operators-from"
+                f"yours one of these names, as in conv2d={name}. An operator of your own is made "
+                "first, by gradoracle.compose or gradoracle.operator, or its module is named by "
+                "--operators-from"
             )
         if not callable(function):
             raise ValueError(f"{name} must be a callable, got {function!r}")

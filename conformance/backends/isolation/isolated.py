@@ -81,6 +81,7 @@ class Isolated:
     # Functions and dtypes that the worker compiled; and a call of each that returned.
     _seen: set[tuple[str, str]] = field(default_factory=set, init=False)
     _returned: dict[tuple[str, str], Request | Look] = field(default_factory=dict, init=False)
+    _known: set[tuple[str, str]] = field(default_factory=set, init=False)  # that ever returned
     _stuck: set[str] = field(default_factory=set, init=False)  # functions that did not return
     _hangs: str = field(default="", init=False)  # why no worker can be started any more
 
@@ -342,10 +343,9 @@ class Isolated:
         request, worker = sent.request, self._worker
         assert worker is not None, "it is let go of with all that was sent to it"  # noqa: S101
         key = key_of(request)
-        limits = self.limits
-        limit = limits.call if key in self._seen else max(limits.call, limits.first)
         try:
-            reply = self._reply(sent, self._workers.wait(worker, limit, sent.number), worker)
+            message = self._workers.wait(worker, self._limit(request), sent.number)
+            reply = self._reply(sent, message, worker)
         except WorkerEnded as end:
             self._bury(worker)
             if end.over == "time":
@@ -357,10 +357,23 @@ class Isolated:
             return Reply("crashed", text)
         worker.answers += 1
         self._seen.add(key)
+        self._known.add(key)
         first = key not in self._returned and isinstance(request, Request)
         if first and reply.kind == "answer" and bytes_of(request) <= ROOM:
             self._returned[key] = request
         return reply
+
+    def _limit(self, request: Request | Look) -> float:
+        """Return how long a request may take: longer where the function may compile first.
+
+        One that did not return within that, and never returned, is given no time to compile again:
+        every call tried to make the failing one smaller would cost as much.
+        """
+        key = key_of(request)
+        never = request.function in self._stuck and key not in self._known
+        if key in self._seen or never:
+            return self.limits.call
+        return max(self.limits.call, self.limits.first)
 
     def _reply(self, sent: _Sent, message: dict[str, Any], worker: Worker) -> Reply:
         """Return a worker's answer as a Reply.
