@@ -1,0 +1,40 @@
+"""Functions of the device against exact numbers, at edge values."""
+
+import shutil
+
+import numpy as np
+import pytest
+
+from gradoracle.implementations import hostcuda
+from tests.intrinsics import bits, halves, singles, table
+
+pytestmark = [
+    pytest.mark.slow,
+    pytest.mark.skipif(not shutil.which("g++"), reason="no g++"),
+]
+TABLES = {"singles": singles.ROWS, "halves": halves.ROWS, "bits": bits.ROWS}
+AT_ONCE = 40  # kernels of one text
+PIECES = [(name, start) for name, rows in TABLES.items() for start in range(0, len(rows), AT_ONCE)]
+
+
+@pytest.mark.parametrize(("name", "start"), PIECES)
+def test_functions_are_right_at_edge_values(name, start):
+    rows = TABLES[name][start : start + AT_ONCE]
+    kernels = table.module(rows)
+    found = [one for i, row in enumerate(rows) for one in table.wrong(kernels, i, row)[:3]]
+    assert not found, "\n".join(found)
+
+
+@pytest.mark.parametrize("mode", ["fast", "check"])
+def test_functions_of_a_warp(mode):
+    kernels = "".join(
+        f'extern "C" __global__ void warp{i}(const int *x, int *y) {{ int a = x[threadIdx.x];\n'
+        f"    y[threadIdx.x] = {expression.format(m=bits.FULL)}; }}\n"
+        for i, expression in enumerate(bits.WARP)
+    )
+    module = hostcuda.RawModule(code=kernels)
+    for i, (expression, want) in enumerate(bits.WARP.items()):
+        x, y = np.array(bits.LANES, np.int32), np.zeros(32, np.int32)
+        with hostcuda.using(hostcuda.Settings(mode)):
+            module.get_function(f"warp{i}")((1,), (32,), (x, y))
+        assert y.tolist() == want(bits.LANES), expression
