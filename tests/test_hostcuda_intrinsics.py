@@ -1,18 +1,22 @@
 """Functions of the device against exact numbers, at edge values."""
 
+import re
 import shutil
+from pathlib import Path
 
 import numpy as np
 import pytest
 
 from gradoracle.implementations import hostcuda
-from tests.intrinsics import bits, halves, singles, table
+from tests.intrinsics import bits, fast, halves, singles, table, untested
 
 pytestmark = [
     pytest.mark.slow,
     pytest.mark.skipif(not shutil.which("g++"), reason="no g++"),
 ]
-TABLES = {"singles": singles.ROWS, "halves": halves.ROWS, "bits": bits.ROWS}
+TABLES = {"singles": singles.ROWS, "halves": halves.ROWS, "bits": bits.ROWS,
+          "fast": fast.ROWS}  # fmt: skip
+HOST = Path(__file__).parent / "cuda" / "host_calls.cu"
 AT_ONCE = 40  # kernels of one text
 PIECES = [(name, start) for name, rows in TABLES.items() for start in range(0, len(rows), AT_ONCE)]
 
@@ -38,3 +42,22 @@ def test_functions_of_a_warp(mode):
         with hostcuda.using(hostcuda.Settings(mode)):
             module.get_function(f"warp{i}")((1,), (32,), (x, y))
         assert y.tolist() == want(bits.LANES), expression
+
+
+@pytest.mark.parametrize("mode", ["fast", "check"])
+def test_host_code_gets_the_right_answers(mode):
+    text = HOST.read_text()
+    functions = re.findall(r"^int (\w+)\(", text, re.MULTILINE)
+    assert len(functions) == 5
+    module = hostcuda.RawModule(code=text, functions=functions)
+    x = np.arange(8, dtype=np.float32)
+    for name in functions:
+        with hostcuda.using(hostcuda.Settings(mode)):
+            line = int(module.get_function(name).call((x,)))
+        assert not line, f"{name}: {text.splitlines()[line - 1].strip()}"
+
+
+def test_what_no_test_calls_is_explained():
+    without = untested.functions() - untested.called()
+    assert without - untested.explained() == set(), "no test calls these, and nothing says why"
+    assert untested.explained() - without == set(), "a test calls these: they need no reason"
