@@ -16,7 +16,7 @@ pytestmark = [
 ]
 TABLES = {"singles": singles.ROWS, "halves": halves.ROWS, "bits": bits.ROWS,
           "fast": fast.ROWS}  # fmt: skip
-HOST = Path(__file__).parent / "cuda" / "host_calls.cu"
+CUDA = Path(__file__).parent / "cuda"
 AT_ONCE = 40  # kernels of one text
 PIECES = [(name, start) for name, rows in TABLES.items() for start in range(0, len(rows), AT_ONCE)]
 
@@ -44,11 +44,12 @@ def test_functions_of_a_warp(mode):
         assert y.tolist() == want(bits.LANES), expression
 
 
+@pytest.mark.parametrize(("file", "count"), [("host_calls.cu", 5), ("library_calls.cu", 4)])
 @pytest.mark.parametrize("mode", ["fast", "check"])
-def test_host_code_gets_the_right_answers(mode):
-    text = HOST.read_text()
+def test_host_code_gets_the_right_answers(mode, file, count):
+    text = (CUDA / file).read_text()
     functions = re.findall(r"^int (\w+)\(", text, re.MULTILINE)
-    assert len(functions) == 5
+    assert len(functions) == count
     module = hostcuda.RawModule(code=text, functions=functions)
     x = np.arange(8, dtype=np.float32)
     for name in functions:

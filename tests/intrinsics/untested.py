@@ -23,9 +23,9 @@ WHY = {
         quit rcp rem rsqrt_ set_element shl shr sqrt_ st_vector stmatrix tanh_
         whole_matrix xor_ or_stop gemv""",
     "the inside of other functions": """
-        Narrow Variable __half2 __nv_bfloat162
-        nearest_odd uniform_double vote exchange describe ballot texel
-        texel_at shfl_down shfl_up shfl_xor shuffle_down shuffle_up shuffle_xor""",
+        Narrow Variable __half2 __nv_bfloat162 nearest_odd uniform_double vote exchange
+        describe ballot texel texel_at shfl_down shfl_up shfl_xor shuffle_down shuffle_up
+        shuffle_xor""",
     "times, hints, names and limits that mean nothing here, or do nothing": """
         __globaltimer clock64 __nanosleep __maxnreg__ __threadfence_block
         __threadfence_system atomic_thread_fence cudaDeviceReset cudaDeviceSetCacheConfig
@@ -41,21 +41,12 @@ WHY = {
         __cvta_generic_to_global __cvta_shared_to_generic __float_to_tf32 __isGlobal
         __isShared __trap aligned_size_t arrive_and_drop arrive_and_wait atomic_ref
         binary_partition block_index block_rank coalesced_threads compare_exchange_strong
-        compare_exchange_weak cublasDasum cublasDaxpy cublasDdot cublasDgemm
-        cublasDgemmStridedBatched cublasDgemv cublasDscal cublasGemmEx
-        cublasGemmStridedBatchedEx cublasHgemm cublasHgemmStridedBatched cublasSasum
-        cublasSaxpy cublasSdot cublasSetPointerMode cublasSgemmStridedBatched cublasSgemv
-        cublasSscal cudaFreeArray cudaLaunchKernelEx cudaMalloc3DArray cudaMallocArray
-        cudaMemcpy2DToArray cudaMemcpyToArray curand curand4 curandCreateGenerator
-        curandCreateGeneratorHost curandDestroyGenerator curandGenerate
-        curandGenerateNormal curandGenerateNormalDouble curandGenerateUniform
-        curandGenerateUniformDouble curandSetGeneratorOffset
-        curandSetPseudoRandomGeneratorSeed curand_log_normal curand_normal curand_normal2
-        curand_normal4 curand_normal_double curand_uniform4 curand_uniform_double
-        dim_blocks dim_threads exclusive_scan fetch_add fetch_and fetch_max fetch_min
-        fetch_or fetch_sub group_dim group_index inclusive_scan invoke_one is_valid
-        labeled_partition make_cudaExtent meta_group_rank meta_group_size num_blocks
-        pipeline_consumer_wait_prior skipahead tex1D tex2D tex3D thread_group thread_index
+        compare_exchange_weak cudaFreeArray cudaLaunchKernelEx cudaMalloc3DArray
+        cudaMallocArray cudaMemcpy2DToArray cudaMemcpyToArray dim_blocks dim_threads
+        exclusive_scan fetch_add fetch_and fetch_max fetch_min fetch_or fetch_sub
+        group_dim group_index inclusive_scan invoke_one is_valid labeled_partition
+        make_cudaExtent meta_group_rank meta_group_size num_blocks
+        pipeline_consumer_wait_prior tex1D tex2D tex3D thread_group thread_index
         wait_prior""",
 }
 
