@@ -58,6 +58,31 @@ def test_host_code_gets_the_right_answers(mode, file, count):
         assert not line, f"{name}: {text.splitlines()[line - 1].strip()}"
 
 
+GROUPS = (CUDA / "group_calls.cu").read_text()
+LAUNCHES = {
+    "places": ((2, 3), (8, 4, 2)), "tiles": ((1,), (64,)), "references": ((1,), (64,)),
+    "phases": ((1,), (64,)), "addresses": ((1,), (32,)),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("mode", ["fast", "check"])
+def test_groups_references_and_places_are_right(mode):
+    module = hostcuda.RawModule(code=GROUPS)
+    for name, (grid, block) in LAUNCHES.items():
+        wrong = np.zeros(1, np.int32)
+        orders = hostcuda.ORDERS if mode == "check" else ("forward",)
+        with hostcuda.using(hostcuda.Settings(mode, orders)):
+            module.get_function(name)(grid, block, (wrong,), shared_mem=128)
+        assert not wrong[0], f"{name}: {GROUPS.splitlines()[wrong[0] - 1].strip()}"
+
+
+def test_a_trap_ends_the_launch():
+    wrong = np.array([12345], np.int32)
+    kernel = hostcuda.RawModule(code=GROUPS).get_function("addresses")
+    with hostcuda.checking("forward"), pytest.raises(hostcuda.KernelFault, match=r"__trap\(\)"):
+        kernel((1,), (32,), (wrong,), shared_mem=128)
+
+
 def test_what_no_test_calls_is_explained():
     without = untested.functions() - untested.called()
     assert without - untested.explained() == set(), "no test calls these, and nothing says why"

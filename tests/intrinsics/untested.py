@@ -38,16 +38,9 @@ WHY = {
         sdkFindFilePath checkCmdLineFlag getCmdLineArgumentInt getCmdLineArgumentString
         findCudaDevice checkCudaErrors getLastCudaError""",
     "not tested yet": """
-        __cvta_generic_to_global __cvta_shared_to_generic __float_to_tf32 __isGlobal
-        __isShared __trap aligned_size_t arrive_and_drop arrive_and_wait atomic_ref
-        binary_partition block_index block_rank coalesced_threads compare_exchange_strong
-        compare_exchange_weak cudaFreeArray cudaLaunchKernelEx cudaMalloc3DArray
-        cudaMallocArray cudaMemcpy2DToArray cudaMemcpyToArray dim_blocks dim_threads
-        exclusive_scan fetch_add fetch_and fetch_max fetch_min fetch_or fetch_sub
-        group_dim group_index inclusive_scan invoke_one is_valid labeled_partition
-        make_cudaExtent meta_group_rank meta_group_size num_blocks
-        pipeline_consumer_wait_prior tex1D tex2D tex3D thread_group thread_index
-        wait_prior""",
+        __float_to_tf32 aligned_size_t cudaFreeArray cudaLaunchKernelEx cudaMalloc3DArray
+        cudaMallocArray cudaMemcpy2DToArray cudaMemcpyToArray make_cudaExtent
+        pipeline_consumer_wait_prior tex1D tex2D tex3D wait_prior""",
 }
 
 
