@@ -44,7 +44,9 @@ def test_functions_of_a_warp(mode):
         assert y.tolist() == want(bits.LANES), expression
 
 
-@pytest.mark.parametrize(("file", "count"), [("host_calls.cu", 5), ("library_calls.cu", 4)])
+@pytest.mark.parametrize(
+    ("file", "count"), [("host_calls.cu", 5), ("library_calls.cu", 4), ("texture_calls.cu", 2)]
+)
 @pytest.mark.parametrize("mode", ["fast", "check"])
 def test_host_code_gets_the_right_answers(mode, file, count):
     text = (CUDA / file).read_text()

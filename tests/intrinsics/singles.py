@@ -116,9 +116,11 @@ def _root(a, form):
 
 
 def _fraction(x):
+    """Return mpmath's number as a Fraction; what is beyond every format, as what is just beyond."""
     if not mpmath.isfinite(x):
         return float(x)
-    sign, man, exp, _ = x._mpf_
+    sign, man, exp, bits = x._mpf_
+    exp = max(min(exp, 5000 - bits), -5000 - bits)
     return (-1) ** sign * Fraction(man) * Fraction(2) ** exp
 
 

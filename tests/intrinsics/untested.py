@@ -38,9 +38,8 @@ WHY = {
         sdkFindFilePath checkCmdLineFlag getCmdLineArgumentInt getCmdLineArgumentString
         findCudaDevice checkCudaErrors getLastCudaError""",
     "not tested yet": """
-        __float_to_tf32 aligned_size_t cudaFreeArray cudaLaunchKernelEx cudaMalloc3DArray
-        cudaMallocArray cudaMemcpy2DToArray cudaMemcpyToArray make_cudaExtent
-        pipeline_consumer_wait_prior tex1D tex2D tex3D wait_prior""",
+        __float_to_tf32 aligned_size_t cudaLaunchKernelEx pipeline_consumer_wait_prior
+        wait_prior""",
 }
 
 
