@@ -164,7 +164,6 @@ ROWS = [
         lambda a, b: _unpacked("d", a << 32 | b & MASK, "q"),
     ),
     Row("min(a, b)", (N, U), U, [(-1, 1), (3, 2)], lambda a, b: min(a & MASK, b)),
-    Row("max(a, b)", (N, "long long"), NN, [(-1, 1), (3, -(2**40))], max),
     *(
         Row(f"{load}(&a)", (U,), U, _ONE, lambda a: a)
         for load in ("__ldg", "__ldca", "__ldcg", "__ldcs", "__ldcv", "__ldlu")
