@@ -82,6 +82,9 @@ CALLS: dict[str, dict[str, Callable[[np.random.Generator], Call]]] = {
         **dict.fromkeys(("by_grid", "by_texture"), _sum(1)),
         "by_library": _sum(1, least=1),
     },
+    "language": dict.fromkeys(
+        ("scans", "coalesced", "timed", "functions", "converted", "matched", "referred"), _sum(32)
+    ),
     "layers": {
         "centred": _rows(32, lambda x: x - x.sum(1, keepdims=True) / np.float32(C)),
         "less_most": _rows(64, lambda x: x - x.max(1, keepdims=True)),

@@ -86,6 +86,10 @@ def launch_of(fault):
     return (fault.blocks,), (fault.threads,), (x, np.int32(fault.n))
 
 
+def source_line(number):
+    return faults.TEXT.split("\n")[number - 1].strip()
+
+
 @pytest.mark.parametrize("name", FAULTS)
 def test_what_a_kernel_does_wrong_is_told_with_its_line(wrong, name):
     fault = FAULTS[name]
@@ -98,10 +102,34 @@ def test_what_a_kernel_does_wrong_is_told_with_its_line(wrong, name):
         told = str(found[fault.kind, fault.line])
         assert told.startswith(f"faults.cu:{fault.line}: {fault.kind}: ")
         assert "[block " in told
+        assert told.endswith(f"]: `{source_line(fault.line)}`")
     first, *others = map(str, caught.value.findings)
     more = f", and {len(others)} more" if others else ""
     assert str(caught.value) == f"{name}: {first}{more}"
     assert getattr(caught.value, "__notes__", []) == others
+
+
+def test_a_race_quotes_both_lines(wrong):
+    name = "reads_what_other_blocks_write"
+    with hostcuda.checking(), pytest.raises(hostcuda.KernelFault) as caught:
+        wrong.get_function(name)(*launch_of(FAULTS[name]))
+    earlier, later = FAULTS[name].line - 1, FAULTS[name].line
+    assert f"the earlier access: faults.cu:{earlier}: `{source_line(earlier)}` [block" in str(
+        caught.value
+    )
+    assert caught.value.findings[0].source == source_line(later)
+
+
+def test_a_fault_in_a_header_quotes_its_line(tmp_path):
+    (tmp_path / "add.h").write_text(
+        "// one more\n__device__ inline void add(float *x, int i) {\n    x[i] += 1;\n}\n"
+    )
+    text = '#include "add.h"\nextern "C" __global__ void f(float *x, int n) { add(x, n); }'
+    kernel = hostcuda.RawKernel(text, "f", options=(f"-I{tmp_path}",))
+    with hostcuda.checking(), pytest.raises(hostcuda.KernelFault) as caught:
+        kernel((1,), (1,), (np.zeros(2, np.float32), np.int32(2)))
+    assert str(caught.value).startswith("f: add.h:3: out of bounds: read of 4 bytes")
+    assert str(caught.value).endswith("thread 0,0,0]: `x[i] += 1;`")
 
 
 def test_what_comes_from_an_absent_lane_is_poison_and_may_be_dropped():

@@ -11,8 +11,10 @@ import gradoracle
 from gradoracle.conformance.backends.registry import IN_PROCESS
 from gradoracle.implementations.cuda_source import SourceError, backend
 from gradoracle.implementations.cuda_source.comments import read
-from gradoracle.implementations.hostcuda import KernelFault, NotModelled
+from gradoracle.implementations.cuda_source.includes import whole
+from gradoracle.implementations.hostcuda import KernelFault, NotModelled, Settings, using
 from gradoracle.implementations.hostcuda.host_code import as_cpp, with_launches
+from gradoracle.implementations.hostcuda.module import RawModule
 from gradoracle.implementations.hostcuda.parts import left_out, parts
 
 pytestmark = [
@@ -166,3 +168,76 @@ int main(int n, char **v) {
     assert [part.name for part in parts(text)] == ["c", "B", "get", "k", "table", "", "main"]
     assert "main" not in as_cpp(text)
     assert as_cpp(text).count("\n") == text.count("\n")
+
+
+NEEDED = """#include <bits/stdc++.h>
+#include <torch/extension.h>
+#include <cooperative_groups.h>
+namespace cg = cooperative_groups;
+namespace mine {
+struct __align__(8) Pair { float a; int b; };
+template <const int N = 32, typename T = float> __device__ T halved(T x) { return x / 2; }
+template <typename T>
+class Layer : public torch::nn::Module {
+    T forward(T x) { return x; }
+};
+#define REGISTER(T) static auto made_##T = torch::registry<T>();
+REGISTER(float)
+REGISTER(double)
+}
+void launch(torch::Tensor x, torch::Tensor y) {
+    y = torch::empty_like(x);
+}
+__global__ void rows(const float *x, float *y) {
+    extern __shared__ float tile[][4];
+    const cg::thread_block block = cg::this_thread_block();
+    cg::thread_block_tile<16> half = cg::tiled_partition<16>(block);
+    tile[threadIdx.x / 4][threadIdx.x % 4] = mine::halved(x[threadIdx.x]);
+    block.sync();
+    y[threadIdx.x] = tile[threadIdx.x % 4][threadIdx.x / 4 % 4] + half.shfl(x[threadIdx.x], 3);
+}
+PYBIND11_MODULE(name, m) { m.def("launch", &launch); }
+"""
+
+
+@pytest.mark.parametrize("mode", ["fast", "check"])
+def test_what_needs_a_library_is_left_out_around_the_kernels(mode):
+    kernel = RawModule(code=NEEDED).get_function("rows")
+    x, y = np.arange(32, dtype=np.float32), np.zeros(32, np.float32)
+    with using(Settings(mode)):
+        kernel((1,), (32,), (x, y), shared_mem=8 * 4 * 4)
+    halves = (x / 2).reshape(8, 4)
+    at = np.arange(32)
+    assert (y == halves[at % 4, at // 4 % 4] + np.where(at < 16, 3, 19)).all()
+
+
+def test_shared_memory_of_rows_at_the_scope_of_the_file():
+    code = """extern __shared__ int both[][2][3];
+__global__ void f(int *y) {
+    both[1][1][2] = 5, both[0][0][1] = 7;
+    y[0] = ((int *)both)[11] + ((int *)both)[1];
+}
+"""
+    y = np.zeros(1, np.int32)
+    RawModule(code=code).get_function("f")((1,), (1,), (y,), shared_mem=12 * 4)
+    assert y[0] == 12
+
+
+def test_defaults_of_templates_and_macros_do_not_hide_what_follows():
+    text = """template <int N = 4, class T = std::pair<int, int>> T a(int n = 3) { return {}; }
+auto table = [](int x) { return x; };
+REGISTER(a)
+} // namespace
+int b() { return 1; }
+LAST(b)
+"""
+    assert [part.name for part in parts(text)] == ["a", "", "REGISTER", "b", "LAST"]
+
+
+def test_a_header_of_the_system_is_not_looked_for_in_a_project(tmp_path):
+    (tmp_path / "unistd.h").write_text("int of_another_system;\n")
+    (tmp_path / "own.h").write_text("int own;\n")
+    (tmp_path / "a.cu").write_text('#include <unistd.h>\n#include <own.h>\n#include "unistd.h"\n')
+    text = whole(tmp_path / "a.cu", [tmp_path])
+    assert text.startswith('#line 1 "a.cu"\n#include <unistd.h>\n#line 1 "own.h"\nint own;')
+    assert text.count("of_another_system") == 1

@@ -41,6 +41,7 @@ Kind: TypeAlias = Literal[
 LARGEST = 2**26  # elements of a result that are looked at; no call of ours has more than half
 LARGEST_BYTES = 2**28  # of a result; no call of ours has more
 LONGEST_SIGNATURE = 400  # characters
+LONGEST_ERROR = 500  # characters: a fault of a kernel quotes its source line, and another one
 NUMBERS = frozenset("biufc")  # kinds of dtypes that are looked at, beside bfloat16
 BFLOAT16 = "bfloat16"
 NO_EXCHANGE = (
@@ -491,7 +492,7 @@ def one_line(error: BaseException) -> str:
             text += f": {line[:80]}"
     except BaseException:  # noqa: BLE001 - it is a backend's error, and may be anything
         text = "(its text cannot be read)"
-    return f"{type(error).__name__}: {text[:200]}" if text else type(error).__name__
+    return f"{type(error).__name__}: {text[:LONGEST_ERROR]}" if text else type(error).__name__
 
 
 def printable(text: str) -> str:

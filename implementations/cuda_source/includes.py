@@ -8,6 +8,8 @@ import re
 from collections.abc import Sequence
 from pathlib import Path
 
+from gradoracle.implementations.hostcuda.build import COMMON_HEADERS
+
 _INCLUDE = re.compile(r'^[ \t]*#[ \t]*include[ \t]*["<]([^">\n]+)[">].*$', re.MULTILINE)
 _ONCE = re.compile(r"^[ \t]*#[ \t]*pragma[ \t]+once\b.*$", re.MULTILINE)
 
@@ -31,7 +33,8 @@ def _expanded(
 
     def put(found: re.Match[str]) -> str:
         beside = () if "<" in found[0] else (file.parent,)
-        places = [(folder / found[1]).resolve() for folder in (*beside, *folders)]
+        there = () if found[1] in COMMON_HEADERS and not beside else folders  # the system's own
+        places = [(folder / found[1]).resolve() for folder in (*beside, *there)]
         other = next((place for place in places if place.is_file()), None)
         if other is None:
             return found[0]

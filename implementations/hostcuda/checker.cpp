@@ -88,7 +88,10 @@ void async_waited(unsigned left) {
 }
 
 struct SharedCells { std::vector<Cell> fixed, dynamic; };
-void *checker_parks() { return new SharedCells{std::move(fixed.cells), std::move(dynamic.cells)}; }
+void *checker_parks() {
+    patterns_block_meets();
+    return new SharedCells{std::move(fixed.cells), std::move(dynamic.cells)};
+}
 void checker_resumes(void *cells) {
     fixed.cells = std::move(((SharedCells *)cells)->fixed), dynamic.cells = std::move(((SharedCells *)cells)->dynamic);
     checker_drops(cells);
@@ -107,6 +110,7 @@ void fence() { fenced[self.number] = true; }
 void checker_block_ends() {
     constexpr size_t MOST_STATIC = 48 << 10, MOST = 227 << 10;
     const size_t extra = dynamic.end - dynamic.start;
+    patterns_block_meets();
     if (fixed.end - fixed.start <= MOST_STATIC && fixed.end - fixed.start + extra <= MOST) return;
     size_t bytes = 0;
     for (const Cell &cell : fixed.cells) bytes += cell.write_block == running.serial || cell.read_block == running.serial;
@@ -284,6 +288,8 @@ static void access(const void *pointer, unsigned bytes, bool write, uint8_t atom
     }
     if (bytes <= 16 && !(bytes & (bytes - 1)) && address % bytes)
         report(MISALIGNED, BY_ADDRESS, "%s of %u bytes at an address that is no multiple of it", write ? "write" : "read", bytes);
+    if (counting && atomic == PLAIN && !region->constant)
+        pattern(address - region->start, bytes, write, region->argument == SHARED, region->argument, region->name);
     touch(*region, address, bytes, write, atomic);
 }
 
@@ -358,7 +364,10 @@ void hostcuda_argument(uintptr_t start, size_t bytes, int number) { checker_regi
     void __tsan_volatile_write##N(void *p) { CALLER; access(p, N, true); }
 ACCESS(1) ACCESS(2) ACCESS(4) ACCESS(8) ACCESS(16)
 static void range(const char *p, size_t bytes, bool write) {
+    const bool was = counting;
+    counting = false;                   // a GPU takes more than a byte at once
     for (size_t i = 0; i < bytes; ++i) access(p + i, 1, write);
+    counting = was;
 }
 void __tsan_read_range(void *p, size_t n) { CALLER; range((const char *)p, n, false); }
 void __tsan_write_range(void *p, size_t n) { CALLER; range((const char *)p, n, true); }

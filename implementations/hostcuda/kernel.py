@@ -14,7 +14,7 @@ from typing import Any, TypeAlias
 
 import numpy as np
 
-from gradoracle.implementations.hostcuda import build, notes, report
+from gradoracle.implementations.hostcuda import build, notes, patterns, report
 from gradoracle.implementations.hostcuda.field import residue
 from gradoracle.implementations.hostcuda.held import Held
 from gradoracle.implementations.hostcuda.report import Finding, KernelFault, RawFinding
@@ -161,15 +161,14 @@ class Kernel:
         )
         noted = chosen.mode == "check" and notes.wanted()
         if noted:
-            runtime.hostcuda_note(1)
+            notes.start(runtime)
         found = self._started(compiled, pointers, sizes)
         if noted:
-            runtime.hostcuda_note(0)
             notes.collect(runtime, compiled.library, self._source.lines)
         if not found:
             return []
         raw = runtime.hostcuda_findings(ctypes.byref(ctypes.c_uint()))
-        return report.read(raw[:found], compiled.library)
+        return report.read(raw[:found], compiled.library, self._source.lines)
 
     def _started(self, compiled: _Compiled, pointers: Any, sizes: _Sizes) -> int:
         """Run it and return the number of findings."""
@@ -367,4 +366,6 @@ def _runtime(mode: str) -> ctypes.CDLL:
     runtime = ctypes.CDLL(str(build.runtime(mode)))
     runtime.hostcuda_findings.restype = ctypes.POINTER(RawFinding)
     runtime.hostcuda_notes.restype = ctypes.POINTER(RawFinding)
+    if mode == "check":
+        runtime.hostcuda_patterns.restype = ctypes.POINTER(patterns.RawPattern)
     return runtime

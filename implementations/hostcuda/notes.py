@@ -5,7 +5,8 @@ r"""Notes: what a launch does that is no fault, but explains a wrong result.
     print(*notes, sep="\\n")
 
 Noted are the line, thread and operands where NaN or infinity arises, shuffles that read from absent
-lanes, and arrays that a launch writes to in part.
+lanes, and arrays that a launch writes to in part; with `noting(accesses=True)`, also the lines
+whose accesses are slow on a GPU: see `patterns`.
 """
 
 import ctypes
@@ -14,10 +15,11 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-from gradoracle.implementations.hostcuda import report
+from gradoracle.implementations.hostcuda import patterns, report
 from gradoracle.implementations.hostcuda.settings import Settings, using
 
 KINDS = ("absent lane", "unwritten elements", "arises")
+ACCESSES = ("bank conflicts", "uncoalesced access")
 WHOLE_LAUNCH = ("unwritten elements",)  # of no line and no thread
 
 
@@ -25,7 +27,7 @@ WHOLE_LAUNCH = ("unwritten elements",)  # of no line and no thread
 class Note:
     """One thing that a launch did, where, and which thread did it first."""
 
-    kind: str  # one of KINDS
+    kind: str  # one of KINDS or ACCESSES
     text: str
     file: str = ""
     line: int = 0
@@ -45,18 +47,24 @@ class Note:
 
 
 _open: list[list[Note]] = []
+_accesses: list[bool] = []  # whether the accesses are noted, too
 
 
 @contextmanager
-def noting() -> Iterator[list[Note]]:
-    """Run launches within the block in mode `check`, in one order, and collect their notes."""
+def noting(*, accesses: bool = False) -> Iterator[list[Note]]:
+    """Run launches within the block in mode `check`, in one order, and collect their notes.
+
+    With `accesses`, also the bank conflicts and the uncoalesced accesses of every source line.
+    """
     notes: list[Note] = []
     _open.append(notes)
+    _accesses.append(accesses)
     try:
         with using(Settings("check")):
             yield notes
     finally:
-        _open.remove(notes)
+        _open.pop()
+        _accesses.pop()
 
 
 def wanted() -> bool:
@@ -64,8 +72,22 @@ def wanted() -> bool:
     return bool(_open)
 
 
-def collect(runtime: ctypes.CDLL, library: Path, lines: dict[tuple[str, int], str]) -> None:
+def start(runtime: ctypes.CDLL) -> None:
+    """Have the next launch noted."""
+    runtime.hostcuda_note(1)
+    runtime.hostcuda_count(_accesses[-1])
+
+
+def collect(runtime: ctypes.CDLL, library: Path, lines: report.Lines) -> None:
     """Hand what the last launch noted to the caller of `noting`, with the text of each line."""
+    runtime.hostcuda_note(0)
+    runtime.hostcuda_count(0)
+    for note in (*_noted(runtime, library, lines), *_slow(runtime, library, lines)):
+        if note not in _open[-1]:
+            _open[-1].append(note)
+
+
+def _noted(runtime: ctypes.CDLL, library: Path, lines: report.Lines) -> Iterator[Note]:
     count = ctypes.c_uint()
     raw = runtime.hostcuda_notes(ctypes.byref(count))
     for one in raw[: count.value]:
@@ -73,9 +95,19 @@ def collect(runtime: ctypes.CDLL, library: Path, lines: dict[tuple[str, int], st
         file, line = one.file.decode(errors="replace"), one.line
         if not line and kind not in WHOLE_LAUNCH:
             file, line = report.source_of(library, one.address)
-        name = Path(file).name
         who = () if kind in WHOLE_LAUNCH else (tuple(one.block), tuple(one.thread))
         text = one.text.decode(errors="replace")
-        note = Note(kind, text, name, line, lines.get((name, line), "").strip(), *who)
-        if note not in _open[-1]:
-            _open[-1].append(note)
+        source = report.text_of(file, line, lines)
+        yield Note(kind, text, Path(file).name, line, source, *who)
+
+
+def _slow(runtime: ctypes.CDLL, library: Path, lines: report.Lines) -> Iterator[Note]:
+    """Yield the notes of the lines whose accesses use more than they need."""
+    if not _accesses[-1]:
+        return
+    count = ctypes.c_uint()
+    raw = runtime.hostcuda_patterns(ctypes.byref(count))
+    for place, cost in patterns.by_line(raw[: count.value], library).items():
+        file, line, *_, kind = place
+        source, who = report.text_of(file, line, lines), (cost.block, cost.thread)
+        yield Note(kind, patterns.words(place, cost), Path(file).name, line, source, *who)

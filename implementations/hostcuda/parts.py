@@ -17,6 +17,9 @@ from gradoracle.implementations.hostcuda.text import (
 _SCOPE = re.compile(
     r"\s*(?:(?:inline\s+)?namespace\b|extern\s*$|(?:template\s*<[^{}();]*>\s*)?(?:struct|class|union)\b)"
 )
+_CLASS = re.compile(
+    r"(?:\btemplate\s*<[^;{}()]*>\s*)?\b(?:struct|class)\s+(?P<name>\w+)[^;{}()=]*\{"
+)
 _ATTRIBUTES = r"(?!(?:__launch_bounds__|__attribute__|__align__|alignas|decltype|defined)\b)"
 _FUNCTION = re.compile(rf"\b{_ATTRIBUTES}(operator\s*\S{{1,3}}|[A-Za-z_]\w*)\s*\(")
 _VARIABLE = re.compile(r"([A-Za-z_]\w*)\s*(?:\[[^;]*|=[^;]*|\{{[^;]*)?;?\s*$")
@@ -61,13 +64,49 @@ def _parts(code: str) -> Iterator[Part]:
             start = at
         elif found[0] == "{":
             end = braced(code, found.start()) or len(code)
-            function = _FUNCTION.search(header)
             at = end
-            if function and not re.search(r"(?<![=!<>])=(?!=)", header[: function.start()]):
-                yield Part(function[1], start, end, found.start())
+            if function := _function(header):
+                yield Part(function, start, end, found.start())
                 start = end
         elif found[0] == "}":
+            yield from _macro(code, start, found.start())
             start = at
+    yield from _macro(code, start, len(code))
+
+
+def _function(header: str) -> str:
+    """Return the name of the function that a header is of; "" if it is that of a variable."""
+    found = _FUNCTION.search(header)
+    before = header[_past_template(header) : found.start()] if found else ""
+    return found[1] if found and not re.search(r"(?<![=!<>])=(?!=)", before) else ""
+
+
+def _macro(code: str, start: int, end: int) -> Iterator[Part]:
+    """Yield a macro that is used as a declaration, without a semicolon, if there is one."""
+    if macro := _FUNCTION.match(code[start:end].lstrip()):
+        yield Part(macro[1], start, end, end)
+
+
+def _past_template(header: str) -> int:
+    """Return where `template <...>`, at the start of a header, ends: defaults are no values."""
+    opening = re.match(r"template\s*<", header)
+    depth, at = (1, opening.end()) if opening else (0, 0)
+    while depth and at < len(header):
+        depth += {"<": 1, ">": -1}.get(header[at], 0)
+        at += 1
+    return at
+
+
+def classes(code: str) -> list[Part]:
+    """Return the classes of a text, each with the braces and what its header says."""
+    plain = code_only(code)
+    found = _CLASS.finditer(plain)
+    ends = ((one, braced(plain, one.end() - 1)) for one in found)
+    return [
+        Part(one["name"], one.start(), end + plain[end:].startswith(";"), one.end() - 1)
+        for one, end in ends
+        if end
+    ]
 
 
 def _is_scope(header: str) -> bool:

@@ -1,6 +1,7 @@
 // What the scheduler and the checker of hostcuda share.
 #pragma once
 #include "include/hostcuda.h"
+#include <string>
 
 namespace hostcuda {
 
@@ -46,6 +47,12 @@ extern bool noting;
 void notes_start();                 // floating-point traps on, and off again
 void notes_end();
 void checker_unwritten();
+
+// What accesses of a warp cost, counted where it is asked for; `at` is from the start of the array.
+extern bool counting;
+void pattern(uintptr_t at, unsigned bytes, bool write, bool shared, int argument, const std::string &name);
+void patterns_meet(unsigned warp);
+void patterns_block_meets();
 
 Finding *report(Kind, Site, const char *format, ...) __attribute__((format(printf, 3, 4)));     // null: it was reported before
 unsigned findings();

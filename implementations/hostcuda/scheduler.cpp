@@ -270,6 +270,7 @@ static void run_next(Fiber &from) {
 
 static void release_block() {
     checker_settles();
+    patterns_block_meets();
     running.block_since = ++running.clock;
     waiting = 0;
     if (options.order == SHUFFLE) draw_turns();
@@ -290,12 +291,14 @@ static void release_block() {
     votes[ANY] = 0, votes[ALL] = 1, votes[COUNT] = 0;
 }
 
-unsigned live_lanes() {
-    unsigned lanes = 0, first = self.number & ~(WARP - 1);
+static unsigned live_lanes_of(unsigned first) {
+    unsigned lanes = 0;
     for (unsigned i = 0; i < WARP && first + i < running.threads; ++i)
         if (threads[first + i].state != DONE) lanes |= 1u << i;
     return lanes;
 }
+
+unsigned live_lanes() { return live_lanes_of(self.number & ~(WARP - 1)); }
 
 // Wake the lanes that wait for each other, if the last of them has come.
 static void release_lanes(unsigned first, unsigned mask) {
@@ -307,6 +310,7 @@ static void release_lanes(unsigned first, unsigned mask) {
         orders = orders && thread.orders;
     }
     if (orders) running.warp_since[first / WARP] = ++running.clock;
+    if (counting && !(live_lanes_of(first) & ~mask)) patterns_meet(first / WARP);
     for (unsigned i = 0; i < WARP && first + i < running.threads; ++i)
         if ((mask >> i & 1) && threads[first + i].state == AT_WARP) wake(first + i);
 }
@@ -486,8 +490,8 @@ static void run_on(char *shared, size_t bytes, char *dynamic, size_t dynamic_byt
         while (threads[stuck].state < AT_BARRIER || threads[stuck].state > AT_GRID) ++stuck;
         become(stuck);
         report(DEADLOCK, threads[stuck].site,
-               events || at_grid ? "deadlock: %u threads wait at a block's barrier, %u at a warp's, %u at a barrier in memory, %u at the grid's, and nobody can go on"
-                                 : "deadlock: %u threads wait at a block's barrier, %u at a warp's, and nobody can go on",
+               events || at_grid ? "%u threads wait at a block's barrier, %u at a warp's, %u at a barrier in memory, %u at the grid's, and nobody can go on"
+                                 : "%u threads wait at a block's barrier, %u at a warp's, and nobody can go on",
                waiting, warps, events, at_grid);
         abandoned = true;
     }
@@ -622,6 +626,9 @@ void async_copied(const void *, unsigned, void *) {}
 void async_committed() {}
 void async_waited(unsigned) {}
 void checker_unwritten() {}
+bool counting;
+void patterns_meet(unsigned) {}
+void patterns_block_meets() {}
 void *checker_parks() { return nullptr; }
 void checker_resumes(void *) {}
 void checker_drops(void *) {}

@@ -16,6 +16,7 @@ from gradoracle.implementations.hostcuda.field import with_elements
 from gradoracle.implementations.hostcuda.host_code import as_cpp
 from gradoracle.implementations.hostcuda.parts import (
     Part,
+    classes,
     left_out,
     needed,
     part_at,
@@ -54,7 +55,9 @@ COVERED = (  # by hostcuda.h
 )  # fmt: skip
 ROUNDS = 12  # of compiling, each with less of the text
 _INCLUDE = re.compile(r"[ \t]*#[ \t]*include[ \t]*([<\"][^>\"\n]+[>\"])")
-_STANDARD = re.compile(r"<(?!cassert|cuda)[a-z_]+>")  # C++: its headers use names that CUDA defines
+_STANDARD = re.compile(
+    r"<(?!cassert|cuda)[a-z_]+>|<bits/stdc\+\+\.h>"
+)  # C++: its headers use names that CUDA defines
 _LINE = re.compile(r'[ \t]*#[ \t]*(?:line[ \t]+)?(\d+)(?:[ \t]+"([^"]*)")?')
 _ERROR = re.compile(
     r"^(?P<from>[^\s:][^:\n]*):(?P<line>\d+):(?:\d+:)?\s+required (?:from|by)|"
@@ -93,9 +96,8 @@ class Source:
         """Translate; `asked` are templates' names, `functions` those of host functions."""
         self.file, self.options = file, options
         self.left_out: dict[str, LeftOut] = {}
-        self.lines = dict(
-            zip(_lines(code), code.split("\n"), strict=True)
-        )  # as the author wrote them
+        places = ((file.rpartition("/")[2], number) for file, number in _lines(code))
+        self.lines = dict(zip(places, code.split("\n"), strict=True))  # as the author wrote them
         self._functions, self.extra = tuple(functions), ""
         self._prime, self._modulo = 0, dict[int, Source]()
         self._dropped: set[str] = set()  # names that are not there once other parts are left out
@@ -134,6 +136,7 @@ class Source:
             if name not in exported and "#" not in name and name not in self._gone
         )
         head = "".join(f"#include {name}\n" for name in self._standard)
+        head = f"#define HOSTCUDA_LATER\n{head}#undef HOSTCUDA_LATER\n"
         line = "" if code.lstrip().startswith("#line") else f'#line 1 "{self.file}"\n'
         ours = '#include "hostcuda.h"\n'
         if self._prime:  # in our own headers, floats are floats
@@ -235,7 +238,11 @@ class Source:
 
     def _leave_out(self, part: Part, why: LeftOut) -> None:
         self.left_out.setdefault(part.name, why)
-        whole = not part.is_function or "hostcuda::missing(" in self._code[part.start : part.end]
+        whole = (
+            not part.is_function
+            or part in classes(self._code)
+            or "hostcuda::missing(" in self._code[part.start : part.end]
+        )
         self._code = (
             left_out(self._code, part) if whole else without_body(self._code, part, why.why)
         )
@@ -285,10 +292,13 @@ class Source:
         lines = self._code.split("\n")
         start = sum(len(line) + 1 for line in lines[:number])
         end = start + len(lines[number])
-        return [
+        found = [
             part for part in parts(self._code)
             if self._code[max(part.start, start) : min(part.end, end)].strip()
         ]  # fmt: skip
+        return found or [
+            one for one in classes(self._code) if one.start < end and start <= one.body
+        ]
 
 
 def _without_asm(found: re.Match[str]) -> str:

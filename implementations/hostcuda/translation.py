@@ -12,7 +12,7 @@ from gradoracle.implementations.hostcuda.text import (
 _ALIGNED = r"(?:__align__|alignas|__attribute__)\s*\((?:[^()]|\((?:[^()]|\([^()]*\))*\))*\)"
 _DYNAMIC = re.compile(
     rf"(?<![\w>])(?:(?:__shared__|volatile|{_ALIGNED})\s+)*extern\s(?P<type>(?:{_ALIGNED}|[^;{{}}()=\[])*)"
-    r"\b(?P<name>\w+)\s*\[\s*\]\s*;"
+    r"\b(?P<name>\w+)\s*\[\s*\](?P<rows>(?:\s*\[[^\];{}]*\])*)\s*;"
 )
 _BOUNDS = re.compile(r"__launch_bounds__\s*\(")
 
@@ -83,15 +83,16 @@ def _c_linkage(found: re.Match[str]) -> str:
 
 
 def _dynamic(found: re.Match[str]) -> str:
-    """Return the C++ for `extern __shared__ T name[];`."""
+    """Return the C++ for `extern __shared__ T name[];`, or `name[][4]`."""
     words = re.sub(
         rf"{_ALIGNED}|\b__shared__\b|\bextern\b", " ", found[0][: found.end("type") - found.start()]
     )
-    kind, name = " ".join(words.split()), found["name"]
+    kind, rows = " ".join(words.split()), " ".join(found["rows"].split())
+    is_global = at_file_scope(found.string[: found.start()])
+    static, pointer = ("static ", "*&") if is_global else ("", "*")
     lines = "\n" * found[0].count("\n")
-    if at_file_scope(found.string[: found.start()]):
-        return f"static {kind} *&{name} = ({kind} *&)hostcuda::self.dynamic;{lines}"
-    return f"{kind} *{name} = ({kind} *)hostcuda::self.dynamic;{lines}"
+    declared = f"{static}{kind} ({pointer}{found['name']}){rows}"
+    return f"{declared} = ({kind} ({pointer}){rows})hostcuda::self.dynamic;{lines}"
 
 
 def _body(code: str, start: int) -> int:

@@ -78,6 +78,9 @@ struct hostcuda_lanes {
 template <unsigned N, class Parent = void> struct thread_block_tile : hostcuda_lanes {
     static_assert(N && N <= 32 && !(N & (N - 1)), "tiles of more than a warp are not modelled");
     thread_block_tile() : hostcuda_lanes{(N == 32 ? ~0u : (1u << (N & 31)) - 1) << (hostcuda::lane() & ~(N - 1)), N} {}
+    // A tile that knows its parent is also one that does not.
+    template <class Known, class = std::enable_if_t<std::is_void<Parent>::value && !std::is_void<Known>::value>>
+    thread_block_tile(const thread_block_tile<N, Known> &tile) : hostcuda_lanes(tile) {}
 };
 struct coalesced_group : hostcuda_lanes {};
 // Which lanes run together is the machine's choice; here every thread runs alone.

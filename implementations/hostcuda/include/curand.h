@@ -12,7 +12,7 @@ static inline curandStatus_t curandCreateGenerator(curandGenerator_t *g, curandR
 static inline curandStatus_t curandCreateGeneratorHost(curandGenerator_t *g, curandRngType_t t) { return curandCreateGenerator(g, t); }
 static inline curandStatus_t curandDestroyGenerator(curandGenerator_t g) { delete g; return CURAND_STATUS_SUCCESS; }
 static inline curandStatus_t curandSetPseudoRandomGeneratorSeed(curandGenerator_t g, unsigned long long seed) { g->start(seed, 0, 0); return CURAND_STATUS_SUCCESS; }
-static inline curandStatus_t curandSetGeneratorOffset(curandGenerator_t g, unsigned long long n) { skipahead(n, g); return CURAND_STATUS_SUCCESS; }
+static inline curandStatus_t curandSetGeneratorOffset(curandGenerator_t g, unsigned long long n) { g->start((uint64_t)g->key[1] << 32 | g->key[0], 0, n); return CURAND_STATUS_SUCCESS; }
 static inline curandStatus_t curandSetStream(curandGenerator_t, cudaStream_t) { return CURAND_STATUS_SUCCESS; }
 static inline curandStatus_t curandSetGeneratorOrdering(curandGenerator_t, curandOrdering_t) { return CURAND_STATUS_SUCCESS; }
 template <class T, class F> static inline curandStatus_t hostcuda_drawn(T *to, size_t n, const char *name, hostcuda::Site site, F draw) {

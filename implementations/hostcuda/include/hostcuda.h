@@ -237,8 +237,17 @@ template <class T> HOSTCUDA_RAW T atomicCAS(T *address, typename hostcuda_same<T
 template <class T> __attribute__((always_inline)) static inline T __ldg(const T *p) { return *p; }
 template <class T> __attribute__((always_inline)) static inline T __ldcg(const T *p) { return *p; }
 template <class T> __attribute__((always_inline)) static inline T __ldcs(const T *p) { return *p; }
-template <class T, class U> static inline auto min(T a, U b) { using R = std::common_type_t<T, U>; return R(b) < R(a) ? R(b) : R(a); }
-template <class T, class U> static inline auto max(T a, U b) { using R = std::common_type_t<T, U>; return R(a) < R(b) ? R(b) : R(a); }
+// Of floating-point numbers, CUDA's are fmin and fmax: a NaN counts for nothing, and -0 is below 0.
+template <class T, class U> static inline auto min(T a, U b) {
+    using R = std::common_type_t<T, U>;
+    if constexpr (std::is_floating_point<R>::value) return R(a) == R(b) ? (std::signbit(R(a)) ? R(a) : R(b)) : std::fmin(R(a), R(b));
+    else return R(b) < R(a) ? R(b) : R(a);
+}
+template <class T, class U> static inline auto max(T a, U b) {
+    using R = std::common_type_t<T, U>;
+    if constexpr (std::is_floating_point<R>::value) return R(a) == R(b) ? (std::signbit(R(a)) ? R(b) : R(a)) : std::fmax(R(a), R(b));
+    else return R(a) < R(b) ? R(b) : R(a);
+}
 using std::abs; using std::ceil; using std::exp; using std::expm1; using std::floor; using std::fma; using std::isfinite;
 using std::isinf; using std::isnan; using std::log; using std::log1p; using std::pow; using std::sqrt; using std::tanh;
 static inline float rsqrtf(float x) { return 1.0f / std::sqrt(x); }

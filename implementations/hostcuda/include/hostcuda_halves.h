@@ -2,6 +2,18 @@
 #pragma once
 #include "hostcuda.h"
 
+// a * b + c in one rounding: the double that it is taken from has an odd last bit where it is not exact.
+template <class T> static inline T hostcuda_fused(double a, double b, double c) {
+    const double product = a * b, sum = product + c;            // the product is exact
+    const double part = sum - product, left = (product - (sum - part)) + (c - part);
+    if (left == 0 || !std::isfinite(sum)) return sum;
+    const bool odd = hostcuda_bits<unsigned long long>(sum) & 1;
+    return odd ? sum : std::nextafter(sum, left > 0 ? HUGE_VAL : -HUGE_VAL);
+}
+// Of numbers; -0 is below 0.
+template <class T> static inline T hostcuda_hmax(T a, T b) { return a > b || (a == b && !(a.bits & 0x8000u)) ? a : b; }
+template <class T> static inline T hostcuda_hmin(T a, T b) { return a < b || (a == b && (a.bits & 0x8000u)) ? a : b; }
+
 // T the number, T2 the pair of it, S the word for it in the names of functions ("half", "bfloat16").
 #define HOSTCUDA_HALVES(T, T2, S) \
     struct alignas(4) T2 { \
@@ -41,16 +53,16 @@
     static inline T __hdiv(T a, T b) { return a / b; } \
     static inline T __hadd_rn(T a, T b) { return a + b; } \
     static inline T __hmul_rn(T a, T b) { return a * b; } \
-    static inline T __hfma(T a, T b, T c) { return double(float(a)) * double(float(b)) + double(float(c)); } \
+    static inline T __hfma(T a, T b, T c) { return hostcuda_fused<T>(float(a), float(b), float(c)); } \
     static inline T __hfma_relu(T a, T b, T c) { const T r = __hfma(a, b, c); return float(r) < 0 ? T(0.0f) : r; } \
     static inline T __hadd_sat(T a, T b) { return __saturatef(float(a + b)); } \
     static inline T __hmul_sat(T a, T b) { return __saturatef(float(a * b)); } \
     static inline T __hneg(T a) { return -a; } \
     static inline T __habs(T a) { a.bits &= 0x7fffu; return a; } \
-    static inline T __hmax(T a, T b) { return float(a) != float(a) ? b : float(b) != float(b) ? a : a > b ? a : b; } \
-    static inline T __hmin(T a, T b) { return float(a) != float(a) ? b : float(b) != float(b) ? a : a < b ? a : b; } \
-    static inline T __hmax_nan(T a, T b) { return float(a) != float(a) ? a : float(b) != float(b) ? b : a > b ? a : b; } \
-    static inline T __hmin_nan(T a, T b) { return float(a) != float(a) ? a : float(b) != float(b) ? b : a < b ? a : b; } \
+    static inline T __hmax(T a, T b) { return float(a) != float(a) ? b : float(b) != float(b) ? a : hostcuda_hmax(a, b); } \
+    static inline T __hmin(T a, T b) { return float(a) != float(a) ? b : float(b) != float(b) ? a : hostcuda_hmin(a, b); } \
+    static inline T __hmax_nan(T a, T b) { return float(a) != float(a) ? a : float(b) != float(b) ? b : hostcuda_hmax(a, b); } \
+    static inline T __hmin_nan(T a, T b) { return float(a) != float(a) ? a : float(b) != float(b) ? b : hostcuda_hmin(a, b); } \
     static inline bool __heq(T a, T b) { return a == b; } \
     static inline bool __hne(T a, T b) { return a != b && a == a && b == b; } \
     static inline bool __hneu(T a, T b) { return a != b; } \

@@ -4,9 +4,24 @@
 
 // Fused where CUDA's are; "fast" functions are as accurate here as the plain ones.
 #define HOSTCUDA_SAME(name, of) static inline float name(float x) { return of; }
-HOSTCUDA_SAME(rcbrtf, 1.0f / std::cbrt(x)) HOSTCUDA_SAME(sinpif, float(std::sin(M_PI * std::fmod(double(x), 2.0))))
-HOSTCUDA_SAME(cospif, float(std::cos(M_PI * std::fmod(double(x), 2.0)))) HOSTCUDA_SAME(normcdff, float(0.5 * std::erfc(-double(x) * M_SQRT1_2)))
-HOSTCUDA_SAME(erfcxf, float(std::exp(double(x) * x) * std::erfc(double(x)))) 
+// sin and cos of pi x, exact where they are 0, 1/2 a turn and so on: x is a quarter turn's multiple and a rest below an eighth.
+static inline double hostcuda_turned(double x, int quarters) {
+    if (!std::isfinite(x)) return x - x;
+    const double turned = std::fmod(x, 2.0), quarter = std::nearbyint(2 * turned), rest = M_PI * (turned - quarter / 2);
+    const int which = (int(quarter) + quarters) & 3;
+    const double value = which & 1 ? std::cos(rest) : std::sin(rest);
+    return which & 2 ? -value : value;
+}
+static inline double sinpi(double x) { return x == std::trunc(x) ? std::copysign(x - x, x) : hostcuda_turned(x, 0); }
+static inline double cospi(double x) { return hostcuda_turned(x, 1) + 0.0; }
+// exp(x * x) * erfc(x): for large x by its asymptotic series, whose next term is below 2e-10.
+static inline double hostcuda_erfcx(double x) {
+    if (!(x > 10)) return std::exp(x * x) * std::erfc(x);
+    const double t = 1 / (2 * x * x);
+    return (1 - t * (1 - 3 * t * (1 - 5 * t * (1 - 7 * t * (1 - 9 * t))))) / (x * std::sqrt(M_PI));
+}
+HOSTCUDA_SAME(rcbrtf, float(1.0 / std::cbrt(double(x)))) HOSTCUDA_SAME(sinpif, float(sinpi(double(x)))) HOSTCUDA_SAME(cospif, float(cospi(double(x))))
+HOSTCUDA_SAME(normcdff, float(0.5 * std::erfc(-double(x) * M_SQRT1_2))) HOSTCUDA_SAME(erfcxf, float(hostcuda_erfcx(double(x))))
 HOSTCUDA_SAME(__frsqrt_rn, float(1.0 / std::sqrt(double(x))))
 // Macros, because the C library has functions of these names.
 #define __log2f(x) log2f(x)
@@ -15,14 +30,17 @@ HOSTCUDA_SAME(__frsqrt_rn, float(1.0 / std::sqrt(double(x))))
 #define __exp10f(x) exp10f(x)
 #define __sincosf(x, s, c) hostcuda_sincos(x, s, c)
 static inline double normcdf(double x) { return 0.5 * std::erfc(-x * M_SQRT1_2); }
-static inline double sinpi(double x) { return std::sin(M_PI * std::fmod(x, 2.0)); }
-static inline double cospi(double x) { return std::cos(M_PI * std::fmod(x, 2.0)); }
-static inline double rcbrt(double x) { return 1.0 / std::cbrt(x); }
+static inline double rcbrt(double x) { return double(1.0L / std::cbrt((long double)x)); }
 static inline float rhypotf(float a, float b) { return float(1.0 / std::hypot(double(a), double(b))); }
 static inline double rhypot(double a, double b) { return 1.0 / std::hypot(a, b); }
-static inline float norm3df(float a, float b, float c) { return float(std::sqrt(double(a) * a + double(b) * b + double(c) * c)); }
-static inline float norm4df(float a, float b, float c, float d) { return float(std::sqrt(double(a) * a + double(b) * b + double(c) * c + double(d) * d)); }
-static inline float rnorm3df(float a, float b, float c) { return float(1.0 / std::sqrt(double(a) * a + double(b) * b + double(c) * c)); }
+// As of hypot, an infinite side makes the length infinite, whatever the others are.
+static inline double hostcuda_length(double a, double b, double c, double d = 0) {
+    if (std::isinf(a) || std::isinf(b) || std::isinf(c) || std::isinf(d)) return HUGE_VAL;
+    return std::sqrt(a * a + b * b + c * c + d * d);
+}
+static inline float norm3df(float a, float b, float c) { return float(hostcuda_length(a, b, c)); }
+static inline float norm4df(float a, float b, float c, float d) { return float(hostcuda_length(a, b, c, d)); }
+static inline float rnorm3df(float a, float b, float c) { return float(1.0 / hostcuda_length(a, b, c)); }
 static inline float fdividef(float a, float b) { return a / b; }
 static inline void hostcuda_sincos(float x, float *s, float *c) { *s = std::sin(x), *c = std::cos(x); }
 static inline void sincospif(float x, float *s, float *c) { *s = sinpif(x), *c = cospif(x); }
@@ -85,7 +103,7 @@ static inline unsigned __byte_perm(unsigned a, unsigned b, unsigned s) {
     for (int i = 0; i < 4; ++i) r |= unsigned(both >> 8 * (s >> 4 * i & 7) & 255u) << 8 * i;
     return r;
 }
-static inline int __sad(int a, int b, unsigned c) { return int((a > b ? unsigned(a) - unsigned(b) : unsigned(b) - unsigned(a)) + c); }
+static inline unsigned __sad(int a, int b, unsigned c) { return (a > b ? unsigned(a) - unsigned(b) : unsigned(b) - unsigned(a)) + c; }
 static inline int __hadd(int a, int b) { return int(((long long)a + b) >> 1); }
 static inline int __rhadd(int a, int b) { return int(((long long)a + b + 1) >> 1); }
 static inline int __dp4a(int a, int b, int c) {

@@ -95,7 +95,10 @@ template <class T> __attribute__((always_inline)) inline T texel_at(const hostcu
 // Weights have 8 bits of fraction, as the guide says of the hardware.
 inline float weight(float x) { return std::nearbyint((x - std::floor(x)) * 256.0f) / 256.0f; }
 template <class T> __attribute__((always_inline)) inline T fetched(cudaTextureObject_t object, float x, float y, float z) {
-    const hostcuda_texture t = described(object);
+    hostcuda_texture t = described(object);
+    if (!t.how.normalizedCoords)        // CUDA's guide: wrap and mirror are clamp then
+        for (cudaTextureAddressMode &mode : t.how.addressMode)
+            if (mode == cudaAddressModeWrap || mode == cudaAddressModeMirror) mode = cudaAddressModeClamp;
     if (t.how.normalizedCoords) x *= float(t.width), y *= float(t.height), z *= float(t.depth);
     if constexpr (std::is_same<T, float>::value) {
         if (t.how.filterMode == cudaFilterModeLinear) {
