@@ -12,7 +12,7 @@ from dataclasses import dataclass, field, replace
 from functools import cached_property
 from itertools import chain
 from math import prod
-from typing import Any, NamedTuple, TypeAlias
+from typing import Any, NamedTuple, TypeAlias, overload
 
 import numpy as np
 
@@ -404,8 +404,9 @@ class Inside:
                 kept.append(one._replace(sizes=sizes))
         return (*kept,)
 
+    @cached_property
     def covers(self) -> tuple[Cover, ...]:
-        """Return the covering arrays over the classes that are inside."""
+        """The covering arrays over the classes that are inside."""
         return tuple(filter(None, map(self._cover, self.operator.covers)))
 
     def _cover(self, cover: Cover) -> Cover | None:
@@ -452,6 +453,23 @@ class _Moved:
         return self.inside(drawn_sizes) or self.inside.any
 
 
+class _Covers(Sequence[Cover]):
+    """The covering arrays inside a domain: found where they are looked at, which takes long."""
+
+    def __init__(self, inside: Inside) -> None:
+        self._inside = inside
+
+    def __len__(self) -> int:
+        return len(self._inside.covers)
+
+    @overload
+    def __getitem__(self, at: int) -> Cover: ...
+    @overload
+    def __getitem__(self, at: slice) -> Sequence[Cover]: ...
+    def __getitem__(self, at: int | slice) -> Cover | Sequence[Cover]:
+        return self._inside.covers[at]
+
+
 def _is(value: int, size: int) -> bool:
     """Return whether a size is what a fact says; of a flag, whether it is set."""
     return value is bool(size) if isinstance(value, bool) else value == size
@@ -486,7 +504,7 @@ def restricted(operator: Operator, domain: Domain) -> Operator:
         inside=inside,
         corners=inside.corners(operator.corners),
         ones=inside.corners(operator.ones),
-        covers=inside.covers(),
+        covers=_Covers(inside) if operator.covers else (),
         variants=inside.variants,
         layers=inside.workloads(),
     )
