@@ -27,14 +27,14 @@ FEW_BITS = 8  # of the significand of the coarsest format: what fits is exact in
 
 def shape_of(held: Held) -> Shape:
     """Return the shape; of one number, no axes."""
-    return held.shape if isinstance(held, Lanes | np.ndarray) else ()
+    return held.shape if isinstance(held, (Lanes, np.ndarray)) else ()
 
 
 def each_part(held: Held, change: Callable[[Array], Array]) -> Held:
     """Return an array with its elements moved, repeated or left out."""
     if isinstance(held, Lanes):
         return held.changed(change)
-    if not isinstance(held, np.ndarray | np.generic):
+    if not isinstance(held, (np.ndarray, np.generic)):
         held = np.asarray(held, object)  # NumPy takes the array off an object without axes
     return change(held)
 
@@ -45,9 +45,9 @@ def like(held: Held, other: Any) -> Held:
     Beside numbers with errors, one that a format may have to round is charged for that.
     """
     arithmetic = arithmetic_of(held)
-    if arithmetic is None or not isinstance(other, int | float | np.ndarray | np.generic):
+    if arithmetic is None or not isinstance(other, (int, float, np.ndarray, np.generic)):
         return other
-    if isinstance(held, Lanes) and isinstance(other, int | float) and math.isfinite(other):
+    if isinstance(held, Lanes) and isinstance(other, (int, float)) and math.isfinite(other):
         return held.constants(other, abs(other) * arithmetic.unit if _is_rounded(other) else 0.0)
     value = np.asarray(other, held.value.dtype if isinstance(held, Lanes) else np.float64)
     short = np.ldexp(np.frexp(value)[0], FEW_BITS)
