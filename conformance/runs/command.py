@@ -123,7 +123,7 @@ def _judged(
         console.print(line, soft_wrap=True)
     done = {(o.formula, o.property_name) for o in outcomes}
     ahead = [check[1:] for check in _values_first(known) if check[1:] not in done]
-    if not order.resume:
+    if order.jobs == 1 and not order.resume:  # other processes would load and compile it again
         ahead = _looked_at(backend, chosen, ahead, seed, console)
     asked = {(f.__name__, p.name) for o, f, p in checks(chosen) if not unclaimed(backend, o, f, p)}
     asked &= {check[1:] for check in known}

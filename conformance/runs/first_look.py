@@ -18,7 +18,6 @@ from gradoracle.conformance.checking.examination import Examination
 from gradoracle.conformance.operators.record import Operator
 from gradoracle.conformance.operators.textbook import with_ones
 from gradoracle.conformance.properties.property import FEWEST
-from gradoracle.conformance.reports.mismatch_text import in_a_line
 
 VALUES = ("matches_oracle", "within_rounding_bound")
 NOTED = ("ended", "answered", "alone", "supported", "declined", "speaks_dlpack")
@@ -66,7 +65,7 @@ def _found(exam: Examination) -> str:
             except Ended:
                 raise
             except Mismatch as mismatch:
-                return f"{mismatch.headline} (on {in_a_line(exam.formula, call)})"
+                return mismatch.headline
     return ""
 
 
