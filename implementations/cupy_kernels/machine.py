@@ -153,7 +153,8 @@ def accumulator(dtype: Any) -> Any:
 @cache
 def dtype_name(dtype: Any) -> str:
     """Return NumPy's name of a dtype, which NumPy puts together each time."""
-    return np.dtype(dtype).name
+    name: str = np.dtype(dtype).name
+    return name
 
 
 @cache
