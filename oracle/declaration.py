@@ -221,7 +221,7 @@ def is_place(formula: Formula) -> bool:
 def is_pointwise(formula: Formula) -> bool:
     """Return whether every element is made of the elements in the same place alone."""
     kind = algebra(formula)
-    return isinstance(kind, Selection | Composed) and kind.pointwise
+    return isinstance(kind, (Selection, Composed)) and kind.pointwise
 
 
 @cache

@@ -98,6 +98,7 @@ FORWARD_MODE = OPERATORS.table(
 FURTHER = OPERATORS.names(
     lambda: (*MASKED, *FORWARD_MODE, *(name + DOUBLE_BACKWARD for name in BILINEAR))
 )
+EVERY_FUNCTION = OPERATORS.names(lambda: (*FUNCTIONS, *FURTHER))
 OUTPUTS = OPERATORS.table(
     lambda: {output_of(f).function: 1 + len(one.also) for one in OPERATORS for f in one.also}
 )
@@ -161,6 +162,10 @@ class Backend:
     causes: dict[str, Any] = field(default_factory=dict, init=False, repr=False)
     # Whether the domain that explains failures is looked for, which takes up to some seconds.
     finds_domains: bool = field(default=True, init=False)
+    # What `functions` follows from, and those.
+    _found: tuple[tuple[str, ...] | None, tuple[str, ...], dict[str, None]] | None = field(
+        default=None, init=False, repr=False
+    )
     _domains: dict[str, Domain] = field(default_factory=dict, init=False, repr=False)
     _restricted: dict[tuple[Operator, Domain], Operator] = field(
         default_factory=dict, init=False, repr=False
@@ -193,23 +198,30 @@ class Backend:
     @property
     def functions(self) -> tuple[str, ...]:
         """The functions of the protocol that the backend has and claims."""
-        claimed = FUNCTIONS if self.contract.functions is None else self.contract.functions
-        has = self.asked.description.functions
-        return tuple(name for name in claimed if name in has)
+        return (*self._functions(),)
+
+    def _functions(self) -> Mapping[str, None]:
+        """Return them as keys, found anew where what they follow from is another object."""
+        claimed, has = self.contract.functions, self.asked.description.functions
+        if self._found is None or self._found[0] is not claimed or self._found[1] is not has:
+            all_ = FUNCTIONS if claimed is None else claimed
+            had = frozenset(has)
+            self._found = claimed, has, dict.fromkeys(n for n in all_ if n in had)
+        return self._found[2]
 
     @property
     def missing(self) -> tuple[str, ...]:
         """The functions that the contract claims and the backend does not have."""
         claimed = self.contract.functions or ()
         return tuple(
-            name for name in claimed if name not in self.functions and not self.has_function(name)
+            name
+            for name in claimed
+            if name not in self._functions() and not self.has_function(name)
         )
 
     def has_function(self, name: str) -> bool:
         """Return whether the backend has and claims a function, those with a mask among them."""
-        claimed = (
-            (*FUNCTIONS, *FURTHER) if self.contract.functions is None else self.contract.functions
-        )
+        claimed = EVERY_FUNCTION if self.contract.functions is None else self.contract.functions
         return name in claimed and name in self.asked.description.functions
 
     def takes(self, formula: Formula, argument: str) -> bool:
@@ -278,9 +290,9 @@ class Backend:
         function, place = output_of(formula)
         if place and whole_of(formula) is formula:
             taking, others = gradients_by(formula)
-            if {*others} & {*self.functions}:
-                return bool({*taking} & {*self.functions})
-        return function in self.functions
+            if any(one in self._functions() for one in others):
+                return any(one in self._functions() for one in taking)
+        return function in self._functions()
 
     def claims(self, formula: Formula, dtype: str) -> bool:
         """Return whether the backend has what gives the formula's answer, and claims it there."""
@@ -603,7 +615,7 @@ class Backend:
         if (
             not place
             or whole_of(formula) is not formula
-            or {*gradients_by(formula)[0]} & {*self.functions}
+            or any(one in self._functions() for one in gradients_by(formula)[0])
         ):
             return False
         alone = reply.kind == "returned" and ALONE.fullmatch(reply.text) is not None

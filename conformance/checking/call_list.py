@@ -13,7 +13,6 @@ import numpy as np
 from gradoracle.conformance.backends.contract import EXPENSIVE
 from gradoracle.conformance.checking.examination import Examination
 from gradoracle.conformance.checking.failures import Drawn
-from gradoracle.conformance.checking.strategies import draw
 from gradoracle.conformance.drawing.choices import Choices, spread
 from gradoracle.conformance.drawing.coverage import CHANGED, DTYPE, DTYPES, Cover, Covered
 from gradoracle.conformance.drawing.covering import Row
@@ -40,6 +39,8 @@ ATTEMPTS_OF_SOME = 10  # where the backend's `supports` leaves some out
 
 def judge_drawn(exam: Examination) -> None:
     """Check what Hypothesis draws, and then the operator's corners."""
+    from gradoracle.conformance.checking.strategies import draw  # noqa: PLC0415 - Hypothesis is slow
+
     few = exam.backend.contract.shapes == EXPENSIVE
     once = few and not exam.property.at_corners  # other values of a shape show little more
     beside = [] if once else textbook(exam.operator)

@@ -7,7 +7,6 @@ from collections.abc import Sequence
 from gradoracle.conformance.backends.mismatch import Declined, Ended, Mismatch
 from gradoracle.conformance.checking.call_list import own_seed
 from gradoracle.conformance.checking.examination import Examination
-from gradoracle.conformance.checking.strategies import draw
 from gradoracle.conformance.operators.record import Geometry
 from gradoracle.conformance.properties import NotJudged
 from gradoracle.conformance.properties.state import Differs
@@ -20,6 +19,8 @@ def repeated(exam: Examination) -> list[int]:
 
     Calls that are declined or raise count in neither: the other checks are about those.
     """
+    from gradoracle.conformance.checking.strategies import draw  # noqa: PLC0415 - Hypothesis is slow
+
     differ: list[bool] = []
     styles = exam.operator.styles.of(exam.property.kind)
     dtypes = exam.judged_dtypes()

@@ -12,7 +12,7 @@ from dataclasses import dataclass, field, replace
 from functools import cached_property
 from itertools import chain
 from math import prod
-from typing import Any, NamedTuple, TypeAlias
+from typing import Any, NamedTuple, TypeAlias, overload
 
 import numpy as np
 
@@ -46,6 +46,7 @@ PROBED = 48  # drawn geometries from which is learned what each size decides
 LISTED = 60  # values of an option at most
 SAMPLED = 150  # rows of a covering array from which is learned which classes are inside
 LARGE = 2**17  # elements of a call, above which sizes are not moved to a larger one
+KEPT = 4096  # calls of which it is kept what is known
 GROWN = 14  # powers of two by which an image may have to grow
 PLACES = ("axis", "from_end", "axes")  # sizes that together say which axis
 
@@ -67,6 +68,9 @@ class Inside:
     operator: Operator
     domain: Domain
     _known: dict[tuple[str, bool], list[tuple[Fact, str]]] = field(default_factory=dict)
+    _facts: dict[tuple[tuple[str, int], ...], Mapping[str, Any] | None] = field(
+        default_factory=dict
+    )
 
     def __call__(self, sizes: Sizes) -> dict[str, int] | None:
         """Return these sizes, or the nearest ones inside; None: there are none, or no such call."""
@@ -114,8 +118,16 @@ class Inside:
         if self.domain:
             self.any  # noqa: B018 - that is what looks
 
-    def facts(self, sizes: Sizes) -> dict[str, Any] | None:
+    def facts(self, sizes: Sizes) -> Mapping[str, Any] | None:
         """Return what is known of a call of these sizes, None where there is none."""
+        key = (*sizes.items(),)
+        if key not in self._facts:
+            if len(self._facts) == KEPT:
+                self._facts.clear()
+            self._facts[key] = self._found_facts(sizes)
+        return self._facts[key]
+
+    def _found_facts(self, sizes: Sizes) -> Mapping[str, Any] | None:
         try:
             arguments = self.operator.arguments(sizes)
         except (ValueError, IndexError):
@@ -404,8 +416,9 @@ class Inside:
                 kept.append(one._replace(sizes=sizes))
         return (*kept,)
 
+    @cached_property
     def covers(self) -> tuple[Cover, ...]:
-        """Return the covering arrays over the classes that are inside."""
+        """The covering arrays over the classes that are inside."""
         return tuple(filter(None, map(self._cover, self.operator.covers)))
 
     def _cover(self, cover: Cover) -> Cover | None:
@@ -452,6 +465,23 @@ class _Moved:
         return self.inside(drawn_sizes) or self.inside.any
 
 
+class _Covers(Sequence[Cover]):
+    """The covering arrays inside a domain: found where they are looked at, which takes long."""
+
+    def __init__(self, inside: Inside) -> None:
+        self._inside = inside
+
+    def __len__(self) -> int:
+        return len(self._inside.covers)
+
+    @overload
+    def __getitem__(self, at: int) -> Cover: ...
+    @overload
+    def __getitem__(self, at: slice) -> Sequence[Cover]: ...
+    def __getitem__(self, at: int | slice) -> Cover | Sequence[Cover]:
+        return self._inside.covers[at]
+
+
 def _is(value: int, size: int) -> bool:
     """Return whether a size is what a fact says; of a flag, whether it is set."""
     return value is bool(size) if isinstance(value, bool) else value == size
@@ -486,7 +516,7 @@ def restricted(operator: Operator, domain: Domain) -> Operator:
         inside=inside,
         corners=inside.corners(operator.corners),
         ones=inside.corners(operator.ones),
-        covers=inside.covers(),
+        covers=_Covers(inside) if operator.covers else (),
         variants=inside.variants,
         layers=inside.workloads(),
     )

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import replace
+from functools import cache
 
 from gradoracle.conformance.drawing.choices import Choices, spread
 from gradoracle.conformance.operators.record import Corner, Geometry
@@ -24,12 +25,17 @@ IsLegal = Callable[..., bool]  # of one axis: size, kernel, stride, padding, dil
 
 def sides_of(sizes: Mapping[str, int]) -> tuple[str, ...]:
     """Return the names of the spatial axes of a call of these sizes."""
-    return tuple(side for side in SIDES[3] if side in sizes)
+    return tuple([side for side in SIDES[3] if side in sizes])
 
 
 def options_of(sizes: Mapping[str, int], name: str) -> tuple[int, ...]:
     """Return an option's number for every spatial axis."""
-    return tuple(sizes[f"{name}_{side}"] for side in sides_of(sizes))
+    return tuple([sizes[one] for one in _names_of(name, sides_of(sizes))])
+
+
+@cache
+def _names_of(name: str, sides: tuple[str, ...]) -> tuple[str, ...]:
+    return tuple(f"{name}_{side}" for side in sides)
 
 
 def pixels_of(sizes: Mapping[str, int]) -> tuple[int, ...]:

@@ -208,7 +208,7 @@ class Operator:
     curvature: Callable[[Call], float] = straight
     share: float = 1.0  # of the profile's examples: simple operators need fewer
     layers: tuple[Workload, ...] = ()  # of real networks, checked by what checks at scale
-    covers: tuple[Cover, ...] = ()  # combinations of options that every certification meets
+    covers: Sequence[Cover] = ()  # combinations of options that every certification meets
     # Layers of real networks with one option changed, which every certification meets.
     variants: Callable[[], Sequence[Variant]] = tuple
     corners: tuple[

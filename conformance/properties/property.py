@@ -132,9 +132,9 @@ class Property:
         A whole run has its covering array beside them, whose rows are drawn less.
         """
         whole = profile * self.share * operator.share
-        covers = [] if self.on_layers else operator.covers[:1]
-        if not covers or profile < PROFILES["certify"]:
+        if profile < PROFILES["certify"] or self.on_layers or not operator.covers:
             return max(FEWEST, round(whole))
+        covers = operator.covers[:1]
         rows = sum(len(cover.rows(PAIRS)) // DTYPES_OF_A_DRAW for cover in covers)
         drawn = whole * BESIDE_ALL if self.at_corners else whole
         return max(FEWEST, round(drawn) - rows, round(whole / 2))

@@ -9,7 +9,8 @@ import inspect
 import math
 import secrets
 import warnings
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import asdict, replace
 from functools import reduce
 from numbers import Integral
@@ -205,9 +206,7 @@ def run_check(
     if absent:
         name = formula.__name__
         return Outcome(backend.name, name, property_.name, status="not run", reason=absent)
-    with heeded(), one_thread(), seldom_collected(), warnings.catch_warnings():
-        # A warning is neither a refusal nor a fault, whatever the session makes of warnings.
-        warnings.simplefilter("ignore")
+    with undisturbed():
         try:
             outcome = examine(
                 backend, operator, formula, property_, examples=examples, seed=seed,
@@ -219,6 +218,15 @@ def run_check(
     outcome.changed = dict(backend.asked.changed)
     backend.stops.note(outcome)
     return outcome
+
+
+@contextmanager
+def undisturbed() -> Iterator[None]:
+    """Within it, calls are made as checks make them: one thread, no warnings, little collected."""
+    with heeded(), one_thread(), seldom_collected(), warnings.catch_warnings():
+        # A warning is neither a refusal nor a fault, whatever the session makes of warnings.
+        warnings.simplefilter("ignore")
+        yield
 
 
 def credible(backend: Backend, outcomes: Sequence[Outcome]) -> list[Outcome]:

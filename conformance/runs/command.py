@@ -21,17 +21,18 @@ from gradoracle.conformance.runs.certify import (
     fresh_seed,
     limit,
     operators_named,
+    undisturbed,
 )
 from gradoracle.conformance.runs.fingerprint import files_of, suite
+from gradoracle.conformance.runs.first_look import VALUES, Check, first_look
 from gradoracle.conformance.runs.jobs import did_before, done_by, judge
 from gradoracle.conformance.runs.journal import Entry, Kept, acts_in, place, resumed, settled
 from gradoracle.conformance.runs.loading import confinement_of, load
 from gradoracle.conformance.runs.parts import formulas_in, part_of_name
-from gradoracle.conformance.runs.progress import Progress
+from gradoracle.conformance.runs.progress import Progress, say
 from gradoracle.conformance.runs.regressions import Remembered, tried, turned
 from gradoracle.conformance.runs.regressions import told as what_became
 
-VALUES = ("matches_oracle", "within_rounding_bound")
 CERTIFIED, MISMATCH, USAGE, COULD_NOT = 0, 1, 2, 3
 
 
@@ -122,6 +123,8 @@ def _judged(
         console.print(line, soft_wrap=True)
     done = {(o.formula, o.property_name) for o in outcomes}
     ahead = [check[1:] for check in _values_first(known) if check[1:] not in done]
+    if order.jobs == 1 and not order.resume:  # other processes would load and compile it again
+        ahead = _looked_at(backend, chosen, ahead, seed, console)
     asked = {(f.__name__, p.name) for o, f, p in checks(chosen) if not unclaimed(backend, o, f, p)}
     asked &= {check[1:] for check in known}
     header, acts = {**ours, "seed": seed}, done_by(backend)
@@ -152,6 +155,20 @@ def _judged(
         backend, outcomes, seed, order.examples, chosen, at_scale=order.at_scale, shard=order.shard
     )
     return replace(made, stale=[], unmet=[]) if stopped else made  # says nothing of what holds
+
+
+def _looked_at(
+    backend: Backend, chosen: Sequence[Operator], ahead: Sequence[Check], seed: int,
+    console: Console,
+) -> list[Check]:  # fmt: skip
+    """Return the checks, first the one that fails on a small call, after saying how it does."""
+    with undisturbed():
+        found = first_look(backend, chosen, {*ahead}, seed)
+    if found is None:
+        return [*ahead]
+    check, what = found
+    say(console, f"at first look: {what}", style="red")
+    return [check, *(one for one in ahead if one != check)]
 
 
 def _values_first(known: Sequence[tuple[str, str, str]]) -> list[tuple[str, str, str]]:

@@ -168,7 +168,7 @@ def stale(one: Unmet) -> str:
 
 def unmet(entries: Sequence[Deviation], outcomes: Sequence[Outcome]) -> Iterator[Unmet]:
     """Yield every entry that nothing came of in these outcomes, though all of its checks ran."""
-    known = properties_of()
+    known = properties_of() if entries else {}
     found = {(o.formula, o.property_name): o for o in outcomes}
     for entry in entries:
         names = known[entry.formula] if entry.property == EVERY else [entry.property]

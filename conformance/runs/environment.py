@@ -9,7 +9,6 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
-import hypothesis
 import numpy as np
 import threadpoolctl
 
@@ -35,7 +34,7 @@ def environment() -> dict[str, Any]:
         "gradoracle": suite_version(),
         "Python": platform.python_version(),
         "NumPy": np.__version__,
-        "Hypothesis": hypothesis.__version__,
+        "Hypothesis": version("hypothesis"),
     }
     with suppress(PackageNotFoundError):
         found["PyTorch"] = version("torch")

@@ -20,6 +20,12 @@ NOW_AND_THEN = 30.0  # seconds between two lines, where lines stay
 BAR = 24  # columns
 
 
+def say(console: Console, text: str, style: str = "") -> None:
+    """Print lines that stay."""
+    for line in look_of(console.file).wrapped(text):
+        console.print(line, style=style, soft_wrap=True)
+
+
 class Shown:
     """What a terminal shows while it changes, if it is one."""
 
@@ -70,8 +76,7 @@ class Progress(Shown):
 
     def _say(self, text: str, style: str = "") -> None:
         """Print lines that stay."""
-        for line in look_of(self.console.file).wrapped(text):
-            self.console.print(line, style=style, soft_wrap=True)
+        say(self.console, text, style)
 
     @property
     def state(self) -> str:

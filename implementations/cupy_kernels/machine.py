@@ -127,18 +127,14 @@ class Machine:
         """Launch; integers are handed over as the index type, other numbers as sums."""
         if not blocks:
             return
-        index, name = _index(arguments), np.dtype(dtype).name
+        index, name, real = _index(arguments), dtype_name(dtype), accumulator(dtype)
         expression = source.expression(kernel, name, index)
         options = HEADERS.get(name, ())
         with self.active():
             function = self.kernel(
-                source.file, expression, source.expressions(name, index), options
+                source.file, expression, _expressions(source, name, index), options
             )
-            function(
-                (blocks,),
-                (threads,),
-                tuple(_passed(a, index, accumulator(dtype)) for a in arguments),
-            )
+            function((blocks,), (threads,), tuple(_passed(a, index, real) for a in arguments))
 
 
 def row_threads(terms: int) -> int:
@@ -148,9 +144,22 @@ def row_threads(terms: int) -> int:
     return min(THREADS, LANES * max(1, -(-terms // OF_WARP)))
 
 
+@cache
 def accumulator(dtype: Any) -> Any:
     """Return the dtype that sums of these elements are held in."""
-    return np.dtype(np.float64 if ELEMENTS[np.dtype(dtype).name][1] == "double" else np.float32)
+    return np.dtype(np.float64 if ELEMENTS[dtype_name(dtype)][1] == "double" else np.float32)
+
+
+@cache
+def dtype_name(dtype: Any) -> str:
+    """Return NumPy's name of a dtype, which NumPy puts together each time."""
+    name: str = np.dtype(dtype).name
+    return name
+
+
+@cache
+def _expressions(source: Source, dtype: str, index: str) -> tuple[str, ...]:
+    return source.expressions(dtype, index)
 
 
 @contextmanager

@@ -6,7 +6,13 @@ from typing import Any
 
 import numpy as np
 
-from gradoracle.implementations.cupy_kernels.machine import ELEMENTS, Machine, host, on_device
+from gradoracle.implementations.cupy_kernels.machine import (
+    ELEMENTS,
+    Machine,
+    dtype_name,
+    host,
+    on_device,
+)
 
 OPTIONAL = ("bias", "attn_mask")  # the arguments that may be None
 INTEGERS = {"target": "int64", "indices": "int64"}  # those that hold integers, and their dtypes
@@ -67,7 +73,7 @@ def _check_dtype(
     if name in integers:
         if array.dtype != integers[name]:
             raise TypeError(f"{name} must be {integers[name]}, got {array.dtype}")
-    elif array.dtype.name not in ELEMENTS or not array.dtype.isnative:
+    elif dtype_name(array.dtype) not in ELEMENTS or not array.dtype.isnative:
         raise TypeError(f"{name} must be one of {', '.join(ELEMENTS)}, got {array.dtype}")
     elif array.dtype != other.dtype:
         raise TypeError(f"{name} is {array.dtype}, but {other_name} {other.dtype}")

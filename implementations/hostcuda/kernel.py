@@ -37,6 +37,8 @@ def _new_lock() -> None:
 os.register_at_fork(after_in_child=_new_lock)  # whoever held it is not in the child
 
 
+_Sides = ctypes.c_uint * 3
+_UNLIKE = {np.dtype(np.float32).num: "double", np.dtype(np.float64).num: "float"}
 _Sizes: TypeAlias = tuple[tuple[int, ...], tuple[int, ...], int]  # grid, block, shared memory
 
 
@@ -156,9 +158,7 @@ class Kernel:
         runtime.hostcuda_options(
             ORDERS.index(order), ctypes.c_uint64(chosen.seed), chosen.mode == "check"
         )
-        pointers = (ctypes.c_void_p * max(1, len(values)))(
-            *(ctypes.cast(ctypes.byref(v), ctypes.c_void_p) for v in values)
-        )
+        pointers = (ctypes.c_void_p * max(1, len(values)))(*map(ctypes.addressof, values))
         noted = chosen.mode == "check" and notes.wanted()
         if noted:
             notes.start(runtime)
@@ -173,7 +173,7 @@ class Kernel:
     def _started(self, compiled: _Compiled, pointers: Any, sizes: _Sizes) -> int:
         """Run it and return the number of findings."""
         grid, block, shared_mem = sizes
-        sides = [(ctypes.c_uint * 3)(*each) for each in (grid, block)]
+        sides = [_Sides(*each) for each in (grid, block)]
         return int(compiled.launch(pointers, *sides, ctypes.c_size_t(shared_mem)))
 
     def _refusal(self, grid: tuple[int, ...], block: tuple[int, ...], shared: int) -> str:
@@ -268,11 +268,11 @@ class Kernel:
         if not _is_array(value):
             raise self._misfit(f"argument {i} is a pointer, got {type(value).__name__}")
         pointed = {"F": "float", "D": "double"}.get(kind)
-        if {"float32": "double", "float64": "float"}.get(value.dtype.name) == pointed is not None:
+        if pointed is not None and _UNLIKE.get(value.dtype.num) == pointed:
             raise self._misfit(
                 f"argument {i} points to {pointed}, an array of {value.dtype} is given"
             )
-        return ctypes.c_void_p(value.ctypes.data)
+        return ctypes.c_void_p(value.__array_interface__["data"][0])
 
     def _misfit(self, text: str) -> KernelFault:
         return KernelFault(self.name, [Finding("launch", text)])

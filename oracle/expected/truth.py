@@ -137,7 +137,8 @@ def _kept_as(
     found = _kept.pop(key, None)
     if found is None:
         found = kind(formula, given)
-        if prod(answer_shape(formula, given)) > SMALL:
+        shape = found.shape if isinstance(found, _Lazy) else answer_shape(formula, given)
+        if prod(shape) > SMALL:
             return found
     _kept[key] = found
     if len(_kept) > KEPT:
@@ -221,7 +222,7 @@ class _Lazy:
     def __init__(self, formula: Formula, call: Call) -> None:
         self.formula, self.call = formula, call
 
-    @property
+    @cached_property
     def shape(self) -> Shape:
         """The answer's shape."""
         return answer_shape(self.formula, self.call)

@@ -46,7 +46,7 @@ class Nested:
 
 def shape_of(held: Held) -> Shape:
     """Return the shape; of one number, no axes."""
-    return held.shape if isinstance(held, Lanes | np.ndarray | Nested) else ()
+    return held.shape if isinstance(held, (Lanes, np.ndarray, Nested)) else ()
 
 
 def each_part(held: Held, change: Callable[[Array], Array]) -> Held:
@@ -55,7 +55,7 @@ def each_part(held: Held, change: Callable[[Array], Array]) -> Held:
         return held.changed(change)
     if isinstance(held, Nested):
         return held.rearranged(change)
-    if not isinstance(held, np.ndarray | np.generic):
+    if not isinstance(held, (np.ndarray, np.generic)):
         held = np.asarray(held, object)  # NumPy takes the array off an object without axes
     return change(held)
 
@@ -68,9 +68,9 @@ def like(held: Held, other: Any) -> Held:
     if isinstance(held, Nested):
         return like(held.held, other)
     arithmetic = arithmetic_of(held)
-    if arithmetic is None or not isinstance(other, int | float | np.ndarray | np.generic):
+    if arithmetic is None or not isinstance(other, (int, float, np.ndarray, np.generic)):
         return other
-    if isinstance(held, Lanes) and isinstance(other, int | float) and math.isfinite(other):
+    if isinstance(held, Lanes) and isinstance(other, (int, float)) and math.isfinite(other):
         return held.constants(other, abs(other) * arithmetic.unit if _is_rounded(other) else 0.0)
     value = np.asarray(other, held.value.dtype if isinstance(held, Lanes) else np.float64)
     short = np.ldexp(np.frexp(value)[0], FEW_BITS)
