@@ -459,6 +459,7 @@ __all__ = [
 ]
 globals().update({function.__name__: function for function in FURTHER_RANKS})
 __all__ += [function.__name__ for function in FURTHER_RANKS]
+__all__.sort()
 
 contract = {
     "dtypes": ["float32", "float64", *AVAILABLE],

@@ -576,6 +576,7 @@ __all__ = [
 ]
 globals().update({function.__name__: function for function in FURTHER_RANKS})
 __all__ += [function.__name__ for function in FURTHER_RANKS]
+__all__.sort()
 
 
 HALVES = ("float16", "bfloat16") if find_spec("ml_dtypes") else ("float16",)
