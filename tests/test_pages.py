@@ -43,7 +43,6 @@ from gradoracle.conformance.reports.worked_example import example, written
 from gradoracle.conformance.runs.command import differences
 from gradoracle.implementations import im2col
 from gradoracle.oracle import conv2d_grad_input
-from gradoracle.oracle.chains.graph import graph_backward
 from gradoracle.oracle.declaration import displayed, evaluate
 from gradoracle.oracle.errata import ERRATA
 from gradoracle.oracle.windows import meetings
@@ -492,8 +491,7 @@ def test_explain_starts_with_an_example_and_fits_a_screen_or_two(width, tmp_path
             lines = file.read().splitlines()
         assert len(lines) <= SCREEN, topic.formula.__name__
         shown = example(*topic) or chain_example(topic.operator)
-        fits = topic.formula is not graph_backward or width > 60  # its example is long there
-        assert lines[2] == ("example" if shown and fits else "signature")
+        assert lines[2] == ("example" if shown else "signature")
         left = flat(" ".join(lines)).partition("--all has also: ")[2]
         assert left or "certify" in lines  # which comes last
 

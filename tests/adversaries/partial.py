@@ -8,7 +8,7 @@ from types import SimpleNamespace
 import numpy as np
 
 from gradoracle.implementations import im2col as good
-from gradoracle.implementations.im2col.pooling import _taps
+from gradoracle.implementations.im2col.pooling import taps
 from tests.adversaries import cheats_on
 
 # -- declined -------------------------------------------------------------------------------------
@@ -59,7 +59,7 @@ def hides_behind_its_policies(grad_output, x, **options):
     dx = np.zeros_like(good.max_pool2d_vjp(grad_output, x, **options))
     y, _ = good.max_pool2d(x, **options)
     *sizes, _ = options.values()
-    for windows, pixels in _taps(x.shape, y.shape[2:], *sizes):
+    for windows, pixels in taps(x.shape, y.shape[2:], *sizes):
         seen, best = x[:, :, *pixels], y[:, :, *windows]
         wins = (seen == best) | (np.isnan(seen) & np.isnan(best))
         dx[:, :, *pixels] += np.where(wins, grad_output[:, :, *windows], 0)
