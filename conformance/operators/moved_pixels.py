@@ -29,11 +29,13 @@ from gradoracle.oracle.shapes import extent
 
 
 def pixels_not_finite(random: Random, shapes: Shapes, limits: Format) -> Arrays:
-    """A few pixels are NaN or infinite: what is moved is not multiplied by anything."""
+    """A few pixels, one at least, are NaN or infinite: what is moved is multiplied by nothing."""
     found = small_integers(random, shapes, limits)
     fate = random.integers(0, 12, shapes["x"])
     for at, value in enumerate((np.nan, np.inf, -np.inf)):
         found["x"][fate == at] = value
+    if fate.size:
+        found["x"].flat[random.integers(fate.size)] = np.nan
     return found
 
 
@@ -55,7 +57,10 @@ def written(
         Derived(forward, {gradient: "x"}), witness, further=further, numbers=numbers,
         layers=layers, share=share, most=most, curvature=straight,
     )  # fmt: skip
-    return replace(record, corners=(*record.corners, *corners))
+    lost = [one for one in numbers.exact if one.fill is pixels_not_finite]
+    few = {**record.corners[0].sizes, "n": 2}
+    ours = tuple(Corner(one.name, few, one) for one in lost)
+    return replace(record, corners=(*record.corners, *corners, *ours))
 
 
 # -- pixels as channels ---------------------------------------------------------------------------

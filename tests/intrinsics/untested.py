@@ -27,7 +27,7 @@ WHY = {
         describe ballot texel texel_at shfl_down shfl_up shfl_xor shuffle_down shuffle_up
         shuffle_xor""",
     "times, hints, names and limits that mean nothing here, or do nothing": """
-        __globaltimer clock64 __nanosleep __maxnreg__ __threadfence_block
+        __globaltimer __maxnreg__ __threadfence_block
         __threadfence_system atomic_thread_fence cudaDeviceReset cudaDeviceSetCacheConfig
         cudaDeviceSetLimit cudaDeviceSetSharedMemConfig cudaFuncSetCacheConfig
         cudaFuncSetSharedMemConfig cudaMemAdvise cudaMemPrefetchAsync cudaProfilerStart
