@@ -78,11 +78,9 @@ def _channels(call: Names) -> Names:
 def _pool(kind: str) -> Callable[[Names], Names]:
     def of(call: Names) -> Names:
         x = tuple(call["input_shape"]) if "input_shape" in call else call["x"].shape
-        kernel, stride, padding = call["kernel_size"], call["stride"], call["padding"]
-        dilation = call.get("dilation", (1, 1))
-        windows = shapes.pool_windows(
-            2, x, kernel, stride, padding, dilation, ceil_mode=call["ceil_mode"]
-        )
+        kernel, stride, padding = call["kernel_size"], call["stride"], call.get("padding", (0, 0))
+        dilation, ceil_mode = call.get("dilation", (1, 1)), call.get("ceil_mode", False)
+        windows = shapes.pool_windows(2, x, kernel, stride, padding, dilation, ceil_mode=ceil_mode)
         y = (*x[:2], *windows)
         if "grad_output" in call:
             shapes.check_grad_output(call["grad_output"], y)
@@ -165,6 +163,8 @@ def _results() -> dict[str, Results]:
         "max_pool2d_vjp": Results(("grad_output", "x"), ("dx",), _pool("dx")),
         "avg_pool2d": Results(("x",), ("y",), _pool("y")),
         "avg_pool2d_grad_input": Results(("grad_output",), ("dx",), _pool("dx")),
+        "lp_pool2d": Results(("x",), ("y",), _pool("y")),
+        "lp_pool2d_grad": Results(("grad_output", "x"), ("dx",), _pool("dx")),
         "cross_entropy": Results(("logits", "target"), ("loss",), _loss("loss")),
         "cross_entropy_grad": Results(("logits", "target"), ("dlogits",), _loss("dlogits")),
         "batch_mean": Results(("gradient_per_image",), ("mean",), _mean),
@@ -213,7 +213,7 @@ _SHAPES: dict[str, dict[str, tuple[str, ...]]] = {
             "x": _IMAGES, "dx": _IMAGES, "grad_output": ("N", "C", "OH", "OW"),
             "y": ("N", "C", "OH", "OW"), "indices": ("N", "C", "OH", "OW"),
         }
-        for pool in ("max_pool2d", "avg_pool2d")
+        for pool in ("max_pool2d", "avg_pool2d", "lp_pool2d")
     },
 }  # fmt: skip
 # The sizes of a convolution or a layer of which only the gradient of the output is given.
