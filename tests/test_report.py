@@ -272,7 +272,7 @@ def test_the_line_to_repeat_it_repeats_it(flipped_kernels):
     text = mismatch("flipped_kernels", "conv2d_grad_input", "matches_oracle", 40).repro
     assert text == (
         "python -c \"import gradoracle; print(gradoracle.check('flipped_kernels', seed=1, "
-        'examples=40).text())"'
+        'examples=40))"'
     )
     result = run(text.partition('"')[2].rstrip('"'), flipped_kernels)
     assert "NOT CERTIFIED" in result.stdout, result.stderr

@@ -19,8 +19,8 @@ WITHOUT_RIVALS = (
     "adam_step", "adamw_step", "adaptive_avg_pool2d", "adaptive_max_pool2d", "add", "bilinear",
     "bmm", "broadcast_matmul", "cat", "circular_pad2d", "clip_grad_norm", "cumsum",
     "dropout_with_mask", "ema", "embedding", "fold", "gather", "index_select",
-    "interpolate_bilinear2d", "interpolate_nearest2d", "matmul", "max_unpool2d", "pixel_shuffle",
-    "pixel_unshuffle",
+    "interpolate_bilinear2d", "interpolate_nearest2d", "lp_pool2d", "matmul", "max_unpool2d",
+    "pixel_shuffle", "pixel_unshuffle",
     "reflection_pad2d", "replication_pad2d", "rotary_embedding", "scaled_dot_product_attention",
     "scatter_add", "sgd_momentum_step", "split", "unfold", "zero_pad2d",
 )  # fmt: skip
