@@ -1,6 +1,7 @@
 """A stranger's package, installed by pip into an environment of its own, certified by name."""
 
 import os
+import re
 import subprocess
 import sys
 import sysconfig
@@ -57,10 +58,12 @@ PYTEST = ("-m", "pytest", "--pyargs", "gradoracle.conformance", *PLUGIN,
 def test_it_is_listed(environment):
     result = run(environment, "-m", "gradoracle", "backends")
     assert result.returncode == 0, result.stderr
-    assert "smallconv 1.2.3" in result.stdout
-    assert "conv2d, conv2d_grad_weight; not claimed: conv2d_grad_input, conv2d_grad_bias, " in (
-        " ".join(result.stdout.split())
-    )
+    assert re.search(r"(?m)^smallconv +2 of \d+ functions, of smallconv 1.2.3$", result.stdout)
+    result = run(environment, "-m", "gradoracle", "backends", "smallconv")
+    has, lacks = result.stdout.split("not there:")
+    assert "smallconv (smallconv 1.2.3)" in has
+    assert "\n  conv2d, conv2d_grad_weight\n" in has
+    assert "\n  conv2d_grad_input, conv2d_grad_bias\n" in lacks
 
 
 def test_it_is_certified_by_name(environment):

@@ -42,10 +42,14 @@ def backends(
             raise typer.Exit(2 if isinstance(error, UnknownBackend) else 3) from error
         typer.echo("\n".join(lines))
         return
-    width = max(map(len, registered())) + 2
-    for one in registered():
-        text = "\n".join(here.wrapped(_has(one), first=one.ljust(width), rest=" " * width))
-        typer.echo(text)  # each as soon as it is loaded
+    entries = registered()
+    width = max(map(len, entries)) + 2
+    for one, entry in entries.items():
+        whose = entry.distribution
+        of = "" if whose.partition(" ")[0] == "gradoracle" else f", of {whose}"
+        text = _has(one) + of
+        shown = here.wrapped(text, first=one.ljust(width), rest=" " * width)
+        typer.echo("\n".join(shown))  # each as soon as it is loaded
     for text in (
         "gradoracle backends NAME lists the functions of one.",
         f"To add yours: {HOW_TO_REGISTER}",
