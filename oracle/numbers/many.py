@@ -33,7 +33,11 @@ class Nested:
 
     __slots__ = ()
     held: Held
-    shape: Shape
+
+    @property
+    def shape(self) -> Shape:
+        """The lengths of the axes."""
+        raise NotImplementedError
 
     def rearranged(self, change: Callable[[Array], Array]) -> Any:
         """Return the elements moved, repeated or left out."""
@@ -297,7 +301,7 @@ def _quotient(one: Any, other: Any) -> Any:
 def product(one: Held, other: Held) -> Held:
     """Return the matrix products of the last two axes, sums in any order."""
     if isinstance(one, Nested):
-        return one @ other  # type: ignore[operator]
+        return one @ other
     if isinstance(other, Nested):
         return other.multiplied_by(one)  # type: ignore[attr-defined]
     first = next((h for h in (one, other) if isinstance(h, Lanes)), None)
