@@ -39,6 +39,13 @@ from tests import transformed
 
 pytestmark = pytest.mark.slow
 
+
+@pytest.fixture(autouse=True)
+def wide(monkeypatch):
+    """Let a name and its numbers share a line, whatever terminal the tests are run in."""
+    monkeypatch.setenv("COLUMNS", "120")
+
+
 ROOT = Path(__file__).parents[1]
 QUICK = ("--networks=LeNet", "--images=1", "--dtypes=float32", "--seconds=0.02")
 
