@@ -50,7 +50,8 @@ def test_layout_keeps_the_numbers_and_moves_them(layout, dtype):
         assert (other == array).all()
         assert not np.shares_memory(other, array)
         if differs(layout, shape) and array.size > 1:
-            assert lies(other) != lies(np.array(array)), shape
+            own = [np.array(array) for _ in range(3)]  # one may begin a page by chance
+            assert any(lies(other) != lies(one) for one in own), shape
             moved += 1
     assert moved >= 2
 
