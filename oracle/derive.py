@@ -81,7 +81,7 @@ Backwards: TypeAlias = Callable[[Sequence[str], Sequence[str]], Callable[..., li
 
 def derived(
     axes: str, by: By, *, images: Images = "mixed", outputs: Sequence[str] = (),
-    rule: str = FIRST, **more: Any,
+    rule: str = FIRST, differentiates: bool = True, **more: Any,
 ) -> Callable[[Body], Derived]:  # fmt: skip
     """Return what makes formulas of a function of arrays.
 
@@ -97,12 +97,19 @@ def derived(
     `outputs` are the results, each with its axes as in `axes` ("mean: n"), where there are several:
     the function returns a tuple of them, and gradients go back from the first.  `rule` says to
     which of equal numbers `max` and `maximum` go back: see `oracle.numbers.reverse.ties`.
+    `differentiates` is False where a gradient is what users agreed on and not the derivative, as
+    of a row that is not learned: then no forward mode is derived.
     """
     named = [_output(text) for text in outputs]
     each = [Axes(_with_result(axes, of), **more) for _, of in named] or [Axes(axes, **more)]
 
     names = [name for name, _ in named]
-    return lambda body: _with_twins(partial(_of_arrays, body, each, by, images, names), rule)
+
+    def formulas(body: Body) -> Derived:
+        given = (body, each, by, images, names)
+        return _with_twins(partial(_of_arrays, *given, differentiates=differentiates), rule)
+
+    return formulas
 
 
 def _with_twins(under: Callable[[str], Derived], rule: str) -> Derived:
@@ -156,7 +163,8 @@ def _with_result(axes: str, of: str) -> str:
 
 
 def _of_arrays(
-    body: Body, each: Sequence[Axes], by: By, images: Images, outputs: Sequence[str], rule: str
+    body: Body, each: Sequence[Axes], by: By, images: Images, outputs: Sequence[str],
+    rule: str, *, differentiates: bool,
 ) -> Derived:  # fmt: skip
     """Return the formulas of a function; `each` are the axes with those of each result."""
     axes = each[0]
@@ -211,9 +219,9 @@ def _of_arrays(
             return _as_given(tangent(result, moved), [*given.values()])
 
     found = _declared(body, results, by_arguments, each, by, images, outputs)
-    _ALONG[found.forward] = partial(
-        _along, found.forward, axes, [n for n in every if n in by], along
-    )
+    ordered = [n for n in every if n in by]
+    if differentiates and ordered:
+        _ALONG[found.forward] = partial(_along, found.forward, axes, ordered, along)
     return found
 
 

@@ -91,7 +91,7 @@ FORWARD_MODE = OPERATORS.table(
         for operator in OPERATORS
         if operator.name in BILINEAR
         or (is_pointwise(operator.formula) and len(operator.gradients) == 1)
-        or (operator.gradients and has_forward_mode(operator.formula))
+        or has_forward_mode(operator.formula)
     }
 )
 # The functions that are no formula's: each is checked by a property of its own.

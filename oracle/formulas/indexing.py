@@ -39,7 +39,7 @@ def _check_indices(name: str, index: Array, count: int) -> None:
 
 @derived(
     "input: n t; weight: v d; grad_output: n t d", ("weight",), images="kept",
-    neutral={"padding_idx": None},
+    neutral={"padding_idx": None}, differentiates=False,  # by the row padding_idx
 )  # fmt: skip
 def embedding(input: Array, weight: Any, *, padding_idx: int | None) -> Any:
     """Return the rows [N, T, D] of weight [V, D] that the indices [N, T] name.

@@ -34,6 +34,7 @@ def lp_pooling(rank: int) -> Derived:
     @derived(
         axes, ("x",), images="kept", words={"n": "images", "c": "channels"}, strided="x",
         window="kernel_size", neutral={"stride": 1},
+        differentiates=False,  # where a window is all zeros
     )  # fmt: skip
     @named("lp_pool2d", rank)
     def lp_pool(x: Any, *, norm_type: float, kernel_size: Sides, stride: Sides) -> Any:
