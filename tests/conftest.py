@@ -23,12 +23,12 @@ def pytest_addoption(parser):
     parser.addoption(
         "--slow-tests", choices=(ALL, BY_TURNS, NONE), metavar="WHICH",
         help=f"which tests marked slow are run: all, none, or by-turns (a part of {TURNS}, another "
-        "one at each commit, and every planted fault), which is the default of the whole folder",
+        "one at each commit, and test_planted's faults), which is the default of the whole folder",
     )  # fmt: skip
 
 
 def turn():
-    """Return whose turn it is at this commit: the number of commits before it tells."""
+    """Return which part's turn it is: the number of commits tells, in a clone with all of them."""
     git = ("git", "-C", HERE, "rev-list", "--count", "HEAD")
     try:
         return int(subprocess.check_output(git, stderr=subprocess.DEVNULL)) % TURNS
@@ -48,12 +48,12 @@ def chosen(config):
 def pytest_report_header(config):
     which, number = chosen(config), turn()
     if which == BY_TURNS:
-        which = f"{number + 1} of {TURNS} in turn and every planted fault (--slow-tests all: all)"
+        which = f"part {number + 1} of {TURNS}, and test_planted's faults (--slow-tests all: all)"
     return f"slow tests: {which}"
 
 
 def in_turn(items, number):
-    """Return the tests that run: each function's slow cases take turns, planted faults do not."""
+    """Return the tests that run: slow ones of each function take turns, but for `planted` ones."""
     met = Counter()
     run = []
     for item in items:

@@ -4,6 +4,7 @@ from collections import Counter
 from types import SimpleNamespace
 
 import pytest
+import yaml
 
 from tests import conftest
 
@@ -79,3 +80,10 @@ def test_turns_follow_the_commits(monkeypatch):
     monkeypatch.undo()
     monkeypatch.setattr(conftest, "HERE", "/no/such/folder")
     assert conftest.turn() == 0
+
+
+def test_ci_has_all_commits_to_count():
+    text = (conftest.HERE.parent / ".github/workflows/ci.yml").read_text("utf-8")
+    steps = yaml.safe_load(text)["jobs"]["check"]["steps"]
+    (checkout,) = (one for one in steps if one.get("uses", "").startswith("actions/checkout"))
+    assert checkout["with"]["fetch-depth"] == 0
