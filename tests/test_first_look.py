@@ -1,4 +1,4 @@
-"""The first look: what is plainly wrong is told at once, and the checks find what they found."""
+"""The first look: what is plainly wrong is shown at once, and the checks find what they found."""
 
 import io
 from types import SimpleNamespace

@@ -32,9 +32,9 @@ class Columns(_Formatter):  # type: ignore[misc]
         rows, most = [*rows], min(col_max, self.width // 3)
         names = min(max(len(name) for name, _ in rows), most) if rows else 0
         room = max(self.width - self.current_indent - names - col_spacing, 10)
-        told = (wrap(text, room, break_on_hyphens=False) for _, text in rows)
-        as_wrapped = ["\n".join(("\b", *lines)) if lines else "" for lines in told]
-        super().write_dl([*zip((n for n, _ in rows), as_wrapped, strict=True)], most, col_spacing)
+        wrapped = (wrap(text, room, break_on_hyphens=False) for _, text in rows)
+        meanings = ["\n".join(("\b", *lines)) if lines else "" for lines in wrapped]
+        super().write_dl([*zip((n for n, _ in rows), meanings, strict=True)], most, col_spacing)
 
 
 class Context(_Context):  # type: ignore[misc]

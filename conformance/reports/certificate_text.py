@@ -193,8 +193,8 @@ def _summary(c: Certificate, *, short: bool) -> Iterable[str]:
     if (least := likeliest(c.outcomes)) is not None:
         formula, shapes, single, power = least
         yield from _wrapped(
-            f"a wrong map that is linear in each argument passes the exact check at one shape with "
-            f"probability at most {single:.2f}; at all {shapes} shapes of {formula}, if it is "
+            "a wrong function that is linear in each argument passes the exact check at one shape "
+            f"with probability at most {single:.2f}; at all {shapes} shapes of {formula}, if it is "
             f"wrong at each, with at most 1e{floor(power)}"
         )
     yield f"  planted wrong answers: {sum(o.planted for o in c.outcomes)} rejected"

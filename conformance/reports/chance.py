@@ -2,11 +2,11 @@
 
 A formula whose terms are products of one number of each factor is linear in each factor.  Let a
 function be so, too, at one shape, but with other coefficients: a flipped kernel, another stride, a
-missing tap, a wrong divisor.  What it answers less what is right is a polynomial that is not zero,
-of at most one number of each factor in a term.  On integers that are drawn evenly from n, and
-independently, such a polynomial of f factors is zero with probability at most 1 - (1 - 1/n)^f (by
-induction on the numbers: Schwartz 1980; Zippel 1979; DeMillo and Lipton 1978), which
-w[0] x[0] reaches.  Each shape has integers of its own.
+missing tap, a wrong divisor.  The difference of its answer and the right one is a polynomial that
+is not zero, each term of which has at most one number of each factor.  On integers that are drawn
+evenly from n, and independently, such a polynomial of f factors is zero with probability at most
+1 - (1 - 1/n)^f (by induction on the numbers: Schwartz 1980; Zippel 1979; DeMillo and Lipton 1978),
+which w[0] x[0] reaches.  Each shape has integers of its own.
 """
 
 from __future__ import annotations
@@ -24,14 +24,15 @@ if TYPE_CHECKING:
 
 
 def chance(factors: int) -> float:
-    """Return how likely it is at most that a wrong map of so many factors passes at a shape."""
+    """Return an upper bound of the probability that a wrong function of so many factors passes."""
     return 1 - (1 - 1 / len(SMALL)) ** factors
 
 
 def likeliest(outcomes: Iterable[Outcome]) -> tuple[str, int, float, float] | None:
-    """Return the formula that a wrong map may pass most likely, its shapes and two probabilities.
+    """Return the formula for which that is most likely, its shapes, and two upper bounds.
 
-    The first is at one shape, the second, a power of ten, of all shapes, if it is wrong at each.
+    The first is of the probability at one shape; the second, an exponent of ten, of that at all
+    shapes, if the function is wrong at each.
     None: no sum of products was checked.
     """
     kinds = {f.__name__: algebra(f) for operator in OPERATORS for f in operator.formulas}

@@ -47,7 +47,7 @@ from gradoracle.oracle.numbers.high_precision import BITS
 
 INDENT = 2
 WIDE = 100  # columns from which a name and its sentence share a line
-TOLD = 80  # and from which the example of a chain has its sums
+WITH_SUMS = 80  # and from which the example of a chain has its sums
 NARROW = 60  # and from which a name and its numbers do
 ORACLE = "gradoracle.oracle."
 # Modules that carry the formulas and are none themselves.
@@ -407,7 +407,7 @@ def show(console: Console, topic: Topic, *, everything: bool = True) -> None:
     console.print(Rule(title, align="left", style="dim"))
     page = Page(console)
     left, room = [], SCREEN - 1 - LAST
-    brief = not everything and console.width < TOLD
+    brief = not everything and console.width < WITH_SUMS
     for name, section in sections(topic, brief=brief):
         with console.capture() as captured:
             section(page)

@@ -109,9 +109,9 @@ def _took(c: Certificate) -> Iterator[str]:
         yield f"{planted} planted wrong answers rejected"
 
 
-def _section(title: str, told: Iterator[str], look: Look, most: int = REASONS) -> Iterator[str]:
+def _section(title: str, found: Iterator[str], look: Look, most: int = REASONS) -> Iterator[str]:
     """Yield a title and sentences under it, if there are any; beyond `most` their number."""
-    sentences = [*told]
+    sentences = [*found]
     if not sentences:
         return
     yield ""

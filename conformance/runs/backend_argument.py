@@ -41,9 +41,9 @@ def backend_argument(backend: Any, *, isolate: bool) -> Iterator[Given]:
             try:
                 yield Given(str(file), backend)
             except UnusableBackend as error:  # the file is gone before anybody reads of it
-                told = str(error).replace(f"backend {str(file)!r}", SOURCE_TEXT)
+                text = str(error).replace(f"backend {str(file)!r}", SOURCE_TEXT)
                 raise UnusableBackend(
-                    told.replace(repr(str(file)), f"the {SOURCE_TEXT}")
+                    text.replace(repr(str(file)), f"the {SOURCE_TEXT}")
                 ) from error
     elif isolate and not isinstance(backend, str):
         yield Given(_by_name(backend))

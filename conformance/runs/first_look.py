@@ -1,4 +1,4 @@
-"""A first look at every function: a few small calls, so that what is plainly wrong is told at once.
+"""A first look at every function: a few small calls, to show at once what is plainly wrong.
 
 The look decides nothing.  Where it finds something, the check of that function's values is run
 first, on its own calls.

@@ -145,10 +145,10 @@ def frames(library: Path, addresses: Sequence[int]) -> list[list[Frame]]:
     """Return the functions that the code at each address is of, the innermost first."""
     command = ["addr2line", "-a", "-f", "-i", "-e", str(library), *map(hex, addresses)]
     try:
-        told = subprocess.run(command, capture_output=True, text=True, check=False).stdout  # noqa: S603
+        output = subprocess.run(command, capture_output=True, text=True, check=False).stdout  # noqa: S603
     except OSError:
-        told = ""
-    each = re.split(r"^(?=0x)", told, flags=re.MULTILINE)[1:]
+        output = ""
+    each = re.split(r"^(?=0x)", output, flags=re.MULTILINE)[1:]
     found = [_frames(one.splitlines()[1:]) for one in each]
     return found if len(found) == len(addresses) else [[] for _ in addresses]
 

@@ -76,8 +76,8 @@ def padding_of(kind: Kind, rank: int) -> Padding:
             )
         return sent_back(grad_output, _places(_sources(kind, plane, pads), plane), plane)
 
-    told = _words(kind, rank)
-    forward.__doc__, grad_input.__doc__ = _FORWARD.format(**told), _BACK.format(**told)
+    words = _words(kind, rank)
+    forward.__doc__, grad_input.__doc__ = _FORWARD.format(**words), _BACK.format(**words)
     axes = axes_of_rank(
         rank, "x: n c ({pixels}); grad_output: n c ({windows})", {"n": "images", "c": "channels"},
         neutral={"padding": 0},
