@@ -39,6 +39,23 @@ class Nested:
         """The lengths of the axes."""
         raise NotImplementedError
 
+    def sum(self, axis: Axes = None, *, keepdims: bool = False) -> Any:
+        """Return the sum along axes."""
+        raise NotImplementedError
+
+    def plus_all(self, others: Sequence[Any]) -> Any:
+        """Return the sum with others."""
+        raise NotImplementedError
+
+    @staticmethod
+    def chosen(holds: Array, one: Any, other: Any) -> Any:
+        """Return the elements of one array where `holds` says so, those of another elsewhere."""
+        raise NotImplementedError
+
+    def multiplied_by(self, other: Held) -> Any:
+        """Return the matrix product of an array that is no operand, and this one."""
+        raise NotImplementedError
+
     def rearranged(self, change: Callable[[Array], Array]) -> Any:
         """Return the elements moved, repeated or left out."""
         raise NotImplementedError
@@ -130,7 +147,7 @@ def total(held: Held, axes: tuple[int, ...]) -> Held:
     if all(shape[axis] == 1 for axis in axes):
         return held
     if isinstance(held, Nested):
-        return held.sum(axes, keepdims=True)  # type: ignore[attr-defined]
+        return held.sum(axes, keepdims=True)
     kept = tuple(1 if axis in axes else side for axis, side in enumerate(shape))
     if isinstance(held, np.ndarray) and held.dtype != object:
         return held.sum(axes, keepdims=True)
@@ -164,7 +181,7 @@ def summed(parts: Sequence[Held]) -> Held:
         return parts[0]
     nested = next((one for one in parts if isinstance(one, Nested)), None)
     if nested is not None:
-        return nested.plus_all([one for one in parts if one is not nested])  # type: ignore[attr-defined]
+        return nested.plus_all([one for one in parts if one is not nested])
     shapes = {*map(shape_of, parts)}
     shape = np.broadcast_shapes(*shapes) if len(shapes) > 1 else shapes.pop()
     if not shape:
@@ -218,7 +235,7 @@ def chosen(holds: Array, one: Held, other: Held) -> Held:
     """Return the numbers of one array where `holds` says so, those of another elsewhere."""
     nested = next((h for h in (one, other) if isinstance(h, Nested)), None)
     if nested is not None:
-        return nested.chosen(holds, one, other)  # type: ignore[attr-defined]
+        return nested.chosen(holds, one, other)
     first = next((h for h in (one, other) if isinstance(h, Lanes)), None)
     if first is None:
         return np.where(holds, one, other)
@@ -303,7 +320,7 @@ def product(one: Held, other: Held) -> Held:
     if isinstance(one, Nested):
         return one @ other
     if isinstance(other, Nested):
-        return other.multiplied_by(one)  # type: ignore[attr-defined]
+        return other.multiplied_by(one)
     first = next((h for h in (one, other) if isinstance(h, Lanes)), None)
     if first is None:
         return one @ other
