@@ -103,6 +103,22 @@ def test_a_wider_accumulator_leaves_one_rounding():
     assert bound == pytest.approx(float(allowed / 8 + Fraction(1, 2**24)), rel=1e-3)
 
 
+@pytest.mark.parametrize("side", [2, 3, 41, 89, 112, 178])
+@pytest.mark.parametrize("shrunk", [2.0**14, 1.0, 2.0**-8, 2.0**-15, 2.0**-24])
+def test_a_share_of_many_pixels_may_be_subnormal(side, shrunk):
+    """Whole data divided by an odd count are finer than the data: the quotient is rounded."""
+    call = {
+        "grad_output": np.full((1, 1, 1, 1), shrunk, np.float16),
+        "input_shape": (1, 1, side, 112),
+    }
+    right = truth(oracle.adaptive_avg_pool2d_grad_input, call)
+    got = right.as_float(np.dtype(np.float64)).astype(np.float16)
+    for accumulator in ("float16", "float32", "float64"):
+        assert right.error_over_bound(got, accumulator).max() <= 1
+    steps_away = got.view(np.int16) + np.int16(2)
+    assert right.error_over_bound(steps_away.view(np.float16), "float32").min() > 1
+
+
 @pytest.mark.parametrize(("dtype", "step"), [("float16", 2.0**-10), ("bfloat16", 2.0**-7)])
 def test_a_result_that_is_truncated_is_wrong(dtype, step):
     call = dot(dtype, [1, 0.75 * step], [1, 1])

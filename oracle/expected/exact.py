@@ -362,13 +362,15 @@ class MultilinearTruth:
         """Return the scales of the subnormals that products and the result may be rounded to.
 
         0 where that cannot happen: the smallest product is normal in the accumulator, and sums
-        are as fine as the data, so that no result of a wider accumulator is subnormal.
+        are as fine as the data, so that even divided no result of a wider accumulator is subnormal.
         """
         limits, result = FORMATS[accumulator], FORMATS[dtype]
         products = (
             limits.subnormal_scale if self._smallest_product < 2.0**limits.smallest_exponent else 0
         )
-        narrower = limits.bits > result.bits and self.scale > -result.smallest_exponent
+        # Every element is a multiple of 1 / (2**scale * odd), which is compared with that number.
+        room = -result.smallest_exponent - self.scale
+        narrower = limits.bits > result.bits and (room < 0 or self.odd > 1 << room)
         return products, result.subnormal_scale if narrower else 0
 
     @cached_property
