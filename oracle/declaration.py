@@ -25,7 +25,8 @@ class Division(NamedTuple):
 
     multiple: int  # every divisor divides it
     terms: int  # an element sums at most so many
-    sizes: int = 1  # the terms' sizes are at most so many times the largest factor: see Multilinear
+    # The terms' sizes add up to at most so many times the largest factor: see Multilinear.
+    sizes: int | None = None  # None: each is at most the largest factor
 
 
 @dataclass(frozen=True)

@@ -15,7 +15,7 @@ from typing import Any, NamedTuple, TypeAlias
 
 import numpy as np
 
-from gradoracle.conformance.drawing.choices import PAST, Choices
+from gradoracle.conformance.drawing.choices import FAR, PAST, Choices
 from gradoracle.conformance.drawing.values import (
     Arrays,
     Random,
@@ -211,7 +211,7 @@ class Calls:
         flat = whole | dict.fromkeys(self.letters, 1)
         several = {self.letters[0]: 3, self.letters[-1]: 6}
         found = (
-            *past_limits(whole, self.letters),
+            *map(self._beside, past_limits(whole, self.letters)),
             *(
                 Corner(f"{one} and {other} {PAIR}", {**flat, one: PAIR, other: PAIR + 1})
                 for one, other in combinations(self.letters, 2)
@@ -236,6 +236,15 @@ class Calls:
             ),
         )
         return tuple(corner._replace(in_turn=True) for corner in found)
+
+    def _beside(self, corner: Corner) -> Corner:
+        """Return a corner with one image beside a very long axis, or one channel of many images."""
+        first, *others = self.letters
+        if FAR not in (corner.sizes[letter] for letter in self.letters):
+            return corner
+        alone = first if corner.sizes[first] != FAR else (others or [first])[0]
+        one = {} if corner.sizes[alone] == FAR else {alone: 1}
+        return corner._replace(sizes={**corner.sizes, **one})
 
 
 def independent(sizes: dict[str, int], options: Mapping[str, Any]) -> dict[str, int]:

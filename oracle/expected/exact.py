@@ -398,8 +398,12 @@ class MultilinearTruth:
     def _sum_of(self, terms: int) -> int:
         """Return a bound of the magnitudes of so many terms, from the largest factors alone."""
         product, addend = self._largest
-        wider = self._division.sizes if self._division else 1
-        return (terms * product * wider + addend) * self._over
+        return (self._largest_of(terms) * product + addend) * self._over
+
+    def _largest_of(self, terms: int) -> int:
+        """Return how many times the largest factor so many terms' sizes may add up to."""
+        known = self._division.sizes if self._division else None
+        return terms if known is None else known
 
     @cached_property
     def _largest(self) -> tuple[int, int]:
@@ -450,8 +454,8 @@ class MultilinearTruth:
     @property
     def _bits_of_limbs(self) -> int:
         """How many bits a digit of a factor may have; none are left where `over` is large."""
-        wider = self._division.sizes.bit_length() if self._division else 0
-        room = 52 - wider - int(self.terms.max(initial=1)).bit_length() - self._over.bit_length()
+        largest = self._largest_of(int(self.terms.max(initial=1)))
+        room = 52 - largest.bit_length() - self._over.bit_length()
         return room // len(self._algebra.factors)
 
     def _in_limbs(self, arrays: dict[str, Integers], formula: Formula | None = None) -> Integers:

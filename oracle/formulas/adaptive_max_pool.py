@@ -38,14 +38,27 @@ class AdaptiveWindows(NamedTuple):
 @lru_cache(KEPT)
 def adaptive_windows(plane: Shape, outputs: Sides) -> AdaptiveWindows:
     """Return the windows of pooling to a given size, along any number of axes."""
-    windows: list[Array] = [np.zeros(1, np.int64)]
+    counts, pixels = np.ones(1, np.int64), np.zeros(1, np.int64)
     for size, count in zip(plane, outputs, strict=True):
-        along = [np.arange(i * size // count, -(-(i + 1) * size // count)) for i in range(count)]
-        windows = [(one[:, None] * size + side).ravel() for one in windows for side in along]
-    counts = [len(one) for one in windows]
-    return AdaptiveWindows(
-        Indices(np.concatenate([[0], np.cumsum(counts)])), Indices(np.concatenate(windows))
-    )
+        along = np.arange(count)
+        first, end = along * size // count, -(-(along + 1) * size // count)
+        counts, pixels = _crossed(counts, pixels, first, end - first, size)
+    return AdaptiveWindows(Indices(np.concatenate([[0], np.cumsum(counts)])), Indices(pixels))
+
+
+def _crossed(
+    counts: Array, pixels: Array, first: Array, lengths: Array, size: int
+) -> tuple[Array, Array]:
+    """Return windows along one axis more, of `size` pixels: how many pixels each has, and which.
+
+    `counts` and `pixels` are of the windows along the axes before.
+    """
+    begin = np.cumsum(counts) - counts
+    found = np.multiply.outer(counts, lengths).ravel()
+    before, side = np.divmod(np.repeat(np.arange(found.size), found), len(lengths))
+    place = np.arange(len(before)) - np.repeat(np.cumsum(found) - found, found)
+    row, column = np.divmod(place, lengths[side])
+    return found, pixels[begin[before] + row] * size + first[side] + column
 
 
 def adaptive_max_pooling(rank: int) -> MaxPooling:
