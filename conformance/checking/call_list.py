@@ -43,7 +43,8 @@ def judge_drawn(exam: Examination) -> None:
 
     few = exam.backend.contract.shapes == EXPENSIVE
     once = few and not exam.property.at_corners  # other values of a shape show little more
-    beside = [] if once else textbook(exam.operator)
+    # What lists geometries of its own has the smallest ones among them.
+    beside = [] if once or exam.property.lists else textbook(exam.operator)
     count = exam.property.examples(exam.operator, exam.examples)
     count = max(FEWEST, min(count, AGAIN * POOL if once else count) - len(beside))
     use = partial(judge, exam)

@@ -49,7 +49,7 @@ def _is_linear(operator: Operator, formula: Formula) -> bool:
     return isinstance(algebra(formula), Multilinear)
 
 
-@holds(where=_is_linear, share=0.2, compares_answers=True)
+@holds(where=_is_linear, share=0.2, in_turn=True)
 def linear(backend: Backend, operator: Operator, formula: Formula, call: Call) -> float:
     """Adding v to one argument adds the answer for v alone: f(a + v) = f(a) + f(v)."""
     names = algebra(formula)
@@ -80,7 +80,7 @@ def _has_images(operator: Operator, formula: Formula) -> bool:
     return algebra(formula).images != "mixed"
 
 
-@holds(where=_has_images, kind="any", share=0.2, compares_answers=True)
+@holds(where=_has_images, kind="any", share=0.2, in_turn=True)
 def batch_independent(backend: Backend, operator: Operator, formula: Formula, call: Call) -> float:
     """The answer for a batch is the answers for its images, side by side or summed; of a large
     batch, for its first and last ones and for parts of what is between.
@@ -118,7 +118,7 @@ def _adjoint(operator: Operator) -> tuple[Formula, ...]:
     return () if operator.adjoint is None else (operator.adjoint,)
 
 
-@holds(where=_is_transposed, share=0.4, needs=_adjoint, compares_answers=True)
+@holds(where=_is_transposed, share=0.4, needs=_adjoint, in_turn=True)
 def is_adjoint(backend: Backend, operator: Operator, formula: Formula, call: Call) -> float:
     """A transposed convolution is the transpose of the backend's own convolution: <y(x), z> equals
     <x, convolution(z)> for every z, no bias, the same weight and options.

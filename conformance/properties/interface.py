@@ -54,7 +54,7 @@ MAY_BE_REFUSED = "unaligned"
 LARGE = 4096  # elements of a call whose arguments lie in a few ways only
 
 
-@holds(kind="every", share=0.2, asks="arguments")
+@holds(kind="every", share=0.2, asks="arguments", in_turn=True)
 def leaves_inputs_unchanged(
     backend: Backend, operator: Operator, formula: Formula, call: Call
 ) -> float:
@@ -327,7 +327,7 @@ def _drawn(operator: Operator) -> Arguments:
     return operator.arguments(drawn(operator, 0).sizes)
 
 
-@holds(kind="all", share=0.15, where=_can_be_misused, once=True)
+@holds(kind="all", share=0.15, where=_can_be_misused, once=True, in_turn=True)
 def rejects_bad_arguments(
     backend: Backend, operator: Operator, formula: Formula, call: Call
 ) -> float:

@@ -60,7 +60,7 @@ class Property:
     needs_exact: bool  # sums that whole numbers leave exact, as no transform's are
     listed: Listed  # geometries of its own beside those that are drawn; layers in a full run only
     each_class_once: bool  # of the options, instead of every pair: it makes many calls of each
-    compares_answers: bool  # with each other: drawn geometries of a whole run take dtypes in turn
+    in_turn: bool  # drawn geometries of a whole run take dtypes in turn: no dtype changes much
     is_observed: bool  # on a few calls where it is not claimed, which is a note and no verdict
     # Why there is nothing to check of what a backend has, or ""; and what the name of the function
     # ends with that is called instead of the formula's, after the operator's name.
@@ -142,11 +142,11 @@ class Property:
     def takes_dtypes_in_turn(self, profile: int) -> bool:
         """Return whether a drawn geometry is checked in one dtype, as a row of a covering array is.
 
-        In a whole run the numbers of every dtype are checked by what `at_corners` is for; what
-        compares a backend's answers with each other, or with the same formula written otherwise,
-        is about indices, which no dtype changes.
+        In a whole run the numbers of every dtype are checked by what `at_corners` is for.  What
+        compares a backend's answers with each other, or with another's, is about indices, which no
+        dtype changes; nor does it change what is refused or written to.
         """
-        return self.compares_answers and profile >= PROFILES["certify"]
+        return self.in_turn and profile >= PROFILES["certify"]
 
     def styles(self, profile: int) -> int:
         """Return in how many styles of numbers a drawn geometry is checked.
@@ -191,7 +191,7 @@ def holds(
     at_ones: bool = False,
     claim: tuple[str, ...] = (),
     on_layers: bool = False, needs_exact: bool = False, listed: Listed = _none,
-    each_class_once: bool = False, compares_answers: bool = False,
+    each_class_once: bool = False, in_turn: bool = False,
     once: bool = False, is_fresh: bool = False, is_observed: bool = False,
     absent: Callable[[Backend, Operator, Formula], str] = lambda *_: "", another: str = "",
 ) -> Callable[[Check], Check]:  # fmt: skip
@@ -222,7 +222,7 @@ def holds(
             needs_exact,
             listed,
             each_class_once,
-            compares_answers,
+            in_turn,
             is_observed,
             absent,
             another,

@@ -34,7 +34,10 @@ def _spreads(operator: Operator, formula: Formula) -> bool:
     return is_gradient or not isinstance(algebra(formula), Selection)
 
 
-@holds(where=_spreads, kind="not finite", share=0.1, claim=("non_finite", "plane", "window"))
+@holds(
+    where=_spreads, kind="not finite", share=0.1, claim=("non_finite", "plane", "window"),
+    in_turn=True,
+)  # fmt: skip
 def propagates_non_finite(
     backend: Backend, operator: Operator, formula: Formula, call: Call
 ) -> float:
