@@ -99,6 +99,7 @@ _OUTPUT: dict[Formula, Output] = {}
 _AXES: dict[Formula, Axes] = {}
 _PARTS: dict[Formula, dict[Formula, str | None]] = {}
 _WHOLE: dict[Formula, Formula] = {}
+_SAME: dict[Formula, Formula] = {}
 
 
 def multilinear(
@@ -154,6 +155,16 @@ def declare_parts(whole: Formula, parts: Mapping[Formula, str | None]) -> None:
     for place, part in enumerate(parts):
         output(whole.__name__, place)(part)
         _WHOLE[part] = whole
+
+
+def declare_same(formula: Formula, part: Formula) -> None:
+    """Declare that a formula is what a part of another computes, of the same arguments."""
+    _SAME[formula] = part
+
+
+def same_part(formula: Formula) -> Formula:
+    """Return the part of another formula that computes the same, or the formula itself."""
+    return _SAME.get(formula, formula)
 
 
 def declare_axes(axes: Axes, *formulas: Formula) -> None:

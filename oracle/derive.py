@@ -23,6 +23,7 @@ from gradoracle.oracle.declaration import (
     composed,
     declare_axes,
     declare_parts,
+    declare_same,
     displayed,
     evaluate,
     has_slope,
@@ -379,6 +380,10 @@ def _declared(
     parts = {one_by(n, f"{name}_vjp[{at}] (d{n})", every): n for at, n in enumerate(ordered)}
     vjp, text = _all(by_arguments(ordered, every)), _vjp_doc(body, forward, ordered)
     declare_parts(declared(vjp, f"{name}_vjp", _with_dy(own, every), text, "mixed"), parts)
+    part_of = {argument: part for part, argument in parts.items()}
+    for one, argument in gradients.items():
+        if [*_takes(by, argument, every)] == every:
+            declare_same(one, part_of[argument])
     return Derived(forward, gradients, vjp)
 
 

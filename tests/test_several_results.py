@@ -10,11 +10,16 @@ from gradoracle import oracle
 from gradoracle.conformance.backends import backend as backends
 from gradoracle.conformance.backends import registry
 from gradoracle.conformance.backends.registry import wrap
+from gradoracle.conformance.checking.call_list import own_seed
 from gradoracle.conformance.checking.check_run import examine
+from gradoracle.conformance.checking.examination import Examination
+from gradoracle.conformance.checking.strategies import draw
+from gradoracle.conformance.operators import OPERATORS
 from gradoracle.conformance.operators.normalisations import LAYER_NORM
 from gradoracle.conformance.properties import PROPERTIES
 from gradoracle.implementations import im2col
-from gradoracle.oracle.declaration import output_of, parts_of
+from gradoracle.oracle.declaration import output_of, parts_of, same_part, whole_of
+from gradoracle.oracle.expected import truth as expected
 
 pytestmark = pytest.mark.slow
 
@@ -289,3 +294,35 @@ def test_outputs_are_declared_with_their_axes():
     assert [f.__name__ for f in running_statistics.formulas] == ["running_statistics"]
     with pytest.raises(ValueError, match="'mean n' does not say a result's axes, such as"):
         gradoracle.operator("x: n c", outputs=("y: n c", "mean n"))(norm_saved_right)
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+@pytest.mark.parametrize("name", ["rms_norm_grad_x", "prelu_grad_weight", "mse_loss_grad_target"])
+def test_a_gradient_that_is_walked_with_all_of_them_has_the_same_bound(name, dtype, monkeypatch):
+    operator, formula = next((o, f) for o in OPERATORS for f in o.formulas if f.__name__ == name)
+    assert whole_of(same_part(formula)).__name__ == f"{operator.name}_vjp"
+    geometries = []
+    draw(operator, "medium", 5, 3, geometries.extend)
+    found = []
+    for together in (True, False):
+        if not together:
+            monkeypatch.setattr(expected, "same_part", lambda formula: formula)
+        expected._kept.clear()
+        for at, geometry in enumerate(geometries):
+            styles = operator.styles.of("floats")
+            call = operator.call(geometry.sizes, styles[at % len(styles)], at, dtype)
+            found.append(expected.truth(formula, call).bound(dtype, dtype))
+    for one, other in zip(found[:5], found[5:], strict=True):
+        np.testing.assert_array_equal(one, other)
+
+
+def test_gradients_that_are_walked_together_are_checked_on_the_same_calls():
+    operator = next(o for o in OPERATORS if o.name == "prelu")
+    seeds = {
+        formula.__name__: own_seed(
+            Examination(wrap(im2col), operator, formula, PROPERTIES["within_rounding_bound"], 1, 9)
+        )
+        for formula in operator.formulas
+    }
+    assert seeds["prelu_grad_x"] == seeds["prelu_grad_weight"] == seeds["prelu_vjp"]
+    assert seeds["prelu"] != seeds["prelu_vjp"]

@@ -25,7 +25,7 @@ from gradoracle.conformance.operators.textbook import textbook, with_ones
 from gradoracle.conformance.properties.property import FEWEST
 from gradoracle.conformance.scale import workloads
 from gradoracle.conformance.scale.data import NUMBERS, layer_call
-from gradoracle.oracle.declaration import argument_names, is_data
+from gradoracle.oracle.declaration import argument_names, is_data, same_part, whole_of
 from gradoracle.oracle.float_formats import HALVES
 from gradoracle.oracle.shapes import SIDES, Array
 
@@ -303,6 +303,11 @@ def _is_finite(array: Array) -> bool:
 
 
 def own_seed(exam: Examination) -> int:
-    """Return the examination's own seed, so that no two draw the same calls."""
-    text = f"{exam.seed} {exam.formula.__name__} {exam.property.name}"
+    """Return the examination's own seed, so that no two draw the same calls.
+
+    But the gradients of a derived formula do, as all of them are evaluated together.
+    """
+    part = same_part(exam.formula)
+    of = exam.formula if part is exam.formula else whole_of(part)
+    text = f"{exam.seed} {of.__name__} {exam.property.name}"
     return int.from_bytes(hashlib.sha256(text.encode()).digest()[:8], "big")

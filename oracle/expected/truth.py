@@ -9,10 +9,11 @@ in `oracle.expected.non_finite`.  Everything that checks an answer asks one of t
 from __future__ import annotations
 
 import sys
+from collections import OrderedDict
 from collections.abc import Callable, Mapping
 from functools import cached_property, lru_cache
 from math import prod
-from typing import Any, Protocol
+from typing import Any, Protocol, TypeAlias
 
 import numpy as np
 
@@ -30,6 +31,7 @@ from gradoracle.oracle.declaration import (
     is_place,
     operands,
     parts_of,
+    same_part,
     whole_of,
 )
 from gradoracle.oracle.expected.exact import NARROW, NEAR, MultilinearTruth
@@ -51,6 +53,7 @@ from gradoracle.oracle.numbers.running_error import Arithmetic, Estimate
 from gradoracle.oracle.shapes import Array, Shape
 
 KEPT, SMALL = 128, 4096  # truths that are kept, of at most so many numbers and elements
+WALKS, LARGE_WALKS = 512, 2  # of formulas of several results that are kept
 SURE = 2.0**12  # units in the last place of float64: 12 digits are right
 EXTENDED = 64  # bits of the significand that x86's extended precision has
 LANES = 12  # numbers from which walking for all of them at once takes less than one by one
@@ -419,14 +422,15 @@ class ComposedTruth(_Lazy):
             return None
         if places is not None:
             return running_error_arrays.pointwise(self.formula, self.call, given, arithmetic, dtype)
-        parts = parts_of(whole_of(self.formula))
-        if kind.lanes is None or len(parts) == 1:
-            return (
-                kind.lanes
-                and running_error_arrays.lines(kind.lanes, self.call, given, arithmetic, dtype)[0]
-            )
-        found = _walked_once(whole_of(self.formula), self.call, given, arithmetic, dtype)
-        return found[parts.index(self.formula)]
+        if kind.lanes is None:
+            return None
+        # One of several gradients is walked with all of them, where what comes of it is kept.
+        part = same_part(self.formula) if _numbers_of(self.call) <= SMALL else self.formula
+        parts = parts_of(whole_of(part))
+        if len(parts) == 1:
+            return running_error_arrays.lines(kind.lanes, self.call, given, arithmetic, dtype)[0]
+        found = _walked_once(whole_of(part), self.call, given, arithmetic, dtype)
+        return found[parts.index(part)]
 
     @cached_property
     def _walked(self) -> dict[str, tuple[Array, Array]]:
@@ -452,30 +456,37 @@ class ComposedTruth(_Lazy):
         return (results if places is None else results[places]).reshape(self.shape)
 
 
-# Of functions with several results, which are asked for one after the other: all of them.
-_walks: dict[tuple[Any, ...], list[tuple[Array, Array]]] = {}
+# Of functions with several results, which are asked for one after the other: all of them. So are
+# the gradients of a function, by one check after the other, on the same calls.
+Walked: TypeAlias = list[tuple[Array, Array]]
+_walks: OrderedDict[tuple[Any, ...], Walked] = OrderedDict()
+_large_walks: OrderedDict[tuple[Any, ...], Walked] = OrderedDict()
 
 
 def _walked_once(
     whole: Formula, call: Call, given: Mapping[str, Array], arithmetic: Arithmetic, dtype: Any
-) -> list[tuple[Array, Array]]:
+) -> Walked:
     """Return the elements of all results and their bounds, those of few numbers from before."""
     kind = algebra(whole)
     assert isinstance(kind, Composed) and kind.lanes  # noqa: S101, PT018 - for the type checker
     arrays = {n: v for n in all_names(whole) if isinstance(v := call[n], np.ndarray)}
     how = (arithmetic.unit, arithmetic.tiny, arithmetic.most, arithmetic.one_way, np.dtype(dtype))
-    if sum(a.size for a in arrays.values()) > SMALL:
-        return running_error_arrays.lines(kind.lanes, call, given, arithmetic, dtype)
     own = [(n, a.dtype, a.shape, a.tobytes()) for n, a in arrays.items()]
     options = [(n, call[n]) for n in all_names(whole) if n not in arrays]
     key = (whole, *how, *own, *options)
-    found = _walks.pop(key, None)
-    if found is None:
-        found = running_error_arrays.lines(kind.lanes, call, given, arithmetic, dtype)
-    _walks[key] = found
-    if len(_walks) > KEPT:
-        del _walks[next(iter(_walks))]
+    kept, most = (_walks, WALKS) if _numbers_of(arrays) <= SMALL else (_large_walks, LARGE_WALKS)
+    if key in kept:
+        kept.move_to_end(key)
+        return kept[key]
+    found = running_error_arrays.lines(kind.lanes, call, given, arithmetic, dtype)
+    kept[key] = found
+    while len(kept) > most:
+        kept.popitem(last=False)
     return found
+
+
+def _numbers_of(call: Call) -> int:
+    return sum(value.size for value in call.values() if isinstance(value, np.ndarray))
 
 
 def _shares(got: Array, high: Array, low: Array, bound: Array) -> Array:
