@@ -21,7 +21,7 @@ from gradoracle.conformance.drawing.values import Style, all_negative
 from gradoracle.conformance.operators.arrays import answerable
 from gradoracle.conformance.operators.few_shapes import POOL
 from gradoracle.conformance.operators.record import Geometry, Operator, Variant
-from gradoracle.conformance.operators.textbook import textbook, with_ones
+from gradoracle.conformance.operators.textbook import BESIDE_TILES, textbook, with_ones
 from gradoracle.conformance.properties.property import FEWEST
 from gradoracle.conformance.scale import workloads
 from gradoracle.conformance.scale.data import NUMBERS, layer_call
@@ -123,9 +123,13 @@ def judge_textbook(exam: Examination, smallest: Sequence[Geometry], seed: int) -
 
 
 def judge_listed(exam: Examination, *, whole: bool) -> None:
-    """Check the property's own geometries; of layers, in a whole run only."""
+    """Check the property's own geometries; of layers and full tiles, in a whole run only."""
     listed = exam.property.listed(exam.operator, exam.formula)
-    _judge_in_turn(exam, [one for one in listed if whole or one.stratum != "layers"])
+    _judge_in_turn(exam, [one for one in listed if whole or not _is_large(one)])
+
+
+def _is_large(geometry: Geometry) -> bool:
+    return geometry.stratum == "layers" or geometry.region.endswith(BESIDE_TILES)
 
 
 def check_not_finite(exam: Examination, seed: int) -> None:

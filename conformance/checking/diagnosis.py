@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from contextlib import suppress
+from itertools import product
 
 import numpy as np
 
@@ -144,26 +145,34 @@ def with_other_numbers(answer: Answer) -> Answer:
     """Return a call of the same shapes with other numbers, as something to be asked before.
 
     Each array is changed by another number, for a distance of two must change, too; where that
-    leaves the answer as it was, elements are changed by others than those beside them.
+    leaves the answer as it was, by numbers that fall from array to array, or elements by others
+    than those beside them.
     """
     even = _changed(answer, 1)
     if sum(a.size for a in even.call.values() if isinstance(a, np.ndarray)) > FEW:
         return even
     with suppress(ValueError), np.errstate(all="ignore"):
-        first, other = (evaluate(parts_of(answer.formula)[0], c) for c in (answer.call, even.call))
-        if np.array_equal(first, other, equal_nan=True):
-            return _changed(answer, 3)
+        first = evaluate(parts_of(answer.formula)[0], answer.call)
+        for kinds, falls in product((1, 3), (False, True)):
+            one = _changed(answer, kinds, falls=falls)
+            other = evaluate(parts_of(answer.formula)[0], one.call)
+            if not np.array_equal(first, other, equal_nan=True):
+                return one
     return even
 
 
-def _changed(answer: Answer, kinds: int) -> Answer:
-    """Return a call whose elements are changed by numbers of so many kinds."""
+def _changed(answer: Answer, kinds: int, *, falls: bool = False) -> Answer:
+    """Return a call whose elements are changed by numbers of so many kinds.
+
+    The numbers rise from array to array, or fall.
+    """
     names, operator = argument_names(answer.formula)[0], operator_of(answer.formula)
     data = [n for n, v in answer.call.items() if n in names and is_data(v)]
     changed = dict(answer.call)
     for at, name in enumerate(data, 1):
         array = answer.call[name]
-        steps = at * (1 + np.arange(array.size) % kinds).reshape(array.shape)
+        by = 2 * len(data) - at if falls else at
+        steps = by * (1 + np.arange(array.size) % kinds).reshape(array.shape)
         changed[name] = np.flip(array).copy() + steps.astype(array.dtype)
     whole = changed if operator is None else operator.complete(changed, 0)
     return Answer(answer.formula, whole, None)

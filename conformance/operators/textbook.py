@@ -161,6 +161,7 @@ def _is_same(operator: Operator, one: Sizes, other: Sizes) -> bool:
 
 TILES = (65, 129)  # entries of two axes
 MANY = 4096  # elements that a call of full tiles has more of
+BESIDE_TILES = ", beside tiles"
 
 
 def _with_ones(operator: Operator) -> Iterator[tuple[str, dict[str, int]]]:
@@ -182,7 +183,7 @@ def _with_ones(operator: Operator) -> Iterator[tuple[str, dict[str, int]]]:
         seen.append(arguments)
         yield what, sizes
         if not is_raised and names in groups:
-            yield f"{what}, beside tiles", _with_tiles(operator, sizes, names)
+            yield f"{what}{BESIDE_TILES}", _with_tiles(operator, sizes, names)
 
 
 def _lowered(operator: Operator, full: Sizes, base: Sizes, names: Names) -> dict[str, int]:
