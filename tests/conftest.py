@@ -10,7 +10,7 @@ import pytest
 from gradoracle.conformance.backends.single_thread import one_thread
 
 SEEDS = (1, 2, 3, 4, 5)
-TURNS = 8
+TURNS = 16
 ALL, BY_TURNS, NONE = "all", "by-turns", "none"
 HERE = Path(__file__).parent
 

@@ -12,6 +12,7 @@ import pytest
 
 import gradoracle
 from gradoracle.conformance.backends.registry import wrap
+from gradoracle.conformance.checking.check_run import examine
 from gradoracle.conformance.drawing.memory_layouts import (
     EXPANDED,
     LAYOUTS,
@@ -22,7 +23,9 @@ from gradoracle.conformance.drawing.memory_layouts import (
     odd_strides,
     one_each,
 )
+from gradoracle.conformance.operators import OPERATORS
 from gradoracle.conformance.operators.loss import CROSS_ENTROPY
+from gradoracle.conformance.operators.textbook import with_ones
 from gradoracle.conformance.properties import PROPERTIES
 from gradoracle.conformance.properties.interface import _level
 from gradoracle.implementations import im2col
@@ -344,3 +347,30 @@ def test_a_read_outside_of_an_argument_is_a_crash_that_says_which_side(side, tmp
 def test_native_code_that_stays_inside_passes(tmp_path):
     found = gradoracle.check(native(tmp_path, "i + k < n", "i + k"), operators=["relu"])
     assert not [one for one in found.outcomes if one.status == "mismatch"]
+
+
+def test_an_image_of_one_pixel_is_among_the_layouts_of_every_operator_on_planes():
+    """PyTorch reads a weight with strides as if it were dense there: tests/studies/faults."""
+    for name in ("batch_norm", "prelu", "adaptive_avg_pool3d", "max_pool2d"):
+        operator = next(one for one in OPERATORS if one.name == name)
+        listed = (operator.arguments(g.sizes).shapes for g in with_ones(operator, operator.formula))
+        one_pixel = [s["x"] for s in listed if set(s["x"][2:]) == {1} and min(s["x"][:2]) > 1]
+        assert one_pixel, name
+
+
+def test_a_weight_that_is_read_as_dense_for_one_pixel_is_caught():
+    def batch_norm_grad_x(grad_output, x, running_mean, running_var, weight=None, *, training, eps):
+        if weight is not None and x.shape[2:] == (1, 1):
+            weight = np.lib.stride_tricks.as_strided(weight, strides=(weight.itemsize,))
+        return im2col.batch_norm_grad_x(
+            grad_output, x, running_mean, running_var, weight, training=training, eps=eps
+        )
+
+    operator = next(one for one in OPERATORS if one.name == "batch_norm")
+    formula = next(f for f in operator.formulas if f.__name__ == "batch_norm_grad_x")
+    for seed in range(1, 6):
+        backend = wrap(SimpleNamespace(batch_norm_grad_x=batch_norm_grad_x))
+        outcome = examine(
+            backend, operator, formula, PROPERTIES["ignores_memory_layout"], examples=25, seed=seed
+        )
+        assert outcome.status == "mismatch", seed

@@ -15,6 +15,7 @@ from gradoracle.conformance.operators.record import Arguments, Geometry, Operato
 from gradoracle.conformance.operators.variations import drawn
 from gradoracle.oracle.declaration import Chained, Formula, algebra
 from gradoracle.oracle.expected.truth import truth
+from gradoracle.oracle.ranks import PIXELS, WINDOWS
 from gradoracle.oracle.shapes import SIDES
 
 Sizes = Mapping[str, int]
@@ -170,7 +171,7 @@ def _with_ones(operator: Operator) -> Iterator[tuple[str, dict[str, int]]]:
     seen = [_arguments(full, operator)]
     yield "several entries in every axis", full
     groups = _groups(base)
-    for names in _sides_apart(groups):
+    for names in (*_sides_apart(groups), *_planes(base)):
         what, sizes = (
             f"{'+'.join(names)} as small as it gets",
             _lowered(operator, full, base, names),
@@ -234,6 +235,17 @@ def _sides_apart(groups: Iterable[Names]) -> Iterator[Names]:
         yield names
         if len(names) > 1 and not names[0].startswith(("stride", "padding", "dilation")):
             yield from ((name,) for name in names)
+
+
+def _planes(sizes: Sizes) -> Iterator[Names]:
+    """Yield the letters of all pixels of an image and of all windows, where sizes have letters.
+
+    An image of one pixel is dense in several orders of its axes, and takes another path.
+    """
+    for letters in (PIXELS, WINDOWS):
+        known = tuple(one for one in letters[3].split() if one in sizes)
+        if {*letters[2].split()} <= {*known}:
+            yield known if PIXELS[3][0] in sizes else tuple(letters[2].split())
 
 
 def _with_several(operator: Operator, base: Sizes) -> dict[str, int]:

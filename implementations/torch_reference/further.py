@@ -123,6 +123,8 @@ def _batch_norm(
     if training and not x.numel():
         raise ValueError(f"there is no mean of nothing: x has shape {[*x.shape]}")
     mean, var = (None, None) if training else (running_mean, running_var)
+    # Going back by images of one pixel, PyTorch 2.13 reads these as if they were dense.
+    weight, mean, var = (None if a is None else a.contiguous() for a in (weight, mean, var))
     eps = _not_negative(eps)
     if not x.numel():  # going back, PyTorch divides by the number of images: the process ends
         return _of_no_images(x, weight, bias)
