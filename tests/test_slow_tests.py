@@ -19,7 +19,7 @@ def item(name, *marks, fixtures=()):
     )
 
 
-CASES = [item(f"test_cases[{i}]", "slow") for i in range(10)]
+CASES = [item(f"test_cases[{i}]", "slow") for i in range(20)]
 ALONE = [item(f"test_number_{i}", "slow") for i in range(40)]
 FAST = [item("test_fast"), item("test_fast_cases[1]", "xfail")]
 PLANTED = [item(f"test_planted[{i}]", "slow", fixtures=("planted",)) for i in range(5)]

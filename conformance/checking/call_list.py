@@ -21,7 +21,12 @@ from gradoracle.conformance.drawing.values import Style, all_negative
 from gradoracle.conformance.operators.arrays import answerable
 from gradoracle.conformance.operators.few_shapes import POOL
 from gradoracle.conformance.operators.record import Geometry, Operator, Variant
-from gradoracle.conformance.operators.textbook import BESIDE_TILES, textbook, with_ones
+from gradoracle.conformance.operators.textbook import (
+    BESIDE_TILES,
+    textbook,
+    textbook_of_options,
+    with_ones,
+)
 from gradoracle.conformance.properties.property import FEWEST
 from gradoracle.conformance.scale import workloads
 from gradoracle.conformance.scale.data import NUMBERS, layer_call
@@ -43,8 +48,9 @@ def judge_drawn(exam: Examination) -> None:
 
     few = exam.backend.contract.shapes == EXPENSIVE
     once = few and not exam.property.at_corners  # other values of a shape show little more
-    # What lists geometries of its own has the smallest ones among them.
-    beside = [] if once or exam.property.lists else textbook(exam.operator)
+    # What lists geometries of its own has small ones among them, for every axis.
+    of = textbook_of_options if exam.property.lists else textbook
+    beside = [] if once else of(exam.operator)
     count = exam.property.examples(exam.operator, exam.examples)
     count = max(FEWEST, min(count, AGAIN * POOL if once else count) - len(beside))
     use = partial(judge, exam)

@@ -14,7 +14,7 @@ from hashlib import shake_128
 from inspect import signature
 from itertools import combinations, islice, product
 from math import prod
-from typing import Any
+from typing import Any, TypeAlias
 
 import numpy as np
 
@@ -362,6 +362,8 @@ def _turned(value: Any) -> Any:
     return value
 
 
+# Calls that differ in something: in nothing else, or in one more thing that follows.
+Ways: TypeAlias = tuple[Iterable[Call], Iterable[Call]]
 _known_geometries: dict[tuple[Operator, Formula], tuple[Geometry, ...]] = {}
 
 
@@ -394,7 +396,7 @@ def _with_answer(operator: Operator, formula: Formula) -> list[Geometry]:
 
 
 def _covering(operator: Operator, formula: Formula) -> list[Geometry]:
-    """Return the first geometries on which each variation has another answer."""
+    """Return the first geometries on which each variation, and other numbers, tell."""
     known: set[str] = set()
     covering: dict[int, Geometry] = {}
     for company in (False, True):
@@ -404,7 +406,9 @@ def _covering(operator: Operator, formula: Formula) -> list[Geometry]:
             call = _simple(operator, geometry)
             if call is None or not operator.has_answer(formula, call):
                 continue
-            ways = variations(operator, formula, call)
+            ways: dict[str, Ways] = {**variations(operator, formula, call)}
+            if number <= ENOUGH:  # an answer may have nothing to do with an argument's numbers
+                ways |= _other_numbers(operator, formula, call)
             todo = {what for what in ways if what not in known}
             if number > ENOUGH:
                 todo &= possible
@@ -415,9 +419,19 @@ def _covering(operator: Operator, formula: Formula) -> list[Geometry]:
             if told:
                 covering[number] = geometry
                 known |= told
-            if len(known) == len(ways):
+            if {*ways} <= known:
                 return [*covering.values()]
     return [*covering.values()]
+
+
+def _other_numbers(operator: Operator, formula: Formula, call: Call) -> dict[str, Ways]:
+    """Return for each argument of several numbers the call with these in the opposite order."""
+    found: dict[str, Ways] = {}
+    for name in argument_names(formula)[0]:
+        if is_data(call.get(name)) and call[name].size > 1:
+            other = legal(operator, formula, {**call, name: np.flip(call[name]).copy()})
+            found[f"the numbers of {name}"] = ([] if other is None else [other], [])
+    return found
 
 
 def _simple(operator: Operator, geometry: Geometry) -> dict[str, Any] | None:
