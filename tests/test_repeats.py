@@ -8,13 +8,15 @@ import pytest
 
 import gradoracle
 from gradoracle.conformance.backends.registry import wrap
+from gradoracle.conformance.checking.call_list import judge_drawn
 from gradoracle.conformance.checking.causes import folded
 from gradoracle.conformance.checking.check_run import examine
 from gradoracle.conformance.checking.checks import checks
 from gradoracle.conformance.checking.examination import Examination
 from gradoracle.conformance.checking.minimising import Minimiser
 from gradoracle.conformance.operators import OPERATORS
-from gradoracle.conformance.properties import PROPERTIES
+from gradoracle.conformance.operators.textbook import with_ones
+from gradoracle.conformance.properties import PROPERTIES, NotJudged
 from gradoracle.conformance.runs.garbage import YOUNG, seldom_collected
 from gradoracle.implementations import im2col
 from gradoracle.oracle import conv2d_grad_weight, relu
@@ -154,3 +156,23 @@ def test_a_call_of_one_function_is_not_made_of_a_whole_graph(name):
     assert any(one.formula == "relu" for one in found.mismatches)
     whole = [one for one in found.outcomes if one.property_name == name]
     assert {one.status for one in whole} <= {"mismatch", "also fails", "not run", "not claimed"}
+
+
+@pytest.mark.parametrize("seed", [1, 2, 3])
+def test_what_says_something_of_one_small_call_says_it_in_every_dtype(seed):
+    """Else a right backend is not certified where such calls were drawn in few dtypes."""
+    operator, formula = CONV2D, conv2d_grad_weight
+    shapes = {operator.arguments(with_ones(operator, formula)[0].sizes).shapes["x"]}
+    met = set()
+
+    def check(backend, operator, formula, call):
+        if call["x"].shape not in shapes or not call["x"].any():
+            raise NotJudged("this call is of another shape")
+        met.add(call["x"].dtype.name)
+        return 0.0
+
+    property_ = replace(PROPERTIES["equivariant"], check=check)
+    exam = Examination(wrap(im2col), operator, formula, property_, seed, 300)
+    judge_drawn(exam)
+    assert met == {*exam.judged_dtypes()}
+    assert {dtype for dtype, _ in exam.calls} == met

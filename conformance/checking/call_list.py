@@ -75,6 +75,7 @@ def judge_drawn(exam: Examination) -> None:
         check_covers(exam, own_seed(exam))
         check_variants(exam, own_seed(exam))
         judge_corners(exam, own_seed(exam))
+    judge_unmet_dtypes(exam, beside)
 
 
 def judge(exam: Examination, geometries: Sequence[Geometry]) -> None:
@@ -136,6 +137,22 @@ def judge_listed(exam: Examination, *, whole: bool) -> None:
 
 def _is_large(geometry: Geometry) -> bool:
     return geometry.stratum == "layers" or geometry.region.endswith(BESIDE_TILES)
+
+
+def judge_unmet_dtypes(exam: Examination, smallest: Sequence[Geometry]) -> None:
+    """Check small calls in each dtype in which none counted yet, until one does.
+
+    Where a property says something about few calls, those that it met may be in the other dtypes.
+    """
+    if exam.declined or not exam.not_judged:
+        return
+    simplest, *_ = exam.operator.styles.of(exam.property.kind)
+    small = _answerable(exam, (*smallest, *with_ones(exam.operator, exam.formula)))
+    for dtype in exam.judged_dtypes():
+        for geometry in small:
+            if any(met == dtype for met, _ in exam.calls):
+                break
+            _judge_in(exam, [(geometry, simplest, dtype)])
 
 
 def check_not_finite(exam: Examination, seed: int) -> None:
