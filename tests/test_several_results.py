@@ -326,3 +326,22 @@ def test_gradients_that_are_walked_together_are_checked_on_the_same_calls():
     }
     assert seeds["prelu_grad_x"] == seeds["prelu_grad_weight"] == seeds["prelu_vjp"]
     assert seeds["prelu"] != seeds["prelu_vjp"]
+
+
+def test_a_large_call_is_walked_once_for_all_results_and_a_very_large_one_is_not_kept(monkeypatch):
+    """Kept, the results of a very large call would fill the memory."""
+    walks = []
+    lines = expected.running_error_arrays.lines
+    monkeypatch.setattr(
+        expected.running_error_arrays, "lines", lambda *a, **o: walks.append(1) or lines(*a, **o)
+    )
+    operator = next(o for o in OPERATORS if o.name == "mse_loss")
+    whole = operator.formulas[-1]
+    for most, once in ((2**20, 1), (5000, 2)):
+        monkeypatch.setattr(expected, "LARGEST", most)
+        numbers = np.linspace(-1, 1, 6000 + most % 7, dtype=np.float32)[:, np.newaxis]
+        call = {"grad_output": np.float32(1), "input": numbers, "target": -numbers}
+        for part in parts_of(whole):
+            expected.truth(part, {**call, "reduction": "sum"}).bound("float32", "float32")
+        assert len(walks) == once
+        walks.clear()

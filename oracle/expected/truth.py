@@ -54,6 +54,7 @@ from gradoracle.oracle.shapes import Array, Shape
 
 KEPT, SMALL = 128, 4096  # truths that are kept, of at most so many numbers and elements
 WALKS, LARGE_WALKS = 512, 2  # of formulas of several results that are kept
+LARGEST = 2**20  # numbers of a call whose walk is kept
 SURE = 2.0**12  # units in the last place of float64: 12 digits are right
 EXTENDED = 64  # bits of the significand that x86's extended precision has
 LANES = 12  # numbers from which walking for all of them at once takes less than one by one
@@ -470,11 +471,14 @@ def _walked_once(
     kind = algebra(whole)
     assert isinstance(kind, Composed) and kind.lanes  # noqa: S101, PT018 - for the type checker
     arrays = {n: v for n in all_names(whole) if isinstance(v := call[n], np.ndarray)}
+    numbers = _numbers_of(arrays)
+    if numbers > LARGEST:
+        return running_error_arrays.lines(kind.lanes, call, given, arithmetic, dtype)
     how = (arithmetic.unit, arithmetic.tiny, arithmetic.most, arithmetic.one_way, np.dtype(dtype))
     own = [(n, a.dtype, a.shape, a.tobytes()) for n, a in arrays.items()]
     options = [(n, call[n]) for n in all_names(whole) if n not in arrays]
     key = (whole, *how, *own, *options)
-    kept, most = (_walks, WALKS) if _numbers_of(arrays) <= SMALL else (_large_walks, LARGE_WALKS)
+    kept, most = (_walks, WALKS) if numbers <= SMALL else (_large_walks, LARGE_WALKS)
     if key in kept:
         kept.move_to_end(key)
         return kept[key]
