@@ -6,6 +6,8 @@ import gradoracle
 from gradoracle.conformance.properties import PROPERTIES
 from gradoracle.conformance.reports.certificate import Certificate
 from gradoracle.implementations import im2col
+from tests.planted.killers import KILLERS
+from tests.power import stages
 from tests.power.budgets import HEADER, rows, table
 
 
@@ -22,3 +24,15 @@ def test_table_has_the_calls_and_the_faults_of_every_property():
     assert found["gradient_is_the_slope"]["dtypes"] == "in turn"
     assert found["matches_oracle"]["dtypes"] == "all"
     assert table(certificate).count("\n") == len(found) + 1
+
+
+def test_stages_say_by_which_calls_a_fault_is_met(monkeypatch):
+    stages.watch(monkeypatch.setattr)
+    name = next(n for n, known in sorted(KILLERS.items()) if known[3:] == ["corners"])
+    found = [stages.met(name, 1)]
+    assert found[0].property == KILLERS[name][2]
+    assert found[0].stage == "corners"
+    assert found[0].drawn > 0, "calls are drawn before"
+    header, _, row = stages.table(found).splitlines()
+    columns = dict(zip(header.split(" | "), row.split(" | "), strict=True))
+    assert (columns["faults"], columns["corners"], columns["drawn"]) == ("1", "1", "")

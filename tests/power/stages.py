@@ -6,7 +6,7 @@ Each fault is checked as `killers.json` says, at the default number of examples,
 call that fails.  A row is a property: how many faults it is the first to find, by which part of its
 calls (drawn ones, the smallest, listed ones, rows of covering arrays, changed layers, corners), and
 the drawn calls that it took for half of those that drawn calls meet, for 95 of 100, and for all.
-`elsewhere`: the check finds them in company only, or not at all from this seed; another check does.
+`elsewhere`: not by this property from this seed; `pytest tests/test_planted.py` tries all others.
 """
 
 import argparse
