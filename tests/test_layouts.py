@@ -33,7 +33,7 @@ from gradoracle.implementations import im2col
 SHAPES = [(), (1,), (5,), (2, 3), (1, 4), (3, 1, 2), (2, 1, 3, 4), (2, 4, 1, 3)]
 
 
-def lies(array):
+def placement(array):
     """What tells where an array's elements lie, and whether it can be written."""
     steps = tuple(s for s, n in zip(array.strides, array.shape, strict=True) if n > 1)
     loose = tuple(s for s, n in zip(array.strides, array.shape, strict=True) if n == 1)
@@ -54,7 +54,7 @@ def test_layout_keeps_the_numbers_and_moves_them(layout, dtype):
         assert not np.shares_memory(other, array)
         if differs(layout, shape) and array.size > 1:
             own = [np.array(array) for _ in range(3)]  # one may begin a page by chance
-            assert any(lies(other) != lies(one) for one in own), shape
+            assert any(placement(other) != placement(one) for one in own), shape
             moved += 1
     assert moved >= 2
 
@@ -62,7 +62,7 @@ def test_layout_keeps_the_numbers_and_moves_them(layout, dtype):
 def test_layouts_are_unlike_each_other():
     array = np.arange(120.0).reshape(2, 3, 4, 5)
     names = [name for name in LAYOUTS if differs(name, array.shape)]
-    assert len({lies(laid(array, name)) for name in names}) == len(names) == len(LAYOUTS) - 1
+    assert len({placement(laid(array, name)) for name in names}) == len(names) == len(LAYOUTS) - 1
 
 
 def test_expanded_has_no_memory_of_its_own():

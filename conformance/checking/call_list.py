@@ -142,7 +142,7 @@ def _is_large(geometry: Geometry) -> bool:
 def judge_unmet_dtypes(exam: Examination, smallest: Sequence[Geometry]) -> None:
     """Check small calls in each dtype in which none counted yet, until one does.
 
-    Where a property says something about few calls, those that it met may be in the other dtypes.
+    Where a property says something about few calls, all that were drawn may be in other dtypes.
     """
     if exam.declined or not exam.not_judged:
         return
@@ -332,7 +332,7 @@ def _is_finite(array: Array) -> bool:
 def own_seed(exam: Examination) -> int:
     """Return the examination's own seed, so that no two draw the same calls.
 
-    But the gradients of a derived formula do, as all of them are evaluated together.
+    Only the gradients of a derived formula share one: they are evaluated together.
     """
     part = same_part(exam.formula)
     of = exam.formula if part is exam.formula else whole_of(part)

@@ -362,7 +362,7 @@ def _turned(value: Any) -> Any:
     return value
 
 
-# Calls that differ in something: in nothing else, or in one more thing that follows.
+# The calls that differ in one argument alone, and those in which one more follows.
 Ways: TypeAlias = tuple[Iterable[Call], Iterable[Call]]
 _known_geometries: dict[tuple[Operator, Formula], tuple[Geometry, ...]] = {}
 
@@ -396,7 +396,10 @@ def _with_answer(operator: Operator, formula: Formula) -> list[Geometry]:
 
 
 def _covering(operator: Operator, formula: Formula) -> list[Geometry]:
-    """Return the first geometries on which each variation, and other numbers, tell."""
+    """Return the first geometries on which each variation changes the answer.
+
+    So do other numbers in each argument that the answer depends on.
+    """
     known: set[str] = set()
     covering: dict[int, Geometry] = {}
     for company in (False, True):

@@ -60,7 +60,7 @@ class Property:
     needs_exact: bool  # sums that whole numbers leave exact, as no transform's are
     listed: Listed  # geometries of its own beside those that are drawn; layers in a full run only
     each_class_once: bool  # of the options, instead of every pair: it makes many calls of each
-    in_turn: bool  # drawn geometries of a whole run take dtypes in turn: no dtype changes much
+    in_turn: bool  # in a whole run, each drawn geometry is checked in one dtype
     is_observed: bool  # on a few calls where it is not claimed, which is a note and no verdict
     # Why there is nothing to check of what a backend has, or ""; and what the name of the function
     # ends with that is called instead of the formula's, after the operator's name.
