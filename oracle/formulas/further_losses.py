@@ -130,11 +130,16 @@ def _by_maximum(x: Any, t: Any) -> Any:
 
 
 def _by_logistic(x: Any, t: Any, weight: Any) -> Any:
-    """Return the same with slopes by the logistic function, s(x) - t."""
+    """Return the same with slopes by the logistic function, s(x) - t.
+
+    With a weight, that is (p t + 1 - t) s(x) - p t, as PyTorch has it, or s(x) (1 - t) - p t s(-x).
+    """
     below = softplus(-x)
     s = detached(sigmoid(x))
     factor = t if weight is None else weight * t
     slope = s * (1 - t) - factor * (1 - s)
+    if weight is not None:
+        slope = also(slope, lambda: ((factor + 1) - t) * s - factor)
     value = detached((1 - t) * x + (below if weight is None else (1 + (weight - 1) * t) * below))
     return value + (x - detached(x)) * slope
 
