@@ -356,6 +356,22 @@ def test_the_slope_of_a_cross_entropy_at_a_logit_of_0_is_that_beside_it():
         assert got.item() == 0.5 - target
 
 
+def test_a_weighted_cross_entropys_slope_may_be_computed_as_pytorch_does():
+    random, worst = np.random.default_rng(0), 0.0
+    one = np.float32(1)
+    for _ in range(200):
+        weight = np.float32(random.random((1, 1)) ** 4)
+        target = np.float32(random.choice([0, 0.5, 1], (1, 3)))
+        x = np.float32(4 * random.standard_normal((1, 3)))
+        s = np.float32(1 / (1 + np.exp(-x.astype(np.float64))))
+        dx = (weight * target + one - target) * s - weight * target
+        call = {"grad_output": np.ones_like(x), "input": x, "target": target}
+        call |= {"pos_weight": weight[0].repeat(3), "reduction": "none"}
+        found = truth(oracle.binary_cross_entropy_with_logits_grad, call)
+        worst = max(worst, float(found.error_over_bound(dx, "float32").max()))
+    assert 0.3 < worst <= 1
+
+
 # -- errors ----------------------------------------------------------------------------------------
 
 REFUSED = {
