@@ -38,6 +38,11 @@ def arguments_only() -> Iterator[None]:
         _only_checked.reset(token)
 
 
+def only_arguments_count() -> bool:
+    """Return whether formulas are to check their arguments and return zeros."""
+    return _only_checked.get()
+
+
 def pays_to_compile() -> bool:
     """Return whether Python has spent so long on loops that Numba takes what it can."""
     return _spent > PATIENCE
@@ -52,7 +57,7 @@ def run(loops: Loops, out: Array, *arguments: Any, products: int, mixed: bool = 
     to the arrays' (a divisor, a learning rate): Numba would widen float32 where NumPy does not.
     """
     global _spent  # noqa: PLW0603 - the process's own memory of what it paid
-    if _only_checked.get():
+    if only_arguments_count():
         return out
     arrays = [a for a in arguments if isinstance(a, np.ndarray) and a.dtype.kind not in "iu"]
     one_dtype = all(a.dtype == arrays[0].dtype for a in (*arrays, *_numbers(out)))

@@ -16,6 +16,7 @@ from typing import Any, NamedTuple, TypeAlias
 import numpy as np
 
 from gradoracle.oracle.axes import IMAGES, PART, Axes
+from gradoracle.oracle.compiled_loops import only_arguments_count
 from gradoracle.oracle.declaration import (
     Formula,
     Images,
@@ -201,14 +202,9 @@ def _of_arrays(
             whole = _of_ones(axes, names, taken, grad_output, arguments)
             given, (result, *_) = passes.of(_traced({**whole, **ones, **options}))
             check_shape(GRAD_OUTPUT, grad_output.shape, result.shape, "the result has")
-            received, found = _held(grad_output), []
-            for at in (given.get(n) for n in arguments):
-                with np.errstate(all="ignore"):
-                    back = (
-                        gradient(result, received, at) if at is not None and has_slope(at) else None
-                    )
-                found.append(None if back is None else _as_given(back, (grad_output,)))
-            return found
+            received = _held(grad_output)
+            found = [_gradient_by(given.get(n), result, received) for n in arguments]
+            return [one if one is None else _as_given(one, (grad_output,)) for one in found]
 
         return backward
 
@@ -224,6 +220,16 @@ def _of_arrays(
     if differentiates and ordered:
         _ALONG[found.forward] = partial(_along, found.forward, axes, ordered, along)
     return found
+
+
+def _gradient_by(argument: Any, result: TracedArray, received: Any) -> Any:
+    """Return the gradient by a traced argument; None where that is None or has no slope."""
+    if argument is None or not has_slope(argument):
+        return None
+    if only_arguments_count():
+        return np.zeros(argument.shape)
+    with np.errstate(all="ignore"):
+        return gradient(result, received, argument)
 
 
 # What makes the formula of the derivative along tangents, of forward formulas of whole arrays.

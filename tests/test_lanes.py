@@ -198,3 +198,44 @@ def test_a_comparison_on_which_lanes_differ_parts_them():
     with pytest.raises(Apart) as apart:
         bool(some > 0)
     assert apart.value.holds.tolist() == [True, False, True]
+
+
+MATRICES = {
+    "normal": lambda random, shape: (random.standard_normal(shape), 1e-6 * random.random(shape)),
+    "signs": lambda random, shape: (random.integers(-1, 2, shape) * 1.0, np.zeros(shape)),
+    "some signs": lambda random, shape: (
+        random.choice([-1, 0, 1, 0.3, 2], shape), random.choice([0, 1e-3], shape)
+    ),
+    "tiny": lambda random, shape: (1e-25 * random.standard_normal(shape), np.zeros(shape)),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("accumulator", ["float16", "float32", "float64"])
+@pytest.mark.parametrize("kinds", [*product(MATRICES, repeat=2)], ids=" by ".join)
+def test_matrix_products_have_the_bounds_of_sums_of_products(kinds, accumulator, monkeypatch):
+    arithmetic = truth_module._arithmetic(FORMATS[accumulator])
+    random = np.random.default_rng(1)
+    for shape, other in (((3, 4), (4, 2)), ((2, 1, 3, 5), (1, 2, 5, 4)), ((2, 1), (1, 3))):
+        held = zip(kinds, (shape, other), strict=True)
+        one, by = (Lanes(*MATRICES[kind](random, of), arithmetic) for kind, of in held)
+        at_once = one._product_at_once(by)
+        assert (at_once is None) == (shape[-1] == 1)
+        found = one.product(by)
+        monkeypatch.setattr(Lanes, "_product_at_once", lambda *_: None)
+        want = one.product(by)
+        monkeypatch.undo()
+        np.testing.assert_allclose(found.value, want.value, 1e-12, 1e-60)
+        np.testing.assert_allclose(
+            found.error, want.error, 1e-3 if accumulator == "float16" else 1e-6
+        )
+        assert ((found.error == 0) == (want.error == 0)).all()
+
+
+@pytest.mark.parametrize("value", [np.inf, np.nan, 1e38])
+def test_matrix_products_of_what_overflows_are_made_term_by_term(value):
+    arithmetic = truth_module._arithmetic(FORMATS["float32"])
+    large = Lanes(np.full((2, 3), value), np.zeros((2, 3)), arithmetic)
+    with np.errstate(all="ignore"):
+        assert large._product_at_once(large.changed(np.transpose)) is None
+        found = large.product(large.changed(np.transpose))
+    assert not (np.isfinite(found.value) & np.isfinite(found.error)).any()

@@ -14,10 +14,8 @@ from gradoracle.conformance.properties.comparison import require_form, truth_of
 from gradoracle.conformance.properties.property import NotJudged
 from gradoracle.oracle.declaration import Call, Formula, is_data, is_place, operands
 from gradoracle.oracle.derive import ANY_MORE
-from gradoracle.oracle.expected.truth import answer_dtype, answer_shape, data_dtype, format_of
+from gradoracle.oracle.expected.truth import ROOM, answer_dtype, answer_shape, data_dtype, format_of
 from gradoracle.oracle.shapes import Array
-
-ROOM = 1 + 2.0**-40  # for rounding in the sums of bounds, which are float64
 
 
 class Answered(NamedTuple):

@@ -9,7 +9,7 @@ in `oracle.expected.non_finite`.  Everything that checks an answer asks one of t
 from __future__ import annotations
 
 import sys
-from collections import OrderedDict
+from collections import Counter, OrderedDict
 from collections.abc import Callable, Mapping
 from functools import cached_property, lru_cache
 from math import prod
@@ -55,8 +55,10 @@ from gradoracle.oracle.shapes import Array, Shape
 KEPT, SMALL = 128, 4096  # truths that are kept, of at most so many numbers and elements
 WALKS, LARGE_WALKS = 512, 2  # of formulas of several results that are kept
 LARGEST = 2**20  # numbers of a call whose walk is kept
+ROOM = 1 + 2.0**-40  # for rounding in the sums of bounds, which are float64
 SURE = 2.0**12  # units in the last place of float64: 12 digits are right
 EXTENDED = 64  # bits of the significand that x86's extended precision has
+Other: TypeAlias = tuple[str, Shape, bytes]  # an array's dtype, shape and elements
 LANES = 12  # numbers from which walking for all of them at once takes less than one by one
 
 
@@ -169,6 +171,7 @@ def _truth(formula: Formula, call: Call, algorithm: str) -> Truth:
 def answer_shape(formula: Formula, call: Call) -> Shape:
     """Return the shape of the formula's answer, running no loop."""
     arrays: list[tuple[str, Shape]] = []
+    others: list[tuple[str, Other]] = []  # indices and masks, on which a shape may depend
     options: list[tuple[str, Any]] = []
     for name in all_names(formula):
         value = call[name]
@@ -176,11 +179,13 @@ def answer_shape(formula: Formula, call: Call) -> Shape:
             options.append((name, value))
         elif is_data(value):
             arrays.append((name, value.shape))
+        elif value.size <= SMALL:
+            others.append((name, (value.dtype.str, value.shape, value.tobytes())))
         else:
             with arguments_only():
                 return evaluate(formula, call).shape
     whole = whole_of(formula)
-    of = _blank_answers(whole, (*arrays,), (*options,))
+    of = _blank_answers(whole, (*arrays,), (*others,), (*options,))
     found = of[parts_of(whole).index(formula) if len(of) > 1 else 0]
     # A gradient by what is None or of booleans says so itself.
     return found if found is not None else evaluate(formula, call).shape
@@ -188,15 +193,17 @@ def answer_shape(formula: Formula, call: Call) -> Shape:
 
 @lru_cache(maxsize=4096)
 def _blank_answers(
-    formula: Formula, arrays: tuple[tuple[str, Shape], ...], options: tuple[tuple[str, Any], ...]
-) -> tuple[Shape | None, ...]:
+    formula: Formula, arrays: tuple[tuple[str, Shape], ...],
+    others: tuple[tuple[str, Other], ...], options: tuple[tuple[str, Any], ...],
+) -> tuple[Shape | None, ...]:  # fmt: skip
     """Return the shape of each result, of any numbers: only indices among them could matter."""
     blank = {
         name: np.zeros(shape) if prod(shape) <= SMALL else np.broadcast_to(0.0, shape)
         for name, shape in arrays
     }
+    given = {name: np.ndarray(of, dtype, held) for name, (dtype, of, held) in others}
     with arguments_only():
-        found = evaluate(formula, {**blank, **dict(options)})
+        found = evaluate(formula, {**blank, **given, **dict(options)})
     results = found if isinstance(found, tuple) else (found,)
     return tuple(None if one is None else one.shape for one in results)
 
@@ -283,7 +290,14 @@ class ComposedTruth(_Lazy):
         The result is exact, too, where its format is narrower, if that holds all of them.
         """
         inner = FORMATS[accumulator]
-        if not self._may_be_exact(inner) or self._terms is None or not self._terms.fits(inner):
+        if not self._may_be_exact(inner):
+            return False
+        if _exact_of_late[self.formula] < 0 and not self._is_of_few_digits(accumulator):
+            return False
+        exact = self._terms is not None and self._terms.fits(inner)
+        found = _exact_of_late[self.formula] + (1 if exact else -1)
+        _exact_of_late[self.formula] = max(-LATELY, min(LATELY, found))
+        if not exact:
             return False
         if dtype == accumulator:
             return True
@@ -298,6 +312,22 @@ class ComposedTruth(_Lazy):
             return False
         given = operands(self.formula, self.call).values()
         return all(exact_terms(a.astype(np.float64)).fits(inner) for a in given)
+
+    def _is_of_few_digits(self, accumulator: str) -> bool:
+        """Return whether the accumulator holds every element, as walked in more digits.
+
+        Where all is exact, those are the elements, and of others hardly one is held.  It saves the
+        walk over terms where its answer is no; the walk that is made instead is needed then.
+        """
+        if FORMATS[accumulator].bits <= NARROW:
+            value, held = self._estimated(accumulator)[0], dtype_of(accumulator)
+        elif self._closely is not None:
+            value, held = self._closely[0], np.dtype(np.float64)
+        else:
+            return True
+        with np.errstate(all="ignore"):
+            same = value.astype(held).astype(value.dtype) == value
+        return bool((same | np.isnan(value)).all())
 
     @cached_property
     def _terms(self) -> Terms | None:
@@ -353,7 +383,8 @@ class ComposedTruth(_Lazy):
         if FORMATS[accumulator].bits <= NARROW:
             value, _ = self._estimated(accumulator)
             share = _shares(got, value, np.zeros(value.shape), bound)
-            if np.isfinite(value).all() and (abs(share - 1) > NEAR).all():
+            far = (abs(share - 1) > NEAR) | np.isnan(got)
+            if np.isfinite(value).all() and far.all():
                 return share
         closely = self._closely_over(bound, got)
         return _shares(got, *self.value, bound) if closely is None else closely
@@ -368,8 +399,11 @@ class ComposedTruth(_Lazy):
         value, room = self._closely
         with np.errstate(all="ignore"):
             error = abs(got - value)
-            sure = (error + room < bound) | (error - room > bound) | ((error == 0) & (room == 0))
-            share = np.where(error == 0, 0, error / bound).astype(np.float64)
+            # Sums of bounds are rounded themselves.
+            sure = (error - room > bound) | ((error <= bound) & (error + room <= bound * ROOM))
+            sure |= np.isnan(got)  # which is wrong where all is finite
+            right = (error == 0) | np.isinf(bound)
+            share = np.where(right, 0, error / bound).astype(np.float64)
         return share if np.isfinite(value).all() and sure.all() else None
 
     @cached_property
@@ -456,6 +490,10 @@ class ComposedTruth(_Lazy):
         places = self._given[1]
         return (results if places is None else results[places]).reshape(self.shape)
 
+
+# Of formulas: by how many more calls were exact of late than were not, up to `LATELY`.
+_exact_of_late: Counter[Formula] = Counter()
+LATELY = 4
 
 # Of functions with several results, which are asked for one after the other: all of them. So are
 # the gradients of a function, by one check after the other, on the same calls.

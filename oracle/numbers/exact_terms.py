@@ -201,6 +201,9 @@ class Terms(Lanes):
         divided = np.asarray(self.divided.any(-1, keepdims=True))
         return Terms(value, size, step, error, divided)
 
+    def _product_at_once(self, other: Lanes) -> None:
+        """Return None: of which number all products are multiples is no sum."""
+
     def running(self) -> Terms:
         """Return the sums of the numbers up to each of a line."""
         value, size, error = (np.cumsum(a, -1) for a in (self.value, self.size, self.error))

@@ -325,6 +325,4 @@ def product(one: Held, other: Held) -> Held:
     if first is None:
         return one @ other
     a, b = (h if isinstance(h, Lanes) else like(first, h) for h in (one, other))
-    rows = each_part(a, lambda v: v[..., :, np.newaxis, :])
-    columns = each_part(b, lambda v: np.swapaxes(v, -1, -2)[..., np.newaxis, :, :])
-    return each_part((rows * columns).total(), lambda v: v[..., 0])
+    return a.product(b)

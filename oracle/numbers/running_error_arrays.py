@@ -281,6 +281,48 @@ class Lanes:
         exactly = ~finite.all(-1, keepdims=True) & (spent < np.inf)
         return Lanes(value, np.where(exactly, 0.0, spent), self.arithmetic)
 
+    def product(self, other: Lanes) -> Lanes:
+        """Return the matrix products of the last two axes, sums in any order."""
+        at_once = self._product_at_once(other)
+        if at_once is not None:
+            return at_once
+        rows = self.changed(lambda v: v[..., :, np.newaxis, :])
+        columns = other.changed(lambda v: np.swapaxes(v, -1, -2)[..., np.newaxis, :, :])
+        return (rows * columns).total().changed(lambda v: v[..., 0])
+
+    def _product_at_once(self, other: Lanes) -> Lanes | None:
+        """Return the matrix products of finite numbers that overflow nowhere; None of others.
+
+        The errors are those that `total` of the products has, added up in matrix products, too.
+        What 1, -1 and 0 are multiplied with rounds nothing: that is left out of what does.
+        """
+        arithmetic, terms = self.arithmetic, self.value.shape[-1]
+        gamma = (terms - 1) * arithmetic.unit
+        numbers = (self.value, self.error, other.value, other.error)
+        finite = all(np.isfinite(part).all() for part in numbers)
+        if not (terms > 1 and gamma < 1 and finite):
+            return None
+        sizes, others = abs(self.value), abs(other.value)
+        moved = np.matmul(sizes, other.error) + np.matmul(self.error, others + other.error)
+        size = np.matmul(sizes, others)
+        a, b = (held.error == 0 for held in (self, other))
+        a &= (sizes == 1) | (sizes == 0)
+        b &= (others == 1) | (others == 0)
+        if a.any() or b.any():
+            some, more = (np.where(sign, 0.0, v) for sign, v in ((a, sizes), (b, others)))
+            rounded = np.matmul(some, more) + np.matmul(some, other.error)
+            rounded += np.matmul(self.error, more + other.error)
+            count = np.matmul((~a).astype(sizes.dtype), (~b).astype(sizes.dtype))
+        else:
+            rounded, count = size + moved, terms
+        tiny = arithmetic.tiny * count
+        error = moved + tiny + arithmetic.unit * (rounded + tiny)
+        size = size + error
+        if not (size < arithmetic.most * (1 - gamma)).all():
+            return None
+        value = np.matmul(self.value, other.value)
+        return Lanes(value, error + gamma / (1 - gamma) * size, arithmetic)
+
     def running(self) -> Lanes:
         """Return the sums of the numbers up to each of a line, whatever their order."""
         terms = np.arange(self.value.shape[-1])
