@@ -13,7 +13,6 @@ from gradoracle.conformance.backends.mismatch import Mismatch
 from gradoracle.conformance.operators.graph import named
 from gradoracle.conformance.operators.record import Operator
 from gradoracle.conformance.properties.answers import (
-    ROOM,
     Answered,
     direction,
     exact,
@@ -28,7 +27,7 @@ from gradoracle.oracle.chains.links import WEIGHTED_SUM, Node
 from gradoracle.oracle.chains.propagation import Bounded, Propagation, Undecided
 from gradoracle.oracle.declaration import Call, Formula
 from gradoracle.oracle.expected.exact import inner
-from gradoracle.oracle.expected.truth import data_dtype
+from gradoracle.oracle.expected.truth import ROOM, data_dtype
 from gradoracle.oracle.float_formats import FORMATS
 
 

@@ -13,7 +13,6 @@ from gradoracle.conformance.backends.mismatch import Mismatch
 from gradoracle.conformance.operators.max_pool import maxima
 from gradoracle.conformance.operators.record import Operator
 from gradoracle.conformance.properties.answers import (
-    ROOM,
     Answered,
     answer,
     bound_of,
@@ -37,7 +36,7 @@ from gradoracle.oracle.declaration import (
     operands,
 )
 from gradoracle.oracle.expected.exact import inner
-from gradoracle.oracle.expected.truth import answer_dtype, data_dtype, truth
+from gradoracle.oracle.expected.truth import ROOM, answer_dtype, data_dtype, truth
 from gradoracle.oracle.float_formats import FORMATS
 from gradoracle.oracle.shapes import Array
 

@@ -18,7 +18,6 @@ from gradoracle.conformance.backends.backend import Backend
 from gradoracle.conformance.backends.mismatch import Mismatch
 from gradoracle.conformance.operators.record import MEASURED, Operator
 from gradoracle.conformance.properties.answers import (
-    ROOM,
     Answered,
     answer,
     direction,
@@ -29,7 +28,7 @@ from gradoracle.conformance.properties.comparison import truth_of
 from gradoracle.conformance.properties.property import NotJudged, holds
 from gradoracle.oracle.declaration import Call, Formula, has_slope, is_data
 from gradoracle.oracle.expected.exact import inner
-from gradoracle.oracle.expected.truth import ComposedTruth, format_of, truth
+from gradoracle.oracle.expected.truth import ROOM, ComposedTruth, format_of, truth
 from gradoracle.oracle.float_formats import FORMATS
 from gradoracle.oracle.shapes import Array
 

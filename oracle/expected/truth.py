@@ -294,16 +294,17 @@ class ComposedTruth(_Lazy):
             return False
         if _exact_of_late[self.formula] < 0 and not self._is_of_few_digits(accumulator):
             return False
-        exact = self._terms is not None and self._terms.fits(inner)
+        terms = self._terms
+        exact = terms is not None and terms.fits(inner)
         found = _exact_of_late[self.formula] + (1 if exact else -1)
         _exact_of_late[self.formula] = max(-LATELY, min(LATELY, found))
-        if not exact:
+        if terms is None or not exact:
             return False
         if dtype == accumulator:
             return True
         with np.errstate(over="ignore"):
-            narrow = self._terms.value.astype(dtype_of(dtype)).astype(np.float64)
-        return bool((narrow == self._terms.value).all())
+            narrow = terms.value.astype(dtype_of(dtype)).astype(np.float64)
+        return bool((narrow == terms.value).all())
 
     def _may_be_exact(self, inner: Format) -> bool:
         """Return whether the formula is run on arrays, whose own numbers have few digits."""
