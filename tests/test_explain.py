@@ -88,7 +88,9 @@ def test_every_formula_has_its_loops_and_its_properties(name):
     assert "`" not in text.split("\nloops\n")[0]
 
 
-@pytest.mark.parametrize("width", [40, 60, 80, 120])
+@pytest.mark.parametrize(
+    "width", [40, 80, *(pytest.param(n, marks=pytest.mark.slow) for n in (60, 120))]
+)
 @pytest.mark.parametrize("name", NAMES)
 def test_no_line_is_too_long_but_code_and_none_ends_in_spaces(name, width):
     text = explained(name, width)
