@@ -189,6 +189,8 @@ def _side(size: int, count: int, align: bool, terms: int) -> Side:  # noqa: FBT0
         pixels, shares = [first - 1, *pixels, first + 2], [rest * 0, *shares, rest * 0]
         for place, more in enumerate(_room(top // common, rest, over, align)):
             shares[place] = shares[place] - more // -terms  # rounded up
+        if not (shares[0].any() or shares[3].any()):
+            pixels, shares = pixels[1:3], shares[1:3]
     places = np.clip(np.stack(pixels, 1), 0, size - 1)
     return Side(places, np.stack(shares, 1), over)
 
@@ -217,8 +219,15 @@ def _shares(plane: Shape, outputs: Shape, align: bool, terms: int) -> Shares:  #
         rows = len(pixels) * count
         pixels = (pixels[:, None, :, None] * size + side.pixels[:, None, :]).reshape(rows, taps)
         shares = (shares[:, None, :, None] * side.shares[:, None, :]).reshape(rows, taps)
-    common = np.gcd(shares, over)
+    common = _common(shares, over)
     return Shares(taps, *(Indices(a.ravel()) for a in (pixels, shares // common, over // common)))
+
+
+def _common(numbers: Array, number: int) -> Array:
+    """Return the greatest common divisors of numbers with one: of many, from a table of those."""
+    if number >= numbers.size:
+        return np.gcd(numbers, number)
+    return np.gcd(np.arange(number), number)[numbers % number]
 
 
 List = Sequence[int]
