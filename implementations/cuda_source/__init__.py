@@ -49,7 +49,8 @@ A kernel whose parameter for `target` or `indices` is an `int *` is given int32 
 The kernels run on a CUDA device where there is one, else on the CPU by `implementations.hostcuda`,
 where every access is looked at and every launch is run in three orders.  `kernel.cu@host` and
 `kernel.cu@device` choose; a file with host code runs on the CPU.  Arrays reach the kernels in
-row-major order; results are what `cupy.empty` gives, not zeros; with an empty array nothing is
+row-major order; results are what `cupy.empty` gives, not zeros (on the CPU, NaN with every bit set,
+which a report tells from a NaN that was computed); with an empty array nothing is
 launched, and the result is zeros.
 """
 
