@@ -211,6 +211,16 @@ def test_what_never_ends_well_is_called_in_one_check_only(name, how):
     assert left[0].reason in " ".join(certificate.text().split())
 
 
+def test_what_never_ends_well_is_not_called_beside_other_functions():
+    certificate, ends = checked_within(replace(BRIEF, first=2), "never_returns_forward")
+    (found,) = certificate.mismatches
+    assert found.formula == "relu"
+    assert ends == 1
+    own = {o.property_name: o for o in certificate.outcomes if o.formula == "relu_grad"}
+    for name in ("is_stateless", "returns_what_the_protocol_says"):
+        assert own[name].status == "passed"
+
+
 def test_a_listed_deviation_that_hangs_certifies_nothing_of_the_other_checks():
     certificate, ends = checked_within(BRIEF, "hangs_as_listed")
     assert ends == 1

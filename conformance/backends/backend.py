@@ -366,7 +366,7 @@ class Backend:
         others = [
             o
             for o in others
-            if (o[0] is formula or output_of(o[0]).function not in self.ended)
+            if (o[0] is formula or not self.has_ended(output_of(o[0]).function))
             and self.is_inside(*o)
         ]
         between = [self._request(*other) for other in others]
@@ -386,6 +386,14 @@ class Backend:
         read = [self._legal(formula, self.asked.perform(look)).arrays[0] for look in looks]
         again, last = [as_here(self.contract.policies, formula, call, array) for array in read]
         return Reused(answer, again, last, shares)
+
+    def has_ended(self, function: str) -> bool:
+        """Return whether a call of a function ended the process, or took all the time it has.
+
+        Where another function is checked, that one is not called beside it any more: each call may
+        take as long.
+        """
+        return function in self.ended or self.stops.first(self.name, [function]) is not None
 
     def ask_into(self, formula: Formula, call: Call, into: Into) -> Array:
         """Return the flat array in whose middle the backend has written its answer.

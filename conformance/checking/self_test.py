@@ -79,6 +79,7 @@ def _is_rejected(
     call: dict[str, Any], lie: Lie,
 ) -> bool:  # fmt: skip
     lying = replace(backend, asked=_Lying(backend.asked, lie), answers=[])
+    lying.ended |= {one for one in backend.functions if backend.has_ended(one)}
     return is_rejected(lying, operator, formula, property_, call)
 
 

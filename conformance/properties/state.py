@@ -178,7 +178,7 @@ def _among_functions(asked: _Sequence) -> None:
     other = asked.flipped(*asked.arrays)
     known: Array | None = None
     for function, formula in others.items():
-        if function == own or not backend.claims(formula, dtype):
+        if function == own or not backend.claims(formula, dtype) or backend.has_ended(function):
             continue
         if not {n for part in argument_names(formula) for n in part} <= {*call}:
             continue
