@@ -226,10 +226,10 @@ def _shares(plane: Shape, outputs: Shape, align: bool, terms: int) -> Shares:  #
 def _common(numbers: Array, number: int) -> Array:
     """Return the greatest common divisors of numbers with one: of many, from a table of those."""
     if number >= numbers.size:
-        few: Array = np.gcd(numbers, number)
-        return few
-    table: Array = np.gcd(np.arange(number), number)
-    return table[numbers % number]
+        common: Array = np.gcd(numbers, number)
+    else:
+        common = np.gcd(np.arange(number), number)[numbers % number]
+    return common
 
 
 List = Sequence[int]
