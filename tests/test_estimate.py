@@ -239,7 +239,7 @@ def test_pytorch_is_within_the_bound_in_float32(torch):
 
 
 def off_by(values, ulps):
-    return values + values.dtype.type(ulps) * np.spacing(values)
+    return values + np.asarray(ulps, values.dtype) * np.spacing(values)
 
 
 def moderate(dtype, most=69.0):  # e^-69 is so far above what is flushed that no bound has room
@@ -255,7 +255,9 @@ def test_forty_units_off_are_wrong(formula, dtype, ulps):
     # A bound of subnormals is wide, and next to 0 the quotient that tanh displays cancels.
     z = z[abs(z) > (0.25 if formula is oracle.tanh else 2.0**-100)]
     good = SIGMOIDS["as displayed"](z) if formula is oracle.sigmoid else np.tanh(z)
-    share = shares(formula, {"z": z}, off_by(good, ulps))
+    # e^z as 2^(z log2(e)) is off by some |z| units.
+    more = 4 * abs(z) if formula is oracle.sigmoid else 0
+    share = shares(formula, {"z": z}, off_by(good, np.sign(ulps) * (abs(ulps) + more)))
     assert (share > 1).all()
     assert (shares(formula, {"z": z}, good) <= 1).all()
 
@@ -283,13 +285,15 @@ def test_bounds_are_a_few_units_where_nothing_cancels(dtype):
     z = moderate(dtype)
     z = z[abs(z) > 2.0**-20]
     one = np.ones_like(z)
-    assert bound_in_units(oracle.sigmoid, {"z": z}, dtype).max() < 17
-    assert bound_in_units(oracle.tanh, {"z": z[abs(z) > 0.5]}, dtype).max() < 18
+    units = bound_in_units(oracle.sigmoid, {"z": z}, dtype)
+    assert units[z > -1].max() < 17
+    assert (units - 4 * abs(z)).max() < 17
+    assert bound_in_units(oracle.tanh, {"z": z[abs(z) > 0.5]}, dtype).max() < 20
     near = truth(oracle.tanh, {"z": z[abs(z) < 0.5]}).bound(dtype, dtype)
     assert near.max() < 5 * np.finfo(dtype).eps  # of 1, not of y: the displayed quotient cancels
     left = -abs(z)
     back = {"grad_output": one, "z": left}
-    assert bound_in_units(oracle.sigmoid_grad, back, dtype).max() < 36
+    assert (bound_in_units(oracle.sigmoid_grad, back, dtype) - 4 * abs(z)).max() < 36
     softmax = {"z": np.random.default_rng(13).standard_normal((200, 5)).astype(dtype), "axis": 1}
     assert bound_in_units(oracle.softmax, softmax, dtype).max() < 30
 

@@ -22,6 +22,7 @@ from gradoracle.oracle.numbers.elementary import (
     log,
     log1p,
     pi,
+    power_of_e,
     sigmoid,
     sqrt,
     sqrt_2,
@@ -38,14 +39,14 @@ APPROXIMATIONS = ("none", "tanh")
 def _logistic(z: Any) -> Any:
     """Return 1 / (1 + e^-z), written with e^z where z is negative."""
     if z >= 0:
-        return 1 / (1 + exp(-z))
-    e = exp(z)
+        return 1 / (1 + power_of_e(-z))
+    e = power_of_e(z)
     return e / (1 + e)
 
 
 def _log_of_one_plus(z: Any) -> Any:
     """Return log(1 + e^z), whose slope is a difference or the logistic function."""
-    parts = z + log1p(exp(-z)) if z > 0 else log1p(exp(z))
+    parts = z + log1p(power_of_e(-z)) if z > 0 else log1p(power_of_e(z))
     return either(parts, partial(softplus_of, z))
 
 
@@ -94,7 +95,7 @@ def elu(z: Any, *, alpha: float) -> Any:
 
 
 def _less_one(z: Any) -> Any:
-    return exp(z) - 1
+    return power_of_e(z) - 1
 
 
 @derived_pointwise

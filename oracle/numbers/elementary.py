@@ -10,6 +10,7 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 from gradoracle.oracle.numbers.functions import (
+    Constant,
     cos,
     decimal,
     erf,
@@ -45,6 +46,7 @@ __all__ = [
     "others",
     "pi",
     "pick",
+    "power_of_e",
     "regrouped",
     "replaced",
     "rsqrt",
@@ -90,6 +92,18 @@ def regrouped(first: Any, other: Callable[..., Any], *operands: Any) -> Any:
         return first
     exact = (o.exactly() if hasattr(o, "exactly") else o for o in operands)
     return first.or_regrouped(other(*operands), other(*exact))
+
+
+# What x is multiplied with where log2(e) is rounded: the product is rounded, too.
+_LOG2_E_ROUNDED = Constant("log2(e) / log2(e)", 1.0, lambda context: context.mpf(1))
+
+
+def power_of_e(number: Any) -> Any:
+    """Return e^x, which right backends also compute as 2^(x log2(e)): that is off by |x| units.
+
+    Triton's exp and CUDA's fast one are such.
+    """
+    return also(exp(number), lambda: exp(number * _LOG2_E_ROUNDED(number)))
 
 
 def each(function: Callable[..., Any], *rows: Any) -> Any:

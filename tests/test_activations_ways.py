@@ -1,4 +1,4 @@
-"""Both ways in which libraries write the hard sigmoid are right, and coarser ones are not."""
+"""Ways in which libraries write activations are right, and coarser ones are not."""
 
 from types import SimpleNamespace
 
@@ -22,6 +22,26 @@ def by_sum(z):
 
 def by_share(z):
     return z / z.dtype.type(6) + z.dtype.type(0.5)
+
+
+def by_powers_of_two(x):
+    """Return e^x as Triton computes it."""
+    return np.exp2(x * x.dtype.type(1.4426950408889634))
+
+
+@pytest.mark.parametrize("seed", range(1, 5))
+def test_powers_of_e_may_be_powers_of_two(seed):
+    def sigmoid(z):
+        with np.errstate(over="ignore"):
+            return 1 / (1 + by_powers_of_two(-z))
+
+    backend = SimpleNamespace(
+        sigmoid=sigmoid, silu=lambda z: z * sigmoid(z), contract={"dtypes": ["float32"]},
+        elu=lambda z, *, alpha: np.where(z > 0, z, z.dtype.type(alpha) * (by_powers_of_two(z) - 1)),
+    )  # fmt: skip
+    found = gradoracle.check(backend, examples=100, seed=seed, operators=["sigmoid", "silu", "elu"])
+    kinds = {one.property_name for one in found.mismatches}
+    assert not kinds - {"propagates_non_finite"}, found.mismatches[0].text
 
 
 @pytest.mark.parametrize("dtype", ["float32", "float64"])
