@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 from rich.console import Console
 
+import gradoracle
 from gradoracle.conformance.backends.mismatch import Ended
 from gradoracle.conformance.backends.registry import IN_PROCESS, load, wrap
 from gradoracle.conformance.checking.checks import checks
@@ -54,6 +55,25 @@ def test_what_is_plainly_wrong_is_found(functions, operator, check):
     assert found == check
     assert what.startswith(f"{check[0]}[")
     assert ": got " in what
+
+
+OVERFLOWS = SimpleNamespace(softmax=_softmax)
+DROPS_NAN = SimpleNamespace(relu=lambda z: np.where(z > 0, z, 0).astype(z.dtype))
+
+
+@pytest.mark.parametrize(("functions", "name"), [(DROPS_NAN, "relu"), (OVERFLOWS, "softmax")])
+def test_what_a_look_finds_is_in_the_verdict(functions, name):
+    backend, chosen = wrap(functions, "wrong"), operators_named([name])
+    wanted = {(name, "matches_oracle"), (name, "within_rounding_bound")}
+    found = 0
+    for seed in range(1, 9):
+        seen = first_look(backend, chosen, wanted, seed)
+        if seen is None:  # no number of this seed shows it
+            continue
+        found += 1
+        quick = gradoracle.check(backend, operators=[name], seed=seed, examples=25)
+        assert seen[0] in {(one.formula, one.property_name) for one in quick.mismatches}
+    assert found > 4
 
 
 def test_nothing_is_found_of_a_right_backend_nor_remembered():

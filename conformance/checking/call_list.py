@@ -66,6 +66,8 @@ def judge_drawn(exam: Examination) -> None:
     if exam.alone:
         return
     judge_textbook(exam, beside, own_seed(exam))
+    if exam.property.at_corners:
+        judge_styles(exam)
     check_not_finite(exam, own_seed(exam))
     if few:
         return  # what else is listed has a shape each
@@ -127,6 +129,21 @@ def judge_textbook(exam: Examination, smallest: Sequence[Geometry], seed: int) -
         judge(exam, geometries)
     else:
         _judge_in_turn(exam, geometries, seed)
+
+
+def judge_styles(exam: Examination) -> None:
+    """Check one small call in every style of the property's numbers."""
+    _judge_in(exam, in_every_style(exam))
+
+
+def in_every_style(exam: Examination) -> list[Drawn]:
+    """Return one small call, all of its axes longer than 1, in every style of numbers.
+
+    A first look makes the same calls, before the checks: what it finds is in the verdict.
+    """
+    geometry = replace(with_ones(exam.operator, exam.formula)[0], seed=own_seed(exam) % 2**32)
+    styles = exam.operator.styles.of(exam.property.kind)
+    return [(geometry, style, exam.judged_dtypes()[0]) for style in styles]
 
 
 def judge_listed(exam: Examination, *, whole: bool) -> None:

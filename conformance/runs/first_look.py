@@ -1,7 +1,7 @@
 """A first look at every function: a few small calls, to show at once what is plainly wrong.
 
-The look decides nothing.  Where it finds something, the check of that function's values is run
-first, on its own calls.
+The look decides nothing: the checks of values make the same calls among others.  Where it finds
+something, the check of that function's values is run first.
 """
 
 from __future__ import annotations
@@ -12,11 +12,10 @@ from typing import Any
 
 from gradoracle.conformance.backends.backend import Backend
 from gradoracle.conformance.backends.mismatch import Ended, Mismatch
-from gradoracle.conformance.checking.call_list import own_seed
+from gradoracle.conformance.checking.call_list import in_every_style
 from gradoracle.conformance.checking.checks import checks
 from gradoracle.conformance.checking.examination import Examination
 from gradoracle.conformance.operators.record import Operator
-from gradoracle.conformance.operators.textbook import with_ones
 from gradoracle.conformance.properties.property import FEWEST
 
 VALUES = ("matches_oracle", "within_rounding_bound")
@@ -56,11 +55,9 @@ def _found(exam: Examination) -> str:
     """Return what is wrong on the first call that fails, or ""."""
     if exam.unasked()[1] or exam.backend.stops.first(exam.backend.name, exam.functions()):
         return ""
-    geometry = with_ones(exam.operator, exam.formula)[0]
     with _unnoted(exam.backend):
-        for style in exam.operator.styles.of(exam.property.kind):
-            dtype, seed = exam.judged_dtypes()[0], own_seed(exam) % 2**32
-            call = exam.operator.call(geometry.sizes, style, seed, dtype)
+        for geometry, style, dtype in in_every_style(exam):
+            call = exam.operator.call(geometry.sizes, style, geometry.seed, dtype)
             try:
                 exam.passes(call)
             except Ended:
