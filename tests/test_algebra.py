@@ -278,7 +278,7 @@ def test_every_order_of_summation_stays_within_the_bound(formula, dtype, numbers
         scale = scale**7.5
     largest, rounds = 0.0, False  # whether anything does: what moves numbers does not
     # Of one axis, the shares of two pixels are often such that nothing rounds; of three, the bound
-    # has three rounded coordinates, which rarely are all off.
+    # has three rounded coordinates, which rarely are all off: the sums here round none of them.
     count = 60 if formula in MIXED and axes_of(formula).rank != 2 else 12
     for i, drawn in enumerate(CALLS[formula](count, seed=48)):
         data = with_floats(drawn, i, dtype, spread)
@@ -297,7 +297,8 @@ def test_every_order_of_summation_stays_within_the_bound(formula, dtype, numbers
                 assert (share <= 1).all()
                 largest = max(largest, float(share.max(initial=0)))
         rounds |= any(e.kind != "leaf" for e in expressions.ravel() if isinstance(e, Written))
-    assert largest > 0.05 or not rounds  # and the bound is no wide one
+    least = 0.02 if formula in MIXED else 0.05
+    assert largest > least or not rounds  # and the bound is no wide one
 
 
 @pytest.mark.parametrize("formula", MULTILINEAR, **NAMED)

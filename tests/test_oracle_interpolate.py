@@ -188,3 +188,31 @@ def test_what_fits_no_call_is_refused(name, array, options, message):
         getattr(oracle, name)(array, **options)
     with pytest.raises(ValueError):  # noqa: PT011 - im2col has messages of its own
         getattr(im2col, name)(array, **options)
+
+
+def by_the_inverse_scale(x, count):
+    """Return what ONNX Runtime makes of a row: it divides by outputs over pixels."""
+    one, half = np.float32(1), np.float32(0.5)
+    at = (np.arange(count, dtype=np.float32) + half) / (np.float32(count) / np.float32(x.size))
+    at = np.clip(at - half, 0, x.size - 1)
+    first = np.minimum(at.astype(np.int64), x.size - 1)
+    share = at - first.astype(np.float32)
+    return x[first] * (one - share) + x[np.minimum(first + 1, x.size - 1)] * share
+
+
+EXACT = ((8, 2), (4, 8), (5, 5))  # the scale, and its inverse
+
+
+@pytest.mark.parametrize(("size", "count"), [
+    *EXACT, (7, 1), (13, 1), (14, 2), (28, 4), (28, 1), (6, 2), (9, 3),
+])  # fmt: skip
+def test_coordinates_may_be_divided_by_the_inverse_scale(size, count):
+    random, formula = np.random.default_rng(size), oracle.interpolate_linear1d
+    for _ in range(20):
+        x = np.float32(random.integers(-4, 5, size))
+        call = {"x": x[None, None], "output_size": (count,), "align_corners": False}
+        right, got = truth(formula, call), by_the_inverse_scale(x, count)[None, None]
+        assert right.is_exact("float32", "float32") == ((size, count) in EXACT)
+        assert (right.error_over_bound(got, "float32") <= 1).all()
+        off = right.error_over_bound(got + np.float32(1e-3), "float32")
+        assert not (off <= 1).any()

@@ -8,7 +8,8 @@ Coordinates are rounded: PyTorch computes them in float32, also of halves, so th
 pixels are off by what a coordinate may be, whatever the shares are.  The bound allows an error of
 4 u (a + 1) of a coordinate a, which all of the usual ways to compute one keep, and what
 x0 + l (x1 - x0) rounds more than (1 - l) x0 + l x1.  Coordinates at multiples of a power of two are
-exact in any format, as those of twice the size are.
+exact in any format, as those of twice the size are: where the inverse scale, by which ONNX Runtime
+divides, is exact, too, as it is not of 7 pixels made 1.
 
 Source: PyTorch, torch.nn.functional.interpolate; the documents have none.
 """
@@ -17,7 +18,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from functools import lru_cache
-from math import ceil, prod
+from math import ceil, gcd, prod
 from typing import NamedTuple
 
 import numpy as np
@@ -182,17 +183,24 @@ def _side(size: int, count: int, align: bool, terms: int) -> Side:  # noqa: FBT0
     else:
         top, over = (2 * at + 1) * size - count, 2 * count
     common = int(np.gcd.reduce(top, initial=over))
-    inside, over = np.maximum(top // common, 0), over // common
+    top, over = top // common, over // common
+    if not align and not _is_power_of_two(size // gcd(size, count)):
+        top, over = 3 * top, 3 * over  # any odd number: what is divided by one is rounded
+    inside = np.maximum(top, 0)
     first, rest = inside // over, inside % over
     pixels, shares = [first, first + 1], [over - rest, rest]
     if terms:
         pixels, shares = [first - 1, *pixels, first + 2], [rest * 0, *shares, rest * 0]
-        for place, more in enumerate(_room(top // common, rest, over, align)):
+        for place, more in enumerate(_room(top, rest, over, align)):
             shares[place] = shares[place] - more // -terms  # rounded up
         if not (shares[0].any() or shares[3].any()):
             pixels, shares = pixels[1:3], shares[1:3]
     places = np.clip(np.stack(pixels, 1), 0, size - 1)
     return Side(places, np.stack(shares, 1), over)
+
+
+def _is_power_of_two(number: int) -> bool:
+    return number & (number - 1) == 0
 
 
 def _room(top: Array, rest: Array, over: int, align: bool) -> tuple[Array, ...]:  # noqa: FBT001
@@ -202,7 +210,7 @@ def _room(top: Array, rest: Array, over: int, align: bool) -> tuple[Array, ...]:
     may lie on the other side.
     """
     between = 2 * over * (rest > 0)
-    if over & (over - 1) == 0:
+    if _is_power_of_two(over):
         return 0 * top, between, between, 0 * top
     moves = (top > 0) if align else (top >= 0)
     off, near = 4 * (top + over) * moves, NEAR * np.stack([rest, over - rest]) <= top + over
