@@ -509,23 +509,25 @@ def _of_ones(
 ) -> dict[str, Any]:  # fmt: skip
     """Return the arrays of a forward pass, ones for those that its gradient is not given."""
     sizes: dict[str, int] = {}
+    received = axes.arrays.get(GRAD_OUTPUT)  # None: they say nothing of the result
     for name, array in {**taken, GRAD_OUTPUT: grad_output}.items():
-        if array is not None and len(array.shape) == len(axes.arrays.get(name, ())):
-            sizes.update(zip(axes.arrays[name], array.shape, strict=True))
+        letters = axes.arrays.get(name, ())
+        if array is not None and len(array.shape) == len(letters):
+            sizes.update(zip(letters, array.shape, strict=True))
     given: dict[str, Any] = {}
     for name in names:
         if name in taken:
             given[name] = taken[name]
         elif name in axes.optional and name not in arguments:
             given[name] = None
-        elif ANY_MORE in axes.arrays[name] and axes.arrays[name] == axes.arrays[GRAD_OUTPUT]:
+        elif ANY_MORE in axes.arrays[name] and axes.arrays[name] == received:
             given[name] = _ones(tuple(grad_output.shape), grad_output)
         else:
             letters = axes.arrays[name]
-            if not sizes.keys() >= {*letters} & {*axes.arrays.get(GRAD_OUTPUT, letters)}:
+            if not sizes.keys() >= {*letters} & {*(letters if received is None else received)}:
                 raise ValueError(
-                    f"grad_output must have the axes [{', '.join(axes.arrays[GRAD_OUTPUT])}], got "
-                    f"shape {[*grad_output.shape]}"
+                    f"grad_output must have the axes [{', '.join(received or letters)}], got shape "
+                    f"{[*grad_output.shape]}"
                 )
             # As no number of it matters, neither does how long it is along axes of its own.
             given[name] = _ones(tuple(sizes.get(one, 1) for one in letters), grad_output)

@@ -13,6 +13,7 @@ import pytest
 from typer.testing import CliRunner
 
 import gradoracle
+from gradoracle.conformance import DOMAIN
 from gradoracle.conformance.backends.adapters import named
 from gradoracle.conformance.backends.adapters.base import FORMULAS, KNOWN
 from gradoracle.conformance.backends.adapters.parameters import taken
@@ -66,6 +67,20 @@ EXACT = [
     and not formula.__name__.startswith(("avg", "batch", "sgd"))  # they divide; PyTorch has none
     and "linear" not in formula.__name__.removeprefix("linear")  # interpolation, which rounds
 ]
+
+
+def norm_of_another_eps(x, weight):
+    return torch.nn.functional.rms_norm(x, weight.shape, weight, 1e-6)
+
+
+def test_the_domain_of_a_run_holds_for_gradients_that_require_an_array(monkeypatch):
+    monkeypatch.setenv(DOMAIN, "rms_norm: eps = 1e-06")
+    backend = wrap(adapt.torch(rms_norm=norm_of_another_eps))
+    operator = KNOWN["rms_norm"]
+    for formula in operator.formulas[:3]:
+        assert backend.domain_words(formula) == "eps = 1e-06, weight required"
+    found = gradoracle.check(backend, operators=["rms_norm"], examples=10, seed=1)
+    assert not found.mismatches, found.mismatches[0].text
 
 
 def answer(backend, formula, given):

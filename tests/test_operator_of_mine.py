@@ -306,6 +306,40 @@ def norm_of_two_axes(x, weight, bias=None, *, eps):
     return y if bias is None else y + bias
 
 
+def mean_loss(pred, target):
+    """Return the loss, a number.
+
+        E = mean (pred - target)^2
+
+    (mine).
+    """
+    apart = pred - target
+    return (apart * apart).mean()
+
+
+def test_a_result_may_be_one_number_and_its_gradients_are_checked():
+    mine = gradoracle.operator("pred: n c; target: n c")(mean_loss)
+
+    def gradient(sign):
+        def back(grad_output, pred, target):
+            return (grad_output * sign * 2 * (pred - target) / pred.size).astype(pred.dtype)
+
+        return back
+
+    def certificate(**of_target):
+        functions = {
+            "mean_loss": lambda pred, target: np.square(pred - target).mean(dtype=pred.dtype),
+            "mean_loss_grad_pred": gradient(1),
+            **of_target,
+        }
+        return gradoracle.check(SimpleNamespace(**functions), operators=[mine], seed=1, examples=25)
+
+    right = certificate(mean_loss_grad_target=gradient(-1))
+    assert right.passed, right.text()
+    (wrong,) = {one.formula for one in certificate(mean_loss_grad_target=gradient(1)).mismatches}
+    assert wrong == "mean_loss_grad_target"
+
+
 def test_a_normalisation_may_be_over_several_axes():
     torch = pytest.importorskip("torch")
     random = np.random.default_rng(2)

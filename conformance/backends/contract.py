@@ -530,7 +530,7 @@ def _domain(value: Mapping[str, Any]) -> dict[str, str]:
     """
     known = {operator.name: operator for operator in OPERATORS} | {**OF_FUNCTION}
     found = {}
-    for name, entry in {**value, **domains_in(os.environ.get(DOMAIN, ""))}.items():
+    for name, entry in {**value, **_given_with_the_run(value)}.items():
         operator = known[_require("operator or function with a domain", name, (*known,))]
         if not isinstance(entry, Mapping | str):
             raise ValueError(f"domain of {name} must be a dict such as {LIKE}, got {entry!r:.60}")
@@ -540,6 +540,23 @@ def _domain(value: Mapping[str, Any]) -> dict[str, str]:
         kept = (one for one in own if one.rule.word == REQUIRED and one.name not in said)
         found[name] = ", ".join(condition.text for condition in (*conditions, *kept))
     return found
+
+
+def _given_with_the_run(value: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the domains that a run was given, and for whom.
+
+    A gradient's own entry goes before its operator's, but not where it only says that arrays are
+    required: adapters write that of functions without a default for them.
+    """
+    given: dict[str, Any] = dict(domains_in(os.environ.get(DOMAIN, "")))
+    for name, entry in value.items():
+        operator = OF_FUNCTION.get(name)
+        if operator is None or operator.name not in given or name in given:
+            continue
+        own = read(entry, names_of(operator.formulas), name)
+        if all(condition.rule.word == REQUIRED for condition in own):
+            given[name] = given[operator.name]
+    return given
 
 
 def _not_claimed(

@@ -71,11 +71,15 @@ def backend(
 
 
 def _with_needs(functions: Mapping[str, Function], declared: Mapping[str, Any]) -> dict[str, Any]:
-    """Return the domains: those declared, and that an array without a default is required."""
+    """Return the domains: those declared, and that an array without a default is required.
+
+    What is declared of an operator holds for a gradient that gets an entry of its own by this.
+    """
     found = dict(declared)
     for name, function in functions.items():
+        of = FORMULAS[name][0].name if name in FORMULAS else name
         for one in getattr(function, NEEDS, ()):
-            entry = found.get(name, {})
+            entry = found.get(name, declared.get(of, {}))
             if isinstance(entry, Mapping):
                 found[name] = {one: REQUIRED, **entry}
             elif one not in entry.split():
