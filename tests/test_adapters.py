@@ -69,6 +69,34 @@ EXACT = [
 ]
 
 
+class Layer:
+    def forward(self, x):
+        return x
+
+
+class Root(torch.nn.Module):
+    def __init__(self, dim):
+        super().__init__()
+        self.dim = dim
+
+
+@pytest.mark.parametrize(
+    ("made", "message"),
+    [
+        (lambda: adapt.numpy(relu=Layer),
+         r"relu must be a function, got the class Layer: .* def relu\(z\): return Layer\(\.\.\.\)\."
+         r"forward\(z\)"),
+        (lambda: adapt.torch(relu=Layer), "relu must be a function, got the class Layer: write"),
+        (lambda: adapt.torch(rms_norm=Root),
+         r"got the class Root, whose 'dim' nothing here says: .* def rms_norm\(x, weight=None\): "),
+        (lambda: adapt.torch(layer_norm=torch.nn.LayerNorm), "whose 'normalized_shape' nothing"),
+    ],
+)  # fmt: skip
+def test_a_class_is_refused_with_the_function_that_would_do(made, message):
+    with pytest.raises(ValueError, match=message):
+        made()
+
+
 def norm_of_another_eps(x, weight):
     return torch.nn.functional.rms_norm(x, weight.shape, weight, 1e-6)
 

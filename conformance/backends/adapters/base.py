@@ -126,6 +126,21 @@ def require_known(names: Mapping[str, Any], adapter: str) -> None:
             )
         if not callable(function):
             raise ValueError(f"{name} must be a callable, got {function!r}")
+        if adapter != "torch":  # which takes classes of modules
+            refuse_class(name, function)
+
+
+def refuse_class(name: str, function: Any, why: str = "") -> None:
+    """Raise ValueError where a class is given in place of a function, with one that would do."""
+    if not isinstance(function, type):
+        return
+    arrays, may_be_none, _ = arguments_of(name)
+    given = ", ".join(f"{n}=None" if n in may_be_none else n for n in arrays)
+    called = "forward" if hasattr(function, "forward") else "..."
+    raise ValueError(
+        f"{name} must be a function, got the class {function.__name__}{why}: write one that uses "
+        f"it, as in def {name}({given}): return {function.__name__}(...).{called}({arrays[0]})"
+    )
 
 
 def among(namespaces: Sequence[Any], functions: Mapping[str, Function]) -> dict[str, Function]:

@@ -24,9 +24,10 @@ from gradoracle.conformance.backends.adapters.base import (
     backend,
     forward,
     gradient,
+    refuse_class,
     require_known,
 )
-from gradoracle.conformance.backends.adapters.parameters import Taken, parameters_of, taken
+from gradoracle.conformance.backends.adapters.parameters import STARS, Taken, parameters_of, taken
 from gradoracle.oracle.declaration import (
     Chained,
     Composed,
@@ -193,6 +194,7 @@ def _taken(name: str, function: Function, torch: Any) -> Taken:
         return _class(name, function, of, options)
     if isinstance(function, torch.nn.Module):
         return of(function, label=label, written=function.forward)
+    refuse_class(name, function)
     found = of(function, label=label)
     if RETURN_INDICES not in {p.name for p in parameters_of(function) or ()}:
         kept = {n: own for n, own in found.options.items() if n != RETURN_INDICES}
@@ -220,6 +222,14 @@ def _class(name: str, module: Any, of: Callable[..., Taken], options: Sequence[s
     own = {p.name for p in parameters}
     accepted = [n for n in options if n in own or (n == "axis" and "dim" in own)]
     sized = {"in_channels", "in_features"} & own
+    known = {*accepted, *(SIZES if sized else ()), *(("dim",) if "axis" in options else ())}
+    unknown = [
+        p.name
+        for p in parameters
+        if p.default is p.empty and p.kind not in STARS and p.name not in known
+    ]
+    if unknown:
+        refuse_class(name, module, f", whose {', '.join(map(repr, unknown))} nothing here says")
 
     def function(*given: Any, **chosen: Any) -> Any:
         tensors = dict(zip(arrays, given, strict=False))
@@ -240,6 +250,10 @@ def _class(name: str, module: Any, of: Callable[..., Taken], options: Sequence[s
     function.forward = module.forward  # type: ignore[attr-defined] # which says where it is
     function.__doc__ = f"f({text.replace('bias', 'bias=None')})"
     return of(function, label=module.__name__)
+
+
+# Sizes of the weight, of which a layer is made.
+SIZES = ("in_channels", "out_channels", "kernel_size", "in_features", "out_features")
 
 
 def _sizes(name: str, weight: torch.Tensor, groups: int, x: torch.Tensor) -> dict[str, Any]:
