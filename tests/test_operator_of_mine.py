@@ -19,7 +19,7 @@ from gradoracle.conformance.checking.check_run import examine
 from gradoracle.conformance.operators.outside import UnusableOperators, from_outside
 from gradoracle.conformance.properties import PROPERTIES
 from gradoracle.oracle.declaration import output_of
-from gradoracle.oracle.numbers.elementary import exp, log1p, sqrt
+from gradoracle.oracle.numbers.elementary import exp, log1p, sin, sqrt
 from tests.torchless import without_torch
 
 pytestmark = pytest.mark.slow
@@ -353,6 +353,58 @@ def test_a_normalisation_may_be_over_several_axes():
         assert np.allclose(one, other.numpy(), rtol=1e-12, atol=1e-12)
 
 
+def one_at_zero(z, *, omega):
+    """Return y, of z's shape.
+
+        y = sin(w z) / (w z), 1 where z = 0
+
+    (mine).
+    """
+    return sin(omega * z) / (omega * z) if z != 0 else z + 1
+
+
+def weight_at_zero(x, weight):
+    """Return y [N, C].
+
+        y = weight where x = 0, else x weight
+
+    (mine).
+    """
+    return np.where(x == 0, weight, x * weight)
+
+
+def test_a_formula_may_ask_whether_numbers_are_equal():
+    sinc = gradoracle.operator(options={"omega": (1.0, 3.0)})(one_at_zero)
+    weighted = gradoracle.operator("x: n c; weight: c")(weight_at_zero)
+
+    def right(z, *, omega):
+        w = z * z.dtype.type(omega)
+        return np.where(z == 0, z.dtype.type(1), np.sin(w) / np.where(w == 0, 1, w))
+
+    functions = {
+        "one_at_zero": right,
+        "weight_at_zero": lambda x, weight: np.where(x == 0, weight, x * weight),
+        "weight_at_zero_grad_x": lambda grad_output, x, weight: np.where(
+            x == 0, grad_output.dtype.type(0), grad_output * weight
+        ),
+    }
+
+    def mismatches(**wrong):
+        with np.errstate(all="ignore"):
+            certificate = gradoracle.check(
+                SimpleNamespace(**functions | wrong), operators=[sinc, weighted], seed=1,
+                examples=25,
+            )  # fmt: skip
+        return {one.formula for one in certificate.mismatches}
+
+    assert not mismatches()
+    assert mismatches(one_at_zero=lambda z, *, omega: right(z, omega=omega) * (z != 0)) == {
+        "one_at_zero"
+    }
+    plain = {"weight_at_zero": lambda x, weight: x * weight}
+    assert "weight_at_zero" in mismatches(**plain)
+
+
 # -- on the command line ---------------------------------------------------------------------------
 
 FORMULAS = '''
@@ -401,6 +453,31 @@ def test_operators_come_from_a_module_on_the_command_line(tmp_path):
     assert "rms_grad_x breaks within_rounding_bound: rms_grad_x[" in printed
     assert "rms_grad_weight[" not in printed
     assert "gradoracle certify ./my_kernels.py --operators-from my_formulas" in printed
+
+
+@pytest.mark.parametrize(
+    ("factor", "why"),
+    [
+        ("np.cosh(weight)", "TypeError: numpy.cosh of a formula's numbers is not known"),
+        ("weight.no", "AttributeError: 'TracedArray' object has no attribute 'no'"),
+    ],
+)
+def test_a_formula_that_cannot_be_evaluated_is_told_with_its_line(tmp_path, factor, why):
+    text = dedent(FORMULAS).replace("eps) * weight\n", f"eps) * {factor}\n")
+    (tmp_path / "my_formulas.py").write_text(text)
+    (tmp_path / "my_kernels.py").write_text(dedent(KERNELS))
+    found = subprocess.run(
+        [sys.executable, "-m", "gradoracle", "certify", "./my_kernels.py", "--operators-from",
+         "my_formulas", "--operators", "rms", "--profile", "quick", "--seed", "1"],
+        cwd=tmp_path, capture_output=True, text=True, check=False,
+        env={**os.environ, "PYTHONPATH": without_torch(tmp_path), "COLUMNS": "200"},
+    )  # fmt: skip
+    assert found.returncode == 3, found.stdout + found.stderr
+    first, line, allowed = found.stderr.strip().splitlines()
+    assert first.startswith(f"the formula of rms cannot be evaluated: {why}")
+    assert line.endswith(factor)
+    assert f"{tmp_path / 'my_formulas.py'}:" in line
+    assert "conformance/operators/README.md" in allowed
 
 
 def test_a_gradient_by_an_array_that_may_be_none_is_checked_where_it_is_given(monkeypatch):

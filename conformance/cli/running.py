@@ -51,6 +51,8 @@ def reached(run: Callable[[], Any], goes_on: str) -> Any:
     """Return what a run does, or say why this machine cannot; what was asked wrongly is raised."""
     from gradoracle.conformance.backends.errors import OURS, CouldNotRunError, UsageError  # noqa: PLC0415
     from gradoracle.conformance.backends.registry import UnknownBackend, UnusableBackend  # noqa: PLC0415
+    from gradoracle.conformance.operators import OPERATORS  # noqa: PLC0415
+    from gradoracle.conformance.operators.own_formulas import told_of_formula  # noqa: PLC0415
     from gradoracle.conformance.reports.output import CannotWrite  # noqa: PLC0415
     from gradoracle.conformance.runs import command  # noqa: PLC0415 - --help stays quick
 
@@ -65,6 +67,9 @@ def reached(run: Callable[[], Any], goes_on: str) -> Any:
         complain(f"stopped; {goes_on}")
         raise typer.Exit(130) from None
     except Exception as error:
+        if told := told_of_formula(error, OPERATORS):
+            complain(told)
+            raise typer.Exit(command.COULD_NOT) from error
         if not hasattr(error, "__notes__"):
             error.add_note(OURS)
         typer.echo("".join(traceback.format_exception(error)), err=True)

@@ -139,7 +139,7 @@ PIECEWISE = Styles(
 )
 SMOOTH = Styles(
     exact=(),
-    floats=few(normal, tails, grid, wide_range, nearly_subnormal),
+    floats=few(normal, tails, grid, wide_range, nearly_subnormal, small_integers),
     slopes=few(grid),
     not_finite=few(one_nan_among_floats, infinities),
 )

@@ -25,7 +25,7 @@ from gradoracle.conformance.backends.backend import (
 )
 from gradoracle.conformance.backends.caller import describe, one_line
 from gradoracle.conformance.backends.contract import OF_FUNCTION
-from gradoracle.conformance.backends.errors import OURS, UsageError
+from gradoracle.conformance.backends.errors import OURS, CouldNotRunError, UsageError
 from gradoracle.conformance.backends.interrupts import heeded
 from gradoracle.conformance.backends.isolation.audit import MOST
 from gradoracle.conformance.backends.registry import ISOLATED, Confinement
@@ -35,6 +35,7 @@ from gradoracle.conformance.checking.check_run import can_be, examine, unclaimed
 from gradoracle.conformance.checking.checks import checks
 from gradoracle.conformance.drawing.profiles import FIRST_LOOK, PROFILES
 from gradoracle.conformance.operators import OPERATORS
+from gradoracle.conformance.operators.own_formulas import told_of_formula
 from gradoracle.conformance.operators.record import Operator
 from gradoracle.conformance.operators.registered import MADE
 from gradoracle.conformance.properties import Property
@@ -76,7 +77,8 @@ def checked(
     examples = _examples(examples, profile)
     seed = fresh_seed() if seed is None else int(seed)
     chosen = operators_named(operators)
-    wrapped = wrap(backend, confinement=_limited(confinement or ISOLATED, time_limit))
+    with formulas_told(chosen):
+        wrapped = wrap(backend, confinement=_limited(confinement or ISOLATED, time_limit))
     if text:
         wrapped.name, wrapped.origin, wrapped.text = SOURCE_TEXT, "this program", text
     try:
@@ -208,16 +210,36 @@ def run_check(
         return Outcome(backend.name, name, property_.name, status="not run", reason=absent)
     with undisturbed():
         try:
-            outcome = examine(
-                backend, operator, formula, property_, examples=examples, seed=seed,
-                at_scale=at_scale,
-            )  # fmt: skip
+            with formulas_told([operator]):
+                outcome = examine(
+                    backend, operator, formula, property_, examples=examples, seed=seed,
+                    at_scale=at_scale,
+                )  # fmt: skip
+        except CouldNotRunError:
+            raise
         except Exception as error:
             error.add_note(f"while it checked {formula.__name__} {property_.name}: {OURS}")
             raise
     outcome.changed = dict(backend.asked.changed)
     backend.stops.note(outcome)
     return outcome
+
+
+@contextmanager
+def formulas_told(operators: Sequence[Operator]) -> Iterator[None]:
+    """Within it, tell of formulas of the user's own, of these and all known, that do not work.
+
+    Raises:
+        CouldNotRunError: one of them raised an exception, with its line.
+    """
+    try:
+        yield
+    except CouldNotRunError:
+        raise
+    except Exception as error:
+        if told := told_of_formula(error, (*operators, *OPERATORS)):
+            raise CouldNotRunError(told) from error
+        raise
 
 
 @contextmanager

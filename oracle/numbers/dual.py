@@ -72,6 +72,11 @@ class Dual:
     def __ge__(self, other: Any) -> bool:
         return bool(self.value >= (other.value if isinstance(other, Dual) else other))
 
+    def __eq__(self, other: object) -> bool:
+        return bool(self.value == (other.value if isinstance(other, Dual) else other))
+
+    __hash__ = object.__hash__
+
     def apply(self, function: Function) -> Dual:
         """Return an elementary function of this number."""
         value = function(self.value)

@@ -180,6 +180,14 @@ class Terms(Lanes):
     def __le__(self, other: Any) -> bool:
         return super().__le__(self._known(other))
 
+    def __eq__(self, other: object) -> bool:
+        return super().__eq__(self._known(other))
+
+    def __ne__(self, other: object) -> bool:
+        return super().__ne__(self._known(other))
+
+    __hash__ = object.__hash__
+
     def _known(self, other: Any) -> Terms:
         b = self._like(other)
         if self.error.any() or b.error.any():

@@ -131,6 +131,14 @@ class Traced:
     def __le__(self, other: Any) -> Any:
         return bool(self.held <= self._other(other))
 
+    def __eq__(self, other: object) -> Any:
+        return bool(self.held == self._other(other))
+
+    def __ne__(self, other: object) -> Any:
+        return bool(self.held != self._other(other))
+
+    __hash__ = object.__hash__
+
     def apply(self, function: Function) -> Any:
         """Return an elementary function."""
         value = function(self.held)
@@ -375,6 +383,14 @@ class TracedArray(Traced, many.Nested):
 
     def __le__(self, other: Any) -> Condition:
         return self._compared(np.less_equal, other)
+
+    def __eq__(self, other: object) -> Condition:  # type: ignore[override]
+        return self._compared(np.equal, other)
+
+    def __ne__(self, other: object) -> Condition:  # type: ignore[override]
+        return self._compared(np.not_equal, other)
+
+    __hash__ = object.__hash__
 
     def _compared(self, compare: Any, other: Any) -> Condition:
         value, error = many.values_and_errors(self.held)

@@ -128,6 +128,11 @@ class Estimate:
     def __le__(self, other: Any) -> bool:
         return self.value <= (other.value if type(other) is Estimate else other)
 
+    def __eq__(self, other: object) -> bool:
+        return self.value == (other.value if type(other) is Estimate else other)
+
+    __hash__ = object.__hash__
+
     def apply(self, function: Function) -> Estimate:
         """Return an elementary function of this number."""
         value = function(self.value)

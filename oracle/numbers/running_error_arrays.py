@@ -204,6 +204,14 @@ class Lanes:
     def __le__(self, other: Any) -> bool:
         return _unanimous(self.value <= self._like(other).value)
 
+    def __eq__(self, other: object) -> bool:
+        return _unanimous(np.asarray(self.value == self._like(other).value))
+
+    def __ne__(self, other: object) -> bool:
+        return _unanimous(np.asarray(self.value != self._like(other).value))
+
+    __hash__ = object.__hash__
+
     @property
     def shape(self) -> tuple[int, ...]:
         """The lengths of the axes."""
