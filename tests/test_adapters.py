@@ -339,6 +339,7 @@ def test_gradients_of_what_takes_a_part():
     [
         ({}, "adapt.torch needs a function by the protocol's name"),
         ({"conv2": plain}, "no operator has a function 'conv2' (did you mean 'conv2d'?)"),
+        ({"conv2d_vjp": plain}, "'conv2d_vjp' (those of conv2d are conv2d, conv2d_grad_input, "),
         ({"conv2d": 3}, "conv2d must be a callable, got 3"),
         ({"conv2d": lambda x: x}, "must take the arrays x, weight; it takes (x)"),
         ({"relu": lambda z, scale: z}, "needs an argument 'scale'"),

@@ -117,10 +117,10 @@ def require_known(names: Mapping[str, Any], adapter: str) -> None:
         _bring_own(name)
         if name not in FORMULAS:
             near = difflib.get_close_matches(name, FORMULAS, n=1, cutoff=0.8)
-            guess = f" (did you mean {near[0]!r}?)" if near else ""
+            guess = f" (did you mean {near[0]!r}?)" if near else _own_functions(name)
             raise ValueError(
                 f"no operator has a function {name!r}{guess}. `gradoracle explain` lists all: give "
-                f"yours one of these names, as in conv2d={name}. An operator of your own is made "
+                "yours one of these names, as in conv2d=my_conv. An operator of your own is made "
                 "first, by gradoracle.compose or gradoracle.operator, or its module is named by "
                 "--operators-from"
             )
@@ -128,6 +128,14 @@ def require_known(names: Mapping[str, Any], adapter: str) -> None:
             raise ValueError(f"{name} must be a callable, got {function!r}")
         if adapter != "torch":  # which takes classes of modules
             refuse_class(name, function)
+
+
+def _own_functions(name: str) -> str:
+    """Return the functions of the operator that a name begins with, in words, or ""."""
+    begins = {one.name for one, _ in FORMULAS.values() if name.startswith(f"{one.name}_")}
+    whose = max(begins, key=len, default="")
+    own = [function for function, (one, _) in FORMULAS.items() if one.name == whose]
+    return f" (those of {whose} are {', '.join(own)})" if own else ""
 
 
 def refuse_class(name: str, function: Any, why: str = "") -> None:
