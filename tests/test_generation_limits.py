@@ -529,7 +529,8 @@ KINKED = {
     "slopes": ("gaps",),
 }  # fmt: skip
 SMOOTH = {
-    "exact": (), "floats": ("normal", "tails", "grid", "wide range", "nearly subnormal"),
+    "exact": (),
+    "floats": ("normal", "tails", "grid", "wide range", "nearly subnormal", "small integers"),
     "slopes": ("grid",),
 }  # fmt: skip
 LOGITS = {

@@ -156,12 +156,21 @@ def test_an_interrupted_run_says_how_to_go_on(certify, journal):
     assert read(journal)[1][-1].status == "mismatch"
 
 
+@pytest.fixture
+def interruptible():
+    """Python's own handler, which a shell that starts tests in the background takes away."""
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, before)
+
+
 class Finalised:
     def __del__(self):
         os.kill(os.getpid(), signal.SIGINT)
         time.sleep(0)  # where Python lets the handler run, and loses what it raises
 
 
+@pytest.mark.usefixtures("interruptible")
 def test_an_interrupt_that_python_loses_is_heeded(monkeypatch):
     lost = []
     monkeypatch.setattr(sys, "unraisablehook", lost.append)
@@ -171,6 +180,7 @@ def test_an_interrupt_that_python_loses_is_heeded(monkeypatch):
     assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
 
 
+@pytest.mark.usefixtures("interruptible")
 def test_a_noted_interrupt_is_raised_where_it_is_asked_for_and_a_second_one_at_once(monkeypatch):
     lost = []
     monkeypatch.setattr(sys, "unraisablehook", lost.append)
