@@ -38,7 +38,7 @@ def arguments_only() -> Iterator[None]:
         _only_checked.reset(token)
 
 
-def only_arguments_count() -> bool:
+def checks_arguments_only() -> bool:
     """Return whether formulas are to check their arguments and return zeros."""
     return _only_checked.get()
 
@@ -57,7 +57,7 @@ def run(loops: Loops, out: Array, *arguments: Any, products: int, mixed: bool = 
     to the arrays' (a divisor, a learning rate): Numba would widen float32 where NumPy does not.
     """
     global _spent  # noqa: PLW0603 - the process's own memory of what it paid
-    if only_arguments_count():
+    if checks_arguments_only():
         return out
     arrays = [a for a in arguments if isinstance(a, np.ndarray) and a.dtype.kind not in "iu"]
     one_dtype = all(a.dtype == arrays[0].dtype for a in (*arrays, *_numbers(out)))

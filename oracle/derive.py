@@ -16,7 +16,7 @@ from typing import Any, NamedTuple, TypeAlias
 import numpy as np
 
 from gradoracle.oracle.axes import IMAGES, PART, Axes
-from gradoracle.oracle.compiled_loops import only_arguments_count
+from gradoracle.oracle.compiled_loops import checks_arguments_only
 from gradoracle.oracle.declaration import (
     Formula,
     Images,
@@ -226,7 +226,7 @@ def _gradient_by(argument: Any, result: TracedArray, received: Any) -> Any:
     """Return the gradient by a traced argument; None where that is None or has no slope."""
     if argument is None or not has_slope(argument):
         return None
-    if only_arguments_count():
+    if checks_arguments_only():
         return np.zeros(argument.shape)
     with np.errstate(all="ignore"):
         return gradient(result, received, argument)

@@ -40,8 +40,7 @@ def test_powers_of_e_may_be_powers_of_two(seed):
         elu=lambda z, *, alpha: np.where(z > 0, z, z.dtype.type(alpha) * (by_powers_of_two(z) - 1)),
     )  # fmt: skip
     found = gradoracle.check(backend, examples=100, seed=seed, operators=["sigmoid", "silu", "elu"])
-    kinds = {one.property_name for one in found.mismatches}
-    assert not kinds - {"propagates_non_finite"}, found.mismatches[0].text
+    assert not found.mismatches, found.mismatches[0].text
 
 
 @pytest.mark.parametrize("dtype", ["float32", "float64"])

@@ -88,8 +88,8 @@ class Root(torch.nn.Module):
          r"forward\(z\)"),
         (lambda: adapt.torch(relu=Layer), "relu must be a function, got the class Layer: write"),
         (lambda: adapt.torch(rms_norm=Root),
-         r"got the class Root, whose 'dim' nothing here says: .* def rms_norm\(x, weight=None\): "),
-        (lambda: adapt.torch(layer_norm=torch.nn.LayerNorm), "whose 'normalized_shape' nothing"),
+         r"Root, which cannot be made without 'dim': .* def rms_norm\(x, weight=None\): "),
+        (lambda: adapt.torch(layer_norm=torch.nn.LayerNorm), "made without 'normalized_shape'"),
     ],
 )  # fmt: skip
 def test_a_class_is_refused_with_the_function_that_would_do(made, message):

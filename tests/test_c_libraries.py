@@ -93,22 +93,22 @@ def test_normalisations_activations_and_losses_are_called_by_comments(source):
     assert "rms_norm_grad_weight" in wrong.mismatches[0].headline
 
 
-LEFT = "the memory as it was before: never written, or added to"
+UNWRITTEN = "uninitialised memory: never written, or only added to"
 
 
-@pytest.mark.parametrize(("body", "is_left"), [
+@pytest.mark.parametrize(("body", "is_unwritten"), [
     ("if (i < n - 1) y[i] = z[i] > 0 ? z[i] : 0", True),
     ("y[i] += z[i] > 0 ? z[i] : 0", True),
     ("y[i] = z[i] > 0 ? z[i] : 0.0f / 0.0f", False),
     ("y[i] = z[i] > 0 ? z[i] : (z[i] - z[i]) / (z[i] - z[i])", False),
 ])  # fmt: skip
-def test_a_report_says_where_the_memory_is_left_as_it_was(source, body, is_left):
+def test_a_report_says_where_memory_is_uninitialised(source, body, is_unwritten):
     loop = f"for (int i = 0; i < n; i++) {body};"
     text = f"void f(const float *z, float *y, int n) {{ {loop} }}"
     found = checked(source(f"// gradoracle: relu = f(z, y, z.size)\n{text}\n"), ["relu"])
     headline = found.mismatches[0].headline
     assert "got nan, want" in headline
-    assert (LEFT in headline) == is_left
+    assert (UNWRITTEN in headline) == is_unwritten
 
 
 ATTENTION = """

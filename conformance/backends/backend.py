@@ -390,8 +390,8 @@ class Backend:
     def has_ended(self, function: str) -> bool:
         """Return whether a call of a function ended the process, or took all the time it has.
 
-        Where another function is checked, that one is not called beside it any more: each call may
-        take as long.
+        It is not called any more while another function is checked: every such call could take
+        all that time again.
         """
         return function in self.ended or self.stops.first(self.name, [function]) is not None
 

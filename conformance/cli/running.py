@@ -52,7 +52,7 @@ def reached(run: Callable[[], Any], goes_on: str) -> Any:
     from gradoracle.conformance.backends.errors import OURS, CouldNotRunError, UsageError  # noqa: PLC0415
     from gradoracle.conformance.backends.registry import UnknownBackend, UnusableBackend  # noqa: PLC0415
     from gradoracle.conformance.operators import OPERATORS  # noqa: PLC0415
-    from gradoracle.conformance.operators.own_formulas import told_of_formula  # noqa: PLC0415
+    from gradoracle.conformance.operators.own_formulas import formula_error  # noqa: PLC0415
     from gradoracle.conformance.reports.output import CannotWrite  # noqa: PLC0415
     from gradoracle.conformance.runs import command  # noqa: PLC0415 - --help stays quick
 
@@ -67,8 +67,8 @@ def reached(run: Callable[[], Any], goes_on: str) -> Any:
         complain(f"stopped; {goes_on}")
         raise typer.Exit(130) from None
     except Exception as error:
-        if told := told_of_formula(error, OPERATORS):
-            complain(told)
+        if message := formula_error(error, OPERATORS):
+            complain(message)
             raise typer.Exit(command.COULD_NOT) from error
         if not hasattr(error, "__notes__"):
             error.add_note(OURS)

@@ -1,4 +1,4 @@
-"""Formulas of the user's own: what is told where one cannot be evaluated."""
+"""The error message where a formula that a user wrote cannot be evaluated."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ ALLOWED = (
 )
 
 
-def told_of_formula(error: BaseException, operators: Iterable[Operator]) -> str:
+def formula_error(error: BaseException, operators: Iterable[Operator]) -> str:
     """Return where in the user's own formulas an exception arose, and why; "": it did not."""
     own = {_file_of(f.__module__): o.name for o in operators for f in o.formulas}
     frames = traceback.extract_tb(error.__traceback__)

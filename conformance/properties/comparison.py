@@ -123,7 +123,7 @@ def require_truth(backend: Claimant, formula: Formula, call: Call, got: Array) -
     return float(share.max(initial=0.0))
 
 
-def is_as_it_was(number: np.generic) -> bool:
+def is_fill_value(number: np.generic) -> bool:
     """Return whether a number is a NaN with every bit set.
 
     No operation makes one: it is what `implementations.hostcuda` fills a new array with, and what
@@ -154,8 +154,8 @@ def headline(formula: Formula, got: Array, judged: Verdict, accumulator: str) ->
     reason = "the data are exact"
     if not judged.exact:
         reason = explained(float(judged.share[at]), accumulator)
-    if is_as_it_was(got[at]):
-        reason = "the memory as it was before: never written, or added to"
+    if is_fill_value(got[at]):
+        reason = "uninitialised memory: never written, or only added to"
     want = wanted(judged.right, at, got.dtype if judged.exact else np.dtype(np.float64))
     return (
         f"{formula.__name__}[{', '.join(map(str, at))}]: got {got[at]}, want {want} ({reason}); "

@@ -35,7 +35,7 @@ from gradoracle.conformance.checking.check_run import can_be, examine, unclaimed
 from gradoracle.conformance.checking.checks import checks
 from gradoracle.conformance.drawing.profiles import FIRST_LOOK, PROFILES
 from gradoracle.conformance.operators import OPERATORS
-from gradoracle.conformance.operators.own_formulas import told_of_formula
+from gradoracle.conformance.operators.own_formulas import formula_error
 from gradoracle.conformance.operators.record import Operator
 from gradoracle.conformance.operators.registered import MADE
 from gradoracle.conformance.properties import Property
@@ -77,7 +77,7 @@ def checked(
     examples = _examples(examples, profile)
     seed = fresh_seed() if seed is None else int(seed)
     chosen = operators_named(operators)
-    with formulas_told(chosen):
+    with formula_errors(chosen):
         wrapped = wrap(backend, confinement=_limited(confinement or ISOLATED, time_limit))
     if text:
         wrapped.name, wrapped.origin, wrapped.text = SOURCE_TEXT, "this program", text
@@ -210,7 +210,7 @@ def run_check(
         return Outcome(backend.name, name, property_.name, status="not run", reason=absent)
     with undisturbed():
         try:
-            with formulas_told([operator]):
+            with formula_errors([operator]):
                 outcome = examine(
                     backend, operator, formula, property_, examples=examples, seed=seed,
                     at_scale=at_scale,
@@ -226,8 +226,8 @@ def run_check(
 
 
 @contextmanager
-def formulas_told(operators: Sequence[Operator]) -> Iterator[None]:
-    """Within it, tell of formulas of the user's own, of these and all known, that do not work.
+def formula_errors(operators: Sequence[Operator]) -> Iterator[None]:
+    """Within it, report an exception of a formula that a user wrote.
 
     Raises:
         CouldNotRunError: one of them raised an exception, with its line.
@@ -237,8 +237,8 @@ def formulas_told(operators: Sequence[Operator]) -> Iterator[None]:
     except CouldNotRunError:
         raise
     except Exception as error:
-        if told := told_of_formula(error, (*operators, *OPERATORS)):
-            raise CouldNotRunError(told) from error
+        if message := formula_error(error, (*operators, *OPERATORS)):
+            raise CouldNotRunError(message) from error
         raise
 
 

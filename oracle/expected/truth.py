@@ -292,12 +292,12 @@ class ComposedTruth(_Lazy):
         inner = FORMATS[accumulator]
         if not self._may_be_exact(inner):
             return False
-        if _exact_of_late[self.formula] < 0 and not self._is_of_few_digits(accumulator):
+        if _exact_calls[self.formula] < 0 and not self._is_of_few_digits(accumulator):
             return False
         terms = self._terms
         exact = terms is not None and terms.fits(inner)
-        found = _exact_of_late[self.formula] + (1 if exact else -1)
-        _exact_of_late[self.formula] = max(-LATELY, min(LATELY, found))
+        found = _exact_calls[self.formula] + (1 if exact else -1)
+        _exact_calls[self.formula] = max(-COUNTED, min(COUNTED, found))
         if terms is None or not exact:
             return False
         if dtype == accumulator:
@@ -492,9 +492,9 @@ class ComposedTruth(_Lazy):
         return (results if places is None else results[places]).reshape(self.shape)
 
 
-# Of formulas: by how many more calls were exact of late than were not, up to `LATELY`.
-_exact_of_late: Counter[Formula] = Counter()
-LATELY = 4
+# Of each formula, how many of its last calls were exact, less how many were not: at most `COUNTED`.
+_exact_calls: Counter[Formula] = Counter()
+COUNTED = 4
 
 # Of functions with several results, which are asked for one after the other: all of them. So are
 # the gradients of a function, by one check after the other, on the same calls.

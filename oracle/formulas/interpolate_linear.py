@@ -8,8 +8,8 @@ Coordinates are rounded: PyTorch computes them in float32, also of halves, so th
 pixels are off by what a coordinate may be, whatever the shares are.  The bound allows an error of
 4 u (a + 1) of a coordinate a, which all of the usual ways to compute one keep, and what
 x0 + l (x1 - x0) rounds more than (1 - l) x0 + l x1.  Coordinates at multiples of a power of two are
-exact in any format, as those of twice the size are: where the inverse scale, by which ONNX Runtime
-divides, is exact, too, as it is not of 7 pixels made 1.
+exact in any format, as those of twice the size are, if the inverse of the scale is exact, too: ONNX
+Runtime divides by it, and where 1 pixel is made of 7, it is 1/7, which is rounded.
 
 Source: PyTorch, torch.nn.functional.interpolate; the documents have none.
 """
@@ -185,7 +185,7 @@ def _side(size: int, count: int, align: bool, terms: int) -> Side:  # noqa: FBT0
     common = int(np.gcd.reduce(top, initial=over))
     top, over = top // common, over // common
     if not align and not _is_power_of_two(size // gcd(size, count)):
-        top, over = 3 * top, 3 * over  # any odd number: what is divided by one is rounded
+        top, over = 3 * top, 3 * over  # with an odd divisor nothing counts as exact
     inside = np.maximum(top, 0)
     first, rest = inside // over, inside % over
     pixels, shares = [first, first + 1], [over - rest, rest]

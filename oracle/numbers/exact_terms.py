@@ -210,7 +210,7 @@ class Terms(Lanes):
         return Terms(value, size, step, error, divided)
 
     def _product_at_once(self, other: Lanes) -> None:
-        """Return None: of which number all products are multiples is no sum."""
+        """Return None: a step is the smallest of several, which no matrix product gives."""
 
     def running(self) -> Terms:
         """Return the sums of the numbers up to each of a line."""

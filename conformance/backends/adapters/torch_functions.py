@@ -229,7 +229,9 @@ def _class(name: str, module: Any, of: Callable[..., Taken], options: Sequence[s
         if p.default is p.empty and p.kind not in STARS and p.name not in known
     ]
     if unknown:
-        refuse_class(name, module, f", whose {', '.join(map(repr, unknown))} nothing here says")
+        refuse_class(
+            name, module, f", which cannot be made without {', '.join(map(repr, unknown))}"
+        )
 
     def function(*given: Any, **chosen: Any) -> Any:
         tensors = dict(zip(arrays, given, strict=False))
