@@ -5,6 +5,7 @@ import pytest
 
 from gradoracle import oracle
 from gradoracle.oracle.expected.truth import truth
+from gradoracle.oracle.formulas.attention import DERIVED
 from gradoracle.oracle.formulas.conventions import under
 
 A, B = np.array([[1.0, 2], [3, 4]]), np.array([[1.0, 10], [100, 1000]])
@@ -118,6 +119,27 @@ def test_a_contract_may_align_causal_masks_to_the_end():
     )
     assert plain.ravel().tolist() == [4]
     assert aligned.ravel().tolist() == [7]
+
+
+def test_a_contract_may_round_what_products_take_to_the_arrays_dtype():
+    random = np.random.default_rng(1)
+    arrays = (random.normal(size=(1, 1, 3, 4)).astype(np.float16) for _ in range(4))
+    names = ("grad_output", "query", "key", "value")
+    call = {**dict(zip(names, arrays, strict=True)), "attn_mask": None, **OPTIONS}
+    (attended,) = DERIVED
+    gradients = [n for n in attended.gradients if "mask" not in n.__name__]
+    for formula in (attended.forward, *gradients):
+        plain = truth(formula, call)
+        rounded = truth(*under({"attention_operands": "dtype"}, formula, call))
+        assert (rounded.as_float(np.dtype(float)) == plain.as_float(np.dtype(float))).all()
+        one, other = (t.bound("float16", "float32") for t in (plain, rounded))
+        assert (other > one).all(), formula
+        assert (other < 40 * one + 1).all(), formula
+        # In a dtype that holds as much as the accumulator, it matters little.
+        wide = {n: v.astype(np.float64) if hasattr(v, "dtype") else v for n, v in call.items()}
+        of, by = under({"attention_operands": "dtype"}, formula, wide)
+        one, other = (t.bound("float64", "float64") for t in (truth(formula, wide), truth(of, by)))
+        assert (other < 2 * one).all(), formula
 
 
 @pytest.mark.parametrize(

@@ -32,6 +32,14 @@ def one_image(x, **options):
     return good.avg_pool2d(x.reshape(1, c, h, w), **options)[0]
 
 
+def aligned_to_the_end(query, key, value, mask=None, *, is_causal, **options):
+    if is_causal:
+        rows, keys = query.shape[2], key.shape[2]
+        mask = np.tri(rows, keys, keys - rows, dtype=bool)
+        mask = np.broadcast_to(mask, (*query.shape[:3], keys))
+    return good.scaled_dot_product_attention(query, key, value, mask, is_causal=False, **options)
+
+
 # The operator, the function, what is returned, and what the one line says.
 SEEN = {
     "parameters": (
@@ -83,6 +91,14 @@ SEEN = {
         "relu", lambda z: (good.relu(z), z),
         "relu: returned a tuple of 2 (float32[1], float32[1]), want a NumPy array: return one",
     ),
+    "the slope of relu at 0": (
+        "relu_grad", lambda dy, z: np.where(z < 0, z.dtype.type(0), dy),
+        'relu_grad: the values are right by the policy "relu_at_zero": 1: if that is what it ',
+    ),
+    "causal masks that end at the last key": (
+        "scaled_dot_product_attention", aligned_to_the_end,
+        'scaled_dot_product_attention: the values are right by the policy "causal": "bottom-right"',
+    ),
     "nothing": ("relu", lambda z: None, "relu: returned a NoneType (None), want a NumPy array: is"),
 }  # fmt: skip
 
@@ -117,6 +133,12 @@ def test_what_is_wrong_by_any_convention_is_not_explained(wrong):
     assert "agree" not in found.headline
     assert "values are right" not in found.headline
     assert "\n  on this call" not in found.text
+
+
+@pytest.mark.parametrize("wrong", [1.5, -1])
+def test_what_is_wrong_by_any_policy_is_not_explained(wrong):
+    found = check("relu_grad", lambda dy, z: np.where(z == 0, dy * wrong, good.relu_grad(dy, z)))
+    assert "policy" not in found.mismatches[0].headline
 
 
 def test_a_process_of_its_own_tells_the_parameters():

@@ -344,6 +344,9 @@ Where libraries have other conventions, policies name them (the default in paren
   row i those up to i + S - L.
 - "masked_rows": "any" ("zero"): what attention gives for a row that sees no key, NaN for one, is
   open, and so is what goes back from it.
+- "attention_operands": "dtype" ("accumulator"): what one matrix product of attention hands on to
+  the next, the weights and the gradient of the scores, is rounded to the arrays' dtype, as tensor
+  cores take it, and so are a scaled query and key, and the y that gradients are computed from.
 
 Policies that claim more than right values, none of them by default:
 
@@ -395,6 +398,7 @@ POLICIES: dict[str, tuple[str | float, ...]] = {  # the default first
     "indices": ("int64", "int32"), "index_origin": ("plane", "global"),
     "relu_at_zero": (0, 0.5, 1), "leaky_relu_at_zero": (0, 0.5, 1),
     "causal": ("top-left", "bottom-right"), "masked_rows": ("zero", "any"),
+    "attention_operands": ("accumulator", "dtype"),
     "batch": ("any", "bitwise"), "threads": ("any", "safe"),
     "accumulate": ("none", "out", "beta", "adds"), "output_mask": ("none", "selects"),
 }  # fmt: skip

@@ -2,27 +2,31 @@
 
 A mismatch of a function's plain answers is looked at once more: whether the function has other
 parameters, returns its result in a container, in a wider dtype, with channels last or without the
-axis of images, or takes its arguments so.  What is recognised is what small calls confirm: given
-and read in the other convention, every answer is right that was wrong.
+axis of images, takes its arguments so, or follows a convention that contracts have a policy for.
+What is recognised is what small calls confirm: given and read in the other convention, every
+answer is right that was wrong.
 """
 
 from __future__ import annotations
 
 import ast
+import json
 import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
+from itertools import cycle
 from typing import Any, NamedTuple
 
 import numpy as np
 
 from gradoracle.conformance.backends.backend import Backend
+from gradoracle.conformance.backends.contract import POLICIES, Contract
 from gradoracle.conformance.backends.mismatch import RAISED, Declined, Mismatch
 from gradoracle.conformance.drawing.choices import ROW, Choices
 from gradoracle.conformance.operators.domain import has_neutral
 from gradoracle.conformance.operators.record import Operator
-from gradoracle.conformance.properties.comparison import verdict
+from gradoracle.conformance.properties.comparison import Claimant, verdict
 from gradoracle.oracle.axes import IMAGES, Axes
 from gradoracle.oracle.declaration import (
     Call,
@@ -35,6 +39,7 @@ from gradoracle.oracle.declaration import (
 )
 from gradoracle.oracle.expected.truth import answer_dtype, answer_shape
 from gradoracle.oracle.float_formats import FORMATS, is_real
+from gradoracle.oracle.formulas.conventions import under
 from gradoracle.oracle.shapes import Array
 
 MOST, ENOUGH, FEWEST = 24, 4, 2  # small calls: made, and wrong ones that a reading explains
@@ -49,6 +54,12 @@ class Plain(NamedTuple):
     formula: Formula
     call: Call
     got: Array | None
+
+
+class Claims(NamedTuple):
+    """What a backend might claim."""
+
+    contract: Contract
 
 
 @dataclass(frozen=True)
@@ -159,21 +170,59 @@ def _of_values(
     backend: Backend, operator: Operator, formula: Formula, dtype: str, seed: int
 ) -> str:
     """Return the sentence of the reading by which all wrong answers to small calls are right."""
-    wrong = [*_wrong(backend, operator, formula, dtype, seed)]
-    if len(wrong) < FEWEST:
-        return ""
-    for reading in _readings(operator, formula, wrong):
-        if _explains(backend, reading, wrong):
-            return reading.sentence
+    styles = operator.styles.of("any")
+    asked = [*_asked(backend, operator, formula, styles[:1], dtype, seed)]
+    wrong = [one for one in asked if not _is_right(backend, one, one.got)]
+    if len(wrong) >= FEWEST:
+        for reading in _readings(operator, formula, wrong):
+            if _explains(backend, reading, wrong):
+                return reading.sentence
+    policies = [*_policies(backend, asked[0])] if asked else []
+    if policies:
+        asked += _asked(backend, operator, formula, styles, dtype, seed)
+    for policy, rule in policies:
+        if _is_by(backend, operator, asked, policy, rule):
+            claim = f'"{policy}": {json.dumps(rule)}'
+            return (
+                f"the values are right by the policy {claim}: if that is what it should do, "
+                f'declare contract = {{"policies": {{{claim}}}}}'
+            )
     return ""
 
 
-def _wrong(
-    backend: Backend, operator: Operator, formula: Formula, dtype: str, seed: int
-) -> Iterator[Plain]:
-    """Yield small calls with plain answers that are wrong; declined ones are left out."""
-    random, style = np.random.default_rng(seed % 2**64), operator.styles.of("any")[0]
-    for _ in range(MOST):
+def _policies(backend: Backend, one: Plain) -> Iterator[tuple[str, str | float]]:
+    """Yield the rules by which another answer is right than by the contract's."""
+    mine = backend.contract.policies
+    formula, call = under(mine, one.formula, one.call)
+    for policy, rules in POLICIES.items():
+        for rule in rules:
+            of, by = under({**mine, policy: rule}, one.formula, one.call)
+            if of is not formula or (by is one.call) != (call is one.call):
+                yield policy, rule
+
+
+def _is_by(
+    backend: Backend, operator: Operator, asked: Sequence[Plain], policy: str, rule: str | float
+) -> bool:
+    """Return whether all answers are right by a policy that some are wrong without."""
+    policies = {**backend.contract.policies, policy: rule}
+    by, wrong = Claims(replace(backend.contract, policies=policies)), 0
+    for one in asked:
+        if operator.unsettled(policies, one.formula, one.call):
+            continue
+        if not _is_right(by, one, one.got):
+            return False
+        wrong += not _is_right(backend, one, one.got)
+    return wrong >= FEWEST
+
+
+def _asked(
+    backend: Backend, operator: Operator, formula: Formula, styles: Sequence[Any], dtype: str,
+    seed: int,
+) -> Iterator[Plain]:  # fmt: skip
+    """Yield small calls with their plain answers; declined ones are left out."""
+    random = np.random.default_rng(seed % 2**64)
+    for _, style in zip(range(MOST), cycle(styles), strict=False):
         drawn = operator.geometry(Choices(random.bytes(ROW)), "small")
         call = operator.call(drawn.sizes, style, drawn.seed, dtype)
         if not all(array.size for array in call.values() if is_data(array)):
@@ -184,10 +233,8 @@ def _wrong(
             continue
         except Mismatch:
             got = None
-        one = Plain(formula, call, got)
-        settled = not operator.unsettled(backend.contract.policies, formula, call)
-        if settled and (got is None or not _is_right(backend, one, got)):
-            yield one
+        if not operator.unsettled(backend.contract.policies, formula, call):
+            yield Plain(formula, call, got)
 
 
 def _explains(backend: Backend, reading: Reading, wrong: Sequence[Plain]) -> bool:
@@ -215,9 +262,13 @@ def _explains(backend: Backend, reading: Reading, wrong: Sequence[Plain]) -> boo
     return right >= FEWEST
 
 
-def _is_right(backend: Backend, one: Plain, got: Array) -> bool:
+def _is_right(backend: Claimant, one: Plain, got: Array | None) -> bool:
     formula, call = one.formula, one.call
-    if got.shape != answer_shape(formula, call) or got.dtype != answer_dtype(formula, call):
+    if (
+        got is None
+        or got.shape != answer_shape(formula, call)
+        or got.dtype != answer_dtype(formula, call)
+    ):
         return False
     return not verdict(backend, formula, call, got).wrong.any()
 

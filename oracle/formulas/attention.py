@@ -8,15 +8,20 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
-from functools import partial
+from functools import cache, partial
 from typing import Any
 
 import numpy as np
 
-from gradoracle.oracle.derive import Derived, derived
+from gradoracle.oracle.declaration import Formula
+from gradoracle.oracle.derive import Derived, derived, instead
+from gradoracle.oracle.float_formats import FORMATS, Format
+from gradoracle.oracle.numbers import many
 from gradoracle.oracle.numbers.elementary import also, detached, either, exp, log
 from gradoracle.oracle.numbers.functions import Constant
-from gradoracle.oracle.numbers.reverse import where
+from gradoracle.oracle.numbers.many import Held
+from gradoracle.oracle.numbers.narrowed import narrow, narrowed
+from gradoracle.oracle.numbers.reverse import TracedArray, where
 from gradoracle.oracle.numbers.running_maximum import rescaled
 from gradoracle.oracle.shapes import Array, Shape
 
@@ -57,16 +62,19 @@ def scaled_dot_product_attention(
             enable_gqa, or attn_mask is given with is_causal.
     """
     return _attention(
-        TOP_LEFT, query, key, value, attn_mask, is_causal=is_causal, scale=scale,
+        TOP_LEFT, None, query, key, value, attn_mask, is_causal=is_causal, scale=scale,
         enable_gqa=enable_gqa,
     )  # fmt: skip
 
 
 def _attention(
-    alignment: str, query: Any, key: Any, value: Any, attn_mask: Any, *, is_causal: bool,
-    scale: float | None, enable_gqa: bool,
+    alignment: str, limits: Format | None, query: Any, key: Any, value: Any, attn_mask: Any, *,
+    is_causal: bool, scale: float | None, enable_gqa: bool,
 ) -> Any:  # fmt: skip
-    """Return attention, the diagonal of a causal mask beginning or ending in a corner."""
+    """Return attention, the diagonal of a causal mask beginning or ending in a corner.
+
+    What one product hands on to the next may be rounded to a format.
+    """
     images, heads, keys, features = key.shape
     queries, rows = query.shape[1:3]
     _check_heads(queries, heads, grouped=enable_gqa)
@@ -75,12 +83,18 @@ def _attention(
     if isinstance(attn_mask, np.ndarray) and attn_mask.dtype != np.bool_:
         raise ValueError(f"attn_mask must hold booleans or floats, got {attn_mask.dtype}")
     wide = (images, heads, queries // heads * rows, keys)
-    products = _products(query.reshape((*wide[:3], features)), key, scale)
+    products = _products(query.reshape((*wide[:3], features)), key, scale, limits)
     mask = None if attn_mask is None else attn_mask.reshape(wide)
     seen = _seen(wide, mask, rows, alignment if is_causal else "")
     added = mask if hasattr(mask, "detached") else None
-    weights = _weights(products, _where_seen(added, seen), seen)
-    return (weights @ value).reshape((images, queries, rows, value.shape[3]))
+    added = _where_seen(added, seen)
+    weights = _weights(products, added, seen)
+    if limits is None:
+        attended = weights @ value
+    else:
+        scores = products if added is None else products + added
+        attended = _attended(scores, weights.held, value, seen, limits)
+    return attended.reshape((images, queries, rows, value.shape[3]))
 
 
 def _check_heads(queries: int, heads: int, *, grouped: bool) -> None:
@@ -94,17 +108,22 @@ def _check_heads(queries: int, heads: int, *, grouped: bool) -> None:
         )
 
 
-def _products(query: Any, key: Any, scale: float | None) -> Any:
+def _products(query: Any, key: Any, scale: float | None, limits: Format | None) -> Any:
     """Return scale query key^T; kernels also multiply both by the root of the scale before."""
     features = key.shape[3]
-    factor, root = _inverse_root(features, 2), _inverse_root(features, 4)
     if scale is None:
+        factor, root = _inverse_root(features, 2), _inverse_root(features, 4)
         plain = (query @ key.swapaxes(2, 3)) * factor(query)
-        return either(plain, lambda: (query * root(query)) @ (key * root(key)).swapaxes(2, 3))
-    size = math.sqrt(abs(scale))
-    plain = (query @ key.swapaxes(2, 3)) * scale
-    first = math.copysign(size, scale)
-    return either(plain, lambda: (query * first) @ (key * size).swapaxes(2, 3))
+        first = size = root(query)
+    else:
+        plain = (query @ key.swapaxes(2, 3)) * scale
+        size = math.sqrt(abs(scale))
+        first = math.copysign(size, scale)
+
+    def scaled_before() -> Any:
+        return narrow(query * first, limits) @ narrow(key * size, limits).swapaxes(2, 3)
+
+    return either(plain, scaled_before)
 
 
 def _inverse_root(features: int, degree: int) -> Constant:
@@ -169,6 +188,38 @@ def _less_the_largest(scores: Any, seen: Array, some: Array) -> tuple[Any, Any]:
     return where(seen, scores - top, 0), top
 
 
+def _attended(
+    scores: TracedArray, weights: Held, value: TracedArray, seen: Array, limits: Format
+) -> TracedArray:
+    """Return weights @ value of weights rounded to a format, as are ds and y on the way back.
+
+        dvalue = p^T dy
+        ds = p (dp - sum_c dy y),  dp = dy value^T
+
+    (Dao 2023, "FlashAttention-2", algorithm 2; or the sum over the keys of p dp in place of that
+    over the features.)
+    """
+    kept, values = narrowed(weights, limits), value.held
+    y = many.product(kept, values)
+
+    def by_scores(dy: Held) -> Held:
+        dp = many.product(dy, _turned(values))
+        delta = many.total(dy * narrowed(y, limits), (3,))
+        if hasattr(delta, "or_else"):
+            delta = delta.or_else(many.total(dp * weights, (3,)))
+        ds = (dp - delta) * weights
+        return narrowed(many.chosen(seen, ds, many.zeros(ds)), limits)
+
+    def by_value(dy: Held) -> Held:
+        return many.product(_turned(kept), dy)
+
+    return TracedArray(y, [(scores, by_scores), (value, by_value)])
+
+
+def _turned(held: Held) -> Held:
+    return many.each_part(held, lambda a: np.swapaxes(a, 2, 3))
+
+
 def _by_powers_of_two(products: Any, mask: Any, seen: Array, some: Array) -> Any:
     """Return e^(s - m) as 2^(s log2(e) - m log2(e))."""
     base = LOG2_E(products)
@@ -177,23 +228,42 @@ def _by_powers_of_two(products: Any, mask: Any, seen: Array, some: Array) -> Any
     return exp(shifted * LOG_2(products))
 
 
-def _aligned_to_the_end() -> Derived:
-    """Return the formulas of which the last row of a causal mask sees all keys."""
+@cache
+def _made(alignment: str, dtype: str | None) -> Derived:
+    """Return the formulas with a diagonal and a format that what products hand on is rounded to."""
+    limits = None if dtype is None else FORMATS[dtype]
 
     def scaled_dot_product_attention(
         query: Any, key: Any, value: Any, attn_mask: Any = None, *,
         is_causal: bool, scale: float | None, enable_gqa: bool,
     ) -> Any:  # fmt: skip
         return _attention(
-            BOTTOM_RIGHT, query, key, value, attn_mask, is_causal=is_causal, scale=scale,
+            alignment, limits, query, key, value, attn_mask, is_causal=is_causal, scale=scale,
             enable_gqa=enable_gqa,
         )  # fmt: skip
 
-    own = PLAIN.__doc__ or ""
-    scaled_dot_product_attention.__doc__ = own.replace("j > i.", "j > i + S - L.")
+    doc = PLAIN.__doc__ or ""
+    if alignment == BOTTOM_RIGHT:
+        doc = doc.replace("j > i.", "j > i + S - L.")
+    if dtype is not None:
+        doc = doc.replace("    Covered by", f"    What products take may be {dtype}.  Covered by")
+    scaled_dot_product_attention.__doc__ = doc
     return DECLARED(scaled_dot_product_attention)
 
 
 PLAIN = scaled_dot_product_attention.forward
-ALIGNED_TO_THE_END = _aligned_to_the_end()
+ALIGNED_TO_THE_END = _made(BOTTOM_RIGHT, None)
 DERIVED = (scaled_dot_product_attention,)
+
+
+@cache
+def with_operands_in(dtype: str) -> Mapping[Formula, Formula]:
+    """Return the formulas of attention whose products take operands rounded to a format.
+
+    By those that they stand for.  The weights are rounded, and so are the gradient of the scores,
+    the y that it is computed from, and a query and key that are scaled before they are multiplied.
+    """
+    return {
+        **instead(scaled_dot_product_attention, _made(TOP_LEFT, dtype)),
+        **instead(ALIGNED_TO_THE_END, _made(BOTTOM_RIGHT, dtype)),
+    }

@@ -3,7 +3,8 @@
 relu and leaky_relu have no derivative at 0: any number from the slope of the negative side to that
 of the positive side is a subgradient.  Equal maxima of a window may share its gradient.  A NaN may
 be no maximum at all, as where maxima are found by comparing with > or by fmax.  The diagonal of a
-causal mask may end at the last row and key, as FlashAttention's does, not begin at the first.
+causal mask may end at the last row and key, as FlashAttention's does, not begin at the first, and
+what its products hand on may be rounded to the arrays' dtype.
 """
 
 from collections.abc import Callable, Mapping
@@ -21,10 +22,12 @@ from gradoracle.oracle.declaration import (
     composed,
     declare_axes,
     evaluate,
+    is_data,
     multilinear,
     selection,
 )
 from gradoracle.oracle.derive import instead, with_ties
+from gradoracle.oracle.float_formats import name_of
 from gradoracle.oracle.formulas.activations import each_element, leaky_relu_grad, relu_grad
 from gradoracle.oracle.formulas.adaptive_max_pool import (
     ADAPTIVE_MAX_POOLINGS,
@@ -36,6 +39,7 @@ from gradoracle.oracle.formulas.attention import (
     ALIGNED_TO_THE_END,
     BOTTOM_RIGHT,
     scaled_dot_product_attention,
+    with_operands_in,
 )
 from gradoracle.oracle.formulas.max_pool import MAX_POOLINGS, vjp_windows
 from gradoracle.oracle.ranks import RANKS, named
@@ -234,6 +238,9 @@ def under(policies: Mapping[str, Any], formula: Formula, call: Call) -> tuple[Fo
         formula = with_ties(formula, policies["ties"])
     for policy, rule in policies.items():
         formula = VARIANTS.get((formula, policy, rule), formula)
+    if policies.get("attention_operands") == "dtype":
+        dtypes = (name_of(array.dtype) for array in call.values() if is_data(array))
+        formula = with_operands_in(next(dtypes, "float64")).get(formula, formula)
     if policies.get("nan") == "dropped" and formula in SEEKING:
         return formula, {**call, "x": without_nan(call["x"])}
     return formula, call

@@ -13,6 +13,12 @@ from gradoracle.implementations import im2col as good
 from tests.planted.fault import Fault, add, checked, control, half
 
 Array = Any
+
+
+def plain(array: Array) -> Array:
+    return array
+
+
 NAME = "scaled_dot_product_attention"
 TILE = 64
 
@@ -506,6 +512,83 @@ RIGHT: dict[str, Callable[..., Any]] = {
 }  # fmt: skip
 
 
+# -- on tensor cores -------------------------------------------------------------------------------
+
+TENSOR_CORES = {
+    "dtypes": ["float16"],
+    "accumulators": {"float16": "float32"},
+    "policies": {"attention_operands": "dtype"},
+}
+
+
+def with_eight_bits(array: Array) -> Array:
+    significand, exponent = np.frexp(array)
+    return np.ldexp(np.rint(significand * 256) / 256, exponent).astype(array.dtype)
+
+
+def on_tensor_cores(*, back: bool = False, p: Any = half, ds: Any = half, y: Any = half,
+                    query: Any = None) -> Callable[..., Any]:  # fmt: skip
+    """FlashAttention-2 in half precision: sums are float32, what products take is float16."""
+
+    def weights(q, k, mask, o):
+        factor = np.float32(own_scale(q, k, o["scale"]))
+        first, after = (q, factor) if query is None else (query(q * factor), np.float32(1))
+        scores = first @ k.swapaxes(2, 3) * after
+        allowed = seen(scores, mask, o["is_causal"])
+        scores = np.where(allowed, plus(scores, mask, factor), -np.inf)
+        top = scores.max(-1, keepdims=True)
+        e = np.exp(scores - np.where(np.isneginf(top), 0, top))
+        total = e.sum(-1, keepdims=True)
+        return e, np.where(total == 0, 1, total), factor
+
+    def forward(q, k, v, mask=None, **o):
+        wide = [None if a is None or a.dtype == bool else a.astype(np.float32) for a in (q, k, v)]
+        mask = mask if mask is None or mask.dtype == bool else mask.astype(np.float32)
+        group = q.shape[1] // k.shape[1]
+        query_, keys, values = wide[0], repeated(wide[1], group), repeated(wide[2], group)
+        e, total, _ = weights(query_, keys, mask, o)
+        return p(e) @ values / total
+
+    def vjp(dy, q, k, v, mask=None, **o):
+        out = y(forward(q, k, v, mask, **o))
+        heads, group = k.shape[1], q.shape[1] // k.shape[1]
+        dy, q, k, v = (a.astype(np.float32) for a in (dy, q, k, v))
+        mask = mask if mask is None or mask.dtype == bool else mask.astype(np.float32)
+        keys, values = repeated(k, group), repeated(v, group)
+        e, total, factor = weights(q, keys, mask, o)
+        found = e / total
+        dscores = found * (dy @ values.swapaxes(2, 3) - (dy * out).sum(-1, keepdims=True))
+        given = ds(dscores)
+        return (
+            given @ keys * factor,
+            added_up(given.swapaxes(2, 3) @ q, heads) * factor,
+            added_up(p(found).swapaxes(2, 3) @ dy, heads),
+            dscores if mask is not None and mask.dtype != bool else None,
+        )
+
+    return vjp if back else forward
+
+
+ON_TENSOR_CORES = {
+    "on_tensor_cores_rounds_weights_to_8_bits": ("precision", on_tensor_cores(p=with_eight_bits)),
+    "vjp_on_tensor_cores_rounds_weights_to_8_bits": (
+        "precision", on_tensor_cores(back=True, p=with_eight_bits)),
+    "vjp_on_tensor_cores_rounds_ds_to_8_bits": (
+        "precision", on_tensor_cores(back=True, ds=with_eight_bits)),
+    "vjp_on_tensor_cores_rounds_y_to_8_bits": (
+        "precision", on_tensor_cores(back=True, y=with_eight_bits)),
+    "vjp_on_tensor_cores_forgets_delta": (
+        "gradient", on_tensor_cores(back=True, y=np.zeros_like)),
+}  # fmt: skip
+RIGHT_ON_TENSOR_CORES = {
+    "on_tensor_cores": on_tensor_cores(),
+    "on_tensor_cores_with_a_scaled_query": on_tensor_cores(query=half),
+    "vjp_on_tensor_cores": on_tensor_cores(back=True),
+    "vjp_on_tensor_cores_with_delta_from_a_wide_y": on_tensor_cores(back=True, y=plain),
+    "vjp_on_tensor_cores_with_a_scaled_query": on_tensor_cores(back=True, query=half),
+}
+
+
 def _quietly(wrong: Callable[..., Any]) -> Callable[..., Any]:
     """Return a function without warnings, whose results have the dtype of its first array."""
 
@@ -536,3 +619,11 @@ for planted, right in RIGHT.items():
     made = _quietly(right)
     made.__name__ = f"{NAME}_{planted}"
     control(made)
+for planted, (kind, wrong) in ON_TENSOR_CORES.items():
+    of = _of(planted)
+    made = lambda n=of, f=wrong: checked(n, _quietly(f))  # noqa: E731
+    add(f"{NAME}_{planted}", Fault(kind, of, made, "", TENSOR_CORES))
+for planted, right in RIGHT_ON_TENSOR_CORES.items():
+    made = _quietly(right)
+    made.__name__ = f"{NAME}_{planted}"
+    control(made, contract=TENSOR_CORES)
