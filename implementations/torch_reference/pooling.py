@@ -26,6 +26,8 @@ def max_pooling(rank: int) -> tuple[Function, Function, Function]:
             ValueError, RuntimeError: the shapes or options fit no pooling.
         """
         _check(rank, x.shape)
+        if rank == 3:  # of channels-last volumes, PyTorch's indices of -infinity are wrong
+            x = x.contiguous()
         y, indices = torchs(x, **options, return_indices=True)
         sides = (options["kernel_size"], options["stride"], options["padding"], options["dilation"])
         for size, count, k, s, p, d in zip(x.shape[2:], y.shape[2:], *sides, strict=True):
