@@ -64,6 +64,7 @@ from gradoracle.oracle.numbers.elementary import (
     tanh,
     total,
 )
+from gradoracle.oracle.numbers.log_sum import log_sum_exp
 from gradoracle.oracle.numbers.reverse import maximum, minimum, where
 
 __all__ = [
@@ -98,6 +99,7 @@ __all__ = [
     "largest",
     "log",
     "log1p",
+    "log_sum_exp",
     "max_pooling",
     "maximum",
     "minimum",

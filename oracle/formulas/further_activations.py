@@ -17,9 +17,7 @@ from gradoracle.oracle.numbers.elementary import (
     detached,
     either,
     erf,
-    exp,
     expm1,
-    log,
     log1p,
     pi,
     power_of_e,
@@ -29,6 +27,7 @@ from gradoracle.oracle.numbers.elementary import (
     tanh,
 )
 from gradoracle.oracle.numbers.elementary import softplus as softplus_of
+from gradoracle.oracle.numbers.log_sum import log_of_powers
 from gradoracle.oracle.numbers.reverse import where
 from gradoracle.oracle.shapes import check_integer
 
@@ -212,7 +211,7 @@ def log_softmax(z: Any, *, axis: int) -> Any:
     if place >= z.ndim or z.shape[place] < 1:
         raise ValueError(f"axis must name an axis with elements of shape {[*z.shape]}, got {axis}")
     shifted = z - detached(z.max(place, keepdims=True))
-    return shifted - log(exp(shifted).sum(place, keepdims=True))
+    return shifted - log_of_powers(shifted, place)
 
 
 @derived("z: n k; grad_output: n m", ("z",))

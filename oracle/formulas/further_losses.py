@@ -20,6 +20,7 @@ from gradoracle.oracle.numbers.elementary import (
     sigmoid,
     softplus,
 )
+from gradoracle.oracle.numbers.log_sum import log_of_powers
 from gradoracle.oracle.numbers.reverse import maximum, where
 from gradoracle.oracle.shapes import check_integer
 
@@ -293,7 +294,7 @@ def _share(x: Any, smoothing: float) -> Any:
 def _minus_log_softmax(x: Any) -> Any:
     """Return minus the logarithms of the probabilities of all classes, by rows."""
     shifted = x - detached(x.max(1, keepdims=True))
-    return log(exp(shifted).sum(1, keepdims=True)) - shifted
+    return log_of_powers(shifted, 1) - shifted
 
 
 DERIVED = (
