@@ -32,7 +32,7 @@ from gradoracle.conformance.backends.registry import ISOLATED, Confinement
 from gradoracle.conformance.backends.single_thread import one_thread
 from gradoracle.conformance.checking.causes import folded
 from gradoracle.conformance.checking.check_run import can_be, examine, unclaimed
-from gradoracle.conformance.checking.checks import checks
+from gradoracle.conformance.checking.checks import checks, checks_of
 from gradoracle.conformance.drawing.profiles import FIRST_LOOK, PROFILES
 from gradoracle.conformance.operators import OPERATORS
 from gradoracle.conformance.operators.own_formulas import formula_error
@@ -256,7 +256,7 @@ def credible(backend: Backend, outcomes: Sequence[Outcome]) -> list[Outcome]:
 
     The others are not used: their checks are run again.
     """
-    known = {(formula.__name__, one.name): (o, formula, one) for o, formula, one in checks()}
+    known = checks_of(outcome.formula for outcome in outcomes)
     found = []
     for outcome in outcomes:
         case = known[outcome.formula, outcome.property_name]

@@ -20,7 +20,7 @@ from gradoracle.conformance.backends.contract import (
 )
 from gradoracle.conformance.backends.mismatch import Mismatch
 from gradoracle.conformance.checking import counterexample
-from gradoracle.conformance.checking.checks import checks, properties_of
+from gradoracle.conformance.checking.checks import checks_of, properties_of
 from gradoracle.conformance.checking.examination import Examination
 from gradoracle.conformance.checking.failures import size_of
 from gradoracle.conformance.checking.outcomes import RECORDED
@@ -110,7 +110,7 @@ class Review(NamedTuple):
 
 def require_checks(entries: Sequence[Deviation]) -> None:
     """Raise ValueError, naming what there is, unless every entry is about checks of the suite."""
-    known = properties_of()
+    known = properties_of() if entries else {}
     for entry in entries:
         if entry.formula not in known:
             raise ValueError(
@@ -123,7 +123,7 @@ def require_checks(entries: Sequence[Deviation]) -> None:
                 f"it is to be; pick from {names}"
             )
         if entry.call:
-            operator = next(o for o, f, _ in checks() if f.__name__ == entry.formula)
+            operator = next(o for o, *_ in checks_of([entry.formula]).values())
             try:
                 restored(operator, json.loads(entry.call))
             except ValueError as error:
@@ -191,7 +191,7 @@ def _is_owed(found: Mapping[tuple[str, str], Outcome], entry: Deviation, name: s
 def _is_right(backend: Backend, one: Unmet) -> bool:
     """Return whether an entry's recorded call passes all of its checks that apply to it."""
     applied = 0
-    for operator, formula, property_ in checks():
+    for operator, formula, property_ in checks_of([one.entry.formula]).values():
         if formula.__name__ != one.entry.formula or property_.name not in one.names:
             continue
         call = restored(operator, json.loads(one.entry.call))

@@ -17,7 +17,7 @@ from gradoracle.conformance.backends.errors import CouldNotRunError
 from gradoracle.conformance.backends.isolation import audit
 from gradoracle.conformance.backends.isolation.isolated import Isolated
 from gradoracle.conformance.backends.registry import Confinement
-from gradoracle.conformance.checking.checks import checks
+from gradoracle.conformance.checking.checks import checks_of
 from gradoracle.conformance.reports.certificate import Outcome
 from gradoracle.conformance.runs.certify import limit, run_check
 from gradoracle.conformance.runs.loading import load
@@ -36,10 +36,11 @@ def judge(
     """Yield the outcomes of some checks as they fall; the order is that of `cases` with one job.
 
     Raises:
+        CouldNotRunError: a formula of the user's own cannot be evaluated.
         JobEnded: a process of ours was killed.
     """
     if jobs == 1:
-        known = _known()
+        known = checks_of(formula for formula, _ in cases)
         for case in cases:
             yield run_check(backend, *known[case], examples=examples, seed=seed, at_scale=at_scale)
         return
@@ -76,6 +77,8 @@ def _spread(
                     told = json.loads(line.recv())
                 except EOFError:
                     raise JobEnded("a checking process ended in the middle of a check") from None
+                if "ended" in told:
+                    raise CouldNotRunError(told["ended"])
                 outcome = Outcome(**told["outcome"])
                 did_before(backend, told["acts"])
                 if ahead:
@@ -102,10 +105,6 @@ def did_before(backend: Backend, told: list[list[str]]) -> None:
         audit.add(backend.asked.acts, told)
 
 
-def _known() -> dict[Case, Any]:
-    return {(case[1].__name__, case[2].name): case for case in checks()}
-
-
 def _serve(
     line: Any, name: str, confinement: Confinement, stops: str, examples: int, seed: int,
     dtypes: Sequence[str] | None, at_scale: bool,  # noqa: FBT001 - of the call above
@@ -114,11 +113,19 @@ def _serve(
     parent = mp.parent_process()
     assert parent is not None  # noqa: S101 - for the type checker
     threading.Thread(target=_end_with, args=(parent.sentinel,), daemon=True).start()
-    backend, known = load(name, confinement), _known()
+    backend, known = load(name, confinement), dict[Case, Any]()
     limit(backend, dtypes)
     backend.stops.file = Path(stops)
     while (case := line.recv()) is not None:
-        outcome = run_check(backend, *known[case], examples=examples, seed=seed, at_scale=at_scale)
+        if case not in known:
+            known |= checks_of([case[0]])
+        try:
+            outcome = run_check(
+                backend, *known[case], examples=examples, seed=seed, at_scale=at_scale
+            )
+        except CouldNotRunError as error:  # told by the process that the user sees
+            line.send(json.dumps({"ended": str(error)}))
+            break
         line.send(json.dumps({"outcome": asdict(outcome), "acts": done_by(backend)}))
     line.send(json.dumps(backend.asked.kept()))
     backend.asked.close()

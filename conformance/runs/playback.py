@@ -25,7 +25,7 @@ from gradoracle.conformance.backends.registry import Confinement, UnknownBackend
 from gradoracle.conformance.backends.single_thread import one_thread
 from gradoracle.conformance.checking import counterexample
 from gradoracle.conformance.checking.check_run import unasked
-from gradoracle.conformance.checking.checks import checks
+from gradoracle.conformance.checking.checks import checks_of
 from gradoracle.conformance.checking.counterexample import NoCall
 from gradoracle.conformance.properties import NotJudged
 from gradoracle.conformance.reports.certificate import Certificate, Outcome
@@ -92,8 +92,7 @@ def _sums(backend: Backend) -> Mapping[str, str]:
 
 def _absent(backend: Backend, outcome: Outcome) -> Ended:
     """Return whether a function that is claimed is still not there."""
-    known = {(f.__name__, one.name): (o, f, one) for o, f, one in checks()}
-    case = known.get((outcome.formula, outcome.property_name))
+    case = checks_of([outcome.formula]).get((outcome.formula, outcome.property_name))
     if case is None:
         return Ended("undecided", "there is no such check")
     status, reason = unasked(backend, *case)
