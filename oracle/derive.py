@@ -32,13 +32,15 @@ from gradoracle.oracle.declaration import (
     parts_of,
     whole_of,
 )
-from gradoracle.oracle.numbers import joining
+from gradoracle.oracle.numbers import joining, numpy_functions
 from gradoracle.oracle.numbers.elementary import either
 from gradoracle.oracle.numbers.many import Held, like
 from gradoracle.oracle.numbers.passes import Passes
 from gradoracle.oracle.numbers.reverse import (
     ARRAY_FUNCTIONS,
     FIRST,
+    METHODS,
+    UFUNCS,
     Traced,
     TracedArray,
     gradient,
@@ -54,7 +56,9 @@ GRAD_OUTPUT = "grad_output"
 ANY_MORE = "*"
 AT_ONCE = 12  # numbers from which walking for all of them at once takes less than one by one
 NO_ROUNDING = Arithmetic(0.0, 0.0, one_way=True)
-ARRAY_FUNCTIONS.update(joining.FUNCTIONS)
+ARRAY_FUNCTIONS.update({**joining.FUNCTIONS, **numpy_functions.FUNCTIONS})
+UFUNCS.update(numpy_functions.UNIVERSAL)
+METHODS.update(numpy_functions.METHODS)
 
 
 class Derived(NamedTuple):
@@ -176,13 +180,15 @@ def _of_arrays(
         _check_axes(axes, given, names)
         with np.errstate(all="ignore"), ties(rule):
             found = body(**given)
-        results = [*found] if outputs else [found]
-        if len(results) != len(each):
-            raise TypeError(f"{body.__name__} has {len(each)} outputs, and returned {len(results)}")
-        return [
-            _array(one if isinstance(one, TracedArray) else stacked(one), of, given, names)
-            for one, of in zip(results, each, strict=True)
-        ]
+        results = _results(body, found, len(each), named=bool(outputs))
+        arrays = [one if isinstance(one, TracedArray) else stacked(one) for one in results]
+        if any(_is_shapeless(one, of) for one, of in zip(arrays, each, strict=True)):
+            beside = [run(_of_images(axes, given, names, count)) for count in (1, 2)]
+            arrays = [
+                np.zeros([a if a == b else 0 for a, b in zip(*shapes, strict=True)])
+                for shapes in zip(*([a.shape for a in runs] for runs in beside), strict=True)
+            ]
+        return [_array(one, of, given, names) for one, of in zip(arrays, each, strict=True)]
 
     def results(*arrays: Any, **options: Any) -> list[Any]:
         given = _traced(dict(zip(names, arrays, strict=False)) | options)
@@ -306,7 +312,9 @@ def _of_numbers(body: Body, rule: str) -> Derived:
         return found.astype(first.dtype).reshape(first.shape)
 
     def value(number: Any, **options: Any) -> Any:
-        result = body(number, **options)
+        result = body(Traced(number), **options)
+        if result is None:
+            raise TypeError(f"{body.__name__} returned None: return a number")
         return result.held if isinstance(result, Traced) else result
 
     def slope(dy: Any, number: Any, **options: Any) -> Any:
@@ -443,6 +451,52 @@ def composed_of(body: Body) -> Sequence[Formula]:
 
 def _in_lanes(formula: Formula) -> Callable[[Mapping[str, Any]], Any]:
     return lambda call: evaluate(formula, call)
+
+
+def _results(body: Body, found: Any, count: int, *, named: bool) -> list[Any]:
+    """Return the results of a formula.
+
+    Raises:
+        TypeError: they are not as many as were declared.
+    """
+    if found is None or (isinstance(found, tuple) and not named):
+        raise TypeError(
+            f"{body.__name__} returned {'None' if found is None else 'a tuple'}: return one array, "
+            "or name several with outputs=(...)"
+        )
+    results = [*found] if named else [found]
+    if len(results) != count:
+        raise TypeError(f"{body.__name__} has {count} outputs, and returned {len(results)}")
+    return results
+
+
+def _is_shapeless(found: Any, axes: Axes) -> bool:
+    """Return whether a result is what loops over no images leave, and no axes are declared."""
+    return not isinstance(found, TracedArray) and not found.size and GRAD_OUTPUT not in axes.arrays
+
+
+def _of_images(
+    axes: Axes, given: Mapping[str, Any], names: Sequence[str], count: int
+) -> dict[str, Any]:
+    """Return arguments of no images with so many of ones in their place.
+
+    Raises:
+        ValueError: they have images.
+    """
+    found = dict(given)
+    for name in names:
+        array, letters = given.get(name), axes.arrays[name]
+        if array is None or IMAGES not in letters:
+            continue
+        at = letters.index(IMAGES)
+        if array.shape[at]:
+            raise ValueError("the formula returns an empty array")
+        shape = [count if axis == at else side for axis, side in enumerate(array.shape)]
+        if isinstance(array, TracedArray):
+            found[name] = TracedArray(like(array.held, np.ones(shape)))
+        else:
+            found[name] = np.zeros(shape, array.dtype)
+    return found
 
 
 def _array(found: Any, axes: Axes, given: Mapping[str, Any], names: Sequence[str]) -> TracedArray:

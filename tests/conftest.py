@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from gradoracle.conformance.backends.single_thread import one_thread
+from gradoracle.conformance.operators import OPERATORS
 
 SEEDS = (1, 2, 3, 4, 5)
 TURNS = 16
@@ -75,6 +76,15 @@ def pytest_collection_modifyitems(config, items):
     kept = {*run}
     config.hook.pytest_deselected(items=[item for item in items if item not in kept])
     items[:] = run
+
+
+@pytest.fixture(autouse=True)
+def _only_shipped_operators():
+    """Forget the operators that a test has brought: others count those of the suite."""
+    yield
+    if OPERATORS.own:
+        OPERATORS._own.clear()
+        OPERATORS.version += 1
 
 
 def pytest_generate_tests(metafunc):

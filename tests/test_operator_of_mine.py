@@ -18,7 +18,7 @@ from gradoracle.conformance.backends.registry import wrap
 from gradoracle.conformance.checking.check_run import examine
 from gradoracle.conformance.operators.outside import UnusableOperators, from_outside
 from gradoracle.conformance.properties import PROPERTIES
-from gradoracle.oracle.declaration import output_of
+from gradoracle.oracle.declaration import evaluate, output_of
 from gradoracle.oracle.numbers.elementary import exp, log1p, sin, sqrt
 from tests.torchless import without_torch
 
@@ -405,6 +405,93 @@ def test_a_formula_may_ask_whether_numbers_are_equal():
     assert "weight_at_zero" in mismatches(**plain)
 
 
+# -- by loops over no images, and slopes at a NaN --------------------------------------------------
+
+
+def softsign(x):
+    return x / (1 + abs(x))
+
+
+@gradoracle.operator("x: n c")
+def softsign_of_rows(x):
+    """Return y [N, C].
+
+        y[n,c] = x[n,c] / (1 + |x[n,c]|)
+
+    (a test's own formula).
+    """
+    return [[softsign(number) for number in row] for row in x]
+
+
+@gradoracle.operator("x: n c")
+def largest_of_rows(x):
+    """Return y [N].
+
+        y[n] = max_c |x[n,c]|
+
+    (a test's own formula).
+    """
+    return [max(abs(number) for number in row) for row in x]
+
+
+@gradoracle.operator()
+def softsign_of_numbers(z):
+    """Return y.
+
+        y = z / (1 + |z|)
+
+    (a test's own formula).
+    """
+    return softsign(z)
+
+
+@gradoracle.operator("x: n c")
+def size(x):
+    """Return y [N, C].
+
+        y[n,c] = |x[n,c]|
+
+    (a test's own formula).
+    """
+    return abs(x)
+
+
+def softsign_grad(grad_output, x):
+    return grad_output / ((1 + abs(x)) * (1 + abs(x)))
+
+
+def test_loops_over_no_images_have_the_shape_of_others():
+    functions = {
+        "softsign_of_rows": softsign, "softsign_of_rows_grad": softsign_grad,
+        "softsign_of_numbers": softsign, "softsign_of_numbers_grad": softsign_grad,
+        "largest_of_rows": lambda x: abs(x).max(1),
+    }  # fmt: skip
+    certificate = gradoracle.check(
+        SimpleNamespace(**functions), seed=1, examples=25,
+        operators=[softsign_of_rows, softsign_of_numbers, largest_of_rows],
+    )  # fmt: skip
+    assert not certificate.mismatches, certificate.mismatches
+    empty = evaluate(softsign_of_rows.formula, {"x": np.ones((0, 3))})
+    assert empty.shape == (0, 3)
+    assert evaluate(largest_of_rows.formula, {"x": np.ones((0, 3))}).shape == (0,)
+
+
+@pytest.mark.parametrize(
+    "at_nan",
+    [lambda g, x: g * np.sign(x), lambda g, x: np.where(x == 0, 0 * g, np.where(x < 0, -g, g)),
+     lambda g, x: np.where(np.isnan(x) | (x == 0), 0 * g, g * np.sign(x))],
+)  # fmt: skip
+def test_any_slope_of_a_kink_is_right_at_a_nan(at_nan):
+    functions = {"size": abs, "size_grad": lambda g, x: at_nan(g, x).astype(x.dtype)}
+    certificate = gradoracle.check(
+        SimpleNamespace(**functions), seed=1, examples=25, operators=[size]
+    )
+    assert certificate.passed, str(certificate)
+    functions["size_grad"] = lambda g, x: at_nan(g, x).astype(x.dtype) * np.isfinite(x).all()
+    wrong = gradoracle.check(SimpleNamespace(**functions), seed=1, examples=25, operators=[size])
+    assert [one.formula for one in wrong.mismatches] == ["size_grad"]
+
+
 # -- on the command line ---------------------------------------------------------------------------
 
 FORMULAS = '''
@@ -455,14 +542,27 @@ def test_operators_come_from_a_module_on_the_command_line(tmp_path):
     assert "gradoracle certify ./my_kernels.py --operators-from my_formulas" in printed
 
 
-@pytest.mark.parametrize(
-    ("factor", "why"),
-    [
-        ("np.cosh(weight)", "TypeError: numpy.cosh of a formula's numbers is not known"),
-        ("weight.no", "AttributeError: 'TracedArray' object has no attribute 'no'"),
-    ],
-)
-def test_a_formula_that_cannot_be_evaluated_is_told_with_its_line(tmp_path, factor, why):
+TOLD = {  # what a formula does, why that is wrong, and the help
+    "np.floor(weight)": (
+        "TypeError: numpy.floor of a formula's numbers is not known",
+        "conformance/operators/README.md",
+    ),
+    "weight.no": (
+        "AttributeError: an array of a formula's numbers has no 'no'; of NumPy's it has",
+        "conformance/operators/README.md",
+    ),
+    "__import__('math').exp(weight)": (
+        "TypeError: must be real number, not TracedArray", "take numpy.exp and its like",
+    ),
+    "np.zeros(3).__setitem__(0, weight[0])": (
+        "ValueError: setting an array element with a sequence.", "numpy.zeros_like(x)",
+    ),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("factor", TOLD)
+def test_a_formula_that_cannot_be_evaluated_is_told_with_its_line(tmp_path, factor):
+    why, help_ = TOLD[factor]
     text = dedent(FORMULAS).replace("eps) * weight\n", f"eps) * {factor}\n")
     (tmp_path / "my_formulas.py").write_text(text)
     (tmp_path / "my_kernels.py").write_text(dedent(KERNELS))
@@ -477,7 +577,7 @@ def test_a_formula_that_cannot_be_evaluated_is_told_with_its_line(tmp_path, fact
     assert first.startswith(f"the formula of rms cannot be evaluated: {why}")
     assert line.endswith(factor)
     assert f"{tmp_path / 'my_formulas.py'}:" in line
-    assert "conformance/operators/README.md" in allowed
+    assert help_ in allowed
 
 
 def test_a_gradient_by_an_array_that_may_be_none_is_checked_where_it_is_given(monkeypatch):

@@ -10,11 +10,14 @@ from gradoracle.conformance.operators.record import Operator
 
 OURS = "gradoracle."  # begins the modules of this package
 ALLOWED = (
-    "A formula of arrays may use + - * / @, comparisons, sums, and of NumPy's functions exp, log, "
-    "sqrt, tanh and their like, where, maximum and clip; one of single numbers may branch on its "
-    "number, and has its functions from gradoracle.extend. All of them: "
-    "conformance/operators/README.md"
+    "A formula takes + - * / ** @, comparisons, loops and those of NumPy's functions that "
+    "conformance/operators/README.md lists."
 )
+# What a message of Python's or NumPy's own comes of, and what to do.
+HINTS = {
+    "must be real number, not": "math takes floats only: take numpy.exp and its like",
+    "setting an array element": "numbers go into numpy.zeros_like(x), not numpy.zeros(x.shape)",
+}
 
 
 def formula_error(error: BaseException, operators: Iterable[Operator]) -> str:
@@ -25,9 +28,10 @@ def formula_error(error: BaseException, operators: Iterable[Operator]) -> str:
     if at is None:
         return ""
     what = str(error).strip().partition("\n")[0]
+    hint = next((then for words, then in HINTS.items() if words in what), ALLOWED)
     return (
         f"the formula of {at.name} cannot be evaluated: {type(error).__name__}: {what}\n"
-        f"  {at.filename}:{at.lineno}: {at.line}\n{ALLOWED}"
+        f"  {at.filename}:{at.lineno}: {at.line}\n{hint}"
     )
 
 

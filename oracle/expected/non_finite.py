@@ -34,6 +34,7 @@ if TYPE_CHECKING:
     from gradoracle.oracle.expected.truth import Truth
 
 
+INSTEAD = (0.0, 1.0, 1e30, -1e30)  # numbers in the place of a NaN
 HUGE = 1e290  # what no loss of finite logits reaches, and that of the largest one does
 
 
@@ -118,6 +119,20 @@ class NonFiniteTruth:
         return np.asarray(beside | (np.isfinite(self.literal) & (with_0 != with_1)))
 
     @cached_property
+    def _chosen(self) -> Array:
+        """Which elements are finite by the formula because of what a comparison says of a NaN.
+
+        They depend on the number that is NaN: with some others in its place they are others.  What
+        the larger of 1 and NaN is, or the slope of |x| there, is up to how it is written.
+        """
+        kind = algebra(self.formula)
+        if not (isinstance(kind, Composed) and (kind.of_arrays or kind.pointwise)):
+            return np.zeros(self.shape, bool)
+        first, *others = (_ieee(self.formula, with_finite(self.call, v)) for v in INSTEAD)
+        differ = np.logical_or.reduce([one != first for one in others])
+        return np.asarray(np.isfinite(self.literal) & differ)
+
+    @cached_property
     def _beyond_all(self) -> Array:
         """Which elements may be infinity for NaN: losses beside an infinite logit.
 
@@ -178,7 +193,8 @@ class NonFiniteTruth:
         share = np.where(
             self.may & ~np.isfinite(got), 0, self.finite.error_over_bound(got, accumulator)
         )
-        return np.where(self.must, np.where(lost, 0, np.inf), np.where(self.open, 0, share))
+        share = np.where(self.must, np.where(lost, 0, np.inf), np.where(self.open, 0, share))
+        return share if (share <= 1).all() else np.where(self._chosen, 0, share)
 
 
 def _with_large(call: Call) -> Call:

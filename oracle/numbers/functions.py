@@ -120,6 +120,39 @@ def _array_softplus(v: Any) -> Any:
     return np.log1p(np.exp(-abs(v))) + np.where(v > 0, v, 0)
 
 
+def _exp2(v: float) -> float:
+    return _exp(v * math.log(2)) if abs(v) > LARGEST_EXPONENT else 2.0**v
+
+
+def _bounded(function: Callable[[float], float]) -> Callable[[float], float]:
+    """Return a hyperbolic function, infinite where it leaves the range of floats."""
+
+    def found(v: float) -> float:
+        try:
+            return function(v)
+        except OverflowError:
+            return math.copysign(math.inf, v) if function is math.sinh else math.inf
+
+    return found
+
+
+def _atanh(v: float) -> float:
+    """Return the inverse of tanh, of 1 infinity."""
+    return math.atanh(v) if abs(v) != 1 else math.copysign(math.inf, v)
+
+
+def _quietly(function: Callable[[Any], Any], v: Any) -> Any:
+    with np.errstate(all="ignore"):
+        return function(v)
+
+
+def _of_tan(f: Any, y: Any, e: Any) -> Any:
+    """Return tan(e) (1 + y^2) / (1 - |y| tan(e)), how far tan moves; by the addition theorem."""
+    moved = np.tan(np.minimum(e, 1.5))
+    found = f.over(moved * (1 + y * y), 1 - abs(y) * moved)
+    return np.where(np.asarray(e) < 1.5, found, np.inf)[()]
+
+
 def _array_erf(v: Any) -> Any:
     """Return erf of an array, element by element: NumPy has none."""
     wide = np.asarray(v)
@@ -195,9 +228,51 @@ erf = Function(
     lambda f, _x, _y, e: f.least(2 / math.sqrt(math.pi) * e, 2.0), ulps=16,
 )  # fmt: skip
 
+exp2 = Function(
+    "exp2", _exp2, np.exp2, lambda _x, y: y * log_2(y),
+    lambda f, _x, y, e: y * _growth(f, e * math.log(2)), ulps=3,
+    precise=lambda context, v: context.power(2, v),
+)  # fmt: skip
+# Also the natural logarithm times a rounded constant: 3 ulps, and half a one for each of both.
+log2 = Function(
+    "log2", lambda v: math.log2(v) if v else -math.inf, np.log2, lambda x, _y: 1 / (x * log_2(x)),
+    lambda f, x, _y, e: f.over(e, (x - e) * math.log(2)), ulps=4,
+    precise=lambda context, v: context.log(v, 2),
+)  # fmt: skip
+log10 = Function(
+    "log10", lambda v: math.log10(v) if v else -math.inf, np.log10,
+    lambda x, _y: 1 / (x * log_10(x)), lambda f, x, _y, e: f.over(e, (x - e) * math.log(10)),
+    ulps=4,
+)  # fmt: skip
+sinh: Function = Function(
+    "sinh", _bounded(math.sinh), np.sinh, lambda x, _y: cosh(x),
+    lambda _f, x, _y, e: e * _quietly(np.cosh, abs(x) + e), ulps=4,
+)  # fmt: skip
+cosh: Function = Function(
+    "cosh", _bounded(math.cosh), np.cosh, lambda x, _y: sinh(x),
+    lambda _f, x, _y, e: e * _quietly(np.sinh, abs(x) + e), ulps=4,
+)  # fmt: skip
+tan = Function(
+    "tan", math.tan, np.tan, lambda _x, y: 1 + y * y, lambda f, _x, y, e: _of_tan(f, y, e), ulps=5,
+)  # fmt: skip
+atan = Function(
+    "atan", math.atan, np.arctan, lambda x, _y: 1 / (1 + x * x),
+    lambda f, _x, _y, e: f.least(e, math.pi), ulps=5,
+)  # fmt: skip
+asinh = Function(
+    "asinh", math.asinh, np.arcsinh, lambda x, _y: 1 / sqrt(1 + x * x), lambda _f, _x, _y, e: e,
+    ulps=4,
+)  # fmt: skip
+atanh = Function(
+    "atanh", _atanh, np.arctanh, lambda x, _y: 1 / (1 - x * x),
+    lambda f, x, _y, e: f.over(e, 1 - (abs(x) + e) * (abs(x) + e)), ulps=5,
+)  # fmt: skip
+
 FUNCTIONS = {f.name: f for f in (
-    exp, expm1, log, log1p, sqrt, rsqrt, tanh, sigmoid, softplus, sin, cos, erf,
+    exp, expm1, log, log1p, sqrt, rsqrt, tanh, sigmoid, softplus, sin, cos, erf, exp2, log2, log10,
+    sinh, cosh, tan, atan, asinh, atanh,
 )}  # fmt: skip
+NUMPY = {"atan": "arctan", "asinh": "arcsinh", "atanh": "arctanh"}  # where its names are others
 
 
 @dataclass(frozen=True)
@@ -229,4 +304,6 @@ def decimal(text: str) -> Constant:
     return Constant(text, float(text), lambda context: context.mpf(text))
 
 
+log_2: Constant = Constant("log(2)", math.log(2), lambda context: context.log(2))
+log_10: Constant = Constant("log(10)", math.log(10), lambda context: context.log(10))
 CONSTANTS = {c.name: c for c in (pi, sqrt_pi, sqrt_2)}

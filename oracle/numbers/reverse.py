@@ -14,22 +14,28 @@ decide otherwise, both are allowed.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from contextvars import ContextVar
+from dataclasses import replace
+from functools import partial
 from typing import Any, TypeAlias
 
 import numpy as np
 
 from gradoracle.oracle.numbers import many
-from gradoracle.oracle.numbers.functions import FUNCTIONS, Constant, Function
+from gradoracle.oracle.numbers.functions import FUNCTIONS, NUMPY, Constant, Function, sqrt
 from gradoracle.oracle.numbers.many import Axes, Held, each_part, folded, quotient, shape_of, total
+from gradoracle.oracle.numbers.powers import ULPS
+from gradoracle.oracle.numbers.powers import power as fraction
 from gradoracle.oracle.numbers.running_error_arrays import Lanes, spread
 from gradoracle.oracle.shapes import Array, Shape
 
 Back: TypeAlias = Callable[[Held], Held]  # from what a result receives to what an operand does
 
 FIRST, SPLIT, ANY = "first", "split", "any-subgradient"
+HALF = 0.5
+ROOT = replace(sqrt, ulps=ULPS)  # as pow computes it
 _RULE = ContextVar("_RULE", default=FIRST)
 
 
@@ -69,6 +75,7 @@ class Traced:
         return other.held if isinstance(other, Traced) else many.like(self.held, other)
 
     def __add__(self, other: Any) -> Any:
+        other = _one(other)
         return self._kind(self.held + self._other(other), (self, _same), (other, _same))
 
     __radd__ = __add__
@@ -77,18 +84,21 @@ class Traced:
         return self._kind(-self.held, (self, _negative))
 
     def __sub__(self, other: Any) -> Any:
+        other = _one(other)
         return self._kind(self.held - self._other(other), (self, _same), (other, _negative))
 
     def __rsub__(self, other: Any) -> Any:
         return self._kind(self._other(other) - self.held, (self, _negative))
 
     def __mul__(self, other: Any) -> Any:
+        other = _one(other)
         a, b = self.held, self._other(other)
         return self._kind(a * b, (self, lambda g: g * b), (other, lambda g: g * a))
 
     __rmul__ = __mul__
 
     def __truediv__(self, other: Any) -> Any:
+        other = _one(other)
         b = self._other(other)
         found = quotient(self.held, b)
         return self._kind(
@@ -101,20 +111,27 @@ class Traced:
         found = quotient(self._other(other), self.held)
         return self._kind(found, (self, lambda g: quotient(-(g * found), self.held)))
 
-    def __pow__(self, power: int) -> Any:
-        if not (isinstance(power, int) and power > 0):
-            raise TypeError(f"a power must be a positive whole number, got {power!r}; take sqrt")
+    def __pow__(self, power: float) -> Any:
+        if not isinstance(power, (int, float)) or not math.isfinite(power) or power == 0:
+            raise TypeError(f"a power must be a number other than 0, got {power!r}; take exp, log")
+        if power < 0:
+            return 1 / self**-power
+        if power != int(power):
+            return self.apply(ROOT if power == HALF else fraction(power))
         result = self
-        for _ in range(power - 1):
+        for _ in range(int(power) - 1):
             result = result * self
         return result
 
     def __abs__(self) -> Any:
         value, error = many.values_and_errors(self.held)
         sign = np.sign(value.astype(np.float64))
+        sign = np.where(np.isnan(sign), 1.0, sign)
         unsure = (error > 0) & (abs(value) <= error)
 
         def back(g: Held) -> Held:
+            if sign.shape and not shape_of(g):  # one number for each
+                return _perhaps(many.like(self.held, sign) * g, g, unsure)
             return _perhaps(_masked(g, sign), g, unsure)
 
         return self._kind(abs(self.held), (self, back))
@@ -193,6 +210,36 @@ class Traced:
         held = many.summed([self.held, *map(self._other, others)])
         return self._kind(held, *((one, _same) for one in (self, *others)))
 
+    def __array_ufunc__(self, ufunc: Any, method: str, *inputs: Any, **options: Any) -> Any:
+        """Return NumPy's function of these numbers, where it is one that formulas may take."""
+        ours = UFUNCS.get(ufunc)
+        if method != "__call__" or options or ours is None:
+            raise _unknown(ufunc, UFUNCS)
+        return ours(*map(_one, inputs))
+
+    def __array_function__(self, function: Any, types: Any, inputs: Any, options: Any) -> Any:
+        """Return NumPy's function of these numbers, where it is one that formulas may take."""
+        del types
+        ours = ARRAY_FUNCTIONS.get(function)
+        if ours is None:
+            raise _unknown(function, ARRAY_FUNCTIONS)
+        return ours(*map(_one, inputs), **options)
+
+
+def _one(operand: Any) -> Any:
+    """Return an operand; an array of objects, into which numbers were put, as one of numbers."""
+    if isinstance(operand, np.ndarray) and operand.dtype == object:
+        return stacked(operand)
+    return operand
+
+
+def _unknown(function: Any, among: Mapping[Any, Any]) -> TypeError:
+    names = ", ".join(sorted({one.__name__ for one in among}))
+    return TypeError(
+        f"numpy.{function.__name__} of a formula's numbers is not known; take one of {names}, or "
+        "loops"
+    )
+
 
 class Condition:
     """What a comparison says element by element, and where rounding may decide otherwise."""
@@ -205,6 +252,13 @@ class Condition:
         if self.unsure.any():
             raise Undecided("an `if` on a computed number: take where(condition, one, other)")
         return bool(self.holds)
+
+    def __array_ufunc__(self, ufunc: Any, method: str, *inputs: Any, **options: Any) -> Any:
+        """Return NumPy's `logical_and`, `logical_or` or `logical_not`."""
+        ours = UFUNCS.get(ufunc)
+        if method != "__call__" or options or ours is None:
+            raise _unknown(ufunc, UFUNCS)
+        return ours(*inputs)
 
     def __invert__(self) -> Condition:
         return Condition(~self.holds, self.unsure)
@@ -229,6 +283,25 @@ class TracedArray(Traced, many.Nested):
     """
 
     __slots__ = ()
+
+    def __getattr__(self, name: str) -> Any:
+        """Return a method of NumPy's arrays, where it is one that formulas may take."""
+        if name == "dtype":
+            return np.dtype(object)  # of arrays that hold a formula's numbers
+        ours = METHODS.get(name)
+        if ours is None:
+            raise AttributeError(
+                f"an array of a formula's numbers has no {name!r}; of NumPy's it has dtype, shape, "
+                f"ndim, size, T, sum, mean, max, min, reshape, transpose, swapaxes, "
+                f"{', '.join(sorted(METHODS))}"
+            )
+        return partial(ours, self)
+
+    def __setitem__(self, index: Any, value: Any) -> None:
+        raise TypeError(
+            "an array of a formula's numbers does not change: take numpy.where, or fill in "
+            "numpy.zeros_like(x)"
+        )
 
     @property
     def shape(self) -> Shape:
@@ -364,13 +437,27 @@ class TracedArray(Traced, many.Nested):
         """Return the array without these axes, of one element each."""
         return self.reshape(tuple(n for at, n in enumerate(self.shape) if at not in axes))
 
-    def __matmul__(self, other: TracedArray) -> TracedArray:
+    def __matmul__(self, other: Any) -> TracedArray:
+        other = _one(other)
+        if not isinstance(other, TracedArray):
+            other = self._kind(self._other(other))
+        if self.ndim == 1:
+            return self._dropped(self.reshape((1, -1)) @ other, -1 if other.ndim == 1 else -2)
+        if other.ndim == 1:
+            return self._dropped(self @ other.reshape((-1, 1)), -1)
         a, b = self.held, self._other(other)
         return self._kind(  # type: ignore[no-any-return]
             many.product(a, b),
             (self, lambda g: many.product(g, _turned(b))),
             (other, lambda g: many.product(_turned(a), g)),
         )
+
+    @staticmethod
+    def _dropped(found: TracedArray, axis: int) -> TracedArray:
+        """Return an array without an axis of one element."""
+        shape = [*found.shape]
+        del shape[axis if len(shape) + axis >= 0 else -1]
+        return found.reshape((*shape,))
 
     def __gt__(self, other: Any) -> Condition:
         return self._compared(np.greater, other)
@@ -399,30 +486,12 @@ class TracedArray(Traced, many.Nested):
         near = np.asarray(abs(value - limit)).astype(np.float64) <= may_be_off
         return Condition(compare(value, limit), near & (may_be_off > 0))
 
-    def __array_ufunc__(self, ufunc: Any, method: str, *inputs: Any, **options: Any) -> Any:
-        """Return NumPy's function of traced arrays, where it is one that formulas may take."""
-        ours = UFUNCS.get(ufunc)
-        if method != "__call__" or options or ours is None:
-            raise TypeError(
-                f"numpy.{ufunc.__name__} of a formula's numbers is not known; take one of "
-                f"{', '.join(sorted(one.__name__ for one in UFUNCS))}, or loops"
-            )
-        return ours(*inputs)
-
-    def __array_function__(self, function: Any, types: Any, inputs: Any, options: Any) -> Any:
-        """Return NumPy's function of traced arrays, where it is one that formulas may take."""
-        del types
-        ours = ARRAY_FUNCTIONS.get(function)
-        if ours is None:
-            raise TypeError(
-                f"numpy.{function.__name__} of a formula's numbers is not known; take one of "
-                f"{', '.join(sorted(one.__name__ for one in ARRAY_FUNCTIONS))}, or loops"
-            )
-        return ours(*inputs, **options)
-
 
 def where(condition: Any, one: Any, other: Any) -> Any:
     """Return the elements of one array where a condition holds, those of another elsewhere."""
+    one, other = _one(one), _one(other)
+    if isinstance(condition, bool):  # of single numbers
+        return one if condition else other
     known = _condition(condition)
     return _where(known, one, other, ~known.holds, 0 * known.holds)
 
@@ -639,7 +708,8 @@ def _traced_first(one: Any, other: Any, sign: str) -> Any:
     return other <= one if sign == ">=" else other >= one
 
 
-def _clip(array: Any, least: Any, most: Any) -> Any:
+def clip(array: Any, least: Any, most: Any) -> Any:
+    """Return the numbers between two limits; those outside are the limits."""
     with ties(FIRST):  # at a limit the slope is 1
         return minimum(maximum(array, least), most)
 
@@ -663,7 +733,11 @@ UFUNCS: dict[Any, Callable[..., Any]] = {
     np.greater_equal: lambda a, b: a >= b if isinstance(a, Traced) else b <= a,
     np.less: lambda a, b: a < b if isinstance(a, Traced) else b > a,
     np.less_equal: lambda a, b: a <= b if isinstance(a, Traced) else b >= a,
-    **{getattr(np, n): _of(f) for n, f in FUNCTIONS.items() if hasattr(np, n)},
+    **{
+        getattr(np, NUMPY.get(n, n)): _of(f)
+        for n, f in FUNCTIONS.items()
+        if hasattr(np, NUMPY.get(n, n))
+    },
 }
 ARRAY_FUNCTIONS: dict[Any, Callable[..., Any]] = {
     np.sum: TracedArray.sum,
@@ -671,9 +745,9 @@ ARRAY_FUNCTIONS: dict[Any, Callable[..., Any]] = {
     np.max: TracedArray.max,
     np.min: TracedArray.min,
     np.where: where,
-    np.clip: _clip,
+    np.clip: clip,
     np.reshape: TracedArray.reshape,
     np.swapaxes: TracedArray.swapaxes,
     np.transpose: lambda a, axes=None: a.transpose(*(axes or ())),
-    np.stack: lambda parts: stacked([[*part] for part in parts]),
 }
+METHODS: dict[str, Callable[..., Any]] = {}  # of arrays, beside those above
