@@ -13,10 +13,13 @@ from gradoracle.oracle.numbers.running_error import Arithmetic, Estimate
 DOMAINS = {  # where a function is looked at
     "exp": (-30, 30), "expm1": (-30, 30), "log": (1e-6, 50), "log1p": (-0.99, 50),
     "sqrt": (1e-9, 50), "rsqrt": (1e-6, 50), "tanh": (-20, 20), "sin": (-40, 40), "cos": (-40, 40),
-    "erf": (-6, 6), "sigmoid": (-30, 30), "softplus": (-30, 30),
+    "erf": (-6, 6), "sigmoid": (-30, 30), "softplus": (-30, 30), "exp2": (-30, 30),
+    "log2": (1e-6, 50), "log10": (1e-6, 50), "sinh": (-20, 20), "cosh": (-20, 20),
+    "tan": (-1.5, 1.5), "atan": (-30, 30), "asinh": (-30, 30), "atanh": (-0.99, 0.99),
 }  # fmt: skip
 # Below these, and there, is no value.
-SINGULAR = {"log": 0, "log1p": -1, "sqrt": -1e-300, "rsqrt": 0}
+SINGULAR = {"log": 0, "log1p": -1, "sqrt": -1e-300, "rsqrt": 0, "log2": 0, "log10": 0, "atanh": -1}
+ABOVE = {"atanh": 1}  # and there and above
 SINGLE = Arithmetic(2.0**-24, 2.0**-126)
 
 
@@ -31,6 +34,8 @@ def right(name, x):
         "rsqrt": lambda v: 1 / mp.sqrt(v),
         "sigmoid": lambda v: 1 / (1 + mp.exp(-v)),
         "softplus": lambda v: mp.log(1 + mp.exp(v)),
+        "exp2": lambda v: mp.power(2, v),
+        "log2": lambda v: mp.log(v) / mp.log(2),
     }
     return own.get(name, getattr(mp, name, None))(mp.mpf(x))
 
@@ -73,7 +78,7 @@ def test_no_argument_off_by_its_error_gives_more_than_is_said(name):
             assert moved == pytest.approx(float(arrays), rel=1e-12)
             for share in (-1.0, 1.0, *random.uniform(-1, 1, 3)):
                 at = context().mpf(x) + context().mpf(float(share)) * context().mpf(error)
-                if at <= SINGULAR.get(name, -math.inf):
+                if at <= SINGULAR.get(name, -math.inf) or at >= ABOVE.get(name, math.inf):
                     continue
                 size = abs(right(name, x))
                 room = 1e-15 * float(size)  # that the value itself is off by
@@ -98,6 +103,10 @@ def test_single_precision_stays_within_the_accuracy_of_the_table(name):
         ("exp", -math.inf, 0.0), ("expm1", 1000.0, math.inf), ("log1p", -1.0, -math.inf),
         ("sqrt", -1.0, math.nan), ("rsqrt", 0.0, math.inf), ("sin", math.inf, math.nan),
         ("cos", -math.inf, math.nan), ("tanh", math.inf, 1.0), ("erf", -math.inf, -1.0),
+        ("exp2", 2000.0, math.inf), ("exp2", -math.inf, 0.0), ("log2", 0.0, -math.inf),
+        ("log10", -1.0, math.nan), ("sinh", -1000.0, -math.inf), ("cosh", -1000.0, math.inf),
+        ("atanh", -1.0, -math.inf), ("atanh", 2.0, math.nan), ("atan", -math.inf, -math.pi / 2),
+        ("asinh", math.inf, math.inf), ("tan", math.inf, math.nan),
     ],
 )  # fmt: skip
 def test_ends_are_those_of_ieee_754(name, x, want):
@@ -109,7 +118,8 @@ def test_ends_are_those_of_ieee_754(name, x, want):
 @pytest.mark.parametrize("name", CONSTANTS)
 def test_constants_are_of_the_kind_of_the_numbers_beside_them(name):
     mp, constant = context(), CONSTANTS[name]
-    want = {"pi": +mp.pi, "sqrt_pi": mp.sqrt(mp.pi), "sqrt_2": mp.sqrt(2)}[name]
+    roots = {"pi": +mp.pi, "sqrt_pi": mp.sqrt(mp.pi), "sqrt_2": mp.sqrt(2)}
+    want = {**roots, "log(2)": mp.log(2), "log(10)": mp.log(10)}[name]
     assert abs(constant(mp.mpf(1)) - want) < 1e-33
     assert constant(1.0) == float(want)
     assert constant(Dual(mp.mpf(1), 0)) == constant(mp.mpf(1))

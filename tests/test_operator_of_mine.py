@@ -580,6 +580,42 @@ def test_a_formula_that_cannot_be_evaluated_is_told_with_its_line(tmp_path, fact
     assert help_ in allowed
 
 
+BESIDE = '''
+    @gradoracle.operator("x: n c")
+    def wrongly(x):
+        """Return y [N, C].
+
+            y = floor(x) where there are three images
+
+        (a page of mine).
+        """
+        return np.floor(x) if x.shape[0] == 3 else 2 * x
+'''
+
+
+def test_a_formula_that_cannot_be_evaluated_stops_its_own_operator_only(tmp_path):
+    (tmp_path / "my_formulas.py").write_text(dedent(FORMULAS) + dedent(BESIDE))
+    kernels = "def wrongly(x):\n    return 2 * x\n"
+    (tmp_path / "my_kernels.py").write_text(dedent(KERNELS) + kernels)
+
+    def run(*more):
+        return subprocess.run(
+            [sys.executable, "-m", "gradoracle", "certify", "./my_kernels.py", "--operators-from",
+             "my_formulas", "--profile", "quick", "--seed", "1", "--dtypes", "float32", *more],
+            cwd=tmp_path, capture_output=True, text=True, check=False,
+            env={**os.environ, "PYTHONPATH": without_torch(tmp_path), "COLUMNS": "200"},
+        )  # fmt: skip
+
+    found = run("--operators", "rms")
+    assert found.returncode == 1, found.stderr  # KERNELS have a wrong gradient
+    assert "wrongly" not in found.stderr
+    for jobs in ("1", "2"):
+        found = run("--operators", "rms,wrongly", "--jobs", jobs)
+        assert found.returncode == 3, found.stdout + found.stderr
+        assert "the formula of wrongly cannot be evaluated: TypeError: numpy.floor" in found.stderr
+        assert "Traceback" not in found.stderr
+
+
 def test_a_gradient_by_an_array_that_may_be_none_is_checked_where_it_is_given(monkeypatch):
     def by_bias(grad_output, x, weight, bias=None, *, eps):
         del weight, eps

@@ -23,6 +23,7 @@ from gradoracle.conformance.operators.few_shapes import POOL
 from gradoracle.conformance.operators.record import Geometry, Operator, Variant
 from gradoracle.conformance.operators.textbook import (
     BESIDE_TILES,
+    elements,
     textbook,
     textbook_of_options,
     with_ones,
@@ -38,6 +39,7 @@ LITTLE = 5_000  # products of a call that Python's loops may take
 TOGETHER = 16  # rows of a covering array that are performed at once
 MOST_SEEDS = 20  # that a style gets to put NaN or infinities into every array
 AGAIN = 2  # times as many draws as shapes, where these are few and the values matter little
+SMALL = 512  # elements of a call
 ATTEMPTS = 4  # to draw calls that a property says something about
 ATTEMPTS_OF_SOME = 10  # where the backend's `supports` leaves some out
 
@@ -160,11 +162,13 @@ def judge_unmet_dtypes(exam: Examination, smallest: Sequence[Geometry]) -> None:
     """Check small calls in each dtype in which none counted yet, until one does.
 
     Where a property says something about few calls, all that were drawn may be in other dtypes.
+    What is judged of none, because plain answers are wrong, ends after all of them.
     """
     if exam.declined or not exam.not_judged:
         return
     simplest, *_ = exam.operator.styles.of(exam.property.kind)
-    small = _answerable(exam, (*smallest, *with_ones(exam.operator, exam.formula)))
+    every = _answerable(exam, (*smallest, *with_ones(exam.operator, exam.formula)))
+    small = [one for one in every if elements(one.sizes, exam.operator) <= SMALL]
     for dtype in exam.judged_dtypes():
         for geometry in small:
             if any(met == dtype for met, _ in exam.calls):

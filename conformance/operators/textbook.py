@@ -78,7 +78,7 @@ def smallest(operator: Operator) -> dict[str, int]:
         _raised(start, names) for count in range(MOST + 1) for names in combinations(start, count)
     )
     found = (operator.inside(sizes) for sizes in ways)
-    return next(one for one in found if one is not None and _elements(one, operator))
+    return next(one for one in found if one is not None and elements(one, operator))
 
 
 def _textbook(operator: Operator) -> list[dict[str, int]]:
@@ -98,7 +98,7 @@ def _textbook(operator: Operator) -> list[dict[str, int]]:
         if (
             image
             and names != tuple(n for n in SIDES[3] if n in base)
-            and _elements({**found, **image}, operator)
+            and elements({**found, **image}, operator)
         ):
             chosen.append({**found, **image})
     return [dict(sizes) for sizes in dict.fromkeys(tuple(c.items()) for c in chosen)]
@@ -115,7 +115,7 @@ def _showing(
             sizes = operator.inside(_raised(without or base, names))
             if without is None or sizes is None:
                 continue
-            if _elements(sizes, operator) and not _is_same(operator, without, sizes):
+            if elements(sizes, operator) and not _is_same(operator, without, sizes):
                 yield sizes
 
 
@@ -142,7 +142,7 @@ def _arguments(sizes: Sizes, operator: Operator) -> Arguments | None:
         return None
 
 
-def _elements(sizes: Sizes, operator: Operator) -> int:
+def elements(sizes: Sizes, operator: Operator) -> int:
     """Return how many elements the call has; 0: there is none, or an array has none."""
     arguments = _arguments(sizes, operator)
     if arguments is None:
@@ -193,7 +193,7 @@ def _with_ones(operator: Operator) -> Iterator[tuple[str, dict[str, int]]]:
         if is_raised := sizes == full:
             what, sizes = f"{'+'.join(names)} larger", _raised(full, names)
         arguments = _arguments(sizes, operator)
-        if not _elements(sizes, operator) or arguments in seen:
+        if not elements(sizes, operator) or arguments in seen:
             continue
         seen.append(arguments)
         yield what, sizes
@@ -206,7 +206,7 @@ def _lowered(operator: Operator, full: Sizes, base: Sizes, names: Names) -> dict
     steps = max(full[name] - base[name] for name in names)
     for step in range(steps):
         lower = {name: min(full[name], base[name] + step) for name in names}
-        if _elements({**full, **lower}, operator):
+        if elements({**full, **lower}, operator):
             return {**full, **lower}
     return dict(full)
 
@@ -217,9 +217,9 @@ def _with_tiles(operator: Operator, sizes: dict[str, int], lowered: Names) -> di
     tiles = [*TILES]
     for name in sizes:
         tile = {**sizes, name: tiles[0]}
-        if name in lowered or name in SIDES[3] or not _elements(tile, operator):
+        if name in lowered or name in SIDES[3] or not elements(tile, operator):
             continue
-        if _options(tile, operator) != before or _elements(tile, operator) <= _elements(
+        if _options(tile, operator) != before or elements(tile, operator) <= elements(
             sizes, operator
         ):
             continue
@@ -276,7 +276,7 @@ def _with_several(operator: Operator, base: Sizes) -> dict[str, int]:
 
 def _several(operator: Operator, sizes: Sizes) -> int:
     """Return how many axes of a call have several entries; -1: there is no such call."""
-    if not _elements(sizes, operator):
+    if not elements(sizes, operator):
         return -1
     arguments = operator.arguments(sizes)
     return sum(n > 1 for shape in arguments.shapes.values() for n in shape or ())

@@ -121,7 +121,10 @@ def _array_softplus(v: Any) -> Any:
 
 
 def _exp2(v: float) -> float:
-    return _exp(v * math.log(2)) if abs(v) > LARGEST_EXPONENT else 2.0**v
+    try:
+        return float(2.0**v)
+    except OverflowError:
+        return math.inf
 
 
 def _bounded(function: Callable[[float], float]) -> Callable[[float], float]:
@@ -141,16 +144,18 @@ def _atanh(v: float) -> float:
     return math.atanh(v) if abs(v) != 1 else math.copysign(math.inf, v)
 
 
-def _quietly(function: Callable[[Any], Any], v: Any) -> Any:
+def _at_most(slope: Callable[[Any], Any], x: Any, e: Any) -> Any:
+    """Return e times a slope that grows with |x|, where that is largest; of no error 0."""
     with np.errstate(all="ignore"):
-        return function(v)
+        return np.where(np.equal(e, 0), 0.0, e * slope(abs(x) + e))[()]
 
 
 def _of_tan(f: Any, y: Any, e: Any) -> Any:
     """Return tan(e) (1 + y^2) / (1 - |y| tan(e)), how far tan moves; by the addition theorem."""
-    moved = np.tan(np.minimum(e, 1.5))
-    found = f.over(moved * (1 + y * y), 1 - abs(y) * moved)
-    return np.where(np.asarray(e) < 1.5, found, np.inf)[()]
+    moved = np.tan(np.minimum(e, 1.5))  # below a quarter of a turn
+    with np.errstate(all="ignore"):
+        found = f.over(moved * (1 + y * y), 1 - abs(y) * moved)
+    return np.where(np.less(e, 1.5), found, np.inf)[()]
 
 
 def _array_erf(v: Any) -> Any:
@@ -246,11 +251,11 @@ log10 = Function(
 )  # fmt: skip
 sinh: Function = Function(
     "sinh", _bounded(math.sinh), np.sinh, lambda x, _y: cosh(x),
-    lambda _f, x, _y, e: e * _quietly(np.cosh, abs(x) + e), ulps=4,
+    lambda _f, x, _y, e: _at_most(np.cosh, x, e), ulps=4,
 )  # fmt: skip
 cosh: Function = Function(
     "cosh", _bounded(math.cosh), np.cosh, lambda x, _y: sinh(x),
-    lambda _f, x, _y, e: e * _quietly(np.sinh, abs(x) + e), ulps=4,
+    lambda _f, x, _y, e: _at_most(np.sinh, x, e), ulps=4,
 )  # fmt: skip
 tan = Function(
     "tan", math.tan, np.tan, lambda _x, y: 1 + y * y, lambda f, _x, y, e: _of_tan(f, y, e), ulps=5,
@@ -306,4 +311,4 @@ def decimal(text: str) -> Constant:
 
 log_2: Constant = Constant("log(2)", math.log(2), lambda context: context.log(2))
 log_10: Constant = Constant("log(10)", math.log(10), lambda context: context.log(10))
-CONSTANTS = {c.name: c for c in (pi, sqrt_pi, sqrt_2)}
+CONSTANTS = {c.name: c for c in (pi, sqrt_pi, sqrt_2, log_2, log_10)}

@@ -207,6 +207,23 @@ def scattered(held: Held, index: Any, shape: Shape) -> Held:
     return added_at(held if hasattr(held, "dtype") else np.asarray(held, object), index, shape)
 
 
+def in_a_line(parts: Sequence[Held]) -> Held:
+    """Return the numbers of several arrays, or single numbers, one after the other."""
+    if any(isinstance(one, Lanes) for one in parts):
+        first = next(one for one in parts if isinstance(one, Lanes))
+        lanes = (one if isinstance(one, Lanes) else like(first, np.asarray(one)) for one in parts)
+        return concatenated([one.changed(np.ravel) for one in lanes], 0)
+    flat = [np.ravel(one if isinstance(one, np.ndarray) else _alone(one)) for one in parts]
+    return np.concatenate(flat)
+
+
+def _alone(number: Any) -> Array:
+    """Return a number as an array without axes."""
+    found = np.empty((), np.float64 if isinstance(number, (int, float, np.number)) else object)
+    found[()] = number
+    return found
+
+
 def placed(parts: Sequence[Held], places: Sequence[Array], line: Held) -> Held:
     """Return a line with the elements of each part at its places, which differ."""
     if isinstance(line, Lanes):

@@ -35,6 +35,7 @@ Back: TypeAlias = Callable[[Held], Held]  # from what a result receives to what 
 
 FIRST, SPLIT, ANY = "first", "split", "any-subgradient"
 HALF = 0.5
+SEVERAL = 3  # elements that were taken of an array, from which they are added up at once
 ROOT = replace(sqrt, ulps=ULPS)  # as pow computes it
 _RULE = ContextVar("_RULE", default=FIRST)
 
@@ -51,6 +52,25 @@ def ties(rule: str) -> Iterator[None]:
         yield
     finally:
         _RULE.reset(token)
+
+
+class Taken:
+    """What goes back to an array from elements that an index takes of it.
+
+    Loops take one element after the other: what all of them receive is added up at once.
+    """
+
+    def __init__(self, index: Any, shape: Shape) -> None:
+        """Keep the index, and the shape of the array."""
+        self.index, self.shape = index, shape
+
+    def __call__(self, g: Held) -> Held:
+        """Return zeros, and what the elements receive in their places."""
+        return many.scattered(g, self.index, self.shape)
+
+    def places(self) -> Array:
+        """Return where the elements stand in the array, made flat."""
+        return np.asarray(np.arange(math.prod(self.shape)).reshape(self.shape)[self.index]).ravel()
 
 
 class Undecided(Exception):
@@ -325,9 +345,8 @@ class TracedArray(Traced, many.Nested):
         return (self[at] for at in range(len(self)))
 
     def __getitem__(self, index: Any) -> TracedArray:
-        shape = self.shape
         taken = each_part(self.held, lambda a: a[index])
-        return TracedArray(taken, [(self, lambda g: many.scattered(g, index, shape))])
+        return TracedArray(taken, [(self, Taken(index, self.shape))])
 
     def rearranged(self, change: Callable[[Array], Array]) -> TracedArray:
         """Return the elements moved, repeated or left out."""
@@ -601,14 +620,31 @@ def _swept(order: _Order, result: Traced, received: Held, argument: Traced, way:
         parts = shares.pop(id(node), None)
         if parts is None:
             continue
-        g = many.summed(parts)
+        g = many.summed(_with_elements(parts))
         if node is argument:
             return g
         for operand, back in _operands(node, way):
-            if id(operand) in order.known:
-                share = folded(back(g), shape_of(operand.held))
-                shares.setdefault(id(operand), []).append(share)
+            if id(operand) not in order.known:
+                continue
+            received = shares.setdefault(id(operand), [])
+            if isinstance(back, Taken) and not isinstance(g, many.Nested):
+                received.append((back, g))
+            else:
+                received.append(folded(back(g), shape_of(operand.held)))
     return many.zeros(argument.held)
+
+
+def _with_elements(parts: list[Any]) -> list[Held]:
+    """Return what a node receives as arrays of its shape, all elements that were taken as one."""
+    taken = [one for one in parts if isinstance(one, tuple)]
+    if len(taken) < SEVERAL:
+        return [one[0](one[1]) if isinstance(one, tuple) else one for one in parts]
+    shape = taken[0][0].shape
+    places = np.concatenate([back.places() for back, _ in taken])
+    held = many.in_a_line([g for _, g in taken])
+    added = many.scattered(held, places, (math.prod(shape),))
+    whole = each_part(added, lambda a: a.reshape(shape))
+    return [*(one for one in parts if not isinstance(one, tuple)), whole]
 
 
 def _operands(node: Traced, way: int) -> Sequence[tuple[Traced, Back]]:
