@@ -158,6 +158,19 @@ def test_the_same_fault_of_several_functions_is_one_cause_and_wrong_values_are_n
     assert "   also in     tanh\n" in shown(c)
 
 
+def test_a_wrong_element_that_breaks_two_properties_is_one_cause():
+    reason = "layer_norm_vjp[1] (dweight)[0]: got 1.0, want 0.0 (the data are exact); 1 of 1 wrong"
+    both = [wrong("layer_norm_vjp", n, reason=reason, element={"index": [0]})
+            for n in ("within_rounding_bound", "is_stateless")]  # fmt: skip
+    more = [wrong(n, reason=f"{n}[0]: got 1, want 0", element={"index": [0]})
+            for n in ("relu", "elu", "gelu")]  # fmt: skip
+    c = certificate(*both)
+    assert [(one.number, one.again) for one in causes(c)] == [(1, ["is_stateless"])]
+    assert "   fails too   is_stateless\n" in shown(c)
+    told = shown(certificate(*more, both[0]))
+    assert "\n4  layer_norm_vjp[1] (dweight)[0]: got 1.0, want 0.0\n" in told
+
+
 def test_of_thirty_findings_three_are_told_in_full_and_the_rest_is_counted():
     names = [f.__name__ for o in OPERATORS for f in o.formulas][:30]
     c = certificate(*[wrong(n, reason=f"{n}[0]: got 1, want 0 (exact)", element={"index": [0]})

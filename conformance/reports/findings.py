@@ -25,6 +25,7 @@ from gradoracle.oracle.declaration import axes_of
 
 FULL, SHORT = 3, 7  # causes that are told with their calls, and then in a line each
 ZEROS = re.compile(r"[.]0(?![0-9])")  # of a float that is an integer
+EXPLAINED = re.compile(r"(?<=want )(\S+) \(.*")  # behind an element: how it is known to be wrong
 IN_CONTRACT = re.compile(r'contract\["domain"\] = \{.*\} or ')  # a longer way to declare the same
 MARGIN = 12  # columns of a title
 HANGING = 60  # columns, from which the lines of a row begin below each other
@@ -38,16 +39,26 @@ class Cause:
     number: int  # among the mismatches, as `gradoracle replay` counts
     first: Outcome
     others: list[str] = field(default_factory=list)  # functions with the same fault
+    again: list[str] = field(default_factory=list)  # properties that the same answer breaks
 
 
 def causes(c: Certificate) -> list[Cause]:
     """Return the mismatches of a certificate, those of one cause together."""
     found: dict[tuple[str, ...], Cause] = {}
     for number, one in enumerate((o for o in c.outcomes if o.status == "mismatch"), 1):
-        known = found.setdefault(_key(one), Cause(number, one))
+        key = _key(one)
+        same = (cause for cause in found.values() if _is_same(one, cause.first))
+        known = found.get(key) or next(same, None) or found.setdefault(key, Cause(number, one))
         if one.formula != known.first.formula and one.formula not in known.others:
             known.others.append(one.formula)
+        elif one.formula == known.first.formula and one.property_name != known.first.property_name:
+            known.again.append(one.property_name)
     return list(found.values())
+
+
+def _is_same(one: Outcome, other: Outcome) -> bool:
+    """Return whether two checks of a function show the same wrong element."""
+    return one.formula == other.formula and one.reason == other.reason
 
 
 def findings(c: Certificate, look: Look, file: Path | None) -> Iterator[str]:
@@ -80,7 +91,7 @@ def _headline(cause: Cause, look: Look, *, short: bool = False) -> list[str]:
     """Return what is wrong; in short without how it is known."""
     lead, text = f"{cause.number:<3}", cause.first.reason
     if short and mismatch_of(cause.first).get("element"):
-        text = text.partition(" (")[0]
+        text = EXPLAINED.sub(r"\1", text)
     return look.wrapped(text, "bold", "red", first=lead, rest=" " * len(lead))
 
 
@@ -88,7 +99,7 @@ def _told(cause: Cause, look: Look, file: Path | None) -> Iterator[str]:
     """Yield the headline, and what explains it under titles."""
     one, told = cause.first, mismatch_of(cause.first)
     yield from _headline(cause, look)
-    fails = [name for name in one.also if not name.endswith(ALONE)]
+    fails = [name for name in (*one.also, *cause.again) if not name.endswith(ALONE)]
     rows = {
         "check": [one.property_name] if one.property_name not in PLAIN else [],
         "also in": [", ".join(cause.others)],
