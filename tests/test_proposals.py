@@ -98,19 +98,125 @@ void run(int M, int N, int K, float *A, float *B, float *C) {
     sgemm_naive<<<dim3(CEIL_DIV(N, 16), CEIL_DIV(M, 16)), dim3(16, 16)>>>(M, N, K, A, B, C);
 }
 void rows(float *y, float *x, float *w, float *b, int N, int C, int block_size) {
-    layernorm<<<N, block_size>>>(y, x, w, b, C, 1e-5f);
+    layernorm<<<N, block_size, C * sizeof(float)>>>(y, x, w, b, C, 1e-5f);
 }
 int main() { const int N = 128, C = 768; rows(0, 0, 0, 0, N, C, 256); }
 """
 
 
+def test_a_host_function_is_called_where_its_parameters_are_understood():
+    _, rows = map(str, proposals(HOST))  # whose launch has a number that the host is given
+    assert rows == "// gradoracle: layer_norm = rows(y, x, weight, bias, N * T, C, 256)"
+    assert proposals(HOST)[1].domain == ("eps = 1e-05", "weight required", "bias required")
+
+
 def test_a_launch_of_host_code_is_in_our_words():
-    product, rows = map(str, proposals(HOST))
+    strange = HOST.replace("int block_size)", "int block_size, float strange)")
+    product, rows = map(str, proposals(strange))
     assert (
         "<<<dim3(ceil_div(M, 16), ceil_div(N, 16)), dim3(16, 16)>>>(N, M, K, input, other, y)"
         in (product)
     )
-    assert "<<<N, block_size>>>" in rows  # not main's 128: it is given to a function
+    # Not main's 128, which is given to a function.
+    assert "layernorm<<<N, block_size, C * 4>>>(y, x, weight, bias, C, eps)" in rows
+    assert "not guessed: what block_size of its launch is" in rows
+
+
+SOFTMAX = """#define BLOCK 64
+__global__ void softmax_kernel(const float* inp, float* out, int N, int C) {
+    extern __shared__ float buf[];
+    const float* x = inp + blockIdx.x * C;
+    float m = -INFINITY, sum = 0;
+    for (int i = threadIdx.x; i < C; i += blockDim.x) m = fmaxf(m, x[i]);
+    buf[threadIdx.x] = m;
+    __syncthreads();
+    for (int i = 0; i < blockDim.x; ++i) m = fmaxf(m, buf[i]);
+    __syncthreads();
+    for (int i = threadIdx.x; i < C; i += blockDim.x) sum += expf(x[i] - m);
+    buf[threadIdx.x] = sum;
+    __syncthreads();
+    sum = 0;
+    for (int i = 0; i < blockDim.x; ++i) sum += buf[i];
+    for (int i = threadIdx.x; i < C; i += blockDim.x)
+        out[blockIdx.x * C + i] = expf(x[i] - m) / sum;
+}
+"""
+LAUNCHED = """
+void softmax_forward(float* out, const float* inp, int rows, int cols, cudaStream_t stream) {
+    softmax_kernel<<<rows, BLOCK, BLOCK * sizeof(float), stream>>>(inp, out, rows, cols);
+    cudaDeviceSynchronize();
+}
+"""
+HOSTED = """
+void softmax_forward(float* out, const float* inp, int rows, int cols, int threads) {
+    softmax_kernel<<<rows, threads, threads * sizeof(float)>>>(inp, out, rows, cols);
+}
+"""
+MAIN = """
+int main() {
+    const int N = 8, C = 100;
+    float *a, *b;
+    cudaMalloc(&a, N * C * sizeof(float));
+    cudaMalloc(&b, N * C * sizeof(float));
+    softmax_kernel<<<N, BLOCK, BLOCK * sizeof(float)>>>(a, b, N, C);
+}
+"""
+NORM = """
+__global__ void layernorm_kernel(float* out, float* mean, const float* inp, const float* weight,
+                                 const float* bias, int N, int C) {
+    int row = blockIdx.x * blockDim.x + threadIdx.x;
+    if (row >= N) return;
+    const float* x = inp + row * C;
+    float m = 0, v = 0;
+    for (int i = 0; i < C; i++) m += x[i];
+    m /= C;
+    for (int i = 0; i < C; i++) v += (x[i] - m) * (x[i] - m);
+    float s = 1.0f / sqrtf(v / C + 1e-5f);
+    for (int i = 0; i < C; i++) {
+        float y = s * (x[i] - m) * weight[i];
+        out[row * C + i] = bias != NULL ? y + bias[i] : y;
+    }
+    if (mean) mean[row] = m;
+}
+void layernorm_forward(float* out, float* mean, const float* inp, const float* weight,
+                       const float* bias, int B, int T, int C, const int block_size) {
+    const int N = B * T;
+    layernorm_kernel<<<(N + block_size - 1) / block_size, block_size>>>(
+        out, mean, inp, weight, bias, N, C);
+}
+"""
+CERTIFIED = {
+    "a stream": (SOFTMAX + LAUNCHED, [
+        "softmax = softmax_kernel<<<(z.size / z.shape[axis]), 64, BLOCK * 4>>>"
+        "(z, p, z.size / z.shape[axis], z.shape[axis])",
+        "domain softmax: axis = -1",
+    ]),
+    "a host function": (SOFTMAX + HOSTED, [
+        "softmax = softmax_forward(p, z, z.size / z.shape[axis], z.shape[axis], 256)",
+        "domain softmax: axis = -1",
+    ]),
+    "a launch with shared memory": (SOFTMAX + MAIN, [
+        "softmax = softmax_kernel<<<(z.size / z.shape[axis]), 64, BLOCK * 4>>>"
+        "(z, p, z.size / z.shape[axis], z.shape[axis])",
+        "domain softmax: axis = -1",
+    ]),
+    "optional results": (NORM, [
+        "layer_norm = layernorm_forward(y, NULL, x, weight, bias, N, T, C, 256)",
+        "domain layer_norm: eps = 1e-05, weight required",
+    ]),
+}  # fmt: skip
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", CERTIFIED)
+def test_what_is_proposed_certifies_the_file_as_it_is(name, tmp_path):
+    text, said = CERTIFIED[name]
+    written = with_proposals(text, proposals(text))
+    comments = [line for line in written.splitlines() if line.startswith("// gradoracle: ")]
+    assert comments == [f"// gradoracle: {one}" for one in said]
+    file = tmp_path / "kernels.cu"
+    file.write_text(written)
+    assert gradoracle.check(file, operators=[said[0].split()[0]], examples=6, seed=1).passed
 
 
 NEEDS_A_BIAS = """

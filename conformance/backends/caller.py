@@ -505,7 +505,7 @@ def describe(value: Any) -> str:
     if isinstance(value, np.ndarray):
         return f"{value.dtype}{[*value.shape]}"
     try:
-        text = repr(value)
+        text = " ".join(repr(value).split())  # in a line
     except BaseException:  # noqa: BLE001 - it is a backend's object, and may do anything
         text = f"a {type(value).__name__} without a readable repr"
     return text if len(text) <= 60 else text[:57] + "..."

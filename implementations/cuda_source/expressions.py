@@ -87,6 +87,8 @@ def value(node: ast.expr, names: Names, dtype: Any) -> Any:
     match node:
         case ast.Constant(value=int() | float()):
             found = node.value
+        case ast.Name(id="NULL" | "nullptr"):
+            found = None
         case ast.Name(id=name) if name in names:
             found = names[name]
         case ast.Attribute(value=array, attr="size" | "ndim" | "shape" as what):

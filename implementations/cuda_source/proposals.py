@@ -2,16 +2,22 @@
 
     // gradoracle: relu = relu_kernel<<<ceil_div(z.size, 256), 256>>>(z, y, z.size)
 
-Each is a proposal for the author to read; what could not be guessed is named beside it.
+A host function that launches the kernel is called in its place, where its parameters say more than
+the launch: its sizes are what the author passes, and no launch has to be put in other words.  Each
+is a proposal for the author to read; what could not be guessed is named beside it.
 """
 
 import re
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from functools import partial
+from typing import NamedTuple
 
 from gradoracle.implementations.cuda_source.by_axes import ELEMENTWISE
 from gradoracle.implementations.cuda_source.results import RESULTS, operator_of
 from gradoracle.implementations.hostcuda.text import (
+    at_file_scope,
+    braced,
     code_only,
     parenthesised,
     split,
@@ -62,19 +68,41 @@ SECOND = ("b", "d_b", "rhs", "other", "mat2")
 ROUNDED_UP = re.compile(r"\b(?:i?div_?up|ceil_?div|div_?ceil|cdiv)\s*\(", re.IGNORECASE)
 PRODUCT_VALUES = {"M": "N", "N": "M", "K": "K", "alpha": "1", "beta": "0"}
 COUNTS = ("n", "size", "len", "length", "num", "numel", "count", "total", "num_elements")
+THREADS = re.compile(r"(?i)(?:block|tile|threads?)_?(?:size|dim|per_?block)|(?:num_?|n_?)?threads")
+STREAM = re.compile(r"\bcudaStream_t\b")
 LETTERS = {"rows": "N", "batch": "N", "batch_size": "N", "b": "N", "cols": "C", "columns": "C",
            "channels": "C", "classes": "C", "in_features": "C", "out_features": "M",
            "height": "H", "width": "W"}  # fmt: skip
 SIZES = ("N", "C", "H", "W", "M", "KH", "KW", "OH", "OW", "T")
+# Operators of rows of any array; of rows [N, T, C]; with eps; with weights or biases.
+ROWWISE = ("softmax", "log_softmax")
+ROWS, COLUMNS = "z.size / z.shape[axis]", "z.shape[axis]"
+BY_TOKENS = ("layer_norm", "rms_norm")
+NORMALISING = (*BY_TOKENS, "batch_norm", "group_norm", "instance_norm")
+OPTIONAL = (*NORMALISING, "conv2d", "conv_transpose2d", "linear")
+NOTHING: Mapping[str, str] = {}
+LAUNCHED = r"\b(\w+)\s*(?:<[^<>;]*>)?\s*<<<"
+SIZE_OF = re.compile(r"\bsizeof\s*\(\s*(?:float|int)\s*\)")
+_FUNCTIONS_OF_SIZES = ("ceil_div", "dim3", "min", "max", "shape", "size")
+
+
+class Host(NamedTuple):
+    """A function of the host that launches kernels."""
+
+    name: str
+    parameters: str
+    launches: tuple[str, ...]
+    passed: Mapping[str, str]  # by its parameters, those of kernels that are given them
 
 
 @dataclass(frozen=True)
 class Proposal:
-    """A comment for one kernel, and what of it is no guess yet."""
+    """A comment for one kernel or host function, and what of it is no guess yet."""
 
     kernel: str
     comment: str  # "" where not even the function could be guessed
     unknown: tuple[str, ...]
+    domain: tuple[str, ...] = field(default=())  # of its operator, what the text is made for
 
     def __str__(self) -> str:
         """Return it as lines of comments, ready to be put before the kernel."""
@@ -84,31 +112,157 @@ class Proposal:
             return f"// to complete: {self.comment}\n//     not guessed: {'; '.join(self.unknown)}"
         return f"// gradoracle: {self.comment}"
 
+    @property
+    def operator(self) -> str:
+        """The operator of the function that is proposed; "" where there is none."""
+        return operator_of(self.comment.partition(" = ")[0])
+
 
 def proposals(text: str) -> list[Proposal]:
-    """Return a proposal for every kernel of a text, in the order of the text."""
+    """Return a proposal for every kernel of a text, in the order of the text.
+
+    Kernels that a host function launches have its one, if less of that is unknown.
+    """
     found = {one.name: one for one in found_kernels(code_only(text))}
-    return [
-        _proposal(text, name, one.parameters, template=one.template) for name, one in found.items()
-    ]
+    of = {
+        name: _proposal(text, name, one.parameters, template=one.template)
+        for name, one in found.items()
+    }
+    for host in _hosts(text, {name: one.parameters for name, one in found.items()}):
+        proposal = _call(text, host)
+        launched = [of[name] for name in host.launches]
+        if proposal and all(
+            len(proposal.unknown) < len(one.unknown) or not one.comment for one in launched
+        ):
+            of.update(dict.fromkeys(host.launches, proposal))
+    return [*dict.fromkeys(of.values())]
+
+
+def _hosts(text: str, kernels: Mapping[str, str]) -> Iterator[Host]:
+    """Yield the functions at file scope that launch kernels, but `main` and templates."""
+    code = code_only(text)
+    for found in re.finditer(r"\b(\w+)\s*\(", code):
+        given, end = parenthesised(code, found.end() - 1)
+        opening = re.compile(r"\s*\{").match(code, end)
+        if opening is None or not at_file_scope(code[: found.start()]):
+            continue
+        before = re.split(r"[;{}]", code[: found.start()])[-1]
+        if "__global__" in before or "template" in before or found[1] == "main":
+            continue
+        body = code[opening.end() - 1 : braced(code, opening.end() - 1)]
+        launched = [*re.finditer(LAUNCHED, body)]
+        if launched and all(one[1] in kernels for one in launched):
+            passed: dict[str, str] = {}
+            for one in launched:
+                said = parenthesised(body, body.find("(", body.find(">>>", one.end()))).most
+                passed |= dict(
+                    zip((n.strip() for n in split(said)), _names(kernels[one[1]]), strict=False)
+                )
+            yield Host(found[1], given, (*dict.fromkeys(one[1] for one in launched),), passed)
+
+
+def _call(text: str, host: Host) -> Proposal | None:
+    """Return the proposal to call a host function; None where none of the protocol is like it."""
+    names = (host.name, *reversed(host.launches))
+    function = next((of for name in names if (of := function_of(name)) is not None), None)
+    if function is None:
+        return None
+    arguments, unknown = _arguments(text, host.parameters, function, host.passed)
+    comment = f"{function} = {host.name}({', '.join(arguments)})"
+    return Proposal(host.name, comment, unknown, _domain(text, function, arguments))
 
 
 def _proposal(text: str, name: str, parameters: str, *, template: bool) -> Proposal:
     function = function_of(name)
-    given = [" ".join(one.partition("=")[0].split()) for one in split(parameters)]
     if function is None:
         return Proposal(name, "", ("no function of the protocol has a name like it",))
+    arguments, unknown = _arguments(text, parameters, function)
+    kernel = f"{name}<{{T}}>" if template else name
+    sizes, more = _launch(text, name, function, dict(zip(_names(parameters), arguments,
+                                                         strict=True)))  # fmt: skip
+    comment = f"{function} = {kernel}<<<{', '.join(sizes)}>>>({', '.join(arguments)})"
+    return Proposal(name, comment, (*unknown, *more), _domain(text, function, arguments))
+
+
+def _names(parameters: str) -> list[str]:
+    """Return the names of parameters."""
+    return [_name(one.partition("=")[0]) for one in split(parameters)]
+
+
+def _name(parameter: str) -> str:
+    return re.sub(r"\[.*", "", parameter, flags=re.DOTALL).replace("*", " ").split()[-1]
+
+
+def _arguments(
+    text: str, parameters: str, function: str, passed: Mapping[str, str] = NOTHING
+) -> tuple[list[str], tuple[str, ...]]:
+    """Return what parameters are given, and what of it is unknown.
+
+    `passed` has other names for some of them, which may say more.
+    """
+    given = [" ".join(one.partition("=")[0].split()) for one in split(parameters)]
     unknown: list[str] = []
     if function == "matmul":
         unknown.append("whether M, N and K are rows, columns and the common side, as in BLAS")
-    arguments = [_argument(one, function, unknown) for one in given]
+    sizes = _sizes(function, [_name(one) for one in given if "*" not in one and "[" not in one])
+    arguments: list[str] = []
+    for one in given:
+        names = dict.fromkeys((_name(one), passed.get(_name(one), _name(one))))
+        guesses = (_argument(text, one, name, function, sizes) for name in names)
+        arguments.append(next(filter(None, guesses), "?"))
+        if arguments[-1] == "?":
+            unknown.append(f"the parameter {one!r}")
     pointers = [one for one in given if "*" in one or "[" in one]
     if not any(argument in (*RESULTS[function].names, "*") for argument in arguments) and pointers:
         unknown.append("no parameter looks like the result")
-    kernel = f"{name}<{{T}}>" if template else name
-    grid, block = _launch(text, name, function, unknown)
-    comment = f"{function} = {kernel}<<<{grid}, {block}>>>({', '.join(arguments)})"
-    return Proposal(name, comment, tuple(unknown))
+    return arguments, tuple(unknown)
+
+
+def _sizes(function: str, names: Sequence[str]) -> dict[str, str]:
+    """Return what sizes among parameters are given."""
+    operator = operator_of(function)
+    found = {n: n if n in SIZES else LETTERS.get(n.lower(), "") for n in names}
+    found |= {n: "N" for n in names if not found[n] and n.lower() in COUNTS}
+    found = {n: letter for n, letter in found.items() if letter}
+    if operator in POINTWISE:
+        first = next(iter(found), "")
+        return {n: "z.size" if n == first else "1" for n in found}
+    if operator in ROWWISE:
+        return {n: COLUMNS if letter == "C" else ROWS for n, letter in found.items()}
+    if operator in BY_TOKENS and "T" not in found.values():
+        return {n: "N * T" if letter == "N" else letter for n, letter in found.items()}
+    return found
+
+
+def _domain(text: str, function: str, arguments: Sequence[str]) -> tuple[str, ...]:
+    """Return the conditions of the calls that a text is made for, as far as it shows them."""
+    operator, plain = operator_of(function), without_comments(text)
+    found: list[str] = []
+    if operator in ROWWISE:
+        found.append("axis = -1")
+    if operator in NORMALISING and "eps" not in arguments:
+        said = {float(one) for one in re.findall(r"\b1e-0?\d+(?=f?\b)", plain)}
+        found += [f"eps = {min(said)}"] if len(said) == 1 else []
+    if operator == "leaky_relu" and "negative_slope" not in arguments:
+        said = {float(one) for one in re.findall(r"(?<![\w.])0?\.\d+(?=f?\b)", plain)}
+        found += [f"negative_slope = {min(said)}"] if len(said) == 1 else []
+    if operator == "gelu":
+        found.append(f"approximate = {'tanh' if 'tanh' in plain else 'none'}")
+    for name in ("weight", "bias") if operator in OPTIONAL else ():
+        if name in arguments and not _is_asked_for(plain, name):
+            found.append(f"{name} required")
+    return tuple(found)
+
+
+def _is_asked_for(plain: str, name: str) -> bool:
+    """Return whether a text asks if a pointer of some names is null."""
+    words = [word for word, of in GIVEN.items() if of == name]
+    return any(_is_optional(plain, word) for word in words)
+
+
+def _is_optional(plain: str, name: str) -> bool:
+    asked = rf"\b{name}\s*(?:[!=]=\s*(?:nullptr|NULL|0)\b|\?|&&)|(?:!|\bif\s*\()\s*{name}\s*\)"
+    return re.search(asked, plain) is not None
 
 
 def function_of(kernel: str) -> str | None:
@@ -128,28 +282,39 @@ def function_of(kernel: str) -> str | None:
     return next((one for one in ends if one in RESULTS), None)
 
 
-def _argument(parameter: str, function: str, unknown: list[str]) -> str:
-    """Return what a parameter is given, or a question mark, and say so."""
-    results = RESULTS[function]
-    name = re.sub(r"\[.*", "", parameter).replace("*", " ").split()[-1]
-    word, pointer = name.lower(), "*" in parameter or "[" in parameter
-    known = GIVEN.get(word.removeprefix("d_"))
-    first = next((one for one in results.arguments if one in ("x", "z", "logits")), "")
-    named = name if name in (*results.arguments, *results.names) else known
-    if pointer and named in (*results.arguments, *results.names):
-        return str(named)
-    if pointer and "const" not in parameter and (word in OUTPUTS or word.startswith(("d", "out"))):
+def _argument(text: str, parameter: str, name: str, function: str, sizes: Mapping[str, str]) -> str:
+    """Return what a parameter of a name is given, or nothing."""
+    if STREAM.search(parameter):
+        return "0"
+    if "*" in parameter or "[" in parameter:
+        return _array(text, name, function, written="const" not in parameter)
+    return _number(name, function, sizes)
+
+
+def _array(text: str, name: str, function: str, *, written: bool) -> str:
+    """Return the array that a pointer is given; NULL where the text asks if it is that."""
+    results, word = RESULTS[function], name.lower()
+    arrays = (*results.arguments, *results.names)
+    named = name if name in arrays else GIVEN.get(word.removeprefix("d_"), "")
+    if named in arrays:
+        return named
+    if written and (word in OUTPUTS or word.startswith(("d", "out"))):
         return results.names[0]
-    if pointer and word in INPUTS:
-        return first or results.arguments[0]
-    if function == "matmul" and (guess := _of_product(name, pointer=pointer)):
+    if word in INPUTS:
+        first = (one for one in results.arguments if one in ("x", "z", "logits"))
+        return next(first, results.arguments[0])
+    if function == "matmul" and (guess := _of_product(name, pointer=True)):
         return guess
-    if not pointer and (word in COUNTS or name in SIZES or word in LETTERS):
-        elementwise = operator_of(function) in POINTWISE and word in COUNTS
-        return "z.size" if elementwise else name if name in SIZES else LETTERS.get(word, "N")
-    if pointer or not known:
-        unknown.append(f"the parameter {parameter!r}")
-    return "?" if pointer or not known else known
+    return "NULL" if _is_optional(without_comments(text), name) else ""
+
+
+def _number(name: str, function: str, sizes: Mapping[str, str]) -> str:
+    """Return the number that a parameter is given."""
+    if function == "matmul" and (guess := _of_product(name, pointer=False)):
+        return guess
+    if name in sizes:
+        return sizes[name]
+    return "256" if THREADS.fullmatch(name) else GIVEN.get(name.lower(), "")
 
 
 def _of_product(name: str, *, pointer: bool) -> str:
@@ -159,25 +324,41 @@ def _of_product(name: str, *, pointer: bool) -> str:
     return PRODUCT_VALUES.get(name, "")
 
 
-def _launch(text: str, name: str, function: str, unknown: list[str]) -> tuple[str, str]:
-    """Return blocks and threads, as the host's code launches the kernel or as kernels are."""
+def _launch(
+    text: str, name: str, function: str, given: dict[str, str]
+) -> tuple[list[str], list[str]]:
+    """Return blocks, threads and bytes, as the host's code launches a kernel or as kernels are.
+
+    `given` has what its parameters are given.  The second list says what is not known.
+    """
     plain = without_comments(text)
     found = re.search(rf"\b{name}\s*(?:<[^<>;]*>)?\s*<<<", plain)
     elementwise = operator_of(function) in POINTWISE
     if found:
-        inside = plain[found.end() : plain.find(">>>", found.end())]
-        sizes = [one.strip() for one in split(inside)]
-        threads = _value(plain, sizes[1]) if len(sizes) > 1 else ""
-        if elementwise and re.fullmatch(r"\d+", threads):
-            return f"ceil_div(z.size, {threads})", threads
-        grid = _value(plain, sizes[0]) if sizes else ""
-        if threads and grid:
-            unknown.append("whether its launch has the protocol's names")
-            return _in_our_words(grid, function), _in_our_words(threads, function)
+        end = plain.find(">>>", found.end())
+        sizes = [_value(plain, one.strip()) for one in split(plain[found.end() : end])]
+        passed = parenthesised(plain, plain.find("(", end)).most
+        ours = {
+            said.strip(): given[parameter]
+            for said, parameter in zip(split(passed), given, strict=False)
+            if re.fullmatch(r"\s*[A-Za-z_]\w*\s*", said)
+        }
+        if elementwise and len(sizes) > 1 and re.fullmatch(r"\d+", sizes[1]):
+            return [f"ceil_div(z.size, {sizes[1]})", sizes[1], *sizes[2:3]], []
+        if len(sizes) > 1:
+            said = [_in_our_words(one, function, ours) for one in sizes[:3]]
+            words = {w for one in said for w in re.findall(r"(?<![\w.])[A-Za-z_]\w*", one)}
+            known = {*_FUNCTIONS_OF_SIZES, *ours.values(), *SIZES, *_defined(plain)}
+            strange = sorted(words - known - {"z", "axis"})
+            return said, [f"what {', '.join(strange)} of its launch is"] if strange else []
     if elementwise:
-        return "ceil_div(z.size, 256)", "256"
-    unknown.append("how many blocks and threads run it")
-    return "?", "?"
+        return ["ceil_div(z.size, 256)", "256"], []
+    return ["?", "?"], ["how many blocks and threads run it"]
+
+
+def _defined(plain: str) -> set[str]:
+    """Return the names of numbers that a text defines: a launch may speak of them."""
+    return {*re.findall(r"#\s*define\s+(\w+)\s+\(?\d", plain)}
 
 
 def _value(plain: str, expression: str) -> str:
@@ -200,15 +381,30 @@ def _value(plain: str, expression: str) -> str:
     return expression
 
 
-def _in_our_words(expression: str, function: str) -> str:
-    """Return an expression of a launch with `ceil_div`, and a product's sides by our letters."""
-    expression = ROUNDED_UP.sub("ceil_div(", expression)
-    if function != "matmul":
-        return expression
-    return re.sub(r"\b[MNK]\b", lambda found: PRODUCT_VALUES.get(found[0], found[0]), expression)
+def _in_our_words(expression: str, function: str, given: dict[str, str]) -> str:
+    """Return an expression of a launch with `ceil_div`, and the sizes as the protocol has them."""
+    expression = SIZE_OF.sub("4", ROUNDED_UP.sub("ceil_div(", expression))
+    if function == "matmul":
+        given = {**PRODUCT_VALUES, **given}
+    return re.sub(r"\b[A-Za-z_]\w*\b", partial(_replaced, given), expression)
+
+
+def _replaced(given: dict[str, str], found: re.Match[str]) -> str:
+    value = given.get(found[0], found[0])
+    return f"({value})" if " " in value else value
 
 
 def with_proposals(text: str, found: Sequence[Proposal]) -> str:
     """Return a text with its proposals as comments above it; those to complete say so."""
-    said = "\n".join(map(str, found))
+    domains: dict[str, list[str]] = {}
+    for one in found:
+        known = domains.setdefault(one.operator, [])
+        known += [condition for condition in one.domain if condition not in known]
+    lines = [str(one) for one in found]
+    lines += [
+        f"// gradoracle: domain {operator}: {', '.join(conditions)}"
+        for operator, conditions in domains.items()
+        if conditions
+    ]
+    said = "\n".join(lines)
     return f"// Proposed by gradoracle; read them before you rely on them.\n{said}\n\n{text}"
