@@ -42,8 +42,7 @@ def test_names_types_and_launches_are_read():
         "(grad_output, z, dz, z.size)"
     )
     assert "// to complete: matmul = matmul_tiled<<<?, ?>>>(input, other, y, N, M, K)" in product
-    assert "not guessed: whether M, N and K are rows, columns and the common side" in product
-    assert "common side, as in BLAS; how many blocks and threads run it" in product
+    assert "not guessed: how many blocks and threads run it" in product
     assert other.endswith("mysterious: not guessed: no function of the protocol has a name like it")
     assert "how many blocks and threads run it" in rows
 
@@ -122,6 +121,12 @@ def test_a_launch_of_host_code_is_in_our_words():
     assert "not guessed: what block_size of its launch is" in rows
 
 
+def test_a_product_whose_blocks_lie_along_k_is_not_blas():
+    others = HOST.replace("CEIL_DIV(N, 16), CEIL_DIV(M, 16)", "CEIL_DIV(K, 16), CEIL_DIV(M, 16)")
+    assert "which of its sizes are rows" not in str(proposals(HOST)[0])
+    assert "which of its sizes are rows, columns and the common side" in str(proposals(others)[0])
+
+
 SOFTMAX = """#define BLOCK 64
 __global__ void softmax_kernel(const float* inp, float* out, int N, int C) {
     extern __shared__ float buf[];
@@ -130,13 +135,16 @@ __global__ void softmax_kernel(const float* inp, float* out, int N, int C) {
     for (int i = threadIdx.x; i < C; i += blockDim.x) m = fmaxf(m, x[i]);
     buf[threadIdx.x] = m;
     __syncthreads();
-    for (int i = 0; i < blockDim.x; ++i) m = fmaxf(m, buf[i]);
+    if (threadIdx.x == 0) for (int i = 1; i < blockDim.x; ++i) buf[0] = fmaxf(buf[0], buf[i]);
+    __syncthreads();
+    m = buf[0];
     __syncthreads();
     for (int i = threadIdx.x; i < C; i += blockDim.x) sum += expf(x[i] - m);
     buf[threadIdx.x] = sum;
     __syncthreads();
-    sum = 0;
-    for (int i = 0; i < blockDim.x; ++i) sum += buf[i];
+    if (threadIdx.x == 0) for (int i = 1; i < blockDim.x; ++i) buf[0] += buf[i];
+    __syncthreads();
+    sum = buf[0];
     for (int i = threadIdx.x; i < C; i += blockDim.x)
         out[blockIdx.x * C + i] = expf(x[i] - m) / sum;
 }

@@ -80,6 +80,7 @@ ROWS, COLUMNS = "z.size / z.shape[axis]", "z.shape[axis]"
 BY_TOKENS = ("layer_norm", "rms_norm")
 NORMALISING = (*BY_TOKENS, "batch_norm", "group_norm", "instance_norm")
 OPTIONAL = (*NORMALISING, "conv2d", "conv_transpose2d", "linear")
+SIDES = "which of its sizes are rows, columns and the common side"
 NOTHING: Mapping[str, str] = {}
 LAUNCHED = r"\b(\w+)\s*(?:<[^<>;]*>)?\s*<<<"
 SIZE_OF = re.compile(r"\bsizeof\s*\(\s*(?:float|int)\s*\)")
@@ -168,6 +169,8 @@ def _call(text: str, host: Host) -> Proposal | None:
     if function is None:
         return None
     arguments, unknown = _arguments(text, host.parameters, function, host.passed)
+    if function == "matmul" and any(_is_common(text, name) for name in host.launches):
+        unknown = (*unknown, SIDES)
     comment = f"{function} = {host.name}({', '.join(arguments)})"
     return Proposal(host.name, comment, unknown, _domain(text, function, arguments))
 
@@ -180,6 +183,8 @@ def _proposal(text: str, name: str, parameters: str, *, template: bool) -> Propo
     kernel = f"{name}<{{T}}>" if template else name
     sizes, more = _launch(text, name, function, dict(zip(_names(parameters), arguments,
                                                          strict=True)))  # fmt: skip
+    if function == "matmul" and _is_common(text, name):
+        more.append(SIDES)
     comment = f"{function} = {kernel}<<<{', '.join(sizes)}>>>({', '.join(arguments)})"
     return Proposal(name, comment, (*unknown, *more), _domain(text, function, arguments))
 
@@ -202,8 +207,8 @@ def _arguments(
     """
     given = [" ".join(one.partition("=")[0].split()) for one in split(parameters)]
     unknown: list[str] = []
-    if function == "matmul":
-        unknown.append("whether M, N and K are rows, columns and the common side, as in BLAS")
+    if function == "matmul" and not {*map(_name, given)} >= {"M", "N", "K"}:
+        unknown.append(SIDES)
     sizes = _sizes(function, [_name(one) for one in given if "*" not in one and "[" not in one])
     arguments: list[str] = []
     for one in given:
@@ -261,6 +266,7 @@ def _is_asked_for(plain: str, name: str) -> bool:
 
 
 def _is_optional(plain: str, name: str) -> bool:
+    name = re.escape(name)
     asked = rf"\b{name}\s*(?:[!=]=\s*(?:nullptr|NULL|0)\b|\?|&&)|(?:!|\bif\s*\()\s*{name}\s*\)"
     return re.search(asked, plain) is not None
 
@@ -332,7 +338,7 @@ def _launch(
     `given` has what its parameters are given.  The second list says what is not known.
     """
     plain = without_comments(text)
-    found = re.search(rf"\b{name}\s*(?:<[^<>;]*>)?\s*<<<", plain)
+    found = re.search(rf"\b{re.escape(name)}\s*(?:<[^<>;]*>)?\s*<<<", plain)
     elementwise = operator_of(function) in POINTWISE
     if found:
         end = plain.find(">>>", found.end())
@@ -354,6 +360,16 @@ def _launch(
     if elementwise:
         return ["ceil_div(z.size, 256)", "256"], []
     return ["?", "?"], ["how many blocks and threads run it"]
+
+
+def _is_common(text: str, kernel: str) -> bool:
+    """Return whether a launch has blocks along K, which BLAS sums over: others name it so."""
+    plain = without_comments(text)
+    found = re.search(rf"\b{re.escape(kernel)}\s*(?:<[^<>;]*>)?\s*<<<", plain)
+    if found is None:
+        return False
+    grid = split(plain[found.end() : plain.find(">>>", found.end())])[:1]
+    return any(re.search(r"\bK\b", _value(plain, one.strip())) for one in grid)
 
 
 def _defined(plain: str) -> set[str]:
