@@ -1,5 +1,6 @@
 """A domain restricts what is drawn, nothing else: what is right inside is certified."""
 
+import json
 import os
 import re
 import subprocess
@@ -58,6 +59,8 @@ DOMAINS = {
     "vectors": ("relu", "axes = 1"),
     "one slope": ("leaky_relu", "negative_slope = 0.2"),
     "sums": ("cross_entropy", "reduction = sum"),
+    "four at a time": ("relu", "size % 4 == 0"),
+    "rows of fours": ("softmax", "length % 4 == 0"),
     "few rows": ("linear", "n = 1..8, bias required"),
 }
 
@@ -218,6 +221,24 @@ def test_a_fault_inside_is_caught(kind):
     outcome = plain_check(backend(name, text, wrong), name)
     assert outcome.status == "mismatch", outcome.reason
     assert "AskedOutside" not in outcome.reason
+
+
+def for_allocated_memory(z):
+    """A relu that reads four numbers at once, as kernels with float4 do."""
+    if z.flags.c_contiguous and z.ctypes.data % 16:
+        raise RuntimeError("misaligned address")
+    return im2col.relu(z)
+
+
+@pytest.mark.slow
+def test_what_needs_aligned_memory_can_claim_it():
+    plain = SimpleNamespace(relu=for_allocated_memory, contract={"dtypes": ["float32"]})
+    (found,) = gradoracle.check(plain, operators=["relu"], examples=12, seed=1).mismatches
+    assert found.property_name == "ignores_memory_layout"
+    claim = {"policies": {"alignment": 16}}
+    assert f"claims {json.dumps(claim)}" in found.headline
+    plain.contract |= claim
+    assert gradoracle.check(plain, operators=["relu"], examples=12, seed=1).passed
 
 
 # -- what a signature says ------------------------------------------------------------------------

@@ -94,7 +94,8 @@ __global__ void sgemm_naive(int M, int N, int K, const float *A, const float *B,
 __global__ void layernorm(float *out, const float *inp, const float *weight, const float *bias,
                           int C, float eps) {}
 void run(int M, int N, int K, float *A, float *B, float *C) {
-    sgemm_naive<<<dim3(CEIL_DIV(N, 16), CEIL_DIV(M, 16)), dim3(16, 16)>>>(M, N, K, A, B, C);
+    sgemm_naive<<<dim3(CEIL_DIV(N, 16),
+                       CEIL_DIV(M, 16)), dim3(16, 16)>>>(M, N, K, A, B, C);
 }
 void rows(float *y, float *x, float *w, float *b, int N, int C, int block_size) {
     layernorm<<<N, block_size, C * sizeof(float)>>>(y, x, w, b, C, 1e-5f);
@@ -122,9 +123,35 @@ def test_a_launch_of_host_code_is_in_our_words():
 
 
 def test_a_product_whose_blocks_lie_along_k_is_not_blas():
-    others = HOST.replace("CEIL_DIV(N, 16), CEIL_DIV(M, 16)", "CEIL_DIV(K, 16), CEIL_DIV(M, 16)")
+    others = HOST.replace("dim3(CEIL_DIV(N, 16)", "dim3(CEIL_DIV(K, 16)")
     assert "which of its sizes are rows" not in str(proposals(HOST)[0])
     assert "which of its sizes are rows, columns and the common side" in str(proposals(others)[0])
+
+
+TWICE = """
+__global__ void relu_naive(const float *x, float *y, int n) {}
+__global__ void relu_fast(const float *x, float *y, int n) {}
+__global__ void elu(const float *x, float *y, int n, float alpha) {}
+__global__ void linear(const float *x, const float *w, const float *b, float *y, int N) {}
+void run(float *x, float *y, int n, const int threads) {
+    const int blocks = CEIL_DIV(n, threads), more = 3;
+    relu_naive<<<blocks, 256>>>(x, y, n);
+    relu_fast<<<blocks, 512>>>(x, y, n);
+    linear<<<ceil_div(N, 16), 16>>>(x, x, x, y, N);
+}
+"""
+
+
+def test_of_several_kernels_of_a_function_the_first_is_launched():
+    said = with_proposals(TWICE, proposals(TWICE)).splitlines()
+    assert said[1:][:4] == [
+        "// gradoracle: relu = relu_naive<<<ceil_div(z.size, 256), 256>>>(z, y, z.size)",
+        "// instead: relu = relu_fast<<<ceil_div(z.size, 512), 512>>>(z, y, z.size)",
+        "// gradoracle: elu = elu<<<ceil_div(z.size, 256), 256>>>(z, y, z.size, alpha)",
+        "// gradoracle: linear = linear<<<ceil_div(N, 16), 16>>>(x, weight, bias, y, N)",
+    ]
+    assert "// gradoracle: domain linear: bias required" in said
+    assert [*read("\n".join(said), "mine.cu")[0]] == ["relu", "elu", "linear"]
 
 
 SOFTMAX = """#define BLOCK 64
@@ -193,7 +220,27 @@ void layernorm_forward(float* out, float* mean, const float* inp, const float* w
         out, mean, inp, weight, bias, N, C);
 }
 """
+FOURS = """
+__global__ void relu_float4(const float* x, float* y, int N) {
+    int at = 4 * (blockIdx.x * blockDim.x + threadIdx.x);
+    if (at >= N) return;
+    float4 v = reinterpret_cast<const float4*>(x + at)[0];
+    v.x = v.x <= 0 ? 0 : v.x; v.y = v.y <= 0 ? 0 : v.y;
+    v.z = v.z <= 0 ? 0 : v.z; v.w = v.w <= 0 ? 0 : v.w;
+    reinterpret_cast<float4*>(y + at)[0] = v;
+}
+void run(float* x, float* y, int N) {
+    dim3 block(256 / 4);
+    dim3 grid((N + 256 - 1) / 256);
+    relu_float4<<<grid, block>>>(x, y, N);
+}
+"""
 CERTIFIED = {
+    "four at a time": (FOURS, [
+        "relu = relu_float4<<<dim3((z.size + 256 - 1) / 256), dim3(256 / 4)>>>(z, y, z.size)",
+        "domain relu: size % 4 == 0",
+        "contract alignment = 16",
+    ]),
     "a stream": (SOFTMAX + LAUNCHED, [
         "softmax = softmax_kernel<<<(z.size / z.shape[axis]), 64, BLOCK * 4>>>"
         "(z, p, z.size / z.shape[axis], z.shape[axis])",

@@ -279,7 +279,8 @@ DLPack.
 
 A domain says which calls a function is made for, and no others are made: what is drawn is drawn
 inside.  Keys are options, optional arguments, letters of axes, and of operators that take any
-number of axes "axes" (`gradoracle explain conv2d` lists them); an operator's entry is also its
+number of axes "axes", "size" (the elements of an array) and "length" (those along the option axis);
+`gradoracle explain conv2d` lists them; an operator's entry is also its
 gradients', unless a function has an entry of its own.  A value is a number, a list of numbers or
 names, a pair as "(3, 1)", a range "1..8", a remainder "% 4 == 0", another size "== q", and of
 arrays "required" or "absent"; or the whole entry is a text, "stride = 1, p == q, bias required".
@@ -340,6 +341,8 @@ Where libraries have other conventions, policies name them (the default in paren
 - "index_origin": "global" ("plane"): they count in the whole array, ((n*C + c)*H + h)*W + w.
 - "relu_at_zero", "leaky_relu_at_zero": 0.5 or 1 (0): the derivative at 0 is that share of the way
   from the negative side's slope to the positive side's, 1.
+- "alignment": 16 ("element"): arrays without gaps begin at multiples of 16 bytes, as memory does
+  that CUDA and malloc allocate: kernels that read float4 need that.
 - "causal": "bottom-right" ("top-left"): with is_causal the last row of the query sees all keys, and
   row i those up to i + S - L.
 - "masked_rows": "any" ("zero"): what attention gives for a row that sees no key, NaN for one, is
@@ -397,6 +400,7 @@ POLICIES: dict[str, tuple[str | float, ...]] = {  # the default first
     "labels": ("int64", "int32", "one-hot"),
     "indices": ("int64", "int32"), "index_origin": ("plane", "global"),
     "relu_at_zero": (0, 0.5, 1), "leaky_relu_at_zero": (0, 0.5, 1),
+    "alignment": ("element", 16),
     "causal": ("top-left", "bottom-right"), "masked_rows": ("zero", "any"),
     "attention_operands": ("accumulator", "dtype"),
     "batch": ("any", "bitwise"), "threads": ("any", "safe"),

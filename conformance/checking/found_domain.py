@@ -15,7 +15,9 @@ from gradoracle.conformance.operators.domain import (
     ABSENT,
     DEFAULTS,
     LAST,
+    LENGTH,
     REQUIRED,
+    SIZE,
     Condition,
     Domain,
     Facts,
@@ -159,8 +161,8 @@ def _special(letters: Collection[str], known: Facts) -> Iterator[list[Condition]
     taps = [name for name in ("l", "p", "q", "kernel_size") if name in {*letters, *known}]
     for side in SIDES if taps else ():
         yield [Condition(name, Rule(values=(side,))) for name in taps]
-    for names in (("c", "m"), ("t", "h", "w")):
-        some = [name for name in names if name in letters]
+    for names in (("c", "m"), ("t", "h", "w"), (LENGTH,), (SIZE,)):
+        some = [name for name in names if name in letters or name in known]
         for size in DIVISORS if some else ():
             yield [Condition(name, Rule(modulus=size)) for name in some]
 

@@ -13,7 +13,7 @@ import ast
 import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from math import inf
+from math import inf, prod
 from typing import Any, TypeAlias
 
 import numpy as np
@@ -27,6 +27,8 @@ Facts: TypeAlias = Mapping[str, Any]
 KINDS = (
     "1", "[1, 2]", '"(3, 1)"', '"1..8"', '"% 4 == 0"', '"== q"', '"required"', '"absent"', '"last"'
 )  # fmt: skip
+ANY_AXES = "*"  # among the letters of arrays of any number of axes
+SIZE, LENGTH = "size", "length"  # of these: the elements of one, and how many lie along its axis
 DTYPE = "dtype"  # of a call's numbers, among the facts
 REQUIRED, ABSENT, LAST = "required", "absent", "last"
 MODULO = re.compile(r"% *(\d+) *== *(\d+)")
@@ -141,12 +143,27 @@ def facts_of(axes: Axes, shapes: Mapping[str, Any], options: Mapping[str, Any]) 
     found: dict[str, Any] = {
         "axes": max((len(shape) for shape in shapes.values() if shape is not None), default=0)
     }
+    found |= _of_any_axes(axes, shapes, options)
     for name, letters in axes.arrays.items():
         shape = shapes.get(name)
         for letter, size in zip(letters, shape or (), strict=False):
             found.setdefault(letter, size)
     found |= {name: shapes.get(name) is not None for name in axes.optional if name in shapes}
     return {**found, **{n: v for n, v in options.items() if n not in axes.shapes}}
+
+
+def _of_any_axes(
+    axes: Axes, shapes: Mapping[str, Any], options: Mapping[str, Any]
+) -> dict[str, int]:
+    """Return the elements of an array of any number of axes, and how many lie along `axis`."""
+    name = next((n for n, of in axes.arrays.items() if ANY_AXES in of and shapes.get(n)), None)
+    if name is None:
+        return {}
+    shape, place = shapes[name], options.get("axis")
+    found = {SIZE: prod(shape)}
+    if isinstance(place, int) and -len(shape) <= place < len(shape):
+        found[LENGTH] = shape[place]
+    return found
 
 
 def facts_of_call(axes: Axes, call: Mapping[str, Any]) -> dict[str, Any]:
@@ -173,8 +190,9 @@ def names_of(formulas: Sequence[Formula]) -> tuple[str, ...]:
     axes = axes_of(formulas[0])
     letters = letters_of(axes)
     options = [n for f in formulas for n in argument_names(f)[1] if n not in axes.shapes]
-    count = ["axes"] if any("*" in of for of in axes.arrays.values()) else []
-    return tuple(dict.fromkeys((*options, *axes.optional, *letters, *count)))
+    count = ["axes", SIZE] if any(ANY_AXES in of for of in axes.arrays.values()) else []
+    along = [LENGTH] if count and "axis" in options else []
+    return tuple(dict.fromkeys((*options, *axes.optional, *letters, *count, *along)))
 
 
 def domains_in(text: str) -> dict[str, str]:

@@ -20,6 +20,8 @@ from gradoracle.conformance.drawing.choices import Choices, spread
 from gradoracle.conformance.drawing.coverage import Cover
 from gradoracle.conformance.operators.arrays import PICKED
 from gradoracle.conformance.operators.domain import (
+    LENGTH,
+    SIZE,
     Condition,
     Domain,
     facts_of,
@@ -387,7 +389,7 @@ class Inside:
     def _options(self) -> set[str]:
         return {name for name, _ in self._entries(drawn(self.operator, 0).sizes) or {}} - {
             letter for of in self.operator.axes.arrays.values() for letter in of
-        } - {*self.operator.axes.optional, "axes"}  # fmt: skip
+        } - {*self.operator.axes.optional, "axes", SIZE, LENGTH}  # fmt: skip
 
     def corners(self, corners: Sequence[Corner]) -> tuple[Corner, ...]:
         """Return corners moved inside, each once."""

@@ -48,6 +48,7 @@ from gradoracle.oracle.shapes import Array
 RING, FEW = 4, 32  # as LONG_RING, of calls of more numbers than few
 # Ways for one argument beside others.
 ALONE = ("channels_last", "fortran", "sliced", "upside_down", "transposed")
+BYTES = 16  # that the policy `alignment` may claim
 IN_TURN = ("channels_last", "sliced", "fortran", "reversed_rows", "spaced")
 FEW_CALLS = 3  # that show whether anything can be spoilt
 MAY_BE_REFUSED = "unaligned"
@@ -183,6 +184,8 @@ def ignores_memory_layout(
     or written right before or behind an argument.
     """  # noqa: D205 - one sentence
     ways = [one for one in _ways(formula, call) if backend.isolated or not _is_guarded(one)]
+    if backend.contract.rule("alignment") == BYTES:
+        ways = [one for one in ways if _is_aligned(formula, call, one)]
     if not ways:
         raise NotJudged("arrays without elements have one layout")
     backend.foresee((formula, call), how=("", *ways))
@@ -249,6 +252,8 @@ def _require_the_same(
             require_truth(backend, formula, call, got)
     except Mismatch as mismatch:
         headline = f"{mismatch.headline}; {_lying(formula, call, layouts)}"
+        if layouts == "offset":
+            headline += f'; what needs {BYTES} claims {{"policies": {{"alignment": {BYTES}}}}}'
         raise Mismatch(headline, call, layouts) from None
 
 
@@ -273,6 +278,17 @@ def _ways(formula: Formula, call: Call) -> list[str]:
     ]  # fmt: skip
     mixed = ",".join(IN_TURN[at % len(IN_TURN)] for at in range(len(positional)))
     return [*alone, *together, mixed]
+
+
+def _is_aligned(formula: Formula, call: Call, layouts: str) -> bool:
+    """Return whether arrays without gaps begin at multiples of `BYTES` bytes."""
+    names = argument_names(formula)[0]
+    for name, layout in zip(names, one_each(layouts, len(names)), strict=True):
+        array = call[name]
+        off = layout == "ends_at_guard" and isinstance(array, np.ndarray) and array.nbytes % BYTES
+        if layout == "offset" or off:
+            return False
+    return True
 
 
 def _is_guarded(layouts: str) -> bool:

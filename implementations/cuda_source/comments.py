@@ -26,7 +26,7 @@ _CONTRACT = re.compile(r"contract\b\s*:?\s*(.*)$", re.DOTALL)
 POLICIES = (
     "ties", "nan", "repeats", "non_finite", "subnormals", "bad_arguments", "labels", "indices",
     "index_origin", "relu_at_zero", "leaky_relu_at_zero", "causal", "masked_rows",
-    "attention_operands", "batch", "threads", "accumulate", "output_mask",
+    "attention_operands", "alignment", "batch", "threads", "accumulate", "output_mask",
 )  # fmt: skip
 REDUCTIONS = ("mean", "sum")
 SLOT = "result_"  # with its number: what a * among the arguments becomes

@@ -79,8 +79,12 @@ ROWWISE = ("softmax", "log_softmax")
 ROWS, COLUMNS = "z.size / z.shape[axis]", "z.shape[axis]"
 BY_TOKENS = ("layer_norm", "rms_norm")
 NORMALISING = (*BY_TOKENS, "batch_norm", "group_norm", "instance_norm")
-OPTIONAL = (*NORMALISING, "conv2d", "conv_transpose2d", "linear")
+OPTIONAL = {
+    **dict.fromkeys(NORMALISING, ("weight", "bias")),
+    **dict.fromkeys(("conv2d", "conv_transpose2d", "linear"), ("bias",)),
+}
 SIDES = "which of its sizes are rows, columns and the common side"
+FOUR = re.compile(r"\bfloat4\b")
 NOTHING: Mapping[str, str] = {}
 LAUNCHED = r"\b(\w+)\s*(?:<[^<>;]*>)?\s*<<<"
 SIZE_OF = re.compile(r"\bsizeof\s*\(\s*(?:float|int)\s*\)")
@@ -172,7 +176,7 @@ def _call(text: str, host: Host) -> Proposal | None:
     if function == "matmul" and any(_is_common(text, name) for name in host.launches):
         unknown = (*unknown, SIDES)
     comment = f"{function} = {host.name}({', '.join(arguments)})"
-    return Proposal(host.name, comment, unknown, _domain(text, function, arguments))
+    return Proposal(host.name, _line(comment), unknown, _domain(text, function, arguments))
 
 
 def _proposal(text: str, name: str, parameters: str, *, template: bool) -> Proposal:
@@ -183,10 +187,15 @@ def _proposal(text: str, name: str, parameters: str, *, template: bool) -> Propo
     kernel = f"{name}<{{T}}>" if template else name
     sizes, more = _launch(text, name, function, dict(zip(_names(parameters), arguments,
                                                          strict=True)))  # fmt: skip
-    if function == "matmul" and _is_common(text, name):
+    if function == "matmul" and (_is_common(text, name) or re.search(r"\bK\b", sizes[0])):
         more.append(SIDES)
     comment = f"{function} = {kernel}<<<{', '.join(sizes)}>>>({', '.join(arguments)})"
-    return Proposal(name, comment, (*unknown, *more), _domain(text, function, arguments))
+    return Proposal(name, _line(comment), (*unknown, *more), _domain(text, function, arguments))
+
+
+def _line(comment: str) -> str:
+    """Return a comment in one line, however its parts stood in the text."""
+    return " ".join(comment.split())
 
 
 def _names(parameters: str) -> list[str]:
@@ -245,6 +254,8 @@ def _domain(text: str, function: str, arguments: Sequence[str]) -> tuple[str, ..
     found: list[str] = []
     if operator in ROWWISE:
         found.append("axis = -1")
+    if FOUR.search(plain) and operator in (*POINTWISE, *ROWWISE):
+        found.append(f"{'size' if operator in POINTWISE else 'length'} % 4 == 0")
     if operator in NORMALISING and "eps" not in arguments:
         said = {float(one) for one in re.findall(r"\b1e-0?\d+(?=f?\b)", plain)}
         found += [f"eps = {min(said)}"] if len(said) == 1 else []
@@ -253,7 +264,7 @@ def _domain(text: str, function: str, arguments: Sequence[str]) -> tuple[str, ..
         found += [f"negative_slope = {min(said)}"] if len(said) == 1 else []
     if operator == "gelu":
         found.append(f"approximate = {'tanh' if 'tanh' in plain else 'none'}")
-    for name in ("weight", "bias") if operator in OPTIONAL else ():
+    for name in OPTIONAL.get(operator, ()):
         if name in arguments and not _is_asked_for(plain, name):
             found.append(f"{name} required")
     return tuple(found)
@@ -304,6 +315,8 @@ def _array(text: str, name: str, function: str, *, written: bool) -> str:
     named = name if name in arrays else GIVEN.get(word.removeprefix("d_"), "")
     if named in arrays:
         return named
+    if word in SECOND and "bias" in arrays:
+        return "bias"
     if written and (word in OUTPUTS or word.startswith(("d", "out"))):
         return results.names[0]
     if word in INPUTS:
@@ -320,7 +333,10 @@ def _number(name: str, function: str, sizes: Mapping[str, str]) -> str:
         return guess
     if name in sizes:
         return sizes[name]
-    return "256" if THREADS.fullmatch(name) else GIVEN.get(name.lower(), "")
+    if THREADS.fullmatch(name):
+        return "256"
+    known = GIVEN.get(name.lower(), "")
+    return name if known == "negative_slope" and operator_of(function) != "leaky_relu" else known
 
 
 def _of_product(name: str, *, pointer: bool) -> str:
@@ -386,14 +402,14 @@ def _value(plain: str, expression: str) -> str:
             break  # a function is given it: what one of its callers gives is not every call's
         found = re.search(
             rf"\b(?:const\s+|constexpr\s+)*(?:int|unsigned|size_t|auto|dim3)\s+{expression}\s*"
-            rf"(?:=\s*([^;,]+)|(\())|#\s*define\s+{expression}\s+(\S+)",
+            rf"(?:=\s*([^;]+)|(\())|#\s*define\s+{expression}\s+(\S+)",
             plain,
         )
         if not found:
             break
         if found[2]:
             return f"dim3({parenthesised(plain, found.end() - 1).most})"
-        expression = (found[1] or found[3]).strip()
+        expression = (split(found[1])[0] if found[1] else found[3]).strip()
     return expression
 
 
@@ -413,14 +429,21 @@ def _replaced(given: dict[str, str], found: re.Match[str]) -> str:
 def with_proposals(text: str, found: Sequence[Proposal]) -> str:
     """Return a text with its proposals as comments above it; those to complete say so."""
     domains: dict[str, list[str]] = {}
+    once: set[str] = set()
+    lines: list[str] = []
     for one in found:
+        function = one.comment.partition(" = ")[0]
+        again = not one.unknown and function in once
+        once |= {function} if one.comment and not one.unknown else set()
+        lines.append(str(one).replace("// gradoracle: ", "// instead: ") if again else str(one))
         known = domains.setdefault(one.operator, [])
         known += [condition for condition in one.domain if condition not in known]
-    lines = [str(one) for one in found]
     lines += [
         f"// gradoracle: domain {operator}: {', '.join(conditions)}"
         for operator, conditions in domains.items()
         if conditions
     ]
+    if any("% 4 == 0" in condition for conditions in domains.values() for condition in conditions):
+        lines.append("// gradoracle: contract alignment = 16")
     said = "\n".join(lines)
     return f"// Proposed by gradoracle; read them before you rely on them.\n{said}\n\n{text}"
