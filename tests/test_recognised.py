@@ -99,6 +99,15 @@ SEEN = {
         "scaled_dot_product_attention", aligned_to_the_end,
         'scaled_dot_product_attention: the values are right by the policy "causal": "bottom-right"',
     ),
+    "an approximation": (
+        "gelu", lambda z: good.gelu(z, approximate="tanh"),
+        'gelu: the values are right for approximate = tanh: --domain "gelu: approximate = tanh" '
+        "declares that",
+    ),
+    "another eps": (
+        "layer_norm", lambda x, weight, bias: good.layer_norm(x, weight, bias, eps=1e-6),
+        "layer_norm: the values are right for eps = 1e-06: --domain",
+    ),
     "nothing": ("relu", lambda z: None, "relu: returned a NoneType (None), want a NumPy array: is"),
 }  # fmt: skip
 

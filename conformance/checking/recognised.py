@@ -2,9 +2,9 @@
 
 A mismatch of a function's plain answers is looked at once more: whether the function has other
 parameters, returns its result in a container, in a wider dtype, with channels last or without the
-axis of images, takes its arguments so, or follows a convention that contracts have a policy for.
-What is recognised is what small calls confirm: given and read in the other convention, every
-answer is right that was wrong.
+axis of images, takes its arguments so, has another value for an option that it does not take, or
+follows a convention that contracts have a policy for.  What is recognised is what small calls
+confirm: given and read in the other convention, every answer is right that was wrong.
 """
 
 from __future__ import annotations
@@ -37,13 +37,19 @@ from gradoracle.oracle.declaration import (
     optional,
     output_of,
 )
-from gradoracle.oracle.expected.truth import answer_dtype, answer_shape
+from gradoracle.oracle.expected.truth import answer_dtype, answer_shape, data_dtype
 from gradoracle.oracle.float_formats import FORMATS, is_real
 from gradoracle.oracle.formulas.conventions import under
 from gradoracle.oracle.shapes import Array
 
 MOST, ENOUGH, FEWEST = 24, 4, 2  # small calls: made, and wrong ones that a reading explains
 CONTAINER = re.compile(r"returned an? (\w+)(?: of \d+)? \(")
+# Values of options that functions are often written for, beside those that a record lists.
+OFTEN: Mapping[str, tuple[Any, ...]] = {
+    "eps": (1e-6, 1e-8, 1e-12, 1e-7, 1e-3), "approximate": ("tanh", "none"),
+    "negative_slope": (0.2, 0.1, 0.01, 0.3), "training": (False, True),
+    "reduction": ("sum", "mean"),
+}  # fmt: skip
 TUPLE = "return one array: what the gradient needs again it is given by its own arguments"
 NONE = "is a return statement missing?"
 
@@ -177,6 +183,13 @@ def _of_values(
         for reading in _readings(operator, formula, wrong):
             if _explains(backend, reading, wrong):
                 return reading.sentence
+        for name, value in _other_values(backend, operator, formula):
+            if _is_for(backend, operator, asked, name, value):
+                said = f"{value:g}" if type(value) is float else str(value)
+                return (
+                    f"the values are right for {name} = {said}: --domain "
+                    f'"{operator.name}: {name} = {said}" declares that'
+                )
     policies = [*_policies(backend, asked[0])] if asked else []
     if policies:
         asked += _asked(backend, operator, formula, styles, dtype, seed)
@@ -188,6 +201,35 @@ def _of_values(
                 f'declare contract = {{"policies": {{{claim}}}}}'
             )
     return ""
+
+
+def _other_values(
+    backend: Backend, operator: Operator, formula: Formula
+) -> Iterator[tuple[str, Any]]:
+    """Yield other values for options that a function is not given, whose default was taken."""
+    for name in sorted(backend.left_out(formula) & {*argument_names(formula)[1]}):
+        listed = operator.values.get(name, ())
+        known = (*OFTEN.get(name, ()), *(() if callable(listed) else listed))
+        for value in dict.fromkeys(known):
+            if isinstance(value, (bool, float, str)):
+                yield name, value
+
+
+def _is_for(
+    backend: Backend, operator: Operator, asked: Sequence[Plain], name: str, value: Any
+) -> bool:
+    """Return whether all answers are right with another value of an option."""
+    policies = backend.contract.policies
+    for one in asked:
+        of = value
+        if isinstance(value, float):
+            of = float(data_dtype(one.call).type(value))
+        other = one._replace(call={**one.call, name: of})
+        if not operator.unsettled(policies, one.formula, other.call) and not _is_right(
+            backend, other, one.got
+        ):
+            return False
+    return True
 
 
 def _policies(backend: Backend, one: Plain) -> Iterator[tuple[str, str | float]]:
