@@ -24,6 +24,13 @@ def filled_in(x):
     return y
 
 
+def added_to_a_slice(x):
+    y = np.zeros_like(x)
+    y[:, 1:] += x[:, :-1]
+    y[:, 0] -= x[0, 0]
+    return y * x
+
+
 def filled_in_by_rows(x):
     y = np.empty(x.shape, x.dtype)
     y[:, 0] = x[:, 0]
@@ -65,6 +72,7 @@ FORMULAS = {
     "exp2": lambda x, w: np.exp2(x),
     "expand_dims": lambda x, w: np.squeeze(np.expand_dims(x, 1) * 2, 1),
     "filled in": lambda x, w: filled_in(x),
+    "added to a slice": lambda x, w: added_to_a_slice(x),
     "filled in by rows": lambda x, w: filled_in_by_rows(x),
     "flip": lambda x, w: np.flip(x, 1) * x + np.fliplr(x) + np.flipud(x),
     "full_like": lambda x, w: np.full_like(x, 3) * x + np.ones_like(x),
@@ -88,6 +96,7 @@ FORMULAS = {
     "pad by ones": lambda x, w: np.pad(x, 1, constant_values=1) ** 2,
     "pad by the edge": lambda x, w: np.pad(x, ((0, 0), (2, 1)), "reflect") ** 2,
     "power": lambda x, w: np.power(x, 3) + x**2 + (1 + x * x) ** -2,
+    "power of 0": lambda x, w: x**0 + x,
     "power of a half": lambda x, w: (1 + x * x) ** 0.5 + (1 + x * x) ** -0.5,
     "power of a fraction": lambda x, w: (1 + x * x) ** 1.5 + (1 + x * x) ** -0.75,
     "ravel": lambda x, w: np.ravel(x) * x.flatten() * x.ravel(),
@@ -203,6 +212,8 @@ def test_all_functions_are_tried():
 
 
 POINTWISE = {
+    "maximum of a float": lambda z: np.maximum(z, 0.0) + np.minimum(1, z),
+    "exp of exp": lambda z: np.exp(-np.exp(z)),
     "exp": lambda z: np.exp(z) - 1,
     "power": lambda z: z**3 + (1 + z * z) ** 0.5,
     "where": lambda z: np.where(z > 0, z, 0.1 * z),

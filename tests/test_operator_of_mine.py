@@ -19,6 +19,7 @@ from gradoracle.conformance.checking.check_run import examine
 from gradoracle.conformance.operators.outside import UnusableOperators, from_outside
 from gradoracle.conformance.properties import PROPERTIES
 from gradoracle.oracle.declaration import evaluate, output_of
+from gradoracle.oracle.expected.truth import truth
 from gradoracle.oracle.numbers.elementary import exp, log1p, sin, sqrt
 from tests.torchless import without_torch
 
@@ -490,6 +491,109 @@ def test_any_slope_of_a_kink_is_right_at_a_nan(at_nan):
     functions["size_grad"] = lambda g, x: at_nan(g, x).astype(x.dtype) * np.isfinite(x).all()
     wrong = gradoracle.check(SimpleNamespace(**functions), seed=1, examples=25, operators=[size])
     assert [one.formula for one in wrong.mismatches] == ["size_grad"]
+
+
+# -- what else people write -----------------------------------------------------------------------
+
+
+@gradoracle.operator("x: n c; t: n c")
+def hinge(x, t):
+    """Return one loss per row [N].
+
+        y[n] = sum_c max(1 - t[n,c] x[n,c], 0)^2
+
+    (a test's own formula).
+    """
+    return (np.maximum(1 - t * x, 0) ** 2).sum(1)
+
+
+def hinge_right(x, t):
+    return (np.maximum(1 - t * x, 0) ** 2).sum(1)
+
+
+def hinge_vjp_right(grad_output, x, t):
+    left = 1 - t * x
+    g = -2 * grad_output[:, None] * np.where(left > 0, left, 0)
+    return g * t, g * x
+
+
+@gradoracle.operator("x: n c", options={"delta": (1.0, 0.5), "power": (2, 3)})
+def clipped(x, *, delta, power):
+    """Return y [N, C].
+
+        y = min(max(x, -delta), delta)^power, delta > 0, power > 1
+
+    (a test's own formula).
+    """
+    assert delta > 0
+    assert power > 1
+    return np.clip(x, -delta, delta) ** power
+
+
+@gradoracle.operator("; ".join(f"{one}: n k" for one in "abcdefghij"))
+def many(a, b, c, d, e, f, g, h, i, j):
+    """Return y [N, K], the sum of ten arrays.
+
+        y = a + b + c + d + e + f + g + h + i + j
+
+    (a test's own formula).
+    """
+    return a + b + c + d + e + f + g + h + i + j
+
+
+def test_a_nan_is_kept_by_maximum_and_may_be_lost_where_it_is_compared():
+    functions = {"hinge": hinge_right, "hinge_vjp": hinge_vjp_right}
+    for seed in (1, 2, 3):
+        certificate = gradoracle.check(
+            SimpleNamespace(**functions), seed=seed, examples=25, operators=[hinge]
+        )
+        assert certificate.passed, certificate.text()
+    dropping = {"hinge": lambda x, t: (np.fmax(1 - t * x, 0) ** 2).sum(1)}
+    wrong = gradoracle.check(SimpleNamespace(**dropping), seed=1, examples=25, operators=[hinge])
+    assert [one.property_name for one in wrong.mismatches] == ["propagates_non_finite"]
+
+
+def test_options_have_no_other_values_than_are_listed():
+    def right(x, *, delta, power):
+        assert (delta, power) in {(d, p) for d in (1, 0.5) for p in (2, 3)}
+        return np.clip(x, -x.dtype.type(delta), x.dtype.type(delta)) ** power
+
+    certificate = gradoracle.check(
+        SimpleNamespace(clipped=right), seed=1, examples=25, operators=[clipped]
+    )
+    assert certificate.passed, certificate.text()
+
+
+def test_an_operator_may_have_many_arrays():
+    functions = {
+        "many": lambda *arrays: sum(arrays[1:], arrays[0]),
+        "many_vjp": lambda dy, *_: (*(dy.copy() for _ in range(10)),),
+    }
+    certificate = gradoracle.check(
+        SimpleNamespace(**functions), seed=1, examples=6, operators=[many]
+    )
+    assert certificate.passed, certificate.text()
+
+
+def test_images_that_are_kept_need_the_axes_of_the_result():
+    with pytest.raises(ValueError, match='add "grad_output: n ..." to'):
+        gradoracle.operator("x: n c", images="kept")(lambda x: x)
+
+
+def test_an_exponential_of_an_exponential_takes_no_time():
+    call = {"x": np.array([[30.0, -3.0]])}
+    found = truth(gradoracle.operator("x: n c")(exp_of_exp).formula, call)
+    assert found.as_float(np.dtype(float)).tolist() == [[0.0, np.exp(-np.exp(-3.0))]]
+
+
+def exp_of_exp(x):
+    """Return y [N, C].
+
+        y = e^(-e^x)
+
+    (a test's own formula).
+    """
+    return np.exp(-np.exp(x))
 
 
 # -- on the command line ---------------------------------------------------------------------------

@@ -259,7 +259,7 @@ _expanded = {one.__name__: one for one in (expanded, one_image, one_channel, one
 SHARED = "shared"
 FUNCTIONS = {**_expanded, SHARED: shared} | {name: layout.lay for name, layout in LAYOUTS.items()}
 # One for each argument: what a call leaves behind under an address is found by the next call there.
-PLACES = tuple(f"place {number}" for number in range(8))
+PLACES = tuple(f"place {number}" for number in range(32))
 ROOMY, ALIGNED = 2**16, 64  # bytes
 _places: dict[str, Array] = {}
 _lay: dict[str, Callable[..., Any]] = {

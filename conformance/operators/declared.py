@@ -77,8 +77,8 @@ def operator(
     contract that has the policy `ties` is checked by that.
 
     Raises:
-        ValueError: the text of the axes cannot be read, the docstring has no equation, or there is
-            no such rule of ties.
+        ValueError: the text of the axes cannot be read or lacks those of the result with
+            images="kept", the docstring has no equation, or there is no such rule of ties.
     """
     if ties not in (FIRST, SPLIT, ANY):
         raise ValueError(f"ties must be {FIRST!r}, {SPLIT!r} or {ANY!r}, got {ties!r}")
@@ -94,6 +94,11 @@ def operator(
                 values=values,
             ))  # fmt: skip
         names = [part.partition(":")[0].strip().rstrip("?") for part in axes.split(";")]
+        if images == "kept" and GRAD_OUTPUT not in names and not outputs:
+            raise ValueError(
+                f'images="kept" asks for the axes of the result: add "{GRAD_OUTPUT}: n ..." to '
+                f"{axes!r}"
+            )
         wanted = by if by is not None else [n for n in names if n != GRAD_OUTPUT]
         formula = derived(
             axes, wanted, images=images, outputs=outputs, rule=ties, words=words or {}

@@ -259,12 +259,13 @@ def drawn(operator: Operator, number: int, size: Size = "small") -> Geometry:
 def _others(operator: Operator, place: Place, call: Call) -> list[Any]:
     """Return other values in a place, such as the type of its value has."""
     value = place.of(call)
+    listed = place.entry is None and place.name in operator.values and _is_own(operator)
+    if listed or (isinstance(value, str) and not place.both):
+        return [v for v in _names(operator, place.name) if v != value]
     if place.both:
         return [value[::-1]] if value[0] != value[1] else []
     if isinstance(value, bool):
         return [not value]
-    if isinstance(value, str):
-        return [name for name in _names(operator, place.name) if name != value]
     if isinstance(value, int):
         near = (value + 1, value - 1, 1, 0, 2 * value, value // 2, value + 2)
         least = 0 if place.entry is not None else None  # of a pair or a shape
@@ -274,6 +275,11 @@ def _others(operator: Operator, place: Place, call: Call) -> list[Any]:
         floats = [float(dtype.type(v)) for v in (value + 1, value / 2, 2 * value, -value)]
         return [v for v in dict.fromkeys(floats) if v != value]
     return []
+
+
+def _is_own(operator: Operator) -> bool:
+    """Return whether an operator is the user's: no option has other values than are listed."""
+    return not operator.formula.__module__.startswith("gradoracle.")
 
 
 _known_names: dict[tuple[Operator, str], tuple[str, ...]] = {}

@@ -109,8 +109,8 @@ def __getattr__(name: str) -> Any:
     """Import what is asked for only then: pytest loads this package in every session."""
     from importlib import import_module  # noqa: PLC0415
 
-    if name == "adapt":
-        return import_module("gradoracle.adapt")
+    if name in ("adapt", "extend"):
+        return import_module(f"gradoracle.{name}")
     if name not in HOMES:
         raise AttributeError(f"module 'gradoracle' has no attribute {name!r}")
     return getattr(import_module(f"gradoracle.conformance.{HOMES[name]}"), name)

@@ -28,6 +28,7 @@ from gradoracle.oracle.declaration import (
     operands,
 )
 from gradoracle.oracle.expected.planes import of_one_pixel
+from gradoracle.oracle.numbers.reverse import comparing_nan
 from gradoracle.oracle.shapes import Array, Shape
 
 if TYPE_CHECKING:
@@ -130,7 +131,19 @@ class NonFiniteTruth:
             return np.zeros(self.shape, bool)
         first, *others = (_ieee(self.formula, with_finite(self.call, v)) for v in INSTEAD)
         differ = np.logical_or.reduce([one != first for one in others])
-        return np.asarray(np.isfinite(self.literal) & differ)
+        return np.asarray((np.isfinite(self.literal) & differ) | self._selected)
+
+    @cached_property
+    def _selected(self) -> Array:
+        """Which elements of a gradient depend on what a comparison with NaN says."""
+        if "grad_output" not in argument_names(self.formula)[0]:
+            return np.zeros(self.shape, bool)
+        found = []
+        for says in (True, False):
+            with comparing_nan(says):
+                found.append(_ieee(self.formula, self.call))
+        one, other = found
+        return np.asarray((one != other) & ~(np.isnan(one) & np.isnan(other)))
 
     @cached_property
     def _beyond_all(self) -> Array:
@@ -164,10 +177,12 @@ class NonFiniteTruth:
             return np.asarray(lost | ~np.isfinite(self.call["grad_output"]))
         if isinstance(kind, Composed) and kind.spread:
             return np.ones(self.shape, bool)
-        if isinstance(kind, Composed) and kind.of_arrays:
+        if isinstance(kind, Composed) and (kind.of_arrays or kind.pointwise):
             dy = self.call["grad_output"] if "grad_output" in argument_names(self.formula)[0] else 0
-            selected = np.ndim(dy) == 0 or np.shape(dy) == self.shape
-            return np.asarray(lost | ~np.isfinite(dy)) if selected else lost
+            if np.shape(dy) == self.shape[: np.ndim(dy)]:  # of each element, or of its row
+                more = (1,) * (len(self.shape) - np.ndim(dy))
+                return np.asarray(lost | ~np.isfinite(np.reshape(dy, (*np.shape(dy), *more))))
+            return lost
         if self.strict and not _meets_zeros(self.formula, self.call):
             return lost
         return np.asarray(lost | _planes(self.formula, self.call, self.shape))

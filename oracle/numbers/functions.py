@@ -20,6 +20,7 @@ import numpy as np
 
 from gradoracle.oracle.numbers import high_precision
 
+FAR_EXPONENT = 1e6  # e to more is beyond every format, and e to less is 0 in all
 LARGEST_EXPONENT = 700.0  # e to more is no float
 
 
@@ -55,6 +56,16 @@ class Function:
             return self.of_float(v)
         except ValueError:  # as IEEE 754 has it
             return math.nan
+
+
+def _precise_exp(context: Any, function: Callable[[Any], Any], v: Any, less: int = 0) -> Any:
+    """Return e^v less a number; far beyond all formats without the digits of v / log 2.
+
+    Those take mpmath seconds, and all memory where v is an exponential itself.
+    """
+    if not abs(v) > FAR_EXPONENT:  # a NaN, too
+        return function(v)
+    return context.inf if v > 0 else context.mpf(-less)
 
 
 def _over(e: float, room: float) -> float:
@@ -186,10 +197,12 @@ def _of_rsqrt(f: Any, root: Any, least: Any, e: Any) -> Any:
 
 exp: Function = Function(
     "exp", _exp, np.exp, lambda _x, y: y, lambda f, _x, y, e: y * _growth(f, e), ulps=3,
+    precise=lambda context, v: _precise_exp(context, context.exp, v),
 )  # fmt: skip
 expm1 = Function(
     "expm1", _expm1, np.expm1, lambda _x, y: y + 1,
     lambda f, _x, y, e: (y + 1) * _growth(f, e), ulps=3,
+    precise=lambda context, v: _precise_exp(context, context.expm1, v, 1),
 )  # fmt: skip
 log = Function(
     "log", _log, np.log, lambda x, _y: 1 / x, lambda f, x, _y, e: f.over(e, x - e), ulps=3,
@@ -236,7 +249,7 @@ erf = Function(
 exp2 = Function(
     "exp2", _exp2, np.exp2, lambda _x, y: y * log_2(y),
     lambda f, _x, y, e: y * _growth(f, e * math.log(2)), ulps=3,
-    precise=lambda context, v: context.power(2, v),
+    precise=lambda context, v: _precise_exp(context, lambda v: context.power(2, v), v),
 )  # fmt: skip
 # Also the natural logarithm times a rounded constant: 3 ulps, and half a one for each of both.
 log2 = Function(

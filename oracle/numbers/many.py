@@ -254,6 +254,8 @@ def chosen(holds: Array, one: Held, other: Held) -> Held:
     if nested is not None:
         return nested.chosen(holds, one, other)
     first = next((h for h in (one, other) if isinstance(h, Lanes)), None)
+    if first is None and not (np.ndim(holds) or shape_of(one) or shape_of(other)):
+        return one if np.all(holds) else other  # of single numbers
     if first is None:
         return np.where(holds, one, other)
     a, b = (h if isinstance(h, Lanes) else like(first, h) for h in (one, other))

@@ -54,6 +54,20 @@ def ties(rule: str) -> Iterator[None]:
         _RULE.reset(token)
 
 
+# What comparisons with a NaN say; None: no, as IEEE 754 has it.
+_OF_NAN: ContextVar[bool | None] = ContextVar("_OF_NAN", default=None)
+
+
+@contextmanager
+def comparing_nan(says: bool) -> Iterator[None]:  # noqa: FBT001 - what they say
+    """Within it, have all comparisons with a NaN hold, or none: others write them otherwise."""
+    token = _OF_NAN.set(says)
+    try:
+        yield
+    finally:
+        _OF_NAN.reset(token)
+
+
 class Taken:
     """What goes back to an array from elements that an index takes of it.
 
@@ -132,8 +146,10 @@ class Traced:
         return self._kind(found, (self, lambda g: quotient(-(g * found), self.held)))
 
     def __pow__(self, power: float) -> Any:
-        if not isinstance(power, (int, float)) or not math.isfinite(power) or power == 0:
-            raise TypeError(f"a power must be a number other than 0, got {power!r}; take exp, log")
+        if not isinstance(power, (int, float)) or not math.isfinite(power):
+            raise TypeError(f"a power must be a number, got {type(power).__name__}; take exp, log")
+        if power == 0:
+            return self._kind(many.like(self.held, np.ones(shape_of(self.held))[()]))
         if power < 0:
             return 1 / self**-power
         if power != int(power):
@@ -232,10 +248,11 @@ class Traced:
 
     def __array_ufunc__(self, ufunc: Any, method: str, *inputs: Any, **options: Any) -> Any:
         """Return NumPy's function of these numbers, where it is one that formulas may take."""
-        ours = UFUNCS.get(ufunc)
+        ours, into = UFUNCS.get(ufunc), options.pop("out", None)
         if method != "__call__" or options or ours is None:
             raise _unknown(ufunc, UFUNCS)
-        return ours(*map(_one, inputs))
+        found = ours(*map(_one, inputs))
+        return found if into is None else _put(found, *into)
 
     def __array_function__(self, function: Any, types: Any, inputs: Any, options: Any) -> Any:
         """Return NumPy's function of these numbers, where it is one that formulas may take."""
@@ -251,6 +268,13 @@ def _one(operand: Any) -> Any:
     if isinstance(operand, np.ndarray) and operand.dtype == object:
         return stacked(operand)
     return operand
+
+
+def _put(found: Any, into: Array) -> Array:
+    """Put the numbers of an array into one that a formula fills in, as y[1:] += x does."""
+    for at in np.ndindex(into.shape):
+        into[at] = found[at] if isinstance(found, TracedArray) and found.ndim else found
+    return into
 
 
 def _unknown(function: Any, among: Mapping[Any, Any]) -> TypeError:
@@ -502,8 +526,11 @@ class TracedArray(Traced, many.Nested):
         value, error = many.values_and_errors(self.held)
         limit, its_error = many.values_and_errors(self._other(other))
         may_be_off = error + its_error
-        near = np.asarray(abs(value - limit)).astype(np.float64) <= may_be_off
-        return Condition(compare(value, limit), near & (may_be_off > 0))
+        apart = np.asarray(abs(value - limit)).astype(np.float64)
+        holds, says = compare(value, limit), _OF_NAN.get()
+        if says is not None:
+            holds = np.where(np.isnan(apart), says, holds)
+        return Condition(holds, (apart <= may_be_off) & (may_be_off > 0))
 
 
 def where(condition: Any, one: Any, other: Any) -> Any:
@@ -528,7 +555,12 @@ def _where(known: Condition, one: Any, other: Any, there: Array, count: Array) -
         held = many.less_certain(held, np.where(known.unsure, apart, 0.0))
 
     def side(holds: Array) -> Back:
-        return lambda g: _perhaps(_masked(_shared(g, count), holds), g, known.unsure)
+        def back(g: Held) -> Held:
+            if np.ndim(holds) and not shape_of(g):  # one number for each
+                g = many.like(traced.held, np.ones(np.shape(holds))) * g
+            return _perhaps(_masked(_shared(g, count), holds), g, known.unsure)
+
+        return back
 
     return traced._kind(held, (one, side(known.holds)), (other, side(there)))  # noqa: SLF001
 
@@ -546,11 +578,29 @@ def minimum(one: Any, other: Any) -> Any:
 def _extreme(one: Any, other: Any, sign: str, opposite: str) -> Any:
     known, rule = _condition(_traced_first(one, other, sign)), _RULE.get()
     if rule == FIRST:
-        return where(known, one, other)
+        return _keeping_nan(known, one, other)
     equal = known.holds & _condition(_traced_first(one, other, opposite)).holds
     if rule == ANY:
         return where(Condition(known.holds, known.unsure | equal), one, other)
     return _where(known, one, other, ~known.holds | equal, 2 * equal)
+
+
+def _keeping_nan(known: Condition, one: Any, other: Any) -> Any:
+    """Return what a condition selects, NaN where either is one, as NumPy's maximum has it.
+
+    The other gets its gradients back where the condition does not hold.
+    """
+    lost = _is_nan(one) & ~known.holds
+    if not lost.any():
+        return where(known, one, other)
+    found = _where(known, one, other, ~known.holds, 0 * known.holds)
+    found.held = many.chosen(lost, found.held * math.nan, found.held)
+    return found
+
+
+def _is_nan(one: Any) -> Array:
+    value = many.values_and_errors(one.held)[0] if isinstance(one, Traced) else np.asarray(one)
+    return np.isnan(np.asarray(value).astype(np.float64))
 
 
 def stacked(parts: Any) -> Any:
