@@ -1,5 +1,6 @@
 """Which slow tests run, how many seeds planted faults are tried from, and fixtures."""
 
+import os
 import subprocess
 import zlib
 from collections import Counter
@@ -7,12 +8,14 @@ from pathlib import Path
 
 import pytest
 
+from gradoracle.conformance import DEVIATIONS, DOMAIN, OPERATORS_FROM
 from gradoracle.conformance.backends.single_thread import one_thread
 from gradoracle.conformance.operators import OPERATORS
 
 SEEDS = (1, 2, 3, 4, 5)
 TURNS = 16
 ALL, BY_TURNS, NONE = "all", "by-turns", "none"
+GIVEN = (DEVIATIONS, DOMAIN, OPERATORS_FROM)  # variables that commands set
 HERE = Path(__file__).parent
 
 
@@ -79,9 +82,15 @@ def pytest_collection_modifyitems(config, items):
 
 
 @pytest.fixture(autouse=True)
-def _only_shipped_operators():
-    """Forget the operators that a test has brought: others count those of the suite."""
+def _as_before():
+    """Forget the operators that a test has brought, and what a command line was given."""
+    before = {name: os.environ.get(name) for name in GIVEN}
     yield
+    for name, value in before.items():
+        if value is None:
+            os.environ.pop(name, None)
+        else:
+            os.environ[name] = value
     if OPERATORS.own:
         OPERATORS._own.clear()
         OPERATORS.version += 1
