@@ -7,8 +7,8 @@ import pytest
 
 import gradoracle
 from gradoracle.implementations.cuda_source.comments import read
+from gradoracle.implementations.cuda_source.names import function_of
 from gradoracle.implementations.cuda_source.proposals import (
-    function_of,
     proposals,
     with_proposals,
 )

@@ -1,0 +1,189 @@
+"""What names of kernels and their parameters stand for: functions, arrays, numbers, sizes."""
+
+import re
+from collections.abc import Mapping, Sequence
+
+from gradoracle.implementations.cuda_source.by_axes import ELEMENTWISE
+from gradoracle.implementations.cuda_source.results import RESULTS, operator_of
+from gradoracle.implementations.hostcuda.text import split, without_comments
+
+# Words in the names of kernels, for the operators that they are about; the longest come first.
+WORDS = {
+    "softmax_cross_entropy": "cross_entropy", "crossentropy": "cross_entropy",
+    "cross_entropy": "cross_entropy", "layernorm": "layer_norm", "rmsnorm": "rms_norm",
+    "batchnorm": "batch_norm", "groupnorm": "group_norm", "leakyrelu": "leaky_relu",
+    "logsoftmax": "log_softmax", "convolution": "conv2d", "conv": "conv2d", "maxpool": "max_pool2d",
+    "max_pool": "max_pool2d", "avgpool": "avg_pool2d", "avg_pool": "avg_pool2d",
+    "fully_connected": "linear", "dense": "linear", "sgd": "sgd_step", "swish": "silu",
+}  # fmt: skip
+BACKWARD = re.compile(r"(?i)backward|bwd|grad|_back\b")
+PRODUCT = re.compile(r"(?i)mat_?mul|gemm")
+POINTWISE = {"relu", "leaky_relu", "sigmoid", "tanh", *ELEMENTWISE}
+# Names that parameters have, for the arguments and results of the protocol.
+INPUTS = (
+    "x",
+    "in",
+    "inp",
+    "input",
+    "a",
+    "z",
+    "src",
+    "data",
+    "d_in",
+    "d_x",
+    "d_a",
+    "d_input",
+    "logits",
+)
+OUTPUTS = ("y", "out", "output", "c", "dst", "d_out", "d_y", "d_c", "d_output", "result", "res")
+GIVEN = {
+    "w": "weight", "weight": "weight", "weights": "weight", "kernel": "weight", "gamma": "weight",
+    "filter": "weight", "mask": "weight", "bias": "bias", "beta": "bias",
+    "eps": "eps", "epsilon": "eps", "slope": "negative_slope", "alpha": "negative_slope",
+    "negative_slope": "negative_slope", "labels": "target", "label": "target", "target": "target",
+    "targets": "target", "dy": "grad_output", "dout": "grad_output", "grad_out": "grad_output",
+    "grad_output": "grad_output", "lr": "learning_rate", "learning_rate": "learning_rate",
+    "indices": "indices",
+}  # fmt: skip
+# Of C = alpha A B + beta C: the names that BLAS gives to its matrices, sizes and factors.
+SECOND = ("b", "d_b", "rhs", "other", "mat2")
+PRODUCT_VALUES = {"M": "N", "N": "M", "K": "K", "alpha": "1", "beta": "0"}
+COUNTS = ("n", "size", "len", "length", "num", "numel", "count", "total", "num_elements")
+THREADS = re.compile(r"(?i)(?:block|tile|threads?)_?(?:size|dim|per_?block)|(?:num_?|n_?)?threads")
+STREAM = re.compile(r"\bcudaStream_t\b")
+LETTERS = {"rows": "N", "batch": "N", "batch_size": "N", "b": "N", "cols": "C", "columns": "C",
+           "channels": "C", "classes": "C", "in_features": "C", "out_features": "M",
+           "height": "H", "width": "W"}  # fmt: skip
+SIZES = ("N", "C", "H", "W", "M", "KH", "KW", "OH", "OW", "T")
+# Operators of rows of any array, and of rows [N, T, C].
+ROWWISE = ("softmax", "log_softmax")
+ROWS, COLUMNS = "z.size / z.shape[axis]", "z.shape[axis]"
+BY_TOKENS = ("layer_norm", "rms_norm")
+SIDES = "which of its sizes are rows, columns and the common side"
+NOTHING: Mapping[str, str] = {}
+
+
+def function_of(kernel: str) -> str | None:
+    """Return the function of the protocol that a kernel's name speaks of, if it is one's."""
+    word = re.sub(r"(?<=[a-z0-9])(?=[A-Z])", "_", kernel).lower()
+    names = {**{one: one for one in {*map(operator_of, RESULTS)}}, **WORDS}
+    names |= {"".join(one.split("_")): of for one, of in names.items()}
+    hits = [one for one in names if re.search(rf"(?<![a-z]){one}(?![a-z])|^{one}|{one}$", word)]
+    if not hits and PRODUCT.search(word):
+        hits = ["matmul"]
+    if not hits:
+        return None
+    operator = names[max(hits, key=len)]
+    if not BACKWARD.search(word):
+        return operator if operator in RESULTS else None
+    ends = [f"{operator}{end}" for end in ("_grad", "_grad_input", "_grad_x")]
+    return next((one for one in ends if one in RESULTS), None)
+
+
+def names_in(parameters: str) -> list[str]:
+    """Return the names of parameters."""
+    return [_name(one.partition("=")[0]) for one in split(parameters)]
+
+
+def _name(parameter: str) -> str:
+    return re.sub(r"\[.*", "", parameter, flags=re.DOTALL).replace("*", " ").split()[-1]
+
+
+def arguments_of(
+    text: str, parameters: str, function: str, passed: Mapping[str, str] = NOTHING
+) -> tuple[list[str], tuple[str, ...]]:
+    """Return what parameters are given, and what of it is unknown.
+
+    `passed` has other names for some of them, which may say more.
+    """
+    given = [" ".join(one.partition("=")[0].split()) for one in split(parameters)]
+    unknown: list[str] = []
+    if function == "matmul" and not {*map(_name, given)} >= {"M", "N", "K"}:
+        unknown.append(SIDES)
+    sizes = _sizes(function, [_name(one) for one in given if "*" not in one and "[" not in one])
+    arguments: list[str] = []
+    for one in given:
+        names = dict.fromkeys((_name(one), passed.get(_name(one), _name(one))))
+        guesses = (_argument(text, one, name, function, sizes) for name in names)
+        arguments.append(next(filter(None, guesses), "?"))
+        if arguments[-1] == "?":
+            unknown.append(f"the parameter {one!r}")
+    pointers = [one for one in given if "*" in one or "[" in one]
+    if not any(argument in (*RESULTS[function].names, "*") for argument in arguments) and pointers:
+        unknown.append("no parameter looks like the result")
+    return arguments, tuple(unknown)
+
+
+def _sizes(function: str, names: Sequence[str]) -> dict[str, str]:
+    """Return what sizes among parameters are given."""
+    operator = operator_of(function)
+    found = {n: n if n in SIZES else LETTERS.get(n.lower(), "") for n in names}
+    found |= {n: "N" for n in names if not found[n] and n.lower() in COUNTS}
+    found = {n: letter for n, letter in found.items() if letter}
+    if operator in POINTWISE:
+        first = next(iter(found), "")
+        return {n: "z.size" if n == first else "1" for n in found}
+    if operator in ROWWISE:
+        return {n: COLUMNS if letter == "C" else ROWS for n, letter in found.items()}
+    if operator in BY_TOKENS and "T" not in found.values():
+        return {n: "N * T" if letter == "N" else letter for n, letter in found.items()}
+    return found
+
+
+def _argument(text: str, parameter: str, name: str, function: str, sizes: Mapping[str, str]) -> str:
+    """Return what a parameter of a name is given, or nothing."""
+    if STREAM.search(parameter):
+        return "0"
+    if "*" in parameter or "[" in parameter:
+        return _array(text, name, function, written="const" not in parameter)
+    return _number(name, function, sizes)
+
+
+def _array(text: str, name: str, function: str, *, written: bool) -> str:
+    """Return the array that a pointer is given; NULL where the text asks if it is that."""
+    results, word = RESULTS[function], name.lower()
+    arrays = (*results.arguments, *results.names)
+    named = name if name in arrays else GIVEN.get(word.removeprefix("d_"), "")
+    if named in arrays:
+        return named
+    if word in SECOND and "bias" in arrays:
+        return "bias"
+    if written and (word in OUTPUTS or word.startswith(("d", "out"))):
+        return results.names[0]
+    if word in INPUTS:
+        first = (one for one in results.arguments if one in ("x", "z", "logits"))
+        return next(first, results.arguments[0])
+    if function == "matmul" and (guess := _of_product(name, pointer=True)):
+        return guess
+    return "NULL" if _is_optional(without_comments(text), name) else ""
+
+
+def _number(name: str, function: str, sizes: Mapping[str, str]) -> str:
+    """Return the number that a parameter is given."""
+    if function == "matmul" and (guess := _of_product(name, pointer=False)):
+        return guess
+    if name in sizes:
+        return sizes[name]
+    if THREADS.fullmatch(name):
+        return "256"
+    known = GIVEN.get(name.lower(), "")
+    return name if known == "negative_slope" and operator_of(function) != "leaky_relu" else known
+
+
+def _of_product(name: str, *, pointer: bool) -> str:
+    """Return what a parameter of a matrix product with BLAS's names is given, else nothing."""
+    if pointer:
+        return "other" if name.lower() in SECOND else ""
+    return PRODUCT_VALUES.get(name, "")
+
+
+def is_asked_for(plain: str, name: str) -> bool:
+    """Return whether a text asks if a pointer of some names is null."""
+    words = [word for word, of in GIVEN.items() if of == name]
+    return any(_is_optional(plain, word) for word in words)
+
+
+def _is_optional(plain: str, name: str) -> bool:
+    name = re.escape(name)
+    asked = rf"\b{name}\s*(?:[!=]=\s*(?:nullptr|NULL|0)\b|\?|&&)|(?:!|\bif\s*\()\s*{name}\s*\)"
+    return re.search(asked, plain) is not None
