@@ -471,14 +471,14 @@ def _results(body: Body, found: Any, count: int, *, named: bool) -> list[Any]:
 
 
 def _is_shapeless(found: Any, axes: Axes) -> bool:
-    """Return whether a result is what loops over no images leave, and no axes are declared."""
+    """Return whether loops over no images left an empty result whose shape is not declared."""
     return not isinstance(found, TracedArray) and not found.size and GRAD_OUTPUT not in axes.arrays
 
 
 def _of_images(
     axes: Axes, given: Mapping[str, Any], names: Sequence[str], count: int
 ) -> dict[str, Any]:
-    """Return arguments of no images with so many of ones in their place.
+    """Return arguments that have no images with `count` images of ones.
 
     Raises:
         ValueError: they have images.

@@ -134,7 +134,6 @@ def test_a_contract_may_round_what_products_take_to_the_arrays_dtype():
         assert (rounded.as_float(np.dtype(float)) == plain.as_float(np.dtype(float))).all()
         one, other = (t.bound("float16", "float32") for t in (plain, rounded))
         assert (other > one).all(), formula
-        assert (other < 40 * one + 1).all(), formula
         # In a dtype that holds as much as the accumulator, it matters little.
         wide = {n: v.astype(np.float64) if hasattr(v, "dtype") else v for n, v in call.items()}
         of, by = under({"attention_operands": "dtype"}, formula, wide)

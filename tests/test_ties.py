@@ -105,3 +105,11 @@ def test_a_backend_is_checked_by_its_contract_or_the_declared_rule(declared, cla
         found = examine(backend, operator, by_a, of, examples=25, seed=1)
         right = rule == ANY or first == (rule == FIRST)
         assert found.status == ("passed" if right else "mismatch"), (first, found.reason)
+
+
+@pytest.mark.parametrize("rule", RULES)
+def test_a_nan_is_kept_whatever_the_rule(rule):
+    formula = with_ties(derived("a: n c; b: n c; grad_output: n", ("a", "b"))(body).forward, rule)
+    nan, one = np.array([[np.nan]]), np.ones((1, 1))
+    for a, b in ((nan, one), (one, nan), (nan, nan)):
+        assert np.isnan(formula(a, b)).all(), (a, b)

@@ -107,7 +107,7 @@ class _Sequence:
 
     def layout_of(self, formula: Formula) -> str:
         """Return the layouts of a function's arguments: each in the place of its name."""
-        return ",".join([*(self._place[n] for n in argument_names(formula)[0]), ""])
+        return ",".join([*(self._place.get(n, "") for n in argument_names(formula)[0]), ""])
 
     def is_varied(self) -> bool:
         """Return whether the arguments are varied in the call's dtype: in two, which is enough."""

@@ -28,7 +28,7 @@ from gradoracle.oracle.declaration import (
     operands,
 )
 from gradoracle.oracle.expected.planes import of_one_pixel
-from gradoracle.oracle.numbers.reverse import comparing_nan
+from gradoracle.oracle.numbers.reverse import nan_compares_as
 from gradoracle.oracle.shapes import Array, Shape
 
 if TYPE_CHECKING:
@@ -121,10 +121,10 @@ class NonFiniteTruth:
 
     @cached_property
     def _chosen(self) -> Array:
-        """Which elements are finite by the formula because of what a comparison says of a NaN.
+        """Which elements a comparison with NaN has decided: they may be anything.
 
-        They depend on the number that is NaN: with some others in its place they are others.  What
-        the larger of 1 and NaN is, or the slope of |x| there, is up to how it is written.
+        By the formula they are finite, and yet they change with the number in the NaN's place: the
+        larger of 1 and NaN, or the slope of |x| there, depends on how the comparison is written.
         """
         kind = algebra(self.formula)
         if not (isinstance(kind, Composed) and (kind.of_arrays or kind.pointwise)):
@@ -135,12 +135,12 @@ class NonFiniteTruth:
 
     @cached_property
     def _selected(self) -> Array:
-        """Which elements of a gradient depend on what a comparison with NaN says."""
+        """Which elements of a gradient depend on whether a comparison with NaN holds."""
         if "grad_output" not in argument_names(self.formula)[0]:
             return np.zeros(self.shape, bool)
         found = []
-        for says in (True, False):
-            with comparing_nan(says):
+        for holds in (True, False):
+            with nan_compares_as(holds):
                 found.append(_ieee(self.formula, self.call))
         one, other = found
         return np.asarray((one != other) & ~(np.isnan(one) & np.isnan(other)))

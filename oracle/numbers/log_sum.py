@@ -18,8 +18,8 @@ def log_sum_exp(numbers: TracedArray, axis: int) -> TracedArray:
 def log_of_powers(shifted: TracedArray, axis: int) -> TracedArray:
     """Return log(sum e^s) along an axis, which is kept, of numbers s whose largest is 0.
 
-    Its slopes, the softmax of s, are e^s / sum e^s, or e^(s - log sum e^s): the second way, of a
-    log-softmax that was kept, loses what its own rounding does to a power of e.
+    Its slopes, the softmax of s, are computed as e^s / sum e^s, or as e^(s - log sum e^s) from a
+    stored log-softmax: a rounding error of that becomes a relative error of the power.
     """
     powers = exp(shifted)
     total = powers.sum(axis, keepdims=True)

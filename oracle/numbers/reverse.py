@@ -54,18 +54,18 @@ def ties(rule: str) -> Iterator[None]:
         _RULE.reset(token)
 
 
-# What comparisons with a NaN say; None: no, as IEEE 754 has it.
-_OF_NAN: ContextVar[bool | None] = ContextVar("_OF_NAN", default=None)
+# What comparisons with a NaN return; None: what IEEE 754 says, False except for !=.
+_NAN_COMPARES: ContextVar[bool | None] = ContextVar("_NAN_COMPARES", default=None)
 
 
 @contextmanager
-def comparing_nan(says: bool) -> Iterator[None]:  # noqa: FBT001 - what they say
-    """Within it, have all comparisons with a NaN hold, or none: others write them otherwise."""
-    token = _OF_NAN.set(says)
+def nan_compares_as(holds: bool) -> Iterator[None]:  # noqa: FBT001 - the value returned
+    """Within it, comparisons with a NaN return this: implementations negate or swap them."""
+    token = _NAN_COMPARES.set(holds)
     try:
         yield
     finally:
-        _OF_NAN.reset(token)
+        _NAN_COMPARES.reset(token)
 
 
 class Taken:
@@ -527,9 +527,9 @@ class TracedArray(Traced, many.Nested):
         limit, its_error = many.values_and_errors(self._other(other))
         may_be_off = error + its_error
         apart = np.asarray(abs(value - limit)).astype(np.float64)
-        holds, says = compare(value, limit), _OF_NAN.get()
-        if says is not None:
-            holds = np.where(np.isnan(apart), says, holds)
+        holds, of_nan = compare(value, limit), _NAN_COMPARES.get()
+        if of_nan is not None:
+            holds = np.where(np.isnan(apart), of_nan, holds)
         return Condition(holds, (apart <= may_be_off) & (may_be_off > 0))
 
 
@@ -578,23 +578,16 @@ def minimum(one: Any, other: Any) -> Any:
 def _extreme(one: Any, other: Any, sign: str, opposite: str) -> Any:
     known, rule = _condition(_traced_first(one, other, sign)), _RULE.get()
     if rule == FIRST:
-        return _keeping_nan(known, one, other)
-    equal = known.holds & _condition(_traced_first(one, other, opposite)).holds
-    if rule == ANY:
-        return where(Condition(known.holds, known.unsure | equal), one, other)
-    return _where(known, one, other, ~known.holds | equal, 2 * equal)
-
-
-def _keeping_nan(known: Condition, one: Any, other: Any) -> Any:
-    """Return what a condition selects, NaN where either is one, as NumPy's maximum has it.
-
-    The other gets its gradients back where the condition does not hold.
-    """
+        found = where(known, one, other)
+    else:
+        equal = known.holds & _condition(_traced_first(one, other, opposite)).holds
+        if rule == ANY:
+            found = where(Condition(known.holds, known.unsure | equal), one, other)
+        else:
+            found = _where(known, one, other, ~known.holds | equal, 2 * equal)
     lost = _is_nan(one) & ~known.holds
-    if not lost.any():
-        return where(known, one, other)
-    found = _where(known, one, other, ~known.holds, 0 * known.holds)
-    found.held = many.chosen(lost, found.held * math.nan, found.held)
+    if lost.any():  # NumPy's maximum keeps a NaN of either
+        found.held = many.chosen(lost, found.held * math.nan, found.held)
     return found
 
 
@@ -676,11 +669,11 @@ def _swept(order: _Order, result: Traced, received: Held, argument: Traced, way:
         for operand, back in _operands(node, way):
             if id(operand) not in order.known:
                 continue
-            received = shares.setdefault(id(operand), [])
+            its_parts = shares.setdefault(id(operand), [])
             if isinstance(back, Taken) and not isinstance(g, many.Nested):
-                received.append((back, g))
+                its_parts.append((back, g))
             else:
-                received.append(folded(back(g), shape_of(operand.held)))
+                its_parts.append(folded(back(g), shape_of(operand.held)))
     return many.zeros(argument.held)
 
 
