@@ -117,7 +117,7 @@ def test_the_commands(run, tmp_path):
     (tmp_path / "k.py").write_text(WRONG)
     (tmp_path / "c.json").write_text(run(WRONG).to_json())
     printed = json.loads(cli("deviate", "c.json").output)
-    assert printed[0]["reason"].startswith("relu_grad: the values are right by the policy")
+    assert printed[0]["reason"].startswith("relu_grad: the values are right under the policy")
     done = cli("deviate", "c.json", "--to", "new.json", "--reason", "bug 12")
     assert done.exit_code == 0, done.output
     assert done.output == (

@@ -646,7 +646,7 @@ def test_operators_come_from_a_module_on_the_command_line(tmp_path):
     assert "gradoracle certify ./my_kernels.py --operators-from my_formulas" in printed
 
 
-TOLD = {  # what a formula does, why that is wrong, and the help
+MESSAGES = {  # what a formula does, why that is wrong, and the help
     "np.floor(weight)": (
         "TypeError: numpy.floor of a formula's numbers is not known",
         "conformance/operators/README.md",
@@ -664,9 +664,9 @@ TOLD = {  # what a formula does, why that is wrong, and the help
 }  # fmt: skip
 
 
-@pytest.mark.parametrize("factor", TOLD)
+@pytest.mark.parametrize("factor", MESSAGES)
 def test_a_formula_that_cannot_be_evaluated_is_told_with_its_line(tmp_path, factor):
-    why, help_ = TOLD[factor]
+    why, help_ = MESSAGES[factor]
     text = dedent(FORMULAS).replace("eps) * weight\n", f"eps) * {factor}\n")
     (tmp_path / "my_formulas.py").write_text(text)
     (tmp_path / "my_kernels.py").write_text(dedent(KERNELS))

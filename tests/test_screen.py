@@ -167,8 +167,8 @@ def test_a_wrong_element_that_breaks_two_properties_is_one_cause():
     c = certificate(*both)
     assert [(one.number, one.again) for one in causes(c)] == [(1, ["is_stateless"])]
     assert "   fails too   is_stateless\n" in shown(c)
-    told = shown(certificate(*more, both[0]))
-    assert "\n4  layer_norm_vjp[1] (dweight)[0]: got 1.0, want 0.0\n" in told
+    text = shown(certificate(*more, both[0]))
+    assert "\n4  layer_norm_vjp[1] (dweight)[0]: got 1.0, want 0.0\n" in text
 
 
 def test_of_thirty_findings_three_are_told_in_full_and_the_rest_is_counted():

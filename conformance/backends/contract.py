@@ -341,15 +341,15 @@ Where libraries have other conventions, policies name them (the default in paren
 - "index_origin": "global" ("plane"): they count in the whole array, ((n*C + c)*H + h)*W + w.
 - "relu_at_zero", "leaky_relu_at_zero": 0.5 or 1 (0): the derivative at 0 is that share of the way
   from the negative side's slope to the positive side's, 1.
-- "alignment": 16 ("element"): arrays without gaps begin at multiples of 16 bytes, as memory does
-  that CUDA and malloc allocate: kernels that read float4 need that.
+- "alignment": 16 ("element"): contiguous arrays have addresses that are multiples of 16 bytes, as
+  CUDA and malloc allocate them; kernels that read float4 need that.
 - "causal": "bottom-right" ("top-left"): with is_causal the last row of the query sees all keys, and
   row i those up to i + S - L.
 - "masked_rows": "any" ("zero"): what attention gives for a row that sees no key, NaN for one, is
   open, and so is what goes back from it.
-- "attention_operands": "dtype" ("accumulator"): what one matrix product of attention hands on to
-  the next, the weights and the gradient of the scores, is rounded to the arrays' dtype, as tensor
-  cores take it, and so are a scaled query and key, and the y that gradients are computed from.
+- "attention_operands": "dtype" ("accumulator"): operands of matrix products that attention computes
+  itself (the weights, the gradient of the scores, a scaled query or key) are rounded to the arrays'
+  dtype, as kernels for tensor cores do, and gradients are computed from the rounded y.
 
 Policies that claim more than right values, none of them by default:
 

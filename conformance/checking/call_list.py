@@ -162,7 +162,8 @@ def judge_unmet_dtypes(exam: Examination, smallest: Sequence[Geometry]) -> None:
     """Check small calls in each dtype in which none counted yet, until one does.
 
     Where a property says something about few calls, all that were drawn may be in other dtypes.
-    What is judged of none, because plain answers are wrong, ends after all of them.
+    Where plain answers are wrong, none of these calls counts and all of them are tried: so they are
+    small.
     """
     if exam.declined or not exam.not_judged:
         return

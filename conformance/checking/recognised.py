@@ -197,8 +197,8 @@ def _of_values(
         if _is_by(backend, operator, asked, policy, rule):
             claim = f'"{policy}": {json.dumps(rule)}'
             return (
-                f"the values are right by the policy {claim}: if that is what it should do, "
-                f'declare contract = {{"policies": {{{claim}}}}}'
+                f"the values are right under the policy {claim}; if that is intended, declare "
+                f'contract = {{"policies": {{{claim}}}}}'
             )
     return ""
 
@@ -233,7 +233,7 @@ def _is_for(
 
 
 def _policies(backend: Backend, one: Plain) -> Iterator[tuple[str, str | float]]:
-    """Yield the rules by which another answer is right than by the contract's."""
+    """Yield the policies under which another answer is right than under the contract."""
     mine = backend.contract.policies
     formula, call = under(mine, one.formula, one.call)
     for policy, rules in POLICIES.items():
@@ -246,7 +246,7 @@ def _policies(backend: Backend, one: Plain) -> Iterator[tuple[str, str | float]]
 def _is_by(
     backend: Backend, operator: Operator, asked: Sequence[Plain], policy: str, rule: str | float
 ) -> bool:
-    """Return whether all answers are right by a policy that some are wrong without."""
+    """Return whether all answers are right under a policy, and some are wrong without it."""
     policies = {**backend.contract.policies, policy: rule}
     by, wrong = Claims(replace(backend.contract, policies=policies)), 0
     for one in asked:

@@ -76,5 +76,5 @@ def _refusal(formula: Formula, call: Call) -> str | None:
     except Exception:
         if formula.__module__.startswith("gradoracle."):
             raise
-        return None  # a user's own formula need not have thought of it
+        return None  # a user's formula may fail in any way where it was not written for a value
     return None

@@ -16,7 +16,7 @@ ALLOWED = (
 # What a message of Python's or NumPy's own comes of, and what to do.
 HINTS = {
     "must be real number, not": "math takes floats only: take numpy.exp and its like",
-    "setting an array element": "numbers go into numpy.zeros_like(x), not numpy.zeros(x.shape)",
+    "setting an array element": "fill in numpy.zeros_like(x): numpy.zeros(x.shape) holds floats",
 }
 
 

@@ -48,7 +48,7 @@ from gradoracle.oracle.shapes import Array
 RING, FEW = 4, 32  # as LONG_RING, of calls of more numbers than few
 # Ways for one argument beside others.
 ALONE = ("channels_last", "fortran", "sliced", "upside_down", "transposed")
-BYTES = 16  # that the policy `alignment` may claim
+BYTES = 16  # of the alignment that a contract may claim
 IN_TURN = ("channels_last", "sliced", "fortran", "reversed_rows", "spaced")
 FEW_CALLS = 3  # that show whether anything can be spoilt
 MAY_BE_REFUSED = "unaligned"
@@ -253,7 +253,10 @@ def _require_the_same(
     except Mismatch as mismatch:
         headline = f"{mismatch.headline}; {_lying(formula, call, layouts)}"
         if layouts == "offset":
-            headline += f'; what needs {BYTES} claims {{"policies": {{"alignment": {BYTES}}}}}'
+            headline += (
+                f"; a function that needs {BYTES}-byte alignment claims "
+                f'{{"policies": {{"alignment": {BYTES}}}}}'
+            )
         raise Mismatch(headline, call, layouts) from None
 
 
@@ -281,7 +284,7 @@ def _ways(formula: Formula, call: Call) -> list[str]:
 
 
 def _is_aligned(formula: Formula, call: Call, layouts: str) -> bool:
-    """Return whether arrays without gaps begin at multiples of `BYTES` bytes."""
+    """Return whether contiguous arrays have addresses that are multiples of `BYTES`."""
     names = argument_names(formula)[0]
     for name, layout in zip(names, one_each(layouts, len(names)), strict=True):
         array = call[name]

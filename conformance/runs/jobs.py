@@ -74,13 +74,13 @@ def _spread(
             for line in wait(list(lines)):
                 assert isinstance(line, Connection)  # noqa: S101 - for the type checker
                 try:
-                    told = json.loads(line.recv())
+                    message = json.loads(line.recv())
                 except EOFError:
                     raise JobEnded("a checking process ended in the middle of a check") from None
-                if "ended" in told:
-                    raise CouldNotRunError(told["ended"])
-                outcome = Outcome(**told["outcome"])
-                did_before(backend, told["acts"])
+                if "error" in message:
+                    raise CouldNotRunError(message["error"])
+                outcome = Outcome(**message["outcome"])
+                did_before(backend, message["acts"])
                 if ahead:
                     line.send(ahead.pop())
                 else:
@@ -123,8 +123,8 @@ def _serve(
             outcome = run_check(
                 backend, *known[case], examples=examples, seed=seed, at_scale=at_scale
             )
-        except CouldNotRunError as error:  # told by the process that the user sees
-            line.send(json.dumps({"ended": str(error)}))
+        except CouldNotRunError as error:  # the process that started this one reports it
+            line.send(json.dumps({"error": str(error)}))
             break
         line.send(json.dumps({"outcome": asdict(outcome), "acts": done_by(backend)}))
     line.send(json.dumps(backend.asked.kept()))
