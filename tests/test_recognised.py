@@ -93,7 +93,7 @@ SEEN = {
     ),
     "the slope of relu at 0": (
         "relu_grad", lambda dy, z: np.where(z < 0, z.dtype.type(0), dy),
-        'relu_grad: the values are right under the policy "relu_at_zero": 1: if that is what it ',
+        'relu_grad: the values are right under the policy "relu_at_zero": 1; if that is ',
     ),
     "causal masks that end at the last key": (
         "scaled_dot_product_attention", aligned_to_the_end,
