@@ -1,5 +1,6 @@
 """Whatever a backend does, it is a verdict, the run goes on, and nothing is left behind."""
 
+import gc
 import os
 import re
 import subprocess
@@ -315,6 +316,20 @@ def test_an_import_that_hangs_at_its_second_time_is_waited_for_once(tmp_path, mo
         assert "while it was imported; --import-timeout allows more" in reply.text
         assert reply.over == "time"
     backend.close()
+
+
+def test_a_backend_that_nobody_holds_ends_its_processes_in_silence(monkeypatch):
+    before, told = ours(), []
+    monkeypatch.setattr(sys, "unraisablehook", told.append)
+    for _ in range(3):
+        start.prepare()  # older than the backend: what is oldest is looked at first
+        backend = Isolated("tests.misbehaving:prints_a_lot", FUNCTIONS)
+        assert backend.perform(db(ONE)).kind == "answer"
+        backend.of_a_circle = backend
+        del backend
+    gc.collect()
+    assert not told, told[0].exc_value
+    assert not ours() - before
 
 
 # What a backend does besides, and what is told of it.

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+import weakref
 from collections import deque
 from collections.abc import Iterable, Sequence
 from contextlib import suppress
@@ -46,6 +47,12 @@ class Unloadable(Exception):
         self.read = read
 
 
+def _closed(workers: Workers) -> None:
+    """End all processes; where even that fails, the guardian ends as its line is closed."""
+    with suppress(Exception):
+        workers.close()
+
+
 class _Sent(NamedTuple):
     """A request that a worker has, and where the arrays that are looked at afterwards lie."""
 
@@ -86,8 +93,9 @@ class Isolated:
     _hangs: str = field(default="", init=False)  # why no worker can be started any more
 
     def __post_init__(self) -> None:
-        """Start nothing yet."""
+        """Start nothing yet, and leave no process behind, also where nobody closes it."""
         self._workers = Workers(self.limits, self.acts)
+        weakref.finalize(self, _closed, self._workers)
 
     @property
     def description(self) -> Description:
@@ -180,15 +188,6 @@ class Isolated:
         self._sent.clear()
         self._worker = self._spare = None
         self._workers.close()
-
-    def __del__(self) -> None:
-        """Leave no process behind."""
-        # Nothing catches what is raised here, and at the interpreter's end `suppress` may be gone,
-        # and with it what `close` calls; the guardian ends when the line to it is closed.
-        try:  # noqa: SIM105
-            self.close()
-        except Exception:  # noqa: BLE001, S110
-            pass
 
     # -- workers ----------------------------------------------------------------------------------
 
