@@ -52,9 +52,7 @@ class Forged(Isolated):
 
     say = staticmethod(lambda number: b"")
     alone = False  # nothing is asked of it
-
-    def __post_init__(self):
-        self._workers = NoProcesses(self.limits, self.acts)
+    _kind = NoProcesses
 
     def _start(self):
         worker = super()._start()

@@ -8,7 +8,7 @@ from collections import deque
 from collections.abc import Iterable, Sequence
 from contextlib import suppress
 from dataclasses import asdict, dataclass, field
-from typing import Any, NamedTuple
+from typing import Any, ClassVar, NamedTuple
 
 from gradoracle.conformance.backends.caller import (
     LARGEST_BYTES,
@@ -91,10 +91,11 @@ class Isolated:
     _known: set[tuple[str, str]] = field(default_factory=set, init=False)  # that ever returned
     _stuck: set[str] = field(default_factory=set, init=False)  # functions that did not return
     _hangs: str = field(default="", init=False)  # why no worker can be started any more
+    _kind: ClassVar[type[Workers]] = Workers
 
     def __post_init__(self) -> None:
         """Start nothing yet, and leave no process behind, also where nobody closes it."""
-        self._workers = Workers(self.limits, self.acts)
+        self._workers = self._kind(self.limits, self.acts)
         weakref.finalize(self, _closed, self._workers)
 
     @property
