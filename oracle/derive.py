@@ -32,7 +32,7 @@ from gradoracle.oracle.declaration import (
     parts_of,
     whole_of,
 )
-from gradoracle.oracle.numbers import joining, numpy_functions
+from gradoracle.oracle.numbers import joining, numpy_functions, products, sums_of_products
 from gradoracle.oracle.numbers.elementary import either
 from gradoracle.oracle.numbers.many import Held, like
 from gradoracle.oracle.numbers.passes import Passes
@@ -40,6 +40,7 @@ from gradoracle.oracle.numbers.reverse import (
     ARRAY_FUNCTIONS,
     FIRST,
     METHODS,
+    UFUNC_METHODS,
     UFUNCS,
     Traced,
     TracedArray,
@@ -56,9 +57,12 @@ GRAD_OUTPUT = "grad_output"
 ANY_MORE = "*"
 AT_ONCE = 12  # numbers from which walking for all of them at once takes less than one by one
 NO_ROUNDING = Arithmetic(0.0, 0.0, one_way=True)
-ARRAY_FUNCTIONS.update({**joining.FUNCTIONS, **numpy_functions.FUNCTIONS})
+for table in (joining, numpy_functions, products, sums_of_products):
+    ARRAY_FUNCTIONS.update(table.FUNCTIONS)
+for table in (numpy_functions, products, sums_of_products):
+    METHODS.update(table.METHODS)
 UFUNCS.update(numpy_functions.UNIVERSAL)
-METHODS.update(numpy_functions.METHODS)
+UFUNC_METHODS.update(numpy_functions.UFUNC_METHODS)
 
 
 class Derived(NamedTuple):

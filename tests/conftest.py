@@ -85,6 +85,7 @@ def pytest_collection_modifyitems(config, items):
 def _as_before():
     """Forget the operators that a test has brought, and what a command line was given."""
     before = {name: os.environ.get(name) for name in GIVEN}
+    brought = [*OPERATORS.brought]
     yield
     for name, value in before.items():
         if value is None:
@@ -93,6 +94,7 @@ def _as_before():
             os.environ[name] = value
     if OPERATORS.own:
         OPERATORS._own.clear()
+        OPERATORS.brought[:] = brought
         OPERATORS.version += 1
 
 

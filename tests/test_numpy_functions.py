@@ -69,6 +69,13 @@ FORMULAS = {
     "einsum of one": lambda x, w: np.einsum("nc->c", x),
     "einsum of rows": lambda x, w: np.einsum("nc,cm->n", x, w),
     "einsum without a result": lambda x, w: np.einsum("nc,cm", x, w),
+    "einsum of three": lambda x, w: np.einsum("nc,cm,kc->nk", x, w, x),
+    "einsum of four": lambda x, w: np.einsum("nc,cm,kc,n->km", x, w, x, x[:, 0]),
+    "einsum with an ellipsis": lambda x, w: np.einsum("...c,cm->...m", x, w)
+    + np.einsum("...c,cm", x, w),
+    "einsum of ellipses": lambda x, w: np.einsum("...i,...i->...", np.stack([x, x * x]), x),
+    "einsum of a diagonal": lambda x, w: np.einsum("ii->i", x[:, :3]) + np.einsum("ii", x[:, 1:]),
+    "einsum of one row": lambda x, w: np.einsum("nc,nc->nc", x, x[:1]),
     "exp": lambda x, w: np.exp(x) + np.expm1(x),
     "exp2": lambda x, w: np.exp2(x),
     "expand_dims": lambda x, w: np.squeeze(np.expand_dims(x, 1) * 2, 1),
@@ -100,12 +107,26 @@ FORMULAS = {
     "power of 0": lambda x, w: x**0 + x,
     "power of a half": lambda x, w: (1 + x * x) ** 0.5 + (1 + x * x) ** -0.5,
     "power of a fraction": lambda x, w: (1 + x * x) ** 1.5 + (1 + x * x) ** -0.75,
+    "power of a base": lambda x, w: 2**x + 0.9**x + np.power(10, x / 4) + 3.0 ** (x * x / 8),
+    "prod": lambda x, w: np.prod(x, 1) + x.prod() + np.prod(x * x, axis=0, keepdims=True)[0, :3],
+    "cumprod": lambda x, w: np.cumprod(x, 1) + x.cumprod(0) + np.cumprod(x)[:4],
+    "cumsum of all": lambda x, w: x.cumsum() * np.cumsum(x),
     "ravel": lambda x, w: np.ravel(x) * x.flatten() * x.ravel(),
     "reciprocal": lambda x, w: np.reciprocal(1 + x * x),
     "repeat": lambda x, w: np.repeat(x, 2, axis=1) ** 2,
     "roll": lambda x, w: np.roll(x, 1, axis=1) * x,
     "rot90": lambda x, w: np.rot90(x) ** 2,
     "signs and limits": lambda x, w: signs_and_limits(x),
+    "whole numbers": lambda x, w: x * np.floor(x) + np.ceil(x) * x * x + np.trunc(x) + np.rint(x),
+    "rounded": lambda x, w: x * np.round(x, 1) + np.around(x) * x.round(),
+    "remainder": lambda x, w: x * (x % 1) + np.remainder(x, 0.75) * np.fmod(x, 1.5) + x // 2
+    + np.floor_divide(x, 0.3) * x + np.mod(x, x[0] + 20) + 7 % (x * x + 3),
+    "methods of functions": lambda x, w: np.add.reduce(x) + np.multiply.reduce(x, 0)
+    + np.maximum.reduce(x, axis=0) * np.minimum.reduce(x) + np.add.accumulate(x)
+    + np.multiply.accumulate(x) + np.maximum.accumulate(x, 1) + np.logaddexp.reduce(x, 0),
+    "outer of functions": lambda x, w: np.subtract.outer(x[0], x[:, 1]) * np.multiply.outer(
+        x[1], w[:3, 0]) + np.add.outer(x[0], x[1, :3]),
+    "amax": lambda x, w: np.amax(x, 1) * np.amin(x, axis=1),
     "shapes": lambda x, w: x * np.size(x) + np.ndim(x) + np.shape(x)[1] + np.size(x, 0),
     "sinh": lambda x, w: np.sinh(x),
     "sort": lambda x, w: np.sort(x, 1) * np.arange(x.shape[1]),
@@ -230,6 +251,9 @@ POINTWISE = {
     "maximum": lambda z: np.maximum(z, 0) + np.clip(z, -1, 1),
     "abs": lambda z: z / (1 + abs(z)),
     "sign": lambda z: np.sign(z) * z * z,
+    "power of a base": lambda z: 2**z + 0.9**z,
+    "whole numbers": lambda z: z * np.floor(z) + z * np.round(z, 1),
+    "remainder": lambda z: z * (z % 1) + z // 0.75,
 }
 
 

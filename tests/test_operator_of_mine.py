@@ -125,6 +125,55 @@ RUNNING = {
     "running_grad_weight": running_grad_weight_right,
 }
 
+# -- with an axis of one length --------------------------------------------------------------------
+
+
+def hamilton(x, r):
+    """Return the products [N, 4] of quaternions x and r, both [N, 4].
+
+        y = x r
+
+    (Hamilton 1844).
+    """
+    a, b, c, d = (x[:, i] for i in range(4))
+    e, f, g, h = (r[:, i] for i in range(4))
+    return np.stack([
+        a * e - b * f - c * g - d * h, a * f + b * e + c * h - d * g,
+        a * g - b * h + c * e + d * f, a * h + b * g - c * f + d * e,
+    ], 1)  # fmt: skip
+
+
+def conjugate(x):
+    return x * np.array([1, -1, -1, -1], x.dtype)
+
+
+def test_an_axis_may_have_one_length():
+    mine = gradoracle.operator("x: n q; r: n q; grad_output: n q", sizes={"q": 4}, images="kept")(
+        hamilton
+    )
+
+    def mismatches(back):
+        backend = SimpleNamespace(
+            hamilton=hamilton, hamilton_grad_r=back,
+            hamilton_grad_x=lambda grad_output, x, r: hamilton(grad_output, conjugate(r)),
+        )  # fmt: skip
+        found = gradoracle.check(backend, operators=[mine], profile="quick", seed=1)
+        assert {one.formula for one in found.outcomes if one.judged} == {
+            "hamilton", "hamilton_grad_x", "hamilton_grad_r",
+        }  # fmt: skip
+        return {one.function for one in found.mismatches}
+
+    assert not mismatches(lambda grad_output, x, r: hamilton(conjugate(x), grad_output))
+    swapped = mismatches(lambda grad_output, x, r: hamilton(grad_output, conjugate(x)))
+    assert swapped == {"hamilton_grad_r"}
+
+
+@pytest.mark.parametrize(("sizes", "message"), [({"z": 3}, "'z': 3"), ({"q": 0}, "'q': 0")])
+def test_a_fixed_length_is_that_of_an_axis(sizes, message):
+    with pytest.raises(ValueError, match=f"{message} must be one of the letters n, q"):
+        gradoracle.operator("x: n q; r: n q", sizes=sizes)(hamilton)
+
+
 # -- of single numbers -----------------------------------------------------------------------------
 
 
@@ -647,8 +696,8 @@ def test_operators_come_from_a_module_on_the_command_line(tmp_path):
 
 
 MESSAGES = {  # what a formula does, why that is wrong, and the help
-    "np.floor(weight)": (
-        "TypeError: numpy.floor of a formula's numbers is not known",
+    "np.spacing(weight)": (
+        "TypeError: numpy.spacing of a formula's numbers is not known",
         "conformance/operators/README.md",
     ),
     "weight.no": (
@@ -689,11 +738,11 @@ BESIDE = '''
     def wrongly(x):
         """Return y [N, C].
 
-            y = floor(x) where there are three images
+            y = spacing(x) where there are three images
 
         (a page of mine).
         """
-        return np.floor(x) if x.shape[0] == 3 else 2 * x
+        return np.spacing(x) if x.shape[0] == 3 else 2 * x
 '''
 
 
@@ -716,7 +765,9 @@ def test_a_formula_that_cannot_be_evaluated_stops_its_own_operator_only(tmp_path
     for jobs in ("1", "2"):
         found = run("--operators", "rms,wrongly", "--jobs", jobs)
         assert found.returncode == 3, found.stdout + found.stderr
-        assert "the formula of wrongly cannot be evaluated: TypeError: numpy.floor" in found.stderr
+        assert (
+            "the formula of wrongly cannot be evaluated: TypeError: numpy.spacing" in found.stderr
+        )
         assert "Traceback" not in found.stderr
 
 

@@ -3,7 +3,9 @@
 import importlib.util
 import re
 import shlex
+from functools import partial
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -174,7 +176,8 @@ def test_the_worked_example_is_the_tested_one():
     examples = blocks("conformance/operators/README.md", "python")
     (saved,) = (one for one in examples if "outputs=" in one)
     (fused,) = (one for one in examples if "gradoracle.compose" in one)
-    several = [one for one in examples if one not in (saved, fused)]
+    (labelled,) = (one for one in examples if "def with_labels" in one)
+    several = [one for one in examples if one not in (saved, fused, labelled)]
     assert len(several) == 3
     assert all(example in tested for example in several)
     made = {}
@@ -192,6 +195,33 @@ def test_the_worked_example_is_the_tested_one():
     y = (x - x.mean(1, keepdims=True)) * rstd[:, np.newaxis] * np.arange(5.0)
     for got, want in zip(found, (y, x.mean(1), rstd), strict=True):
         np.testing.assert_allclose(got, want, rtol=1e-12)
+
+
+def test_the_example_with_labels_checks_a_kernel():
+    (example,) = (
+        one for one in blocks("conformance/operators/README.md", "python") if "with_labels" in one
+    )
+    made = {"np": np, "gradoracle": gradoracle, "__name__": __name__}
+    exec(example, made)  # noqa: S102
+
+    def back(grad_output, x, label, *, margin, own=True):
+        rows = np.arange(len(x))
+        over = (margin - x[rows, label][:, None] + x > 0).astype(x.dtype)
+        over[rows, label] = 0
+        if own:
+            over[rows, label] = -over.sum(1)
+        return over * grad_output[:, None]
+
+    def mismatches(**options):
+        found = gradoracle.check(
+            SimpleNamespace(hinge_loss_grad=partial(back, **options)), operators=["hinge_loss"],
+            profile="quick", seed=1,
+        )  # fmt: skip
+        assert any(one.judged for one in found.outcomes)
+        return {one.function for one in found.mismatches}
+
+    assert not mismatches()
+    assert mismatches(own=False) == {"hinge_loss_grad"}
 
 
 def sample():

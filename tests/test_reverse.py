@@ -396,15 +396,15 @@ def _changed(x):
 
 
 REFUSED = {
-    "a function of NumPy's that is not known": (lambda x: np.floor(x) * 2, "numpy.floor of"),
-    "another of whole arrays": (lambda x: np.cumprod(x) * 2, "numpy.cumprod of.*loops"),
-    "a ufunc's method": (lambda x: np.add.reduce(x) * 2, "numpy.add of"),
+    "a function of NumPy's that is not known": (lambda x: np.spacing(x) * 2, "numpy.spacing of"),
+    "another of whole arrays": (lambda x: np.median(x) * 2, "numpy.median of.*loops"),
+    "a ufunc's method": (lambda x: np.add.reduceat(x, [0]), "numpy.add.reduceat of.*accumulate"),
     "a power that is no number": (lambda x: x**x, "must be a number, got TracedArray"),
     "None": (lambda x: None, "returned None"),
     "a tuple": (lambda x: (x, x), "returned a tuple: return one array, or name several with outp"),
     "a change of an array": (_changed, "does not change: take numpy.where"),
-    "einsum of three": (lambda x: np.einsum("a,b,c", x, x, x), "one array or two"),
-    "a diagonal by einsum": (lambda x: np.einsum("aa->a", x), "a letter once an array"),
+    "einsum of too many": (lambda x: np.einsum("a,b", x, x, x), "'a,b' is for 2 arrays, got 3"),
+    "einsum of two axes": (lambda x: np.einsum("ab->a", x), "'ab' is not for an array of 1 axes"),
 }
 
 

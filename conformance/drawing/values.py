@@ -68,6 +68,12 @@ def small_integers(random: Random, shapes: Shapes, limits: Format) -> Arrays:
     return {name: _small(random, shape) for name, shape in shapes.items()}
 
 
+def round_numbers(random: Random, shapes: Shapes, limits: Format) -> Arrays:
+    """Small multiples of 1, 1/2, 1/4 or 1/8, of one of them in every array: steps may be there."""
+    arrays = small_integers(random, shapes, limits)
+    return {name: array / random.choice((1, 2, 4, 8)) for name, array in arrays.items()}
+
+
 def ones(random: Random, shapes: Shapes, limits: Format) -> Arrays:
     """One array holds small integers, all others ones: sums over windows can be read off."""
     varied = _pick(random, shapes)

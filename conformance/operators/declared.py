@@ -3,13 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
+from functools import wraps
+from inspect import signature
 from typing import Any
 
+from gradoracle.conformance.drawing.values import round_numbers, small_integers, styles
 from gradoracle.conformance.operators.activations import SMOOTH, elementwise
 from gradoracle.conformance.operators.of_formula import (
     NOTHING,
     NUMBERS,
     Complete,
+    Further,
     Result,
     of_formula,
 )
@@ -22,10 +27,16 @@ from gradoracle.conformance.operators.record import (
     no_witness,
 )
 from gradoracle.conformance.operators.registered import made
-from gradoracle.oracle.declaration import Images
+from gradoracle.oracle.axes import IMAGES, Axes
+from gradoracle.oracle.declaration import Images, axes_of
 from gradoracle.oracle.derive import GRAD_OUTPUT, Body, By, derived, derived_pointwise
 from gradoracle.oracle.numbers.reverse import ANY, FIRST, SPLIT
 
+# A formula that nobody knows may have steps and kinks at round numbers.
+WHOLE, ROUND = styles(small_integers, round_numbers)
+ANY_FORMULA = replace(
+    NUMBERS, floats=tuple(ROUND if one == WHOLE else one for one in NUMBERS.floats)
+)
 Torch = str | Callable[[Any], Callable[..., Any]] | None
 
 
@@ -34,8 +45,8 @@ def operator(
     torch: Torch = None, images: Images = "mixed", words: Mapping[str, str] | None = None,
     result: Result | None = None, complete: Complete = as_it_is, numbers: Styles | None = None,
     least: Mapping[str, int] = NOTHING, even: Sequence[str] = (),
-    layers: Sequence[tuple[str, tuple[int, ...]]] = (), share: float = 0.3,
-    outputs: Sequence[str] = (), ties: str = FIRST,
+    layers: Sequence[tuple[str, tuple[int, ...]]] = (), share: float = 1.0,
+    outputs: Sequence[str] = (), ties: str = FIRST, sizes: Mapping[str, int] = NOTHING,
 ) -> Callable[[Body], Operator]:  # fmt: skip
     """Return what makes an operator of a forward formula; every gradient follows from it.
 
@@ -74,11 +85,13 @@ def operator(
 
     `ties` says to which of equal numbers `maximum` and `max` go back: to the "first", or to all in
     equal parts ("split", as torch.maximum and torch.amax), or to "any-subgradient".  A backend's
-    contract that has the policy `ties` is checked by that.
+    contract that has the policy `ties` is checked by that.  `sizes` fixes lengths of axes by their
+    letters, as {"q": 4} for quaternions.
 
     Raises:
         ValueError: the text of the axes cannot be read or lacks those of the result with
-            images="kept", the docstring has no equation, or there is no such rule of ties.
+            images="kept", the docstring has no equation, there is no such rule of ties, or no axis
+            of a letter whose length is fixed.
     """
     if ties not in (FIRST, SPLIT, ANY):
         raise ValueError(f"ties must be {FIRST!r}, {SPLIT!r} or {ANY!r}, got {ties!r}")
@@ -102,10 +115,51 @@ def operator(
         wanted = by if by is not None else [n for n in names if n != GRAD_OUTPUT]
         formula = derived(
             axes, wanted, images=images, outputs=outputs, rule=ties, words=words or {}
-        )(body)
+        )(_of_lengths(body, axes, sizes))
         return made(of_formula(
             formula, witness, options=options or {}, result=result, complete=complete,
-            numbers=numbers or NUMBERS, least=least, even=even, layers=layers, share=share,
+            numbers=numbers or ANY_FORMULA, least=least, even=even, layers=layers, share=share,
+            further=_fixed(sizes, axes_of(formula.forward)),
         ))  # fmt: skip
 
     return make
+
+
+def _of_lengths(body: Body, axes: str, lengths: Mapping[str, int]) -> Body:
+    """Return a formula that refuses arrays of other lengths than the fixed ones."""
+    if not lengths:
+        return body
+    letters = Axes(axes).arrays
+    names = [*signature(body).parameters]
+
+    @wraps(body)
+    def formula(*arrays: Any, **options: Any) -> Any:
+        for name, array in {**dict(zip(names, arrays, strict=False)), **options}.items():
+            for letter, side in zip(
+                letters.get(name, ()), getattr(array, "shape", ()), strict=False
+            ):
+                if side != lengths.get(letter, side):
+                    raise ValueError(f"{name} must have {lengths[letter]} {letter}, got {side}")
+        return body(*arrays, **options)
+
+    return formula
+
+
+def _fixed(lengths: Mapping[str, int], axes: Axes) -> Further:
+    """Return what leaves the axes with fixed lengths out of what is drawn.
+
+    Raises:
+        ValueError: no array has an axis of a letter, or its length is below 1.
+    """
+    if not lengths:
+        return Further()
+    arrays = (letters for name, letters in axes.arrays.items() if name != GRAD_OUTPUT)
+    every = dict.fromkeys(one for letters in arrays for one in letters)
+    for letter, length in lengths.items():
+        if letter not in every or length < 1:
+            raise ValueError(
+                f"sizes: {letter!r}: {length!r} must be one of the letters {', '.join(every)} with "
+                "a length of 1 or more"
+            )
+    drawn = sorted((one for one in every if one not in lengths), key=lambda one: one != IMAGES)
+    return Further(sides=drawn, lengths=lambda sizes: {**sizes, **lengths})

@@ -304,7 +304,7 @@ def _with_its_gradient(operator: Operator, call: Mapping[str, Any]) -> dict[str,
         return dict(call)
     try:
         shape = answer_shape(operator.formula, call)
-    except ValueError:  # it is the formula's own call that counts
+    except (ValueError, IndexError):  # it is the formula's own call that counts
         return dict(call)
     return {**call, "grad_output": np.resize(dy, shape)} if prod(shape) else dict(call)
 

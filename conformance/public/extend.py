@@ -61,6 +61,7 @@ from gradoracle.oracle.numbers.elementary import (
     sqrt,
     sqrt_2,
     sqrt_pi,
+    straight_through,
     tanh,
     total,
 )
@@ -117,6 +118,7 @@ __all__ = [
     "sqrt",
     "sqrt_2",
     "sqrt_pi",
+    "straight_through",
     "styles",
     "tanh",
     "total",

@@ -56,6 +56,7 @@ __all__ = [
     "sqrt",
     "sqrt_2",
     "sqrt_pi",
+    "straight_through",
     "tanh",
     "total",
 ]
@@ -64,6 +65,14 @@ __all__ = [
 def detached(number: Any) -> Any:
     """Return a number as a constant, through which no gradient goes back."""
     return number.detached() if hasattr(number, "detached") else number
+
+
+def straight_through(value: Any, argument: Any) -> Any:
+    """Return a value whose slope by an argument is 1, as if it were the argument itself.
+
+    The straight-through estimator of what has steps (Bengio, Leonard and Courville 2013).
+    """
+    return value.with_slopes_of(argument) if hasattr(value, "with_slopes_of") else value
 
 
 def either(first: Any, other: Callable[[], Any]) -> Any:

@@ -32,8 +32,13 @@ def _part(axis: int, start: int, end: int) -> Back:
     return lambda g: each_part(g, lambda a: a[chosen])
 
 
-def cumsum(array: TracedArray, axis: int) -> TracedArray:
-    """Return the sums of the elements up to each along an axis, whatever their order."""
+def cumsum(array: TracedArray, axis: int | None = None) -> TracedArray:
+    """Return the sums of the elements up to each along an axis; None: of all, one by one.
+
+    They are sums in any order.
+    """
+    if axis is None:
+        return cumsum(array.reshape(-1), 0)
 
     def back(g: Held) -> Held:
         whole = each_part(g, lambda a: np.flip(np.broadcast_to(a, array.shape), axis))

@@ -92,7 +92,7 @@ def like(held: Held, other: Any) -> Held:
     if arithmetic is None or not isinstance(other, (int, float, np.ndarray, np.generic)):
         return other
     if isinstance(held, Lanes) and isinstance(other, (int, float)) and math.isfinite(other):
-        return held.constants(other, abs(other) * arithmetic.unit if _is_rounded(other) else 0.0)
+        return held.constants(other, abs(other) * arithmetic.unit if is_rounded(other) else 0.0)
     value = np.asarray(other, held.value.dtype if isinstance(held, Lanes) else np.float64)
     short = np.ldexp(np.frexp(value)[0], FEW_BITS)
     error = np.where(short == np.rint(short), 0.0, abs(value) * arithmetic.unit)
@@ -103,7 +103,7 @@ def like(held: Held, other: Any) -> Held:
     return np.asarray(found, object) if isinstance(held, np.ndarray) else found
 
 
-def _is_rounded(number: float) -> bool:
+def is_rounded(number: float) -> bool:
     """Return whether a number has more bits than the coarsest format."""
     short = math.ldexp(math.frexp(number)[0], FEW_BITS)
     return short != round(short)

@@ -7,17 +7,19 @@ first may be asked of numbers that are not rounded only.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from math import prod
+from collections.abc import Callable, Iterator, Mapping
+from math import prod as count_of
 from typing import Any
 
 import numpy as np
 
-from gradoracle.oracle.numbers import many
+from gradoracle.oracle.numbers import many, whole_numbers
 from gradoracle.oracle.numbers.elementary import sigmoid, sqrt
 from gradoracle.oracle.numbers.joining import concatenate, cumsum
 from gradoracle.oracle.numbers.many import Axes
+from gradoracle.oracle.numbers.products import cumprod, prod
 from gradoracle.oracle.numbers.reverse import (
+    UFUNCS,
     Condition,
     Traced,
     TracedArray,
@@ -93,12 +95,12 @@ def _vstack(arrays: Any) -> Any:
 def _split(array: TracedArray, parts: Any, axis: int = 0) -> list[TracedArray]:
     """Return parts along an axis, as `numpy.split` does."""
     places = np.split(np.arange(array.shape[axis]), parts)
-    before = (slice(None),) * (axis % array.ndim)
+    before = _before(array, axis)
     return [array[(*before, at)] for at in places]
 
 
 def _diff(array: TracedArray, n: int = 1, axis: int = -1) -> TracedArray:
-    before = (slice(None),) * (axis % array.ndim)
+    before = _before(array, axis)
     for _ in range(n):
         array = array[(*before, slice(1, None))] - array[(*before, slice(None, -1))]
     return array
@@ -123,105 +125,6 @@ def _full_like(array: TracedArray, fill_value: Any, dtype: Any = None) -> Array:
     return _filled(fill_value)(array, dtype)
 
 
-# -- products that are summed ----------------------------------------------------------------------
-
-
-def _alike(one: Any, beside: Any) -> TracedArray:
-    """Return an operand as a traced array, a constant as one of the other operand's kind."""
-    if isinstance(one, TracedArray):
-        return one
-    if isinstance(one, np.ndarray) and one.dtype == object:
-        return stacked(one)  # type: ignore[no-any-return]
-    return beside._kind(many.like(beside.held, np.asarray(one, np.float64)))  # type: ignore[no-any-return] # noqa: SLF001
-
-
-def _both(one: Any, other: Any) -> tuple[TracedArray, TracedArray]:
-    beside = one if isinstance(one, TracedArray) else other
-    return _alike(one, beside), _alike(other, beside)
-
-
-def einsum(subscripts: str, *operands: Any) -> TracedArray:
-    """Return sums of products as `numpy.einsum` does, of one array or two, in any order of terms.
-
-    Raises:
-        TypeError: there are more arrays, an ellipsis, or a letter is twice in one array.
-    """
-    inputs, _, out = subscripts.replace(" ", "").partition("->")
-    letters = inputs.split(",")
-    if len(operands) not in (1, 2) or "." in subscripts:
-        raise TypeError(
-            f"numpy.einsum of a formula takes one array or two, without an ellipsis, got "
-            f"{subscripts!r}: take one product after the other"
-        )
-    if any(len({*of}) != len(of) for of in letters):
-        raise TypeError(f"numpy.einsum of a formula takes a letter once an array: {subscripts!r}")
-    if "->" not in subscripts:
-        every = "".join(letters)
-        out = "".join(sorted(one for one in {*every} if every.count(one) == 1))
-    if len(operands) == 1:
-        return _ordered(*_kept(_alike(operands[0], operands[0]), letters[0], out), out)
-    first, second = _both(*operands)
-    one, of = _kept(first, letters[0], out + letters[1])
-    other, by = _kept(second, letters[1], out + letters[0])
-    return _contracted(one, of, other, by, out)
-
-
-def _kept(array: TracedArray, of: str, letters: str) -> tuple[TracedArray, str]:
-    """Return an array summed along the axes of other letters, and the letters that it keeps."""
-    gone = tuple(at for at, letter in enumerate(of) if letter not in letters)
-    kept = "".join(letter for letter in of if letter in letters)
-    return (array.sum(gone) if gone else array), kept
-
-
-def _ordered(array: TracedArray, of: str, out: str) -> TracedArray:
-    return array.transpose(*(of.index(letter) for letter in out)) if len(of) > 1 else array
-
-
-def _contracted(one: TracedArray, of: str, other: TracedArray, by: str, out: str) -> TracedArray:
-    """Return the sums over the letters that both have and the result has not."""
-    shared = [n for n in of if n in by and n in out]
-    summed = [n for n in of if n in by and n not in out]
-    rows, columns = [n for n in of if n not in by], [n for n in by if n not in of]
-    sides = {**dict(zip(by, other.shape, strict=True)), **dict(zip(of, one.shape, strict=True))}
-
-    def shaped(array: TracedArray, letters: str, *groups: Sequence[str]) -> TracedArray:
-        order = [n for group in (shared, *groups) for n in group]
-        shape = [sides[n] for n in shared] + [prod(sides[n] for n in g) for g in groups]
-        return _ordered(array, letters, "".join(order)).reshape((*shape,))
-
-    found = shaped(one, of, rows, summed) @ shaped(other, by, summed, columns)
-    order = "".join([*shared, *rows, *columns])
-    return _ordered(found.reshape(tuple(sides[n] for n in order)), order, out)
-
-
-def _tensordot(one: Any, other: Any, axes: Any = 2) -> TracedArray:
-    a, b = _both(one, other)
-    if isinstance(axes, int):
-        axes = ([*range(a.ndim - axes, a.ndim)], [*range(axes)])
-    first, second = ([x] if isinstance(x, int) else [*x] for x in axes)
-    pool = iter("abcdefghijklmnopqrstuvwxyz")
-    of, by = [next(pool) for _ in range(a.ndim)], [next(pool) for _ in range(b.ndim)]
-    for at, to in zip(first, second, strict=True):
-        by[to] = of[at]
-    gone = {of[at] for at in first}
-    out = [n for n in (*of, *by) if n not in gone]
-    return einsum(f"{''.join(of)},{''.join(by)}->{''.join(out)}", a, b)
-
-
-def _dot(one: Any, other: Any) -> Any:
-    a, b = _both(one, other)
-    return a * b if 0 in (a.ndim, b.ndim) else _tensordot(a, b, (-1, max(0, b.ndim - 2)))
-
-
-def _inner(one: Any, other: Any) -> TracedArray:
-    return _tensordot(one, other, (-1, -1))
-
-
-def _outer(one: Any, other: Any) -> TracedArray:
-    a, b = _both(one, other)
-    return a.reshape((-1, 1)) * b.reshape((1, -1))  # type: ignore[no-any-return]
-
-
 # -- made of sums and elementary functions ---------------------------------------------------------
 
 
@@ -230,7 +133,7 @@ def _var(
 ) -> TracedArray:
     """Return the mean of the squared distances from the mean."""
     apart = array - array.mean(axis, keepdims=True)
-    count = prod(array.shape[a] for a in many.axes_of(axis, array.ndim)) - ddof
+    count = count_of(array.shape[a] for a in many.axes_of(axis, array.ndim)) - ddof
     return (apart * apart).sum(axis, keepdims=keepdims) / count  # type: ignore[no-any-return]
 
 
@@ -305,6 +208,43 @@ def _sort(array: TracedArray, axis: int = -1, **_: Any) -> TracedArray:
     return array.rearranged(lambda a: np.take_along_axis(a, order, axis))
 
 
+# -- methods of NumPy's functions ------------------------------------------------------------------
+
+
+def _reduce(ufunc: Any, array: Any, axis: Axes = 0, *, keepdims: bool = False) -> Any:
+    """Return the elements along an axis combined by a function of two, as `ufunc.reduce` does."""
+    at_once = {np.add: TracedArray.sum, np.multiply: prod, np.maximum: TracedArray.max,
+               np.minimum: TracedArray.min}  # fmt: skip
+    if ufunc in at_once:
+        return at_once[ufunc](array, axis, keepdims=keepdims)
+    if not isinstance(axis, int):
+        raise TypeError(f"numpy.{ufunc.__name__}.reduce of a formula takes one axis, got {axis}")
+    last = _accumulate(ufunc, array, axis)[(*_before(array, axis), slice(-1, None))]
+    return last if keepdims else _moving(np.squeeze)(last, axis)
+
+
+def _accumulate(ufunc: Any, array: Any, axis: int = 0) -> Any:
+    """Return what a function of two makes of the elements up to each, as `ufunc.accumulate`."""
+    at_once = {np.add: cumsum, np.multiply: cumprod}
+    if ufunc in at_once:
+        return at_once[ufunc](array, axis)
+    before = _before(array, axis)
+    found = [array[(*before, slice(0, 1))]]
+    for at in range(1, array.shape[axis]):
+        found.append(UFUNCS[ufunc](found[-1], array[(*before, slice(at, at + 1))]))
+    return concatenate(found, axis)
+
+
+def _of_pairs(ufunc: Any, one: Any, other: Any) -> Any:
+    """Return a function of two of each element of one array and each of another: `ufunc.outer`."""
+    wide = one.reshape((*np.shape(one), *(1,) * np.ndim(other)))
+    return UFUNCS[ufunc](wide, other)
+
+
+def _before(array: TracedArray, axis: int) -> tuple[slice, ...]:
+    return (slice(None),) * (axis % array.ndim)
+
+
 # -- the tables ------------------------------------------------------------------------------------
 
 MOVING = (
@@ -332,16 +272,15 @@ FUNCTIONS: Mapping[Any, Callable[..., Any]] = {
     np.empty_like: _filled(0),
     np.ones_like: _filled(1),
     np.full_like: _full_like,
-    np.einsum: einsum,
-    np.tensordot: _tensordot,
-    np.dot: _dot,
-    np.inner: _inner,
-    np.outer: _outer,
     np.var: _var,
     np.std: _std,
     np.linalg.norm: _norm,
     np.trace: lambda a: _moving(np.diagonal)(a).sum(-1),
     np.sort: _sort,
+    np.round: whole_numbers.rounded,
+    np.around: whole_numbers.rounded,
+    np.amax: TracedArray.max,
+    np.amin: TracedArray.min,
 }
 UNIVERSAL: Mapping[Any, Callable[..., Any]] = {
     np.sign: _sign,
@@ -351,6 +290,13 @@ UNIVERSAL: Mapping[Any, Callable[..., Any]] = {
     np.fabs: abs,
     np.positive: lambda a: a,
     np.reciprocal: lambda a: 1 / a,
+    np.floor: whole_numbers.floor,
+    np.ceil: whole_numbers.ceil,
+    np.trunc: whole_numbers.trunc,
+    np.rint: whole_numbers.rint,
+    np.floor_divide: whole_numbers.floor_divide,
+    np.remainder: whole_numbers.remainder,
+    np.fmod: whole_numbers.fmod,
     np.logical_and: lambda a, b: b & a if isinstance(b, Condition) else a & b,
     np.logical_or: lambda a, b: b | a if isinstance(b, Condition) else a | b,
     np.logical_not: lambda a: ~a,
@@ -376,10 +322,17 @@ METHODS: Mapping[str, Callable[..., Any]] = {
     "diagonal": _moving(np.diagonal),
     "clip": clip,
     "cumsum": cumsum,
-    "dot": _dot,
+    "round": whole_numbers.rounded,
     "var": _var,
     "std": _std,
     **{name: _place(name) for name in PLACES},
+}
+
+
+UFUNC_METHODS: Mapping[str, Callable[..., Any]] = {
+    "reduce": _reduce,
+    "accumulate": _accumulate,
+    "outer": _of_pairs,
 }
 
 

@@ -1,4 +1,4 @@
-"""Powers whose exponents are fractions: rows like those of the table of elementary functions."""
+"""Powers with fractional exponents, and of a fixed base: rows like the elementary functions."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from gradoracle.oracle.numbers.functions import Function
+from gradoracle.oracle.numbers.functions import FAR_EXPONENT, LARGEST_EXPONENT, Constant, Function
 
 ULPS = 16  # of pow and of rootn, as OpenCL C 3.0 has it (section 7.4)
 
@@ -38,6 +38,33 @@ def power(over: float, under: float = 1.0) -> Function:
         lambda v: _powers(v, over, under), derivative, moved, ulps=ULPS,
         precise=lambda context, v: context.power(v, context.mpf(over) / under),
     )  # fmt: skip
+
+
+@cache
+def of_base(base: float) -> Function:
+    """Return base^v, of a base that is positive."""
+    rate = logarithm(base)
+
+    def moved(f: Any, _x: Any, y: Any, e: Any) -> Any:
+        return y * f.expm1(f.least(e * abs(rate.value), LARGEST_EXPONENT))
+
+    def precise(context: Any, v: Any) -> Any:
+        far = abs(v) * abs(rate.value)
+        if far <= FAR_EXPONENT or context.isnan(v):
+            return context.power(context.mpf(base), v)
+        return context.inf if v * rate.value > 0 else context.mpf(0)
+
+    return Function(
+        f"{base:g} to the power", lambda v: _power(base, v),
+        lambda v: np.power(v.dtype.type(base), v), lambda _x, y: y * rate(y), moved, ulps=ULPS,
+        precise=precise,
+    )  # fmt: skip
+
+
+@cache
+def logarithm(base: float) -> Constant:
+    """Return log(base) as a constant."""
+    return Constant(f"log({base:g})", math.log(base), lambda context: context.log(base))
 
 
 def _power(v: float, exponent: float) -> float:

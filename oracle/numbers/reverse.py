@@ -24,11 +24,27 @@ from typing import Any, TypeAlias
 import numpy as np
 
 from gradoracle.oracle.numbers import many
-from gradoracle.oracle.numbers.functions import FUNCTIONS, NUMPY, Constant, Function, sqrt
+from gradoracle.oracle.numbers.functions import (
+    FUNCTIONS,
+    NUMPY,
+    Constant,
+    Function,
+    exp,
+    exp2,
+    sqrt,
+)
 from gradoracle.oracle.numbers.many import Axes, Held, each_part, folded, quotient, shape_of, total
-from gradoracle.oracle.numbers.powers import ULPS
+from gradoracle.oracle.numbers.powers import ULPS, logarithm, of_base
 from gradoracle.oracle.numbers.powers import power as fraction
 from gradoracle.oracle.numbers.running_error_arrays import Lanes, spread
+from gradoracle.oracle.numbers.whole_numbers import (
+    ceil,
+    floor,
+    floor_divide,
+    remainder,
+    rounded,
+    trunc,
+)
 from gradoracle.oracle.shapes import Array, Shape
 
 Back: TypeAlias = Callable[[Held], Held]  # from what a result receives to what an operand does
@@ -94,12 +110,13 @@ class Undecided(Exception):
 class Traced:
     """One number, and the operands that it came of.  Comparisons look at the number."""
 
-    __slots__ = ("held", "is_either", "operands")
+    __slots__ = ("held", "is_either", "operands", "scaled")
 
     def __init__(self, held: Held, operands: Iterable[tuple[Traced, Back]] = ()) -> None:
         """Keep the number and its operands, each with what it receives of what this one does."""
         self.held, self.operands = held, (*operands,)
         self.is_either = False  # whether the operands are two ways to compute this number
+        self.scaled: Traced | None = None  # of which this is a multiple by a power of two
 
     def _kind(self, held: Held, *operands: tuple[Any, Back]) -> Any:
         """Return a result of this kind; operands that are constants receive nothing."""
@@ -127,19 +144,23 @@ class Traced:
     def __mul__(self, other: Any) -> Any:
         other = _one(other)
         a, b = self.held, self._other(other)
-        return self._kind(a * b, (self, lambda g: g * b), (other, lambda g: g * a))
+        found = self._kind(a * b, (self, lambda g: g * b), (other, lambda g: g * a))
+        found.scaled = self if _is_power_of_two(other) else None
+        return found
 
     __rmul__ = __mul__
 
     def __truediv__(self, other: Any) -> Any:
         other = _one(other)
         b = self._other(other)
-        found = quotient(self.held, b)
-        return self._kind(
-            found,
+        held = quotient(self.held, b)
+        found = self._kind(
+            held,
             (self, lambda g: quotient(g, b)),
-            (other, lambda g: quotient(-(g * found), b)),
+            (other, lambda g: quotient(-(g * held), b)),
         )
+        found.scaled = self if _is_power_of_two(other) else None
+        return found
 
     def __rtruediv__(self, other: Any) -> Any:
         found = quotient(self._other(other), self.held)
@@ -158,6 +179,44 @@ class Traced:
         for _ in range(int(power) - 1):
             result = result * self
         return result
+
+    def __rpow__(self, base: float) -> Any:
+        if not (isinstance(base, (int, float)) and 0 < base < math.inf):
+            raise TypeError(f"a number to a computed power must be positive, got {base!r}")
+        if base == 2:
+            return self.apply(exp2)
+        found = self.apply(of_base(float(base)))
+        if self.one_way:
+            return found
+        rate = self.constant(logarithm(float(base)))
+        arithmetic = many.arithmetic_of(self.held)
+        if arithmetic is not None and many.is_rounded(base):
+            rate = rate.less_certain(np.asarray(arithmetic.unit))
+        return found.or_else((self * rate).apply(exp))
+
+    def __floor__(self) -> Any:
+        return self.apply(floor)
+
+    def __ceil__(self) -> Any:
+        return self.apply(ceil)
+
+    def __trunc__(self) -> Any:
+        return self.apply(trunc)
+
+    def __round__(self, digits: int = 0) -> Any:
+        return rounded(self, digits)
+
+    def __floordiv__(self, other: Any) -> Any:
+        return floor_divide(self, _one(other))
+
+    def __rfloordiv__(self, other: Any) -> Any:
+        return floor_divide(_one(other), self)
+
+    def __mod__(self, other: Any) -> Any:
+        return remainder(self, _one(other))
+
+    def __rmod__(self, other: Any) -> Any:
+        return remainder(_one(other), self)
 
     def __abs__(self) -> Any:
         value, error = many.values_and_errors(self.held)
@@ -193,9 +252,19 @@ class Traced:
     __hash__ = object.__hash__
 
     def apply(self, function: Function) -> Any:
-        """Return an elementary function."""
-        value = function(self.held)
+        """Return an elementary function; one with steps takes what is exact as that."""
+        held = self.held if function.ulps else self._exact_multiple()
+        value = function(held)
         return self._kind(value, (self, lambda g: g * many.derivative(function, self.held, value)))
+
+    def _exact_multiple(self) -> Held:
+        """Return the number without error if it is a multiple of an exact one by powers of two."""
+        origin: Traced = self
+        while origin.scaled is not None:
+            origin = origin.scaled
+        if origin is self or np.any(many.values_and_errors(origin.held)[1]):
+            return self.held
+        return many.exact(self.held)
 
     def constant(self, number: Constant) -> Any:
         """Return a constant of the kind of the numbers that this one is made of."""
@@ -204,6 +273,10 @@ class Traced:
     def detached(self) -> Any:
         """Return the number as a constant: no gradient goes back through it."""
         return type(self)(self.held)
+
+    def with_slopes_of(self, other: Traced) -> Any:
+        """Return the number; gradients go back to the other as they are."""
+        return self._kind(self.held, (other, _same))
 
     def or_else(self, other: Traced) -> Any:
         """Return the less certain of two ways to compute the same; gradients go either way."""
@@ -248,8 +321,10 @@ class Traced:
 
     def __array_ufunc__(self, ufunc: Any, method: str, *inputs: Any, **options: Any) -> Any:
         """Return NumPy's function of these numbers, where it is one that formulas may take."""
+        if method != "__call__":
+            return _method_of(ufunc, method)(*map(_one, inputs), **options)
         ours, into = UFUNCS.get(ufunc), options.pop("out", None)
-        if method != "__call__" or options or ours is None:
+        if options or ours is None:
             raise _unknown(ufunc, UFUNCS)
         found = ours(*map(_one, inputs))
         return found if into is None else _put(found, *into)
@@ -261,6 +336,10 @@ class Traced:
         if ours is None:
             raise _unknown(function, ARRAY_FUNCTIONS)
         return ours(*map(_one, inputs), **options)
+
+
+def _is_power_of_two(number: Any) -> bool:
+    return isinstance(number, (int, float)) and abs(math.frexp(number)[0]) == HALF
 
 
 def _one(operand: Any) -> Any:
@@ -275,6 +354,21 @@ def _put(found: Any, into: Array) -> Array:
     for at in np.ndindex(into.shape):
         into[at] = found[at] if isinstance(found, TracedArray) and found.ndim else found
     return into
+
+
+def _method_of(ufunc: Any, method: str) -> Callable[..., Any]:
+    """Return what stands for a method of NumPy's function, such as `numpy.add.reduce`.
+
+    Raises:
+        TypeError: nothing does.
+    """
+    ours = UFUNC_METHODS.get(method)
+    if ours is None or ufunc not in UFUNCS:
+        raise TypeError(
+            f"numpy.{ufunc.__name__}.{method} of a formula's numbers is not known; take one of "
+            f"{', '.join(UFUNC_METHODS)}, or loops"
+        )
+    return partial(ours, ufunc)
 
 
 def _unknown(function: Any, among: Mapping[Any, Any]) -> TypeError:
@@ -830,3 +924,4 @@ ARRAY_FUNCTIONS: dict[Any, Callable[..., Any]] = {
     np.transpose: lambda a, axes=None: a.transpose(*(axes or ())),
 }
 METHODS: dict[str, Callable[..., Any]] = {}  # of arrays, beside those above
+UFUNC_METHODS: dict[str, Callable[..., Any]] = {}  # of NumPy's functions, which are given first

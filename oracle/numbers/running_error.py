@@ -137,7 +137,8 @@ class Estimate:
         """Return an elementary function of this number."""
         value = function(self.value)
         error = function.moved(FLOATS, self.value, value, self.error)
-        return self.rounded(value, error + self.arithmetic.tiny, function.units)
+        lost = self.arithmetic.tiny if function.ulps else 0.0  # whole numbers lose nothing
+        return self.rounded(value, error + lost, function.units)
 
     def constant(self, number: Constant) -> Estimate:
         """Return a constant that its format rounds."""

@@ -227,7 +227,8 @@ class Lanes:
         """Return an elementary function of these numbers."""
         value = function.of_array(self.value)
         error = function.moved(ARRAYS, self.value, value, self.error)
-        return self.rounded(value, error + self.arithmetic.tiny, function.units)
+        lost = self.arithmetic.tiny if function.ulps else 0.0  # whole numbers lose nothing
+        return self.rounded(value, error + lost, function.units)
 
     def constant(self, number: Constant) -> Lanes:
         """Return a constant that its format rounds."""
