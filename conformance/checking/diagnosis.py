@@ -63,7 +63,7 @@ def explanations(
     dtype = data_dtype(known[0].call).name if known else _dtype(backend, formula)
     for _ in range(MOST // TOGETHER):
         alone = len(suspects.sentences) == 1 and suspects.explained >= ENOUGH
-        if not suspects.left or alone:
+        if not suspects.suspected or alone:
             break
         for answer in _answers(backend, operator, formula, random, dtype):
             suspects.see(answer)
@@ -208,7 +208,9 @@ def _answers(
     for _ in range(TOGETHER):
         drawn = operator.geometry(Choices(random.bytes(ROW)), "small")
         style = styles[drawn.seed % len(styles)]
-        calls.append(operator.call(drawn.sizes, style, drawn.seed, dtype))
+        one = operator.call(drawn.sizes, style, drawn.seed, dtype)
+        if operator.has_answer(formula, one):
+            calls.append(one)
     if output_of(formula).function in backend.ended:
         return  # each of these calls may cost a time limit
     backend.foresee(*((formula, call) for call in calls))

@@ -2,8 +2,8 @@
 
 A mismatch of a function's plain answers is looked at once more: whether the function has other
 parameters, returns its result in a container, in a wider dtype, with channels last or without the
-axis of images, takes its arguments so, has another value for an option that it does not take, or
-follows a convention that contracts have a policy for.  What is recognised is what small calls
+axis of images, takes its arguments so, has another value for an option that it does not take,
+follows a convention that contracts have a policy for, or has the digits of a coarser format.  What is recognised is what small calls
 confirm: given and read in the other convention, every answer is right that was wrong.
 """
 
@@ -11,11 +11,13 @@ from __future__ import annotations
 
 import ast
 import json
+import math
 import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 from itertools import cycle
+from statistics import median
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -37,7 +39,7 @@ from gradoracle.oracle.declaration import (
     optional,
     output_of,
 )
-from gradoracle.oracle.expected.truth import answer_dtype, answer_shape, data_dtype
+from gradoracle.oracle.expected.truth import answer_dtype, answer_shape, data_dtype, truth
 from gradoracle.oracle.float_formats import FORMATS, is_real
 from gradoracle.oracle.formulas.conventions import under
 from gradoracle.oracle.shapes import Array
@@ -50,6 +52,13 @@ OFTEN: Mapping[str, tuple[Any, ...]] = {
     "negative_slope": (0.2, 0.1, 0.01, 0.3), "training": (False, True),
     "reduction": ("sum", "mean"),
 }  # fmt: skip
+# Formats of fewer digits, of which a step may have been computed, the finest first.
+COARSER = {
+    "float64": (("float32", "float32"),),
+    "float32": (("float16", "float16, or TF32"), ("bfloat16", "bfloat16")),
+}
+ROOM = 4  # times the bound: what was given may be rounded, too
+NEAR = 12  # errors are near the unit roundoff, of the largest number of an answer
 TUPLE = "return one array: what the gradient needs again it is given by its own arguments"
 NONE = "is a return statement missing?"
 
@@ -178,7 +187,7 @@ def _of_values(
     """Return the sentence of the reading by which all wrong answers to small calls are right."""
     styles = operator.styles.of("any")
     asked = [*_asked(backend, operator, formula, styles[:1], dtype, seed)]
-    wrong = [one for one in asked if not _is_right(backend, one, one.got)]
+    wrong, plain = [one for one in asked if not _is_right(backend, one, one.got)], [*asked]
     if len(wrong) >= FEWEST:
         for reading in _readings(operator, formula, wrong):
             if _explains(backend, reading, wrong):
@@ -200,7 +209,41 @@ def _of_values(
                 f"the values are right under the policy {claim}; if that is intended, declare "
                 f'contract = {{"policies": {{{claim}}}}}'
             )
+    return _of_fewer_digits(plain, wrong)
+
+
+def _of_fewer_digits(asked: Sequence[Plain], wrong: Sequence[Plain]) -> str:
+    """Return in which format the answers are as accurate as its rounding leaves them."""
+    if len(wrong) < FEWEST:
+        return ""
+    given = data_dtype(wrong[0].call).name
+    for name, words in COARSER.get(given, ()):
+        off = [_off(one, name) for one in asked]
+        known = [one for one in off if one is not None]
+        if len(known) < len(off) or not all(share <= 1 for share, _ in known):
+            continue
+        unit = 2.0 ** -FORMATS[name].bits
+        if unit / NEAR < median(size for _, size in known if size) < unit * NEAR:
+            return f"the values are right to the digits of {words}: is something computed in it?"
     return ""
+
+
+def _off(one: Plain, name: str) -> tuple[float, float] | None:
+    """Return the largest error over what rounding leaves in a format, and over the largest number.
+
+    None where there is no answer to compare, or its numbers leave the format's range.
+    """
+    right = truth(one.formula, one.call)
+    want, bound = right.as_float(np.dtype(np.float64)), right.bound(name, name)
+    if one.got is None or one.got.shape != want.shape or not np.isfinite(bound).all():
+        return None
+    with np.errstate(all="ignore"):
+        error = np.where(one.got == want, 0.0, abs(one.got.astype(np.float64) - want))
+        shares = np.where(error > 0, error / (ROOM * bound), 0.0)
+    largest = abs(want[np.isfinite(want)]).max(initial=0.0)
+    if not np.isfinite(shares).all():
+        return math.inf, math.inf
+    return float(shares.max(initial=0.0)), float(error.max(initial=0.0) / (largest or 1.0))
 
 
 def _other_values(
@@ -267,7 +310,8 @@ def _asked(
     for _, style in zip(range(MOST), cycle(styles), strict=False):
         drawn = operator.geometry(Choices(random.bytes(ROW)), "small")
         call = operator.call(drawn.sizes, style, drawn.seed, dtype)
-        if not all(array.size for array in call.values() if is_data(array)):
+        whole = all(array.size for array in call.values() if is_data(array))
+        if not (whole and operator.has_answer(formula, call)):
             continue
         try:
             got: Array | None = backend.ask(formula, call)

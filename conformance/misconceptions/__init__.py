@@ -18,6 +18,7 @@ from gradoracle.conformance.misconceptions import (
     pooling,
     resizing,
 )
+from gradoracle.conformance.misconceptions.generic import generic
 from gradoracle.conformance.misconceptions.misconception import Loss, Misconception, Wrong
 from gradoracle.oracle.declaration import (
     Composed,
@@ -42,6 +43,7 @@ MISCONCEPTIONS: tuple[Misconception, ...] = (
     *resizing.MISCONCEPTIONS,
     *batch.MISCONCEPTIONS,
 )
+MOST_TOLD = 3  # of what may be misread in any formula
 NONE: Mapping[str, Any] = MappingProxyType({})
 __all__ = ["MISCONCEPTIONS", "Misconception", "Suspects", "is_evidence"]
 
@@ -56,6 +58,7 @@ class Suspects:
     def __init__(self, formula: Formula, policies: Mapping[str, Any] = NONE) -> None:
         """Suspect all that are about the formula; policies are the contract's."""
         self.formula, self._policies = formula, policies
+        self._generic: list[tuple[Misconception, Wrong]] | None = None  # once a call is known
         self.left = [
             (m, wrong)
             for m in MISCONCEPTIONS
@@ -66,15 +69,33 @@ class Suspects:
 
     def see(self, answer: Answer) -> None:
         """Drop those that do not go together with an answer; to another formula it says nothing."""
-        if self.left and answer.formula is self.formula and answer.value is not None:
+        if answer.formula is not self.formula or answer.value is None:
+            return
+        if self._generic is None:
+            self._generic = [(m, m.wrong) for m in generic(self.formula, answer.call)]
+        if self.suspected:
             evidence = _Evidence(answer, self._policies)
             self.explained += not evidence.is_right
-            self.left = [(m, wrong) for m, wrong in self.left if evidence.fits(m, wrong)]
+            self.left, self._generic = (
+                [(m, wrong) for m, wrong in some if evidence.fits(m, wrong)]
+                for some in (self.left, self._generic)
+            )
+
+    @property
+    def suspected(self) -> bool:
+        """Whether a misconception may still explain all answers."""
+        return bool(self.left or self._generic or self._generic is None)
 
     @property
     def sentences(self) -> list[str]:
-        """The sentences of those that are left, once something was wrong."""
-        return [*dict.fromkeys(m.sentence for m, _ in self.left)] if self.explained else []
+        """The sentences of those that are left, once something was wrong.
+
+        What may be misread in any formula is told only where nothing of this formula's own is left.
+        """
+        if not self.explained:
+            return []
+        told = dict.fromkeys(m.sentence for m, _ in self.left or self._generic or ())
+        return [*told][: None if self.left else MOST_TOLD]
 
 
 class _Evidence:
@@ -106,11 +127,24 @@ class _Evidence:
         if loss is not None and not _is_multiple(got, loss):
             return False
         room = 0.0 if loss is None else loss.room
+        if misconception.scales:
+            room = self._scaled(given)
         if self.is_right:
             if given is None or got is None or given.shape != self._right.shape:
                 return True
             return self._same(given.astype(got.dtype), self._right, room)
         return self._same(got, given, room)
+
+    def _scaled(self, given: Array | None) -> float:
+        """Return how far an answer may be off that is as much larger as what is given."""
+        got = self._answer.value
+        if given is None or got is None or got.dtype.name not in FORMATS or not given.size:
+            return 0.0
+        name = got.dtype.name
+        sizes = [abs(a[np.isfinite(a)]).max(initial=0.0) for a in (given, self._right)]
+        bound = np.asarray(truth(self._answer.formula, self._answer.call).bound(name, name))
+        most = bound[np.isfinite(bound)].max(initial=0.0)
+        return float(most * max(1.0, sizes[0] / sizes[1] if sizes[1] else 1.0))
 
     def _same(self, got: Array | None, want: Array | None, more: Array | float = 0.0) -> bool:
         """Whether two arrays are equal, up to how a quotient may be rounded, and `more`."""

@@ -45,6 +45,9 @@ class Misconception:
     own: bool = False  # computed in the format of the data, not in float64
     finite: bool = True  # NaN and infinities are no answer to finite numbers
     loses: Losing | None = None
+    scales: bool = (
+        False  # its rounding errors are those of the right answer, as far as it is larger
+    )
 
     @property
     def variants(self) -> tuple[Wrong, ...]:
@@ -57,7 +60,7 @@ class Misconception:
         try:
             with np.errstate(all="ignore"):
                 given = np.asarray((wrong or self.wrong)(formula, numbers))
-        except (ValueError, IndexError, ZeroDivisionError, KeyError):
+        except (ValueError, IndexError, ZeroDivisionError, KeyError, TypeError):
             return None
         if self.finite and not np.isfinite(given).all() and _is_finite(numbers):
             return None

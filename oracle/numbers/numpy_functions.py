@@ -14,6 +14,7 @@ from typing import Any
 import numpy as np
 
 from gradoracle.oracle.numbers import many, whole_numbers
+from gradoracle.oracle.numbers.altered import counted
 from gradoracle.oracle.numbers.elementary import sigmoid, sqrt
 from gradoracle.oracle.numbers.joining import concatenate, cumsum
 from gradoracle.oracle.numbers.many import Axes
@@ -133,7 +134,7 @@ def _var(
 ) -> TracedArray:
     """Return the mean of the squared distances from the mean."""
     apart = array - array.mean(axis, keepdims=True)
-    count = count_of(array.shape[a] for a in many.axes_of(axis, array.ndim)) - ddof
+    count = counted(count_of(array.shape[a] for a in many.axes_of(axis, array.ndim)) - ddof)
     return (apart * apart).sum(axis, keepdims=keepdims) / count  # type: ignore[no-any-return]
 
 

@@ -24,6 +24,7 @@ from typing import Any, TypeAlias
 import numpy as np
 
 from gradoracle.oracle.numbers import many
+from gradoracle.oracle.numbers.altered import counted, reduced
 from gradoracle.oracle.numbers.functions import (
     FUNCTIONS,
     NUMPY,
@@ -528,18 +529,18 @@ class TracedArray(Traced, many.Nested):
         """Return the sum along axes, whatever the order it is taken in."""
         axes, shape = many.axes_of(axis, self.ndim), self.shape
         kept = total(self.held, axes)
-        summed = self._kind(kept, (self, lambda g: _spread(g, shape)))
+        summed = reduced(self._kind(kept, (self, lambda g: _spread(g, shape))))
         return summed if keepdims else summed._without(axes)  # type: ignore[no-any-return] # noqa: SLF001
 
     def mean(self, axis: Axes = None, *, keepdims: bool = False) -> TracedArray:
         """Return the sum along axes over the number of elements."""
-        count = math.prod(self.shape[a] for a in many.axes_of(axis, self.ndim))
+        count = counted(math.prod(self.shape[a] for a in many.axes_of(axis, self.ndim)))
         return self.sum(axis, keepdims=keepdims) / count  # type: ignore[no-any-return]
 
     def max(self, axis: Axes = None, *, keepdims: bool = False) -> TracedArray:
         """Return the largest elements along axes; gradients of equal ones go as `ties` says."""
         axes = many.axes_of(axis, self.ndim)
-        found = self._max(axes)
+        found: TracedArray = reduced(self._max(axes))
         return found if keepdims else found._without(axes)  # noqa: SLF001
 
     def min(self, axis: Axes = None, *, keepdims: bool = False) -> TracedArray:
