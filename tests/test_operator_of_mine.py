@@ -733,6 +733,22 @@ def test_a_formula_that_cannot_be_evaluated_is_told_with_its_line(tmp_path, fact
     assert help_ in allowed
 
 
+@pytest.mark.parametrize("more", [(), ("--html", "page.html")])
+def test_a_formula_that_cannot_be_evaluated_is_told_by_explain(tmp_path, more):
+    text = dedent(FORMULAS).replace("eps) * weight\n", "eps) * np.spacing(weight)\n")
+    (tmp_path / "my_formulas.py").write_text(text)
+    found = subprocess.run(
+        [sys.executable, "-m", "gradoracle", "explain", "rms_grad_x", "--operators-from",
+         "my_formulas", *more],
+        cwd=tmp_path, capture_output=True, text=True, check=False, env={**os.environ, "PYTHONPATH": ""},
+    )  # fmt: skip
+    assert found.returncode == 3, found.stderr
+    first, line, allowed = found.stderr.strip().splitlines()
+    assert first.startswith("the formula of rms cannot be evaluated: TypeError: numpy.spacing")
+    assert "my_formulas.py:" in line
+    assert allowed.startswith("A formula takes")
+
+
 BESIDE = '''
     @gradoracle.operator("x: n c")
     def wrongly(x):

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -39,7 +41,8 @@ def explain(
 ) -> None:
     """Show a formula: an example in numbers, equation, loops, how it is checked, errata.
 
-    Exit code 0; 2: there is no such formula; 3: a page could not be written.
+    Exit code 0; 2: there is no such formula; 3: a page could not be written, or a formula of your
+    own raised an exception.
     """
     del operators_from  # its callback has read it
     from rich.console import Console  # noqa: PLC0415 - --help stays quick
@@ -48,20 +51,37 @@ def explain(
 
     console = Console(highlight=False, markup=False)
     if formula is None:
-        if html:
-            _write_book(html)
-        else:
-            show_all(console)
+        with _formulas_that_fail_told():
+            if html:
+                _write_book(html)
+            else:
+                show_all(console)
         return
     try:
         topic = find(formula)
     except UnknownFormula as error:
         complain(str(error))
         raise typer.Exit(2) from error
-    if html:
-        _write_one(topic, html)
-    else:
-        show(console, topic, everything=everything)
+    with _formulas_that_fail_told():
+        if html:
+            _write_one(topic, html)
+        else:
+            show(console, topic, everything=everything)
+
+
+@contextmanager
+def _formulas_that_fail_told() -> Iterator[None]:
+    """Within it, a formula of one's own that raises an exception ends the command in a sentence."""
+    from gradoracle.conformance.backends.errors import CouldNotRunError  # noqa: PLC0415 - --help stays quick
+    from gradoracle.conformance.runs.certify import formula_errors  # noqa: PLC0415
+    from gradoracle.conformance.runs.command import COULD_NOT  # noqa: PLC0415
+
+    try:
+        with formula_errors([]):
+            yield
+    except CouldNotRunError as error:
+        complain(str(error))
+        raise typer.Exit(COULD_NOT) from error
 
 
 def _write_one(topic: Any, html: str) -> None:

@@ -93,7 +93,7 @@ def _of_module(path: str, taken: set[str]) -> Brought:
     except Exception as error:  # an import may raise anything
         raise UnusableOperators(
             f"operators from {path!r}: {type(error).__name__}: {error}; name a module that can be "
-            "imported and lists records in OPERATORS"
+            "imported and makes operators by gradoracle.operator, or lists records in OPERATORS"
         ) from error
     operators = tuple(value) if isinstance(value, list | tuple) else (value,)
     if not operators or value is None:
