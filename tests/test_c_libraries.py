@@ -151,6 +151,37 @@ void attend(const float *q, const float *k, const float *v, float *y,
 """
 
 
+SHARED = """
+// gradoracle: relu = doubled(z, scratch(twice, z.size), z.size)
+// gradoracle: relu = halved(scratch(twice, COUNT), y, z.size)
+void doubled(const float *z, float *twice, int n) {
+    for (int i = 0; i < n; ++i) twice[i] = z[i] > 0 || z[i] != z[i] ? z[i] * 2 : 0;
+}
+void halved(const float *twice, float *y, int n) {
+    for (int i = 0; i < n; ++i) y[i] = twice[i] / 2;
+}
+"""
+
+
+def test_calls_share_an_array_of_a_name(source):
+    found = checked(source(SHARED.replace("COUNT", "z.size")), ["relu"])
+    assert not found.mismatches, found.mismatches[0].text
+    assert any(one.judged for one in found.outcomes)
+
+
+def test_a_shared_array_has_one_size(source):
+    relu = backend(source(SHARED.replace("COUNT", "z.size + 1"))).relu
+    with pytest.raises(SourceError, match=r"kernel.c:3: scratch\(twice\) has 3 elements, not 4"):
+        relu(np.ones(3, np.float32))
+
+
+def test_several_results_are_marked_unless_a_call_prepares_them(source):
+    text = SHARED.replace("relu = doubled", "relu, relu_grad = doubled")
+    assert backend(source(text.replace("COUNT", "z.size"))).relu
+    with pytest.raises(SourceError, match="2 results, but 0 arguments marked"):
+        backend(source(text.replace("scratch(twice, z.size)", "y")))
+
+
 def test_products_and_attention_are_called_by_comments(source):
     operators = ["matmul", "scaled_dot_product_attention"]
     certificate = checked(source(ATTENTION), operators, examples=5)

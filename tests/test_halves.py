@@ -192,7 +192,8 @@ def test_elementary_functions_in_float32_are_rounded_once():
     bound = ComposedTruth(oracle.sigmoid, {"z": z}).bound("float16", "float32")
     y = 1 / (1 + np.exp(-z.astype(np.float64)))
     half_step = 2.0**-11 * y
-    assert (bound < half_step * 1.005 + 2.0**-24).all()
+    # In float32 e^x may be off by |x| units, as 2^(x log2(e)) is.
+    assert (bound < half_step * 1.006 + 2.0**-24).all()
     assert (bound >= half_step).all()
     own = ComposedTruth(oracle.sigmoid, {"z": z}).bound("float16", "float16")
     assert (own > 2 * bound).all()

@@ -29,6 +29,7 @@ def run(tmp_path):
         ((), "mine.kernels"),
         (("--torch",), "mine.kernels:backend"),
         (("--cuda",), "mine.kernels:backend"),
+        (("--c",), "mine.kernels:backend"),
     ],
 )
 def test_a_new_package_passes_its_own_test(run, tmp_path, kind, backend):
@@ -43,7 +44,7 @@ def test_a_new_package_passes_its_own_test(run, tmp_path, kind, backend):
     assert "1 passed" in own.stdout
     left = [p for p in (tmp_path / "mine").rglob("*") if p.is_file() and p.suffix != ".pyc"]
     for file in left:
-        assert not {"NAME", "ENTRY", "FILLED", "DEPENDENCIES"} & {*file.read_text().split()}
+        assert not {"NAME", "ENTRY", "FILLED", "DEPENDENCIES", "KERNELS"} & {*file.read_text().split()}
 
 
 def test_its_entry_point_gives_it_a_name(run, tmp_path):
@@ -65,6 +66,7 @@ def test_its_entry_point_gives_it_a_name(run, tmp_path):
         (("my-kernels",), "'my-kernels' must be a name in small letters, such as mykernels"),
         (("there",), "there is a 'there' here already; nothing was written"),
         (("mine", "--torch", "--cuda"), "--torch and --cuda: one of them"),
+        (("--to", "checked.c"), "--to needs --from FILE"),
     ],
 )
 def test_what_cannot_be_written_is_told(run, tmp_path, arguments, said):

@@ -256,7 +256,7 @@ CERTIFIED = {
         "domain softmax: axis = -1",
     ]),
     "optional results": (NORM, [
-        "layer_norm = layernorm_forward(y, NULL, x, weight, bias, N, T, C, 256)",
+        "layer_norm = layernorm_forward(y, scratch(mean, N * T), x, weight, bias, N, T, C, 256)",
         "domain layer_norm: eps = 1e-05, weight required",
     ]),
 }  # fmt: skip
@@ -298,3 +298,134 @@ def test_a_kernel_that_needs_a_bias_is_told_how_to_say_so(tmp_path):
     assert f"; bias is None: {said}" in told
     file.write_text(f"{said}\n{NEEDS_A_BIAS}")
     assert gradoracle.check(file, operators=["linear"], examples=10, seed=1).passed
+
+
+# A normalisation that saves its statistics, and a layer that is called a product, in C.
+IN_C = """#include <math.h>
+static float squared(float v) { return v * v; }
+void rows_layernorm_forward(float *out, float *mean, float *rstd, const float *inp,
+                            const float *weight, const float *bias, int B, int T, int C) {
+    for (int row = 0; row < B * T; row++, inp += C, out += C) {
+        double sum = 0, squares = 0;
+        for (int i = 0; i < C; i++) sum += inp[i];
+        for (int i = 0; i < C; i++) squares += squared(inp[i] - (float)(sum / C));
+        mean[row] = (float)(sum / C);
+        rstd[row] = 1 / sqrtf((float)(squares / C) + 1e-5f);
+        for (int i = 0; i < C; i++) out[i] = (inp[i] - mean[row]) * rstd[row] * weight[i] + bias[i];
+    }
+}
+void rows_layernorm_backward(float *dinp, float *dweight, float *dbias, const float *dout,
+                             const float *inp, const float *weight, const float *mean,
+                             const float *rstd, int B, int T, int C) {
+    for (int row = 0; row < B * T; row++) {
+        const float *dy = dout + row * C, *x = inp + row * C;
+        float *dx = dinp + row * C;
+        double first = 0, second = 0;
+        for (int i = 0; i < C; i++) {
+            const float unit = (x[i] - mean[row]) * rstd[row];
+            first += (double)dy[i] * weight[i];
+            second += (double)dy[i] * weight[i] * unit;
+            dbias[i] += dy[i];
+            dweight[i] += dy[i] * unit;
+        }
+        for (int i = 0; i < C; i++) {
+            const double unit = (x[i] - mean[row]) * rstd[row];
+            dx[i] += (float)((dy[i] * weight[i] - first / C - unit * second / C) * rstd[row]);
+        }
+    }
+}
+void matmul_forward(float *out, const float *inp, const float *weight, const float *bias,
+                    int B, int T, int C, int OC) {
+    for (int row = 0; row < B * T; row++)
+        for (int o = 0; o < OC; o++) {
+            float sum = bias == 0 ? 0 : bias[o];
+            for (int i = 0; i < C; i++) sum += inp[row * C + i] * weight[o * C + i];
+            out[row * OC + o] = sum;
+        }
+}
+void matmul_backward(float *dinp, float *dweight, float *dbias, const float *dout,
+                     const float *inp, const float *weight, int B, int T, int C, int OC) {
+    for (int row = 0; row < B * T; row++)
+        for (int o = 0; o < OC; o++) {
+            const float d = dout[row * OC + o];
+            float *dx = dinp + row * C;
+            float *dw = dweight + o * C;
+            if (dbias) dbias[o] += d;
+            for (int i = 0; i < C; i++) { dx[i] += weight[o * C + i] * d; }
+            for (int i = 0; i < C; i++) { dw[i] += inp[row * C + i] * d; }
+        }
+}
+void softmax_forward(float *probs, const float *logits, int B, int T, int V) {
+    for (int row = 0; row < B * T; row++, logits += V, probs += V) {
+        float top = logits[0], sum = 0;
+        for (int i = 0; i < V; i++) top = logits[i] > top ? logits[i] : top;
+        for (int i = 0; i < V; i++) sum += probs[i] = expf(logits[i] - top);
+        for (int i = 0; i < V; i++) probs[i] /= sum;
+    }
+}
+void unknown(float *a, int n) { for (int i = 0; i < n; i++) a[i] = 0; }
+int main(void) { return 0; }
+"""
+OF_C = [
+    "// gradoracle: layer_norm = rows_layernorm_forward(y, scratch(mean, N * T), "
+    "scratch(rstd, N * T), x, weight, bias, N, T, C)",
+    "// gradoracle: layer_norm_grad_x, layer_norm_grad_weight, layer_norm_grad_bias = "
+    "rows_layernorm_forward(scratch(y, N * T * C), scratch(mean, N * T), scratch(rstd, N * T), x, "
+    "weight, bias, N, T, C)\n"
+    "// gradoracle: layer_norm_grad_x, layer_norm_grad_weight, layer_norm_grad_bias = "
+    "rows_layernorm_backward(zero(*), zero(*), zero(*), grad_output, x, weight, "
+    "scratch(mean, N * T), scratch(rstd, N * T), N, T, C)",
+    "// gradoracle: linear = matmul_forward(y, x, weight, bias, N, 1, C, M)",
+    "// gradoracle: linear_grad_input, linear_grad_weight, linear_grad_bias = "
+    "matmul_backward(zero(*), zero(*), zero(*), grad_output, x, weight, N, 1, C, M)",
+    "// gradoracle: softmax = softmax_forward(p, z, z.size / z.shape[axis], 1, z.shape[axis])",
+    "// unknown: not guessed: no function of the protocol has a name like it",
+]
+
+
+def test_functions_of_c_are_called():
+    assert [str(one) for one in proposals(IN_C, calls=True)] == OF_C
+    whole = with_proposals(IN_C, proposals(IN_C, calls=True))
+    assert "domain layer_norm: eps = 1e-05, weight required, bias required\n" in whole
+    assert "domain linear" not in whole
+
+
+def test_what_saves_statistics_must_be_there():
+    alone = IN_C.replace("rows_layernorm_forward", "of_my_own")
+    (backward,) = (str(one) for one in proposals(alone, calls=True) if "layernorm" in one.kernel)
+    assert backward.startswith("// to complete: layer_norm_grad_x")
+    assert backward.endswith("not guessed: what computes mean, rstd for it")
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("right", "wrong", "functions"),
+    [
+        ("", "", set()),
+        (" - first / C", "", {"layer_norm_grad_x"}),
+        ("dbias[o] += d;", "dbias[o] = d;", {"linear_grad_bias"}),
+    ],
+)
+def test_a_file_of_c_goes_from_its_text_to_a_verdict(tmp_path, right, wrong, functions):
+    (tmp_path / "mine.c").write_text(IN_C.replace(right, wrong) if right else IN_C)
+    written = subprocess.run(
+        [sys.executable, "-m", "gradoracle", "new", "--from", "mine.c", "--to", "checked.c"],
+        cwd=tmp_path, capture_output=True, text=True, check=True,
+    )  # fmt: skip
+    assert "Now: read checked.c, and gradoracle certify ./checked.c" in written.stdout
+    found = gradoracle.check(str(tmp_path / "checked.c"), profile="quick", seed=1)
+    assert {one.function for one in found.mismatches} == functions
+    judged = {one.formula for one in found.outcomes if one.judged}
+    assert judged >= {"layer_norm_grad_weight", "linear_grad_input", "softmax"}
+
+
+def test_a_file_is_never_written_over(tmp_path):
+    for name in ("mine.c", "checked.c"):
+        (tmp_path / name).write_text(IN_C)
+    told = subprocess.run(
+        [sys.executable, "-m", "gradoracle", "new", "--from", "mine.c", "--to", "checked.c"],
+        cwd=tmp_path, capture_output=True, text=True, check=False,
+    )  # fmt: skip
+    assert told.returncode == 2
+    assert "already; nothing was written" in " ".join(told.stderr.replace("│", " ").split())
+    assert (tmp_path / "checked.c").read_text() == IN_C

@@ -12,6 +12,8 @@ import typer
 from gradoracle.conformance.cli.app import app
 
 PROPOSALS = "gradoracle.implementations.cuda_source.proposals"  # loaded where it is asked for
+OF_C = (".c", ".cc", ".cpp", ".cxx")
+END = "\n\n"  # of the proposals above a text
 SKELETON = "gradoracle.conformance.cli.skeleton"
 
 
@@ -30,10 +32,13 @@ KINDS = {
         {"torch.py": "kernels.py"}, "NAME.kernels:backend", "NAME/kernels.py",
         '"gradoracle", "torch"',
     ),
-    "cuda": Kind(
-        {"cuda.py": "kernels.py", "kernels.cu": "kernels.cu"}, "NAME.kernels:backend",
-        "NAME/kernels.cu", '"gradoracle", "numpy"',
-    ),
+    **{
+        kind: Kind(
+            {f"{kind}.py": "kernels.py", file: file}, "NAME.kernels:backend", f"NAME/{file}",
+            '"gradoracle", "numpy"',
+        )
+        for kind, file in (("cuda", "kernels.cu"), ("c", "kernels.c"))
+    },
 }  # fmt: skip
 OF_ALL = {
     "pyproject.toml": "pyproject.toml", "README.md": "README.md",
@@ -49,30 +54,44 @@ def new(
     *,
     source: Annotated[
         Path | None,
-        typer.Option("--from", help="A file of CUDA C++: propose its comments. No NAME: print."),
+        typer.Option("--from", help="A file of CUDA, C or C++: propose comments. No NAME: print."),
+    ] = None,
+    to: Annotated[
+        Path | None, typer.Option("--to", help="Write the file with the proposals, and no package.")
     ] = None,
     torch: Annotated[
         bool, typer.Option("--torch", help="Functions on tensors, gradients by autograd.")
     ] = False,
     cuda: Annotated[bool, typer.Option("--cuda", help="Kernels in a file of CUDA C++.")] = False,
+    c: Annotated[bool, typer.Option("--c", help="Functions in a file of C.")] = False,
     numpy: Annotated[bool, typer.Option("--numpy", help="Functions on arrays (default).")] = False,
 ) -> None:
     """Write a package of kernels that can be certified: functions to go on from.
 
     It has the entry point that gives the backend its name, a test and a workflow
     for CI. What it is written with is right; put your kernels in its place.
-    With --from kernel.cu, the kernels are yours, and the comments that say how
-    they are launched are proposed: guessed from names, types and launches.
+    With --from kernel.cu (or .c, .cpp), the kernels are yours, and the comments
+    that say how they are called are proposed: guessed from names, types and
+    launches. --to checked.cu writes the file with them beside its headers:
+
+      gradoracle new --from kernel.cu --to checked.cu
+
+      gradoracle certify ./checked.cu
     """
+    if to and not source:
+        raise typer.BadParameter("--to needs --from FILE, whose text is written with proposals")
     proposed = _proposed(source) if source else ""
+    if source and to:
+        _write_text(to, proposed)
+        typer.echo(f"{proposed.partition(END)[0]}\nNow: read {to}, and gradoracle certify ./{to}")
+        return
+    if source and not name:
+        typer.echo(proposed.partition(END)[0])
+        return
+    asked = {"torch": torch, "cuda": cuda, "c": c, "numpy": numpy}
     if source:
-        cuda = True
-        if not name:
-            typer.echo(proposed.partition("\n\n")[0])
-            return
-    chosen = [
-        kind for kind, wanted in {"torch": torch, "cuda": cuda, "numpy": numpy}.items() if wanted
-    ]
+        asked = {"c" if source.suffix in OF_C else "cuda": True}
+    chosen = [kind for kind, wanted in asked.items() if wanted]
     if len(chosen) > 1:
         raise typer.BadParameter(f"--{chosen[0]} and --{chosen[1]}: one of them")
     if not (name.isidentifier() and name.islower()):
@@ -81,10 +100,12 @@ def new(
     if folder.exists():
         raise typer.BadParameter(f"there is a {name!r} here already; nothing was written")
     kind = KINDS[chosen[0] if chosen else "numpy"]
+    if source:
+        kind = _of_suffix(kind, source.suffix)
     paths = _written(folder, name, kind)
     if source:
-        (folder / name / "kernels.cu").write_text(proposed, encoding="utf-8")
-        typer.echo(proposed.partition("\n\n")[0])
+        (folder / kind.filled.replace("NAME", name)).write_text(proposed, encoding="utf-8")
+        typer.echo(proposed.partition(END)[0])
     for path in paths:
         typer.echo(f"  {path}")
     typer.echo(
@@ -93,10 +114,31 @@ def new(
     )
 
 
+def _of_suffix(kind: Kind, suffix: str) -> Kind:
+    """Return the kind with the file of kernels ending as the one that it is made from."""
+    template, file = next((t, f) for t, f in kind.sources.items() if t.startswith("kernels"))
+    named = f"{file.partition('.')[0]}{suffix}"
+    return kind._replace(sources={**kind.sources, template: named}, filled=f"NAME/{named}")
+
+
+def _write_text(to: Path, text: str) -> None:
+    """Write a file that is not there yet."""
+    try:
+        with to.open("x", encoding="utf-8") as file:
+            file.write(text)
+    except FileExistsError as error:
+        raise typer.BadParameter(f"there is a {str(to)!r} already; nothing was written") from error
+    except OSError as error:
+        raise typer.BadParameter(f"--to {to}: cannot be written: {error.strerror}") from error
+
+
 def _written(folder: Path, name: str, kind: Kind) -> list[Path]:
     """Write the files of a package and return their paths."""
     entry, filled = (text.replace("NAME", name) for text in (kind.entry, kind.filled))
-    named = {"NAME": name, "ENTRY": entry, "FILLED": filled, "DEPENDENCIES": kind.dependencies}
+    named = {
+        "NAME": name, "ENTRY": entry, "FILLED": filled, "DEPENDENCIES": kind.dependencies,
+        "KERNELS": Path(filled).name,
+    }  # fmt: skip
     places = {**OF_ALL, **{one: f"{name}/{file}" for one, file in kind.sources.items()}}
     paths = []
     for template, place in places.items():
@@ -118,7 +160,9 @@ def _proposed(source: Path) -> str:
         raise typer.BadParameter(f"there is no file {str(source)!r} to read kernels from")
     text = source.read_text(encoding="utf-8", errors="replace")
     known = import_module(PROPOSALS)
-    found = known.proposals(text)
+    is_c = source.suffix in OF_C
+    found = known.proposals(text, calls=is_c)
     if not found:
-        raise typer.BadParameter(f"{str(source)!r} has no __global__ function")
+        what = "function that is given floats by a pointer" if is_c else "__global__ function"
+        raise typer.BadParameter(f"{str(source)!r} has no {what}")
     return str(known.with_proposals(text, found))

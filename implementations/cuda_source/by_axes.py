@@ -108,6 +108,16 @@ def functions() -> dict[str, tuple[tuple[str, ...], str, Callable[[Names], Names
     return found
 
 
+def letters_of(operator: str, array: str) -> tuple[str, ...]:
+    """Return the axes of an argument, a result or a gradient by name; none of others."""
+    if operator not in OPERATORS:
+        return ()
+    letters = OPERATORS[operator][0]
+    of = {dx: name for name, dx in ONE.items()} | {f"d{name}": name for name in letters}
+    name = RESULT if array == "y" else array
+    return (*letters.get(name, letters.get(of.get(array, ""), "")).split(),)
+
+
 def _of(letters: Letters, result: str) -> Callable[[Names], Names]:
     """Return what gives the sizes of a call and the shape of its result."""
 

@@ -79,7 +79,10 @@ def read(text: str, file: str, *, calls: bool = False) -> tuple[dict[str, Plan],
         how, like = ("functions are called", CALL_LIKE) if calls else (
             "kernels are launched", LAUNCH_LIKE
         )  # fmt: skip
-        raise SourceError(f"{file}: no comment says how its {how}; write  // gradoracle: {like}")
+        raise SourceError(
+            f"{file}: no comment says how its {how}; write  // gradoracle: {like}  (gradoracle new "
+            f"--from {file} proposes comments)"
+        )
     return plans, contract
 
 
@@ -148,7 +151,8 @@ def _launch(said: str, where: str, *, calls: bool) -> Launch:
     numbers = iter(range(slots))
     given = _SLOT.sub(lambda slot: f"{slot[1]} {SLOT}{next(numbers)}", found[4])
     arguments = parsed(given, where) if given.strip() else ()
-    if len(functions) > 1 and slots != len(functions):
+    prepares = not slots and re.search(r"\bscratch\s*\(|\bworkspace\b", found[4])
+    if len(functions) > 1 and slots != len(functions) and not prepares:
         raise SourceError(f"{where}: {len(functions)} results, but {slots} arguments marked *")
     return Launch(found[2].strip(), sizes, arguments, where, functions)
 

@@ -32,6 +32,7 @@ class Host(NamedTuple):
     parameters: str
     launches: tuple[str, ...]
     passed: Mapping[str, str]  # by its parameters, those of kernels that are given them
+    body: str = ""
 
 
 def launches_in(plain: str) -> Iterator[Launched]:
@@ -54,11 +55,17 @@ def launch_of(text: str, kernel: str) -> Launched | None:
     return found._replace(sizes=[_value(plain, one) for one in found.sizes])
 
 
-def hosts(text: str, kernels: Mapping[str, str]) -> Iterator[Host]:
-    """Yield the functions at file scope that launch kernels, but `main` and templates.
+class Defined(NamedTuple):
+    """A function at file scope: its name, parameters and body, and what stands before its name."""
 
-    `kernels` has the parameters of each.
-    """
+    name: str
+    parameters: str
+    body: str
+    before: str
+
+
+def functions_in(text: str) -> Iterator[Defined]:
+    """Yield the functions that a text defines at file scope, kernels too, but no templates."""
     code = code_only(text)
     for found in re.finditer(r"\b(\w+)\s*\(", code):
         given, end = parenthesised(code, found.end() - 1)
@@ -66,14 +73,31 @@ def hosts(text: str, kernels: Mapping[str, str]) -> Iterator[Host]:
         if opening is None or not at_file_scope(code[: found.start()]):
             continue
         before = re.split(r"[;{}]", code[: found.start()])[-1]
-        if "__global__" in before or "template" in before or found[1] == "main":
+        if "template" not in before:
+            body = code[opening.end() - 1 : braced(code, opening.end() - 1)]
+            yield Defined(found[1], given, body, before)
+
+
+def hosts(text: str, kernels: Mapping[str, str]) -> Iterator[Host]:
+    """Yield the functions at file scope that launch kernels, but `main` and templates.
+
+    `kernels` has the parameters of each.
+    """
+    for one in functions_in(text):
+        if "__global__" in one.before or one.name == "main":
             continue
-        launched = [*launches_in(code[opening.end() - 1 : braced(code, opening.end() - 1)])]
-        if launched and all(one.kernel in kernels for one in launched):
+        launched = [*launches_in(one.body)]
+        if launched and all(of.kernel in kernels for of in launched):
             passed: dict[str, str] = {}
-            for one in launched:
-                passed |= zip(one.arguments, names_in(kernels[one.kernel]), strict=False)
-            yield Host(found[1], given, (*dict.fromkeys(one.kernel for one in launched),), passed)
+            for of in launched:
+                passed |= zip(of.arguments, names_in(kernels[of.kernel]), strict=False)
+            yield Host(
+                one.name,
+                one.parameters,
+                (*dict.fromkeys(of.kernel for of in launched),),
+                passed,
+                one.body,
+            )
 
 
 def _value(plain: str, expression: str) -> str:

@@ -1,7 +1,7 @@
 """What names of kernels and their parameters stand for: functions, arrays, numbers, sizes."""
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 
 from gradoracle.implementations.cuda_source.by_axes import ELEMENTWISE
 from gradoracle.implementations.cuda_source.results import RESULTS, operator_of
@@ -35,7 +35,20 @@ INPUTS = (
     "d_input",
     "logits",
 )
-OUTPUTS = ("y", "out", "output", "c", "dst", "d_out", "d_y", "d_c", "d_output", "result", "res")
+OUTPUTS = (
+    "y",
+    "out",
+    "output",
+    "c",
+    "dst",
+    "d_out",
+    "d_y",
+    "d_c",
+    "d_output",
+    "result",
+    "res",
+    "probs",
+)
 GIVEN = {
     "w": "weight", "weight": "weight", "weights": "weight", "kernel": "weight", "gamma": "weight",
     "filter": "weight", "mask": "weight", "bias": "bias", "beta": "bias",
@@ -53,12 +66,19 @@ THREADS = re.compile(r"(?i)(?:block|tile|threads?)_?(?:size|dim|per_?block)|(?:n
 STREAM = re.compile(r"\bcudaStream_t\b")
 LETTERS = {"rows": "N", "batch": "N", "batch_size": "N", "b": "N", "cols": "C", "columns": "C",
            "channels": "C", "classes": "C", "in_features": "C", "out_features": "M",
+           "in_channels": "C", "ic": "C", "vocab_size": "C", "v": "C", "out_channels": "M", "oc": "M",
            "height": "H", "width": "W"}  # fmt: skip
 SIZES = ("N", "C", "H", "W", "M", "KH", "KW", "OH", "OW", "T")
 # Operators of rows of any array, and of rows [N, T, C].
 ROWWISE = ("softmax", "log_softmax")
 ROWS, COLUMNS = "z.size / z.shape[axis]", "z.shape[axis]"
 BY_TOKENS = ("layer_norm", "rms_norm")
+# Statistics of rows that a normalisation saves for its gradients, by what is in their names.
+SAVED = re.compile(
+    r"(?i)^(?:d_)?(?:saved?_?)?(?:means?|mu|r_?std|inv_?std|inv_?var|rsigma|stats?)$"
+)
+ADDED_TO = r"\b{0}\s*\[[^;=]*\]\s*\+=|\batomicAdd\s*\(\s*&?\s*\(?\s*{0}\b"
+SET = r"\b{0}\s*\[[^;=]*\]\s*=[^=]"
 SIDES = "which of its sizes are rows, columns and the common side"
 NOTHING: Mapping[str, str] = {}
 
@@ -80,6 +100,36 @@ def function_of(kernel: str) -> str | None:
     return next((one for one in ends if one in RESULTS), None)
 
 
+def function_with(kernel: str, parameters: str) -> str | None:
+    """Return the function of a kernel by its name; a product with a weight is a linear layer."""
+    function, names = function_of(kernel), {one.lower() for one in names_in(parameters)}
+    layer = names & {"weight", "weights", "w"} and names & {"bias", "oc", "dbias", "dweight", "dw"}
+    if not (function or "").startswith("matmul") or not layer:
+        return function
+    return "linear_grad_input" if BACKWARD.search(kernel) else "linear"
+
+
+def gradients_of(function: str, parameters: str) -> dict[str, str]:
+    """Return which gradient function each pointer that is written is the result of, by its name."""
+    operator = operator_of(function)
+    known = {of.removeprefix(f"{operator}_grad_"): of for of in RESULTS if
+             of.startswith(f"{operator}_grad_")}  # fmt: skip
+    found: dict[str, str] = {}
+    for one in split(parameters):
+        name = _name(one.partition("=")[0])
+        written = ("*" in one or "[" in one) and "const" not in one
+        said = re.fullmatch(r"(?i)(?:d_)?(?:grad_|d_?)(\w+?)|(\w+?)_?grad", name)
+        if not written or said is None:
+            continue
+        word = (said[1] or said[2]).lower()
+        of = GIVEN.get(word, {"b": "bias"}.get(word, word))
+        if word in INPUTS:
+            of = next((one for one in ("input", "x") if one in known), of)
+        if of in known and of != "grad_output" and known[of] not in found.values():
+            found[name] = known[of]
+    return found
+
+
 def names_in(parameters: str) -> list[str]:
     """Return the names of parameters."""
     return [_name(one.partition("=")[0]) for one in split(parameters)]
@@ -90,12 +140,14 @@ def _name(parameter: str) -> str:
 
 
 def arguments_of(
-    text: str, parameters: str, function: str, passed: Mapping[str, str] = NOTHING
+    text: str, parameters: str, function: str, passed: Mapping[str, str] = NOTHING, body: str = ""
 ) -> tuple[list[str], tuple[str, ...]]:
     """Return what parameters are given, and what of it is unknown.
 
-    `passed` has other names for some of them, which may say more.
+    `passed` has other names for some of them, which may say more.  Of the results of several
+    gradient functions each is a *; what `body`, the code that is run, adds to is 0 before.
     """
+    gradients = gradients_of(function, parameters)
     given = [" ".join(one.partition("=")[0].split()) for one in split(parameters)]
     unknown: list[str] = []
     if function == "matmul" and not {*map(_name, given)} >= {"M", "N", "K"}:
@@ -105,13 +157,31 @@ def arguments_of(
     for one in given:
         names = dict.fromkeys((_name(one), passed.get(_name(one), _name(one))))
         guesses = (_argument(text, one, name, function, sizes) for name in names)
-        arguments.append(next(filter(None, guesses), "?"))
+        is_one_of_several = len(gradients) > 1 and _name(one) in gradients
+        argument = "*" if is_one_of_several else next(filter(None, guesses), "?")
+        if argument in ("*", *RESULTS[function].names) and _is_added_to(body, names):
+            argument = f"zero({argument})"
+        arguments.append(argument)
         if arguments[-1] == "?":
             unknown.append(f"the parameter {one!r}")
     pointers = [one for one in given if "*" in one or "[" in one]
-    if not any(argument in (*RESULTS[function].names, "*") for argument in arguments) and pointers:
+    if len(pointers) == 1 and function in (*POINTWISE, *ROWWISE) and "const" not in pointers[0]:
+        arguments[given.index(pointers[0])] = "copy(z)"  # in place
+        return arguments, tuple(one for one in unknown if repr(pointers[0]) not in one)
+    results = {wrapped for of in (*RESULTS[function].names, "*") for wrapped in (of, f"zero({of})")}
+    if not results & {*arguments} and pointers:
         unknown.append("no parameter looks like the result")
     return arguments, tuple(unknown)
+
+
+def _is_added_to(body: str, names: Iterable[str]) -> bool:
+    """Return whether code adds to an array of one of some names that it never sets."""
+    each = [*map(re.escape, names)]
+    for name in (*each,):  # pointers to a part of it
+        each += re.findall(rf"\*\s*(?:__restrict__\s*)?(\w+)\s*=\s*&?\s*{name}\b", body)
+    return any(re.search(ADDED_TO.format(name), body) for name in each) and not any(
+        re.search(SET.format(name), body) for name in each
+    )
 
 
 def _sizes(function: str, names: Sequence[str]) -> dict[str, str]:
@@ -124,7 +194,11 @@ def _sizes(function: str, names: Sequence[str]) -> dict[str, str]:
         first = next(iter(found), "")
         return {n: "z.size" if n == first else "1" for n in found}
     if operator in ROWWISE:
-        return {n: COLUMNS if letter == "C" else ROWS for n, letter in found.items()}
+        rows = next((n for n, letter in found.items() if letter != "C"), "")
+        return {n: COLUMNS if of == "C" else ROWS if n == rows else "1" for n, of in found.items()}
+    if operator == "linear":  # of rows of rows
+        return {n: "1" if letter == "T" and "N" in found.values() else letter
+                for n, letter in found.items()}  # fmt: skip
     if operator in BY_TOKENS and "T" not in found.values():
         return {n: "N * T" if letter == "N" else letter for n, letter in found.items()}
     return found
@@ -152,9 +226,12 @@ def _array(text: str, name: str, function: str, *, written: bool) -> str:
         return results.names[0]
     if word in INPUTS:
         first = (one for one in results.arguments if one in ("x", "z", "logits"))
-        return next(first, results.arguments[0])
+        backward = function == f"{operator_of(function)}_grad_input"
+        return next(first, "x" if backward else results.arguments[0])
     if function == "matmul" and (guess := _of_product(name, pointer=True)):
         return guess
+    if SAVED.match(name) and operator_of(function) in BY_TOKENS:
+        return f"scratch({word.removeprefix('d_')}, N * T)"
     return "NULL" if _is_optional(without_comments(text), name) else ""
 
 

@@ -1,18 +1,25 @@
-"""Comments that a file of CUDA C++ could have: what its names, types and launches let one guess.
+"""Comments that a file of CUDA C++ or C could have: what names, types and launches let one guess.
 
     // gradoracle: relu = relu_kernel<<<ceil_div(z.size, 256), 256>>>(z, y, z.size)
 
 A host function that launches the kernel is called in its place, where its parameters say more than
-the launch: its sizes are what the author passes, and no launch has to be put in other words.  Each
-is a proposal for the author to read; what could not be guessed is listed below it.
+the launch: its sizes are what the author passes, and no launch has to be put in other words.  In a
+file of C every function with arrays is called.  Each is a proposal for the author to read; what
+could not be guessed is listed below it.
 """
 
 import re
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import partial
 
-from gradoracle.implementations.cuda_source.launches import Host, Launched, hosts, launch_of
+from gradoracle.implementations.cuda_source.launches import (
+    Host,
+    Launched,
+    functions_in,
+    hosts,
+    launch_of,
+)
 from gradoracle.implementations.cuda_source.names import (
     BY_TOKENS,
     POINTWISE,
@@ -21,13 +28,14 @@ from gradoracle.implementations.cuda_source.names import (
     SIDES,
     SIZES,
     arguments_of,
-    function_of,
+    function_with,
+    gradients_of,
     is_asked_for,
     names_in,
 )
 from gradoracle.implementations.cuda_source.results import operator_of
-from gradoracle.implementations.hostcuda.text import code_only, without_comments
-from gradoracle.implementations.hostcuda.translation import found_kernels
+from gradoracle.implementations.hostcuda.text import braced, code_only, without_comments
+from gradoracle.implementations.hostcuda.translation import Found, found_kernels
 
 ROUNDED_UP = re.compile(r"\b(?:i?div_?up|ceil_?div|div_?ceil|cdiv)\s*\(", re.IGNORECASE)
 # Operators with eps, and arguments of operators that may be None.
@@ -36,6 +44,9 @@ OPTIONAL = {
     **dict.fromkeys(NORMALISING, ("weight", "bias")),
     **dict.fromkeys(("conv2d", "conv_transpose2d", "linear"), ("bias",)),
 }
+NO_FUNCTION = "no function of the protocol has a name like it"
+TAKES_FLOATS = re.compile(r"\b(?:float|double)\s*(?:const\s*)?\*")
+SAVED_IN = re.compile(r"\bscratch\((\w+), N \* T\)")
 FOUR = re.compile(r"\bfloat4\b")
 SIZE_OF = re.compile(r"\bsizeof\s*\(\s*(?:float|int)\s*\)")
 _FUNCTIONS_OF_SIZES = ("ceil_div", "dim3", "min", "max", "shape", "size")
@@ -49,6 +60,7 @@ class Proposal:
     comment: str  # "" where not even the function could be guessed
     unknown: tuple[str, ...]
     domain: tuple[str, ...] = field(default=())  # of its operator, what the text is made for
+    before: str = ""  # a comment that goes before it
 
     def __str__(self) -> str:
         """Return it as lines of comments, ready to be put before the kernel."""
@@ -56,60 +68,102 @@ class Proposal:
             return f"// {self.kernel}: not guessed: {'; '.join(self.unknown)}"
         if self.unknown:
             return f"// to complete: {self.comment}\n//     not guessed: {'; '.join(self.unknown)}"
-        return f"// gradoracle: {self.comment}"
+        return "\n".join(f"// gradoracle: {one}" for one in (self.before, self.comment) if one)
 
     @property
     def operator(self) -> str:
         """The operator of the function that is proposed; "" where there is none."""
-        return operator_of(self.comment.partition(" = ")[0])
+        return operator_of(self.comment.partition(" = ")[0].partition(",")[0])
 
 
-def proposals(text: str) -> list[Proposal]:
+def proposals(text: str, *, calls: bool = False) -> list[Proposal]:
     """Return a proposal for every kernel of a text, in the order of the text.
 
-    Kernels that a host function launches have its one, if less of that is unknown.
+    Kernels that a host function launches have its one, if less of that is unknown.  With `calls`
+    the text is C: each function that is given floats by a pointer has one.
     """
-    found = {one.name: one for one in found_kernels(code_only(text))}
-    of = {
-        name: _proposal(text, name, one.parameters, template=one.template)
-        for name, one in found.items()
-    }
+    if calls:
+        return _after_what_saves([
+            _call(text, Host(one.name, one.parameters, (), {}, one.body))
+            or Proposal(one.name, "", (NO_FUNCTION,))
+            for one in functions_in(text)
+            if TAKES_FLOATS.search(one.parameters) and "__global__" not in one.before
+        ])  # fmt: skip
+    code = code_only(text)
+    found = {one.name: one for one in found_kernels(code)}
+    bodies = {name: code[one.end : braced(code, one.end)] for name, one in found.items()}
+    of = {name: _proposal(text, one, bodies[name]) for name, one in found.items()}
     for host in hosts(text, {name: one.parameters for name, one in found.items()}):
-        proposal = _call(text, host)
+        body = "".join((host.body, *(bodies[name] for name in host.launches)))
+        proposal = _call(text, host._replace(body=body))
         launched = [of[name] for name in host.launches]
         if proposal and all(
             len(proposal.unknown) < len(one.unknown) or not one.comment for one in launched
         ):
             of.update(dict.fromkeys(host.launches, proposal))
-    return [*dict.fromkeys(of.values())]
+    return _after_what_saves([*dict.fromkeys(of.values())])
+
+
+def _after_what_saves(found: list[Proposal]) -> list[Proposal]:
+    """Return proposals; before a gradient that is given statistics, what saves them is called."""
+    saving = {
+        one.operator: one for one in found
+        if one.comment and not one.unknown and SAVED_IN.search(one.comment)
+        and "_grad" not in one.comment.partition(" = ")[0]
+    }  # fmt: skip
+    whole = []
+    for one in found:
+        functions, _, _ = one.comment.partition(" = ")
+        saved = {*SAVED_IN.findall(one.comment)} if "_grad" in functions else {*()}
+        before = saving.get(one.operator)
+        if not saved:
+            whole.append(one)
+        elif before is not None and saved <= {*SAVED_IN.findall(before.comment)}:
+            call = before.comment.partition(" = ")[2]
+            call = re.sub(r"(?<=[(,])(\s*)y(?=\s*[,)])", r"\1scratch(y, N * T * C)", call)
+            whole.append(replace(one, before=f"{functions} = {call}"))
+        else:
+            unknown = (*one.unknown, f"what computes {', '.join(sorted(saved))} for it")
+            whole.append(replace(one, unknown=unknown))
+    return whole
 
 
 def _call(text: str, host: Host) -> Proposal | None:
     """Return the proposal to call a host function; None where none of the protocol is like it."""
     names = (host.name, *reversed(host.launches))
-    function = next((of for name in names if (of := function_of(name)) is not None), None)
+    functions = (function_with(name, host.parameters) for name in names)
+    function = next((of for of in functions if of is not None), None)
     if function is None:
         return None
-    arguments, unknown = arguments_of(text, host.parameters, function, host.passed)
+    arguments, unknown = arguments_of(text, host.parameters, function, host.passed, host.body)
     if function == "matmul" and any(_is_along_k(launch_of(text, n)) for n in host.launches):
         unknown = (*unknown, SIDES)
-    comment = f"{function} = {host.name}({', '.join(arguments)})"
-    return Proposal(host.name, _line(comment), unknown, _domain(text, function, arguments))
+    comment = f"{_functions(function, host.parameters)} = {host.name}({', '.join(arguments)})"
+    domain = _domain(host.body, function, arguments)
+    return Proposal(host.name, _line(comment), unknown, domain)
 
 
-def _proposal(text: str, name: str, parameters: str, *, template: bool) -> Proposal:
-    function = function_of(name)
+def _functions(function: str, parameters: str) -> str:
+    """Return the functions of which a kernel writes the results: those of several gradients."""
+    several = gradients_of(function, parameters)
+    return ", ".join(several.values()) if len(several) > 1 else function
+
+
+def _proposal(text: str, kernel: Found, body: str) -> Proposal:
+    function = function_with(kernel.name, kernel.parameters)
     if function is None:
-        return Proposal(name, "", ("no function of the protocol has a name like it",))
-    arguments, unknown = arguments_of(text, parameters, function)
-    kernel = f"{name}<{{T}}>" if template else name
-    launched = launch_of(text, name)
-    given = dict(zip(names_in(parameters), arguments, strict=True))
+        return Proposal(kernel.name, "", (NO_FUNCTION,))
+    arguments, unknown = arguments_of(text, kernel.parameters, function, body=body)
+    name = f"{kernel.name}<{{T}}>" if kernel.template else kernel.name
+    launched = launch_of(text, kernel.name)
+    given = dict(zip(names_in(kernel.parameters), arguments, strict=True))
     sizes, more = _launch(without_comments(text), launched, function, given)
     if function == "matmul" and (_is_along_k(launched) or re.search(r"\bK\b", sizes[0])):
         more.append(SIDES)
-    comment = f"{function} = {kernel}<<<{', '.join(sizes)}>>>({', '.join(arguments)})"
-    return Proposal(name, _line(comment), (*unknown, *more), _domain(text, function, arguments))
+    of = _functions(function, kernel.parameters)
+    comment = f"{of} = {name}<<<{', '.join(sizes)}>>>({', '.join(arguments)})"
+    domain = _domain(body, function, arguments)
+    return Proposal(kernel.name, _line(comment), (*unknown, *more), domain)
 
 
 def _line(comment: str) -> str:
@@ -117,9 +171,9 @@ def _line(comment: str) -> str:
     return " ".join(comment.split())
 
 
-def _domain(text: str, function: str, arguments: Sequence[str]) -> tuple[str, ...]:
-    """Return the conditions of the calls that a text is made for, as far as it shows them."""
-    operator, plain = operator_of(function), without_comments(text)
+def _domain(plain: str, function: str, arguments: Sequence[str]) -> tuple[str, ...]:
+    """Return the conditions of the calls that code is made for, as far as it shows them."""
+    operator = operator_of(function)
     found: list[str] = []
     if operator in ROWWISE:
         found.append("axis = -1")

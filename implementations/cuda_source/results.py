@@ -238,6 +238,9 @@ def shape_of(function: str, name: str, sizes: Names, same: shapes.Shape) -> shap
     """Return the shape of an argument or a result that a call of `function` does not have."""
     known = _SHAPES.get(operator_of(function))
     if known is None:
+        letters = by_axes.letters_of(operator_of(function), name)
+        if letters and all(one in sizes for one in letters):
+            return tuple(sizes[one] for one in letters)
         return same
     if name not in known:
         raise KeyError(name)

@@ -91,6 +91,7 @@ def _run(
         names = {
             **constants, **all_sizes(function, sizes), **called, **defaults,
             **dict(zip(results.names, made, strict=True)), "out": made[0], "zero()": _zeroed,
+            "scratch()": _Scratch(lambda count: uninitialised((count,), dtype)),
         }  # fmt: skip
         if plan.workspace is not None:
             kind, count = plan.workspace
@@ -122,6 +123,27 @@ def _launched(launch: Launcher, one: Launch, names: Names, dtype: Any, function:
         comment = f"// gradoracle: domain {operator_of(function)}: {needs}"
         fault.args = (f"{fault}; {is_none}: {comment}",)
         raise
+
+
+class _Scratch:
+    """Arrays that the launches of one call share, by their names."""
+
+    def __init__(self, uninitialised: Callable[[int], Any]) -> None:
+        """Have none yet."""
+        self._uninitialised = uninitialised
+        self._known: dict[str, Any] = {}
+
+    def __call__(self, name: str, count: int) -> Any:
+        """Return the array of a name, which the first use makes.
+
+        Raises:
+            ValueError: it has another number of elements.
+        """
+        if name not in self._known:
+            self._known[name] = self._uninitialised(count)
+        if self._known[name].size != count:
+            raise ValueError(f"scratch({name}) has {self._known[name].size} elements, not {count}")
+        return self._known[name]
 
 
 def _zeroed(array: Any) -> Any:
@@ -171,5 +193,5 @@ def evaluated(launch: Launch, names: Names, dtype: Any) -> tuple[list[Any], list
     try:
         sizes = [value(size, names, dtype) for size in launch.sizes]
         return sizes, [value(argument, names, dtype) for argument in launch.arguments]
-    except (ArithmeticError, LookupError, TypeError, SourceError) as error:
+    except (ArithmeticError, LookupError, TypeError, ValueError) as error:
         raise SourceError(f"{launch.where}: {error}") from error
