@@ -44,7 +44,9 @@ def test_a_new_package_passes_its_own_test(run, tmp_path, kind, backend):
     assert "1 passed" in own.stdout
     left = [p for p in (tmp_path / "mine").rglob("*") if p.is_file() and p.suffix != ".pyc"]
     for file in left:
-        assert not {"NAME", "ENTRY", "FILLED", "DEPENDENCIES", "KERNELS"} & {*file.read_text().split()}
+        assert not {"NAME", "ENTRY", "FILLED", "DEPENDENCIES", "KERNELS"} & {
+            *file.read_text().split()
+        }
 
 
 def test_its_entry_point_gives_it_a_name(run, tmp_path):

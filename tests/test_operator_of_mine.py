@@ -590,6 +590,71 @@ def many(a, b, c, d, e, f, g, h, i, j):
     return a + b + c + d + e + f + g + h + i + j
 
 
+def clipped(z):
+    """Return y, of z's shape and dtype.
+
+        y = clip(z, -1, 1)^2
+
+    (a test's own formula).
+    """
+    return np.clip(z, -1, 1) ** 2
+
+
+@pytest.mark.parametrize(
+    "back",
+    [
+        lambda g, z: g * 2 * np.clip(z, -1, 1) * ((z >= -1) & (z <= 1)),
+        lambda g, z: np.where((z >= -1) & (z <= 1), g * 2 * z, 0 * g),
+        lambda g, z: np.where((z < -1) | (z > 1), 0 * g, g * 2 * z),
+    ],
+)
+def test_any_slope_of_a_function_of_numbers_is_right_where_a_nan_is_compared(back):
+    functions = {
+        "clipped": lambda z: np.clip(z, -1, 1) ** 2,
+        "clipped_grad": lambda g, z: back(g, z).astype(z.dtype),
+    }
+
+    def mismatches():
+        mine = gradoracle.operator()(clipped)
+        with np.errstate(all="ignore"):
+            return gradoracle.check(
+                SimpleNamespace(**functions), operators=[mine], seed=1, profile="quick"
+            ).mismatches
+
+    found = mismatches()
+    assert not found, found[0].text
+    functions["clipped_grad"] = lambda g, z: g * 2 * np.clip(z, -1, 1)
+    assert mismatches()
+
+
+MASKS = {"tril": np.tril, "times": lambda s: s * np.tri(len(s))}
+
+
+@pytest.mark.parametrize("kernel", MASKS)
+@pytest.mark.parametrize("formula", MASKS)
+def test_a_product_with_a_mask_accepts_both_ways(formula, kernel):
+    def masked(s, v):
+        """Return y [N, C].
+
+            y = tril(s) v
+
+        (a test's own formula).
+        """
+        return MASKS[formula](s) @ v
+
+    def mask(s):
+        return MASKS[kernel](s).astype(s.dtype)
+
+    backend = SimpleNamespace(
+        masked=lambda s, v: mask(s) @ v, masked_grad_s=lambda dy, s, v: mask(dy @ v.T),
+        masked_grad_v=lambda dy, s, v: mask(s).T @ dy, contract={"dtypes": ["float32"]},
+    )  # fmt: skip
+    mine = gradoracle.operator("s: n n; v: n c")(masked)
+    with np.errstate(all="ignore"):
+        found = gradoracle.check(backend, operators=[mine], seed=1, profile="quick").mismatches
+    assert bool(found) == (formula == "tril" and kernel == "times")
+
+
 def test_a_nan_is_kept_by_maximum_and_may_be_lost_where_it_is_compared():
     functions = {"hinge": hinge_right, "hinge_vjp": hinge_vjp_right}
     for seed in (1, 2, 3):

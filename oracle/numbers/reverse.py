@@ -14,6 +14,7 @@ decide otherwise, both are allowed.
 from __future__ import annotations
 
 import math
+import operator
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from contextvars import ContextVar
@@ -37,7 +38,7 @@ from gradoracle.oracle.numbers.functions import (
 from gradoracle.oracle.numbers.many import Axes, Held, each_part, folded, quotient, shape_of, total
 from gradoracle.oracle.numbers.powers import ULPS, logarithm, of_base
 from gradoracle.oracle.numbers.powers import power as fraction
-from gradoracle.oracle.numbers.running_error_arrays import Lanes, spread
+from gradoracle.oracle.numbers.running_error_arrays import Lanes, spread, unanimous
 from gradoracle.oracle.numbers.whole_numbers import (
     ceil,
     floor,
@@ -233,24 +234,33 @@ class Traced:
         return self._kind(abs(self.held), (self, back))
 
     def __gt__(self, other: Any) -> Any:
-        return bool(self.held > self._other(other))
+        return self._decided(operator.gt, other)
 
     def __lt__(self, other: Any) -> Any:
-        return bool(self.held < self._other(other))
+        return self._decided(operator.lt, other)
 
     def __ge__(self, other: Any) -> Any:
-        return bool(self.held >= self._other(other))
+        return self._decided(operator.ge, other)
 
     def __le__(self, other: Any) -> Any:
-        return bool(self.held <= self._other(other))
+        return self._decided(operator.le, other)
 
     def __eq__(self, other: object) -> Any:
-        return bool(self.held == self._other(other))
+        return self._decided(operator.eq, other)
 
     def __ne__(self, other: object) -> Any:
-        return bool(self.held != self._other(other))
+        return self._decided(operator.ne, other)
 
     __hash__ = object.__hash__
+
+    def _decided(self, compare: Callable[[Any, Any], Any], other: Any) -> bool:
+        """Return what a comparison of single numbers says, the same of all that are walked."""
+        of_nan, limit = _NAN_COMPARES.get(), self._other(other)
+        if of_nan is None:
+            return bool(compare(self.held, limit))
+        (value, _), (limit, _) = map(many.values_and_errors, (self.held, limit))
+        apart = np.asarray(value - limit).astype(np.float64)
+        return unanimous(np.where(np.isnan(apart), of_nan, compare(value, limit)))
 
     def apply(self, function: Function) -> Any:
         """Return an elementary function; one with steps takes what is exact as that."""
@@ -837,7 +847,7 @@ def _masked(held: Held, factors: Array) -> Held:
         kept = many.chosen(factors < 0, -held, held) if np.any(np.asarray(factors) < 0) else held
         return many.chosen(np.asarray(factors) != 0, kept, zero)
     sign = int(np.asarray(factors))
-    return held * sign
+    return held * sign if sign else many.like(held, 0.0)
 
 
 def _shared(held: Held, count: Array) -> Held:

@@ -193,22 +193,22 @@ class Lanes:
         return Lanes(abs(self.value), self.error, self.arithmetic)
 
     def __gt__(self, other: Any) -> bool:
-        return _unanimous(self.value > self._like(other).value)
+        return unanimous(self.value > self._like(other).value)
 
     def __lt__(self, other: Any) -> bool:
-        return _unanimous(self.value < self._like(other).value)
+        return unanimous(self.value < self._like(other).value)
 
     def __ge__(self, other: Any) -> bool:
-        return _unanimous(self.value >= self._like(other).value)
+        return unanimous(self.value >= self._like(other).value)
 
     def __le__(self, other: Any) -> bool:
-        return _unanimous(self.value <= self._like(other).value)
+        return unanimous(self.value <= self._like(other).value)
 
     def __eq__(self, other: object) -> bool:
-        return _unanimous(np.asarray(self.value == self._like(other).value))
+        return unanimous(np.asarray(self.value == self._like(other).value))
 
     def __ne__(self, other: object) -> bool:
-        return _unanimous(np.asarray(self.value != self._like(other).value))
+        return unanimous(np.asarray(self.value != self._like(other).value))
 
     __hash__ = object.__hash__
 
@@ -373,7 +373,12 @@ def _placed(line: Array, parts: Sequence[Array], places: Sequence[Array]) -> Arr
     return found
 
 
-def _unanimous(holds: Array) -> bool:
+def unanimous(holds: Array) -> bool:
+    """Return what a comparison says of all lanes.
+
+    Raises:
+        Apart: it holds in some only.
+    """
     if holds.all():
         return True
     if holds.any():
