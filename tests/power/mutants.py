@@ -3,8 +3,8 @@
 Mutants are cosmic-ray's: an operator for another, a number one off, a comparison turned, a loop
 that does not run.  Each is checked in a process of its own as a program that writes kernels would
 (`gradoracle.check(..., stop_at_first_mismatch=True)`), at a third of the default examples, since
-what survives costs a whole certificate.  It is a gap of the suite, or computes the same:
-`equivalent.py` says why, one by one.
+what survives costs a whole certificate, and at those of a quick run where gradients are derived.
+What survives is a gap of the suite, or computes the same: `equivalent.py` says why, one by one.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ import tempfile
 import time
 import warnings
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor, as_completed
 from difflib import SequenceMatcher
 from importlib.abc import MetaPathFinder
@@ -32,6 +32,8 @@ from typing import Any, NamedTuple
 
 import gradoracle
 from gradoracle.conformance.backends.single_thread import one_thread
+from gradoracle.conformance.operators import OPERATORS
+from gradoracle.conformance.operators.registered import functions_of
 from gradoracle.conformance.runs.fingerprint import suite
 from tests.power.equivalent import EQUIVALENT
 from tests.power.journal import Journal
@@ -52,8 +54,16 @@ CONCERNED = {
     "transposed.py": ["conv_transpose2d"],
     "windows.py": ["conv2d"],
 }
+# Files whose functions are those of operators that follow from their formulas: what is checked of a
+# mutant is the operator of the function that it is in, or all operators of the file.
+DERIVED = (
+    "adaptive_max_pool.py", "adaptive_pool.py", "attention.py", "further_activations.py",
+    "further_losses.py", "indexing.py", "interpolate.py", "joining.py", "lp_pool.py",
+    "max_unpool.py", "moved_pixels.py", "normalisation.py", "optimisers.py", "padding.py",
+    "position.py", "products.py",
+)  # fmt: skip
 PACKAGE = "gradoracle.implementations.im2col"
-EXAMPLES = 100
+EXAMPLES, OF_DERIVED = 100, 25
 LONGEST = 180.0  # seconds for one mutant, several times what survives needs
 EVERY = 15.0  # seconds between two lines about how far it is
 ABSENT = "cosmic-ray is not installed; pip install 'gradoracle[mutants]'"
@@ -105,6 +115,14 @@ def mutants(file: Path) -> Iterator[tuple[Mutant, str]]:
             yield _described(file.name, source, text), text
 
 
+def sampled(every: Iterable[tuple[Mutant, str]], count: int) -> Iterable[tuple[Mutant, str]]:
+    """Return so many of the mutants, chosen by what they change; 0: all."""
+    if not count:
+        return every
+    by_hash = sorted(every, key=lambda one: hashlib.sha256(one[0].place.encode()).digest())
+    return sorted(by_hash[:count], key=lambda one: one[0].line)
+
+
 def _described(file: str, source: str, text: str) -> Mutant:
     before, after = source.splitlines(), text.splitlines()
     changes = SequenceMatcher(None, before, after, autojunk=False).get_opcodes()
@@ -131,7 +149,8 @@ def judged(mutant: Mutant, text: str) -> tuple[str, str]:
     """Return "killed" or "survived", and why, from a process that may crash or hang."""
     fork = multiprocessing.get_context("fork")
     here, there = fork.Pipe(duplex=False)
-    process = fork.Process(target=_judge, args=(mutant.file, text, there), daemon=True)
+    given = (mutant.file, text, concerned(mutant), there)
+    process = fork.Process(target=_judge, args=given, daemon=True)
     process.start()
     there.close()
     try:
@@ -147,7 +166,21 @@ def judged(mutant: Mutant, text: str) -> tuple[str, str]:
         process.join()
 
 
-def _judge(file: str, text: str, there: Any) -> None:
+def concerned(mutant: Mutant) -> list[str]:
+    """Return the operators that a mutant may change."""
+    if mutant.file in CONCERNED:
+        return CONCERNED[mutant.file]
+    own = importlib.import_module(f"{PACKAGE}.{Path(mutant.file).stem}")
+    of = {
+        name: operator.name
+        for operator in OPERATORS
+        for name in functions_of(operator)
+        if getattr(getattr(own, name, None), "__module__", "") == own.__name__
+    }
+    return [of[mutant.function]] if mutant.function in of else sorted({*of.values()})
+
+
+def _judge(file: str, text: str, operators: list[str], there: Any) -> None:
     """Import im2col afresh with one file changed, and send what the suite says."""
     with tempfile.TemporaryDirectory() as folder:
         changed = Path(folder) / file
@@ -155,7 +188,7 @@ def _judge(file: str, text: str, there: Any) -> None:
         for name in [name for name in sys.modules if name.startswith(PACKAGE)]:
             del sys.modules[name]
         sys.meta_path.insert(0, Changed(f"{PACKAGE}.{changed.stem}", changed))
-        there.send(_verdict(CONCERNED.get(file)))
+        there.send(_verdict(operators, OF_DERIVED if file in DERIVED else EXAMPLES))
 
 
 class Changed(MetaPathFinder):
@@ -173,13 +206,13 @@ class Changed(MetaPathFinder):
         return spec_from_file_location(fullname, self._file) if fullname == self._name else None
 
 
-def _verdict(operators: list[str] | None) -> tuple[str, str]:
+def _verdict(operators: list[str], examples: int) -> tuple[str, str]:
     with one_thread(), warnings.catch_warnings():
         warnings.simplefilter("ignore")
         try:
             certificate = gradoracle.check(
                 importlib.import_module(PACKAGE), operators=operators, seed=1,
-                examples=EXAMPLES, stop_at_first_mismatch=True,
+                examples=examples, stop_at_first_mismatch=True,
             )  # fmt: skip
         except Exception as error:  # noqa: BLE001 - a mutant that cannot be imported is dead
             return "killed", f"{type(error).__name__}: {error}"[:160]
@@ -234,8 +267,10 @@ def _arguments() -> argparse.Namespace:
         "tell from the right one. It can be stopped at any time and goes on where it was.",
     )
     add = parser.add_argument
-    add("--files", nargs="+", choices=CONCERNED, default=list(CONCERNED), metavar="FILE",
-        help=f"some only, of {', '.join(CONCERNED)}")  # fmt: skip
+    every = [*CONCERNED, *DERIVED]
+    add("--files", nargs="+", choices=every, default=[*CONCERNED], metavar="FILE",
+        help=f"of {', '.join(every)} (default: those that have no derived gradients)")  # fmt: skip
+    add("--sample", type=int, default=0, metavar="N", help="so many of each file, always the same")
     add("--jobs", type=int, default=1, metavar="N", help="at a time (default: 1)")
     add("--journal", type=Path, default=JOURNAL, metavar="FILE",
         help=f"where verdicts are written as they fall (default: {JOURNAL})")  # fmt: skip
@@ -247,7 +282,9 @@ def main() -> int:
     """Check what is not checked yet, and print the table; 1 where a mutant survives unexplained."""
     given = _arguments()
     try:
-        everything = [found for name in given.files for found in mutants(IM2COL / name)]
+        everything = [
+            found for name in given.files for found in sampled(mutants(IM2COL / name), given.sample)
+        ]
         verdicts = journal(given.journal)
     except (ImportError, ValueError) as error:
         print(error, file=sys.stderr)
