@@ -14,6 +14,7 @@ from gradoracle import assert_within_bound, exact_inputs, expected, oracle
 from gradoracle.conformance.assertions.calls import name_of
 from gradoracle.conformance.backends.backend import FUNCTIONS
 from gradoracle.conformance.operators import SHIPPED
+from gradoracle.conformance.properties.comparison import explained
 from gradoracle.implementations import im2col
 from gradoracle.oracle.declaration import (
     Composed,
@@ -615,3 +616,9 @@ def test_they_are_what_the_package_gives():
     assert {"Expected", "assert_within_bound", "exact_inputs", "expected"} <= {*gradoracle.__all__}
     assert isinstance(expected("relu", z=X), gradoracle.Expected)
     assert SimpleNamespace(**expected("relu", z=X)._asdict()).value.shape == X.shape
+
+
+def test_an_error_beyond_a_bound_of_nearly_nothing_is_told_in_words():
+    assert explained(3.5, "float32") == "3.5 times what rounding in float32 explains"
+    assert explained(1e39, "float32") == "no rounding explains that"
+    assert explained(np.inf, "float32") == "no rounding explains that"

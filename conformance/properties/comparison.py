@@ -132,9 +132,12 @@ def is_fill_value(number: np.generic) -> bool:
     return bool(np.isnan(number)) and {*number.tobytes()} == {0xFF}
 
 
+FAR_BEYOND = 1e12  # times a bound: that is about 0, as of a result that is no sum
+
+
 def explained(share: float, accumulator: str) -> str:
     """Return in words how far an error is beyond its bound, of which it is a share."""
-    if math.isfinite(share):
+    if share < FAR_BEYOND:
         return f"{share:.3g} times what rounding in {accumulator} explains"
     return "no rounding explains that"
 
