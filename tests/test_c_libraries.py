@@ -163,6 +163,61 @@ void halved(const float *twice, float *y, int n) {
 """
 
 
+MIXED = """
+#include <cmath>
+// gradoracle: sigmoid = curve<{T}>(z, y, z.size)
+// gradoracle: tanh = bent(z, y, z.size)
+template <typename T> void curve(const T *z, T *y, int n) {
+    for (int i = 0; i < n; ++i) y[i] = T(1) / (T(1) + std::exp(-z[i]));
+}
+void bent(const float *z, float *y, int n) { for (int i = 0; i < n; ++i) y[i] = std::tanh(z[i]); }
+"""
+
+
+def test_a_function_without_a_template_beside_others_has_float32(source):
+    found = gradoracle.check(source(MIXED, "mixed.cpp"), examples=5, seed=1)
+    assert not found.mismatches, found.mismatches[0].text
+    assert found.contract["not_claimed"] == {"float64": ("tanh",)}
+    assert {d for one in found.outcomes if one.formula == "sigmoid" for d in one.calls} == {
+        "float32", "float64",
+    }  # fmt: skip
+
+
+SCALED = """
+#include <math.h>
+#include <stddef.h>
+// gradoracle: rms_norm = scaled(x, weight, y, N * T, C, eps)
+void scaled(const float *x, const float *g, float *y, int rows, int cols, float eps) {
+    for (int r = 0; r < rows; ++r, x += cols, y += cols) {
+        double sum = 0;
+        for (int c = 0; c < cols; ++c) sum += (double)x[c] * x[c];
+        const double root = sqrt(sum / cols + eps);
+        for (int c = 0; c < cols; ++c) y[c] = (float)(x[c] / root * (g == NULL ? 1 : g[c]));
+    }
+}
+"""
+
+
+def test_a_weight_that_is_none_is_a_null_pointer(source):
+    found = checked(source(SCALED), ["rms_norm"])
+    assert not found.mismatches, found.mismatches[0].text
+    of_null = SCALED.replace("g == NULL ? 1", "g == NULL ? 2")
+    assert checked(source(of_null, "other.c"), ["rms_norm"]).mismatches
+
+
+def test_an_array_of_float32_is_no_array_of_double(source):
+    text = """
+    // gradoracle: relu = positive(z, y, z.size)
+    void positive(const double *z, double *y, int n) {
+        for (int i = 0; i < n; ++i) y[i] = z[i] < 0 ? 0 : z[i];
+    }
+    """
+    relu = backend(source(text)).relu
+    words = r"argument 0, 'const double \*z', points to float64, got an array of float32"
+    with pytest.raises(SourceError, match=words):
+        relu(np.ones(3, np.float32))
+
+
 def test_calls_share_an_array_of_a_name(source):
     found = checked(source(SHARED.replace("COUNT", "z.size")), ["relu"])
     assert not found.mismatches, found.mismatches[0].text

@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 
 import gradoracle
+from gradoracle import oracle
 from gradoracle.conformance import DOMAIN
 from gradoracle.conformance.backends.backend import FUNCTIONS
 from gradoracle.conformance.backends.contract import read_contract
@@ -556,3 +557,31 @@ def test_an_illegal_call_outside_a_domain_costs_no_call_of_is_stateless():
     found = examine(wrap(made), *named["softmax_grad", "is_stateless"], examples=25, seed=1)
     assert found.status == "passed", found.text
     assert {*found.calls} == {"float32", "float64"}
+
+
+def test_shapes_among_options_are_lengths_of_a_domain():
+    call = {
+        "grad_output": np.ones((1, 1, 2, 2), np.float32), "x": np.ones((1, 1, 4, 3), np.float32),
+        "weight": np.ones((1, 1, 2, 2), np.float32), "bias": None, "weight_shape": (1, 1, 3, 2),
+        "stride": (1, 1), "padding": (0, 0), "dilation": (1, 1), "groups": 1,
+    }  # fmt: skip
+    square = {"dtypes": ["float32"], "domain": {"conv2d": {"p": "== q"}}}
+    given = wrap(SimpleNamespace(
+        conv2d=im2col.conv2d, conv2d_grad_weight=im2col.conv2d_grad_weight, contract=square
+    ))  # fmt: skip
+    assert given.is_inside(oracle.conv2d, call)
+    assert not given.is_inside(oracle.conv2d_grad_weight, call)
+    call["weight_shape"] = (1, 1, 2, 2)
+    assert given.is_inside(oracle.conv2d_grad_weight, call)
+
+
+def test_no_check_leaves_a_domain_of_kernels_with_equal_sides():
+    def square(grad_output, x, *, weight_shape, **options):
+        assert weight_shape[2] == weight_shape[3]
+        return im2col.conv2d_grad_weight(grad_output, x, weight_shape=weight_shape, **options)
+
+    domain = {"p": "== q", "stride": [(1, 1), (2, 2)], "padding": 0, "dilation": 1, "groups": 1}
+    contract = {"dtypes": ["float32"], "domain": {"conv2d": domain}}
+    backend = SimpleNamespace(conv2d_grad_weight=square, contract=contract)
+    found = gradoracle.check(backend, operators=["conv2d"], profile="quick", seed=1)
+    assert not found.mismatches, found.mismatches[0].text

@@ -101,7 +101,7 @@ MISREAD = {  # the function, a wrong one, and what is said
     ),
     "a mean for a sum": (
         "norm_grad_weight", times(by_weight, lambda a: 1 / max(1, a[1].shape[0])),
-        "it is the right answer divided by N, the length of an axis: is a sum taken for a mean?",
+        "it is the right answer divided by N, the length of an axis: is a mean taken for a sum?",
     ),
     "the weight": (
         "norm_grad_x",

@@ -478,7 +478,12 @@ class Backend:
         domain = self.domain(formula)
         if not domain:
             return True
-        facts = facts_of_call(axes_of(formula), call)
+        axes = axes_of(formula)
+        # The formula is given the shapes of these arrays, and a call of all its operator has both.
+        unseen = {
+            name for option, name in axes.shapes.items() if option in argument_names(formula)[1]
+        }
+        facts = facts_of_call(axes, {n: v for n, v in call.items() if n not in unseen})
         return all(condition.holds(facts) for condition in domain)
 
     def _request(

@@ -43,6 +43,7 @@ MISCONCEPTIONS: tuple[Misconception, ...] = (
     *resizing.MISCONCEPTIONS,
     *batch.MISCONCEPTIONS,
 )
+SAME = 1e-12  # relative: two ways to compute one number in float64
 MOST_TOLD = 3  # of what may be misread in any formula
 NONE: Mapping[str, Any] = MappingProxyType({})
 __all__ = ["MISCONCEPTIONS", "Misconception", "Suspects", "is_evidence"]
@@ -133,7 +134,17 @@ class _Evidence:
             if given is None or got is None or given.shape != self._right.shape:
                 return True
             return self._same(given.astype(got.dtype), self._right, room)
+        if misconception.scales and self._is_right_itself(given):
+            return False  # it explains nothing
         return self._same(got, given, room)
+
+    def _is_right_itself(self, given: Array | None) -> bool:
+        """Whether what a misconception gives is the right answer on this call."""
+        if given is None or given.shape != self._right.shape:
+            return False
+        largest = abs(self._right[np.isfinite(self._right)]).max(initial=0.0)
+        near = np.allclose(given, self._right, rtol=SAME, atol=SAME * largest, equal_nan=True)
+        return bool(near)
 
     def _scaled(self, given: Array | None) -> float:
         """Return how far an answer may be off that is as much larger as what is given."""

@@ -85,8 +85,8 @@ def _of_the_result(formula: Formula, call: Call) -> Iterator[tuple[str, Wrong]]:
             "missing?", _times(length),
         )  # fmt: skip
         yield (
-            f"it is the right answer divided by {name}, the length of an axis: is a sum taken for "
-            "a mean?", _over(length),
+            f"it is the right answer divided by {name}, the length of an axis: is a mean taken "
+            "for a sum?", _over(length),
         )  # fmt: skip
     for name in _numbers(formula, call):
         yield f"it is the right answer times {name}", _times(itemgetter(name))

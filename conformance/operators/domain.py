@@ -170,6 +170,8 @@ def facts_of_call(axes: Axes, call: Mapping[str, Any]) -> dict[str, Any]:
     """Return what is known of a call."""
     arrays = {n: call[n] for n in axes.arrays if n in call}
     shapes = {n: np.shape(a) if isinstance(a, np.ndarray) else None for n, a in arrays.items()}
+    of_options = {name: call[n] for n, name in axes.shapes.items() if n in call}
+    shapes = {**{n: s for n, s in of_options.items() if n not in arrays}, **shapes}
     options = {n: v for n, v in call.items() if not isinstance(v, np.ndarray) and n not in arrays}
     dtypes = (a.dtype for a in arrays.values() if is_data(a) and a.dtype != object)
     return {**facts_of(axes, shapes, options), DTYPE: next(dtypes, None)}

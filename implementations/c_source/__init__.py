@@ -34,7 +34,7 @@ from gradoracle.implementations.c_source.library import (
     compiled,
     opened,
 )
-from gradoracle.implementations.cuda_source import dtypes_of
+from gradoracle.implementations.cuda_source import dtypes_of, not_claimed
 from gradoracle.implementations.cuda_source.comments import C_TYPES, Launch, read
 from gradoracle.implementations.cuda_source.expressions import SourceError
 from gradoracle.implementations.cuda_source.results import Names
@@ -82,7 +82,8 @@ def backend(given: str) -> SimpleNamespace:
     )  # fmt: skip
     made = functions(plans, partial(_call, called), policies, source, on_host=True)
     contract |= {
-        "functions": [*plans], "dtypes": dtypes, "policies": policies, "runs_on": library.runs_on
+        "functions": [*plans], "dtypes": dtypes, "policies": policies, "runs_on": library.runs_on,
+        "not_claimed": not_claimed(plans, contract),
     }  # fmt: skip
     return SimpleNamespace(contract=contract, **made)
 

@@ -73,7 +73,8 @@ class Function:
             return None
         if not isinstance(value, np.ndarray):
             raise self._misfit(f"{what} is a pointer, got {value!r}")
-        if parameter.dtype not in (None, value.dtype):
+        # NumPy takes None for float64 where a dtype is compared with it.
+        if parameter.dtype is not None and parameter.dtype != value.dtype:
             raise self._misfit(f"{what} points to {parameter.dtype}, got an array of {value.dtype}")
         if id(value) not in held:
             held[id(value)] = Held(value, i, parameter.text)

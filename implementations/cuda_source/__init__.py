@@ -113,7 +113,8 @@ def backend(given: str) -> SimpleNamespace:
     on_host = where == "host" or (where != "device" and (_has_host_code(text) or not _has_device()))
     dtypes = dtypes_of(plans, contract)
     said = contract.get("policies", {})
-    known = _signatures(plans, plain(text), dtypes, said)
+    left_out = not_claimed(plans, contract)
+    known = _signatures(plans, plain(text), dtypes, said, left_out)
     policies = integer_policies(plans, lambda kernel: known.get((kernel, dtypes[0])), said)
     compiled, refused = _compiled(text, plans, dtypes, flags, on_host=on_host)
     launch = partial(_launch, compiled, known, on_host=on_host)
@@ -122,7 +123,9 @@ def backend(given: str) -> SimpleNamespace:
         **functions(plans, launch, policies, file, on_host=on_host, constants=named),
         **{name: partial(_refused, why) for name, why in refused.items()},
     }
-    contract |= {"functions": [*plans], "dtypes": dtypes, "policies": policies}
+    contract |= {
+        "functions": [*plans], "dtypes": dtypes, "policies": policies, "not_claimed": left_out
+    }  # fmt: skip
     with hostcuda.checking():
         contract["runs_on"] = hostcuda.described() if on_host else _device()
     if not on_host:
@@ -152,8 +155,9 @@ def _refused(why: str, *_arrays: object, **_options: object) -> None:
 
 
 def _signatures(
-    plans: Mapping[str, Plan], text: str, dtypes: Sequence[str], policies: Mapping[str, Any]
-) -> dict[tuple[str, str], Signature]:
+    plans: Mapping[str, Plan], text: str, dtypes: Sequence[str], policies: Mapping[str, Any],
+    left_out: Mapping[str, Sequence[str]],
+) -> dict[tuple[str, str], Signature]:  # fmt: skip
     """Return what kernels and host functions take, by name and dtype, where that can be read.
 
     Raises:
@@ -161,6 +165,8 @@ def _signatures(
     """
     found: dict[tuple[str, str], Signature] = {}
     for (name, plan), dtype in product(plans.items(), dtypes):
+        if name in left_out.get(dtype, ()):
+            continue
         kind = plan.workspace[0] if plan.workspace else "T"
         held = {"": dtype, "indices": "integers", "target": "integers"}
         held["workspace"] = dtype if kind == "T" else np.dtype(NUMBERS[kind]).name
@@ -177,6 +183,23 @@ def dtypes_of(plans: Mapping[str, Plan], contract: Mapping[str, Any]) -> list[st
     """Return the dtypes that a file is checked in: those it claims, else what its names say."""
     templates = any("{T}" in x.kernel for plan in plans.values() for x in plan.launches)
     return contract.get("dtypes") or ([*C_TYPES] if templates else ["float32"])
+
+
+def not_claimed(plans: Mapping[str, Plan], contract: Mapping[str, Any]) -> dict[str, list[str]]:
+    """Return by dtype the functions that it is not claimed for.
+
+    They are those that the contract says and, where it says no dtypes, in float64 those without {T}
+    beside others that have it.
+    """
+    found = {dtype: [*names] for dtype, names in contract.get("not_claimed", {}).items()}
+    of_float = [
+        name for name, plan in plans.items()
+        if not any("{T}" in launch.kernel for launch in plan.launches)
+    ]  # fmt: skip
+    if not contract.get("dtypes") and 0 < len(of_float) < len(plans):
+        known = found.setdefault("float64", [])
+        known += [name for name in of_float if name not in known]
+    return found
 
 
 def _has_device() -> bool:

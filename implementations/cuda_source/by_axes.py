@@ -84,6 +84,14 @@ OPERATORS: dict[str, tuple[Letters, dict[str, tuple[str, ...]]]] = {
     ),
     "scaled_dot_product_attention": (ATTENTION, dict.fromkeys(ATTENDING, ATTENDING)),
 }  # fmt: skip
+# The arguments that may be None, beside a bias and a mask.
+OPTIONAL: dict[str, tuple[str, ...]] = {
+    **dict.fromkeys(("batch_norm", "group_norm", "instance_norm", "layer_norm"), ("weight",)),
+    **dict.fromkeys(
+        ("rms_norm", "nll_loss", "cross_entropy_loss", "soft_target_cross_entropy"), ("weight",)
+    ),
+    "binary_cross_entropy_with_logits": ("pos_weight",),
+}
 # The operators whose target is a class of each row, not numbers.
 LABELLED = ("cross_entropy", "cross_entropy_loss", "nll_loss")
 ELEMENTWISE = (

@@ -99,8 +99,6 @@ def value(node: ast.expr, names: Names, dtype: Any) -> Any:
             found = dtype.type(again(given))
         case ast.Call(func=ast.Name(id="zero" | "copy" as name), args=[given], keywords=[]):
             found = names[f"{name}()"](again(given))
-        case ast.Call(func=ast.Name(id="scratch"), args=[ast.Name(id=name), count], keywords=[]):
-            found = names["scratch()"](name, int(again(count)))
         case ast.Call(func=ast.Name(id=name), args=given, keywords=[]) if name in _FUNCTIONS:
             found = _FUNCTIONS[name](*map(again, given))
         case ast.IfExp(test=test, body=body, orelse=orelse):
@@ -112,6 +110,8 @@ def value(node: ast.expr, names: Names, dtype: Any) -> Any:
 
 def _computed(node: ast.expr, again: Callable[[ast.expr], Any], names: Names) -> Any:
     match node:
+        case ast.Call(func=ast.Name(id="scratch"), args=[ast.Name(id=name), count], keywords=[]):
+            return names["scratch()"](name, int(again(count)))
         case ast.UnaryOp(op=ast.USub(), operand=operand):
             return -again(operand)
         case ast.BinOp(left=left, op=op, right=right) if type(op) in _BINARY:

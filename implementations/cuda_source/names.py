@@ -66,8 +66,8 @@ THREADS = re.compile(r"(?i)(?:block|tile|threads?)_?(?:size|dim|per_?block)|(?:n
 STREAM = re.compile(r"\bcudaStream_t\b")
 LETTERS = {"rows": "N", "batch": "N", "batch_size": "N", "b": "N", "cols": "C", "columns": "C",
            "channels": "C", "classes": "C", "in_features": "C", "out_features": "M",
-           "in_channels": "C", "ic": "C", "vocab_size": "C", "v": "C", "out_channels": "M", "oc": "M",
-           "height": "H", "width": "W"}  # fmt: skip
+           "in_channels": "C", "ic": "C", "vocab_size": "C", "v": "C",
+           "out_channels": "M", "oc": "M", "height": "H", "width": "W"}  # fmt: skip
 SIZES = ("N", "C", "H", "W", "M", "KH", "KW", "OH", "OW", "T")
 # Operators of rows of any array, and of rows [N, T, C].
 ROWWISE = ("softmax", "log_softmax")
@@ -228,10 +228,15 @@ def _array(text: str, name: str, function: str, *, written: bool) -> str:
         first = (one for one in results.arguments if one in ("x", "z", "logits"))
         backward = function == f"{operator_of(function)}_grad_input"
         return next(first, "x" if backward else results.arguments[0])
+    return _other_array(text, name, function)
+
+
+def _other_array(text: str, name: str, function: str) -> str:
+    """Return the array of a pointer whose name is none of an input or a result."""
     if function == "matmul" and (guess := _of_product(name, pointer=True)):
         return guess
     if SAVED.match(name) and operator_of(function) in BY_TOKENS:
-        return f"scratch({word.removeprefix('d_')}, N * T)"
+        return f"scratch({name.lower().removeprefix('d_')}, N * T)"
     return "NULL" if _is_optional(without_comments(text), name) else ""
 
 

@@ -11,6 +11,7 @@ from typing import Any, TypeAlias
 import numpy as np
 
 from gradoracle.implementations import hostcuda
+from gradoracle.implementations.cuda_source import by_axes
 from gradoracle.implementations.cuda_source.by_axes import LABELLED
 from gradoracle.implementations.cuda_source.comments import SLOT, Launch, Plan
 from gradoracle.implementations.cuda_source.expressions import NUMBERS, SourceError, value
@@ -23,7 +24,7 @@ from gradoracle.implementations.cuda_source.results import (
     operator_of,
     shape_of,
 )
-from gradoracle.implementations.cupy_kernels.placement import INTEGERS, place
+from gradoracle.implementations.cupy_kernels.placement import INTEGERS, OPTIONAL, place
 
 Launcher: TypeAlias = Callable[[Launch, Names, Any], None]  # with the dtype of the call
 ONE_HOT = "one-hot"
@@ -77,7 +78,8 @@ def _run(
 ) -> Any:  # fmt: skip
     arrays = dict(zip(results.arguments, (*given, *[None] * 9), strict=False))
     integers = _integers(policies, function)
-    machine, placed = place(integers=integers, **arrays)
+    optional = (*OPTIONAL, *by_axes.OPTIONAL.get(operator_of(function), ()))
+    machine, placed = place(integers=integers, optional=optional, **arrays)
     called = {**dict(zip(arrays, placed, strict=True)), **options}
     sizes = dict(results.of({**called, "policies": policies}))
     shape = sizes.pop("shape")

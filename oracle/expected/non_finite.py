@@ -175,7 +175,7 @@ class NonFiniteTruth:
         lost, kind = ~np.isfinite(self.literal), algebra(self.formula)
         if isinstance(kind, Selection):  # by a mask of zeros and ones, maybe
             return np.asarray(lost | ~np.isfinite(self.call["grad_output"]))
-        if isinstance(kind, Composed) and kind.spread:
+        if isinstance(kind, Composed) and (kind.spread or self._is_of_nothing):
             return np.ones(self.shape, bool)
         if isinstance(kind, Composed) and (kind.of_arrays or kind.pointwise):
             dy = self.call["grad_output"] if "grad_output" in argument_names(self.formula)[0] else 0
@@ -186,6 +186,11 @@ class NonFiniteTruth:
         if self.strict and not _meets_zeros(self.formula, self.call):
             return lost
         return np.asarray(lost | _planes(self.formula, self.call, self.shape))
+
+    @property
+    def _is_of_nothing(self) -> bool:
+        """Whether the call has no elements, say no images: a factor of no sum may be a NaN."""
+        return any(is_data(v) and not v.size for v in self.call.values())
 
     def is_exact(self, dtype: str, accumulator: str) -> bool:
         """Return False: several answers may be right."""

@@ -17,6 +17,7 @@ from gradoracle.oracle.numbers import many, whole_numbers
 from gradoracle.oracle.numbers.altered import counted
 from gradoracle.oracle.numbers.elementary import sigmoid, sqrt
 from gradoracle.oracle.numbers.joining import concatenate, cumsum
+from gradoracle.oracle.numbers.log_sum import log_sum_exp
 from gradoracle.oracle.numbers.many import Axes
 from gradoracle.oracle.numbers.products import cumprod, prod
 from gradoracle.oracle.numbers.reverse import (
@@ -216,6 +217,9 @@ def _reduce(ufunc: Any, array: Any, axis: Axes = 0, *, keepdims: bool = False) -
     """Return the elements along an axis combined by a function of two, as `ufunc.reduce` does."""
     at_once = {np.add: TracedArray.sum, np.multiply: prod, np.maximum: TracedArray.max,
                np.minimum: TracedArray.min}  # fmt: skip
+    if ufunc is np.logaddexp and isinstance(axis, int):
+        found = log_sum_exp(array, axis)
+        return found if keepdims else _moving(np.squeeze)(found, axis)
     if ufunc in at_once:
         return at_once[ufunc](array, axis, keepdims=keepdims)
     if not isinstance(axis, int):
@@ -229,11 +233,30 @@ def _accumulate(ufunc: Any, array: Any, axis: int = 0) -> Any:
     at_once = {np.add: cumsum, np.multiply: cumprod}
     if ufunc in at_once:
         return at_once[ufunc](array, axis)
+    if ufunc in (np.maximum, np.minimum) and _is_exact(array):
+        values = _exactly(array, "")
+        best = ufunc.accumulate(values, axis)
+        along = np.arange(values.shape[axis]).reshape([-1 if a == axis % array.ndim else 1
+                                                       for a in range(array.ndim)])  # fmt: skip
+        at = np.maximum.accumulate(np.where(_is_new(values, best, axis), along, 0), axis)
+        return array.rearranged(lambda a: np.take_along_axis(a, at, axis))
     before = _before(array, axis)
     found = [array[(*before, slice(0, 1))]]
     for at in range(1, array.shape[axis]):
         found.append(UFUNCS[ufunc](found[-1], array[(*before, slice(at, at + 1))]))
     return concatenate(found, axis)
+
+
+def _is_exact(array: TracedArray) -> bool:
+    return not np.any(many.values_and_errors(array.held)[1])
+
+
+def _is_new(values: Array, best: Array, axis: int) -> Array:
+    """Return where the largest number so far, or a NaN, is met first."""
+    before = np.roll(best, 1, axis)
+    is_same = (best == before) | (np.isnan(best) & np.isnan(before))
+    np.moveaxis(is_same, axis, 0)[:1] = False
+    return np.asarray(~is_same)
 
 
 def _of_pairs(ufunc: Any, one: Any, other: Any) -> Any:

@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
 
 from gradoracle.oracle.numbers import many
-from gradoracle.oracle.numbers.joining import concatenate
 from gradoracle.oracle.numbers.many import Axes, Held, each_part, quotient
-from gradoracle.oracle.numbers.reverse import TracedArray
+from gradoracle.oracle.numbers.reverse import TracedArray, spreads_nan
 from gradoracle.oracle.shapes import Array
+
+QUOTIENT = 9  # units that a product over one of its numbers may be off by: see DIVIDE
 
 
 def prod(array: TracedArray, axis: Axes = None, *, keepdims: bool = False) -> TracedArray:
@@ -34,12 +35,10 @@ def cumprod(array: TracedArray, axis: int | None = None) -> TracedArray:
     """Return the products of the numbers up to each along an axis; None: of all, one by one."""
     if axis is None:
         return cumprod(array.reshape(-1), 0)
-    before = (slice(None),) * (axis % array.ndim)
-    parts = [
-        prod(array[(*before, slice(0, at + 1))], axis, keepdims=True)
-        for at in range(array.shape[axis])
-    ]
-    return concatenate(parts, axis) if parts else array
+    order = [at for at in range(array.ndim) if at != axis % array.ndim] + [axis % array.ndim]
+    rows = array.transpose(*order) if array.ndim > 1 else array
+    found = _up_to_each(rows) if rows.shape[-1] else rows
+    return found.transpose(*np.argsort(order)) if array.ndim > 1 else found
 
 
 def _of_rows(rows: TracedArray) -> TracedArray:
@@ -47,41 +46,94 @@ def _of_rows(rows: TracedArray) -> TracedArray:
     count = rows.shape[-1]
     if not count:
         return TracedArray(many.like(rows.held, np.ones(rows.shape[:-1])))
-    columns = [rows[..., at] for at in range(count)]
-    while len(columns) > 1:
-        pairs = zip(columns[::2], columns[1::2], strict=False)
-        odd = columns[-1:] if len(columns) % 2 else []
-        columns = [*(one * other for one, other in pairs), *odd]
-    product = columns[0].less_certain(_out_of_range(rows.held))
-    if count == 1 or product.one_way or isinstance(rows.held, many.Nested):
-        return product  # type: ignore[no-any-return]
-    return product.or_else(_with_quotients(rows, product))  # type: ignore[no-any-return]
-
-
-def _with_quotients(rows: TracedArray, product: TracedArray) -> TracedArray:
-    """Return the product, whose slopes are quotients where no number may be 0."""
-    value, error = many.values_and_errors(rows.held)
-    with np.errstate(all="ignore"):
-        is_divided = np.asarray(np.isfinite(value) & (abs(value) > error))
-    whole = each_part(product.held, lambda a: a[..., np.newaxis])
+    columns, lost = _columns(rows.held), _out_of_range(rows.held)
+    up_to, behind = _running(columns), _running(columns[::-1])[::-1]
+    whole = many.less_certain(up_to[-1], lost)
 
     def back(g: Held) -> Held:
-        wide = each_part(g, lambda a: a[..., np.newaxis])
-        divided = quotient(wide * whole, rows.held)
-        return divided if is_divided.all() else many.chosen(is_divided, divided, _others(rows, g))
+        parts = []
+        for at, x in enumerate(columns):
+            others = _product(up_to[at - 1] if at else None, behind[at + 1 :][:1])
+            slope = g if others is None else g * others
+            parts.append(_or_by_quotient(slope, g, whole, x, lost))
+        return _stack(parts)
 
-    return TracedArray(product.held, [(rows, back)])
-
-
-def _others(rows: TracedArray, g: Held) -> Held:
-    """Return g times the product of the other numbers of each row, for every number."""
-    others = [_of_rows(TracedArray(_without(rows.held, at))).held for at in range(rows.shape[-1])]
-    stacked = many.concatenated([each_part(o, lambda a: a[..., np.newaxis]) for o in others], -1)
-    return each_part(g, lambda a: a[..., np.newaxis]) * stacked
+    return TracedArray(whole, [(rows, back)])
 
 
-def _without(held: Held, at: int) -> Held:
-    return each_part(held, lambda a: np.delete(a, at, -1))
+def _up_to_each(rows: TracedArray) -> TracedArray:
+    """Return the products of the numbers up to each along the last axis.
+
+    The gradient by x[j] is P sum_{k >= j} dy[k] x[j+1] ... x[k], with P = x[0] ... x[j-1].  Its sum
+    may be taken in any order, and the whole as sum_{k >= j} dy[k] y[k] / x[j].
+    """
+    columns = _columns(rows.held)
+    up_to = _running(columns)
+    held = [
+        many.less_certain(one, _out_of_range(_stack(columns[: at + 1])))
+        for at, one in enumerate(up_to)
+    ]
+
+    def back(g: Held) -> Held:
+        dy = _columns(g)
+        parts, behind, sizes = list[Held](), None, np.zeros(())
+        for at in reversed(range(len(columns))):
+            behind = dy[at] if behind is None else dy[at] + columns[at + 1] * behind
+            slope = up_to[at - 1] * behind if at else behind
+            if not isinstance(g, many.Nested) and many.arithmetic_of(slope) is not None:
+                sizes = _size(dy[at]) + (_size(columns[at + 1]) * sizes if len(parts) else 0)
+                largest = sizes * (_size(up_to[at - 1]) if at else 1)
+                units = (len(parts) + QUOTIENT) * many.arithmetic_of(slope).unit  # type: ignore[union-attr]
+                lost = _out_of_range(rows.held)
+                slope = many.less_certain(slope, np.where(lost > 0, np.inf, units * largest))
+            parts.append(slope)
+        return _stack(parts[::-1])
+
+    return TracedArray(_stack(held), [(rows, back)])
+
+
+def _or_by_quotient(slope: Held, g: Held, whole: Held, x: Held, lost: Array) -> Held:
+    """Return a slope that may also be computed as g times the whole product over x."""
+    if isinstance(slope, many.Nested):
+        return slope
+    arithmetic = many.arithmetic_of(slope)
+    if arithmetic is None:  # what a NaN does to the others, it may do to its own slope
+        with np.errstate(all="ignore"):
+            return quotient(g * whole, x) if spreads_nan() else slope
+    value, error = many.values_and_errors(x)
+    with np.errstate(all="ignore"):
+        divided = np.asarray(abs(value) > error)
+        more = QUOTIENT * arithmetic.unit * _size(slope) + np.where(lost > 0, np.inf, 0.0)
+    return many.less_certain(slope, np.where(divided, more, 0.0))
+
+
+def _size(held: Held) -> Array:
+    """Return the largest absolute value that numbers may have."""
+    value, error = many.values_and_errors(held)
+    size = abs(np.asarray(value).astype(np.float64))
+    return np.asarray(np.where(np.isfinite(size), size, 0.0) + error)
+
+
+def _columns(held: Held) -> list[Held]:
+    return [each_part(held, lambda a, at=at: a[..., at]) for at in range(many.shape_of(held)[-1])]
+
+
+def _stack(parts: Sequence[Held]) -> Held:
+    return many.concatenated([each_part(one, lambda a: a[..., np.newaxis]) for one in parts], -1)
+
+
+def _running(columns: Sequence[Held]) -> list[Held]:
+    """Return the products of the first columns, of one, two and so on."""
+    found = [*columns[:1]]
+    for one in columns[1:]:
+        found.append(found[-1] * one)
+    return found
+
+
+def _product(before: Held | None, after: Sequence[Held]) -> Held | None:
+    """Return the product of what stands before a column and behind it, None where nothing does."""
+    both = [one for one in (before, *after) if one is not None]
+    return both[0] * both[1] if len(both) > 1 else next(iter(both), None)
 
 
 def _out_of_range(held: Held) -> Array:

@@ -86,6 +86,15 @@ def nan_compares_as(holds: bool) -> Iterator[None]:  # noqa: FBT001 - the value 
         _NAN_COMPARES.reset(token)
 
 
+def spreads_nan() -> bool:
+    """Return whether a NaN is to reach whatever implementations let it reach.
+
+    Where comparisons with a NaN hold, a selection is a product with 0 and 1, of which 0 times NaN
+    is NaN.  Where they do not, what was not selected stays 0, whatever it is multiplied with.
+    """
+    return _NAN_COMPARES.get() is True
+
+
 class Taken:
     """What goes back to an array from elements that an index takes of it.
 
@@ -146,7 +155,7 @@ class Traced:
     def __mul__(self, other: Any) -> Any:
         other = _one(other)
         a, b = self.held, self._other(other)
-        found = self._kind(a * b, (self, lambda g: g * b), (other, lambda g: g * a))
+        found = self._kind(a * b, (self, lambda g: _times(g, b)), (other, lambda g: _times(g, a)))
         found.scaled = self if _is_power_of_two(other) else None
         return found
 
@@ -158,15 +167,15 @@ class Traced:
         held = quotient(self.held, b)
         found = self._kind(
             held,
-            (self, lambda g: quotient(g, b)),
-            (other, lambda g: quotient(-(g * held), b)),
+            (self, lambda g: _over(g, b)),
+            (other, lambda g: _over(-_times(g, held), b)),
         )
         found.scaled = self if _is_power_of_two(other) else None
         return found
 
     def __rtruediv__(self, other: Any) -> Any:
         found = quotient(self._other(other), self.held)
-        return self._kind(found, (self, lambda g: quotient(-(g * found), self.held)))
+        return self._kind(found, (self, lambda g: _over(-_times(g, found), self.held)))
 
     def __pow__(self, power: float) -> Any:
         if not isinstance(power, (int, float)) or not math.isfinite(power):
@@ -266,7 +275,9 @@ class Traced:
         """Return an elementary function; one with steps takes what is exact as that."""
         held = self.held if function.ulps else self._exact_multiple()
         value = function(held)
-        return self._kind(value, (self, lambda g: g * many.derivative(function, self.held, value)))
+        return self._kind(
+            value, (self, lambda g: _times(g, many.derivative(function, self.held, value)))
+        )
 
     def _exact_multiple(self) -> Held:
         """Return the number without error if it is a multiple of an exact one by powers of two."""
@@ -577,7 +588,11 @@ class TracedArray(Traced, many.Nested):
         def back(g: Held) -> Held:
             spread = _spread(g, self.shape)
             share = _shared(spread, count) if rule == SPLIT else spread
-            return _perhaps(_masked(share, taking), spread, unsure)
+            found = _perhaps(_masked(share, taking), spread, unsure)
+            unknown = np.isnan(value.astype(np.float64)).any(axes, keepdims=True)
+            if spreads_nan() and unknown.any():  # no element is equal to a NaN: 0 is divided by 0
+                return many.chosen(unknown & np.ones(value.shape, bool), found * math.nan, found)
+            return found
 
         return self._kind(held, (self, back))  # type: ignore[no-any-return]
 
@@ -828,6 +843,27 @@ def _same(g: Held) -> Held:
     return g
 
 
+def _times(g: Held, factor: Held) -> Held:
+    """Return a gradient times a factor; where a NaN is not to spread, of 0 nothing is left."""
+    return _unspread(g, factor, g * factor) if _NAN_COMPARES.get() is False else g * factor
+
+
+def _over(g: Held, divisor: Held) -> Held:
+    """Return a gradient over a divisor, likewise."""
+    found = quotient(g, divisor)
+    return _unspread(g, divisor, found) if _NAN_COMPARES.get() is False else found
+
+
+def _unspread(g: Held, other: Held, found: Held) -> Held:
+    if isinstance(g, many.Nested) or isinstance(other, many.Nested):
+        return found
+    (of, _), (by, _) = map(many.values_and_errors, (g, other))
+    gone = (np.asarray(of) == 0) & np.isnan(np.asarray(by).astype(np.float64))
+    if not gone.any():
+        return found
+    return many.chosen(gone, many.like(found, np.zeros(shape_of(found))[()]), found)
+
+
 def _negative(g: Held) -> Held:
     return -g
 
@@ -841,7 +877,12 @@ def _spread(held: Held, shape: Shape) -> Held:
 
 
 def _masked(held: Held, factors: Array) -> Held:
-    """Return numbers times exactly 1, 0 or -1 each; of 0 nothing is left, not even a NaN."""
+    """Return numbers times exactly 1, 0 or -1 each; of 0 nothing is left, not even a NaN.
+
+    Where a NaN is to spread, it is.
+    """
+    if spreads_nan() and not isinstance(held, (many.Nested, Lanes)):
+        return held * np.asarray(factors, np.float64)[()]
     if isinstance(held, np.ndarray) or shape_of(held):
         zero = many.zeros(held)
         kept = many.chosen(factors < 0, -held, held) if np.any(np.asarray(factors) < 0) else held

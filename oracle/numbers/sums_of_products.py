@@ -18,18 +18,19 @@ def _alike(one: Any, beside: Any) -> TracedArray:
     """Return an operand as a traced array, a constant as one of the other operands' kind."""
     if isinstance(one, TracedArray):
         return one
-    if isinstance(one, np.ndarray) and one.dtype == object:
-        return stacked(one)  # type: ignore[no-any-return]
     return beside._kind(many.like(beside.held, np.asarray(one, np.float64)))  # type: ignore[no-any-return] # noqa: SLF001
 
 
 def _all_alike(*operands: Any) -> list[TracedArray]:
-    beside = next(one for one in (*operands, *map(stacked, operands)) if _is_traced(one))
-    return [_alike(one, beside) for one in operands]
+    whole = [_alone(one) for one in operands]
+    beside = next(one for one in whole if isinstance(one, TracedArray))
+    return [_alike(one, beside) for one in whole]
 
 
-def _is_traced(one: Any) -> bool:
-    return isinstance(one, TracedArray)
+def _alone(one: Any) -> Any:
+    """Return an operand; an array or a list that a formula filled in, as one of numbers."""
+    filled = isinstance(one, (list, tuple)) or getattr(one, "dtype", None) == object
+    return stacked(one) if filled and not isinstance(one, TracedArray) else one
 
 
 def einsum(subscripts: str, *operands: Any, optimize: Any = False) -> TracedArray:
