@@ -7,6 +7,7 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 
+import gradoracle
 from gradoracle import oracle
 from gradoracle.conformance.backends.mismatch import Mismatch
 from gradoracle.conformance.backends.registry import wrap
@@ -486,6 +487,23 @@ def test_bad_calls_are_illegal_and_many(formula):
     else:
         assert changed >= OPTIONS.get(operator.name, set()) & names
         assert fewest >= (0 if formula is oracle.softmax else 2)  # the first of many axes is legal
+
+
+def test_numbers_out_of_their_range_are_bad_arguments():
+    legal = {"average": np.ones(3), "value": np.zeros(3), "decay": 0.5}
+    kinds = {bad.kind for bad in bad_calls(oracle.ema, legal)}
+    assert {"a negative decay", "a decay of 2"} <= kinds
+
+    def careless(average, value, *, decay):
+        if decay > 1 or value.shape != average.shape:
+            raise ValueError("no such average")
+        return im2col.ema(average, value, decay=abs(decay))
+
+    policies = {"policies": {"bad_arguments": "raise"}}
+    backend = SimpleNamespace(ema=careless, contract=policies)
+    found = gradoracle.check(backend, operators=["ema"], examples=25, seed=1).mismatches
+    assert {one.property_name for one in found} == {"rejects_bad_arguments"}
+    assert "ema: took decay -1.0" in found[0].text
 
 
 def test_a_backend_without_the_forward_pass_is_still_judged_on_its_gradients():

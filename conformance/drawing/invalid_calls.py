@@ -11,6 +11,7 @@ import numpy as np
 
 from gradoracle.oracle.compiled_loops import arguments_only
 from gradoracle.oracle.declaration import Call, Formula, argument_names, evaluate
+from gradoracle.oracle.shapes import Array
 
 
 class BadCall(NamedTuple):
@@ -39,18 +40,14 @@ def bad_calls(formula: Formula, call: Call) -> Iterator[BadCall]:
 
 
 BELOW, ZERO, UNFIT = "a negative {}", "{} = 0", "{} not fitting the other arguments"
+ABOVE = "a {} of 2"
 MORE, FEWER = "{} with an axis more", "{} with an axis fewer"
 
 
 def _spoilt(value: Any) -> Iterator[tuple[Any, str]]:
     """Yield illegal-looking neighbours of an argument; the oracle decides which of them are."""
     if isinstance(value, np.ndarray):
-        yield np.zeros((1, *value.shape), value.dtype), MORE
-        if value.ndim > 1:
-            yield np.zeros(value.shape[1:], value.dtype), FEWER
-        for axis in range(value.ndim):
-            longer = np.concatenate([value, value.take([0], axis)], axis) if value.size else value
-            yield longer, UNFIT
+        yield from _arrays(value)
     elif isinstance(value, tuple):
         for axis in range(len(value)):
             for number, kind in _numbers(value[axis], 1000 + value[axis]):
@@ -61,6 +58,19 @@ def _spoilt(value: Any) -> Iterator[tuple[Any, str]]:
         yield value + "s", "an unknown {}"
     elif isinstance(value, int) and not isinstance(value, bool):
         yield from _numbers(value, 1000 * value)
+    elif isinstance(value, float):
+        yield -1.0, BELOW
+        yield 2.0, ABOVE
+        yield 0.0, ZERO
+
+
+def _arrays(value: Array) -> Iterator[tuple[Array, str]]:
+    yield np.zeros((1, *value.shape), value.dtype), MORE
+    if value.ndim > 1:
+        yield np.zeros(value.shape[1:], value.dtype), FEWER
+    for axis in range(value.ndim):
+        longer = np.concatenate([value, value.take([0], axis)], axis) if value.size else value
+        yield longer, UNFIT
 
 
 def _numbers(value: int, large: int) -> tuple[tuple[int, str], ...]:

@@ -189,13 +189,21 @@ def _of_classes(
 ) -> Any:  # fmt: skip
     if reduction == "mean" and not bool((target != ignore_index).any()):
         raise ValueError("there is no mean of nothing")
+    _check_smoothing(options.get("label_smoothing", 0.0))
     options |= {"ignore_index": ignore_index, "reduction": reduction}
     return function(input, target, weight, **options)
+
+
+def _check_smoothing(share: float) -> None:
+    """Refuse shares below 0, which PyTorch takes for 0, and above 1."""
+    if not 0 <= share <= 1:
+        raise ValueError(f"label_smoothing must be between 0 and 1, got {share}")
 
 
 def _soft_target_cross_entropy(
     input: Any, target: Any, weight: Any = None, *, label_smoothing: float, reduction: str
 ) -> Any:
+    _check_smoothing(label_smoothing)
     of = partial(F.cross_entropy, weight=weight, label_smoothing=label_smoothing)
     return _loss(of, input, target, reduction=reduction)
 
