@@ -89,19 +89,12 @@ def new(
         typer.echo(proposed.partition(END)[0])
         return
     asked = {"torch": torch, "cuda": cuda, "c": c, "numpy": numpy}
-    if source:
-        asked = {"c" if source.suffix in OF_C else "cuda": True}
-    chosen = [kind for kind, wanted in asked.items() if wanted]
-    if len(chosen) > 1:
-        raise typer.BadParameter(f"--{chosen[0]} and --{chosen[1]}: one of them")
+    kind = _kind([one for one, wanted in asked.items() if wanted], source)
     if not (name.isidentifier() and name.islower()):
         raise typer.BadParameter(f"{name!r} must be a name in small letters, such as mykernels")
     folder = Path(name)
     if folder.exists():
         raise typer.BadParameter(f"there is a {name!r} here already; nothing was written")
-    kind = KINDS[chosen[0] if chosen else "numpy"]
-    if source:
-        kind = _of_suffix(kind, source.suffix)
     paths = _written(folder, name, kind)
     if source:
         (folder / kind.filled.replace("NAME", name)).write_text(proposed, encoding="utf-8")
@@ -114,8 +107,13 @@ def new(
     )
 
 
-def _of_suffix(kind: Kind, suffix: str) -> Kind:
-    """Return the kind with the file of kernels ending as the one that it is made from."""
+def _kind(chosen: list[str], source: Path | None) -> Kind:
+    """Return the kind that is asked for, or that of a source, with its file ending as that does."""
+    if source is None:
+        if len(chosen) > 1:
+            raise typer.BadParameter(f"--{chosen[0]} and --{chosen[1]}: one of them")
+        return KINDS[chosen[0] if chosen else "numpy"]
+    kind, suffix = KINDS["c" if source.suffix in OF_C else "cuda"], source.suffix
     template, file = next((t, f) for t, f in kind.sources.items() if t.startswith("kernels"))
     named = f"{file.partition('.')[0]}{suffix}"
     return kind._replace(sources={**kind.sources, template: named}, filled=f"NAME/{named}")
