@@ -145,3 +145,78 @@ def test_a_straight_through_estimator(forward, gradient, wrong):
     assert {one.function for one in found.mismatches} == wrong
     checked = {one.formula for one in found.outcomes if one.judged}
     assert checked == {"quantised", "quantised_grad"}
+
+
+# -- right kernels in other ways than the formula --------------------------------------------------
+
+
+def by_autograd(function):
+    def forward(x):
+        return function(torch.from_numpy(x.copy())).numpy()
+
+    def back(dy, x):
+        given = torch.tensor(x.copy(), requires_grad=True)
+        function(given).backward(torch.from_numpy(dy.copy()))
+        return given.grad.numpy()
+
+    return {"made": forward, "made_grad": back}
+
+
+OTHER_WAYS = {
+    "quotients": (lambda x: x.prod(1), {}, {
+        "made": lambda x: x.prod(1),
+        "made_grad": lambda dy, x: (
+            (dy * x.prod(1))[:, None] / x if (x != 0).all()
+            else by_autograd(lambda v: v.prod(1))["made_grad"](dy, x)
+        ),
+    }),
+    "torch.prod": (lambda x: x.prod(1), {}, by_autograd(lambda x: x.prod(1))),
+    "torch.logsumexp": (
+        lambda x: np.logaddexp.reduce(x, 1), {}, by_autograd(lambda x: x.logsumexp(1)),
+    ),
+    "torch.amax": (lambda x: x.max(1), {"ties": "split"}, by_autograd(lambda x: x.amax(1))),
+    "masked after the product": (lambda x: np.where(x > 0, x * x, 0), {}, {
+        "made": lambda x: np.where(x > 0, x * x, 0),
+        "made_grad": lambda dy, x: np.where(x > 0, 2 * dy * x, 0),
+    }),
+    "multiplied by the mask": (lambda x: np.where(x > 0, x * x, 0), {}, {
+        "made": lambda x: np.where(x > 0, x * x, 0),
+        "made_grad": lambda dy, x: 2 * dy * x * (x > 0),
+    }),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("way", OTHER_WAYS)
+def test_other_ways_are_right(way):
+    formula, options, functions = OTHER_WAYS[way]
+    mine = operator_of(formula, **options)
+    backend = SimpleNamespace(**functions, contract={"dtypes": ["float32"]})
+    for seed in (1, 2):
+        with np.errstate(all="ignore"):
+            found = gradoracle.check(backend, operators=[mine], profile="quick", seed=seed)
+        assert not found.mismatches, found.mismatches[0].text
+        assert {one.formula for one in found.outcomes if one.judged} == {"made", "made_grad"}
+
+
+def test_a_running_maximum_may_sum_what_goes_back_in_any_order():
+    dy = np.random.default_rng(1).normal(size=(1, 400)).astype(np.float32)
+    x = np.zeros((1, 400), np.float32)
+    want, bound = gradient_of(lambda x: np.maximum.accumulate(x, 1), x, dy)
+    total = np.float32(0)
+    for one in dy[0]:
+        total += one
+    assert abs(float(total) - want[0, 0]) <= bound[0, 0]
+    assert bound[0, 0] >= 200 * 2.0**-24 * abs(dy).sum()
+    assert not want[0, 1:].any()
+
+
+def test_running_products_of_long_rows_take_no_longer_than_their_sums():
+    """What goes back is computed once for all numbers of a row, not for each."""
+    _, gradient = operator_of(lambda x: np.cumprod(x, 1)).formulas
+    x = np.random.default_rng(1).uniform(0.9, 1.1, (1, 300))
+    found = truth(gradient, {"x": x, "grad_output": np.ones((1, 300))})
+    exact = np.array([
+        sum(np.prod(np.delete(x[0, : k + 1], j)) for k in range(j, 300)) for j in (0, 150, 299)
+    ])  # fmt: skip
+    assert found.as_float(np.dtype(float))[0, [0, 150, 299]] == pytest.approx(exact, rel=1e-12)
+    assert (found.bound("float32", "float32") < 0.02).all()

@@ -3,8 +3,9 @@
 A mismatch of a function's plain answers is looked at once more: whether the function has other
 parameters, returns its result in a container, in a wider dtype, with channels last or without the
 axis of images, takes its arguments so, has another value for an option that it does not take,
-follows a convention that contracts have a policy for, or has the digits of a coarser format.  What is recognised is what small calls
-confirm: given and read in the other convention, every answer is right that was wrong.
+follows a convention that contracts have a policy for, or has the digits of a coarser format.
+What is recognised is what small calls confirm: given and read in the other convention, every answer
+is right that was wrong.
 """
 
 from __future__ import annotations

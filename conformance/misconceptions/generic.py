@@ -80,14 +80,9 @@ def _of_the_result(formula: Formula, call: Call) -> Iterator[tuple[str, Wrong]]:
         if letter == ANY_MORE:
             continue
         name, length = letter.upper(), partial(_length, formula, letter)
-        yield (
-            f"it is the right answer times {name}, the length of an axis: is a division by {name} "
-            "missing?", _times(length),
-        )  # fmt: skip
-        yield (
-            f"it is the right answer divided by {name}, the length of an axis: is a mean taken "
-            "for a sum?", _over(length),
-        )  # fmt: skip
+        by = f"{name}, the length of an axis"
+        yield f"it is the right answer times {by}: is a division by {name} missing?", _times(length)
+        yield f"it is the right answer divided by {by}: is a mean taken for a sum?", _over(length)
     for name in _numbers(formula, call):
         yield f"it is the right answer times {name}", _times(itemgetter(name))
         yield f"it is the right answer divided by {name}", _over(itemgetter(name))
@@ -119,7 +114,7 @@ def _instead(name: str, value: float) -> Wrong:
 
 
 def _of_arguments(formula: Formula, call: Call) -> Iterator[tuple[str, Wrong]]:
-    arrays, options = argument_names(formula)
+    arrays = argument_names(formula)[0]
     if GRAD_OUTPUT in arrays:
         yield "dy is not used: it is the answer for dy = 1", _instead(GRAD_OUTPUT, 1)
     for name in arrays:
@@ -135,7 +130,11 @@ def _of_arguments(formula: Formula, call: Call) -> Iterator[tuple[str, Wrong]]:
                 f"{name} is not used: it is the answer without {name}",
                 bent(without(name)),
             )
-    for name in options:
+    yield from _of_options(formula, call)
+
+
+def _of_options(formula: Formula, call: Call) -> Iterator[tuple[str, Wrong]]:
+    for name in argument_names(formula)[1]:
         if isinstance(call[name], bool):
             yield (
                 f"{name} is not used: it is the answer for the opposite",
@@ -209,7 +208,7 @@ def _wide(call: Call) -> dict[str, Any]:
 def _of_axes(formula: Formula, call: Call) -> Iterator[tuple[str, Wrong]]:
     """Yield the formula along the other axis, where all arrays are matrices of one shape."""
     arrays = [call[n] for n in argument_names(formula)[0] if is_data(call[n])]
-    if all(a.ndim == 2 for a in arrays) and len({a.shape for a in arrays}) == 1:  # noqa: PLR2004
+    if all(a.ndim == 2 for a in arrays) and len({a.shape for a in arrays}) == 1:
         yield "it works along the other axis", _along_the_other
 
 

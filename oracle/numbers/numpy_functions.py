@@ -234,12 +234,10 @@ def _accumulate(ufunc: Any, array: Any, axis: int = 0) -> Any:
     if ufunc in at_once:
         return at_once[ufunc](array, axis)
     if ufunc in (np.maximum, np.minimum) and _is_exact(array):
-        values = _exactly(array, "")
-        best = ufunc.accumulate(values, axis)
-        along = np.arange(values.shape[axis]).reshape([-1 if a == axis % array.ndim else 1
-                                                       for a in range(array.ndim)])  # fmt: skip
-        at = np.maximum.accumulate(np.where(_is_new(values, best, axis), along, 0), axis)
-        return array.rearranged(lambda a: np.take_along_axis(a, at, axis))
+        best = ufunc.accumulate(_exactly(array, ""), axis)
+        places = np.where(_is_new(best, axis), _places_along(best, axis), 0)
+        first = np.maximum.accumulate(places, axis)
+        return array.rearranged(lambda a: np.take_along_axis(a, first, axis))
     before = _before(array, axis)
     found = [array[(*before, slice(0, 1))]]
     for at in range(1, array.shape[axis]):
@@ -251,7 +249,14 @@ def _is_exact(array: TracedArray) -> bool:
     return not np.any(many.values_and_errors(array.held)[1])
 
 
-def _is_new(values: Array, best: Array, axis: int) -> Array:
+def _places_along(array: Array, axis: int) -> Array:
+    """Return where along an axis each element stands."""
+    shape = [1] * array.ndim
+    shape[axis] = array.shape[axis]
+    return np.broadcast_to(np.arange(array.shape[axis]).reshape(shape), array.shape)
+
+
+def _is_new(best: Array, axis: int) -> Array:
     """Return where the largest number so far, or a NaN, is met first."""
     before = np.roll(best, 1, axis)
     is_same = (best == before) | (np.isnan(best) & np.isnan(before))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Mapping, Sequence
+from operator import itemgetter
 from typing import Any
 
 import numpy as np
@@ -11,6 +12,7 @@ import numpy as np
 from gradoracle.oracle.numbers import many
 from gradoracle.oracle.numbers.many import Axes, Held, each_part, quotient
 from gradoracle.oracle.numbers.reverse import TracedArray, spreads_nan
+from gradoracle.oracle.numbers.running_error import Arithmetic
 from gradoracle.oracle.shapes import Array
 
 QUOTIENT = 9  # units that a product over one of its numbers may be off by: see DIVIDE
@@ -73,19 +75,22 @@ def _up_to_each(rows: TracedArray) -> TracedArray:
         many.less_certain(one, _out_of_range(_stack(columns[: at + 1])))
         for at, one in enumerate(up_to)
     ]
+    lost = _out_of_range(rows.held)
 
     def back(g: Held) -> Held:
         dy = _columns(g)
-        parts, behind, sizes = list[Held](), None, np.zeros(())
+        parts, behind, sizes, wholes = list[Held](), None, np.zeros(()), np.zeros(())
         for at in reversed(range(len(columns))):
             behind = dy[at] if behind is None else dy[at] + columns[at + 1] * behind
             slope = up_to[at - 1] * behind if at else behind
-            if not isinstance(g, many.Nested) and many.arithmetic_of(slope) is not None:
+            arithmetic = None if isinstance(g, many.Nested) else many.arithmetic_of(slope)
+            if arithmetic is not None:
                 sizes = _size(dy[at]) + (_size(columns[at + 1]) * sizes if len(parts) else 0)
                 largest = sizes * (_size(up_to[at - 1]) if at else 1)
-                units = (len(parts) + QUOTIENT) * many.arithmetic_of(slope).unit  # type: ignore[union-attr]
-                lost = _out_of_range(rows.held)
-                slope = many.less_certain(slope, np.where(lost > 0, np.inf, units * largest))
+                units = (len(parts) + QUOTIENT) * arithmetic.unit
+                wholes = wholes + _size(dy[at]) * _size(held[at])
+                beyond = (lost > 0) | (wholes >= arithmetic.most)
+                slope = many.less_certain(slope, np.where(beyond, np.inf, units * largest))
             parts.append(slope)
         return _stack(parts[::-1])
 
@@ -104,7 +109,14 @@ def _or_by_quotient(slope: Held, g: Held, whole: Held, x: Held, lost: Array) -> 
     with np.errstate(all="ignore"):
         divided = np.asarray(abs(value) > error)
         more = QUOTIENT * arithmetic.unit * _size(slope) + np.where(lost > 0, np.inf, 0.0)
+        more = more + _off_range(_size(g) * _size(whole), arithmetic) / abs(value)
     return many.less_certain(slope, np.where(divided, more, 0.0))
+
+
+def _off_range(sizes: Array, arithmetic: Arithmetic) -> Array:
+    """Return how far products of these sizes may be off where they leave a format's range."""
+    lost = np.where(sizes < arithmetic.tiny, arithmetic.tiny, 0.0)
+    return np.where(sizes >= arithmetic.most, np.inf, lost)
 
 
 def _size(held: Held) -> Array:
@@ -115,7 +127,7 @@ def _size(held: Held) -> Array:
 
 
 def _columns(held: Held) -> list[Held]:
-    return [each_part(held, lambda a, at=at: a[..., at]) for at in range(many.shape_of(held)[-1])]
+    return [each_part(held, itemgetter((..., at))) for at in range(many.shape_of(held)[-1])]
 
 
 def _stack(parts: Sequence[Held]) -> Held:

@@ -562,7 +562,7 @@ class TracedArray(Traced, many.Nested):
         """Return the largest elements along axes; gradients of equal ones go as `ties` says."""
         axes = many.axes_of(axis, self.ndim)
         found: TracedArray = reduced(self._max(axes))
-        return found if keepdims else found._without(axes)  # noqa: SLF001
+        return found if keepdims else found._without(axes)
 
     def min(self, axis: Axes = None, *, keepdims: bool = False) -> TracedArray:
         """Return the smallest elements along axes; gradients of equal ones go as `ties` says."""

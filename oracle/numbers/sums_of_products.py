@@ -29,8 +29,10 @@ def _all_alike(*operands: Any) -> list[TracedArray]:
 
 def _alone(one: Any) -> Any:
     """Return an operand; an array or a list that a formula filled in, as one of numbers."""
-    filled = isinstance(one, (list, tuple)) or getattr(one, "dtype", None) == object
-    return stacked(one) if filled and not isinstance(one, TracedArray) else one
+    if isinstance(one, TracedArray):
+        return one
+    is_filled = isinstance(one, np.ndarray) and one.dtype == object
+    return stacked(one) if is_filled or isinstance(one, (list, tuple)) else one
 
 
 def einsum(subscripts: str, *operands: Any, optimize: Any = False) -> TracedArray:
