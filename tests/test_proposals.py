@@ -6,6 +6,7 @@ import sys
 import pytest
 
 import gradoracle
+from gradoracle.conformance.backends.registry import UnusableBackend
 from gradoracle.implementations.cuda_source.comments import read
 from gradoracle.implementations.cuda_source.names import function_of
 from gradoracle.implementations.cuda_source.proposals import (
@@ -429,3 +430,132 @@ def test_a_file_is_never_written_over(tmp_path):
     assert told.returncode == 2
     assert "already; nothing was written" in " ".join(told.stderr.replace("│", " ").split())
     assert (tmp_path / "checked.c").read_text() == IN_C
+
+
+def of_c(text):
+    return with_proposals(text, proposals(text, calls=True)).partition("\n\n")[0].splitlines()[1:]
+
+
+RULES_OF_C = {
+    "the saved answer is computed first": (
+        """void tanh_forward(const float *in, float *out, int n) { out[0] = in[0]; }
+        void tanh_backward(float *dinp, float *out, const float *dout, int n) { dinp[0] = 1; }""",
+        [
+            "tanh = tanh_forward(z, y, z.size)",
+            "tanh_grad = tanh_forward(z, scratch(y, z.size), z.size)",
+            "tanh_grad = tanh_backward(dz, scratch(y, z.size), grad_output, z.size)",
+        ],
+    ),
+    "what is set before is not zeroed": (
+        """void relu_forward(const float *x, float *y, int n) { memset(y, 0, n); y[0] += x[0]; }""",
+        ["relu = relu_forward(z, y, z.size)"],
+    ),
+    "a derivative is a gradient, and relu_6 no relu": (
+        """void relu_6(const float *x, float *y, int n) { y[0] = x[0]; }
+        void sigmoid_prime(const float *z, const float *dy, float *dz, int n) { dz[0] = 0; }""",
+        [
+            "relu6 = relu_6(z, y, z.size)",
+            "sigmoid_grad = sigmoid_prime(z, grad_output, dz, z.size)",
+        ],
+    ),
+    "one row": (
+        """void softmax(float *x, int size) { x[0] = 1; }""",
+        ["softmax = softmax(copy(z), z.size)", "domain softmax: axes = 1"],
+    ),
+    "options that nothing speaks of": (
+        """void conv(const float *x, const float *weight, float *y, int N, int C, int H, int W,
+                  int M, int KH, int KW) { y[0] = 0; }""",
+        [
+            "conv2d = conv(x, weight, y, N, C, H, W, M, KH, KW)",
+            "domain conv2d: stride = 1, padding = 0, dilation = 1, groups = 1",
+        ],
+    ),
+    "a slope of one function only": (
+        """void leaky_relu(const float *x, float *y, int n, float slope) { y[0] = 0; }
+        void leaky_relu_backward(const float *x, const float *dy, float *dx, int n) {
+            dx[0] = x[0] > 0 ? dy[0] : 0.01f * dy[0];
+        }""",
+        [
+            "leaky_relu = leaky_relu(z, y, z.size, negative_slope)",
+            "leaky_relu_grad = leaky_relu_backward(z, grad_output, dz, z.size)",
+            "domain leaky_relu_grad: negative_slope = 0.01",
+        ],
+    ),
+    "names of floats, namespaces and arrays": (
+        """typedef float real;
+        namespace mine { namespace kernels {
+        void relu(const real *x, real y[], int n) { y[0] = x[0]; }
+        } }""",
+        ["relu = mine::kernels::relu(z, y, z.size)"],
+    ),
+}
+
+
+@pytest.mark.parametrize("rule", RULES_OF_C)
+def test_what_is_proposed_of_c(rule):
+    text, said = RULES_OF_C[rule]
+    assert of_c(text) == [f"// gradoracle: {one}" for one in said]
+
+
+@pytest.mark.parametrize(
+    ("text", "unknown"),
+    [
+        ("void relu(float **x, float *y, int n) { y[0] = 0; }", "the parameter 'float **x'"),
+        ("void max_pool(const float *x, float *y, int N, int C, int H, int W) { y[0] = 0; }",
+         "how large its windows are"),
+        ("void matmul(const float *A, const float *B, float *out, float *out2, int M, int N, int K)"
+         " { out[0] = 0; }", "the parameter 'float *out2'"),
+    ],
+)  # fmt: skip
+def test_what_could_only_be_wrong_is_left_open(text, unknown):
+    (one,) = proposals(text, calls=True)
+    assert unknown in one.unknown
+
+
+def test_a_byte_order_mark_stays_in_front_of_nothing():
+    text = "\ufeffvoid relu(const float *x, float *y, int n) { y[0] = x[0]; }"
+    assert "\ufeff" not in with_proposals(text, proposals(text, calls=True))
+
+
+OF_TWO = """
+namespace ops {
+template <int BLOCK> __global__ void relu_block(const float *in, float *out, int n) {}
+__global__ void tanh_kernel(const float *x, float *y, int rows, int cols) {}
+}
+void first(float *a, float *b, int n) {
+    dim3 grid(n, 2);
+    ops::relu_block<256><<<(n + 255) / 256, 256>>>(a, b, n);
+}
+void softmax_rows_launch(float *x, float *y, int rows, int cols) { dim3 grid(cols); }
+__global__ void softmax_rows(const float *x, float *y, int rows, int cols) {}
+void second(float *x, float *y, int rows, int cols, float *unknown) {
+    dim3 grid(rows);
+    softmax_rows<<<grid, 32>>>(x, y, rows, cols);
+}
+"""
+
+
+def test_a_launch_has_the_variables_of_its_own_function():
+    said = {one.kernel: one.comment for one in proposals(OF_TWO)}
+    assert said["relu_block"].startswith(
+        "relu = ops::relu_block<256><<<ceil_div(z.size, 256), 256>>>"
+    )
+    rows = next(one for one in said.values() if one.startswith("softmax"))
+    assert rows.startswith("softmax = softmax_rows<<<dim3((z.size / z.shape[axis])), 32>>>")
+
+
+def test_an_enum_is_an_int_and_a_pointer_to_pointers_is_refused(tmp_path):
+    text = """typedef enum { SMALL, LARGE } size_kind;
+// gradoracle: relu = positive(z, y, z.size, 1)
+void positive(const float *z, float *y, int n, size_kind kind) {
+    for (int i = 0; i < n && kind == LARGE; ++i) y[i] = z[i] < 0 ? 0 : z[i];
+}
+"""
+    (tmp_path / "mine.c").write_text(text)
+    found = gradoracle.check(str(tmp_path / "mine.c"), examples=5, seed=1)
+    assert not found.mismatches, found.mismatches[0].text
+    (tmp_path / "mine.c").write_text(
+        text.replace("float *y", "float **y").replace("y[i] =", "y[0][i] =")
+    )
+    with pytest.raises(UnusableBackend, match="is a pointer to pointers, not to numbers"):
+        gradoracle.check(str(tmp_path / "mine.c"), examples=5, seed=1)

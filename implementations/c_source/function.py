@@ -38,6 +38,8 @@ class Function:
         self._function = ctypes.CFUNCTYPE(returned, *kinds)(library.address(name))
 
     def _kind(self, parameter: Parameter) -> Any:
+        if parameter.of_pointers and "*" in parameter.text:
+            raise self._misfit(f"{parameter.text!r} is a pointer to pointers, not to numbers")
         if parameter.pointer:
             return ctypes.c_void_p
         if parameter.dtype is None:

@@ -52,11 +52,24 @@ def launch_of(text: str, kernel: str) -> Launched | None:
     found = next((one for one in launches_in(plain) if one.kernel == kernel), None)
     if found is None:
         return None
-    return found._replace(sizes=[_value(plain, one) for one in found.sizes])
+    launching = re.compile(rf"\b{kernel}\s*(?:<[^<>;]*>)?\s*<<<")
+    around = (one for one in functions_in(text) if launching.search(one.body))
+    # The variables of the function that launches it come before those of others.
+    here = next((f"({one.parameters})\n{one.body}\n" for one in around), "")
+    return found._replace(sizes=[_value(here + plain, one) for one in found.sizes])
+
+
+def template_of(text: str, kernel: str) -> str:
+    """Return what a kernel's template is given where it is launched, as in `<256>`; else ""."""
+    found = re.search(rf"\b{kernel}\s*(<[^<>;]*>)\s*<<<", without_comments(text))
+    return found[1] if found else ""
 
 
 class Defined(NamedTuple):
-    """A function at file scope: its name, parameters and body, and what stands before its name."""
+    """A function at file scope: its name, parameters and body, and what stands before its name.
+
+    The name has the namespaces that it lies in.
+    """
 
     name: str
     parameters: str
@@ -75,7 +88,20 @@ def functions_in(text: str) -> Iterator[Defined]:
         before = re.split(r"[;{}]", code[: found.start()])[-1]
         if "template" not in before:
             body = code[opening.end() - 1 : braced(code, opening.end() - 1)]
-            yield Defined(found[1], given, body, before)
+            yield Defined(f"{namespaces(code[: found.start()])}{found[1]}", given, body, before)
+
+
+def namespaces(before: str) -> str:
+    """Return the namespaces that are open at the end of a text, as in `mine::`."""
+    open_ones: list[str] = []
+    for brace in re.finditer(r"[{}]", before):
+        if brace[0] == "}":
+            open_ones = open_ones[:-1]
+        else:
+            header = re.split(r"[;{}]", before[: brace.start()])[-1]
+            named = re.search(r"\bnamespace\s+([\w:]+)\s*$", header)
+            open_ones.append(f"{named[1]}::" if named else "")
+    return "".join(open_ones)
 
 
 def hosts(text: str, kernels: Mapping[str, str]) -> Iterator[Host]:

@@ -9,14 +9,15 @@ from gradoracle.implementations.hostcuda.text import split, without_comments
 
 # Words in the names of kernels, for the operators that they are about; the longest come first.
 WORDS = {
-    "softmax_cross_entropy": "cross_entropy", "crossentropy": "cross_entropy",
+    "softmax_cross_entropy": "cross_entropy", "softmax_ce": "cross_entropy",
+    "crossentropy_softmax": "cross_entropy", "crossentropy": "cross_entropy",
     "cross_entropy": "cross_entropy", "layernorm": "layer_norm", "rmsnorm": "rms_norm",
     "batchnorm": "batch_norm", "groupnorm": "group_norm", "leakyrelu": "leaky_relu",
     "logsoftmax": "log_softmax", "convolution": "conv2d", "conv": "conv2d", "maxpool": "max_pool2d",
     "max_pool": "max_pool2d", "avgpool": "avg_pool2d", "avg_pool": "avg_pool2d",
     "fully_connected": "linear", "dense": "linear", "sgd": "sgd_step", "swish": "silu",
 }  # fmt: skip
-BACKWARD = re.compile(r"(?i)backward|bwd|grad|_back\b")
+BACKWARD = re.compile(r"(?i)backward|bwd|grad|_back\b|deriv|prime")
 PRODUCT = re.compile(r"(?i)mat_?mul|gemm")
 POINTWISE = {"relu", "leaky_relu", "sigmoid", "tanh", *ELEMENTWISE}
 # Names that parameters have, for the arguments and results of the protocol.
@@ -56,7 +57,7 @@ GIVEN = {
     "negative_slope": "negative_slope", "labels": "target", "label": "target", "target": "target",
     "targets": "target", "dy": "grad_output", "dout": "grad_output", "grad_out": "grad_output",
     "grad_output": "grad_output", "lr": "learning_rate", "learning_rate": "learning_rate",
-    "indices": "indices",
+    "indices": "indices", "dprobs": "grad_output", "dlosses": "grad_output",
 }  # fmt: skip
 # Of C = alpha A B + beta C: the names that BLAS gives to its matrices, sizes and factors.
 SECOND = ("b", "d_b", "rhs", "other", "mat2")
@@ -78,7 +79,7 @@ SAVED = re.compile(
     r"(?i)^(?:d_)?(?:saved?_?)?(?:means?|mu|r_?std|inv_?std|inv_?var|rsigma|stats?)$"
 )
 ADDED_TO = r"\b{0}\s*\[[^;=]*\]\s*\+=|\batomicAdd\s*\(\s*&?\s*\(?\s*{0}\b"
-SET = r"\b{0}\s*\[[^;=]*\]\s*=[^=]"
+SET = r"\b{0}\s*\[[^;=]*\]\s*=[^=]|(?i:\b\w*(?:memset|fill|zero|clear)\w*)\s*\(\s*(?:\w+,\s*)*{0}\b"
 SIDES = "which of its sizes are rows, columns and the common side"
 NOTHING: Mapping[str, str] = {}
 
@@ -86,6 +87,7 @@ NOTHING: Mapping[str, str] = {}
 def function_of(kernel: str) -> str | None:
     """Return the function of the protocol that a kernel's name speaks of, if it is one's."""
     word = re.sub(r"(?<=[a-z0-9])(?=[A-Z])", "_", kernel).lower()
+    word = re.sub(r"_(?=\d)", "", word)
     names = {**{one: one for one in {*map(operator_of, RESULTS)}}, **WORDS}
     names |= {"".join(one.split("_")): of for one, of in names.items()}
     hits = [one for one in names if re.search(rf"(?<![a-z]){one}(?![a-z])|^{one}|{one}$", word)]
@@ -104,9 +106,12 @@ def function_with(kernel: str, parameters: str) -> str | None:
     """Return the function of a kernel by its name; a product with a weight is a linear layer."""
     function, names = function_of(kernel), {one.lower() for one in names_in(parameters)}
     layer = names & {"weight", "weights", "w"} and names & {"bias", "oc", "dbias", "dweight", "dw"}
-    if not (function or "").startswith("matmul") or not layer:
+    product, backward = (function or "").startswith("matmul"), BACKWARD.search(kernel)
+    if product and backward and re.search(r"(?i)bias", kernel):
+        return "linear_grad_bias"
+    if not product or not layer:
         return function
-    return "linear_grad_input" if BACKWARD.search(kernel) else "linear"
+    return "linear_grad_input" if backward else "linear"
 
 
 def gradients_of(function: str, parameters: str) -> dict[str, str]:
@@ -153,14 +158,17 @@ def arguments_of(
     if function == "matmul" and not {*map(_name, given)} >= {"M", "N", "K"}:
         unknown.append(SIDES)
     sizes = _sizes(function, [_name(one) for one in given if "*" not in one and "[" not in one])
-    arguments: list[str] = []
+    arguments, given_already = list[str](), set[str]()
     for one in given:
         names = dict.fromkeys((_name(one), passed.get(_name(one), _name(one))))
         guesses = (_argument(text, one, name, function, sizes) for name in names)
         is_one_of_several = len(gradients) > 1 and _name(one) in gradients
         argument = "*" if is_one_of_several else next(filter(None, guesses), "?")
-        if argument in ("*", *RESULTS[function].names) and _is_added_to(body, names):
-            argument = f"zero({argument})"
+        if argument in given_already:
+            argument = _saved_answer(_name(one), function)
+        elif argument in ("*", *RESULTS[function].names):
+            given_already |= {argument} - {"*"}
+            argument = f"zero({argument})" if _is_added_to(body, names) else argument
         arguments.append(argument)
         if arguments[-1] == "?":
             unknown.append(f"the parameter {one!r}")
@@ -172,6 +180,12 @@ def arguments_of(
     if not results & {*arguments} and pointers:
         unknown.append("no parameter looks like the result")
     return arguments, tuple(unknown)
+
+
+def _saved_answer(name: str, function: str) -> str:
+    """Return the answer of the forward pass that a gradient is given, by its name; else "?"."""
+    is_gradient = "_grad" in function and operator_of(function) in (*POINTWISE, *ROWWISE)
+    return "scratch(y, z.size)" if is_gradient and name.lower() in (*OUTPUTS, "p") else "?"
 
 
 def _is_added_to(body: str, names: Iterable[str]) -> bool:
@@ -193,6 +207,8 @@ def _sizes(function: str, names: Sequence[str]) -> dict[str, str]:
     if operator in POINTWISE:
         first = next(iter(found), "")
         return {n: "z.size" if n == first else "1" for n in found}
+    if operator in ROWWISE and len(names) == 1 and names[0].lower() in COUNTS:
+        return {names[0]: "z.size"}  # of one row
     if operator in ROWWISE:
         rows = next((n for n, letter in found.items() if letter != "C"), "")
         return {n: COLUMNS if of == "C" else ROWS if n == rows else "1" for n, of in found.items()}
@@ -208,6 +224,8 @@ def _argument(text: str, parameter: str, name: str, function: str, sizes: Mappin
     """Return what a parameter of a name is given, or nothing."""
     if STREAM.search(parameter):
         return "0"
+    if parameter.count("*") > 1:
+        return ""
     if "*" in parameter or "[" in parameter:
         return _array(text, name, function, written="const" not in parameter)
     return _number(name, function, sizes)
@@ -222,6 +240,9 @@ def _array(text: str, name: str, function: str, *, written: bool) -> str:
         return named
     if word in SECOND and "bias" in arrays:
         return "bias"
+    if "_grad" in function and word in (*OUTPUTS, "p"):
+        saved = _saved_answer(name, function)
+        return results.names[0] if saved == "?" and written else saved.replace("?", "")
     if written and (word in OUTPUTS or word.startswith(("d", "out"))):
         return results.names[0]
     if word in INPUTS:

@@ -19,6 +19,8 @@ from gradoracle.implementations.cuda_source.launches import (
     functions_in,
     hosts,
     launch_of,
+    namespaces,
+    template_of,
 )
 from gradoracle.implementations.cuda_source.names import (
     BY_TOKENS,
@@ -44,9 +46,25 @@ OPTIONAL = {
     **dict.fromkeys(NORMALISING, ("weight", "bias")),
     **dict.fromkeys(("conv2d", "conv_transpose2d", "linear"), ("bias",)),
 }
+# Options of images, the sizes that speak of them, and what they are where none does.
+_MOVED = {"stride": (("SH", "SW"), 1), "padding": (("PH", "PW"), 0)}
+_TAPS = {"dilation": (("DH", "DW"), 1), "groups": (("G",), 1)}
+SPATIAL: dict[str, dict[str, tuple[tuple[str, ...], int]]] = {
+    "conv2d": {**_MOVED, **_TAPS},
+    "conv_transpose2d": {**_MOVED, **_TAPS, "output_padding": ((), 0)},
+    **{
+        f"{kind}_pool2d": {"padding": _MOVED["padding"], "ceil_mode": ((), False)}
+        for kind in ("max", "avg")
+    },
+}
+WINDOW = {"KH", "KW", "kernel_size", "weight_shape"}
 NO_FUNCTION = "no function of the protocol has a name like it"
-TAKES_FLOATS = re.compile(r"\b(?:float|double)\s*(?:const\s*)?\*")
-SAVED_IN = re.compile(r"\bscratch\((\w+), N \* T\)")
+OF_FLOATS = r"\b(?:{0})\s*(?:const\s*)?(?:\*|\w+\s*\[)"
+ALIAS = re.compile(
+    r"\btypedef\s+(?:float|double)\s+(\w+)\s*;|\busing\s+(\w+)\s*=\s*(?:float|double)\s*;"
+)
+SAVED_IN = re.compile(r"\bscratch\((\w+), (?:N \* T|z\.size)\)")
+BYTE_ORDER = "\ufeff"  # with which some editors begin a file
 FOUR = re.compile(r"\bfloat4\b")
 SIZE_OF = re.compile(r"\bsizeof\s*\(\s*(?:float|int)\s*\)")
 _FUNCTIONS_OF_SIZES = ("ceil_div", "dim3", "min", "max", "shape", "size")
@@ -83,11 +101,13 @@ def proposals(text: str, *, calls: bool = False) -> list[Proposal]:
     the text is C: each function that is given floats by a pointer has one.
     """
     if calls:
+        names = [one or other for one, other in ALIAS.findall(code_only(text))]
+        takes_floats = re.compile(OF_FLOATS.format("|".join(("float", "double", *names))))
         return _after_what_saves([
             _call(text, Host(one.name, one.parameters, (), {}, one.body))
             or Proposal(one.name, "", (NO_FUNCTION,))
             for one in functions_in(text)
-            if TAKES_FLOATS.search(one.parameters) and "__global__" not in one.before
+            if takes_floats.search(one.parameters) and "__global__" not in one.before
         ])  # fmt: skip
     code = code_only(text)
     found = {one.name: one for one in found_kernels(code)}
@@ -108,7 +128,7 @@ def _after_what_saves(found: list[Proposal]) -> list[Proposal]:
     """Return proposals; before a gradient that is given statistics, what saves them is called."""
     saving = {
         one.operator: one for one in found
-        if one.comment and not one.unknown and SAVED_IN.search(one.comment)
+        if one.comment and not one.unknown
         and "_grad" not in one.comment.partition(" = ")[0]
     }  # fmt: skip
     whole = []
@@ -118,9 +138,10 @@ def _after_what_saves(found: list[Proposal]) -> list[Proposal]:
         before = saving.get(one.operator)
         if not saved:
             whole.append(one)
-        elif before is not None and saved <= {*SAVED_IN.findall(before.comment)}:
+        elif before is not None and saved - {"y"} <= {*SAVED_IN.findall(before.comment)}:
             call = before.comment.partition(" = ")[2]
-            call = re.sub(r"(?<=[(,])(\s*)y(?=\s*[,)])", r"\1scratch(y, N * T * C)", call)
+            size = "z.size" if one.operator in (*POINTWISE, *ROWWISE) else "N * T * C"
+            call = re.sub(r"(?<=[(,])(\s*)[yp](?=\s*[,)])", rf"\1scratch(y, {size})", call)
             whole.append(replace(one, before=f"{functions} = {call}"))
         else:
             unknown = (*one.unknown, f"what computes {', '.join(sorted(saved))} for it")
@@ -131,16 +152,25 @@ def _after_what_saves(found: list[Proposal]) -> list[Proposal]:
 def _call(text: str, host: Host) -> Proposal | None:
     """Return the proposal to call a host function; None where none of the protocol is like it."""
     names = (host.name, *reversed(host.launches))
-    functions = (function_with(name, host.parameters) for name in names)
+    last = (name.rpartition("::")[2] for name in names)
+    functions = (function_with(name, host.parameters) for name in last)
     function = next((of for of in functions if of is not None), None)
     if function is None:
         return None
     arguments, unknown = arguments_of(text, host.parameters, function, host.passed, host.body)
     if function == "matmul" and any(_is_along_k(launch_of(text, n)) for n in host.launches):
         unknown = (*unknown, SIDES)
+    unknown = (*unknown, *_windows(function, arguments))
     comment = f"{_functions(function, host.parameters)} = {host.name}({', '.join(arguments)})"
     domain = _domain(host.body, function, arguments)
     return Proposal(host.name, _line(comment), unknown, domain)
+
+
+def _windows(function: str, said: Sequence[str]) -> list[str]:
+    """Return that the size of windows is not known, where nothing that is said speaks of it."""
+    spoken = {word for one in said for word in re.findall(r"\w+", one)}
+    of_windows = operator_of(function) in SPATIAL and not function.endswith("_bias")
+    return ["how large its windows are"] if of_windows and not spoken & WINDOW else []
 
 
 def _functions(function: str, parameters: str) -> str:
@@ -154,7 +184,8 @@ def _proposal(text: str, kernel: Found, body: str) -> Proposal:
     if function is None:
         return Proposal(kernel.name, "", (NO_FUNCTION,))
     arguments, unknown = arguments_of(text, kernel.parameters, function, body=body)
-    name = f"{kernel.name}<{{T}}>" if kernel.template else kernel.name
+    within = namespaces(code_only(text)[: kernel.start])
+    name = f"{within}{kernel.name}{_template(text, kernel)}"
     launched = launch_of(text, kernel.name)
     given = dict(zip(names_in(kernel.parameters), arguments, strict=True))
     sizes, more = _launch(without_comments(text), launched, function, given)
@@ -163,7 +194,17 @@ def _proposal(text: str, kernel: Found, body: str) -> Proposal:
     of = _functions(function, kernel.parameters)
     comment = f"{of} = {name}<<<{', '.join(sizes)}>>>({', '.join(arguments)})"
     domain = _domain(body, function, arguments)
+    more += _windows(function, [*arguments, *sizes])
     return Proposal(kernel.name, _line(comment), (*unknown, *more), domain)
+
+
+def _template(text: str, kernel: Found) -> str:
+    """Return what a kernel's template is given: types, or the numbers of its launch."""
+    if not kernel.template:
+        return ""
+    before = code_only(text)[: kernel.start]
+    of_types = re.search(r"\b(?:typename|class)\b", before[before.rfind("template") :])
+    return "<{T}>" if of_types else template_of(text, kernel.name)
 
 
 def _line(comment: str) -> str:
@@ -174,9 +215,10 @@ def _line(comment: str) -> str:
 def _domain(plain: str, function: str, arguments: Sequence[str]) -> tuple[str, ...]:
     """Return the conditions of the calls that code is made for, as far as it shows them."""
     operator = operator_of(function)
+    spoken = {word for one in arguments for word in re.findall(r"\w+", one)}
     found: list[str] = []
     if operator in ROWWISE:
-        found.append("axis = -1")
+        found.append("axes = 1" if "z.size" in arguments else "axis = -1")
     if FOUR.search(plain) and operator in (*POINTWISE, *ROWWISE):
         found.append(f"{'size' if operator in POINTWISE else 'length'} % 4 == 0")
     if operator in NORMALISING and "eps" not in arguments:
@@ -187,6 +229,12 @@ def _domain(plain: str, function: str, arguments: Sequence[str]) -> tuple[str, .
         found += [f"negative_slope = {min(said)}"] if len(said) == 1 else []
     if operator == "gelu":
         found.append(f"approximate = {'tanh' if 'tanh' in plain else 'none'}")
+    found += [
+        f"{name} = {neutral}" for name, (letters, neutral) in SPATIAL.get(operator, {}).items()
+        if not spoken & {name, *letters}
+    ]  # fmt: skip
+    if operator == "batch_norm" and "running_mean" not in spoken:
+        found.append("training = True")
     for name in OPTIONAL.get(operator, ()):
         if name in arguments and not is_asked_for(plain, name):
             found.append(f"{name} required")
@@ -244,23 +292,49 @@ def _replaced(given: dict[str, str], found: re.Match[str]) -> str:
 
 
 def with_proposals(text: str, found: Sequence[Proposal]) -> str:
-    """Return a text with its proposals as comments above it; those to complete say so."""
-    domains: dict[str, list[str]] = {}
+    """Return a text with its proposals as comments above it; those to complete say so.
+
+    Domains are those of what is complete: of the operator, or of each function where they differ.
+    """
+    text = text.removeprefix(BYTE_ORDER)
     once: set[str] = set()
     lines: list[str] = []
+    called: dict[str, list[Proposal]] = {}
     for one in found:
         function = one.comment.partition(" = ")[0]
-        again = not one.unknown and function in once
-        once |= {function} if one.comment and not one.unknown else set()
+        is_whole = bool(one.comment and not one.unknown)
+        again = is_whole and function in once
         lines.append(str(one).replace("// gradoracle: ", "// instead: ") if again else str(one))
-        known = domains.setdefault(one.operator, [])
-        known += [condition for condition in one.domain if condition not in known]
-    lines += [
-        f"// gradoracle: domain {operator}: {', '.join(conditions)}"
-        for operator, conditions in domains.items()
-        if conditions
-    ]
-    if any("% 4 == 0" in condition for conditions in domains.values() for condition in conditions):
+        if is_whole and not again:
+            once.add(function)
+            called.setdefault(one.operator, []).append(one)
+    domains = [line for operator, ones in called.items() for line in _domains(operator, ones)]
+    lines += [f"// gradoracle: domain {of}: {', '.join(said)}" for of, said in domains]
+    if any("% 4 == 0" in condition for _, said in domains for condition in said):
         lines.append("// gradoracle: contract alignment = 16")
     said = "\n".join(lines)
     return f"// Proposed by gradoracle; read them before you rely on them.\n{said}\n\n{text}"
+
+
+def _domains(operator: str, found: Sequence[Proposal]) -> list[tuple[str, tuple[str, ...]]]:
+    """Return the domain of an operator, or of each of its functions where they differ.
+
+    What one function shows is so of the others, unless they are given that very option.
+    """
+    known: dict[str, str] = {}
+    for one in found:
+        for condition in one.domain:
+            known.setdefault(condition.partition(" ")[0], condition)
+    of = [
+        tuple(condition for name, condition in known.items()
+              if condition.endswith("required")
+              or not re.search(rf"[(,]\s*{name}\s*[,)]", one.comment))
+        for one in found
+    ]  # fmt: skip
+    if len({*of}) == 1:
+        return [(operator, of[0])] if of[0] else []
+    return [
+        (function, said)
+        for one, said in zip(found, of, strict=True) if said
+        for function in one.comment.partition(" = ")[0].split(", ")
+    ]  # fmt: skip

@@ -28,6 +28,7 @@ _IGNORED = re.compile(
 )
 _TYPEDEF = re.compile(r"\btypedef\s+([\w:][\w\s:]*?)\s+(\w+)\s*;")
 _USING = re.compile(r"\busing\s+(\w+)\s*=\s*([\w:][\w\s:]*?)\s*;")
+_ENUM = re.compile(r"\benum\s*(\w*)\s*\{[^{}]*\}\s*(\w*)\s*;")
 _TEMPLATE = re.compile(r"\btemplate\s*<([^<>]*)>")
 _BODY = re.compile(r"\s*(?:noexcept\s*)?(?:__attribute__\s*\(\(.*?\)\)\s*)?[{;]")
 POLICY_OF = {"target": "labels", "indices": "indices"}  # arguments that hold integers
@@ -40,6 +41,12 @@ class Parameter:
     text: str
     dtype: np.dtype[Any] | None
     pointer: bool
+
+    @property
+    def of_pointers(self) -> bool:
+        """Whether it is a pointer to pointers, which no argument is."""
+        kind = self.text.partition("[")[0]
+        return kind.count("*") + (kind != self.text) > 1 and "(" not in self.text
 
 
 @dataclass(frozen=True)
@@ -68,6 +75,7 @@ def signatures(text: str, name: str) -> Iterator[Signature]:
     simple, _, given = name.rstrip("> ").partition("<")
     aliases = {alias: words.split() for words, alias in _TYPEDEF.findall(text)}
     aliases |= {alias: words.split() for alias, words in _USING.findall(text)}
+    aliases |= {name: ["int"] for pair in _ENUM.findall(text) for name in pair if name}
     for found in re.finditer(rf"\b{simple.rpartition('::')[2]}\s*\(", text):
         end = _closing(text, found.end())
         before = re.split(r"[;{}]", text[max(0, found.start() - 400) : found.start()])[-1]
@@ -190,7 +198,9 @@ def _misfit(launch: Launch, of: Signature, held: Mapping[str, str]) -> str:
         return f"it takes {len(of.parameters)} arguments, {len(launch.arguments)} are given"
     for i, (node, parameter) in enumerate(zip(launch.arguments, of.parameters, strict=True)):
         name = _array_of(node)
-        if name:
+        if name and parameter.of_pointers:
+            why = f"an array for {parameter.text!r}, a pointer to pointers"
+        elif name:
             why = _no_pointer_to(held.get(name, held[""]), parameter)
         else:
             number = isinstance(node, ast.Constant) and node.value != 0
