@@ -224,7 +224,8 @@ def _of_fewer_digits(asked: Sequence[Plain], wrong: Sequence[Plain]) -> str:
         if len(known) < len(off) or not all(share <= 1 for share, _ in known):
             continue
         unit = 2.0 ** -FORMATS[name].bits
-        if unit / NEAR < median(size for _, size in known if size) < unit * NEAR:
+        sizes = [size for _, size in known if size]  # none where a dtype alone is wrong
+        if sizes and unit / NEAR < median(sizes) < unit * NEAR:
             return f"the values are right to the digits of {words}: is something computed in it?"
     return ""
 
