@@ -12,6 +12,7 @@ from gradoracle.conformance.backends.registry import IN_PROCESS, ISOLATED, wrap
 from gradoracle.conformance.checking.check_run import examine
 from gradoracle.conformance.checking.self_test import MANY, blindness
 from gradoracle.conformance.drawing.values import EXACT
+from gradoracle.conformance.operators import OPERATORS
 from gradoracle.conformance.operators.linear import LINEAR
 from gradoracle.conformance.properties import PROPERTIES, comparison
 from gradoracle.conformance.reports.certificate import UNCLAIMED
@@ -116,3 +117,19 @@ def test_what_is_printed_counts_them():
     assert f"planted wrong answers: {sum(o.planted for o in certificate.outcomes)} rejected" in (
         certificate.text()
     )
+
+
+def test_nothing_is_planted_where_nothing_bounds_an_answer():
+    """Of one column and an eps of 1e-12 the variance may be rounded to less than nothing."""
+    call = {
+        "x": np.full((1, 3, 1), 4, np.float32), "weight": np.ones(1, np.float32),
+        "bias": np.ones(1, np.float32), "eps": 1e-12,
+        "grad_output": np.ones((1, 3, 1), np.float32),
+    }  # fmt: skip
+    operator = next(one for one in OPERATORS if one.name == "layer_norm")
+    given = wrap(im2col)
+    check = PROPERTIES["within_rounding_bound"]
+    for formula in (oracle.layer_norm_vjp, oracle.layer_norm_grad_x):
+        assert not blindness(given, operator, formula, check, [call] * 3)[1]
+    assert blindness(given, operator, oracle.layer_norm_vjp, check, [call] * 3)[0] == 3
+    assert blindness(given, operator, oracle.layer_norm_grad_x, check, [call] * 3)[0] == 0

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
+from itertools import islice
 from math import prod
 from typing import Any, TypeAlias
 
@@ -20,8 +21,8 @@ from gradoracle.conformance.backends.caller import Asked, Description, Look, Rep
 from gradoracle.conformance.checking.control import is_rejected
 from gradoracle.conformance.operators.record import Operator
 from gradoracle.conformance.properties import Property
-from gradoracle.conformance.properties.comparison import verdict
-from gradoracle.oracle.declaration import Call, Formula, has_part, parts_of
+from gradoracle.conformance.properties.comparison import truth_of, verdict
+from gradoracle.oracle.declaration import Call, Formula, has_part, is_place, parts_of
 from gradoracle.oracle.expected.truth import answer_shape, data_dtype
 from gradoracle.oracle.float_formats import is_real
 from gradoracle.oracle.shapes import Array
@@ -45,7 +46,8 @@ def blindness(
     """
     rejected = planted = 0
     if property_.name in TRUTH:
-        for number, call in enumerate(calls[:FEW]):
+        bounded = (call for call in calls if _results_with_a_bound(backend, formula, call))
+        for number, call in enumerate(islice(bounded, FEW)):
             planted += 1
             lie = _only_just(backend, formula, call, number)
             rejected += _is_rejected(backend, operator, formula, property_, call, lie)
@@ -178,8 +180,9 @@ def _only_just(backend: Backend, formula: Formula, call: Call, turn: int) -> Lie
 
     Of a function with several results, it is one of the result whose `turn` it is.
     """
-    results = _given(formula, call)
-    at = turn % len(results)
+    given, bounded = _given(formula, call), _results_with_a_bound(backend, formula, call)
+    at = given.index(bounded[turn % len(bounded)])
+    results = given
 
     def lie(number: int, reply: Reply) -> Reply:
         if number or reply.kind != "answer" or not reply.arrays[at].size:
@@ -190,10 +193,30 @@ def _only_just(backend: Backend, formula: Formula, call: Call, turn: int) -> Lie
     return lie
 
 
+def _results_with_a_bound(backend: Backend, formula: Formula, call: Call) -> list[Formula]:
+    """Return the formulas of the results of which something may be said, of one element at least.
+
+    Nothing bounds what is divided by a variance that rounding may make of 0.
+    """
+    return [
+        one for one in _given(formula, call)
+        if not prod(answer_shape(one, call)) or np.isfinite(_bound(backend, one, call)).any()
+    ]  # fmt: skip
+
+
+def _bound(backend: Backend, formula: Formula, call: Call) -> Array:
+    """Return how far each element may be off, 0 where it is exact or no number."""
+    right, name = truth_of(backend, formula, call), data_dtype(call).name
+    accumulator = backend.contract.accumulator(name)
+    if is_place(formula) or right.is_exact(name, accumulator):
+        return np.zeros(answer_shape(formula, call))
+    return np.broadcast_to(right.bound(name, accumulator), answer_shape(formula, call))
+
+
 def _off(backend: Backend, formula: Formula, call: Call, got: Array) -> Array:
     """Return an answer that is one unit off in one place, or just beyond the rounding bound."""
     judged, off = verdict(backend, formula, call, got), got.copy()
-    at = got.size - 1
+    at = int(np.flatnonzero(np.isfinite(_bound(backend, formula, call)))[-1])
     if not is_real(got.dtype):
         off.flat[at] += 1
         return off
