@@ -129,7 +129,12 @@ def test_nothing_is_planted_where_nothing_bounds_an_answer():
     operator = next(one for one in OPERATORS if one.name == "layer_norm")
     given = wrap(im2col)
     check = PROPERTIES["within_rounding_bound"]
-    for formula in (oracle.layer_norm_vjp, oracle.layer_norm_grad_x):
-        assert not blindness(given, operator, formula, check, [call] * 3)[1]
-    assert blindness(given, operator, oracle.layer_norm_vjp, check, [call] * 3)[0] == 3
-    assert blindness(given, operator, oracle.layer_norm_grad_x, check, [call] * 3)[0] == 0
+    wider = {**call, "x": np.arange(12, dtype=np.float32).reshape(1, 3, 4)}
+    wider |= {n: np.ones(4, np.float32) for n in ("weight", "bias")}
+    wider["grad_output"] = np.ones((1, 3, 4), np.float32)
+    calls = [call, call, call, wider]
+    assert blindness(given, operator, oracle.layer_norm_vjp, check, calls) == (3, "")
+    assert blindness(given, operator, oracle.layer_norm_grad_x, check, calls) == (1, "")
+    rejected, reason = blindness(given, operator, oracle.layer_norm_grad_x, check, [call] * 3)
+    assert rejected == 0
+    assert reason == "nothing bounds any answer of layer_norm_grad_x: wrong ones would pass"

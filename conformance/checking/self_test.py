@@ -51,8 +51,9 @@ def blindness(
             planted += 1
             lie = _only_just(backend, formula, call, number)
             rejected += _is_rejected(backend, operator, formula, property_, call, lie)
-        missed = planted - rejected
-        return rejected, _blind(missed, planted) if missed else ""
+        if missed := planted - rejected:
+            return rejected, _blind(missed, planted)
+        return rejected, _never_bounded(backend, formula, calls)
     enough = MANY
     if property_.on_layers:
         enough = 1
@@ -67,6 +68,19 @@ def blindness(
             if _is_rejected(backend, operator, formula, property_, call, lie):
                 return 1, ""
     return 0, _blind(planted, planted) if len(calls) >= enough else ""
+
+
+def _never_bounded(backend: Backend, formula: Formula, calls: Sequence[Call]) -> str:
+    """Return that no call bounds one of the results, of which any answer would pass; else ""."""
+    unbounded: dict[Formula, None] = {}
+    bounded: set[Formula] = set()
+    for call in calls:
+        given = [one for one in _given(formula, call) if prod(answer_shape(one, call))]
+        unbounded |= dict.fromkeys(given)
+        if not bounded >= {*given}:
+            bounded |= {*_results_with_a_bound(backend, formula, call)}
+    left = [one.__name__ for one in unbounded if one not in bounded]
+    return f"nothing bounds any answer of {', '.join(left)}: wrong ones would pass" if left else ""
 
 
 def _blind(missed: int, planted: int) -> str:
@@ -180,9 +194,8 @@ def _only_just(backend: Backend, formula: Formula, call: Call, turn: int) -> Lie
 
     Of a function with several results, it is one of the result whose `turn` it is.
     """
-    given, bounded = _given(formula, call), _results_with_a_bound(backend, formula, call)
-    at = given.index(bounded[turn % len(bounded)])
-    results = given
+    results, bounded = _given(formula, call), _results_with_a_bound(backend, formula, call)
+    at = results.index(bounded[turn % len(bounded)])
 
     def lie(number: int, reply: Reply) -> Reply:
         if number or reply.kind != "answer" or not reply.arrays[at].size:
@@ -194,9 +207,9 @@ def _only_just(backend: Backend, formula: Formula, call: Call, turn: int) -> Lie
 
 
 def _results_with_a_bound(backend: Backend, formula: Formula, call: Call) -> list[Formula]:
-    """Return the formulas of the results of which something may be said, of one element at least.
+    """Return the formulas of the results of which one element at least has a finite bound.
 
-    Nothing bounds what is divided by a variance that rounding may make of 0.
+    What is divided by a variance that rounding may have made of 0 has none.
     """
     return [
         one for one in _given(formula, call)
