@@ -318,17 +318,17 @@ def test_an_import_that_hangs_at_its_second_time_is_waited_for_once(tmp_path, mo
     backend.close()
 
 
-def test_a_backend_that_nobody_holds_ends_its_processes_in_silence(monkeypatch):
-    before, told = ours(), []
-    monkeypatch.setattr(sys, "unraisablehook", told.append)
+def test_a_backend_in_a_garbage_cycle_ends_its_processes_without_warnings(monkeypatch):
+    before, raised = ours(), []
+    monkeypatch.setattr(sys, "unraisablehook", raised.append)
     for _ in range(3):
-        start.prepare()  # older than the backend: what is oldest is looked at first
+        start.prepare()  # older than the backend, so it is finalized first
         backend = Isolated("tests.misbehaving:prints_a_lot", FUNCTIONS)
         assert backend.perform(db(ONE)).kind == "answer"
-        backend.of_a_circle = backend
+        backend.itself = backend
         del backend
     gc.collect()
-    assert not told, told[0].exc_value
+    assert not raised, raised[0].exc_value
     assert not ours() - before
 
 

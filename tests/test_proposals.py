@@ -423,12 +423,12 @@ def test_a_file_of_c_goes_from_its_text_to_a_verdict(tmp_path, right, wrong, fun
 def test_a_file_is_never_written_over(tmp_path):
     for name in ("mine.c", "checked.c"):
         (tmp_path / name).write_text(IN_C)
-    told = subprocess.run(
+    ran = subprocess.run(
         [sys.executable, "-m", "gradoracle", "new", "--from", "mine.c", "--to", "checked.c"],
         cwd=tmp_path, capture_output=True, text=True, check=False,
     )  # fmt: skip
-    assert told.returncode == 2
-    assert "already; nothing was written" in " ".join(told.stderr.replace("│", " ").split())
+    assert ran.returncode == 2
+    assert "already; nothing was written" in " ".join(ran.stderr.replace("│", " ").split())
     assert (tmp_path / "checked.c").read_text() == IN_C
 
 
@@ -512,7 +512,7 @@ def test_what_could_only_be_wrong_is_left_open(text, unknown):
     assert unknown in one.unknown
 
 
-def test_a_byte_order_mark_stays_in_front_of_nothing():
+def test_a_byte_order_mark_is_removed():
     text = "\ufeffvoid relu(const float *x, float *y, int n) { y[0] = x[0]; }"
     assert "\ufeff" not in with_proposals(text, proposals(text, calls=True))
 

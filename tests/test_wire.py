@@ -52,7 +52,7 @@ class Forged(Isolated):
 
     say = staticmethod(lambda number: b"")
     alone = False  # nothing is asked of it
-    _kind = NoProcesses
+    _workers_class = NoProcesses
 
     def _start(self):
         worker = super()._start()

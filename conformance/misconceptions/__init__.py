@@ -44,7 +44,7 @@ MISCONCEPTIONS: tuple[Misconception, ...] = (
     *batch.MISCONCEPTIONS,
 )
 SAME = 1e-12  # relative: two ways to compute one number in float64
-MOST_TOLD = 3  # of what may be misread in any formula
+MOST_GENERIC = 3  # sentences about what any formula may be misread as
 NONE: Mapping[str, Any] = MappingProxyType({})
 __all__ = ["MISCONCEPTIONS", "Misconception", "Suspects", "is_evidence"]
 
@@ -91,12 +91,12 @@ class Suspects:
     def sentences(self) -> list[str]:
         """The sentences of those that are left, once something was wrong.
 
-        What may be misread in any formula is told only where nothing of this formula's own is left.
+        Those that any formula may have are listed only if none that is specific to this one fits.
         """
         if not self.explained:
             return []
-        told = dict.fromkeys(m.sentence for m, _ in self.left or self._generic or ())
-        return [*told][: None if self.left else MOST_TOLD]
+        found = dict.fromkeys(m.sentence for m, _ in self.left or self._generic or ())
+        return [*found][: None if self.left else MOST_GENERIC]
 
 
 class _Evidence:

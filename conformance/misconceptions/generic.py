@@ -40,12 +40,15 @@ from gradoracle.oracle.derive import ANY_MORE, GRAD_OUTPUT, body_of
 from gradoracle.oracle.numbers.altered import Reduction, counting, detaching, reductions
 from gradoracle.oracle.shapes import Array
 
-MOST, PAIRED = 12, 5  # reductions of a formula that are tried, and that are two by two
-ALMOST = 1e-30
+MOST, PAIRED = 12, 5  # reductions of a formula that are tried, and that are tried in pairs
+ALMOST_ZERO = 1e-30
 
 
 def generic(formula: Formula, call: Call) -> list[Misconception]:
-    """Return what may be misread in a derived formula, of others nothing; a call shows its sums."""
+    """Return what may be misread in a derived formula; in others, nothing.
+
+    A call shows which sums, means and maxima the formula computes.
+    """
     if body_of(formula) is None:
         return []
     found = (
@@ -55,7 +58,7 @@ def generic(formula: Formula, call: Call) -> list[Misconception]:
     return [
         Misconception(sentence, (formula.__name__,), wrong, scales=True, finite=finite)
         for sentence, wrong in found
-        for finite in (True, False)  # what divides by 0 may be caught, or not
+        for finite in (True, False)  # a kernel may handle a division by 0, or return NaN
     ]
 
 
@@ -145,7 +148,7 @@ def _of_options(formula: Formula, call: Call) -> Iterator[tuple[str, Wrong]]:
             sentence = f"{name} is not used: it is the answer for {name} = {value}"
             yield sentence, _instead(name, value)
             if isinstance(call[name], float) and not value:
-                yield sentence, _instead(name, ALMOST)  # added to 0 and divided by
+                yield sentence, _instead(name, ALMOST_ZERO)  # where 0 would be divided by 0
 
 
 # -- sums, means and maxima -----------------------------------------------------------------------

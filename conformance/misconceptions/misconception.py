@@ -45,9 +45,8 @@ class Misconception:
     own: bool = False  # computed in the format of the data, not in float64
     finite: bool = True  # NaN and infinities are no answer to finite numbers
     loses: Losing | None = None
-    scales: bool = (
-        False  # its rounding errors are those of the right answer, as far as it is larger
-    )
+    # Its rounding errors are those of the right answer, times how much larger it is.
+    scales: bool = False
 
     @property
     def variants(self) -> tuple[Wrong, ...]:

@@ -32,7 +32,7 @@ from gradoracle.oracle.declaration import Images, axes_of
 from gradoracle.oracle.derive import GRAD_OUTPUT, Body, By, derived, derived_pointwise
 from gradoracle.oracle.numbers.reverse import ANY, FIRST, SPLIT
 
-# A formula that nobody knows may have steps and kinks at round numbers.
+# A user's formula may have steps and kinks at round numbers.
 WHOLE, ROUND = styles(small_integers, round_numbers)
 ANY_FORMULA = replace(
     NUMBERS, floats=tuple(ROUND if one == WHOLE else one for one in NUMBERS.floats)

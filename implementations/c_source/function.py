@@ -38,7 +38,7 @@ class Function:
         self._function = ctypes.CFUNCTYPE(returned, *kinds)(library.address(name))
 
     def _kind(self, parameter: Parameter) -> Any:
-        if parameter.of_pointers and "*" in parameter.text:
+        if parameter.is_pointer_to_pointers:
             raise self._misfit(f"{parameter.text!r} is a pointer to pointers, not to numbers")
         if parameter.pointer:
             return ctypes.c_void_p
@@ -75,7 +75,7 @@ class Function:
             return None
         if not isinstance(value, np.ndarray):
             raise self._misfit(f"{what} is a pointer, got {value!r}")
-        # NumPy takes None for float64 where a dtype is compared with it.
+        # Not `in (None, ...)`: np.dtype("float64") == None is True.
         if parameter.dtype is not None and parameter.dtype != value.dtype:
             raise self._misfit(f"{what} points to {parameter.dtype}, got an array of {value.dtype}")
         if id(value) not in held:

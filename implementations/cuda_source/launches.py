@@ -68,7 +68,7 @@ def template_of(text: str, kernel: str) -> str:
 class Defined(NamedTuple):
     """A function at file scope: its name, parameters and body, and what stands before its name.
 
-    The name has the namespaces that it lies in.
+    The name includes its namespaces, as in `mine::relu`.
     """
 
     name: str

@@ -43,8 +43,8 @@ class Parameter:
     pointer: bool
 
     @property
-    def of_pointers(self) -> bool:
-        """Whether it is a pointer to pointers, which no argument is."""
+    def is_pointer_to_pointers(self) -> bool:
+        """Whether it is a pointer to pointers: no argument of a call is one."""
         kind = self.text.partition("[")[0]
         return kind.count("*") + (kind != self.text) > 1 and "(" not in self.text
 
@@ -198,7 +198,7 @@ def _misfit(launch: Launch, of: Signature, held: Mapping[str, str]) -> str:
         return f"it takes {len(of.parameters)} arguments, {len(launch.arguments)} are given"
     for i, (node, parameter) in enumerate(zip(launch.arguments, of.parameters, strict=True)):
         name = _array_of(node)
-        if name and parameter.of_pointers:
+        if name and parameter.is_pointer_to_pointers:
             why = f"an array for {parameter.text!r}, a pointer to pointers"
         elif name:
             why = _no_pointer_to(held.get(name, held[""]), parameter)

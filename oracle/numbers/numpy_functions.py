@@ -235,7 +235,7 @@ def _accumulate(ufunc: Any, array: Any, axis: int = 0) -> Any:
         return at_once[ufunc](array, axis)
     if ufunc in (np.maximum, np.minimum) and _is_exact(array):
         best = ufunc.accumulate(_exactly(array, ""), axis)
-        places = np.where(_is_new(best, axis), _places_along(best, axis), 0)
+        places = np.where(_is_new(best, axis), np.indices(best.shape)[axis], 0)
         first = np.maximum.accumulate(places, axis)
         return array.rearranged(lambda a: np.take_along_axis(a, first, axis))
     before = _before(array, axis)
@@ -247,13 +247,6 @@ def _accumulate(ufunc: Any, array: Any, axis: int = 0) -> Any:
 
 def _is_exact(array: TracedArray) -> bool:
     return not np.any(many.values_and_errors(array.held)[1])
-
-
-def _places_along(array: Array, axis: int) -> Array:
-    """Return where along an axis each element stands."""
-    shape = [1] * array.ndim
-    shape[axis] = array.shape[axis]
-    return np.broadcast_to(np.arange(array.shape[axis]).reshape(shape), array.shape)
 
 
 def _is_new(best: Array, axis: int) -> Array:

@@ -47,7 +47,7 @@ class Unloadable(Exception):
         self.read = read
 
 
-def _closed(workers: Workers) -> None:
+def _close(workers: Workers) -> None:
     """End all processes; where even that fails, the guardian ends as its line is closed."""
     with suppress(Exception):
         workers.close()
@@ -91,12 +91,13 @@ class Isolated:
     _known: set[tuple[str, str]] = field(default_factory=set, init=False)  # that ever returned
     _stuck: set[str] = field(default_factory=set, init=False)  # functions that did not return
     _hangs: str = field(default="", init=False)  # why no worker can be started any more
-    _kind: ClassVar[type[Workers]] = Workers
+    _workers_class: ClassVar[type[Workers]] = Workers
 
     def __post_init__(self) -> None:
-        """Start nothing yet, and leave no process behind, also where nobody closes it."""
-        self._workers = self._kind(self.limits, self.acts)
-        weakref.finalize(self, _closed, self._workers)
+        """Start nothing yet; processes end with this object, even if `close` is never called."""
+        self._workers = self._workers_class(self.limits, self.acts)
+        # Runs before the finalizers of a garbage cycle, which may close sockets in any order.
+        weakref.finalize(self, _close, self._workers)
 
     @property
     def description(self) -> Description:
