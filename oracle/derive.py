@@ -32,7 +32,7 @@ from gradoracle.oracle.declaration import (
     parts_of,
     whole_of,
 )
-from gradoracle.oracle.numbers import joining, numpy_functions, products, sums_of_products
+from gradoracle.oracle.numbers import joining, many, numpy_functions, products, sums_of_products
 from gradoracle.oracle.numbers.elementary import either
 from gradoracle.oracle.numbers.many import Held, like
 from gradoracle.oracle.numbers.passes import Passes
@@ -239,7 +239,7 @@ def _gradient_by(argument: Any, result: TracedArray, received: Any) -> Any:
     if checks_arguments_only():
         return np.zeros(argument.shape)
     with np.errstate(all="ignore"):
-        return gradient(result, received, argument)
+        return many.scaled_last(gradient(result, received, argument))
 
 
 # What makes the formula of the derivative along tangents, of forward formulas of whole arrays.

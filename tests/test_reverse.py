@@ -387,6 +387,22 @@ def test_a_weighted_cross_entropys_slope_may_be_computed_as_pytorch_does():
     assert 0.3 < worst <= 1
 
 
+@pytest.mark.parametrize("reduction", ["none", "sum", "mean"])
+def test_a_cross_entropys_slope_may_be_computed_before_it_is_multiplied_by_dy(reduction):
+    random, worst = np.random.default_rng(5), 0.0
+    for _ in range(400):
+        x = 4 * random.standard_normal((3, 1, 4)).astype(np.float32).astype(np.float64)
+        target, dy = random.integers(0, 4, 1), random.random(1 if reduction == "none" else ())
+        call = {"input": x[0], "target": target, "weight": None, "ignore_index": -100}
+        call |= {"reduction": reduction, "label_smoothing": 0.0, "grad_output": dy}
+        powers = np.exp(x[0] - x[0].max())
+        slope = powers / powers.sum()
+        slope[0, target[0]] -= 1
+        found = truth(oracle.cross_entropy_loss_grad, call)
+        worst = max(worst, float(found.error_over_bound(dy * slope, "float64").max()))
+    assert 0.1 < worst <= 1
+
+
 # -- errors ----------------------------------------------------------------------------------------
 
 

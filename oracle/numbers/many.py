@@ -292,6 +292,22 @@ def less_certain(held: Held, more: Array) -> Held:
     return np.frompyfunc(one, 2, 1)(array, more)
 
 
+def scaled_last(held: Held) -> Held:
+    """Return gradients that may have been multiplied by what is received after all else.
+
+    The sweep multiplies what is received by one slope after the other.  Where all of a gradient is
+    multiplied by one number of it, as of a loss, right backends compute the slope first, dy (p - 1)
+    for dy p - dy: what that rounds is what the sweep rounds, and the last product.  What is exact
+    stays exact.
+    """
+    arithmetic = arithmetic_of(held)
+    if arithmetic is None or arithmetic.one_way or isinstance(held, Nested):
+        return held
+    value, error = values_and_errors(held)
+    size = abs(value).astype(np.float64)
+    return less_certain(held, np.where((error > 0) & np.isfinite(size), arithmetic.unit * size, 0))
+
+
 def exact(held: Held) -> Held:
     """Return numbers that are off by nothing."""
     if isinstance(held, Lanes):
