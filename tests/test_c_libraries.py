@@ -281,6 +281,46 @@ def test_the_conventions_of_c_are_wrong_where_they_are_not_claimed(source):
     assert found.mismatches
 
 
+VALUES_ALONE = """
+#include <math.h>
+// gradoracle: contract nan = dropped
+// gradoracle: domain max_pool2d: kernel_size = 2, stride = 2, padding = 0, dilation = 1,
+//     ceil_mode = False
+// gradoracle: max_pool2d = pool(x, y, N * C, H, W)
+void pool(const float *x, float *y, int nc, int h, int w) {
+    for (int i = 0; i < nc; i++)
+        for (int r = 0; r < h / 2; r++)
+            for (int c = 0; c < w / 2; c++) {
+                const float *at = x + (i * h + 2 * r) * w + 2 * c;
+                *y++ = fmaxf(fmaxf(at[0], at[1]), fmaxf(at[w], at[w + 1]));
+            }
+}
+"""
+
+
+def test_a_pooling_that_is_not_given_indices_returns_values_alone(source):
+    certificate = checked(source(VALUES_ALONE), ["max_pool2d"], examples=5)
+    assert not certificate.mismatches, certificate.text()
+    assert {o.formula for o in certificate.outcomes if o.judged} == {"max_pool2d_values"}
+    wrong = source(VALUES_ALONE.replace("at[w + 1]", "at[w]"), "w.c")
+    found = checked(wrong, ["max_pool2d"], examples=5).mismatches
+    assert {one.formula for one in found} == {"max_pool2d_values"}
+
+
+def test_what_a_file_can_declare_is_told_as_a_comment(source):
+    text = """
+    #include <math.h>
+    // gradoracle: relu = positive(z, y, z.size)
+    void positive(const float *z, float *y, int n) {
+        for (int i = 0; i < n; i++) y[i] = fmaxf(z[i], 0);
+    }
+    """
+    found, *_ = checked(source(text), ["relu"], examples=5).mismatches
+    line = "// gradoracle: contract nan = dropped"
+    assert f"if that is intended, declare {line}" in found.headline
+    assert not checked(source(line + text, "d.c"), ["relu"], examples=5).mismatches
+
+
 ONE_HOT = """
 #include <math.h>
 // gradoracle: contract labels = one-hot, dtypes = float64
@@ -523,7 +563,7 @@ def test_labels_of_one_type_and_a_contract_of_another_are_an_error(source):
 def test_a_deviation_is_said_in_a_comment(source):
     text = "// gradoracle: deviation relu: NaN becomes 0, as documented\n" + IMAGE.replace(
         "z[i] <= 0 ? 0 : z[i]", "z[i] > 0 ? z[i] : 0"
-    )
+    ).replace("nan = dropped, ", "")
     certificate = checked(source(text), ["relu"], examples=60)
     assert certificate.deviations
     assert not certificate.mismatches

@@ -29,6 +29,7 @@ pytestmark = pytest.mark.slow
 
 NARROW = {"dtypes": ["float32"]}
 ORACLES = ("matches_oracle", "within_rounding_bound")
+OF_VALUES = (*ORACLES, "propagates_non_finite")
 
 
 # -- right backends of every convention -----------------------------------------------------------
@@ -108,6 +109,24 @@ def taking_one_hot(name):
     return function
 
 
+def fmax_relu(z):
+    return np.fmax(z, z.dtype.type(0))
+
+
+def fmin_first_relu6(z):  # a NaN becomes 6
+    return np.fmax(np.fmin(z, z.dtype.type(6)), z.dtype.type(0))
+
+
+def fmax_hardtanh(z, *, min_val, max_val):
+    low, high = z.dtype.type(min_val), z.dtype.type(max_val)
+    return np.fmin(np.fmax(z, low), high)
+
+
+def fmax_hardsigmoid(z):
+    of = z.dtype.type
+    return np.fmin(np.fmax(z + of(3), of(0)), of(6)) / of(6)
+
+
 LOSS = ("cross_entropy", "cross_entropy_grad")
 # The policies, and the functions that follow them.
 RIGHT = {
@@ -120,6 +139,10 @@ RIGHT = {
     "NaN is dropped": (
         {"nan": "dropped"}, {"max_pool2d": comparing, "max_pool2d_vjp": comparing_back},
     ),
+    "relu drops NaN": ({"nan": "dropped"}, {"relu": fmax_relu}),
+    "relu6 drops NaN": ({"nan": "dropped"}, {"relu6": fmin_first_relu6}),
+    "hardtanh drops NaN": ({"nan": "dropped"}, {"hardtanh": fmax_hardtanh}),
+    "hardsigmoid drops NaN": ({"nan": "dropped"}, {"hardsigmoid": fmax_hardsigmoid}),
     "maxima share": ({"ties": "split"}, {"max_pool2d_vjp": split}),
     "int32 indices": ({"indices": "int32"}, pooling(np.int32)),
     "global indices": ({"index_origin": "global"}, pooling(np.int64, 1)),
@@ -127,6 +150,10 @@ RIGHT = {
     "int32 labels": ({"labels": "int32"}, {n: taking_int32(n) for n in LOSS}),
     "one-hot labels": ({"labels": "one-hot"}, {n: taking_one_hot(n) for n in LOSS}),
 }  # fmt: skip
+
+
+# Under these the protocol's own convention is right, too: a NaN may stay, labels are both taken.
+ALLOW_BOTH = {"int32 labels", *(name for name in RIGHT if name.endswith(" drops NaN"))}
 
 
 def relu_grad_of_one(grad_output, z):
@@ -140,6 +167,18 @@ def leaky_of_slope(grad_output, z, *, negative_slope):
 def nan_wins_if_last(x, **options):
     """By `not v <= best`: a NaN wins over what comes before it."""
     return scan(x, lambda seen, best, place: (place < 0) | ~(seen <= best), **options)
+
+
+def minus_one_for_nan(z):
+    return np.where(np.isnan(z), z.dtype.type(-1), good.relu(z))
+
+
+def three_for_nan(z):
+    return np.where(np.isnan(z), z.dtype.type(3), good.relu6(z))
+
+
+def upper_limit_below_0(z):
+    return np.where(z < 0, z.dtype.type(6), good.relu6(z))
 
 
 def zero_for_nan_alone(x, **options):
@@ -183,6 +222,9 @@ FAULTS = {
     "leaky_relu'(0) is too large": ({"leaky_relu_at_zero": 0.5}, "leaky_relu_grad", leaky_of_slope),
     "a NaN wins if it comes last": ({"nan": "dropped"}, "max_pool2d", nan_wins_if_last),
     "0 for minus infinity": ({"nan": "dropped"}, "max_pool2d", zero_for_nan_alone),
+    "relu of a NaN is -1": ({"nan": "dropped"}, "relu", minus_one_for_nan),
+    "relu6 of a NaN is within": ({"nan": "dropped"}, "relu6", three_for_nan),
+    "relu6 of what is below is 6": ({"nan": "dropped"}, "relu6", upper_limit_below_0),
     "the NaN takes the gradient": ({"nan": "dropped"}, "max_pool2d_vjp", good.max_pool2d_vjp),
     "shares by taps": ({"ties": "split"}, "max_pool2d_vjp", split_by_taps),
     "goes whole to every maximum": ({"ties": "split"}, "max_pool2d_vjp", whole_to_every_maximum),
@@ -228,11 +270,11 @@ def test_a_convention_that_is_claimed_is_right(name):
 @pytest.mark.usefixtures("verdicts_only")
 @pytest.mark.parametrize("name", RIGHT)
 def test_a_convention_that_is_not_claimed_is_wrong(name):
-    assert mismatches(RIGHT[name][1], {})
+    assert mismatches(RIGHT[name][1], {}, among=OF_VALUES)
 
 
 @pytest.mark.usefixtures("verdicts_only")
-@pytest.mark.parametrize("name", [n for n in RIGHT if n != "int32 labels"])  # im2col takes both
+@pytest.mark.parametrize("name", [n for n in RIGHT if n not in ALLOW_BOTH])
 def test_the_protocols_own_convention_is_wrong_where_another_is_claimed(name):
     policies, functions = RIGHT[name]
     assert mismatches({one: getattr(good, one) for one in functions}, policies)
@@ -245,7 +287,7 @@ def test_the_protocols_own_convention_is_wrong_where_another_is_claimed(name):
 )
 def test_a_fault_under_a_convention_is_caught(name, seed):
     policies, function, wrong = FAULTS[name]
-    assert mismatches({function: wrong}, policies, seed=seed)
+    assert mismatches({function: wrong}, policies, seed=seed, among=OF_VALUES)
 
 
 def test_a_report_shows_the_call_as_the_backend_has_it():

@@ -334,7 +334,7 @@ Where libraries have other conventions, policies name them (the default in paren
   them the indices name is open, and how several NaN share.  So do the derived gradients of formulas
   with `maximum` and `max`.
 - "nan": "dropped" ("first"): a NaN is never a maximum; of a window of NaN alone, NaN or minus
-  infinity.
+  infinity.  relu, relu6, hardtanh and hardsigmoid have one of their limits, or NaN, at a NaN.
 - "labels": "int32" or "one-hot" ("int64"): `target` is int32 [N], or 1 at the class and else 0, in
   the logits' dtype [N, C]; the loss of an impossible class is then open (0 times infinity).
 - "indices": "int32" ("int64"): of max pooling, returned and taken.

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from gradoracle.conformance.backends.declarations import of_domain
 from gradoracle.conformance.backends.mismatch import Ended, Mismatch
 from gradoracle.conformance.checking.examination import Examination
 from gradoracle.conformance.checking.failures import size_of
@@ -138,6 +139,6 @@ def domain_hint(outcome: Outcome, exam: Examination) -> str:
     function = output_of(exam.formula).function
     return (
         f"fails or is declined in all of {found.outside} calls outside of {found.text}, and holds "
-        f'in all of {found.inside} inside; contract["domain"] = {{"{function}": "{found.text}"}} '
-        f'or --domain "{function}: {found.text}" declares that'
+        f"in all of {found.inside} inside; {of_domain(exam.backend, function, found.text)} "
+        "declares that"
     )

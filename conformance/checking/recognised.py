@@ -25,6 +25,7 @@ import numpy as np
 
 from gradoracle.conformance.backends.backend import Backend
 from gradoracle.conformance.backends.contract import POLICIES, Contract
+from gradoracle.conformance.backends.declarations import of_fixed_option, of_policy
 from gradoracle.conformance.backends.mismatch import RAISED, Declined, Mismatch
 from gradoracle.conformance.drawing.choices import ROW, Choices
 from gradoracle.conformance.operators.domain import has_neutral
@@ -195,20 +196,17 @@ def _of_values(
                 return reading.sentence
         for name, value in _other_values(backend, operator, formula):
             if _is_for(backend, operator, asked, name, value):
-                said = f"{value:g}" if type(value) is float else str(value)
-                return (
-                    f"the values are right for {name} = {said}: --domain "
-                    f'"{operator.name}: {name} = {said}" declares that'
-                )
+                said = f"{name} = {f'{value:g}' if type(value) is float else value}"
+                line = of_fixed_option(backend, operator.name, said)
+                return f"the values are right for {said}: {line} declares that"
     policies = [*_policies(backend, asked[0])] if asked else []
     if policies:
         asked += _asked(backend, operator, formula, styles, dtype, seed)
     for policy, rule in policies:
         if _is_by(backend, operator, asked, policy, rule):
-            claim = f'"{policy}": {json.dumps(rule)}'
             return (
-                f"the values are right under the policy {claim}; if that is intended, declare "
-                f'contract = {{"policies": {{{claim}}}}}'
+                f'the values are right under the policy "{policy}": {json.dumps(rule)}; if that is '
+                f"intended, declare {of_policy(backend, policy, rule)}"
             )
     return _of_fewer_digits(plain, wrong)
 

@@ -14,7 +14,7 @@ from gradoracle.oracle.declaration import Call, Formula, is_place, output_of
 from gradoracle.oracle.expected.non_finite import NonFiniteTruth
 from gradoracle.oracle.expected.truth import Truth, answer_dtype, answer_shape, format_of, truth
 from gradoracle.oracle.float_formats import flushed, is_real, name_of
-from gradoracle.oracle.formulas.conventions import VALUES, are_all_nan, under
+from gradoracle.oracle.formulas.conventions import right_of_nan, under
 from gradoracle.oracle.shapes import Array
 
 
@@ -64,8 +64,11 @@ def verdict(backend: Claimant, formula: Formula, call: Call, got: Array) -> Verd
     other.  (Sums in which some are and others are not would need a bound; nothing draws such.)
     """
     judged = _verdict(backend, formula, call, got)
-    if backend.contract.rule("nan") == "dropped" and formula in VALUES and np.isnan(got).any():
-        judged = judged._replace(wrong=judged.wrong & ~(np.isnan(got) & are_all_nan(formula, call)))
+    if backend.contract.rule("nan") == "dropped" and judged.wrong.any():
+        right = right_of_nan(formula, call, got)
+        judged = judged._replace(
+            wrong=judged.wrong & ~right, share=np.where(right, 0.0, judged.share)
+        )
     if backend.contract.rule("subnormals") == "kept" or not judged.wrong.any():
         return judged
     wrong, share = judged.wrong, judged.share

@@ -108,7 +108,22 @@ def _run(
                 made[0][...] = getattr(array, one.kernel)(dtype=np.float64)
             else:
                 _launched(launch, one, more, dtype, function)
-    return tuple(made) if len(made) > 1 else made[0]
+    return made[0] if len(made) == 1 or _is_alone(plan, results) else tuple(made)
+
+
+def _is_alone(plan: Plan, results: Results) -> bool:
+    """Return whether launches speak of a pooling's values, and never of its indices.
+
+    Where no gradient needs them, the values are complete.
+    """
+    if "indices" not in results.names[1:]:
+        return False
+    spoken = {
+        name.id
+        for one in plan.launches for argument in one.arguments for name in ast.walk(argument)
+        if isinstance(name, ast.Name)
+    }  # fmt: skip
+    return "indices" not in spoken and not any(name.startswith(SLOT) for name in spoken)
 
 
 def _launched(launch: Launcher, one: Launch, names: Names, dtype: Any, function: str) -> None:

@@ -2,7 +2,8 @@
 
 relu and leaky_relu have no derivative at 0: any number from the slope of the negative side to that
 of the positive side is a subgradient.  Equal maxima of a window may share its gradient.  A NaN may
-be no maximum at all, as where maxima are found by comparing with > or by fmax.  The diagonal of a
+be no maximum at all, as where maxima are found by comparing with > or by fmax; activations that are
+a maximum, or lie between two limits, are then a limit there.  The diagonal of a
 causal mask may end at the last row and key, as FlashAttention's does, not begin at the first, and
 what its products hand on may be rounded to the arrays' dtype.
 """
@@ -28,7 +29,7 @@ from gradoracle.oracle.declaration import (
 )
 from gradoracle.oracle.derive import instead, with_ties
 from gradoracle.oracle.float_formats import name_of
-from gradoracle.oracle.formulas.activations import each_element, leaky_relu_grad, relu_grad
+from gradoracle.oracle.formulas.activations import each_element, leaky_relu_grad, relu, relu_grad
 from gradoracle.oracle.formulas.adaptive_max_pool import (
     ADAPTIVE_MAX_POOLINGS,
     AdaptiveWindows,
@@ -41,6 +42,7 @@ from gradoracle.oracle.formulas.attention import (
     scaled_dot_product_attention,
     with_operands_in,
 )
+from gradoracle.oracle.formulas.further_activations import hardsigmoid, hardtanh, relu6
 from gradoracle.oracle.formulas.max_pool import MAX_POOLINGS, vjp_windows
 from gradoracle.oracle.ranks import RANKS, named
 from gradoracle.oracle.shapes import Array, Sides
@@ -230,6 +232,7 @@ SEEKING = frozenset(
     for one in (of.values, of.indices, of.vjp, VARIANTS[of.vjp, "ties", "split"])
 )
 VALUES = frozenset(of.values for of in OF_MAXIMA)
+LIMITED = frozenset((relu, relu6.forward, hardtanh.forward, hardsigmoid.forward))
 
 
 def under(policies: Mapping[str, Any], formula: Formula, call: Call) -> tuple[Formula, Call]:
@@ -243,12 +246,29 @@ def under(policies: Mapping[str, Any], formula: Formula, call: Call) -> tuple[Fo
         formula = with_operands_in(next(dtypes, "float64")).get(formula, formula)
     if policies.get("nan") == "dropped" and formula in SEEKING:
         return formula, {**call, "x": without_nan(call["x"])}
+    if policies.get("nan") == "dropped" and formula in LIMITED:
+        return formula, {**call, "z": without_nan(call["z"])}
     return formula, call
 
 
 def without_nan(x: Array) -> Array:
     """Return an array with minus infinity, which wins over nothing, in place of NaN."""
     return np.where(np.isnan(x), x.dtype.type(-np.inf), x)
+
+
+def right_of_nan(formula: Formula, call: Call, got: Array) -> Array:
+    """Return which elements of an answer are right, too, where NaN may be dropped.
+
+    A NaN of nothing but NaN; and of an activation the upper limit, which min(max(0, z), 6) has for
+    a NaN if the minimum is taken first.
+    """
+    if formula in VALUES:
+        return np.isnan(got) & are_all_nan(formula, call)
+    if formula not in LIMITED:
+        return np.zeros((), bool)
+    z = call["z"]
+    upper = evaluate(formula, {**call, "z": np.where(np.isnan(z), z.dtype.type(np.inf), z)})
+    return np.isnan(z) & (np.isnan(got) | (np.isfinite(upper) & (got == upper)))
 
 
 def are_all_nan(formula: Formula, call: Call) -> Array:
@@ -261,7 +281,7 @@ def are_all_nan(formula: Formula, call: Call) -> Array:
 def function_under(policies: Mapping[str, Any], function: Callable[..., Any]) -> Callable[..., Any]:
     """Return a function of the oracle as it is by a contract's conventions."""
     found = under({**policies, "nan": "first"}, function, {})[0]
-    seeks = {function} & {one for of in OF_MAXIMA for one in (of.forward, of.vjp)}
+    seeks = {function} & {*LIMITED, *(one for of in OF_MAXIMA for one in (of.forward, of.vjp))}
     if policies.get("nan") != "dropped" or not seeks:
         return found
 

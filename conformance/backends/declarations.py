@@ -1,0 +1,41 @@
+"""Lines that declare a convention or a domain, as a backend's own contract has them.
+
+A file of CUDA, C or C++ says it in a comment, Python in `contract`.
+"""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+from gradoracle.conformance.backends.backend import Backend
+from gradoracle.conformance.backends.registry import LOADERS, PYTHON
+
+IN_COMMENTS = {*LOADERS.values()} - {PYTHON}  # what makes backends of files with comments
+
+
+def speaks_by_comments(backend: Backend) -> bool:
+    """Return whether a backend's contract is in comments of its text."""
+    return backend.path.partition("!")[0] in IN_COMMENTS
+
+
+def of_policy(backend: Backend, policy: str, rule: Any) -> str:
+    """Return the line that claims a policy."""
+    if speaks_by_comments(backend):
+        said = f"{rule:g}" if isinstance(rule, float) else rule
+        return f"// gradoracle: contract {policy} = {said}"
+    return f'contract = {{"policies": {{"{policy}": {json.dumps(rule)}}}}}'
+
+
+def of_fixed_option(backend: Backend, function: str, text: str) -> str:
+    """Return what says that an option which a function does not take has one value."""
+    if speaks_by_comments(backend):
+        return of_domain(backend, function, text)
+    return f'--domain "{function}: {text}"'
+
+
+def of_domain(backend: Backend, function: str, text: str) -> str:
+    """Return the line that declares a domain, or two of which either does."""
+    if speaks_by_comments(backend):
+        return f"// gradoracle: domain {function}: {text}"
+    return f'contract["domain"] = {{"{function}": "{text}"}} or --domain "{function}: {text}"'
