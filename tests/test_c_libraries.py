@@ -23,6 +23,9 @@ from gradoracle.conformance.backends.registry import (
 from gradoracle.conformance.checking import outcomes
 from gradoracle.conformance.checking.check_run import examine
 from gradoracle.conformance.checking.checks import checks
+from gradoracle.conformance.reports import screen
+from gradoracle.conformance.reports.certificate import Certificate
+from gradoracle.conformance.reports.terminal import Look
 from gradoracle.implementations.c_source import StrayWrite, backend
 from gradoracle.implementations.cuda_source import backend as cuda_backend
 from gradoracle.implementations.cuda_source import comments
@@ -305,6 +308,34 @@ def test_a_pooling_that_is_not_given_indices_returns_values_alone(source):
     wrong = source(VALUES_ALONE.replace("at[w + 1]", "at[w]"), "w.c")
     found = checked(wrong, ["max_pool2d"], examples=5).mismatches
     assert {one.formula for one in found} == {"max_pool2d_values"}
+
+
+def test_a_verdict_says_which_results_a_comment_zeroes(source):
+    text = """
+    // gradoracle: domain linear: bias absent
+    // gradoracle: linear_grad_input, linear_grad_weight =
+    //     back(grad_output, x, weight, zero(*), zero(*), N, C, M)
+    void back(const float *dy, const float *x, const float *w, float *dx, float *dw, int n, int c,
+              int m) {
+        for (int i = 0; i < n; i++)
+            for (int o = 0; o < m; o++)
+                for (int k = 0; k < c; k++) {
+                    dx[i * c + k] += dy[i * m + o] * w[o * c + k];
+                    dw[o * c + k] += dy[i * m + o] * x[i * c + k];
+                }
+    }
+    """
+    certificate = checked(source(text), ["linear"], examples=5)
+    assert not certificate.mismatches, certificate.text()
+    said = ("dx holds zeros before back runs", "dw holds zeros before back runs")
+    assert (*certificate.contract["assumes"],) == said
+    assert f"assumed of the caller: {said[1]}" in certificate.text()
+    shown = "\n".join(screen.lines(certificate, Look(80)))
+    assert "\nassumed of the caller\n  dx holds zeros" in shown
+    assert Certificate.from_json(certificate.to_json()).text() == certificate.text()
+    plain = checked(source(text.replace("zero(*)", "*"), "p.c"), ["linear"], examples=5)
+    assert "assumes" not in plain.contract
+    assert plain.mismatches
 
 
 def test_what_a_file_can_declare_is_told_as_a_comment(source):

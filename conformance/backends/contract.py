@@ -275,6 +275,7 @@ DLPack.
         "domain": {"conv2d": {"stride": 1, "padding": [0, 1], "p": "== q", "c": "% 4 == 0",
                               "bias": "required"}},     # what it is made for: see below
         "shapes": "expensive",                          # each costs much: see below
+        "assumes": ["dw holds zeros before a call"],    # of its caller; printed with the verdict
     }
 
 A domain says which calls a function is made for, and no others are made: what is drawn is drawn
@@ -390,7 +391,7 @@ DTYPES = tuple(FORMATS)
 DEFAULT = ("float32", "float64")  # halves are checked only where they are claimed
 KEYS = (
     "functions", "dtypes", "not_claimed", "accumulators", "algorithms", "policies", "deviations",
-    "runs_on", "domain", "shapes",
+    "runs_on", "domain", "shapes", "assumes",
 )  # fmt: skip
 POLICIES: dict[str, tuple[str | float, ...]] = {  # the default first
     "ties": ("first", "any-subgradient", "split"), "nan": ("first", "any", "dropped"),
@@ -453,6 +454,7 @@ class Contract:
     runs_on: str = ""  # in the backend's own words; nobody checks it
     domain: Mapping[str, str] = field(default_factory=dict)  # of operators and functions
     shapes: str = SHAPES[0]  # whether each costs much
+    assumes: tuple[str, ...] = ()  # what a caller must do, in words
 
     def domain_of(self, function: str) -> Domain:
         """Return the declared conditions on a function's calls: its own, or its operator's."""
@@ -528,6 +530,7 @@ def read_contract(value: object, known_functions: Sequence[str]) -> Contract:
         functions, dtypes, not_claimed, accumulators, algorithms, policies, deviations, runs_on,
         _domain(_choices(value, "domain")),
         _require("shapes", _given(value, "shapes", SHAPES[0]), SHAPES),
+        tuple(_words("assumes needs texts", one) for one in _names(value, "assumes")),
     )  # fmt: skip
 
 

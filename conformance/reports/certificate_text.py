@@ -253,6 +253,8 @@ def _circumstances(c: Certificate) -> Iterable[str]:
     """Yield where and with what it ran."""
     if c.contract.get("runs_on"):
         yield from _wrapped(f"runs, as it says, on {c.contract['runs_on']}")
+    for sentence in c.contract.get("assumes", ()):
+        yield from _wrapped(f"assumed of the caller: {sentence}")
     if c.shapes:
         yield from _wrapped(
             f"each shape is expensive, as it says: {c.shapes} shapes a check at most, without "

@@ -64,6 +64,7 @@ def _lines(c: Certificate, look: Look, file: Path | None, repeated: Sequence[str
     yield from ["", *table] if table else []
     yield from findings(c, look, file)
     yield from _section("known deviations", _deviations(c), look)
+    yield from _section("assumed of the caller", iter(c.contract.get("assumes", ())), look)
     yield from _section("beside answering", _acts(c), look)
     most = BESIDE if c.mismatches else REASONS
     yield from _section("not checked", _not_checked(c), look, most)

@@ -24,7 +24,7 @@ from gradoracle.conformance.backends.backend import (
     Backend,
 )
 from gradoracle.conformance.backends.caller import describe, one_line
-from gradoracle.conformance.backends.contract import OF_FUNCTION
+from gradoracle.conformance.backends.contract import OF_FUNCTION, Contract
 from gradoracle.conformance.backends.errors import OURS, CouldNotRunError, UsageError
 from gradoracle.conformance.backends.interrupts import heeded
 from gradoracle.conformance.backends.isolation.audit import MOST
@@ -280,6 +280,12 @@ def _why_no_torch() -> str:
     return ""
 
 
+def _said(contract: Contract) -> dict[str, Any]:
+    """Return what a contract says, without what it need not say."""
+    said = asdict(contract)
+    return said if contract.assumes else {n: v for n, v in said.items() if n != "assumes"}
+
+
 def certificate(
     backend: Backend,
     outcomes: list[Outcome],
@@ -299,7 +305,7 @@ def certificate(
         backend=backend.name,
         origin=backend.origin,
         contract={
-            **asdict(backend.contract),
+            **_said(backend.contract),
             "has": [*backend.functions],
             "inside": inside(backend),
         },

@@ -38,7 +38,7 @@ from gradoracle.implementations.cuda_source import dtypes_of, not_claimed
 from gradoracle.implementations.cuda_source.comments import C_TYPES, Launch, read
 from gradoracle.implementations.cuda_source.expressions import SourceError
 from gradoracle.implementations.cuda_source.results import Names
-from gradoracle.implementations.cuda_source.running import evaluated, functions
+from gradoracle.implementations.cuda_source.running import assumed, evaluated, functions
 from gradoracle.implementations.cuda_source.signatures import integer_policies
 
 __all__ = ["CompileError", "NoCompiler", "SourceError", "StrayWrite", "backend"]
@@ -83,7 +83,7 @@ def backend(given: str) -> SimpleNamespace:
     made = functions(plans, partial(_call, called), policies, source, on_host=True)
     contract |= {
         "functions": [*plans], "dtypes": dtypes, "policies": policies, "runs_on": library.runs_on,
-        "not_claimed": not_claimed(plans, contract),
+        "not_claimed": not_claimed(plans, contract), "assumes": assumed(plans),
     }  # fmt: skip
     return SimpleNamespace(contract=contract, **made)
 

@@ -75,7 +75,7 @@ from gradoracle.implementations.cuda_source.comments import C_TYPES, Launch, Pla
 from gradoracle.implementations.cuda_source.expressions import NUMBERS, SourceError, constants
 from gradoracle.implementations.cuda_source.includes import whole
 from gradoracle.implementations.cuda_source.results import Names, operator_of
-from gradoracle.implementations.cuda_source.running import ONE_HOT, evaluated, functions
+from gradoracle.implementations.cuda_source.running import ONE_HOT, assumed, evaluated, functions
 from gradoracle.implementations.cuda_source.signatures import (
     Parameter,
     Signature,
@@ -124,7 +124,8 @@ def backend(given: str) -> SimpleNamespace:
         **{name: partial(_refused, why) for name, why in refused.items()},
     }
     contract |= {
-        "functions": [*plans], "dtypes": dtypes, "policies": policies, "not_claimed": left_out
+        "functions": [*plans], "dtypes": dtypes, "policies": policies, "not_claimed": left_out,
+        "assumes": assumed(plans),
     }  # fmt: skip
     with hostcuda.checking():
         contract["runs_on"] = hostcuda.described() if on_host else _device()

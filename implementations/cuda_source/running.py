@@ -63,6 +63,32 @@ def functions(
     return made
 
 
+def assumed(plans: Mapping[str, Plan]) -> list[str]:
+    """Return what the plans do before launches that a caller must do, too: results are zeroed."""
+    found = {}
+    for function, plan in plans.items():
+        for launch in plan.launches:
+            for result in _zeroed_by(launch, function):
+                found[result, launch.kernel] = f"{result} holds zeros before {launch.kernel} runs"
+    return [*found.values()]
+
+
+def _zeroed_by(launch: Launch, function: str) -> list[str]:
+    """Return the results that a launch fills with zeros, by the protocol's names."""
+    calls = [
+        node.args[0].id
+        for argument in launch.arguments for node in ast.walk(argument)
+        if isinstance(node, ast.Call) and isinstance(node.func, ast.Name)
+        and node.func.id == "zero" and isinstance(node.args[0], ast.Name)
+    ]  # fmt: skip
+    several = len(launch.results) > 1
+    names = [RESULTS[of].names[0] for of in launch.results] if several else [
+        *RESULTS[function].names
+    ]  # fmt: skip
+    slots = {f"{SLOT}{i}": name for i, name in enumerate(names)}
+    return [slots.get(name, name) for name in calls]
+
+
 def _integers(policies: Mapping[str, Any], function: str) -> dict[str, str]:
     """Return the dtypes of a function's arguments that hold integers."""
     found = {**INTEGERS, "indices": policies.get("indices", "int64")}
