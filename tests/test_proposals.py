@@ -59,7 +59,7 @@ def test_what_is_complete_can_be_read_back():
         ("leakyReluKernel", "leaky_relu"), ("LayerNormForward", "layer_norm"),
         ("softmax_backward", "softmax_grad"), ("maxpool2d", "max_pool2d"),
         ("crossEntropyKernel", "cross_entropy"), ("gelu_bwd", "gelu_grad"),
-        ("sgemm_naive", "matmul"), ("conv2d_kernel", "conv2d"), ("vectorAdd", None),
+        ("sgemm_naive", "matmul"), ("conv2d_kernel", "conv2d"), ("vectorAdd", "add"),
         ("transpose", None),
     ],
 )  # fmt: skip

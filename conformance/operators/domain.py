@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import ast
 import re
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from math import inf, prod
 from typing import Any, TypeAlias
@@ -29,6 +29,8 @@ KINDS = (
 )  # fmt: skip
 ANY_AXES = "*"  # among the letters of arrays of any number of axes
 SIZE, LENGTH = "size", "length"  # of these: the elements of one, and how many lie along its axis
+BROADCAST = "broadcast"  # whether two arrays of any number of axes have different shapes
+BOTH = ("input", "other")  # their names
 DTYPE = "dtype"  # of a call's numbers, among the facts
 REQUIRED, ABSENT, LAST = "required", "absent", "last"
 MODULO = re.compile(r"% *(\d+) *== *(\d+)")
@@ -161,9 +163,19 @@ def _of_any_axes(
         return {}
     shape, place = shapes[name], options.get("axis")
     found = {SIZE: prod(shape)}
+    if _are_broadcast(axes, options):
+        found[BROADCAST] = int(len({shapes.get(one) for one in BOTH} - {None}) > 1)
     if isinstance(place, int) and -len(shape) <= place < len(shape):
         found[LENGTH] = shape[place]
     return found
+
+
+def _are_broadcast(axes: Axes, options: Collection[str]) -> bool:
+    """Return whether an operator is arithmetic of two arrays, of which one is spread to the other.
+
+    Products of matrices, which have no alpha, spread all but the last two axes.
+    """
+    return "alpha" in options and all(ANY_AXES in axes.arrays.get(one, ()) for one in BOTH)
 
 
 def facts_of_call(axes: Axes, call: Mapping[str, Any]) -> dict[str, Any]:
@@ -194,6 +206,7 @@ def names_of(formulas: Sequence[Formula]) -> tuple[str, ...]:
     options = [n for f in formulas for n in argument_names(f)[1] if n not in axes.shapes]
     count = ["axes", SIZE] if any(ANY_AXES in of for of in axes.arrays.values()) else []
     along = [LENGTH] if count and "axis" in options else []
+    count += [BROADCAST] * _are_broadcast(axes, options)
     return tuple(dict.fromkeys((*options, *axes.optional, *letters, *count, *along)))
 
 

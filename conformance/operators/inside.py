@@ -20,6 +20,7 @@ from gradoracle.conformance.drawing.choices import Choices, spread
 from gradoracle.conformance.drawing.coverage import Cover
 from gradoracle.conformance.operators.arrays import PICKED
 from gradoracle.conformance.operators.domain import (
+    BROADCAST,
     LENGTH,
     SIZE,
     Condition,
@@ -50,7 +51,6 @@ SAMPLED = 150  # rows of a covering array from which is learned which classes ar
 LARGE = 2**17  # elements of a call, above which sizes are not moved to a larger one
 KEPT = 4096  # calls of which it is kept what is known
 GROWN = 14  # powers of two by which an image may have to grow
-PLACES = ("axis", "from_end", "axes")  # sizes that together say which axis
 
 
 class Decided(NamedTuple):
@@ -279,14 +279,16 @@ class Inside:
             yield from (
                 one for one in self._ungrouped(condition, sizes) if one["groups"] < sizes["groups"]
             )
-        places = [name for name in PLACES if name in sizes]
-        if places and condition.name == "axis":
+        yield from self._together(condition, sizes)
+
+    def _together(self, condition: Condition, sizes: Sizes) -> Iterator[dict[str, int]]:
+        """Yield sizes with others of those that say which axis, or which are broadcast."""
+        if condition.name == BROADCAST:
+            several = self._deciding(condition.name, equal=False)
+            yield {**sizes, **dict.fromkeys((size for _, size in several), 0)}
+        if condition.name == "axis" and "from_end" in sizes:
             for axis in range(sizes.get("axes", 1)):
-                yield from (
-                    {**sizes, "axis": axis, "from_end": end}
-                    for end in (0, 1)
-                    if "from_end" in sizes
-                )
+                yield from ({**sizes, "axis": axis, "from_end": end} for end in (0, 1))
 
     def _ungrouped(self, condition: Condition, sizes: Sizes) -> Iterator[dict[str, int]]:
         """Yield sizes in one group, of as many channels in a group as are allowed."""
@@ -389,7 +391,7 @@ class Inside:
     def _options(self) -> set[str]:
         return {name for name, _ in self._entries(drawn(self.operator, 0).sizes) or {}} - {
             letter for of in self.operator.axes.arrays.values() for letter in of
-        } - {*self.operator.axes.optional, "axes", SIZE, LENGTH}  # fmt: skip
+        } - {*self.operator.axes.optional, "axes", SIZE, LENGTH, BROADCAST}  # fmt: skip
 
     def corners(self, corners: Sequence[Corner]) -> tuple[Corner, ...]:
         """Return corners moved inside, each once."""

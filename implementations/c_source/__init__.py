@@ -22,9 +22,14 @@ call.  A function that writes to a margin, or to an array that cannot be written
 `StrayWrite`.
 """
 
+from collections.abc import Mapping, Sequence
 from functools import partial
+from itertools import product
 from pathlib import Path
 from types import SimpleNamespace
+from typing import Any
+
+import numpy as np
 
 from gradoracle.implementations.c_source.function import Function, StrayWrite
 from gradoracle.implementations.c_source.library import (
@@ -35,11 +40,18 @@ from gradoracle.implementations.c_source.library import (
     opened,
 )
 from gradoracle.implementations.cuda_source import dtypes_of, not_claimed
-from gradoracle.implementations.cuda_source.comments import C_TYPES, Launch, read
-from gradoracle.implementations.cuda_source.expressions import SourceError
+from gradoracle.implementations.cuda_source.comments import C_TYPES, Launch, Plan, read
+from gradoracle.implementations.cuda_source.expressions import SourceError, constants
 from gradoracle.implementations.cuda_source.results import Names
-from gradoracle.implementations.cuda_source.running import assumed, evaluated, functions
-from gradoracle.implementations.cuda_source.signatures import integer_policies
+from gradoracle.implementations.cuda_source.running import assumed, evaluated, functions, held_by
+from gradoracle.implementations.cuda_source.signatures import (
+    Parameter,
+    converted,
+    fitting,
+    integer_policies,
+)
+from gradoracle.implementations.cuda_source.spoken import require_known
+from gradoracle.implementations.hostcuda.text import without_comments
 
 __all__ = ["CompileError", "NoCompiler", "SourceError", "StrayWrite", "backend"]
 HEADER = (
@@ -62,11 +74,14 @@ def backend(given: str) -> SimpleNamespace:
     source = file if file.suffix in COMPILED else file.parent / header
     if source is not file and not header:
         raise SourceError(f"{file.name} {HEADER}")
-    plans, contract = read(source.read_text(encoding="utf-8"), source.name, calls=True)
+    text = source.read_text(encoding="utf-8")
+    plans, contract = read(text, source.name, calls=True)
     if contract.pop("options", None):
         raise SourceError(
             f"{source.name}: options are of CUDA; CFLAGS and CXXFLAGS have those of C"
         )
+    named = constants(without_comments(text))
+    require_known(plans, named)
     dtypes = dtypes_of(plans, contract)
     launches = {
         launch.kernel.replace("{T}", C_TYPES[d]): launch
@@ -80,7 +95,8 @@ def backend(given: str) -> SimpleNamespace:
         plans, lambda name: signatures.get(name.replace("{T}", first)),
         contract.get("policies", {}),
     )  # fmt: skip
-    made = functions(plans, partial(_call, called), policies, source, on_host=True)
+    _require_fitting(plans, called, dtypes, policies)
+    made = functions(plans, partial(_call, called), policies, source, on_host=True, constants=named)
     contract |= {
         "functions": [*plans], "dtypes": dtypes, "policies": policies, "runs_on": library.runs_on,
         "not_claimed": not_claimed(plans, contract), "assumes": assumed(plans),
@@ -88,10 +104,34 @@ def backend(given: str) -> SimpleNamespace:
     return SimpleNamespace(contract=contract, **made)
 
 
+def _require_fitting(
+    plans: Mapping[str, Plan], called: Mapping[str, Function], dtypes: Sequence[str],
+    policies: Mapping[str, Any],
+) -> None:  # fmt: skip
+    """Raise SourceError where an argument does not fit its parameter."""
+    for (name, plan), dtype in product(plans.items(), dtypes):
+        if name in not_claimed(plans, {}).get(dtype, ()):
+            continue
+        for launch in (one for one in plan.launches if not one.reduces):
+            function = called[launch.kernel.replace("{T}", C_TYPES[dtype])]
+            fitting(launch, [function.signature], held_by(name, plan, dtype, policies))
+
+
+def _of_its_type(value: Any, parameter: Parameter | None) -> Any:
+    """Return an array of integers or booleans of the type that a parameter points to."""
+    if parameter is None or not (isinstance(value, np.ndarray) and value.dtype.kind in "iub"):
+        return value
+    return converted(value, parameter)
+
+
 def _call(called: dict[str, Function], launch: Launch, names: Names, dtype: object) -> None:
     _, values = evaluated(launch, names, dtype)
     function = called[launch.kernel.replace("{T}", C_TYPES[str(dtype)])]
-    returned = function(values)
+    given = [*map(_of_its_type, values, [*function.signature.parameters, *([None] * len(values))])]
+    returned = function(given)
+    for one, before in zip(given, values, strict=True):
+        if one is not before and before.flags.writeable:
+            before[...] = one
     if function.gives_result:
         if names["out"].ndim:
             raise SourceError(

@@ -70,12 +70,11 @@ from typing import Any
 import numpy as np
 
 from gradoracle.implementations import hostcuda
-from gradoracle.implementations.cuda_source.by_axes import LABELLED
 from gradoracle.implementations.cuda_source.comments import C_TYPES, Launch, Plan, read
-from gradoracle.implementations.cuda_source.expressions import NUMBERS, SourceError, constants
+from gradoracle.implementations.cuda_source.expressions import SourceError, constants
 from gradoracle.implementations.cuda_source.includes import whole
-from gradoracle.implementations.cuda_source.results import Names, operator_of
-from gradoracle.implementations.cuda_source.running import ONE_HOT, assumed, evaluated, functions
+from gradoracle.implementations.cuda_source.results import Names
+from gradoracle.implementations.cuda_source.running import assumed, evaluated, functions, held_by
 from gradoracle.implementations.cuda_source.signatures import (
     Parameter,
     Signature,
@@ -85,6 +84,7 @@ from gradoracle.implementations.cuda_source.signatures import (
     plain,
     signatures,
 )
+from gradoracle.implementations.cuda_source.spoken import require_known
 from gradoracle.implementations.cupy_kernels import machine as machines
 from gradoracle.implementations.cupy_kernels.probe import described
 from gradoracle.implementations.hostcuda.text import without_comments
@@ -112,13 +112,13 @@ def backend(given: str) -> SimpleNamespace:
     # What NVRTC compiles is device code alone.
     on_host = where == "host" or (where != "device" and (_has_host_code(text) or not _has_device()))
     dtypes = dtypes_of(plans, contract)
-    said = contract.get("policies", {})
+    said, named = contract.get("policies", {}), constants(without_comments(text))
+    require_known(plans, named)
     left_out = not_claimed(plans, contract)
     known = _signatures(plans, plain(text), dtypes, said, left_out)
     policies = integer_policies(plans, lambda kernel: known.get((kernel, dtypes[0])), said)
     compiled, refused = _compiled(text, plans, dtypes, flags, on_host=on_host)
     launch = partial(_launch, compiled, known, on_host=on_host)
-    named = constants(without_comments(text))
     made: dict[str, Any] = {
         **functions(plans, launch, policies, file, on_host=on_host, constants=named),
         **{name: partial(_refused, why) for name, why in refused.items()},
@@ -168,11 +168,7 @@ def _signatures(
     for (name, plan), dtype in product(plans.items(), dtypes):
         if name in left_out.get(dtype, ()):
             continue
-        kind = plan.workspace[0] if plan.workspace else "T"
-        held = {"": dtype, "indices": "integers", "target": "integers"}
-        held["workspace"] = dtype if kind == "T" else np.dtype(NUMBERS[kind]).name
-        if policies.get("labels") == ONE_HOT or operator_of(name) not in LABELLED:
-            held["target"] = dtype
+        held = held_by(name, plan, dtype, policies)
         for launch in (one for one in plan.launches if not one.reduces):
             declared = signatures(text, launch.kernel.replace("{T}", C_TYPES[dtype]))
             if one := fitting(launch, declared, held):

@@ -116,6 +116,11 @@ def functions() -> dict[str, tuple[tuple[str, ...], str, Callable[[Names], Names
     return found
 
 
+def argument_of(gradient: str) -> str:
+    """Return the argument that a gradient by name is by: dinput's is input."""
+    return {dx: name for name, dx in ONE.items()}.get(gradient, gradient.removeprefix("d"))
+
+
 def letters_of(operator: str, array: str) -> tuple[str, ...]:
     """Return the axes of an argument, a result or a gradient by name; none of others."""
     if operator not in OPERATORS:

@@ -46,8 +46,9 @@ _BINARY: dict[type, Callable[[Any, Any], Any]] = {
     ast.Lt: operator.lt, ast.LtE: operator.le, ast.Gt: operator.gt, ast.GtE: operator.ge,
     ast.Eq: operator.eq, ast.NotEq: operator.ne,
 }  # fmt: skip
-_FUNCTIONS: dict[str, Callable[..., Any]] = {
+FUNCTIONS: dict[str, Callable[..., Any]] = {
     "min": min, "max": max, "ceil_div": lambda a, b: -(-a // b), "dim3": lambda *sides: sides,
+    **dict.fromkeys(("pow", "powf"), math.pow), **dict.fromkeys(("sqrt", "sqrtf"), math.sqrt),
     **NUMBERS,
 }  # fmt: skip
 
@@ -98,9 +99,9 @@ def value(node: ast.expr, names: Names, dtype: Any) -> Any:
         case ast.Call(func=ast.Name(id="T"), args=[given], keywords=[]):
             found = dtype.type(again(given))
         case ast.Call(func=ast.Name(id="zero" | "copy" as name), args=[given], keywords=[]):
-            found = names[f"{name}()"](again(given))
-        case ast.Call(func=ast.Name(id=name), args=given, keywords=[]) if name in _FUNCTIONS:
-            found = _FUNCTIONS[name](*map(again, given))
+            found = names[f"{name}()"](again(given), ast.unparse(given))
+        case ast.Call(func=ast.Name(id=name), args=given, keywords=[]) if name in FUNCTIONS:
+            found = FUNCTIONS[name](*map(again, given))
         case ast.IfExp(test=test, body=body, orelse=orelse):
             found = again(body) if again(test) else again(orelse)
         case _:
@@ -120,5 +121,5 @@ def _computed(node: ast.expr, again: Callable[[ast.expr], Any], names: Names) ->
             return int(_BINARY[type(op)](again(left), again(right)))
     known = ", ".join(name for name in names if name.isidentifier())
     if isinstance(node, ast.Call):
-        known = f"the functions {', '.join(n for n in _FUNCTIONS if n not in NUMBERS)}"
+        known = f"the functions {', '.join(n for n in FUNCTIONS if n not in NUMBERS)}"
     raise SourceError(f"{ast.unparse(node)!r} means nothing here; there are {known}")

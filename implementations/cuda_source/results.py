@@ -1,12 +1,13 @@
 """What each function of the protocol gives: its results' names, their shapes, and sizes."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass
 from functools import partial
 from typing import Any, TypeAlias
 
 from gradoracle.implementations import shapes
-from gradoracle.implementations.cuda_source import by_axes
+from gradoracle.implementations.cuda_source import by_axes, by_example
+from gradoracle.implementations.cuda_source.by_example import ALONG
 
 Names: TypeAlias = Mapping[str, Any]
 SIZES = ("N", "C", "H", "W", "M", "OH", "OW", "KH", "KW", "SH", "SW", "PH", "PW", "DH", "DW")
@@ -185,35 +186,48 @@ def _results() -> dict[str, Results]:
         found[f"{name}_grad_input"] = Results(("grad_output", "weight"), ("dx",), of("dx"))
         found[f"{name}_grad_weight"] = Results(("grad_output", "x"), ("dw",), of("dw"))
         found[f"{name}_grad_bias"] = Results(("grad_output",), ("db",), _channels)
+    for name, (arguments, results) in by_example.FUNCTIONS.items():
+        found[name] = Results(arguments, results, by_example.sizes_of(name))
     return found
 
 
 RESULTS = _results()
 ARRAYS = {"out", "workspace"}.union(*((*one.arguments, *one.names) for one in RESULTS.values()))
 
+
+def _of_convolution(rank: int, *, transposed: bool) -> dict[str, tuple[str, ...]]:
+    sides, taps, pixels = (
+        tuple(f"{before}{one}" for one in ALONG[rank]) for before in ("", "K", "O")
+    )
+    images = ("N", "C", *sides)
+    filters = (*(("C", "M/G") if transposed else ("M", "C/G")), *taps)
+    return {
+        "x": images, "dx": images, "weight": filters, "dw": filters, "bias": ("M",), "db": ("M",),
+        **dict.fromkeys(("grad_output", "y"), ("N", "M", *pixels)),
+    }  # fmt: skip
+
+
+def _of_pooling(rank: int) -> dict[str, tuple[str, ...]]:
+    sides, pixels = (tuple(f"{before}{one}" for one in ALONG[rank]) for before in ("", "O"))
+    return {
+        **dict.fromkeys(("x", "dx"), ("N", "C", *sides)),
+        **dict.fromkeys(("grad_output", "y", "indices"), ("N", "C", *pixels)),
+    }
+
+
 # The shapes of arguments and results, by the sizes of a call; `same` is that of the first result.
-_IMAGES, _FILTERS, _PIXELS = ("N", "C", "H", "W"), ("M", "C/G", "KH", "KW"), ("N", "M", "OH", "OW")
 _SHAPES: dict[str, dict[str, tuple[str, ...]]] = {
-    "conv2d": {
-        "x": _IMAGES, "dx": _IMAGES, "weight": _FILTERS, "dw": _FILTERS, "grad_output": _PIXELS,
-        "y": _PIXELS, "bias": ("M",), "db": ("M",),
-    },
-    "conv_transpose2d": {
-        "x": _IMAGES, "dx": _IMAGES, "weight": ("C", "M/G", "KH", "KW"),
-        "dw": ("C", "M/G", "KH", "KW"), "grad_output": _PIXELS, "y": _PIXELS, "bias": ("M",),
-        "db": ("M",),
-    },
+    **{f"conv{rank}d": _of_convolution(rank, transposed=False) for rank in ALONG},
+    **{f"conv_transpose{rank}d": _of_convolution(rank, transposed=True) for rank in ALONG},
     "linear": {
         "x": ("N", "C"), "dx": ("N", "C"), "weight": ("M", "C"), "dw": ("M", "C"),
         "grad_output": ("N", "M"), "y": ("N", "M"), "bias": ("M",), "db": ("M",),
     },
     "cross_entropy": {"loss": (), "dlogits": ("N", "C")},
     **{
-        pool: {
-            "x": _IMAGES, "dx": _IMAGES, "grad_output": ("N", "C", "OH", "OW"),
-            "y": ("N", "C", "OH", "OW"), "indices": ("N", "C", "OH", "OW"),
-        }
-        for pool in ("max_pool2d", "avg_pool2d", "lp_pool2d")
+        f"{kind}{rank}d": _of_pooling(rank)
+        for kind in ("max_pool", "avg_pool", "lp_pool", "adaptive_max_pool", "adaptive_avg_pool")
+        for rank in ALONG
     },
 }  # fmt: skip
 # The sizes of a convolution or a layer of which only the gradient of the output is given.
@@ -223,6 +237,12 @@ _SMALLEST = {"C": 1, "KH": 1, "KW": 1, "SH": 1, "SW": 1, "PH": 0, "PW": 0, "DH":
 def operator_of(function: str) -> str:
     """Return the operator that a function of the protocol belongs to."""
     return function.partition("_grad")[0].removesuffix("_vjp")
+
+
+def arrays_of(operators: Collection[str]) -> set[str]:
+    """Return the arguments and results of all functions of some operators."""
+    own = (one for name, one in RESULTS.items() if operator_of(name) in operators)
+    return {"out", "workspace"}.union(*((*one.arguments, *one.names) for one in own))
 
 
 def all_sizes(function: str, sizes: Names) -> dict[str, Any]:
@@ -238,6 +258,9 @@ def shape_of(function: str, name: str, sizes: Names, same: shapes.Shape) -> shap
     """Return the shape of an argument or a result that a call of `function` does not have."""
     known = _SHAPES.get(operator_of(function))
     if known is None:
+        of = by_axes.argument_of(name)
+        if operator_of(function) in by_example.FUNCTIONS and hasattr(sizes.get(of), "shape"):
+            return tuple(sizes[of].shape)
         letters = by_axes.letters_of(operator_of(function), name)
         if letters and all(one in sizes for one in letters):
             return tuple(sizes[one] for one in letters)

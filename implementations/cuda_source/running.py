@@ -11,7 +11,7 @@ from typing import Any, TypeAlias
 import numpy as np
 
 from gradoracle.implementations import hostcuda
-from gradoracle.implementations.cuda_source import by_axes
+from gradoracle.implementations.cuda_source import by_axes, by_example
 from gradoracle.implementations.cuda_source.by_axes import LABELLED
 from gradoracle.implementations.cuda_source.comments import SLOT, Launch, Plan
 from gradoracle.implementations.cuda_source.expressions import NUMBERS, SourceError, value
@@ -89,9 +89,22 @@ def _zeroed_by(launch: Launch, function: str) -> list[str]:
     return [slots.get(name, name) for name in calls]
 
 
+def held_by(function: str, plan: Plan, dtype: str, policies: Mapping[str, Any]) -> dict[str, str]:
+    """Return what the arrays of a function's calls hold by name: a dtype, or integers, or bool."""
+    kind, operator = plan.workspace[0] if plan.workspace else "T", operator_of(function)
+    held = {"": dtype, "indices": "integers", "target": "integers"}
+    held |= dict.fromkeys(by_example.INTEGERS.get(operator, ()), "integers")
+    held |= dict.fromkeys(by_example.BOOLEANS.get(operator, ()), "bool")
+    held["workspace"] = dtype if kind == "T" else np.dtype(NUMBERS[kind]).name
+    if policies.get("labels") == ONE_HOT or operator not in LABELLED:
+        held["target"] = dtype
+    return held
+
+
 def _integers(policies: Mapping[str, Any], function: str) -> dict[str, str]:
     """Return the dtypes of a function's arguments that hold integers."""
     found = {**INTEGERS, "indices": policies.get("indices", "int64")}
+    found |= dict.fromkeys(by_example.INTEGERS.get(operator_of(function), ()), "int64")
     if operator_of(function) not in LABELLED:
         return {n: d for n, d in found.items() if n != "target"}
     labels = policies.get("labels", "int64")
@@ -104,17 +117,19 @@ def _run(
 ) -> Any:  # fmt: skip
     arrays = dict(zip(results.arguments, (*given, *[None] * 9), strict=False))
     integers = _integers(policies, function)
-    optional = (*OPTIONAL, *by_axes.OPTIONAL.get(operator_of(function), ()))
-    machine, placed = place(integers=integers, optional=optional, **arrays)
-    called = {**dict(zip(arrays, placed, strict=True)), **options}
+    machine, placed = _placed(arrays, integers, operator_of(function))
+    called = {**placed, **options}
     sizes = dict(results.of({**called, "policies": policies}))
     shape = sizes.pop("shape")
-    dtype = next(a.dtype for a in placed if a is not None and a.dtype.kind == "f")
+    shapes = sizes.pop("shapes", [shape] * len(results.names))
+    dtype = next(a.dtype for a in placed.values() if a is not None and a.dtype.kind == "f")
     kinds = [np.dtype(integers[n]) if n == "indices" else dtype for n in results.names]
-    empty = any(a is not None and not a.size for a in placed)
+    empty = any(a is not None and not a.size for a in placed.values())
+    empty &= operator_of(function) not in by_example.OF_SEVERAL
     uninitialised = hostcuda.empty if on_host else machine.empty
-    made = [(machine.zeros if empty else uninitialised)(shape, kind) for kind in kinds]
-    if not empty and made[0].size:
+    new = machine.zeros if empty else uninitialised
+    made = [new(one, kind) for one, kind in zip(shapes, kinds, strict=True)]
+    if not empty and any(one.size for one in made):
         defaults = {n: v for n, v in sizes.items() if called.get(n, 0) is None}
         names = {
             **constants, **all_sizes(function, sizes), **called, **defaults,
@@ -135,6 +150,26 @@ def _run(
             else:
                 _launched(launch, one, more, dtype, function)
     return made[0] if len(made) == 1 or _is_alone(plan, results) else tuple(made)
+
+
+def _placed(
+    arrays: Mapping[str, Any], integers: Mapping[str, str], operator: str
+) -> tuple[Any, dict[str, Any]]:
+    """Return the machine that arrays lie on, and the arrays; those of numbers are looked at first.
+
+    Raises:
+        TypeError, ValueError: as `place`.
+    """
+    optional = [
+        *OPTIONAL, *by_axes.OPTIONAL.get(operator, ()), *by_example.OPTIONAL.get(operator, ())
+    ]  # fmt: skip
+    masks = by_example.BOOLEANS.get(operator, ())
+    ordered = sorted(arrays, key=lambda name: name in integers or name in masks)
+    machine, placed = place(
+        integers=integers, optional=optional, masks=masks, **{n: arrays[n] for n in ordered}
+    )
+    known = dict(zip(ordered, placed, strict=True))
+    return machine, {name: known[name] for name in arrays}
 
 
 def _is_alone(plan: Plan, results: Results) -> bool:
@@ -189,7 +224,7 @@ class _Scratch:
         return self._known[name]
 
 
-def _zeroed(array: Any) -> Any:
+def _zeroed(array: Any, _name: str) -> Any:
     array[...] = 0
     return array
 
@@ -215,12 +250,19 @@ def _more(
         with suppress(KeyError):
             more[name] = uninitialised(shape_of(function, name, names, made[0].shape))
     answers = {name for name in more if any(more[name] is one for one in made)}
-    more["copy()"] = partial(_copied, None if answers & spoken else made[0])
+    first = None if answers & spoken else made[0]
+    more["copy()"] = partial(_in_place, names, made, first)
     return more
 
 
+def _in_place(names: Names, made: Sequence[Any], first: Any, array: Any, name: str) -> Any:
+    """Return an argument's values in the result that it becomes, new_NAME, or in the first."""
+    renewed = next((one for one in made if one is names.get(f"new_{name}")), None)
+    return _copied(first if renewed is None else renewed, array)
+
+
 def _copied(result: Any, array: Any) -> Any:
-    """Return the result with an array's values, or an array of its own where the result is used."""
+    """Return the result with an array's values, or an array of its own where there is none."""
     if result is None or (result.shape, result.dtype) != (array.shape, array.dtype):
         return array.copy()
     result[...] = array

@@ -2,7 +2,7 @@
 
 import ast
 import re
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Container, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any, TypeAlias
 
@@ -10,7 +10,7 @@ import numpy as np
 
 from gradoracle.implementations.cuda_source.comments import SLOT, Launch, Plan
 from gradoracle.implementations.cuda_source.expressions import SourceError
-from gradoracle.implementations.cuda_source.results import ARRAYS
+from gradoracle.implementations.cuda_source.results import arrays_of, operator_of
 
 Aliases: TypeAlias = Mapping[str, list[str]]
 VOID = "void"
@@ -161,12 +161,12 @@ def _dtype(words: Iterable[str], aliases: Aliases) -> np.dtype[Any] | None:
     return np.dtype(letter.upper() if "unsigned" in signs else letter)
 
 
-def _array_of(node: ast.expr) -> str:
-    """Return the name of the array that an argument is; "" where it is none."""
+def _array_of(node: ast.expr, known: Container[str]) -> str:
+    """Return the name of the array that an argument is; "" where it is none of those known."""
     match node:
         case ast.Call(func=ast.Name(id="zero" | "copy"), args=[given]):
-            return _array_of(given)
-        case ast.Name(id=name) if name in ARRAYS or name.startswith(SLOT):
+            return _array_of(given, known)
+        case ast.Name(id=name) if name in known or name.startswith(SLOT):
             return name
     return ""
 
@@ -196,8 +196,9 @@ def _misfit(launch: Launch, of: Signature, held: Mapping[str, str]) -> str:
     """Return in words what does not fit; "" where everything does."""
     if len(launch.arguments) != len(of.parameters):
         return f"it takes {len(of.parameters)} arguments, {len(launch.arguments)} are given"
+    known = arrays_of({operator_of(function) for function in launch.results})
     for i, (node, parameter) in enumerate(zip(launch.arguments, of.parameters, strict=True)):
-        name = _array_of(node)
+        name = _array_of(node, known)
         if name and parameter.is_pointer_to_pointers:
             why = f"an array for {parameter.text!r}, a pointer to pointers"
         elif name:
@@ -215,7 +216,8 @@ def _no_pointer_to(held: str, parameter: Parameter) -> str:
     if not parameter.pointer:
         return f"an array for {parameter.text!r}, which is no pointer"
     points = parameter.dtype
-    fits = points is None or (points.kind in "iu" if held == "integers" else points.name == held)
+    kinds = {"integers": "iu", "bool": "iub"}.get(held)  # that arrays of these are converted to
+    fits = points is None or (points.kind in kinds if kinds else points.name == held)
     return "" if fits else f"an array of {held} for {parameter.text!r}, which points to {points}"
 
 
@@ -229,7 +231,7 @@ def converted(value: Any, parameter: Parameter) -> Any:
     if dtype is None or (value is None and parameter.pointer):
         return value
     if parameter.pointer:
-        integers = dtype.kind in "iu" and getattr(value, "dtype", dtype).kind in "iu"
+        integers = dtype.kind in "iub" and getattr(value, "dtype", dtype).kind in "iub"
         return value.astype(dtype) if integers and value.dtype != dtype else value
     if not isinstance(value, (bool, int, float, np.generic)):
         raise SourceError(

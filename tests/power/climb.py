@@ -111,7 +111,7 @@ def changed(call: Call, random: np.random.Generator) -> Call:
     array = arrays[name]
     which = random.random(array.shape) < random.choice([0.1, 0.5, 1.0])
     size = 2.0 ** -random.integers(1, 24)
-    factor = 1 + size * random.standard_normal(array.shape)
+    factor = np.exp(size * random.standard_normal(array.shape))
     if random.random() < 0.1:  # a new scale
         factor = np.full(array.shape, 2.0 ** random.uniform(-2, 2))
     with np.errstate(all="ignore"):
