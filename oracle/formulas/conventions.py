@@ -268,7 +268,8 @@ def right_of_nan(formula: Formula, call: Call, got: Array) -> Array:
         return np.zeros((), bool)
     z = call["z"]
     upper = evaluate(formula, {**call, "z": np.where(np.isnan(z), z.dtype.type(np.inf), z)})
-    return np.isnan(z) & (np.isnan(got) | (np.isfinite(upper) & (got == upper)))
+    found: Array = np.isnan(z) & (np.isnan(got) | (np.isfinite(upper) & (got == upper)))
+    return found
 
 
 def are_all_nan(formula: Formula, call: Call) -> Array:

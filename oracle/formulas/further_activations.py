@@ -27,11 +27,13 @@ from gradoracle.oracle.numbers.elementary import (
     tanh,
 )
 from gradoracle.oracle.numbers.elementary import softplus as softplus_of
-from gradoracle.oracle.numbers.log_sum import log_of_powers
+from gradoracle.oracle.numbers.functions import Constant
+from gradoracle.oracle.numbers.log_sum import log_of_powers, logistic
 from gradoracle.oracle.numbers.reverse import where
 from gradoracle.oracle.shapes import check_integer
 
 CUBE = decimal("0.044715")
+SIXTH = Constant("1/6", 1 / 6, lambda context: context.mpf(1) / 6)
 APPROXIMATIONS = ("none", "tanh")
 
 
@@ -64,9 +66,19 @@ def gelu(z: Any, *, approximate: str) -> Any:
     if approximate not in APPROXIMATIONS:
         raise ValueError(f"approximate must be one of {[*APPROXIMATIONS]}, got {approximate!r}")
     if approximate == "none":
-        return z * (1 + erf(z / sqrt_2(z))) / 2
+        above = 1 + erf(z / sqrt_2(z))
+        return z * also(above, partial(_less_accurate, above)) / 2
     inner = sqrt_2(z) / sqrt(pi(z)) * (z + CUBE(z) * (z * z * z))
     return z * (1 + tanh(inner)) / 2
+
+
+def _less_accurate(number: Any) -> Any:
+    """Return 1 + erf of a number with some three units of 1 more of error.
+
+    So much is Abramowitz and Stegun's formula 7.1.26 off in float32, by which vector units compute
+    erf.
+    """
+    return number + 1.5 - 1.5
 
 
 @derived_pointwise
@@ -174,13 +186,15 @@ def hardsigmoid(z: Any) -> Any:
     (Howard and others 2019, "Searching for MobileNetV3", section 5.2; PyTorch and Keras write it
     z / 6 + 1 / 2, which rounds more near -3).
     """
+    if z == -3:  # where a rounded sixth leaves a little
+        return also(z * 0, partial(_sixth_and_half, z))
     if z <= -3:
         return 0
     return 1 if z >= 3 else also((z + 3) / 6, partial(_sixth_and_half, z))
 
 
 def _sixth_and_half(z: Any) -> Any:
-    return z / 6 + 0.5
+    return z * SIXTH(z) + 0.5
 
 
 @derived_pointwise
@@ -191,9 +205,18 @@ def hardswish(z: Any) -> Any:
 
     (Howard and others 2019, "Searching for MobileNetV3", section 5.2).
     """
+    if z == -3:
+        return also(z * 0, partial(_times_sixth_and_half, z))
     if z <= -3:
         return z * 0
-    return z * 6 / 6 if z >= 3 else z * (z + 3) / 6
+    if z >= 3:
+        return z * 6 / 6
+    return also(z * (z + 3) / 6, partial(_times_sixth_and_half, z))
+
+
+def _times_sixth_and_half(z: Any) -> Any:
+    """Return z (z / 6 + 1 / 2), as ONNX writes it, which rounds more near -3."""
+    return z * _sixth_and_half(z)
 
 
 @derived("z: n *; grad_output: n *", ("z",))
@@ -228,7 +251,7 @@ def glu(z: Any) -> Any:
     half, odd = divmod(z.shape[1], 2)
     if odd:
         raise ValueError(f"z must have an even number of columns, got shape {[*z.shape]}")
-    return z[:, :half] * sigmoid(z[:, half:])
+    return z[:, :half] * logistic(z[:, half:])
 
 
 @derived("x: n c (h w); weight: c; grad_output: n c (h w)", ("x", "weight"))

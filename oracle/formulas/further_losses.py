@@ -15,12 +15,10 @@ from gradoracle.oracle.numbers.elementary import (
     also,
     detached,
     either,
-    exp,
     log,
-    sigmoid,
-    softplus,
+    power_of_e,
 )
-from gradoracle.oracle.numbers.log_sum import log_of_powers
+from gradoracle.oracle.numbers.log_sum import log_of_one_plus, log_of_powers, logistic
 from gradoracle.oracle.numbers.reverse import maximum, where
 from gradoracle.oracle.shapes import check_integer
 
@@ -113,7 +111,7 @@ def binary_cross_entropy_with_logits(
     Raises:
         ValueError: as `mse_loss`.
     """
-    below = softplus(-input)  # -log s(x)
+    below = log_of_one_plus(-input)  # -log s(x)
     on = target if pos_weight is None else 1 + (pos_weight - 1) * target
     if pos_weight is None:
         losses = also((1 - target) * input + below, partial(_by_maximum, input, target))
@@ -127,7 +125,7 @@ def _by_maximum(x: Any, t: Any) -> Any:
 
     It is as accurate for targets of 0 and 1, and less between them, where x - x t is small.
     """
-    return maximum(x, 0) - x * t + softplus(-abs(x))
+    return maximum(x, 0) - x * t + log_of_one_plus(-abs(x))
 
 
 def _by_logistic(x: Any, t: Any, weight: Any) -> Any:
@@ -135,8 +133,8 @@ def _by_logistic(x: Any, t: Any, weight: Any) -> Any:
 
     With a weight, that is (p t + 1 - t) s(x) - p t, as PyTorch has it, or s(x) (1 - t) - p t s(-x).
     """
-    below = softplus(-x)
-    s = detached(sigmoid(x))
+    below = log_of_one_plus(-x)
+    s = detached(logistic(x))
     factor = t if weight is None else weight * t
     slope = s * (1 - t) - factor * (1 - s)
     if weight is not None:
@@ -158,7 +156,7 @@ def kl_div(input: Any, target: Any, *, reduction: str, log_target: bool) -> Any:
         ValueError: as `mse_loss`.
     """
     if log_target:
-        return _reduced(exp(target) * (target - input), reduction)
+        return _reduced(power_of_e(target) * (target - input), reduction)
     some = where(target > 0, target, 1)
     losses = either(some * (log(some) - input), lambda: some * log(some) - some * input)
     return _reduced(where(target > 0, losses, 0 * target), reduction)

@@ -8,7 +8,7 @@ from __future__ import annotations
 from typing import Any
 
 from gradoracle.oracle.derive import derived
-from gradoracle.oracle.numbers.elementary import either, exp, log, sqrt
+from gradoracle.oracle.numbers.elementary import also, either, exp, log, sqrt
 from gradoracle.oracle.numbers.functions import Constant
 from gradoracle.oracle.numbers.reverse import minimum
 from gradoracle.oracle.shapes import check_integer, check_shape
@@ -93,7 +93,11 @@ def sgd_momentum_step(
         raise ValueError(f"dampening must be 0 with nesterov, got {dampening}")
     g = gradient + parameter * weight_decay if weight_decay else gradient
     b = g if momentum_buffer is None else momentum_buffer * momentum + g * (1 - dampening)
-    return parameter - (g + b * momentum if nesterov else b) * learning_rate, b
+    if not nesterov:
+        return parameter - b * learning_rate, b
+    step = parameter - (g + b * momentum) * learning_rate
+    # As two updates, which round the parameter once more.
+    return also(step, lambda: parameter - g * learning_rate - b * learning_rate * momentum), b
 
 
 MOMENTS = "parameter: *; gradient: *; exp_avg: *; exp_avg_sq: *"

@@ -110,9 +110,11 @@ _LOG2_E_ROUNDED = Constant("log2(e) / log2(e)", 1.0, lambda context: context.mpf
 def power_of_e(number: Any) -> Any:
     """Return e^x, which right backends also compute as 2^(x log2(e)): that is off by |x| units.
 
-    Triton's exp and CUDA's fast one are such.
+    Triton's exp and CUDA's fast one are such.  Slopes are the power again, however it was computed.
     """
-    return also(exp(number), lambda: exp(number * _LOG2_E_ROUNDED(number)))
+    found = also(exp(number), lambda: exp(number * _LOG2_E_ROUNDED(number)))
+    is_traced = hasattr(found, "with_itself_as_slope")
+    return found.with_itself_as_slope(number) if is_traced else found
 
 
 def each(function: Callable[..., Any], *rows: Any) -> Any:

@@ -1,9 +1,39 @@
-"""The logarithm of a sum of exponentials, whose slopes right backends compute in two ways."""
+"""Functions of arrays that right backends compute in several ways from exponentials.
+
+The logarithm of a sum of them and its slopes, the logistic function and softplus.
+"""
 
 from __future__ import annotations
 
-from gradoracle.oracle.numbers.elementary import detached, either, exp, log
-from gradoracle.oracle.numbers.reverse import TracedArray
+from typing import Any
+
+from gradoracle.oracle.numbers.elementary import (
+    also,
+    detached,
+    either,
+    exp,
+    log,
+    log1p,
+    power_of_e,
+    sigmoid,
+    softplus,
+)
+from gradoracle.oracle.numbers.reverse import TracedArray, maximum, where
+
+
+def logistic(x: Any) -> Any:
+    """Return 1 / (1 + e^-x), which right backends also compute from a power of e below 1."""
+
+    def by_powers() -> Any:
+        e = power_of_e(where(x >= 0, -x, x))
+        return where(x >= 0, 1 / (1 + e), e / (1 + e))
+
+    return either(sigmoid(x), by_powers)
+
+
+def log_of_one_plus(x: Any) -> Any:
+    """Return log(1 + e^x), also as max(x, 0) + log(1 + e^-|x|); slopes are those of softplus."""
+    return also(softplus(x), lambda: maximum(x, 0) + log1p(power_of_e(where(x >= 0, -x, x))))
 
 
 def log_sum_exp(numbers: TracedArray, axis: int) -> TracedArray:

@@ -300,6 +300,10 @@ class Traced:
         """Return the number; gradients go back to the other as they are."""
         return self._kind(self.held, (other, _same))
 
+    def with_itself_as_slope(self, of: Traced) -> Any:
+        """Return the number, a power of e, whose derivative by an operand is the number itself."""
+        return self._kind(self.held, (of, lambda g: _times(g, self.held)))
+
     def or_else(self, other: Traced) -> Any:
         """Return the less certain of two ways to compute the same; gradients go either way."""
         held = self.held
