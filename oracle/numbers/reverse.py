@@ -24,7 +24,7 @@ from typing import Any, TypeAlias
 
 import numpy as np
 
-from gradoracle.oracle.numbers import many
+from gradoracle.oracle.numbers import array_powers, many
 from gradoracle.oracle.numbers.altered import counted, reduced
 from gradoracle.oracle.numbers.decisions import Decision, decides, is_deciding
 from gradoracle.oracle.numbers.exactly_known import Made, is_exact
@@ -187,7 +187,10 @@ class Traced:
         found = self._kind(held, (self, lambda g: _over(-_times(g, held), self.held)))
         return found.made_by(operator.truediv, other, self)
 
-    def __pow__(self, power: float) -> Any:
+    def __pow__(self, power: Any) -> Any:
+        power = power.item() if isinstance(power, np.generic) else _one(power)
+        if isinstance(power, (Traced, np.ndarray)):
+            return self._raised(power)
         if not isinstance(power, (int, float)) or not math.isfinite(power):
             raise TypeError(f"a power must be a number, got {type(power).__name__}; take exp, log")
         if power == 0:
@@ -201,7 +204,26 @@ class Traced:
             result = result * self
         return result
 
-    def __rpow__(self, base: float) -> Any:
+    def _raised(self, power: Any) -> Any:
+        """Return the powers by exponents that are computed, or those of an array."""
+        x, y = self.held, self._other(power)
+        with np.errstate(all="ignore"):
+            held = array_powers.power(x, y)
+        by_base, by_exponent = array_powers.slopes(x, y, held)
+        if _NAN_COMPARES.get() is not False:
+            held = array_powers.unless_nan(held, x, y, spreads=True)
+
+        def back(slope: Callable[[], Held]) -> Back:
+            return lambda g: _times(
+                g, array_powers.unless_nan(slope(), x, y, spreads=_NAN_COMPARES.get())
+            )
+
+        return self._kind(held, (self, back(by_base)), (power, back(by_exponent)))
+
+    def __rpow__(self, base: Any) -> Any:
+        base = _one(base)
+        if isinstance(base, np.ndarray):
+            return self._kind(many.like(self.held, base.astype(np.float64))) ** self
         if not (isinstance(base, (int, float)) and 0 < base < math.inf):
             raise TypeError(f"a number to a computed power must be positive, got {base!r}")
         if base == 2:
