@@ -24,7 +24,7 @@ from typing import Any, TypeAlias
 
 import numpy as np
 
-from gradoracle.oracle.numbers import array_powers, many
+from gradoracle.oracle.numbers import altered, array_powers, many
 from gradoracle.oracle.numbers.altered import counted, reduced
 from gradoracle.oracle.numbers.decisions import Decision, decides, is_deciding
 from gradoracle.oracle.numbers.exactly_known import Made, is_exact
@@ -298,6 +298,7 @@ class Traced:
     def _decided(self, compare: Callable[[Any, Any], Any], other: Any) -> bool:
         """Return what a comparison of single numbers says, the same of all that are walked."""
         of_nan, limit = _NAN_COMPARES.get(), self._other(other)
+        compare = altered.chosen(compare)
         if of_nan is None:
             return bool(compare(self.held, limit))
         (value, _), (limit, _) = map(many.values_and_errors, (self.held, limit))
@@ -315,6 +316,7 @@ class Traced:
 
     def _stepped(self, function: Function) -> Any:
         """Return the number rounded to a whole one."""
+        function = altered.chosen(function)
         value, error = many.values_and_errors(self.held)
         held = self.held
         if np.any(error):
@@ -691,7 +693,7 @@ class TracedArray(Traced, many.Nested):
     def _compared(self, compare: Any, other: Any) -> Condition:
         value, error = many.values_and_errors(self.held)
         limit, its_error = many.values_and_errors(self._other(other))
-        may_be_off = error + its_error
+        may_be_off, compare = error + its_error, altered.chosen(compare)
         apart = np.asarray(abs(value - limit)).astype(np.float64)
         holds, of_nan = compare(value, limit), _NAN_COMPARES.get()
         if of_nan is not None:
@@ -711,6 +713,7 @@ def _unless_exact(unsure: Array, number: Traced, other: Any = 0) -> Array:
 def where(condition: Any, one: Any, other: Any) -> Any:
     """Return the elements of one array where a condition holds, those of another elsewhere."""
     one, other = _one(one), _one(other)
+    condition = altered.chosen(condition)
     if isinstance(condition, bool):  # of single numbers
         return one if condition else other
     known = _condition(condition)

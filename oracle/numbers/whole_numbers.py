@@ -42,6 +42,13 @@ ceil = _row("ceil", np.ceil, lambda context, v: context.ceil(v))
 rint = _row("rint", np.rint, lambda context, v: context.nint(v))
 trunc = _row("trunc", np.trunc, lambda context, v: context.floor(v) if v > 0 else context.ceil(v))
 
+# What `rint` is mistaken for.
+half_away = _row(
+    "half away from 0", lambda v: np.copysign(np.floor(abs(v) + HALF), v),
+    lambda context, v: context.sign(v) * context.floor(abs(v) + HALF),
+)  # fmt: skip
+half_up = _row("half up", lambda v: np.floor(v + HALF), lambda context, v: context.floor(v + HALF))
+
 
 def to_the_step(function: Function, value: Any) -> Any:
     """Return what is to be added to numbers so that a function of this module steps there."""
