@@ -17,7 +17,6 @@ from gradoracle.conformance.operators.of_formula import (
     Further,
     Result,
     of_formula,
-    sixteenths,
 )
 from gradoracle.conformance.operators.record import (
     MEASURED,
@@ -35,12 +34,10 @@ from gradoracle.oracle.numbers.reverse import ANY, FIRST, SPLIT
 
 # A user's formula may have steps and kinks at round numbers, and where round numbers lead there.
 (WHOLE,) = styles(small_integers)
-AT_STEPS = tuple(
-    Style(f"{fill.__name__.replace('_', ' ')} at steps", fill, steps="anywhere")
-    for fill in (round_numbers, sixteenths)
-)
-ANY_FORMULA = replace(NUMBERS, floats=(*(one for one in NUMBERS.floats if one != WHOLE), *AT_STEPS))
-OF_NUMBERS = replace(SMOOTH, floats=(*SMOOTH.floats, *AT_STEPS))
+AT_STEPS = Style("at steps", round_numbers, steps="anywhere")
+OFTEN = (AT_STEPS,) * 3  # as often as three others: few of a small call's numbers are halves
+ANY_FORMULA = replace(NUMBERS, floats=(*(one for one in NUMBERS.floats if one != WHOLE), *OFTEN))
+OF_NUMBERS = replace(SMOOTH, floats=(*SMOOTH.floats, *OFTEN))
 Torch = str | Callable[[Any], Callable[..., Any]] | None
 
 

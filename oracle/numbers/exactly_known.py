@@ -51,7 +51,11 @@ def _terms(number: Any, bits: int, known: dict[int, Terms], left: int) -> Terms:
         return _alone(getattr(number, "held", number))
     function, operands = made
     parts = [_terms(one, bits, known, left - 1) for one in operands]
-    found = _quotient(*parts, bits) if function is operator.truediv else function(*parts)
+    if function is operator.truediv:
+        one, other = parts
+        found = _quotient(one, other, bits)
+    else:
+        found = function(*parts)
     known[id(number)] = found
     return found
 
