@@ -33,6 +33,7 @@ from gradoracle.oracle.declaration import (
     whole_of,
 )
 from gradoracle.oracle.numbers import joining, many, numpy_functions, products, sums_of_products
+from gradoracle.oracle.numbers.decisions import Decision, deciding
 from gradoracle.oracle.numbers.elementary import either
 from gradoracle.oracle.numbers.many import Held, like
 from gradoracle.oracle.numbers.passes import Passes
@@ -445,6 +446,29 @@ def body_of(formula: Formula) -> Body | None:
     """Return the function that a derived formula is made of, None of others."""
     found: Body | None = getattr(formula, "__gradoracle_body__", None)
     return found
+
+
+def decisions(
+    formula: Formula, call: Mapping[str, Any], arithmetic: Arithmetic | None = None
+) -> tuple[dict[str, Any], list[Decision]]:
+    """Return the arguments of a derived formula, traced, and what it decides by on a call.
+
+    In floats, or in numbers with the errors of an arithmetic.  A formula that was not derived
+    decides nothing.
+    """
+    body = body_of(formula)
+    if body is None:
+        return {}, []
+    given = {n: call[n] for n in signature(body).parameters if n in call}
+    if arithmetic is not None:
+        given = {
+            n: Lanes(v.astype(np.float64), np.zeros(v.shape), arithmetic) if is_data(v) else v
+            for n, v in given.items()
+        }
+    traced = _traced(given)
+    with np.errstate(all="ignore"), deciding() as found:
+        body(**traced)
+    return traced, found
 
 
 def composed_of(body: Body) -> Sequence[Formula]:

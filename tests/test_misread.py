@@ -209,3 +209,97 @@ def test_the_other_axis_is_named():
     with np.errstate(all="ignore"):
         mismatches = gradoracle.check(backend, operators=[mine], seed=1, profile="quick").mismatches
     assert "it works along the other axis" in mismatches[0].looks_like
+
+
+# -- roundings, comparisons and masks --------------------------------------------------------------
+
+
+def quantised(x, s):
+    """Return y [N, C].
+
+        y = round(x / s) s
+
+    (a test's own formula).
+    """
+    return np.round(x / s) * s
+
+
+def cut(x):
+    """Return y [N, C].
+
+        y = trunc(x / 3)
+
+    (a test's own formula).
+    """
+    return np.trunc(x / 3)
+
+
+def shrunk(x, *, lam):
+    """Return y [N, C].
+
+        y = x where |x| > lam, else 0
+
+    (a test's own formula).
+    """
+    return np.where(abs(x) > lam, x, 0)
+
+
+def hinge(x, t):
+    """Return y [N, C].
+
+        y = max(x - t, 0)
+
+    (a test's own formula).
+    """
+    return np.maximum(x - t, 0)
+
+
+def away(v):
+    return np.copysign(np.floor(abs(v) + v.dtype.type(0.5)), v)
+
+
+def over(dy, x, t):
+    return dy * (x > t), -(dy * (x > t)).sum(0)
+
+
+CHOICES = {  # the formula, its axes and options, what the backend has, and what is said
+    "halves away": (
+        quantised, "x: n c; s: c", {"by": ()}, {"quantised": lambda x, s: away(x / s) * s},
+        "np.round(x / s): halves are rounded away from 0, not to even",
+    ),
+    "floor": (
+        cut, "x: n c", {"by": ()}, {"cut": lambda x: np.floor(x / 3)},
+        "np.trunc(x / 3): floor is taken for trunc",
+    ),
+    ">=": (
+        shrunk, "x: n c", {"by": (), "options": {"lam": (0.5, 1.5)}},
+        {"shrunk": lambda x, *, lam: np.where(abs(x) >= x.dtype.type(lam), x, 0)},
+        "abs(x) > lam: >= is taken for >",
+    ),
+    "no mask": (
+        shrunk, "x: n c", {"by": (), "options": {"lam": (0.5, 1.5)}},
+        {"shrunk": lambda x, *, lam: x.copy()},
+        "the condition of np.where(abs(x) > lam, x, 0) is not applied",
+    ),
+    "> in a gradient": (
+        hinge, "x: n c; t: c", {},
+        {
+            "hinge": lambda x, t: np.maximum(x - t, 0),
+            "hinge_grad_x": lambda dy, x, t: over(dy, x, t)[0],
+            "hinge_grad_t": lambda dy, x, t: over(dy, x, t)[1],
+        },
+        "np.maximum(x - t, 0): > is taken for >=",
+    ),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("what", CHOICES)
+def test_a_wrong_rounding_or_comparison_is_named(what):
+    body, axes, options, functions, sentence = CHOICES[what]
+    mine = gradoracle.operator(axes, **options)(body)
+    backend = SimpleNamespace(**functions, contract={"dtypes": ["float32"]})
+    with np.errstate(all="ignore"):
+        mismatches = gradoracle.check(backend, operators=[mine], seed=1, profile="quick").mismatches
+    assert mismatches
+    for one in mismatches:
+        assert any(said.startswith(sentence) for said in one.looks_like), one.looks_like

@@ -11,7 +11,7 @@ a wider accumulator still are exact, and the result is rounded once.
 
 from collections.abc import Callable, Mapping
 from functools import lru_cache, partial
-from typing import NamedTuple, TypeAlias
+from typing import Literal, NamedTuple, TypeAlias
 
 import numpy as np
 
@@ -31,6 +31,8 @@ class Style(NamedTuple):
     fill: Fill
     same: bool = False  # in every format
     evenly: bool = False  # every number is one of `SMALL`, each as likely, whatever the others are
+    # Whether some are moved to where the formula's decisions are on their steps: see `steps`.
+    steps: Literal["no", "within", "anywhere"] = "no"
 
     def numbers(self, seed: int, shapes: Shapes, limits: Format) -> Arrays:
         """Return arrays of these shapes; others are given them too, so nobody may write to them."""

@@ -1,12 +1,14 @@
 """What somebody may misread in any formula whose gradients are derived, whatever it computes.
 
 The sign, a factor, an argument or an option that is not used, a sum or a mean that no gradient goes
-back through, a mean that divides by another number, the wrong axis.
+back through, a mean that divides by another number, the wrong axis, a rounding or a comparison in
+place of another, a mask that is not applied.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+import operator
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, suppress
 from functools import partial
 from itertools import combinations
@@ -37,7 +39,15 @@ from gradoracle.oracle.declaration import (
     optional,
 )
 from gradoracle.oracle.derive import ANY_MORE, GRAD_OUTPUT, body_of
-from gradoracle.oracle.numbers.altered import Reduction, counting, detaching, reductions
+from gradoracle.oracle.numbers import whole_numbers
+from gradoracle.oracle.numbers.altered import (
+    Reduction,
+    choices,
+    choosing,
+    counting,
+    detaching,
+    reductions,
+)
 from gradoracle.oracle.shapes import Array
 
 MOST, PAIRED = 12, 5  # reductions of a formula that are tried, and that are tried in pairs
@@ -53,7 +63,7 @@ def generic(formula: Formula, call: Call) -> list[Misconception]:
         return []
     found = (
         *_of_the_result(formula, call), *_of_arguments(formula, call), *_of_sums(formula, call),
-        *_of_axes(formula, call),
+        *_of_choices(formula, call), *_of_axes(formula, call),
     )  # fmt: skip
     return [
         Misconception(sentence, (formula.__name__,), wrong, scales=True, finite=finite)
@@ -203,6 +213,55 @@ def _under(changed: Callable[[], AbstractContextManager[None]]) -> Wrong:
 
 def _wide(call: Call) -> dict[str, Any]:
     return {n: a.astype(np.float64) if is_data(a) else a for n, a in call.items()}
+
+
+# -- roundings, comparisons and masks --------------------------------------------------------------
+
+INSTEAD: Mapping[Any, Sequence[tuple[Any, str]]] = {
+    whole_numbers.rint: (
+        (whole_numbers.half_away, "halves are rounded away from 0, not to even"),
+        (whole_numbers.half_up, "halves are rounded up, not to even"),
+        (whole_numbers.trunc, "it is cut off after the point, not rounded to nearest"),
+        (whole_numbers.floor, "it is rounded down, not to nearest"),
+    ),
+    whole_numbers.trunc: ((whole_numbers.floor, "floor is taken for trunc"),),
+    whole_numbers.floor: (
+        (whole_numbers.trunc, "trunc is taken for floor"),
+        (whole_numbers.rint, "it is rounded to nearest, not down"),
+    ),
+    whole_numbers.ceil: (
+        (whole_numbers.half_away, "it is rounded to nearest, not up"),
+        (whole_numbers.floor, "floor is taken for ceil"),
+    ),
+    **{
+        of: ((other, f"{taken} is taken for {sign}"),)
+        for of, sign, other, taken in (
+            (np.greater, ">", np.greater_equal, ">="),
+            (np.greater_equal, ">=", np.greater, ">"),
+            (np.less, "<", np.less_equal, "<="),
+            (np.less_equal, "<=", np.less, "<"),
+            (operator.gt, ">", operator.ge, ">="),
+            (operator.ge, ">=", operator.gt, ">"),
+            (operator.lt, "<", operator.le, "<="),
+            (operator.le, "<=", operator.lt, "<"),
+        )
+    },
+}
+
+
+def _of_choices(formula: Formula, call: Call) -> Iterator[tuple[str, Wrong]]:
+    """Yield the formula with one rounding or comparison in place of another, or without a mask."""
+    met = list[tuple[Reduction, Any]]()
+    with suppress(ValueError, IndexError), np.errstate(all="ignore"):
+        met = choices(lambda: evaluate(formula, _wide(call)))
+    for one, by in met[:MOST]:
+        if not callable(by):
+            sentence = (
+                f"the condition of {one.text} is not applied: it is the answer where it holds"
+            )
+            yield sentence, _under(partial(choosing, one, by, np.True_))
+        for instead, words in INSTEAD.get(by, ()) if callable(by) else ():
+            yield f"{one.text}: {words}", _under(partial(choosing, one, by, instead))
 
 
 # -- axes -----------------------------------------------------------------------------------------

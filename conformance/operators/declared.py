@@ -8,7 +8,7 @@ from functools import wraps
 from inspect import signature
 from typing import Any
 
-from gradoracle.conformance.drawing.values import round_numbers, small_integers, styles
+from gradoracle.conformance.drawing.values import Style, round_numbers, small_integers, styles
 from gradoracle.conformance.operators.activations import SMOOTH, elementwise
 from gradoracle.conformance.operators.of_formula import (
     NOTHING,
@@ -32,11 +32,12 @@ from gradoracle.oracle.declaration import Images, axes_of
 from gradoracle.oracle.derive import GRAD_OUTPUT, Body, By, derived, derived_pointwise
 from gradoracle.oracle.numbers.reverse import ANY, FIRST, SPLIT
 
-# A user's formula may have steps and kinks at round numbers.
-WHOLE, ROUND = styles(small_integers, round_numbers)
-ANY_FORMULA = replace(
-    NUMBERS, floats=tuple(ROUND if one == WHOLE else one for one in NUMBERS.floats)
-)
+# A user's formula may have steps and kinks at round numbers, and where round numbers lead there.
+(WHOLE,) = styles(small_integers)
+AT_STEPS = Style("at steps", round_numbers, steps="anywhere")
+OFTEN = (AT_STEPS,) * 3  # as often as three others: few of a small call's numbers are halves
+ANY_FORMULA = replace(NUMBERS, floats=(*(one for one in NUMBERS.floats if one != WHOLE), *OFTEN))
+OF_NUMBERS = replace(SMOOTH, floats=(*SMOOTH.floats, *OFTEN))
 Torch = str | Callable[[Any], Callable[..., Any]] | None
 
 
@@ -103,7 +104,8 @@ def operator(
             (gradient,) = found.gradients
             values = {n: v for n, v in (options or {}).items() if not callable(v)}
             return made(elementwise(
-                found.forward, gradient, witness, numbers or SMOOTH, curvature=MEASURED,
+                found.forward, gradient, witness, _with_steps(numbers, OF_NUMBERS),
+                curvature=MEASURED,
                 values=values,
             ))  # fmt: skip
         names = [part.partition(":")[0].strip().rstrip("?") for part in axes.split(";")]
@@ -118,11 +120,19 @@ def operator(
         )(_of_lengths(body, axes, sizes))
         return made(of_formula(
             formula, witness, options=options or {}, result=result, complete=complete,
-            numbers=numbers or ANY_FORMULA, least=least, even=even, layers=layers, share=share,
-            further=_fixed(sizes, axes_of(formula.forward)),
+            numbers=_with_steps(numbers, ANY_FORMULA), least=least, even=even, layers=layers,
+            share=share, further=_fixed(sizes, axes_of(formula.forward)),
         ))  # fmt: skip
 
     return make
+
+
+def _with_steps(own: Styles | None, usual: Styles) -> Styles:
+    """Return the usual numbers, or a user's own, some of them moved to steps in their range."""
+    if own is None or not own.floats:
+        return own or usual
+    moved = own.floats[0]._replace(name=f"{own.floats[0].name}, at steps", steps="within")
+    return replace(own, floats=(*own.floats, moved))
 
 
 def _of_lengths(body: Body, axes: str, lengths: Mapping[str, int]) -> Body:

@@ -9,6 +9,7 @@ from typing import Any, Literal, NamedTuple, TypeAlias
 
 from gradoracle.conformance.drawing.choices import FAR, PAST, SHORTER, TWO, Choices
 from gradoracle.conformance.drawing.coverage import Cover
+from gradoracle.conformance.drawing.steps import at_steps
 from gradoracle.conformance.drawing.values import EXACT, FLOATS, INTEGERS, NOT_FINITE, Style
 from gradoracle.oracle.axes import Axes
 from gradoracle.oracle.declaration import (
@@ -273,7 +274,11 @@ class Operator:
         given = {n: a.astype(dtype_of(dtype)).reshape(shapes[n]) for n, a in arrays.items()}
         absent = {name: None for name, shape in arguments.shapes.items() if shape is None}
         options = rounded(arguments.options, dtype_of(dtype))
-        return self.complete({**given, **absent, **options}, seed)
+        call = self.complete({**given, **absent, **options}, seed)
+        if style.steps == "no":
+            return call
+        moved = at_steps(self.formula, call, seed, within=style.steps == "within")
+        return self.complete(moved, seed)
 
 
 def rounded(options: Mapping[str, Any], dtype: DType) -> dict[str, Any]:

@@ -1,8 +1,10 @@
-"""Sums, means and maxima of a formula that are taken otherwise than it says.
+"""Sums, means, maxima, roundings, comparisons and masks of a formula that are taken otherwise.
 
-A formula's reductions are known by the expression that asks for them.  `reductions` lists those of
-a run; within `detaching` no gradient goes back through one of them, and within `counting` a mean
-divides by another number.  What comes out is what somebody who has misread the formula computes.
+A formula's operations are known by the expression that asks for them.  `reductions` lists the sums,
+means and maxima of a run; within `detaching` no gradient goes back through one of them, and within
+`counting` a mean divides by another number.  `choices` lists what a run rounds to whole numbers,
+compares and selects by; within `choosing` one of these is another.  What comes out is what somebody
+who has misread the formula computes.
 """
 
 from __future__ import annotations
@@ -14,14 +16,14 @@ from contextlib import contextmanager
 from contextvars import ContextVar
 from pathlib import Path
 from types import FrameType
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, TypeAlias
 
 HERE = str(Path(__file__).parent)
 LONGEST = 60  # characters of an expression that are shown
 
 
 class Reduction(NamedTuple):
-    """The expression of a formula's source that asks for a sum, a mean or a maximum."""
+    """The expression of a formula's source that asks for a sum, a mean, a maximum or a choice."""
 
     file: str
     place: tuple[int | None, ...]  # of its first and last line and column
@@ -121,3 +123,51 @@ def counting(which: Reduction, change: Callable[[int], int]) -> Iterator[None]:
         lambda _, found: found, lambda one, number: change(number) if one == which else number
     )):  # fmt: skip
         yield
+
+
+# -- roundings, comparisons and masks --------------------------------------------------------------
+
+# From an expression and what it rounds, compares or selects with, to what is taken instead.
+Choose: TypeAlias = Callable[[Reduction, Any], Any]
+_CHOOSE: ContextVar[Choose | None] = ContextVar("_CHOOSE", default=None)
+
+
+def chosen(by: Any) -> Any:
+    """Return what rounds or compares, or a mask, as the formula has it or another."""
+    choose = _CHOOSE.get()
+    return by if choose is None else choose(_asked_here(), by)
+
+
+@contextmanager
+def _choosing_by(choose: Choose) -> Iterator[None]:
+    token = _CHOOSE.set(choose)
+    try:
+        yield
+    finally:
+        _CHOOSE.reset(token)
+
+
+def choices(run: Callable[[], Any]) -> list[tuple[Reduction, Any]]:
+    """Return the roundings, comparisons and masks of a run, each once, in order."""
+    found: list[tuple[Reduction, Any]] = []
+
+    def met(one: Reduction, by: Any) -> Any:
+        if not any(one == other and _same(by, it) for other, it in found):
+            found.append((one, by))
+        return by
+
+    with _choosing_by(met):
+        run()
+    return found
+
+
+@contextmanager
+def choosing(which: Reduction, by: Any, instead: Any) -> Iterator[None]:
+    """Within it, an expression rounds, compares or selects with something else."""
+    with _choosing_by(lambda one, it: instead if one == which and _same(by, it) else it):
+        yield
+
+
+def _same(one: Any, other: Any) -> bool:
+    """Return whether two are the same function, or both masks."""
+    return one is other or not (callable(one) or callable(other))

@@ -308,11 +308,12 @@ def scaled_last(held: Held) -> Held:
     return less_certain(held, np.where((error > 0) & np.isfinite(size), arithmetic.unit * size, 0))
 
 
-def exact(held: Held) -> Held:
-    """Return numbers that are off by nothing."""
+def exact(held: Held, where: Any = True) -> Held:  # noqa: FBT002 - an array, or everywhere
+    """Return numbers that are off by nothing, or only elsewhere."""
     if isinstance(held, Lanes):
-        return held.exactly()
-    return less_certain(held, -values_and_errors(held)[1])
+        return held.exactly().where(np.asarray(where), held)
+    error = values_and_errors(held)[1]
+    return less_certain(held, np.where(where & np.isfinite(error), -error, 0.0))
 
 
 def quotient(one: Held, other: Held) -> Held:

@@ -308,7 +308,7 @@ UNIVERSAL: Mapping[Any, Callable[..., Any]] = {
     np.sign: _sign,
     np.logaddexp: _logaddexp,
     np.isnan: _is_nan,
-    np.power: lambda a, b: a**b,
+    np.power: lambda a, b: a**b if isinstance(a, Traced) else b.__rpow__(a),
     np.fabs: abs,
     np.positive: lambda a: a,
     np.reciprocal: lambda a: 1 / a,

@@ -24,8 +24,10 @@ from typing import Any, TypeAlias
 
 import numpy as np
 
-from gradoracle.oracle.numbers import many
+from gradoracle.oracle.numbers import altered, array_powers, many
 from gradoracle.oracle.numbers.altered import counted, reduced
+from gradoracle.oracle.numbers.decisions import Decision, decides, is_deciding
+from gradoracle.oracle.numbers.exactly_known import Made, is_exact
 from gradoracle.oracle.numbers.functions import (
     FUNCTIONS,
     NUMPY,
@@ -45,6 +47,7 @@ from gradoracle.oracle.numbers.whole_numbers import (
     floor_divide,
     remainder,
     rounded,
+    to_the_step,
     trunc,
 )
 from gradoracle.oracle.shapes import Array, Shape
@@ -121,43 +124,50 @@ class Undecided(Exception):
 class Traced:
     """One number, and the operands that it came of.  Comparisons look at the number."""
 
-    __slots__ = ("held", "is_either", "operands", "scaled")
+    __slots__ = ("held", "is_either", "made", "operands")
 
     def __init__(self, held: Held, operands: Iterable[tuple[Traced, Back]] = ()) -> None:
         """Keep the number and its operands, each with what it receives of what this one does."""
         self.held, self.operands = held, (*operands,)
         self.is_either = False  # whether the operands are two ways to compute this number
-        self.scaled: Traced | None = None  # of which this is a multiple by a power of two
+        self.made: Made | None = None  # what it came of, where that may be exact
 
     def _kind(self, held: Held, *operands: tuple[Any, Back]) -> Any:
         """Return a result of this kind; operands that are constants receive nothing."""
         return type(self)(held, [(o, back) for o, back in operands if isinstance(o, Traced)])
+
+    def made_by(self, function: Callable[..., Any], *operands: Any) -> Any:
+        """Return this result of a function, and remember that it is."""
+        self.made = function, operands
+        return self
 
     def _other(self, other: Any) -> Held:
         return other.held if isinstance(other, Traced) else many.like(self.held, other)
 
     def __add__(self, other: Any) -> Any:
         other = _one(other)
-        return self._kind(self.held + self._other(other), (self, _same), (other, _same))
+        found = self._kind(self.held + self._other(other), (self, _same), (other, _same))
+        return found.made_by(operator.add, self, other)
 
     __radd__ = __add__
 
     def __neg__(self) -> Any:
-        return self._kind(-self.held, (self, _negative))
+        return self._kind(-self.held, (self, _negative)).made_by(operator.neg, self)
 
     def __sub__(self, other: Any) -> Any:
         other = _one(other)
-        return self._kind(self.held - self._other(other), (self, _same), (other, _negative))
+        found = self._kind(self.held - self._other(other), (self, _same), (other, _negative))
+        return found.made_by(operator.sub, self, other)
 
     def __rsub__(self, other: Any) -> Any:
-        return self._kind(self._other(other) - self.held, (self, _negative))
+        found = self._kind(self._other(other) - self.held, (self, _negative))
+        return found.made_by(operator.sub, other, self)
 
     def __mul__(self, other: Any) -> Any:
         other = _one(other)
         a, b = self.held, self._other(other)
         found = self._kind(a * b, (self, lambda g: _times(g, b)), (other, lambda g: _times(g, a)))
-        found.scaled = self if _is_power_of_two(other) else None
-        return found
+        return found.made_by(operator.mul, self, other)
 
     __rmul__ = __mul__
 
@@ -170,14 +180,17 @@ class Traced:
             (self, lambda g: _over(g, b)),
             (other, lambda g: _over(-_times(g, held), b)),
         )
-        found.scaled = self if _is_power_of_two(other) else None
-        return found
+        return found.made_by(operator.truediv, self, other)
 
     def __rtruediv__(self, other: Any) -> Any:
-        found = quotient(self._other(other), self.held)
-        return self._kind(found, (self, lambda g: _over(-_times(g, found), self.held)))
+        held = quotient(self._other(other), self.held)
+        found = self._kind(held, (self, lambda g: _over(-_times(g, held), self.held)))
+        return found.made_by(operator.truediv, other, self)
 
-    def __pow__(self, power: float) -> Any:
+    def __pow__(self, power: Any) -> Any:
+        power = power.item() if isinstance(power, np.generic) else _one(power)
+        if isinstance(power, (Traced, np.ndarray)):
+            return self._raised(power)
         if not isinstance(power, (int, float)) or not math.isfinite(power):
             raise TypeError(f"a power must be a number, got {type(power).__name__}; take exp, log")
         if power == 0:
@@ -191,7 +204,26 @@ class Traced:
             result = result * self
         return result
 
-    def __rpow__(self, base: float) -> Any:
+    def _raised(self, power: Any) -> Any:
+        """Return the powers by exponents that are computed, or those of an array."""
+        x, y = self.held, self._other(power)
+        with np.errstate(all="ignore"):
+            held = array_powers.power(x, y)
+        by_base, by_exponent = array_powers.slopes(x, y, held)
+        if _NAN_COMPARES.get() is not False:
+            held = array_powers.unless_nan(held, x, y, spreads=True)
+
+        def back(slope: Callable[[], Held]) -> Back:
+            return lambda g: _times(
+                g, array_powers.unless_nan(slope(), x, y, spreads=_NAN_COMPARES.get())
+            )
+
+        return self._kind(held, (self, back(by_base)), (power, back(by_exponent)))
+
+    def __rpow__(self, base: Any) -> Any:
+        base = _one(base)
+        if isinstance(base, np.ndarray):
+            return self._kind(many.like(self.held, base.astype(np.float64))) ** self
         if not (isinstance(base, (int, float)) and 0 < base < math.inf):
             raise TypeError(f"a number to a computed power must be positive, got {base!r}")
         if base == 2:
@@ -233,14 +265,15 @@ class Traced:
         value, error = many.values_and_errors(self.held)
         sign = np.sign(value.astype(np.float64))
         sign = np.where(np.isnan(sign), 1.0, sign)
-        unsure = (error > 0) & (abs(value) <= error)
+        unsure = _unless_exact((error > 0) & (abs(value) <= error), self)
+        decides(lambda: Decision(self, -value, whole=False))
 
         def back(g: Held) -> Held:
             if sign.shape and not shape_of(g):  # one number for each
                 return _perhaps(many.like(self.held, sign) * g, g, unsure)
             return _perhaps(_masked(g, sign), g, unsure)
 
-        return self._kind(abs(self.held), (self, back))
+        return self._kind(abs(self.held), (self, back)).made_by(abs, self)
 
     def __gt__(self, other: Any) -> Any:
         return self._decided(operator.gt, other)
@@ -265,6 +298,7 @@ class Traced:
     def _decided(self, compare: Callable[[Any, Any], Any], other: Any) -> bool:
         """Return what a comparison of single numbers says, the same of all that are walked."""
         of_nan, limit = _NAN_COMPARES.get(), self._other(other)
+        compare = altered.chosen(compare)
         if of_nan is None:
             return bool(compare(self.held, limit))
         (value, _), (limit, _) = map(many.values_and_errors, (self.held, limit))
@@ -273,20 +307,24 @@ class Traced:
 
     def apply(self, function: Function) -> Any:
         """Return an elementary function; one with steps takes what is exact as that."""
-        held = self.held if function.ulps else self._exact_multiple()
-        value = function(held)
+        if not function.ulps:
+            return self._stepped(function)
+        value = function(self.held)
         return self._kind(
             value, (self, lambda g: _times(g, many.derivative(function, self.held, value)))
         )
 
-    def _exact_multiple(self) -> Held:
-        """Return the number without error if it is a multiple of an exact one by powers of two."""
-        origin: Traced = self
-        while origin.scaled is not None:
-            origin = origin.scaled
-        if origin is self or np.any(many.values_and_errors(origin.held)[1]):
-            return self.held
-        return many.exact(self.held)
+    def _stepped(self, function: Function) -> Any:
+        """Return the number rounded to a whole one."""
+        function = altered.chosen(function)
+        value, error = many.values_and_errors(self.held)
+        held = self.held
+        if np.any(error):
+            held = many.exact(held, is_exact(self))
+        decides(lambda: Decision(self, to_the_step(function, value), whole=True))
+        if is_deciding():
+            return self._kind(function(held), (self, _same))
+        return self._kind(function(held), (self, lambda g: _times(g, 0)))
 
     def constant(self, number: Constant) -> Any:
         """Return a constant of the kind of the numbers that this one is made of."""
@@ -362,10 +400,6 @@ class Traced:
         if ours is None:
             raise _unknown(function, ARRAY_FUNCTIONS)
         return ours(*map(_one, inputs), **options)
-
-
-def _is_power_of_two(number: Any) -> bool:
-    return isinstance(number, (int, float)) and abs(math.frexp(number)[0]) == HALF
 
 
 def _one(operand: Any) -> Any:
@@ -489,8 +523,11 @@ class TracedArray(Traced, many.Nested):
         return (self[at] for at in range(len(self)))
 
     def __getitem__(self, index: Any) -> TracedArray:
-        taken = each_part(self.held, lambda a: a[index])
-        return TracedArray(taken, [(self, Taken(index, self.shape))])
+        def take(held: Held) -> Held:
+            return each_part(held, lambda a: a[index])
+
+        found = TracedArray(take(self.held), [(self, Taken(index, self.shape))])
+        return found.made_by(take, self)  # type: ignore[no-any-return]
 
     def rearranged(self, change: Callable[[Array], Array]) -> TracedArray:
         """Return the elements moved, repeated or left out."""
@@ -502,7 +539,8 @@ class TracedArray(Traced, many.Nested):
             added = many.scattered(flat, places.reshape(-1), (size,))
             return each_part(added, lambda a: a.reshape(shape))
 
-        return self._kind(each_part(self.held, change), (self, back))  # type: ignore[no-any-return]
+        found = self._kind(each_part(self.held, change), (self, back))
+        return found.made_by(lambda held: each_part(held, change), self)  # type: ignore[no-any-return]
 
     def added_at(self, index: Any, shape: Shape) -> TracedArray:
         """Return zeros of a shape, to whose elements at an index these are added."""
@@ -526,18 +564,27 @@ class TracedArray(Traced, many.Nested):
         """Return the elements in another shape."""
         wanted = shape[0] if len(shape) == 1 and not isinstance(shape[0], int) else shape
         before = self.shape
-        return self._kind(  # type: ignore[no-any-return]
-            each_part(self.held, lambda a: a.reshape(wanted)),
-            (self, lambda g: each_part(g, lambda a: a.reshape(before))),
+
+        def change(held: Held) -> Held:
+            return each_part(held, lambda a: a.reshape(wanted))
+
+        found = self._kind(
+            change(self.held), (self, lambda g: each_part(g, lambda a: a.reshape(before)))
         )
+        return found.made_by(change, self)  # type: ignore[no-any-return]
 
     def transpose(self, *axes: int) -> TracedArray:
         """Return the array with its axes in another order; without one, the opposite."""
         order = axes or tuple(reversed(range(self.ndim)))
-        return self._kind(  # type: ignore[no-any-return]
-            each_part(self.held, lambda a: a.transpose(order)),
+
+        def change(held: Held) -> Held:
+            return each_part(held, lambda a: a.transpose(order))
+
+        found = self._kind(
+            change(self.held),
             (self, lambda g: each_part(g, lambda a: a.transpose(np.argsort(order)))),
         )
+        return found.made_by(change, self)  # type: ignore[no-any-return]
 
     def swapaxes(self, one: int, other: int) -> TracedArray:
         """Return the array with two axes exchanged."""
@@ -575,15 +622,16 @@ class TracedArray(Traced, many.Nested):
     def _max(self, axes: tuple[int, ...]) -> TracedArray:
         value, error = many.values_and_errors(self.held)
         first = _first_largest(value, axes)
-        rivals = value + error >= (value - error).max(axes, keepdims=True)
-        unsure = (
-            rivals & (rivals.sum(axes, keepdims=True) > 1) & (error.max(axes, keepdims=True) > 0)
-        )
+        unsure = _rivals(value, error, axes)
+        if unsure.any():
+            unsure = _rivals(value, np.where(is_exact(self), 0.0, error), axes)
+        top = value.max(axes, keepdims=True)
+        decides(lambda: Decision(self, np.where(first, np.nan, top - value), whole=False))
         if isinstance(self.held, Lanes):
             held: Held = self.held.chosen(first, axes)
         else:
             held = each_part(_masked(self.held, first), lambda a: a.sum(axes, keepdims=True))
-        equal, rule = np.asarray(value == value.max(axes, keepdims=True)), _RULE.get()
+        equal, rule = np.asarray(value == top), _RULE.get()
         count = equal.sum(axes, keepdims=True) * equal
         if rule == ANY:
             unsure = unsure | (count > 1)
@@ -649,17 +697,27 @@ class TracedArray(Traced, many.Nested):
     def _compared(self, compare: Any, other: Any) -> Condition:
         value, error = many.values_and_errors(self.held)
         limit, its_error = many.values_and_errors(self._other(other))
-        may_be_off = error + its_error
+        may_be_off, compare = error + its_error, altered.chosen(compare)
         apart = np.asarray(abs(value - limit)).astype(np.float64)
         holds, of_nan = compare(value, limit), _NAN_COMPARES.get()
         if of_nan is not None:
             holds = np.where(np.isnan(apart), of_nan, holds)
-        return Condition(holds, (apart <= may_be_off) & (may_be_off > 0))
+        decides(lambda: Decision(self - other, limit - value, whole=False))
+        unsure = (apart <= may_be_off) & (may_be_off > 0)
+        return Condition(holds, _unless_exact(unsure, self, other))
+
+
+def _unless_exact(unsure: Array, number: Traced, other: Any = 0) -> Array:
+    """Return where rounding decides, which it does not where the difference of two is exact."""
+    if not np.any(unsure):
+        return unsure
+    return np.asarray(unsure & ~is_exact(number - other))
 
 
 def where(condition: Any, one: Any, other: Any) -> Any:
     """Return the elements of one array where a condition holds, those of another elsewhere."""
     one, other = _one(one), _one(other)
+    condition = altered.chosen(condition)
     if isinstance(condition, bool):  # of single numbers
         return one if condition else other
     known = _condition(condition)
@@ -686,7 +744,10 @@ def _where(known: Condition, one: Any, other: Any, there: Array, count: Array) -
 
         return back
 
-    return traced._kind(held, (one, side(known.holds)), (other, side(there)))  # noqa: SLF001
+    found = traced._kind(held, (one, side(known.holds)), (other, side(there)))  # noqa: SLF001
+    if known.unsure.any():
+        return found
+    return found.made_by(lambda a, b: many.chosen(known.holds, a, b), one, other)
 
 
 def maximum(one: Any, other: Any) -> Any:
@@ -913,6 +974,13 @@ def _perhaps(held: Held, whole: Held, unsure: Array) -> Held:
     value, error = many.values_and_errors(whole)
     more = np.where(unsure, 2 * (abs(value).astype(np.float64) + error), 0.0)
     return many.less_certain(held, more)
+
+
+def _rivals(value: Array, error: Array, axes: tuple[int, ...]) -> Array:
+    """Return which elements may be the largest along axes, where rounding decides that."""
+    rivals = value + error >= (value - error).max(axes, keepdims=True)
+    several = rivals.sum(axes, keepdims=True) > 1
+    return np.asarray(rivals & several & (error.max(axes, keepdims=True) > 0))
 
 
 def _first_largest(value: Array, axes: tuple[int, ...]) -> Array:

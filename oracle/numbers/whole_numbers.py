@@ -12,6 +12,8 @@ import numpy as np
 
 from gradoracle.oracle.numbers.functions import Function
 
+HALF = 0.5
+
 
 def _row(name: str, of_array: Callable[[Any], Any], precise: Callable[[Any, Any], Any]) -> Function:
     """Return a function with steps of 1, of which nothing is rounded."""
@@ -39,6 +41,19 @@ floor = _row("floor", np.floor, lambda context, v: context.floor(v))
 ceil = _row("ceil", np.ceil, lambda context, v: context.ceil(v))
 rint = _row("rint", np.rint, lambda context, v: context.nint(v))
 trunc = _row("trunc", np.trunc, lambda context, v: context.floor(v) if v > 0 else context.ceil(v))
+
+# What `rint` is mistaken for.
+half_away = _row(
+    "half away from 0", lambda v: np.copysign(np.floor(abs(v) + HALF), v),
+    lambda context, v: context.sign(v) * context.floor(abs(v) + HALF),
+)  # fmt: skip
+half_up = _row("half up", lambda v: np.floor(v + HALF), lambda context, v: context.floor(v + HALF))
+
+
+def to_the_step(function: Function, value: Any) -> Any:
+    """Return what is to be added to numbers so that a function of this module steps there."""
+    wide = np.asarray(value).astype(np.float64)
+    return (np.floor(wide) + HALF if function is rint else np.rint(wide)) - wide
 
 
 def rounded(number: Any, decimals: int = 0) -> Any:
