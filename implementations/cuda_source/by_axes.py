@@ -91,6 +91,7 @@ OPTIONAL: dict[str, tuple[str, ...]] = {
         ("rms_norm", "nll_loss", "cross_entropy_loss", "soft_target_cross_entropy"), ("weight",)
     ),
     "binary_cross_entropy_with_logits": ("pos_weight",),
+    "sgd_momentum_step": ("momentum_buffer",),
 }
 # The operators whose target is a class of each row, not numbers.
 LABELLED = ("cross_entropy", "cross_entropy_loss", "nll_loss")

@@ -98,7 +98,7 @@ def value(node: ast.expr, names: Names, dtype: Any) -> Any:
         case ast.Call(func=ast.Name(id="T"), args=[given], keywords=[]):
             found = dtype.type(again(given))
         case ast.Call(func=ast.Name(id="zero" | "copy" as name), args=[given], keywords=[]):
-            found = names[f"{name}()"](again(given))
+            found = names[f"{name}()"](ast.unparse(given), again(given))
         case ast.Call(func=ast.Name(id=name), args=given, keywords=[]) if name in _FUNCTIONS:
             found = _FUNCTIONS[name](*map(again, given))
         case ast.IfExp(test=test, body=body, orelse=orelse):

@@ -150,6 +150,13 @@ def _step(call: Names) -> Names:
     return {"shape": call["parameter"].shape}
 
 
+def _sum(call: Names) -> Names:
+    one, other = call["input"].shape, call["other"].shape
+    if one != other:
+        raise NotImplementedError(f"arrays of one shape are added, not of {one} and {other}")
+    return {"shape": one}
+
+
 def _results() -> dict[str, Results]:
     found = {
         "softmax": Results(("z",), ("p",), _softmax),
@@ -169,7 +176,19 @@ def _results() -> dict[str, Results]:
         "cross_entropy_grad": Results(("logits", "target"), ("dlogits",), _loss("dlogits")),
         "batch_mean": Results(("gradient_per_image",), ("mean",), _mean),
         "sgd_step": Results(("parameter", "gradient"), ("parameter_after",), _step),
+        "sgd_momentum_step": Results(
+            ("parameter", "gradient", "momentum_buffer"),
+            ("new_parameter", "new_momentum_buffer"),
+            _step,
+        ),
+        "add": Results(("input", "other"), ("y",), _sum),
     }
+    for name in ("adam_step", "adamw_step"):
+        moments = ("exp_avg", "exp_avg_sq")
+        results = ("parameter", *moments)
+        found[name] = Results(
+            ("parameter", "gradient", *moments), (*(f"new_{one}" for one in results),), _step
+        )
     for name, (arguments, result, of_arrays) in by_axes.functions().items():
         found[name] = Results(arguments, (result,), of_arrays)
     found["glu"] = Results(("z",), ("y",), by_axes.half)

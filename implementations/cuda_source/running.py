@@ -148,7 +148,7 @@ class _Scratch:
         return self._known[name]
 
 
-def _zeroed(array: Any) -> Any:
+def _zeroed(_name: str, array: Any) -> Any:
     array[...] = 0
     return array
 
@@ -174,12 +174,26 @@ def _more(
         with suppress(KeyError):
             more[name] = uninitialised(shape_of(function, name, names, made[0].shape))
     answers = {name for name in more if any(more[name] is one for one in made)}
-    more["copy()"] = partial(_copied, None if answers & spoken else made[0])
+    more["copy()"] = partial(_copied, {} if answers & spoken else _changed(function, names, made))
     return more
 
 
-def _copied(result: Any, array: Any) -> Any:
-    """Return the result with an array's values, or an array of its own where the result is used."""
+def _changed(function: str, names: Names, made: Sequence[Any]) -> dict[str, Any]:
+    """Return by the names of arrays the results that a kernel has of them, which works in place.
+
+    Of several results each has the name of one; a single result has that of any.
+    """
+    if len(made) == 1:
+        return dict.fromkeys(names, made[0])
+    return {
+        name.removeprefix("new_"): one
+        for name, one in zip(RESULTS[function].names, made, strict=True)
+    }
+
+
+def _copied(results: Mapping[str, Any], name: str, array: Any) -> Any:
+    """Return the result of a name with an array's values, or an array of its own where none is."""
+    result = results.get(name)
     if result is None or (result.shape, result.dtype) != (array.shape, array.dtype):
         return array.copy()
     result[...] = array
