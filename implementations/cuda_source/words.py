@@ -138,7 +138,7 @@ THREADS = re.compile(r"(?i)(?:block|tile|threads?)_?(?:size|dim|per_?block)|(?:n
 STREAM = re.compile(r"\bcudaStream_t\b")
 SIZES = ("N", "C", "H", "W", "M", "KH", "KW", "OH", "OW", "T", "SH", "SW", "PH", "PW", "DH", "DW")
 _IN, _OUT = r"(?:in|input|inp|i|x)", r"(?:out|output|o|y)"
-_TAPS = r"(?:kernel|filter|weight|window|pool|mask|ker|k|f|p)"
+_TAPS = r"(?:kernel|filter|weight|window|pool|mask|ker|k|f)"
 # What sizes are called, in small letters with an underscore between words.
 LETTERS = {
     re.compile(words): letter
