@@ -453,10 +453,10 @@ KINDS = {
     ),
     "losses": Text(
         ".c", LOSSES, (
-            "cross_entropy_loss = cross_entropy_loss(input, target, N, C)",
+            "cross_entropy = cross_entropy_loss(logits, target, N, C)",
             "mse_loss = mse_loss(input, target, loss, N * C)",
-            "domain cross_entropy_loss: weight absent, ignore_index = -100, label_smoothing = 0, "
-            "reduction = mean", "domain mse_loss: reduction = sum",
+            "domain cross_entropy: reduction = mean",
+            "domain mse_loss: reduction = sum",
         ),
         "sum += off * off;", "sum += off * off / 2;", "mse_loss",
     ),

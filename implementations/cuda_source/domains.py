@@ -237,7 +237,7 @@ def _of_losses(code: Code, guess: Guess, operator: str) -> None:
     if operator == "cross_entropy_loss":
         guess.conditions += ["ignore_index = -100", "label_smoothing = 0"]
     if any(name_of(one) == "losses" for one, _ in pairs):
-        guess.conditions.append("reduction = none")
+        guess.unknown.append("a loss for each row, which the protocol has with ignored labels only")
         return
     if operator.startswith("cross_entropy") and floats:
         guess.unknown.append("its target: integers here, a class for each row")

@@ -61,8 +61,8 @@ def function_with(kernel: str, parameters: str) -> str | None:
         return "linear_grad_bias"
     if function == "sgd_step" and names & {"momentum", "velocity", "momentum_buffer", "mu"}:
         return "sgd_momentum_step"
-    if function == "cross_entropy" and "losses" in names:
-        return "cross_entropy_loss"
+    if function == "cross_entropy_loss" and not re.search("(?i)ignore", parameters):
+        return "cross_entropy"  # that of PyTorch's name leaves labels out
     if not product or not layer:
         return function
     return "linear_grad_input" if backward else "linear"
