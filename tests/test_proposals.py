@@ -13,6 +13,7 @@ from gradoracle.implementations.cuda_source.proposals import (
     proposals,
     with_proposals,
 )
+from tests.proposed_texts import KINDS
 
 TEXT = """#define BLOCK 128
 __global__ void relu_kernel(const float *input, float *output, int n) {
@@ -60,7 +61,8 @@ def test_what_is_complete_can_be_read_back():
         ("softmax_backward", "softmax_grad"), ("maxpool2d", "max_pool2d"),
         ("crossEntropyKernel", "cross_entropy"), ("gelu_bwd", "gelu_grad"),
         ("sgemm_naive", "matmul"), ("conv2d_kernel", "conv2d"), ("vectorAdd", "add"),
-        ("transpose", None),
+        ("transpose", None), ("add_bias", None), ("atomicAddX", None), ("adam_update", "adam_step"),
+        ("MatrixMulKernel", "matmul"), ("residual_forward", "add"),
     ],
 )  # fmt: skip
 def test_the_function_is_guessed_by_the_kernels_name(kernel, function):
@@ -119,7 +121,7 @@ def test_a_launch_of_host_code_is_in_our_words():
         in (product)
     )
     # Not main's 128, which is given to a function.
-    assert "layernorm<<<N, block_size, C * 4>>>(y, x, weight, bias, C, eps)" in rows
+    assert "layernorm<<<(N * T), block_size, C * 4>>>(y, x, weight, bias, C, eps)" in rows
     assert "not guessed: what block_size of its launch is" in rows
 
 
@@ -467,7 +469,7 @@ RULES_OF_C = {
                   int M, int KH, int KW) { y[0] = 0; }""",
         [
             "conv2d = conv(x, weight, y, N, C, H, W, M, KH, KW)",
-            "domain conv2d: stride = 1, padding = 0, dilation = 1, groups = 1",
+            "domain conv2d: bias absent, stride = 1, padding = 0, dilation = 1, groups = 1",
         ],
     ),
     "a slope of one function only": (
@@ -510,6 +512,21 @@ def test_what_is_proposed_of_c(rule):
 def test_what_could_only_be_wrong_is_left_open(text, unknown):
     (one,) = proposals(text, calls=True)
     assert unknown in one.unknown
+
+
+def test_what_may_stand_for_an_unknown_parameter_is_said():
+    text = "void softmax(float *y, float *x, float *total, int N, int C) { y[0] = x[0]; }"
+    (one,) = proposals(text, calls=True)
+    assert str(one) == (
+        "// to complete: softmax = softmax(p, z, ?, z.size / z.shape[axis], z.shape[axis])\n"
+        "//     not guessed: the parameter 'float *total'\n"
+        "//     for an array: z, p, scratch(NAME, COUNT), NULL; for a number: z.size, z.shape[0], "
+        "an option of softmax, a constant"
+    )
+    text = "void conv(float *y, float *x, float *weight, int N, int C, int H, int W, int odd) {}"
+    (one,) = proposals(text, calls=True)
+    assert "for an array: x, weight, bias, y, scratch" in str(one)
+    assert "for a number: N, C, H, W, M, G, KH, KW, OH, OW, SH, SW, PH, PW, DH, DW" in str(one)
 
 
 def test_a_byte_order_mark_is_removed():
@@ -559,3 +576,73 @@ void positive(const float *z, float *y, int n, size_kind kind) {
     )
     with pytest.raises(UnusableBackend, match="is a pointer to pointers, not to numbers"):
         gradoracle.check(str(tmp_path / "mine.c"), examples=5, seed=1)
+
+
+def proposed(kind, text):
+    """Return a text of a kind with its proposals, and the operators that are complete in it."""
+    found = proposals(text, calls=kind.ending != ".cu")
+    whole = dict.fromkeys(one.operator for one in found if one.comment and not one.unknown)
+    return with_proposals(text, found), [*whole]
+
+
+@pytest.mark.parametrize("name", KINDS)
+def test_texts_as_people_publish_them_have_complete_proposals(name):
+    said = proposed(KINDS[name], KINDS[name].text)[0].partition("\n\n")[0].splitlines()
+    assert {f"// gradoracle: {one}" for one in KINDS[name].said} <= {*said}
+    assert not any(line.startswith("// to complete") for line in said)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", KINDS)
+def test_they_are_right_by_their_proposals_and_a_fault_is_found(name, tmp_path):
+    kind = KINDS[name]
+    assert kind.right in kind.text
+    for text, wrong in ((kind.text, set()), (kind.broken, {kind.function})):
+        written, operators = proposed(kind, text)
+        file = tmp_path / f"mine{kind.ending}"
+        file.write_text(written)
+        found = gradoracle.check(str(file), operators=operators, examples=6, seed=1)
+        assert {one.function for one in found.mismatches} == wrong
+        judged = [one.formula for one in found.outcomes if one.judged]
+        assert all(any(one.startswith(of) for one in judged) for of in operators)
+
+
+@pytest.mark.parametrize(
+    ("text", "unknown"),
+    [
+        # Values that no comment can give: half precision, quantised weights.
+        ("void relu(const half *x, float *y, int n) { y[0] = x[0]; }",
+         "arrays of half: they hold float or double here, or integers"),
+        ("void relu(const float *x, double *y, int n) { y[0] = x[0]; }",
+         "whether its arrays hold float or double: pointers to both are among them"),
+        ("template <typename T, int B> void relu(const T *x, T *y, int n) { y[0] = x[0]; }",
+         "what B of its template is"),
+        # Names alone do not say how a matrix lies: here neither do the indices.
+        ("void matmul(float *o, float *a, float *b, int p, int q, int r) { o[i] = a[j] * b[k]; }",
+         "which of its sizes are rows, columns and the common side"),
+        # Momentum of another kind than PyTorch's, and no count of steps.
+        ("""void sgd_momentum(float *w, float *g, float *v, int n, float lr, float momentum) {
+            v[0] = momentum * v[0] - lr * g[0]; w[0] += v[0]; }""",
+         "whether its buffer holds gradients, as the protocol's, or steps"),
+        ("""void sgd_momentum(float *w, float *g, float *v, int n, float lr, float momentum) {
+            v[0] = momentum * v[0] + g[0]; w[0] -= lr * (g[0] + momentum * v[0]); }""",
+         "whether its momentum is Nesterov's or dampened"),
+        ("""void adam(float *w, float *g, float *m, float *v, int n, float lr, float beta1,
+                  float beta2, float eps) { m[0] = 1; v[0] = 1; w[0] -= lr; }""", "what step is"),
+        ("void vector_add(float *a, float *b, float *c, int n) { c[0] = a[0] + 2 * b[0]; }",
+         "whether it is a plain sum of two arrays"),
+        # What was computed before is not what a function of the protocol takes.
+        ("void crossentropy(float *losses, float *probs, int *targets, int N, int C)"
+         " { losses[0] = -log(probs[targets[0]]); }", "the parameter 'float *probs'"),
+        ("""void attention(const float *Q, const float *K, const float *V, float *O, int N, int d) {
+            O[0] = Q[0] * K[0] * V[0] / sqrt(d); for (int j = 0; j <= i; j++); }""",
+         "whether it hides later positions"),
+        ("void max_pool(const float *x, float *y, int N, int C, int H, int W, int k) { y[0] = 0; }",
+         "how far its windows move: stride"),
+        ("void gelu(const float *x, float *y, int n) { y[0] = x[0]; }",
+         "whether its approximation is by tanh"),
+    ],
+)  # fmt: skip
+def test_what_a_text_does_not_show_is_not_guessed(text, unknown):
+    (one,) = proposals(text, calls=True)
+    assert unknown in " ".join(one.unknown), one.unknown

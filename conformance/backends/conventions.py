@@ -29,7 +29,8 @@ def as_given(policies: Mapping[str, Any], call: Call) -> Call:
     changed: dict[str, Any] = {}
     labels, indices = call.get(LABELS), call.get(INDICES)
     if isinstance(labels, np.ndarray) and labels.dtype.kind == "i" and "labels" in policies:
-        changed[LABELS] = _labels(policies["labels"], labels, call["logits"])
+        scores = call["logits"] if "logits" in call else call["input"]  # of PyTorch's losses
+        changed[LABELS] = _labels(policies["labels"], labels, scores)
     if isinstance(indices, np.ndarray):
         changed[INDICES] = _counted(policies, call["input_shape"], indices)
     return {**call, **changed}

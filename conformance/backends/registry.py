@@ -62,7 +62,7 @@ PYTHON = "gradoracle.conformance.backends.caller:from_file"
 LOADERS = {
     ".cu": "gradoracle.implementations.cuda_source:backend",
     ".cuh": "gradoracle.implementations.cuda_source:backend",
-    **dict.fromkeys((".c", ".cc", ".cpp", ".cxx", *SHARED), C),
+    **dict.fromkeys((".c", ".cc", ".cpp", ".cxx", ".h", ".hh", ".hpp", *SHARED), C),
     ".py": PYTHON,
 }
 

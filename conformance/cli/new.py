@@ -12,7 +12,7 @@ import typer
 from gradoracle.conformance.cli.app import app
 
 PROPOSALS = "gradoracle.implementations.cuda_source.proposals"  # loaded where it is asked for
-OF_C = (".c", ".cc", ".cpp", ".cxx")
+OF_C = (".c", ".cc", ".cpp", ".cxx", ".h", ".hh", ".hpp")
 END = "\n\n"  # of the proposals above a text
 SKELETON = "gradoracle.conformance.cli.skeleton"
 
@@ -70,7 +70,7 @@ def new(
 
     It has the entry point that gives the backend its name, a test and a workflow
     for CI. What it is written with is right; put your kernels in its place.
-    With --from kernel.cu (or .c, .cpp), the kernels are yours, and the comments
+    With --from kernel.cu (or .c, .cpp, .h), the kernels are yours, and the comments
     that say how they are called are proposed: guessed from names, types and
     launches. --to checked.cu writes the file with them beside its headers:
 

@@ -13,9 +13,10 @@ where a result has no axes, as a loss, that number:
     float my_loss(const float *logits, const int *target, int N, int C, bool mean) { ... }
 
 `kernel.c` is compiled by CC (default cc) with -O2 and CFLAGS, `kernel.cpp` by CXX (default c++)
-with -O2 and CXXFLAGS.  Functions of a C++ file may be templates, as in my_relu<{T}>, or lie in
-namespaces.  A library is taken as it is; the comments and declarations are in a header:
-`libmine.so@mine.h`, where the header's name is relative to the library's folder.
+with -O2 and CXXFLAGS; so is a header that holds functions, `kernel.h`.  Functions of a C++ file may
+be templates, as in my_relu<{T}>, or lie in namespaces.  A library is taken as it is; the comments
+and declarations are in a header: `libmine.so@mine.h`, where the header's name is relative to the
+library's folder.
 
 Every array lies between margins of NaN (of integers, below 0), and results are NaN before the
 call.  A function that writes to a margin, or to an array that cannot be written, raises

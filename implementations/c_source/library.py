@@ -17,7 +17,7 @@ from gradoracle.implementations.cuda_source.includes import whole
 from gradoracle.implementations.cuda_source.signatures import plain
 
 C, CPP = ("c", "CC", "cc", "CFLAGS"), ("c++", "CXX", "c++", "CXXFLAGS")
-COMPILED = {".c": C, ".cc": CPP, ".cpp": CPP, ".cxx": CPP}
+COMPILED = {".c": C, **dict.fromkeys((".cc", ".cpp", ".cxx", ".h", ".hh", ".hpp"), CPP)}
 SILENT = ("-fPIC", "-w")
 FLAGS = ("-O2", *SILENT)
 ERROR = re.compile(r"^.*\berror: .*$", re.MULTILINE)

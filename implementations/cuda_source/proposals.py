@@ -10,10 +10,23 @@ could not be guessed is listed below it.
 
 import re
 from collections.abc import Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 from functools import partial
 
+from gradoracle.implementations.cuda_source.arguments import (
+    Code,
+    Guess,
+    arguments_of,
+    is_pointer,
+)
+from gradoracle.implementations.cuda_source.domains import (
+    add_conditions,
+    alone,
+    rounded_down,
+)
+from gradoracle.implementations.cuda_source.expressions import constants
 from gradoracle.implementations.cuda_source.launches import (
+    Defined,
     Host,
     Launched,
     functions_in,
@@ -22,76 +35,28 @@ from gradoracle.implementations.cuda_source.launches import (
     namespaces,
     template_of,
 )
+from gradoracle.implementations.cuda_source.layers import SIDES, product_guess
 from gradoracle.implementations.cuda_source.names import (
-    BY_TOKENS,
-    POINTWISE,
-    PRODUCT_VALUES,
-    ROWWISE,
-    SIDES,
-    SIZES,
-    arguments_of,
     function_with,
     gradients_of,
-    is_asked_for,
+    name_of,
     names_in,
 )
+from gradoracle.implementations.cuda_source.proposed_text import Proposal, with_proposals
 from gradoracle.implementations.cuda_source.results import operator_of
-from gradoracle.implementations.hostcuda.text import braced, code_only, without_comments
+from gradoracle.implementations.cuda_source.sizes import count_of, sizes_among
+from gradoracle.implementations.cuda_source.types import aliases, given_to, template_names, types_of
+from gradoracle.implementations.cuda_source.words import COUNTED, POINTWISE, ROWWISE
+from gradoracle.implementations.hostcuda.text import braced, code_only, split, without_comments
 from gradoracle.implementations.hostcuda.translation import Found, found_kernels
 
+__all__ = ["Proposal", "proposals", "with_proposals"]
 ROUNDED_UP = re.compile(r"\b(?:i?div_?up|ceil_?div|div_?ceil|cdiv)\s*\(", re.IGNORECASE)
-# Operators with eps, and arguments of operators that may be None.
-NORMALISING = (*BY_TOKENS, "batch_norm", "group_norm", "instance_norm")
-OPTIONAL = {
-    **dict.fromkeys(NORMALISING, ("weight", "bias")),
-    **dict.fromkeys(("conv2d", "conv_transpose2d", "linear"), ("bias",)),
-}
-# Options of images, the sizes that speak of them, and what they are where none does.
-_MOVED = {"stride": (("SH", "SW"), 1), "padding": (("PH", "PW"), 0)}
-_TAPS = {"dilation": (("DH", "DW"), 1), "groups": (("G",), 1)}
-SPATIAL: dict[str, dict[str, tuple[tuple[str, ...], int]]] = {
-    "conv2d": {**_MOVED, **_TAPS},
-    "conv_transpose2d": {**_MOVED, **_TAPS, "output_padding": ((), 0)},
-    **{
-        f"{kind}_pool2d": {"padding": _MOVED["padding"], "ceil_mode": ((), False)}
-        for kind in ("max", "avg")
-    },
-}
-WINDOW = {"KH", "KW", "kernel_size", "weight_shape"}
 NO_FUNCTION = "no function of the protocol has a name like it"
 OF_FLOATS = r"\b(?:{0})\s*(?:const\s*)?(?:\*|\w+\s*\[)"
-ALIAS = re.compile(
-    r"\btypedef\s+(?:float|double)\s+(\w+)\s*;|\busing\s+(\w+)\s*=\s*(?:float|double)\s*;"
-)
 SAVED_IN = re.compile(r"\bscratch\((\w+), (?:N \* T|z\.size)\)")
-BYTE_ORDER = "\ufeff"  # with which some editors begin a file
-FOUR = re.compile(r"\bfloat4\b")
 SIZE_OF = re.compile(r"\bsizeof\s*\(\s*(?:float|int)\s*\)")
 _FUNCTIONS_OF_SIZES = ("ceil_div", "dim3", "min", "max", "shape", "size")
-
-
-@dataclass(frozen=True)
-class Proposal:
-    """A comment for one kernel or host function, and what of it is no guess yet."""
-
-    kernel: str
-    comment: str  # "" where not even the function could be guessed
-    unknown: tuple[str, ...]
-    domain: tuple[str, ...] = field(default=())  # of its operator, what the text is made for
-    before: str = ""  # a comment that goes before it
-
-    def __str__(self) -> str:
-        """Return it as lines of comments, ready to be put before the kernel."""
-        if not self.comment:
-            return f"// {self.kernel}: not guessed: {'; '.join(self.unknown)}"
-        if self.unknown:
-            return f"// to complete: {self.comment}\n//     not guessed: {'; '.join(self.unknown)}"
-        return "\n".join(f"// gradoracle: {one}" for one in (self.before, self.comment) if one)
-
-    @property
-    def operator(self) -> str:
-        """The operator of the function that is proposed; "" where there is none."""
-        return operator_of(self.comment.partition(" = ")[0].partition(",")[0])
 
 
 def proposals(text: str, *, calls: bool = False) -> list[Proposal]:
@@ -101,19 +66,19 @@ def proposals(text: str, *, calls: bool = False) -> list[Proposal]:
     the text is C: each function that is given floats by a pointer has one.
     """
     if calls:
-        names = [one or other for one, other in ALIAS.findall(code_only(text))]
-        takes_floats = re.compile(OF_FLOATS.format("|".join(("float", "double", *names))))
         return _after_what_saves([
-            _call(text, Host(one.name, one.parameters, (), {}, one.body))
+            _call(text, Host(one.name, one.parameters, (), {}, one.body, one.template))
             or Proposal(one.name, "", (NO_FUNCTION,))
             for one in functions_in(text)
-            if takes_floats.search(one.parameters) and "__global__" not in one.before
-        ])  # fmt: skip
+            if _takes_floats(text, one) and "__global__" not in one.before
+        ], [])  # fmt: skip
     code = code_only(text)
     found = {one.name: one for one in found_kernels(code)}
     bodies = {name: code[one.end : braced(code, one.end)] for name, one in found.items()}
     of = {name: _proposal(text, one, bodies[name]) for name, one in found.items()}
     for host in hosts(text, {name: one.parameters for name, one in found.items()}):
+        if host.name in found:  # an overload: the kernel would be called
+            continue
         body = "".join((host.body, *(bodies[name] for name in host.launches)))
         proposal = _call(text, host._replace(body=body))
         launched = [of[name] for name in host.launches]
@@ -121,13 +86,35 @@ def proposals(text: str, *, calls: bool = False) -> list[Proposal]:
             len(proposal.unknown) < len(one.unknown) or not one.comment for one in launched
         ):
             of.update(dict.fromkeys(host.launches, proposal))
-    return _after_what_saves([*dict.fromkeys(of.values())])
+    whole = [*dict.fromkeys(of.values())]
+    needs = any(SAVED_IN.search(one.comment) for one in whole)
+    return _after_what_saves(whole, _references(text) if needs else [])
 
 
-def _after_what_saves(found: list[Proposal]) -> list[Proposal]:
-    """Return proposals; before a gradient that is given statistics, what saves them is called."""
+def _references(text: str) -> list[Proposal]:
+    """Return proposals for functions of a text in CUDA that run on the CPU, without launches."""
+    plain = (
+        one for one in functions_in(text)
+        if "__" not in one.before and "<<<" not in one.body and _takes_floats(text, one)
+    )  # fmt: skip
+    found = (
+        _call(text, Host(one.name, one.parameters, (), {}, one.body, one.template)) for one in plain
+    )
+    return [one for one in found if one is not None]
+
+
+def _takes_floats(text: str, one: Defined) -> bool:
+    names = ("float", "double", *aliases(text), *template_names(one.template))
+    return re.search(OF_FLOATS.format("|".join(names)), one.parameters) is not None
+
+
+def _after_what_saves(found: list[Proposal], references: list[Proposal]) -> list[Proposal]:
+    """Return proposals; before a gradient that is given statistics, what saves them is called.
+
+    That is a function among them, or a reference on the CPU.
+    """
     saving = {
-        one.operator: one for one in found
+        one.operator: one for one in (*references, *found)
         if one.comment and not one.unknown
         and "_grad" not in one.comment.partition(" = ")[0]
     }  # fmt: skip
@@ -142,7 +129,8 @@ def _after_what_saves(found: list[Proposal]) -> list[Proposal]:
             call = before.comment.partition(" = ")[2]
             size = "z.size" if one.operator in (*POINTWISE, *ROWWISE) else "N * T * C"
             call = re.sub(r"(?<=[(,])(\s*)[yp](?=\s*[,)])", rf"\1scratch(y, {size})", call)
-            whole.append(replace(one, before=f"{functions} = {call}"))
+            domain = dict.fromkeys((*one.domain, *before.domain))
+            whole.append(replace(one, before=f"{functions} = {call}", domain=(*domain,)))
         else:
             unknown = (*one.unknown, f"what computes {', '.join(sorted(saved))} for it")
             whole.append(replace(one, unknown=unknown))
@@ -157,20 +145,26 @@ def _call(text: str, host: Host) -> Proposal | None:
     function = next((of for of in functions if of is not None), None)
     if function is None:
         return None
-    arguments, unknown = arguments_of(text, host.parameters, function, host.passed, host.body)
-    if function == "matmul" and any(_is_along_k(launch_of(text, n)) for n in host.launches):
-        unknown = (*unknown, SIDES)
-    unknown = (*unknown, *_windows(function, arguments))
-    comment = f"{_functions(function, host.parameters)} = {host.name}({', '.join(arguments)})"
-    domain = _domain(host.body, function, arguments)
-    return Proposal(host.name, _line(comment), unknown, domain)
+    code = Code(host.name, text, host.parameters, host.body, host.passed)
+    guess = _guess(code, function, [launch_of(text, name) for name in host.launches])
+    angles = given_to(template_of(text, host.name.rpartition("::")[2]))
+    types = types_of(text, host.parameters, host.template, host.body, angles)
+    called = f"{host.name}{types.template}({', '.join(guess.arguments)})"
+    comment = _line(f"{_functions(guess.function, host.parameters)} = {called}")
+    unknown = dict.fromkeys((*guess.unknown, *types.unknown))
+    conditions = (*guess.conditions, *alone(guess))
+    return Proposal(host.name, comment, (*unknown,), conditions, dtypes=types.dtypes)
 
 
-def _windows(function: str, said: Sequence[str]) -> list[str]:
-    """Return that the size of windows is not known, where nothing that is said speaks of it."""
-    spoken = {word for one in said for word in re.findall(r"\w+", one)}
-    of_windows = operator_of(function) in SPATIAL and not function.endswith("_bias")
-    return ["how large its windows are"] if of_windows and not spoken & WINDOW else []
+def _guess(code: Code, function: str, launched: Sequence[Launched | None]) -> Guess:
+    """Return what the parameters of a function are given, with the conditions of its calls."""
+    along_k = any(map(_is_along_k, launched))
+    guess = product_guess(code, function, blas=not along_k)
+    if guess is None:
+        guess = arguments_of(code, function)
+        guess.unknown += [SIDES] if function == "matmul" else []
+    add_conditions(code, guess)
+    return guess
 
 
 def _functions(function: str, parameters: str) -> str:
@@ -183,62 +177,28 @@ def _proposal(text: str, kernel: Found, body: str) -> Proposal:
     function = function_with(kernel.name, kernel.parameters)
     if function is None:
         return Proposal(kernel.name, "", (NO_FUNCTION,))
-    arguments, unknown = arguments_of(text, kernel.parameters, function, body=body)
-    within = namespaces(code_only(text)[: kernel.start])
-    name = f"{within}{kernel.name}{_template(text, kernel)}"
+    code = Code(kernel.name, text, kernel.parameters, body, {})
     launched = launch_of(text, kernel.name)
-    given = dict(zip(names_in(kernel.parameters), arguments, strict=True))
-    sizes, more = _launch(without_comments(text), launched, function, given)
-    if function == "matmul" and (_is_along_k(launched) or re.search(r"\bK\b", sizes[0])):
-        more.append(SIDES)
-    of = _functions(function, kernel.parameters)
-    comment = f"{of} = {name}<<<{', '.join(sizes)}>>>({', '.join(arguments)})"
-    domain = _domain(body, function, arguments)
-    more += _windows(function, [*arguments, *sizes])
-    return Proposal(kernel.name, _line(comment), (*unknown, *more), domain)
-
-
-def _template(text: str, kernel: Found) -> str:
-    """Return what a kernel's template is given: types, or the numbers of its launch."""
-    if not kernel.template:
-        return ""
-    before = code_only(text)[: kernel.start]
-    of_types = re.search(r"\b(?:typename|class)\b", before[before.rfind("template") :])
-    return "<{T}>" if of_types else template_of(text, kernel.name)
+    guess = _guess(code, function, [launched])
+    template = next((one.template for one in functions_in(text)
+                     if one.name.rpartition("::")[2] == kernel.name), "")  # fmt: skip
+    types = types_of(text, kernel.parameters, template, body,
+                     given_to(template_of(text, kernel.name)))  # fmt: skip
+    name = f"{namespaces(code_only(text)[: kernel.start])}{kernel.name}{types.template}"
+    given = dict(zip(names_in(kernel.parameters), guess.arguments, strict=True))
+    sizes, more = _launch(without_comments(text), launched, guess.function, given)
+    of = _functions(guess.function, kernel.parameters)
+    comment = _line(f"{of} = {name}<<<{', '.join(sizes)}>>>({', '.join(guess.arguments)})")
+    unknown = dict.fromkeys((*guess.unknown, *types.unknown, *more))
+    conditions = (*guess.conditions, *alone(guess, sizes), *rounded_down(guess, sizes))
+    return Proposal(
+        kernel.name, comment, (*unknown,), conditions, dtypes=types.dtypes
+    )  # fmt: skip
 
 
 def _line(comment: str) -> str:
     """Return a comment in one line, however its parts stood in the text."""
     return " ".join(comment.split())
-
-
-def _domain(plain: str, function: str, arguments: Sequence[str]) -> tuple[str, ...]:
-    """Return the conditions of the calls that code is made for, as far as it shows them."""
-    operator = operator_of(function)
-    spoken = {word for one in arguments for word in re.findall(r"\w+", one)}
-    found: list[str] = []
-    if operator in ROWWISE:
-        found.append("axes = 1" if "z.size" in arguments else "axis = -1")
-    if FOUR.search(plain) and operator in (*POINTWISE, *ROWWISE):
-        found.append(f"{'size' if operator in POINTWISE else 'length'} % 4 == 0")
-    if operator in NORMALISING and "eps" not in arguments:
-        said = {float(one) for one in re.findall(r"\b1e-0?\d+(?=f?\b)", plain)}
-        found += [f"eps = {min(said)}"] if len(said) == 1 else []
-    if operator == "leaky_relu" and "negative_slope" not in arguments:
-        said = {float(one) for one in re.findall(r"(?<![\w.])0?\.\d+(?=f?\b)", plain)}
-        found += [f"negative_slope = {min(said)}"] if len(said) == 1 else []
-    if operator == "gelu":
-        found.append(f"approximate = {'tanh' if 'tanh' in plain else 'none'}")
-    found += [
-        f"{name} = {neutral}" for name, (letters, neutral) in SPATIAL.get(operator, {}).items()
-        if not spoken & {name, *letters}
-    ]  # fmt: skip
-    if operator == "batch_norm" and "running_mean" not in spoken:
-        found.append("training = True")
-    for name in OPTIONAL.get(operator, ()):
-        if name in arguments and not is_asked_for(plain, name):
-            found.append(f"{name} required")
-    return tuple(found)
 
 
 def _launch(
@@ -248,23 +208,27 @@ def _launch(
 
     `given` has what its parameters are given.  The second list says what is not known.
     """
-    elementwise = operator_of(function) in POINTWISE
+    elementwise = operator_of(function) in COUNTED
     if launched is not None and len(launched.sizes) > 1:
         sizes = launched.sizes[:3]  # without a stream
         if elementwise and re.fullmatch(r"\d+", sizes[1]):
-            return [f"ceil_div(z.size, {sizes[1]})", *sizes[1:]], []
+            return [f"ceil_div({count_of(function)}, {sizes[1]})", *sizes[1:]], []
         ours = {
             said: given[parameter]
             for said, parameter in zip(launched.arguments, given, strict=False)
             if said.isidentifier()
         }
-        said = [_in_our_words(one, function, ours) for one in sizes]
-        words = {w for one in said for w in re.findall(r"(?<![\w.])[A-Za-z_]\w*", one)}
-        known = {*_FUNCTIONS_OF_SIZES, *ours.values(), *SIZES, *_defined(plain)}
-        strange = sorted(words - known - {"z", "axis"})
+        if function != "matmul":  # whose sizes are named in all ways
+            around = [one for one in split(launched.within) if not is_pointer(one)]
+            ours = {**sizes_among(function, [*map(name_of, around)], []), **ours}
+        said = [_in_our_words(one, ours) for one in sizes]
+        # Of the host's words: its N need not be ours.
+        plainly = " ".join(ROUNDED_UP.sub("(", SIZE_OF.sub("", one)) for one in sizes)
+        words = {*re.findall(r"(?<![\w.])[A-Za-z_]\w*", plainly)}
+        strange = sorted(words - {*_FUNCTIONS_OF_SIZES, *ours, *constants(plain)})
         return said, [f"what {', '.join(strange)} of its launch is"] if strange else []
     if elementwise:
-        return ["ceil_div(z.size, 256)", "256"], []
+        return [f"ceil_div({count_of(function)}, 256)", "256"], []
     return ["?", "?"], ["how many blocks and threads run it"]
 
 
@@ -273,68 +237,12 @@ def _is_along_k(launched: Launched | None) -> bool:
     return launched is not None and any(re.search(r"\bK\b", one) for one in launched.sizes[:1])
 
 
-def _defined(plain: str) -> set[str]:
-    """Return the names of numbers that a text defines: a launch may speak of them."""
-    return {*re.findall(r"#\s*define\s+(\w+)\s+\(?\d", plain)}
-
-
-def _in_our_words(expression: str, function: str, given: dict[str, str]) -> str:
+def _in_our_words(expression: str, given: dict[str, str]) -> str:
     """Return an expression of a launch with `ceil_div`, and the sizes as the protocol has them."""
     expression = SIZE_OF.sub("4", ROUNDED_UP.sub("ceil_div(", expression))
-    if function == "matmul":
-        given = {**PRODUCT_VALUES, **given}
     return re.sub(r"\b[A-Za-z_]\w*\b", partial(_replaced, given), expression)
 
 
 def _replaced(given: dict[str, str], found: re.Match[str]) -> str:
     value = given.get(found[0], found[0])
     return f"({value})" if " " in value else value
-
-
-def with_proposals(text: str, found: Sequence[Proposal]) -> str:
-    """Return a text with its proposals as comments above it; those to complete say so.
-
-    Domains are those of what is complete: of the operator, or of each function where they differ.
-    """
-    text = text.removeprefix(BYTE_ORDER)
-    once: set[str] = set()
-    lines: list[str] = []
-    called: dict[str, list[Proposal]] = {}
-    for one in found:
-        function = one.comment.partition(" = ")[0]
-        is_whole = bool(one.comment and not one.unknown)
-        again = is_whole and function in once
-        lines.append(str(one).replace("// gradoracle: ", "// instead: ") if again else str(one))
-        if is_whole and not again:
-            once.add(function)
-            called.setdefault(one.operator, []).append(one)
-    domains = [line for operator, ones in called.items() for line in _domains(operator, ones)]
-    lines += [f"// gradoracle: domain {of}: {', '.join(said)}" for of, said in domains]
-    if any("% 4 == 0" in condition for _, said in domains for condition in said):
-        lines.append("// gradoracle: contract alignment = 16")
-    said = "\n".join(lines)
-    return f"// Proposed by gradoracle; read them before you rely on them.\n{said}\n\n{text}"
-
-
-def _domains(operator: str, found: Sequence[Proposal]) -> list[tuple[str, tuple[str, ...]]]:
-    """Return the domain of an operator, or of each of its functions where they differ.
-
-    What one function shows is so of the others, unless they are given that very option.
-    """
-    known: dict[str, str] = {}
-    for one in found:
-        for condition in one.domain:
-            known.setdefault(condition.partition(" ")[0], condition)
-    of = [
-        tuple(condition for name, condition in known.items()
-              if condition.endswith("required")
-              or not re.search(rf"[(,]\s*{name}\s*[,)]", one.comment))
-        for one in found
-    ]  # fmt: skip
-    if len({*of}) == 1:
-        return [(operator, of[0])] if of[0] else []
-    return [
-        (function, said)
-        for one, said in zip(found, of, strict=True) if said
-        for function in one.comment.partition(" = ")[0].split(", ")
-    ]  # fmt: skip

@@ -245,6 +245,19 @@ def arrays_of(operators: Collection[str]) -> set[str]:
     return {"out", "workspace"}.union(*((*one.arguments, *one.names) for one in own))
 
 
+def sizes_of(function: str) -> list[str]:
+    """Return the sizes that a call of a function has by letters; none where arrays are counted."""
+    operator = operator_of(function)
+    known = _SHAPES.get(operator)
+    if known is not None:
+        sides = [part for shape in known.values() for side in shape for part in side.split("/")]
+        of_windows = SIZES[SIZES.index("KH") :] if "H" in sides else ()
+        return [*dict.fromkeys((*sides, *of_windows))]
+    arrays = RESULTS[function].arguments
+    letters = [one for name in arrays for one in by_axes.letters_of(operator, name)]
+    return [*dict.fromkeys(letters)]
+
+
 def all_sizes(function: str, sizes: Names) -> dict[str, Any]:
     """Return the sizes of a call, and the smallest where it has none: a bias' gradient."""
     if not function.endswith("_grad_bias"):
