@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
-from functools import cache, partial
+from functools import cache, partial, wraps
 from inspect import Parameter, Signature, signature
 from typing import Any, NamedTuple, TypeAlias
 
@@ -52,6 +52,7 @@ from gradoracle.oracle.numbers.reverse import (
 )
 from gradoracle.oracle.numbers.running_error import Arithmetic
 from gradoracle.oracle.numbers.running_error_arrays import Lanes, pointwise
+from gradoracle.oracle.numbers.ways import claiming
 from gradoracle.oracle.shapes import Array, check_shape
 
 GRAD_OUTPUT = "grad_output"
@@ -126,12 +127,42 @@ def derived(
 def _with_twins(under: Callable[[str], Derived], rule: str) -> Derived:
     """Return the formulas under a rule of ties, and remember what makes them under another."""
     made = under(rule)
-    _TWINS.update(dict.fromkeys(_every(made), (made, cache(under))))
+    twins = _Twins(made, cache(under), cache(partial(_claimed, under, rule)))
+    _TWINS.update(dict.fromkeys(every_formula(made), twins))
     return made
 
 
-# Of derived formulas: all of the function's, and what makes them by another rule of ties.
-_TWINS: dict[Formula, tuple[Derived, Callable[[str], Derived]]] = {}
+class _Twins(NamedTuple):
+    """All formulas of a function, what makes them by a rule of ties, and in a claimed way."""
+
+    made: Derived
+    under: Callable[[str], Derived]
+    claimed: Callable[[str], Derived]
+
+
+_TWINS: dict[Formula, _Twins] = {}
+
+
+def _claimed(under: Callable[[str], Derived], rule: str, way: str) -> Derived:
+    """Return the formulas of a function that is run as a way is claimed."""
+    assert isinstance(under, partial)  # noqa: S101 - as `derived` makes it
+    body, *more = under.args
+
+    @wraps(body)
+    def run(*arrays: Any, **options: Any) -> Any:
+        with claiming(way):
+            return body(*arrays, **options)
+
+    return _with_twins(partial(under.func, run, *more, **under.keywords), rule)
+
+
+def as_claimed(formula: Formula, way: str) -> Formula:
+    """Return a derived formula as it is where a way of computing is claimed.
+
+    It is one of `oracle.numbers.ways`.
+    """
+    twins = _TWINS[formula]
+    return every_formula(twins.claimed(way))[every_formula(twins.made).index(formula)]
 
 
 def with_ties(formula: Formula, rule: str) -> Formula:
@@ -141,16 +172,16 @@ def with_ties(formula: Formula, rule: str) -> Formula:
     """
     if formula not in _TWINS:
         return formula
-    made, under = _TWINS[formula]
-    return _every(under(rule))[_every(made).index(formula)]
+    twins = _TWINS[formula]
+    return every_formula(twins.under(rule))[every_formula(twins.made).index(formula)]
 
 
 def instead(made: Derived, other: Derived) -> dict[Formula, Formula]:
     """Return for each formula of a function that of another one of the same arguments."""
-    return dict(zip(_every(made), _every(other), strict=True))
+    return dict(zip(every_formula(made), every_formula(other), strict=True))
 
 
-def _every(made: Derived) -> list[Formula]:
+def every_formula(made: Derived) -> list[Formula]:
     """Return the formulas of a function, and the parts of those of several results."""
     return [one for f in made.formulas for one in dict.fromkeys((f, *parts_of(f)))]
 

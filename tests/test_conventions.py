@@ -127,6 +127,36 @@ def fmax_hardsigmoid(z):
     return np.fmin(np.fmax(z + of(3), of(0)), of(6)) / of(6)
 
 
+def one_pass(x, weight=None, bias=None, *, eps):
+    mean, square = x.mean(2, keepdims=True), (x * x).mean(2, keepdims=True)
+    variance = np.maximum(square - mean * mean, 0)
+    y = (x - mean) / np.sqrt(variance + x.dtype.type(eps))
+    y = y if weight is None else y * weight
+    return y if bias is None else y + bias
+
+
+def log_of_sum(z, axis=1):
+    top = z.max(axis, keepdims=True)
+    return top + np.log(np.exp(z - top).sum(axis, keepdims=True))
+
+
+def unshifted_log_softmax(z, *, axis):
+    return z - log_of_sum(z, axis)
+
+
+def unshifted_loss(logits, target, *, reduction):
+    rows = log_of_sum(logits)[:, 0] - logits[np.arange(len(target)), target]
+    if reduction == "mean" and not len(target):
+        raise ValueError("the mean over nothing")
+    return np.asarray(rows.mean() if reduction == "mean" else rows.sum(), logits.dtype)
+
+
+def unshifted_loss_grad(logits, target, *, reduction):
+    p = np.exp(logits - log_of_sum(logits))
+    p[np.arange(len(target)), target] -= 1
+    return p / p.dtype.type(len(target)) if reduction == "mean" else p
+
+
 LOSS = ("cross_entropy", "cross_entropy_grad")
 # The policies, and the functions that follow them.
 RIGHT = {
@@ -143,6 +173,14 @@ RIGHT = {
     "relu6 drops NaN": ({"nan": "dropped"}, {"relu6": fmin_first_relu6}),
     "hardtanh drops NaN": ({"nan": "dropped"}, {"hardtanh": fmax_hardtanh}),
     "hardsigmoid drops NaN": ({"nan": "dropped"}, {"hardsigmoid": fmax_hardsigmoid}),
+    "variance in one pass": ({"variance": "one-pass"}, {"layer_norm": one_pass}),
+    "log-softmax of a rounded sum": (
+        {"log_sum_exp": "unshifted"}, {"log_softmax": unshifted_log_softmax},
+    ),
+    "loss of a rounded sum": (
+        {"log_sum_exp": "unshifted"},
+        {"cross_entropy": unshifted_loss, "cross_entropy_grad": unshifted_loss_grad},
+    ),
     "maxima share": ({"ties": "split"}, {"max_pool2d_vjp": split}),
     "int32 indices": ({"indices": "int32"}, pooling(np.int32)),
     "global indices": ({"index_origin": "global"}, pooling(np.int64, 1)),
@@ -153,7 +191,10 @@ RIGHT = {
 
 
 # Under these the protocol's own convention is right, too: a NaN may stay, labels are both taken.
-ALLOW_BOTH = {"int32 labels", *(name for name in RIGHT if name.endswith(" drops NaN"))}
+ALLOW_BOTH = {
+    "int32 labels", "variance in one pass",
+    *(name for name in RIGHT if name.endswith((" drops NaN", " of a rounded sum"))),
+}  # fmt: skip
 
 
 def relu_grad_of_one(grad_output, z):
@@ -179,6 +220,19 @@ def three_for_nan(z):
 
 def upper_limit_below_0(z):
     return np.where(z < 0, z.dtype.type(6), good.relu6(z))
+
+
+def biased_variance(x, weight=None, bias=None, *, eps):
+    return one_pass(x, weight, bias, eps=2 * eps)
+
+
+def of_float16(z, *, axis):
+    return (z - log_of_sum(z, axis).astype(np.float16)).astype(z.dtype)
+
+
+def unshifted_without_target(logits, target, *, reduction):
+    p = np.exp(logits - log_of_sum(logits))
+    return p / p.dtype.type(len(target)) if reduction == "mean" else p
 
 
 def zero_for_nan_alone(x, **options):
@@ -225,6 +279,13 @@ FAULTS = {
     "relu of a NaN is -1": ({"nan": "dropped"}, "relu", minus_one_for_nan),
     "relu6 of a NaN is within": ({"nan": "dropped"}, "relu6", three_for_nan),
     "relu6 of what is below is 6": ({"nan": "dropped"}, "relu6", upper_limit_below_0),
+    "eps counts twice": ({"variance": "one-pass"}, "layer_norm", biased_variance),
+    "a sum rounded to float16": ({"log_sum_exp": "unshifted"}, "log_softmax", of_float16),
+    "the target is not subtracted": (
+        {"log_sum_exp": "unshifted"},
+        "cross_entropy_grad",
+        unshifted_without_target,
+    ),
     "the NaN takes the gradient": ({"nan": "dropped"}, "max_pool2d_vjp", good.max_pool2d_vjp),
     "shares by taps": ({"ties": "split"}, "max_pool2d_vjp", split_by_taps),
     "goes whole to every maximum": ({"ties": "split"}, "max_pool2d_vjp", whole_to_every_maximum),

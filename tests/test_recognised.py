@@ -32,6 +32,19 @@ def one_image(x, **options):
     return good.avg_pool2d(x.reshape(1, c, h, w), **options)[0]
 
 
+def with_a_variance_in_one_pass(x, weight=None, bias=None, *, eps):
+    mean, square = x.mean(2, keepdims=True), (x * x).mean(2, keepdims=True)
+    variance = np.maximum(square - mean * mean, 0)
+    y = (x - mean) / np.sqrt(variance + x.dtype.type(eps))
+    y = y if weight is None else y * weight
+    return y if bias is None else y + bias
+
+
+def log_softmax_of_a_rounded_sum(z, *, axis):
+    top = z.max(axis, keepdims=True)
+    return z - (top + np.log(np.exp(z - top).sum(axis, keepdims=True)))
+
+
 def aligned_to_the_end(query, key, value, mask=None, *, is_causal, **options):
     if is_causal:
         rows, keys = query.shape[2], key.shape[2]
@@ -99,6 +112,14 @@ SEEN = {
         "scaled_dot_product_attention", aligned_to_the_end,
         'scaled_dot_product_attention: the values are right under the policy "causal": ',
     ),
+    "a variance in one pass": (
+        "layer_norm", with_a_variance_in_one_pass,
+        'layer_norm: the values are right under the policy "variance": "one-pass"; if that is',
+    ),
+    "a log-softmax of a rounded sum": (
+        "log_softmax", log_softmax_of_a_rounded_sum,
+        'log_softmax: the values are right under the policy "log_sum_exp": "unshifted"; if that',
+    ),
     "an approximation": (
         "gelu", lambda z: good.gelu(z, approximate="tanh"),
         'gelu: the values are right for approximate = tanh: --domain "gelu: approximate = tanh" '
@@ -142,6 +163,18 @@ def test_what_is_wrong_by_any_convention_is_not_explained(wrong):
     assert "agree" not in found.headline
     assert "values are right" not in found.headline
     assert "\n  on this call" not in found.text
+
+
+@pytest.mark.parametrize("wrong", [1, 3])
+def test_a_variance_over_another_number_is_not_one_in_one_pass(wrong):
+    def unbiased(x, weight=None, bias=None, *, eps):
+        share = np.sqrt(x.dtype.type(x.shape[2]) / x.dtype.type(x.shape[2] + wrong))
+        plain = with_a_variance_in_one_pass(x, eps=eps) * share
+        plain = plain if weight is None else plain * weight
+        return plain if bias is None else plain + bias
+
+    found = check("layer_norm", unbiased).mismatches[0]
+    assert "values are right" not in found.headline
 
 
 @pytest.mark.parametrize("wrong", [1.5, -1])

@@ -399,6 +399,7 @@ POLICIES: dict[str, tuple[str | float, ...]] = {  # the default first
     "non_finite": ("plane", "window", "any"), "subnormals": ("any", "kept"),
     "bad_arguments": ("any", "raise"),
     "labels": ("int64", "int32", "one-hot"),
+    "variance": ("two-pass", "one-pass"), "log_sum_exp": ("shifted", "unshifted"),
     "indices": ("int64", "int32"), "index_origin": ("plane", "global"),
     "relu_at_zero": (0, 0.5, 1), "leaky_relu_at_zero": (0, 0.5, 1),
     "alignment": ("element", 16),

@@ -201,7 +201,8 @@ def _of_values(
                 return f"the values are right for {said}: {line} declares that"
     policies = [*_policies(backend, asked[0])] if asked else []
     if policies:
-        asked += _asked(backend, operator, formula, styles, dtype, seed)
+        for some in (styles, operator.styles.of("floats")):
+            asked += _asked(backend, operator, formula, some, dtype, seed)
     for policy, rule in policies:
         if _is_by(backend, operator, asked, policy, rule):
             return (

@@ -25,7 +25,8 @@ _SETTING = re.compile(rf"(?:contract\s+)?((?:{'|'.join(SETTINGS)})\s*=.+)$", re.
 _CONTRACT = re.compile(r"contract\b\s*:?\s*(.*)$", re.DOTALL)
 POLICIES = (
     "ties", "nan", "repeats", "non_finite", "subnormals", "bad_arguments", "labels", "indices",
-    "index_origin", "relu_at_zero", "leaky_relu_at_zero", "causal", "masked_rows",
+    "index_origin", "relu_at_zero", "leaky_relu_at_zero", "causal", "masked_rows", "variance",
+    "log_sum_exp",
     "attention_operands", "alignment", "batch", "threads", "accumulate", "output_mask",
 )  # fmt: skip
 REDUCTIONS = ("mean", "sum")

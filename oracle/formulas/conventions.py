@@ -27,7 +27,7 @@ from gradoracle.oracle.declaration import (
     multilinear,
     selection,
 )
-from gradoracle.oracle.derive import instead, with_ties
+from gradoracle.oracle.derive import as_claimed, every_formula, instead, with_ties
 from gradoracle.oracle.float_formats import name_of
 from gradoracle.oracle.formulas.activations import each_element, leaky_relu_grad, relu, relu_grad
 from gradoracle.oracle.formulas.adaptive_max_pool import (
@@ -42,8 +42,22 @@ from gradoracle.oracle.formulas.attention import (
     scaled_dot_product_attention,
     with_operands_in,
 )
-from gradoracle.oracle.formulas.further_activations import hardsigmoid, hardtanh, relu6
+from gradoracle.oracle.formulas.cross_entropy import (
+    cross_entropy,
+    cross_entropy_grad,
+    unshifted_cross_entropy,
+    unshifted_cross_entropy_grad,
+)
+from gradoracle.oracle.formulas.further_activations import hardsigmoid, hardtanh, log_softmax, relu6
+from gradoracle.oracle.formulas.further_losses import cross_entropy_loss, soft_target_cross_entropy
 from gradoracle.oracle.formulas.max_pool import MAX_POOLINGS, vjp_windows
+from gradoracle.oracle.formulas.normalisation import (
+    batch_norm,
+    group_norm,
+    instance_norm,
+    layer_norm,
+)
+from gradoracle.oracle.numbers.ways import ONE_SWEEP, UNSHIFTED
 from gradoracle.oracle.ranks import RANKS, named
 from gradoracle.oracle.shapes import Array, Sides
 from gradoracle.oracle.windows import flat
@@ -220,6 +234,20 @@ VARIANTS: dict[tuple[Formula, str, Any], Formula] = {
         (one, "causal", BOTTOM_RIGHT): other
         for one, other in instead(scaled_dot_product_attention, ALIGNED_TO_THE_END).items()
     },
+}
+VARIANTS |= {
+    (one, "variance", ONE_SWEEP): as_claimed(one, ONE_SWEEP)
+    for made in (batch_norm, group_norm, instance_norm, layer_norm)
+    for one in every_formula(made)
+}
+VARIANTS |= {
+    (one, "log_sum_exp", UNSHIFTED): as_claimed(one, UNSHIFTED)
+    for made in (log_softmax, cross_entropy_loss, soft_target_cross_entropy)
+    for one in every_formula(made)
+}
+VARIANTS |= {
+    (cross_entropy, "log_sum_exp", UNSHIFTED): unshifted_cross_entropy,
+    (cross_entropy_grad, "log_sum_exp", UNSHIFTED): unshifted_cross_entropy_grad,
 }
 for (_base, _, _), _variant in VARIANTS.items():
     _variant.__name__ = _variant.__qualname__ = _base.__name__

@@ -41,9 +41,19 @@ def _loss(z: Any, target: Any) -> Any:
     return log(total(each(lambda v: exp(v - top), z))) - (pick(z, target) - top)
 
 
-def _loss_in_lanes(call: Call) -> Any:
+def _unshifted_loss(z: Any, target: Any) -> Any:
+    """Return the loss of one row from the logarithm of the sum of e^z, rounded."""
+    return _log_of_sum(z) - pick(z, target)
+
+
+def _log_of_sum(z: Any) -> Any:
+    top = largest(z)
+    return top + log(total(each(lambda v: exp(v - top), z)))
+
+
+def _loss_in_lanes(call: Call, of_row: Any = _loss) -> Any:
     z = call["logits"]
-    rows = _loss(z, call["target"]).as_line()
+    rows = of_row(z, call["target"]).as_line()
     return _reduced(rows, call["reduction"], len(call["target"])).shaped(())
 
 
@@ -66,19 +76,46 @@ def cross_entropy(logits: Array, target: Array, *, reduction: str) -> Array:
     return run(_cross_entropy, loss, logits, target, reduction, products=0).reshape(())
 
 
-def _cross_entropy(loss: Array, logits: Array, target: Array, reduction: str) -> None:
-    rows = [_loss(z, t) for z, t in zip(logits.tolist(), target.tolist(), strict=True)]
+@composed(images="mixed", lanes=partial(_loss_in_lanes, of_row=_unshifted_loss))
+def unshifted_cross_entropy(logits: Array, target: Array, *, reduction: str) -> Array:
+    """Return the loss, a number of no axes, from logits [N, C] and target [N], classes 0 to C-1.
+
+        E = sum_n ( L[n] - z[n,t_n] ),  L[n] = m_n + log sum_c e^(z[n,c] - m_n),
+            m_n = max_c z[n,c],  divided by N for the mean
+
+    (as `cross_entropy`, where the contract says that log_sum_exp is unshifted).
+
+    Raises:
+        ValueError: as `cross_entropy`.
+    """
+    _check(logits, target, reduction)
+    loss = np.zeros(1, logits.dtype)
+    given = (logits, target, reduction, _unshifted_loss)
+    return run(_cross_entropy, loss, *given, products=0).reshape(())
+
+
+def _cross_entropy(
+    loss: Array, logits: Array, target: Array, reduction: str, of_row: Any = _loss
+) -> None:
+    rows = [of_row(z, t) for z, t in zip(logits.tolist(), target.tolist(), strict=True)]
     if rows:
         loss[0] = _reduced(rows, reduction, len(rows))
 
 
-def _row_grad(z: Any, target: Any, divisor: int) -> Any:
+def _row_grad(z: Any, target: Any, divisor: int, *, unshifted: bool = False) -> Any:
     """Return dz of one row, divided by a number if that is not 0."""
     p = probabilities(z)
+    if unshifted:
+        found = _log_of_sum(z)
+        p = each(lambda one, v: either(one, partial(_power, v, found)), p, z)
     at_target = pick(p, target)
     less = either(at_target - 1, partial(_less_the_others, at_target, others(p, target)))
     row = replaced(p, target, less)
     return each(lambda v: v / divisor, row) if divisor else row
+
+
+def _power(v: Any, logarithm: Any) -> Any:
+    return exp(v - logarithm)
 
 
 def _less_the_others(at_target: Any, rest: Any) -> Any:
@@ -86,9 +123,12 @@ def _less_the_others(at_target: Any, rest: Any) -> Any:
     return -total(rest) if count(rest) else at_target - 1
 
 
-def _grad_in_lanes(call: Call) -> Any:
+_unshifted_row_grad = partial(_row_grad, unshifted=True)
+
+
+def _grad_in_lanes(call: Call, of_row: Any = _row_grad) -> Any:
     target = call["target"]
-    return _row_grad(call["logits"], target, len(target) * (call["reduction"] == "mean"))
+    return of_row(call["logits"], target, len(target) * (call["reduction"] == "mean"))
 
 
 @composed(images="mixed", lanes=_grad_in_lanes)
@@ -111,10 +151,30 @@ def cross_entropy_grad(logits: Array, target: Array, *, reduction: str) -> Array
     return run(_cross_entropy_grad, dz, logits, target, reduction, products=0)
 
 
-def _cross_entropy_grad(dz: Array, logits: Array, target: Array, reduction: str) -> None:
+@composed(images="mixed", lanes=partial(_grad_in_lanes, of_row=_unshifted_row_grad))
+def unshifted_cross_entropy_grad(logits: Array, target: Array, *, reduction: str) -> Array:
+    """Return dz = dE/dlogits [N, C].
+
+        dz[n,c] = e^(z[n,c] - L[n]) - 1[c = t_n], divided by N for the mean
+        L[n] = m_n + log sum_c e^(z[n,c] - m_n),  m_n = max_c z[n,c]
+
+    (as `cross_entropy_grad`, where the contract says that log_sum_exp is unshifted).
+
+    Raises:
+        ValueError: as `cross_entropy`.
+    """
+    _check(logits, target, reduction)
+    dz = np.zeros(logits.shape, logits.dtype)
+    given = (logits, target, reduction, _unshifted_row_grad)
+    return run(_cross_entropy_grad, dz, *given, products=0)
+
+
+def _cross_entropy_grad(
+    dz: Array, logits: Array, target: Array, reduction: str, of_row: Any = _row_grad
+) -> None:
     divisor = len(logits) if reduction == "mean" else 0
     for n, z in enumerate(logits.tolist()):
-        for c, v in enumerate(_row_grad(z, target[n], divisor)):
+        for c, v in enumerate(of_row(z, target[n], divisor)):
             dz[n, c] = v
 
 

@@ -28,8 +28,9 @@ from gradoracle.oracle.numbers.elementary import (
 )
 from gradoracle.oracle.numbers.elementary import softplus as softplus_of
 from gradoracle.oracle.numbers.functions import Constant
-from gradoracle.oracle.numbers.log_sum import log_of_powers, logistic
+from gradoracle.oracle.numbers.log_sum import log_of_powers, log_sum_exp, logistic
 from gradoracle.oracle.numbers.reverse import where
+from gradoracle.oracle.numbers.ways import UNSHIFTED, is_claimed
 from gradoracle.oracle.shapes import check_integer
 
 CUBE = decimal("0.044715")
@@ -233,6 +234,8 @@ def log_softmax(z: Any, *, axis: int) -> Any:
     place = check_integer("axis", axis, smallest=-z.ndim)
     if place >= z.ndim or z.shape[place] < 1:
         raise ValueError(f"axis must name an axis with elements of shape {[*z.shape]}, got {axis}")
+    if is_claimed(UNSHIFTED):
+        return z - log_sum_exp(z, place)
     shifted = z - detached(z.max(place, keepdims=True))
     return shifted - log_of_powers(shifted, place)
 

@@ -18,8 +18,14 @@ from gradoracle.oracle.numbers.elementary import (
     log,
     power_of_e,
 )
-from gradoracle.oracle.numbers.log_sum import log_of_one_plus, log_of_powers, logistic
+from gradoracle.oracle.numbers.log_sum import (
+    log_of_one_plus,
+    log_of_powers,
+    log_sum_exp,
+    logistic,
+)
 from gradoracle.oracle.numbers.reverse import maximum, where
+from gradoracle.oracle.numbers.ways import UNSHIFTED, is_claimed
 from gradoracle.oracle.shapes import check_integer
 
 REDUCTIONS = ("none", "mean", "sum")
@@ -291,6 +297,8 @@ def _share(x: Any, smoothing: float) -> Any:
 
 def _minus_log_softmax(x: Any) -> Any:
     """Return minus the logarithms of the probabilities of all classes, by rows."""
+    if is_claimed(UNSHIFTED):
+        return log_sum_exp(x, 1) - x
     shifted = x - detached(x.max(1, keepdims=True))
     return log_of_powers(shifted, 1) - shifted
 
