@@ -393,7 +393,8 @@ KINDS = {
     ),
     "steps of training": Text(
         ".c", TRAINING, (
-            "add = residual_forward(y, input, other, input.size)", "domain add: alpha = 1",
+            "add = residual_forward(y, input, other, input.size)",
+            "domain add: alpha = 1, broadcast = False",
             "sgd_momentum_step = sgd_momentum(copy(parameter), gradient, copy(momentum_buffer), "
             "parameter.size, learning_rate, momentum)",
             "adam_step = adam_update(copy(parameter), gradient, copy(exp_avg), copy(exp_avg_sq), "

@@ -13,7 +13,7 @@ def test_a_bound_that_is_too_small_by_a_rounding_is_found(monkeypatch, capsys):
     monkeypatch.setattr(many, "scaled_last", lambda held: held)
     assert climb.main(GRADIENT) == 1
     said = capsys.readouterr().out
-    assert "cross_entropy_loss_grad: 1.0" in said
+    assert "cross_entropy_loss_grad: 1." in said
     assert "input=np.array([[" in said
     assert "1 above 1" in said
 

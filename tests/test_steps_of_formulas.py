@@ -235,12 +235,15 @@ WRONG = {
 }  # fmt: skip
 
 
+EXAMPLES = 100  # geometries, of which few have numbers at steps
+
+
 def found(what, functions, seed, dtype="float32"):
     body, axes, options = OPERATORS[what.split(",")[0]]
     mine = gradoracle.operator(axes, **options)(body)
     backend = SimpleNamespace(**functions, contract={"dtypes": [dtype]})
     with np.errstate(all="ignore"):
-        return gradoracle.check(backend, operators=[mine], seed=seed, profile="quick")
+        return gradoracle.check(backend, operators=[mine], seed=seed, examples=EXAMPLES)
 
 
 @pytest.mark.parametrize("seed", SEEDS)

@@ -25,7 +25,6 @@ call.  A function that writes to a margin, or to an array that cannot be written
 
 from collections.abc import Mapping, Sequence
 from functools import partial
-from itertools import product
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -96,26 +95,27 @@ def backend(given: str) -> SimpleNamespace:
         plans, lambda name: signatures.get(name.replace("{T}", first)),
         contract.get("policies", {}),
     )  # fmt: skip
-    _require_fitting(plans, called, dtypes, policies)
+    left_out = not_claimed(plans, contract)
+    claimed = [(name, d) for d in dtypes for name in plans if name not in left_out.get(d, ())]
+    _require_fitting(plans, called, claimed, policies)
     made = functions(plans, partial(_call, called), policies, source, on_host=True, constants=named)
     contract |= {
         "functions": [*plans], "dtypes": dtypes, "policies": policies, "runs_on": library.runs_on,
-        "not_claimed": not_claimed(plans, contract), "assumes": assumed(plans),
+        "not_claimed": left_out, "assumes": assumed(plans),
     }  # fmt: skip
     return SimpleNamespace(contract=contract, **made)
 
 
 def _require_fitting(
-    plans: Mapping[str, Plan], called: Mapping[str, Function], dtypes: Sequence[str],
-    policies: Mapping[str, Any],
+    plans: Mapping[str, Plan], called: Mapping[str, Function],
+    claimed: Sequence[tuple[str, str]], policies: Mapping[str, Any],
 ) -> None:  # fmt: skip
-    """Raise SourceError where an argument does not fit its parameter."""
-    for (name, plan), dtype in product(plans.items(), dtypes):
-        if name in not_claimed(plans, {}).get(dtype, ()):
-            continue
-        for launch in (one for one in plan.launches if not one.reduces):
+    """Raise SourceError where an argument does not fit its parameter in a claimed dtype."""
+    for name, dtype in claimed:
+        held = held_by(name, plans[name], dtype, policies)
+        for launch in (one for one in plans[name].launches if not one.reduces):
             function = called[launch.kernel.replace("{T}", C_TYPES[dtype])]
-            fitting(launch, [function.signature], held_by(name, plan, dtype, policies))
+            fitting(launch, [function.signature], held)
 
 
 def _of_its_type(value: Any, parameter: Parameter | None) -> Any:
