@@ -214,7 +214,10 @@ def test_kernels_of_further_functions_are_certified(source, name):
     }  # fmt: skip
 
 
-@pytest.mark.parametrize("fault", FAULTS)
+@pytest.mark.parametrize(
+    "fault",
+    [pytest.param(one, marks=pytest.mark.slow if at % 4 else ()) for at, one in enumerate(FAULTS)],
+)
 def test_a_fault_of_a_further_function_is_found(source, fault):
     name, old, new, wrong = FAULTS[fault]
     assert old in TEXTS[name]

@@ -12,7 +12,7 @@ from gradoracle.conformance.operators.textbook import with_ones
 from gradoracle.extend import straight_through
 from gradoracle.oracle.expected.truth import truth
 
-SEEDS = range(5)
+SEEDS = [0, *(pytest.param(n, marks=pytest.mark.slow) for n in range(1, 5))]
 
 
 def lsq(x, s, *, q):
