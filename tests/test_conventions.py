@@ -2,6 +2,8 @@
 
 import os
 import signal
+import subprocess
+import sys
 from types import SimpleNamespace
 
 import numpy as np
@@ -390,6 +392,48 @@ def test_the_shares_of_many_maxima_are_exact():
     assert right.odd > 2**52
     want = right.as_float(np.dtype(float))
     np.testing.assert_allclose(split(call["grad_output"], x, **options, ceil_mode=False), want)
+
+
+DROPPING = """
+import numpy as np
+
+contract = {"dtypes": ["float32"]}
+
+
+def relu(z):
+    return np.fmax(z, z.dtype.type(0))
+"""
+
+
+def test_a_convention_is_claimed_on_the_command_line(tmp_path):
+    (tmp_path / "one.py").write_text(DROPPING)
+
+    def run(*words):
+        return subprocess.run(
+            [sys.executable, "-m", *words], cwd=tmp_path, capture_output=True, text=True,
+            check=False, env=os.environ | {"COLUMNS": "200"},
+        )  # fmt: skip
+
+    certify = ("gradoracle", "certify", "./one.py", "--operators", "relu", "--profile", "quick",
+               "--seed", "1", "--certificate", "c.json")  # fmt: skip
+    told = run(*certify)
+    assert told.returncode == 1
+    assert '--policy "nan = dropped"' in " ".join(told.stdout.split())
+    claimed = run(*certify, "--policy", "nan = dropped")
+    assert claimed.returncode == 0, claimed.stdout + claimed.stderr
+    assert "conventions: nan dropped" in claimed.stdout
+    assert "--policy 'nan = dropped'" in " ".join(claimed.stdout.split())
+    again = run("gradoracle", "verify", "c.json")
+    assert again.returncode == 0, again.stdout + again.stderr
+    suite = ("pytest", "--pyargs", "gradoracle.conformance", "--backend", "./one.py",
+             "--hypothesis-profile", "quick", "-k", "relu-matches_oracle")  # fmt: skip
+    assert run(*suite).returncode == 1
+    assert run(*suite, "--policy", "nan = dropped").returncode == 0
+    wrong = run(*certify, "--policy", "nan = lost")
+    assert wrong.returncode == 2
+    assert "rule of nan 'lost' is unknown" in " ".join(wrong.stderr.replace("│", "").split())
+    nothing = run(*certify, "--policy", "dropped")
+    assert "'dropped' is no policy; write" in " ".join(nothing.stderr.replace("│", "").split())
 
 
 @pytest.mark.parametrize(

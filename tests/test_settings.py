@@ -114,7 +114,8 @@ def test_files_of_the_table_lie_in_its_folder(orders, tmp_path):
         (
             '[tool.gradoracle]\noperator = "relu"',
             "tool.gradoracle.operator is unknown (did you mean operators?); there are backend, "
-            "operators, operators-from, dtypes, profile, domain, deviations, regressions, seed",
+            "operators, operators-from, dtypes, profile, domain, policy, deviations, regressions, "
+            "seed",
         ),
         (
             "[tool.gradoracle]\noperators = 3",

@@ -374,11 +374,13 @@ the run fails: remove the entry.  Without a recorded call the certificate says t
 
 import json
 import os
+import re
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
 from gradoracle.conformance import DOMAIN
+from gradoracle.conformance import POLICIES as OF_THE_RUN
 from gradoracle.conformance.backends.caller import printable
 from gradoracle.conformance.backends.listed import listed
 from gradoracle.conformance.operators import OPERATORS
@@ -523,7 +525,8 @@ def read_contract(value: object, known_functions: Sequence[str]) -> Contract:
     for function, algorithm in algorithms.items():
         _require("function with a choice of algorithms", function, TRANSFORMABLE)
         _require(f"algorithm of {function}", algorithm, ALGORITHMS)
-    policies = _policies(_choices(value, "policies"))
+    of_run = policies_in(os.environ.get(OF_THE_RUN, ""))
+    policies = _policies({**_choices(value, "policies"), **of_run})
     deviations = _deviations(_given(value, "deviations", ()), listed())
     where = value.get("runs_on")
     runs_on = "" if where is None else _words("runs_on needs a text", where)
@@ -587,6 +590,23 @@ def _not_claimed(
         )
         for dtype, names in value.items()
     }
+
+
+def policies_in(text: str) -> dict[str, str | float]:
+    """Return what a text such as "nan = dropped, relu_at_zero = 0.5" says, by name.
+
+    Raises:
+        ValueError: a part of it names nothing, or no policy or rule that there is.
+    """
+    found: dict[str, str | float] = {}
+    for part in filter(str.strip, re.split("[,;]", text)):
+        name, equals, rule = (word.strip() for word in part.partition("="))
+        if not (equals and name and rule):
+            raise ValueError(
+                f"{part.strip()!r} is no policy; write one like  nan = dropped, relu_at_zero = 0.5"
+            )
+        found[name] = float(rule) if re.fullmatch(r"\d*\.?\d+", rule) else rule
+    return _policies(found)
 
 
 def _policies(given: Mapping[Any, Any]) -> dict[str, str | float]:

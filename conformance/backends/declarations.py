@@ -20,11 +20,13 @@ def speaks_by_comments(backend: Backend) -> bool:
 
 
 def of_policy(backend: Backend, policy: str, rule: Any) -> str:
-    """Return the line that claims a policy."""
+    """Return the line that claims a policy, or two of which either does."""
     if speaks_by_comments(backend):
         said = f"{rule:g}" if isinstance(rule, float) else rule
         return f"// gradoracle: contract {policy} = {said}"
-    return f'contract = {{"policies": {{"{policy}": {json.dumps(rule)}}}}}'
+    of_policies = f'{{"policies": {{"{policy}": {json.dumps(rule)}}}}}'
+    said = f"{rule:g}" if isinstance(rule, float) else rule
+    return f'contract = {of_policies} or --policy "{policy} = {said}"'
 
 
 def of_fixed_option(backend: Backend, function: str, text: str) -> str:

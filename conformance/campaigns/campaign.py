@@ -29,7 +29,7 @@ from rich.live import Live
 from rich.table import Table
 from rich.text import Text
 
-from gradoracle.conformance import DOMAIN
+from gradoracle.conformance import DOMAIN, POLICIES
 from gradoracle.conformance.backends.caller import one_line
 from gradoracle.conformance.backends.interrupts import noted
 from gradoracle.conformance.backends.registry import UnknownBackend, UnusableBackend
@@ -87,6 +87,7 @@ class Plan:
             asdict(order.confinement.limits),
             [*order.confinement.forbidden],
             os.environ.get(DOMAIN, ""),
+            os.environ.get(POLICIES, ""),
         )
         return json.dumps(asdict(work))
 

@@ -18,7 +18,7 @@ from itertools import zip_longest
 from math import prod
 from typing import Any, TypeAlias
 
-from gradoracle.conformance import DOMAIN
+from gradoracle.conformance import DOMAIN, POLICIES
 from gradoracle.conformance.backends.backend import Backend
 from gradoracle.conformance.backends.caller import one_line
 from gradoracle.conformance.backends.contract import Deviation
@@ -160,6 +160,7 @@ class Work:
     limits: dict[str, Any]
     forbidden: list[str]
     domain: str  # that every backend is restricted to, as --domain has it
+    policies: str = ""  # that every backend has, as --policy has them
 
     def opened(self) -> Backend:
         """Return the backend, imported in a process of its own, restricted to the domain.
@@ -168,6 +169,7 @@ class Work:
             UnknownBackend, UnusableBackend, UsageError: it cannot be checked as asked for.
         """
         os.environ[DOMAIN] = self.domain  # the worker may be on another machine
+        os.environ[POLICIES] = self.policies
         backend = load(self.name, self.confinement)
         try:
             limit(backend, self.dtypes)

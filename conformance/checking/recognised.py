@@ -213,8 +213,14 @@ def _of_values(
 
 
 def _of_fewer_digits(asked: Sequence[Plain], wrong: Sequence[Plain]) -> str:
-    """Return in which format the answers are as accurate as its rounding leaves them."""
-    if len(wrong) < FEWEST:
+    """Return in which format the answers are as accurate as its rounding leaves them.
+
+    They are of the right dtype: of others that is what is wrong.
+    """
+    dtypes = {
+        one.got.dtype == answer_dtype(one.formula, one.call) for one in wrong if one.got is not None
+    }
+    if len(wrong) < FEWEST or dtypes != {True}:
         return ""
     given = data_dtype(wrong[0].call).name
     for name, words in COARSER.get(given, ()):

@@ -22,6 +22,7 @@ from gradoracle.conformance.cli.options import (
     Memory,
     Operators,
     OperatorsFrom,
+    Policy,
     Verbose,
     confinement_of,
     examples_of,
@@ -57,6 +58,7 @@ def campaign(
     operators_from: OperatorsFrom = [],  # noqa: B006
     dtypes: Dtypes = [],  # noqa: B006
     domain: Domain = [],  # noqa: B006
+    policy: Policy = [],  # noqa: B006
     profile: Annotated[
         str, typer.Option(metavar="NAME", help="How hard a shard looks: quick, certify or deep.")
     ] = "certify",
@@ -106,7 +108,7 @@ def campaign(
     resumed; 3: could not run, a shard could not be checked, or a file could not be
     written.
     """
-    del operators_from, domain  # their callbacks have read them
+    del operators_from, domain, policy  # their callbacks have read them
     from rich.console import Console  # noqa: PLC0415 - --help stays quick
 
     from gradoracle.conformance.runs import command  # noqa: PLC0415

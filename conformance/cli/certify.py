@@ -38,6 +38,7 @@ from gradoracle.conformance.cli.options import (
     Memory,
     Operators,
     OperatorsFrom,
+    Policy,
     Regressions,
     Verbose,
     confinement_of,
@@ -103,6 +104,7 @@ def certify(
     operators_from: OperatorsFrom = [],  # noqa: B006
     dtypes: Dtypes = [],  # noqa: B006
     domain: Domain = [],  # noqa: B006
+    policy: Policy = [],  # noqa: B006
     deviations: Deviations = None,
     profile: Annotated[
         str,
@@ -178,7 +180,7 @@ def certify(
     1: a mismatch, or a listed deviation that holds; 2: usage, or a journal that cannot be resumed;
     3: could not run, certifies nothing, or a file could not be written.
     """
-    del operators_from, domain  # their callbacks have read them
+    del operators_from, domain, policy  # their callbacks have read them
     from gradoracle.conformance.backends.isolation import start  # noqa: PLC0415 - --help stays quick
 
     if not in_process:

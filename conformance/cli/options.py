@@ -9,7 +9,7 @@ from typing import Annotated, Any
 
 import typer
 
-from gradoracle.conformance import DEVIATIONS, DOMAIN, OPERATORS_FROM
+from gradoracle.conformance import DEVIATIONS, DOMAIN, OPERATORS_FROM, POLICIES
 
 
 def known_backends(begun: str) -> list[str]:
@@ -106,6 +106,31 @@ Domain = Annotated[
         metavar="TEXT",
         callback=_restrict,
         help='Calls that it is made for: "conv2d: stride = 1, padding = 0 or 1, bias required".',
+    ),
+]
+
+
+def _claim(policies: list[str]) -> list[str]:
+    """Tell all processes of the run which policies every backend has."""
+    from gradoracle.conformance.backends.contract import policies_in  # noqa: PLC0415 - --help stays quick
+
+    text = ", ".join(policies)
+    try:
+        policies_in(text)
+    except ValueError as error:
+        raise typer.BadParameter(str(error)) from error
+    if text:
+        os.environ[POLICIES] = text
+    return policies
+
+
+Policy = Annotated[
+    list[str],
+    typer.Option(
+        "--policy",
+        metavar="TEXT",
+        callback=_claim,
+        help='Conventions that it has: "nan = dropped, log_sum_exp = unshifted".',
     ),
 ]
 

@@ -6,9 +6,9 @@ from typing import Any
 
 # What the line says by itself, what is part of the backend's name, and what goes on with a run.
 OTHERWISE = (
-    "backend", "operators", "operators_from", "domain", "deviations", "profile", "seed", "at_scale",
-    "torch", "jax", "numpy", "device", "compile", "no_jit", "layout", "weights", "no_batch",
-    "flipped", "no_pairs", "header", "resume", "list_",
+    "backend", "operators", "operators_from", "domain", "policy", "deviations", "profile", "seed",
+    "at_scale", "torch", "jax", "numpy", "device", "compile", "no_jit", "layout", "weights",
+    "no_batch", "flipped", "no_pairs", "header", "resume", "list_",
 )  # fmt: skip
 
 

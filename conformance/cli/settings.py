@@ -16,7 +16,8 @@ TEXTS, TEXT, NUMBER = "a text or a list of texts", "a text", "an integer"
 # What there is, and of which kind.
 KINDS = {
     "backend": TEXTS, "operators": TEXTS, "operators-from": TEXTS, "dtypes": TEXTS,
-    "profile": TEXT, "domain": TEXTS, "deviations": TEXT, "regressions": TEXT, "seed": NUMBER,
+    "profile": TEXT, "domain": TEXTS, "policy": TEXTS, "deviations": TEXT, "regressions": TEXT,
+    "seed": NUMBER,
 }  # fmt: skip
 PATHS = ("deviations", "regressions")  # relative to the folder of the file
 

@@ -12,7 +12,7 @@ from typing import Annotated, Any
 
 import typer
 
-from gradoracle.conformance import DEVIATIONS, DOMAIN
+from gradoracle.conformance import DEVIATIONS, DOMAIN, POLICIES
 from gradoracle.conformance.cli.app import app
 from gradoracle.conformance.cli.messages import complain, tell
 from gradoracle.conformance.cli.options import OperatorsFrom
@@ -68,6 +68,7 @@ def verify(
 
     content, told = content_and_certificate(file)
     os.environ[DOMAIN] = told.environment.get("restricted to", "")  # as the run was
+    os.environ[POLICIES] = told.environment.get("claimed with the run", "")
     os.environ[DEVIATIONS] = _listed_again(told)
     _require_same_backend(told)
     if shard and told.campaign is None:

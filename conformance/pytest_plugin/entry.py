@@ -13,13 +13,16 @@ from pathlib import Path
 
 import pytest
 
-from gradoracle.conformance import DEVIATIONS, DOMAIN, OPERATORS_FROM
+from gradoracle.conformance import DEVIATIONS, DOMAIN, OPERATORS_FROM, POLICIES
 
 NAME = "gradoracle-suite"
 SUITE = "gradoracle.conformance"
 BENCHMARKS = "gradoracle-benchmarks"
 # Options that every process of a run reads, by their variables.
-VARIABLES = {"--operators-from": OPERATORS_FROM, "--domain": DOMAIN, "--deviations": DEVIATIONS}
+VARIABLES = {
+    "--operators-from": OPERATORS_FROM, "--domain": DOMAIN, "--deviations": DEVIATIONS,
+    "--policy": POLICIES,
+}  # fmt: skip
 FILES = ("--deviations",)
 
 

@@ -301,6 +301,10 @@ OPTIONS: dict[str, dict[str, Any]] = {
         "metavar": "TEXT", "default": "",
         "help": 'calls that backends are made for: "conv2d: stride = 1, bias required"',
     },
+    "policy": {
+        "metavar": "TEXT", "default": "",
+        "help": 'conventions that backends have: "nan = dropped, log_sum_exp = unshifted"',
+    },
     "deviations": {
         "metavar": "FILE", "default": "",
         "help": "known deviations beside the contract's, of one backend: see gradoracle deviate",

@@ -16,7 +16,7 @@ from typing import Any
 
 import numpy as np
 
-from gradoracle.conformance import DOMAIN, OPERATORS_FROM
+from gradoracle.conformance import DOMAIN, OPERATORS_FROM, POLICIES
 from gradoracle.conformance.backends.backend import Backend
 from gradoracle.conformance.backends.caller import describe
 from gradoracle.conformance.backends.conventions import as_given
@@ -152,6 +152,8 @@ def _repro(finding: Finding) -> str:
         option += f" --operators-from {brought}"
     if restricted := os.environ.get(DOMAIN):
         option += f" --domain {shlex.quote(restricted)}"
+    if claimed := os.environ.get(POLICIES):
+        option += f" --policy {shlex.quote(claimed)}"
     quoted = shlex.quote(name)
     line = f"pytest --pyargs gradoracle.conformance --backend {quoted} --seed {seed}{option}"
     if finding.history:  # what was asked before has a part in it

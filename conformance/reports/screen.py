@@ -11,8 +11,9 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from shlex import quote
 
-from gradoracle.conformance import DEVIATIONS, DOMAIN, OPERATORS_FROM
+from gradoracle.conformance import DEVIATIONS, DOMAIN, OPERATORS_FROM, POLICIES
 from gradoracle.conformance.backends.backend import SOURCE_TEXT
+from gradoracle.conformance.backends.contract import POLICIES as RULES
 from gradoracle.conformance.drawing.profiles import PROFILES
 from gradoracle.conformance.operators import OPERATORS
 from gradoracle.conformance.reports.certificate import (
@@ -41,6 +42,11 @@ BESIDE = 3  # of what was not checked, where something is wrong: that is to be s
 FULL = PROFILES["certify"]
 IDLE = ("not run", UNCLAIMED, *UNJUDGED)  # of functions that are there
 NO_CLAIM = "the contract's policies do not claim"  # begins such a reason
+# Policies that say which values are right.
+OF_VALUES = (
+    "ties", "nan", "labels", "variance", "log_sum_exp", "relu_at_zero", "leaky_relu_at_zero",
+    "causal", "masked_rows", "attention_operands",
+)  # fmt: skip
 WAITS = "right plain answers are needed first"
 
 
@@ -106,6 +112,13 @@ def _took(c: Certificate) -> Iterator[str]:
     yield f"{calls:,} calls in {seconds:.1f} s, seed {c.seed}"
     if where := c.contract.get("runs_on"):
         yield f"on {where}, as it says"
+    given = c.contract.get("policies", {})
+    rules = [
+        f"{name} {given[name]}"
+        for name in OF_VALUES if name in given and given[name] != RULES[name][0]
+    ]  # fmt: skip
+    if rules:
+        yield f"conventions: {', '.join(rules)}"
     if planted := sum(o.planted for o in c.outcomes):
         yield f"{planted} planted wrong answers rejected"
 
@@ -254,6 +267,7 @@ def _command(c: Certificate, examples: int, repeated: Sequence[str]) -> str:
     given = {
         "--operators-from": os.environ.get(OPERATORS_FROM, ""),
         "--domain": os.environ.get(DOMAIN, ""),
+        "--policy": os.environ.get(POLICIES, ""),
         "--deviations": _from_here(os.environ.get(DEVIATIONS, "")),
         "--operators": ",".join(chosen) if len(chosen) < len(OPERATORS) else "",
         "--profile": "" if profile == "certify" else profile,

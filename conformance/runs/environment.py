@@ -12,11 +12,12 @@ from typing import Any
 import numpy as np
 import threadpoolctl
 
-from gradoracle.conformance import DEVIATIONS, DOMAIN
+from gradoracle.conformance import DEVIATIONS, DOMAIN, POLICIES
 from gradoracle.conformance.operators import BROUGHT
 from gradoracle.conformance.runs.fingerprint import PROGRAM, program
 
 LISTED = "deviations from"  # there are more known ones than the backend's contract lists
+CLAIMED = "claimed with the run"  # the policies that the run was given
 RESTRICTED = "restricted to"  # the domain of the whole run, where it was given one
 
 
@@ -44,6 +45,8 @@ def environment() -> dict[str, Any]:
         found["operators from"] = ", ".join(dict.fromkeys(homes))
     if restricted := os.environ.get(DOMAIN):
         found[RESTRICTED] = restricted
+    if claimed := os.environ.get(POLICIES):
+        found[CLAIMED] = claimed
     if os.environ.get(DEVIATIONS):
         found[LISTED] = "--deviations"
     return {**found, "machine": platform.machine(), "BLAS": _blas()}
