@@ -61,6 +61,7 @@ def objects(schema, at=""):
 NOTES = {
     "outcome": {"accepted", "repeated", "supported", "errors", "even_shapes"},
     "mismatch": {"compared"},
+    "contract": {"assumes"},
 }
 OBJECTS = dict(
     pair for name, one in {"": SCHEME, **DEFS}.items() for pair in objects(one, name)

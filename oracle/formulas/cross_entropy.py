@@ -90,14 +90,18 @@ def unshifted_cross_entropy(logits: Array, target: Array, *, reduction: str) -> 
     """
     _check(logits, target, reduction)
     loss = np.zeros(1, logits.dtype)
-    given = (logits, target, reduction, _unshifted_loss)
-    return run(_cross_entropy, loss, *given, products=0).reshape(())
+    given = (logits, target, reduction)
+    return run(_unshifted_cross_entropy, loss, *given, products=0).reshape(())
 
 
-def _cross_entropy(
-    loss: Array, logits: Array, target: Array, reduction: str, of_row: Any = _loss
-) -> None:
-    rows = [of_row(z, t) for z, t in zip(logits.tolist(), target.tolist(), strict=True)]
+def _cross_entropy(loss: Array, logits: Array, target: Array, reduction: str) -> None:
+    rows = [_loss(z, t) for z, t in zip(logits.tolist(), target.tolist(), strict=True)]
+    if rows:
+        loss[0] = _reduced(rows, reduction, len(rows))
+
+
+def _unshifted_cross_entropy(loss: Array, logits: Array, target: Array, reduction: str) -> None:
+    rows = [_unshifted_loss(z, t) for z, t in zip(logits.tolist(), target.tolist(), strict=True)]
     if rows:
         loss[0] = _reduced(rows, reduction, len(rows))
 
@@ -165,16 +169,20 @@ def unshifted_cross_entropy_grad(logits: Array, target: Array, *, reduction: str
     """
     _check(logits, target, reduction)
     dz = np.zeros(logits.shape, logits.dtype)
-    given = (logits, target, reduction, _unshifted_row_grad)
-    return run(_cross_entropy_grad, dz, *given, products=0)
+    return run(_unshifted_cross_entropy_grad, dz, logits, target, reduction, products=0)
 
 
-def _cross_entropy_grad(
-    dz: Array, logits: Array, target: Array, reduction: str, of_row: Any = _row_grad
-) -> None:
+def _cross_entropy_grad(dz: Array, logits: Array, target: Array, reduction: str) -> None:
     divisor = len(logits) if reduction == "mean" else 0
     for n, z in enumerate(logits.tolist()):
-        for c, v in enumerate(of_row(z, target[n], divisor)):
+        for c, v in enumerate(_row_grad(z, target[n], divisor)):
+            dz[n, c] = v
+
+
+def _unshifted_cross_entropy_grad(dz: Array, logits: Array, target: Array, reduction: str) -> None:
+    divisor = len(logits) if reduction == "mean" else 0
+    for n, z in enumerate(logits.tolist()):
+        for c, v in enumerate(_unshifted_row_grad(z, target[n], divisor)):
             dz[n, c] = v
 
 
