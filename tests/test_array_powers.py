@@ -145,6 +145,7 @@ WRONG = {
 }  # fmt: skip
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("dtype", ["float32", "float64"])
 @pytest.mark.parametrize("what", RIGHT)
 def test_right_kernels_are_certified(what, dtype):
@@ -155,6 +156,7 @@ def test_right_kernels_are_certified(what, dtype):
     assert {one.formula for one in result.outcomes if one.judged} >= {*functions}
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("what", WRONG)
 def test_faults_are_caught(what):
     body, functions, name, wrong = WRONG[what]

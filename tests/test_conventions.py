@@ -405,6 +405,7 @@ def relu(z):
 """
 
 
+@pytest.mark.slow
 def test_a_convention_is_claimed_on_the_command_line(tmp_path):
     (tmp_path / "one.py").write_text(DROPPING)
 

@@ -36,6 +36,7 @@ def calls_of(operator, formula):
             yield {n: call[n] for n in names if n in call}
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", FORMULAS)
 def test_results_have_the_shapes_of_the_formulas(name):
     operator, formula = FORMULAS[name]
@@ -202,6 +203,7 @@ def source(tmp_path):
     return write
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", TEXTS)
 def test_kernels_of_further_functions_are_certified(source, name):
     certificate = gradoracle.check(source(TEXTS[name]), examples=8, seed=1)
@@ -214,10 +216,8 @@ def test_kernels_of_further_functions_are_certified(source, name):
     }  # fmt: skip
 
 
-@pytest.mark.parametrize(
-    "fault",
-    [pytest.param(one, marks=pytest.mark.slow if at % 4 else ()) for at, one in enumerate(FAULTS)],
-)
+@pytest.mark.slow
+@pytest.mark.parametrize("fault", FAULTS)
 def test_a_fault_of_a_further_function_is_found(source, fault):
     name, old, new, wrong = FAULTS[fault]
     assert old in TEXTS[name]

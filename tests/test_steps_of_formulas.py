@@ -12,7 +12,7 @@ from gradoracle.conformance.operators.textbook import with_ones
 from gradoracle.extend import straight_through
 from gradoracle.oracle.expected.truth import truth
 
-SEEDS = [0, *(pytest.param(n, marks=pytest.mark.slow) for n in range(1, 5))]
+SEEDS = range(5)
 
 
 def lsq(x, s, *, q):
@@ -246,6 +246,7 @@ def found(what, functions, seed, dtype="float32"):
         return gradoracle.check(backend, operators=[mine], seed=seed, examples=EXAMPLES)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("seed", SEEDS)
 @pytest.mark.parametrize("what", WRONG)
 def test_faults_at_steps_are_caught_from_any_seed(what, seed):
@@ -255,6 +256,7 @@ def test_faults_at_steps_are_caught_from_any_seed(what, seed):
     assert caught <= {*functions}
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("dtype", ["float32", "float64"])
 @pytest.mark.parametrize("what", RIGHT)
 def test_right_kernels_are_certified(what, dtype):
