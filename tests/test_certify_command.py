@@ -20,7 +20,7 @@ from gradoracle.conformance.cli.options import names_of
 from gradoracle.conformance.reports.certificate import Certificate
 from gradoracle.conformance.reports.certificate_json import digest
 from gradoracle.conformance.runs.command import exit_code
-from gradoracle.conformance.runs.journal import read
+from gradoracle.conformance.runs.journal import place, read
 from tests.test_isolation import ours
 from tests.torchless import without_torch
 
@@ -260,6 +260,24 @@ def test_every_verdict_survives_a_torn_line(cli, folder):
         resumed = cli("certify", "wrong", *QUICK, "--resume", "--certificate", "again.json")
         assert "going on after" in resumed.out
         assert content(folder / "again.json") == content(folder / "whole.json")
+
+
+@pytest.mark.parametrize(
+    ("name", "file"),
+    [
+        ("im2col", "im2col.journal"), ("./mine.py:backend", "mine.py.backend.journal"),
+        ("/elsewhere/mine.py", "elsewhere.mine.py.journal"), ("../a/k.c", "up.a.k.c.journal"),
+        ("torch!conv2d=./ops.py:mine", "torch!conv2d=..ops.py.mine.journal"),
+    ],
+)  # fmt: skip
+def test_a_journal_is_in_its_folder_wherever_the_backend_is(name, file):
+    assert place(name) == Path(".gradoracle", file)
+
+
+def test_a_long_name_has_a_journal_of_its_own():
+    names = [f"torch!{'conv2d=mypkg.ops:f,' * 20}{end}" for end in "ab"]
+    assert len({place(name) for name in names}) == 2
+    assert all(len(place(name).name) < 200 for name in names)
 
 
 def test_names_are_given_at_once_or_one_by_one():

@@ -37,6 +37,7 @@ from gradoracle.conformance.runs.environment import environment
 from gradoracle.conformance.runs.fingerprint import files_of, suite
 
 FOLDER = Path(".gradoracle")  # where journals go
+LONGEST_NAME = 160  # characters of a backend's name in that of its journal
 FORMAT = "gradoracle journal 3"
 Entry: TypeAlias = Outcome | Mapping[str, Any]
 Made = TypeVar("Made")
@@ -68,8 +69,14 @@ class JournalError(UsageError):
 
 
 def place(name: str) -> Path:
-    """Return the file that a backend's verdicts are written to as they fall."""
-    return FOLDER / f"{name.replace(':', '.')}.journal"
+    """Return the file that a backend's verdicts are written to as they fall.
+
+    It is in `FOLDER` whatever the name: a backend may be a file elsewhere.
+    """
+    plain = re.sub(r"[:/\\]+", ".", name.removeprefix("./").replace("..", "up")).lstrip(".")
+    if len(plain) > LONGEST_NAME:
+        plain = f"{plain[:LONGEST_NAME]}.{hashlib.sha256(name.encode()).hexdigest()[:16]}"
+    return FOLDER / f"{plain}.journal"
 
 
 def settled(
