@@ -52,7 +52,7 @@ from gradoracle.oracle.numbers.reverse import (
 )
 from gradoracle.oracle.numbers.running_error import Arithmetic
 from gradoracle.oracle.numbers.running_error_arrays import Lanes, pointwise
-from gradoracle.oracle.numbers.ways import claiming
+from gradoracle.oracle.numbers.ways import IN_WORDS, claiming
 from gradoracle.oracle.shapes import Array, check_shape
 
 GRAD_OUTPUT = "grad_output"
@@ -153,7 +153,16 @@ def _claimed(under: Callable[[str], Derived], rule: str, way: str) -> Derived:
         with claiming(way):
             return body(*arrays, **options)
 
+    run.__doc__ = _with_line(body.__doc__ or "", IN_WORDS[way])
     return _with_twins(partial(under.func, run, *more, **under.keywords), rule)
+
+
+def _with_line(doc: str, line: str) -> str:
+    """Return a docstring with a line below the equation that it displays."""
+    lines = doc.splitlines()
+    start = next(i for i, one in enumerate(lines) if i and one.startswith(" " * 8))
+    end = next(i for i in range(start, len(lines)) if not lines[i].strip())
+    return "\n".join([*lines[:end], f"        {line}", *lines[end:]])
 
 
 def as_claimed(formula: Formula, way: str) -> Formula:

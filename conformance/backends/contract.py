@@ -336,6 +336,10 @@ Where libraries have other conventions, policies name them (the default in paren
   with `maximum` and `max`.
 - "nan": "dropped" ("first"): a NaN is never a maximum; of a window of NaN alone, NaN or minus
   infinity.  relu, relu6, hardtanh and hardsigmoid have one of their limits, or NaN, at a NaN.
+- "variance": "one-pass" ("two-pass"): normalisations take the mean of squares less the squared
+  mean.
+- "log_sum_exp": "unshifted" ("shifted"): cross-entropies and log_softmax subtract x from the
+  rounded log(sum e^x).
 - "labels": "int32" or "one-hot" ("int64"): `target` is int32 [N], or 1 at the class and else 0, in
   the logits' dtype [N, C]; the loss of an impossible class is then open (0 times infinity).
 - "indices": "int32" ("int64"): of max pooling, returned and taken.

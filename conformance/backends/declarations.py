@@ -14,30 +14,29 @@ from gradoracle.conformance.backends.registry import LOADERS, PYTHON
 IN_COMMENTS = {*LOADERS.values()} - {PYTHON}  # what makes backends of files with comments
 
 
-def speaks_by_comments(backend: Backend) -> bool:
-    """Return whether a backend's contract is in comments of its text."""
+def has_comments(backend: Backend) -> bool:
+    """Return whether a backend is a file whose contract is in comments."""
     return backend.path.partition("!")[0] in IN_COMMENTS
 
 
 def of_policy(backend: Backend, policy: str, rule: Any) -> str:
     """Return the line that claims a policy, or two of which either does."""
-    if speaks_by_comments(backend):
-        said = f"{rule:g}" if isinstance(rule, float) else rule
-        return f"// gradoracle: contract {policy} = {said}"
+    words = f"{policy} = {f'{rule:g}' if isinstance(rule, float) else rule}"
+    if has_comments(backend):
+        return f"// gradoracle: contract {words}"
     of_policies = f'{{"policies": {{"{policy}": {json.dumps(rule)}}}}}'
-    said = f"{rule:g}" if isinstance(rule, float) else rule
-    return f'contract = {of_policies} or --policy "{policy} = {said}"'
+    return f'contract = {of_policies} or --policy "{words}"'
 
 
 def of_fixed_option(backend: Backend, function: str, text: str) -> str:
     """Return what says that an option which a function does not take has one value."""
-    if speaks_by_comments(backend):
+    if has_comments(backend):
         return of_domain(backend, function, text)
     return f'--domain "{function}: {text}"'
 
 
 def of_domain(backend: Backend, function: str, text: str) -> str:
     """Return the line that declares a domain, or two of which either does."""
-    if speaks_by_comments(backend):
+    if has_comments(backend):
         return f"// gradoracle: domain {function}: {text}"
     return f'contract["domain"] = {{"{function}": "{text}"}} or --domain "{function}: {text}"'

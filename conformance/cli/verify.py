@@ -68,7 +68,7 @@ def verify(
 
     content, told = content_and_certificate(file)
     os.environ[DOMAIN] = told.environment.get("restricted to", "")  # as the run was
-    os.environ[POLICIES] = told.environment.get("claimed with the run", "")
+    os.environ[POLICIES] = told.environment.get("policies of the run", "")
     os.environ[DEVIATIONS] = _listed_again(told)
     _require_same_backend(told)
     if shard and told.campaign is None:

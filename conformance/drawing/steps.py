@@ -1,8 +1,8 @@
-"""Numbers at which a formula's decisions are on their step: a call's, some of them moved there.
+"""Calls with ties: some elements are moved so that what a formula rounds or compares is tied.
 
-Of x / 3 a random x is hardly ever a half, and of |x - t| hardly ever the threshold, where kernels
-that round halves otherwise or take > for >= differ.  The formula is run on a drawn call and says
-what it compares and rounds, and how far that is from its step (`oracle.numbers.decisions`).  Its
+For a random x, x / 3 is hardly ever a half and |x - t| hardly ever equal to a threshold, where
+kernels that round halves otherwise or take > for >= differ.  The formula is run on a drawn call and
+says what it compares and rounds, and how far that is from a tie (`oracle.numbers.decisions`).  Its
 slopes say by how much an element of an argument has to be moved.  Moved elements are kept where the
 format holds them, and where rounding does not decide there (`oracle.numbers.exactly_known`): else
 any answer would be right.
@@ -34,7 +34,7 @@ Random: TypeAlias = np.random.Generator
 MOST = 2**12  # numbers of a call, above which it stays as it is
 TRIES = 2  # decisions that are tried, until one can be moved
 DECISIONS, ELEMENTS = 2, 8  # that are moved of a call; of a function of single numbers, elements
-SHARE, BEYOND = 0.75, 0.2  # of a decision's numbers that are moved; of moves, to 1 beside the step
+SHARE, BEYOND = 0.75, 0.2  # of a decision's numbers that are moved; of moves, to 1 beside the tie
 FARTHEST = 2.0**10  # a moved number is no larger than this, or than so many times all others
 NEWTON = 3  # steps of Newton's method, of which the first is enough where all is linear
 NOISE, NEAR = (24, 2.0**-40), (8, 2.0**-12)  # digits to which a number is rounded that is so near
@@ -58,7 +58,7 @@ class _Group(NamedTuple):
 
     @property
     def apart(self) -> Array:
-        """How far each is from its step."""
+        """How far each is from a tie."""
         each = [np.asarray(one.apart, np.float64) for one in self.decisions]
         return np.stack(each) if len(each) > 1 else each[0]
 
@@ -73,7 +73,7 @@ _Run: TypeAlias = tuple[Given, list[_Group]]
 
 
 def at_steps(formula: Formula, call: Given, seed: int, *, within: bool = False) -> Given:
-    """Return a call with elements moved so that what a derived formula decides is on its steps.
+    """Return a call with elements moved so that what a derived formula compares or rounds is tied.
 
     Where they must stay `within` the range that an argument's numbers have, they do.  The same seed
     moves the same elements.
@@ -112,7 +112,7 @@ def _each_moved(formula: Formula, call: Given, random: Random, within: Given | N
 def _moved(
     formula: Formula, call: Given, random: Random, within: Given | None, turn: int = 0
 ) -> Given:
-    """Return a call in which one decision, picked at random, is on its step where it can be.
+    """Return a call in which one comparison or rounding, picked at random, is tied if possible.
 
     In the first turn one that rounds to whole numbers, where there are some, since halves are hit
     least, and by the argument of most elements.
@@ -155,7 +155,7 @@ class _Move(NamedTuple):
     seed: int
 
     def made(self, call: Given, run: _Run) -> Given | None:
-        """Return the call with elements moved, None where none gets to a step."""
+        """Return the call with elements moved, None where that leads to no tie."""
         tried = call
         for attempt in range(NEWTON):
             if attempt:
@@ -178,7 +178,7 @@ class _Move(NamedTuple):
         return None
 
     def _aimed(self, group: _Group, random: Random) -> tuple[Any, Array, bool]:
-        """Return the numbers, by how much those that are picked should move, and if beside steps.
+        """Return the numbers, by how much those that are picked should move, and if beside ties.
 
         NaN where they should not.
         """
@@ -219,7 +219,7 @@ class _Move(NamedTuple):
         return {**call, self.name: np.asarray(np.where(fine, held, before), before.dtype)}
 
     def _on_steps(self, call: Given) -> tuple[Array, bool]:
-        """Return which elements of the argument are behind numbers on their steps, for certain.
+        """Return which elements of the argument lead to ties that no rounding can change.
 
         And whether there are such numbers at all.
         """

@@ -31,7 +31,7 @@ class Style(NamedTuple):
     fill: Fill
     same: bool = False  # in every format
     evenly: bool = False  # every number is one of `SMALL`, each as likely, whatever the others are
-    # Whether some are moved to where the formula's decisions are on their steps: see `steps`.
+    # Whether some are moved so that what the formula compares or rounds is tied: see `steps`.
     steps: Literal["no", "within", "anywhere"] = "no"
 
     def numbers(self, seed: int, shapes: Shapes, limits: Format) -> Arrays:

@@ -17,7 +17,7 @@ from gradoracle.conformance.operators import BROUGHT
 from gradoracle.conformance.runs.fingerprint import PROGRAM, program
 
 LISTED = "deviations from"  # there are more known ones than the backend's contract lists
-CLAIMED = "claimed with the run"  # the policies that the run was given
+CLAIMED = "policies of the run"  # those that --policy gave it
 RESTRICTED = "restricted to"  # the domain of the whole run, where it was given one
 
 

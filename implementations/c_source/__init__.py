@@ -50,7 +50,7 @@ from gradoracle.implementations.cuda_source.signatures import (
     fitting,
     integer_policies,
 )
-from gradoracle.implementations.cuda_source.spoken import require_known
+from gradoracle.implementations.cuda_source.unknown_names import require_known
 from gradoracle.implementations.hostcuda.text import without_comments
 
 __all__ = ["CompileError", "NoCompiler", "SourceError", "StrayWrite", "backend"]
@@ -118,17 +118,16 @@ def _require_fitting(
             fitting(launch, [function.signature], held)
 
 
-def _of_its_type(value: Any, parameter: Parameter | None) -> Any:
+def _of_its_type(value: Any, parameter: Parameter) -> Any:
     """Return an array of integers or booleans of the type that a parameter points to."""
-    if parameter is None or not (isinstance(value, np.ndarray) and value.dtype.kind in "iub"):
-        return value
-    return converted(value, parameter)
+    is_whole = isinstance(value, np.ndarray) and value.dtype.kind in "iub"
+    return converted(value, parameter) if is_whole else value
 
 
 def _call(called: dict[str, Function], launch: Launch, names: Names, dtype: object) -> None:
     _, values = evaluated(launch, names, dtype)
     function = called[launch.kernel.replace("{T}", C_TYPES[str(dtype)])]
-    given = [*map(_of_its_type, values, [*function.signature.parameters, *([None] * len(values))])]
+    given = [*map(_of_its_type, values, function.signature.parameters)]
     returned = function(given)
     for one, before in zip(given, values, strict=True):
         if one is not before and before.flags.writeable:

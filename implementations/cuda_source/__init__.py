@@ -84,7 +84,7 @@ from gradoracle.implementations.cuda_source.signatures import (
     plain,
     signatures,
 )
-from gradoracle.implementations.cuda_source.spoken import require_known
+from gradoracle.implementations.cuda_source.unknown_names import require_known
 from gradoracle.implementations.cupy_kernels import machine as machines
 from gradoracle.implementations.cupy_kernels.probe import described
 from gradoracle.implementations.hostcuda.text import without_comments

@@ -172,8 +172,8 @@ def _unknown(code: Code, guess: Guess) -> list[str]:
     in_place = in_place or (guess.function in LOSSES and _returns_a_number(code))
     if not in_place and not results & {*guess.arguments} and code.pointers:
         found.append("no parameter looks like the result")
-    spoken = {word for one in guess.arguments for word in re.findall(r"\w+", one)}
-    return [*found, *(f"which parameter is {one}" for one in _needed(guess) if one not in spoken)]
+    used = {word for one in guess.arguments for word in re.findall(r"\w+", one)}
+    return [*found, *(f"which parameter is {one}" for one in _needed(guess) if one not in used)]
 
 
 def integers_for(code: Code, guess: Guess) -> list[str]:

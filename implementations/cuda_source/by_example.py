@@ -12,7 +12,6 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Mapping, Sequence
 from functools import partial
-from math import prod
 from typing import Any, TypeAlias
 
 import numpy as np
@@ -199,4 +198,4 @@ def _of_columns(call: Names, result: tuple[int, ...]) -> dict[str, Any]:
     columns = given if len(given) == 3 else result
     for option, letter in OPTIONS.items():
         _add(found, ALONG[2], letter, call.get(option, ()))
-    return {**found, "K": columns[1], "L": columns[2], "taps": prod(call["kernel_size"])}
+    return {**found, "K": columns[1], "L": columns[2]}

@@ -58,27 +58,27 @@ CAUSAL = re.compile(r"(?i)causal|mask|<=|>\s*\w+\s*[;)]")
 def add_conditions(code: Code, guess: Guess) -> None:
     """Add the conditions that code shows to a guess, and what of them it leaves open."""
     operator = operator_of(guess.function)
-    spoken = {word for one in guess.arguments for word in re.findall(r"\w+", one)}
+    used = {word for one in guess.arguments for word in re.findall(r"\w+", one)}
     guess.conditions += _of_elements(code.body, operator, guess.arguments)
-    _of_options(code, guess, operator, spoken)
+    _of_options(code, guess, operator, used)
     guess.conditions += _of_optional(code.body, guess, operator)
-    _of_windows(code, guess, operator, spoken)
+    _of_windows(code, guess, operator, used)
     if operator in STEPS:
-        _of_steps(code, guess, operator, spoken)
+        _of_steps(code, guess, operator, used)
     if operator == "add":
         _of_sums(code, guess)
     if operator in LOSSES:
         _of_losses(code, guess, operator)
     if operator == "scaled_dot_product_attention":
-        _of_attention(code, guess, spoken)
+        _of_attention(code, guess, used)
 
 
 def alone(guess: Guess, sizes: Sequence[str] = ()) -> list[str]:
     """Return the conditions of sizes that neither arguments nor a launch speak of: one image."""
-    spoken = {word for one in (*guess.arguments, *sizes) for word in re.findall(r"\w+", one)}
+    used = {word for one in (*guess.arguments, *sizes) for word in re.findall(r"\w+", one)}
     letters = _ALONE.get(operator_of(guess.function), {})
     known = {condition.partition(" ")[0] for condition in guess.conditions}
-    said = [one for letter, of in letters.items() if letter not in spoken for one in of.split(", ")]
+    said = [one for letter, of in letters.items() if letter not in used for one in of.split(", ")]
     if guess.function.endswith("_grad_bias"):
         said = [one for one in said if one[0] in "nm"]
     return [one for one in said if one.partition(" ")[0] not in known]
@@ -115,17 +115,17 @@ def _of_elements(plain: str, operator: str, arguments: Sequence[str]) -> list[st
     return found
 
 
-def _of_options(code: Code, guess: Guess, operator: str, spoken: set[str]) -> None:
+def _of_options(code: Code, guess: Guess, operator: str, used: set[str]) -> None:
     """Add conditions of options that are numbers in the text."""
     plain, conditions = code.body, guess.conditions
-    if operator in NORMALISING and "eps" not in spoken:
+    if operator in NORMALISING and "eps" not in used:
         said = {float(one) for one in re.findall(r"\b1e-0?\d+(?=f?\b)", plain)}
         said |= {v for n, v in constants(code.text).items() if n in ("EPS", "EPSILON", "eps")}
         conditions += [f"eps = {min(said)}"] if len(said) == 1 else []
-    if operator == "leaky_relu" and "negative_slope" not in spoken:
+    if operator == "leaky_relu" and "negative_slope" not in used:
         said = {float(one) for one in re.findall(r"(?<![\w.])0?\.\d+(?=f?\b)", plain)}
         conditions += [f"negative_slope = {min(said)}"] if len(said) == 1 else []
-    if operator == "elu" and "alpha" not in spoken:
+    if operator == "elu" and "alpha" not in used:
         conditions.append(f"alpha = {constants(code.text).get('ALPHA', 1.0)}")
     if operator == "gelu":
         whole = reached(code.text, plain)
@@ -133,7 +133,7 @@ def _of_options(code: Code, guess: Guess, operator: str, spoken: set[str]) -> No
         conditions += [f"approximate = {of}" for of in by[:1]]
         guess.unknown += [] if by else ["whether its approximation is by tanh"]
     if operator == "batch_norm":
-        given = "running_mean" in spoken and "scratch" not in spoken
+        given = "running_mean" in used and "scratch" not in used
         conditions.append(f"training = {not given}")
 
 
@@ -148,7 +148,7 @@ def _of_optional(plain: str, guess: Guess, operator: str) -> list[str]:
     return found
 
 
-def _of_windows(code: Code, guess: Guess, operator: str, spoken: set[str]) -> None:
+def _of_windows(code: Code, guess: Guess, operator: str, used: set[str]) -> None:
     """Add what windows are: by the numbers that the text defines, else as they mostly are."""
     if operator not in SPATIAL:
         return
@@ -156,14 +156,14 @@ def _of_windows(code: Code, guess: Guess, operator: str, spoken: set[str]) -> No
     for name, (letters, neutral) in SPATIAL[operator].items():
         named = _NAMED.get(name)
         said = [v for n, v in numbers.items() if named is not None and named.fullmatch(n)]
-        if spoken & {name, *letters}:
+        if used & {name, *letters}:
             continue
         guess.conditions.append(f"{name} = {said[0] if len(said) == 1 else neutral}")
     if guess.function.endswith("_bias"):
         return
-    if not spoken & WINDOW:
+    if not used & WINDOW:
         guess.unknown.append("how large its windows are")
-    elif operator.endswith("pool2d") and not spoken & {"stride", "SH", "SW"}:
+    elif operator.endswith("pool2d") and not used & {"stride", "SH", "SW"}:
         _of_steps_of_windows(code, guess, numbers)
 
 
@@ -180,11 +180,11 @@ def _of_steps_of_windows(code: Code, guess: Guess, numbers: dict[str, int | floa
         guess.unknown.append("how far its windows move: stride")
 
 
-def _of_steps(code: Code, guess: Guess, operator: str, spoken: set[str]) -> None:
+def _of_steps(code: Code, guess: Guess, operator: str, used: set[str]) -> None:
     """Add what a step of an optimiser does without: no decay, no dampening."""
     options = [name for name, of in HAVE.items() if operator in of]
     neutral = {"weight_decay": "0", "dampening": "0"}
-    missing = [one for one in options if one not in spoken]
+    missing = [one for one in options if one not in used]
     guess.conditions += [f"{one} = {neutral[one]}" for one in missing if one in neutral]
     guess.unknown += [f"what {one} is" for one in missing if one not in neutral]
     if operator != "sgd_momentum_step":
@@ -244,7 +244,7 @@ def _of_losses(code: Code, guess: Guess, operator: str) -> None:
     guess.conditions.append(f"reduction = {'mean' if divides else 'sum'}")
 
 
-def _of_attention(code: Code, guess: Guess, spoken: set[str]) -> None:
+def _of_attention(code: Code, guess: Guess, used: set[str]) -> None:
     """Add what attention goes over: one head, or a batch of them, without a mask."""
     sizes = [of for one, of in zip(code.each, guess.arguments, strict=True)
              if "*" not in one and of in ("N", "Q", "L", "E")]  # fmt: skip
@@ -255,7 +255,7 @@ def _of_attention(code: Code, guess: Guess, spoken: set[str]) -> None:
         guess.unknown.append("how its arrays lie: [N, H, T, E] in the protocol")
     if CAUSAL.search(code.body):
         guess.unknown.append("whether it hides later positions")
-    if "scale" not in spoken and "sqrt" not in code.body:
+    if "scale" not in used and "sqrt" not in code.body:
         guess.unknown.append("by what it scales the products of queries and keys")
-    elif "scale" not in spoken:
+    elif "scale" not in used:
         guess.conditions.append("scale = None")

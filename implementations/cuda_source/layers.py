@@ -101,11 +101,11 @@ def _product(code: Code, roles: dict[str, str], *, blas: bool) -> Product | None
             one, other = (n for n, r in roles.items() if r in ("first", "second"))
             roles[one], roles[other] = roles[other], roles[one]
         return Product(found.kind, *(own.get(size, "") for size in found[1:]))
-    spoken = any(
+    is_indexed = any(
         re.search(rf"\b{code.passed.get(name, name)}\s*\[", code.body) for name in operands
     )
     known = {name.upper(): name for name in code.numbers}
-    if spoken or not blas or not {"M", "N", "K"} <= known.keys():
+    if is_indexed or not blas or not {"M", "N", "K"} <= known.keys():
         return None
     return Product("nn", known["M"], known["N"], known["K"])
 

@@ -16,7 +16,7 @@ _LEADING = re.compile(r"(?i)ld_?[abc]\d?|(?:a|b|c)_?stride|stride_?[abc]")
 
 
 class Place(NamedTuple):
-    """Where an element lies: in a row, whose length is a size; "" where none is spoken of."""
+    """An index as row * length + column; "" for a part that the code does not have."""
 
     row: str
     length: str

@@ -173,18 +173,18 @@ def _placed(
 
 
 def _is_alone(plan: Plan, results: Results) -> bool:
-    """Return whether launches speak of a pooling's values, and never of its indices.
+    """Return whether launches are given a pooling's values, and never its indices.
 
     Where no gradient needs them, the values are complete.
     """
     if "indices" not in results.names[1:]:
         return False
-    spoken = {
+    used = {
         name.id
         for one in plan.launches for argument in one.arguments for name in ast.walk(argument)
         if isinstance(name, ast.Name)
     }  # fmt: skip
-    return "indices" not in spoken and not any(name.startswith(SLOT) for name in spoken)
+    return "indices" not in used and not any(name.startswith(SLOT) for name in used)
 
 
 def _launched(launch: Launcher, one: Launch, names: Names, dtype: Any, function: str) -> None:

@@ -1,8 +1,8 @@
-"""What a formula decides by the numbers that it computes, and how far each is from its step.
+"""The comparisons and roundings that a formula makes, and how far each is from a tie.
 
-A comparison is on its step where both sides are equal; rounding to a whole number where the result
-would change next: at halves, or at whole numbers.  Kernels differ there, and random numbers are
-hardly ever there.  Within `deciding` a run of a formula lists what it decides.
+A comparison is tied where both sides are equal; rounding to a whole number at a half, and `floor`,
+`ceil` and `trunc` at a whole number.  Kernels differ at ties, and random numbers hardly ever are
+ties.  Within `deciding` a run of a formula lists its comparisons and roundings.
 """
 
 from __future__ import annotations
@@ -16,10 +16,10 @@ from gradoracle.oracle.shapes import Array
 
 
 class Decision(NamedTuple):
-    """A number that a formula decides by."""
+    """A number that a formula compares or rounds."""
 
     number: Any  # as it is traced
-    apart: Array  # what is to be added to it so that it lies on its step
+    apart: Array  # what is to be added to it for a tie
     whole: bool  # whether it is rounded to a whole number
 
 

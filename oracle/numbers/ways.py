@@ -12,6 +12,10 @@ from contextvars import ContextVar
 
 ONE_SWEEP = "one-pass"  # a variance is the mean of squares less the squared mean
 UNSHIFTED = "unshifted"  # log sum e^x is rounded before x is subtracted from it
+IN_WORDS = {
+    ONE_SWEEP: "with the mean of squares less the squared mean for a variance",
+    UNSHIFTED: "with log sum e^x rounded before x is subtracted",
+}
 _CLAIMED: ContextVar[str] = ContextVar("_CLAIMED", default="")
 
 

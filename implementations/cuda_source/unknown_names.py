@@ -1,4 +1,4 @@
-"""What comments speak of, looked at when a file is loaded: a slip of the pen is told at once."""
+"""Names in comments that no call of their function has: an error when the file is loaded."""
 
 from __future__ import annotations
 
@@ -15,12 +15,12 @@ from gradoracle.implementations.cuda_source.results import ARRAYS, RESULTS
 
 SIZE = re.compile(r"[A-Z]{1,2}")  # whether a call has one follows from its arrays
 OF_ARRAYS = ("size", "ndim", "shape")
-WORDS = {"NULL", "nullptr", "mean", "taps", "True", "False"}
+WORDS = {"NULL", "nullptr", "mean", "True", "False"}
 MAKERS = ("T", "zero", "copy", "scratch")
 
 
 def require_known(plans: Mapping[str, Plan], constants: Mapping[str, object]) -> None:
-    """Raise SourceError where a comment speaks of what no call of its function has.
+    """Raise SourceError where a comment uses a name that no call of its function has.
 
     `constants` are the numbers that the text gives names to.
     """
@@ -29,7 +29,7 @@ def require_known(plans: Mapping[str, Plan], constants: Mapping[str, object]) ->
         for launch in plan.launches:
             for node in (*launch.sizes, *launch.arguments):
                 for wrong, among in _unknown(node, known):
-                    raise SourceError(_told(launch, function, wrong, among))
+                    raise SourceError(_message(launch, function, wrong, among))
 
 
 @cache
@@ -65,7 +65,7 @@ def _unknown(node: ast.expr, known: set[str]) -> Iterator[tuple[str, list[str]]]
             yield part.id, sorted(known)
 
 
-def _told(launch: Launch, function: str, wrong: str, among: list[str]) -> str:
+def _message(launch: Launch, function: str, wrong: str, among: list[str]) -> str:
     near = get_close_matches(wrong, among, 1, 0.7)
     own = sorted(_known(function))
     hint = f"; did you mean {near[0]!r}?" if near else f"; there are {', '.join(own)}, and sizes"
