@@ -1,5 +1,7 @@
 """The search for calls on which right backends come nearest to their bounds."""
 
+import re
+
 import numpy as np
 import pytest
 
@@ -18,11 +20,31 @@ def test_a_bound_that_is_too_small_by_a_rounding_is_found(monkeypatch, capsys):
     assert "1 above 1" in said
 
 
-def test_the_search_starts_from_the_calls_that_are_nearest(capsys):
+def test_a_right_backend_stays_within_its_bounds(capsys):
     assert climb.main([*GRADIENT, "--steps", "3"]) == 0
     said = capsys.readouterr().out
     assert said.count("im2col float64 cross_entropy_loss") == 2
     assert "0 above 1" in said
+
+
+def test_all_results_and_all_switches_are_searched(capsys, monkeypatch):
+    met = []
+
+    def climbed(backend, formula, start, random, steps, own=climb.climbed):
+        met.append((formula.__name__, {one.call.get("approximate") for one in start}))
+        return own(backend, formula, start, random, steps)
+
+    monkeypatch.setattr(climb, "climbed", climbed)
+    few = ["--backends", "im2col", "--dtypes", "float32", "--steps", "2"]
+    assert climb.main([*few, "--operators", "adam_step", "gelu"]) == 0
+    assert [name for name, _ in met] == ["gelu", "gelu_grad", "adam_step"]
+    assert met[0][1] == {"none", "tanh"}
+    assert re.search(r"adam_step: 0\.[1-9]", capsys.readouterr().out)
+
+
+def test_an_unknown_operator_is_not_searched(capsys):
+    assert climb.main(["--operators", "adam"]) == 2
+    assert "no operator 'adam'" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize("dtype", ["float16", "float32", "float64"])

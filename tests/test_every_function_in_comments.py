@@ -259,6 +259,19 @@ def test_a_parameter_that_does_not_fit_is_told_before_the_first_call(source):
         backend(unknown)
 
 
-def test_what_the_shapes_come_from_is_not_computed():
-    call = {"input": np.full((2, 3), np.nan, np.float32), "axis": 0, "policies": {}}
-    assert RESULTS["cumsum"].of(call)["shape"] == (2, 3)
+def test_shapes_are_of_zeros_and_of_the_callers_integers(monkeypatch):
+    given = []
+
+    def gather(array, index, *, axis, own=im2col.gather):
+        given.append((array, index))
+        return own(array, index, axis=axis)
+
+    monkeypatch.setattr(im2col, "gather", gather)
+    index = np.array([[1, 0]], np.int64)
+    call = {"input": np.full((2, 2), np.nan, np.float32), "index": index, "axis": 0}
+    assert RESULTS["gather"].of({**call, "policies": {}})["shape"] == (1, 2)
+    ((array, places),) = given
+    assert not array.any()
+    assert places.tolist() == index.tolist()
+    with pytest.raises(ValueError, match="must be 0 to 1"):
+        RESULTS["gather"].of({**call, "index": index + 5, "policies": {}})

@@ -9,6 +9,7 @@ import gradoracle
 from gradoracle.conformance.checking.recognised import parameters
 from gradoracle.implementations import im2col as good
 from gradoracle.oracle import conv2d, relu_grad
+from tests.claimed_ways import one_pass, unshifted_log_softmax
 
 pytestmark = pytest.mark.slow
 
@@ -30,19 +31,6 @@ def channels_last_conv2d(x, weight, bias=None, **options):
 def one_image(x, **options):
     c, h, w = x.shape
     return good.avg_pool2d(x.reshape(1, c, h, w), **options)[0]
-
-
-def with_a_variance_in_one_pass(x, weight=None, bias=None, *, eps):
-    mean, square = x.mean(2, keepdims=True), (x * x).mean(2, keepdims=True)
-    variance = np.maximum(square - mean * mean, 0)
-    y = (x - mean) / np.sqrt(variance + x.dtype.type(eps))
-    y = y if weight is None else y * weight
-    return y if bias is None else y + bias
-
-
-def log_softmax_of_a_rounded_sum(z, *, axis):
-    top = z.max(axis, keepdims=True)
-    return z - (top + np.log(np.exp(z - top).sum(axis, keepdims=True)))
 
 
 def aligned_to_the_end(query, key, value, mask=None, *, is_causal, **options):
@@ -113,11 +101,11 @@ SEEN = {
         'scaled_dot_product_attention: the values are right under the policy "causal": ',
     ),
     "a variance in one pass": (
-        "layer_norm", with_a_variance_in_one_pass,
+        "layer_norm", one_pass,
         'layer_norm: the values are right under the policy "variance": "one-pass"; if that is',
     ),
     "a log-softmax of a rounded sum": (
-        "log_softmax", log_softmax_of_a_rounded_sum,
+        "log_softmax", unshifted_log_softmax,
         'log_softmax: the values are right under the policy "log_sum_exp": "unshifted"; if that',
     ),
     "an approximation": (
@@ -169,7 +157,7 @@ def test_what_is_wrong_by_any_convention_is_not_explained(wrong):
 def test_a_variance_over_another_number_is_not_one_in_one_pass(wrong):
     def unbiased(x, weight=None, bias=None, *, eps):
         share = np.sqrt(x.dtype.type(x.shape[2]) / x.dtype.type(x.shape[2] + wrong))
-        plain = with_a_variance_in_one_pass(x, eps=eps) * share
+        plain = one_pass(x, eps=eps) * share
         plain = plain if weight is None else plain * weight
         return plain if bias is None else plain + bias
 

@@ -30,7 +30,7 @@ from gradoracle.conformance.properties.expected import within_rounding_bound
 from gradoracle.conformance.properties.property import Property
 from gradoracle.conformance.runs.certify import checks, run_check
 from gradoracle.conformance.runs.jobs import limit
-from gradoracle.oracle.declaration import Call, Formula
+from gradoracle.oracle.declaration import Call, Formula, parts_of
 from gradoracle.oracle.float_formats import is_real
 from gradoracle.oracle.shapes import Array
 
@@ -46,7 +46,11 @@ class Found(NamedTuple):
 
 
 def share_of(backend: Backend, formula: Formula, call: Call) -> float:
-    """Return the largest error over its bound, 0 where equality is asked for or nothing is said."""
+    """Return the largest error over its bound, of all results; 0 where nothing is bounded."""
+    return max(_share_of(backend, one, call) for one in parts_of(formula) or (formula,))
+
+
+def _share_of(backend: Backend, formula: Formula, call: Call) -> float:
     try:
         got = backend.ask(formula, call)
         judged = verdict(backend, formula, call, got)
@@ -63,12 +67,15 @@ def drawn(
     backend: Backend, operator: Operator, formula: Formula, property_: Property, seed: int,
     examples: int,
 ) -> list[Found]:  # fmt: skip
-    """Return the small calls of the check whose errors are nearest to their bounds."""
+    """Return the small calls of the check whose errors are nearest to their bounds.
+
+    They are calls with each combination of the options that are names or switches.
+    """
     calls: list[Call] = []
-    ask = backend.ask
+    ask, asked_for = backend.ask, (formula, *parts_of(formula))
 
     def remembering(asked: Formula, call: Call) -> Any:
-        if asked is formula and sum(a.size for a in _floats(call).values()) <= LARGEST:
+        if asked in asked_for and sum(a.size for a in _floats(call).values()) <= LARGEST:
             calls.append(call)
         return ask(asked, call)
 
@@ -78,7 +85,13 @@ def drawn(
     finally:
         backend.ask = ask  # type: ignore[method-assign]
     found = [Found(share_of(backend, formula, call), call) for call in calls]
-    return sorted(found, key=lambda one: -one.share)[:BEST]
+    several = sorted(found, key=lambda one: -one.share)
+    nearest: dict[str, list[Found]] = {}
+    for one in several:
+        options = repr([v for v in one.call.values() if isinstance(v, bool | str)])
+        nearest.setdefault(options, []).append(one)
+    each = max(1, BEST // max(1, len(nearest)))
+    return [one for some in nearest.values() for one in some[:each]]
 
 
 def climbed(
@@ -130,7 +143,7 @@ def searched(backend: Backend, given: argparse.Namespace) -> Iterator[tuple[str,
     """Yield each formula and the call that the search ended with, where any was bounded."""
     wanted = set(given.operators)
     for operator, formula, property_ in checks(OPERATORS):
-        name = operator.formula.__name__
+        name = operator.name
         if property_.name != within_rounding_bound.__name__ or (wanted and name not in wanted):
             continue
         start = drawn(backend, operator, formula, property_, given.seed, given.examples)
@@ -170,8 +183,12 @@ def _arguments(argv: Sequence[str] | None) -> argparse.Namespace:
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Search, and print what was found; 1 where a share is above 1."""
+    """Search, and print what was found; 1 where a share is above 1, 2 for an unknown operator."""
     given, wrong, start = _arguments(argv), 0, time.monotonic()
+    unknown = sorted({*given.operators} - {one.name for one in OPERATORS})
+    if unknown:
+        print(f"no operator {unknown[0]!r}", file=sys.stderr)
+        return 2
     for name in given.backends:
         for dtype in given.dtypes:
             backend = load(name, IN_PROCESS)
