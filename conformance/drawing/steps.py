@@ -41,7 +41,7 @@ NOISE, NEAR = (24, 2.0**-40), (8, 2.0**-12)  # digits to which a number is round
 
 
 class _Group(NamedTuple):
-    """One decision about an array, or all about single numbers, as loops make them."""
+    """One comparison or rounding of an array, or all of single numbers, as in loops."""
 
     decisions: Sequence[Decision]
 
@@ -137,7 +137,7 @@ def _moved(
 
 
 def _decided(formula: Formula, call: Given, arithmetic: Arithmetic | None = None) -> _Run:
-    """Return the traced arguments of a call, and what the formula decides by."""
+    """Return the traced arguments of a call, and the comparisons and roundings of the formula."""
     given, seen = decisions(formula, call, arithmetic)
     alone = [one for one in seen if not np.shape(one.apart)]
     groups = [_Group([one]) for one in seen if np.shape(one.apart)]
@@ -145,7 +145,7 @@ def _decided(formula: Formula, call: Given, arithmetic: Arithmetic | None = None
 
 
 class _Move(NamedTuple):
-    """A move of elements of one argument for one decision."""
+    """A move of elements of one argument that makes one comparison or rounding a tie."""
 
     formula: Formula
     name: str
@@ -235,7 +235,7 @@ class _Move(NamedTuple):
 
 
 def _one_of(allowed: Array, random: Random) -> Array:
-    """Return an array that is True in one of the places that are."""
+    """Return an array that is True in one place, picked at random, where another is."""
     found = np.zeros(allowed.shape, bool)
     places = np.flatnonzero(allowed)
     if places.size:

@@ -74,7 +74,7 @@ def add_conditions(code: Code, guess: Guess) -> None:
 
 
 def alone(guess: Guess, sizes: Sequence[str] = ()) -> list[str]:
-    """Return the conditions of sizes that neither arguments nor a launch speak of: one image."""
+    """Return that sizes which neither arguments nor a launch use are 1, as of one image."""
     used = {word for one in (*guess.arguments, *sizes) for word in re.findall(r"\w+", one)}
     letters = _ALONE.get(operator_of(guess.function), {})
     known = {condition.partition(" ")[0] for condition in guess.conditions}
@@ -149,7 +149,7 @@ def _of_optional(plain: str, guess: Guess, operator: str) -> list[str]:
 
 
 def _of_windows(code: Code, guess: Guess, operator: str, used: set[str]) -> None:
-    """Add what windows are: by the numbers that the text defines, else as they mostly are."""
+    """Add the options of windows: those that the text defines, else the usual ones."""
     if operator not in SPATIAL:
         return
     numbers = {n: v for n, v in constants(code.text).items() if re.search(rf"\b{n}\b", code.body)}
@@ -168,7 +168,7 @@ def _of_windows(code: Code, guess: Guess, operator: str, used: set[str]) -> None
 
 
 def _of_steps_of_windows(code: Code, guess: Guess, numbers: dict[str, int | float]) -> None:
-    """Add that windows lie beside each other, where the code moves them by their size."""
+    """Add stride == kernel_size where the code moves windows by their size."""
     sizes = [name_of(one) for one, of in zip(code.each, guess.arguments, strict=True) if of == "KH"]
     said = [v for n, v in numbers.items() if _NAMED["stride"].fullmatch(n)]
     beside = any(re.search(rf"\*\s*{n}\b|\b{n}\s*\*", code.body) for n in sizes)

@@ -22,14 +22,14 @@ ROWS, COLUMNS = "z.size / z.shape[axis]", "z.shape[axis]"
 
 
 def count_of(function: str) -> str:
-    """Return how many elements the arrays of a function have, which works on each by itself."""
+    """Return the number of elements of an element-wise function's arrays, as comments have it."""
     operator = operator_of(function)
     first = "parameter" if operator in STEPS else "input" if operator == "add" else "z"
     return f"{first}.size"
 
 
 def sizes_among(function: str, names: Sequence[str], conditions: list[str]) -> dict[str, str]:
-    """Return what sizes among parameters are given; add the conditions that this makes."""
+    """Return the sizes that parameters are given, and add the conditions that follow."""
     operator = operator_of(function)
     found = {n: n if n in SIZES else letter_of(n) for n in names}
     if operator in OF_IMAGES:

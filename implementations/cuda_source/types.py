@@ -1,4 +1,4 @@
-"""What the pointers of a function hold, and what a template is given so that they hold it."""
+"""The element types of a function's pointers, and the template arguments that give them."""
 
 import re
 from collections.abc import Sequence
@@ -160,7 +160,7 @@ def _apart(text: str) -> list[str]:
 
 
 def _is_of_float(body: str) -> bool:
-    """Return whether code speaks of float beside its template's type."""
+    """Return whether code names float beside its template's type."""
     inexact = any(float(np.float32(one)) != float(one) for one in _LITERAL.findall(body))
     return inexact or _OF_FLOAT.search(body) is not None
 

@@ -1,4 +1,4 @@
-"""Which computed numbers are exact whatever computes them: what they decide, rounding does not.
+"""Which computed numbers are exact in every implementation, so that comparing them is safe.
 
 A running error is charged for every operation, also where it happens to round nothing: of 2 + 1/4
 as of 2 + 0.3.  Where a formula compares a number or rounds it to a whole one, it is looked at
@@ -43,7 +43,7 @@ def is_exact(number: Any) -> Array:
 
 
 def _terms(number: Any, bits: int, known: dict[int, Terms], left: int) -> Terms:
-    """Return the terms that a number consists of; of one that rounding may change, no exact one."""
+    """Return the terms that a number is a sum of, inexact where rounding may change it."""
     if id(number) in known:
         return known[id(number)]
     made: Made | None = getattr(number, "made", None)

@@ -51,7 +51,7 @@ half_up = _row("half up", lambda v: np.floor(v + HALF), lambda context, v: conte
 
 
 def to_the_step(function: Function, value: Any) -> Any:
-    """Return what is to be added to numbers so that a function of this module steps there."""
+    """Return what is to be added to numbers for a tie of a rounding function."""
     wide = np.asarray(value).astype(np.float64)
     return (np.floor(wide) + HALF if function is rint else np.rint(wide)) - wide
 
