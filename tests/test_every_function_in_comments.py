@@ -163,9 +163,40 @@ void cut(const float *x, float *a, float *b, int p, int q, int n, int axis) {
     for (int i = 0; i < q; i++) b[i] = x[p + i];
 }
 """
-TEXTS = {"sequences": SEQUENCES, "lookups": LOOKUPS, "steps": STEPS}
+JOINED = """
+#include <math.h>
+// gradoracle: domain cat: axes = 1, third absent
+// gradoracle: cat = join(first, second, y, first.size, second.size)
+void join(const float *a, const float *b, float *y, long n, long m) {
+    for (long i = 0; i < n; i++) y[i] = a[i];
+    for (long i = 0; i < m; i++) y[n + i] = b[i];
+}
+// gradoracle: domain scatter_add: axes = 1
+// gradoracle: scatter_add = add_at(copy(input), index, src, index.size)
+void add_at(float *y, const long *at, const float *src, long n) {
+    for (long i = 0; i < n; i++) y[at[i]] += src[i];
+}
+// gradoracle: clip_grad_norm = clip(first, second, clipped_first, clipped_second, total_norm,
+//     first.size, second.size, max_norm)
+void clip(const float *a, const float *b, float *ca, float *cb, float *norm, long n, long m,
+          float most) {
+    double s = 0;
+    for (long i = 0; i < n; i++) s += (double)a[i] * a[i];
+    for (long i = 0; i < m; i++) s += (double)b[i] * b[i];
+    double share = most / (sqrt(s) + 1e-6);
+    if (share > 1) share = 1;
+    for (long i = 0; i < n; i++) ca[i] = a[i] * share;
+    for (long i = 0; i < m; i++) cb[i] = b[i] * share;
+    *norm = sqrt(s);
+}
+"""
+TEXTS = {"joined": JOINED, "sequences": SEQUENCES, "lookups": LOOKUPS, "steps": STEPS}
 # A text, what is changed in it, and the functions that are wrong then.
 FAULTS = {
+    "the second part of a norm": (
+        "joined", "s += (double)b[i] * b[i]", "s += (double)b[i]", {"clip_grad_norm"},
+    ),
+    "what was there is lost": ("joined", "y[at[i]] += src", "y[at[i]] = src", {"scatter_add"}),
     "no padding": ("sequences", "% ol * s - p;", "% ol * s;", {"conv1d"}),
     "the gradient of the input goes to the next pixel": (
         "sequences", "dx[pixel] += dy[i] * w[tap]", "dx[pixel] += dy[i] * w[(tap + 1) % k]",
