@@ -75,6 +75,15 @@ def test_a_product_that_some_order_takes_out_of_range_may_be_anything():
     assert bound[2] == 0
 
 
+def test_slopes_beside_a_0_may_be_anything_where_the_others_overflow():
+    _, gradient = operator_of(lambda x: np.prod(x, 1)).formulas
+    x = np.array([[1e30, 1e30, 0.0, 1e-30], [1e15, 1e15, 0.0, 1.0], [1e-30, 1e-30, 0.0, 1.0]])
+    at = {"x": x, "grad_output": np.array([1.0, 1e10, 1.0])}
+    bound = truth(gradient, at).bound("float32", "float32")
+    assert np.isinf(bound[:2]).all()  # (1e30 * 1e30) * 0 is NaN, (1e10 * 1e15) * 1e15 infinity
+    assert bound[2, 2] < 1e-6  # and not where numbers only get lost
+
+
 def test_a_product_of_none_is_one():
     forward, _ = operator_of(lambda x: np.prod(x[:, :0], 1)).formulas
     assert truth(forward, {"x": np.ones((3, 2))}).as_float(F32).tolist() == [1, 1, 1]

@@ -53,11 +53,12 @@ def _of_rows(rows: TracedArray) -> TracedArray:
     whole = many.less_certain(up_to[-1], lost)
 
     def back(g: Held) -> Held:
+        beyond = np.zeros(()) if isinstance(g, many.Nested) else _out_of_range(_stack([*columns, g]))
         parts = []
         for at, x in enumerate(columns):
             others = _product(up_to[at - 1] if at else None, behind[at + 1 :][:1])
             slope = g if others is None else g * others
-            parts.append(_or_by_quotient(slope, g, whole, x, lost))
+            parts.append(_or_by_quotient(slope, g, whole, x, beyond))
         return _stack(parts)
 
     return TracedArray(whole, [(rows, back)])
@@ -97,8 +98,12 @@ def _up_to_each(rows: TracedArray) -> TracedArray:
     return TracedArray(_stack(held), [(rows, back)])
 
 
-def _or_by_quotient(slope: Held, g: Held, whole: Held, x: Held, lost: Array) -> Held:
-    """Return a slope that may also be computed as g times the whole product over x."""
+def _or_by_quotient(slope: Held, g: Held, whole: Held, x: Held, beyond: Array) -> Held:
+    """Return a slope that may also be computed as g times the whole product over x.
+
+    `beyond` is above 0 where some order of the factors leaves the format's range.  Where one ends in
+    infinity, which may meet a 0, any slope is right.
+    """
     if isinstance(slope, many.Nested):
         return slope
     arithmetic = many.arithmetic_of(slope)
@@ -108,9 +113,10 @@ def _or_by_quotient(slope: Held, g: Held, whole: Held, x: Held, lost: Array) -> 
     value, error = many.values_and_errors(x)
     with np.errstate(all="ignore"):
         divided = np.asarray(abs(value) > error)
-        more = QUOTIENT * arithmetic.unit * _size(slope) + np.where(lost > 0, np.inf, 0.0)
+        more = QUOTIENT * arithmetic.unit * _size(slope)
         more = more + _off_range(_size(g) * _size(whole), arithmetic) / abs(value)
-    return many.less_certain(slope, np.where(divided, more, 0.0))
+    anything = np.isinf(beyond) | (divided & (beyond > 0))
+    return many.less_certain(slope, np.where(anything, np.inf, np.where(divided, more, 0.0)))
 
 
 def _off_range(sizes: Array, arithmetic: Arithmetic) -> Array:
