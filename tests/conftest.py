@@ -8,14 +8,14 @@ from pathlib import Path
 
 import pytest
 
-from gradoracle.conformance import DEVIATIONS, DOMAIN, OPERATORS_FROM
+from gradoracle.conformance import DEVIATIONS, DOMAIN, OPERATORS_FROM, POLICIES
 from gradoracle.conformance.backends.single_thread import one_thread
 from gradoracle.conformance.operators import OPERATORS
 
 SEEDS = (1, 2, 3, 4, 5)
 TURNS = 16
 ALL, BY_TURNS, NONE = "all", "by-turns", "none"
-GIVEN = (DEVIATIONS, DOMAIN, OPERATORS_FROM)  # variables that commands set
+GIVEN = (DEVIATIONS, DOMAIN, OPERATORS_FROM, POLICIES)  # variables that commands set
 HERE = Path(__file__).parent
 
 

@@ -261,6 +261,16 @@ def test_the_width_is_that_of_the_terminal_within_limits(monkeypatch, columns, w
     assert terminal.look_of(io.StringIO()).width == width
 
 
+def test_a_line_of_a_command_is_wrapped_on_a_terminal_only(monkeypatch):
+    monkeypatch.setenv("COLUMNS", "40")
+    line = "  0001_im2col  2026-11-30T12:00  " + "relu 1.00, " * 6
+    shown = terminal.fitted(line, Screen(), "    ").split("\n")
+    assert len(shown) > 1
+    assert all(len(one) <= 40 and one.startswith("  ") for one in shown)
+    assert all(one.startswith("      ") for one in shown[1:])
+    assert terminal.fitted(line, io.StringIO(), "    ") == line
+
+
 def test_the_whole_table_is_split_where_it_is_too_wide():
     c = certificate(*[outcome("relu", name) for name in PROPERTIES])
     text = "\n".join(certificate_text.lines(c, 60))

@@ -17,6 +17,7 @@ import pytest
 from typer.testing import CliRunner
 
 import gradoracle
+from gradoracle.conformance import POLICIES
 from gradoracle.conformance.backends.registry import IN_PROCESS, ISOLATED, UnknownBackend, load
 from gradoracle.conformance.checking import counterexample
 from gradoracle.conformance.checking.checks import checks
@@ -550,6 +551,35 @@ def certificate_of(name, *wanted, examples=12):
     told = certificate(backend, outcomes, 3, examples)
     backend.asked.close()
     return told
+
+
+RELU = """
+import numpy as np
+def relu(z): return np.maximum(z, 0)
+def relu_grad(grad_output, z): return grad_output * (z > 0)
+"""
+
+
+def test_another_backend_is_checked_on_the_same_calls(here):
+    certificate = gradoracle.check(
+        RELU.replace("z > 0", "z >= 0"), operators=["relu"], examples=10, seed=1
+    )
+    Path("c.json").write_text(certificate.to_json())
+    Path("right.py").write_text(RELU)
+    of_text = called("replay", "c.json")
+    assert (of_text.exit_code, "--backend ./FILE.py" in of_text.stdout) == (2, True)
+    mended = called("replay", "c.json", "--backend", "./right.py")
+    assert (mended.exit_code, "not there any more" in mended.stdout) == (0, True)
+    script = called("replay", "c.json", "--backend", "./right.py", "--script")
+    assert (script.exit_code, "its text" in script.stderr) == (2, True)
+
+
+def test_a_replay_has_the_policies_of_the_run(here):
+    Path("right.py").write_text(RELU)
+    run = ("certify", "./right.py", "--profile", "quick", "--seed", 1, "--certificate", "c.json")
+    assert called(*run, "--policy", "relu_at_zero = 1").exit_code == 1
+    os.environ.pop(POLICIES)  # as in a process of its own
+    assert "STILL there" in called("replay", "c.json").stdout
 
 
 def test_memory_that_nobody_wrote_shows_again(here):

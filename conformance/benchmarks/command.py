@@ -29,6 +29,7 @@ from gradoracle.conformance.benchmarks.history import (
 )
 from gradoracle.conformance.benchmarks.hooks import NO_PLUGIN, SUITE, TESTS
 from gradoracle.conformance.benchmarks.pictures import SUMS, draw
+from gradoracle.conformance.reports.terminal import fitted
 
 LAST = "last"  # the run to compare with: the last one that was kept
 
@@ -54,9 +55,9 @@ class Comparison:
                 "--any-machine compares them all the same"
             )
         changes = compare(old, new, least=self.least)
-        typer.echo(f"\n{old.name} ({old.when[:16]}, {old.commit or 'no commit'}) and {new.name}:")
+        _tell(f"\n{old.name} ({old.when[:16]}, {old.commit or 'no commit'}) and {new.name}:")
         for line in [*(f"  another machine: {one}" for one in other), *told(changes)]:
-            typer.echo(line)
+            _tell(line)
         return int(self.fail and any(change.verdict == "slower" for change in changes))
 
 
@@ -87,7 +88,7 @@ def history(
     def performed() -> int:
         runs = saved(storage, backend)
         for run in runs:
-            typer.echo(printable(_line(run)))
+            _tell(printable(_line(run)))
         later = named(runs, new) if new else _found(runs, LAST, backend, storage)
         earlier = named(runs, old) if old else _before(runs, later)
         code = 0 if earlier is None else comparison.told(earlier, later)
@@ -102,8 +103,12 @@ def _excused(perform: Callable[[], int]) -> int:
     try:
         return perform()
     except (HistoryError, ImportError, OSError, ValueError, ArithmeticError) as error:
-        typer.echo(str(error), err=True)
+        typer.echo(fitted(str(error), sys.stderr, ""), err=True)
         return 2
+
+
+def _tell(text: str) -> None:
+    typer.echo(fitted(text, sys.stdout, "    "))
 
 
 def _found(runs: Sequence[Saved], name: str, backend: str, storage: Path) -> Saved:

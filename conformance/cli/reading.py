@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 from typing import Any
 
 import typer
 
+from gradoracle.conformance import DOMAIN, POLICIES
 from gradoracle.conformance.cli.messages import complain
 
 
@@ -29,6 +31,12 @@ def content_and_certificate(file: Path) -> tuple[Any, Any]:
         complain(f"{file}: {error}")
         raise typer.Exit(2) from error
     return content, Certificate.of_content(content)
+
+
+def claim_as_the_run(told: Any) -> None:
+    """Let backends that are loaded from here on have the domain and policies of a run."""
+    os.environ[DOMAIN] = told.environment.get("restricted to", "")
+    os.environ[POLICIES] = told.environment.get("policies of the run", "")
 
 
 def unpainted(text: str) -> str:

@@ -12,11 +12,11 @@ from typing import Annotated, Any
 
 import typer
 
-from gradoracle.conformance import DEVIATIONS, DOMAIN, POLICIES
+from gradoracle.conformance import DEVIATIONS
 from gradoracle.conformance.cli.app import app
 from gradoracle.conformance.cli.messages import complain, tell
 from gradoracle.conformance.cli.options import OperatorsFrom
-from gradoracle.conformance.cli.reading import content_and_certificate, unpainted
+from gradoracle.conformance.cli.reading import claim_as_the_run, content_and_certificate, unpainted
 from gradoracle.conformance.cli.running import certified, reached
 
 
@@ -67,8 +67,7 @@ def verify(
     from gradoracle.conformance.campaigns import verification  # noqa: PLC0415
 
     content, told = content_and_certificate(file)
-    os.environ[DOMAIN] = told.environment.get("restricted to", "")  # as the run was
-    os.environ[POLICIES] = told.environment.get("policies of the run", "")
+    claim_as_the_run(told)
     os.environ[DEVIATIONS] = _listed_again(told)
     _require_same_backend(told)
     if shard and told.campaign is None:

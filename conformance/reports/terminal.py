@@ -83,6 +83,21 @@ def look_of(stream: IO[str]) -> Look:
     return Look(width, in_colour(stream), getattr(stream, "encoding", None) or "utf-8")
 
 
+def fitted(text: str, stream: IO[str], more: str) -> str:
+    """Return a text wrapped by words if the stream is a terminal, and as it is in a pipe.
+
+    Lines that go on begin as the line before, and `more`.
+    """
+    if not stream.isatty():
+        return text
+    look, lines = look_of(stream), list[str]()
+    for line in text.split("\n"):
+        plain = line.lstrip()
+        begun = line[: len(line) - len(plain)]
+        lines += look.wrapped(plain, first=begun, rest=begun + more) or [""]
+    return "\n".join(lines)
+
+
 def in_colour(stream: IO[str]) -> bool:
     """Return whether text is painted there, by the variables that pytest reads."""
     if (told := os.environ.get("PY_COLORS")) in ("0", "1"):

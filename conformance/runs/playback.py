@@ -16,7 +16,7 @@ from typing import Any, Literal, NamedTuple, TypeAlias
 
 import numpy as np
 
-from gradoracle.conformance.backends.backend import Backend
+from gradoracle.conformance.backends.backend import SOURCE_TEXT, Backend
 from gradoracle.conformance.backends.caller import Candidate, Request, one_line, printable
 from gradoracle.conformance.backends.interrupts import heeded
 from gradoracle.conformance.backends.isolation.isolated import Isolated, Unloadable
@@ -39,6 +39,10 @@ WORDS: dict[End, str] = {
 CODES: dict[End, int] = {"gone": 0, "there": 1, "unshown": 2, "undecided": 2}
 TRIES, MANY = 3, 50  # of a call that fails every time, and of one that does not
 ENTRY = "gradoracle.conformance.runs.playback:Script"
+OF_TEXT = (
+    "the certificate is of a source text: write it to a file and name that, --backend ./FILE.py, "
+    "or run the script, which has the text in it, with --yes"
+)
 # What a script raises that says nothing of the fault.
 CANNOT = ("FileNotFoundError", "ImportError", "ModuleNotFoundError", "NameError", "SystemExit")
 WAS_CUT = 4000  # characters of what a script prints
@@ -51,13 +55,19 @@ class Ended(NamedTuple):
     text: str  # why
 
 
-def replayed(told: Certificate, numbers: Sequence[int]) -> Iterator[tuple[int, Ended]]:
-    """Yield what became of some of a certificate's mismatches, counted from 1."""
+def replayed(
+    told: Certificate, numbers: Sequence[int], name: str = ""
+) -> Iterator[tuple[int, Ended]]:
+    """Yield what became of some of a certificate's mismatches, counted from 1.
+
+    They are checked on the backend called `name`, if that is not empty.
+    """
     found = [o for o in told.outcomes if o.status == "mismatch"]
     backend: Backend | None = None
-    why = ""
+    why = OF_TEXT if told.backend == SOURCE_TEXT else ""
     try:
-        backend = load(told.backend, confinement_of(told))
+        if name or not why:
+            backend = load(name or told.backend, confinement_of(told))
     except (UnknownBackend, UnusableBackend, ValueError) as error:
         why = str(error)
     try:

@@ -53,7 +53,8 @@ def _of_rows(rows: TracedArray) -> TracedArray:
     whole = many.less_certain(up_to[-1], lost)
 
     def back(g: Held) -> Held:
-        beyond = np.zeros(()) if isinstance(g, many.Nested) else _out_of_range(_stack([*columns, g]))
+        nested = isinstance(g, many.Nested)
+        beyond = np.zeros(()) if nested else _out_of_range(_stack([*columns, g]))
         parts = []
         for at, x in enumerate(columns):
             others = _product(up_to[at - 1] if at else None, behind[at + 1 :][:1])
@@ -101,8 +102,8 @@ def _up_to_each(rows: TracedArray) -> TracedArray:
 def _or_by_quotient(slope: Held, g: Held, whole: Held, x: Held, beyond: Array) -> Held:
     """Return a slope that may also be computed as g times the whole product over x.
 
-    `beyond` is above 0 where some order of the factors leaves the format's range.  Where one ends in
-    infinity, which may meet a 0, any slope is right.
+    `beyond` is above 0 where some order of the factors leaves the format's range.  Where one ends
+    in infinity, which may meet a 0, any slope is right.
     """
     if isinstance(slope, many.Nested):
         return slope
