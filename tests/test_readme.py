@@ -96,6 +96,11 @@ def test_the_first_page_is_short():
     assert len(PAGES["README.md"].splitlines()) <= MOST_LINES
 
 
+@pytest.mark.parametrize("page", ["README.md", "tests/README.md"])
+def test_a_page_says_how_many_slow_tests_take_turns(page):
+    assert {8: "an eighth", 16: "a sixteenth"}[conftest.TURNS] in PAGES[page]
+
+
 def test_every_package_has_a_page():
     missing = [folder for folder in (*PACKAGES, ROOT) if not (folder / "README.md").is_file()]
     assert not missing

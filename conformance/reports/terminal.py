@@ -48,7 +48,8 @@ class Look:
         if text.endswith(")") and text.partition("(")[0].replace(".", "").isidentifier():
             return self.wrapped(text, first=first, rest=rest)
         lines, line = [], first
-        if first.rstrip() and len(f"{first}{text.partition(' ')[0]}{GOES_ON}") > self.width:
+        begun = " ".join(text.split(" ")[:2])  # such as gradoracle certify
+        if first.rstrip() and len(f"{first}{begun}{GOES_ON}") > self.width:
             lines, line = self.wrapped(first.rstrip(), rest=rest), rest
         for number, part in enumerate(_parts(text)):
             longer = f"{line}{' ' * bool(number)}{part}"
