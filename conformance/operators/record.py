@@ -228,6 +228,11 @@ class Operator:
         return output_of(self.formula).function
 
     @property
+    def is_restricted(self) -> bool:
+        """Whether it is restricted to a domain."""
+        return self.inside is not _anywhere or self.allows is not _any_call
+
+    @property
     def is_piecewise_linear(self) -> bool:
         """Whether the forward pass is linear wherever the styles for slopes go."""
         return self.curvature is straight

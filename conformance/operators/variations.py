@@ -6,10 +6,9 @@ oracle's to say: it raises ValueError on all others.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
-from functools import cache, partial
 from hashlib import shake_128
 from inspect import signature
 from itertools import combinations, islice, product
@@ -22,21 +21,17 @@ from gradoracle.conformance.drawing.choices import ROW, Choices
 from gradoracle.conformance.operators.record import Geometry, Operator, Size, rounded
 from gradoracle.oracle.declaration import (
     Call,
-    Composed,
     Formula,
-    algebra,
     argument_names,
-    evaluate,
     is_data,
     parts_of,
 )
-from gradoracle.oracle.expected.truth import answer_shape, data_dtype, truth
+from gradoracle.oracle.expected.truth import answer_shape, data_dtype
 from gradoracle.oracle.shapes import Array
 
-DRAWN, ENOUGH = 128, 32  # geometries that are looked at, and where none of them is legal
+DRAWN = 128  # geometries that are looked at
 TRIED = 3  # other values of an option, until one has another answer
 MATRICES = 200  # shapes of the same bytes that are tried
-FEW = 200  # elements of an array that is small
 
 
 SHAPE, AND = "shape of the same bytes", " and "
@@ -259,7 +254,7 @@ def drawn(operator: Operator, number: int, size: Size = "small") -> Geometry:
 def _others(operator: Operator, place: Place, call: Call) -> list[Any]:
     """Return other values in a place, such as the type of its value has."""
     value = place.of(call)
-    listed = place.entry is None and place.name in operator.values and _is_own(operator)
+    listed = place.entry is None and place.name in operator.values and is_own(operator)
     if listed or (isinstance(value, str) and not place.both):
         return [v for v in _names(operator, place.name) if v != value]
     if place.both:
@@ -277,7 +272,7 @@ def _others(operator: Operator, place: Place, call: Call) -> list[Any]:
     return []
 
 
-def _is_own(operator: Operator) -> bool:
+def is_own(operator: Operator) -> bool:
     """Return whether an operator is the user's: no option has other values than are listed."""
     return not operator.formula.__module__.startswith("gradoracle.")
 
@@ -370,106 +365,6 @@ def _turned(value: Any) -> Any:
 
 # The calls that differ in one argument alone, and those in which one more follows.
 Ways: TypeAlias = tuple[Iterable[Call], Iterable[Call]]
-_known_geometries: dict[tuple[Operator, Formula], tuple[Geometry, ...]] = {}
-
-
-def that_vary(operator: Operator, formula: Formula) -> tuple[Geometry, ...]:
-    """Return a few geometries on which each place takes another value, alone where that is legal.
-
-    A gradient is given dy: another padding alone is legal only where the windows leave pixels over.
-    The other value must give another answer, or what mistakes one for the other would be right.
-    Of all gradients at once, that is the first of them.
-    """
-    formula = parts_of(formula)[0]
-    key = operator, formula
-    if key not in _known_geometries:
-        found = _covering(operator, formula)
-        if operator.argument_of(formula) in optional(formula):
-            # Few drawn calls have a gradient by it: each dtype is to have one here.
-            found = 2 * (found or _with_answer(operator, formula))
-        _known_geometries[key] = tuple(found)
-    return _known_geometries[key]
-
-
-def _with_answer(operator: Operator, formula: Formula) -> list[Geometry]:
-    """Return the first geometry of a call that the formula has an answer to, if there is one."""
-    for number in range(DRAWN):
-        geometry = drawn(operator, number)
-        call = _simple(operator, geometry)
-        if call is not None and operator.has_answer(formula, call):
-            return [geometry]
-    return []
-
-
-def _covering(operator: Operator, formula: Formula) -> list[Geometry]:
-    """Return the first geometries on which each variation changes the answer.
-
-    So do other numbers in each argument that the answer depends on.
-    """
-    known: set[str] = set()
-    covering: dict[int, Geometry] = {}
-    for company in (False, True):
-        possible: set[str] = set()  # those of which some call was legal
-        for number in (*covering, *(n for n in range(DRAWN) if n not in covering)):
-            geometry = drawn(operator, number)
-            call = _simple(operator, geometry)
-            if call is None or not operator.has_answer(formula, call):
-                continue
-            ways: dict[str, Ways] = {**variations(operator, formula, call)}
-            if number <= ENOUGH:  # an answer may have nothing to do with an argument's numbers
-                ways |= _other_numbers(operator, formula, call)
-            todo = {what for what in ways if what not in known}
-            if number > ENOUGH:
-                todo &= possible
-            others = {what: [*islice(ways[what][company], TRIED)] for what in todo}
-            possible |= {what for what in todo if others[what]}
-            own = cache(partial(_answer, formula, call))
-            told = {what for what in todo if _is_told(formula, call, own, others[what])}
-            if told:
-                covering[number] = geometry
-                known |= told
-            if {*ways} <= known:
-                return [*covering.values()]
-    return [*covering.values()]
-
-
-def _other_numbers(operator: Operator, formula: Formula, call: Call) -> dict[str, Ways]:
-    """Return for each argument of several numbers the call with these in the opposite order."""
-    found: dict[str, Ways] = {}
-    for name in argument_names(formula)[0]:
-        if is_data(call.get(name)) and call[name].size > 1:
-            other = legal(operator, formula, {**call, name: np.flip(call[name]).copy()})
-            found[f"the numbers of {name}"] = ([] if other is None else [other], [])
-    return found
-
-
-def _simple(operator: Operator, geometry: Geometry) -> dict[str, Any] | None:
-    style = operator.styles.of("any")[0]
-    try:
-        call = operator.call(geometry.sizes, style, geometry.seed, "float64")
-    except ValueError:
-        return None
-    sizes = [v.size for v in call.values() if is_array(v)]
-    return call if min(sizes) > 0 and max(sizes) <= FEW else None
-
-
-def _is_told(
-    formula: Formula, call: Call, own: Callable[[], Array], others: Iterable[Call]
-) -> bool:
-    """Return whether one of the first other calls has another answer than the call's own."""
-    shape = answer_shape(formula, call)
-    return any(
-        answer_shape(formula, one) != shape
-        or not np.array_equal(own(), _answer(formula, one), equal_nan=True)
-        for one in others
-    )
-
-
-def _answer(formula: Formula, call: Call) -> Array:
-    """Return the answer, of composed formulas in float64: their digits take long to compute."""
-    if isinstance(algebra(formula), Composed):
-        return evaluate(formula, call)
-    return truth(formula, call).as_float(np.dtype(np.float64))
 
 
 def without_images(operator: Operator, formula: Formula, call: Call) -> Call | None:

@@ -21,10 +21,10 @@ from gradoracle.conformance.operators.variations import (
     in_dtype,
     is_array,
     legal,
-    that_vary,
     variations,
     without_images,
 )
+from gradoracle.conformance.operators.varying import that_vary
 from gradoracle.conformance.properties.comparison import require_truth
 from gradoracle.conformance.properties.property import NotJudged, holds, is_function
 from gradoracle.oracle.declaration import (
