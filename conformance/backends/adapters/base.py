@@ -316,8 +316,15 @@ def _shape_of_answer(
     arrays, wanted = argument_names(formula)
     if any(given.get(n) is None for n in arrays) or not {*wanted} <= {*options}:
         return None
-    blank = {n: np.broadcast_to(0.0, tuple(given[n].shape)) for n in arrays}
+    blank = {n: np.broadcast_to(_zero_of(given[n].dtype), tuple(given[n].shape)) for n in arrays}
     return answer_shape(formula, {**blank, **{n: options[n] for n in wanted}})
+
+
+def _zero_of(dtype: Any) -> np.generic:
+    """Return a 0 of booleans, indices or numbers, as a dtype of any library says by its name."""
+    name = str(dtype)
+    kind = np.bool_ if "bool" in name else np.int64 if "int" in name else np.float64
+    return kind(0)
 
 
 def only_taken(name: str, it: Taken, options: Mapping[str, Any]) -> dict[str, Any]:

@@ -46,11 +46,26 @@ class Taken:
         own = {**self.arrays, **self.options}
         given = {own[n]: v for n, v in values.items() if n in own and not self._left_out(n, v)}
         positional = []
-        for one in self.parameters:
+        for one in self.parameters[: self._by_place(given)]:
             if one.kind not in BY_PLACE or not (one.name in given or self.by_place):
                 break
             positional.append(given.pop(one.name, one.default))
         return self.function(*positional, **given)
+
+    def _by_place(self, given: Mapping[str, Any]) -> int:
+        """Return how many of the parameters may be given by their places.
+
+        Up to the last array: options have their names.  What PyTorch's docstrings list in a row may
+        be by name only, such as gelu's `approximate`.
+        """
+        if self.by_place:
+            return len(self.parameters)
+        arrays = {*self.arrays.values()} & {*given}
+        only = Parameter.POSITIONAL_ONLY
+        return max(
+            (at for at, one in enumerate(self.parameters, 1) if one.name in arrays
+             or (one.kind is only and one.name in given)), default=0,
+        )  # fmt: skip
 
     def _left_out(self, name: str, value: Any) -> bool:
         """Return whether an argument is absent: an optional array, for which it has a default."""
