@@ -70,7 +70,7 @@ from typing import Any
 import numpy as np
 
 from gradoracle.implementations import hostcuda
-from gradoracle.implementations.cuda_source.comments import C_TYPES, Launch, Plan, read
+from gradoracle.implementations.cuda_source.comments import C_TYPES, CUDA_TYPES, Launch, Plan, read
 from gradoracle.implementations.cuda_source.expressions import SourceError, constants
 from gradoracle.implementations.cuda_source.includes import whole
 from gradoracle.implementations.cuda_source.results import Names
@@ -79,9 +79,11 @@ from gradoracle.implementations.cuda_source.signatures import (
     Parameter,
     Signature,
     converted,
+    dtypes_held,
     fitting,
     integer_policies,
     plain,
+    scratch_types,
     signatures,
 )
 from gradoracle.implementations.cuda_source.unknown_names import require_known
@@ -111,6 +113,7 @@ def backend(given: str) -> SimpleNamespace:
     text = whole(file, [Path(flag[2:]) for flag in flags if flag.startswith("-I")])
     # What NVRTC compiles is device code alone.
     on_host = where == "host" or (where != "device" and (_has_host_code(text) or not _has_device()))
+    contract |= _by_pointers(plans, contract, plain(text))
     dtypes = dtypes_of(plans, contract)
     said, named = contract.get("policies", {}), constants(without_comments(text))
     require_known(plans, named)
@@ -120,7 +123,15 @@ def backend(given: str) -> SimpleNamespace:
     compiled, refused = _compiled(text, plans, dtypes, flags, on_host=on_host)
     launch = partial(_launch, compiled, known, on_host=on_host)
     made: dict[str, Any] = {
-        **functions(plans, launch, policies, file, on_host=on_host, constants=named),
+        **functions(
+            plans,
+            launch,
+            policies,
+            file,
+            on_host=on_host,
+            constants=named,
+            scratches=lambda plan, dtype: scratch_types(plan, lambda k: known.get((k, dtype))),
+        ),
         **{name: partial(_refused, why) for name, why in refused.items()},
     }
     contract |= {
@@ -132,6 +143,30 @@ def backend(given: str) -> SimpleNamespace:
     if not on_host:
         made |= {"from_numpy": machines.on_device(0).xp.asarray, "to_numpy": _to_numpy}
     return SimpleNamespace(contract=contract, **made)
+
+
+def _by_pointers(
+    plans: Mapping[str, Plan], contract: Mapping[str, Any], text: str
+) -> dict[str, Any]:
+    """Return the dtypes of a file that claims none, where its kernels hold another than float.
+
+    Functions whose kernels have {T} are of float32 and float64, each other one of what the pointers
+    of its kernels say.
+    """
+    if contract.get("dtypes"):
+        return {}
+    held = dtypes_held(plans, partial(signatures, text))
+    templates = {
+        name for name, plan in plans.items() if any("{T}" in one.kernel for one in plan.launches)
+    }
+    of = {name: [*C_TYPES] if name in templates else [held[name]] for name in plans}
+    if all(dtypes in ([*C_TYPES], ["float32"]) for dtypes in of.values()):
+        return {}
+    dtypes = [dtype for dtype in CUDA_TYPES if any(dtype in one for one in of.values())]
+    left_out = {dtype: [name for name in plans if dtype not in of[name]] for dtype in dtypes}
+    for dtype, names in contract.get("not_claimed", {}).items():
+        left_out[dtype] = [*dict.fromkeys((*left_out.get(dtype, ()), *names))]
+    return {"dtypes": dtypes, "not_claimed": left_out}
 
 
 def _flags(file: Path, said: Sequence[str]) -> tuple[str, ...]:
@@ -170,7 +205,7 @@ def _signatures(
             continue
         held = held_by(name, plan, dtype, policies)
         for launch in (one for one in plan.launches if not one.reduces):
-            declared = signatures(text, launch.kernel.replace("{T}", C_TYPES[dtype]))
+            declared = signatures(text, launch.kernel.replace("{T}", CUDA_TYPES[dtype]))
             if one := fitting(launch, declared, held):
                 found[launch.kernel, dtype] = one
     return found
@@ -220,7 +255,7 @@ def _compiled(
 ) -> tuple[dict[str, Any], dict[str, str]]:  # fmt: skip
     """Return the file's kernels and functions, and why functions of the protocol cannot run."""
     launches = {
-        one.kernel.replace("{T}", C_TYPES[dtype]): one
+        one.kernel.replace("{T}", CUDA_TYPES[dtype]): one
         for plan in plans.values() for one in plan.launches if not one.reduces for dtype in dtypes
     }  # fmt: skip
     calls = [kernel for kernel, one in launches.items() if not one.sizes]
@@ -267,7 +302,7 @@ def _launch(
     names: Names, dtype: Any, *, on_host: bool,
 ) -> None:  # fmt: skip
     sizes, values = evaluated(launch, names, dtype)
-    kernel = compiled[launch.kernel.replace("{T}", C_TYPES[dtype.name])]
+    kernel = compiled[launch.kernel.replace("{T}", CUDA_TYPES[dtype.name])]
     signature = known.get((launch.kernel, dtype.name))
     given = [*map(_passed, _fitted(launch, signature, values))]
     if sizes:

@@ -2,13 +2,16 @@
 
 import ast
 import re
+from collections.abc import Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Any
 
 from gradoracle.implementations.cuda_source.expressions import NUMBERS, SourceError, parsed
 from gradoracle.implementations.cuda_source.results import RESULTS
 
 C_TYPES = {"float32": "float", "float64": "double"}
+CUDA_TYPES = {**C_TYPES, "float16": "half", "bfloat16": "__nv_bfloat16"}
 _COMMENT = re.compile(r"^[^\"]*?//+\s*gradoracle\s*:(.*)", re.IGNORECASE)
 _BLOCK = re.compile(r"/\*[\s*]*gradoracle\s*:", re.IGNORECASE)
 _CONTINUED = re.compile(r"\s*//+\s?(?!\s*gradoracle\s*:)(.*)")
@@ -70,9 +73,12 @@ def read(text: str, file: str, *, calls: bool = False) -> tuple[dict[str, Plan],
         line = text.count("\n", 0, block.start()) + 1
         raise SourceError(f"{file}:{line}: a gradoracle: comment begins with //, not with /*")
     contract: dict[str, Any] = {}
+    claims = partial(
+        _read_contract, contract=contract, dtypes=[*(C_TYPES if calls else CUDA_TYPES)]
+    )
     for line, said in _comments(text):
         where = f"{file}:{line}"
-        if not (_read_contract(said, contract, where) or _read_workspace(said, plans, where)):
+        if not (claims(said, where=where) or _read_workspace(said, plans, where)):
             launch = _launch(said, where, calls=calls)
             for function in launch.results:
                 plans.setdefault(function, Plan()).launches.append(launch)
@@ -87,7 +93,9 @@ def read(text: str, file: str, *, calls: bool = False) -> tuple[dict[str, Plan],
     return plans, contract
 
 
-def _read_contract(said: str, contract: dict[str, Any], where: str) -> bool:
+def _read_contract(
+    said: str, *, contract: dict[str, Any], where: str, dtypes: Sequence[str]
+) -> bool:
     """Add what a comment claims to a contract; return False if it claims nothing."""
     if found := _OPTIONS.match(said):
         contract.setdefault("options", []).extend(found[1].split())
@@ -101,7 +109,7 @@ def _read_contract(said: str, contract: dict[str, Any], where: str) -> bool:
     elif found := _SETTING.match(said) or _CONTRACT.match(said):
         for name, rule in _entries(found[1], where):
             if name in SETTINGS:
-                contract[name] = _setting(name, rule, where)
+                contract[name] = _setting(name, rule, where, dtypes)
             elif name in POLICIES:
                 number = re.fullmatch(r"\d*\.?\d+", rule)
                 contract.setdefault("policies", {})[name] = float(rule) if number else rule
@@ -190,7 +198,7 @@ def _function(name: str, where: str) -> str:
     return name
 
 
-def _setting(name: str, text: str, where: str) -> Any:
+def _setting(name: str, text: str, where: str, dtypes: Sequence[str]) -> Any:
     entries = [entry.strip() for entry in text.split(",")]
     pairs: list[tuple[str, ...]] = [
         tuple(part.strip() for part in entry.split(":")) for entry in entries
@@ -203,8 +211,8 @@ def _setting(name: str, text: str, where: str) -> Any:
         if any(len(pair) != 2 for pair in pairs):
             raise SourceError(f"{where}: write  not_claimed = float64: softmax, got {text}")
         return {dtype: [f for d, f in pairs if d == dtype] for dtype, _ in pairs}
-    if any(dtype not in C_TYPES for pair in pairs for dtype in pair):
-        raise SourceError(f"{where}: {name} are of {', '.join(C_TYPES)}, got {text}")
+    if any(dtype not in dtypes for pair in pairs for dtype in pair):
+        raise SourceError(f"{where}: {name} are of {', '.join(dtypes)}, got {text}")
     if name == "dtypes":
         return entries
     if any(len(pair) != 2 for pair in pairs):

@@ -24,6 +24,7 @@ from gradoracle.implementations.cuda_source.results import (
     operator_of,
     shape_of,
 )
+from gradoracle.implementations.cupy_kernels.machine import ELEMENTS, dtype_name
 from gradoracle.implementations.cupy_kernels.placement import INTEGERS, OPTIONAL, place
 
 Launcher: TypeAlias = Callable[[Launch, Names, Any], None]  # with the dtype of the call
@@ -39,10 +40,12 @@ def functions(
     *,
     on_host: bool,
     constants: Mapping[str, Any] = MappingProxyType({}),
+    scratches: Callable[[Plan, str], Mapping[str, Any]] = lambda _plan, _dtype: {},
 ) -> dict[str, Callable[..., Any]]:
     """Return the functions of the protocol that plans are of, launched by `launch`.
 
-    Each says the line of `file` that its first comment is on.
+    Each says the line of `file` that its first comment is on.  `scratches` says which dtypes the
+    arrays of `scratch` have in calls of a dtype, where that is not the same.
     """
     made: dict[str, Any] = {
         name: partial(
@@ -54,6 +57,7 @@ def functions(
             on_host=on_host,
             function=name,
             constants=constants,
+            scratches=partial(scratches, plan),
         )
         for name, plan in plans.items()
     }
@@ -113,7 +117,8 @@ def _integers(policies: Mapping[str, Any], function: str) -> dict[str, str]:
 
 def _run(
     results: Results, plan: Plan, launch: Launcher, policies: Mapping[str, Any], *given: Any,
-    on_host: bool, function: str, constants: Mapping[str, Any], **options: Any,
+    on_host: bool, function: str, constants: Mapping[str, Any],
+    scratches: Callable[[str], Mapping[str, Any]], **options: Any,
 ) -> Any:  # fmt: skip
     arrays = dict(zip(results.arguments, (*given, *[None] * 9), strict=False))
     integers = _integers(policies, function)
@@ -122,7 +127,8 @@ def _run(
     sizes = dict(results.of({**called, "policies": policies}))
     shape = sizes.pop("shape")
     shapes = sizes.pop("shapes", [shape] * len(results.names))
-    dtype = next(a.dtype for a in placed.values() if a is not None and a.dtype.kind == "f")
+    dtype = next(a.dtype for a in placed.values() if a is not None and _is_of_numbers(a))
+    held_in = scratches(dtype_name(dtype))
     kinds = [np.dtype(integers[n]) if n == "indices" else dtype for n in results.names]
     empty = any(a is not None and not a.size for a in placed.values())
     empty &= operator_of(function) not in by_example.OF_SEVERAL
@@ -134,7 +140,9 @@ def _run(
         names = {
             **constants, **all_sizes(function, sizes), **called, **defaults,
             **dict(zip(results.names, made, strict=True)), "out": made[0], "zero()": _zeroed,
-            "scratch()": _Scratch(lambda count: uninitialised((count,), dtype)),
+            "scratch()": _Scratch(
+                lambda name, count: uninitialised((count,), held_in.get(name, dtype))
+            ),
         }  # fmt: skip
         if plan.workspace is not None:
             kind, count = plan.workspace
@@ -150,6 +158,10 @@ def _run(
             else:
                 _launched(launch, one, more, dtype, function)
     return made[0] if len(made) == 1 or _is_alone(plan, results) else tuple(made)
+
+
+def _is_of_numbers(array: Any) -> bool:
+    return dtype_name(array.dtype) in ELEMENTS
 
 
 def _placed(
@@ -206,7 +218,7 @@ def _launched(launch: Launcher, one: Launch, names: Names, dtype: Any, function:
 class _Scratch:
     """Arrays that the launches of one call share, by their names."""
 
-    def __init__(self, uninitialised: Callable[[int], Any]) -> None:
+    def __init__(self, uninitialised: Callable[[str, int], Any]) -> None:
         """Have none yet."""
         self._uninitialised = uninitialised
         self._known: dict[str, Any] = {}
@@ -218,7 +230,7 @@ class _Scratch:
             ValueError: it has another number of elements.
         """
         if name not in self._known:
-            self._known[name] = self._uninitialised(count)
+            self._known[name] = self._uninitialised(name, count)
         if self._known[name].size != count:
             raise ValueError(f"scratch({name}) has {self._known[name].size} elements, not {count}")
         return self._known[name]

@@ -4,6 +4,7 @@ import ast
 import re
 from collections.abc import Callable, Container, Iterable, Iterator, Mapping
 from dataclasses import dataclass
+from importlib import import_module
 from typing import Any, TypeAlias
 
 import numpy as np
@@ -11,16 +12,19 @@ import numpy as np
 from gradoracle.implementations.cuda_source.comments import SLOT, Launch, Plan
 from gradoracle.implementations.cuda_source.expressions import SourceError
 from gradoracle.implementations.cuda_source.results import arrays_of, operator_of
+from gradoracle.implementations.cupy_kernels.machine import HALVES
 
 Aliases: TypeAlias = Mapping[str, list[str]]
 VOID = "void"
 QUALIFIERS = frozenset(
     ("const", "volatile", "restrict", "__restrict", "__restrict__", "register", "struct", "enum")
 )
+BFLOAT16 = "bfloat16"
 _INTEGERS = {"char": "b", "short": "h", "int": "i", "long": "l", "long long": "q"}
 _TYPES = {
     "float": "f", "double": "d", "bool": "?", "_Bool": "?", "size_t": "P", "uintptr_t": "P",
-    "ssize_t": "p", "ptrdiff_t": "p", "intptr_t": "p",
+    "ssize_t": "p", "ptrdiff_t": "p", "intptr_t": "p", "half": "float16", "__half": "float16",
+    "nv_bfloat16": BFLOAT16, "__nv_bfloat16": BFLOAT16,
     **{f"{sign}int{bits}_t": f"{sign}int{bits}" for sign in ("", "u") for bits in (8, 16, 32, 64)},
 }  # fmt: skip
 _IGNORED = re.compile(
@@ -150,7 +154,7 @@ def _dtype(words: Iterable[str], aliases: Aliases) -> np.dtype[Any] | None:
     words = [word for word in words if word not in QUALIFIERS]
     known = " ".join(words)
     if known in _TYPES:
-        return np.dtype(_TYPES[known])
+        return _named(_TYPES[known])
     signs = [word for word in words if word in ("signed", "unsigned")]
     integer = " ".join(word for word in words if word not in signs)
     if integer != "int":
@@ -159,6 +163,13 @@ def _dtype(words: Iterable[str], aliases: Aliases) -> np.dtype[Any] | None:
         return None
     letter = _INTEGERS[integer]
     return np.dtype(letter.upper() if "unsigned" in signs else letter)
+
+
+def _named(name: str) -> np.dtype[Any] | None:
+    """Return the dtype of a name; NumPy has bfloat16 from ml_dtypes only."""
+    if name != BFLOAT16:
+        return np.dtype(name)
+    return np.dtype(import_module("ml_dtypes").bfloat16) if BFLOAT16 in HALVES else None
 
 
 def _array_of(node: ast.expr, known: Container[str]) -> str:
@@ -219,6 +230,39 @@ def _no_pointer_to(held: str, parameter: Parameter) -> str:
     kinds = {"integers": "iu", "bool": "iub"}.get(held)  # that arrays of these are converted to
     fits = points is None or (points.kind in kinds if kinds else points.name == held)
     return "" if fits else f"an array of {held} for {parameter.text!r}, which points to {points}"
+
+
+def scratch_types(plan: Plan, found: Callable[[str], Signature | None]) -> dict[str, np.dtype[Any]]:
+    """Return what the arrays of `scratch(NAME, COUNT)` hold, as parameters that take them say."""
+    types: dict[str, np.dtype[Any]] = {}
+    for launch in plan.launches:
+        of = found(launch.kernel)
+        for node, parameter in zip(launch.arguments, of.parameters if of else (), strict=False):
+            match node:
+                case ast.Call(func=ast.Name(id="scratch"), args=[ast.Name(id=name), _]):
+                    if parameter.dtype is not None:
+                        types.setdefault(name, parameter.dtype)
+    return types
+
+
+def dtypes_held(
+    plans: Mapping[str, Plan], found: Callable[[str], Iterable[Signature]]
+) -> dict[str, str]:
+    """Return by function the dtype that the pointers of its kernels hold, without templates.
+
+    A kernel with half precision may hold sums in float beside it.
+    """
+    held: dict[str, str] = {}
+    for name, plan in plans.items():
+        kinds = {
+            parameter.dtype.name
+            for launch in plan.launches if not launch.reduces and "{T}" not in launch.kernel
+            for one in found(launch.kernel) for parameter in one.parameters
+            if parameter.pointer and parameter.dtype is not None
+        }  # fmt: skip
+        first = (dtype for dtype in (*HALVES, "float32", "float64") if dtype in kinds)
+        held[name] = next(first, "float32")
+    return held
 
 
 def converted(value: Any, parameter: Parameter) -> Any:
