@@ -125,18 +125,19 @@ def test_the_steps_run_and_give_their_outputs(shell, tmp_path):
     assert code == 1, said
     assert told["certificate"] == "gradoracle-certificate.json"
     certificate = Certificate.from_json((tmp_path / told["certificate"]).read_text())
-    assert told["verdict"] == certificate.verdict
+    assert told["verdict"] == f"{certificate.verdict} ({certificate.level})"
+    assert "(quick: 25 geometries a check; " in told["verdict"]
     assert (certificate.seed, certificate.examples) == (1, 25)
     assert "::error file=kernels.py,line=3,title=./kernels.py breaks" in said
     assert (tmp_path / "a b.xml").is_file()
     assert (tmp_path / "gradoracle.regressions.json").is_file()
-    assert f"**{certificate.verdict}**" in (tmp_path / "page.md").read_text()
+    assert f"**{certificate.verdict} (quick)**" in (tmp_path / "page.md").read_text()
     written = next(one for _, one in steps() if "badge.svg" in one.get("run", ""))
     code, _, said = shell(written, **{"steps.certify.outputs.certificate": told["certificate"]})
     assert code == 0, said
     assert "not certified" in (tmp_path / "badge.svg").read_text()
     predicate = json.loads((tmp_path / "predicate.json").read_text())
-    assert predicate["verdict"] == certificate.verdict
+    assert predicate["verdict"] == certificate.in_full
     digest = certificate.files["kernels.py"]
     assert (tmp_path / "subjects.txt").read_text() == f"{digest}  kernels.py\n"
     (tmp_path / "pyproject.toml").write_text("[tool.gradoracle]\noperator = 1\n")

@@ -52,11 +52,18 @@ def test_the_badge_says_what_was_found(right, wrong):
 def test_the_badge_is_an_image_with_a_name(wrong):
     root = ET.fromstring(svg(replace(wrong, backend='a<"&\x1b')))  # noqa: S314 - our own
     title = root.find(f"{SVG}title").text
-    assert title == f'gradoracle: a<"&?: {wrong.verdict}'
+    assert title == f'gradoracle: a<"&?: {wrong.verdict} (10 geometries a check)'
     assert (root.get("role"), root.get("aria-label")) == ("img", title)
     assert [text.text for text in root.iter(f"{SVG}text")] == ["gradoracle", "not certified"]
     left, right = root.findall(f"{SVG}rect")
     assert int(left.get("width")) + int(right.get("width")) == int(root.get("width"))
+
+
+def test_a_quick_run_is_named_and_a_whole_one_is_as_its_verdict(right):
+    assert "<title>gradoracle: SimpleNamespace: CERTIFIED (quick)</title>" in svg(right)
+    whole = replace(right, examples=300)
+    assert "<title>gradoracle: SimpleNamespace: CERTIFIED</title>" in svg(whole)
+    assert 'SimpleNamespace: CERTIFIED (deep)"' in svg(replace(right, examples=5000))
 
 
 def luminance(colour):
@@ -81,7 +88,7 @@ def test_a_statement_says_what_was_checked_by_hash(right):
         {"name": "lib/k.so", "digest": {"sha256": "b" * 64}},
     ]
     predicate = made["predicate"]
-    assert (predicate["verdict"], predicate["certified"]) == (right.verdict, True)
+    assert (predicate["verdict"], predicate["certified"]) == ("CERTIFIED (quick)", True)
     assert predicate["certificate"]["digest"] == {"sha256": hashlib.sha256(text).hexdigest()}
     assert predicate["certificate"]["content"] == {"sha256": json.loads(text)["sha256"]}
     assert predicate["suite"]["digest"] == {"sha256": right.suite}

@@ -1,6 +1,7 @@
 """What GitHub shows of a run: annotations at the functions' lines, and the summary of a job."""
 
 import os
+from dataclasses import replace
 from functools import partial, wraps
 from pathlib import Path
 from types import SimpleNamespace
@@ -163,6 +164,13 @@ def test_the_summary_has_the_verdict_the_table_and_the_call(wrong):
     assert "z = float32[" in page
     assert found.repro
     assert found.repro in page
+
+
+def test_the_summary_has_the_profile_and_the_domain_of_a_wrong_backend(wrong):
+    inside = {"relu": "dtype = float32 (3 of 41 usual layers)"}
+    told = replace(wrong, examples=25, contract={**wrong.contract, "inside": inside})
+    said = f"**{told.verdict} (quick), checked for relu: dtype = float32 (3 of 41 usual layers)**"
+    assert said.replace("_", "\\_") in markdown([told])
 
 
 def test_no_text_of_a_backend_is_markdown(wrong):

@@ -6,6 +6,7 @@ import json
 import re
 import subprocess
 import sys
+from dataclasses import replace
 from fractions import Fraction
 from html import escape
 from html.parser import HTMLParser
@@ -243,6 +244,37 @@ def test_the_matrix_links_to_the_findings_and_counts_calls():
     assert "Not claimed: tanh" in page.text
     assert "6 of 8 pairs of option classes" in page.text
     assert "geometries 4 in a check at most" in page.text
+
+
+INSIDE = {"relu": "dtype = float32 (3 of 41 usual layers)"}
+
+
+def right(examples=300, **changed):
+    """Return a certificate of a backend that is right, for some calls only."""
+    made = certificate(0, examples=examples, **changed)
+    return replace(made, contract={**made.contract, "inside": INSIDE})
+
+
+@pytest.mark.parametrize(
+    ("examples", "pill", "css"),
+    [(25, "certified (quick)", "known"), (300, "certified", "ok"), (5000, "certified", "ok")],
+)
+def test_a_quick_run_is_not_shown_as_a_whole_one(examples, pill, css):
+    made = right(examples)
+    text = certificate_page(made)
+    assert f'<span class="badge {css}">{pill}</span>' in text
+    verdict = {25: "CERTIFIED (quick)", 300: "CERTIFIED", 5000: "CERTIFIED (deep)"}[examples]
+    assert f"<title>mine: {verdict} for relu: dtype = float32" in text
+    both = diff_page(made, made, [])
+    assert both.count(f"<b>{verdict} for relu: dtype = float32") == 2
+    assert both.count(f'<section class="card verdict {css}">') == 2
+
+
+def test_the_domain_of_a_wrong_backend_is_on_its_page():
+    made = certificate(1)
+    made = replace(made, contract={**made.contract, "inside": INSIDE})
+    words = "NOT CERTIFIED: 1 mismatch (quick), checked for relu: dtype = float32 (3 of 41 usual"
+    assert words in Reader(certificate_page(made)).text
 
 
 @pytest.mark.slow

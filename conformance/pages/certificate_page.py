@@ -7,7 +7,6 @@ from collections.abc import Sequence
 from typing import NamedTuple
 
 from gradoracle.conformance.drawing.coverage import Covered
-from gradoracle.conformance.drawing.profiles import PROFILES
 from gradoracle.conformance.pages import charts, render
 from gradoracle.conformance.pages.findings import Finding, findings
 from gradoracle.conformance.reports.certificate import REPEATS, UNCLAIMED, Certificate, Outcome
@@ -55,18 +54,23 @@ def certificate_page(certificate: Certificate, file: str = "certificate.json") -
         "certificate.html", c=c, file=file, findings=found, properties=properties,
         rows=rows(c.outcomes, properties, found), figures=_figures(c), errors=_errors(c),
         largest=_largest(c), strata=strata(c), sizes=_sizes(c), coverage=_coverage(c),
-        state=state(c), unclaimed=_unclaimed(c), profile=profile(c), text=c.text(),
+        state=state(c), unclaimed=_unclaimed(c), pill=pill(c), text=c.text(),
     )  # fmt: skip
 
 
 def state(c: Certificate) -> str:
     """Return the class of a certificate's verdict."""
-    return "ok" if c.passed else "known" if c.as_claimed else "bad"
+    if not c.as_claimed:
+        return "bad"
+    return "ok" if c.passed and not c.is_short else "known"
 
 
-def profile(c: Certificate) -> str:
-    """Return the name of the profile, or how many examples a check has."""
-    return next((p for p, n in PROFILES.items() if n == c.examples), f"{c.examples} examples")
+def pill(c: Certificate) -> str:
+    """Return the verdict in the few words that stand above the others."""
+    if not c.as_claimed:
+        return "not certified"
+    but = "" if c.passed else " but for known deviations"
+    return f"certified{but}{f' ({c.profile})' if c.is_short else ''}"
 
 
 def rows(

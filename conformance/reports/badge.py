@@ -5,7 +5,6 @@ from __future__ import annotations
 from html import escape
 from typing import NamedTuple
 
-from gradoracle.conformance.drawing.profiles import PROFILES
 from gradoracle.conformance.reports.certificate import Certificate
 
 LABEL = "gradoracle"
@@ -40,7 +39,7 @@ def badge(certificate: Certificate) -> Badge:
         return Badge("not certified", RED)
     count = len(certificate.deviations)
     said = ["certified"]
-    if certificate.examples < PROFILES["certify"]:
+    if certificate.is_short:
         said.append("quick")
     if count:
         said.append(f"{count} known deviation{'s' * (count > 1)}")
@@ -56,7 +55,7 @@ def svg(certificate: Certificate) -> str:
         width=left + right, left=left, right=right, colour=shown.colour, label=LABEL,
         left_middle=left / 2, right_middle=left + right / 2, left_text=texts[0],
         right_text=texts[1], message=escape(shown.message),
-        title=escape(_printable(f"{LABEL}: {certificate.backend}: {certificate.verdict}")),
+        title=escape(_printable(f"{LABEL}: {certificate.backend}: {certificate.in_full}")),
     )  # fmt: skip
 
 

@@ -329,6 +329,24 @@ class Certificate:
         return f"NOT CERTIFIED: {self.why_not}"
 
     @property
+    def is_short(self) -> bool:
+        """Whether a check had fewer geometries than one of a whole run, as in a quick run."""
+        return self.examples < PROFILES["certify"]
+
+    @property
+    def profile(self) -> str:
+        """The name of the profile, or how many geometries a check had."""
+        named = (name for name, count in PROFILES.items() if count == self.examples)
+        return next(named, f"{self.examples} geometries a check")
+
+    @property
+    def in_full(self) -> str:
+        """The verdict where nothing else is read: with the profile and, always, the domain."""
+        named = "" if self.examples == PROFILES["certify"] else f" ({self.profile})"
+        checked = "" if self.as_claimed or not self.domain else ", checked"
+        return f"{self.verdict.removesuffix(self.domain)}{named}{checked}{self.domain}"
+
+    @property
     def domain(self) -> str:
         """Return what the functions were checked for where that is not every call, or ""."""
         names: dict[str, list[str]] = {}

@@ -36,7 +36,7 @@ def statement(text: bytes, content: Mapping[str, Any], told: Certificate) -> dic
         "predicate": {
             "backend": told.backend,
             "certified": told.passed,
-            "verdict": told.verdict,
+            "verdict": told.in_full,
             "level": told.level,
             "certificate": {
                 "digest": {"sha256": hashlib.sha256(text).hexdigest()},

@@ -28,7 +28,7 @@ def markdown(certificates: Sequence[Certificate]) -> str:
 
 def _parts(one: Certificate) -> Iterator[str]:
     yield f"## {_inline(one.backend)}"
-    yield f"**{_plain(one.verdict)}** ({_plain(one.level)})"
+    yield f"**{_plain(one.in_full)}** ({_plain(one.level)})"
     rows = [*_rows(one)]
     if rows:
         yield "\n".join([HEAD, *rows])
