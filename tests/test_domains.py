@@ -29,7 +29,8 @@ from gradoracle.conformance.operators.domain import (
 from gradoracle.conformance.operators.inside import Inside, restricted
 from gradoracle.conformance.operators.variations import drawn
 from gradoracle.implementations import im2col
-from gradoracle.oracle.declaration import argument_names, axes_of, output_of
+from gradoracle.oracle.declaration import argument_names, axes_of, output_of, parts_of
+from gradoracle.oracle.expected.truth import answer_shape
 
 BY_FUNCTION = {output_of(f).function: (o, f) for o in OPERATORS for f in o.formulas}
 # What published kernels are made for.
@@ -585,3 +586,71 @@ def test_no_check_leaves_a_domain_of_kernels_with_equal_sides():
     backend = SimpleNamespace(conv2d_grad_weight=square, contract=contract)
     found = gradoracle.check(backend, operators=["conv2d"], profile="quick", seed=1)
     assert not found.mismatches, found.mismatches[0].text
+
+
+REDUCED = [
+    operator for operator in OPERATORS
+    if "none" in operator.values.get("reduction", ()) or operator.name.endswith("_loss")
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("reduction", ["none", "mean", "sum"])
+@pytest.mark.parametrize("operator", REDUCED, ids=lambda operator: operator.name)
+def test_dy_has_the_shape_of_a_loss_whose_reduction_is_fixed(operator, reduction):
+    part = restricted(operator, read(f"reduction = {reduction}", names_of(operator.formulas), "it"))
+    for number in range(20):
+        sizes = part.inside(drawn(operator, number).sizes)
+        if sizes is None:
+            continue
+        call = part.call(sizes, part.styles.of("any")[0], 1, "float64")
+        assert call["reduction"] == reduction
+        for formula in part.formulas:
+            if part.has_answer(formula, call):
+                answer_shape(parts_of(formula)[0], call)  # ValueError: the dy of another one
+
+
+def test_losses_of_one_reduction_are_checked_with_their_gradients():
+    def mse_loss(x, target):
+        return ((x - target) ** 2).mean()
+
+    def mse_loss_grad_input(grad_output, x, target):
+        return grad_output * 2 * (x - target) / x.size
+
+    def twice(grad_output, x, target):
+        return grad_output * 4 * (x - target) / x.size
+
+    losses = SimpleNamespace(mse_loss=mse_loss, mse_loss_grad_input=mse_loss_grad_input)
+    right = gradoracle.check(losses, operators=["mse_loss"], examples=10, seed=1)
+    assert right.passed
+    losses.mse_loss_grad_input = twice
+    assert gradoracle.check(losses, operators=["mse_loss"], examples=10, seed=1).mismatches
+
+
+def test_a_gradient_may_have_a_domain_that_contradicts_the_forward_one():
+    def cross_entropy(logits, target):
+        return im2col.cross_entropy(logits, target, reduction="mean")
+
+    def cross_entropy_grad(logits, target):
+        return im2col.cross_entropy_grad(logits, target, reduction="sum")
+
+    functions = SimpleNamespace(cross_entropy=cross_entropy, cross_entropy_grad=cross_entropy_grad)
+    told = gradoracle.check(functions, operators=["cross_entropy"], examples=10, seed=1)
+    line = '--domain "cross_entropy_grad: reduction = sum" declares that'
+    assert [line in one.headline or line in one.text for one in told.mismatches] == [True]
+    functions.contract = {"domain": {"cross_entropy_grad": "reduction = sum"}}
+    told = gradoracle.check(functions, operators=["cross_entropy"], examples=10, seed=1)
+    assert told.passed
+    reasons = {o.reason for o in told.outcomes if o.property_name == "gradient_is_the_slope"}
+    assert any("no call has reduction = sum, reduction = mean" in one for one in reasons)
+
+
+def test_other_calls_of_a_check_are_inside_whatever_dy_is_left_beside_them():
+    def interpolate_nearest2d(x, *, output_size):
+        return x.copy()
+
+    same = SimpleNamespace(
+        interpolate_nearest2d=interpolate_nearest2d,
+        contract={"domain": {"interpolate_nearest2d": "mode = nearest, i == h, j == w"}},
+    )
+    told = gradoracle.check(same, operators=["interpolate_nearest2d"], examples=25, seed=1)
+    assert told.passed, [one.text for one in told.mismatches]

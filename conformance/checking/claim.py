@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from gradoracle.conformance.backends.backend import Backend
+from gradoracle.conformance.operators.inside import require_call
 from gradoracle.conformance.operators.record import Operator
 from gradoracle.conformance.properties import Property
 from gradoracle.conformance.reports.certificate import UNCLAIMED
@@ -81,7 +82,19 @@ class Claim:
             return UNCLAIMED, "the contract claims it in no dtype"
         if not self.judged_dtypes():
             return "not run", "layers are checked in float32 and float64"
-        return "not run", ""
+        contradicted = self._contradicted()
+        return UNCLAIMED if contradicted else "not run", contradicted
+
+    def _contradicted(self) -> str:
+        """Return in words that the domains of the check's functions have no call in common."""
+        several = self.with_domains()
+        if len({self.backend.domain(one) for one in several}) < 2:
+            return ""
+        try:
+            require_call(self.backend.inside(self.operator, several))
+        except ValueError as error:
+            return str(error)
+        return ""
 
     def _lacking(self) -> str:
         """Return which policy is not claimed, or what the backend lacks for it, or ""."""

@@ -40,7 +40,9 @@ from gradoracle.conformance.operators.record import (
 )
 from gradoracle.conformance.operators.variations import drawn
 from gradoracle.oracle.compiled_loops import arguments_only
-from gradoracle.oracle.declaration import Call, evaluate
+from gradoracle.oracle.declaration import Call, evaluate, whole_of
+from gradoracle.oracle.derive import GRAD_OUTPUT
+from gradoracle.oracle.expected.truth import answer_shape
 from gradoracle.oracle.shapes import SIDES
 
 Sizes: TypeAlias = Mapping[str, int]
@@ -159,16 +161,31 @@ class Inside:
     def fixed(self, arguments: Arguments) -> Arguments:
         """Return arguments with the factors and names that the domain allows.
 
-        No size follows from these, and what is drawn need not have them.
+        No size follows from these but that of dy, and what is drawn need not have them.
         """
-        options = dict(arguments.options)
+        options, has_name = dict(arguments.options), False
         for condition in self.domain:
             allowed = condition.rule.values
             value = options.get(condition.name)
             if isinstance(value, float | str) and allowed and value not in allowed:
                 turn = len(repr(value))  # another value for some other drawn ones
                 options[condition.name] = allowed[turn % len(allowed)]
-        return arguments._replace(options=options)
+                has_name = has_name or isinstance(value, str)
+        found = arguments._replace(options=options)
+        return self._with_its_dy(found) if has_name else found
+
+    def _with_its_dy(self, arguments: Arguments) -> Arguments:
+        """Return arguments with a dy of the shape that the result has: a mean is one number."""
+        shapes, formula = arguments.shapes, self.operator.formula
+        if shapes.get(GRAD_OUTPUT) is None or whole_of(formula) is not formula:
+            return arguments
+        ones = {n: None if shape is None else np.ones(shape) for n, shape in shapes.items()}
+        try:
+            call = self.operator.complete({**ones, **arguments.options}, 0)
+            asked = answer_shape(formula, call)
+        except ValueError:  # there is no such call, as is found elsewhere
+            return arguments
+        return arguments._replace(shapes={**shapes, GRAD_OUTPUT: asked})
 
     @property
     def decides(self) -> dict[str, Decided]:
@@ -489,6 +506,12 @@ class _Covers(Sequence[Cover]):
 def _is(value: int, size: int) -> bool:
     """Return whether a size is what a fact says; of a flag, whether it is set."""
     return value is bool(size) if isinstance(value, bool) else value == size
+
+
+def require_call(operator: Operator) -> None:
+    """Raise ValueError where an operator that is restricted to a domain has no call."""
+    if isinstance(operator.inside, Inside):
+        operator.inside.require_call()
 
 
 def restricted(operator: Operator, domain: Domain) -> Operator:

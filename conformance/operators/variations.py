@@ -242,7 +242,21 @@ def legal(operator: Operator, formula: Formula, call: Mapping[str, Any]) -> dict
         shape = answer_shape(parts_of(formula)[0], complete)
     except (ValueError, IndexError):
         return None
-    return complete if prod(shape) and operator.allows(complete) else None
+    return complete if prod(shape) and _is_inside(operator, complete) else None
+
+
+def _is_inside(operator: Operator, call: Call) -> bool:
+    """Return whether a call is inside the operator's domain, whatever dy is left beside it.
+
+    A function that goes forward is not given dy, and lengths of a domain may be those of dy.
+    """
+    dy = call.get("grad_output")
+    if dy is None or not operator.is_restricted:
+        return operator.allows(call)
+    with suppress(ValueError, IndexError):  # else it is the formula's own call that counts
+        shape = answer_shape(operator.formula, call)
+        call = {**call, "grad_output": np.broadcast_to(dy.dtype.type(0), shape)}
+    return operator.allows(call)
 
 
 def drawn(operator: Operator, number: int, size: Size = "small") -> Geometry:
