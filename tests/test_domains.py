@@ -654,3 +654,13 @@ def test_other_calls_of_a_check_are_inside_whatever_dy_is_left_beside_them():
     )
     told = gradoracle.check(same, operators=["interpolate_nearest2d"], examples=25, seed=1)
     assert told.passed, [one.text for one in told.mismatches]
+
+
+def test_a_loss_that_ignores_no_target_is_given_none_to_ignore():
+    def nll_loss(x, target):
+        return -x[np.arange(len(target)), target].mean()
+
+    told = gradoracle.check(
+        SimpleNamespace(nll_loss=nll_loss), operators=["nll_loss"], examples=25, seed=1
+    )
+    assert told.passed, [one.text for one in told.mismatches]

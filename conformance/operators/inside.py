@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
-from functools import cached_property
+from functools import cached_property, partial
 from itertools import chain
 from math import prod
 from typing import Any, NamedTuple, TypeAlias, overload
@@ -52,6 +52,7 @@ LISTED = 60  # values of an option at most
 SAMPLED = 150  # rows of a covering array from which is learned which classes are inside
 LARGE = 2**17  # elements of a call, above which sizes are not moved to a larger one
 KEPT = 4096  # calls of which it is kept what is known
+IGNORE_INDEX = "ignore_index"
 GROWN = 14  # powers of two by which an image may have to grow
 
 
@@ -508,6 +509,16 @@ def _is(value: int, size: int) -> bool:
     return value is bool(size) if isinstance(value, bool) else value == size
 
 
+def _counting(
+    complete: Callable[[dict[str, Any], int], dict[str, Any]], call: dict[str, Any], seed: int
+) -> dict[str, Any]:
+    """Return a complete call in which every target counts: its function has no `ignore_index`."""
+    found = complete(call, seed)
+    target = found["target"]
+    ignored = target == found[IGNORE_INDEX]
+    return {**found, "target": np.where(ignored, 0, target)} if ignored.any() else found
+
+
 def require_call(operator: Operator) -> None:
     """Raise ValueError where an operator that is restricted to a domain has no call."""
     if isinstance(operator.inside, Inside):
@@ -535,8 +546,11 @@ def restricted(operator: Operator, domain: Domain) -> Operator:
     def allows(call: Call) -> bool:
         return holds(domain, facts_of_call(operator.axes, call))
 
+    implied = {condition.name for condition in domain if condition.implied}
+    counting = partial(_counting, operator.complete)
     return replace(
         operator,
+        complete=counting if IGNORE_INDEX in implied else operator.complete,
         geometry=geometry,
         arguments=arguments,
         allows=allows,
