@@ -34,10 +34,12 @@ from gradoracle.conformance.pages.formula_page import formula_page
 from gradoracle.conformance.pages.heat_maps import PART, WHOLE, Marks, heat_map, maps
 from gradoracle.conformance.pages.history_page import history_page
 from gradoracle.conformance.pages.windows import Axis, geometry_of
+from gradoracle.conformance.reports import screen
 from gradoracle.conformance.reports.certificate import Certificate
 from gradoracle.conformance.reports.certificate_json import content_of
 from gradoracle.conformance.reports.explain import SCREEN, find, show, topics
 from gradoracle.conformance.reports.schema import Malformed
+from gradoracle.conformance.reports.terminal import Look
 from gradoracle.conformance.reports.traced import terms_of, traced
 from gradoracle.conformance.reports.worked_chain import chain_example
 from gradoracle.conformance.reports.worked_example import example, written
@@ -241,7 +243,7 @@ def test_the_matrix_links_to_the_findings_and_counts_calls():
     assert {link.removeprefix("#") for link in links} <= page.ids
     assert len({*links}) == len(CALLS)
     assert "20" in page.text
-    assert "Not claimed: tanh" in page.text
+    assert "Not checked 1 function of 1 other operator: not there" in page.text
     assert "6 of 8 pairs of option classes" in page.text
     assert "geometries 4 in a check at most" in page.text
 
@@ -275,6 +277,21 @@ def test_the_domain_of_a_wrong_backend_is_on_its_page():
     made = replace(made, contract={**made.contract, "inside": INSIDE})
     words = "NOT CERTIFIED: 1 mismatch (quick), checked for relu: dtype = float32 (3 of 41 usual"
     assert words in Reader(certificate_page(made)).text
+
+
+def test_the_page_says_what_the_screen_does_of_what_is_left():
+    made = replace(certificate(1), files={"mine.py": ""})
+    text = "\n".join(screen.lines(made, Look(10_000)))
+    page = Reader(certificate_page(made, repeated=["--jobs", "2"])).text
+    _, _, left = text.partition("\nnot checked\n")
+    for line in left.partition("\n\n")[0].splitlines():
+        assert line.strip() in page
+    assert re.search(r"\d+ functions of \d+ other operators: left out by --operators", page)
+    ran = "gradoracle certify mine --operators conv2d,relu,tanh --profile quick --seed 1 --jobs 2"
+    assert f"Next mend it, then Copy {ran}" in page
+    whole = Reader(certificate_page(replace(right(25), files={"mine.py": ""}))).text
+    again = "gradoracle certify mine --operators relu,tanh --seed 1"
+    assert f"Next the whole check Copy {again}" in whole
 
 
 @pytest.mark.slow

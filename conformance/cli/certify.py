@@ -236,7 +236,9 @@ def certify(
             repeated=repeated(context),
         )  # fmt: skip
         if name in pages:
-            troubles += write_certificate_page(certificates[-1], pages[name], targets.get(name))
+            troubles += write_certificate_page(
+                certificates[-1], pages[name], targets.get(name), repeated(context)
+            )
         if remember:
             troubles += remembered(known, certificates[-1], console)
     if not list_:

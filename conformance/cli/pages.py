@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -39,13 +39,15 @@ def write_page(file: Path, text: str, *, silent: bool = False) -> None:
         typer.echo(f"written: {file}")
 
 
-def write_certificate_page(certificate: Any, file: Path, source: Path | None) -> list[str]:
+def write_certificate_page(
+    certificate: Any, file: Path, source: Path | None, repeated: Sequence[str] = ()
+) -> list[str]:
     """Write the page of a certificate, whose JSON is in `source`; return why it cannot be."""
     from gradoracle.conformance.cli.running import written  # noqa: PLC0415 - --help stays quick
     from gradoracle.conformance.pages.certificate_page import certificate_page  # noqa: PLC0415
 
     name = source.name if source is not None else "CERTIFICATE.json"
-    return written("--html", file, certificate_page(certificate, name))
+    return written("--html", file, certificate_page(certificate, name, repeated))
 
 
 def _ended(error: Exception) -> typer.Exit:

@@ -9,6 +9,7 @@ from typing import NamedTuple
 from gradoracle.conformance.drawing.coverage import Covered
 from gradoracle.conformance.pages import charts, render
 from gradoracle.conformance.pages.findings import Finding, findings
+from gradoracle.conformance.reports import screen
 from gradoracle.conformance.reports.certificate import REPEATS, UNCLAIMED, Certificate, Outcome
 
 LARGEST = 8  # errors that are listed
@@ -42,8 +43,12 @@ class Coverage(NamedTuple):
     share: float
 
 
-def certificate_page(certificate: Certificate, file: str = "certificate.json") -> str:
+def certificate_page(
+    certificate: Certificate, file: str = "certificate.json", repeated: Sequence[str] = ()
+) -> str:
     """Return a certificate as a page of HTML; `file` is what its JSON is called.
+
+    `repeated` are further words of the command line, which the next command has again.
 
     Raises:
         ImportError: Jinja2 is not installed.
@@ -54,7 +59,8 @@ def certificate_page(certificate: Certificate, file: str = "certificate.json") -
         "certificate.html", c=c, file=file, findings=found, properties=properties,
         rows=rows(c.outcomes, properties, found), figures=_figures(c), errors=_errors(c),
         largest=_largest(c), strata=strata(c), sizes=_sizes(c), coverage=_coverage(c),
-        state=state(c), unclaimed=_unclaimed(c), pill=pill(c), text=c.text(),
+        state=state(c), left_out=[*screen.not_checked(c)], next=screen.next_step(c, repeated),
+        pill=pill(c), text=c.text(),
     )  # fmt: skip
 
 
@@ -178,8 +184,3 @@ def _coverage(c: Certificate) -> list[Coverage]:
         share = most.met / max(1, most.possible)
         found.append(Coverage(name, most.text, len(some), min(share, 1.0)))
     return sorted(found, key=lambda one: (one.share, one.name))
-
-
-def _unclaimed(c: Certificate) -> list[str]:
-    claimed = {o.formula for o in c.outcomes if o.status != UNCLAIMED}
-    return sorted({o.formula for o in c.outcomes} - claimed)

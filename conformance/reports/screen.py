@@ -73,9 +73,9 @@ def _lines(c: Certificate, look: Look, file: Path | None, repeated: Sequence[str
     yield from _section("assumed of the caller", iter(c.contract.get("assumes", ())), look)
     yield from _section("beside answering", _acts(c), look)
     most = BESIDE if c.mismatches else REASONS
-    yield from _section("not checked", _not_checked(c), look, most)
+    yield from _section("not checked", not_checked(c), look, most)
     yield ""
-    todo, command = _next(c, repeated)
+    todo, command = next_step(c, repeated)
     if todo:
         yield from look.command(command, f"next: {todo}  ", "      ")
     yield from look.wrapped(_more(c, file), "dim", rest="      ")
@@ -158,7 +158,7 @@ def _acts(c: Certificate) -> Iterator[str]:
         yield f"it asked for {', '.join(refused)}, which is forbidden, and got nothing"
 
 
-def _not_checked(c: Certificate) -> Iterator[str]:
+def not_checked(c: Certificate) -> Iterator[str]:
     """Yield what was not checked and why, a sentence for each reason."""
     if not c.whole:
         run, all_ = len({(o.formula, o.property_name) for o in c.outcomes}), len(c.expected)
@@ -234,8 +234,8 @@ def _reasons(c: Certificate) -> Iterator[str]:
         yield f"{_few([*offered])}: not claimed"
 
 
-def _next(c: Certificate, repeated: Sequence[str]) -> tuple[str, str]:
-    """Return what to do now, and the command for it."""
+def next_step(c: Certificate, repeated: Sequence[str] = ()) -> tuple[str, str]:
+    """Return what to do now, and the command for it; "" and "": nothing is left."""
     command = _command(c, c.examples, repeated)
     if c.mismatches:
         found = len(causes(c))
