@@ -8,6 +8,7 @@ import pytest
 import gradoracle
 from gradoracle.conformance.backends.registry import UnusableBackend
 from gradoracle.implementations.cuda_source.comments import read
+from gradoracle.implementations.cuda_source.grids import grid_of
 from gradoracle.implementations.cuda_source.names import function_of
 from gradoracle.implementations.cuda_source.proposals import (
     proposals,
@@ -612,7 +613,7 @@ def test_they_are_right_by_their_proposals_and_a_fault_is_found(name, tmp_path):
     [
         # Values that no comment can give: half precision, quantised weights.
         ("void relu(const half *x, float *y, int n) { y[0] = x[0]; }",
-         "arrays of half: they hold float or double here, or integers"),
+         "whether its arrays hold float or half: pointers to both are among them"),
         ("void relu(const float *x, double *y, int n) { y[0] = x[0]; }",
          "whether its arrays hold float or double: pointers to both are among them"),
         ("template <typename T, int B> void relu(const T *x, T *y, int n) { y[0] = x[0]; }",
@@ -646,3 +647,59 @@ def test_they_are_right_by_their_proposals_and_a_fault_is_found(name, tmp_path):
 def test_what_a_text_does_not_show_is_not_guessed(text, unknown):
     (one,) = proposals(text, calls=True)
     assert unknown in " ".join(one.unknown), one.unknown
+
+
+HALVES = """
+#include <cuda_fp16.h>
+__global__ void relu_f16_kernel(half *x, half *y, int N) {
+  int idx = blockIdx.x * blockDim.x + threadIdx.x;
+  if (idx < N) y[idx] = __hlt(x[idx], __float2half(0.0f)) ? __float2half(0.0f) : x[idx];
+}
+__global__ void hgemm_kernel(half *a, half *b, half *c, int M, int N, int K) {
+  int n = blockIdx.x * blockDim.x + threadIdx.x;
+  int m = threadIdx.y + blockDim.y * blockIdx.y;
+  if (m < M && n < N) {
+    float psum = 0.0f;
+    for (int k = 0; k < K; k++) psum += __half2float(a[m * K + k]) * __half2float(b[k * N + n]);
+    c[m * N + n] = __float2half(psum);
+  }
+}
+"""
+
+
+def test_kernels_of_half_precision_are_proposed_and_certified(tmp_path):
+    text = with_proposals(HALVES, proposals(HALVES))
+    assert "matmul = hgemm_kernel<<<dim3(ceil_div(M, 16), ceil_div(N, 16)), dim3(16, 16)>>>" in text
+    file = tmp_path / "checked.cu"
+    file.write_text(text)
+    told = gradoracle.check(f"{file}@host", examples=10, seed=1)
+    assert told.passed, [one.headline for one in told.mismatches]
+    assert [*told.contract["dtypes"]] == ["float16"]
+
+
+def test_sums_in_float_are_proposed_for_half_precision():
+    gemm = (
+        HALVES[: HALVES.index("__global__ void relu")]
+        + HALVES[HALVES.index("__global__ void hg") :]
+    )
+    line = "// gradoracle: contract accumulators = float16: float32"
+    assert line in with_proposals(gemm, proposals(gemm))
+    in_half = gemm.replace("float psum = 0.0f", "half psum = 0").replace("__half2float", "")
+    assert line not in with_proposals(in_half, proposals(in_half))
+
+
+@pytest.mark.parametrize(
+    ("places", "guard", "sizes"),
+    [
+        ("int i = blockIdx.x * blockDim.x + threadIdx.x;", "if (i < M)", "ceil_div(N, 256), 256"),
+        ("int i = blockIdx.x * TILE + threadIdx.x;", "if (i < M)", "ceil_div(N, TILE), TILE"),
+        ("int i = blockIdx.x * blockDim.x + threadIdx.x, k = blockDim.y * blockIdx.y + 1;",
+         "if (i < M)", ""),  # a block along another axis
+        ("int i = blockIdx.x * blockDim.x + threadIdx.x;", "if (i < M - 1)", ""),
+        ("int i = blockIdx.x * blockDim.x + threadIdx.x;", "for (; i < M; i += 9)", ""),
+        ("int i = blockIdx.x * UNKNOWN + threadIdx.x;", "if (i < M)", ""),
+    ],
+)  # fmt: skip
+def test_a_grid_follows_from_guards(places, guard, sizes):
+    found = grid_of(f"{places} {guard} y[i] = x[i];", {"x": "z", "M": "N"}, {"TILE": 32})
+    assert ", ".join(found) == sizes

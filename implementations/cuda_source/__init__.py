@@ -28,7 +28,8 @@ What a launch can speak of:
                                   a number of that type; without, integers are int, others double
     zero(dw) copy(z)              the array filled with 0 before; the result with the values of z
     THREADS                       a number that the file names: #define, const at file scope
-    scratch(mean, N * T)          an array of so many T that is no result, the same in all launches
+    scratch(mean, N * T)          an array of so many numbers that is no result, of what its parameter
+                                  points to (T, if that is not said), the same in all launches
                                   of a function that name it
     workspace                     what `// gradoracle: conv2d: workspace = T[N * C * OH * OW]` says
 
@@ -36,7 +37,8 @@ What a launch can speak of:
 `options = -I../include -DTILE=16` what the compiler gets, besides NVCC_APPEND_FLAGS.
 
 A kernel whose name has {T} in it, as in my_relu<{T}>, is checked in float32 and float64; any other
-in float32, or in what `// gradoracle: dtypes = float64` says, and of all calls, or of those that
+in the dtype that its pointers hold, half and bfloat16 among them; or all in those that
+`// gradoracle: dtypes = float64` says.  They are given all calls, or those that
 `// gradoracle: domain conv2d: stride = 1, c % 4 == 0` says.  What else a contract can claim:
 
     // gradoracle: contract ties = split, nan = dropped, bad_arguments = raise

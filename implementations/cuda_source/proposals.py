@@ -25,6 +25,7 @@ from gradoracle.implementations.cuda_source.domains import (
     rounded_down,
 )
 from gradoracle.implementations.cuda_source.expressions import constants
+from gradoracle.implementations.cuda_source.grids import grid_of
 from gradoracle.implementations.cuda_source.launches import (
     Defined,
     Host,
@@ -45,7 +46,13 @@ from gradoracle.implementations.cuda_source.names import (
 from gradoracle.implementations.cuda_source.proposed_text import Proposal, with_proposals
 from gradoracle.implementations.cuda_source.results import operator_of
 from gradoracle.implementations.cuda_source.sizes import count_of, sizes_among
-from gradoracle.implementations.cuda_source.types import aliases, given_to, template_names, types_of
+from gradoracle.implementations.cuda_source.types import (
+    aliases,
+    given_to,
+    sums_in_float,
+    template_names,
+    types_of,
+)
 from gradoracle.implementations.cuda_source.words import COUNTED, POINTWISE, ROWWISE
 from gradoracle.implementations.hostcuda.text import braced, code_only, split, without_comments
 from gradoracle.implementations.hostcuda.translation import Found, found_kernels
@@ -153,7 +160,7 @@ def _call(text: str, host: Host) -> Proposal | None:
     comment = _line(f"{_functions(guess.function, host.parameters)} = {called}")
     unknown = dict.fromkeys((*guess.unknown, *types.unknown))
     conditions = (*guess.conditions, *alone(guess))
-    return Proposal(host.name, comment, (*unknown,), conditions, dtypes=types.dtypes)
+    return Proposal(host.name, comment, (*unknown,), conditions, "", types.dtypes)
 
 
 def _guess(code: Code, function: str, launched: Sequence[Launched | None]) -> Guess:
@@ -186,14 +193,13 @@ def _proposal(text: str, kernel: Found, body: str) -> Proposal:
                      given_to(template_of(text, kernel.name)))  # fmt: skip
     name = f"{namespaces(code_only(text)[: kernel.start])}{kernel.name}{types.template}"
     given = dict(zip(names_in(kernel.parameters), guess.arguments, strict=True))
-    sizes, more = _launch(without_comments(text), launched, guess.function, given)
+    sizes, more = _launch(without_comments(text), launched, guess.function, given, body)
     of = _functions(guess.function, kernel.parameters)
     comment = _line(f"{of} = {name}<<<{', '.join(sizes)}>>>({', '.join(guess.arguments)})")
     unknown = dict.fromkeys((*guess.unknown, *types.unknown, *more))
     conditions = (*guess.conditions, *alone(guess, sizes), *rounded_down(guess, sizes))
-    return Proposal(
-        kernel.name, comment, (*unknown,), conditions, dtypes=types.dtypes
-    )  # fmt: skip
+    in_float = sums_in_float(body)
+    return Proposal(kernel.name, comment, (*unknown,), conditions, "", types.dtypes, in_float)
 
 
 def _line(comment: str) -> str:
@@ -202,7 +208,7 @@ def _line(comment: str) -> str:
 
 
 def _launch(
-    plain: str, launched: Launched | None, function: str, given: dict[str, str]
+    plain: str, launched: Launched | None, function: str, given: dict[str, str], body: str
 ) -> tuple[list[str], list[str]]:
     """Return blocks, threads and bytes, as the host's code launches a kernel or as kernels are.
 
@@ -229,6 +235,8 @@ def _launch(
         return said, [f"what {', '.join(strange)} of its launch is"] if strange else []
     if elementwise:
         return [f"ceil_div({count_of(function)}, 256)", "256"], []
+    if found := grid_of(body, given, constants(plain)):
+        return found, []
     return ["?", "?"], ["how many blocks and threads run it"]
 
 

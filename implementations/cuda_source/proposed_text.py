@@ -5,6 +5,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 
 from gradoracle.implementations.cuda_source.results import RESULTS, operator_of, sizes_of
+from gradoracle.implementations.cupy_kernels.machine import HALVES
 
 BYTE_ORDER = "\ufeff"  # with which some editors begin a file
 DEFAULT = ("float32",)
@@ -20,6 +21,7 @@ class Proposal:
     domain: tuple[str, ...] = field(default=())  # of its operator, what the text is made for
     before: str = ""  # a comment that goes before it
     dtypes: tuple[str, ...] = DEFAULT  # those that its arrays may have
+    sums_in_float: bool = False  # whether it computes in float what it holds in half precision
 
     def __str__(self) -> str:
         """Return it as lines of comments, ready to be put before the kernel."""
@@ -80,8 +82,17 @@ def with_proposals(text: str, found: Sequence[Proposal]) -> str:
 
 
 def _dtypes(called: Sequence[Proposal]) -> Iterator[str]:
-    """Yield a comment that claims dtypes, where not all are float32 or by {T}."""
-    if all("float32" in one.dtypes for one in called):
+    """Yield a comment that claims dtypes, where pointers do not say them, in C and with {T}.
+
+    Of half precision, one that sums are held in float, where all that the code has is float.
+    """
+    halves = {dtype for one in called for dtype in one.dtypes if dtype in HALVES}
+    in_float = [dtype for dtype in sorted(halves)
+                if all(one.sums_in_float for one in called if dtype in one.dtypes)]  # fmt: skip
+    if in_float:
+        pairs = ", ".join(f"{dtype}: float32" for dtype in in_float)
+        yield f"// gradoracle: contract accumulators = {pairs}"
+    if halves or all("float32" in one.dtypes for one in called):
         return
     if all(one.dtypes == ("float64",) for one in called):
         yield "// gradoracle: contract dtypes = float64"

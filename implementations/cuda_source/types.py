@@ -7,14 +7,20 @@ from typing import NamedTuple
 
 import numpy as np
 
+from gradoracle.implementations.cuda_source.comments import CUDA_TYPES
 from gradoracle.implementations.hostcuda.text import split, without_comments
 
 FLOATS = {
     "float": "float32", "float2": "float32", "float3": "float32", "float4": "float32",
     "double": "float64", "double2": "float64",
+    **dict.fromkeys(("half", "__half", "half2", "__half2"), "float16"),
+    **dict.fromkeys(
+        ("nv_bfloat16", "__nv_bfloat16", "nv_bfloat162", "__nv_bfloat162"), "bfloat16"
+    ),
 }  # fmt: skip
 BOTH = ("float32", "float64")
-C_NAMES = {"float32": "float", "float64": "double", "T": "{T}"}
+OF_NUMBERS = frozenset(FLOATS.values())
+C_NAMES = {**CUDA_TYPES, "T": "{T}"}
 INTEGERS = frozenset((
     "char", "short", "int", "long", "unsigned", "signed", "bool", "size_t", "int2", "int4",
     *(f"{sign}int{bits}_t" for sign in ("", "u") for bits in (8, 16, 32, 64)),
@@ -24,9 +30,11 @@ QUALIFIERS = frozenset((
     "in", "out", "__global", "register",
 ))  # fmt: skip
 _ALIAS = re.compile(
-    r"\btypedef\s+(?P<of>float|double)\s+(?P<name>\w+)\s*;"
-    r"|\busing\s+(?P<name2>\w+)\s*=\s*(?P<of2>float|double)\s*;"
-    r"|^[ \t]*#[ \t]*define[ \t]+(?P<name3>\w+)[ \t]+(?P<of3>float|double)[ \t]*$",
+    r"\btypedef\s+(?P<of>OF)\s+(?P<name>\w+)\s*;"
+    r"|\busing\s+(?P<name2>\w+)\s*=\s*(?P<of2>OF)\s*;"
+    r"|^[ \t]*#[ \t]*define[ \t]+(?P<name3>\w+)[ \t]+(?P<of3>OF)[ \t]*$".replace(
+        "OF", "float|double|(?:__)?half|(?:__)?nv_bfloat16"
+    ),
     re.MULTILINE,
 )
 # What of a template's body is of float, whatever its type is: in double it would be inexact.
@@ -45,6 +53,18 @@ class Types(NamedTuple):
     unknown: tuple[str, ...]
 
 
+# What computes in half precision, beside what converts it.
+_OF_HALF = re.compile(
+    r"\bh(?:exp|log|sqrt|rsqrt|sin|cos|tanh|rcp)\w*\s*\(|\b__h(?:add|sub|mul|fma|div)\w*\s*\("
+    r"|\b(?:half2?|__half2?|__nv_bfloat162?|nv_bfloat162?)\s+\w+\s*=\s*(?:0|__float2)"
+)
+
+
+def sums_in_float(body: str) -> bool:
+    """Return whether code on half precision computes in float, and in nothing else."""
+    return re.search(r"\bfloat\d?\b", body) is not None and _OF_HALF.search(body) is None
+
+
 class _Of(NamedTuple):
     """A parameter of a template."""
 
@@ -55,7 +75,7 @@ class _Of(NamedTuple):
 
 @lru_cache(maxsize=16)
 def aliases(text: str) -> dict[str, str]:
-    """Return the names that a text gives to float and double: by typedef, using and #define.
+    """Return the names that a text gives to types of numbers: by typedef, using and #define.
 
     A name that is one or the other, by an #if, stands for nothing.
     """
@@ -75,13 +95,14 @@ def types_of(
     """Return the types of a function: `template` is in its angles, `given` what a launch has."""
     of = _parameters(template)
     kinds, unknown = _held(text, parameters, {one.name for one in of if one.is_type})
-    floats = kinds & {*BOTH}
+    floats = kinds & OF_NUMBERS
     if len(floats) > 1:
-        unknown.append("whether its arrays hold float or double: pointers to both are among them")
+        names = " or ".join(C_NAMES[one] for one in CUDA_TYPES if one in floats)
+        unknown.append(f"whether its arrays hold {names}: pointers to both are among them")
     if not of:
         return Types("", (*floats,) if len(floats) == 1 else ("float32",), (*unknown,))
     element = next(iter(floats), "") or ("float32" if _is_of_float(body) else "T")
-    values, more = _values(of, {one for one in kinds if one not in BOTH}, element, given)
+    values, more = _values(of, kinds - OF_NUMBERS, element, given)
     is_open = any("{T}" in one for one in values)
     dtypes = BOTH if is_open else (element if element != "T" else "float32",)
     return Types(f"<{', '.join(values)}>" if values else "", dtypes, (*unknown, *more))
@@ -102,7 +123,7 @@ def _held(text: str, parameters: str, of_template: set[str]) -> tuple[set[str], 
         elif word in of_template:
             kinds.add(word)
         elif word not in INTEGERS and word != "void":
-            unknown.append(f"arrays of {word}: they hold float or double here, or integers")
+            unknown.append(f"arrays of {word}: they hold float, double, half or integers here")
     return kinds, unknown
 
 
