@@ -400,6 +400,22 @@ def test_a_difference_shows_what_broke_and_what_is_mended():
     assert "No difference." in Reader(diff_page(old, old, [])).text
 
 
+def test_two_kinds_of_not_checked_are_no_difference(tmp_path):
+    old, new = certificate(0), certificate(0)
+    old.outcomes = [one for one in old.outcomes if one.formula != "tanh"]  # not run there
+    assert differences(old, new) == changes(old, new) == []
+    for name, made in (("old", old), ("new", new)):
+        (tmp_path / f"{name}.json").write_text(made.to_json())
+    files = [str(tmp_path / name) for name in ("old.json", "new.json", "d.html")]
+    done = CliRunner().invoke(app, ["diff", *files[:2], "--html", files[2]])
+    left = "left out: 1 check that neither run made, for different reasons"
+    assert (done.exit_code, done.output.splitlines()[1:]) == (0, ["no difference", left])
+    assert f"No difference. {left}" in Reader(Path(files[2]).read_text()).text
+    new.outcomes[-1].status = "passed"
+    assert differences(old, new) == ["tanh matches_torch: not run -> passed 0 calls"]
+    assert [(one.formula, one.kind) for one in changes(old, new)] == [("tanh", "changed")]
+
+
 def test_diff_writes_a_page(tmp_path):
     for name, made in (("old", certificate(2)), ("new", certificate(1))):
         (tmp_path / f"{name}.json").write_text(made.to_json())

@@ -23,18 +23,21 @@ def diff(
 ) -> None:
     """Say what two certificates say differently: verdicts, calls, files, versions.
 
+    Checks that neither has checked, for different reasons, are counted in a line; it is no
+    difference.
+
     Exit code 0: nothing; 1: something; 2: one of them is no certificate; 3: the page could not be
     written.
     """
-    from gradoracle.conformance.runs.command import differences  # noqa: PLC0415 - --help stays quick
+    from gradoracle.conformance.runs.command import differences, in_neither  # noqa: PLC0415 - --help stays quick
 
     was, now = certificate_in(old), certificate_in(new)
-    lines = differences(was, now)
+    lines, left = differences(was, now), in_neither(was, now)
     if html is not None:
         require_pages([html])
         from gradoracle.conformance.pages.diff_page import diff_page  # noqa: PLC0415
 
-        write_page(html, diff_page(was, now, lines, new.name))
-    for line in lines or ["no difference"]:
+        write_page(html, diff_page(was, now, lines, new.name, left))
+    for line in [*(lines or ["no difference"]), *filter(None, [left])]:
         tell(unpainted(line))
     raise typer.Exit(1 if lines else 0)

@@ -8,7 +8,12 @@ from typing import NamedTuple
 from gradoracle.conformance.pages import render
 from gradoracle.conformance.pages.certificate_page import Cell, cell, state
 from gradoracle.conformance.pages.findings import findings
-from gradoracle.conformance.reports.certificate import Certificate, Outcome
+from gradoracle.conformance.reports.certificate import (
+    Certificate,
+    Outcome,
+    is_in_neither,
+    pairs,
+)
 
 
 class Change(NamedTuple):
@@ -21,8 +26,12 @@ class Change(NamedTuple):
     kind: str  # "mended", "broken", "changed"
 
 
-def diff_page(old: Certificate, new: Certificate, lines: Sequence[str], file: str = "") -> str:
+def diff_page(
+    old: Certificate, new: Certificate, lines: Sequence[str], file: str = "", left: str = ""
+) -> str:
     """Return a page of two certificates; `lines` are what `runs.command.differences` says.
+
+    `left` says how many checks are left out, since neither has checked them.
 
     Raises:
         ImportError: Jinja2 is not installed.
@@ -38,7 +47,7 @@ def diff_page(old: Certificate, new: Certificate, lines: Sequence[str], file: st
     others = [line for line in lines if not line.startswith(tuple(checks))]
     return render.page(
         "diff.html", old=old, new=new, kinds=kinds, others=others, findings=fresh,
-        states=(state(old), state(new)), file=file or "certificate.json",
+        states=(state(old), state(new)), file=file or "certificate.json", left=left,
     )  # fmt: skip
 
 
@@ -46,12 +55,11 @@ KINDS = ("broken", "mended", "changed")
 
 
 def changes(old: Certificate, new: Certificate) -> list[Change]:
-    """Return the checks whose verdicts differ."""
-    before, after = ({_key(o): o for o in one.outcomes} for one in (old, new))
+    """Return the checks whose verdicts differ, but for those that neither has checked."""
     found = []
-    for key in dict.fromkeys((*before, *after)):
-        was, now = before.get(key), after.get(key)
-        if (was and was.verdict) != (now and now.verdict):
+    for key, (was, now) in pairs(old, new).items():
+        differ = (was and was.verdict) != (now and now.verdict)
+        if differ and not is_in_neither(was, now):
             old_cell, new_cell = (None if one is None else cell(one) for one in (was, now))
             found.append(Change(*key, old_cell, new_cell, _kind(was, now)))
     return found
@@ -62,10 +70,6 @@ def _kind(was: Outcome | None, now: Outcome | None) -> str:
     if after and not before:
         return "broken"
     return "mended" if before and now is not None and now.status == "passed" else "changed"
-
-
-def _key(one: Outcome) -> tuple[str, str]:
-    return one.formula, one.property_name
 
 
 def _wrong(certificate: Certificate) -> list[Outcome]:

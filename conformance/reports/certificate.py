@@ -42,6 +42,7 @@ FOUND = ("mismatch", "deviation", ALSO_FAILS)  # the check met a wrong answer
 ENOUGH = 30  # calls inside a domain, below which nothing is certified
 FEW = 4  # layers that are named where a certificate is printed; its JSON names all
 UNJUDGED = ("no call", "blind")
+UNCHECKED = ("not run", UNCLAIMED, NOT_CHECKED)  # no call was made, and nothing is wrong
 STATUSES = ("passed", "mismatch", "deviation", *UNJUDGED, *REPEATS, UNCLAIMED, "not run")
 
 
@@ -566,6 +567,19 @@ def outcome_of(content: Any) -> Outcome:
     """
     require(content, scheme()["$defs"]["outcome"], scheme())
     return Outcome(**content)
+
+
+def pairs(
+    old: Certificate, new: Certificate
+) -> dict[tuple[str, str], tuple[Outcome | None, Outcome | None]]:
+    """Return the outcomes of every check in two certificates, by formula and property."""
+    before, after = ({(o.formula, o.property_name): o for o in one.outcomes} for one in (old, new))
+    return {check: (before.get(check), after.get(check)) for check in {**before, **after}}
+
+
+def is_in_neither(was: Outcome | None, now: Outcome | None) -> bool:
+    """Return whether a check was made in neither of two certificates, whatever kept it."""
+    return all(one is None or one.status in UNCHECKED for one in (was, now))
 
 
 def declines_of(c: Certificate) -> dict[str, dict[str, int]]:

@@ -14,7 +14,13 @@ from gradoracle.conformance.backends.registry import ISOLATED, Confinement, path
 from gradoracle.conformance.checking.check_run import unclaimed
 from gradoracle.conformance.checking.checks import checks
 from gradoracle.conformance.operators.record import Operator
-from gradoracle.conformance.reports.certificate import Certificate, JudgedShard, Outcome
+from gradoracle.conformance.reports.certificate import (
+    Certificate,
+    JudgedShard,
+    Outcome,
+    is_in_neither,
+    pairs,
+)
 from gradoracle.conformance.runs.certify import (
     certificate,
     credible,
@@ -210,23 +216,31 @@ def differences(old: Certificate, new: Certificate) -> list[str]:
         was, now = old.environment.get(key, "none"), new.environment.get(key, "none")
         if was != now:
             lines.append(f"{key}: {was} -> {now}")
-    return lines + other_verdicts(old, new)
+    return lines + other_verdicts(old, new, everything=False)
 
 
-def other_verdicts(old: Certificate, new: Certificate) -> list[str]:
-    """Return the checks that end differently in two certificates, a line each."""
+def other_verdicts(old: Certificate, new: Certificate, *, everything: bool = True) -> list[str]:
+    """Return the checks that end differently in two certificates, a line each.
+
+    Without `everything`, those that neither has checked are left out: only the reason differs.
+    """
     lines = []
-    before = {(o.formula, o.property_name): o for o in old.outcomes}
-    after = {(o.formula, o.property_name): o for o in new.outcomes}
-    for formula, name in dict.fromkeys((*before, *after)):
-        was, now = (
-            one[formula, name].verdict if (formula, name) in one else "not run"
-            for one in (before, after)
-        )  # fmt: skip
-        if was != now:
+    for (formula, name), (before, after) in pairs(old, new).items():
+        was, now = ("not run" if one is None else one.verdict for one in (before, after))
+        if was != now and (everything or not is_in_neither(before, after)):
             lines.append(f"{formula} {name}: {was} -> {now}")
     lines += [f"no longer: {sentence}" for sentence in old.stale if sentence not in new.stale]
     return lines + [f"now: {sentence}" for sentence in new.stale if sentence not in old.stale]
+
+
+def in_neither(old: Certificate, new: Certificate) -> str:
+    """Return how many checks neither has checked, for different reasons, in words; "" for none."""
+    count = sum(
+        (was and was.verdict) != (now and now.verdict) and is_in_neither(was, now)
+        for was, now in pairs(old, new).values()
+    )
+    checks = f"{count:,} check{'s' * (count > 1)}"
+    return f"left out: {checks} that neither run made, for different reasons" if count else ""
 
 
 def others(told: Certificate) -> list[str]:
