@@ -108,3 +108,12 @@ def test_lines_of_code(tmp_path: Path):
         '"""Doc.\n\nMore.\n"""\n\n# why\nimport os\n\nx = (\n    1,  # one\n\n    2,\n)\n'
     )
     assert code_lines(path) == 5
+
+
+def test_a_page_says_how_many_operators_of_pytorch_are_certified():
+    found = json.loads((HERE / "results" / "torch.json").read_text())["operators"]
+    right = sum(of["verdict"] == "certified" for of in found.values())
+    page = (HERE.parent.parent / "conformance" / "backends" / "adapters" / "README.md").read_text()
+    said = f"Of the {len(found)} operators that `torch.nn.functional` of PyTorch"
+    assert said in page
+    assert f"{right} are certified by a quick run" in page

@@ -28,8 +28,8 @@ What a launch can speak of:
                                   a number of that type; without, integers are int, others double
     zero(dw) copy(z)              the array filled with 0 before; the result with the values of z
     THREADS                       a number that the file names: #define, const at file scope
-    scratch(mean, N * T)          an array of so many numbers that is no result: of what its parameter
-                                  holds, else T; the same in all launches that name it
+    scratch(mean, N * T)          an array of so many numbers that is no result: of what its
+                                  parameter holds, else T; the same in all launches that name it
     workspace                     what `// gradoracle: conv2d: workspace = T[N * C * OH * OW]` says
 
 `cross_entropy = mean(workspace)` (or sum) is what the host makes of an array after the launches,

@@ -106,6 +106,17 @@ DECISIONS = (
         "tensorflow_nn", "tensorflow",
         ("leaky_relu", "leaky_relu_grad", "softmax", "max_pool2d_values"),
     ),
+    Decision("convention: a variance in one pass", "jax.nn", ("layer_norm", "layer_norm_grad_x")),
+    Decision("convention: the slope at a kink is 1", "jax.nn", ("hardtanh_grad",)),
+    Decision("convention: subnormal numbers are 0", "jax.nn", ("hardtanh",)),
+    Decision("torch_batch_norm", "torch", ("batch_norm_grad_x",)),
+    Decision("torch_batch_norm_bias", "torch", ("batch_norm_grad_bias",)),
+    Decision("torch_group_norm_values", "torch", ("group_norm",)),
+    Decision("torch_group_norm", "torch", says="SIGSEGV"),
+    Decision("torch_hardsigmoid", "torch", ("hardsigmoid_grad",)),
+    Decision("torch_max_unpool", "torch", says="view size is not compatible"),
+    Decision("refusal: windows larger than a volume", "torch", says="smaller than kernel size"),
+    Decision(NO_IMAGES, "torch", ("scaled_dot_product_attention_grad_attn_mask",), says=EMPTY),
     Decision("inductor_avg_pool", "torch@inductor", ranks("avg_pool", "_grad_input")),
 )  # fmt: skip
 
