@@ -143,3 +143,7 @@ def test_after_a_shard_come_the_others(monkeypatch):
     told.shard = "1/3"
     text = " ".join("\n".join(screen.lines(told)).split())
     assert "next: the other shards of 3, then gradoracle merge SHARD.json" in text
+    told.shard = "1/1"
+    text = " ".join("\n".join(screen.lines(told)).split())
+    assert "next: the certificate of the whole run, gradoracle merge SHARD.json" in text
+    assert "the other shards" not in text

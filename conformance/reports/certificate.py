@@ -100,6 +100,11 @@ class Outcome:
         return sum(count for strata in self.calls.values() for count in strata.values())
 
     @property
+    def is_made(self) -> bool:
+        """Whether it is of a check that the backend has; some that are not claimed are observed."""
+        return self.status != UNCLAIMED or bool(self.calls or self.repeated or self.accepted)
+
+    @property
     def text(self) -> str:
         """What is to be read of it: a mismatch's report, else the reason."""
         text = str(mismatch_of(self).get("text", self.reason))
@@ -395,14 +400,16 @@ class Certificate:
             f"{broken} mismatch{'es' * (broken > 1)}": broken,
             f"{held} listed deviation{listed}": held,
         }
-        return " and ".join(words for words, count in faults.items() if count)
+        told = " and ".join(words for words, count in faults.items() if count)
+        return f"{told} in shard {self.shard}" if told and self.shard else told
 
     @property
     def _undecided(self) -> str:
         """Return why the checks certify nothing, though none fails, or ""."""
         lost = self.campaign.unjudged if self.campaign is not None else ""
         if lost or not (self.whole or self.shard):
-            return lost or f"only {self._run} checks were run"
+            left, possible = len(self.left), len(self.possible)
+            return lost or f"only {possible - left} of {possible} checks were run"
         # What cannot be run here is so whether or not it is claimed.
         claimed = [o for o in self.outcomes if o.status not in (UNCLAIMED, "not run")]
         if not claimed and not self.shard:
@@ -427,12 +434,10 @@ class Certificate:
         return "the backend claims no function of the protocol that was asked for"
 
     @property
-    def _run(self) -> str:
-        return f"{len(self._checks())} of {len(self.expected)}"
-
-    @property
     def _part(self) -> str:
-        return f"shard {self.shard}: {self._run} checks were run; gradoracle merge joins them"
+        run = sum(one.is_made for one in self.outcomes)
+        were = "check was" if run == 1 else "checks were"
+        return f"shard {self.shard}: {run} {were} run; gradoracle merge joins the shards"
 
     @property
     def holds_so_far(self) -> bool:
@@ -458,6 +463,24 @@ class Certificate:
     def whole(self) -> bool:
         """Whether every check has its outcome."""
         return self._checks() >= {(formula, name) for formula, name in self.expected}
+
+    @property
+    def possible(self) -> set[tuple[str, str]]:
+        """Which checks this backend's functions have, as far as the certificate tells."""
+        never = {(o.formula, o.property_name) for o in self.outcomes if not o.is_made}
+        functions = {f.__name__: output_of(f).function for o in OPERATORS for f in o.formulas}
+        has, done = {*self.contract.get("has", ())}, self._checks()
+        return {
+            (formula, name)
+            for formula, name in self.expected
+            if (formula, name) not in never
+            and ((formula, name) in done or not has or functions.get(formula, formula) in has)
+        }
+
+    @property
+    def left(self) -> set[tuple[str, str]]:
+        """Which of them were not run."""
+        return self.possible - self._checks()
 
     def _checks(self) -> set[tuple[str, str]]:
         return {(o.formula, o.property_name) for o in self.outcomes}

@@ -160,9 +160,11 @@ def _acts(c: Certificate) -> Iterator[str]:
 
 def not_checked(c: Certificate) -> Iterator[str]:
     """Yield what was not checked and why, a sentence for each reason."""
-    if not c.whole:
-        run, all_ = len({(o.formula, o.property_name) for o in c.outcomes}), len(c.expected)
-        yield f"{all_ - run} of {all_} checks were not run"
+    if left := len(c.left):
+        yield f"{left} of {_count(c.possible, 'check')} {'was' if left == 1 else 'were'} not run"
+    for one in c.outcomes:
+        if one.domain_hint and one.status != "mismatch":
+            yield f"{one.formula} {IN_CONTRACT.sub('', one.domain_hint)}"
     yield from _absent(c)
     yield from _reasons(c)
     for formula, counts in declines_of(c).items():
@@ -190,9 +192,6 @@ def _further(c: Certificate) -> Iterator[str]:
     for dtype, names in c.contract.get("not_claimed", {}).items():
         if dtype in c.contract["dtypes"] and names:
             yield f"{_few(names)} in {dtype}: not claimed"
-    for one in c.outcomes:
-        if one.domain_hint and one.status != "mismatch":
-            yield f"{one.formula} {IN_CONTRACT.sub('', one.domain_hint)}"
     yield from few_taken(c)
 
 
@@ -246,7 +245,9 @@ def next_step(c: Certificate, repeated: Sequence[str] = ()) -> tuple[str, str]:
         return "take what holds off the known deviations, then", command
     if c.shard:
         joined = "gradoracle merge SHARD.json ... --certificate whole.json"
-        return f"the other shards of {c.shard.partition('/')[2]}, then", joined
+        count = c.shard.partition("/")[2]
+        then = "the certificate of the whole run," if count == "1" else ""
+        return then or f"the other shards of {count}, then", joined
     if c.files and not claimed(c) and not _is_of_a_program(c):
         return "what there is to check of it,", f"gradoracle certify {quote(c.backend)} --list"
     if c.as_claimed and c.examples < FULL:

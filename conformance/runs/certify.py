@@ -9,7 +9,7 @@ import inspect
 import math
 import secrets
 import warnings
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, replace
 from functools import reduce
@@ -183,11 +183,26 @@ def _certified(
             if progress is not None and (done or count == examples):
                 progress(outcomes[-1])
             if done:
+                outcomes += not_claimed(judged, chosen, outcomes)
                 stopped = certificate(judged, outcomes, seed, count, chosen, at_scale=at_scale)
                 return replace(
                     stopped, stale=[], unmet=[]
                 )  # a short look says nothing of what holds
     return certificate(judged, outcomes, seed, examples, chosen, at_scale=at_scale)
+
+
+def not_claimed(
+    backend: Backend, chosen: Sequence[Operator], outcomes: Sequence[Outcome],
+    among: Collection[tuple[str, str]] | None = None,
+) -> list[Outcome]:  # fmt: skip
+    """Return the outcomes of checks that a run which stopped has left, and never would have made.
+
+    `among` are the names of formula and property of the run's checks, if it is of some only.
+    """
+    done = {(o.formula, o.property_name) for o in outcomes}
+    named = {(case[1].__name__, case[2].name): case for case in checks(chosen)}
+    left = (c for check, c in named.items() if check not in done and check in (among or named))
+    return [end for case in left if (end := unclaimed(backend, *case)) is not None]
 
 
 def run_check(

@@ -26,6 +26,7 @@ from gradoracle.conformance.runs.certify import (
     credible,
     fresh_seed,
     limit,
+    not_claimed,
     operators_named,
     undisturbed,
 )
@@ -155,6 +156,7 @@ def _judged(
                 stopped = True
                 break
     place = {(formula, name): at for at, (_, formula, name) in enumerate(known)}
+    outcomes += not_claimed(backend, chosen, outcomes, place)
     outcomes = [turned(outcome, ends) for outcome in outcomes]
     outcomes.sort(key=lambda o: place[o.formula, o.property_name])
     made = certificate(
