@@ -528,6 +528,17 @@ def test_wrong_names_and_kinds_are_type_errors(name, arguments, said):
         expected(name, **arguments)
 
 
+@pytest.mark.parametrize("given_to", [lambda *a, **k: assert_within_bound(Y, *a, **k), expected,
+                                      exact_inputs])  # fmt: skip
+def test_functions_and_arguments_are_given_by_name(given_to):
+    with pytest.raises(TypeError, match="a str such as 'convolve', is wanted; got the function"):
+        given_to(np.convolve, x=X, weight=W)
+    with pytest.raises(TypeError, match="a str such as 'conv2d', is wanted; got NoneType"):
+        given_to(None, x=X, weight=W)
+    with pytest.raises(TypeError, match="conv2d: arguments are given by name, as in x=x, weight="):
+        given_to("conv2d", X, W)
+
+
 @pytest.mark.parametrize(
     ("name", "arguments", "said"),
     [
@@ -566,6 +577,8 @@ def test_what_could_not_fail_is_refused():
         ("conv2d", {"x": (1, 2, 4, 4)}, TypeError, "conv2d needs weight; it takes"),
         ("conv2d", {"x": (1, 2, 4, 4), "w": 1}, TypeError, "conv2d has no argument w; it takes"),
         ("conv2d", {"x": 4, "weight": (1, 1, 1, 1)}, ValueError, "x must be a shape, such as"),
+        ("conv2d", {"x": X, "weight": (3, 2, 3, 3)}, ValueError,
+         r"x must be a shape, got an array: give its shape, x=\(1, 2, 4, 4\)$"),
         ("conv2d", {"x": (1, 2, 4, 4), "weight": (3, 1, 3, 3)}, ValueError, "x has 2 channels"),
         ("linear_grad_weight", {"x": (3, 4)}, TypeError, "linear_grad_weight needs grad_output"),
         ("max_pool2d_grad_input", {"indices": [[[[0]]]], "input_shape": (1, 1, 4, 4)}, TypeError,
@@ -616,6 +629,37 @@ def test_they_are_what_the_package_gives():
     assert {"Expected", "assert_within_bound", "exact_inputs", "expected"} <= {*gradoracle.__all__}
     assert isinstance(expected("relu", z=X), gradoracle.Expected)
     assert SimpleNamespace(**expected("relu", z=X)._asdict()).value.shape == X.shape
+
+
+SQUARE = np.arange(1, 7, dtype=np.float32).reshape(2, 3)
+ADAM = {"learning_rate": 0.1, "beta1": 0.9, "beta2": 0.99, "eps": 1e-8, "weight_decay": 0.0}
+MOMENTS = {"parameter": SQUARE, "gradient": SQUARE, "exp_avg": SQUARE, "exp_avg_sq": SQUARE}
+
+
+@pytest.mark.parametrize(
+    ("name", "arguments", "absent"),
+    [
+        ("adam_step", {**MOMENTS, **ADAM, "step": 1}, []),
+        ("split", {"input": SQUARE, "sections": (1, 2), "axis": 1}, []),
+        ("layer_norm_vjp", {"grad_output": SQUARE[None], "x": SQUARE[None], "eps": 1e-5}, [1, 2]),
+        ("batch_norm_update", {"x": np.stack([X[0], X[0] + 1]), "running_mean": SQUARE[0, :2],
+                               "running_var": SQUARE[0, :2], "momentum": 0.1}, []),
+        ("clip_grad_norm", {"first": SQUARE, "second": SQUARE, "max_norm": 1.0}, []),
+    ],
+)  # fmt: skip
+def test_of_several_results_each_is_expected(name, arguments, absent):
+    found = expected(name, **arguments)
+    assert isinstance(found, tuple)
+    assert len(found) > 1
+    assert [at for at, one in enumerate(found) if one is None] == absent
+    assert all(one is None or isinstance(one, gradoracle.Expected) for one in found)
+    got = [one if one is None else one.value.astype("f4") for one in found]
+    assert_within_bound(got, name, **arguments)
+    for at, one in enumerate(found):
+        if one is not None:
+            off = (one.value + 3 * one.allowed + 0.01).astype("f4")
+            with pytest.raises(AssertionError, match="got"):
+                assert_within_bound([*got[:at], off, *got[at + 1 :]], name, **arguments)
 
 
 def test_an_error_beyond_a_bound_of_nearly_nothing_is_told_in_words():

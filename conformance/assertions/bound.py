@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from gradoracle.conformance.assertions.arrays import as_numpy, format_named
-from gradoracle.conformance.assertions.calls import call_from, name_of, topic_of
+from gradoracle.conformance.assertions.calls import call_from, name_of, require_by_name, topic_of
 from gradoracle.conformance.backends.contract import Contract, read_contract
 from gradoracle.conformance.backends.mismatch import Answer, Mismatch
 from gradoracle.conformance.misconceptions import Suspects
@@ -74,12 +74,16 @@ class Checked:
 
 
 def expected(
-    function: str, /, *, accumulator: Any = None, algorithm: str = DIRECT, **arguments: Any
-) -> Expected:
+    function: str, /, *args: Any, accumulator: Any = None, algorithm: str = DIRECT, **arguments: Any
+) -> Expected | Any:
     """Return the value of a function on its arguments, and how far off an answer may be.
 
     The arguments are those of `assert_within_bound`.  Of max_pool2d it is the maxima's values;
-    "max_pool2d_indices" has their places.
+    "max_pool2d_indices" has their places.  Of a function that returns a tuple (adam_step, split,
+    layer_norm_vjp) it is a tuple with one `Expected` per result, and None for the gradient by what
+    is None:
+
+        parameter, exp_avg, exp_avg_sq = expected("adam_step", ...)
 
     The value is exact, and rounded to float64 once.  (Of more than 4096 elements that are made of
     elementary functions, the last digit of float64 may be off by one.)  Where an answer may be off
@@ -94,7 +98,20 @@ def expected(
     Raises:
         TypeError, ValueError: as `assert_within_bound`.
     """
-    one = _checked(topic_of(function), accumulator, algorithm, arguments)
+    topic = topic_of(function)
+    require_by_name(topic.formula, args)
+    parts = parts_of(topic.formula)
+    found = tuple(
+        None
+        if _is_absent(part, arguments)
+        else _expected(_checked(Topic(topic.operator, part), accumulator, algorithm, arguments))
+        for part in parts
+    )
+    return found if len(parts) > 1 else found[0]
+
+
+def _expected(one: Checked) -> Expected:
+    """Return the value of one result, and how far off it may be."""
     right = truth_of(one, one.formula, one.call)
     value = right.as_float(np.dtype(np.float64))
     allowed = np.asarray(right.bound(one.dtype, one.accumulator), np.float64)
@@ -109,7 +126,7 @@ def assert_within_bound(
     got: Any,
     function: str,
     /,
-    *,
+    *args: Any,
     accumulator: Any = None,
     algorithm: str = DIRECT,
     **arguments: Any,
@@ -151,6 +168,7 @@ def assert_within_bound(
     """
     __tracebackhide__ = True
     topic = topic_of(function)
+    require_by_name(topic.formula, args)
     for formula, one in _results(topic, got, arguments):
         checked = _checked(Topic(topic.operator, formula), accumulator, algorithm, arguments)
         _require_settled(topic, checked)
@@ -175,12 +193,16 @@ def _results(topic: Topic, got: Any, given: Mapping[str, Any]) -> list[tuple[For
     if count != len(formulas):
         raise AssertionError(f"{name}: got {count} results, want {len(formulas)}")
     found = list(zip(formulas, got, strict=True))
-    by = {one: part_by(one) for one in formulas}
-    absent = [one for one, argument in by.items() if argument and given.get(argument) is None]
     for at, (one, result) in enumerate(found):
-        if one in absent and result is not None:
-            raise AssertionError(f"{name}: result {at} must be None, as {by[one]} is")
-    return [(one, result) for one, result in found if one not in absent]
+        if _is_absent(one, given) and result is not None:
+            raise AssertionError(f"{name}: result {at} must be None, as {part_by(one)} is")
+    return [(one, result) for one, result in found if not _is_absent(one, given)]
+
+
+def _is_absent(formula: Formula, given: Mapping[str, Any]) -> bool:
+    """Return whether a result is the gradient by an argument that is None."""
+    argument = part_by(formula)
+    return argument is not None and given.get(argument) is None
 
 
 def _checked(

@@ -1,6 +1,6 @@
 """A call of one of the protocol's functions, from its arguments by name."""
 
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Mapping, Sequence
 from inspect import signature
 from operator import index
 from typing import Any
@@ -31,12 +31,19 @@ SIDES, NUMBER = (Sides, "Sides"), (float, "float")  # how such options are annot
 STEP = "stride"  # of a pooling: the window's own size, where it is not given
 
 
-def topic_of(function: str) -> Topic:
+def topic_of(function: Any) -> Topic:
     """Return the formula of a function of the protocol, and its operator.
 
     Raises:
+        TypeError: it is not given by name.
         ValueError: there is no such function.
     """
+    if not isinstance(function, str):
+        name = getattr(function, "__name__", "")
+        got = f"the function {name}" if name else type(function).__name__
+        raise TypeError(
+            f"a function's name, a str such as {name or 'conv2d'!r}, is wanted; got {got}"
+        )
     try:
         topic = find(function)
     except UnknownFormula as error:
@@ -72,6 +79,15 @@ def call_from(topic: Topic, arguments: Mapping[str, Any]) -> dict[str, Any]:
         if has_part(one, call):
             answer_shape(one, call)  # raises where they fit no call
     return call
+
+
+def require_by_name(formula: Formula, args: Sequence[Any]) -> None:
+    """Raise TypeError where arguments are given by place."""
+    if args:
+        name, names = name_of(formula), argument_names(formula)[0]
+        raise TypeError(
+            f"{name}: arguments are given by name, as in {', '.join(f'{n}={n}' for n in names)}"
+        )
 
 
 def require_names(formula: Formula, given: Mapping[str, Any], known: Collection[str]) -> None:

@@ -13,6 +13,7 @@ from gradoracle.conformance.assertions.calls import (
     data_names,
     defaults,
     options_from,
+    require_by_name,
     require_names,
     topic_of,
 )
@@ -45,7 +46,7 @@ class Range(NamedTuple):
 
 
 def exact_inputs(
-    function: str, /, *, dtype: Any = "float16", seed: int = 0, **arguments: Any
+    function: str, /, *args: Any, dtype: Any = "float16", seed: int = 0, **arguments: Any
 ) -> dict[str, Any]:
     """Return arguments of a function on which every sum is exact in `dtype`, in any order.
 
@@ -70,6 +71,7 @@ def exact_inputs(
         TypeError: an argument is missing or unknown.
     """
     topic, name = topic_of(function), format_named("dtype", dtype)
+    require_by_name(topic.formula, args)
     if not topic.operator.styles.exact:
         raise ValueError(
             f"{function}: no data are exact, because its elementary functions round; use "
@@ -114,12 +116,16 @@ def _blank(topic: Topic, dtype: str, arguments: Mapping[str, Any]) -> dict[str, 
 
 
 def _shape(name: str, value: Any) -> Shape:
+    if hasattr(value, "shape") and hasattr(value, "dtype"):
+        raise ValueError(
+            f"{name} must be a shape, got an array: give its shape, {name}={tuple(value.shape)}"
+        )
     try:
         shape = tuple(map(index, value))
     except TypeError:
         shape = (-1,)
     if min(shape, default=0) < 0:
-        raise ValueError(f"{name} must be a shape, such as (2, 3, 8, 8), got {value!r}")
+        raise ValueError(f"{name} must be a shape, such as (2, 3, 8, 8), got {value!r:.60}")
     return shape
 
 
