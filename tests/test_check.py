@@ -333,6 +333,21 @@ def test_a_dtype_that_is_never_judged_is_not_certified():
     assert gradoracle.check(narrow, examples=20, seed=1).passed
 
 
+def test_dtypes_are_those_of_any_library():
+    torch, jax = pytest.importorskip("torch"), pytest.importorskip("jax.numpy")
+    options = {"operators": ["relu"], "examples": 2, "seed": 1}
+    for one in ("float32", np.float32, np.dtype("float32"), torch.float32, jax.float32,
+                jax.zeros(1, "float32").dtype):  # fmt: skip
+        certificate = gradoracle.check(im2col, dtypes=[one], **options)
+        assert {dtype for o in certificate.outcomes for dtype in o.calls} == {"float32"}
+    for one in (torch.int8, np.int8, "int8"):
+        with pytest.raises(ValueError, match="does not claim dtype 'int8'; it claims float32"):
+            gradoracle.check(im2col, dtypes=[one], **options)
+    for one in (None, {}, "floaty"):
+        with pytest.raises(ValueError, match="does not claim dtype"):
+            gradoracle.check(im2col, dtypes=[one], **options)
+
+
 def test_huge_results_are_not_copied():
     wrong = backend(conv2d_grad_bias=lambda dy: np.broadcast_to(dy.dtype.type(0), (10**6, 10**6)))
     certificate = gradoracle.check(wrong, examples=3, seed=1)

@@ -52,10 +52,16 @@ def format_named(what: str, dtype: Any) -> str:
     Raises:
         ValueError: it is none of the formats that are checked.
     """
-    name = dtype if isinstance(dtype, str) else str(dtype).removeprefix("torch.")
-    if name not in FORMATS:
-        with suppress(TypeError):
-            name = np.dtype(dtype).name
+    name = dtype_name(dtype)
     if name not in FORMATS:
         raise ValueError(f"{what} must be one of {[*FORMATS]}, got {dtype!r}")
+    return name
+
+
+def dtype_name(dtype: Any) -> str:
+    """Return the name of a dtype of any library, such as torch.float32; a name is its own."""
+    name = str(dtype).removeprefix("torch.")
+    if name not in FORMATS and dtype is not None:
+        with suppress(TypeError, ValueError):
+            name = str(np.dtype(dtype).name)
     return name

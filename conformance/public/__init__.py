@@ -8,7 +8,7 @@ more.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from os import PathLike
 from typing import TYPE_CHECKING, Any
 
@@ -60,7 +60,7 @@ def check(
     at_scale: bool = False,
     progress: Callable[[Outcome], None] | None = None,
     confinement: Confinement | None = None,
-    dtypes: Sequence[str] | None = None,
+    dtypes: Sequence[Any] | None = None,
     profile: str | None = None,
     isolate: bool = False,
     time_limit: float | None = None,
@@ -74,14 +74,14 @@ def check(
     call of a function may compile, and has 15 at least.  A module or an object is checked in this
     process, unless `isolate` is true: then it is imported in another one, by its name.
 
-    `operators` are names such as "conv2d" (default: all), or operators that the program has made
-    by `gradoracle.operator` or `compose`.  `dtypes` are some of those that the backend claims
-    (default: all of them).  `profile` is "quick", "certify" (the default) or "deep", or `examples`
-    is the number of geometries drawn per property.  `seed` repeats a run (default: fresh, and in
-    the certificate).  `progress` is called with every outcome as it falls.  With
-    `stop_at_first_mismatch` every check takes a short look first, since most wrong kernels are
-    wrong nearly everywhere, and no domain is looked for.  `at_scale` checks all layers of real
-    networks, in large batches too, and not the few small ones only.
+    `operators` are names such as "conv2d" (default: all), or operators that the program has made by
+    `gradoracle.operator` or `compose`.  `dtypes` are some of those that the backend claims
+    (default: all of them), by name or as NumPy's, PyTorch's or JAX's.  `profile` is "quick",
+    "certify" (the default) or "deep", or `examples` is the number of geometries drawn per property.
+    `seed` repeats a run (default: fresh, and in the certificate).  `progress` is called with every
+    outcome as it falls.  With `stop_at_first_mismatch` every check takes a short look first, since
+    most wrong kernels are wrong nearly everywhere, and no domain is looked for.  `at_scale` checks
+    all layers of real networks, in large batches too, and not the few small ones only.
 
     Raises:
         UnknownBackend, UnusableBackend: there is nothing to check; the message says why.
@@ -94,9 +94,12 @@ def check(
     apart = isolate or isinstance(backend, str | PathLike)
     if apart and (confinement is None or not confinement.in_process):
         start.prepare()
+    from gradoracle.conformance.assertions.arrays import dtype_name  # noqa: PLC0415
     from gradoracle.conformance.runs.backend_argument import backend_argument  # noqa: PLC0415
     from gradoracle.conformance.runs.certify import checked  # noqa: PLC0415
 
+    if isinstance(dtypes, Iterable) and not isinstance(dtypes, str):
+        dtypes = [dtype_name(one) for one in dtypes]
     with backend_argument(backend, isolate=isolate) as given:
         return checked(
             given.backend, text=given.text, operators=operators, examples=examples, seed=seed,
