@@ -282,7 +282,7 @@ def test_the_domain_of_a_wrong_backend_is_on_its_page():
 def test_the_page_says_what_the_screen_does_of_what_is_left():
     made = replace(certificate(1), files={"mine.py": ""})
     text = "\n".join(screen.lines(made, Look(10_000)))
-    page = Reader(certificate_page(made, repeated=["--jobs", "2"])).text
+    page = Reader(certificate_page(made, repeated=screen.Repeated(["--jobs", "2"]))).text
     _, _, left = text.partition("\nnot checked\n")
     for line in left.partition("\n\n")[0].splitlines():
         assert line.strip() in page

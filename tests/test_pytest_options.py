@@ -107,7 +107,8 @@ def test_the_options_of_a_command_line_are_repeated(monkeypatch, tmp_path):
         "--certificate", "c d.json", "--call-timeout", "2.5", "--forbid", "torch", "--resume",
         "--operators", "relu", "--github",
     ]  # fmt: skip
-    found = repeated(context(*words))
+    found, table = repeated(context(*words))
+    assert table == {}
     assert " ".join(found) == (
         "--dtypes float32,float64 --jobs 2 --certificate c d.json --github --forbid torch "
         "--call-timeout 2.5 --fail-fast"
@@ -125,7 +126,7 @@ def test_the_next_command_can_be_pasted(monkeypatch, tmp_path):
     (tmp_path / "known ones.json").write_text("[]")
     told = replace(certificate(), files={"mine.py": "0" * 64})
     words = ["--dtypes", "float32", "--certificate", "c d.json"]
-    text = "\n".join(screen.lines(told, repeated=words)).partition("\nnext: ")[2]
+    text = "\n".join(screen.lines(told, repeated=screen.Repeated(words))).partition("\nnext: ")[2]
     command = text.partition("gradoracle certify ")[2].partition("\nmore: ")[0]
     again = shlex.split(command.replace("\\\n", ""))
     given = context(*again)

@@ -1,12 +1,13 @@
 """`gradoracle certify` reads [tool.gradoracle] of the nearest pyproject.toml that has it."""
 
 import os
+import shlex
 from pathlib import Path
 
 import pytest
 from typer.testing import CliRunner
 
-from gradoracle.conformance import DEVIATIONS, DOMAIN
+from gradoracle.conformance import DEVIATIONS, DOMAIN, POLICIES
 from gradoracle.conformance.backends.errors import UsageError
 from gradoracle.conformance.cli import app, settings
 from gradoracle.conformance.runs import command
@@ -141,6 +142,32 @@ def test_what_is_wrong_is_named_with_what_is_valid(orders, table, said):
 def test_without_a_table_a_name_is_needed(orders):
     assert "[tool.gradoracle] backend =" in orders(table="[tool.other]\n")
     assert orders("im2col", table="").operators is None
+
+
+def next_of(*arguments):
+    """Return the words of the command that a run says to be next."""
+    done = CliRunner().invoke(app, ["certify", *arguments], env={"COLUMNS": "80"})
+    assert done.exit_code == 0, done.output
+    _, _, command = done.output.partition("\nnext: the whole check,")
+    return shlex.split(command.partition("\nmore: ")[0].replace("\\\n", ""))
+
+
+def test_the_next_command_leaves_out_what_the_table_says(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    for name in (DOMAIN, DEVIATIONS, POLICIES):
+        monkeypatch.setenv(name, "")
+    table = '[tool.gradoracle]\nbackend = "im2col"\noperators = ["relu"]\ndtypes = "float32"\n'
+    more = 'profile = "quick"\nseed = 7\ndomain = "linear: n = 1"\n'
+    (tmp_path / "pyproject.toml").write_text(table + more)
+    ours = ["gradoracle", "certify"]
+    assert next_of() == [*ours, "--profile", "certify"]
+    assert next_of("im2col", "--seed", "8", "--github") == [
+        *ours, "--profile", "certify", "--seed", "8", "--github",
+    ]  # fmt: skip
+    monkeypatch.setenv(DOMAIN, "")
+    (tmp_path / "pyproject.toml").write_text(table.replace("im2col", "oracle"))
+    found = next_of("im2col", "--profile", "quick", "--seed", "7")
+    assert found == [*ours, "im2col", "--seed", "7"]
 
 
 def test_every_key_is_an_option_of_certify():

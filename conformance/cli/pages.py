@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
@@ -40,14 +40,15 @@ def write_page(file: Path, text: str, *, silent: bool = False) -> None:
 
 
 def write_certificate_page(
-    certificate: Any, file: Path, source: Path | None, repeated: Sequence[str] = ()
+    certificate: Any, file: Path, source: Path | None, repeated: Any = None
 ) -> list[str]:
     """Write the page of a certificate, whose JSON is in `source`; return why it cannot be."""
     from gradoracle.conformance.cli.running import written  # noqa: PLC0415 - --help stays quick
     from gradoracle.conformance.pages.certificate_page import certificate_page  # noqa: PLC0415
 
+    given: dict[str, Any] = {} if repeated is None else {"repeated": repeated}
     name = source.name if source is not None else "CERTIFICATE.json"
-    return written("--html", file, certificate_page(certificate, name, repeated))
+    return written("--html", file, certificate_page(certificate, name, **given))
 
 
 def _ended(error: Exception) -> typer.Exit:

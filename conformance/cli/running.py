@@ -113,11 +113,11 @@ def written(what: str, path: Path, text: str) -> list[str]:
 
 def show(
     certificate: Any, console: Any, file: Path | None, troubles: list[str], *, whole: bool,
-    repeated: Sequence[str] = (),
+    repeated: Any = None,
 ) -> None:  # fmt: skip
     """Write a certificate to its file, if it has one, and print it.
 
-    `repeated` are the words of the command line that its `next:` line has again.
+    `repeated` is what its `next:` line has again of the command line.
     """
     from gradoracle.conformance.reports import formats  # noqa: PLC0415 - --help stays quick
     from gradoracle.conformance.reports.terminal import look_of  # noqa: PLC0415
@@ -127,7 +127,8 @@ def show(
         troubles += lost
         file = None if lost else file
     look = look_of(console.file)
-    for line in formats.summary(certificate, look, whole=whole, file=file, repeated=repeated):
+    given: dict[str, Any] = {} if repeated is None else {"repeated": repeated}
+    for line in formats.summary(certificate, look, whole=whole, file=file, **given):
         typer.echo(line, file=console.file, color=True)
 
 

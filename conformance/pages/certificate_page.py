@@ -44,11 +44,13 @@ class Coverage(NamedTuple):
 
 
 def certificate_page(
-    certificate: Certificate, file: str = "certificate.json", repeated: Sequence[str] = ()
+    certificate: Certificate,
+    file: str = "certificate.json",
+    repeated: screen.Repeated = screen.NO_OPTIONS,
 ) -> str:
     """Return a certificate as a page of HTML; `file` is what its JSON is called.
 
-    `repeated` are further words of the command line, which the next command has again.
+    `repeated` is of the command line, which the next command has again.
 
     Raises:
         ImportError: Jinja2 is not installed.

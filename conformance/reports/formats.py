@@ -29,11 +29,11 @@ FUNCTION_OF = OPERATORS.table(
 
 def summary(
     certificate: Certificate, look: Look, *, whole: bool, file: Path | None = None,
-    repeated: Sequence[str] = (),
+    repeated: screen.Repeated = screen.NO_OPTIONS,
 ) -> Iterator[str]:  # fmt: skip
     """Yield a certificate's mismatches and verdict: a screenful, or all of it.
 
-    `file` is where its JSON was written; `repeated` are further words of the command line.
+    `file` is where its JSON was written; `repeated` is of the command line.
     """
     if not whole:
         yield from screen.lines(certificate, look, file, repeated)

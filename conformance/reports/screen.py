@@ -7,9 +7,11 @@ from __future__ import annotations
 
 import os
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from shlex import quote
+from types import MappingProxyType
+from typing import Any, NamedTuple
 
 from gradoracle.conformance import DEVIATIONS, DOMAIN, OPERATORS_FROM, POLICIES
 from gradoracle.conformance.backends.backend import SOURCE_TEXT
@@ -50,21 +52,31 @@ OF_VALUES = (
 WAITS = "right plain answers are needed first"
 
 
+class Repeated(NamedTuple):
+    """The command line of a run, as its next command has it again."""
+
+    words: Sequence[str] = ()  # options that a certificate does not have
+    table: Mapping[str, Any] = MappingProxyType({})  # what a pyproject.toml gave, by parameters
+
+
+NO_OPTIONS = Repeated()
+
+
 def lines(
     c: Certificate,
     look: Look = Look(),  # noqa: B008 - frozen
     file: Path | None = None,
-    repeated: Sequence[str] = (),
+    repeated: Repeated = NO_OPTIONS,
 ) -> Iterator[str]:
     """Yield the lines of a certificate on a screen; `file` has its JSON, if it was written.
 
-    `repeated` are further words of the command line, which the next command has again.
+    `repeated` is of the command line, if there was one.
     """
     for line in _lines(c, look, file, repeated):
         yield look.readable(line)
 
 
-def _lines(c: Certificate, look: Look, file: Path | None, repeated: Sequence[str]) -> Iterator[str]:
+def _lines(c: Certificate, look: Look, file: Path | None, repeated: Repeated) -> Iterator[str]:
     yield from _head(c, look)
     table = [*matrix(c, look)]
     yield from ["", *table] if table else []
@@ -162,9 +174,11 @@ def not_checked(c: Certificate) -> Iterator[str]:
     """Yield what was not checked and why, a sentence for each reason."""
     if left := len(c.left):
         yield f"{left} of {_count(c.possible, 'check')} {'was' if left == 1 else 'were'} not run"
-    for one in c.outcomes:
-        if one.domain_hint and one.status != "mismatch":
-            yield f"{one.formula} {IN_CONTRACT.sub('', one.domain_hint)}"
+    yield from dict.fromkeys(
+        f"{one.formula} {IN_CONTRACT.sub('', one.domain_hint)}"
+        for one in c.outcomes
+        if one.domain_hint and one.status != "mismatch"
+    )
     yield from _absent(c)
     yield from _reasons(c)
     for formula, counts in declines_of(c).items():
@@ -233,7 +247,7 @@ def _reasons(c: Certificate) -> Iterator[str]:
         yield f"{_few([*offered])}: not claimed"
 
 
-def next_step(c: Certificate, repeated: Sequence[str] = ()) -> tuple[str, str]:
+def next_step(c: Certificate, repeated: Repeated = NO_OPTIONS) -> tuple[str, str]:
     """Return what to do now, and the command for it; "" and "": nothing is left."""
     command = _command(c, c.examples, repeated)
     if c.mismatches:
@@ -255,8 +269,11 @@ def next_step(c: Certificate, repeated: Sequence[str] = ()) -> tuple[str, str]:
     return ("", "") if c.as_claimed or c.whole else ("all checks,", _command(c, FULL, repeated))
 
 
-def _command(c: Certificate, examples: int, repeated: Sequence[str]) -> str:
-    """Return the command that certifies the same functions, from the same seed."""
+def _command(c: Certificate, examples: int, repeated: Repeated) -> str:
+    """Return the command that certifies the same functions, from the same seed.
+
+    What a pyproject.toml gives to every run is left out.
+    """
     run = {formula for formula, _ in c.expected}
     if _is_of_a_program(c):
         return check_call(
@@ -265,18 +282,22 @@ def _command(c: Certificate, examples: int, repeated: Sequence[str]) -> str:
         )  # fmt: skip
     chosen = [o.name for o in OPERATORS if not run.isdisjoint(f.__name__ for f in o.formulas)]
     profile = next((p for p, count in PROFILES.items() if count == examples), "certify")
+    table = repeated.table
     given = {
         "--operators-from": os.environ.get(OPERATORS_FROM, ""),
         "--domain": os.environ.get(DOMAIN, ""),
         "--policy": os.environ.get(POLICIES, ""),
         "--deviations": _from_here(os.environ.get(DEVIATIONS, "")),
         "--operators": ",".join(chosen) if len(chosen) < len(OPERATORS) else "",
-        "--profile": "" if profile == "certify" else profile,
-        "--seed": str(c.seed),
+        "--profile": "" if profile == table.get("profile", "certify") else profile,
+        "--seed": "" if c.seed == table.get("seed") else str(c.seed),
     }
-    words = [word for option, value in given.items() if value for word in (option, quote(value))]
+    ours = ("--profile", "--seed")  # by their values
+    told = {n: v for n, v in given.items() if n in ours or n[2:].replace("-", "_") not in table}
+    words = [word for option, value in told.items() if value for word in (option, quote(value))]
     words += ["--at-scale"] * c.at_scale
-    return " ".join(["gradoracle certify", quote(c.backend), *words, *map(quote, repeated)])
+    name = [] if table.get("backend") == [c.backend] else [quote(c.backend)]
+    return " ".join(["gradoracle certify", *name, *words, *map(quote, repeated.words)])
 
 
 def _from_here(file: str) -> str:
