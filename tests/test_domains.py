@@ -28,6 +28,7 @@ from gradoracle.conformance.operators.domain import (
 )
 from gradoracle.conformance.operators.inside import Inside, restricted
 from gradoracle.conformance.operators.variations import drawn
+from gradoracle.conformance.reports.screen import not_checked
 from gradoracle.implementations import im2col
 from gradoracle.oracle.declaration import argument_names, axes_of, output_of, parts_of
 from gradoracle.oracle.expected.truth import answer_shape
@@ -664,3 +665,56 @@ def test_a_loss_that_ignores_no_target_is_given_none_to_ignore():
         SimpleNamespace(nll_loss=nll_loss), operators=["nll_loss"], examples=25, seed=1
     )
     assert told.passed, [one.text for one in told.mismatches]
+
+
+def _no_images_fail(x, weight, bias=None, *, stride, padding, dilation, groups):
+    x.reshape(len(x), -1)  # ValueError of no images
+    return im2col.conv2d(
+        x, weight, bias, stride=stride, padding=padding, dilation=dilation, groups=groups
+    )
+
+
+def _rows_of_fours(x, weight, bias=None):
+    assert x.shape[1] % 4 == 0
+    return im2col.linear(x, weight, bias)
+
+
+def _when_trained(x, running_mean, running_var, weight, bias, *, training, eps):
+    if training:
+        raise NotImplementedError("it only evaluates")
+    return im2col.batch_norm(
+        x, running_mean, running_var, weight + 0, bias + 0, training=False, eps=eps
+    )
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("name", "function", "text"),
+    [
+        ("conv2d", _no_images_fail, "n = 1.."),
+        ("linear", _rows_of_fours, "k % 4 == 0"),
+        ("batch_norm", _when_trained, "training = False, weight required, bias required"),
+    ],
+)
+def test_domains_of_further_kinds_are_found(name, function, text):
+    functions = SimpleNamespace(**{name: function})
+    told = gradoracle.check(functions, operators=[name], examples=25, seed=1)
+    hints = {one.domain_hint for one in told.outcomes}
+    assert any(f'"{name}: {text}" declares that' in hint for hint in hints), hints
+
+
+@pytest.mark.slow
+def test_a_domain_that_is_declined_outside_is_told_first():
+    def conv2d(x, weight, bias=None):
+        if x.shape[1] % 4:
+            raise NotImplementedError("channels in fours")
+        neutral = {"stride": (1, 1), "padding": (0, 0), "dilation": (1, 1), "groups": 1}
+        return im2col.conv2d(x, weight, bias, **neutral)
+
+    told = gradoracle.check(
+        SimpleNamespace(conv2d=conv2d), operators=["conv2d"], examples=25, seed=1
+    )
+    assert not told.mismatches
+    first, second, *_ = not_checked(told)
+    assert '--domain "conv2d: c % 4 == 0" declares that' in first
+    assert "declares that" not in second

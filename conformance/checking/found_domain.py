@@ -43,6 +43,11 @@ OTHERS = (
     ("stride", 2), ("reduction", "sum"), ("approximate", "tanh"), ("training", False),
     ("log_target", True),
 )  # fmt: skip
+# Sizes that functions may ask to be divisible, together.
+IN_FOURS = (
+    ("c",), ("m",), ("k",), ("c", "m"), ("k", "m"), ("t", "h", "w"), ("h", "w"), (LENGTH,), (SIZE,),
+)  # fmt: skip
+EMPTY = 3  # calls with an empty array, at least
 DIVISORS = (2, 4, 8, 16)  # by which sizes may have to be divisible
 
 
@@ -66,6 +71,8 @@ def found_domain(operator: Operator, known: Domain, check: Holds) -> FoundDomain
     `known` is what it is restricted to already; `check` says whether a call holds.
     """
     search = _Search(operator, known, check)
+    if some := _of_some_elements(search):
+        return some
     narrow = next((d for d in _narrowest(operator) if search.all_hold(d)), None)
     if narrow is None:
         return None
@@ -90,6 +97,18 @@ def found_domain(operator: Operator, known: Domain, check: Holds) -> FoundDomain
     if not domain or not search.all_hold(domain):
         return None
     return FoundDomain(domain, search.last, outside)
+
+
+def _of_some_elements(search: _Search) -> FoundDomain | None:
+    """Return the domain without empty arrays, where those fail and no other calls do."""
+    if not search.all_hold(()):
+        return None
+    inside, facts = search.last, _facts(search.operator)
+    name = next((one for one in ("n", SIZE) if one in facts), None)
+    empty = [right for _, right in search.asked((), OUTSIDE, empty=True)]
+    if name is None or len(empty) < EMPTY or any(empty):
+        return None
+    return FoundDomain((Condition(name, Rule(least=1)),), inside, len(empty))
 
 
 def _values(condition: Condition, seen: Sequence[tuple[Facts, bool]]) -> Condition | None:
@@ -134,6 +153,9 @@ def _narrowest(operator: Operator) -> Iterator[Domain]:
         if name in known:
             rest = [condition for condition in options if condition.name != name]
             yield (*rest, Condition(name, Rule(values=(value,))), *one)
+            required = [Condition(array, Rule(word=REQUIRED)) for array in axes.optional]
+            if required:
+                yield (*rest, Condition(name, Rule(values=(value,))), *required, *one)
 
 
 def _plain_options(operator: Operator) -> list[Condition]:
@@ -161,10 +183,10 @@ def _special(letters: Collection[str], known: Facts) -> Iterator[list[Condition]
     taps = [name for name in ("l", "p", "q", "kernel_size") if name in {*letters, *known}]
     for side in SIDES if taps else ():
         yield [Condition(name, Rule(values=(side,))) for name in taps]
-    for names in (("c", "m"), ("t", "h", "w"), (LENGTH,), (SIZE,)):
-        some = [name for name in names if name in letters or name in known]
-        for size in DIVISORS if some else ():
-            yield [Condition(name, Rule(modulus=size)) for name in some]
+    for names in IN_FOURS:
+        if all(name in letters or name in known for name in names):
+            for size in DIVISORS:
+                yield [Condition(name, Rule(modulus=size)) for name in names]
 
 
 def _facts(operator: Operator) -> Facts:
@@ -184,7 +206,7 @@ class _Search:
     def all_hold(self, domain: Domain) -> bool:
         """Return whether all of some calls inside a domain hold."""
         self.last = 0
-        for _, right in self._asked(domain, INSIDE, lambda facts: holds(domain, facts)):
+        for _, right in self.asked(domain, INSIDE, lambda facts: holds(domain, facts)):
             if not right:
                 return False
             self.last += 1
@@ -198,12 +220,13 @@ class _Search:
         def wanted(facts: Facts) -> bool:
             return holds(others, facts) and not condition.holds(facts)
 
-        return [*self._asked(others, count, wanted)]
+        return [*self.asked(others, count, wanted)]
 
-    def _asked(
-        self, domain: Domain, count: int, wanted: Callable[[Facts], bool]
-    ) -> Iterator[tuple[Facts, bool]]:
-        """Yield the facts of some calls, and whether each holds."""
+    def asked(
+        self, domain: Domain, count: int, wanted: Callable[[Facts], bool] = lambda _: True, *,
+        empty: bool = False,
+    ) -> Iterator[tuple[Facts, bool]]:  # fmt: skip
+        """Yield the facts of some calls, with an empty array or without, and whether each holds."""
         inside = Inside(self.operator, (*self.known, *domain))
         style, left = self.operator.styles.of("any")[0], count
         for number in range(DRAWN):
@@ -212,7 +235,8 @@ class _Search:
                 continue
             call = self.operator.call(sizes, style, number, "float32")
             facts = facts_of_call(self.operator.axes, call)
-            if not wanted(facts) or not all(v.size for v in call.values() if hasattr(v, "size")):
+            is_empty = not all(v.size for v in call.values() if hasattr(v, "size"))
+            if not wanted(facts) or is_empty != empty:
                 continue
             right = self.check(call)
             if right is not None:
