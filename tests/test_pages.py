@@ -246,6 +246,13 @@ def test_the_matrix_links_to_the_findings_and_counts_calls():
     assert "Not checked 1 function of 1 other operator: not there" in page.text
     assert "6 of 8 pairs of option classes" in page.text
     assert "geometries 4 in a check at most" in page.text
+    assert "largest error: 0.750 of its bound" in page.text
+    assert "3 deliberately wrong answers were caught, as they should be" in page.text
+    made = certificate()
+    made.outcomes[-2].planted, made.outcomes[-2].worst_error_over_bound = 1, 0.0
+    text = Reader(certificate_page(made)).text
+    assert "largest error: 0 of its bound" in text
+    assert "1 deliberately wrong answer was caught, as it should be" in text
 
 
 INSIDE = {"relu": "dtype = float32 (3 of 41 usual layers)"}

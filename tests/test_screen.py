@@ -106,6 +106,22 @@ def test_a_row_says_what_passed_failed_and_was_not_run():
     assert "is_deterministic: not claimed" in in_a_line(shown(c))
 
 
+def test_what_was_not_checked_is_said_plainly():
+    waits = [outcome(n, "is_stateless", "not checked") for n in ("relu", "tanh")]
+    told = in_a_line(shown(certificate(wrong("relu"), waits[0])))
+    assert "is_stateless of relu: not checked, because its plain answers are wrong" in told
+    told = in_a_line(shown(certificate(wrong("relu"), wrong("tanh"), *waits)))
+    assert (
+        "is_stateless of relu and tanh: not checked, because their plain answers are wrong" in told
+    )
+    accepts = outcome("relu", "rejects_bad_arguments", "not claimed", accepted={"x": [1, 1]})
+    told = in_a_line(shown(certificate(outcome("relu", planted=1), accepts)))
+    assert "accepts bad arguments, which is allowed: it does not claim to refuse them: relu" in told
+    assert "seed 5; 1 deliberately wrong answer was caught, as it should be" in told
+    told = in_a_line(shown(certificate(outcome("relu", planted=2))))
+    assert "2 deliberately wrong answers were caught, as they should be" in told
+
+
 def test_many_functions_are_a_row_for_each_operator():
     names = [f.__name__ for o in OPERATORS for f in o.formulas]
     c = certificate(*[outcome(name) for name in names])

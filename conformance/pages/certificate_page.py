@@ -117,18 +117,19 @@ def cell(one: Outcome, finding: int | None = None) -> Cell:
     return Cell(css, text, f"{title}: {one.reason}")
 
 
-def _figures(c: Certificate) -> list[tuple[str, str]]:
-    """Return the numbers beside the verdict."""
+def _figures(c: Certificate) -> list[tuple[str, str, str]]:
+    """Return the numbers beside the verdict, each with the words before and behind it."""
     claimed = {o.formula for o in c.outcomes if o.status != UNCLAIMED}
     wrong = {o.formula for o in c.outcomes if o.status in ("mismatch", *REPEATS)}
     worst = max((o.worst_error_over_bound for o in c.outcomes), default=0.0)
-    return [
-        (f"{len(c.mismatches)}", "mismatch" if len(c.mismatches) == 1 else "mismatches"),
-        (f"{len(claimed - wrong)} of {len(claimed)}", "formulas hold"),
-        (f"{sum(o.judged for o in c.outcomes):,}", "calls checked"),
-        (f"{worst:.3f}" if worst else "0", "of the rounding bound at most"),
-        (f"{sum(o.planted for o in c.outcomes):,}", "planted wrong answers rejected"),
+    planted = sum(o.planted for o in c.outcomes)
+    figures = [
+        ("", f"{len(c.mismatches)}", "mismatch" if len(c.mismatches) == 1 else "mismatches"),
+        ("", f"{len(claimed - wrong)} of {len(claimed)}", "formulas hold"),
+        ("", f"{sum(o.judged for o in c.outcomes):,}", "calls checked"),
+        ("largest error:", f"{worst:.3f}" if worst else "0", "of its bound"),
     ]
+    return [*figures, ("", f"{planted:,}", screen.caught(planted))] if planted else figures
 
 
 def _errors(c: Certificate) -> list[tuple[str, int, str]]:

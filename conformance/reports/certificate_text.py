@@ -140,7 +140,7 @@ def _table(outcomes: Sequence[Outcome], width: int | None) -> Iterable[str]:
     if ALSO_FAILS in found:
         yield f"  {SHORT[ALSO_FAILS]}: fails on the same wrong answers"
     if NOT_CHECKED in found:
-        yield f"  {SHORT[NOT_CHECKED]}: not checked, for it needs right plain answers"
+        yield f"  {SHORT[NOT_CHECKED]}: not checked, because the plain answers are wrong"
     yield ""
 
 

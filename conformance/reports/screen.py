@@ -49,7 +49,7 @@ OF_VALUES = (
     "ties", "nan", "labels", "variance", "log_sum_exp", "relu_at_zero", "leaky_relu_at_zero",
     "causal", "masked_rows", "attention_operands",
 )  # fmt: skip
-WAITS = "right plain answers are needed first"
+WAITS = "not checked, because {} plain answers are wrong"
 
 
 class Repeated(NamedTuple):
@@ -132,7 +132,14 @@ def _took(c: Certificate) -> Iterator[str]:
     if rules:
         yield f"conventions: {', '.join(rules)}"
     if planted := sum(o.planted for o in c.outcomes):
-        yield f"{planted} planted wrong answers rejected"
+        yield f"{planted} {caught(planted)}"
+
+
+def caught(count: int) -> str:
+    """Return in words what became of so many wrong answers, given in place of the backend's."""
+    if count == 1:
+        return "deliberately wrong answer was caught, as it should be"
+    return "deliberately wrong answers were caught, as they should be"
 
 
 def _section(title: str, found: Iterator[str], look: Look, most: int = REASONS) -> Iterator[str]:
@@ -190,7 +197,8 @@ def not_checked(c: Certificate) -> Iterator[str]:
             "gradoracle, please report it"
         )
     if noted := [o.formula for o in c.outcomes if o.note]:
-        yield f"refusing bad arguments: not claimed, and accepted by {_few(noted)}"
+        allowed = "which is allowed: it does not claim to refuse them"
+        yield f"accepts bad arguments, {allowed}: {_few(noted)}"
     for one in c.outcomes:
         if one.unrepeatable:
             yield f"the same bits every time: not claimed; {one.unrepeatable}"
@@ -241,8 +249,10 @@ def _reasons(c: Certificate) -> Iterator[str]:
         reason = WAITS if one.status == NOT_CHECKED else one.reason
         found.setdefault(reason, []).append(one)
     for reason, outcomes in found.items():
-        of = f" of {_few([o.formula for o in outcomes])}" if len(has) > 1 else ""
-        yield f"{_few([o.property_name for o in outcomes])}{of}: {reason}"
+        names = [o.formula for o in outcomes]
+        of = f" of {_few(names)}" if len(has) > 1 or reason == WAITS else ""
+        said = WAITS.format("its" if len({*names}) == 1 else "their") if reason == WAITS else reason
+        yield f"{_few([o.property_name for o in outcomes])}{of}: {said}"
     if offered:
         yield f"{_few([*offered])}: not claimed"
 
