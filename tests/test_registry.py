@@ -11,6 +11,7 @@ from gradoracle.conformance.backends import registry
 from gradoracle.conformance.backends.backend import FUNCTIONS, FURTHER
 from gradoracle.conformance.backends.registry import (
     IN_PROCESS,
+    ISOLATED,
     Confinement,
     UnknownBackend,
     UnusableBackend,
@@ -265,6 +266,67 @@ def test_a_file_of_python_that_is_no_backend_says_what_it_has(kernels, text, sai
         load("sub/absent.py")
     with pytest.raises(UnusableBackend, match="AttributeError: .*'absent'"):
         load("sub/my-kernels.py:absent")
+
+
+INNER = """
+from types import SimpleNamespace
+import numpy as np
+def positive(z): return np.maximum(z, 0)
+backend = SimpleNamespace(relu=positive, tanh=np.tanh)
+"""
+
+
+@pytest.mark.parametrize("confinement", [ISOLATED, IN_PROCESS])
+def test_an_object_backend_in_a_module_may_be_meant(kernels, monkeypatch, confinement):
+    (kernels / "inner_kernels.py").write_text(INNER)
+    monkeypatch.syspath_prepend(str(kernels))
+    for name in ("./sub/inner_kernels.py", "inner_kernels"):
+        said = f"has none of .* in it has relu, tanh: did you mean {name}:backend\\?$"
+        with pytest.raises(UnusableBackend, match=said):
+            load(name, confinement)
+        assert load(f"{name}:backend", confinement).functions == ("relu", "tanh")
+    (kernels / "inner_and_own.py").write_text(INNER + "def relu(z): return positive(z)\n")
+    backend = load("./sub/inner_and_own.py", confinement)
+    assert backend.functions == ("relu",)
+    assert backend.notes == [
+        "./sub/inner_and_own.py: only its own relu is checked; the object `backend` in it has "
+        "tanh: did you mean ./sub/inner_and_own.py:backend?"
+    ]
+
+
+@pytest.mark.parametrize("confinement", [ISOLATED, IN_PROCESS])
+def test_a_name_near_a_missing_function_may_be_meant(kernels, confinement):
+    (kernels / "near.py").write_text(
+        "from json import dumps as gelu_gradd\n"
+        "def embedding(input, weight): return weight[input]\n"
+        "def embedding_grad_weight(grad_output, input, *, weight_shape): ...\n"
+        "def embeddings(input): ...\n"
+        "def _embedding_grad(input): ...\n"
+    )
+    backend = load("./sub/near.py", confinement)
+    assert backend.misspelt == {"embedding_grad": "embedding_grad_weight"}
+    said = "no embedding_grad in ./sub/near.py; did you mean: your embedding_grad_weight?"
+    assert backend.notes == [said]
+    certificate = gradoracle.check(backend, operators=["embedding"], examples=2, seed=1)
+    reasons = {o.reason for o in certificate.outcomes if o.formula == "embedding_grad"}
+    asked = "did you mean: your embedding_grad_weight?"
+    assert any(reason.endswith(asked) for reason in reasons)
+    (kernels / "claimed.py").write_text(
+        (kernels / "near.py").read_text()
+        + "contract = {'functions': ['embedding', 'embedding_grad']}\n"
+    )
+    backend = load("./sub/claimed.py", confinement)
+    certificate = gradoracle.check(backend, operators=["embedding"], examples=2, seed=1)
+    reasons = {o.reason for o in certificate.outcomes}
+    assert (
+        f"embedding_grad is claimed by the contract, but there is no such function; {asked}"
+        in reasons
+    )
+
+
+def test_of_the_shipped_backends_nothing_is_to_be_told():
+    for name in ("im2col", "torch", "oracle"):
+        assert load(name, IN_PROCESS).notes == []
 
 
 def test_the_script_of_an_object_that_cannot_be_imported_asks_for_it():

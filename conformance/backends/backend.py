@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import difflib
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
+from functools import cached_property
 from typing import Any, NamedTuple, TypeAlias
 
 import numpy as np
@@ -102,6 +104,7 @@ EVERY_FUNCTION = OPERATORS.names(lambda: (*FUNCTIONS, *FURTHER))
 OUTPUTS = OPERATORS.table(
     lambda: {output_of(f).function: 1 + len(one.also) for one in OPERATORS for f in one.also}
 )
+NEAR = 0.78  # how much of a name is that of a function which may have been meant
 SOURCE_TEXT = "source text"  # what a backend is called whose module a program gives as a text
 NO_GRADIENT = "there is no gradient by {}, which is None"
 # What is said of a call that gave no answer; the function's name and the reply's text go in.
@@ -158,6 +161,7 @@ class Backend:
     ended: set[str] = field(default_factory=set, init=False)
     answered: set[str] = field(default_factory=set, init=False)
     stops: Stops = field(default_factory=Stops, init=False)
+    notes: list[str] = field(default_factory=list, init=False)  # to be told before it is checked
     # The smallest calls of what checks of this run found wrong, by formula.
     causes: dict[str, Any] = field(default_factory=dict, init=False, repr=False)
     # Whether the domain that explains failures is looked for, which takes up to some seconds.
@@ -218,6 +222,16 @@ class Backend:
             for name in claimed
             if name not in self._functions() and not self.has_function(name)
         )
+
+    @cached_property
+    def misspelt(self) -> Mapping[str, str]:
+        """The backend's functions whose names are near that of one it lacks, by the latter."""
+        found: dict[str, str] = {}
+        for own in self.asked.description.others:
+            near = difflib.get_close_matches(own.lower(), FUNCTIONS, n=1, cutoff=NEAR)
+            if near and near[0] not in self.asked.description.functions:
+                found.setdefault(near[0], own)
+        return found
 
     def has_function(self, name: str) -> bool:
         """Return whether the backend has and claims a function, those with a mask among them."""

@@ -16,6 +16,7 @@ from dataclasses import dataclass, field
 from functools import partial
 from importlib.util import module_from_spec, spec_from_file_location
 from inspect import Parameter, Signature, signature, unwrap
+from types import ModuleType
 from typing import Any, Literal, Protocol, TypeAlias
 
 import numpy as np
@@ -41,6 +42,7 @@ Kind: TypeAlias = Literal[
 LARGEST = 2**26  # elements of a result that are looked at; no call of ours has more than half
 LARGEST_BYTES = 2**28  # of a result; no call of ours has more
 LONGEST_SIGNATURE = 400  # characters
+MOST_OTHERS, LONGEST_NAME = 60, 60  # names of a backend that are no protocol's, and characters
 LONGEST_ERROR = 500  # characters: a fault of a kernel quotes its source line, and another one
 NUMBERS = frozenset("biufc")  # kinds of dtypes that are looked at, beside bfloat16
 BFLOAT16 = "bfloat16"
@@ -135,6 +137,9 @@ class Description:
     supports: bool = False  # whether it has a predicate that says which calls it is made for
     # The file and the line of each function, where there are; others may not exist.
     places: Mapping[str, tuple[str, int]] = field(default_factory=dict)
+    # Callables of its own that have other names: one may be a misspelt name of the protocol.
+    others: tuple[str, ...] = ()
+    inner: tuple[str, ...] = ()  # the protocol's functions that its object `backend` has
 
 
 class Asked(Protocol):
@@ -198,6 +203,27 @@ def from_file(path: str) -> Any:
     return source
 
 
+def _inner(source: Any) -> Any:
+    """Return the object `backend` of a module."""
+    return getattr(source, "backend", None) if isinstance(source, ModuleType) else None
+
+
+def _others(source: Any, functions: Sequence[str]) -> tuple[str, ...]:
+    """Return the public callables that a source itself defines beside the protocol's functions."""
+    own = getattr(source, "__dict__", {})
+    if not isinstance(source, (ModuleType, type)):
+        own = {**vars(type(source)), **own}
+    elif isinstance(source, ModuleType):  # what it has imported is not its own
+        own = {n: v for n, v in own.items() if getattr(v, "__module__", "") == source.__name__}
+    known = frozenset(functions)
+    found = [
+        name
+        for name, value in own.items()
+        if callable(value) and not (name.startswith("_") or name in known)
+    ]
+    return tuple(name for name in found if len(name) <= LONGEST_NAME)[:MOST_OTHERS]
+
+
 class Candidate:
     """A backend's module or object in this process."""
 
@@ -222,6 +248,8 @@ class Candidate:
             {name: text for name in functions if (text := _parameters(source, name))},
             callable(getattr(source, "supports", None)),
             {name: place for name in functions if (place := _place(source, name))},
+            _others(source, functions),
+            tuple(n for n in functions if callable(getattr(_inner(source), n, None))),
         )
 
     def kept(self) -> dict[str, Any]:

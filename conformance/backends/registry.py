@@ -9,7 +9,7 @@ import importlib.machinery
 import importlib.util
 import os
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from importlib.metadata import Distribution, entry_points
@@ -187,10 +187,46 @@ def load(name: str, confinement: Confinement = ISOLATED) -> Backend:
     """
     path, origin = located(name)
     if origin == "import path":
-        return _open(name, path, origin, confinement)
+        return _noted(_open(name, path, origin, confinement), name)
     if origin == "file" and path.startswith(PYTHON):
-        return _with_functions(_open(name, path, origin, confinement), _file_and_rest(name)[0])
-    return _open(name, path, origin, _patient(confinement, path))
+        backend = _noted(_open(name, path, origin, confinement), name)
+        return _with_functions(backend, _file_and_rest(name)[0])
+    return _noted(_open(name, path, origin, _patient(confinement, path)), path)
+
+
+def _noted(backend: Backend, place: str) -> Backend:
+    """Return a backend with what should be told of it: what at its place may have been meant.
+
+    Raises:
+        UnusableBackend: it has no function of the protocol, and the object `backend` in it has.
+    """
+    inner, own = backend.asked.description.inner, backend.functions
+    further = [name for name in inner if name not in own]
+    if not further:
+        backend.notes = [
+            f"no {name} in {backend.name}; did you mean: your {mine}?"
+            for name, mine in backend.misspelt.items()
+        ]
+        return backend
+    meant = f"did you mean {place}:backend?"
+    if not (own or backend.missing):
+        backend.asked.close()
+        raise UnusableBackend(
+            f"{backend.name!r} has none of the protocol's functions, but the object `backend` in "
+            f"it has {_first(further)}: {meant}"
+        )
+    note = (
+        f"{backend.name}: only its own {_first(own)} {'is' if len(own) == 1 else 'are'} checked; "
+        f"the object `backend` in it has {_first(further)}: {meant}"
+    )
+    backend.notes = [note]
+    return backend
+
+
+def _first(names: Sequence[str]) -> str:
+    """Return the first of several names, and how many there are beside."""
+    shown = ", ".join(names[:3])
+    return f"{shown} and {len(names) - 3} more" if len(names) > 3 else shown
 
 
 def located(name: str) -> tuple[str, str]:

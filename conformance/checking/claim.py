@@ -113,6 +113,9 @@ class Claim:
 
 def _absent(backend: Backend, formula: Formula) -> tuple[str, str]:
     name = output_of(formula).function
+    own = backend.misspelt.get(name)
+    meant = f"; did you mean: your {own}?" if own else ""
     if name in backend.missing:
-        return "mismatch", f"{name} is claimed by the contract, but there is no such function"
-    return "not claimed", f"the backend has no {name}, or does not claim it"
+        said = f"{name} is claimed by the contract, but there is no such function"
+        return "mismatch", f"{said}{meant}"
+    return "not claimed", f"the backend has no {name}, or does not claim it{meant}"

@@ -80,6 +80,8 @@ def certify(order: Order, console: Console, troubles: list[str] | None = None) -
     backend = load(order.name, order.confinement)
     try:
         limit(backend, order.dtypes)
+        for note in backend.notes:
+            say(console, f"note: {note}", style="yellow")
         return _judged(order, backend, chosen, console, [] if troubles is None else troubles)
     finally:
         backend.asked.close()

@@ -247,6 +247,8 @@ class Isolated:
                 _signatures(told.get("signatures"), self.functions),
                 told.get("supports") is True,
                 _places(told.get("places"), self.functions),
+                _others(told.get("others")),
+                tuple(n for n in self.functions if n in _others(told.get("inner"))),
             )
 
     def _start(self) -> Worker:
@@ -406,6 +408,12 @@ def _signatures(told: Any, functions: Sequence[str]) -> dict[str, str]:
         for name in functions
         if isinstance(told.get(name), str) and len(told[name]) <= LONGEST_SIGNATURE
     }
+
+
+def _others(told: Any) -> tuple[str, ...]:
+    """Return the names that a worker tells; those that are none are left out."""
+    names = told if isinstance(told, list | tuple) else ()
+    return tuple(name for name in names if isinstance(name, str) and name.isidentifier())
 
 
 def _places(told: Any, functions: Sequence[str]) -> dict[str, tuple[str, int]]:
