@@ -65,7 +65,9 @@ def test_an_entry_is_stale_only_when_its_own_call_holds(run, entries):
     assert run(RIGHT, without).passed  # nothing is known of it
     elsewhere = {**entries[0], "call": {**entries[0]["call"]}}
     elsewhere["call"]["z"] = {"dtype": "float32", "shape": [1], "data": [3.0]}
-    assert run(WRONG, [elsewhere]).stale == []  # other calls fail still
+    hidden = run(WRONG, [elsewhere])
+    assert hidden.stale == []  # other calls fail still
+    assert "its recorded call is right now, and other calls fail (" in hidden.unmet[0]
 
 
 def test_one_failing_check_is_listed_by_its_property():

@@ -105,7 +105,7 @@ class Review(NamedTuple):
     """What becomes of the entries that were not met, a sentence each."""
 
     stale: list[str]  # the recorded call is right: the run fails
-    unmet: list[str]  # nothing is known
+    unmet: list[str]  # nothing is known, or other calls fail than the recorded one
 
 
 def require_checks(entries: Sequence[Deviation]) -> None:
@@ -149,7 +149,26 @@ def reviewed(backend: Backend, outcomes: Sequence[Outcome]) -> Review:
             review.stale.append(stale(one))
         else:
             review.unmet.append(noted(one))
+    review.unmet.extend(hidden(one) for one in met(listed, outcomes) if _is_right(backend, one))
     return review
+
+
+def hidden(one: Unmet) -> str:
+    """Return the sentence on an entry whose recorded call is right while other calls fail."""
+    return (
+        f"{one.words}, but its recorded call is right now, and other calls fail "
+        f"({', '.join(one.names)}): see whether that is the same deviation"
+    )
+
+
+def met(entries: Sequence[Deviation], outcomes: Sequence[Outcome]) -> Iterator[Unmet]:
+    """Yield the entries with a call that outcomes are deviations by, and of which properties."""
+    found = {(o.formula, o.property_name): o for o in outcomes if o.status == "deviation"}
+    for entry in (one for one in entries if one.call):
+        own = [o for (formula, name), o in found.items()
+               if formula == entry.formula and entry.property in (EVERY, name)]  # fmt: skip
+        if own:
+            yield Unmet(entry, [o.property_name for o in own], sum(o.judged for o in own))
 
 
 def noted(one: Unmet) -> str:
