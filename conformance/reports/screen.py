@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import os
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from pathlib import Path
 from shlex import quote
 from types import MappingProxyType
@@ -336,7 +336,7 @@ def _few(names: Sequence[str]) -> str:
     return listed(once) if more < 2 else f"{', '.join(once[:FEW])} and {more} more"
 
 
-def _count(things: Sequence[object] | set[str], what: str) -> str:
+def _count(things: Collection[object], what: str) -> str:
     return f"{len(things)} {what}{'s' * (len(things) != 1)}"
 
 
