@@ -155,6 +155,34 @@ def test_digits_of_a_coarser_format_are_told(what):
     assert f"{name}: the values are right to the digits of {words}: is" in mismatches[0].headline
 
 
+def in_float16(formula):
+    return lambda z, **o: formula(z.astype(np.float16), **o).astype(z.dtype)
+
+
+def by_sigmoid(z):
+    """An approximation of gelu, which is off by 0.02 where gelu is -0.05."""
+    return z / (1 + np.exp(-z.dtype.type(1.702) * z))
+
+
+@pytest.mark.parametrize(
+    ("name", "function", "told"),
+    [
+        ("gelu", by_sigmoid, False),
+        ("sigmoid", in_float16(lambda z: 1 / (1 + np.exp(-z))), True),
+        ("silu", in_float16(lambda z: z / (1 + np.exp(-z))), True),
+    ],
+)
+def test_digits_of_elements_are_their_own(name, function, told):
+    domain = {"gelu": "approximate = none"} if name == "gelu" else {}
+    backend = SimpleNamespace(
+        **{name: function}, contract={"dtypes": ["float32"], "domain": domain}
+    )
+    for seed in (1, 2, 3):
+        with np.errstate(all="ignore"):
+            certificate = gradoracle.check(backend, operators=[name], seed=seed, profile="quick")
+        assert ("to the digits of" in certificate.mismatches[0].headline) == told
+
+
 def test_a_wrong_gradient_of_an_optional_array_is_no_fault_of_ours():
     """Calls without the array have no such gradient, whatever the function returns."""
     mismatches = found("norm_grad_bias", lambda *a, eps: by_bias(*a, eps=eps) + np.float32(0.01))

@@ -38,6 +38,7 @@ from gradoracle.oracle.declaration import (
     algebra,
     argument_names,
     is_data,
+    is_pointwise,
     optional,
     output_of,
 )
@@ -248,6 +249,9 @@ def _off(one: Plain, name: str) -> tuple[float, float] | None:
     with np.errstate(all="ignore"):
         error = np.where(one.got == want, 0.0, abs(one.got.astype(np.float64) - want))
         shares = np.where(error > 0, error / (ROOM * bound), 0.0)
+        if is_pointwise(one.formula):  # no sum, whose digits cancel: each element by itself
+            alone = error / (NEAR * 2.0 ** -FORMATS[name].bits * abs(want))
+            shares = np.maximum(shares, np.where(error > 0, alone, 0.0))
     largest = abs(want[np.isfinite(want)]).max(initial=0.0)
     if not np.isfinite(shares).all():
         return math.inf, math.inf
