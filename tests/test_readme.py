@@ -259,6 +259,23 @@ def test_the_screen_is_what_the_command_prints(monkeypatch, tmp_path):
     assert steady(shown) != shown
 
 
+@pytest.mark.slow
+def test_the_first_screen_is_what_the_command_prints(monkeypatch, tmp_path):
+    _, _, after = PAGES["README.md"].partition("`my_kernels.py` has one:\n```python\n")
+    written, _, after = after.partition("```\n")
+    shown = after.partition("```text\n")[2].partition("```\n")[0]
+    (tmp_path / "my_kernels.py").write_text(written)
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("COLUMNS", "80")
+    command = ["certify", "./my_kernels.py", "--operators", "conv2d", "--profile", "quick"]
+    run = CliRunner().invoke(app, [*command, "--seed", "1"])
+    assert run.exit_code == 1
+    printed = run.stdout.splitlines()
+    assert [
+        line for line in shown.splitlines() if not any(one.startswith(line) for one in printed)
+    ] == []
+
+
 def test_every_formula_counts_in_the_sample():
     arguments, shown = sample()
     chosen = arguments[arguments.index("--operators") + 1].split(",")
