@@ -145,12 +145,39 @@ def test_a_printed_domain_is_read_again(text):
         ({"conv2d": {"stride": None}}, "stride cannot be None"),
         ({"conv2d": {"p": "== r"}}, "p == r: there is no 'r'; pick from"),
         ({"conv2d": "stride"}, "'stride' is no condition; write one like"),
+        ({"conv2d": "stride = 1, >"}, "'>' is no condition; write one like"),
+        ({"conv2d": "stride == 1"}, "stride == 1 is no condition; write stride = 1"),
+        ({"conv2d": {"stride": "== 1"}}, "stride == 1 is no condition; write stride = 1"),
+        ({"conv2d": "stride >= 2"}, "'stride >= 2' is no condition; write stride = 2.."),
+        ({"conv2d": {"stride": "> 1"}}, "stride > 1 is no condition; write stride = 2.."),
+        ({"conv2d": "p = 3, h<64"}, "'h<64' is no condition; write h = 1..63"),
+        ({"conv2d": "padding <= 0"}, "'padding <= 0' is no condition; write padding = 0..0"),
+        (
+            {"conv2d": "stride = 1; padding = 0"},
+            "separate conditions by commas, as in  stride = 1, padding = 0",
+        ),
+        (
+            {"conv2d": "kernel_size = 3"},
+            "the sides of the filter are p and q, write p = 3, q = 3; pick from stride",
+        ),
+        ({"conv1d": {"kernel_size": 5}}, "the side of the filter is p, write p = 5; pick"),
+        ({"conv2d": "q = p"}, "q = p is no condition; write q == p"),
+        ({"mse_loss": "reduction == mean"}, "for that text write reduction = mean"),
     ],
 )
 def test_a_wrong_domain_says_what_would_be_valid(domain, said):
     with pytest.raises(ValueError, match="domain") as error:
         read_contract({"domain": domain}, FUNCTIONS)
     assert said in str(error.value)
+
+
+def test_the_conditions_of_a_run_are_separated_by_commas(monkeypatch):
+    monkeypatch.setenv(DOMAIN, "relu: n = 1; conv2d: stride = 1; padding = 0; sigmoid: n = 1")
+    said = "'padding = 0' is no domain: separate .* commas, as in  conv2d: stride = 1, padding = 0$"
+    with pytest.raises(ValueError, match=said):
+        read_contract({}, FUNCTIONS)
+    monkeypatch.setenv(DOMAIN, "conv2d: stride = 1; relu: n = 1")
+    assert read_contract({}, FUNCTIONS).domain == {"conv2d": "stride = 1", "relu": "n = 1"}
 
 
 def test_a_domain_without_a_call_is_told_before_anything_is_checked():

@@ -38,6 +38,9 @@ EQUAL = re.compile(r"== *([a-z_]\w*)")
 RANGE = re.compile(r"(-?\d+) *\.\. *(-?\d+)?")
 FAR = 63  # beyond an end of a range, at most, for what is outside of it
 BETWEEN = re.compile(r",(?![^(]*\))")  # the commas that are in no pair
+COMPARED = re.compile(r"(==|>=|<=|>|<) *(-?\d+)")  # as in Python, and in no domain
+LIKE = "write one like  stride = 1, padding = 0 or 1, c % 4 == 0, p == q, h = 1..64, bias required"
+KERNEL_SIZE = ("kernel_size", "kernel", "filter_size", "filter")  # no option of a convolution
 CONDITION = re.compile(r"(\w+)(?: *(=(?!=)|==|%) *(.+)| +(required|absent|last))")
 
 
@@ -219,12 +222,19 @@ def domains_in(text: str) -> dict[str, str]:
     found = {}
     for part in filter(str.strip, text.split(";")):
         name, colon, conditions = part.partition(":")
+        if found and not colon and CONDITION.fullmatch(part.strip()):
+            name, conditions = [*found.items()][-1]
+            raise ValueError(_by_commas(part, f"{name}: {conditions}, {part.strip()}"))
         if not (colon and name.strip().isidentifier() and conditions.strip()):
             raise ValueError(
                 f"{part.strip()!r} is no domain; write one like  conv2d: stride = 1, p == q"
             )
         found[name.strip()] = conditions.strip()
     return found
+
+
+def _by_commas(part: str, right: str) -> str:
+    return f"{part.strip()!r} is no domain: separate conditions by commas, as in  {right}"
 
 
 def conditions_in(text: str, of: str) -> list[tuple[str, Any]]:
@@ -234,13 +244,15 @@ def conditions_in(text: str, of: str) -> list[tuple[str, Any]]:
         ValueError: one of them cannot be understood.
     """
     found: list[tuple[str, Any]] = []
+    if ";" in text:
+        right = ", ".join(filter(None, map(str.strip, text.split(";"))))
+        raise ValueError(f"domain of {of}: {_by_commas(text, right)}")
     for part in filter(None, map(str.strip, BETWEEN.split(text))):
         said = CONDITION.fullmatch(part)
         if said is None:
-            raise ValueError(
-                f"domain of {of}: {part!r} is no condition; write one like  stride = 1, "
-                "padding = 0 or 1, c % 4 == 0, p == q, h = 1..64, bias required"
-            )
+            compared = re.fullmatch(r"(\w+) *(.*)", part, re.DOTALL)
+            instead = _instead(*compared.groups()) if compared else ""
+            raise ValueError(f"domain of {of}: {part!r} is no condition; {instead or LIKE}")
         name, sign, value, word = said.groups()
         several = [one.strip() for one in re.split(r" or |\|", value or "")]
         if word is not None:
@@ -250,6 +262,20 @@ def conditions_in(text: str, of: str) -> list[tuple[str, Any]]:
         else:
             found.append((name, several if len(several) > 1 else value.strip()))
     return found
+
+
+def _instead(name: str, compared: str) -> str:
+    """Return how a comparison with a number is written in a domain; "" of anything else."""
+    found = COMPARED.fullmatch(compared)
+    if found is None:
+        return ""
+    sign, number = found[1], int(found[2])
+    if sign == "==":
+        return f"write {name} = {number}"
+    if sign in (">=", ">"):
+        return f"write {name} = {number + (sign == '>')}.."
+    most = number - (sign == "<")
+    return f"write {name} = {min(1, most)}..{most}"
 
 
 def read(entry: Mapping[str, Any] | str, known: Sequence[str], of: str) -> Domain:
@@ -263,17 +289,34 @@ def read(entry: Mapping[str, Any] | str, known: Sequence[str], of: str) -> Domai
     for name, value in given:
         if name not in known:
             raise ValueError(
-                f"domain of {of}: {name!r} is no option, axis or optional argument of it; pick "
-                f"from {', '.join(known)}"
+                f"domain of {of}: {name!r} is no option, axis or optional argument of it; "
+                f"{_of_filter(name, value, known)}pick from {', '.join(known)}"
             )
         rule = _rule(value, name, of)
         if rule.other and rule.other not in known:
+            text = f"; for that text write {name} = {rule.other}" if len(rule.other) > 1 else ""
             raise ValueError(
                 f"domain of {of}: {name} == {rule.other}: there is no {rule.other!r}; pick from "
-                f"{', '.join(known)}"
+                f"{', '.join(known)}{text}"
+            )
+        same = next((v for v in rule.values if isinstance(v, str) and v in known), "")
+        if same:
+            raise ValueError(
+                f"domain of {of}: {name} = {same} is no condition; write {name} == {same}"
             )
         found.append(Condition(name, rule))
     return tuple(found)
+
+
+def _of_filter(name: str, value: Any, known: Sequence[str]) -> str:
+    """Return which letters are the sides of a convolution's filter, for what asks for those."""
+    sides = [letter for letter in ("l", "p", "q") if letter in known]
+    if name not in KERNEL_SIZE or not sides or "groups" not in known:
+        return ""
+    number = value if re.fullmatch(r"\d+", str(value)) else 3
+    written = ", ".join(f"{letter} = {number}" for letter in sides)
+    are = "sides of the filter are" if len(sides) > 1 else "side of the filter is"
+    return f"the {are} {' and '.join(sides)}, write {written}; "
 
 
 def _rule(value: Any, name: str, of: str) -> Rule:
@@ -301,6 +344,8 @@ def _of_text(text: str, name: str, of: str) -> Rule:
         if least > most:
             raise _wrong(text, name, of)
         return Rule(least=least, most=most)
+    if instead := _instead(name, text):
+        raise ValueError(f"domain of {of}: {name} {text} is no condition; {instead}")
     if re.search(r"[%=<>.]{2}|^%", text) or not text:
         raise _wrong(text, name, of)
     return Rule(values=(_member(text, name, of),))
