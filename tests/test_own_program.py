@@ -168,13 +168,25 @@ def test_a_script_holds_any_source(text):
 @pytest.mark.parametrize(
     ("source", "said"),
     [("import numpy as np\ndef relu(z:", "source text cannot be loaded: "),
-     ("import numpy as np\ndef rectify(z): return z", "source text' has none of the protocol")],
+     ("import numpy as np\ndef rectify(z): return z", "source text' has none of the protocol"),
+     ("class backend:\n    relu = abs", "it has relu: define them as functions of the text")],
 )  # fmt: skip
 def test_a_source_text_that_cannot_be_used_is_named_as_one(source, said):
     with pytest.raises(gradoracle.UnusableBackend) as caught:
         gradoracle.check(source)
     assert said in str(caught.value).replace("the source text has", "the source text' has")
-    assert "/given.py'" not in str(caught.value)
+    assert "/given.py" not in str(caught.value)
+
+
+@pytest.mark.parametrize("before", ["", "Here it is:\n\n", "  "])
+def test_a_fenced_source_text_is_to_be_given_without_its_fences(before):
+    plain = 'def relu(z):\n    """Of z:\n\n    ```\n    """\n    return z * (z > 0)\n'
+    with pytest.raises(gradoracle.UnusableBackend) as caught:
+        gradoracle.check(f"{before}```python\n{plain}```\n")
+    said = "the source text is fenced by ```: give what is between the fences"
+    assert str(caught.value) == said
+    kept = gradoracle.check(plain, operators=["relu"], examples=2, seed=1)
+    assert "passed" in {o.status for o in kept.outcomes}
 
 
 def test_an_object_is_repeated_by_a_call_of_python():

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ast
 import os
 import tempfile
 from collections.abc import Iterator
@@ -15,6 +16,7 @@ from gradoracle.conformance.backends.errors import UsageError
 from gradoracle.conformance.backends.registry import UnusableBackend, is_importable
 
 WRITTEN = "given.py"  # what the text of a module is written to
+FENCE = "```"  # of code in Markdown
 
 
 class Given(NamedTuple):
@@ -35,6 +37,7 @@ def backend_argument(backend: Any, *, isolate: bool) -> Iterator[Given]:
     if isinstance(backend, os.PathLike):
         yield Given(os.fspath(backend))
     elif isinstance(backend, str) and _is_text(backend):
+        _require_no_fence(backend)
         with tempfile.TemporaryDirectory(prefix="gradoracle") as folder:
             file = Path(folder, WRITTEN)
             file.write_text(backend, encoding="utf-8")
@@ -42,6 +45,9 @@ def backend_argument(backend: Any, *, isolate: bool) -> Iterator[Given]:
                 yield Given(str(file), backend)
             except UnusableBackend as error:  # the file is gone before anybody reads of it
                 text = str(error).replace(f"backend {str(file)!r}", SOURCE_TEXT)
+                text = text.replace(
+                    f"did you mean {file}:backend?", "define them as functions of the text"
+                )
                 raise UnusableBackend(
                     text.replace(repr(str(file)), f"the {SOURCE_TEXT}")
                 ) from error
@@ -63,6 +69,18 @@ def _is_text(backend: str) -> bool:
             "text of a module"
         )
     return "\n" in backend or backend.startswith(("def ", "import ", "from ", "class ", "@"))
+
+
+def _require_no_fence(text: str) -> None:
+    """Raise UnusableBackend where a text is that of Markdown, as far as it is no Python."""
+    if not any(line.lstrip().startswith(FENCE) for line in text.splitlines()):
+        return
+    try:
+        ast.parse(text)
+    except (SyntaxError, ValueError):
+        raise UnusableBackend(
+            f"the {SOURCE_TEXT} is fenced by {FENCE}: give what is between the fences"
+        ) from None
 
 
 def _by_name(backend: Any) -> str:
