@@ -37,6 +37,7 @@ def test_a_new_package_passes_its_own_test(run, tmp_path, kind, backend):
     assert made.returncode == 0, made.stderr
     assert "Now: cd mine && pip install -e '.[test]' && gradoracle certify mine" in made.stdout
     assert f'mine = "{backend}"' in (tmp_path / "mine" / "pyproject.toml").read_text()
+    assert ".gradoracle/" in (tmp_path / "mine" / ".gitignore").read_text().splitlines()
     hidden = [] if kind else [without_torch(tmp_path)]
     path = os.pathsep.join([*hidden, str(tmp_path / "mine")])
     own = run("pytest", "-q", "-p", "no:cacheprovider", cwd="mine", PYTHONPATH=path)

@@ -42,6 +42,7 @@ KINDS = {
 }  # fmt: skip
 OF_ALL = {
     "pyproject.toml": "pyproject.toml", "README.md": "README.md",
+    "gitignore": ".gitignore",
     "test_kernels.py": "tests/test_kernels.py", "workflow.yml": ".github/workflows/kernels.yml",
 }  # fmt: skip
 
