@@ -204,7 +204,10 @@ LINE = (
         ("relu: k(z, y)", "kernel.cu:2: 'relu: k(z, y)' is no launch such as"),
         ("relu = k<<<1, 1>>>(z, y; 1)", "kernel.cu:2: cannot read 'z, y; 1'"),
         ("relu = j<<<1, 1>>>(z, y, 1)", "no kernel 'j'; there are: k"),
-        ("dtypes = float8", "kernel.cu:2: dtypes are of float32, float64, got float8"),
+        (
+            "dtypes = float8",
+            "kernel.cu:2: dtypes are of float32, float64, float16, bfloat16, got float8",
+        ),
         ("relu: workspace = half[3]", "kernel.cu:2: a workspace holds T, float, double, int, long"),
     ],
 )
