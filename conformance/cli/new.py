@@ -84,7 +84,8 @@ def new(
     proposed = _proposed(source) if source else ""
     if source and to:
         _write_text(to, proposed)
-        typer.echo(f"{proposed.partition(END)[0]}\nNow: read {to}, and gradoracle certify ./{to}")
+        here = to if to.is_absolute() else f"./{to}"
+        typer.echo(f"{proposed.partition(END)[0]}\nNow: read {to}, and gradoracle certify {here}")
         return
     if source and not name:
         typer.echo(proposed.partition(END)[0])
