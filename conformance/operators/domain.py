@@ -219,7 +219,7 @@ def domains_in(text: str) -> dict[str, str]:
     Raises:
         ValueError: a part of it names nothing.
     """
-    found = {}
+    found: dict[str, str] = {}
     for part in filter(str.strip, text.split(";")):
         name, colon, conditions = part.partition(":")
         if found and not colon and CONDITION.fullmatch(part.strip()):
