@@ -7,6 +7,7 @@ import sys
 from pathlib import Path
 
 import pytest
+import typer
 from typer.testing import CliRunner
 
 from gradoracle.conformance.backends.backend import FUNCTIONS
@@ -92,6 +93,12 @@ def test_the_check_of_imports_can_fail():
     code = "import sys, numpy\nsys.exit('numpy' if 'numpy' in sys.modules else 0)"
     assert subprocess.run([sys.executable, "-c", code], check=False, cwd=ROOT,
                           capture_output=True).returncode == 1  # fmt: skip
+
+
+@pytest.mark.parametrize("name", typer.main.get_command(app).commands)
+def test_every_help_has_an_example(name):
+    text = " ".join(typer.main.get_command(app).commands[name].help.split())
+    assert re.search(rf"\bgradoracle {name}\b", text)
 
 
 HELP = """

@@ -123,7 +123,8 @@ def test_the_commands(run, tmp_path):
     done = cli("deviate", "c.json", "--to", "new.json", "--reason", "bug 12")
     assert done.exit_code == 0, done.output
     assert done.output == (
-        "relu_grad *: its call is recorded\ncertify --deviations new.json takes them\n"
+        "relu_grad, all properties: listed with its smallest call\n"
+        "Now: gradoracle certify NAME --deviations new.json\n"
     )
     told = cli("certify", "./k.py", *QUICK, "--deviations", "new.json", "--certificate", "d.json")
     assert told.exit_code == 0, told.output

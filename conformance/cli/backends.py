@@ -23,6 +23,8 @@ def backends(
 ) -> None:
     """List the registered backends: how many functions each has, or why it cannot run.
 
+    `gradoracle backends im2col` lists the functions of one, and what it lacks.
+
     Exit code 0; 2: there is no backend NAME; 3: it cannot run.
     """
     from gradoracle.conformance.backends.registry import (  # noqa: PLC0415 - --help stays quick

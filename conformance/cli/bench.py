@@ -105,6 +105,8 @@ def history(
 ) -> None:
     """List the runs that `bench --save` kept, and compare the last two, or any two.
 
+    `gradoracle history im2col 3 7` compares the runs 3 and 7; `--html history.html` draws all.
+
     Exit code 0; 1: something is slower, and --fail was given; 2: nothing to compare or to draw;
     3: the page could not be written.
     """

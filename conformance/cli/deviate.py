@@ -60,6 +60,7 @@ def deviate(
         complain(line)
         raise typer.Exit(command.COULD_NOT)
     for one in new:
-        call = "its call is recorded" if "call" in one else "no call is recorded"
-        typer.echo(unpainted(f"{one['formula']} {one.get('property', '*')}: {call}"))
-    typer.echo(f"certify --deviations {to} takes them")
+        call = "with its smallest call" if "call" in one else "without a call"
+        of = one.get("property", "all properties")
+        typer.echo(unpainted(f"{one['formula']}, {of}: listed {call}"))
+    typer.echo(f"Now: gradoracle certify NAME --deviations {to}")

@@ -26,6 +26,8 @@ def diff(
     Checks that neither has checked, for different reasons, are counted in a line; it is no
     difference.
 
+    `gradoracle diff before.json after.json` after a change; with `--html diff.html` as a page.
+
     Exit code 0: nothing; 1: something; 2: one of them is no certificate; 3: the page could not be
     written.
     """

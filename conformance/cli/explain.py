@@ -41,6 +41,9 @@ def explain(
 ) -> None:
     """Show a formula: an example in numbers, equation, loops, how it is checked, errata.
 
+    `gradoracle explain conv2d_grad_input`; with `--html conv.html` as a page with pictures that
+    move, and `gradoracle explain --html book/` writes the pages of all formulas.
+
     Exit code 0; 2: there is no such formula; 3: a page could not be written, or a formula of your
     own raised an exception.
     """

@@ -25,6 +25,8 @@ def html(
 ) -> None:
     """Write a certificate as a page: one file, which loads nothing.
 
+    `gradoracle html certificate.json --output page.html`; without --output, certificate.html.
+
     Exit code 0; 2: FILE is no certificate; 3: the page could not be written.
     """
     del operators_from  # its callback has read it

@@ -56,6 +56,8 @@ def verify(
     Where checks differ in bits only, they are run once more: what is another in
     every run here is listed, and no failure.
 
+    `gradoracle verify certificate.json --any-machine` on another machine.
+
     Of a campaign's, one shard is run again, or all one after the other.
 
     Exit code 0: all of it is the same; 1: something differs; 2: no certificate;
