@@ -49,6 +49,20 @@ DECISIONS = (
     Decision("onnxruntime_max_pool_nan", "onnxruntime", (), ("points_at_the_maximum",)),
     Decision("onnxruntime_conv_transpose", "onnxruntime", ranks("conv_transpose")),
     Decision(NO_IMAGES, "onnxruntime", ("cross_entropy",), says=EMPTY),
+    Decision(
+        "onnx_reference_conv_transpose", "onnx", ranks("conv_transpose"), says="cannot reshape"
+    ),
+    Decision("onnx_reference_conv_transpose", "onnx", ranks("conv_transpose"), says="groups=2"),
+    Decision(
+        "refusal: an output_padding without a stride", "onnx", ranks("conv_transpose"),
+        says="expected size of input",
+    ),
+    Decision("onnx_reference_pooling", "onnx", ranks("max_pool", "_values")),
+    Decision("onnx_reference_pooling", "onnx", ranks("max_pool", "_indices")),
+    Decision("onnx_reference_pooling", "onnx", ranks("avg_pool")),
+    Decision("convention: ONNX's options are float32", "onnx", ("leaky_relu",)),
+    Decision("onnx_reference_cross_entropy", "onnx", ("cross_entropy",)),
+    Decision("equinox_pooling", "equinox"),
     Decision("openvino_softmax_nan", "openvino", ("softmax",), NON_FINITE),
     Decision(NO_IMAGES, "openvino", ("linear",), says=EMPTY),
     Decision("opencv_dnn_nan", "opencv-dnn", ranks("conv"), NON_FINITE),
