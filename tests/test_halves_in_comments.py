@@ -2,10 +2,14 @@
 checked, what is beside it in float, and which faults are found.
 """
 
+import sys
+
 import pytest
 
 import gradoracle
 from gradoracle.conformance.backends.registry import IN_PROCESS, load
+from gradoracle.implementations.cuda_source.expressions import SourceError
+from gradoracle.implementations.cuda_source.signatures import plain, signatures
 
 pytestmark = pytest.mark.slow
 
@@ -142,3 +146,17 @@ def test_arrays_of_another_dtype_than_the_claimed_one_are_refused(tmp_path):
     file.write_text(RELU.replace("contract", "contract dtypes = float32,"))
     with pytest.raises(Exception, match=r"an array of float32 for 'half \*x', which points to"):
         load(f"{file}@host", IN_PROCESS)
+
+
+def test_a_pointer_to_pairs_is_one_to_half_precision(tmp_path):
+    file = tmp_path / "pairs.cu"
+    file.write_text(RELU.replace("half *x, half *y", "half2 *x, half2 *y"))
+    (one,) = signatures(plain(file.read_text()), "relu_f16")
+    assert [str(parameter.dtype) for parameter in one.parameters[:2]] == ["float16", "float16"]
+
+
+def test_bfloat16_without_its_package_names_the_extra(monkeypatch):
+    module = sys.modules["gradoracle.implementations.cuda_source.signatures"]
+    monkeypatch.setattr(module, "HALVES", ("float16",))
+    with pytest.raises(SourceError, match=r"pip install 'gradoracle\[bfloat16\]'"):
+        next(signatures(plain(NORM), "norm_bf16"))

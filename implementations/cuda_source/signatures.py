@@ -24,7 +24,8 @@ _INTEGERS = {"char": "b", "short": "h", "int": "i", "long": "l", "long long": "q
 _TYPES = {
     "float": "f", "double": "d", "bool": "?", "_Bool": "?", "size_t": "P", "uintptr_t": "P",
     "ssize_t": "p", "ptrdiff_t": "p", "intptr_t": "p", "half": "float16", "__half": "float16",
-    "nv_bfloat16": BFLOAT16, "__nv_bfloat16": BFLOAT16,
+    "half2": "float16", "__half2": "float16",  # pointers to pairs are given the same arrays
+    **dict.fromkeys(("nv_bfloat16", "__nv_bfloat16", "nv_bfloat162", "__nv_bfloat162"), BFLOAT16),
     **{f"{sign}int{bits}_t": f"{sign}int{bits}" for sign in ("", "u") for bits in (8, 16, 32, 64)},
 }  # fmt: skip
 _IGNORED = re.compile(
@@ -165,11 +166,18 @@ def _dtype(words: Iterable[str], aliases: Aliases) -> np.dtype[Any] | None:
     return np.dtype(letter.upper() if "unsigned" in signs else letter)
 
 
-def _named(name: str) -> np.dtype[Any] | None:
-    """Return the dtype of a name; NumPy has bfloat16 from ml_dtypes only."""
+def _named(name: str) -> np.dtype[Any]:
+    """Return the dtype of a name; NumPy has bfloat16 from ml_dtypes only.
+
+    Raises:
+        SourceError: it is bfloat16, and ml_dtypes is not installed.
+    """
     if name != BFLOAT16:
         return np.dtype(name)
-    return np.dtype(import_module("ml_dtypes").bfloat16) if BFLOAT16 in HALVES else None
+    if BFLOAT16 not in HALVES:
+        raise SourceError("arrays of bfloat16 need ml_dtypes: pip install 'gradoracle[bfloat16]'")
+    found: np.dtype[Any] = np.dtype(import_module("ml_dtypes").bfloat16)
+    return found
 
 
 def _array_of(node: ast.expr, known: Container[str]) -> str:
