@@ -158,7 +158,7 @@ def declare_parts(whole: Formula, parts: Mapping[Formula, str | None]) -> None:
 
 
 def declare_same(formula: Formula, part: Formula) -> None:
-    """Declare that a formula is what a part of another computes, of the same arguments."""
+    """Declare that a formula is what a part of another computes, which may take more arguments."""
     _SAME[formula] = part
 
 

@@ -441,8 +441,7 @@ def _declared(
     declare_parts(declared(vjp, f"{name}_vjp", _with_dy(own, every), text, "mixed"), parts)
     part_of = {argument: part for part, argument in parts.items()}
     for one, argument in gradients.items():
-        if [*_takes(by, argument, every)] == every:
-            declare_same(one, part_of[argument])
+        declare_same(one, part_of[argument])
     return Derived(forward, gradients, vjp)
 
 

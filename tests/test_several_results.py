@@ -297,7 +297,9 @@ def test_outputs_are_declared_with_their_axes():
 
 
 @pytest.mark.parametrize("dtype", ["float32", "float64"])
-@pytest.mark.parametrize("name", ["rms_norm_grad_x", "prelu_grad_weight", "mse_loss_grad_target"])
+@pytest.mark.parametrize(
+    "name", ["rms_norm_grad_x", "prelu_grad_weight", "layer_norm_grad_x", "group_norm_grad_bias"]
+)
 def test_a_gradient_that_is_walked_with_all_of_them_has_the_same_bound(name, dtype, monkeypatch):
     operator, formula = next((o, f) for o in OPERATORS for f in o.formulas if f.__name__ == name)
     assert whole_of(same_part(formula)).__name__ == f"{operator.name}_vjp"

@@ -6,8 +6,10 @@ import json
 import multiprocessing as mp
 import os
 import threading
+from collections import deque
 from collections.abc import Generator, Iterator, Sequence
 from dataclasses import asdict
+from itertools import groupby
 from multiprocessing.connection import Connection, wait
 from pathlib import Path
 from typing import Any
@@ -18,6 +20,7 @@ from gradoracle.conformance.backends.isolation import audit
 from gradoracle.conformance.backends.isolation.isolated import Isolated
 from gradoracle.conformance.backends.registry import Confinement
 from gradoracle.conformance.checking.checks import checks_of
+from gradoracle.conformance.operators import OPERATORS
 from gradoracle.conformance.reports.certificate import Outcome
 from gradoracle.conformance.runs.certify import limit, run_check
 from gradoracle.conformance.runs.loading import load
@@ -55,7 +58,7 @@ def _spread(
     backend: Backend, cases: Sequence[Case], jobs: int, how: tuple[Any, ...],
     confinement: Confinement, stops: str,
 ) -> Iterator[Outcome]:  # fmt: skip
-    ahead = list(reversed(cases))
+    ahead = _Ahead(cases)
     context = mp.get_context("spawn")
     lines: dict[Any, Any] = {}
     for _ in range(jobs):
@@ -68,7 +71,7 @@ def _spread(
         process.start()
         theirs.close()
         lines[ours] = process
-        ours.send(ahead.pop())
+        ours.send(ahead.next_of(ours))
     try:
         while lines:
             for line in wait(list(lines)):
@@ -81,16 +84,42 @@ def _spread(
                     raise CouldNotRunError(message["error"])
                 outcome = Outcome(**message["outcome"])
                 did_before(backend, message["acts"])
-                if ahead:
-                    line.send(ahead.pop())
-                else:
-                    line.send(None)
+                following = ahead.next_of(line)
+                line.send(following)
+                if following is None:
                     backend.kept_elsewhere.append(json.loads(line.recv()))
                     lines.pop(line).join()
                 yield outcome
     finally:
         for process in lines.values():
             process.kill()
+
+
+class _Ahead:
+    """The checks that no process has begun, dealt so that one process has those of an operator.
+
+    What a process knows of calls that it has checked, it knows for the operator's other checks.
+    """
+
+    def __init__(self, cases: Sequence[Case]) -> None:
+        self.groups: list[deque[Case]] = []  # that no process has
+        self.own: dict[Any, deque[Case]] = {}  # by process
+        operators = {f.__name__: o.name for o in OPERATORS for f in o.formulas}
+        for _, group in groupby(cases, key=lambda case: operators.get(case[0], case[0])):
+            self.groups.append(deque(group))
+        self.groups.reverse()
+
+    def next_of(self, process: Any) -> Case | None:
+        """Return what a process is to check next: when its operator and all others are through,
+        the last of what another has left; None where nothing is left.
+        """  # noqa: D205 - one sentence
+        own = self.own.get(process)
+        if not own and self.groups:
+            own = self.own[process] = self.groups.pop()
+        if own:
+            return own.popleft()
+        longest = max(self.own.values(), key=len)
+        return longest.pop() if longest else None
 
 
 def done_by(backend: Backend) -> list[list[str]]:

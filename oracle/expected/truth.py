@@ -9,7 +9,7 @@ in `oracle.expected.non_finite`.  Everything that checks an answer asks one of t
 from __future__ import annotations
 
 import sys
-from collections import Counter, OrderedDict
+from collections import Counter
 from collections.abc import Callable, Mapping
 from functools import cached_property, lru_cache
 from math import prod
@@ -27,6 +27,7 @@ from gradoracle.oracle.declaration import (
     algebra,
     all_names,
     evaluate,
+    has_part,
     is_data,
     is_place,
     operands,
@@ -37,6 +38,7 @@ from gradoracle.oracle.declaration import (
 from gradoracle.oracle.expected.exact import NARROW, NEAR, MultilinearTruth
 from gradoracle.oracle.expected.non_finite import NonFiniteTruth, is_judged_here, with_finite
 from gradoracle.oracle.expected.transform_bounds import DIRECT, TransformedTruth, transform
+from gradoracle.oracle.expected.walks import LARGEST, numbers_of, walked_once
 from gradoracle.oracle.float_formats import (
     FORMATS,
     Format,
@@ -53,8 +55,6 @@ from gradoracle.oracle.numbers.running_error import Arithmetic, Estimate
 from gradoracle.oracle.shapes import Array, Shape
 
 KEPT, SMALL = 128, 4096  # truths that are kept, of at most so many numbers and elements
-WALKS, LARGE_WALKS = 512, 2  # of formulas of several results that are kept
-LARGEST = 2**20  # numbers of a call whose walk is kept
 ROOM = 1 + 2.0**-40  # for rounding in the sums of bounds, which are float64
 SURE = 2.0**12  # units in the last place of float64: 12 digits are right
 EXTENDED = 64  # bits of the significand that x86's extended precision has
@@ -118,10 +118,21 @@ def _multilinear(formula: Formula, call: Call) -> MultilinearTruth:
 
 def _composed(formula: Formula, call: Call) -> ComposedTruth:
     """Return the truth of a composed formula: of the same few numbers, again the same one."""
-    given = {name: call[name] for name in all_names(formula)}
+    given = {name: call[name] for name in all_names(_walked_as(formula, call))}
     given = {n: np.array(v) if isinstance(v, np.ndarray) else v for n, v in given.items()}
     found: ComposedTruth = _again(ComposedTruth, formula, given)
     return found
+
+
+def _walked_as(formula: Formula, call: Call) -> Formula:
+    """Return the formula of several results that one is walked with, or the formula itself.
+
+    One of several gradients is walked with all of them, where the call has all that they take.
+    """
+    part = same_part(formula)
+    whole = whole_of(part)
+    has_all = all(name in call for name in all_names(whole))
+    return whole if has_all and has_part(part, call) else formula
 
 
 def _again(kind: Callable[[Formula, Call], Any], formula: Formula, given: Call) -> Any:
@@ -460,13 +471,11 @@ class ComposedTruth(_Lazy):
             return running_error_arrays.pointwise(self.formula, self.call, given, arithmetic, dtype)
         if kind.lanes is None:
             return None
-        # One of several gradients is walked with all of them, where what comes of it is kept.
-        part = same_part(self.formula) if _numbers_of(self.call) <= SMALL else self.formula
-        parts = parts_of(whole_of(part))
-        if len(parts) == 1:
+        whole = _walked_as(self.formula, self.call)
+        if whole is self.formula or numbers_of(self.call) > LARGEST:
             return running_error_arrays.lines(kind.lanes, self.call, given, arithmetic, dtype)[0]
-        found = _walked_once(whole_of(part), self.call, given, arithmetic, dtype)
-        return found[parts.index(part)]
+        found = walked_once(whole, self.call, operands(whole, self.call), arithmetic, dtype)
+        return found[parts_of(whole).index(same_part(self.formula))]
 
     @cached_property
     def _walked(self) -> dict[str, tuple[Array, Array]]:
@@ -495,41 +504,6 @@ class ComposedTruth(_Lazy):
 # Of each formula, how many of its last calls were exact, less how many were not: at most `COUNTED`.
 _exact_calls: Counter[Formula] = Counter()
 COUNTED = 4
-
-# Of functions with several results, which are asked for one after the other: all of them. So are
-# the gradients of a function, by one check after the other, on the same calls.
-Walked: TypeAlias = list[tuple[Array, Array]]
-_walks: OrderedDict[tuple[Any, ...], Walked] = OrderedDict()
-_large_walks: OrderedDict[tuple[Any, ...], Walked] = OrderedDict()
-
-
-def _walked_once(
-    whole: Formula, call: Call, given: Mapping[str, Array], arithmetic: Arithmetic, dtype: Any
-) -> Walked:
-    """Return the elements of all results and their bounds, those of few numbers from before."""
-    kind = algebra(whole)
-    assert isinstance(kind, Composed) and kind.lanes  # noqa: S101, PT018 - for the type checker
-    arrays = {n: v for n in all_names(whole) if isinstance(v := call[n], np.ndarray)}
-    numbers = _numbers_of(arrays)
-    if numbers > LARGEST:
-        return running_error_arrays.lines(kind.lanes, call, given, arithmetic, dtype)
-    how = (arithmetic.unit, arithmetic.tiny, arithmetic.most, arithmetic.one_way, np.dtype(dtype))
-    own = [(n, a.dtype, a.shape, a.tobytes()) for n, a in arrays.items()]
-    options = [(n, call[n]) for n in all_names(whole) if n not in arrays]
-    key = (whole, *how, *own, *options)
-    kept, most = (_walks, WALKS) if numbers <= SMALL else (_large_walks, LARGE_WALKS)
-    if key in kept:
-        kept.move_to_end(key)
-        return kept[key]
-    found = running_error_arrays.lines(kind.lanes, call, given, arithmetic, dtype)
-    kept[key] = found
-    while len(kept) > most:
-        kept.popitem(last=False)
-    return found
-
-
-def _numbers_of(call: Call) -> int:
-    return sum(value.size for value in call.values() if isinstance(value, np.ndarray))
 
 
 def _shares(got: Array, high: Array, low: Array, bound: Array) -> Array:
