@@ -318,6 +318,20 @@ def test_a_gradient_that_is_walked_with_all_of_them_has_the_same_bound(name, dty
         np.testing.assert_array_equal(one, other)
 
 
+def test_a_gradient_is_walked_alone_where_what_only_others_take_does_not_fit():
+    operator = next(one for one in OPERATORS if one.name == "layer_norm")
+    formula = next(f for f in operator.formulas if f.__name__ == "layer_norm_grad_bias")
+    call = {
+        "grad_output": np.ones((2, 1, 3)), "x": np.ones((2, 1, 3)), "weight": np.ones(3),
+        "bias": np.ones(3), "eps": 0.5,
+    }  # fmt: skip
+    found = [
+        expected.truth(formula, {**call, "bias": bias}).bound("float64", "float64")
+        for bias in (call["bias"], np.ones(5))
+    ]
+    np.testing.assert_array_equal(*found)
+
+
 def test_gradients_that_are_walked_together_are_checked_on_the_same_calls():
     operator = next(o for o in OPERATORS if o.name == "prelu")
     seeds = {

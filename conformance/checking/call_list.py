@@ -13,14 +13,14 @@ import numpy as np
 from gradoracle.conformance.backends.contract import EXPENSIVE
 from gradoracle.conformance.checking.examination import Examination
 from gradoracle.conformance.checking.failures import Drawn
-from gradoracle.conformance.drawing.choices import Choices, spread
+from gradoracle.conformance.drawing.choices import FAR, Choices, spread
 from gradoracle.conformance.drawing.coverage import CHANGED, DTYPE, DTYPES, Cover, Covered
 from gradoracle.conformance.drawing.covering import Row
 from gradoracle.conformance.drawing.profiles import PROFILES
 from gradoracle.conformance.drawing.values import Style, all_negative
 from gradoracle.conformance.operators.arrays import answerable
 from gradoracle.conformance.operators.few_shapes import POOL
-from gradoracle.conformance.operators.record import Geometry, Operator, Variant
+from gradoracle.conformance.operators.record import Corner, Geometry, Operator, Variant
 from gradoracle.conformance.operators.textbook import (
     BESIDE_TILES,
     elements,
@@ -32,7 +32,8 @@ from gradoracle.conformance.properties.property import FEWEST
 from gradoracle.conformance.scale import workloads
 from gradoracle.conformance.scale.data import NUMBERS, layer_call
 from gradoracle.oracle.declaration import argument_names, is_data, same_part, whole_of
-from gradoracle.oracle.float_formats import HALVES
+from gradoracle.oracle.expected.exact import NARROW
+from gradoracle.oracle.float_formats import FORMATS, HALVES
 from gradoracle.oracle.shapes import SIDES, Array
 
 LITTLE = 5_000  # products of a call that Python's loops may take
@@ -115,8 +116,24 @@ def judge_corners(exam: Examination, seed: int) -> None:
         geometry = Geometry("boundary", corner.region, corner.sizes, (seed + at) % 2**32)
         drawn = _in_dtypes(exam, geometry, [corner.style or simplest])
         if corner.in_turn:
-            drawn = [drawn[(at + seed) % len(drawn)]]
+            some = _in_narrow(exam, drawn) if _is_far(corner) else drawn
+            drawn = [some[(at + seed) % len(some)]]
         _judge_in(exam, drawn)
+
+
+def _is_far(corner: Corner) -> bool:
+    """Return whether an axis of a corner is past what 16 bits count."""
+    return FAR in corner.sizes.values()
+
+
+def _in_narrow(exam: Examination, drawn: Sequence[Drawn]) -> Sequence[Drawn]:
+    """Return those that are summed in few digits; all where none is.
+
+    Such a bound takes a third of the time, and a very long axis is about indices.
+    """
+    of = exam.backend.contract.accumulator
+    narrow = [one for one in drawn if FORMATS[of(one[2])].bits <= NARROW]
+    return narrow or drawn
 
 
 def judge_textbook(exam: Examination, smallest: Sequence[Geometry], seed: int) -> None:

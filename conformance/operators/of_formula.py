@@ -238,13 +238,11 @@ class Calls:
         return tuple(corner._replace(in_turn=True) for corner in found)
 
     def _beside(self, corner: Corner) -> Corner:
-        """Return a corner with one image beside a very long axis, or one channel of many images."""
-        first, *others = self.letters
+        """Return a corner with axes of 1 beside a very long axis, but for one of 2."""
         if FAR not in (corner.sizes[letter] for letter in self.letters):
             return corner
-        alone = first if corner.sizes[first] != FAR else (others or [first])[0]
-        one = {} if corner.sizes[alone] == FAR else {alone: 1}
-        return corner._replace(sizes={**corner.sizes, **one})
+        others = [one for one in self.letters if corner.sizes[one] != FAR]
+        return corner._replace(sizes={**corner.sizes, **dict.fromkeys(others[:-1], 1)})
 
 
 def independent(sizes: dict[str, int], options: Mapping[str, Any]) -> dict[str, int]:

@@ -48,7 +48,7 @@ def _is_linear(operator: Operator, formula: Formula) -> bool:
     return isinstance(algebra(formula), Multilinear)
 
 
-@holds(where=_is_linear, share=0.2, in_turn=True)
+@holds(where=_is_linear, share=0.2, in_turn="in whole runs")
 def linear(backend: Backend, operator: Operator, formula: Formula, call: Call) -> float:
     """Adding v to one argument adds the answer for v alone: f(a + v) = f(a) + f(v)."""
     names = algebra(formula)
@@ -79,7 +79,7 @@ def _has_images(operator: Operator, formula: Formula) -> bool:
     return algebra(formula).images != "mixed"
 
 
-@holds(where=_has_images, kind="any", share=0.2, in_turn=True)
+@holds(where=_has_images, kind="any", share=0.2, in_turn="in whole runs")
 def batch_independent(backend: Backend, operator: Operator, formula: Formula, call: Call) -> float:
     """The answer for a batch is the answers for its images, side by side or summed; of a large
     batch, for its first and last ones and for parts of what is between.
@@ -117,7 +117,7 @@ def _adjoint(operator: Operator) -> tuple[Formula, ...]:
     return () if operator.adjoint is None else (operator.adjoint,)
 
 
-@holds(where=_is_transposed, share=0.4, needs=_adjoint, in_turn=True)
+@holds(where=_is_transposed, share=0.4, needs=_adjoint, in_turn="in whole runs")
 def is_adjoint(backend: Backend, operator: Operator, formula: Formula, call: Call) -> float:
     """A transposed convolution is the transpose of the backend's own convolution: <y(x), z> equals
     <x, convolution(z)> for every z, no bias, the same weight and options.

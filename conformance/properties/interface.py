@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from itertools import chain, combinations
+from itertools import combinations
 from math import prod
 from typing import Any
 
@@ -15,6 +15,8 @@ from gradoracle.conformance.backends.mismatch import Declined, Mismatch, Outside
 from gradoracle.conformance.drawing.choices import spread
 from gradoracle.conformance.drawing.invalid_calls import bad_calls
 from gradoracle.conformance.drawing.memory_layouts import (
+    ALONG,
+    EXPANDED,
     GUARDED,
     LAYOUTS,
     SHARED,
@@ -55,7 +57,7 @@ MAY_BE_REFUSED = "unaligned"
 LARGE = 4096  # elements of a call whose arguments lie in a few ways only
 
 
-@holds(kind="every", share=0.2, asks="arguments", in_turn=True)
+@holds(kind="every", share=0.2, asks="arguments", in_turn="in whole runs")
 def leaves_inputs_unchanged(
     backend: Backend, operator: Operator, formula: Formula, call: Call
 ) -> float:
@@ -174,7 +176,7 @@ def _in_eights(operator: Operator) -> tuple[Geometry, ...]:
     return _known_layers[operator]
 
 
-@holds(kind="any", share=0.03, at_ones=True, listed=_listed)
+@holds(kind="any", share=0.03, at_ones=True, listed=_listed, in_turn="always")
 def ignores_memory_layout(
     backend: Backend, operator: Operator, formula: Formula, call: Call
 ) -> float:
@@ -197,8 +199,10 @@ def ignores_memory_layout(
         except Declined as one:  # the others are checked all the same
             declined.append(one)
     of = (operator, formula, call)
-    for same, layouts in chain(_in_one_place(*of), _in_one_array(*of)):
+    others = [*_in_one_place(*of), *_in_one_array(*of)]
+    for same, layouts in others:
         backend.foresee((formula, same), how=("", layouts))
+    for same, layouts in others:
         plain = backend.ask(formula, same)
         try:
             _require_the_same(backend, operator, formula, same, plain, layouts)
@@ -210,15 +214,22 @@ def ignores_memory_layout(
 
 
 def _in_one_place(operator: Operator, formula: Formula, call: Call) -> Iterator[tuple[Call, str]]:
-    """Yield the calls in which an argument is the same along axes, laid in one place along them.
+    """Yield calls whose arguments are the same along axes, laid in one place along them.
 
-    There are none where it cannot be, as rows of probabilities.
+    One argument alone along all of its axes, as the gradient of a sum lies, and all arguments along
+    some of them.  There are none where they cannot be the same, as rows of probabilities.
     """
-    for name, at in _data(formula, call):
-        for layout, axes in expansions(call[name].shape):
-            level = operator.complete({**call, name: _level(call[name], axes)}, 0)
-            if is_same(level[name], _level(level[name], axes)):
-                yield level, _only(at, layout)
+    data = _data(formula, call)
+    ways = {name: dict(expansions(call[name].shape)) for name, _ in data}
+    for layout in (EXPANDED, *ALONG):
+        those = [one for one in data if layout in ways[one[0]]]
+        for some in ([one] for one in those) if layout == EXPANDED else [those]:
+            axes = {name: ways[name][layout] for name, _ in some}
+            level = {name: _level(call[name], of) for name, of in axes.items()}
+            same = operator.complete({**call, **level}, 0)
+            lying = [at for n, at in some if is_same(same[n], _level(same[n], axes[n]))]
+            if lying:
+                yield same, _only(lying, layout)
 
 
 def _in_one_array(operator: Operator, formula: Formula, call: Call) -> Iterator[tuple[Call, str]]:
@@ -275,7 +286,7 @@ def _ways(formula: Formula, call: Call) -> list[str]:
         return together
     together = [n for n in together if n not in GUARDED]  # one alone: a crash names it
     alone = [
-        _only(at, layout)
+        _only([at], layout)
         for at, name in enumerate(positional) if name in shapes
         for layout in (*ALONE, *GUARDED) if differs(layout, shapes[name])
     ]  # fmt: skip
@@ -299,9 +310,10 @@ def _is_guarded(layouts: str) -> bool:
     return any(one in GUARDED for one in layouts.split(","))
 
 
-def _only(at: int, layout: str) -> str:
-    """Return the layouts of a call of whose arguments only one lies otherwise."""
-    return "," * at + layout + ("" if at else ",")
+def _only(places: Sequence[int], layout: str) -> str:
+    """Return the layouts of a call of whose arguments only some lie otherwise."""
+    each = [layout if at in places else "" for at in range(max(places) + 1)]
+    return ",".join(each) if len(each) > 1 else f"{layout},"
 
 
 def _data(formula: Formula, call: Call) -> list[tuple[str, int]]:
@@ -346,7 +358,7 @@ def _drawn(operator: Operator) -> Arguments:
     return operator.arguments(drawn(operator, 0).sizes)
 
 
-@holds(kind="all", share=0.15, where=_can_be_misused, once=True, in_turn=True)
+@holds(kind="all", share=0.15, where=_can_be_misused, once=True, in_turn="in whole runs")
 def rejects_bad_arguments(
     backend: Backend, operator: Operator, formula: Formula, call: Call
 ) -> float:

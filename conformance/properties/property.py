@@ -22,6 +22,7 @@ from gradoracle.oracle.declaration import (
 
 Check: TypeAlias = Callable[[Backend, Operator, Formula, Call], float]
 Where: TypeAlias = Callable[[Operator, Formula], bool]
+Turns: TypeAlias = Literal["never", "in whole runs", "always"]
 Listed: TypeAlias = Callable[[Operator, Formula], Sequence[Geometry]]
 
 
@@ -60,7 +61,7 @@ class Property:
     needs_exact: bool  # sums that whole numbers leave exact, as no transform's are
     listed: Listed  # geometries of its own beside those that are drawn; layers in a full run only
     each_class_once: bool  # of the options, instead of every pair: it makes many calls of each
-    in_turn: bool  # in a whole run, each drawn geometry is checked in one dtype
+    in_turn: Turns  # the runs in which each drawn geometry is checked in one dtype
     is_observed: bool  # on a few calls where it is not claimed, which is a note and no verdict
     # Why there is nothing to check of what a backend has, or ""; and what the name of the function
     # ends with that is called instead of the formula's, after the operator's name.
@@ -144,9 +145,11 @@ class Property:
 
         In a whole run the numbers of every dtype are checked by what `at_corners` is for.  What
         compares a backend's answers with each other, or with another's, is about indices, which no
-        dtype changes; nor does it change what is refused or written to.
+        dtype changes; nor does it change what is refused or written to.  What makes dozens of calls
+        of each that it checks does so in every run.
         """
-        return self.in_turn and profile >= PROFILES["certify"]
+        in_whole_runs = self.in_turn == "in whole runs" and profile >= PROFILES["certify"]
+        return in_whole_runs or self.in_turn == "always"
 
     def styles(self, profile: int) -> int:
         """Return in how many styles of numbers a drawn geometry is checked.
@@ -191,7 +194,7 @@ def holds(
     at_ones: bool = False,
     claim: tuple[str, ...] = (),
     on_layers: bool = False, needs_exact: bool = False, listed: Listed = _none,
-    each_class_once: bool = False, in_turn: bool = False,
+    each_class_once: bool = False, in_turn: Turns = "never",
     once: bool = False, is_fresh: bool = False, is_observed: bool = False,
     absent: Callable[[Backend, Operator, Formula], str] = lambda *_: "", another: str = "",
 ) -> Callable[[Check], Check]:  # fmt: skip

@@ -22,7 +22,9 @@ def _is_pytorchs(operator: Operator, formula: Formula) -> bool:
     return operator.witness is not no_witness and is_function(formula)
 
 
-@holds(kind="any", needs_torch=True, share=0.2, asks="", where=_is_pytorchs, in_turn=True)
+@holds(
+    kind="any", needs_torch=True, share=0.2, asks="", where=_is_pytorchs, in_turn="in whole runs"
+)
 def matches_torch(backend: Backend, operator: Operator, formula: Formula, call: Call) -> float:
     """The answer equals PyTorch's, computed by its forward pass or its autograd in float64."""
     got = answer(backend, operator, formula, call)
@@ -53,7 +55,7 @@ TORCH_POLICIES = {"nan": "any"}  # the last NaN of a window wins there
 
 @holds(
     where=lambda _, formula: formula in FORMS, size="small", share=0.2, asks="",
-    in_turn=True,
+    in_turn="in whole runs",
 )  # fmt: skip
 def forms_agree(backend: Backend, operator: Operator, formula: Formula, call: Call) -> float:
     """The answer equals every other way in which the documents write the formula."""

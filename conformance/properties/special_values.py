@@ -36,7 +36,7 @@ def _spreads(operator: Operator, formula: Formula) -> bool:
 
 @holds(
     where=_spreads, kind="not finite", share=0.1, claim=("non_finite", "plane", "window"),
-    in_turn=True,
+    in_turn="in whole runs",
 )  # fmt: skip
 def propagates_non_finite(
     backend: Backend, operator: Operator, formula: Formula, call: Call

@@ -45,7 +45,8 @@ DTYPES = 2  # of those that are claimed, in which each argument takes another va
 
 
 @holds(
-    kind="any", size="small", share=0.01, listed=that_vary, each_class_once=True, is_fresh=True
+    kind="any", size="small", share=0.01, listed=that_vary, each_class_once=True, is_fresh=True,
+    in_turn="always",
 )  # fmt: skip
 def is_stateless(backend: Backend, operator: Operator, formula: Formula, call: Call) -> float:
     """The answer is the same whatever was called before: the call with other values at the same
@@ -161,12 +162,13 @@ class _Sequence:
         """
         if other is None:
             return None
+        self.backend.foresee((self.formula, other), (self.formula, self.call), how=[self.layout])
         try:
             got = self.right(other, back)
         except (NotJudged, Declined):
+            self.backend.overlook(self.formula, self.call, self.layout)
             return None
-        if not is_same(got, self.first):  # else nothing of it could be found in the next
-            self.again(words)
+        self.again(words)
         return got
 
 

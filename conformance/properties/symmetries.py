@@ -40,7 +40,7 @@ def _has_symmetries(operator: Operator, formula: Formula) -> bool:
     return is_function(formula) and bool(operator.axes.words)
 
 
-@holds(where=_has_symmetries, share=0.15, asks="", in_turn=True)
+@holds(where=_has_symmetries, share=0.15, asks="", in_turn="in whole runs")
 def equivariant(backend: Backend, operator: Operator, formula: Formula, call: Call) -> float:
     """What is moved in the arguments (images, channels, groups, the image on the plane) moves in
     the answer; groups one by one, taps spread by hand, a stride taken afterwards and a 1x1 kernel

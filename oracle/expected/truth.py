@@ -11,6 +11,7 @@ from __future__ import annotations
 import sys
 from collections import Counter
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from functools import cached_property, lru_cache
 from math import prod
 from typing import Any, Protocol, TypeAlias
@@ -472,10 +473,12 @@ class ComposedTruth(_Lazy):
         if kind.lanes is None:
             return None
         whole = _walked_as(self.formula, self.call)
-        if whole is self.formula or numbers_of(self.call) > LARGEST:
-            return running_error_arrays.lines(kind.lanes, self.call, given, arithmetic, dtype)[0]
-        found = walked_once(whole, self.call, operands(whole, self.call), arithmetic, dtype)
-        return found[parts_of(whole).index(same_part(self.formula))]
+        if whole is not self.formula and numbers_of(self.call) <= LARGEST:
+            # What only other gradients take may not fit: then the formula is walked alone.
+            with suppress(ValueError):
+                found = walked_once(whole, self.call, operands(whole, self.call), arithmetic, dtype)
+                return found[parts_of(whole).index(same_part(self.formula))]
+        return running_error_arrays.lines(kind.lanes, self.call, given, arithmetic, dtype)[0]
 
     @cached_property
     def _walked(self) -> dict[str, tuple[Array, Array]]:
