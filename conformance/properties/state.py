@@ -185,9 +185,13 @@ def _among_functions(asked: _Sequence) -> None:
         if not {n for part in argument_names(formula) for n in part} <= {*call}:
             continue
         numbers = {n: _other_numbers(v) for n, v in call.items() if is_data(v)}
-        for one in (call, operator.complete({**call, **numbers}, 0)):
+        calls, layout = (call, operator.complete({**call, **numbers}, 0)), asked.layout_of(formula)
+        backend.foresee(*((formula, one) for one in calls), how=[layout])
+        following = [call] if other is None else [call, other]
+        backend.foresee(*((asked.formula, one) for one in following), how=[asked.layout])
+        for one in calls:
             with suppress(Mismatch, Declined):  # its own checks are about that
-                backend.ask(formula, one, asked.layout_of(formula))
+                backend.ask(formula, one, layout)
         words = f"{function} of other numbers in its place"
         asked.again(words)
         if other is None:
