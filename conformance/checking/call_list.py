@@ -20,7 +20,7 @@ from gradoracle.conformance.drawing.profiles import PROFILES
 from gradoracle.conformance.drawing.values import Style, all_negative
 from gradoracle.conformance.operators.arrays import answerable
 from gradoracle.conformance.operators.few_shapes import POOL
-from gradoracle.conformance.operators.record import Corner, Geometry, Operator, Variant
+from gradoracle.conformance.operators.record import Geometry, Operator, Variant
 from gradoracle.conformance.operators.textbook import (
     BESIDE_TILES,
     elements,
@@ -31,8 +31,15 @@ from gradoracle.conformance.operators.textbook import (
 from gradoracle.conformance.properties.property import FEWEST
 from gradoracle.conformance.scale import workloads
 from gradoracle.conformance.scale.data import NUMBERS, layer_call
-from gradoracle.oracle.declaration import argument_names, is_data, same_part, whole_of
+from gradoracle.oracle.declaration import (
+    argument_names,
+    is_data,
+    parts_of,
+    same_part,
+    whole_of,
+)
 from gradoracle.oracle.expected.exact import NARROW
+from gradoracle.oracle.expected.truth import answer_shape
 from gradoracle.oracle.float_formats import FORMATS, HALVES
 from gradoracle.oracle.shapes import SIDES, Array
 
@@ -116,24 +123,32 @@ def judge_corners(exam: Examination, seed: int) -> None:
         geometry = Geometry("boundary", corner.region, corner.sizes, (seed + at) % 2**32)
         drawn = _in_dtypes(exam, geometry, [corner.style or simplest])
         if corner.in_turn:
-            some = _in_narrow(exam, drawn) if _is_far(corner) else drawn
+            some = _of_far(exam, drawn) if FAR in corner.sizes.values() else drawn
             drawn = [some[(at + seed) % len(some)]]
         _judge_in(exam, drawn)
 
 
-def _is_far(corner: Corner) -> bool:
-    """Return whether an axis of a corner is past what 16 bits count."""
-    return FAR in corner.sizes.values()
+def _of_far(exam: Examination, drawn: Sequence[Drawn]) -> Sequence[Drawn]:
+    """Return those of some calls with a very long axis, alike but for their dtypes, to choose from.
 
-
-def _in_narrow(exam: Examination, drawn: Sequence[Drawn]) -> Sequence[Drawn]:
-    """Return those that are summed in few digits; all where none is.
-
-    Such a bound takes a third of the time, and a very long axis is about indices.
+    Where it is summed over, those in most digits: in few, a number more or less is within the
+    bound.  Elsewhere it is about indices, and those in few digits take a third of the time.
     """
-    of = exam.backend.contract.accumulator
-    narrow = [one for one in drawn if FORMATS[of(one[2])].bits <= NARROW]
-    return narrow or drawn
+    bits = [FORMATS[exam.backend.contract.accumulator(dtype)].bits for *_, dtype in drawn]
+    wanted = max(bits) if _is_summed(exam, drawn[0]) else NARROW
+    is_wanted = [own == wanted or own <= wanted == NARROW for own in bits]
+    return [one for one, yes in zip(drawn, is_wanted, strict=True) if yes] or drawn
+
+
+def _is_summed(exam: Examination, drawn: Drawn) -> bool:
+    """Return whether a result of a call has no axis that is so long."""
+    geometry, style, dtype = drawn
+    sizes = exam.operator.inside(geometry.sizes)
+    if sizes is None:
+        return False
+    call = exam.operator.call(sizes, style, geometry.seed, dtype)
+    given = [f for f in parts_of(exam.formula) if exam.operator.has_answer(f, call)]
+    return any(max((0, *answer_shape(f, call))) < FAR for f in given)
 
 
 def judge_textbook(exam: Examination, smallest: Sequence[Geometry], seed: int) -> None:
