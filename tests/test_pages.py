@@ -454,6 +454,45 @@ def test_a_history_has_a_line_for_each_function():
     assert "4.000" in text
 
 
+def run_of(number, *ratios):
+    """Return a run of one case that was timed in a process for each ratio."""
+    rounds = np.linspace(0.98, 1.02, 20)
+    times = [
+        Timing("conv2d case", "mine", "n", "l", "conv2d", "conv2d", 1, "float32", 9, 9, "",
+               tuple(rounds), tuple(ratio * rounds), tuple(rounds), tuple(np.ones(20)))
+        for ratio in ratios
+    ]  # fmt: skip
+    return Saved((Path(f"{number:04}_mine.json"),), f"{number}", f"2026-01-0{number}", "abc", {},
+                 tuple(times), {}, 1e9)  # fmt: skip
+
+
+def test_a_history_has_bands_from_the_least_to_the_largest_process():
+    text = history_page([run_of(1, 0.5, 1.0, 2.0), run_of(2, 0.7, 0.8)], "mine")
+    (band,) = re.findall(r'<polygon class="band[^>]*points="([^"]*)"', text)
+    (line,) = re.findall(r'<polyline class="line[^>]*points="([^"]*)"', text)
+    lows, highs = np.reshape(re.findall(r"[\d.]+", band), (2, 2, 2)).astype(float)
+    points = np.reshape(re.findall(r"[\d.]+", line), (2, 2)).astype(float)
+    for low, point, high in zip(lows, points, highs[::-1], strict=True):
+        assert low[0] == point[0] == high[0]
+        assert low[1] > point[1] > high[1]  # slower is higher
+    assert lows[0, 1] - highs[1, 1] > 4 * (lows[1, 1] - highs[0, 1])
+    assert "conv2d, 0001: 1.000" in text
+
+
+@pytest.mark.parametrize(
+    ("later", "verdict"),
+    [((2.0, 2.1, 2.05), "1 slower, 0 faster, 0 the same"), ((1.0, 1.01), "0 slower, 0 faster, 1")],
+)
+def test_a_history_tells_what_changed_since_the_run_before(later, verdict):
+    page = Reader(history_page([run_of(1, 1.0, 1.02, 0.98), run_of(2, *later)], "mine"))
+    assert verdict in page.text
+    assert ("conv2d case" in page.text) == verdict.startswith("1")
+
+
+def test_a_history_of_one_run_compares_nothing():
+    assert "Not compared: there is one run only." in Reader(history_page([run_of(1, 1.0)])).text
+
+
 @pytest.mark.parametrize("name", ["conv2d_grad_input", "max_pool2d_vjp", "softmax", "gelu",
                                   "conv3d", "cross_entropy", "network_backward"])  # fmt: skip
 def test_a_formula_has_its_equation_its_loops_and_its_example(name):

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping, Sequence
 from html import escape
+from types import MappingProxyType
 
 import numpy as np
 
@@ -15,6 +16,7 @@ from gradoracle.oracle.shapes import Array
 WIDTH, HEIGHT = 300, 110
 LEFT, BOTTOM = 34, 22
 ROOM = 560, 260  # of lines
+NAMED = 8  # runs whose names have room below them
 
 
 def bars(counts: Sequence[int], label: str) -> str:
@@ -38,9 +40,16 @@ def bars(counts: Sequence[int], label: str) -> str:
     return svg((WIDTH, HEIGHT), f"{label}: {', '.join(map(str, counts))}", parts)
 
 
-def lines(series: Mapping[str, Sequence[float | None]], names: Sequence[str], label: str) -> str:
-    """Return a line for each series of positive values, on a logarithmic scale."""
-    known = [v for values in series.values() for v in values if v is not None]
+def lines(
+    series: Mapping[str, Sequence[float | None]], names: Sequence[str], label: str,
+    bands: Mapping[str, Sequence[tuple[float, float] | None]] = MappingProxyType({}),
+) -> str:  # fmt: skip
+    """Return a line for each series of positive values, on a logarithmic scale.
+
+    `bands` are of the series of the same names: from where to where each of its values may lie.
+    """
+    ends = [one for some in bands.values() for band in some if band for one in band]
+    known = [v for values in series.values() for v in values if v is not None] + ends
     low, high = min([1.0, *known]) / 1.25, max([1.0, *known]) * 1.25
     width, height = ROOM
     across = (width - LEFT - 40) / max(1, len(names) - 1)
@@ -55,20 +64,34 @@ def lines(series: Mapping[str, Sequence[float | None]], names: Sequence[str], la
         css = "axis" if tick == 1 else "grid"
         parts.append(f'<path class="{css}" d="M{LEFT} {y:.1f}H{width - 8}"/>')
         parts.append(f'<text class="at end" x="{LEFT - 5}" y="{y + 4:.1f}">{tick:g}</text>')
-    for run, name in enumerate(names):
+    for run in range(0, len(names), -(-len(names) // NAMED)):
         x = at(run, 1)[0]
-        parts.append(f'<text class="at" x="{x:.1f}" y="{height - 6}">{escape(name)}</text>')
+        parts.append(f'<text class="at" x="{x:.1f}" y="{height - 6}">{escape(names[run])}</text>')
+    for n, title in enumerate(series):
+        known_bands = [(run, one) for run, one in enumerate(bands.get(title, ())) if one]
+        outline = [at(run, low) for run, (low, _) in known_bands]
+        outline += [at(run, high) for run, (_, high) in reversed(known_bands)]
+        parts.append(f'<polygon class="band w{n % 4}" points="{_path(outline)}"/>')
+        parts += [
+            f'<path class="spread w{n % 4}" d="M{at(run, low)[0]:.1f} {at(run, low)[1]:.1f}'
+            f'V{at(run, high)[1]:.1f}"/>'
+            for run, (low, high) in known_bands
+        ]
     for n, (title, values) in enumerate(series.items()):
-        points = [at(run, v) for run, v in enumerate(values) if v is not None]
-        path = " ".join(f"{x:.1f},{y:.1f}" for x, y in points)
+        runs = [(run, v) for run, v in enumerate(values) if v is not None]
         css = f"w{n % 4} dash{n // 4 % 3}"
+        path = _path([at(run, v) for run, v in runs])
         parts.append(f'<polyline class="line {css}" points="{path}"/>')
         parts += [
-            f'<circle class="point {css}" cx="{x:.1f}" cy="{y:.1f}" r="3.5">'
-            f"<title>{escape(title)}</title></circle>"
-            for x, y in points
+            f'<circle class="point {css}" cx="{at(run, v)[0]:.1f}" cy="{at(run, v)[1]:.1f}" '
+            f'r="3.5"><title>{escape(f"{title}, {names[run]}: {v:.3f}")}</title></circle>'
+            for run, v in runs
         ]
     return svg((width, height), label, parts)
+
+
+def _path(points: Sequence[tuple[float, float]]) -> str:
+    return " ".join(f"{x:.1f},{y:.1f}" for x, y in points)
 
 
 def curves(z: Array, series: Mapping[str, Array], label: str) -> str:

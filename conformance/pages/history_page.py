@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 
-from gradoracle.conformance.benchmarks.history import Saved
-from gradoracle.conformance.benchmarks.pictures import means_of, shown
+from gradoracle.conformance.benchmarks.history import Change, HistoryError, Saved, compare
+from gradoracle.conformance.benchmarks.pictures import bands_of, beside, means_of, shown
 from gradoracle.conformance.pages import charts, render
+
+MOST = 20  # changes that are listed
 
 
 def history_page(runs: Sequence[Saved], backend: str = "") -> str:
@@ -15,10 +18,27 @@ def history_page(runs: Sequence[Saved], backend: str = "") -> str:
     Raises:
         ImportError: Jinja2 is not installed.
     """
-    means = {formula: means_of(runs, formula) for formula in shown(runs)}
+    formulas = shown(runs)
+    means = {formula: means_of(runs, formula) for formula in formulas}
+    bands = {formula: bands_of(runs, formula) for formula in formulas}
     names = [run.name.partition("_")[0] for run in runs]
-    label = "processor time over PyTorch's, run by run: below 1 is faster"
+    label = f"processor time over {beside(runs[-1])}, run by run: below 1 is faster"
+    changes, unknown = _changes(runs)
+    told = sorted((c for c in changes if c.told), key=lambda c: -abs(math.log(c.factor)))
     return render.page(
         "history.html", runs=runs, backend=backend or "all backends", means=means,
-        chart=charts.lines(means, names, label),
+        chart=charts.lines(means, names, label, bands), beside=beside(runs[-1]),
+        changes=told[:MOST], more=len(told[MOST:]), unknown=unknown,
+        counts={word: sum(c.verdict == word for c in changes)
+                for word in ("slower", "faster", "same")},
     )  # fmt: skip
+
+
+def _changes(runs: Sequence[Saved]) -> tuple[Sequence[Change], str]:
+    """Return how the cases of the last run changed since the run before, or why that is unknown."""
+    if len(runs) < 2:
+        return [], "there is one run only"
+    try:
+        return compare(runs[-2], runs[-1]), ""
+    except (HistoryError, ImportError) as error:
+        return [], str(error)

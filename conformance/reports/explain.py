@@ -7,7 +7,7 @@ import difflib
 import inspect
 import re
 import textwrap
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from inspect import Parameter, getdoc, signature
 from types import CodeType, FunctionType
 from typing import Any, NamedTuple, TypeAlias
@@ -388,14 +388,31 @@ class Page:
             self.text(line, INDENT + len(line) - len(line.lstrip()), more=4)
 
     def code(self, code: str) -> None:
-        """Print Python, with narrower indentation where that makes it fit; nothing is cut."""
-        if max(map(len, code.splitlines())) + INDENT > self.console.width:
+        """Print Python, where it is too wide with narrower indentation, and wrapped by words."""
+        room = self.console.width - INDENT
+        if max(map(len, code.splitlines())) > room:
             code = re.sub(r"^ +", lambda m: " " * (len(m[0]) // 2), code, flags=re.MULTILINE)
+            code = "\n".join(_folded(line, room) for line in code.splitlines())
         syntax = Syntax("", "python", theme="ansi_dark", background_color="default")
         encoding = self.console.encoding
         safe = code.encode(encoding, "replace").decode(encoding)
         text = syntax.highlight(textwrap.indent(safe, " " * INDENT))
         self.console.print(text, soft_wrap=True, end="")
+
+
+def _also(topic: Topic, names: Sequence[str]) -> str:
+    """Return how sections are seen that were left out."""
+    return f"gradoracle explain {topic.formula.__name__} --all has also: {', '.join(names)}"
+
+
+def _folded(line: str, room: int) -> str:
+    """Return a line of Python as lines that fit, those that follow further to the right."""
+    begun = line[: len(line) - len(line.lstrip())]
+    lines = textwrap.wrap(
+        line.strip(), max(room, 2 * len(begun)), initial_indent=begun,
+        subsequent_indent=f"{begun}    ", break_long_words=False, break_on_hyphens=False,
+    )  # fmt: skip
+    return "\n".join(lines)
 
 
 def show(console: Console, topic: Topic, *, everything: bool = True) -> None:
@@ -406,9 +423,12 @@ def show(console: Console, topic: Topic, *, everything: bool = True) -> None:
     title = Text.assemble((topic.formula.__name__, "bold"), (f"  {role(topic)}", "dim"))
     console.print(Rule(title, align="left", style="dim"))
     page = Page(console)
-    left, room = [], SCREEN - 1 - LAST
     brief = not everything and console.width < WITH_SUMS
-    for name, section in sections(topic, brief=brief):
+    every = [*sections(topic, brief=brief)]
+    with console.capture() as captured:  # where nearly all is left out
+        page.text(_also(topic, [name for name, _ in every]))
+    left, room = [], SCREEN - 2 - captured.get().count("\n")
+    for name, section in every:
         with console.capture() as captured:
             section(page)
         text = captured.get()
@@ -422,11 +442,10 @@ def show(console: Console, topic: Topic, *, everything: bool = True) -> None:
         console.file.write(text)
     if left:
         page.line()
-        name = topic.formula.__name__
-        page.text(f"gradoracle explain {name} --all has also: {', '.join(left)}", style="dim")
+        page.text(_also(topic, left), style="dim")
 
 
-SCREEN, LAST = 60, 4  # lines that are printed, and of them for what is left out
+SCREEN = 60  # lines that are printed
 Section: TypeAlias = tuple[str, Callable[["Page"], None]]
 
 

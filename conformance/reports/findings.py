@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from shlex import quote
@@ -28,6 +28,7 @@ ZEROS = re.compile(r"[.]0(?![0-9])")  # of a float that is an integer
 EXPLAINED = re.compile(r"(?<=want )(\S+) \(.*")  # behind an element: how it is known to be wrong
 IN_CONTRACT = re.compile(r'contract\["domain"\] = \{.*\} or ')  # a longer way to declare the same
 MARGIN = 12  # columns of a title
+MOST = 2  # checks that fail on the same answer, by name
 HANGING = 60  # columns, from which the lines of a row begin below each other
 ALONE = " (not checked)"  # behind the name of a check that needs right answers
 
@@ -101,6 +102,7 @@ def _told(cause: Cause, look: Look, file: Path | None) -> Iterator[str]:
     yield from _headline(cause, look)
     fails = [name for name in (*one.also, *cause.again) if not name.endswith(ALONE)]
     rows = {
+        "answer": [_answer(one.reason, told.get("element") or {})],
         "check": [one.property_name] if one.property_name not in PLAIN else [],
         "also in": [", ".join(cause.others)],
         "looks like": told.get("looks_like", []),
@@ -108,7 +110,7 @@ def _told(cause: Cause, look: Look, file: Path | None) -> Iterator[str]:
         "formula": [" ".join(told.get("equation", "").split())],
         "made for": [IN_CONTRACT.sub("", one.domain_hint)],
         "also seen": one.also_seen,
-        "fails too": [", ".join(fails)],
+        "fails too": [_few(fails)],
         "note": [words for words in (CUT, UNSTEADY, HISTORY) if _says(told, words)],
     }
     rest = " " * (MARGIN + 3 if look.width >= HANGING else 5)
@@ -123,6 +125,21 @@ def _told(cause: Cause, look: Look, file: Path | None) -> Iterator[str]:
         yield from look.wrapped(text, first=f"   {'again':<{MARGIN}}", rest=rest)
     elif told.get("repro"):
         yield from look.command(told["repro"], f"   {'again':<{MARGIN}}", rest)
+
+
+def _answer(headline: str, element: Mapping[str, Any]) -> str:
+    """Return the wrong element, where the headline names another thing; "" of none."""
+    if not element or "got " in headline:
+        return ""
+    index = ", ".join(map(str, element["index"]))
+    got, want = (ZEROS.sub("", str(element[name])) for name in ("got", "want"))
+    return f"{element['function']}[{index}]: got {got}, want {want}"
+
+
+def _few(names: Sequence[str]) -> str:
+    """Return the first of some names, and how many more there are."""
+    more = len(names) - MOST
+    return ", ".join(names) if more < 2 else f"{', '.join(names[:MOST])} and {more} more"
 
 
 def _says(told: Mapping[str, Any], words: str) -> bool:

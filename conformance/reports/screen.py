@@ -40,7 +40,7 @@ from gradoracle.conformance.reports.terminal import Look
 
 FEW = 3  # names that a line lists
 REASONS = 8  # sentences of a section, beyond which they are counted
-BESIDE = 3  # of what was not checked, where something is wrong: that is to be seen first
+BESIDE = 1  # of what was not checked, where something is wrong: that is to be seen first
 FULL = PROFILES["certify"]
 IDLE = ("not run", UNCLAIMED, *UNJUDGED)  # of functions that are there
 NO_CLAIM = "the contract's policies do not claim"  # begins such a reason
