@@ -16,6 +16,7 @@ from gradoracle.oracle.shapes import Array
 WIDTH, HEIGHT = 300, 110
 LEFT, BOTTOM = 34, 22
 ROOM = 560, 260  # of lines
+ASIDE = 46  # of numbers that are written larger on a narrow screen
 NAMED = 8  # runs whose names have room below them
 
 
@@ -52,18 +53,18 @@ def lines(
     known = [v for values in series.values() for v in values if v is not None] + ends
     low, high = min([1.0, *known]) / 1.25, max([1.0, *known]) * 1.25
     width, height = ROOM
-    across = (width - LEFT - 40) / max(1, len(names) - 1)
+    across = (width - ASIDE - 40) / max(1, len(names) - 1)
 
     def at(run: int, value: float) -> tuple[float, float]:
         share = math.log(value / low) / math.log(high / low)
-        return LEFT + 10 + run * across, (height - BOTTOM) - share * (height - BOTTOM - 12)
+        return ASIDE + 10 + run * across, (height - BOTTOM) - share * (height - BOTTOM - 12)
 
     parts = []
     for tick in (one for one in TICKS if low <= one <= high):
         y = at(0, tick)[1]
         css = "axis" if tick == 1 else "grid"
-        parts.append(f'<path class="{css}" d="M{LEFT} {y:.1f}H{width - 8}"/>')
-        parts.append(f'<text class="at end" x="{LEFT - 5}" y="{y + 4:.1f}">{tick:g}</text>')
+        parts.append(f'<path class="{css}" d="M{ASIDE} {y:.1f}H{width - 8}"/>')
+        parts.append(f'<text class="at end" x="{ASIDE - 5}" y="{y + 4:.1f}">{tick:g}</text>')
     for run in range(0, len(names), -(-len(names) // NAMED)):
         x = at(run, 1)[0]
         parts.append(f'<text class="at" x="{x:.1f}" y="{height - 6}">{escape(names[run])}</text>')
