@@ -128,7 +128,7 @@ def test_the_steps_run_and_give_their_outputs(shell, tmp_path):
     assert told["verdict"] == f"{certificate.verdict} ({certificate.level})"
     assert "(quick: 25 geometries a check; " in told["verdict"]
     assert (certificate.seed, certificate.examples) == (1, 25)
-    assert "::error file=kernels.py,line=3,title=./kernels.py breaks" in said
+    assert "::error file=kernels.py,line=3,title=relu_grad of ./kernels.py breaks" in said
     assert (tmp_path / "a b.xml").is_file()
     assert (tmp_path / "gradoracle.regressions.json").is_file()
     assert f"**{certificate.verdict} (quick)**" in (tmp_path / "page.md").read_text()

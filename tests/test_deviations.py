@@ -264,7 +264,7 @@ def test_certify_prints_known_deviations_everywhere_and_ends_with_0(cli, tmp_pat
     assert f"known deviations relu_grad: {REASON} (matches_oracle" in said
     assert "CERTIFIED BUT FOR" in run.output
     assert "crashed: abort (SIGABRT)" in run.output
-    title = "file=known.py,line=5,title=known is known to break matches_oracle"
+    title = "file=known.py,line=5,title=relu_grad of known is known to break matches_oracle"
     assert f"::warning {title}::{REASON}: relu_grad[" in run.output
     told = Certificate.from_json((tmp_path / "c.json").read_text())
     suite = ET.parse(tmp_path / "j.xml").getroot()[0]  # noqa: S314 - our own

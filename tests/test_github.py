@@ -133,7 +133,9 @@ def test_annotations_stand_at_the_function_that_is_wrong(wrong):
     lines = [*formats.workflow_commands([wrong])]
     at = f"file=tests/test_github.py,line={line_of('def relu_grad')}"
     assert len(lines) == len(wrong.mismatches) >= 1
-    assert all(line.startswith(f"::error {at},title=SimpleNamespace breaks") for line in lines)
+    assert all(
+        line.startswith(f"::error {at},title=relu_grad of SimpleNamespace breaks") for line in lines
+    )
     wrong_elsewhere = formats.place(wrong, "linear")
     assert wrong_elsewhere == {}
 

@@ -101,13 +101,13 @@ def workflow_commands(certificates: Sequence[Certificate]) -> Iterator[str]:
     """Yield mismatches, and known deviations as warnings, as GitHub's workflow commands."""
     for one in certificates:
         for known in one.deviations:
-            title = f"{one.backend} is known to break {known.property_name}"
+            title = f"{known.formula} of {one.backend} is known to break {known.property_name}"
             text = f"{known.deviation}: {known.reason}"
             yield _command("warning", title, text, place(one, known.formula))
         for sentence in one.stale:
             yield _command("error", one.backend, sentence, place(one, sentence.split()[0]))
         for found in one.mismatches:
-            title = f"{one.backend} breaks {found.property_name}"
+            title = f"{found.formula} of {one.backend} breaks {found.property_name}"
             at = place(one, found.formula, found.function)
             yield _command("error", title, found.text, at)
         if not (one.as_claimed or one.holds_so_far or one.mismatches or one.stale):
