@@ -68,7 +68,7 @@ def leaves_inputs_unchanged(
     return 0.0
 
 
-@holds(kind="all", share=0.2)
+@holds(kind="all", share=0.2, in_turn="in whole runs")
 def returns_what_the_protocol_says(
     backend: Backend, operator: Operator, formula: Formula, call: Call
 ) -> float:
