@@ -25,7 +25,6 @@ from gradoracle.conformance.operators.textbook import (
     BESIDE_TILES,
     elements,
     textbook,
-    textbook_of_options,
     with_ones,
 )
 from gradoracle.conformance.properties.property import FEWEST
@@ -58,7 +57,7 @@ def judge_drawn(exam: Examination) -> None:
 
     few = exam.backend.contract.shapes == EXPENSIVE
     once = few and not exam.property.at_corners  # other values of a shape show little more
-    beside = [] if once else _smallest(exam)
+    beside = textbook(exam.operator) if exam.property.at_smallest and not once else ()
     count = exam.property.examples(exam.operator, exam.examples)
     count = max(FEWEST, min(count, AGAIN * POOL if once else count) - len(beside))
     use = partial(judge, exam)
@@ -86,15 +85,6 @@ def judge_drawn(exam: Examination) -> None:
         check_variants(exam, own_seed(exam))
         judge_corners(exam, own_seed(exam))
     judge_unmet_dtypes(exam, beside)
-
-
-def _smallest(exam: Examination) -> Sequence[Geometry]:
-    """Return the operator's smallest calls as far as the property needs them."""
-    if exam.property.each_class_once and exam.property.lists:
-        return []  # it makes many calls of each, and lists one for every option
-    # What lists geometries of its own has small ones among them, for every axis.
-    of = textbook_of_options if exam.property.lists else textbook
-    return of(exam.operator)
 
 
 def judge(exam: Examination, geometries: Sequence[Geometry]) -> None:

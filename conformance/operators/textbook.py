@@ -42,20 +42,6 @@ def textbook(operator: Operator) -> tuple[Geometry, ...]:
     return _known[operator]
 
 
-def textbook_of_options(operator: Operator) -> list[Geometry]:
-    """Return the smallest call, and the first others with other options or other arrays given."""
-    found: list[Geometry] = []
-    met: list[tuple[object, ...]] = []
-    for geometry in textbook(operator):
-        arguments = operator.arguments(geometry.sizes)
-        absent = [name for name, shape in arguments.shapes.items() if shape is None]
-        chosen = {n: o for n, o in arguments.options.items() if n not in operator.axes.shapes}
-        if (chosen, absent) not in met:
-            met.append((chosen, absent))
-            found.append(geometry)
-    return found
-
-
 def with_ones(operator: Operator, formula: Formula) -> tuple[Geometry, ...]:
     """Return calls all of whose axes have several entries, and then one axis after the other one.
 

@@ -42,7 +42,7 @@ def _too_few(backend: Backend, operator: Operator, formula: Formula) -> str:
     return "" if has_graphs(backend) else "too few operators with gradients to make graphs of"
 
 
-@holds(where=_is_graph, kind="floats", share=0.1, listed=named, absent=_too_few)
+@holds(where=_is_graph, kind="floats", share=0.1, listed=named, at_smallest=False, absent=_too_few)
 def graph_backward(backend: Backend, operator: Operator, formula: Formula, call: Call) -> float:
     """In a graph of the backend's own functions, with branches, shared weights and several losses,
     the gradient by every parameter and the input is what the chain rule over the formulas gives,

@@ -176,7 +176,7 @@ def _in_eights(operator: Operator) -> tuple[Geometry, ...]:
     return _known_layers[operator]
 
 
-@holds(kind="any", share=0.03, at_ones=True, listed=_listed, in_turn="always")
+@holds(kind="any", share=0.03, at_ones=True, at_smallest=False, listed=_listed, in_turn="always")
 def ignores_memory_layout(
     backend: Backend, operator: Operator, formula: Formula, call: Call
 ) -> float:

@@ -56,6 +56,7 @@ class Property:
     asks: How | None  # what it begins with, where that is the formula on the very call
     at_corners: bool  # what the operator lists is checked beside what is drawn
     at_ones: bool  # likewise where it lists axes of size 1
+    at_smallest: bool  # and on its smallest calls
     claim: tuple[str, ...]  # a policy and the rules under which it is asked for; none: always
     on_layers: bool  # of real networks, instead of on calls that are drawn
     needs_exact: bool  # sums that whole numbers leave exact, as no transform's are
@@ -191,7 +192,7 @@ def holds(
     needs_torch: bool = False, needs_forward: bool = False,
     needs: Callable[[Operator], tuple[Formula, ...]] = lambda _: (),
     asks: How | None = None, at_corners: bool = False,
-    at_ones: bool = False,
+    at_ones: bool = False, at_smallest: bool = True,
     claim: tuple[str, ...] = (),
     on_layers: bool = False, needs_exact: bool = False, listed: Listed = _none,
     each_class_once: bool = False, in_turn: Turns = "never",
@@ -220,6 +221,7 @@ def holds(
             asks,
             at_corners,
             at_ones,
+            at_smallest,
             claim,
             on_layers,
             needs_exact,

@@ -57,7 +57,10 @@ class Rise(NamedTuple):
     room: float
 
 
-@holds(of="gradients", kind="slopes", share=0.12, needs_forward=True, in_turn="in whole runs")
+@holds(
+    of="gradients", kind="slopes", share=0.12, needs_forward=True, at_smallest=False,
+    in_turn="in whole runs",
+)  # fmt: skip
 def gradient_is_the_slope(
     backend: Backend, operator: Operator, formula: Formula, call: Call
 ) -> float:
@@ -84,7 +87,10 @@ def gradient_is_the_slope(
     return 0.0
 
 
-@holds(of="gradients", kind="slopes", share=0.08, needs_forward=True, in_turn="in whole runs")
+@holds(
+    of="gradients", kind="slopes", share=0.08, needs_forward=True, at_smallest=False,
+    in_turn="in whole runs",
+)  # fmt: skip
 def finite_differences(backend: Backend, operator: Operator, formula: Formula, call: Call) -> float:
     """Each element of the gradient is the change of <dy, y> of the backend's own forward pass per
     unit of that element: exactly where y is affine in it and the data are integers, else within

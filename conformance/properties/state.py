@@ -45,8 +45,8 @@ DTYPES = 2  # of those that are claimed, in which each argument takes another va
 
 
 @holds(
-    kind="any", size="small", share=0.01, listed=that_vary, each_class_once=True, is_fresh=True,
-    in_turn="always",
+    kind="any", size="small", share=0.01, listed=that_vary, at_smallest=False, each_class_once=True,
+    is_fresh=True, in_turn="always",
 )  # fmt: skip
 def is_stateless(backend: Backend, operator: Operator, formula: Formula, call: Call) -> float:
     """The answer is the same whatever was called before: the call with other values at the same
