@@ -103,7 +103,8 @@ def test_a_row_says_what_passed_failed_and_was_not_run():
     ]  # fmt: skip
     assert gradient.split()[:4] == ["relu_grad", gradient.split()[1], "36", "0.55"]
     assert gradient.split()[1] == "█" * len(gradient.split()[1])  # the most calls
-    assert "is_deterministic: not claimed" in in_a_line(shown(c))
+    assert "is_deterministic: not claimed" in [*screen.not_checked(c)]
+    assert in_a_line(shown(c)).partition("not checked ")[2].count("more: -v shows them") == 1
 
 
 def test_what_was_not_checked_is_said_plainly():
