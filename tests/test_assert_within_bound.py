@@ -609,6 +609,33 @@ def test_the_example_passes_and_fails_where_its_gradient_is_wrong():
         names["test_the_gradient_by_the_weight"]()
 
 
+SIZES = {"n": 2, "c": 4, "h": 8, "w": 7, "m": 6, "p": 3, "q": 2}
+
+
+@pytest.mark.parametrize(("name", "shapes"), [
+    ("conv2d", {"x": (2, 4, 8, 7), "weight": (6, 2, 3, 2)}),
+    ("conv2d_grad_input", {"input_shape": (2, 4, 8, 7), "weight": (6, 2, 3, 2)}),
+    ("conv2d_grad_weight", {"x": (2, 4, 8, 7), "weight_shape": (6, 2, 3, 2)}),
+])  # fmt: skip
+def test_exact_inputs_are_made_by_lengths_of_axes(name, shapes):
+    by_sizes = exact_inputs(name, sizes=SIZES, groups=2, seed=3)
+    by_shapes = exact_inputs(name, **shapes, groups=2, seed=3)
+    assert by_sizes.keys() == by_shapes.keys()
+    for argument, value in by_shapes.items():
+        np.testing.assert_array_equal(by_sizes[argument], value)
+
+
+@pytest.mark.parametrize(("sizes", "options", "error", "said"), [
+    ({**SIZES, "z": 1}, {}, TypeError, "conv2d has no axis 'z'; it has n, c, h, w, m, p, q, i, j"),
+    ({"n": 2, "c": 4, "h": 8, "w": 7, "m": 6}, {}, TypeError,
+     "conv2d: weight [m, c/g, p, q] needs p and q too"),
+    (SIZES, {"groups": 3}, ValueError, "c must be a multiple of groups, 3, got 4"),
+])  # fmt: skip
+def test_lengths_that_say_no_call_are_told(sizes, options, error, said):
+    with pytest.raises(error, match=re.escape(said)):
+        exact_inputs("conv2d", sizes=sizes, **options)
+
+
 def test_the_example_of_exact_inputs_runs():
     asked = []
 

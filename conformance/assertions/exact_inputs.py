@@ -3,6 +3,7 @@
 from collections.abc import Iterator, Mapping
 from math import log2
 from operator import index
+from types import MappingProxyType
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -17,14 +18,17 @@ from gradoracle.conformance.assertions.calls import (
     require_names,
     topic_of,
 )
+from gradoracle.conformance.operators.domain import letters_of
 from gradoracle.conformance.operators.record import rounded
 from gradoracle.conformance.reports.explain import Topic
+from gradoracle.oracle.axes import OF_A_GROUP
 from gradoracle.oracle.declaration import (
     Call,
     Formula,
     Multilinear,
     algebra,
     argument_names,
+    axes_of,
     is_data,
 )
 from gradoracle.oracle.expected.exact import MultilinearTruth
@@ -46,8 +50,9 @@ class Range(NamedTuple):
 
 
 def exact_inputs(
-    function: str, /, *args: Any, dtype: Any = "float16", seed: int = 0, **arguments: Any
-) -> dict[str, Any]:
+    function: str, /, *args: Any, dtype: Any = "float16", seed: int = 0,
+    sizes: Mapping[str, int] = MappingProxyType({}), **arguments: Any,
+) -> dict[str, Any]:  # fmt: skip
     """Return arguments of a function on which every sum is exact in `dtype`, in any order.
 
         inputs = exact_inputs("conv2d", dtype="float16", x=(2, 3, 8, 8), weight=(4, 3, 3, 3))
@@ -57,6 +62,10 @@ def exact_inputs(
     The arguments are those of `assert_within_bound`, with a shape where an array goes; a bias is
     made if its shape is given.  `grad_output` may be left out where the other arguments say what
     shape it has.  Indices are given as they are: `indices=` an array.
+
+    In place of shapes, `sizes` may say how long axes are, by the letters that `gradoracle explain`
+    has: `sizes={"n": 2, "c": 3, "h": 8, "w": 8, "m": 4, "p": 3, "q": 3}` is the call above.  Arrays
+    that may be None are made if their shape is given.
 
     The elements are integers, as long as the format has room for: those of one factor, which the
     seed chooses, reach up to the sums' last bit, so that inputs in TF32 or half precision and sums
@@ -68,7 +77,7 @@ def exact_inputs(
     Raises:
         ValueError: there are no such data (elementary functions round; a mean of 9 divides by 9),
             or the shapes fit no call.
-        TypeError: an argument is missing or unknown.
+        TypeError: an argument is missing or unknown, or an axis is.
     """
     topic, name = topic_of(function), format_named("dtype", dtype)
     require_by_name(topic.formula, args)
@@ -77,7 +86,7 @@ def exact_inputs(
             f"{function}: no data are exact, because its elementary functions round; use "
             "assert_within_bound"
         )
-    blank = _blank(topic, name, arguments)
+    blank = _blank(topic, name, {**_of_sizes(topic, sizes, arguments), **arguments})
     random = np.random.default_rng(seed)
     factors = _factors(topic.formula)
     long = str(random.choice(factors)) if factors else ""
@@ -91,6 +100,48 @@ def exact_inputs(
         f"{', '.join(f'{n}={v}' for n, v in shapes.items())}: a divisor that is no power of two "
         "rounds, and so does a factor whose significand is long"
     )
+
+
+def _of_sizes(
+    topic: Topic, sizes: Mapping[str, int], arguments: Mapping[str, Any]
+) -> dict[str, Shape]:
+    """Return the shapes that arguments have by the lengths of their axes.
+
+    Raises:
+        TypeError: a letter is of no axis, or one is missing.
+        ValueError: groups do not divide the channels.
+    """
+    if not sizes:
+        return {}
+    axes, name = axes_of(topic.formula), topic.formula.__name__
+    letters = letters_of(axes)
+    if unknown := [one for one in sizes if one not in letters]:
+        known = ", ".join(dict.fromkeys(letters))
+        raise TypeError(f"{name} has no axis {', '.join(map(repr, unknown))}; it has {known}")
+    names, options = argument_names(topic.formula)
+    wanted = {n: axes.shapes.get(n, n) for n in (*names, *options)}
+    found: dict[str, Shape] = {}
+    for argument, array in wanted.items():
+        of = axes.arrays.get(array, ())
+        if not of or argument in arguments or array in axes.optional:
+            continue
+        missing = [one for one in of if one.removesuffix(OF_A_GROUP) not in sizes]
+        if not missing:
+            found[argument] = tuple(_length(one, sizes, arguments) for one in of)
+        elif argument != GRADIENT:
+            raise TypeError(f"{name}: {array} [{', '.join(of)}] needs {' and '.join(missing)} too")
+    return found
+
+
+def _length(letter: str, sizes: Mapping[str, int], arguments: Mapping[str, Any]) -> int:
+    """Return how long an axis is, of a group's channels too."""
+    size = sizes[letter.removesuffix(OF_A_GROUP)]
+    if not letter.endswith(OF_A_GROUP):
+        return size
+    groups = index(arguments.get("groups", 1))
+    if groups < 1 or size % groups:
+        raise ValueError(f"{letter[0]} must be a multiple of groups, {groups}, got {size}")
+    return size // groups
 
 
 def _blank(topic: Topic, dtype: str, arguments: Mapping[str, Any]) -> dict[str, Any]:
