@@ -107,6 +107,16 @@ def test_a_row_says_what_passed_failed_and_was_not_run():
     assert in_a_line(shown(c)).partition("not checked ")[2].count("more: -v shows them") == 1
 
 
+def test_a_function_whose_name_is_near_another_is_told_first():
+    meant = "the backend has no relu_grad, or does not claim it; did you mean: your relu_grd?"
+    c = certificate(wrong("relu", "linear"), outcome("relu_grad", "linear", "not claimed",
+                                                     reason=meant))  # fmt: skip
+    first, *others = screen.not_checked(c)
+    assert first == "relu_grad: not there; did you mean: your relu_grd?"
+    assert not any("relu_grad" in one for one in others)
+    assert first in in_a_line(shown(c))
+
+
 def test_what_was_not_checked_is_said_plainly():
     waits = [outcome(n, "is_stateless", "not checked") for n in ("relu", "tanh")]
     told = in_a_line(shown(certificate(wrong("relu"), waits[0])))

@@ -8,7 +8,7 @@ from gradoracle.conformance.backends.backend import Backend
 from gradoracle.conformance.operators.inside import require_call
 from gradoracle.conformance.operators.record import Operator
 from gradoracle.conformance.properties import Property
-from gradoracle.conformance.reports.certificate import UNCLAIMED
+from gradoracle.conformance.reports.certificate import MEANT, UNCLAIMED
 from gradoracle.oracle.chains import functions_of
 from gradoracle.oracle.declaration import Chained, Formula, algebra, output_of
 from gradoracle.oracle.expected.transform_bounds import DIRECT
@@ -114,7 +114,7 @@ class Claim:
 def _absent(backend: Backend, formula: Formula) -> tuple[str, str]:
     name = output_of(formula).function
     own = backend.misspelt.get(name)
-    meant = f"; did you mean: your {own}?" if own else ""
+    meant = f"{MEANT}your {own}?" if own else ""
     if name in backend.missing:
         said = f"{name} is claimed by the contract, but there is no such function"
         return "mismatch", f"{said}{meant}"

@@ -32,6 +32,7 @@ ABSENT = "absent"  # how a function is wrong that is claimed and is not there
 CONVENTION = "another convention"  # how answers are wrong that one is recognised in
 # What repeats the mismatch of the plain answers: it fails on them, or needs right ones.
 ALSO_FAILS, NOT_CHECKED = "also fails", "not checked"
+MEANT = "; did you mean: "  # in the reason why a function was not checked
 REPEATS = (ALSO_FAILS, NOT_CHECKED)
 WITNESSES = {
     "exact oracle": ("matches_oracle", "within_rounding_bound"),

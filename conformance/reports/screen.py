@@ -19,6 +19,7 @@ from gradoracle.conformance.backends.contract import POLICIES as RULES
 from gradoracle.conformance.drawing.profiles import PROFILES
 from gradoracle.conformance.operators import OPERATORS
 from gradoracle.conformance.reports.certificate import (
+    MEANT,
     NOT_CHECKED,
     UNCLAIMED,
     UNJUDGED,
@@ -222,6 +223,10 @@ def _absent(c: Certificate) -> Iterator[str]:
     homes, has = operator_of(), claimed(c)
     present = {homes.get(name, name) for name in has}
     absent = list(dict.fromkeys(o.formula for o in c.outcomes if o.formula not in has))
+    meant = _meant(c)
+    for name, own in meant.items():
+        yield f"{name}: not there; did you mean: {own}"
+    absent = [name for name in absent if name not in meant]
     near = [name for name in absent if homes.get(name, name) in present]
     if near:
         yield f"{', '.join(near)}: the backend does not have {'it' if len(near) == 1 else 'them'}"
@@ -234,6 +239,13 @@ def _absent(c: Certificate) -> Iterator[str]:
     if out:
         names = [f.__name__ for o in out for f in o.formulas]
         yield f"{_functions(names)} of {_count(out, 'other operator')}: left out by --operators"
+
+
+def _meant(c: Certificate) -> dict[str, str]:
+    """Return the functions that are not there, with what may be meant to be them."""
+    has = claimed(c)
+    told = {o.formula: o.reason.partition(MEANT)[2] for o in c.outcomes if o.formula not in has}
+    return {name: own for name, own in told.items() if own}
 
 
 def _reasons(c: Certificate) -> Iterator[str]:
