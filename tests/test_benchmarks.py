@@ -360,6 +360,16 @@ def test_tables_show_what_the_products_alone_take_and_the_memory_held():
     assert re.search(r"geometric mean of LeNet, 2 layers +0.50 +0.50 +0.75", text)
 
 
+@pytest.mark.parametrize("columns", [40, 60, 80])
+def test_numbers_fit_a_narrow_screen(columns, monkeypatch):
+    timings = [made(n, [0.5] * 10, beside=1.0, products=1000) for n in "ab"]
+    wide_lines = [*lines(timings, {"float32": 4000.0}, 200.0)]
+    monkeypatch.setenv("COLUMNS", f"{columns}")
+    narrow = [*lines(timings, {"float32": 4000.0}, 200.0)]
+    assert max(map(len, narrow)) <= columns
+    assert " ".join(narrow).split() == " ".join(wide_lines).split()
+
+
 def test_products_are_those_of_the_formula():
     some = [
         one

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import statistics
+import textwrap
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from shutil import get_terminal_size
 from typing import Any
 
 WIDE = 110  # columns from which a name and its numbers share a line
+CELLS = (10, 9, 7, 9, 9, 6, 8)  # columns of the numbers of a line
 SUITE = "the suite"  # in place of a network
 NAMED = ("BLAS", "machine", "Python", "NumPy", "PyTorch")  # of the environment
 CHOSEN = "OPENBLAS_CORETYPE"  # a variable that decides which kernels OpenBLAS runs
@@ -133,7 +135,7 @@ def lines(
             yield from _table(f"{backend} {formula}, {where}", beside, "GFLOP/s", "roof")
             for one in those:
                 share = one.products / one.seconds / roofs[one.dtype]
-                yield _line(f"{one.network} {one.layer}", one, one.gflops(), share)
+                yield from _line(f"{one.network} {one.layer}", one, one.gflops(), share)
             yield from _means(those)
             yield ""
         others = sorted((one for one in some if not one.products), key=lambda one: one.formula)
@@ -142,13 +144,14 @@ def lines(
         for one in others:
             share = one.bytes / one.seconds / bandwidth
             title = f"{one.formula} {one.network} {one.layer}"
-            yield _line(title, one, 1e-9 * one.bytes / one.seconds, share)
+            yield from _line(title, one, 1e-9 * one.bytes / one.seconds, share)
         yield ""
     if not timed:
         return
     rest = [one for one in timed if one.verdict != "right"]
     right = len(timed) - len(rest)
-    yield f"{right} of {len(timed)} answers found right after they were timed"
+    told = f"{right} of {len(timed)} answers found right after they were timed"
+    yield from textwrap.wrap(told, _columns())
     yield from (f"  {one.backend} {one.case}: {one.verdict}" for one in rest)
 
 
@@ -172,27 +175,40 @@ def grouped(timed: Iterable[Timing], *names: str) -> dict[tuple[Any, ...], list[
 
 def _table(title: str, beside: str, speed: str, share: str) -> Iterator[str]:
     yield title
-    numbers = (
-        f"{'ms':>10}{f'/ {beside}':>9}{'wall':>7}{'product':>9}{speed:>9}{share:>6}{'memory':>8}"
-    )
-    yield f"  {'':50}{numbers}" if _is_wide() else f"  {numbers}"
+    yield from _row("", ("ms", f"/ {beside}", "wall", "product", speed, share, "memory"))
+
+
+def _columns() -> int:
+    return get_terminal_size((WIDE, 24)).columns
 
 
 def _is_wide() -> bool:
     """Return whether a name and its numbers fit a line; else the numbers are below."""
-    return get_terminal_size((WIDE, 24)).columns >= WIDE
+    return _columns() >= WIDE
 
 
-def _line(title: str, one: Timing, speed: float, share: float) -> str:
-    ratio = "" if one.ratio is None else f"{one.ratio:.2f}"
-    wall = "" if one.wall_ratio is None else f"{one.wall_ratio:.2f}"
-    product = "" if one.product_ratio is None else f"{one.product_ratio:.2f}"
+def _row(title: str, cells: Sequence[str]) -> Iterator[str]:
+    """Yield a name and its numbers as lines that fit, as the head of the table is."""
+    if _is_wide():
+        yield f"  {title:50}{''.join(map(str.rjust, cells, CELLS))}"
+        return
+    if title:
+        yield f"  {title}"
+    line = "  "
+    for cell, width in zip(cells, CELLS, strict=True):
+        if len(line) + width > _columns() and line.strip():
+            yield line.rstrip()
+            line = "  "
+        line += cell.rjust(width)
+    yield line.rstrip()
+
+
+def _line(title: str, one: Timing, speed: float, share: float) -> Iterator[str]:
+    ratios = (one.ratio, one.wall_ratio, one.product_ratio)
+    told = ["" if ratio is None else f"{ratio:.2f}" for ratio in ratios]
     memory = "" if one.memory is None else f"{one.memory:.2f}"
-    numbers = (
-        f"{1e3 * one.seconds:10.3f}{ratio:>9}{wall:>7}{product:>9}{speed:9.1f}{share:6.0%}"
-        f"{memory:>8}"
-    )
-    return f"  {title:50}{numbers}" if _is_wide() else f"  {title}\n  {numbers}"
+    cells = (f"{1e3 * one.seconds:.3f}", *told, f"{speed:.1f}", f"{share:.0%}", memory)
+    yield from _row(title, cells)
 
 
 def _means(some: Sequence[Timing]) -> Iterator[str]:
@@ -205,4 +221,7 @@ def _means(some: Sequence[Timing]) -> Iterator[str]:
             ours, passed = map(statistics.geometric_mean, (cpu, wall))
             alone = f"{statistics.geometric_mean(bare):9.2f}" if len(bare) == len(cpu) else ""
             means = f"{ours:9.2f}{passed:7.2f}{alone}"
-            yield f"  {title:60}{means}" if _is_wide() else f"  {title}\n  {'':10}{means}"
+            if _is_wide():
+                yield f"  {title:60}{means}"
+            else:
+                yield from (f"  {title}", f"  {'':10}{means}")
