@@ -208,17 +208,37 @@ def test_a_weight_that_is_none_is_a_null_pointer(source):
     assert checked(source(of_null, "other.c"), ["rms_norm"]).mismatches
 
 
+POSITIVE = """
+// gradoracle: relu = positive(z, y, z.size)
+void positive(const double *z, double *y, int n) {
+    for (int i = 0; i < n; ++i) y[i] = z[i] < 0 ? 0 : z[i];
+}
+"""
+
+
 def test_an_array_of_float32_is_no_array_of_double(source):
-    text = """
-    // gradoracle: relu = positive(z, y, z.size)
-    void positive(const double *z, double *y, int n) {
-        for (int i = 0; i < n; ++i) y[i] = z[i] < 0 ? 0 : z[i];
-    }
-    """
-    file = source(text)
+    file = source(f"// gradoracle: contract dtypes = float32\n{POSITIVE}")
     words = r"argument 0, z, is an array of float32 for 'const double \*z', which points to float64"
     with pytest.raises(SourceError, match=words):
         backend(file)
+
+
+SIGMOID = """
+#include <math.h>
+// gradoracle: sigmoid = logistic(z, y, z.size)
+void logistic(const float *z, float *y, int n) {
+    for (int i = 0; i < n; ++i) y[i] = 1 / (1 + expf(-z[i]));
+}
+"""
+
+
+def test_functions_are_of_the_dtype_of_their_pointers(source):
+    found = checked(source(POSITIVE + SIGMOID), ["relu", "sigmoid"])
+    assert not found.mismatches, found.mismatches[0].text
+    judged = {(one.formula, dtype) for one in found.outcomes for dtype in one.calls}
+    assert judged == {("relu", "float64"), ("sigmoid", "float32")}
+    wrong = checked(source(POSITIVE.replace("? 0 :", "? 1e-9 :"), "other.c"), ["relu"])
+    assert {one.formula for one in wrong.mismatches} == {"relu"}
 
 
 def test_calls_share_an_array_of_a_name(source):

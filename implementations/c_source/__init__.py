@@ -39,7 +39,7 @@ from gradoracle.implementations.c_source.library import (
     compiled,
     opened,
 )
-from gradoracle.implementations.cuda_source import dtypes_of, not_claimed
+from gradoracle.implementations.cuda_source import by_pointers, dtypes_of, not_claimed
 from gradoracle.implementations.cuda_source.comments import C_TYPES, Launch, Plan, read
 from gradoracle.implementations.cuda_source.expressions import SourceError, constants
 from gradoracle.implementations.cuda_source.results import Names
@@ -89,6 +89,8 @@ def backend(given: str) -> SimpleNamespace:
     }  # fmt: skip
     library = (compiled if source is file else partial(opened, header=source))(file, launches)
     called = {name: Function(name, launches[name].where, library) for name in launches}
+    contract |= by_pointers(plans, contract, lambda name: [called[name].signature], [*C_TYPES])
+    dtypes = dtypes_of(plans, contract)
     first = C_TYPES[dtypes[0]]
     signatures = {name: function.signature for name, function in called.items()}
     policies = integer_policies(

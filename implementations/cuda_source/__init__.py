@@ -60,7 +60,7 @@ launched, and the result is zeros.
 import os
 import re
 import shlex
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import nullcontext
 from functools import partial
 from itertools import product
@@ -114,7 +114,7 @@ def backend(given: str) -> SimpleNamespace:
     text = whole(file, [Path(flag[2:]) for flag in flags if flag.startswith("-I")])
     # What NVRTC compiles is device code alone.
     on_host = where == "host" or (where != "device" and (_has_host_code(text) or not _has_device()))
-    contract |= _by_pointers(plans, contract, plain(text))
+    contract |= by_pointers(plans, contract, partial(signatures, plain(text)), [*CUDA_TYPES])
     dtypes = dtypes_of(plans, contract)
     said, named = contract.get("policies", {}), constants(without_comments(text))
     require_known(plans, named)
@@ -146,24 +146,25 @@ def backend(given: str) -> SimpleNamespace:
     return SimpleNamespace(contract=contract, **made)
 
 
-def _by_pointers(
-    plans: Mapping[str, Plan], contract: Mapping[str, Any], text: str
-) -> dict[str, Any]:
+def by_pointers(
+    plans: Mapping[str, Plan], contract: Mapping[str, Any],
+    found: Callable[[str], Iterable[Signature]], types: Sequence[str],
+) -> dict[str, Any]:  # fmt: skip
     """Return the dtypes of a file that claims none, where its kernels hold another than float.
 
     Functions whose kernels have {T} are of float32 and float64, each other one of what the pointers
-    of its kernels say.
+    of its kernels say.  `found` returns what may be declared of a name; `types` are all dtypes.
     """
     if contract.get("dtypes"):
         return {}
-    held = dtypes_held(plans, partial(signatures, text))
+    held = dtypes_held(plans, found)
     templates = {
         name for name, plan in plans.items() if any("{T}" in one.kernel for one in plan.launches)
     }
     of = {name: [*C_TYPES] if name in templates else [held[name]] for name in plans}
     if all(dtypes in ([*C_TYPES], ["float32"]) for dtypes in of.values()):
         return {}
-    dtypes = [dtype for dtype in CUDA_TYPES if any(dtype in one for one in of.values())]
+    dtypes = [dtype for dtype in types if any(dtype in one for one in of.values())]
     left_out = {dtype: [name for name in plans if dtype not in of[name]] for dtype in dtypes}
     for dtype, names in contract.get("not_claimed", {}).items():
         left_out[dtype] = [*dict.fromkeys((*left_out.get(dtype, ()), *names))]
