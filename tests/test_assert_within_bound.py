@@ -625,6 +625,12 @@ def test_exact_inputs_are_made_by_lengths_of_axes(name, shapes):
         np.testing.assert_array_equal(by_sizes[argument], value)
 
 
+def test_an_array_of_any_number_of_axes_has_its_shape_given():
+    with pytest.raises(TypeError, match=re.escape("any number of axes: give its shape, z=(2, 3)")):
+        exact_inputs("relu", sizes={"n": 2})
+    assert exact_inputs("relu", z=(2, 3))["z"].shape == (2, 3)
+
+
 @pytest.mark.parametrize(("sizes", "options", "error", "said"), [
     ({**SIZES, "z": 1}, {}, TypeError, "conv2d has no axis 'z'; it has n, c, h, w, m, p, q, i, j"),
     ({"n": 2, "c": 4, "h": 8, "w": 7, "m": 6}, {}, TypeError,

@@ -489,6 +489,13 @@ def test_a_history_tells_what_changed_since_the_run_before(later, verdict):
     assert ("conv2d case" in page.text) == verdict.startswith("1")
 
 
+def test_a_history_of_two_machines_compares_nothing():
+    other = replace(run_of(2, 2.0, 2.1), machine={"processor": "another"})
+    page = Reader(history_page([run_of(1, 1.0, 1.02), other], "mine"))
+    assert "Not compared: they are not from the same machine" in page.text
+    assert "slower" not in page.text
+
+
 def test_a_history_of_one_run_compares_nothing():
     assert "Not compared: there is one run only." in Reader(history_page([run_of(1, 1.0)])).text
 

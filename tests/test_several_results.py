@@ -20,6 +20,7 @@ from gradoracle.conformance.properties import PROPERTIES
 from gradoracle.implementations import im2col
 from gradoracle.oracle.declaration import output_of, parts_of, same_part, whole_of
 from gradoracle.oracle.expected import truth as expected
+from gradoracle.oracle.expected import walks
 
 pytestmark = pytest.mark.slow
 
@@ -330,6 +331,25 @@ def test_a_gradient_is_walked_alone_where_what_only_others_take_does_not_fit():
         for bias in (call["bias"], np.ones(5))
     ]
     np.testing.assert_array_equal(*found)
+
+
+def test_walks_are_kept_as_far_as_there_is_room_and_the_first_ones_of_a_formula_stay():
+    made, kept = [], walks._Kept(room=300)
+
+    def ask(whole, key):
+        def make():
+            made.append((whole, key))
+            return [(np.zeros(8), np.zeros(8))]  # 128 bytes
+
+        return kept.get(whole, key, make)
+
+    for key in (1, 2, 3, 3, 1, 2):
+        ask("one", key)
+    assert made == [("one", 1), ("one", 2), ("one", 3)]  # the third is known until another comes
+    ask("another", 1)  # what was kept of the first formula goes
+    ask("another", 1)
+    ask("one", 1)
+    assert made[3:] == [("another", 1), ("one", 1)]
 
 
 def test_gradients_that_are_walked_together_are_checked_on_the_same_calls():

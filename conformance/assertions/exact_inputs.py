@@ -18,7 +18,7 @@ from gradoracle.conformance.assertions.calls import (
     require_names,
     topic_of,
 )
-from gradoracle.conformance.operators.domain import letters_of
+from gradoracle.conformance.operators.domain import ANY_AXES, letters_of
 from gradoracle.conformance.operators.record import rounded
 from gradoracle.conformance.reports.explain import Topic
 from gradoracle.oracle.axes import OF_A_GROUP
@@ -63,9 +63,10 @@ def exact_inputs(
     made if its shape is given.  `grad_output` may be left out where the other arguments say what
     shape it has.  Indices are given as they are: `indices=` an array.
 
-    In place of shapes, `sizes` may say how long axes are, by the letters that `gradoracle explain`
-    has: `sizes={"n": 2, "c": 3, "h": 8, "w": 8, "m": 4, "p": 3, "q": 3}` is the call above.  Arrays
-    that may be None are made if their shape is given.
+    In place of shapes, `sizes` may say how long axes are, by the letters that `gradoracle
+    explain conv2d --all` lists: the call above is that of
+    `sizes={"n": 2, "c": 3, "h": 8, "w": 8, "m": 4, "p": 3, "q": 3}`.  Arrays that may be None are
+    made if their shape is given.
 
     The elements are integers, as long as the format has room for: those of one factor, which the
     seed chooses, reach up to the sums' last bit, so that inputs in TF32 or half precision and sums
@@ -125,6 +126,10 @@ def _of_sizes(
         of = axes.arrays.get(array, ())
         if not of or argument in arguments or array in axes.optional:
             continue
+        if ANY_AXES in of:
+            raise TypeError(
+                f"{name}: {array} may have any number of axes: give its shape, {argument}=(2, 3)"
+            )
         missing = [one for one in of if one.removesuffix(OF_A_GROUP) not in sizes]
         if not missing:
             found[argument] = tuple(_length(one, sizes, arguments) for one in of)

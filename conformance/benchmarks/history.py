@@ -284,13 +284,23 @@ def _change(stats: Any, old: list[Timing], new: list[Timing], usual: float) -> C
 
 def told(changes: Sequence[Change]) -> Iterator[str]:
     """Yield what changed, the largest first, and the mean of every function."""
-    some = sorted((c for c in changes if c.told), key=lambda c: -abs(math.log(c.factor)))
+    some = largest(changes)
     for change in some:
         yield f"  {change.verdict}: {change.case}  x {change.factor:.2f} (p {change.chance:.1g})"
     for formula in dict.fromkeys(change.formula for change in changes):
         factors = [change.factor for change in changes if change.formula == formula]
         cases = f"{len(factors)} case{'s' * (len(factors) > 1)}"
         yield f"  {formula:34} {cases:>9}  x {statistics.geometric_mean(factors):.3f}"
-    slower, faster = (sum(c.verdict == word for c in some) for word in ("slower", "faster"))
+    yield counted(changes)
+
+
+def largest(changes: Sequence[Change]) -> list[Change]:
+    """Return the changes that are more than noise, the largest first."""
+    return sorted((c for c in changes if c.told), key=lambda c: -abs(math.log(c.factor)))
+
+
+def counted(changes: Sequence[Change]) -> str:
+    """Return in words how many cases are slower, faster or the same."""
+    slower, faster = (sum(c.verdict == word for c in changes) for word in ("slower", "faster"))
     rest = len(changes) - slower - faster
-    yield f"{slower} slower, {faster} faster, {rest} the same but for noise"
+    return f"{slower} slower, {faster} faster, {rest} the same but for noise"

@@ -2,10 +2,17 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
 
-from gradoracle.conformance.benchmarks.history import Change, HistoryError, Saved, compare
+from gradoracle.conformance.benchmarks.history import (
+    Change,
+    HistoryError,
+    Saved,
+    compare,
+    counted,
+    differences,
+    largest,
+)
 from gradoracle.conformance.benchmarks.pictures import bands_of, beside, means_of, shown
 from gradoracle.conformance.pages import charts, render
 
@@ -24,13 +31,12 @@ def history_page(runs: Sequence[Saved], backend: str = "") -> str:
     names = [run.name.partition("_")[0] for run in runs]
     label = f"processor time over {beside(runs[-1])}, run by run: below 1 is faster"
     changes, unknown = _changes(runs)
-    told = sorted((c for c in changes if c.told), key=lambda c: -abs(math.log(c.factor)))
+    shown_changes = largest(changes)
     return render.page(
         "history.html", runs=runs, backend=backend or "all backends", means=means,
         chart=charts.lines(means, names, label, bands), beside=beside(runs[-1]),
-        changes=told[:MOST], more=len(told[MOST:]), unknown=unknown,
-        counts={word: sum(c.verdict == word for c in changes)
-                for word in ("slower", "faster", "same")},
+        changes=shown_changes[:MOST], more=len(shown_changes[MOST:]), unknown=unknown,
+        counted=counted(changes),
     )  # fmt: skip
 
 
@@ -38,6 +44,8 @@ def _changes(runs: Sequence[Saved]) -> tuple[Sequence[Change], str]:
     """Return how the cases of the last run changed since the run before, or why that is unknown."""
     if len(runs) < 2:
         return [], "there is one run only"
+    if other := differences(runs[-2], runs[-1]):
+        return [], f"they are not from the same machine ({'; '.join(other)})"
     try:
         return compare(runs[-2], runs[-1]), ""
     except (HistoryError, ImportError) as error:

@@ -32,6 +32,7 @@ ABSENT = "absent"  # how a function is wrong that is claimed and is not there
 CONVENTION = "another convention"  # how answers are wrong that one is recognised in
 # What repeats the mismatch of the plain answers: it fails on them, or needs right ones.
 ALSO_FAILS, NOT_CHECKED = "also fails", "not checked"
+NAMED = 3  # names that a line lists
 MEANT = "; did you mean: "  # in the reason why a function was not checked
 REPEATS = (ALSO_FAILS, NOT_CHECKED)
 WITNESSES = {
@@ -561,6 +562,13 @@ class Certificate:
 def listed(words: Sequence[str]) -> str:
     """Return the words with commas, and the last after "and"."""
     return " and ".join(filter(None, (", ".join(words[:-1]), *words[-1:])))
+
+
+def few(names: Sequence[str], most: int = NAMED) -> str:
+    """Return the first of some names, each once, and how many more there are."""
+    once = [*dict.fromkeys(names)]
+    more = len(once) - most
+    return listed(once) if more < 2 else f"{', '.join(once[:most])} and {more} more"
 
 
 def mismatch_of(outcome: Outcome) -> dict[str, Any]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from shlex import quote
@@ -12,7 +12,13 @@ from typing import Any
 import numpy as np
 
 from gradoracle.conformance.operators import OPERATORS
-from gradoracle.conformance.reports.certificate import PLAIN, Certificate, Outcome, mismatch_of
+from gradoracle.conformance.reports.certificate import (
+    PLAIN,
+    Certificate,
+    Outcome,
+    few,
+    mismatch_of,
+)
 from gradoracle.conformance.reports.mismatch_text import (
     CUT,
     HISTORY,
@@ -110,7 +116,7 @@ def _told(cause: Cause, look: Look, file: Path | None) -> Iterator[str]:
         "formula": [" ".join(told.get("equation", "").split())],
         "made for": [IN_CONTRACT.sub("", one.domain_hint)],
         "also seen": one.also_seen,
-        "fails too": [_few(fails)],
+        "fails too": [few(fails, most=MOST)],
         "note": [words for words in (CUT, UNSTEADY, HISTORY) if _says(told, words)],
     }
     rest = " " * (MARGIN + 3 if look.width >= HANGING else 5)
@@ -134,12 +140,6 @@ def _answer(headline: str, element: Mapping[str, Any]) -> str:
     index = ", ".join(map(str, element["index"]))
     got, want = (ZEROS.sub("", str(element[name])) for name in ("got", "want"))
     return f"{element['function']}[{index}]: got {got}, want {want}"
-
-
-def _few(names: Sequence[str]) -> str:
-    """Return the first of some names, and how many more there are."""
-    more = len(names) - MOST
-    return ", ".join(names) if more < 2 else f"{', '.join(names[:MOST])} and {more} more"
 
 
 def _says(told: Mapping[str, Any], words: str) -> bool:

@@ -6,7 +6,6 @@ Everything that was counted is in `certificate_text` and in the JSON.
 from __future__ import annotations
 
 import os
-from collections import Counter
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from pathlib import Path
 from shlex import quote
@@ -26,7 +25,7 @@ from gradoracle.conformance.reports.certificate import (
     Certificate,
     Outcome,
     declines_of,
-    listed,
+    few,
 )
 from gradoracle.conformance.reports.certificate_text import campaign_lines, few_taken
 from gradoracle.conformance.reports.findings import IN_CONTRACT, causes, findings
@@ -39,7 +38,6 @@ from gradoracle.conformance.reports.matrix import (
 from gradoracle.conformance.reports.python_call import check_call, has_own
 from gradoracle.conformance.reports.terminal import Look
 
-FEW = 3  # names that a line lists
 REASONS = 8  # sentences of a section, beyond which they are counted
 BESIDE = 1  # of what was not checked, where something is wrong: that is to be seen first
 FULL = PROFILES["certify"]
@@ -162,7 +160,7 @@ def _deviations(c: Certificate) -> Iterator[str]:
     for one in c.deviations:
         reasons.setdefault((one.formula, one.deviation), []).append(one)
     for (formula, reason), found in reasons.items():
-        names = _few([one.property_name for one in found])
+        names = few([one.property_name for one in found])
         yield f"{formula}: {reason} ({names}: {found[0].reason})"
     yield from (f"STALE: {sentence}" for sentence in c.stale)
     yield from (f"not met: {sentence}" for sentence in c.unmet)
@@ -199,7 +197,7 @@ def not_checked(c: Certificate) -> Iterator[str]:
         )
     if noted := [o.formula for o in c.outcomes if o.note]:
         allowed = "which is allowed: it does not claim to refuse them"
-        yield f"accepts bad arguments, {allowed}: {_few(noted)}"
+        yield f"accepts bad arguments, {allowed}: {few(noted)}"
     for one in c.outcomes:
         if one.unrepeatable:
             yield f"the same bits every time: not claimed; {one.unrepeatable}"
@@ -214,7 +212,7 @@ def _further(c: Certificate) -> Iterator[str]:
         yield f"{left:,} layers of real networks{'' if c.at_scale else ': --at-scale checks them'}"
     for dtype, names in c.contract.get("not_claimed", {}).items():
         if dtype in c.contract["dtypes"] and names:
-            yield f"{_few(names)} in {dtype}: not claimed"
+            yield f"{few(names)} in {dtype}: not claimed"
     yield from few_taken(c)
 
 
@@ -262,11 +260,11 @@ def _reasons(c: Certificate) -> Iterator[str]:
         found.setdefault(reason, []).append(one)
     for reason, outcomes in found.items():
         names = [o.formula for o in outcomes]
-        of = f" of {_few(names)}" if len(has) > 1 or reason == WAITS else ""
+        of = f" of {few(names)}" if len(has) > 1 or reason == WAITS else ""
         said = WAITS.format("its" if len({*names}) == 1 else "their") if reason == WAITS else reason
-        yield f"{_few([o.property_name for o in outcomes])}{of}: {said}"
+        yield f"{few([o.property_name for o in outcomes])}{of}: {said}"
     if offered:
-        yield f"{_few([*offered])}: not claimed"
+        yield f"{few([*offered])}: not claimed"
 
 
 def next_step(c: Certificate, repeated: Repeated = NO_OPTIONS) -> tuple[str, str]:
@@ -339,13 +337,6 @@ def _more(c: Certificate, file: Path | None) -> str:
         return f"more: .text() of this certificate ({scripts}calls of each check), .to_json()"
     kept = f"{file}" if file is not None else "--certificate FILE"
     return f"more: -v ({scripts}calls of each check), {kept} (all as JSON)"
-
-
-def _few(names: Sequence[str]) -> str:
-    """Return the first of some names, each once, and how many more there are."""
-    once = [*Counter(names)]
-    more = len(once) - FEW
-    return listed(once) if more < 2 else f"{', '.join(once[:FEW])} and {more} more"
 
 
 def _count(things: Collection[object], what: str) -> str:
