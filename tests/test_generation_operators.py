@@ -13,14 +13,17 @@ import pytest
 
 from gradoracle import oracle
 from gradoracle.conformance.backends.registry import wrap
+from gradoracle.conformance.checking import call_list
 from gradoracle.conformance.checking.check_run import examine
+from gradoracle.conformance.checking.examination import Examination
 from gradoracle.conformance.checking.strategies import draw
-from gradoracle.conformance.drawing.choices import MANY, PAST
+from gradoracle.conformance.drawing.choices import FAR, MANY, PAST
 from gradoracle.conformance.drawing.profiles import FIRST_LOOK, PROFILES
 from gradoracle.conformance.operators import OPERATORS, arrays, network, pooling
 from gradoracle.conformance.operators.activations import SLOPES
 from gradoracle.conformance.operators.update import RATES
 from gradoracle.conformance.properties import PROPERTIES
+from gradoracle.implementations import im2col
 from gradoracle.oracle.declaration import Composed, algebra, is_data, parts_of
 from gradoracle.oracle.expected.truth import answer_shape
 from gradoracle.oracle.shapes import extent
@@ -157,6 +160,25 @@ def test_corners_are_legal_and_past_every_limit(name):
     assert {*PAST} <= {side for shape in given for side in shape}
     if name not in ("softmax", "cross_entropy"):
         assert max(map(prod, given)) > 2**16
+
+
+@pytest.mark.parametrize(("name", "dtypes"), [
+    ("layer_norm", {"float16", "bfloat16", "float32"}), ("layer_norm_grad_weight", {"float64"}),
+])  # fmt: skip
+def test_a_very_long_axis_is_summed_in_most_digits_and_else_takes_few(name, dtypes, monkeypatch):
+    operator = next(one for one in OPERATORS if one.name == "layer_norm")
+    formula = next(f for f in operator.formulas if f.__name__ == name)
+    property_, met = PROPERTIES["within_rounding_bound"], set()
+
+    def note(exam, drawn):
+        met.update(d for g, _, d in drawn if g.sizes["n"] == FAR)
+
+    monkeypatch.setattr(call_list, "_judge_in", note)
+    for seed in range(4):
+        exam = Examination(wrap(im2col), operator, formula, property_, seed, 300)
+        call_list.judge_corners(exam, seed)
+    assert met <= dtypes
+    assert met
 
 
 @pytest.mark.parametrize("seed", [1, 2])

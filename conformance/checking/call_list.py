@@ -131,10 +131,10 @@ def _of_far(exam: Examination, drawn: Sequence[Drawn]) -> Sequence[Drawn]:
     Where it is summed over, those in most digits: in few, a number more or less is within the
     bound.  Elsewhere it is about indices, and those in few digits take a third of the time.
     """
-    bits = [FORMATS[exam.backend.contract.accumulator(dtype)].bits for *_, dtype in drawn]
-    wanted = max(bits) if _is_summed(exam, drawn[0]) else NARROW
-    is_wanted = [own == wanted or own <= wanted == NARROW for own in bits]
-    return [one for one, yes in zip(drawn, is_wanted, strict=True) if yes] or drawn
+    bits = {d: FORMATS[exam.backend.contract.accumulator(d)].bits for *_, d in drawn}
+    if _is_summed(exam, drawn[0]):
+        return [one for one in drawn if bits[one[2]] == max(bits.values())]
+    return [one for one in drawn if bits[one[2]] <= NARROW] or drawn
 
 
 def _is_summed(exam: Examination, drawn: Drawn) -> bool:
