@@ -339,7 +339,7 @@ class Backend:
         self._foreseen |= {(f, id(call), one): (call, request) for f, call, one, request in fresh}
         self.asked.begin([request for *_, request in fresh])
 
-    def overlook(self, formula: Formula, call: Call, how: How = "") -> None:
+    def forget_call(self, formula: Formula, call: Call, how: How = "") -> None:
         """Let go of one call that was foreseen: the next time it is asked for, it is made again."""
         self._foreseen.pop((whole_of(formula), id(call), how), None)
 

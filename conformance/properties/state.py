@@ -166,7 +166,7 @@ class _Sequence:
         try:
             got = self.right(other, back)
         except (NotJudged, Declined):
-            self.backend.overlook(self.formula, self.call, self.layout)
+            self.backend.forget_call(self.formula, self.call, self.layout)
             return None
         self.again(words)
         return got
